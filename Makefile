@@ -1,0 +1,87 @@
+# Everything a developer runs. Each target makes the virtual environment it needs. `make` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# No resolver can install CrypTen from its own metadata (docs/adr/0002), so its pin lives here.
+CRYPTEN := crypten==0.4.1
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos \
+	--plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+PROTOC_OUT = --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1)
+
+.PHONY: help demo test test-slow check lint format types imports proto proto-check build bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# An existing environment is brought in step whenever the lock or the metadata changed.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "privedge needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "[1/4] $(VENV): a virtual environment of its own"; $(PYTHON) -m venv $(VENV); }
+	@echo "[2/4] $(VENV): PyTorch, by far the largest part; this can take minutes"
+	@$(BIN)/python -m pip install --constraint requirements.lock torch
+	@echo "[3/4] $(VENV): the other packages of requirements.lock"
+	@$(BIN)/python -m pip install --no-deps --requirement requirements.lock
+	@echo "[4/4] $(VENV): privedge itself, in place"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED) ## the whole system on real digits; writes build/demo/index.html
+	$(BIN)/privedge demo
+
+test: $(INSTALLED) ## every test but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(INSTALLED) ## the tests that take minutes
+	$(BIN)/pytest -m slow
+
+check: lint types imports proto-check ## everything that needs no running: lint, types, imports, protos
+
+lint: $(INSTALLED) ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## rewrite the files as ruff wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(INSTALLED) ## who may import whom (pyproject.toml)
+	$(BIN)/lint-imports
+
+proto: $(INSTALLED) ## generate privedge/wire from protos
+	$(PROTOC) $(call PROTOC_OUT,.) protos/privedge/wire/*.proto
+
+proto-check: $(INSTALLED) ## is privedge/wire in step with protos?
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PROTOC) $(call PROTOC_OUT,"$$fresh") protos/privedge/wire/*.proto; \
+	diff -r -x __init__.py -x __pycache__ "$$fresh/privedge/wire" privedge/wire \
+		|| { echo "privedge/wire is out of step with protos: run make proto" >&2; exit 1; }
+	@echo "privedge/wire is in step with protos"
+
+build: $(INSTALLED) ## wheel and sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+bench: $(INSTALLED) ## seconds, rounds and bytes of a query
+	$(BIN)/privedge bench query
+
+lock: $(INSTALLED) ## resolve pyproject.toml afresh into requirements.lock
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	echo "resolving; this takes a minute"; \
+	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report "$$fresh/report.json" \
+		'.[party,demo,encoder,dev]'; \
+	$(BIN)/python tools/lock.py $(CRYPTEN) < "$$fresh/report.json" > "$$fresh/lock"; \
+	mv "$$fresh/lock" requirements.lock
+
+clean: ## remove what was built; keep .venv
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
