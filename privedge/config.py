@@ -1,0 +1,117 @@
+"""Configuration: one TOML file, read once at the door into a frozen model. Sees paths, no secrets.
+
+Every model derives from `Section`: it is frozen, refuses unknown keys, and resolves a relative
+`Path` against the folder of the file it was read from (`~` is the home folder). The folder travels
+as pydantic's validation context, so a `Section` built in code keeps its paths as they are.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from privedge.errors import ConfigError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_LAST_PORT = 65535
+
+
+def _addressed(text: str) -> str:
+    match = _HOST_AND_PORT.fullmatch(text)
+    # gRPC would take a larger port modulo 65536.
+    if match is None or int(match[1]) > _LAST_PORT:
+        raise ValueError(f"must be HOST:PORT with a port up to {_LAST_PORT}, not {text!r}")
+    return text
+
+
+# HOST:PORT, an IPv6 address in brackets. Without a scheme: gRPC would follow `dns:` or `unix:`.
+Address = Annotated[str, AfterValidator(_addressed)]
+
+
+class Section(BaseModel):
+    """One table of a configuration file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, Path) and info.context:
+            folder: Path = info.context["folder"]
+            return folder / value.expanduser()
+        return value
+
+
+class TlsFiles(Section):
+    """Where one process finds its authority, its own certificate and its key (all PEM)."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+class ClientConfig(Section):
+    """How owners, clients and admins reach the two parties (`--config`, ./privedge.toml).
+
+    Either `tls`, or `insecure_loopback = true` with the `role` and `name` to claim without proof;
+    that second form works on this machine only.
+    """
+
+    party0: Address
+    party1: Address
+    tls: TlsFiles | None = None
+    insecure_loopback: bool = False
+    role: str | None = None
+    name: str | None = None
+    rpc_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> "ClientConfig":
+        if self.insecure_loopback == (self.tls is not None):
+            raise ValueError("give either a [tls] table or insecure_loopback = true")
+        claims = self.role is not None and self.name is not None
+        if self.insecure_loopback and not claims:
+            raise ValueError("insecure_loopback = true needs role and name")
+        if self.tls is not None and (self.role is not None or self.name is not None):
+            raise ValueError("role and name come from the certificate; remove them")
+        return self
+
+
+def load(kind: type[ModelT], path: Path) -> ModelT:
+    """Read `path` as TOML into `kind`.
+
+    Raises ConfigError, one line "FILE: field: why", for whatever is wrong with it.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; name one with --config") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+    try:
+        return kind.model_validate(fields, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_why(error)}") from None
+
+
+def _why(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    reason = {"extra_forbidden": "unknown key", "missing": "missing"}.get(first["type"])
+    reason = reason or first["msg"].removeprefix("Value error, ")
+    return f"{field}: {reason}" if field else reason

@@ -1,0 +1,233 @@
+"""A development certificate authority, and the check of certificate files before they are used.
+
+Sees private keys: they are written with mode 0600, never over another file, and never printed.
+All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
+"""
+
+import datetime
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from privedge.errors import CertificateError
+from privedge.identity.roles import Identity
+
+_AUTHORITY = "privedge development CA"
+# A certificate is valid a little earlier than now, for machines whose clock is behind.
+_LEEWAY = datetime.timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class TlsPaths:
+    """The three files one process needs."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def create_authority(folder: Path, *, days: int = 365) -> None:
+    """Write `ca.crt` and `ca.key` into `folder`, creating it.
+
+    Raises CertificateError if either file is there already, or cannot be written.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _AUTHORITY)])
+    certificate = (
+        _dated(days)
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    _store(folder / "ca.crt", certificate, folder / "ca.key", key)
+
+
+def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsPaths:
+    """Write a certificate for `identity`, signed by the authority in `folder`, and its key.
+
+    The files are <role>-<name>.crt and .key, for servers <role>.crt and .key. Raises
+    CertificateError if they are there already or the authority is missing or unusable.
+    """
+    authority, authority_key = _authority(folder)
+    key = ec.generate_private_key(ec.SECP256R1())
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
+    purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if identity.role.serves:
+        names.append(x509.DNSName(identity.role.host))
+        purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
+    certificate = (
+        _dated(days)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.name)]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+            critical=False,
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    stem = identity.name if identity.role.serves else f"{identity.role}-{identity.name}"
+    paths = TlsPaths(folder / "ca.crt", folder / f"{stem}.crt", folder / f"{stem}.key")
+    _store(paths.certificate, certificate, paths.key, key)
+    return paths
+
+
+def check_files(ca: Path, certificate: Path, key: Path) -> Identity:
+    """Say what TLS would only call "Socket closed"; return who the certificate names.
+
+    Raises CertificateError, naming the file, if a file is missing or not PEM, the key is readable
+    by others, the certificate or the authority is out of date, anything is not ECDSA, or the key
+    or the authority does not belong to the certificate.
+    """
+    authority, own = _read_certificate(ca), _read_certificate(certificate)
+    private = _read_key(key)
+    for path, one in ((ca, authority), (certificate, own)):
+        _check_dates(path, one)
+        if not isinstance(one.public_key(), ec.EllipticCurvePublicKey):
+            raise CertificateError(f"{path}: not an ECDSA certificate; TLS 1.3 here needs one")
+    if private.public_key() != own.public_key():
+        raise CertificateError(f"{key}: is not the key of {certificate}")
+    try:
+        own.verify_directly_issued_by(authority)
+    except Exception:  # the library raises five kinds; they all mean the same to a user
+        raise CertificateError(f"{certificate}: was not issued by {ca}") from None
+    return _identity(certificate, own)
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    if not (folder / "ca.key").exists():
+        raise CertificateError(f"{folder}: no ca.key; create one with `privedge certs init`")
+    certificate, key = _read_certificate(folder / "ca.crt"), _read_key(folder / "ca.key")
+    _check_dates(folder / "ca.crt", certificate)
+    return certificate, key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CertificateError(f"{path}: no such file; see `privedge certs --help`") from None
+    except OSError as error:
+        raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _read_certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(_read(path))
+    except ValueError:
+        raise CertificateError(f"{path}: not a certificate in PEM form") from None
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    raw = _read(path)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise CertificateError(f"{path}: others can read this key; run `chmod 600 {path}`")
+    try:
+        key = serialization.load_pem_private_key(raw, password=None)
+    except (ValueError, TypeError):
+        raise CertificateError(f"{path}: not an unencrypted private key in PEM form") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise CertificateError(f"{path}: not an ECDSA key; TLS 1.3 here needs one")
+    return key
+
+
+def _check_dates(path: Path, certificate: x509.Certificate) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    if now > certificate.not_valid_after_utc:
+        raise CertificateError(
+            f"{path}: certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}; "
+            "issue another one"
+        )
+    if now < certificate.not_valid_before_utc:
+        raise CertificateError(
+            f"{path}: certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}; "
+            "check this machine's clock"
+        )
+
+
+def _identity(path: Path, certificate: x509.Certificate) -> Identity:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(uris) != 1:
+        raise CertificateError(f"{path}: names no privedge role; issue another one")
+    return Identity.from_uri(uris[0])
+
+
+# --- Writing --------------------------------------------------------------------------------------
+
+
+def _dated(days: int) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _LEEWAY)
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _store(
+    certificate_path: Path,
+    certificate: x509.Certificate,
+    key_path: Path,
+    key: ec.EllipticCurvePrivateKey,
+) -> None:
+    """Write the pair, or nothing at all."""
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = certificate.public_bytes(serialization.Encoding.PEM)
+    made: list[Path] = []
+    try:
+        certificate_path.parent.mkdir(parents=True, exist_ok=True)
+        for path, raw, mode in ((certificate_path, public, 0o644), (key_path, secret, 0o600)):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            made.append(path)
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+    except OSError as error:
+        for path in made:
+            path.unlink()
+        if isinstance(error, FileExistsError):
+            reason = "already exists and is not overwritten; move it away first"
+        else:
+            reason = f"cannot be written: {error.strerror}"
+        raise CertificateError(f"{error.filename or key_path}: {reason}") from None

@@ -1,0 +1,73 @@
+"""Who somebody is: one role and one name, carried in a certificate as a URI.
+
+    spiffe://privedge/<role>/<name>
+
+A party and the dealer exist once, so their name is their role. They also answer to the DNS name
+<role>.privedge, which a caller demands: no party can stand in for the other.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from privedge.errors import CertificateError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_URI = re.compile(r"spiffe://privedge/([a-z0-9]+)/([^/]+)")
+
+
+class Role(StrEnum):
+    """What somebody may do; rpc/access.py has the table."""
+
+    OWNER = "owner"
+    CLIENT = "client"
+    PARTY0 = "party0"
+    PARTY1 = "party1"
+    DEALER = "dealer"
+    ADMIN = "admin"
+
+    @property
+    def serves(self) -> bool:
+        """Whether others connect to it."""
+        return self in (Role.PARTY0, Role.PARTY1, Role.DEALER)
+
+    @property
+    def host(self) -> str:
+        """The DNS name in a server's certificate."""
+        return f"{self}.privedge"
+
+    @property
+    def label(self) -> str:
+        """For people: "party 0", "the dealer"."""
+        labels = {Role.PARTY0: "party 0", Role.PARTY1: "party 1", Role.DEALER: "the dealer"}
+        return labels.get(self, str(self))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A role and a name. Raises CertificateError for a name that no certificate may carry."""
+
+    role: Role
+    name: str
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise CertificateError(
+                f"{self.role}: a name is 1 to 64 letters, digits, dots, dashes or underscores "
+                "and starts with a letter or digit"
+            )
+        if self.role.serves and self.name != self.role:
+            raise CertificateError(f"{self.role}: there is only one; its name must be {self.role}")
+
+    @property
+    def uri(self) -> str:
+        """The URI that a certificate of this identity carries."""
+        return f"spiffe://privedge/{self.role}/{self.name}"
+
+    @staticmethod
+    def from_uri(uri: str) -> "Identity":
+        """Inverse of `uri`. Raises CertificateError for anything else."""
+        match = _URI.fullmatch(uri)
+        if match is None or match[1] not in set(Role):
+            raise CertificateError("the certificate names no privedge role; issue another one")
+        return Identity(Role(match[1]), match[2])

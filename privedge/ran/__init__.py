@@ -1,0 +1,1 @@
+"""The model: public facts (spec, presets, feature maps) and plain torch."""

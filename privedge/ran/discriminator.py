@@ -1,0 +1,38 @@
+"""The discriminator: tells own features from reconstructions while a RAN is trained.
+
+It never leaves the owner's device and is thrown away after training. For maps it is a PatchGAN: one
+score per patch (papers.md A.2; of width 64 at 3 x 32 x 32 exactly the paper's); for vectors a small
+dense net. Scores are plain numbers, trained by least squares (LSGAN).
+"""
+
+from torch import nn
+
+from privedge.ran.model import build
+from privedge.ran.spec import Conv, Dense, Layer, LeakyRelu, SampleNorm, Shape, output_shapes
+
+_STAGES = 4
+
+
+class Discriminator(nn.Sequential):
+    """D: (n, *shape), float32 -> scores, (n, 1, rows, columns) for maps and (n, 1) for vectors.
+
+    `width` is the number of maps after the first stage; each further stage has twice as many.
+    """
+
+    def __init__(self, shape: Shape, width: int) -> None:
+        layers = _patches(shape, width) if min(shape[1:], default=0) >= 2 else _dense(width)
+        super().__init__(*build(layers, [shape, *output_shapes(layers, shape)]))
+
+
+def _patches(shape: Shape, width: int) -> list[Layer]:
+    stages = min(_STAGES, max(1, min(shape[1:]).bit_length() - 2))  # stop at 2 patches a side
+    layers: list[Layer] = []
+    for stage in range(stages):
+        layers += [Conv(channels=width << stage, kernel=4, stride=2, padding=(1, 1, 1, 1))]
+        layers += [LeakyRelu(slope=0.2)]
+        layers += [SampleNorm()] if stage else []
+    return [*layers, Conv(channels=1, kernel=4, padding=(1, 2, 1, 2))]
+
+
+def _dense(width: int) -> list[Layer]:
+    return [Dense(features=4 * width), LeakyRelu(slope=0.2), Dense(features=1)]

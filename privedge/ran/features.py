@@ -1,0 +1,171 @@
+"""The public feature maps: image -> what a RAN reconstructs.
+
+Sees plaintext images, so it runs on the owner's and the client's device only. Nothing here is
+secret or trained, and both must get the same numbers: the maps are computed in float64 and rounded
+to float32 once, at the end. tests/golden/features.json holds test vectors for other languages.
+
+Conventions: a map repeats the border pixel outside the image; an angle is measured from +column
+(right) towards +row (down); a Gaussian is cut off at ceil(3 sigma) and sums to one.
+
+pixels        x / 127.5 - 1, channels first.
+
+oriented(P)   1. x / 127.5 - 1; per channel g = (next - previous) / 2 along rows and columns;
+                 a pixel keeps the channel whose gradient is longest (the first of equals).
+              2. its length is divided between the two nearest of 8 directions, 45 degrees apart,
+                 in proportion to the angle; that gives 8 maps.
+              3. each map: Gaussian blur, sigma = P / 3, then the mean of every P x P cell.
+              4. divide by (3 x 3 mean of the cells' norm over the 8 maps) + 0.02; square root.
+
+cooccurrence  1. grey / 255, Gaussian blur with sigma 0.8; gradient as above, 12 directions
+                 w_0..w_11, 30 degrees apart.
+              2. for each offset d of (3,0) (0,3) (3,3) (3,-3) (7,0) (0,7) (rows, columns):
+                 M[a][b] = sum over p of w_a(p) w_b(p + d), both inside the image;
+                 divide by the sum of M (all zero for a blank image); square root.
+              3. the six 12 x 12 matrices, row by row, one after the other: 864 values.
+
+encoder       a public ONNX file: input float32 (n, channels, height, width) in [-1, 1],
+              first output float32 (n, *output).
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge.errors import ConfigError, ImageError
+from privedge.ran import onnx_encoder
+from privedge.ran.spec import Cooccurrence, Encoder, Oriented, Pixels, RanSpec
+
+Images = npt.NDArray[np.uint8]
+Maps = npt.NDArray[np.float32]
+_Reals = npt.NDArray[np.float64]
+
+_OFFSETS = ((3, 0), (0, 3), (3, 3), (3, -3), (7, 0), (0, 7))
+# Bounds the memory of the float64 maps; the result does not depend on it.
+_BATCH = 64
+
+
+def extract(spec: RanSpec, images: Images, *, encoder: Path | None = None) -> Maps:
+    """Features, float32 (n, *spec.input_shape), of uint8 images (n, H, W) or (n, H, W, 3).
+
+    The images are already at `spec.image`'s size; grey ones are repeated for a colour spec.
+    `encoder` is the ONNX file, needed only if the spec names one. Raises ImageError for another
+    size or type, ConfigError or MissingExtra for an encoder that cannot be used.
+    """
+    planes = _planes(spec, images)
+    transform = _transform(spec, encoder)
+    parts = [transform(planes[i : i + _BATCH]) for i in range(0, len(planes), _BATCH)]
+    if not parts:
+        return np.zeros((0, *spec.input_shape), np.float32)
+    rounded = np.concatenate(parts).astype(np.float32, copy=False)
+    return rounded.reshape(-1, *spec.input_shape)
+
+
+def _planes(spec: RanSpec, images: Images) -> Images:
+    """(n, channels, H, W), uint8."""
+    size = spec.image
+    if images.dtype != np.uint8 or images.shape[1:3] != (size.height, size.width):
+        raise ImageError(
+            f"images: expected uint8 of {size.height} x {size.width} pixels, "
+            f"got {images.dtype} of shape {images.shape}"
+        )
+    if images.ndim == 3:
+        return np.repeat(images[:, None], size.channels, axis=1)
+    if images.ndim != 4 or images.shape[3] != size.channels:
+        raise ImageError(f"images: expected {size.channels} channels, got shape {images.shape}")
+    return images.transpose(0, 3, 1, 2)
+
+
+def _transform(spec: RanSpec, encoder: Path | None) -> Callable[[Images], npt.NDArray[np.floating]]:
+    match spec.features:
+        case Pixels():
+            return _scaled
+        case Oriented(cell=cell):
+            return lambda planes: _oriented(_scaled(planes), cell)
+        case Cooccurrence():
+            return lambda planes: _cooccurrence(planes.mean(axis=1) / 255.0)
+        case Encoder() as wanted:
+            if encoder is None:
+                raise ConfigError(f"preset {spec.name}: needs its encoder's ONNX file (--encoder)")
+            run = onnx_encoder.load(encoder, wanted)
+            return lambda planes: run(_scaled(planes).astype(np.float32))
+
+
+def _scaled(planes: Images) -> _Reals:
+    scaled: _Reals = planes / 127.5 - 1.0
+    return scaled
+
+
+def _oriented(planes: _Reals, cell: int) -> _Reals:
+    """(n, channels, H, W) -> (n, 8, H / cell, W / cell)."""
+    blurred = _blur(_directions(*_longest_gradient(planes), 8), cell / 3)
+    n, _, height, width = blurred.shape
+    rows, columns = height // cell, width // cell
+    cut = blurred[:, :, : rows * cell, : columns * cell]
+    cells = cut.reshape(n, 8, rows, cell, columns, cell).mean(axis=(3, 5))
+    norm = np.sqrt((cells**2).sum(axis=1, keepdims=True))
+    around = _convolve(_convolve(norm, np.full(3, 1 / 3), axis=2), np.full(3, 1 / 3), axis=3)
+    maps: _Reals = np.sqrt(cells / (around + 0.02))
+    return maps
+
+
+def _cooccurrence(grey: _Reals) -> _Reals:
+    """(n, H, W) -> (n, 864)."""
+    weights = _directions(*_longest_gradient(_blur(grey[:, None], 0.8)), 12)
+    n, _, height, width = weights.shape
+    matrices = []
+    for down, right in _OFFSETS:
+        here = weights[:, :, : height - down, max(0, -right) : width - max(0, right)]
+        there = weights[:, :, down:, max(0, right) : width + min(0, right)]
+        matrix = here.reshape(n, 12, -1) @ there.reshape(n, 12, -1).transpose(0, 2, 1)
+        total = matrix.sum(axis=(1, 2), keepdims=True)
+        matrices.append(np.sqrt(np.divide(matrix, total, out=matrix, where=total > 0)))
+    return np.stack(matrices, axis=1).reshape(n, -1)
+
+
+def _longest_gradient(planes: _Reals) -> tuple[_Reals, _Reals]:
+    """(along rows, along columns), each (n, H, W), of the channel with the longest gradient."""
+    padded = np.pad(planes, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
+    right = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
+    longest = (down**2 + right**2).argmax(axis=1)[:, None]
+    return (
+        np.take_along_axis(down, longest, axis=1)[:, 0],
+        np.take_along_axis(right, longest, axis=1)[:, 0],
+    )
+
+
+def _directions(down: _Reals, right: _Reals, bins: int) -> _Reals:
+    """Gradients (n, H, W) -> (n, bins, H, W): each length shared by the two nearest directions."""
+    length = np.sqrt(down**2 + right**2)
+    angle = np.arctan2(down, right) * (bins / (2 * math.pi))
+    lower = np.floor(angle)
+    share = angle - lower
+    first = lower.astype(np.int64) % bins
+    maps = np.zeros((len(down), bins, *down.shape[1:]))
+    np.put_along_axis(maps, first[:, None], (length * (1 - share))[:, None], axis=1)
+    np.put_along_axis(maps, ((first + 1) % bins)[:, None], (length * share)[:, None], axis=1)
+    return maps
+
+
+def _blur(maps: _Reals, sigma: float) -> _Reals:
+    radius = math.ceil(3 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    return _convolve(_convolve(maps, kernel, axis=2), kernel, axis=3)
+
+
+def _convolve(maps: _Reals, kernel: _Reals, *, axis: int) -> _Reals:
+    """Along one axis with a symmetric kernel, the border repeated; same shape."""
+    radius, extent = len(kernel) // 2, maps.shape[axis]
+    around = [(0, 0)] * maps.ndim
+    around[axis] = (radius, radius)
+    padded = np.pad(maps, around, mode="edge")
+    result = np.zeros_like(maps)
+    for offset, weight in enumerate(kernel):
+        window = [slice(None)] * maps.ndim
+        window[axis] = slice(offset, offset + extent)
+        result += weight * padded[tuple(window)]
+    return result

@@ -1,0 +1,160 @@
+"""The reconstructor as a torch module, built from a RanSpec.
+
+Sees plaintext parameters and features: for the owner's device and for checks only, never imported
+by a party. Parameter names and shapes are those of `RanSpec.parameters()` without `threshold`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from privedge.ran import spec as kinds
+from privedge.ran.spec import RanSpec, Shape
+
+
+class Reconstructor(nn.Sequential):
+    """R: features (n, *spec.input_shape), float32 -> their reconstruction, same shape.
+
+    Parameters start at zero (gamma at one); `initialise` or `load_state_dict` sets them.
+    """
+
+    def __init__(self, spec: RanSpec) -> None:
+        inputs = [spec.input_shape, *spec.shapes()]
+        super().__init__(*build(spec.layers, inputs))
+        self._shape = spec.input_shape
+
+    def forward(self, features: Tensor) -> Tensor:
+        for layer in self:
+            features = layer(features)
+        return features.reshape(-1, *self._shape)
+
+
+def build(layers: Sequence[kinds.Layer], inputs: Sequence[Shape]) -> list[nn.Module]:
+    """One module per layer; `inputs[i]` is the sample shape that layer i is given."""
+    return [_module(layer, shape) for layer, shape in zip(layers, inputs, strict=False)]
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Glorot-uniform weights, drawn from `generator` (CPU); biases and norms stay as built."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("weight"):
+            nn.init.xavier_uniform_(parameter, generator=generator)
+
+
+def _module(layer: kinds.Layer, shape: Shape) -> nn.Module:  # noqa: C901 (one case a kind)
+    match layer:
+        case kinds.Conv():
+            return _Conv(layer, shape[0])
+        case kinds.Dense(features=features):
+            return _Dense(features, math.prod(shape))
+        case kinds.Reshape(shape=target):
+            return _Reshape(target)
+        case kinds.Upsample(factor=factor):
+            return _Upsample(factor)
+        case kinds.Relu():
+            return nn.ReLU()
+        case kinds.LeakyRelu(slope=slope):
+            return nn.LeakyReLU(slope)
+        case kinds.Square(weight=weight):
+            return _Square(weight)
+        case kinds.Tanh():
+            return nn.Tanh()
+        case kinds.SampleNorm(eps=eps):
+            return _SampleNorm(eps)
+        case kinds.Subspace(components=components):
+            return _Subspace(components, math.prod(shape))
+
+
+# torch's own layers draw their first values from the global generator; these do not.
+
+
+class _Conv(nn.Module):
+    def __init__(self, layer: kinds.Conv, channels: int) -> None:
+        super().__init__()
+        shape = (layer.channels, channels, layer.kernel, layer.kernel)
+        self.weight = nn.Parameter(torch.zeros(shape))
+        self.bias = nn.Parameter(torch.zeros(layer.channels))
+        self._stride = layer.stride
+        left, right, top, low = layer.padding
+        # conv2d pads both sides alike for free; what is lopsided is padded by a copy before it.
+        self._both = (min(top, low), min(left, right))
+        down, across = self._both
+        self._rest = (left - across, right - across, top - down, low - down)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(self._rest):
+            x = nn.functional.pad(x, self._rest)
+        return nn.functional.conv2d(x, self.weight, self.bias, self._stride, self._both)
+
+
+class _Dense(nn.Module):
+    def __init__(self, features: int, inputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(features, inputs))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x.flatten(1), self.weight, self.bias)
+
+
+class _Reshape(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self._shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, *self._shape)
+
+
+class _Upsample(nn.Module):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self._factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Not nn.Upsample: on CUDA the gradient of this is a plain sum, the same in every run.
+        n, channels, height, width = x.shape
+        by = self._factor
+        tiled = x[:, :, :, None, :, None].expand(n, channels, height, by, width, by)
+        return tiled.reshape(n, channels, height * by, width * by)
+
+
+class _Square(nn.Module):
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self._weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        bent: Tensor = x + self._weight * x * x
+        return bent
+
+
+class _SampleNorm(nn.Module):
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(1))
+        self.beta = nn.Parameter(torch.zeros(1))
+        self._eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        centred = flat - flat.mean(1, keepdim=True)
+        # The norm of a vector, unlike a square root, has a gradient at zero.
+        deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / math.sqrt(
+            flat.shape[1]
+        )
+        normed: Tensor = centred / (deviation + self._eps) * self.gamma + self.beta
+        return normed.reshape(x.shape)
+
+
+class _Subspace(nn.Module):
+    def __init__(self, components: int, size: int) -> None:
+        super().__init__()
+        self.basis = nn.Parameter(torch.zeros(components, size))
+        self.mean = nn.Parameter(torch.zeros(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x.flatten(1) - self.mean
+        return (self.mean + centred @ self.basis.T @ self.basis).reshape(x.shape)

@@ -1,0 +1,112 @@
+"""A public encoder in an ONNX file, as a feature map. It is the same for everybody and not secret.
+
+The file is named in a spec by its SHA-256, so that owners and clients cannot mix two encoders up.
+Needs onnxruntime (`pip install 'privedge[encoder]'`).
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge.errors import ConfigError, MissingExtra
+from privedge.ran.spec import Encoder, ImageShape, Shape
+
+Reals = npt.NDArray[np.float32]
+
+# Larger than any encoder that runs on a phone; a bound on what is read.
+_MAX_BYTES = 1 << 30
+
+
+def load(path: Path, wanted: Encoder) -> Callable[[Reals], Reals]:
+    """A function from images (n, C, H, W), float32 in [-1, 1], to features (n, *wanted.output).
+
+    Raises ConfigError if the file is not the wanted one or does not run, MissingExtra without
+    onnxruntime.
+    """
+    raw = _read(path)
+    if hashlib.sha256(raw).hexdigest() != wanted.sha256:
+        raise ConfigError(f"{path}: is not the encoder with SHA-256 {wanted.sha256}")
+    session = _session(path, raw)
+
+    def encode(images: Reals) -> Reals:
+        features = _run(path, session, images)
+        if features.shape != (len(images), *wanted.output):
+            raise ConfigError(f"{path}: gives shape {features.shape[1:]}, not {wanted.output}")
+        return features
+
+    return encode
+
+
+def describe(path: Path, otherwise: ImageShape) -> tuple[Encoder, ImageShape]:
+    """What a spec says about the encoder at `path`, and the image size it takes.
+
+    The size is the file's own where it fixes one, else `otherwise`. Raises as `load` does.
+    """
+    raw = _read(path)
+    session = _session(path, raw)
+    image = _image_shape(path, session.get_inputs()[0].shape, otherwise)
+    blank = np.zeros((1, image.channels, image.height, image.width), np.float32)
+    output: Shape = _run(path, session, blank).shape[1:]
+    return Encoder(sha256=hashlib.sha256(raw).hexdigest(), output=output), image
+
+
+def _image_shape(path: Path, declared: list[Any], otherwise: ImageShape) -> ImageShape:
+    fallback = (otherwise.channels, otherwise.height, otherwise.width)
+    fixed = [
+        extent if isinstance(extent, int) else other
+        for extent, other in zip(declared[1:], fallback, strict=False)
+    ]
+    try:
+        channels, height, width = fixed
+        return ImageShape.model_validate({"height": height, "width": width, "channels": channels})
+    except ValueError:
+        raise ConfigError(
+            f"{path}: must take images (n, channels, height, width), takes {declared}"
+        ) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _session(path: Path, raw: bytes) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtra(
+            "an encoder needs onnxruntime: pip install 'privedge[encoder]'"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    # One thread and no fused reordering: owner and client get the same numbers.
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own kinds share no root
+        raise ConfigError(f"{path}: is not a usable ONNX file") from error
+
+
+def _run(path: Path, session: Any, images: Reals) -> Reals:
+    source = session.get_inputs()[0]
+    # An encoder exported for single images has the batch fixed at one.
+    step = len(images) if not isinstance(source.shape[0], int) else source.shape[0]
+    try:
+        parts = [
+            session.run(None, {source.name: images[i : i + step]})[0]
+            for i in range(0, len(images), step)
+        ]
+    except Exception as error:
+        raise ConfigError(f"{path}: does not take images of shape {images.shape[1:]}") from error
+    features = np.concatenate(parts)
+    if features.dtype != np.float32 or not np.isfinite(features).all():
+        raise ConfigError(f"{path}: its first output must be finite float32")
+    return features

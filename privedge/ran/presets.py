@@ -1,0 +1,186 @@
+"""Ready-made RAN architectures, by name. Public facts only; no torch.
+
+A preset fixes the image size: images of any other size are brought to it on the device. `paper`
+is the original network; `conv*` are its small pixel-to-pixel relatives; `ran*` reconstruct oriented
+gradient maps with one layer of ReLUs; `subspace*` reconstruct feature maps linearly, which scored
+best and costs least, so `auto` always picks one of these.
+"""
+
+import math
+from collections.abc import Callable
+
+from privedge.errors import ConfigError
+from privedge.ran.spec import (
+    Conv,
+    Cooccurrence,
+    Dense,
+    Encoder,
+    ImageShape,
+    Layer,
+    LeakyRelu,
+    Oriented,
+    Pixels,
+    RanSpec,
+    Relu,
+    Reshape,
+    SampleNorm,
+    Subspace,
+    Tanh,
+    Upsample,
+)
+
+# What `auto` goes by: up to this many pixels a side the 32 x 32 preset loses little.
+_SMALL_SIDE = 48
+# Cut-out words are at least twice as wide as high.
+_WRITING_ASPECT = 2
+
+
+def preset(
+    name: str, *, height: int, width: int, channels: int, components: int | None = None
+) -> RanSpec:
+    """The spec called `name` (see PRESETS, or "auto") for images of the given size.
+
+    `channels` is 1 or 3. `components` replaces the number of components of a `subspace*` preset.
+    Raises ConfigError for an unknown name or a `components` that does not fit.
+    """
+    if name == "auto":
+        name = _by_size(height, width, channels)
+    if name not in _BUILDERS:
+        raise ConfigError(f"preset {name!r} is unknown; choose from auto, {', '.join(PRESETS)}")
+    spec = _BUILDERS[name](3 if channels == 3 else 1)
+    return spec if components is None else _with_components(spec, components)
+
+
+def with_encoder(spec: RanSpec, encoder: Encoder, image: ImageShape) -> RanSpec:
+    """`spec` on the output of a public encoder of `image`s instead of its own feature map.
+
+    Only the `subspace*` presets fit any feature map; raises ConfigError for others.
+    """
+    if not isinstance(spec.layers[0], Subspace):
+        raise ConfigError(f"preset {spec.name}: an encoder needs a subspace preset")
+    changed = RanSpec(
+        name=f"{spec.name}-encoder", image=image, features=encoder, layers=spec.layers
+    )
+    return _with_components(changed, spec.layers[0].components)
+
+
+def _by_size(height: int, width: int, channels: int) -> str:
+    if channels == 1 and width >= _WRITING_ASPECT * height:
+        return "subspace-writer"
+    return "subspace32" if max(height, width) <= _SMALL_SIDE else "subspace64"
+
+
+def _with_components(spec: RanSpec, components: int) -> RanSpec:
+    if not isinstance(spec.layers[0], Subspace):
+        raise ConfigError(f"preset {spec.name} has no components; leave them out")
+    size = math.prod(spec.input_shape)
+    if not 1 <= components < size:
+        raise ConfigError(f"components: must be from 1 to {size - 1} for preset {spec.name}")
+    return RanSpec(
+        name=spec.name,
+        image=spec.image,
+        features=spec.features,
+        layers=(Subspace(components=components),),
+    )
+
+
+def _paper(_channels: int) -> RanSpec:
+    # papers.md A.2. Always three channels, as published: grey images are repeated.
+    layers: list[Layer] = []
+    for width in (32, 64, 128, 128, 256):
+        layers += [Conv(channels=width, kernel=4, stride=2, padding=(1, 1, 1, 1))]
+        layers += [LeakyRelu(slope=0.2), SampleNorm()]
+    for width in (256, 256, 256, 128, 64):
+        layers += [Upsample(), _same4(width), Relu(), SampleNorm()]
+    layers += [_same4(3), Tanh()]
+    return RanSpec(
+        name="paper",
+        image=ImageShape(height=32, width=32, channels=3),
+        features=Pixels(),
+        layers=tuple(layers),
+    )
+
+
+def _same4(width: int) -> Conv:
+    # 'same' for an even kernel is lopsided in Keras: one before, two after.
+    return Conv(channels=width, kernel=4, padding=(1, 2, 1, 2))
+
+
+def _conv(name: str, side: int, down: tuple[int, ...], up: tuple[int, ...]) -> "_Builder":
+    def build(channels: int) -> RanSpec:
+        layers: list[Layer] = []
+        for width in down:
+            layers += [Conv(channels=width, kernel=4, stride=2, padding=(1, 1, 1, 1)), Relu()]
+        inner = (down[-1], side >> len(down), side >> len(down))
+        layers += [Dense(features=64), Dense(features=inner[0] * inner[1] * inner[2])]
+        layers += [Relu(), Reshape(shape=inner)]
+        for width in up:
+            layers += [Upsample(), Conv(channels=width, kernel=3, padding=(1, 1, 1, 1)), Relu()]
+        layers += [Upsample(), Conv(channels=channels, kernel=3, padding=(1, 1, 1, 1))]
+        return RanSpec(
+            name=name,
+            image=ImageShape(height=side, width=side, channels=3 if channels == 3 else 1),
+            features=Pixels(),
+            layers=tuple(layers),
+        )
+
+    return build
+
+
+def _ran(name: str, side: int, cell: int) -> "_Builder":
+    def build(channels: int) -> RanSpec:
+        maps = (8, side // cell, side // cell)
+        return RanSpec(
+            name=name,
+            image=ImageShape(height=side, width=side, channels=3 if channels == 3 else 1),
+            features=Oriented(cell=cell),
+            layers=(
+                Conv(channels=32, kernel=2, stride=2),
+                Relu(),
+                Dense(features=64),
+                Dense(features=maps[0] * maps[1] * maps[2]),
+                Reshape(shape=maps),
+            ),
+        )
+
+    return build
+
+
+def _subspace(name: str, side: int, cell: int, components: int) -> "_Builder":
+    def build(channels: int) -> RanSpec:
+        return RanSpec(
+            name=name,
+            image=ImageShape(height=side, width=side, channels=3 if channels == 3 else 1),
+            features=Oriented(cell=cell),
+            layers=(Subspace(components=components),),
+        )
+
+    return build
+
+
+def _writer(_channels: int) -> RanSpec:
+    # Ink is grey whatever the scanner says.
+    return RanSpec(
+        name="subspace-writer",
+        image=ImageShape(height=64, width=128, channels=1),
+        features=Cooccurrence(),
+        layers=(Subspace(components=16),),
+    )
+
+
+_Builder = Callable[[int], RanSpec]
+
+_BUILDERS: dict[str, _Builder] = {
+    "paper": _paper,
+    "conv32": _conv("conv32", 32, down=(16, 32, 32), up=(32, 16)),
+    "conv64": _conv("conv64", 64, down=(16, 32, 32, 32), up=(32, 32, 16)),
+    "ran32": _ran("ran32", 32, cell=4),
+    # Cell 8 at 64 x 64: the network, and so its 512 private ReLUs, is the one of ran32.
+    "ran64": _ran("ran64", 64, cell=8),
+    "subspace32": _subspace("subspace32", 32, cell=4, components=64),
+    # ran.md 3: cell 4 with 32 components identified faces best (FaceScrub .845, .832 with cell 8).
+    "subspace64": _subspace("subspace64", 64, cell=4, components=32),
+    "subspace-writer": _writer,
+}
+
+PRESETS: tuple[str, ...] = tuple(_BUILDERS)

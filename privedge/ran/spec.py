@@ -1,0 +1,268 @@
+"""RanSpec: a RAN's architecture as data. No code in it, and no torch.
+
+A spec is a feature map (public, computed in the clear by owner and client) and a list of layers
+out of a closed set. Owner, client, parties and dealer all read shapes from here; the parameters
+travel separately. `digest()` is what a cohort fixes: every model in it has the same spec.
+
+Shapes are those of one sample, without the batch: (channels, height, width) or (features,).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from privedge.errors import CheckpointError
+
+Shape = tuple[int, ...]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- Feature maps: image -> what the RAN reconstructs ---------------------------------------------
+
+
+class Pixels(_Frozen):
+    """The image itself, scaled to [-1, 1]."""
+
+    kind: Literal["pixels"] = "pixels"
+
+
+class Oriented(_Frozen):
+    """Oriented gradient maps, average-pooled over `cell` x `cell` pixels (ran.md 8, `oriP`)."""
+
+    kind: Literal["oriented"] = "oriented"
+    cell: int = Field(ge=2, le=32)
+
+
+class Cooccurrence(_Frozen):
+    """Co-occurrence of stroke orientations, for handwriting (ran.md 8); 864 values."""
+
+    kind: Literal["cooccurrence"] = "cooccurrence"
+
+
+class Encoder(_Frozen):
+    """A public encoder in an ONNX file, named by its SHA-256 so that all use the same one."""
+
+    kind: Literal["encoder"] = "encoder"
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    output: Shape
+
+
+Features = Annotated[Pixels | Oriented | Cooccurrence | Encoder, Field(discriminator="kind")]
+
+
+# --- Layers ---------------------------------------------------------------------------------------
+
+
+class Conv(_Frozen):
+    """2-D convolution with bias. `padding` is (left, right, top, bottom)."""
+
+    kind: Literal["conv"] = "conv"
+    channels: int = Field(ge=1, le=4096)
+    kernel: int = Field(ge=1, le=16)
+    stride: int = Field(default=1, ge=1, le=16)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+class Dense(_Frozen):
+    """Fully connected with bias; flattens its input."""
+
+    kind: Literal["dense"] = "dense"
+    features: int = Field(ge=1, le=1 << 16)
+
+
+class Reshape(_Frozen):
+    """Give the values another shape of the same size."""
+
+    kind: Literal["reshape"] = "reshape"
+    shape: Shape
+
+
+class Upsample(_Frozen):
+    """Nearest-neighbour enlargement."""
+
+    kind: Literal["upsample"] = "upsample"
+    factor: int = Field(default=2, ge=2, le=8)
+
+
+class Relu(_Frozen):
+    """max(x, 0)"""
+
+    kind: Literal["relu"] = "relu"
+
+
+class LeakyRelu(_Frozen):
+    """slope * x + (1 - slope) * max(x, 0)"""
+
+    kind: Literal["leaky_relu"] = "leaky_relu"
+    slope: float = Field(default=0.2, gt=0, lt=1)
+
+
+class Square(_Frozen):
+    """x + weight * x^2, the activation that needs no comparison"""
+
+    kind: Literal["square"] = "square"
+    weight: float = 0.5
+
+
+class Tanh(_Frozen):
+    """tanh(x)"""
+
+    kind: Literal["tanh"] = "tanh"
+
+
+class SampleNorm(_Frozen):
+    """(x - mean) / (std + eps) * gamma + beta over the WHOLE sample, gamma and beta scalar.
+
+    keras_contrib's InstanceNormalization with axis=None (papers.md A.2): eps is added to the
+    standard deviation, not to the variance.
+    """
+
+    kind: Literal["sample_norm"] = "sample_norm"
+    eps: float = Field(default=1e-3, gt=0)
+
+
+class Subspace(_Frozen):
+    """The linear reconstructor mean + V'V(x - mean), V (components x features) orthonormal rows."""
+
+    kind: Literal["subspace"] = "subspace"
+    components: int = Field(ge=1, le=4096)
+
+
+Layer = Annotated[
+    Conv | Dense | Reshape | Upsample | Relu | LeakyRelu | Square | Tanh | SampleNorm | Subspace,
+    Field(discriminator="kind"),
+]
+
+
+class ImageShape(_Frozen):
+    """The size every image is brought to before the feature map."""
+
+    height: int = Field(ge=8, le=1024)
+    width: int = Field(ge=8, le=1024)
+    channels: Literal[1, 3]
+
+
+class RanSpec(_Frozen):
+    """One architecture: image shape, feature map, layers."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    image: ImageShape
+    features: Features
+    layers: tuple[Layer, ...] = Field(min_length=1, max_length=64)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of the feature map's output, which is what the layers reconstruct."""
+        match self.features:
+            case Pixels():
+                return (self.image.channels, self.image.height, self.image.width)
+            case Oriented(cell=cell):
+                return (8, self.image.height // cell, self.image.width // cell)
+            case Cooccurrence():
+                return (864,)
+            case Encoder(output=output):
+                return output
+
+    def shapes(self) -> list[Shape]:
+        """Shape after each layer. Raises CheckpointError where a layer does not fit its input."""
+        shapes = output_shapes(self.layers, self.input_shape)
+        if _size(shapes[-1]) != _size(self.input_shape):
+            raise CheckpointError(
+                f"spec {self.name}: the last layer gives {shapes[-1]}, "
+                f"not the input {self.input_shape}"
+            )
+        return shapes
+
+    def parameters(self) -> dict[str, Shape]:
+        """Name -> shape of every parameter tensor, in upload order, `threshold` last.
+
+        `threshold` is the owner's own bound on the dissimilarity (a scalar, 2^15 - 1 if unused).
+        """
+        inputs = [self.input_shape, *self.shapes()]
+        named: dict[str, Shape] = {}
+        for index, layer in enumerate(self.layers):
+            for name, shape in _layer_parameters(layer, inputs[index]).items():
+                named[f"{index}.{name}"] = shape
+        named["threshold"] = (1,)
+        return named
+
+    def to_json(self) -> str:
+        """Canonical text: sorted keys, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> "RanSpec":
+        """Parse and check a spec. Raises CheckpointError naming what is wrong with it."""
+        try:
+            spec = RanSpec.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise CheckpointError(f"spec: {where}: {first['msg']}") from None
+        spec.shapes()
+        return spec
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical text."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
+    """Shape after each of `layers`, the first of which is given `shape`.
+
+    Raises CheckpointError where a layer does not fit its input.
+    """
+    shapes = []
+    for index, layer in enumerate(layers):
+        shape = _output_shape(layer, shape, where=f"layer {index} ({layer.kind})")
+        shapes.append(shape)
+    return shapes
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for extent in shape:
+        size *= extent
+    return size
+
+
+def _output_shape(layer: Layer, shape: Shape, *, where: str) -> Shape:
+    match layer:
+        case Conv() | Upsample() if len(shape) != 3:
+            raise CheckpointError(f"{where}: needs (channels, height, width), got {shape}")
+        case Conv(channels=channels, kernel=kernel, stride=stride, padding=(left, right, top, low)):
+            height = (shape[1] + top + low - kernel) // stride + 1
+            width = (shape[2] + left + right - kernel) // stride + 1
+            if height < 1 or width < 1:
+                raise CheckpointError(f"{where}: the kernel is larger than its input {shape}")
+            return (channels, height, width)
+        case Upsample(factor=factor):
+            return (shape[0], shape[1] * factor, shape[2] * factor)
+        case Dense(features=features):
+            return (features,)
+        case Reshape(shape=target):
+            if _size(target) != _size(shape):
+                raise CheckpointError(f"{where}: cannot turn {shape} into {target}")
+            return target
+        case _:
+            return shape
+
+
+def _layer_parameters(layer: Layer, shape: Shape) -> dict[str, Shape]:
+    match layer:
+        case Conv(channels=channels, kernel=kernel):
+            return {"weight": (channels, shape[0], kernel, kernel), "bias": (channels,)}
+        case Dense(features=features):
+            return {"weight": (features, _size(shape)), "bias": (features,)}
+        case SampleNorm():
+            return {"gamma": (1,), "beta": (1,)}
+        case Subspace(components=components):
+            return {"basis": (components, _size(shape)), "mean": (_size(shape),)}
+        case _:
+            return {}

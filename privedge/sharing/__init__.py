@@ -1,0 +1,1 @@
+"""(2) The crossing between plaintext and shares, over the ring Z_2^64."""

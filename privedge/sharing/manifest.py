@@ -1,0 +1,108 @@
+"""What a shared model consists of: ids, names, shapes and a commitment to each share.
+
+Both parties receive the same manifest, each with its own share; they compare manifest digests
+before a model becomes active, so no computation ever starts on shares that do not fit.
+
+A commitment is SHA-256(salt || name || 0x00 || the share's words). The manifest is public to both
+parties, the salt is not: each gets only its own. A plain digest of [x]_1 would let party 0, which
+has [x]_0, test any guess of x by comparing the digest of x - [x]_0.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+
+from privedge.sharing.ring import WORD_BYTES
+
+SALT_BYTES = 32
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor: its name, its shape, and the commitments (hex) to party 0's and party 1's share.
+
+    Hidden by a salt each, because both parties see both.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    commitments: tuple[str, str]
+
+    @property
+    def words(self) -> int:
+        """How many ring elements the tensor has."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def share_bytes(self) -> int:
+        """How many bytes one share of it takes on the wire and on disk."""
+        return WORD_BYTES * self.words
+
+
+@dataclass(frozen=True)
+class ModelManifest:
+    """One upload. `model_id` is fresh for each: masks are derived from it (protocol.md 4)."""
+
+    model_id: str
+    cohort: str
+    owner: str
+    spec_digest: str
+    tensors: tuple[TensorEntry, ...]
+
+    @property
+    def share_bytes(self) -> int:
+        """The size of one share file: all tensors in order, nothing between them."""
+        return sum(entry.share_bytes for entry in self.tensors)
+
+    def to_json(self) -> str:
+        """Canonical text: sorted keys, no spaces. `digest` is taken over it."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> "ModelManifest":
+        """Inverse of `to_json`; for text this process wrote itself (the registry)."""
+        fields = json.loads(text)
+        tensors = tuple(
+            TensorEntry(t["name"], tuple(t["shape"]), (t["commitments"][0], t["commitments"][1]))
+            for t in fields.pop("tensors")
+        )
+        return ModelManifest(tensors=tensors, **fields)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the canonical text."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class UploadHeader:
+    """What one party gets before its share: the manifest, and the salt of its own commitments.
+
+    The salt is a secret from the other party.
+    """
+
+    manifest: ModelManifest
+    salt: bytes = field(repr=False)
+
+
+def commitment(salt: bytes, name: str) -> "hashlib._Hash":
+    """The commitment to one party's share of tensor `name`, to be updated with its wire form.
+
+    `salt` is that party's own, SALT_BYTES long: with a fixed length, and no zero byte in a name,
+    no two tensors are hashed alike.
+    """
+    return hashlib.sha256(salt + name.encode() + b"\0")
+
+
+def new_salt() -> bytes:
+    """SALT_BYTES fresh random bytes: one party's salt for one upload."""
+    return os.urandom(SALT_BYTES)
+
+
+def new_model_id() -> str:
+    """A fresh 128-bit id, as 32 hexadecimal digits."""
+    return secrets.token_hex(16)
