@@ -1,0 +1,1 @@
+"""(4) What the parties and the dealer compute: sees shares only."""

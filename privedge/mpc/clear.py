@@ -1,0 +1,62 @@
+"""The fixed-point model in the clear: what a private run must agree with.
+
+Used by tests, the demo and the bench to compare labels. It holds plaintext, so no server imports
+it. Truncation is the floor; a private engine may be one unit higher (protocol.md 5).
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from privedge.mpc.engine import Weight
+from privedge.mpc.products import apply
+from privedge.sharing.fixed_point import FRACTIONAL_BITS
+
+
+class ClearEngine:
+    """mpc.engine.Engine over int64 tensors with wrap-around."""
+
+    def scaled(self, x: torch.Tensor, factor: int) -> torch.Tensor:
+        return x * factor
+
+    def combination(self, x: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+        return x @ matrix
+
+    def plus(self, x: torch.Tensor, constant: torch.Tensor) -> torch.Tensor:
+        return x + constant
+
+    def padded(self, x: torch.Tensor, padding: tuple[int, ...], value: int = 0) -> torch.Tensor:
+        return torch.nn.functional.pad(x, padding, value=value)
+
+    def joined(self, parts: list[torch.Tensor], dim: int) -> torch.Tensor:
+        return torch.cat(parts, dim=dim)
+
+    def multiply(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x * y
+
+    def square(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x
+
+    def dense(self, x: torch.Tensor, weight: Weight[torch.Tensor]) -> torch.Tensor:
+        return apply("dense", x, weight.number)
+
+    def dense_back(self, x: torch.Tensor, weight: Weight[torch.Tensor]) -> torch.Tensor:
+        return apply("dense_back", x, weight.number)
+
+    def convolve(
+        self, x: torch.Tensor, weight: Weight[torch.Tensor], *, stride: int
+    ) -> torch.Tensor:
+        return apply("conv", x, weight.number, stride)
+
+    def truncate(self, x: torch.Tensor) -> torch.Tensor:
+        return x >> FRACTIONAL_BITS
+
+    def relu_and_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        value = self.truncate(x)
+        return value.clamp(min=0), value
+
+    def negative(self, x: torch.Tensor, *, bits: int = 63) -> torch.Tensor:
+        return (x < 0).long()
+
+    def constant(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return compute()

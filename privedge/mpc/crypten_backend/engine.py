@@ -1,0 +1,105 @@
+"""engine = "crypten": the reference engine, on CrypTen's own shares and protocols.
+
+Numbers are ArithmeticSharedTensors with an encoder of scale 1: CrypTen sees ring integers and
+never truncates by itself; scales are kept by network.py and truncation is ours, with the dealer's
+help (protocol.md 5), because CrypTen's two-party one goes wrong with probability |x| / 2^64.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from privedge.mpc.crypten_backend.communicator import SessionCommunicator
+from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor, beaver, use
+from privedge.mpc.crypten_backend.provider import DealerProvider
+from privedge.mpc.engine import Weight
+from privedge.mpc.session import Session
+from privedge.mpc.tuples import logical_shift
+from privedge.sharing.fixed_point import FRACTIONAL_BITS, MAGNITUDE_BITS
+
+Share = Any  # ArithmeticSharedTensor; CrypTen is untyped
+
+_provider = DealerProvider()
+
+
+class CryptenEngine:
+    """mpc.engine.Engine over secret shares. One per thread at a time."""
+
+    def __init__(self, session: Session) -> None:
+        use(SessionCommunicator, _provider)
+        SessionCommunicator.attach(session)
+        self._party = session.party
+
+    def close(self) -> None:
+        """Detach the session from this thread."""
+        SessionCommunicator.attach(None)
+
+    @staticmethod
+    def share(words: torch.Tensor) -> Share:
+        """Wrap this party's share (int64 of any shape)."""
+        return ArithmeticSharedTensor.from_shares(words, precision=0)
+
+    def scaled(self, x: Share, factor: int) -> Share:
+        return self.share(x.share * factor)
+
+    def combination(self, x: Share, matrix: torch.Tensor) -> Share:
+        return self.share(x.share @ matrix)
+
+    def plus(self, x: Share, constant: torch.Tensor) -> Share:
+        return self.share(x.share + constant if self._party == 0 else x.share)
+
+    def padded(self, x: Share, padding: tuple[int, ...], value: int = 0) -> Share:
+        mine = value if self._party == 0 else 0
+        return self.share(torch.nn.functional.pad(x.share, padding, value=mine))
+
+    def joined(self, parts: list[Share], dim: int) -> Share:
+        return self.share(torch.cat([part.share for part in parts], dim=dim))
+
+    def multiply(self, x: Share, y: Share) -> Share:
+        return beaver.mul(x, y)
+
+    def square(self, x: Share) -> Share:
+        return beaver.square(x)
+
+    def dense(self, x: Share, weight: Weight[Share]) -> Share:
+        return beaver.matmul(x, weight.number.transpose(1, 2))
+
+    def dense_back(self, x: Share, weight: Weight[Share]) -> Share:
+        return beaver.matmul(x, weight.number)
+
+    def convolve(self, x: Share, weight: Weight[Share], *, stride: int) -> Share:
+        batch, groups, channels, *size = x.share.shape
+        owners, out, *kernel = weight.number.share.shape
+        maps = beaver.conv2d(
+            x.reshape(batch, groups * channels, *size),
+            weight.number.reshape(owners * out, *kernel),
+            stride=stride,
+            groups=groups,
+        )
+        return maps.reshape(batch, owners, out, *maps.share.shape[2:])
+
+    def truncate(self, x: Share) -> Share:
+        """Open x + 2^47 + r; the high bits less those of r are the quotient. One round."""
+        offset = 1 << MAGNITUDE_BITS
+        r, high, top = _provider.truncation(x.share.shape, FRACTIONAL_BITS)
+        masked = self.share(x.share + r)
+        opened = self.plus(masked, torch.tensor(offset)).reveal()
+        # [c < r] = (1 - c[63]) * r[63], because x + 2^47 is small and not negative.
+        wrapped = (1 - logical_shift(opened, 63)) * (top << (64 - FRACTIONAL_BITS))
+        quotient = self.share(high + wrapped)
+        public = logical_shift(opened, FRACTIONAL_BITS) - (offset >> FRACTIONAL_BITS)
+        return self.plus(quotient, public)
+
+    def relu_and_value(self, x: Share) -> tuple[Share, Share]:
+        value = self.truncate(x)
+        positive = self.plus(-self.negative(value), torch.tensor(1))
+        return self.multiply(value, positive), value
+
+    def constant(self, name: str, compute: Callable[[], Share]) -> Share:
+        return compute()
+
+    def negative(self, x: Share, *, bits: int = 63) -> Share:
+        # Flat: CrypTen's circuit stacks up to two more dimensions, and a tuple may have six.
+        flat = MPCTensor.from_shares(x.share.reshape(-1), precision=0)._ltz()._tensor
+        return self.share(flat.share.reshape(x.share.shape))

@@ -1,0 +1,168 @@
+"""Both ends of dealing: what the dealer computes, and how a party gets its shares of a tuple.
+
+The dealer holds two seeds and sees shapes and counters; a party holds its own seed and sees the
+corrections meant for it. Neither ever handles a share of a model or of a query here.
+"""
+
+import os
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from privedge.errors import AlreadyExists, NotAllowed, ShareError, TranscriptMismatch
+from privedge.mpc.fixed_product import FixedProduct
+from privedge.mpc.prg import SEED_BYTES, MaskStream
+from privedge.mpc.tuples import Shape, TupleKind, check_size, combined, receiver, remainder
+
+
+@dataclass(frozen=True)
+class TupleShares:
+    """One party's shares of a tuple (int64 tensors, in the order its kind names them)."""
+
+    free: list[torch.Tensor] = field(repr=False)
+    derived: list[torch.Tensor] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SessionId:
+    """One run of one batch. A retry keeps the session and raises the attempt."""
+
+    session: bytes
+    attempt: int
+
+    def stream(self, seed: bytes, kind: TupleKind, counter: int) -> MaskStream:
+        """The masks of tuple number `counter` of the party whose seed this is."""
+        return MaskStream(
+            seed,
+            purpose=kind.purpose,
+            session=self.session,
+            attempt=self.attempt,
+            counter=counter,
+        )
+
+
+class Dealer:
+    """The dealer's side of one session: stateless but for one counter per party."""
+
+    def __init__(
+        self,
+        run: SessionId,
+        seeds: tuple[bytes, bytes],
+        weight_seeds: tuple[bytes, bytes] | None = None,
+        *,
+        max_elements: int,
+    ) -> None:
+        """`weight_seeds`: for products with fixed weights; None if there are none."""
+        self._run = run
+        self._seeds = seeds
+        self._weight_seeds = weight_seeds
+        self._max_elements = max_elements
+        self._next = [0, 1]
+
+    def correct(self, party: int, counter: int, kind: TupleKind) -> torch.Tensor:
+        """The correction of tuple `counter` for `party`: its shares of the derived values, flat.
+
+        Raises AlreadyExists for a counter at or below one served before, NotAllowed for a counter
+        whose correction belongs to the other party, LimitExceeded and ShareError for shapes.
+        """
+        if receiver(counter) != party:
+            raise NotAllowed(f"tuple {counter} is corrected at the other party")
+        if counter < self._next[party]:
+            raise AlreadyExists(f"tuple {counter} was dealt before")
+        check_size([*_fixed_shapes(kind), *kind.free, *kind.derived], self._max_elements)
+        self._next[party] = counter + 2
+        mine = self._run.stream(self._seeds[party], kind, counter)
+        theirs = self._run.stream(self._seeds[1 - party], kind, counter)
+        masks = [
+            combined(sharing, mine.take(shape), theirs.take(shape))
+            for sharing, shape in zip(kind.free_sharing, kind.free, strict=True)
+        ]
+        corrections = [
+            remainder(sharing, value, theirs.take(tuple(value.shape))).reshape(-1)
+            for sharing, value in zip(
+                kind.derived_sharing, kind.derive([*self._fixed(kind), *masks]), strict=True
+            )
+        ]
+        return torch.cat(corrections)
+
+    def _fixed(self, kind: TupleKind) -> list[torch.Tensor]:
+        """The mask of the weight in a fixed product; of other kinds nothing."""
+        if not isinstance(kind, FixedProduct):
+            return []
+        if self._weight_seeds is None:
+            raise ShareError("fixed product: the session has no weight seeds")
+        first, second = (kind.weight_mask(seed) for seed in self._weight_seeds)
+        return [first + second]
+
+
+def _fixed_shapes(kind: TupleKind) -> list[Shape]:
+    """Shapes of what the dealer expands beside the tuple's own masks."""
+    return [kind.weight] if isinstance(kind, FixedProduct) else []
+
+
+class DealerLink(Protocol):
+    """A party's way to the dealer."""
+
+    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
+        """Ask for the corrections of these numbered tuples, in this order. Does not wait."""
+
+    def receive(self, counter: int) -> torch.Tensor:
+        """The next correction (flat int64), which must be that of `counter`."""
+
+
+class Tuples:
+    """A party's side of one session: numbered tuples, each drawn once.
+
+    `plan` is the list of kinds an earlier run of the same computation used. With it all corrections
+    are asked for at once, so that the dealer works ahead of the computation; without it each tuple
+    costs a round trip to the dealer. Either way the kinds used are in `used`.
+    """
+
+    def __init__(
+        self,
+        party: int,
+        run: SessionId,
+        seed: bytes,
+        link: DealerLink,
+        plan: list[TupleKind] | None = None,
+    ) -> None:
+        self._party = party
+        self._run = run
+        self._seed = seed
+        self._link = link
+        self._plan = plan
+        self.used: list[TupleKind] = []
+        if plan is not None:
+            numbered = [(n, kind) for n, kind in enumerate(plan) if receiver(n) == party]
+            link.request(numbered)
+
+    def draw(self, kind: TupleKind) -> TupleShares:
+        """This party's shares of the next tuple, which must be of `kind`."""
+        counter = len(self.used)
+        self.used.append(kind)
+        receives = receiver(counter) == self._party
+        if self._plan is None:
+            if receives:
+                self._link.request([(counter, kind)])
+        elif counter >= len(self._plan) or self._plan[counter] != kind:
+            raise TranscriptMismatch(f"tuple {counter} is not the planned one")
+        stream = self._run.stream(self._seed, kind, counter)
+        free = [stream.take(shape) for shape in kind.free]
+        if not receives:
+            return TupleShares(free, [stream.take(shape) for shape in kind.derived])
+        return TupleShares(free, self._corrected(kind, self._link.receive(counter)))
+
+    @staticmethod
+    def _corrected(kind: TupleKind, flat: torch.Tensor) -> list[torch.Tensor]:
+        shapes = kind.derived
+        sizes = [torch.Size(shape).numel() for shape in shapes]
+        if flat.numel() != sum(sizes):
+            raise TranscriptMismatch(f"a correction of {flat.numel()} words for {kind.purpose}")
+        parts = torch.split(flat, sizes)
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def new_seed() -> bytes:
+    """A fresh seed from the operating system; one per party and session."""
+    return os.urandom(SEED_BYTES)

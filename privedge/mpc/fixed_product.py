@@ -1,0 +1,105 @@
+"""Products with a weight that does not change between queries (protocol.md 4).
+
+The weight's mask A is drawn once, when a snapshot is loaded, and E = W - A is opened once. Then
+
+    dealer, per query       C = A * B                for a fresh mask B of the input
+    ahead of the input      U_i = E * B_i + C_i      a share of W * B
+    online                  D = open(x - B),  z_i = W_i * D + U_i
+
+so a query opens 8 bytes per input element and party, and never a weight again. A belongs to one W:
+a worker draws a fresh weight seed whenever it loads weights.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+import torch
+
+from privedge.errors import ShareError
+from privedge.mpc.prg import SEED_BYTES, MaskStream
+from privedge.mpc.products import Map, apply, map_size
+from privedge.mpc.tuples import Shape, Sharing
+
+
+@dataclass(frozen=True)
+class FixedProduct:
+    """B uniform; C = the map of B and the weight's mask A, which the dealer knows by name."""
+
+    map: Map
+    name: str
+    weight: Shape
+    input: Shape
+    stride: int = 1
+
+    @property
+    def purpose(self) -> str:
+        return f"fixed {self.map} {self.name} {self.weight} {self.input} {self.stride}"
+
+    @property
+    def free(self) -> list[Shape]:
+        return [self.input]
+
+    @property
+    def derived(self) -> list[Shape]:
+        try:
+            return [self._output()]
+        except ValueError:
+            raise ShareError(f"no such product: {self.purpose}") from None
+
+    @property
+    def free_sharing(self) -> list[Sharing]:
+        return ["additive"]
+
+    @property
+    def derived_sharing(self) -> list[Sharing]:
+        return ["additive"]
+
+    def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
+        """`masks` are A and B."""
+        weight, mask = masks
+        return [apply(self.map, mask, weight, self.stride)]
+
+    def weight_mask(self, seed: bytes) -> torch.Tensor:
+        """One party's share of A: the same for every query until it draws a new weight seed."""
+        return weight_mask(seed, self.name, self.weight)
+
+    def _output(self) -> Shape:
+        if self.map == "conv":
+            return self._maps()
+        groups, rows, columns = self.input
+        owners, out, inner = self.weight
+        expected, given = (inner, out) if self.map == "dense" else (out, inner)
+        if columns != expected or groups not in (1, owners):
+            raise ValueError("extents do not fit")
+        return (owners, rows, given)
+
+    def _maps(self) -> Shape:
+        batch, groups, channels, *size = self.input
+        owners, out, per_map, *kernel = self.weight
+        if channels != per_map or groups not in (1, owners):
+            raise ValueError("extents do not fit")
+        return (batch, owners, out, *map_size(size, kernel, self.stride))
+
+
+def weight_mask(seed: bytes, name: str, shape: Shape) -> torch.Tensor:
+    """One party's share of the mask of the weight `name` (int64 of `shape`)."""
+    stream = MaskStream(seed, purpose=f"weight {name} {shape}", session=b"", attempt=0, counter=0)
+    return stream.take(shape)
+
+
+@dataclass(frozen=True)
+class MaskedWeights:
+    """What a worker keeps of a snapshot's weights beside its shares: its weight seed (secret), E
+    by name (known to both parties), its shares of what depends on the weights alone, by name, and
+    the id under which both workers made all this.
+    """
+
+    pairing: bytes
+    seed: bytes = field(repr=False)
+    opened: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    constants: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    @staticmethod
+    def fresh(pairing: bytes) -> "MaskedWeights":
+        """A new seed from the operating system; nothing is opened yet."""
+        return MaskedWeights(pairing, os.urandom(SEED_BYTES))

@@ -1,0 +1,1 @@
+"""Comparison and ReLU in few rounds, with everything that is only masks done by the dealer."""

@@ -1,0 +1,69 @@
+"""engine = "fused": weights masked once, comparison and ReLU in four rounds.
+
+Shares stay ArithmeticSharedTensors, so networks and decisions are the same for both engines.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from privedge.mpc.crypten_backend.engine import CryptenEngine, Share
+from privedge.mpc.engine import Weight
+from privedge.mpc.fixed_product import FixedProduct, MaskedWeights, weight_mask
+from privedge.mpc.fused import compare
+from privedge.mpc.products import Map, apply
+from privedge.mpc.session import Session
+from privedge.sharing.fixed_point import FRACTIONAL_BITS
+
+
+class FusedEngine(CryptenEngine):
+    """mpc.engine.Engine over secret shares. One per thread at a time."""
+
+    def __init__(self, session: Session, masked: MaskedWeights) -> None:
+        super().__init__(session)
+        self._session = session
+        self._masked = masked
+
+    def dense(self, x: Share, weight: Weight[Share]) -> Share:
+        return self._fixed("dense", x, weight)
+
+    def dense_back(self, x: Share, weight: Weight[Share]) -> Share:
+        return self._fixed("dense_back", x, weight)
+
+    def convolve(self, x: Share, weight: Weight[Share], *, stride: int) -> Share:
+        return self._fixed("conv", x, weight, stride)
+
+    def _opened(self, weight: Weight[Share]) -> torch.Tensor:
+        """E = W - A: one round in the first query of a snapshot, at hand in all others."""
+        known = self._masked.opened
+        if weight.name not in known:
+            share = weight.number.share
+            mask = weight_mask(self._masked.seed, weight.name, tuple(share.shape))
+            known[weight.name] = self.share(share - mask).reveal()
+        return known[weight.name]
+
+    def _fixed(self, kind: Map, x: Share, weight: Weight[Share], stride: int = 1) -> Share:
+        """One round, 8 bytes per input element (protocol.md 4)."""
+        opened, share = self._opened(weight), weight.number.share
+        wanted = FixedProduct(kind, weight.name, tuple(share.shape), tuple(x.share.shape), stride)
+        drawn = self._session.tuples.draw(wanted)
+        mask, product = drawn.free[0], drawn.derived[0]
+        ahead = apply(kind, mask, opened, stride) + product
+        public = self.share(x.share - mask).reveal()
+        return self.share(apply(kind, public, share, stride) + ahead)
+
+    def constant(self, name: str, compute: Callable[[], Share]) -> Share:
+        """Kept with the masked weights, so as long as they."""
+        known = self._masked.constants
+        if name not in known:
+            known[name] = compute().share
+        return self.share(known[name])
+
+    def relu_and_value(self, x: Share) -> tuple[Share, Share]:
+        """Both for the price of one: four rounds. Needs |x| < 2^48."""
+        pair = compare.rectified(self._session, x.share, bits=FRACTIONAL_BITS)
+        return self.share(pair[0]), self.share(pair[1])
+
+    def negative(self, x: Share, *, bits: int = 63) -> Share:
+        """Three rounds for 16 bits, else four. 63 bits are exact for every ring element."""
+        return self.share(compare.negative(self._session, x.share, bits=bits))

@@ -1,0 +1,53 @@
+"""Bits packed 64 to a word along the batch, and back. Pure; sees shares and openings alike.
+
+Of n elements, element number i * W + w is bit i of word w, with W = ceil(n / 64). The bits that
+stand for no element hold whatever the masks hold: they are uniform like the others when opened.
+"""
+
+import torch
+
+from privedge.mpc.tuples import logical_shift
+
+WORD = 64
+
+
+def words_for(elements: int) -> int:
+    """How many words hold one bit of each element."""
+    return -(-elements // WORD)
+
+
+def planes(values: torch.Tensor) -> torch.Tensor:
+    """(n,) int64 -> (64, W): row b holds bit b of every element."""
+    count = values.numel()
+    width = words_for(count)
+    rows = torch.empty(WORD * width, dtype=torch.int64, device=values.device)
+    rows[:count] = values
+    rows[count:] = 0
+    # Transpose 64 x 64 bits by swapping ever smaller off-diagonal squares (Hacker's Delight 7-3).
+    step = WORD // 2
+    low = (1 << step) - 1
+    while step:
+        pairs = rows.view(WORD // (2 * step), 2, step, width)
+        upper, lower = pairs[:, 0], pairs[:, 1]
+        swap = upper >> step
+        swap ^= lower
+        swap &= low
+        lower ^= swap
+        swap <<= step
+        upper ^= swap
+        step //= 2
+        low ^= low << step
+    return rows.view(WORD, width)
+
+
+def spread(row: torch.Tensor, count: int) -> torch.Tensor:
+    """(W,) -> (count,) of 0 or 1: one bit of each element, unpacked."""
+    places = torch.arange(WORD, device=row.device).unsqueeze(1)
+    bits = row.unsqueeze(0) >> places
+    bits &= 1
+    return bits.reshape(-1)[:count]
+
+
+def top_bit(values: torch.Tensor) -> torch.Tensor:
+    """Bit 63 of each element as 0 or 1, not packed."""
+    return logical_shift(values, 63)

@@ -1,0 +1,161 @@
+"""Which of two numbers is less, nibble by nibble, in one or two rounds (protocol.md 5).
+
+A public c is compared with a secret r. For each of their nibbles the dealer shares the table
+LT[v] = [v < nibble of r], so that shares of lt = [c_k < r_k] and eq = [c_k = r_k] = LT[c_k - 1] ^
+LT[c_k] are look-ups. The tree then joins neighbours by
+
+    lt = lt_0 ^ eq_0 lt_1 ^ eq_0 eq_1 lt_2 ^ ...     eq = eq_0 eq_1 ...      (0: most significant)
+
+four at a time and then the groups. Each level opens its inputs under masks, once, and knows shares
+of all products of those masks. Every value is a row of packed bits (packing.py), XOR-shared; the
+last dimensions are always (..., groups, W).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import torch
+
+NIBBLE = 4
+FAN_IN = 4
+TABLE = 15  # LT[15] is 0 whatever the nibble.
+
+Open = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Level:
+    """Joins `fan` pairs (lt, eq) to one, in each of `groups`; eq is needed unless it is the last.
+
+    Masked are each eq_i that is used and each lt_i but the first, which stays as it is. What is
+    known of the masks is one list of rows: the products of all sets of eq masks, set s at row s
+    (row 0, of no mask, is 1); then for each lt mask, the last one first, the products of it and all
+    sets of the eq masks that come before it. So rows that differ in one low eq mask are neighbours.
+    """
+
+    fan: int
+    groups: int
+    last: bool
+
+    @property
+    def factors(self) -> int:
+        """How many eq_i enter a product."""
+        return self.fan - 1 if self.last else self.fan
+
+    @property
+    def mask_rows(self) -> int:
+        return len(self._mask_places) * self.groups
+
+    @property
+    def product_rows(self) -> int:
+        return len(self._product_places) * self.groups
+
+    def products(self, masks: torch.Tensor) -> torch.Tensor:
+        """Dealer: (mask_rows, W) opened masks, first those of eq -> (product_rows, W)."""
+        rows = masks.view(-1, self.groups, masks.size(-1))
+        sets = torch.full_like(rows[:1], -1)
+        for mask in rows[: self.factors]:
+            sets = torch.cat([sets, sets & mask])
+        with_lt = [sets[: 2 << j] & rows[self.factors + j] for j in reversed(range(self.fan - 1))]
+        return torch.cat([sets, *with_lt])[self._product_places].view(self.product_rows, -1)
+
+    def join(
+        self,
+        lt: torch.Tensor,
+        eq: torch.Tensor,
+        shares: tuple[torch.Tensor, torch.Tensor],
+        open_bits: Open,
+        *,
+        one: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Party: lt, eq (fan, groups, W) -> shares of the joined lt and eq (groups, W). One round.
+
+        `shares`: of masks and products. `one`: this party's share of a word of ones. The eq of the
+        last level is not computed: what is returned for it then means nothing.
+        """
+        masks, products = shares
+        masked = torch.cat([eq[: self.factors], lt[1:]])
+        seen = open_bits(masked ^ masks.view(masked.shape))
+        known = eq.new_empty(self._known_rows, *eq.shape[1:])
+        known[0] = one
+        known[self._mask_places] = masks.view(masked.shape)
+        known[self._product_places] = products.view(-1, *eq.shape[1:])
+        joined = lt[0]
+        for i in range(self.factors):
+            # With eq_i = seen_i ^ mask_i in place of its mask there are half as many rows. Then the
+            # first is eq_0 ... eq_i, and the last that times the mask of lt_(i + 1).
+            replaced = known[0::2] & seen[i]
+            replaced ^= known[1::2]
+            known = replaced
+            if i < self.fan - 1:
+                joined = joined ^ (known[0] & seen[self.factors + i]) ^ known[-1]
+                known = known[:-1]
+        return joined, known[0]
+
+    @property
+    def _known_rows(self) -> int:
+        return (1 << self.factors) + (1 << self.fan) - 2
+
+    @cached_property
+    def _mask_places(self) -> torch.Tensor:
+        """The rows that are masks themselves: first those of eq, then those of lt."""
+        of_lt = [self._known_rows + 2 - (4 << j) for j in range(self.fan - 1)]
+        return torch.tensor([*(1 << i for i in range(self.factors)), *of_lt])
+
+    @cached_property
+    def _product_places(self) -> torch.Tensor:
+        """The rows that are products of masks."""
+        rest = torch.ones(self._known_rows, dtype=torch.bool)
+        rest[0] = False
+        rest[self._mask_places] = False
+        return rest.nonzero().reshape(-1)
+
+
+@cache
+def levels(nibbles: int) -> tuple[Level, ...]:
+    """The levels that join 4, 8, 12 or 16 nibbles."""
+    groups = nibbles // FAN_IN
+    if groups == 1:
+        return (Level(FAN_IN, 1, last=True),)
+    return Level(FAN_IN, groups, last=False), Level(groups, 1, last=True)
+
+
+def nibble_planes(rows: torch.Tensor, nibbles: int) -> torch.Tensor:
+    """Bit planes (>= 4 * nibbles, W) -> (4, FAN_IN, groups, W): bit b of each nibble, in the order
+    of the tree: the most significant group first, in it the most significant nibble.
+    """
+    used = rows[: NIBBLE * nibbles].view(nibbles // FAN_IN, FAN_IN, NIBBLE, -1)
+    return used.flip(0, 1).permute(2, 1, 0, 3).contiguous()
+
+
+def tables(bits: torch.Tensor) -> torch.Tensor:
+    """Dealer: nibble planes of r -> LT for v = 0..14, (15, FAN_IN, groups, W)."""
+    b0, b1, b2, b3 = bits
+    zero = torch.zeros_like(b0)
+    low = torch.stack([b0 | b1, b1, b0 & b1, zero])  # [v < b1 b0]
+    high = torch.stack([b2 | b3, b3, b2 & b3, zero]).unsqueeze(1)
+    same = torch.stack([~b3 & ~b2, ~b3 & b2, b3 & ~b2, b3 & b2]).unsqueeze(1)
+    return (high ^ (same & low)).view(16, *b0.shape)[:TABLE]
+
+
+def look_up(
+    table: torch.Tensor, bits: torch.Tensor, *, one: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Party: shares of lt and eq (FAN_IN, groups, W) at the public nibbles whose planes are `bits`.
+
+    Narrows the table, extended by LT[-1] = 1 and LT[15] = 0, to the two entries LT[c - 1], LT[c].
+    """
+    top = bits[NIBBLE - 1]
+    window = torch.empty_like(table[:9])
+    window[0] = one
+    window[1:] = table[:8]
+    window[:8] ^= (window[:8] ^ table[7:]) & top
+    window[8] &= ~top
+    for place in reversed(range(NIBBLE - 1)):
+        half = 1 << place
+        lower, upper = window[: half + 1], window[half:]
+        window = lower ^ upper
+        window &= bits[place]
+        window ^= lower
+    return window[1], window[0] ^ window[1]

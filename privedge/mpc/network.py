@@ -1,0 +1,165 @@
+"""The forward pass of all N RANs of a cohort at once, and their dissimilarities.
+
+    1.  [r_j] = RAN_j([x])                 for every owner j
+    2.  [d_j] = sum(([x] - [r_j])^2)
+
+Between layers a value has shape (B, N, *shape); the query itself, which is the same for all
+owners, has (B, 1, *shape). Parameters come stacked, (N, *shape). All owners go through one grouped
+operation per layer, so the rounds grow neither with the batch nor with N (PrivEdge; protocol.md 6).
+"""
+
+from dataclasses import dataclass
+from typing import Generic
+
+from privedge.errors import NotReady
+from privedge.mpc.engine import Engine, T, Weight
+from privedge.ran.spec import (
+    Conv,
+    Dense,
+    Layer,
+    LeakyRelu,
+    RanSpec,
+    Relu,
+    Reshape,
+    Square,
+    Subspace,
+    Upsample,
+)
+from privedge.sharing.fixed_point import SCALE
+
+
+@dataclass(frozen=True)
+class _Value(Generic[T]):
+    """A value and its scale: 2f if `doubled` (an untruncated product), else f."""
+
+    number: T
+    doubled: bool = False
+
+
+class Network(Generic[T]):
+    """N reconstructors of one spec over one number type."""
+
+    def __init__(self, spec: RanSpec, parameters: dict[str, T], engine: Engine[T]) -> None:
+        """`parameters`: name -> (N, *shape) at f, for every name in spec.parameters()."""
+        self._spec = spec
+        self._parameters = parameters
+        self._engine = engine
+
+    def dissimilarity(self, x: T) -> T:
+        """x: (B, *input_shape) at f. Returns (B, N) at 2f: each owner's sum of squared errors.
+
+        Raises NotReady if the spec has a layer this path cannot run privately yet.
+        """
+        if isinstance(self._spec.layers[0], Subspace) and len(self._spec.layers) == 1:
+            return self._closed_form(x.reshape(1, x.size(0), -1))
+        image = x.unsqueeze(1)
+        value = _Value(image)
+        for index, layer in enumerate(self._spec.layers):
+            value = self._apply(index, layer, value)
+        batch, owners = value.number.size(0), value.number.size(1)
+        reconstruction = value.number.reshape(batch, owners, -1)
+        flat = image.reshape(batch, 1, -1)
+        if value.doubled:
+            gap = self._engine.truncate(self._engine.scaled(flat, SCALE) - reconstruction)
+        else:
+            gap = flat - reconstruction
+        distances: T = self._engine.square(gap).sum(2)
+        return distances
+
+    def _closed_form(self, x: T) -> T:
+        """The same for a linear reconstructor, with orthonormal rows V and mean m (protocol.md 6):
+
+        |x - m - V'V(x - m)|^2 = |x|^2 - 2 m.x + |m|^2 - |Vx - Vm|^2
+
+        x: (1, B, D). k + 1 inner products and k squares per owner; Vm and |m|^2 are constants.
+        """
+        engine, basis = self._engine, self._weight("0.basis")
+        means = self._parameters["0.mean"].unsqueeze(1)
+        offset = engine.constant("0.offset", lambda: engine.dense(means, basis))
+        energy = engine.constant("0.energy", lambda: engine.square(means).sum(2))
+        code = engine.truncate(engine.dense(x, basis) - offset)
+        inner = engine.dense(x, Weight("0.mean", means)).reshape(-1, x.size(1))
+        kept = engine.square(code).sum(2)
+        whole = engine.square(x).sum(2)
+        distances: T = (whole - engine.scaled(inner, 2) + energy - kept).transpose(0, 1)
+        return distances
+
+    def _apply(self, index: int, layer: Layer, value: _Value[T]) -> _Value[T]:
+        match layer:
+            case Conv():
+                return self._conv(index, layer, self._single(value))
+            case Dense():
+                return self._dense(index, self._single(value))
+            case Subspace():
+                return self._subspace(index, self._single(value))
+            case Reshape(shape=shape):
+                lead = value.number.size()[:2]
+                return _Value(value.number.reshape(*lead, *shape), value.doubled)
+            case Upsample(factor=factor):
+                return _Value(_upsampled(value.number, factor), value.doubled)
+            case _:
+                return self._activate(index, layer, value)
+
+    def _activate(self, index: int, layer: Layer, value: _Value[T]) -> _Value[T]:
+        match layer:
+            case Relu():
+                return _Value(self._engine.relu_and_value(self._double(value))[0])
+            case LeakyRelu(slope=slope):
+                return self._leaky(slope, value)
+            case Square(weight=weight):
+                return self._square(weight, self._single(value))
+            case _:
+                raise NotReady(f"layer {index}: {layer.kind} does not run privately yet")
+
+    def _single(self, value: _Value[T]) -> T:
+        return self._engine.truncate(value.number) if value.doubled else value.number
+
+    def _double(self, value: _Value[T]) -> T:
+        return value.number if value.doubled else self._engine.scaled(value.number, SCALE)
+
+    def _bias(self, name: str) -> T:
+        return self._engine.scaled(self._parameters[name], SCALE)
+
+    def _weight(self, name: str) -> Weight[T]:
+        return Weight(name, self._parameters[name])
+
+    def _conv(self, index: int, layer: Conv, x: T) -> _Value[T]:
+        weight = self._weight(f"{index}.weight")
+        padded = self._engine.padded(x, layer.padding) if any(layer.padding) else x
+        maps = self._engine.convolve(padded, weight, stride=layer.stride)
+        bias = self._bias(f"{index}.bias").reshape(1, *weight.number.size()[:2], 1, 1)
+        return _Value(maps + bias, doubled=True)
+
+    def _dense(self, index: int, x: T) -> _Value[T]:
+        rows = x.reshape(x.size(0), x.size(1), -1).transpose(0, 1)
+        out = self._engine.dense(rows, self._weight(f"{index}.weight")).transpose(0, 1)
+        return _Value(out + self._bias(f"{index}.bias").unsqueeze(0), doubled=True)
+
+    def _subspace(self, index: int, x: T) -> _Value[T]:
+        basis, mean = self._weight(f"{index}.basis"), self._parameters[f"{index}.mean"]
+        centred = (x.reshape(x.size(0), x.size(1), -1) - mean.unsqueeze(0)).transpose(0, 1)
+        code = self._engine.truncate(self._engine.dense(centred, basis))
+        back = self._engine.dense_back(code, basis).transpose(0, 1)
+        return _Value(back + self._bias(f"{index}.mean").unsqueeze(0), doubled=True)
+
+    def _leaky(self, slope: float, value: _Value[T]) -> _Value[T]:
+        public = round(slope * SCALE)
+        positive, all_of_it = self._engine.relu_and_value(self._double(value))
+        rectified = self._engine.scaled(positive, SCALE - public)
+        return _Value(rectified + self._engine.scaled(all_of_it, public), doubled=True)
+
+    def _square(self, weight: float, x: T) -> _Value[T]:
+        squared = self._engine.truncate(self._engine.square(x))
+        scaled = self._engine.scaled(squared, round(weight * SCALE))
+        return _Value(scaled + self._engine.scaled(x, SCALE), doubled=True)
+
+
+def _upsampled(x: T, factor: int) -> T:
+    """Nearest-neighbour enlargement of (B, N, C, H, W) by repeating rows and columns."""
+    batch, owners, channels, height, width = x.size()
+    repeated: T = (
+        x.reshape(batch, owners, channels, height, 1, width, 1)
+        .expand(batch, owners, channels, height, factor, width, factor)
+        .reshape(batch, owners, channels, height * factor, width * factor)
+    )
+    return repeated

@@ -1,0 +1,45 @@
+"""Which owner's RAN reconstructs the image best? Both parties run this in lockstep.
+
+    1.  [d_j] = dissimilarity of the image to RAN_j's reconstruction, all owners at once
+    2.  [a]   = one-hot of the best owner, or all zero for "unknown"
+
+[v] is a secret-shared v. Only [a] leaves, and only its shares, to the client who asked.
+"""
+
+from dataclasses import dataclass
+
+from privedge.errors import ShareError
+from privedge.mpc.decision import Decision, doubled_thresholds
+from privedge.mpc.engine import Engine, T
+from privedge.mpc.network import Network
+from privedge.ran.spec import RanSpec
+from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a batch is answered. `verify_position` asks for one owner's bit instead of the row."""
+
+    margin: float
+    one_subject: bool = False
+    verify_position: int | None = None
+
+
+def predict(engine: Engine[T], spec: RanSpec, parameters: dict[str, T], images: T, rule: Rule) -> T:
+    """images: (B, *input_shape) at f; parameters: name -> (N, *shape) at f.
+
+    Returns (A, N) integers 0 or 1, or (A, 1) to verify; A = B, or 1 for one subject. Raises
+    ShareError for more images of one subject than the range bound allows.
+    """
+    summed = images.size(0) if rule.one_subject else 1
+    if summed > MAX_IMAGES_OF_ONE_SUBJECT:
+        raise ShareError(f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {summed}")
+    distances = Network(spec, parameters, engine).dissimilarity(images)
+    if rule.one_subject:
+        distances = distances.sum(0).unsqueeze(0)
+    thresholds = doubled_thresholds(engine, parameters["threshold"], summed)
+    row = Decision(engine, margin=rule.margin).answer(distances, thresholds)
+    if rule.verify_position is None:
+        return row
+    chosen: T = row[:, rule.verify_position : rule.verify_position + 1]
+    return chosen

@@ -1,0 +1,44 @@
+"""The masks' pseudo-random streams: AES-128-CTR, one key per tuple (protocol.md 2).
+
+A party draws a fresh 32-byte seed from its operating system for every session and tells it to the
+dealer. Each tuple of the session has its own key, HKDF(seed; purpose, session, attempt, counter),
+so no mask is ever used twice: not by a retry, not by another tuple, not after a restart. The
+tuple's own description is the purpose, so two parties that disagree about what tuple number 7 is
+get unrelated masks rather than related ones.
+"""
+
+import torch
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+SEED_BYTES = 32
+_KEY_BYTES = 16
+
+
+class MaskStream:
+    """Uniform ring elements, in order, from one key. Secret; it has no useful repr."""
+
+    def __init__(
+        self, seed: bytes, *, purpose: str, session: bytes, attempt: int, counter: int
+    ) -> None:
+        info = b"\0".join(
+            (
+                b"privedge mask v1",
+                purpose.encode(),
+                session.hex().encode(),
+                str(attempt).encode(),
+                str(counter).encode(),
+            )
+        )
+        key = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(seed)
+        # A zero initial counter block is safe: every key encrypts one stream only.
+        self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+
+    def take(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """The next words of the stream, int64 of `shape`, uniform over all 2^64 values."""
+        stream = torch.zeros(shape, dtype=torch.int64)
+        raw = stream.reshape(-1).view(torch.uint8).numpy()
+        # In place: the stream is the encryption of zeros. Little-endian, as torch is everywhere.
+        self._cipher.update_into(raw.data, raw.data)
+        return stream

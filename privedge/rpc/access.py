@@ -1,0 +1,36 @@
+"""The one table of who may call what. A method that is not in it is refused to everybody.
+
+`build_server` takes this table as it is: a server only answers for the services added to it.
+"""
+
+from collections.abc import Mapping
+
+from privedge.identity.roles import Role
+
+EVERYBODY = frozenset(Role)
+
+
+def _only(*roles: Role) -> frozenset[Role]:
+    return frozenset(roles)
+
+
+ACCESS: Mapping[str, frozenset[Role]] = {
+    "/privedge.v1.Party/UploadModel": _only(Role.OWNER),
+    "/privedge.v1.Party/ActivateModel": _only(Role.OWNER),
+    "/privedge.v1.Party/DeleteModel": _only(Role.OWNER, Role.ADMIN),
+    "/privedge.v1.Party/ListModels": _only(Role.OWNER, Role.ADMIN),
+    "/privedge.v1.Party/DescribeCohort": _only(Role.OWNER, Role.CLIENT, Role.ADMIN),
+    "/privedge.v1.Party/Query": _only(Role.CLIENT),
+    "/privedge.v1.Party/Status": _only(Role.ADMIN),
+    "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
+    "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
+    "/privedge.v1.Peer/StartQuery": _only(Role.PARTY0),
+    "/privedge.v1.Mpc/Exchange": _only(Role.PARTY0),
+    "/privedge.v1.Dealer/Deal": _only(Role.PARTY0, Role.PARTY1),
+    # A worker is reached by its own front end only, over a socket in a private folder.
+    "/privedge.v1.Worker/Run": _only(Role.PARTY0, Role.PARTY1),
+    "/grpc.health.v1.Health/Check": EVERYBODY,
+    "/grpc.health.v1.Health/List": EVERYBODY,
+    "/grpc.health.v1.Health/Watch": EVERYBODY,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _only(Role.ADMIN),
+}

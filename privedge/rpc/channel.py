@@ -1,0 +1,131 @@
+"""Dial a party or the dealer. Sees addresses and certificates; calls are made by others.
+
+A dropped connection is dialled again within a second, and a silent peer is noticed in about 15.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from privedge.config import ClientConfig, TlsFiles
+from privedge.errors import ConfigError, Unreachable
+from privedge.identity.roles import Identity, Role
+from privedge.rpc import loopback, tls
+
+MAX_MESSAGE_BYTES = 4 << 20
+ROLE_KEY, NAME_KEY = "privedge-role", "privedge-name"
+
+_OPTIONS = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A ping that is not answered closes the connection. Without the third line that takes a
+    # minute; without the fourth, calls on which no data flows are pinged only twice.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A call is repeated only by code that knows it may be.
+    ("grpc.enable_retries", 0),
+    # No connection goes through a proxy, nor is it shared with another channel's identity.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+def open_channel(
+    address: str, *, server: Role, tls: TlsFiles | None, claim: Identity | None = None
+) -> grpc.Channel:
+    """A channel to `address`, where `server` must answer: its certificate is checked for it.
+
+    With `tls` None the address must be a loopback one, and `claim` is sent as the caller's
+    unproven identity. Raises ConfigError or CertificateError; an absent server only shows in
+    the first call.
+    """
+    if tls is not None:
+        return _secure(address, server, tls)
+    loopback.require(address)
+    if claim is None:
+        raise ConfigError(f"{address}: without TLS a role and a name must be given")
+    channel: grpc.Channel = grpc.intercept_channel(
+        grpc.insecure_channel(address, options=_OPTIONS), _Claim(claim)
+    )
+    return channel
+
+
+def open_party(config: ClientConfig, party: Role) -> grpc.Channel:
+    """A channel to party 0 or party 1 as an owner's, client's or admin's `config` says."""
+    address = config.party0 if party is Role.PARTY0 else config.party1
+    claim = None
+    if config.role is not None and config.name is not None:
+        if config.role not in set(Role):
+            raise ConfigError(f"role: {config.role} is none of {', '.join(Role)}")
+        claim = Identity(Role(config.role), config.name)
+    return open_channel(address, server=party, tls=config.tls, claim=claim)
+
+
+def wait_connected(channel: grpc.Channel, peer: str, *, within_s: float = 2.0) -> None:
+    """Return once the channel is connected: at once if it is, a moment after its server came back.
+
+    Raises Unreachable, naming `peer`. Without it a call that finds the server just restarted would
+    fail, since gRPC pauses between two attempts to connect.
+    """
+    try:
+        grpc.channel_ready_future(channel).result(timeout=within_s)
+    except grpc.FutureTimeoutError:
+        raise Unreachable(f"{peer}: cannot be reached; check that it is running") from None
+
+
+def peer_name(server: Role, address: str) -> str:
+    """How error messages call it: "party 0 (host:port)"."""
+    return f"{server.label} ({address})"
+
+
+def _secure(address: str, server: Role, files: TlsFiles) -> grpc.Channel:
+    options = [*_OPTIONS, ("grpc.ssl_target_name_override", server.host)]
+    credentials = tls.client_credentials(files)
+    channel: grpc.Channel = grpc.secure_channel(address, credentials, options=options)
+    return channel
+
+
+class _Claim(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    """Sends the claimed role and name with every call."""
+
+    def __init__(self, claim: Identity) -> None:
+        self._entries = [(ROLE_KEY, claim.role.value), (NAME_KEY, claim.name)]
+
+    def _call(self, continuation: Any, details: Any, request: Any) -> Any:
+        claimed = _Details(
+            method=details.method,
+            timeout=details.timeout,
+            metadata=[*(details.metadata or ()), *self._entries],
+            credentials=details.credentials,
+            wait_for_ready=details.wait_for_ready,
+            compression=details.compression,
+        )
+        return continuation(claimed, request)
+
+    intercept_unary_unary: Any = _call
+    intercept_unary_stream: Any = _call
+    intercept_stream_unary: Any = _call
+    intercept_stream_stream: Any = _call
+
+
+@dataclass(frozen=True)
+class _Details(grpc.ClientCallDetails):
+    """gRPC's own details cannot be built or changed, so it takes a look-alike."""
+
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: Any
+    wait_for_ready: bool | None
+    compression: Any

@@ -1,0 +1,103 @@
+"""The one table between our errors and gRPC statuses. Nothing secret can ride on a fixed text.
+
+A server looks up (code, text) by the kind of error; a caller looks the pair up again and gets the
+same kind back. What a peer wrote is only compared with the table, never shown: it is not trusted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+
+from privedge import errors
+from privedge.errors import PrivEdgeError
+
+Code = grpc.StatusCode
+
+# The trailing metadata that carries the id under which an internal error was logged.
+ERROR_ID = "privedge-error-id"
+
+# The most specific kind first; the last line is for everything nobody meant to raise.
+STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
+    errors.ShareError: (Code.INVALID_ARGUMENT, "malformed request"),
+    errors.UnknownModel: (Code.NOT_FOUND, "unknown model"),
+    errors.UnknownCohort: (Code.NOT_FOUND, "unknown cohort"),
+    errors.AlreadyExists: (Code.ALREADY_EXISTS, "this id was used before"),
+    errors.NotReady: (Code.FAILED_PRECONDITION, "not ready"),
+    errors.ManifestMismatch: (Code.FAILED_PRECONDITION, "the parties hold different things"),
+    errors.SnapshotChanged: (Code.ABORTED, "the cohort has changed"),
+    errors.TranscriptMismatch: (Code.ABORTED, "the parties disagree about this run"),
+    errors.NotAllowed: (Code.PERMISSION_DENIED, "not allowed"),
+    errors.LimitExceeded: (Code.RESOURCE_EXHAUSTED, "a limit was reached"),
+    errors.DigestMismatch: (Code.DATA_LOSS, "bytes do not match their digest"),
+    errors.Unreachable: (Code.UNAVAILABLE, "a part of the service is down"),
+    errors.OutOfTime: (Code.DEADLINE_EXCEEDED, "the deadline passed"),
+    Exception: (Code.INTERNAL, "internal error"),
+}
+
+_ADVICE: dict[type[Exception], str] = {
+    errors.ShareError: "check that both sides run the same version",
+    errors.UnknownModel: "list the models with `privedge models list`",
+    errors.UnknownCohort: "check the cohort's name with the operator",
+    errors.AlreadyExists: "try again with a fresh id",
+    errors.NotReady: "upload and activate a model first, then try again",
+    errors.ManifestMismatch: "upload the model again to both parties",
+    errors.SnapshotChanged: "ask again",
+    errors.TranscriptMismatch: "ask again; tell the operator if it happens twice",
+    errors.NotAllowed: "use a certificate of the right role: owners upload, clients ask",
+    errors.LimitExceeded: "send less, or try again later",
+    errors.DigestMismatch: "send it again; if it was a query, tell the operator of a damaged model",
+    errors.Unreachable: "try again in a moment",
+    errors.OutOfTime: "try again, or raise rpc_timeout_s",
+}
+
+# What gRPC itself says, with texts of its own: code -> kind, text, what to do.
+_FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
+    Code.UNAVAILABLE: (
+        errors.Unreachable,
+        "cannot be reached",
+        "check that it is running and that neither certificate is expired or of another authority",
+    ),
+    Code.DEADLINE_EXCEEDED: (errors.OutOfTime, "the deadline passed", "raise rpc_timeout_s"),
+    Code.RESOURCE_EXHAUSTED: (errors.LimitExceeded, "too busy or too large", "try again later"),
+    Code.UNAUTHENTICATED: (errors.NotAllowed, "not authenticated", "check the certificate's role"),
+    Code.PERMISSION_DENIED: (errors.NotAllowed, "not allowed", "check the certificate's role"),
+    Code.CANCELLED: (errors.Unreachable, "the call was cancelled", "try again"),
+    Code.INVALID_ARGUMENT: (errors.ShareError, "malformed request", "check both versions"),
+    Code.UNIMPLEMENTED: (errors.NotReady, "does not know this call", "check both versions"),
+}
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """The code and the fixed text that a peer gets for `error`."""
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
+    """What a failed call to `peer` ("party 0 (host:port)") means in our tree, as one line."""
+    call: Any = error  # every RpcError a stub raises is also a grpc.Call
+    code, text = call.code(), call.details()
+    for kind, status in STATUS.items():
+        if status == (code, text) and issubclass(kind, PrivEdgeError):
+            return kind(f"{peer}: {text}; {_ADVICE[kind]}")
+    if code in _FROM_GRPC:
+        known, reason, advice = _FROM_GRPC[code]
+        return known(f"{peer}: {reason}; {advice}")
+    return errors.Refused(f"{peer}: internal error{_logged_as(call)}; ask its operator")
+
+
+def _logged_as(call: grpc.Call) -> str:
+    for key, value in call.trailing_metadata() or ():
+        if key == ERROR_ID and isinstance(value, str) and value.isalnum():
+            return f" {value[:16]}"
+    return ""
+
+
+@contextmanager
+def calls_to(peer: str) -> Iterator[None]:
+    """Inside the block, a failed gRPC call becomes one of our errors that names `peer`."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_status(error, peer) from None

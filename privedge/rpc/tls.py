@@ -1,0 +1,103 @@
+"""gRPC credentials from files: mutual TLS 1.3, nothing less (rpc/tls_floor.py says how).
+
+Sees this process's private key, and hands it to gRPC only.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from privedge.config import TlsFiles
+from privedge.errors import CertificateError, ConfigError
+from privedge.identity.certificates import check_files
+from privedge.identity.roles import Identity, Role
+from privedge.rpc import tls_floor
+
+log = logging.getLogger(__name__)
+
+
+def require_role(tls: TlsFiles | None, role: Role) -> None:
+    """A server with another's certificate would start well and be refused by everybody.
+
+    Raises CertificateError, naming the file, if it is not for `role`. Without TLS there is none.
+    """
+    if tls is not None and (found := preflight(tls).role) is not role:
+        raise CertificateError(
+            f"{tls.certificate}: is for the role {found}, this is {role.label}; "
+            f"give it one for {role}"
+        )
+
+
+def preflight(tls: TlsFiles) -> Identity:
+    """Who this process is. Raises CertificateError for files that TLS would refuse without a word,
+    ConfigError if gRPC was imported before privedge.rpc and would still accept TLS 1.2.
+    """
+    if not tls_floor.in_force:
+        raise ConfigError(
+            "grpc was imported before privedge.rpc, so TLS 1.2 would be accepted; import "
+            f"privedge.rpc first or set {tls_floor.VARIABLE}={tls_floor.SUITES}"
+        )
+    return check_files(tls.ca, tls.certificate, tls.key)
+
+
+def client_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
+    """Credentials to dial with. Raises what `preflight` raises."""
+    preflight(tls)
+    credentials: grpc.ChannelCredentials = grpc.ssl_channel_credentials(
+        root_certificates=tls.ca.read_bytes(),
+        private_key=tls.key.read_bytes(),
+        certificate_chain=tls.certificate.read_bytes(),
+    )
+    return credentials
+
+
+def server_credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    """Credentials to listen with; a caller needs a certificate of the same authority.
+
+    The files are looked at again at every handshake, so certificates can be renewed while the
+    server runs; open connections stay as they are. Raises what `preflight` raises.
+    """
+    preflight(tls)
+    # None means "keep the present one"; the stubs do not know.
+    renewal: Any = _Renewal(tls)
+    credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
+        _server_configuration(tls), renewal, require_client_authentication=True
+    )
+    return credentials
+
+
+def _server_configuration(tls: TlsFiles) -> grpc.ServerCertificateConfiguration:
+    configuration: grpc.ServerCertificateConfiguration = grpc.ssl_server_certificate_configuration(
+        [(tls.key.read_bytes(), tls.certificate.read_bytes())],
+        root_certificates=tls.ca.read_bytes(),
+    )
+    return configuration
+
+
+class _Renewal:
+    """Reads the files again when one has changed; keeps the old ones while the new are unusable."""
+
+    def __init__(self, tls: TlsFiles) -> None:
+        self._tls = tls
+        self._seen = self._stamp()
+
+    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return None
+        self._seen = stamp
+        try:
+            preflight(self._tls)
+            renewed = _server_configuration(self._tls)
+        except (CertificateError, OSError) as error:
+            log.error("kept the old certificate: %s", error)
+            return None
+        log.info("took over the renewed certificate %s", self._tls.certificate)
+        return renewed
+
+    def _stamp(self) -> list[tuple[int, int]]:
+        files: list[Path] = [self._tls.ca, self._tls.certificate, self._tls.key]
+        facts = [path.stat() for path in files if path.exists()]
+        return [(fact.st_mtime_ns, fact.st_ino) for fact in facts]

@@ -1,0 +1,20 @@
+"""TLS 1.3 or nothing. gRPC for Python has no option for that, but it does read the list of
+TLS 1.2 cipher suites from its environment.
+
+The list gets one suite, which needs an RSA certificate. Our certificates are all ECDSA
+(identity/certificates.py refuses others), so no TLS 1.2 handshake can ever agree on it, at
+either end. TLS 1.3 has its own suites, which the list does not touch.
+
+gRPC reads the variable once, while it is imported. So this module must run first; privedge.rpc
+sees to that, and `in_force` tells rpc/tls.py whether it came in time.
+"""
+
+import os
+import sys
+
+VARIABLE = "GRPC_SSL_CIPHER_SUITES"
+SUITES = "AES128-GCM-SHA256"
+
+in_force = "grpc" not in sys.modules or os.environ.get(VARIABLE) == SUITES
+
+os.environ[VARIABLE] = SUITES
