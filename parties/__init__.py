@@ -1,0 +1,1 @@
+"""The servers: one process each, no maths of their own, no plaintext. `python -m parties -h`."""

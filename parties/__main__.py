@@ -1,0 +1,105 @@
+"""Start one server: `python -m parties party|dealer --config FILE`."""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from parties.config import DealerConfig, PartyConfig
+from privedge import log
+from privedge.config import load
+from privedge.errors import ConfigError, PrivEdgeError
+
+_EXAMPLE = """example:
+  python -m parties dealer --config dealer.toml
+  python -m parties party --config party1.toml
+  python -m parties party --config party0.toml
+
+Three operators run these: whoever runs party 0 must not collude with whoever runs party 1, and
+neither with the dealer. parties/samples/ has one file of each kind; docs/operators.md explains.
+"""
+
+
+def main() -> int:
+    """Parse, read the configuration, serve. Returns the exit status."""
+    arguments = _parser().parse_args()
+    # gRPC's own chatter would stand beside our one line. It reads this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    log.configure()
+    try:
+        if arguments.server == "dealer":
+            _dealer(arguments.config, arguments.insecure_loopback)
+        elif arguments.server == "party":
+            _party(arguments.config, arguments.insecure_loopback)
+        else:
+            _worker(arguments.config, arguments.slot, arguments.socket)
+    except PrivEdgeError as error:
+        print(f"privedge {arguments.server}: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m parties",
+        description=__doc__,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    servers = parser.add_subparsers(dest="server", required=True, metavar="party|dealer")
+    for name, what in (("party", "party 0 or party 1"), ("dealer", "the dealer")):
+        server = servers.add_parser(name, help=f"serve as {what}, until SIGTERM")
+        server.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML")
+        server.add_argument(
+            "--insecure-loopback",
+            action="store_true",
+            help="no TLS, loopback only; the file must say insecure_loopback = true too",
+        )
+    # Started by a party for itself; not listed in the help.
+    worker = servers.add_parser("worker")
+    worker.add_argument("--config", type=Path, required=True)
+    worker.add_argument("--slot", type=int, required=True)
+    worker.add_argument("--socket", type=Path, required=True)
+    return parser
+
+
+# The imports below are late so that a front end never loads torch (docs/adr/0001).
+
+
+def _party(config_file: Path, insecure: bool) -> None:
+    from parties.server import serve_party
+
+    os.umask(0o077)  # SQLite's files hold salts, and take their mode from here
+    config = load(PartyConfig, config_file)
+    _require_said_twice(config, config_file, insecure)
+    serve_party(config, config_file)
+
+
+def _dealer(config_file: Path, insecure: bool) -> None:
+    from parties.dealer import serve_dealer
+
+    config = load(DealerConfig, config_file)
+    _require_said_twice(config, config_file, insecure)
+    serve_dealer(config)
+
+
+def _require_said_twice(config: PartyConfig | DealerConfig, path: Path, insecure: bool) -> None:
+    """Plain text needs the file and the command line to say so: neither alone can slip in."""
+    if config.insecure_loopback and not insecure:
+        raise ConfigError(f"{path}: insecure_loopback also needs --insecure-loopback; use [tls]")
+    if insecure and not config.insecure_loopback:
+        raise ConfigError(f"{path}: --insecure-loopback also needs insecure_loopback = true")
+    if insecure:
+        logging.getLogger(__name__).warning("NO TLS: whoever reaches this port is believed")
+
+
+def _worker(config_file: Path, slot: int, socket: Path) -> None:
+    from parties.worker.process import serve
+
+    os.umask(0o077)
+    serve(load(PartyConfig, config_file), slot, socket)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Configuration of a party and of the dealer: read once at the door, frozen, unknown keys refused.
+
+Read with `privedge.config.load(PartyConfig, path)`; relative paths are taken from the file's own
+folder. samples/ holds one file of each kind. No secret values: keys are named by file.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from privedge.config import Address, Section, TlsFiles
+from privedge.errors import ConfigError
+from privedge.rpc import loopback
+
+
+class PeerSection(Section):
+    """Party 0 only: where the other front end listens."""
+
+    address: Address
+
+
+class MpcSection(Section):
+    """The workers' own connection. Worker k uses the port given here plus k."""
+
+    # Party 1: where its worker 0 listens.
+    listen: Address | None = None
+    # Party 0: where party 1's worker 0 is.
+    address: Address | None = None
+
+
+class DealerSection(Section):
+    """Where the dealer listens."""
+
+    address: Address
+
+
+class PartyLimits(Section):
+    """What one party accepts. A refusal is RESOURCE_EXHAUSTED."""
+
+    max_share_mib: int = Field(default=256, ge=1)
+    # Models an owner may hold at once, superseded ones not counted.
+    max_models_per_owner: int = Field(default=8, ge=1)
+    upload_deadline_s: float = Field(default=300, gt=0)
+    max_batch: int = Field(default=64, ge=1)
+
+
+class CohortSection(Section):
+    """One cohort: its architecture, by preset or as a file, and its margin rule."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    preset: str | None = None
+    # For `preset`: grey or colour images; and, for subspace presets, another number of components.
+    channels: Literal[1, 3] = 1
+    components: int | None = Field(default=None, ge=1, le=4096)
+    # The JSON of a RanSpec.
+    spec_file: Path | None = None
+    # known = best < margin * second best; 1 answers always.
+    margin: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_architecture(self) -> Self:
+        if (self.preset is None) == (self.spec_file is None):
+            raise ValueError("give either preset or spec_file")
+        if self.preset == "auto":
+            raise ValueError("preset: a cohort has one architecture; name it instead of auto")
+        if self.spec_file is not None and self.components is not None:
+            raise ValueError("components goes with preset, not with spec_file")
+        return self
+
+
+class _Server(Section):
+    listen: Address
+    tls: TlsFiles | None = None
+    # Plain text, for a test on one machine: refuses any address that is not loopback.
+    insecure_loopback: bool = False
+
+    def _addresses(self) -> list[str]:
+        return [self.listen]
+
+    @model_validator(mode="after")
+    def _protected(self) -> Self:
+        if self.insecure_loopback == (self.tls is not None):
+            raise ValueError("give either [tls] or insecure_loopback = true")
+        if self.insecure_loopback:
+            for address in self._addresses():
+                _require_loopback(address)
+        return self
+
+
+class PartyConfig(_Server):
+    """One party: `python -m parties party --config FILE`."""
+
+    index: Literal[0, 1]
+    # Registry and shares; created with mode 0700.
+    state: Path
+    # Another database than the SQLite file in `state`, as an SQLAlchemy URL.
+    registry_url: str | None = Field(default=None, repr=False)
+    # fused: weights masked once, comparisons in four rounds. crypten: the reference.
+    engine: Literal["fused", "crypten"] = "fused"
+    workers: int = Field(default=1, ge=1, le=64)
+    query_deadline_s: float = Field(default=60, gt=0)
+    peer: PeerSection | None = None
+    mpc: MpcSection
+    dealer: DealerSection
+    limits: PartyLimits = PartyLimits()
+    cohorts: tuple[CohortSection, ...] = Field(min_length=1)
+
+    def _addresses(self) -> list[str]:
+        peer = self.peer.address if self.peer else None
+        every = [self.listen, self.dealer.address, peer, self.mpc.listen, self.mpc.address]
+        return [address for address in every if address]
+
+    @model_validator(mode="after")
+    def _leads_or_follows(self) -> Self:
+        if self.index == 0 and (self.peer is None or self.mpc.address is None or self.mpc.listen):
+            raise ValueError("party 0 needs [peer] address and [mpc] address, and no [mpc] listen")
+        if self.index == 1 and (self.peer or self.mpc.listen is None or self.mpc.address):
+            raise ValueError("party 1 needs [mpc] listen, and neither [peer] nor [mpc] address")
+        return self
+
+    @model_validator(mode="after")
+    def _cohorts_differ(self) -> Self:
+        names = [cohort.name for cohort in self.cohorts]
+        if len(set(names)) != len(names):
+            raise ValueError("cohorts: a name is given twice")
+        return self
+
+
+def _require_loopback(address: str) -> None:
+    try:
+        loopback.require(address)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
+class DealerLimits(Section):
+    """What the dealer accepts from the parties."""
+
+    # Elements of one tuple, and sessions it keeps counters for at once.
+    max_elements: int = Field(default=1 << 26, ge=1)
+    max_sessions: int = Field(default=1024, ge=1)
+
+
+class DealerConfig(_Server):
+    """The dealer: `python -m parties dealer --config FILE`."""
+
+    limits: DealerLimits = DealerLimits()

@@ -1,0 +1,175 @@
+"""The dealer: a third operator that supplies correlated randomness and sees no data.
+
+What reaches it: two seeds a session, counters, kinds and shapes. What it keeps: the counters of
+running sessions and the ids of recent ones, in memory, so that no counter is ever served twice.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+import torch
+from grpc_health.v1 import health_pb2
+
+from parties import tuple_codec
+from parties.config import DealerConfig, DealerLimits
+from parties.server import add_health, add_reflection, run_until_told
+from privedge.errors import AlreadyExists, LimitExceeded, OutOfTime, ShareError, Unreachable
+from privedge.identity.roles import Role
+from privedge.mpc.dealing import Dealer, SessionId
+from privedge.mpc.prg import SEED_BYTES
+from privedge.rpc.access import ACCESS
+from privedge.rpc.chunks import cut
+from privedge.rpc.server import build_server, caller
+from privedge.rpc.tls import require_role
+from privedge.wire import dealer_pb2 as pb
+from privedge.wire import dealer_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+DEALER_SERVICE = pb.DESCRIPTOR.services_by_name["Dealer"].full_name
+
+_SESSION_BYTES = 16
+# How long one side waits for the other to open the same session.
+_PAIRING_S = 20.0
+_REMEMBERED_SESSIONS = 1 << 16
+_THREADS = 32
+
+
+@dataclass(frozen=True)
+class _Seeds:
+    """One party's seeds: of the session, and of its weights' masks (None without)."""
+
+    session: bytes = field(repr=False)
+    weights: bytes | None = field(repr=False)
+
+
+@dataclass
+class _Pairing:
+    """Two halves of one session. Seeds are secret: no repr."""
+
+    seeds: dict[int, _Seeds] = field(default_factory=dict, repr=False)
+    dealer: Dealer | None = field(default=None, repr=False)
+    left: bool = False
+
+
+class Sessions:
+    """The running sessions, and which ids have been used."""
+
+    def __init__(self, limits: DealerLimits) -> None:
+        self._limits = limits
+        self._changed = threading.Condition()
+        self._running: dict[SessionId, _Pairing] = {}
+        self._past: OrderedDict[SessionId, None] = OrderedDict()
+
+    @contextmanager
+    def joined(self, run: SessionId, party: int, seeds: _Seeds) -> Iterator[Dealer]:
+        """Wait for the other party's side of `run`; the session ends when one side leaves.
+
+        Raises AlreadyExists for a session or side opened before, LimitExceeded, OutOfTime if the
+        other party does not come, Unreachable if it came and left.
+        """
+        pairing = self._open(run, party, seeds)
+        try:
+            yield self._complete(pairing)
+        finally:
+            self._leave(run, pairing)
+
+    def _open(self, run: SessionId, party: int, seeds: _Seeds) -> _Pairing:
+        with self._changed:
+            pairing = self._running.get(run)
+            if run in self._past or (pairing and party in pairing.seeds):
+                raise AlreadyExists("this session was opened before; use a new attempt")
+            if pairing is None:
+                if len(self._running) >= self._limits.max_sessions:
+                    raise LimitExceeded("too many sessions at once")
+                pairing = self._running[run] = _Pairing()
+            pairing.seeds[party] = seeds
+            if len(pairing.seeds) == 2:
+                pairing.dealer = _dealer(run, pairing, self._limits)
+            self._changed.notify_all()
+        return pairing
+
+    def _complete(self, pairing: _Pairing) -> Dealer:
+        with self._changed:
+            self._changed.wait_for(lambda: pairing.dealer or pairing.left, _PAIRING_S)
+            if pairing.dealer is None:
+                raise OutOfTime("the other party did not open the session")
+            if pairing.left:
+                raise Unreachable("the other party left the session")
+            return pairing.dealer
+
+    def _leave(self, run: SessionId, pairing: _Pairing) -> None:
+        with self._changed:
+            pairing.left = True
+            self._running.pop(run, None)
+            self._past[run] = None
+            while len(self._past) > _REMEMBERED_SESSIONS:
+                self._past.popitem(last=False)
+            self._changed.notify_all()
+
+
+class DealerServicer(dealer_pb2_grpc.DealerServicer):
+    """Serves both parties. One call is one party's side of one session."""
+
+    def __init__(self, limits: DealerLimits) -> None:
+        self._sessions = Sessions(limits)
+
+    def Deal(
+        self, request_iterator: Iterator[pb.DealRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.DealResponse]:
+        """Corrections in the order they are asked for; the stream's flow control bounds memory."""
+        party = 0 if caller(context).role is Role.PARTY0 else 1
+        run, seeds = _opening(next(request_iterator, pb.DealRequest()))
+        with self._sessions.joined(run, party, seeds) as dealer:
+            for request in request_iterator:
+                for wanted in request.tuples.tuples:
+                    yield from _corrected(dealer, party, wanted)
+
+
+def _dealer(run: SessionId, pairing: _Pairing, limits: DealerLimits) -> Dealer:
+    first, second = pairing.seeds[0], pairing.seeds[1]
+    weights = None
+    if first.weights is not None and second.weights is not None:
+        weights = (first.weights, second.weights)
+    seeds = (first.session, second.session)
+    return Dealer(run, seeds, weights, max_elements=limits.max_elements)
+
+
+def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
+    if request.WhichOneof("part") != "open":
+        raise ShareError("deal: the first message must open a session")
+    opening = request.open
+    if len(opening.session) != _SESSION_BYTES or len(opening.seed) != SEED_BYTES:
+        raise ShareError("deal: a session has 16 bytes and a seed 32")
+    if len(opening.weight_seed) not in (0, SEED_BYTES):
+        raise ShareError("deal: a weight seed has 32 bytes")
+    seeds = _Seeds(opening.seed, opening.weight_seed or None)
+    return SessionId(opening.session, opening.attempt), seeds
+
+
+def _corrected(dealer: Dealer, party: int, wanted: pb.TupleRequest) -> Iterator[pb.DealResponse]:
+    kind = tuple_codec.from_wire(wanted)
+    words = dealer.correct(party, wanted.counter, kind)
+    pieces = list(cut(words.numpy().data))
+    for number, piece in enumerate(pieces, start=1):
+        yield pb.DealResponse(counter=wanted.counter, words=piece, last=number == len(pieces))
+
+
+def serve_dealer(config: DealerConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
+    torch.set_num_threads(1)
+    require_role(config.tls, Role.DEALER)
+    server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
+    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config.limits), server)
+    statuses = add_health(server)
+    add_reflection(server, [DEALER_SERVICE])
+    server.start()
+    for service in ("", DEALER_SERVICE):
+        statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+    log.info("dealer: ready on port %d", port)
+    run_until_told(server, statuses)

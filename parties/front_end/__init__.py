@@ -1,0 +1,1 @@
+"""A party's gRPC front end: stores shares, keeps the registry, orders queries. No torch in it."""

@@ -1,0 +1,96 @@
+"""A cohort: the models one query is asked against. A snapshot: exactly which models those are.
+
+Sees public facts and this party's salt of each model. Both parties compute the snapshot id from
+the public facts in their own registry; equal ids mean equal architecture, margin rule, models and
+order of answers.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from parties.config import CohortSection
+from privedge.errors import CheckpointError, ConfigError, UnknownCohort
+from privedge.ran.presets import preset
+from privedge.ran.spec import RanSpec
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What an operator configures: a name, the one architecture, and the margin rule."""
+
+    name: str
+    spec: RanSpec
+    margin: float
+
+    @cached_property
+    def spec_digest(self) -> str:
+        """SHA-256 (hex) of the architecture; every manifest carries it."""
+        return self.spec.digest()
+
+
+@dataclass(frozen=True)
+class SnapshotModel:
+    """One model of a snapshot, where this party keeps its share of it, and the share's salt."""
+
+    owner: str
+    model_id: str
+    manifest_digest: str
+    manifest_json: str
+    path: Path
+    salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The active models of a cohort at one moment, ordered by owner: the answer's columns."""
+
+    cohort: Cohort
+    models: tuple[SnapshotModel, ...]
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 (hex) over spec, margin and (owner, model id, manifest digest) in order."""
+        rows = [(model.owner, model.model_id, model.manifest_digest) for model in self.models]
+        facts = {"models": rows, "margin": self.cohort.margin, "spec": self.cohort.spec_digest}
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Names in the order of the answer vector."""
+        return tuple(model.owner for model in self.models)
+
+    @property
+    def model_ids(self) -> tuple[str, ...]:
+        """Ids in the same order."""
+        return tuple(model.model_id for model in self.models)
+
+
+def find(cohorts: Mapping[str, Cohort], name: str) -> Cohort:
+    """The cohort of that name. Raises UnknownCohort."""
+    try:
+        return cohorts[name]
+    except KeyError:
+        raise UnknownCohort("no such cohort; see [[cohorts]] of this party") from None
+
+
+def build(section: CohortSection) -> Cohort:
+    """The cohort of a configuration section. Raises ConfigError naming the cohort."""
+    try:
+        return Cohort(section.name, _spec(section), section.margin)
+    except (CheckpointError, ConfigError) as error:
+        raise ConfigError(f"cohort {section.name}: {error}") from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"cohort {section.name}: cannot read {section.spec_file}") from None
+
+
+def _spec(section: CohortSection) -> RanSpec:
+    if section.spec_file is not None:
+        return RanSpec.from_json(section.spec_file.read_text(encoding="utf-8"))
+    # Height and width only matter to "auto", which a cohort cannot name.
+    name, channels = section.preset or "", section.channels
+    return preset(name, height=0, width=0, channels=channels, components=section.components)

@@ -1,0 +1,104 @@
+"""A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from parties.config import PartyConfig
+from parties.front_end.party_servicer import PartyServicer
+from parties.front_end.peer_client import PeerClient
+from parties.front_end.peer_servicer import PeerServicer
+from parties.front_end.queries import Queries
+from parties.front_end.state_folder import open_models
+from parties.front_end.synchroniser import Synchroniser
+from parties.front_end.workers import WorkerPool
+from privedge.identity.roles import Identity, Role
+from privedge.rpc.access import ACCESS
+from privedge.rpc.channel import open_channel, peer_name
+from privedge.rpc.deadline import Deadline
+from privedge.rpc.server import build_server
+from privedge.rpc.tls import require_role
+from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+_THREADS = 64
+_WORKER_START_S = 120.0
+_GRACE_S = 10.0
+
+PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
+PEER_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
+
+
+def serve_party(config: PartyConfig, config_file: Path) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
+    with _party(config, config_file) as (server, port, pool):
+        statuses = add_health(server)
+        add_reflection(server, [PARTY_SERVICE, PEER_SERVICE])
+        server.start()
+        log.info("party %d: listening on port %d", config.index, port)
+        ready = Deadline.after(_WORKER_START_S)
+        for worker in pool.workers:
+            worker.wait_ready(ready)
+        for service in ("", PARTY_SERVICE):
+            statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+        log.info("party %d: ready", config.index)
+        run_until_told(server, statuses)
+
+
+@contextmanager
+def _party(config: PartyConfig, config_file: Path) -> Iterator[tuple[grpc.Server, int, WorkerPool]]:
+    """Everything a party consists of, wired up; undone in reverse order."""
+    require_role(config.tls, Role.PARTY0 if config.index == 0 else Role.PARTY1)
+    with ExitStack() as parts:
+        stub = peer = None
+        if config.peer is not None:
+            address = config.peer.address
+            claim = Identity(Role.PARTY0, Role.PARTY0.value)
+            channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=claim)
+            parts.enter_context(closing(channel))
+            stub = peer_pb2_grpc.PeerStub(channel)
+            peer = PeerClient(stub, peer_name(Role.PARTY1, address))
+        models = parts.enter_context(open_models(config, peer))
+        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
+        pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
+        queries = Queries(config, models, pool, stub)
+        party_pb2_grpc.add_PartyServicer_to_server(PartyServicer(models, queries), server)
+        if peer is None:
+            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, queries), server)
+        else:
+            synchroniser = Synchroniser(models)
+            synchroniser.start()
+            parts.callback(synchroniser.stop)
+        yield server, port, pool
+
+
+def add_health(server: grpc.Server) -> health.HealthServicer:
+    """The standard health service; everything is NOT_SERVING until it is set."""
+    statuses = health.HealthServicer()
+    statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
+    return statuses
+
+
+def add_reflection(server: grpc.Server, services: list[str]) -> None:
+    """Let an operator's tools list the services (role admin)."""
+    names = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server)
+
+
+def run_until_told(server: grpc.Server, statuses: health.HealthServicer) -> None:
+    """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    told.wait()
+    statuses.enter_graceful_shutdown()
+    server.stop(_GRACE_S).wait()

@@ -1,0 +1,147 @@
+"""Tuple requests <-> protobuf, pure. Sees kinds and shapes only.
+
+What arrives is hostile: `from_wire` checks it before anything is built from it; sizes are checked
+against the dealer's limit later (privedge.mpc.tuples.check_size).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from privedge.errors import ShareError
+from privedge.mpc.fixed_product import FixedProduct
+from privedge.mpc.fused.tuples import Comparison, FusedRelu
+from privedge.mpc.products import Map
+from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from privedge.rpc.codec import shape_from_wire
+from privedge.wire import dealer_pb2 as pb
+
+_WEIGHT = re.compile(r"[0-9]{1,3}\.[a-z]{1,16}")
+
+_MAPS: dict[Map, pb.FixedProductTuple.Map.ValueType] = {
+    "dense": pb.FixedProductTuple.DENSE,
+    "dense_back": pb.FixedProductTuple.DENSE_BACK,
+    "conv": pb.FixedProductTuple.CONV,
+}
+_MAP_NAMES: dict[int, Map] = {number: name for name, number in _MAPS.items()}
+_OPS: dict[str, pb.ProductTuple.Kind.ValueType] = {
+    "mul": pb.ProductTuple.MUL,
+    "matmul": pb.ProductTuple.MATMUL,
+    "conv2d": pb.ProductTuple.CONV2D,
+}
+_NAMES: dict[int, Literal["mul", "matmul", "conv2d"]] = {
+    pb.ProductTuple.MUL: "mul",
+    pb.ProductTuple.MATMUL: "matmul",
+    pb.ProductTuple.CONV2D: "conv2d",
+}
+
+
+def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
+    """Inverse of `from_wire`."""
+    match kind:
+        case Product() | FixedProduct():
+            request = _product_to_wire(kind)
+        case Square(shape=shape):
+            request = pb.TupleRequest(square=pb.SquareTuple(shape=shape))
+        case And(shape=shape):
+            request = pb.TupleRequest(conjunction=pb.AndTuple(shape=shape))
+        case Bit(shape=shape):
+            request = pb.TupleRequest(bit=pb.BitTuple(shape=shape))
+        case Truncation() | Comparison() | FusedRelu():
+            request = _bits_to_wire(kind)
+        case _:
+            raise ShareError(f"no wire form for {kind.purpose}")
+    request.counter = counter
+    return request
+
+
+def _product_to_wire(kind: Product | FixedProduct) -> pb.TupleRequest:
+    if isinstance(kind, Product):
+        product = pb.ProductTuple(
+            kind=_OPS[kind.op],
+            left=kind.left,
+            right=kind.right,
+            stride=kind.stride,
+            groups=kind.groups,
+        )
+        return pb.TupleRequest(product=product)
+    fixed = pb.FixedProductTuple(
+        map=_MAPS[kind.map],
+        name=kind.name,
+        weight=kind.weight,
+        input=kind.input,
+        stride=kind.stride,
+    )
+    return pb.TupleRequest(fixed_product=fixed)
+
+
+def _bits_to_wire(kind: Truncation | Comparison | FusedRelu) -> pb.TupleRequest:
+    shape, bits = kind.shape, kind.bits
+    if isinstance(kind, Truncation):
+        return pb.TupleRequest(truncation=pb.TruncationTuple(shape=shape, bits=bits))
+    if isinstance(kind, Comparison):
+        return pb.TupleRequest(comparison=pb.ComparisonTuple(shape=shape, bits=bits))
+    return pb.TupleRequest(relu=pb.ReluTuple(shape=shape, bits=bits))
+
+
+def from_wire(request: pb.TupleRequest) -> TupleKind:
+    """The kind asked for. Raises ShareError for anything that is not on the list."""
+    name = request.WhichOneof("tuple")
+    if name is None:
+        raise ShareError("tuple request: no kind named")
+    return _READERS[name](request)
+
+
+def _fixed_product(message: pb.FixedProductTuple) -> FixedProduct:
+    if message.map not in _MAP_NAMES or not _WEIGHT.fullmatch(message.name):
+        raise ShareError("fixed product tuple: not an allowed map or name")
+    if not 1 <= message.stride <= 64:
+        raise ShareError("fixed product tuple: stride out of range")
+    return FixedProduct(
+        _MAP_NAMES[message.map],
+        message.name,
+        shape_from_wire(message.weight, "fixed product tuple"),
+        shape_from_wire(message.input, "fixed product tuple"),
+        message.stride,
+    )
+
+
+def _product(message: pb.ProductTuple) -> Product:
+    if message.kind not in _NAMES:
+        raise ShareError("product tuple: not an allowed operation")
+    if message.stride > 64 or message.groups > 1 << 20:
+        raise ShareError("product tuple: stride or groups out of range")
+    return Product(
+        _NAMES[message.kind],
+        shape_from_wire(message.left, "product tuple"),
+        shape_from_wire(message.right, "product tuple"),
+        stride=max(1, message.stride),
+        groups=max(1, message.groups),
+    )
+
+
+def _truncation(message: pb.TruncationTuple) -> Truncation:
+    shape = shape_from_wire(message.shape, "truncation tuple")
+    if not 1 <= message.bits <= 62:
+        raise ShareError("truncation tuple: between 1 and 62 bits")
+    return Truncation(shape, message.bits)
+
+
+def _comparison(message: pb.ComparisonTuple) -> Comparison:
+    return Comparison(shape_from_wire(message.shape, "comparison tuple"), message.bits)
+
+
+def _relu(message: pb.ReluTuple) -> FusedRelu:
+    return FusedRelu(shape_from_wire(message.shape, "relu tuple"), message.bits)
+
+
+_READERS: dict[str, Callable[[pb.TupleRequest], TupleKind]] = {
+    "product": lambda request: _product(request.product),
+    "square": lambda request: Square(shape_from_wire(request.square.shape, "square tuple")),
+    "conjunction": lambda request: And(shape_from_wire(request.conjunction.shape, "and tuple")),
+    "bit": lambda request: Bit(shape_from_wire(request.bit.shape, "bit tuple")),
+    "truncation": lambda request: _truncation(request.truncation),
+    "comparison": lambda request: _comparison(request.comparison),
+    "relu": lambda request: _relu(request.relu),
+    "fixed_product": lambda request: _fixed_product(request.fixed_product),
+}

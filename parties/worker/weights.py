@@ -1,0 +1,65 @@
+"""Load the share files of a snapshot, stacked over its owners. Sees one share of each model."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from privedge.errors import DigestMismatch
+from privedge.ran.spec import RanSpec
+from privedge.sharing.manifest import ModelManifest, commitment
+from privedge.sharing.ring import WORD_BYTES
+from privedge.wire import worker_pb2 as pb
+
+Stacked = dict[str, torch.Tensor]
+
+
+class Weights:
+    """This party's shares of the last few snapshots, kept in memory between queries."""
+
+    def __init__(self, party: int, *, keep: int = 2) -> None:
+        self._party = party
+        self._keep = keep
+        self._loaded: OrderedDict[str, Stacked] = OrderedDict()
+
+    def load(self, snapshot_id: str, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
+        """Name -> int64 (N, *shape), owners in the order of `files`.
+
+        Raises DigestMismatch, naming the model, if a file is not what its manifest says.
+        """
+        if snapshot_id not in self._loaded:
+            self._loaded[snapshot_id] = self._read(spec, files)
+            while len(self._loaded) > self._keep:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(snapshot_id)
+        return self._loaded[snapshot_id]
+
+    def _read(self, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
+        stacked = {
+            name: torch.empty((len(files), *shape), dtype=torch.int64)
+            for name, shape in spec.parameters().items()
+        }
+        for position, file in enumerate(files):
+            self._fill(stacked, position, file)
+        return stacked
+
+    def _fill(self, stacked: Stacked, position: int, file: pb.ModelFile) -> None:
+        manifest = ModelManifest.from_json(file.manifest_json)
+        what = f"model {manifest.model_id}: its share file"
+        try:
+            words = np.memmap(Path(file.path), dtype="<i8", mode="r")
+        except (OSError, ValueError):
+            raise DigestMismatch(f"{what} is missing or empty; upload it again") from None
+        if words.size * WORD_BYTES != manifest.share_bytes:
+            raise DigestMismatch(f"{what} has another size; upload it again")
+        start = 0
+        for entry in manifest.tensors:
+            part = words[start : start + entry.words]
+            start += entry.words
+            committed = commitment(file.salt, entry.name)
+            committed.update(part.data)
+            if committed.hexdigest() != entry.commitments[self._party]:
+                raise DigestMismatch(f"{what} is damaged at {entry.name}; upload it again")
+            stacked[entry.name][position] = torch.tensor(part).reshape(entry.shape)
