@@ -1,0 +1,1 @@
+"""Measurements: seconds, rounds and bytes."""

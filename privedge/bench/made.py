@@ -1,0 +1,73 @@
+"""Models and images made up for measuring: public random numbers, nobody's data.
+
+What a private run costs depends on shapes only, so nothing needs to be trained. The values are
+scaled so that everything stays in the fixed-point range, and differ enough between owners for
+answers to differ between images. Never share a real model from here: the generator is seeded.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge.ran import features
+from privedge.ran.spec import Conv, Dense, Layer, RanSpec, Subspace
+from privedge.sharing.fixed_point import LIMIT
+from privedge.user.checkpoint import Parameters, Ran
+
+Images = npt.NDArray[np.uint8]
+
+# What an owner who wants no threshold of their own has: every dissimilarity in range is below.
+_NO_THRESHOLD = LIMIT - 1
+# Points of light in an image, and how wide one is compared with the image.
+_SPOTS, _SPREAD = 6, 0.12
+
+
+def images(spec: RanSpec, count: int, seed: int) -> Images:
+    """uint8 (count, H, W) or (count, H, W, 3) of `spec.image`'s size: soft spots on black."""
+    rng = np.random.default_rng([seed, 0])
+    size = spec.image
+    rows, columns = np.mgrid[0 : 1 : size.height * 1j, 0 : 1 : size.width * 1j]
+    made = np.empty((count, size.height, size.width), np.uint8)
+    for picture in made:
+        light = np.zeros(picture.shape)
+        for down, across in rng.uniform(0.1, 0.9, (_SPOTS, 2)):
+            light += np.exp(-((rows - down) ** 2 + (columns - across) ** 2) / (2 * _SPREAD**2))
+        picture[:] = np.clip(255 * light, 0, 255)
+    return made if size.channels == 1 else np.repeat(made[..., None], size.channels, axis=3)
+
+
+def models(spec: RanSpec, count: int, seed: int) -> list[Ran]:
+    """`count` models of `spec`, of owners `owner-0000`, `owner-0001`, ..."""
+    rng = np.random.default_rng([seed, 1])
+    return [Ran(spec, f"owner-{index:04}", _parameters(spec, rng)) for index in range(count)]
+
+
+def _parameters(spec: RanSpec, rng: np.random.Generator) -> Parameters:
+    parameters: Parameters = {}
+    for name, shape in spec.parameters().items():
+        if name == "threshold":
+            parameters[name] = np.full(shape, _NO_THRESHOLD, np.float32)
+            continue
+        index, _, kind = name.partition(".")
+        parameters[name] = _values(spec, spec.layers[int(index)], kind, shape, rng)
+    return parameters
+
+
+def _values(
+    spec: RanSpec, layer: Layer, kind: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    match layer, kind:
+        case ((Conv() | Dense()), "weight"):
+            values = rng.normal(0, 1 / math.sqrt(math.prod(shape[1:])), shape)
+        case ((Conv() | Dense()), "bias"):
+            values = rng.normal(0, 0.3, shape)
+        case Subspace(), "basis":
+            # A checkpoint's basis must have orthonormal rows.
+            values = np.linalg.qr(rng.normal(size=shape[::-1]))[0].T
+        case Subspace(), "mean":
+            example = images(spec, 1, seed=int(rng.integers(1 << 31)))
+            values = features.extract(spec, example)[0].reshape(shape)
+        case _:  # a norm's gamma and beta
+            values = np.full(shape, 1.0 if kind == "gamma" else 0.0)
+    return np.ascontiguousarray(values, np.float32)

@@ -1,0 +1,61 @@
+"""What the operating system says of a deployment's processes: CPU seconds and memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from privedge.errors import MissingExtra
+from privedge.identity.roles import Role
+from privedge.local.deployment import SERVERS, Deployment
+
+_MB = 1e6
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One process. `rss_mb` counts shared libraries in full, `uss_mb` only its own pages."""
+
+    process: str
+    rss_mb: float
+    uss_mb: float
+
+
+class Processes:
+    """The processes of a running deployment: `party0`, `party0 worker 0`, ..., `dealer`."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        """Raises MissingExtra without psutil."""
+        try:
+            import psutil  # type: ignore[import-untyped]  # no stubs among our tools
+        except ImportError:
+            raise MissingExtra(
+                "measuring processes takes psutil: pip install 'privedge[demo]'"
+            ) from None
+        self._found: dict[str, Any] = {}
+        for server in SERVERS:
+            process = psutil.Process(deployment.processes[server].pid)
+            self._found[server.value] = process
+            for slot, worker in enumerate(sorted(process.children(), key=lambda each: each.pid)):
+                self._found[f"{server} worker {slot}"] = worker
+
+    def cpu_s(self) -> Mapping[str, float]:
+        """CPU seconds since the start, user and system, as front_ends, workers and dealer."""
+        spent = {"front_ends": 0.0, "workers": 0.0, "dealer": 0.0}
+        for name, process in self._found.items():
+            times = process.cpu_times()
+            spent[_kind(name)] += times.user + times.system
+        return spent
+
+    def memory(self) -> list[Memory]:
+        """Each process as it is now."""
+        measured = []
+        for name, process in self._found.items():
+            facts = process.memory_full_info()
+            measured.append(Memory(name, facts.rss / _MB, facts.uss / _MB))
+        return sorted(measured, key=lambda each: each.process)
+
+
+def _kind(name: str) -> str:
+    if name == Role.DEALER:
+        return "dealer"
+    return "workers" if " worker " in name else "front_ends"

@@ -1,0 +1,70 @@
+"""A deployment to measure: made in a temporary folder, with a cohort of made-up models in it.
+
+All three operators, every owner and the client are this user on this machine, so nothing in it is
+private; the models are public random numbers anyway (made.py).
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from privedge.config import ClientConfig
+from privedge.errors import ConfigError
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import CohortSetting, Deployment
+from privedge.ran.presets import preset
+from privedge.ran.spec import RanSpec
+from privedge.user import upload
+from privedge.user.checkpoint import Ran
+
+COHORT = "bench"
+ENGINES = ("fused", "crypten")
+# Somebody is always best enough, so that every answer can be compared.
+MARGIN = 1.0
+
+# A large cohort on a slow engine takes minutes a query, and is still worth a number.
+_TIMEOUT_S = 1800.0
+
+# Called with (what is being done, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+
+
+def spec_of(name: str) -> RanSpec:
+    """The preset `name` for grey images. Raises ConfigError for an unknown one."""
+    return preset(name, height=32, width=32, channels=1)
+
+
+def check_engine(name: str) -> None:
+    """Raises ConfigError unless parties know the engine."""
+    if name not in ENGINES:
+        raise ConfigError(f"engine {name!r} is unknown; choose from {', '.join(ENGINES)}")
+
+
+@contextmanager
+def running(spec: RanSpec, engine: str = ENGINES[0]) -> Iterator[Deployment]:
+    """Dealer and both parties, serving an empty cohort of preset `spec`. Raises Unreachable."""
+    cohort = CohortSetting(COHORT, spec.name, margin=MARGIN)
+    settings = {"engine": engine, "query_deadline_s": _TIMEOUT_S}
+    with (
+        tempfile.TemporaryDirectory(prefix="privedge-bench-") as folder,
+        Deployment(Path(folder), [cohort], settings) as deployment,
+    ):
+        yield deployment
+
+
+def fill(deployment: Deployment, models: Sequence[Ran], progress: Progress) -> None:
+    """Upload every model as its own owner."""
+    for done, model in enumerate(models, start=1):
+        upload.send(model, COHORT, owner_config(deployment, model.owner))
+        progress("upload", done, len(models))
+
+
+def owner_config(deployment: Deployment, owner: str) -> ClientConfig:
+    """How that owner reaches the parties."""
+    return deployment.client_config(Identity(Role.OWNER, owner), rpc_timeout_s=_TIMEOUT_S)
+
+
+def client_config(deployment: Deployment) -> ClientConfig:
+    """How the bench asks."""
+    return deployment.client_config(Identity(Role.CLIENT, "bench"), rpc_timeout_s=_TIMEOUT_S)

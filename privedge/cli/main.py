@@ -1,0 +1,89 @@
+"""The command `privedge`: one module of this folder per command, each with `register(app)`.
+
+Whatever a user can cause ends in one line on standard error: exit 1 for our errors, 2 for usage,
+130 for Ctrl-C. Modules of commands import nothing heavy; their functions do, so `--help` is quick.
+"""
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import privedge
+from privedge import log
+from privedge.errors import PrivEdgeError
+
+# In the order of a model's life, which is the order of `--help`.
+COMMANDS = ("demo", "certs", "train", "upload", "models", "query", "verify", "bench")
+
+_EXIT_FAILED = 1
+_EXIT_INTERRUPTED = 130
+
+
+class _InOrder(TyperGroup):
+    """Lists commands as COMMANDS does; typer would put plain commands before groups."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for name in COMMANDS if name in self.commands]
+
+
+def main() -> None:
+    """Run `privedge` with the process's arguments, and exit."""
+    # gRPC's own chatter would stand beside our one line. It reads this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    log.configure("WARNING")
+    try:
+        build()(prog_name="privedge")
+    except PrivEdgeError as error:
+        _stop(str(error), _EXIT_FAILED)
+    except KeyboardInterrupt:
+        _stop("interrupted", _EXIT_INTERRUPTED)
+    except SystemExit as ending:
+        if ending.code == _EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+            _stop("interrupted", _EXIT_INTERRUPTED)
+        raise
+
+
+def build() -> typer.Typer:
+    """The application with every command."""
+    app = typer.Typer(
+        name="privedge",
+        cls=_InOrder,
+        callback=_options,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        # Plain help: the examples keep their lines.
+        rich_markup_mode=None,
+    )
+    for name in COMMANDS:
+        module = f"privedge.cli.{name}"
+        if importlib.util.find_spec(module) is not None:
+            importlib.import_module(module).register(app)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"privedge {privedge.__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it and exit."
+        ),
+    ] = False,
+) -> None:
+    """Private prediction with secret-shared one-class models: train, share, serve, ask."""
+
+
+def _stop(message: str, code: int) -> None:
+    print(f"privedge: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,78 @@
+"""`privedge models`: what the parties hold of an owner's models."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add `models list` and `models delete`."""
+    group = typer.Typer(
+        name="models",
+        help="List and delete the models you have uploaded.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("list")(_list)
+    group.command("delete")(_delete)
+    app.add_typer(group)
+
+
+def _list(
+    cohort: Annotated[
+        str | None, typer.Option("--cohort", metavar="NAME", help="Only this cohort.")
+    ] = None,
+    party: Annotated[
+        int, typer.Option("--party", min=0, max=1, help="Whose list: party 0 leads.")
+    ] = 0,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List your models, newest first; with an admin's certificate, everybody's.
+
+    \b
+    Examples:
+      privedge models list
+      privedge models list --cohort digits --json
+    """
+    from privedge.config import ClientConfig, load
+    from privedge.identity.roles import Role
+    from privedge.user import models
+
+    at = Role.PARTY0 if party == 0 else Role.PARTY1
+    rows = models.listed(load(ClientConfig, config), cohort, at)
+    if as_json:
+        print(json.dumps({"models": [asdict(row) for row in rows]}))
+        return
+    # Plain columns: a table would cut ids and dates to the width of the terminal.
+    print(f"{'model':32}  {'uploaded (UTC)':16}  {'state':8}  {'MB':>5}  cohort, owner")
+    for row in rows:
+        uploaded = datetime.fromtimestamp(row.created_at, UTC).strftime("%Y-%m-%d %H:%M")
+        megabytes = f"{row.share_bytes / 1e6:5.1f}"
+        whose = f"{row.cohort}, {row.owner}"
+        print(f"{row.model_id}  {uploaded}  {row.state:8}  {megabytes}  {whose}")
+
+
+def _delete(
+    model_id: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Its id, as `models list` shows it.")
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a model from both parties; queries that run on it now still finish.
+
+    \b
+    Example:
+      privedge models delete 0123456789abcdef0123456789abcdef
+    """
+    from privedge.config import ClientConfig, load
+    from privedge.user import models
+
+    models.delete(model_id, load(ClientConfig, config))
+    print(json.dumps({"deleted": model_id}) if as_json else f"{model_id}: deleted at both parties")

@@ -1,0 +1,71 @@
+"""`privedge query`: ask whose images these are."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+
+if TYPE_CHECKING:
+    from privedge.client.query import Reply
+
+ImagesArgument = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files; one batch.")
+]
+CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
+EncoderOption = Annotated[
+    Path | None,
+    typer.Option("--encoder", metavar="FILE", help="The cohort's public ONNX encoder, if any."),
+]
+TogetherOption = Annotated[
+    bool,
+    typer.Option(
+        "--one-subject", help="All images show one subject, as the words of a page; one answer."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `query`."""
+    app.command("query")(_query)
+
+
+def _query(
+    images: ImagesArgument,
+    cohort: CohortOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+    one_subject: TogetherOption = False,
+    encoder: EncoderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask whose images these are, or "unknown".
+
+    Every image is split here into two random shares, one for each party. Neither party learns
+    the image or the answer, as long as the two do not work together.
+
+    \b
+    Example:
+      privedge query digit.png other.png --cohort digits --config client.toml
+    """
+    from privedge.client.query import Client
+
+    with Client.from_file(config, encoder=encoder) as client:
+        reply = client.identify(images, cohort, one_subject=one_subject)
+    answers = [answer.owner for answer in reply.answers]
+    if as_json:
+        print(json.dumps({"answers": answers, **costs(reply)}))
+        return
+    for name, owner in zip(subjects(images, one_subject), answers, strict=True):
+        print(f"{name}: {owner or 'unknown'}")
+
+
+def subjects(images: list[Path], one_subject: bool) -> list[str]:
+    """What each answer is about, for people."""
+    return [f"{len(images)} images"] if one_subject else [str(image) for image in images]
+
+
+def costs(reply: "Reply") -> dict[str, object]:
+    """What `--json` says about a reply besides the answers: this party's own account each."""
+    return {"seconds": reply.seconds, "parties": [vars(cost) for cost in reply.costs]}

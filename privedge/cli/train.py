@@ -1,0 +1,168 @@
+"""`privedge train`: train a RAN on your own images, on your own device."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privedge.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from privedge.ran.spec import RanSpec
+    from privedge.user.checkpoint import Ran
+    from privedge.user.train import Progress
+
+
+class Device(StrEnum):
+    """Where to train."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `train`."""
+    app.command("train")(_train)
+
+
+def _train(
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGES...", help="A folder of PNG and JPEG files, such files, or one npz."
+        ),
+    ],
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose images they are.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The RAN to write.")],
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
+    ] = "auto",
+    components: Annotated[
+        int | None, typer.Option("--components", help="Components of a subspace preset.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same RAN.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
+    ] = None,
+    label: Annotated[
+        int | None, typer.Option("--label", help="The label to take from an npz that has labels.")
+    ] = None,
+    threshold_quantile: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold-quantile",
+            help="Call an image unknown if its error is above this quantile of your own.",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", metavar="FILE", help="A public ONNX encoder as feature map."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
+    ] = False,
+    device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.AUTO,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a RAN on your own images. Nothing leaves this device.
+
+    The file holds your model in the clear: keep it, and send only its shares (`privedge upload`).
+
+    \b
+    Examples:
+      privedge train photos/ --owner ana --out ana.ran
+      privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
+    """
+    from privedge.ran.images import read
+    from privedge.user import checkpoint, private_file
+    from privedge.user.saves import Saves
+    from privedge.user.settings import settings_for
+    from privedge.user.train import train
+
+    private_file.require_writable(out)
+    source = images[0] if len(images) == 1 else images
+    spec = _spec(source, preset, components, label, encoder)
+    changes: dict[str, Any] = {"seed": seed, "device": device.value, "encoder": encoder}
+    changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
+    settings = settings_for(spec, **changes)
+    saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
+    started = time.monotonic()
+    pictures = read(source, spec.image, label=label)
+    with _progress_bar(settings.steps) as progress:
+        ran = train(pictures, spec, settings, owner, progress=progress, saving=saves)
+    checkpoint.save(ran, out)
+    saves.path.unlink(missing_ok=True)
+    _summarise(ran, out, time.monotonic() - started, as_json)
+
+
+def _spec(
+    source: Path | list[Path],
+    name: str,
+    components: int | None,
+    label: int | None,
+    encoder: Path | None,
+) -> "RanSpec":
+    from privedge.ran import onnx_encoder
+    from privedge.ran.images import measure
+    from privedge.ran.presets import preset, with_encoder
+
+    size = measure(source, label=label)
+    spec = preset(
+        name,
+        height=size.height,
+        width=size.width,
+        channels=size.channels,
+        components=components,
+    )
+    if encoder is None:
+        return spec
+    return with_encoder(spec, *onnx_encoder.describe(encoder, spec.image))
+
+
+@contextmanager
+def _progress_bar(steps: int) -> Iterator[Callable[["Progress"], None]]:
+    """A bar on standard error, on a terminal only."""
+    from rich import progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    error = progress.TextColumn("error {task.fields[error]:.4g}")
+    columns = (
+        "train",
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        error,
+        progress.TimeRemainingColumn(),
+    )
+    disable = not (steps and console.is_terminal)
+    with progress.Progress(*columns, console=console, disable=disable) as bar:
+        task = bar.add_task("train", total=steps, error=float("nan"))
+        yield lambda now: bar.update(task, completed=now.step, error=now.validation_error)
+
+
+def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
+    parameters = sum(value.size for name, value in ran.parameters.items() if name != "threshold")
+    summary = {
+        "file": str(out),
+        "owner": ran.owner,
+        "preset": ran.spec.name,
+        "images": int(ran.facts["images"]),
+        "steps": int(ran.facts["steps"]),
+        "validation_mse": float(ran.facts["validation_mse"]),
+        "parameters": parameters,
+        "seconds": round(seconds, 3),
+    }
+    if as_json:
+        print(json.dumps(summary))
+        return
+    print(
+        f"{out}: {ran.spec.name} of {ran.owner}, {summary['images']} images, "
+        f"{summary['steps']} steps, validation error {summary['validation_mse']:.4g}, "
+        f"{parameters:,} parameters, {seconds:.1f} s"
+    )

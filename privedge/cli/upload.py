@@ -1,0 +1,67 @@
+"""`privedge upload`: share a trained RAN with both parties and activate it."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+
+
+def register(app: typer.Typer) -> None:
+    """Add `upload`."""
+    app.command("upload")(_upload)
+
+
+def _upload(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `privedge train` has written.")
+    ],
+    cohort: Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to join.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Split a trained RAN into two shares, send one to each party, and activate it.
+
+    It replaces your earlier model of the cohort, if there is one.
+
+    \b
+    Example:
+      privedge upload ana.ran --cohort digits --config owner-ana.toml
+    """
+    from privedge.config import ClientConfig, load
+    from privedge.user import checkpoint, upload
+
+    ran = checkpoint.load(file)
+    settings = load(ClientConfig, config)
+    with _progress_bar() as progress:
+        receipt = upload.send(ran, cohort, settings, progress)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "model_id": receipt.model_id,
+                    "snapshot_id": receipt.snapshot_id,
+                    "bytes_per_party": receipt.bytes_per_party,
+                }
+            )
+        )
+        return
+    size_mb = receipt.bytes_per_party / 1e6
+    print(f"{receipt.model_id}: active in {cohort}; one share of {size_mb:.1f} MB at each party")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = ("upload", BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("upload", total=None)
+        yield lambda sent, total: bar.update(task, completed=sent, total=total)

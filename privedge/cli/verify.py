@@ -1,0 +1,51 @@
+"""`privedge verify`: ask whether images are one named owner's."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.query import (
+    CohortOption,
+    EncoderOption,
+    ImagesArgument,
+    TogetherOption,
+    costs,
+    subjects,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add `verify`."""
+    app.command("verify")(_verify)
+
+
+def _verify(
+    images: ImagesArgument,
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Is it this owner?")],
+    cohort: CohortOption,
+    config: ConfigOption = DEFAULT_CONFIG,
+    one_subject: TogetherOption = False,
+    encoder: EncoderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask whether images are one owner's: yes or no, and nothing else about anybody.
+
+    Yes means that the owner's model is the best of the cohort and passes the cohort's rule. The
+    parties learn whom you asked about, but neither the image nor the answer.
+
+    \b
+    Example:
+      privedge verify digit.png --owner ana --cohort digits --config client.toml
+    """
+    from privedge.client.query import Client
+
+    with Client.from_file(config, encoder=encoder) as client:
+        reply = client.verify(images, owner, cohort, one_subject=one_subject)
+    answers = [answer.owner is not None for answer in reply.answers]
+    if as_json:
+        print(json.dumps({"answers": answers, **costs(reply)}))
+        return
+    for name, yes in zip(subjects(images, one_subject), answers, strict=True):
+        print(f"{name}: {'yes' if yes else 'no'}")

@@ -1,0 +1,1 @@
+"""(5) Who asks: sees its own image and the answer."""

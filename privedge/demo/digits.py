@@ -1,0 +1,50 @@
+"""scikit-learn's real handwritten digits as ten owners' images. Public data, no download."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge.errors import MissingExtra
+from privedge.ran.images import fit
+from privedge.ran.spec import ImageShape
+
+Images = npt.NDArray[np.uint8]
+
+_SIDE = 32
+_TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Digits:
+    """uint8 images (n, 32, 32): per digit those to train on, and test images with their digits."""
+
+    train_images: dict[int, Images] = field(repr=False)
+    test_images: Images = field(repr=False)
+    test_labels: npt.NDArray[np.int64] = field(repr=False)
+
+
+def load(seed: int) -> Digits:
+    """The 1,797 digits enlarged from 8 x 8; a fifth of each digit, drawn by `seed`, is for testing.
+
+    The test images come in random order. Raises MissingExtra without scikit-learn.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise MissingExtra(
+            "the digits come with scikit-learn: pip install 'privedge[demo]'"
+        ) from None
+    data = load_digits()
+    small = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    images = fit(small, ImageShape(height=_SIDE, width=_SIDE, channels=1))
+    labels = data.target.astype(np.int64)
+    rng = np.random.default_rng(seed)
+    train, test = {}, []
+    for digit in range(10):
+        index = rng.permutation(np.flatnonzero(labels == digit))
+        cut = round(len(index) * _TEST_SHARE)
+        train[digit] = images[index[cut:]]
+        test.append(index[:cut])
+    order = rng.permutation(np.concatenate(test))
+    return Digits(train, images[order], labels[order])

@@ -1,0 +1,76 @@
+"""Arrays as pictures, and pictures as data URIs for the page. Public drawing, no secrets kept."""
+
+import base64
+import io
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from privedge.ran.spec import Oriented, Pixels, RanSpec
+from privedge.sharing.ring import Words
+
+Pixmap = npt.NDArray[np.uint8]
+Reals = npt.NDArray[np.floating]
+
+# Pixels a side of one cell of the oriented maps, and half the width of a stroke in it.
+_CELL = 12
+_STROKE = 0.8
+# Oriented maps are square roots of shares of a cell's gradient; this share is drawn white.
+_BRIGHT = 1.2
+
+
+def data_uri(pixmap: Pixmap) -> str:
+    """uint8 (H, W) or (H, W, 3) as an inline PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixmap).save(file, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def drawn(spec: RanSpec, features: Reals) -> Pixmap:
+    """Features or a reconstruction of them, (*spec.input_shape), as uint8 (H, W) or (H, W, 3)."""
+    match spec.features:
+        case Pixels():
+            channels_last = features.transpose(1, 2, 0)
+            return _bytes((channels_last + 1) / 2).squeeze()
+        case Oriented():
+            return _strokes(features)
+        case _:
+            return _square(_bytes(features / max(float(features.max()), 1e-9)))
+
+
+def noise(share: Words) -> Pixmap:
+    """A share as it looks: the top byte of every word, as a grey square."""
+    return _square((share >> np.uint64(56)).astype(np.uint8))
+
+
+def _strokes(maps: Reals) -> Pixmap:
+    """(8, H, W) oriented maps: in each cell the edges of every direction, as bright as strong.
+
+    Direction d is that of the gradient, 45 d degrees; the edge is at right angles to it.
+    """
+    middle = (np.arange(_CELL) - (_CELL - 1) / 2).astype(np.float32)
+    down, right = np.meshgrid(middle, middle, indexing="ij")
+    canvas = np.zeros((*maps.shape[1:], _CELL, _CELL), np.float32)
+    for direction, strength in enumerate(maps):
+        angle = direction * math.tau / len(maps)
+        away = np.abs(right * math.cos(angle) + down * math.sin(angle))
+        stroke = np.clip(_STROKE + 0.5 - away, 0, 1) * (np.hypot(down, right) < _CELL / 2)
+        canvas = np.maximum(canvas, strength[:, :, None, None].clip(min=0) ** 2 * stroke)
+    rows, columns = maps.shape[1:]
+    picture = canvas.transpose(0, 2, 1, 3).reshape(rows * _CELL, columns * _CELL)
+    return _bytes(picture / _BRIGHT)
+
+
+def _square(values: Pixmap) -> Pixmap:
+    """Any number of values as the smallest square that holds them."""
+    side = math.isqrt(values.size - 1) + 1
+    square = np.zeros(side * side, np.uint8)
+    square[: values.size] = values.reshape(-1)
+    return square.reshape(side, side)
+
+
+def _bytes(values: Reals) -> Pixmap:
+    """0 to 1 as 0 to 255."""
+    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

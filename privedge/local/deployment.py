@@ -1,0 +1,206 @@
+"""Dealer, party 0 and party 1 as separate processes on loopback, with mutual TLS.
+
+One machine holding both parties and the dealer protects nobody: this is for trying things out,
+for measuring and for tests. It writes into one folder
+
+    certs/        a development authority and a certificate for everybody
+    *.toml        the servers' configuration
+    state/        what each party stores
+    logs/         what each process said
+
+and starts `python -m parties` three times.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from privedge.config import ClientConfig, TlsFiles
+from privedge.errors import Unreachable
+from privedge.identity.certificates import create_authority, issue
+from privedge.identity.roles import Identity, Role
+from privedge.rpc.channel import open_channel
+from privedge.rpc.health import serves
+
+_START_S = 90
+_STOP_S = 20
+SERVERS = (Role.DEALER, Role.PARTY1, Role.PARTY0)
+ADMIN = Identity(Role.ADMIN, "operator")
+
+
+@dataclass(frozen=True)
+class CohortSetting:
+    """One [[cohorts]] table: the same at both parties."""
+
+    name: str
+    preset: str
+    channels: int = 1
+    margin: float = 1.0
+    components: int | None = None
+
+
+class Deployment:
+    """A running system. Use as a context manager."""
+
+    def __init__(
+        self, folder: Path, cohorts: list[CohortSetting], settings: dict[str, Any] | None = None
+    ) -> None:
+        """`settings` are further top-level keys of both party files, such as `workers`."""
+        self.folder = folder.resolve()
+        self.processes: dict[Role, subprocess.Popen[bytes]] = {}
+        *servers, self.worker_port = _free_ports(len(SERVERS) + 1)
+        self._ports = dict(zip(SERVERS, servers, strict=True))
+        self._write_certificates()
+        self._write_configs(cohorts, settings or {})
+
+    def __enter__(self) -> "Deployment":
+        try:
+            for server in SERVERS:
+                self.start(server)
+            for server in SERVERS:
+                self.wait_ready(server)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, server: Role) -> None:
+        """Start one server; does not wait."""
+        kind = "dealer" if server is Role.DEALER else "party"
+        command = [sys.executable, "-m", "parties", kind, "--config", str(self.config_file(server))]
+        with self.log_file(server).open("ab") as log:
+            self.processes[server] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def wait_ready(self, server: Role) -> None:
+        """Return once the server says it serves. Raises Unreachable with its last log line."""
+        channel = open_channel(self.address(server), server=server, tls=self.tls(ADMIN))
+        with closing(channel):
+            for _ in range(_START_S):
+                if serves(channel, "", within_s=1):
+                    return
+                if self.processes[server].poll() is not None:
+                    break
+        raise Unreachable(f"{server.label} did not start: {self._last_words(server)}")
+
+    def stop(self) -> None:
+        """End all servers, party 0 first, and wait for them."""
+        for server in reversed(SERVERS):
+            process = self.processes.get(server)
+            if process is None:
+                continue
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def address(self, server: Role) -> str:
+        """HOST:PORT of a server."""
+        return f"127.0.0.1:{self._ports[server]}"
+
+    def config_file(self, server: Role) -> Path:
+        """The server's TOML file."""
+        return self.folder / f"{server}.toml"
+
+    def log_file(self, server: Role) -> Path:
+        """What the server said."""
+        return self.folder / "logs" / f"{server}.log"
+
+    def tls(self, identity: Identity) -> TlsFiles:
+        """The certificate of `identity`, issued when first asked for."""
+        certs = self.folder / "certs"
+        name = identity.name if identity.role.serves else f"{identity.role}-{identity.name}"
+        if not (certs / f"{name}.crt").exists():
+            issue(certs, identity)
+        return TlsFiles(
+            ca=certs / "ca.crt", certificate=certs / f"{name}.crt", key=certs / f"{name}.key"
+        )
+
+    def client_config(self, identity: Identity, *, rpc_timeout_s: float = 60) -> ClientConfig:
+        """How an owner, client or admin reaches the parties."""
+        return ClientConfig(
+            party0=self.address(Role.PARTY0),
+            party1=self.address(Role.PARTY1),
+            tls=self.tls(identity),
+            rpc_timeout_s=rpc_timeout_s,
+        )
+
+    def write_client_config(self, identity: Identity) -> Path:
+        """The same as a file for `--config`."""
+        path = self.folder / f"{identity.role}-{identity.name}.toml"
+        lines = [
+            f"party0 = {json.dumps(self.address(Role.PARTY0))}",
+            f"party1 = {json.dumps(self.address(Role.PARTY1))}",
+            *self._tls_table(identity),
+        ]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    def _last_words(self, server: Role) -> str:
+        lines = self.log_file(server).read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else f"see {self.log_file(server)}"
+
+    def _write_certificates(self) -> None:
+        certs = self.folder / "certs"
+        certs.mkdir(parents=True, exist_ok=True)
+        (self.folder / "logs").mkdir(exist_ok=True)
+        if not (certs / "ca.key").exists():
+            create_authority(certs)
+        for server in SERVERS:
+            self.tls(Identity(server, server.value))
+
+    def _write_configs(self, cohorts: list[CohortSetting], settings: dict[str, Any]) -> None:
+        for server in SERVERS:
+            lines = [f"listen = {json.dumps(self.address(server))}"]
+            if server is not Role.DEALER:
+                lines += self._party_lines(server, settings)
+            lines += self._tls_table(Identity(server, server.value))
+            if server is not Role.DEALER:
+                lines += [line for cohort in cohorts for line in _cohort_table(cohort)]
+            self.config_file(server).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _party_lines(self, server: Role, settings: dict[str, Any]) -> list[str]:
+        leads = server is Role.PARTY0
+        workers = json.dumps(f"127.0.0.1:{self.worker_port}")
+        lines = [
+            f"index = {0 if leads else 1}",
+            f'state = "state/{server}"',
+            *(f"{key} = {json.dumps(value)}" for key, value in settings.items()),
+            f"[mpc]\n{'address' if leads else 'listen'} = {workers}",
+            f"[dealer]\naddress = {json.dumps(self.address(Role.DEALER))}",
+        ]
+        if leads:
+            lines.append(f"[peer]\naddress = {json.dumps(self.address(Role.PARTY1))}")
+        return lines
+
+    def _tls_table(self, identity: Identity) -> list[str]:
+        files = self.tls(identity)
+        return [
+            "[tls]",
+            *(f"{key} = {json.dumps(str(getattr(files, key)))}" for key in TlsFiles.model_fields),
+        ]
+
+
+def _cohort_table(cohort: CohortSetting) -> list[str]:
+    fields = {key: value for key, value in vars(cohort).items() if value is not None}
+    return ["[[cohorts]]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]

@@ -1,0 +1,1 @@
+"""(1) An owner's device: sees plaintext images and the plaintext RAN."""

@@ -1,0 +1,181 @@
+"""Train a reconstructor R against a discriminator D (papers.md A.2).
+
+    D:  0.5 * (|D(x) - 1|^2 + |D(R(x)) - 0|^2)                     LSGAN, means over patches
+    R:  mse_weight * |R(x) - x|^2 + adversarial_weight * |D(R(x)) - 1|^2
+
+A step draws three batches: for D real, for D fake, for R. Kept is the R with the least error on the
+owner's own validation features; the released original chose on its test images.
+
+Sees plaintext features; owner's device only. All randomness comes from one seeded CPU generator.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from privedge.errors import TrainingError
+from privedge.ran.discriminator import Discriminator
+from privedge.ran.model import Reconstructor, initialise
+from privedge.ran.spec import RanSpec
+from privedge.user.settings import TrainSettings
+
+_BETAS = (0.5, 0.999)
+# How many features are reconstructed at once when looking at the validation images.
+_BATCH = 256
+
+
+class Contest:
+    """R, D and everything that decides how their training goes on. `step` counts steps taken."""
+
+    def __init__(self, spec: RanSpec, settings: TrainSettings, device: torch.device) -> None:
+        self._settings, self._device = settings, device
+        self._generator = torch.Generator().manual_seed(settings.seed)
+        self._r = Reconstructor(spec)
+        self._d = Discriminator(spec.input_shape, settings.discriminator_width)
+        for network in (self._r, self._d):
+            initialise(network, self._generator)
+            network.to(device)
+        rate = settings.learning_rate
+        self._adam_r = torch.optim.Adam(self._r.parameters(), rate, _BETAS, fused=True)
+        self._adam_d = torch.optim.Adam(self._d.parameters(), rate, _BETAS, fused=True)
+        self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
+        self.best_error, self.best_step, self.step = float("inf"), 0, 0
+
+    def advance(self, features: Tensor) -> None:
+        """One step of D and one of R on features (n, *spec.input_shape) held on the device."""
+        if self._settings.adversarial_weight > 0:
+            self._step_d(self._draw(features), self._draw(features))
+        self._step_r(self._draw(features))
+        self.step += 1
+
+    def look(self, validation: Tensor) -> float:
+        """Mean squared error on `validation`; keeps R if it is the best so far.
+
+        Raises TrainingError if it is not finite: a broken step shows here, as R never recovers.
+        """
+        error = self._error(validation)
+        if not error < float("inf"):
+            raise TrainingError(
+                f"training diverged before step {self.step}; "
+                "use another seed or a smaller learning rate"
+            )
+        if error < self.best_error:
+            self.best_error, self.best_step = error, self.step
+            self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
+        return error
+
+    def best(self) -> dict[str, Tensor]:
+        """Parameters of the best R so far, on the CPU."""
+        return {name: value.cpu() for name, value in self._best.items()}
+
+    def _draw(self, features: Tensor) -> Tensor:
+        size = (self._settings.batch,)
+        index = torch.randint(len(features), size, generator=self._generator)
+        return features[index.to(self._device)]
+
+    def _step_d(self, real: Tensor, seen: Tensor) -> None:
+        with torch.no_grad():
+            fake = self._r(seen)
+        self._adam_d.zero_grad()
+        # One pass for both: D's norms are per sample, so the batches do not mix.
+        on_real, on_fake = self._d(torch.cat([real, fake])).chunk(2)
+        loss = 0.5 * (
+            mse_loss(on_real, torch.ones_like(on_real))
+            + mse_loss(on_fake, torch.zeros_like(on_fake))
+        )
+        torch.autograd.backward(loss)
+        self._adam_d.step()
+
+    def _step_r(self, batch: Tensor) -> None:
+        self._adam_r.zero_grad()
+        reconstruction = self._r(batch)
+        loss = self._settings.mse_weight * mse_loss(reconstruction, batch)
+        if self._settings.adversarial_weight > 0:
+            self._d.requires_grad_(False)
+            score = self._d(reconstruction)
+            loss = loss + self._settings.adversarial_weight * mse_loss(
+                score, torch.ones_like(score)
+            )
+            self._d.requires_grad_(True)
+        torch.autograd.backward(loss)
+        self._adam_r.step()
+
+    def _error(self, validation: Tensor) -> float:
+        with torch.no_grad():
+            parts = [
+                (self._r(validation[i : i + _BATCH]) - validation[i : i + _BATCH]).square().sum()
+                for i in range(0, len(validation), _BATCH)
+            ]
+        return float(torch.stack(parts).sum()) / validation.numel()
+
+    # --- Saving and going on ---------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state that is a tensor, by name, on the CPU."""
+        named: dict[str, Tensor] = {"generator": self._generator.get_state()}
+        for prefix, state in self._states().items():
+            named |= {f"{prefix}.{name}": value for name, value in state.items()}
+        return {name: value.detach().cpu().contiguous() for name, value in named.items()}
+
+    def restore(self, tensors: dict[str, Tensor], counts: dict[str, Any]) -> None:
+        """Take over what `tensors` and `counts` of an equal contest gave."""
+        self._generator.set_state(tensors["generator"])
+        self._r.load_state_dict(_under("r", tensors))
+        self._d.load_state_dict(_under("d", tensors))
+        _load_adam(self._adam_r, _under("adam_r", tensors))
+        _load_adam(self._adam_d, _under("adam_d", tensors))
+        best = _under("best", tensors)
+        self._best = {name: best[name].to(self._device) for name in self._best}
+        self.step = int(counts["step"])
+        self.best_step, self.best_error = int(counts["best_step"]), float(counts["best_error"])
+
+    def counts(self) -> dict[str, Any]:
+        """All state that is a number."""
+        return {"step": self.step, "best_step": self.best_step, "best_error": self.best_error}
+
+    def _states(self) -> dict[str, dict[str, Tensor]]:
+        return {
+            "r": self._r.state_dict(),
+            "d": self._d.state_dict(),
+            "adam_r": _adam_state(self._adam_r),
+            "adam_d": _adam_state(self._adam_d),
+            "best": self._best,
+        }
+
+
+def fingerprint(settings: TrainSettings) -> dict[str, Any]:
+    """The settings that a continued run must share with the run it continues."""
+    free = ("steps", "device", "threads", "encoder", "threshold_quantile")
+    return {name: value for name, value in asdict(settings).items() if name not in free}
+
+
+def _adam_state(adam: torch.optim.Adam) -> dict[str, Tensor]:
+    per_parameter = adam.state_dict()["state"]
+    return {
+        f"{index}.{name}": value
+        for index, state in per_parameter.items()
+        for name, value in state.items()
+    }
+
+
+def _load_adam(adam: torch.optim.Adam, named: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in named.items():
+        index, _, field = name.partition(".")
+        state.setdefault(int(index), {})[field] = value
+    adam.load_state_dict({"state": state, "param_groups": adam.state_dict()["param_groups"]})
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = prefix + "."
+    return {name[len(start) :]: v for name, v in tensors.items() if name.startswith(start)}
+
+
+def device_for(wanted: str) -> torch.device:
+    """`auto` is CUDA if there is one. Raises TrainingError for a CUDA that is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("device: there is no CUDA here; use auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

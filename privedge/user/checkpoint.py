@@ -1,0 +1,147 @@
+"""A trained RAN, and its file.
+
+The parameters are the owner's secret: the file has mode 0600 and leaves the device only as shares.
+The file is safetensors, one float32 tensor per parameter of the spec, with one metadata entry
+`privedge`: JSON {format, spec, owner, facts}. Reading one runs no code from it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_safetensors
+
+from privedge.errors import CheckpointError
+from privedge.identity.roles import NAME
+from privedge.ran.spec import RanSpec, Subspace
+from privedge.user import private_file
+
+FORMAT = 1
+MAX_BYTES = 1 << 30
+# As in certificates: whoever can be named by one can train.
+OWNER = NAME
+OWNER_RULE = "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first"
+_METADATA = "privedge"
+
+Parameters = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One owner's trained model. `facts` are notes on the training, for people."""
+
+    spec: RanSpec
+    owner: str
+    parameters: Parameters = field(repr=False)
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def save(ran: Ran, path: Path) -> None:
+    """Write `ran` to `path`, replacing it. The same RAN gives the same bytes.
+
+    Raises CheckpointError if the RAN is not sound or the file cannot be written.
+    """
+    _check_owner(ran.owner, where=str(path))
+    check(ran.spec, ran.parameters, where=str(path))
+    described = {
+        "format": FORMAT,
+        "spec": json.loads(ran.spec.to_json()),
+        "owner": ran.owner,
+        "facts": ran.facts,
+    }
+    metadata = {_METADATA: json.dumps(described, sort_keys=True)}
+    ordered = {name: np.ascontiguousarray(ran.parameters[name]) for name in ran.spec.parameters()}
+    private_file.write(path, to_safetensors(ordered, metadata))
+
+
+def load(path: Path) -> Ran:
+    """Read and check the RAN at `path`. Raises CheckpointError naming what is wrong with it."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
+        with safe_open(path, framework="np") as file:
+            described = _described(file.metadata(), where=str(path))
+            spec = _spec(described, where=str(path))
+            # Names and shapes first: nothing is allocated for a file that does not fit its spec.
+            _check_layout(spec, _layout(file), where=str(path))
+            parameters = {name: file.get_tensor(name) for name in spec.parameters()}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except SafetensorError:
+        raise CheckpointError(f"{path}: is not a sound safetensors file") from None
+    check(spec, parameters, where=str(path))
+    return Ran(spec, described["owner"], parameters, described["facts"])
+
+
+def check(spec: RanSpec, parameters: Mapping[str, npt.NDArray[Any]], *, where: str) -> None:
+    """Raise CheckpointError unless `parameters` are exactly those of `spec`, finite float32.
+
+    The rows of a subspace's basis must be orthonormal (or zero): the private score relies on it.
+    """
+    layout = {name: (str(value.dtype), value.shape) for name, value in parameters.items()}
+    _check_layout(spec, layout, where=where)
+    for name, value in parameters.items():
+        if not np.isfinite(value).all():
+            raise CheckpointError(f"{where}: parameter {name} is not finite")
+    for index, layer in enumerate(spec.layers):
+        if isinstance(layer, Subspace):
+            _check_orthonormal(parameters[f"{index}.basis"], where=f"{where}: layer {index}")
+
+
+def _check_owner(owner: object, *, where: str) -> None:
+    if not isinstance(owner, str) or not OWNER.fullmatch(owner):
+        raise CheckpointError(f"{where}: the owner's name must be {OWNER_RULE}")
+
+
+def _check_layout(
+    spec: RanSpec, layout: Mapping[str, tuple[str, tuple[int, ...]]], *, where: str
+) -> None:
+    expected = {name: ("float32", shape) for name, shape in spec.parameters().items()}
+    for name in expected.keys() | layout.keys():
+        if expected.get(name) != layout.get(name):
+            raise CheckpointError(
+                f"{where}: parameter {name} should be {expected.get(name, 'absent')}, "
+                f"is {layout.get(name, 'absent')}"
+            )
+
+
+def _check_orthonormal(basis: npt.NDArray[np.float32], *, where: str) -> None:
+    products = basis.astype(np.float64) @ basis.T.astype(np.float64)
+    lengths = np.diag(products)
+    if not np.allclose(products, np.diag(lengths > 0.5), atol=1e-3):
+        raise CheckpointError(f"{where}: the basis is not orthonormal")
+
+
+def _described(metadata: dict[str, str] | None, *, where: str) -> dict[str, Any]:
+    try:
+        described = json.loads((metadata or {})[_METADATA])
+        version, owner, facts = described["format"], described["owner"], described["facts"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise CheckpointError(f"{where}: was not written by privedge train") from None
+    if version != FORMAT:
+        raise CheckpointError(f"{where}: has format {version!r:.20}, this version reads {FORMAT}")
+    _check_owner(owner, where=where)
+    if not isinstance(facts, dict) or not all(isinstance(fact, str) for fact in facts.values()):
+        raise CheckpointError(f"{where}: facts must be text")
+    return dict(described)
+
+
+def _spec(described: dict[str, Any], *, where: str) -> RanSpec:
+    try:
+        return RanSpec.from_json(json.dumps(described.get("spec")))
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from None
+
+
+def _layout(file: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
+    layout = {}
+    for name in file.keys():  # noqa: SIM118 (not a mapping)
+        part = file.get_slice(name)
+        dtype = "float32" if part.get_dtype() == "F32" else str(part.get_dtype())
+        layout[name] = (dtype, tuple(part.get_shape()))
+    return layout

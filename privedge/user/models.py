@@ -1,0 +1,34 @@
+"""An owner's models at the parties: list and delete. Public facts only."""
+
+import re
+from collections.abc import Sequence
+
+from privedge.config import ClientConfig
+from privedge.errors import UnknownModel
+from privedge.identity.roles import Role
+from privedge.user.party import ModelFacts, connect
+
+_MODEL_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def listed(
+    config: ClientConfig, cohort: str | None = None, at: Role = Role.PARTY0
+) -> Sequence[ModelFacts]:
+    """What a party holds of the caller's models, newest first; an admin sees everybody's."""
+    with connect(config, at) as party:
+        return party.models(cohort)
+
+
+def delete(model_id: str, config: ClientConfig) -> None:
+    """Remove a model from both parties, party 0 first. Raises UnknownModel if neither has it."""
+    if not _MODEL_ID.fullmatch(model_id):
+        raise UnknownModel(f"{model_id!r}: not a model's id; see `privedge models list`")
+    unknown: list[UnknownModel] = []
+    for role in (Role.PARTY0, Role.PARTY1):
+        with connect(config, role) as party:
+            try:
+                party.delete(model_id)
+            except UnknownModel as error:
+                unknown.append(error)
+    if len(unknown) == 2:
+        raise unknown[0]

@@ -1,0 +1,93 @@
+"""One party as an owner or admin calls it. Sees that party's share and salt, on their way to it.
+
+Every call has the configured deadline; a failure becomes one of our errors that names the party.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from privedge.config import ClientConfig
+from privedge.identity.roles import Role
+from privedge.ran.spec import RanSpec
+from privedge.rpc import codec
+from privedge.rpc.channel import open_party, peer_name
+from privedge.rpc.status import calls_to
+from privedge.sharing.manifest import UploadHeader
+from privedge.wire import party_pb2 as pb
+from privedge.wire.party_pb2_grpc import PartyStub
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a party says of one model. `created_at` is seconds since 1970, UTC."""
+
+    model_id: str
+    cohort: str
+    owner: str
+    state: str
+    share_bytes: int
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Party:
+    """A connection to one party; `name` is for messages: "party 0 (host:port)"."""
+
+    stub: PartyStub
+    name: str
+    timeout_s: float
+
+    def architecture(self, cohort: str) -> RanSpec:
+        """The spec every model of the cohort must have."""
+        with calls_to(self.name):
+            answer = self.stub.DescribeCohort(
+                pb.DescribeCohortRequest(cohort=cohort), timeout=self.timeout_s
+            )
+        return RanSpec.from_json(answer.spec_json)
+
+    def upload(self, header: UploadHeader, chunks: Iterable[bytes]) -> None:
+        """Stream one share; returns once the party has it on disk."""
+        with calls_to(self.name):
+            self.stub.UploadModel(_requests(header, chunks), timeout=self.timeout_s)
+
+    def activate(self, model_id: str) -> str:
+        """Party 0 only: make the model active; returns the snapshot id."""
+        with calls_to(self.name):
+            answer = self.stub.ActivateModel(
+                pb.ActivateModelRequest(model_id=model_id), timeout=self.timeout_s
+            )
+        snapshot_id: str = answer.snapshot_id
+        return snapshot_id
+
+    def delete(self, model_id: str) -> None:
+        """Remove the model there."""
+        with calls_to(self.name):
+            self.stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id), timeout=self.timeout_s)
+
+    def models(self, cohort: str | None) -> Sequence[ModelFacts]:
+        """The caller's models, newest first; an admin sees everybody's."""
+        with calls_to(self.name):
+            answer = self.stub.ListModels(
+                pb.ListModelsRequest(cohort=cohort or ""), timeout=self.timeout_s
+            )
+        return [
+            ModelFacts(
+                row.model_id, row.cohort, row.owner, row.state, row.share_bytes, row.created_at
+            )
+            for row in answer.models
+        ]
+
+
+@contextmanager
+def connect(config: ClientConfig, role: Role) -> Iterator[Party]:
+    """A connection to party 0 or party 1 (`role`). Raises ConfigError or CertificateError."""
+    address = config.party0 if role is Role.PARTY0 else config.party1
+    with open_party(config, role) as channel:
+        yield Party(PartyStub(channel), peer_name(role, address), config.rpc_timeout_s)
+
+
+def _requests(header: UploadHeader, chunks: Iterable[bytes]) -> Iterator[pb.UploadModelRequest]:
+    yield pb.UploadModelRequest(header=codec.upload_header_to_wire(header))
+    for chunk in chunks:
+        yield pb.UploadModelRequest(words=chunk)

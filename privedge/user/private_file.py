@@ -1,0 +1,48 @@
+"""Write a file that only its owner may read, completely or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from privedge.errors import CheckpointError
+
+
+def require_writable(path: Path) -> None:
+    """Raise CheckpointError if `write` would surely fail: better before hours of training."""
+    if not path.absolute().parent.is_dir():
+        raise CheckpointError(f"{path}: its folder does not exist; create it first")
+    if path.exists() and not path.is_file():  # a rename would even replace a device
+        raise CheckpointError(f"{path}: exists and is not a file; choose another name")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise CheckpointError(f"{path}: its folder is not writable; choose another one")
+
+
+def write(path: Path, raw: bytes) -> None:
+    """Replace `path` by `raw` atomically: mode 0600, on disk before the old content is gone.
+
+    Raises CheckpointError if it cannot be written; nothing half-written stays.
+    """
+    require_writable(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,63 @@
+"""How a RAN is trained: every choice that is not the architecture, and the defaults per preset."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from privedge.ran.spec import RanSpec
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of one training run. The same settings and images give the same RAN, bit for bit.
+
+    steps                 optimiser steps (a closed form takes none)
+    batch                 images per step, drawn with replacement
+    learning_rate         of Adam, for reconstructor and discriminator alike; beta1 is 0.5
+    mse_weight            weight of the mean squared error in the reconstructor's loss
+    adversarial_weight    weight of its LSGAN term; 0 trains no discriminator
+    discriminator_width   maps after the discriminator's first stage
+    validation_share      of the owner's images is held out to pick the best step
+    check_every           steps between two looks at the validation images
+    seed                  of split, first weights and batches
+    threshold_quantile    of the validation errors becomes the owner's threshold; None: no threshold
+    device                auto takes CUDA if there is one
+    threads               of torch on a CPU; None leaves torch's own number
+    encoder               the ONNX file, for a spec that names one
+    """
+
+    steps: int = 0
+    batch: int = 32
+    learning_rate: float = 1e-3
+    mse_weight: float = 0.999
+    adversarial_weight: float = 0.001
+    discriminator_width: int = 16
+    validation_share: float = 0.1
+    check_every: int = 25
+    seed: int = 0
+    threshold_quantile: float | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = 1
+    encoder: Path | None = None
+
+
+_DEFAULTS = {
+    # papers.md A.2: 30,000 single batches of 128.
+    "paper": TrainSettings(
+        steps=30_000,
+        batch=128,
+        learning_rate=2e-4,
+        discriminator_width=64,
+        check_every=100,
+        threads=None,
+    ),
+    "conv32": TrainSettings(steps=1000, batch=32),
+    "conv64": TrainSettings(steps=1000, batch=32, threads=None),
+    "ran32": TrainSettings(steps=900, batch=32),
+    "ran64": TrainSettings(steps=900, batch=32),
+}
+
+
+def settings_for(spec: RanSpec, **changes: Any) -> TrainSettings:
+    """The preset's defaults with `changes` (fields of TrainSettings) made to them."""
+    return replace(_DEFAULTS.get(spec.name, TrainSettings()), **changes)

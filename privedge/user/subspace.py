@@ -1,0 +1,26 @@
+"""Fit the linear reconstructor mean + V'V(x - mean) in closed form.
+
+Sees plaintext features; owner's device only. The rows of V are the principal components of the
+owner's features: no linear map of that rank has a smaller squared error on them.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+Reals = npt.NDArray[np.float32]
+
+
+def fit(features: Reals, components: int) -> tuple[Reals, Reals]:
+    """(basis (components, D), mean (D,)) of features (n, D), float32.
+
+    Rows beyond the features' rank are zero. The largest entry of a row is positive, because a
+    component's sign is otherwise up to the linear-algebra library.
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    _, lengths, rows = np.linalg.svd(features - mean, full_matrices=False)
+    rank = int((lengths > 1e-6 * max(lengths[0], 1.0)).sum())
+    kept = rows[: min(rank, components)]
+    largest = np.take_along_axis(kept, np.abs(kept).argmax(axis=1)[:, None], axis=1)
+    basis = np.zeros((components, features.shape[1]), np.float32)
+    basis[: len(kept)] = kept * np.sign(largest)
+    return basis, mean.astype(np.float32)

@@ -1,0 +1,50 @@
+"""What must hold before a RAN is shared: it fits the ring, and its own bound on the dissimilarity.
+
+Sees the owner's validation features; owner's device only.
+
+The dissimilarity is the SUM of squared differences over the features, as the parties compute it. It
+and every value on the way stay under LIMIT = 2^15, the range in which private arithmetic is exact.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from privedge.errors import RangeError
+from privedge.ran.model import Reconstructor
+from privedge.sharing.fixed_point import LIMIT
+
+Reals = npt.NDArray[np.float32]
+
+# The threshold that every dissimilarity in range is under.
+UNUSED = LIMIT - 1
+
+
+def dissimilarities(reconstructor: Reconstructor, features: Reals) -> Reals:
+    """Sum of squared differences, (n,), of features (n, ...) to their reconstructions.
+
+    Raises RangeError, naming the layer, if a weight, a layer's output or a sum reaches LIMIT.
+    """
+    for name, parameter in reconstructor.named_parameters():
+        _check(parameter.detach(), f"parameter {name}")
+    with torch.no_grad():
+        given = value = torch.from_numpy(features)
+        for index, layer in enumerate(reconstructor):
+            value = layer(value)
+            _check(value, f"layer {index}'s output")
+        sums = (value.reshape(given.shape) - given).square().flatten(1).sum(1)
+    _check(sums, "the dissimilarity")
+    return sums.numpy()
+
+
+def choose(errors: Reals, quantile: float | None) -> float:
+    """The owner's threshold: a quantile of its own validation errors, or UNUSED for None."""
+    return UNUSED if quantile is None else float(np.quantile(errors, quantile))
+
+
+def _check(values: torch.Tensor, what: str) -> None:
+    if not bool((values.abs() < LIMIT).all()):  # false for NaN too
+        raise RangeError(
+            f"{what} reaches the limit of {LIMIT:g} of the fixed-point ring; "
+            "train with another seed or a smaller learning rate"
+        )

@@ -1,0 +1,130 @@
+"""Train one owner's RAN on the owner's own images.
+
+Sees plaintext images and the model, both the owner's secrets; runs on the owner's device only and
+sends nothing. `subspace*` presets are fitted in closed form, the others adversarially.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from privedge.errors import TrainingError
+from privedge.ran.model import Reconstructor
+from privedge.ran.spec import RanSpec, Subspace
+from privedge.user import own_images, saves, subspace, threshold
+from privedge.user.adversarial import Contest, device_for, fingerprint
+from privedge.user.checkpoint import OWNER, OWNER_RULE, Parameters, Ran
+from privedge.user.own_images import OwnFeatures
+from privedge.user.saves import Saves
+from privedge.user.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Steps taken, steps in all, and the mean squared error on the validation images."""
+
+    step: int
+    steps: int
+    validation_error: float
+
+
+def train(
+    images: npt.NDArray[np.uint8],
+    spec: RanSpec,
+    settings: TrainSettings,
+    owner: str,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    saving: Saves | None = None,
+) -> Ran:
+    """The RAN of `owner` from uint8 images (n, H, W) or (n, H, W, 3) of `spec.image`'s size.
+
+    Repeatable bit for bit on one machine. `saving` keeps an unfinished training on disk and goes on
+    with it. Raises TrainingError, ImageError for unusable images, RangeError for a model that
+    does not fit the fixed-point ring, and ConfigError or MissingExtra for an encoder.
+    """
+    _check_request(spec, settings, owner)
+    with _threads(settings.threads):
+        own = own_images.prepare(images, spec, settings)
+        if isinstance(first := spec.layers[0], Subspace):
+            parameters, facts = _closed_form(first, own)
+        else:
+            parameters, facts = _adversarial(own, spec, settings, progress, saving)
+        errors = threshold.dissimilarities(_reconstructor(spec, parameters), own.validation)
+    bound = threshold.choose(errors, settings.threshold_quantile)
+    parameters["threshold"] = np.array([bound], np.float32)
+    facts |= {
+        "images": str(own.images),
+        "seed": str(settings.seed),
+        "validation_mse": f"{errors.mean() / own.validation[0].size:.6g}",
+    }
+    return Ran(spec, owner, parameters, facts)
+
+
+def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
+    if not OWNER.fullmatch(owner):
+        raise TrainingError(f"owner: the name must be {OWNER_RULE}")
+    if settings.threshold_quantile is not None and not 0 < settings.threshold_quantile <= 1:
+        raise TrainingError("threshold quantile: must be above 0 and at most 1")
+    closed_form = isinstance(spec.layers[0], Subspace)
+    if closed_form and len(spec.layers) > 1:
+        raise TrainingError(f"spec {spec.name}: layers after a subspace cannot be trained")
+    if closed_form and settings.steps:
+        raise TrainingError(f"steps: {spec.name} is fitted in closed form; leave them out")
+    if not closed_form and min(settings.steps, settings.batch, settings.check_every) < 1:
+        raise TrainingError("steps, batch and check_every: must be positive")
+    if not 0 < settings.validation_share <= 0.5:
+        raise TrainingError("validation_share: must be above 0 and at most 0.5")
+
+
+def _closed_form(layer: Subspace, own: OwnFeatures) -> tuple[Parameters, dict[str, str]]:
+    flat = own.training.reshape(len(own.training), -1)
+    basis, mean = subspace.fit(flat, layer.components)
+    return {"0.basis": basis, "0.mean": mean}, {"steps": "0"}
+
+
+def _adversarial(
+    own: OwnFeatures,
+    spec: RanSpec,
+    settings: TrainSettings,
+    progress: Callable[[Progress], None] | None,
+    saving: Saves | None,
+) -> tuple[Parameters, dict[str, str]]:
+    device = device_for(settings.device)
+    contest = Contest(spec, settings, device)
+    task = {"spec": spec.digest(), "images": own.digest, "settings": fingerprint(settings)}
+    saves.begin(saving, contest, task)
+    training = torch.from_numpy(own.training).to(device)
+    validation = torch.from_numpy(own.validation).to(device)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        while contest.step < settings.steps:
+            contest.advance(training)
+            if contest.step % settings.check_every == 0 or contest.step == settings.steps:
+                error = contest.look(validation)
+                if progress is not None:
+                    progress(Progress(contest.step, settings.steps, error))
+            saves.save(saving, contest, task)
+    parameters = {name: value.numpy() for name, value in contest.best().items()}
+    return parameters, {"steps": str(contest.step), "best_step": str(contest.best_step)}
+
+
+def _reconstructor(spec: RanSpec, parameters: Parameters) -> Reconstructor:
+    reconstructor = Reconstructor(spec)
+    values = {name: torch.from_numpy(value) for name, value in parameters.items()}
+    reconstructor.load_state_dict(values)
+    return reconstructor
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Sums, and so the last bits of a model, depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
