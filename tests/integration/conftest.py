@@ -1,0 +1,54 @@
+"""A whole deployment: dealer and both parties as processes, mutual TLS, ten owners' digits."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from privedge.demo import digits
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import CohortSetting, Deployment
+from privedge.ran.presets import preset
+from privedge.user.checkpoint import Ran
+from privedge.user.settings import settings_for
+from privedge.user.train import train
+from privedge.user.upload import send
+
+COHORT = "digits"
+MARGIN = 0.8
+
+
+@pytest.fixture(scope="session")
+def some_digits() -> digits.Digits:
+    return digits.load(seed=0)
+
+
+@pytest.fixture(scope="session")
+def rans(some_digits: digits.Digits) -> list[Ran]:
+    """Ten closed-form RANs, one per digit."""
+    spec = preset("subspace32", height=32, width=32, channels=1, components=16)
+    return [
+        train(some_digits.train_images[digit], spec, settings_for(spec), owner=f"digit-{digit}")
+        for digit in range(10)
+    ]
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory, rans: list[Ran]) -> Iterator[Deployment]:
+    """Running, with all ten models active in COHORT."""
+    folder: Path = tmp_path_factory.mktemp("deployment")
+    cohorts = [
+        CohortSetting(COHORT, "subspace32", margin=MARGIN, components=16),
+        CohortSetting("empty", "subspace32"),
+        CohortSetting("paper", "paper", channels=3),
+    ]
+    with Deployment(folder, cohorts) as running:
+        for ran in rans:
+            send(ran, COHORT, running.client_config(Identity(Role.OWNER, ran.owner)))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def one_image(some_digits: digits.Digits) -> np.ndarray:
+    return some_digits.test_images[:1]

@@ -1,0 +1,115 @@
+"""`python -m parties` starts with one clear line, or does not start with one clear line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import CohortSetting, Deployment
+
+pytestmark = pytest.mark.mpc
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Deployment:
+    """Certificates and configuration files; nothing is running."""
+    return Deployment(tmp_path, [CohortSetting("digits", "subspace32")])
+
+
+def refusal(kind: str, config: Path, *flags: str) -> str:
+    """What a server that cannot start says: one line, exit code 1."""
+    command = [sys.executable, "-m", "parties", kind, "--config", str(config), *flags]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
+def replaced(config: Path, old: str, new: str) -> Path:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new, 1))
+    return config
+
+
+def without_tls(config: Path) -> Path:
+    text = config.read_text()
+    head, _, rest = text.partition("[tls]")
+    tail = rest[rest.index("[[") :] if "[[" in rest else ""
+    config.write_text(f"insecure_loopback = true\n{head}{tail}")
+    return config
+
+
+@pytest.mark.parametrize(
+    ("server", "kind"), [(Role.DEALER, "dealer"), (Role.PARTY0, "party"), (Role.PARTY1, "party")]
+)
+def test_plain_text_must_be_said_twice(prepared, server, kind):
+    secure = prepared.config_file(server)
+    assert "insecure_loopback = true" in refusal(kind, secure, "--insecure-loopback")
+    assert "--insecure-loopback" in refusal(kind, without_tls(secure))
+
+
+def test_plain_text_is_for_this_machine_only(prepared):
+    config = without_tls(prepared.config_file(Role.DEALER))
+    replaced(config, "127.0.0.1", "0.0.0.0")
+    assert "loopback" in refusal("dealer", config, "--insecure-loopback")
+
+
+def test_a_key_others_can_read_is_refused(prepared):
+    key = prepared.tls(Identity(Role.DEALER, "dealer")).key
+    key.chmod(0o644)
+    assert str(key) in refusal("dealer", prepared.config_file(Role.DEALER))
+
+
+@pytest.mark.parametrize(
+    ("server", "kind", "other"),
+    [(Role.DEALER, "dealer", Role.PARTY0), (Role.PARTY0, "party", Role.PARTY1)],
+)
+def test_the_certificate_of_another_role_is_refused(prepared, server, kind, other):
+    wrong = prepared.tls(Identity(other, other.value))
+    text = prepared.config_file(server).read_text()
+    right = prepared.tls(Identity(server, server.value))
+    for old, new in ((right.certificate, wrong.certificate), (right.key, wrong.key)):
+        text = text.replace(str(old), str(new))
+    prepared.config_file(server).write_text(text)
+    line = refusal(kind, prepared.config_file(server))
+    assert f"{wrong.certificate}: is for the role {other}" in line
+
+
+def test_nobody_else_can_read_what_a_party_keeps(prepared):
+    prepared.start(Role.PARTY1)
+    try:
+        prepared.wait_ready(Role.PARTY1)
+        kept = [path for path in prepared.folder.rglob("*") if "registry.sqlite" in path.name]
+        assert kept and all(path.stat().st_mode & 0o077 == 0 for path in kept)
+    finally:
+        prepared.stop()
+
+
+def test_an_unknown_key_is_named(prepared):
+    config = replaced(prepared.config_file(Role.PARTY1), "index = 1", "index = 1\nenigne = 2")
+    assert "enigne: unknown key" in refusal("party", config)
+
+
+def test_a_provider_cannot_be_selected(prepared):
+    config = replaced(prepared.config_file(Role.PARTY1), "index = 1", 'index = 1\nprovider = "TFP"')
+    assert "provider: unknown key" in refusal("party", config)
+
+
+def test_a_port_in_use_is_named(prepared):
+    prepared.start(Role.DEALER)
+    try:
+        prepared.wait_ready(Role.DEALER)
+        line = refusal("dealer", prepared.config_file(Role.DEALER))
+        assert prepared.address(Role.DEALER) in line
+    finally:
+        prepared.stop()
+
+
+def test_help_says_who_must_not_collude():
+    command = [sys.executable, "-m", "parties", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    assert "must not collude" in text
+    assert "worker" not in text.split("example:")[0]

@@ -1,0 +1,129 @@
+"""`privedge train` on real image files, as a user runs it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from privedge.cli.main import build
+from privedge.errors import CheckpointError, PrivEdgeError, TrainingError
+from privedge.ran import images
+from privedge.ran.presets import preset
+from privedge.user import checkpoint
+from privedge.user.saves import Saves
+from privedge.user.settings import settings_for
+from privedge.user.train import train
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve grey 32 x 32 pictures of one tilting bar."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rows, columns = np.mgrid[:32, :32]
+    for index in range(12):
+        distance = np.abs((columns - 16) * np.cos(index / 40) + (rows - 16) * np.sin(index / 40))
+        pixels = np.where(distance < 4, 255, 0).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:02}.png")
+    return folder
+
+
+def privedge(*arguments: object) -> Result:
+    return CliRunner().invoke(build(), [str(argument) for argument in arguments])
+
+
+def test_a_folder_becomes_a_ran_and_one_line(photos, tmp_path):
+    out = tmp_path / "ana.ran"
+    result = privedge("train", photos, "--owner", "ana", "--out", out)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout.count("\n") == 1
+    ran = checkpoint.load(out)
+    assert (ran.owner, ran.spec.name) == ("ana", "subspace32")
+
+
+def test_json_states_what_was_trained(photos, tmp_path):
+    out = tmp_path / "ana.ran"
+    arguments = ("--preset", "ran32", "--steps", 5, "--device", "cpu", "--json")
+    result = privedge("train", photos, "--owner", "ana", "--out", out, *arguments)
+    summary = json.loads(result.stdout)
+    assert summary.pop("seconds") > 0
+    assert 0 < summary.pop("validation_mse") < 10
+    assert summary == {
+        "file": str(out),
+        "owner": "ana",
+        "preset": "ran32",
+        "images": 12,
+        "steps": 5,
+        "parameters": 67_168,
+    }
+
+
+def test_an_npz_needs_its_label(photos, tmp_path):
+    pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(photos.iterdir())])
+    np.savez(tmp_path / "all.npz", images=pixels, labels=np.arange(12) % 2)
+    out = tmp_path / "ana.ran"
+    command = ("train", tmp_path / "all.npz", "--owner", "ana", "--out", out)
+    assert "--label" in str(privedge(*command).exception)
+    result = privedge(*command, "--label", 1, "--components", 3, "--json")
+    assert json.loads(result.stdout)["images"] == 6
+    assert checkpoint.load(out).parameters["0.basis"].shape == (3, 512)
+
+
+def test_an_interrupted_training_is_resumed_to_the_same_file(photos, tmp_path):
+    whole, out = tmp_path / "whole.ran", tmp_path / "ana.ran"
+    command = ("train", photos, "--owner", "ana", "--preset", "ran32")
+    assert privedge(*command, "--out", whole, "--steps", 520).exit_code == 0
+    # What an end between step 500 and 520 leaves: no RAN, but what was saved at step 500.
+    spec = preset("ran32", height=32, width=32, channels=1)
+    pictures, settings = images.read(photos, spec.image), settings_for(spec, steps=510)
+    train(pictures, spec, settings, "ana", saving=Saves(tmp_path / "ana.ran.unfinished"))
+    assert isinstance(privedge(*command, "--out", out).exception, TrainingError)
+    assert privedge(*command, "--out", out, "--steps", 520, "--resume").exit_code == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(tmp_path.glob("*.ran*")) == [out, whole]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--preset", "resnet"), "resnet"),
+        (("--components", "0"), "components"),
+        (("--steps", "5"), "closed form"),
+        (("--label", "1"), "label"),
+        (("--threshold-quantile", "2"), "threshold"),
+        (("--encoder", "none.onnx"), r"none.onnx"),
+        (("--owner", "Ana Maria"), "letters, digits"),
+    ],
+)
+def test_what_a_user_gets_wrong_is_named_and_nothing_is_written(
+    photos, tmp_path, arguments, message
+):
+    out = tmp_path / "ana.ran"
+    result = privedge("train", photos, "--owner", "ana", "--out", out, *arguments)
+    assert isinstance(result.exception, PrivEdgeError)
+    assert message in str(result.exception)
+    assert not out.exists()
+
+
+def test_a_folder_to_write_to_must_exist_before_training(photos, tmp_path):
+    result = privedge("train", photos, "--owner", "ana", "--out", tmp_path / "no" / "ana.ran")
+    assert isinstance(result.exception, CheckpointError)
+    assert "folder does not exist" in str(result.exception)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_training(photos, tmp_path):
+    for out in (tmp_path, tmp_path / "nowhere" / "ana.ran", Path("/dev/null")):
+        result = privedge("train", photos, "--owner", "ana", "--out", out, "--preset", "nonesuch")
+        assert isinstance(result.exception, CheckpointError)
+        assert str(out) in str(result.exception)
+    assert Path("/dev/null").is_char_device()
+
+
+def test_whoever_a_certificate_can_name_can_train(photos, tmp_path):
+    out = tmp_path / "ana.ran"
+    assert privedge("train", photos, "--owner", "Ana_B", "--out", out).exit_code == 0
+    assert checkpoint.load(out).owner == "Ana_B"

@@ -1,0 +1,180 @@
+"""The dealer over real gRPC: it pairs two parties, serves each counter once and nothing else."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from parties.config import DealerLimits
+from parties.dealer import DealerServicer
+from parties.worker.dealer_stream import DealerStream
+from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError, Unreachable
+from privedge.identity.roles import Role
+from privedge.mpc.dealing import SessionId, Tuples, new_seed
+from privedge.mpc.tuples import Square
+from privedge.rpc.access import ACCESS
+from privedge.rpc.channel import open_channel
+from privedge.rpc.deadline import Deadline
+from privedge.rpc.server import build_server
+from privedge.rpc.status import calls_to
+from privedge.wire import dealer_pb2 as pb
+from privedge.wire import dealer_pb2_grpc
+
+PARTIES = (Role.PARTY0, Role.PARTY1)
+
+
+@pytest.fixture(scope="module")
+def address(tls_for) -> Iterator[str]:
+    limits = DealerLimits(max_elements=1000, max_sessions=4)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=16)
+    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(limits), server)
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def stubs(address, tls_for) -> Iterator[list[dealer_pb2_grpc.DealerStub]]:
+    channels = [open_channel(address, server=Role.DEALER, tls=tls_for(role)) for role in PARTIES]
+    yield [dealer_pb2_grpc.DealerStub(channel) for channel in channels]
+    for channel in channels:
+        channel.close()
+
+
+def fresh() -> SessionId:
+    return SessionId(os.urandom(16), 0)
+
+
+def opened(stubs, run: SessionId) -> list[DealerStream]:
+    return [DealerStream(stub, run, new_seed(), Deadline.after(20)) for stub in stubs]
+
+
+def wanted(counter: int, *shape: int) -> list[tuple[int, Square]]:
+    return [(counter, Square(shape))]
+
+
+def test_two_parties_draw_tuples_that_fit_together(stubs):
+    run, seeds = fresh(), [new_seed(), new_seed()]
+    deadline = Deadline.after(20)
+    links = [
+        DealerStream(stub, run, seed, deadline) for stub, seed in zip(stubs, seeds, strict=True)
+    ]
+    sides = [Tuples(party, run, seeds[party], links[party]) for party in (0, 1)]
+    for _ in range(3):
+        first, second = (side.draw(Square((7,))) for side in sides)
+        r = first.free[0] + second.free[0]
+        assert (first.derived[0] + second.derived[0] == r * r).all()
+    assert [link.bytes_received for link in links] == [2 * 7 * 8, 7 * 8]
+    for link in links:
+        link.finish()
+
+
+def test_large_corrections_come_in_several_pieces(stubs):
+    streams = opened(stubs, fresh())
+    streams[0].request(wanted(0, 1000))
+    assert streams[0].receive(0).numel() == 1000
+    for stream in streams:
+        stream.finish()
+
+
+def test_a_repeated_counter_is_refused(stubs):
+    streams = opened(stubs, fresh())
+    streams[0].request(wanted(0, 2) + wanted(0, 2))
+    streams[0].receive(0)
+    with pytest.raises(AlreadyExists):
+        streams[0].receive(0)
+    streams[1].abandon()
+
+
+def test_a_session_cannot_be_opened_again(stubs):
+    run = fresh()
+    for stream in opened(stubs, run):
+        stream.finish()
+    again = opened(stubs, run)[0]
+    again.request(wanted(0, 2))
+    with pytest.raises(AlreadyExists):
+        again.receive(0)
+
+
+def test_a_correction_for_the_other_party_is_refused(stubs):
+    streams = opened(stubs, fresh())
+    streams[0].request(wanted(1, 2))
+    with pytest.raises(NotAllowed):
+        streams[0].receive(1)
+    streams[1].abandon()
+
+
+def test_a_tuple_beyond_the_limit_is_refused(stubs):
+    streams = opened(stubs, fresh())
+    streams[0].request(wanted(0, 1001))
+    with pytest.raises(LimitExceeded):
+        streams[0].receive(0)
+    streams[1].abandon()
+
+
+def test_a_session_that_both_have_left_is_over(stubs):
+    run = fresh()
+    streams = opened(stubs, run)
+    streams[0].request(wanted(0, 2))
+    streams[0].receive(0)
+    streams[0].finish()
+    streams[1].finish()
+    late = DealerStream(stubs[1], run, new_seed(), Deadline.after(20))
+    late.request(wanted(1, 2))
+    with pytest.raises(AlreadyExists):
+        late.receive(1)
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.CLIENT, Role.ADMIN])
+def test_nobody_but_a_party_is_served(address, tls_for, role):
+    with open_channel(address, server=Role.DEALER, tls=tls_for(role, "someone")) as channel:
+        call = dealer_pb2_grpc.DealerStub(channel).Deal(iter(()), timeout=10)
+        with pytest.raises(NotAllowed), calls_to("dealer"):
+            next(call)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pb.DealRequest(),
+        pb.DealRequest(tuples=pb.TupleRequests()),
+        pb.DealRequest(open=pb.OpenSession(session=b"short", seed=bytes(32))),
+        pb.DealRequest(open=pb.OpenSession(session=bytes(16), seed=b"short")),
+    ],
+)
+def test_a_malformed_opening_is_refused(stubs, first):
+    with pytest.raises(ShareError), calls_to("dealer"):
+        next(stubs[0].Deal(iter([first]), timeout=10))
+
+
+def test_the_dealer_goes_on_after_every_refusal(stubs):
+    streams = opened(stubs, fresh())
+    streams[1].request(wanted(1, 5))
+    assert streams[1].receive(1).numel() == 5
+    for stream in streams:
+        stream.finish()
+
+
+def test_what_reaches_the_dealer_has_no_field_for_a_share():
+    """Seeds, ids, counters, kinds, shapes: the messages cannot carry words upwards."""
+    bytes_fields = {
+        f"{message.name}.{field.name}"
+        for message in pb.DESCRIPTOR.message_types_by_name.values()
+        for field in message.fields
+        if field.type == field.TYPE_BYTES
+    }
+    opening = {"OpenSession.session", "OpenSession.seed", "OpenSession.weight_seed"}
+    assert bytes_fields == opening | {"DealResponse.words"}
+
+
+def test_a_lost_dealer_is_unreachable(tls_for):
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=4)
+    server.start()
+    address = f"127.0.0.1:{port}"
+    with open_channel(address, server=Role.DEALER, tls=tls_for(Role.PARTY0)) as channel:
+        server.stop(None).wait()
+        stream = DealerStream(
+            dealer_pb2_grpc.DealerStub(channel), fresh(), new_seed(), Deadline.after(20)
+        )
+        with pytest.raises(Unreachable):
+            stream.receive(0)

@@ -1,0 +1,113 @@
+"""parties/config.py: samples parse, and what does not fit is refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+import parties
+from parties.config import DealerConfig, PartyConfig
+from parties.front_end.cohorts import build
+from privedge.config import ClientConfig, load
+from privedge.errors import ConfigError
+
+SAMPLES = Path(parties.__file__).parent / "samples"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("party0.toml", PartyConfig),
+        ("party1.toml", PartyConfig),
+        ("dealer.toml", DealerConfig),
+        ("client.toml", ClientConfig),
+    ],
+)
+def test_a_sample_is_read_and_its_paths_are_beside_it(name, kind):
+    config = load(kind, SAMPLES / name)
+    assert config.tls.ca == SAMPLES / "certs/ca.crt"
+
+
+def test_every_sample_has_a_test():
+    assert {path.name for path in SAMPLES.iterdir()} == {
+        "party0.toml",
+        "party1.toml",
+        "dealer.toml",
+        "client.toml",
+    }
+
+
+def test_the_samples_fit_each_other():
+    leader = load(PartyConfig, SAMPLES / "party0.toml")
+    follower = load(PartyConfig, SAMPLES / "party1.toml")
+    dealer = load(DealerConfig, SAMPLES / "dealer.toml")
+    client = load(ClientConfig, SAMPLES / "client.toml")
+    assert leader.peer.address == follower.listen == client.party1
+    assert leader.listen == client.party0
+    assert leader.mpc.address == follower.mpc.listen
+    assert leader.dealer.address == follower.dealer.address == dealer.listen
+    assert leader.cohorts == follower.cohorts
+    assert build(leader.cohorts[0]).spec.name == "ran32"
+
+
+def edited(tmp_path, name, old, new):
+    text = (SAMPLES / name).read_text()
+    assert old in text
+    path = tmp_path / name
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "why"),
+    [
+        ("party0.toml", "workers = 1", "wrokers = 1", "wrokers: unknown key"),
+        ("party0.toml", "workers = 1", "workers = 0", "workers"),
+        ("party0.toml", "index = 0", "index = 2", "index"),
+        ("party0.toml", "index = 0", "index = 1", "party 1 needs"),
+        ("party1.toml", "index = 1", "index = 0", "party 0 needs"),
+        ("party1.toml", "workers = 1", 'engine = "tfp"', "engine"),
+        ("party0.toml", '"127.0.0.1:7001"', '"127.0.0.1"', "peer.address"),
+        ("party0.toml", "margin = 1.0", "margin = 1.5", "margin"),
+        ("party0.toml", 'preset = "ran32"', "", "preset or spec_file"),
+        ("party0.toml", 'preset = "ran32"', 'preset = "auto"', "auto"),
+        ("party0.toml", 'preset = "ran32"', 'spec_file = "x"\ncomponents = 3', "components"),
+        ("party0.toml", "[[cohorts]]", '[[cohorts]]\nname = "digits"\npreset = "x"\n[[cohorts]]',
+         "given twice"),
+        ("party0.toml", "workers = 1", "insecure_loopback = true", "insecure_loopback"),
+        ("dealer.toml", "max_sessions = 1024", "max_sessions = 0", "max_sessions"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_does_not_fit_is_refused_by_name(tmp_path, name, old, new, why):
+    kind = DealerConfig if name == "dealer.toml" else PartyConfig
+    with pytest.raises(ConfigError, match=rf"{name}.*{why}"):
+        load(kind, edited(tmp_path, name, old, new))
+
+
+@pytest.mark.parametrize("exposed", ["listen", "dealer", "peer"])
+def test_plain_text_is_for_loopback_addresses_only(exposed):
+    addresses = dict.fromkeys(("listen", "dealer", "peer"), "127.0.0.1:7000")
+
+    def config():
+        return PartyConfig.model_validate(
+            {
+                "index": 0,
+                "listen": addresses["listen"],
+                "state": "state",
+                "insecure_loopback": True,
+                "peer": {"address": addresses["peer"]},
+                "mpc": {"address": "127.0.0.1:1"},
+                "dealer": {"address": addresses["dealer"]},
+                "cohorts": [{"name": "digits", "preset": "ran32"}],
+            }
+        )
+
+    assert config().insecure_loopback
+    addresses[exposed] = "192.0.2.1:7000"
+    with pytest.raises(ValueError, match=r"192\.0\.2\.1"):
+        config()
+
+
+def test_a_database_url_is_not_shown():
+    config = load(PartyConfig, SAMPLES / "party0.toml")
+    shown = repr(config.model_copy(update={"registry_url": "postgresql://u:hidden@db/x"}))
+    assert "hidden" not in shown

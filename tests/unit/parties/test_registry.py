@@ -1,0 +1,177 @@
+"""parties/front_end/registry.py on a real SQLite file."""
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from parties.front_end.registry import Registry, State
+from privedge.errors import AlreadyExists, ConfigError, LimitExceeded
+from privedge.sharing.manifest import (
+    ModelManifest,
+    TensorEntry,
+    UploadHeader,
+    new_model_id,
+    new_salt,
+)
+
+
+def a_header(owner="ana", cohort="digits"):
+    entry = TensorEntry("0.weight", (2, 3), (os.urandom(32).hex(), os.urandom(32).hex()))
+    manifest = ModelManifest(new_model_id(), cohort, owner, "0" * 64, (entry,))
+    return UploadHeader(manifest, new_salt())
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'registry.sqlite'}"
+
+
+@pytest.fixture
+def registry(url):
+    with closing(Registry(url)) as opened:
+        yield opened
+
+
+def added(registry, *args):
+    header = a_header(*args)
+    registry.add(header)
+    return header.manifest.model_id
+
+
+def states(registry):
+    return {row.model_id: row.state for row in registry.listed(owner=None, cohort=None)}
+
+
+def test_an_added_model_is_there_after_opening_again(registry, url):
+    header = a_header()
+    manifest = header.manifest
+    registry.add(header)
+    with closing(Registry(url)) as again:
+        row = again.get(manifest.model_id)
+    assert row.state == State.UPLOADED
+    assert ModelManifest.from_json(row.manifest_json) == manifest
+    assert (row.manifest_digest, row.share_bytes) == (manifest.digest(), 48)
+    assert row.salt == header.salt
+
+
+def test_sqlite_writes_ahead_and_syncs_fully(registry, tmp_path):
+    added(registry)
+    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as plain:
+        assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with registry._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_an_id_is_used_once_even_after_deletion(registry):
+    header = a_header()
+    registry.add(header)
+    registry.delete(header.manifest.model_id)
+    with pytest.raises(AlreadyExists):
+        registry.add(header)
+    assert registry.listed(owner=None, cohort=None) == []
+    assert registry.live_ids() == set()
+
+
+def test_activation_retires_the_owners_other_model_of_the_cohort_only(registry):
+    first, second = added(registry), added(registry)
+    foreign, elsewhere = added(registry, "ben"), added(registry, "ana", "words")
+    for model_id in (first, foreign, elsewhere):
+        assert registry.activate(model_id) == []
+    assert registry.activate(second) == [first]
+    assert registry.activate(second) == []
+    assert states(registry) == {
+        first: State.RETIRED,
+        second: State.ACTIVE,
+        foreign: State.ACTIVE,
+        elsewhere: State.ACTIVE,
+    }
+    assert registry.count_active() == 3
+    assert registry.live_ids() == {second, foreign, elsewhere}
+    assert registry.count_live("ana") == 2
+
+
+def test_a_salt_goes_with_its_share(registry):
+    superseded, active, deleted = added(registry), added(registry), added(registry)
+    registry.activate(superseded)
+    registry.activate(active)
+    registry.delete(deleted)
+    assert len(registry.get(active).salt) == 32
+    assert [registry.get(gone).salt for gone in (superseded, deleted)] == [b"", b""]
+
+
+def test_an_error_of_the_database_does_not_show_a_salt(registry, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as plain:
+        plain.execute("DROP TABLE models")
+    header = a_header()
+    with pytest.raises(OperationalError) as failed:
+        registry.add(header)
+    assert "parameters hidden" in str(failed.value)
+    assert repr(header.salt) not in str(failed.value)
+
+
+def test_active_models_are_ordered_by_owner_as_python_orders_text(registry):
+    for owner in ("zoe", "Ben", "ana", "Zoe"):
+        registry.activate(added(registry, owner))
+    assert [row.owner for row in registry.active("digits")] == ["Ben", "Zoe", "ana", "zoe"]
+
+
+def test_a_follower_takes_over_the_whole_list(registry):
+    old, new, foreign = added(registry), added(registry), added(registry, "ben")
+    waiting, elsewhere = added(registry, "cy"), added(registry, "ana", "words")
+    for model_id in (old, foreign, elsewhere):
+        registry.activate(model_id)
+    for model_id in (new, waiting):
+        registry.prepare(model_id)
+    assert set(registry.follow("digits", {new})) == {old, foreign}
+    assert states(registry) == {
+        old: State.RETIRED,
+        new: State.ACTIVE,
+        foreign: State.RETIRED,
+        waiting: State.UPLOADED,
+        elsewhere: State.ACTIVE,
+    }
+    assert registry.follow("digits", {new}) == []
+
+
+def test_preparing_changes_uploaded_models_only(registry):
+    model_id = added(registry)
+    registry.activate(model_id)
+    registry.prepare(model_id)
+    assert registry.get(model_id).state == State.ACTIVE
+
+
+def test_lists_are_by_owner_and_cohort(registry):
+    mine, elsewhere, _foreign = (
+        added(registry),
+        added(registry, "ana", "words"),
+        added(registry, "b"),
+    )
+    assert {row.model_id for row in registry.listed(owner="ana", cohort=None)} == {mine, elsewhere}
+    assert [row.model_id for row in registry.listed(owner="ana", cohort="digits")] == [mine]
+
+
+def test_a_full_disk_is_a_limit_and_what_was_there_stays(registry):
+    kept = added(registry)
+    with registry._engine.connect() as connection:  # the pool hands this one out again
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+    with pytest.raises(LimitExceeded, match="disk is full"):
+        for _ in range(100):
+            added(registry)
+    assert kept in states(registry)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "not a database URL"),
+        ("sqlite:////nonexistent/folder/x.sqlite", "cannot open"),
+        ("postgresql+nonesuch://user:hidden@db/x", "not a database URL|install"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_refused_without_showing_its_url(url, why):
+    with pytest.raises(ConfigError, match=why) as refused:
+        Registry(url)
+    assert "hidden" not in str(refused.value)

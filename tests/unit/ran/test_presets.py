@@ -1,0 +1,107 @@
+"""The named architectures: what they are, and which one `auto` takes."""
+
+import math
+
+import pytest
+
+from privedge.errors import ConfigError
+from privedge.ran.presets import PRESETS, preset, with_encoder
+from privedge.ran.spec import (
+    Encoder,
+    ImageShape,
+    LeakyRelu,
+    RanSpec,
+    Relu,
+    SampleNorm,
+    Subspace,
+)
+
+
+def named(name: str, *, channels: int = 1, components: int | None = None) -> RanSpec:
+    return preset(name, height=32, width=32, channels=channels, components=components)
+
+
+def parameters(spec: RanSpec) -> int:
+    return sum(math.prod(shape) for name, shape in spec.parameters().items()) - 1  # threshold
+
+
+def activations(spec: RanSpec, kind: type) -> int:
+    pairs = zip(spec.layers, spec.shapes(), strict=True)
+    return sum(math.prod(shape) for layer, shape in pairs if isinstance(layer, kind))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_valid_spec_that_survives_its_own_text(name, channels):
+    spec = named(name, channels=channels)
+    assert spec.name == name
+    assert RanSpec.from_json(spec.to_json()) == spec
+
+
+def test_the_paper_preset_is_the_published_network():
+    spec = named("paper")
+    assert spec.input_shape == (3, 32, 32)
+    norms = sum(isinstance(layer, SampleNorm) for layer in spec.layers)
+    assert parameters(spec) == 4_757_539 + 2 * norms
+    assert norms == 10
+    assert activations(spec, LeakyRelu) == 15_104
+    assert activations(spec, Relu) == 119_808
+    narrowest = [shape for shape in spec.shapes() if shape == (256, 1, 1)]
+    assert narrowest
+
+
+def test_conv32_is_the_benchmark_network():
+    assert activations(named("conv32"), Relu) == 13_312
+
+
+def test_the_ran_presets_need_512_comparisons():
+    for name in ("ran32", "ran64"):
+        assert activations(named(name), Relu) == 512
+        assert named(name).input_shape == (8, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "chosen"),
+    [
+        (32, 32, 3, "subspace32"),
+        (8, 8, 1, "subspace32"),
+        (40, 30, 1, "subspace32"),
+        (64, 64, 3, "subspace64"),
+        (3000, 4000, 3, "subspace64"),
+        (64, 128, 1, "subspace-writer"),
+        (30, 90, 1, "subspace-writer"),
+        (64, 128, 3, "subspace64"),
+    ],
+)
+def test_auto_goes_by_size(height, width, channels, chosen):
+    assert preset("auto", height=height, width=width, channels=channels).name == chosen
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ConfigError, match="ran32"):
+        named("resnet")
+
+
+def test_a_cohort_can_have_fewer_components():
+    spec = named("subspace32", components=24)
+    assert spec.layers == (Subspace(components=24),)
+    assert spec.digest() != named("subspace32").digest()
+
+
+@pytest.mark.parametrize(("name", "components"), [("ran32", 8), ("subspace32", 512)])
+def test_components_that_do_not_fit_are_refused(name, components):
+    with pytest.raises(ConfigError, match="components"):
+        named(name, components=components)
+
+
+def test_only_a_subspace_takes_an_encoder():
+    encoder, image = Encoder(sha256="a" * 64, output=(128,)), named("ran32").image
+    assert with_encoder(named("subspace32"), encoder, image).input_shape == (128,)
+    with pytest.raises(ConfigError, match="ran32"):
+        with_encoder(named("ran32"), encoder, image)
+
+
+def test_an_encoder_with_too_few_outputs_is_refused():
+    image = ImageShape(height=32, width=32, channels=1)
+    with pytest.raises(ConfigError, match="components"):
+        with_encoder(named("subspace32"), Encoder(sha256="a" * 64, output=(64,)), image)

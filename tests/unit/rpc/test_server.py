@@ -1,0 +1,398 @@
+"""What a peer and the log get to see of every way a call can end, for all four kinds of call."""
+
+import logging
+import queue
+import threading
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from privedge import errors
+from privedge.errors import ConfigError, NotAllowed, ShareError
+from privedge.identity.roles import Identity, Role
+from privedge.rpc import loopback
+from privedge.rpc.channel import open_channel
+from privedge.rpc.server import build_server, caller
+from privedge.rpc.status import ERROR_ID, STATUS, from_status
+from privedge.wire import party_pb2 as pb
+
+CANARY = "canary-4711"
+CLAIM = Identity(Role.CLIENT, "ward")
+Code = grpc.StatusCode
+KINDS = ["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
+
+
+def parse(raw):
+    return pb.ListModelsRequest.FromString(raw)
+
+
+def handlers(behaviour):
+    """The same behaviour, a generator of responses, under all four kinds of call."""
+
+    def one(request, context):
+        return list(behaviour(request, context))[-1]
+
+    makers = {
+        "unary_unary": (grpc.unary_unary_rpc_method_handler, one),
+        "unary_stream": (grpc.unary_stream_rpc_method_handler, behaviour),
+        "stream_unary": (grpc.stream_unary_rpc_method_handler, one),
+        "stream_stream": (grpc.stream_stream_rpc_method_handler, behaviour),
+    }
+    return {
+        kind: make(function, request_deserializer=parse, response_serializer=bytes)
+        for kind, (make, function) in makers.items()
+    }
+
+
+@contextmanager
+def serving(behaviour, *, allowed=frozenset(Role), threads=4, claim=CLAIM):
+    access = {f"/test.Service/{kind}": allowed for kind in KINDS}
+    server, port = build_server("127.0.0.1:0", tls=None, access=access, threads=threads)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("test.Service", handlers(behaviour)),)
+    )
+    server.start()
+    try:
+        with open_channel(
+            f"127.0.0.1:{port}", server=Role.PARTY0, tls=None, claim=claim
+        ) as channel:
+            yield channel
+    finally:
+        server.stop(None).wait()
+
+
+def call(channel, kind, raw=b"", metadata=None):
+    """Make one call and return all responses; raises grpc.RpcError."""
+    stub = getattr(channel, kind)(f"/test.Service/{kind}")
+    request = iter([raw]) if kind.startswith("stream") else raw
+    response = stub(request, timeout=20, metadata=metadata)
+    return list(response) if kind.endswith("stream") else [response]
+
+
+def refusal(channel, kind, raw=b"", metadata=None):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(channel, kind, raw, metadata)
+    return caught.value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_passes_unchanged_and_the_servicer_knows_the_caller(kind):
+    def behaviour(request, context):
+        yield caller(context).uri.encode()
+
+    with serving(behaviour) as channel:
+        assert call(channel, kind) == [b"spiffe://privedge/client/ward"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "midway"])
+def test_a_bug_reaches_the_peer_as_an_id_only_and_the_log_without_its_text(kind, late, caplog):
+    def behaviour(request, context):
+        if late:
+            yield b"first"
+        raise ValueError(CANARY)
+        yield b"never"
+
+    with serving(behaviour) as channel:
+        error = refusal(channel, kind)
+    assert (error.code(), error.details()) == (Code.INTERNAL, "internal error")
+    trailing = dict(error.trailing_metadata())
+    assert CANARY not in f"{error!r}{trailing}"
+    assert "ValueError" in caplog.text
+    assert trailing[ERROR_ID] in caplog.text
+    assert CANARY not in caplog.text and "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("error_kind", [kind for kind in STATUS if kind is not Exception])
+def test_each_of_our_errors_arrives_as_itself_and_its_message_stays_here(kind, error_kind, caplog):
+    def behaviour(request, context):
+        yield b"first"
+        raise error_kind(f"tensor 3: {CANARY}\nsecond line")
+
+    with serving(behaviour) as channel:
+        error = refusal(channel, kind)
+    assert (error.code(), error.details()) == STATUS[error_kind]
+    assert type(from_status(error, "party 0")) is error_kind
+    assert CANARY not in f"{error!r}{error.trailing_metadata()}"
+    assert f"tensor 3: {CANARY} second line" in caplog.text
+
+
+def test_one_of_our_errors_that_no_servicer_should_raise_is_internal_and_logged(caplog):
+    def behaviour(request, context):
+        raise errors.RangeError("weights: too large")
+        yield b""
+
+    with serving(behaviour) as channel:
+        error = refusal(channel, "unary_unary")
+    assert (error.code(), error.details()) == (Code.INTERNAL, "internal error")
+    assert "weights: too large" in caplog.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_of_another_service_that_fails_inside_a_servicer_is_our_bug(kind, caplog):
+    def behaviour(request, context):
+        yield b"first"
+        with open_channel("127.0.0.1:1", server=Role.PARTY1, tls=None, claim=CLAIM) as elsewhere:
+            elsewhere.unary_unary("/x.Y/z")(b"", timeout=20)
+
+    with serving(behaviour) as channel:
+        assert refusal(channel, kind).code() is Code.INTERNAL
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_status_that_a_servicer_chose_itself_is_kept(kind):
+    def behaviour(request, context):
+        context.abort(Code.OUT_OF_RANGE, "chosen")
+        yield b""
+
+    with serving(behaviour) as channel:
+        error = refusal(channel, kind)
+    assert (error.code(), error.details()) == (Code.OUT_OF_RANGE, "chosen")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("raw", [b"\xff", b"\x0a\xff\xff", b"\x80\x04ccanary"])
+def test_bytes_that_do_not_parse_are_an_invalid_argument(kind, raw):
+    def behaviour(request, context):
+        for _ in request if kind.startswith("stream") else [request]:
+            yield b"reached"
+
+    with serving(behaviour) as channel:
+        assert refusal(channel, kind, raw).code() is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_role_outside_the_table_is_refused_before_the_servicer_or_the_parser(kind):
+    reached = threading.Event()
+
+    def behaviour(request, context):
+        reached.set()
+        yield b""
+
+    with serving(behaviour, allowed=frozenset({Role.OWNER})) as channel:
+        assert refusal(channel, kind, b"\xff").code() is Code.PERMISSION_DENIED
+    assert not reached.is_set()
+
+
+def test_a_method_that_nobody_put_in_the_table_is_refused_to_everybody():
+    server, port = build_server("127.0.0.1:0", tls=None, access={}, threads=2)
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("test.Service", {"unary_unary": handler}),)
+    )
+    server.start()
+    for role in Role:
+        claim = Identity(role, role.value)
+        address = f"127.0.0.1:{port}"
+        with open_channel(address, server=Role.PARTY0, tls=None, claim=claim) as channel:
+            assert refusal(channel, "unary_unary").code() is Code.PERMISSION_DENIED
+            with pytest.raises(grpc.RpcError) as unknown:
+                channel.unary_unary("/test.Service/absent")(b"", timeout=20)
+            assert unknown.value.code() is Code.UNIMPLEMENTED
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize("role", ["", "root", "client/x", "CLIENT"])
+def test_a_claim_that_is_no_role_is_refused(role):
+    server, port = build_server(
+        "127.0.0.1:0", tls=None, access={"/t.S/u": frozenset(Role)}, threads=2
+    )
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.S", {"u": handler}),))
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        metadata = [("privedge-role", role), ("privedge-name", "x")]
+        with pytest.raises(grpc.RpcError) as error:
+            channel.unary_unary("/t.S/u")(b"", timeout=20, metadata=metadata)
+        assert error.value.code() is Code.PERMISSION_DENIED
+    server.stop(None).wait()
+
+
+class Waiting(logging.Handler):
+    """Says when the record it waits for was logged."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.seen = text, threading.Event()
+
+    def emit(self, record):
+        if self.text in record.getMessage():
+            self.seen.set()
+
+
+@pytest.mark.parametrize("kind", ["stream_unary", "stream_stream"])
+@pytest.mark.parametrize("then", ["goes on reading", "fails"])
+def test_a_client_that_cancels_is_not_taken_for_a_bug(kind, then, caplog):
+    caplog.set_level(logging.INFO)
+    waiting, entered = Waiting("given up by its caller"), threading.Event()
+    logging.getLogger("privedge.rpc.server").addHandler(waiting)
+    requests = queue.SimpleQueue()
+
+    def behaviour(request, context):
+        gone = threading.Event()
+        context.add_callback(gone.set)
+        entered.set()
+        gone.wait(20)
+        if then == "fails":
+            raise ValueError(CANARY)
+        yield from request
+
+    try:
+        with serving(behaviour) as channel:
+            stub = getattr(channel, kind)(f"/test.Service/{kind}")
+            stream = iter(requests.get, None)
+            call = stub(stream) if kind == "stream_stream" else stub.future(stream)
+            assert entered.wait(20)
+            call.cancel()
+            assert waiting.seen.wait(20)
+            requests.put(None)
+    finally:
+        logging.getLogger("privedge.rpc.server").removeHandler(waiting)
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_a_response_stream_that_nobody_reads_any_more_is_closed():
+    closed = threading.Event()
+
+    def behaviour(request, context):
+        try:
+            while True:
+                yield b"x" * 1000
+        finally:
+            closed.set()
+
+    with serving(behaviour) as channel:
+        stream = channel.unary_stream("/test.Service/unary_stream")(b"", timeout=20)
+        next(stream)
+        stream.cancel()
+        assert closed.wait(20)
+
+
+def test_what_is_too_large_is_refused_unpacked_or_not_and_the_server_goes_on():
+    def behaviour(request, context):
+        yield b"fine"
+
+    server, port = build_server(
+        "127.0.0.1:0", tls=None, access={"/t.S/u": frozenset(Role)}, threads=2
+    )
+    handler = handlers(behaviour)["unary_unary"]
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.S", {"u": handler}),))
+    server.start()
+    claim = [("privedge-role", "client"), ("privedge-name", "ward")]
+    # A channel of gRPC's own: ours would not even send these.
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_metadata_size", 1 << 20)]
+    zeros = b"\0" * (16 << 20)
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        ask = channel.unary_unary("/t.S/u")
+        for raw, more in (
+            (zeros, {"metadata": claim}),
+            (zeros, {"metadata": claim, "compression": grpc.Compression.Gzip}),
+            (b"", {"metadata": [*claim, ("x", "y" * 20_000)]}),
+        ):
+            with pytest.raises(grpc.RpcError) as error:
+                ask(raw, timeout=20, **more)
+            assert error.value.code() is Code.RESOURCE_EXHAUSTED
+        assert ask(b"", timeout=20, metadata=claim) == b"fine"
+    server.stop(None).wait()
+
+
+def test_a_call_beyond_the_threads_is_refused_at_once_instead_of_waiting():
+    entered, go_on = threading.Event(), threading.Event()
+
+    def behaviour(request, context):
+        entered.set()
+        go_on.wait(20)
+        yield b"fine"
+
+    with serving(behaviour, threads=1) as channel:
+        stub = channel.unary_unary("/test.Service/unary_unary")
+        first = stub.future(b"", timeout=20)
+        assert entered.wait(20)
+        assert refusal(channel, "unary_unary").code() is Code.RESOURCE_EXHAUSTED
+        go_on.set()
+        assert first.result() == b"fine"
+
+
+def test_a_port_in_use_is_one_line_that_names_it():
+    server, port = build_server("127.0.0.1:0", tls=None, access={}, threads=1)
+    with pytest.raises(ConfigError, match=rf"^127\.0\.0\.1:{port}: cannot listen there") as refused:
+        build_server(f"127.0.0.1:{port}", tls=None, access={}, threads=1)
+    assert "\n" not in str(refused.value)
+    server.stop(None).wait()
+
+
+OPEN = ["0.0.0.0:1", "[::]:1", "192.168.0.1:1", "localhost:1", "example.org:1", "127.0.0.1"]
+TRICKS = ["127.0.0.1.evil.org:1", "dns:///127.0.0.1:1", "ipv4:10.0.0.1:1", "unix:x", "", ":1"]
+
+
+@pytest.mark.parametrize("address", OPEN + TRICKS)
+def test_without_tls_nothing_but_loopback_is_dialled_or_listened_to(address):
+    with pytest.raises(ConfigError, match="only a loopback address"):
+        build_server(address, tls=None, access={}, threads=1)
+    with pytest.raises(ConfigError, match="only a loopback address"):
+        open_channel(address, server=Role.PARTY0, tls=None, claim=CLAIM)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.8.9.1:65535", "[::1]:80", "unix:/run/x"])
+def test_loopback_addresses_need_no_tls(address):
+    loopback.require(address)
+
+
+def test_without_tls_somebody_must_be_named():
+    with pytest.raises(ConfigError, match="a role and a name must be given"):
+        open_channel("127.0.0.1:1", server=Role.PARTY0, tls=None)
+
+
+def test_a_unix_socket_serves_like_a_port(tmp_path):
+    def behaviour(request, context):
+        if request.cohort:
+            raise ShareError("no cohort here")
+        yield caller(context).uri.encode()
+
+    access = {"/test.Service/unary_unary": frozenset({Role.PARTY0})}
+    address = f"unix:{tmp_path}/worker"
+    server, _ = build_server(address, tls=None, access=access, threads=1)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("test.Service", handlers(behaviour)),)
+    )
+    server.start()
+    claim = Identity(Role.PARTY0, "party0")
+    with open_channel(address, server=Role.PARTY0, tls=None, claim=claim) as channel:
+        assert call(channel, "unary_unary") == [b"spiffe://privedge/party0/party0"]
+        error = refusal(
+            channel, "unary_unary", pb.ListModelsRequest(cohort="x").SerializeToString()
+        )
+        assert isinstance(from_status(error, "the worker"), ShareError)
+    server.stop(None).wait()
+
+
+class Context:
+    """The two facts of a connection that `caller` looks at."""
+
+    def __init__(self, **facts):
+        self._facts = facts
+
+    def auth_context(self):
+        return {key: [entry.encode() for entry in value] for key, value in self._facts.items()}
+
+    def invocation_metadata(self):
+        return [("privedge-role", "admin"), ("privedge-name", "a")]
+
+
+URI = ["spiffe://privedge/owner/ana"]
+
+
+def test_over_tls_the_certificate_counts_and_never_the_claim():
+    facts = {"transport_security_type": ["ssl"], "ssl_tls_version": ["TLSv1.3"]}
+    assert caller(Context(**facts, peer_uri=URI)) == Identity(Role.OWNER, "ana")
+    for uris in ([], [*URI, "spiffe://privedge/admin/a"], ["https://privedge/owner/ana"], ["é"]):
+        with pytest.raises(NotAllowed):
+            caller(Context(**facts, peer_uri=uris))
+
+
+def test_a_connection_older_than_tls_1_3_has_no_caller():
+    facts = {"transport_security_type": ["ssl"], "ssl_tls_version": ["TLSv1.2"]}
+    with pytest.raises(NotAllowed, match=r"not TLS 1\.3"):
+        caller(Context(**facts, peer_uri=URI))

@@ -1,0 +1,78 @@
+import dataclasses
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privedge.sharing.manifest import (
+    ModelManifest,
+    TensorEntry,
+    UploadHeader,
+    commitment,
+    new_model_id,
+    new_salt,
+)
+
+entries = st.builds(
+    TensorEntry,
+    name=st.text(),
+    shape=st.lists(st.integers(1, 100), max_size=4).map(tuple),
+    commitments=st.tuples(st.text(), st.text()),
+)
+manifests = st.builds(ModelManifest, tensors=st.lists(entries, max_size=4).map(tuple))
+
+
+@given(manifests)
+def test_a_manifest_survives_its_json(manifest):
+    back = ModelManifest.from_json(manifest.to_json())
+    assert back == manifest and hash(back) == hash(manifest)
+    assert back.digest() == manifest.digest()
+
+
+@given(manifests, manifests)
+def test_manifests_have_one_digest_only_if_they_are_the_same(one, other):
+    assert (one.digest() == other.digest()) == (one == other)
+
+
+def test_every_field_is_in_the_digest():
+    entry = TensorEntry("w", (2, 3), ("a", "b"))
+    manifest = ModelManifest("id", "cohort", "owner", "spec", (entry,))
+    changed = [
+        dataclasses.replace(manifest, **{field: "other"})
+        for field in ("model_id", "cohort", "owner", "spec_digest")
+    ]
+    for change in ({"name": "v"}, {"shape": (3, 2)}, {"commitments": ("b", "a")}):
+        changed.append(
+            dataclasses.replace(manifest, tensors=(dataclasses.replace(entry, **change),))
+        )
+    assert len({one.digest() for one in [manifest, *changed]}) == 8
+
+
+def test_sizes_are_eight_bytes_a_word():
+    one, two = TensorEntry("w", (2, 3), ("", "")), TensorEntry("b", (), ("", ""))
+    assert (one.words, one.share_bytes, two.words) == (6, 48, 1)
+    assert ModelManifest("", "", "", "", (one, two)).share_bytes == 56
+
+
+def test_a_model_id_is_fresh_each_time():
+    ids = {new_model_id() for _ in range(100)}
+    assert len(ids) == 100 and all(len(one) == 32 for one in ids)
+
+
+def test_a_commitment_is_the_digest_of_salt_name_and_words():
+    committed = commitment(b"\1" * 32, "0.weight")
+    for part in (b"some ", b"words"):
+        committed.update(part)
+    whole = b"\1" * 32 + b"0.weight" + b"\0" + b"some words"
+    assert committed.hexdigest() == hashlib.sha256(whole).hexdigest()
+
+
+def test_a_salt_is_fresh_each_time():
+    salts = {new_salt() for _ in range(100)}
+    assert len(salts) == 100 and all(len(one) == 32 for one in salts)
+
+
+def test_a_header_does_not_show_its_salt():
+    salt = new_salt()
+    shown = repr(UploadHeader(ModelManifest("id", "cohort", "owner", "spec", ()), salt))
+    assert repr(salt) not in shown and "salt" not in shown

@@ -1,0 +1,217 @@
+"""The rules of the house that no other tool checks: packaging, lock, layout, documents."""
+
+import ast
+import hashlib
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [
+    path
+    for folder in ("privedge", "parties")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if "wire" not in path.parts
+]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = [
+    line
+    for line in (ROOT / "requirements.lock").read_text().splitlines()
+    if not line.startswith("#")
+]
+PINS = {canonicalize_name(name): version for name, version in (line.split("==") for line in LOCK)}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def declared() -> list[Requirement]:
+    project = PYPROJECT["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    return [Requirement(line) for group in groups for line in group]
+
+
+# --- Licence, lock and packages -------------------------------------------------------------------
+
+
+def test_the_licence_is_apache_2_0_word_for_word():
+    digest = hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest()
+    assert digest == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    assert PYPROJECT["project"]["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("line", LOCK)
+def test_a_line_of_the_lock_is_a_name_and_a_version_and_nothing_else(line):
+    assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line)
+
+
+@pytest.mark.parametrize("requirement", declared(), ids=str)
+def test_every_declared_dependency_is_in_the_lock_and_inside_its_range(requirement):
+    assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)])
+
+
+# CrypTen's metadata asks for what its core never imports (docs/adr/0002).
+@pytest.mark.parametrize("name", sorted(set(PINS) - {"crypten"}))
+def test_the_lock_is_closed(name):
+    for line in importlib.metadata.requires(name) or ():
+        needed = Requirement(line)
+        applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        of_an_accelerator = needed.name.startswith(("nvidia-", "cuda-", "triton"))
+        if applies and not of_an_accelerator:
+            assert needed.specifier.contains(PINS[canonicalize_name(needed.name)]), line
+
+
+def test_crypten_has_the_same_version_wherever_it_is_named():
+    files = [ROOT / "Makefile", ROOT / "pyproject.toml", *DOCUMENTS, *SOURCES]
+    named = {
+        (name_of(path), version)
+        for path in files
+        for version in re.findall(r"crypten==([0-9][0-9.]*[0-9])", path.read_text(), re.IGNORECASE)
+    }
+    assert {version for _, version in named} == {PINS["crypten"]}, named
+
+
+def test_the_wheel_has_the_samples_and_types_but_no_tests(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "dist"
+    source.mkdir()
+    for folder in ("privedge", "parties"):
+        shutil.copytree(ROOT / folder, source / folder)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source]
+    subprocess.run(build, check=True, capture_output=True)
+    with zipfile.ZipFile(next(target.glob("*.whl"))) as wheel:
+        inside = set(wheel.namelist())
+    samples = {name_of(path) for path in (ROOT / "parties/samples").glob("*.toml")}
+    code = {name_of(path) for path in SOURCES}
+    assert samples and (samples | code | {"privedge/py.typed"}) <= inside
+    tops = {name.partition("/")[0] for name in inside if ".dist-info/" not in name}
+    assert tops == {"privedge", "parties"}
+
+
+# --- Makefile and documents -----------------------------------------------------------------------
+
+
+def test_every_make_target_is_described_in_make_help():
+    declared_targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    described = dict(re.findall(r"^ +make ([a-z-]+) +(\S.*)$", listed, re.MULTILINE))
+    assert declared_targets is not None
+    assert set(declared_targets[1].split()) == set(described)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_what_a_document_points_to_exists(path):
+    text = path.read_text()
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    paths = re.findall(r"`((?:docs|parties|privedge|protos|tests|tools)/[^`*<\s]*)`", text)
+    missing = [link for link in links if not (path.parent / link).exists()]
+    missing += [name for name in paths if not (ROOT / name.partition("::")[0]).exists()]
+    assert missing == []
+
+
+def test_nothing_is_left_to_do_in_the_tree():
+    unfinished = re.compile(r"\b(TO[D]O|FIX[M]E|X[X]X)\b")
+    files = [*SOURCES, *DOCUMENTS, *(ROOT / "tests").rglob("*.py"), *(ROOT / "protos").rglob("*.*")]
+    files += [ROOT / name for name in ("Makefile", "pyproject.toml", ".ci/run")]
+    assert [name_of(path) for path in files if unfinished.search(path.read_text())] == []
+
+
+# --- Layout ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_module_is_longer_than_500_lines(path):
+    assert len(path.read_text().splitlines()) <= 500
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_module_opens_with_its_contract(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends():
+    drawers = {"utils", "util", "helpers", "common", "misc", "constants", "base"}
+    assert [name_of(path) for path in SOURCES if drawers & {path.stem, *path.parts}] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_errors_are_defined_in_one_place_only(path):
+    classes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ClassDef)]
+    names = {ast.unparse(base) for kind in classes for base in kind.bases}
+    is_error = re.compile(r"(\w+\.)*(PrivEdgeError|Refused|\w*Error|\w*Exception)")
+    errors = {name for name in names if is_error.fullmatch(name)}
+    assert errors == set() or name_of(path) == "privedge/errors.py"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "protos").rglob("*.proto")), ids=name_of)
+def test_every_message_service_and_call_of_the_wire_has_a_comment(path):
+    lines = path.read_text().splitlines()
+    bare = [
+        line
+        for before, line in pairwise(lines)
+        if re.match(r"\s*(message|service|rpc|enum) ", line)
+        and not before.strip().startswith(("//", "service "))
+    ]
+    assert bare == []
+
+
+def test_every_folder_of_code_is_a_package():
+    assert [name_of(p) for p in SOURCES if not (p.parent / "__init__.py").exists()] == []
+
+
+# What an __init__.py may hold beside its docstring.
+EXTRAS = {
+    "privedge/__init__.py": "__version__ = ",
+    "privedge/rpc/__init__.py": "from privedge.rpc import tls_floor as tls_floor",
+}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if path.name == "__init__.py"], ids=name_of
+)
+def test_a_package_file_holds_its_docstring_only(path):
+    _, *rest = ast.parse(path.read_text()).body
+    allowed = EXTRAS.get(name_of(path))
+    assert len(rest) == (allowed is not None)
+    assert all(ast.unparse(line).startswith(str(allowed)) for line in rest)
+
+
+def modules_after(statement: str) -> set[str]:
+    """What a fresh process has loaded once it ran `statement`."""
+    probe = f"{statement}; import sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_a_partys_front_end_loads_neither_torch_nor_anything_that_sees_plaintext():
+    loaded = modules_after(
+        "import parties.server, parties.front_end.party_servicer, parties.front_end.peer_servicer"
+    )
+    assert "parties.front_end.party_servicer" in loaded
+    forbidden = {
+        "torch", "crypten", "privedge.mpc", "privedge.user", "privedge.client",
+        "privedge.sharing.split", "privedge.sharing.combine",
+    }  # fmt: skip
+    assert loaded & forbidden == set()
+
+
+def test_the_command_line_starts_without_loading_torch_or_grpc():
+    loaded = modules_after("import privedge.cli.main")
+    assert loaded & {"torch", "grpc", "crypten", "numpy", "PIL", "sklearn"} == set()
