@@ -46,6 +46,8 @@ class PeerStream:
         same = theirs.masked_weights == masked_weights
         theirs.masked_weights = masked_weights
         if theirs != mine:
+            # The other side finds the same: hanging up now would cut it off before it has read why.
+            self.finish()
             raise ManifestMismatch("the other party's worker is about to compute something else")
         return same
 
@@ -77,8 +79,8 @@ class PeerStream:
         self._outgoing.put(None)
 
     def finish(self) -> None:
-        """End a session that went well: both sides close and wait until the other has, so that
-        neither hangs up before its last words are read.
+        """End a session that both sides know is over: each closes and waits until the other has, so
+        that neither hangs up before its last words are read.
         """
         self.close()
         with suppress(grpc.RpcError):

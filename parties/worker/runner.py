@@ -23,7 +23,7 @@ import torch
 from parties.worker.dealer_stream import DealerStream
 from parties.worker.peer_stream import Lobby, PeerStream, dial
 from parties.worker.weights import Stacked, Weights
-from privedge.errors import ShareError
+from privedge.errors import ShareError, TranscriptMismatch
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.dealing import SessionId, Tuples, new_seed
 from privedge.mpc.fixed_product import MaskedWeights
@@ -120,7 +120,12 @@ class Runner(worker_pb2_grpc.WorkerServicer):
             )
             abandon.also(link.abandon)
             tuples = Tuples(self._index, run, seed, link, self._plans.get(plan))
-            yield Session(self._index, peer, tuples), link, masked
+            try:
+                yield Session(self._index, peer, tuples), link, masked
+            except TranscriptMismatch:
+                # The other side finds the same; it must not be cut off before it has read why.
+                peer.finish()
+                raise
             link.finish()
             peer.finish()
             self._remember(plan, tuples.used)

@@ -30,6 +30,7 @@ from privedge.errors import (
     ShareError,
     SnapshotChanged,
     UnknownModel,
+    Unreachable,
 )
 from privedge.identity.roles import Role
 from privedge.ran import features
@@ -250,8 +251,12 @@ def _requests(question: Question, share: Words) -> Iterator[pb.QueryRequest]:
 
 
 def _results(halves: Sequence[Future[_Half]]) -> tuple[_Half, _Half]:
-    """Both results, or the error that came first: the other party's is only its echo."""
+    """Both results, or the error that came first: the other party's is only its echo.
+
+    Of two that came together the one that names a cause: a party that lost the other one does not.
+    """
     errors = [half.exception() for half in halves if half.done()]
+    errors.sort(key=lambda error: isinstance(error, Unreachable))
     for error in errors:
         if isinstance(error, PrivEdgeError) and "cancelled" not in str(error):
             raise error
