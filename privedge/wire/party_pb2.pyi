@@ -522,6 +522,8 @@ class Cost(_message.Message):
     QUEUE_S_FIELD_NUMBER: _builtins.int
     LOAD_S_FIELD_NUMBER: _builtins.int
     ONLINE_S_FIELD_NUMBER: _builtins.int
+    OFFLINE_S_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
     rounds: _builtins.int
     """Exchanges between the two parties."""
     bytes_to_peer: _builtins.int
@@ -529,9 +531,17 @@ class Cost(_message.Message):
     bytes_from_dealer: _builtins.int
     """Corrections this party received from the dealer."""
     queue_s: _builtins.float
-    """Seconds: waiting for a worker; loading shares; dealing and computing."""
+    """Seconds: waiting for a worker; loading shares; from both parties holding the query until this
+    one has its answer share.
+    """
     load_s: _builtins.float
     online_s: _builtins.float
+    offline_s: _builtins.float
+    """Seconds the correlated randomness took that was prepared ahead of this query; 0 if none was."""
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phase]:
+        """What the exchanges were for, in the order of the computation; they add up to the totals."""
+
     def __init__(
         self,
         *,
@@ -541,14 +551,44 @@ class Cost(_message.Message):
         queue_s: _builtins.float = ...,
         load_s: _builtins.float = ...,
         online_s: _builtins.float = ...,
+        offline_s: _builtins.float = ...,
+        phases: _abc.Iterable[Global___Phase] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_from_dealer", b"bytes_from_dealer", "bytes_to_peer", b"bytes_to_peer", "load_s", b"load_s", "online_s", b"online_s", "queue_s", b"queue_s", "rounds", b"rounds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_from_dealer", b"bytes_from_dealer", "bytes_to_peer", b"bytes_to_peer", "load_s", b"load_s", "offline_s", b"offline_s", "online_s", b"online_s", "phases", b"phases", "queue_s", b"queue_s", "rounds", b"rounds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Cost: _TypeAlias = Cost  # noqa: Y015
+
+@_typing.final
+class Phase(_message.Message):
+    """Part of a computation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    BYTES_TO_PEER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """network, decision, confirm; and weights, when a run opens masked weights."""
+    rounds: _builtins.int
+    bytes_to_peer: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rounds: _builtins.int = ...,
+        bytes_to_peer: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_to_peer", b"bytes_to_peer", "name", b"name", "rounds", b"rounds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 @_typing.final
 class AnswerHeader(_message.Message):
@@ -638,6 +678,7 @@ class StatusResponse(_message.Message):
     UPLOAD_BYTES_FIELD_NUMBER: _builtins.int
     QUERY_BYTES_FIELD_NUMBER: _builtins.int
     WORKER_PIDS_FIELD_NUMBER: _builtins.int
+    POOLS_FIELD_NUMBER: _builtins.int
     party: _builtins.int
     """0 or 1."""
     queries_answered: _builtins.int
@@ -652,6 +693,10 @@ class StatusResponse(_message.Message):
     def worker_pids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Process ids of the MPC workers."""
 
+    @_builtins.property
+    def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pool]:
+        """What is prepared for queries to come, of all workers together."""
+
     def __init__(
         self,
         *,
@@ -663,11 +708,44 @@ class StatusResponse(_message.Message):
         upload_bytes: _builtins.int = ...,
         query_bytes: _builtins.int = ...,
         worker_pids: _abc.Iterable[_builtins.int] | None = ...,
+        pools: _abc.Iterable[Global___Pool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models_active", b"models_active", "party", b"party", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "upload_bytes", b"upload_bytes", "worker_pids", b"worker_pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models_active", b"models_active", "party", b"party", "pools", b"pools", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "upload_bytes", b"upload_bytes", "worker_pids", b"worker_pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusResponse: _TypeAlias = StatusResponse  # noqa: Y015
+
+@_typing.final
+class Pool(_message.Message):
+    """Correlated randomness ready for one kind of query: a bundle serves one run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    batch: _builtins.int
+    """Images a run."""
+    ready: _builtins.int
+    """Bundles at hand, and how many it is filled up to."""
+    wanted: _builtins.int
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        batch: _builtins.int = ...,
+        ready: _builtins.int = ...,
+        wanted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "cohort", b"cohort", "ready", b"ready", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pool: _TypeAlias = Pool  # noqa: Y015
