@@ -240,7 +240,12 @@ class TruncationTuple(_message.Message):
 
     SHAPE_FIELD_NUMBER: _builtins.int
     BITS_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
     bits: _builtins.int
+    exact: _builtins.bool
+    """Only with 16 bits: never a unit more than the floor. As for a comparison of 16 bits, but t is
+    uniform itself; additive shares of t, s and s + m * 2^(64 - bits).
+    """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -248,10 +253,11 @@ class TruncationTuple(_message.Message):
         *,
         shape: _abc.Iterable[_builtins.int] | None = ...,
         bits: _builtins.int = ...,
+        exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "exact", b"exact", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,7 +301,12 @@ class ReluTuple(_message.Message):
 
     SHAPE_FIELD_NUMBER: _builtins.int
     BITS_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
     bits: _builtins.int
+    exact: _builtins.bool
+    """Only with 16 bits: never a unit more than the floor. Additive shares of sigma, the mask under
+    which the tree opens [x + r < r] of the low bits, and of rho * sigma are added.
+    """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -303,10 +314,11 @@ class ReluTuple(_message.Message):
         *,
         shape: _abc.Iterable[_builtins.int] | None = ...,
         bits: _builtins.int = ...,
+        exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "shape", b"shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "exact", b"exact", "shape", b"shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
