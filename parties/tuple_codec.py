@@ -10,7 +10,7 @@ from typing import Literal
 
 from privedge.errors import ShareError
 from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.fused.tuples import Comparison, FusedRelu
+from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from privedge.mpc.products import Map
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
 from privedge.rpc.codec import shape_from_wire
@@ -47,7 +47,7 @@ def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
             request = pb.TupleRequest(conjunction=pb.AndTuple(shape=shape))
         case Bit(shape=shape):
             request = pb.TupleRequest(bit=pb.BitTuple(shape=shape))
-        case Truncation() | Comparison() | FusedRelu():
+        case Truncation() | ExactTruncation() | Comparison() | FusedRelu():
             request = _bits_to_wire(kind)
         case _:
             raise ShareError(f"no wire form for {kind.purpose}")
@@ -75,13 +75,16 @@ def _product_to_wire(kind: Product | FixedProduct) -> pb.TupleRequest:
     return pb.TupleRequest(fixed_product=fixed)
 
 
-def _bits_to_wire(kind: Truncation | Comparison | FusedRelu) -> pb.TupleRequest:
+def _bits_to_wire(
+    kind: Truncation | ExactTruncation | Comparison | FusedRelu,
+) -> pb.TupleRequest:
     shape, bits = kind.shape, kind.bits
-    if isinstance(kind, Truncation):
-        return pb.TupleRequest(truncation=pb.TruncationTuple(shape=shape, bits=bits))
+    if isinstance(kind, (Truncation, ExactTruncation)):
+        exact = isinstance(kind, ExactTruncation)
+        return pb.TupleRequest(truncation=pb.TruncationTuple(shape=shape, bits=bits, exact=exact))
     if isinstance(kind, Comparison):
         return pb.TupleRequest(comparison=pb.ComparisonTuple(shape=shape, bits=bits))
-    return pb.TupleRequest(relu=pb.ReluTuple(shape=shape, bits=bits))
+    return pb.TupleRequest(relu=pb.ReluTuple(shape=shape, bits=bits, exact=kind.exact))
 
 
 def from_wire(request: pb.TupleRequest) -> TupleKind:
@@ -120,8 +123,10 @@ def _product(message: pb.ProductTuple) -> Product:
     )
 
 
-def _truncation(message: pb.TruncationTuple) -> Truncation:
+def _truncation(message: pb.TruncationTuple) -> Truncation | ExactTruncation:
     shape = shape_from_wire(message.shape, "truncation tuple")
+    if message.exact:
+        return ExactTruncation(shape, message.bits)
     if not 1 <= message.bits <= 62:
         raise ShareError("truncation tuple: between 1 and 62 bits")
     return Truncation(shape, message.bits)
@@ -132,7 +137,7 @@ def _comparison(message: pb.ComparisonTuple) -> Comparison:
 
 
 def _relu(message: pb.ReluTuple) -> FusedRelu:
-    return FusedRelu(shape_from_wire(message.shape, "relu tuple"), message.bits)
+    return FusedRelu(shape_from_wire(message.shape, "relu tuple"), message.bits, message.exact)
 
 
 _READERS: dict[str, Callable[[pb.TupleRequest], TupleKind]] = {

@@ -1,25 +1,37 @@
-"""Sign and ReLU of secret-shared values: one party's part, in lockstep with the other's.
+"""Sign, ReLU and exact truncation of secret-shared values: one party's part, in lockstep with the
+other's.
 
     1.      open c = x + r                                                       8 bytes
-    2., 3.  u = [c mod 2^bits < r mod 2^bits] by the tree of tree.py             3 to 4.5 bytes
-    4.      open beta = u ^ t, t = rho ^ r[bits]                                 1 bit
+    2., 3.  u = [c mod 2^bits < r mod 2^bits] by the tree of tree.py             0.75 to 4.25 bytes
+    4.      open u ^ t                                                           1 bit
 
-The sign of x is c[bits] ^ r[bits] ^ u, so beta and the public c[bits] give sign ^ rho: with the
-dealer's shares of rho, or of products with rho, the rest is local. Bytes are per element and party.
-All that is opened is uniform: c under r, the tree under its masks, beta under rho.
+For a sign t = rho ^ r[bits]: the sign of x is c[bits] ^ r[bits] ^ u, so what is opened and the
+public c[bits] give sign ^ rho; with the dealer's shares of rho, or of products with rho, the rest
+is local. Bytes are per element and party. All that is opened is uniform: c under r, the tree under
+its masks, u under t.
+
+floor(x / 2^f) is (c >> f) - (r >> f), less what the low bits borrow, b = [c mod 2^f < r mod 2^f],
+plus 2^(64 - f) where x + r wrapped around. Without b the quotient is one unit more wherever the
+low bits borrow; exact rounding takes b from the tree.
 """
-
-from typing import TypeVar
 
 import torch
 
 from privedge.mpc.fused import tree
 from privedge.mpc.fused.packing import planes, spread
-from privedge.mpc.fused.tuples import NIBBLES, Comparison, FusedRelu, SignTuple, clear_above
+from privedge.mpc.fused.tuples import (
+    NIBBLES,
+    Comparison,
+    ExactTruncation,
+    FusedRelu,
+    TreeTuple,
+    clear_above,
+)
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import logical_shift
 
-KindT = TypeVar("KindT", bound=SignTuple)
+# Added before a truncation, so that no x is negative and c has wrapped around where r[63] > c[63].
+_OFFSET = 1 << 62
 
 
 def negative(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
@@ -30,27 +42,29 @@ def negative(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     kind = Comparison((x.numel(),), bits)
     shares = session.tuples.draw(kind)
     opened = _opened(session, x, shares.free[0])
-    flipped = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
-    rho = shares.derived[1][0]
-    # sign = flipped ^ rho, and 1 - rho is what flips it.
-    one = 1 if session.party == 0 else 0
-    return _chosen(flipped, one - rho, rho).reshape(x.shape)
+    flipped, _ = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
+    # sign = flipped ^ rho.
+    return _unmasked(session, flipped, shares.derived[1][0]).reshape(x.shape)
 
 
-def rectified(session: Session, x: torch.Tensor, *, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Shares of max(x, 0) and of x, both shifted right by `bits` (floor, or one unit more).
+def rectified(
+    session: Session, x: torch.Tensor, *, bits: int, exact: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares of max(x, 0) and of x, both shifted right by `bits`: if `exact`, which takes 16 bits,
+    the floor, else the floor or one unit more.
 
-    x: int64 shares of any shape, -2^48 <= x < 2^48. Four rounds. Where x < 0 the first is 0.
+    x: int64 shares of any shape, -2^48 <= x < 2^48. Four rounds, and the same bytes either way.
+    Where x < 0 the first is 0.
     """
-    kind = FusedRelu((x.numel(),), bits)
+    kind = FusedRelu((x.numel(),), bits, exact)
     shares = session.tuples.draw(kind)
     first = session.party == 0
     # Moved up by 2^48 no x is negative, so that the quotient is right for each; bit 48 is then 1
     # where x was not negative.
     offset = 1 << kind.MAGNITUDE
     opened = _opened(session, x + offset if first else x, shares.free[0])
-    flipped = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
-    rho, s0, s1, rho_s0, rho_s1 = shares.derived[1]
+    flipped, low = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
+    rho, s0, s1, rho_s0, rho_s1, *of_low = shares.derived[1]
     public = logical_shift(opened, bits)
     public -= offset >> bits
     # x + 2^48 + r wrapped around if bit 63 of r was 1 and that of the sum is 0.
@@ -60,8 +74,31 @@ def rectified(session: Session, x: torch.Tensor, *, bits: int) -> tuple[torch.Te
         quotient += public
     hidden = _chosen(high, rho_s0, rho_s1)
     hidden += public.mul_(rho)
+    if exact:
+        sigma, rho_sigma = of_low
+        borrow = spread(low, x.numel()).neg_()
+        quotient -= _unmasked(session, borrow, sigma)
+        hidden -= _chosen(borrow, rho - rho_sigma, rho_sigma)
     relu = _chosen(flipped, quotient - hidden, hidden)
     return relu.reshape(x.shape), quotient.reshape(x.shape)
+
+
+def truncated(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
+    """Shares of floor(x / 2^bits), exactly, for `bits` = 16 and -2^62 <= x < 2^62.
+
+    x: int64 shares of any shape. Three rounds.
+    """
+    kind = ExactTruncation((x.numel(),), bits)
+    shares = session.tuples.draw(kind)
+    first = session.party == 0
+    opened = _opened(session, x + _OFFSET if first else x, shares.free[0])
+    borrows, _ = _compared(session, kind, planes(opened), (shares.free[1], shares.derived[0]))
+    sigma, s0, s1 = shares.derived[1]
+    quotient = _chosen(opened >> 63, s0, s1)
+    if first:
+        quotient += logical_shift(opened, bits) - (_OFFSET >> bits)
+    quotient -= _unmasked(session, spread(borrows, x.numel()).neg_(), sigma)
+    return quotient.reshape(x.shape)
 
 
 def _opened(session: Session, x: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
@@ -71,31 +108,52 @@ def _opened(session: Session, x: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
 
 def _masked_sign(
     session: Session,
-    kind: SignTuple,
+    kind: TreeTuple,
     opened: torch.Tensor,
     shares: tuple[torch.Tensor, torch.Tensor],
-) -> torch.Tensor:
-    """Bit `compared` of x, XOR rho, as (n,) words 0 or -1.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bit `compared` of x, XOR rho, as (n,) words 0 or -1; and [c < r] of the lowest group, XOR the
+    last mask, packed.
 
     `opened`: x + r. `shares`: the XOR-shared parts of the tuple, free and derived.
+    """
+    rows = planes(opened)
+    public = rows[kind.compared].clone()
+    clear_above(rows, kind.compared)
+    less, low = _compared(session, kind, rows, shares)
+    return spread(less ^ public, kind.elements).neg_(), low
+
+
+def _compared(
+    session: Session,
+    kind: TreeTuple,
+    rows: torch.Tensor,
+    shares: tuple[torch.Tensor, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of all that is compared [c < r] XOR t, and the last input of the last level XOR its mask,
+    both as opened and packed. `rows`: the bit planes of c.
     """
     one = -1 if session.party == 0 else 0
     (t,), *masks = torch.split(shares[0], kind.mask_sizes)
     tables, *products = torch.split(shares[1], kind.product_sizes)
-    rows = planes(opened)
-    public = rows[kind.compared].clone()
-    clear_above(rows, kind.compared)
     bits = tree.nibble_planes(rows, NIBBLES[kind.compared])
     lt, eq = tree.look_up(tables.view(tree.TABLE, *bits.shape[1:]), bits, one=one)
-
-    def open_bits(mine: torch.Tensor) -> torch.Tensor:
-        return session.exchange(mine).view(mine.shape) ^ mine
-
+    seen = rows
     for level, mask, product in zip(kind.levels, masks, products, strict=True):
-        lt, eq = level.join(lt, eq, (mask, product), open_bits, one=one)
+        seen = _opened_bits(session, level.hidden(lt, eq, mask))
+        lt, eq = level.join(lt[0], seen, (mask, product), one=one)
         lt, eq = lt.unsqueeze(1), eq.unsqueeze(1)
-    beta = open_bits(lt.reshape(-1) ^ t) ^ public
-    return spread(beta, kind.elements).neg_()
+    return _opened_bits(session, lt.reshape(-1) ^ t), seen[-1].reshape(-1)
+
+
+def _opened_bits(session: Session, mine: torch.Tensor) -> torch.Tensor:
+    return session.exchange(mine).view(mine.shape) ^ mine
+
+
+def _unmasked(session: Session, masked: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Shares of a bit from what it opened to under a mask, as words 0 or -1, and shares of that."""
+    one = 1 if session.party == 0 else 0
+    return _chosen(masked, one - mask, mask)
 
 
 def _chosen(mask: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:

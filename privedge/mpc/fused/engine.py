@@ -19,8 +19,10 @@ from privedge.sharing.fixed_point import FRACTIONAL_BITS
 class FusedEngine(CryptenEngine):
     """mpc.engine.Engine over secret shares. One per thread at a time."""
 
-    def __init__(self, session: Session, masked: MaskedWeights) -> None:
+    def __init__(self, session: Session, masked: MaskedWeights, *, exact: bool = False) -> None:
+        """`exact`: truncation is the floor, as in mpc.clear; else the floor or one unit more."""
         super().__init__(session)
+        self._exact = exact
         self._session = session
         self._masked = masked
 
@@ -59,9 +61,15 @@ class FusedEngine(CryptenEngine):
             known[name] = compute().share
         return self.share(known[name])
 
+    def truncate(self, x: Share) -> Share:
+        """One round as the reference engine does it, or three and exact."""
+        if not self._exact:
+            return super().truncate(x)
+        return self.share(compare.truncated(self._session, x.share, bits=FRACTIONAL_BITS))
+
     def relu_and_value(self, x: Share) -> tuple[Share, Share]:
         """Both for the price of one: four rounds. Needs |x| < 2^48."""
-        pair = compare.rectified(self._session, x.share, bits=FRACTIONAL_BITS)
+        pair = compare.rectified(self._session, x.share, bits=FRACTIONAL_BITS, exact=self._exact)
         return self.share(pair[0]), self.share(pair[1])
 
     def negative(self, x: Share, *, bits: int = 63) -> Share:

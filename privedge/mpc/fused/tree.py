@@ -11,7 +11,6 @@ of all products of those masks. Every value is a row of packed bits (packing.py)
 last dimensions are always (..., groups, W).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -20,8 +19,6 @@ import torch
 NIBBLE = 4
 FAN_IN = 4
 TABLE = 15  # LT[15] is 0 whatever the nibble.
-
-Open = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -60,28 +57,32 @@ class Level:
         with_lt = [sets[: 2 << j] & rows[self.factors + j] for j in reversed(range(self.fan - 1))]
         return torch.cat([sets, *with_lt])[self._product_places].view(self.product_rows, -1)
 
+    def hidden(self, lt: torch.Tensor, eq: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Party: what this level opens of lt, eq (fan, groups, W), under this party's `masks`."""
+        used = torch.cat([eq[: self.factors], lt[1:]])
+        used ^= masks.view(used.shape)
+        return used
+
     def join(
         self,
-        lt: torch.Tensor,
-        eq: torch.Tensor,
+        first: torch.Tensor,
+        seen: torch.Tensor,
         shares: tuple[torch.Tensor, torch.Tensor],
-        open_bits: Open,
         *,
         one: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Party: lt, eq (fan, groups, W) -> shares of the joined lt and eq (groups, W). One round.
+        """Party: shares of the joined lt and eq (groups, W).
 
-        `shares`: of masks and products. `one`: this party's share of a word of ones. The eq of the
-        last level is not computed: what is returned for it then means nothing.
+        `first`: lt[0], which is not opened. `seen`: what `hidden` opened to. `shares`: of masks and
+        products. `one`: this party's share of a word of ones. The eq of the last level is not
+        computed: what is returned for it then means nothing.
         """
         masks, products = shares
-        masked = torch.cat([eq[: self.factors], lt[1:]])
-        seen = open_bits(masked ^ masks.view(masked.shape))
-        known = eq.new_empty(self._known_rows, *eq.shape[1:])
+        known = seen.new_empty(self._known_rows, *seen.shape[1:])
         known[0] = one
-        known[self._mask_places] = masks.view(masked.shape)
-        known[self._product_places] = products.view(-1, *eq.shape[1:])
-        joined = lt[0]
+        known[self._mask_places] = masks.view(seen.shape)
+        known[self._product_places] = products.view(-1, *seen.shape[1:])
+        joined = first
         for i in range(self.factors):
             # With eq_i = seen_i ^ mask_i in place of its mask there are half as many rows. Then the
             # first is eq_0 ... eq_i, and the last that times the mask of lt_(i + 1).

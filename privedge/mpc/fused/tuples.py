@@ -1,13 +1,18 @@
-"""The correlated randomness of the fused comparison and ReLU (protocol.md 5). Dealer: all of it;
-party: its shares.
+"""The correlated randomness of the fused comparison, ReLU and exact truncation (protocol.md 5).
+Dealer: all of it; party: its shares.
 
-Both open c = x + r and find the sign of x from c and the secret r. Parts, for n elements packed
-into W words a bit (packing.py):
+All open c = x + r and compare the low bits of c with those of the secret r, which gives the sign of
+x, or what c - r borrows. Parts, for n elements packed into W words a bit (packing.py):
 
     free      r (n), additive; t (W) and the masks of the tree, XOR
     derived   tables of r's nibbles and products of the tree's masks, XOR; numbers (k, n), additive
 
-t is rho ^ r[bits], with a uniform bit rho for each element: t is drawn, rho follows from it.
+The last bit that is opened is masked by t. Where it tells a sign, t is rho ^ r[bits], with a
+uniform bit rho for each element: t is drawn, rho follows from it.
+
+Exact rounding needs b = [c mod 2^16 < r mod 2^16] too. In a ReLU that is an input of the tree's
+last level, and so it is opened there anyway under one of the tree's masks: the dealer shares that
+mask, sigma, additively as well, and nothing more is opened.
 """
 
 import math
@@ -25,9 +30,12 @@ from privedge.mpc.tuples import Shape, Sharing, logical_shift
 # is right if -2^bits <= x < 2^bits. With 63 bits that is every ring element.
 NIBBLES = {16: 4, 32: 8, 48: 12, 63: 16}
 
+# What exact rounding can shift by: the tree compares that many low bits as one group.
+EXACT_BITS = tree.NIBBLE * tree.FAN_IN
 
-class SignTuple:
-    """What comparison and ReLU have in common."""
+
+class TreeTuple:
+    """What all kinds that compare by a tree have in common."""
 
     shape: Shape
 
@@ -42,8 +50,10 @@ class SignTuple:
         """How many arithmetic values are derived for each element."""
 
     @abstractmethod
-    def arithmetic(self, r: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
-        """Those values, (numbers, n). Dealer only."""
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """Those values, (numbers, n). `bit`: bit `compared` of r, packed; `words`: the free part
+        that is XOR-shared, opened. Dealer only.
+        """
 
     @property
     def elements(self) -> int:
@@ -84,17 +94,17 @@ class SignTuple:
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         r, words = masks
         rows = planes(r)
-        sign = rows[self.compared].clone()
+        bit = rows[self.compared].clone()
         clear_above(rows, self.compared)
-        (t,), *of_levels = torch.split(words, self.mask_sizes)
+        _, *of_levels = torch.split(words, self.mask_sizes)
         nibbles = NIBBLES[self.compared]
         parts = [tree.tables(tree.nibble_planes(rows, nibbles)).reshape(-1, rows.size(1))]
         parts += [level.products(mask) for level, mask in zip(self.levels, of_levels, strict=True)]
-        return [torch.cat(parts), self.arithmetic(r, spread(t ^ sign, r.numel()))]
+        return [torch.cat(parts), self.arithmetic(r, bit, words)]
 
 
 @dataclass(frozen=True)
-class Comparison(SignTuple):
+class Comparison(TreeTuple):
     """For [x < 0], -2^bits <= x < 2^bits. Numbers: rho."""
 
     shape: Shape
@@ -116,29 +126,33 @@ class Comparison(SignTuple):
     def numbers(self) -> int:
         return 1
 
-    def arithmetic(self, r: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
-        return rho.unsqueeze(0)
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        return spread(words[0] ^ bit, r.numel()).unsqueeze(0)
 
 
 @dataclass(frozen=True)
-class FusedRelu(SignTuple):
+class FusedRelu(TreeTuple):
     """For max(x, 0) and for x itself, both shifted right by `bits`, -2^48 <= x < 2^48.
 
-    Numbers: rho, s0, s1, rho * s0, rho * s1 with s0 = -(r >> bits), s1 = s0 + r[63] 2^(64 - bits).
+    Numbers: rho, s0, s1, rho * s0, rho * s1 with s0 = -(r >> bits), s1 = s0 + r[63] 2^(64 - bits);
+    if `exact` also sigma and rho * sigma.
     """
 
     shape: Shape
     bits: int
+    exact: bool = False
 
     MAGNITUDE = 48
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits < self.MAGNITUDE:
             raise ShareError(f"relu tuple: between 1 and {self.MAGNITUDE - 1} bits")
+        if self.exact:
+            _check_exact(self.bits)
 
     @property
     def purpose(self) -> str:
-        return f"relu {self.shape} {self.bits}"
+        return f"relu {self.shape} {self.bits}{' exact' if self.exact else ''}"
 
     @property
     def compared(self) -> int:
@@ -146,15 +160,59 @@ class FusedRelu(SignTuple):
 
     @property
     def numbers(self) -> int:
-        return 5
+        return 7 if self.exact else 5
 
-    def arithmetic(self, r: torch.Tensor, rho: torch.Tensor) -> torch.Tensor:
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
+        rho = spread(words[0] ^ bit, r.numel())
         numbers[0] = rho
-        torch.neg(logical_shift(r, self.bits), out=numbers[1])
-        torch.add(numbers[1], top_bit(r) << (64 - self.bits), out=numbers[2])
+        _quotients(r, self.bits, numbers[1:3])
         torch.mul(numbers[1:3], rho, out=numbers[3:5])
+        if self.exact:
+            # The last mask of the last level hides the least significant group's less-than.
+            numbers[5] = spread(words[-1], r.numel())
+            torch.mul(numbers[5], rho, out=numbers[6])
         return numbers
+
+
+@dataclass(frozen=True)
+class ExactTruncation(TreeTuple):
+    """For floor(x / 2^bits), -2^62 <= x < 2^62. Numbers: sigma = t, and s0, s1 as for a ReLU."""
+
+    shape: Shape
+    bits: int
+
+    def __post_init__(self) -> None:
+        _check_exact(self.bits)
+
+    @property
+    def purpose(self) -> str:
+        return f"truncation {self.shape} {self.bits} exact"
+
+    @property
+    def compared(self) -> int:
+        return self.bits
+
+    @property
+    def numbers(self) -> int:
+        return 3
+
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        numbers = r.new_empty(self.numbers, r.numel())
+        numbers[0] = spread(words[0], r.numel())
+        _quotients(r, self.bits, numbers[1:3])
+        return numbers
+
+
+def _quotients(r: torch.Tensor, bits: int, out: torch.Tensor) -> None:
+    """s0 and s1 (2, n): what -r adds to the quotient, without and with its wrap-around."""
+    torch.neg(logical_shift(r, bits), out=out[0])
+    torch.add(out[0], top_bit(r) << (64 - bits), out=out[1])
+
+
+def _check_exact(bits: int) -> None:
+    if bits != EXACT_BITS:
+        raise ShareError(f"exact rounding: shifts by {EXACT_BITS} bits only")
 
 
 def clear_above(rows: torch.Tensor, compared: int) -> None:

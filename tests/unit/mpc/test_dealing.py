@@ -13,7 +13,7 @@ from parties import tuple_codec
 from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.fused.tuples import Comparison, FusedRelu
+from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from privedge.mpc.prg import MaskStream
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
 from privedge.wire import dealer_pb2 as pb
@@ -30,6 +30,8 @@ KINDS: list[TupleKind] = [
     Comparison((70, 2), 16),
     Comparison((3,), 63),
     FusedRelu((65,), 16),
+    FusedRelu((65,), 16, exact=True),
+    ExactTruncation((130,), 16),
 ]
 
 
@@ -153,6 +155,8 @@ def test_tuple_requests_survive_the_wire(kind):
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=0)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=48)),
         pb.TupleRequest(relu=pb.ReluTuple(bits=16)),
+        pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=15, exact=True)),
+        pb.TupleRequest(truncation=pb.TruncationTuple(shape=[3], bits=32, exact=True)),
         pb.TupleRequest(fixed_product=pb.FixedProductTuple(map=1, name="0.weight", stride=1)),  # type: ignore[arg-type]
         pb.TupleRequest(
             fixed_product=pb.FixedProductTuple(

@@ -11,9 +11,10 @@ from privedge.mpc.fused.tree import FAN_IN, TABLE, Level, levels, look_up, nibbl
 ALL = -1
 
 
-def alone(masked: torch.Tensor) -> torch.Tensor:
-    """Open what the other party's zeros add nothing to."""
-    return masked
+def join(level: Level, lt, eq, drawn):
+    """A level with both shares in one hand: what is hidden is opened as it is."""
+    seen = level.hidden(lt, eq, drawn)
+    return level.join(lt[0], seen, (drawn, level.products(drawn)), one=ALL)
 
 
 def masks(*shape: int) -> torch.Tensor:
@@ -44,7 +45,7 @@ def test_a_level_joins_all_combinations_of_its_inputs(fan, last):
     drawn = masks(level.mask_rows, packed.size(1))
     products = level.products(drawn)
     assert products.shape == (level.product_rows, packed.size(1))
-    joined, same = level.join(lt, eq, (drawn, products), alone, one=ALL)
+    joined, same = join(level, lt, eq, drawn)
     less = torch.zeros_like(joined)
     prefix = torch.full_like(joined, ALL)
     for place in range(fan):
@@ -57,17 +58,11 @@ def test_a_level_joins_all_combinations_of_its_inputs(fan, last):
 def test_groups_are_joined_apart():
     level = Level(4, 3, last=False)
     lt, eq, drawn = masks(4, 3, 7), masks(4, 3, 7), masks(level.mask_rows, 7)
-    joined, same = level.join(lt, eq, (drawn, level.products(drawn)), alone, one=ALL)
+    joined, same = join(level, lt, eq, drawn)
     for group in range(3):
         one = Level(4, 1, last=False)
         own = drawn.view(7, 3, 7)[:, group]
-        expected = one.join(
-            lt[:, group : group + 1],
-            eq[:, group : group + 1],
-            (own, one.products(own)),
-            alone,
-            one=ALL,
-        )
+        expected = join(one, lt[:, group : group + 1], eq[:, group : group + 1], own)
         assert torch.equal(joined[group], expected[0][0])
         assert torch.equal(same[group], expected[1][0])
 
