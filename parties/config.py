@@ -98,6 +98,9 @@ class PartyConfig(_Server):
     registry_url: str | None = Field(default=None, repr=False)
     # fused: weights masked once, comparisons in four rounds. crypten: the reference.
     engine: Literal["fused", "crypten"] = "fused"
+    # one-unit: truncation gives the floor or one unit more, which depends on the masks too. exact:
+    # always the floor, for two rounds more wherever no ReLU follows (docs/threat-model.md).
+    rounding: Literal["one-unit", "exact"] = "one-unit"
     workers: int = Field(default=1, ge=1, le=64)
     query_deadline_s: float = Field(default=60, gt=0)
     peer: PeerSection | None = None
@@ -117,6 +120,12 @@ class PartyConfig(_Server):
             raise ValueError("party 0 needs [peer] address and [mpc] address, and no [mpc] listen")
         if self.index == 1 and (self.peer or self.mpc.listen is None or self.mpc.address):
             raise ValueError("party 1 needs [mpc] listen, and neither [peer] nor [mpc] address")
+        return self
+
+    @model_validator(mode="after")
+    def _engine_can_round_so(self) -> Self:
+        if self.rounding == "exact" and self.engine != "fused":
+            raise ValueError('rounding: "exact" needs engine = "fused"')
         return self
 
     @model_validator(mode="after")

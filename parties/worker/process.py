@@ -33,7 +33,7 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
         peer: mpc_pb2_grpc.MpcStub | Lobby = mpc_pb2_grpc.MpcStub(channel)
     else:
         peer = Lobby()
-    runner = Runner(config.index, dealer, peer, config.engine)
+    runner = Runner(config.index, dealer, peer, config.engine, config.rounding)
     local, _ = build_server(f"unix:{socket}", tls=None, access=ACCESS, threads=_THREADS)
     worker_pb2_grpc.add_WorkerServicer_to_server(runner, local)
     if isinstance(peer, Lobby) and config.mpc.listen:

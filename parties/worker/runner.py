@@ -59,10 +59,12 @@ class Runner(worker_pb2_grpc.WorkerServicer):
         dealer: grpc.Channel,
         peer: mpc_pb2_grpc.MpcStub | Lobby,
         engine: Literal["fused", "crypten"],
+        rounding: Literal["one-unit", "exact"],
     ) -> None:
         """`peer`: the stub of party 1's worker at party 0, the lobby at party 1."""
         self._index = index
         self._engine = engine
+        self._rounding = rounding
         self._masked: OrderedDict[str, MaskedWeights] = OrderedDict()
         self._dealer = dealer
         self._peer = peer
@@ -104,7 +106,7 @@ class Runner(worker_pb2_grpc.WorkerServicer):
     ) -> Iterator[tuple[Session, DealerStream, MaskedWeights]]:
         """Steps 2 and 3. Both streams end with the block, or at once if the caller leaves."""
         run = SessionId(job.session, job.attempt)
-        agreement = _agreement(job, spec, self._engine)
+        agreement = _agreement(job, spec, self._engine, self._rounding)
         abandon = _Abandon(context)
         try:
             peer = self._meet(run, deadline, abandon)
@@ -146,7 +148,7 @@ class Runner(worker_pb2_grpc.WorkerServicer):
 
     def _new_engine(self, session: Session, masked: MaskedWeights) -> CryptenEngine:
         if self._engine == "fused":
-            return FusedEngine(session, masked)
+            return FusedEngine(session, masked, exact=self._rounding == "exact")
         return CryptenEngine(session)
 
     @staticmethod
@@ -221,7 +223,7 @@ def _share(job: pb.Job, requests: Iterator[pb.RunRequest]) -> torch.Tensor:
     return torch.frombuffer(received, dtype=torch.int64).reshape(shape)
 
 
-def _agreement(job: pb.Job, spec: RanSpec, engine: str) -> bytes:
+def _agreement(job: pb.Job, spec: RanSpec, engine: str, rounding: str) -> bytes:
     """What both workers must be about to compute: models, architecture, question, shape, how."""
     facts = (
         job.snapshot_id,
@@ -229,5 +231,6 @@ def _agreement(job: pb.Job, spec: RanSpec, engine: str) -> bytes:
         tuple(job.shape),
         _rule(job),
         engine,
+        rounding,
     )
     return hashlib.sha256(repr(facts).encode()).digest()

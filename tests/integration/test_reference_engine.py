@@ -1,4 +1,4 @@
-"""`engine = "crypten"`, the reference: the same answers as the fused engine and the clear model."""
+"""What is not the default, the reference engine and exact rounding, gives the same answers."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,11 @@ from tests.integration.conftest import COHORT
 pytestmark = pytest.mark.mpc
 
 
-def test_the_reference_engine_gives_the_plaintext_labels(tmp_path, rans, some_digits):
+@pytest.mark.parametrize("setting", [{"engine": "crypten"}, {"rounding": "exact"}])
+def test_answers_are_the_plaintext_labels(tmp_path, rans, some_digits, setting):
     images = some_digits.test_images[:40]
     cohorts = [CohortSetting(COHORT, "subspace32", components=16)]
-    with Deployment(tmp_path, cohorts, {"engine": "crypten"}) as deployment:
+    with Deployment(tmp_path, cohorts, setting) as deployment:
         for ran in rans:
             send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))
         with client(deployment) as asking:
@@ -25,11 +26,14 @@ def test_the_reference_engine_gives_the_plaintext_labels(tmp_path, rans, some_di
     assert [answer.owner for answer in reply.answers] == [f"digit-{owner}" for owner in best]
 
 
-def test_parties_with_different_engines_refuse_to_compute(tmp_path, rans, one_image):
+@pytest.mark.parametrize(
+    ("key", "here", "there"), [("engine", "fused", "crypten"), ("rounding", "one-unit", "exact")]
+)
+def test_parties_that_would_compute_differently_refuse(tmp_path, rans, one_image, key, here, there):
     cohorts = [CohortSetting(COHORT, "subspace32", components=16)]
-    deployment = Deployment(tmp_path, cohorts, {"engine": "fused"})
+    deployment = Deployment(tmp_path, cohorts, {key: here})
     other = deployment.config_file(Role.PARTY1)
-    other.write_text(other.read_text().replace('engine = "fused"', 'engine = "crypten"'))
+    other.write_text(other.read_text().replace(f'{key} = "{here}"', f'{key} = "{there}"'))
     with deployment:
         ran = rans[0]
         send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))

@@ -66,6 +66,8 @@ def edited(tmp_path, name, old, new):
         ("party0.toml", "index = 0", "index = 1", "party 1 needs"),
         ("party1.toml", "index = 1", "index = 0", "party 0 needs"),
         ("party1.toml", "workers = 1", 'engine = "tfp"', "engine"),
+        ("party1.toml", "workers = 1", 'rounding = "nearest"', "rounding"),
+        ("party1.toml", "workers = 1", 'engine = "crypten"\nrounding = "exact"', "rounding"),
         ("party0.toml", '"127.0.0.1:7001"', '"127.0.0.1"', "peer.address"),
         ("party0.toml", "margin = 1.0", "margin = 1.5", "margin"),
         ("party0.toml", 'preset = "ran32"', "", "preset or spec_file"),
