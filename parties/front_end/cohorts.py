@@ -59,12 +59,12 @@ class Snapshot:
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
+    @cached_property
     def owners(self) -> tuple[str, ...]:
         """Names in the order of the answer vector."""
         return tuple(model.owner for model in self.models)
 
-    @property
+    @cached_property
     def model_ids(self) -> tuple[str, ...]:
         """Ids in the same order."""
         return tuple(model.model_id for model in self.models)

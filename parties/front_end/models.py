@@ -19,10 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from parties.config import PartyLimits
-from parties.front_end.cohorts import Cohort, Snapshot, SnapshotModel, find
+from parties.front_end.cohorts import Cohort, Snapshot, find
 from parties.front_end.peer_client import ModelRef, Peer
 from parties.front_end.registry import Model, Registry, State
 from parties.front_end.share_files import ShareFiles
+from parties.front_end.snapshots import Holds, Snapshots
 from parties.front_end.uploads import Uploads
 from privedge.errors import (
     ManifestMismatch,
@@ -60,7 +61,9 @@ class Models:
         # One activation, deletion or synchronisation at a time, so that lists cannot overtake.
         self._leading = threading.Lock()
         # Makes "read the active rows and hold their files" and "retire and remove" exclusive.
-        self._rows = threading.Lock()
+        self._rows = threading.RLock()
+        self._snapshots = Snapshots(registry, files)
+        self._holds = Holds(files)
         self._uploads = Uploads(cohorts, registry, files, limits)
 
     # --- What owners ask for ----------------------------------------------------------------------
@@ -82,7 +85,7 @@ class Models:
                 raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
             if row.state != State.ACTIVE:
                 self._agree(peer, row)
-                with self._rows:
+                with self._changing():
                     self._drop_files(self._registry.activate(model_id))
                 log.info("model %s: active", model_id)
             self._follow_or_later(row.cohort)
@@ -93,7 +96,7 @@ class Models:
         NotReady while the model is still party 0's to use.
         """
         with self._leading:
-            with self._rows:
+            with self._changing():
                 row = self._visible(model_id, caller)
                 # Otherwise one owner could leave a cohort without an answer: party 0 would go on
                 # asking for a model that party 1 no longer has.
@@ -116,19 +119,8 @@ class Models:
 
     def snapshot(self, cohort: str) -> Snapshot:
         """The active models now. Raises UnknownCohort. May be empty."""
-        wanted = find(self.cohorts, cohort)
-        models = tuple(
-            SnapshotModel(
-                owner=row.owner,
-                model_id=row.model_id,
-                manifest_digest=row.manifest_digest,
-                manifest_json=row.manifest_json,
-                path=self._files.path(row.model_id),
-                salt=row.salt,
-            )
-            for row in self._registry.active(wanted.name)
-        )
-        return Snapshot(wanted, models)
+        with self._rows:
+            return self._snapshots.now(find(self.cohorts, cohort))
 
     @contextmanager
     def pin(self, cohort: str, snapshot_id: str) -> Iterator[Snapshot]:
@@ -143,8 +135,14 @@ class Models:
                     raise NotReady(f"cohort {cohort}: no active model yet")
                 if snapshot.id != snapshot_id:
                     raise SnapshotChanged(f"cohort {cohort}: its models changed; ask again")
-                held.enter_context(self._files.hold(snapshot.model_ids))
+                held.enter_context(self._holds.hold(snapshot))
             yield snapshot
+
+    @contextmanager
+    def hold(self, snapshot: Snapshot) -> Iterator[None]:
+        """Keep the files of a snapshot that somebody has pinned until this block ends too."""
+        with self._holds.hold(snapshot):
+            yield
 
     @property
     def party(self) -> int:
@@ -178,7 +176,7 @@ class Models:
 
     def prepare(self, ref: ModelRef) -> None:
         """Party 1: step 3. Raises UnknownModel; ManifestMismatch after dropping the model."""
-        with self._rows:
+        with self._changing():
             row = self._registry.get(ref.model_id)
             if row is None or row.state in (State.RETIRED, State.DELETED):
                 raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
@@ -189,7 +187,7 @@ class Models:
     def follow(self, cohort: str, refs: Sequence[ModelRef]) -> None:
         """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
         find(self.cohorts, cohort)
-        with self._rows:
+        with self._changing():
             rows = [self._held(cohort, ref) for ref in refs]
             if len({row.owner for row in rows}) != len(refs):
                 raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
@@ -199,6 +197,15 @@ class Models:
             self._drop_files(retired)
 
     # --- Parts ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """While rows change. However the block ends, nobody gets a snapshot of before after it."""
+        with self._rows:
+            try:
+                yield
+            finally:
+                self._snapshots.changed()
 
     def _visible(self, model_id: str, caller: Identity) -> Model:
         """The row, if the caller may know of it."""
@@ -219,7 +226,7 @@ class Models:
         except UnknownModel:
             raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
         except ManifestMismatch:
-            with self._rows:
+            with self._changing():
                 self._reject(row)
 
     def _reject(self, row: Model) -> None:

@@ -1,8 +1,10 @@
 """Ends a call whose peer takes too long: it may trickle, stop, or set no deadline of its own."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from typing import TypeVar
 
 import grpc
@@ -10,16 +12,63 @@ import grpc
 T = TypeVar("T")
 
 
+class _Alarms:
+    """One thread for all limits: a timer of its own would cost every query two threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._pending: dict[int, tuple[float, Callable[[], object]]] = {}
+        self._numbers = count()
+        self._wakes_at = float("inf")
+        self._started = False
+
+    def add(self, seconds: float, ring: Callable[[], object]) -> int:
+        """Call `ring` that many seconds from now; returns the number to give to `remove`."""
+        at = time.monotonic() + seconds
+        with self._changed:
+            number = next(self._numbers)
+            self._pending[number] = at, ring
+            if not self._started:
+                self._started = True
+                # A daemon, so that a slow peer cannot keep the process from ending.
+                threading.Thread(target=self._watch, name="time limits", daemon=True).start()
+            elif at < self._wakes_at:
+                self._changed.notify()
+        return number
+
+    def remove(self, number: int) -> None:
+        """Not needed any more. Fine if it has rung."""
+        with self._changed:
+            self._pending.pop(number, None)
+
+    def _watch(self) -> None:
+        while True:
+            for ring in self._due():
+                with suppress(Exception):  # one call's trouble is not the others'
+                    ring()
+
+    def _due(self) -> list[Callable[[], object]]:
+        """Wait until something may be due, and take it out."""
+        with self._changed:
+            now = time.monotonic()
+            numbers = [number for number, (at, _) in self._pending.items() if at <= now]
+            if not numbers:
+                self._wakes_at = min((at for at, _ in self._pending.values()), default=float("inf"))
+                self._changed.wait(None if self._wakes_at == float("inf") else self._wakes_at - now)
+            return [self._pending.pop(number)[1] for number in numbers]
+
+
+_alarms = _Alarms()
+
+
 @contextmanager
 def given_up_after(seconds: float, context: grpc.ServicerContext) -> Iterator[None]:
     """Cancel the call if the block takes longer."""
-    timer = threading.Timer(seconds, context.cancel)
-    timer.daemon = True  # so that a slow peer cannot keep the process from ending
-    timer.start()
+    number = _alarms.add(seconds, context.cancel)
     try:
         yield
     finally:
-        timer.cancel()
+        _alarms.remove(number)
 
 
 def timely(requests: Iterator[T], seconds: float, context: grpc.ServicerContext) -> Iterator[T]:

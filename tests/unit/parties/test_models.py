@@ -135,6 +135,18 @@ def test_a_pinned_snapshot_keeps_its_shares_until_the_query_ends(parties):
     assert parties.leader.snapshot(COHORT).models == ()
 
 
+def test_shares_stay_until_the_last_of_several_queries_and_runs_lets_go(parties):
+    first = parties.activated()
+    with ExitStack() as last:
+        with parties.leader.pin(COHORT, parties.leader.snapshot(COHORT).id) as pinned:
+            last.enter_context(parties.leader.hold(pinned))
+            second = parties.activated()
+            with parties.leader.hold(pinned):
+                assert second != first
+        assert pinned.models[0].path.exists()
+    assert not pinned.models[0].path.exists()
+
+
 def test_a_query_for_another_snapshot_is_told_that_the_cohort_changed(parties):
     parties.activated()
     before = parties.leader.snapshot(COHORT).id
