@@ -92,6 +92,7 @@ class Runner(worker_pb2_grpc.WorkerServicer):
                 rounds=session.rounds,
                 bytes_to_peer=session.bytes_sent,
                 bytes_from_dealer=link.bytes_received,
+                phases=session.phases,
                 load_s=loaded - started,
                 online_s=time.perf_counter() - loaded,
             )

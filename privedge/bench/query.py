@@ -21,7 +21,7 @@ from privedge.bench.system import Progress
 from privedge.client.query import Client, Reply
 from privedge.local.plaintext import PlainModel
 from privedge.ran import features
-from privedge.sharing.cost import Cost
+from privedge.sharing.cost import Cost, Phase
 
 # The second query of a kind is the first for which the dealer can work ahead.
 _WARM_UP = 2
@@ -65,6 +65,7 @@ class Measured:
     online_s: float
     online_p95_s: float
     rounds: int
+    phases: tuple[Phase, ...]
     bytes_per_party: int
     dealer_bytes_per_party: int
     offline_cpu_s: float
@@ -133,6 +134,7 @@ def _summary(load: Workload, asked: _Asked, expected: Sequence[Sequence[str | No
         online_s=float(np.median(online)),
         online_p95_s=float(np.percentile(online, 95)),
         rounds=max(cost.rounds for reply in warm for cost in reply.costs),
+        phases=warm[-1].costs[0].phases,
         bytes_per_party=max(party.bytes_to_peer for party in parties),
         dealer_bytes_per_party=max(party.bytes_from_dealer for party in parties),
         offline_cpu_s=asked.cpu_s["dealer"],

@@ -1,6 +1,7 @@
 """`privedge query`: ask whose images these are."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,4 +69,4 @@ def subjects(images: list[Path], one_subject: bool) -> list[str]:
 
 def costs(reply: "Reply") -> dict[str, object]:
     """What `--json` says about a reply besides the answers: this party's own account each."""
-    return {"seconds": reply.seconds, "parties": [vars(cost) for cost in reply.costs]}
+    return {"seconds": reply.seconds, "parties": [asdict(cost) for cost in reply.costs]}

@@ -5,6 +5,7 @@ it. Truncation is the floor; a private engine may be one unit higher (protocol.m
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -57,6 +58,9 @@ class ClearEngine:
 
     def negative(self, x: torch.Tensor, *, bits: int = 63) -> torch.Tensor:
         return (x < 0).long()
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def constant(self, name: str, compute: Callable[[], torch.Tensor]) -> torch.Tensor:
         return compute()

@@ -128,7 +128,7 @@ class Tuples:
         plan: list[TupleKind] | None = None,
     ) -> None:
         self._party = party
-        self._run = run
+        self.run = run
         self._seed = seed
         self._link = link
         self._plan = plan
@@ -147,7 +147,7 @@ class Tuples:
                 self._link.request([(counter, kind)])
         elif counter >= len(self._plan) or self._plan[counter] != kind:
             raise TranscriptMismatch(f"tuple {counter} is not the planned one")
-        stream = self._run.stream(self._seed, kind, counter)
+        stream = self.run.stream(self._seed, kind, counter)
         free = [stream.take(shape) for shape in kind.free]
         if not receives:
             return TupleShares(free, [stream.take(shape) for shape in kind.derived])

@@ -6,6 +6,7 @@ All numbers are ring elements; "at f" means scale 2^16, "at 2f" scale 2^32 (afte
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, overload
 
@@ -81,6 +82,9 @@ class Engine(Protocol[T]):
 
     def negative(self, x: T, *, bits: int = 63) -> T:
         """1 where x < 0, else 0, as plain integers. Cheaper if |x| < 2^bits: 16, 32, 48 or 63."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Count the exchanges inside under this name."""
 
     def constant(self, name: str, compute: Callable[[], T]) -> T:
         """What depends on the models alone: computed when `name` is first asked for, then kept as

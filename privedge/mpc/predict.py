@@ -38,7 +38,8 @@ def predict(engine: Engine[T], spec: RanSpec, parameters: dict[str, T], images: 
     if rule.one_subject:
         distances = distances.sum(0).unsqueeze(0)
     thresholds = doubled_thresholds(engine, parameters["threshold"], summed)
-    row = Decision(engine, margin=rule.margin).answer(distances, thresholds)
+    with engine.phase("decision"):
+        row = Decision(engine, margin=rule.margin).answer(distances, thresholds)
     if rule.verify_position is None:
         return row
     chosen: T = row[:, rule.verify_position : rule.verify_position + 1]

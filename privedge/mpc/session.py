@@ -1,17 +1,33 @@
-"""One run of one batch at one party: exchanges with the other party, counted and hashed.
+"""One run of one batch at one party: exchanges with the other party, counted and compared.
 
 Every value that is opened passes through `Session.exchange`, and nothing else reaches the other
-party. The transcript covers what both parties see alike, so comparing its hash before the result
-leaves shows whether both took part in the same run (protocol.md 8).
+party. Each exchange also carries a digest of all that came before: the run, the tuples drawn so
+far, and what both parties saw alike. So parties that are not in the same run find out with the next
+exchange, and before a result leaves without a round of its own (protocol.md 8).
+
+The digest is SHA-256, truncated, but the exchanged words enter it as AES-GCM tags, which take a
+tenth of the time (0.05 against 0.6 ms for a MiB on one core). Their key is public. That finds every
+accident; a party that deviates on purpose could send any digest, and TLS keeps all others out. What
+the last exchange itself brought is covered by TLS alone.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from privedge.errors import TranscriptMismatch
 from privedge.mpc.dealing import Tuples
+from privedge.sharing.cost import Phase
+
+_DIGEST_WORDS = 2
+_DIGEST_BYTES = 8 * _DIGEST_WORDS
+# AES-GCM takes less than 2 GiB at a time. One nonce does: there is nothing secret under the key.
+_TAGGED_BYTES = 1 << 30
+_NONCE = bytes(12)
 
 
 class PeerLink(Protocol):
@@ -27,36 +43,80 @@ class Session:
     def __init__(self, party: int, link: PeerLink, tuples: Tuples) -> None:
         self.party = party
         self.tuples = tuples
-        self.rounds = 0
-        self.bytes_sent = 0
         self._link = link
-        self._transcript = hashlib.sha256()
+        self._phase = "network"
+        self._phases: dict[str, Phase] = {}
+        self._transcript = hashlib.sha256(tuples.run.session)
+        self._transcript.update(tuples.run.attempt.to_bytes(8, "little"))
+        self._tags = AESGCM(self._transcript.digest()[:16])
+        self._compared = 0
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Exchanges so far and the bytes sent in them, by what they were for."""
+        return tuple(self._phases.values())
+
+    @property
+    def rounds(self) -> int:
+        """Exchanges so far."""
+        return sum(phase.rounds for phase in self.phases)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes sent to the other party, the digests included."""
+        return sum(phase.bytes_to_peer for phase in self.phases)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the exchanges inside under this name."""
+        outer, self._phase = self._phase, name
+        try:
+            yield
+        finally:
+            self._phase = outer
 
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
-        """Swap equally large int64 tensors with the other party, in one round; theirs, flat."""
-        payload = mine.contiguous().numpy().data.cast("B")
-        theirs = self._swap(payload)
+        """Swap equally large int64 tensors with the other party, in one round; theirs, flat.
+
+        Raises TranscriptMismatch if what came before differs between the parties.
+        """
+        digest = self._digest()
+        own = torch.frombuffer(bytearray(digest), dtype=torch.int64)
+        payload = torch.cat([mine.reshape(-1), own]).numpy().data.cast("B")
+        theirs = self._link.exchange(payload)
+        number = self.rounds
+        spent = Phase(self._phase, 1, len(payload))
+        known = self._phases.get(self._phase)
+        self._phases[self._phase] = known.plus(spent) if known else spent
         if len(theirs) != len(payload):
             raise TranscriptMismatch(
-                f"round {self.rounds}: sent {len(payload)} bytes, received {len(theirs)}"
+                f"round {number}: sent {len(payload)} bytes, received {len(theirs)}"
             )
-        return torch.frombuffer(theirs, dtype=torch.int64)
+        if theirs[-_DIGEST_BYTES:] != digest:
+            raise TranscriptMismatch(f"round {number}: the parties saw different runs")
+        self._see(payload, theirs)
+        return torch.frombuffer(theirs, dtype=torch.int64)[:-_DIGEST_WORDS]
 
     def confirm(self) -> None:
-        """Compare transcripts. Raises TranscriptMismatch; call it before any result is released."""
-        digest = self._transcript.copy()
-        for kind in self.tuples.used:
-            digest.update(kind.purpose.encode() + b"\0")
-        mine = digest.digest()
-        if self._swap(memoryview(mine)) != mine:
-            raise TranscriptMismatch("the parties saw different runs")
+        """Make sure that all tuples drawn were compared. Call it before any result is released.
 
-    def _swap(self, payload: memoryview) -> bytearray:
-        theirs = self._link.exchange(payload)
-        self.rounds += 1
-        self.bytes_sent += len(payload)
-        first, second = (payload, theirs) if self.party == 0 else (theirs, payload)
-        self._transcript.update(len(first).to_bytes(8, "little"))
-        self._transcript.update(first)
-        self._transcript.update(second)
-        return theirs
+        Raises TranscriptMismatch. Takes a round only if the last exchange did not do it already.
+        """
+        if not self._phases or self._compared < len(self.tuples.used):
+            with self.phase("confirm"):
+                self.exchange(torch.empty(0, dtype=torch.int64))
+
+    def _digest(self) -> bytes:
+        for kind in self.tuples.used[self._compared :]:
+            self._transcript.update(kind.purpose.encode() + b"\0")
+        self._compared = len(self.tuples.used)
+        return self._transcript.digest()[:_DIGEST_BYTES]
+
+    def _see(self, mine: memoryview, theirs: bytearray) -> None:
+        """Both halves, party 0's first, become part of the next digest."""
+        self._transcript.update(len(mine).to_bytes(8, "little"))
+        theirs_seen = memoryview(theirs)
+        for half in (mine, theirs_seen) if self.party == 0 else (theirs_seen, mine):
+            for start in range(0, len(half), _TAGGED_BYTES):
+                piece = half[start : start + _TAGGED_BYTES]
+                self._transcript.update(self._tags.encrypt(_NONCE, b"", piece))

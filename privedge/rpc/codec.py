@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from privedge.errors import ShareError
 from privedge.identity.roles import NAME
-from privedge.sharing.cost import Cost
+from privedge.sharing.cost import Cost, Phase
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest, TensorEntry, UploadHeader
 from privedge.sharing.question import Question
 from privedge.wire import party_pb2 as pb
@@ -18,6 +18,7 @@ from privedge.wire import party_pb2 as pb
 # Twice what the longest RanSpec (64 layers of two tensors and the threshold) can need.
 MAX_TENSORS = 256
 MAX_RANK = 6
+MAX_PHASES = 16
 # 2 GiB a tensor; a party's own quota is far below.
 MAX_WORDS = 1 << 28
 
@@ -25,6 +26,7 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SNAPSHOT = re.compile(r"[0-9a-z-]{1,64}")
 _TENSOR = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_PHASE = re.compile(r"[a-z]{1,32}")
 _SHA256_BYTES = 32
 _MAX_COUNT = 1 << 53
 
@@ -141,6 +143,10 @@ def cost_to_wire(cost: Cost) -> pb.Cost:
         queue_s=cost.queue_s,
         load_s=cost.load_s,
         online_s=cost.online_s,
+        phases=[
+            pb.Phase(name=phase.name, rounds=phase.rounds, bytes_to_peer=phase.bytes_to_peer)
+            for phase in cost.phases
+        ],
     )
 
 
@@ -150,7 +156,16 @@ def cost_from_wire(message: pb.Cost) -> Cost:
     seconds = (message.queue_s, message.load_s, message.online_s)
     if max(counts) > _MAX_COUNT or not all(math.isfinite(s) and s >= 0 for s in seconds):
         raise ShareError("cost: a count or a time is out of range")
-    return Cost(*counts, *seconds)
+    if len(message.phases) > MAX_PHASES:
+        raise ShareError(f"cost: at most {MAX_PHASES} phases, not {len(message.phases)}")
+    return Cost(*counts, *seconds, tuple(map(_phase_from_wire, message.phases)))
+
+
+def _phase_from_wire(message: pb.Phase) -> Phase:
+    if max(message.rounds, message.bytes_to_peer) > _MAX_COUNT:
+        raise ShareError("cost: a count of a phase is out of range")
+    name = _matching(_PHASE, message.name, "cost: phase")
+    return Phase(name, message.rounds, message.bytes_to_peer)
 
 
 def _tensor_from_wire(entry: pb.TensorEntry, what: str) -> TensorEntry:

@@ -1,12 +1,29 @@
 """What one query cost one party. Functions of public shapes and of time, never of values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Exchanges with the other party for one purpose, and the bytes sent to it in them."""
+
+    name: str
+    rounds: int = 0
+    bytes_to_peer: int = 0
+
+    def plus(self, other: "Phase") -> "Phase":
+        """Both together, under the name of the first."""
+        return Phase(
+            self.name, self.rounds + other.rounds, self.bytes_to_peer + other.bytes_to_peer
+        )
 
 
 @dataclass(frozen=True)
 class Cost:
     """Exchanges with the other party, bytes sent to it, correction bytes received from the dealer;
-    seconds waiting for a worker, loading shares, dealing and computing.
+    seconds waiting for a worker, loading shares, dealing and computing; and the exchanges by phase,
+    in the order of the computation: "network", "decision", and "weights" when a run opens those.
     """
 
     rounds: int = 0
@@ -15,7 +32,21 @@ class Cost:
     queue_s: float = 0.0
     load_s: float = 0.0
     online_s: float = 0.0
+    phases: tuple[Phase, ...] = ()
 
     def plus(self, other: "Cost") -> "Cost":
-        """Both together."""
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+        """Both together; phases of one name are added up."""
+        sums = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in fields(Cost)
+            if field.name != "phases"
+        }
+        return Cost(**sums, phases=_merged((*self.phases, *other.phases)))
+
+
+def _merged(phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    by_name: dict[str, Phase] = {}
+    for phase in phases:
+        known = by_name.get(phase.name)
+        by_name[phase.name] = known.plus(phase) if known else phase
+    return tuple(by_name.values())

@@ -6,6 +6,7 @@ help (protocol.md 5), because CrypTen's two-party one goes wrong with probabilit
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class CryptenEngine:
     def __init__(self, session: Session) -> None:
         use(SessionCommunicator, _provider)
         SessionCommunicator.attach(session)
+        self._session = session
         self._party = session.party
 
     def close(self) -> None:
@@ -95,6 +97,9 @@ class CryptenEngine:
         value = self.truncate(x)
         positive = self.plus(-self.negative(value), torch.tensor(1))
         return self.multiply(value, positive), value
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        return self._session.phase(name)
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
         return compute()

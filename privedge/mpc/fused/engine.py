@@ -23,7 +23,6 @@ class FusedEngine(CryptenEngine):
         """`exact`: truncation is the floor, as in mpc.clear; else the floor or one unit more."""
         super().__init__(session)
         self._exact = exact
-        self._session = session
         self._masked = masked
 
     def dense(self, x: Share, weight: Weight[Share]) -> Share:
@@ -41,7 +40,8 @@ class FusedEngine(CryptenEngine):
         if weight.name not in known:
             share = weight.number.share
             mask = weight_mask(self._masked.seed, weight.name, tuple(share.shape))
-            known[weight.name] = self.share(share - mask).reveal()
+            with self.phase("weights"):
+                known[weight.name] = self.share(share - mask).reveal()
         return known[weight.name]
 
     def _fixed(self, kind: Map, x: Share, weight: Weight[Share], stride: int = 1) -> Share:
@@ -58,7 +58,8 @@ class FusedEngine(CryptenEngine):
         """Kept with the masked weights, so as long as they."""
         known = self._masked.constants
         if name not in known:
-            known[name] = compute().share
+            with self.phase("weights"):
+                known[name] = compute().share
         return self.share(known[name])
 
     def truncate(self, x: Share) -> Share:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from privedge.errors import ShareError
 from privedge.identity.roles import NAME
 from privedge.rpc import codec
-from privedge.sharing.cost import Cost
+from privedge.sharing.cost import Cost, Phase
 from privedge.sharing.manifest import ModelManifest, TensorEntry, UploadHeader
 from privedge.sharing.question import Question, new_query_id
 from privedge.wire import party_pb2 as pb
@@ -43,7 +43,13 @@ questions = st.builds(
 )
 counts = st.integers(0, 1 << 53)
 seconds = st.floats(0, 1e9)
-costs = st.builds(Cost, counts, counts, counts, seconds, seconds, seconds)
+phases = st.builds(Phase, st.from_regex(r"[a-z]{1,32}", fullmatch=True), counts, counts)
+costs = st.builds(
+    Cost,
+    *[counts] * 3,
+    *[seconds] * 3,
+    st.lists(phases, max_size=16, unique_by=lambda phase: phase.name).map(tuple),
+)
 
 
 @given(manifests)
@@ -186,3 +192,16 @@ def test_questions_have_one_digest_only_if_they_are_the_same(one, other):
 
 def test_a_query_id_is_fresh_each_time():
     assert len({new_query_id() for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        [pb.Phase(name="network", rounds=1 << 60)],
+        [pb.Phase(name="Not A Name")],
+        [pb.Phase(name="a")] * 17,
+    ],
+)
+def test_phases_that_no_party_would_report_are_refused(phases):
+    with pytest.raises(ShareError, match="cost"):
+        codec.cost_from_wire(pb.Cost(phases=phases))

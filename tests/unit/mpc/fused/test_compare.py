@@ -15,8 +15,7 @@ from tests.unit.mpc.test_curious_party import chi_square
 BOUND = 2**48
 F = 16
 EDGES = [0, 1, -1, 2**F, -(2**F), 2**F - 1, -(2**F) - 1, BOUND - 1, 1 - BOUND, -BOUND, 2**47]
-CONFIRMATION = 1  # the exchange of transcripts that ends every run
-CONFIRMATION_BYTES = 32
+DIGEST_BYTES = 16  # in every exchange
 SIGMAS = 7  # five would cry wolf once in 200 runs: a thousand statistics are looked at
 
 
@@ -96,11 +95,11 @@ def test_negative_is_exact_up_to_the_bound_it_is_asked_for(bits):
 def test_relu_and_comparison_take_four_rounds_whatever_the_batch(count):
     values = [5] * count
     for outcome in (relu(values), negative(values), negative(values, 48)):
-        assert [session.rounds for session in outcome.sessions] == [4 + CONFIRMATION] * 2
+        assert [session.rounds for session in outcome.sessions] == [4] * 2
 
 
 def test_a_comparison_of_small_values_takes_a_round_less():
-    assert negative([5, -5], 16).sessions[0].rounds == 3 + CONFIRMATION
+    assert negative([5, -5], 16).sessions[0].rounds == 3
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_bytes_online_and_from_the_dealer(kernel, limit):
     count = 6400
     outcome = kernel([5] * count)
     for session in outcome.sessions:
-        assert session.bytes_sent - CONFIRMATION_BYTES <= limit * count
+        assert session.bytes_sent - DIGEST_BYTES * session.rounds <= limit * count
 
 
 @pytest.mark.parametrize(
