@@ -87,7 +87,7 @@ class _Asked:
 
 
 def measure(load: Workload, progress: Progress) -> Measured:
-    """Run one workload. Raises ConfigError, NotReady for a preset that cannot run privately."""
+    """Run one workload. Raises ConfigError for an engine or a preset there is not."""
     system.check_engine(load.engine)
     spec = system.spec_of(load.preset)
     models = made.models(spec, load.owners, _SEED)

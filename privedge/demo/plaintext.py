@@ -12,14 +12,10 @@ import numpy.typing as npt
 import torch
 
 from privedge.demo.digits import Images
-from privedge.errors import ConfigError, NotReady
 from privedge.local.plaintext import PlainModel
-from privedge.mpc.clear import ClearEngine
-from privedge.mpc.network import Network
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.model import Reconstructor
-from privedge.ran.spec import RanSpec
 from privedge.user.checkpoint import Ran
 
 Reals = npt.NDArray[np.float32]
@@ -39,19 +35,6 @@ class Plain:
     best: str
     features: Reals = field(repr=False)
     reconstruction: Reals = field(repr=False)
-
-
-def require_private(spec: RanSpec) -> None:
-    """Raises ConfigError if the spec has a layer that does not run privately yet."""
-    zeros = {
-        name: torch.zeros((1, *shape), dtype=torch.int64)
-        for name, shape in spec.parameters().items()
-    }
-    image = torch.zeros((1, *spec.input_shape), dtype=torch.int64)
-    try:
-        Network(spec, zeros, ClearEngine()).dissimilarity(image)
-    except NotReady as error:
-        raise ConfigError(f"preset {spec.name}: {error}; choose another preset") from None
 
 
 def ask(rans: Sequence[Ran], images: Images, margin: float) -> list[Plain]:

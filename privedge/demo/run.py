@@ -110,7 +110,6 @@ def run(plan: Plan, progress: Progress) -> Outcome:
     """Raises ConfigError for a plan that cannot be run, and whatever one of the steps refuses."""
     started = perf_counter()
     spec = preset(plan.preset, height=32, width=32, channels=1)
-    plaintext.require_private(spec)
     data = digits.load(plan.seed)
     if plan.queries > len(data.test_images):
         raise ConfigError(f"queries: there are only {len(data.test_images)} test images")

@@ -47,8 +47,7 @@ class PlainModel:
     def owners(self, features: Reals) -> list[str | None]:
         """Whose image each is, from features (n, *input_shape); None for unknown.
 
-        Exactly the arithmetic that the parties do on shares. Raises NotReady for a layer that
-        cannot run privately.
+        Exactly the arithmetic that the parties do on shares.
         """
         rows = torch.cat(
             [

@@ -49,8 +49,8 @@ class ClearEngine:
     ) -> torch.Tensor:
         return apply("conv", x, weight.number, stride)
 
-    def truncate(self, x: torch.Tensor) -> torch.Tensor:
-        return x >> FRACTIONAL_BITS
+    def truncate(self, x: torch.Tensor, *, bits: int = FRACTIONAL_BITS) -> torch.Tensor:
+        return x >> bits
 
     def relu_and_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         value = self.truncate(x)

@@ -12,6 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 import torch
 
+from privedge.sharing.fixed_point import FRACTIONAL_BITS
+
 
 class Number(Protocol):
     """What clear tensors and CrypTen's ArithmeticSharedTensor have in common. All local."""
@@ -60,7 +62,7 @@ class Engine(Protocol[T]):
         """Concatenate. Local."""
 
     def multiply(self, x: T, y: T) -> T:
-        """Element-wise product; scales add."""
+        """Element-wise product; scales add. y may have extents of 1, which go with all of x's."""
 
     def square(self, x: T) -> T:
         """Element-wise square; the scale doubles."""
@@ -74,8 +76,8 @@ class Engine(Protocol[T]):
     def convolve(self, x: T, weight: Weight[T], *, stride: int) -> T:
         """x (B, G, C, H, W) with weight (N, O, C, K, K), no padding, gives (B, N, O, H', W')."""
 
-    def truncate(self, x: T) -> T:
-        """From 2f to f: floor(x / 2^16), or one unit more. Needs |x| < 2^47."""
+    def truncate(self, x: T, *, bits: int = FRACTIONAL_BITS) -> T:
+        """floor(x / 2^bits), or one unit more: from 2f to f by default. Needs |x| < 2^62."""
 
     def relu_and_value(self, x: T) -> tuple[T, T]:
         """max(x, 0) of x at 2f, and x itself, both truncated to f as `truncate` does."""

@@ -11,9 +11,11 @@ operation per layer, so the rounds grow neither with the batch nor with N (PrivE
 from dataclasses import dataclass
 from typing import Generic
 
-from privedge.errors import NotReady
 from privedge.mpc.engine import Engine, T, Weight
+from privedge.mpc.normalise import normalised
+from privedge.mpc.squash import clipped, hyperbolic_tangent
 from privedge.ran.spec import (
+    Clip,
     Conv,
     Dense,
     Layer,
@@ -21,8 +23,10 @@ from privedge.ran.spec import (
     RanSpec,
     Relu,
     Reshape,
+    SampleNorm,
     Square,
     Subspace,
+    Tanh,
     Upsample,
 )
 from privedge.sharing.fixed_point import SCALE
@@ -46,10 +50,7 @@ class Network(Generic[T]):
         self._engine = engine
 
     def dissimilarity(self, x: T) -> T:
-        """x: (B, *input_shape) at f. Returns (B, N) at 2f: each owner's sum of squared errors.
-
-        Raises NotReady if the spec has a layer this path cannot run privately yet.
-        """
+        """x: (B, *input_shape) at f. Returns (B, N) at 2f: each owner's sum of squared errors."""
         if isinstance(self._spec.layers[0], Subspace) and len(self._spec.layers) == 1:
             return self._closed_form(x.reshape(1, x.size(0), -1))
         image = x.unsqueeze(1)
@@ -97,10 +98,15 @@ class Network(Generic[T]):
                 return _Value(value.number.reshape(*lead, *shape), value.doubled)
             case Upsample(factor=factor):
                 return _Value(_upsampled(value.number, factor), value.doubled)
+            case SampleNorm(eps=eps):
+                affine = self._parameters[f"{index}.gamma"], self._parameters[f"{index}.beta"]
+                return _Value(normalised(self._engine, self._single(value), affine, eps))
             case _:
-                return self._activate(index, layer, value)
+                return self._activate(layer, value)
 
-    def _activate(self, index: int, layer: Layer, value: _Value[T]) -> _Value[T]:
+    def _activate(
+        self, layer: Relu | LeakyRelu | Square | Tanh | Clip, value: _Value[T]
+    ) -> _Value[T]:
         match layer:
             case Relu():
                 return _Value(self._engine.relu_and_value(self._double(value))[0])
@@ -108,8 +114,10 @@ class Network(Generic[T]):
                 return self._leaky(slope, value)
             case Square(weight=weight):
                 return self._square(weight, self._single(value))
-            case _:
-                raise NotReady(f"layer {index}: {layer.kind} does not run privately yet")
+            case Tanh():
+                return _Value(hyperbolic_tangent(self._engine, self._double(value)))
+            case Clip():
+                return _Value(clipped(self._engine, self._double(value)))
 
     def _single(self, value: _Value[T]) -> T:
         return self._engine.truncate(value.number) if value.doubled else value.number

@@ -61,6 +61,8 @@ def _module(layer: kinds.Layer, shape: Shape) -> nn.Module:  # noqa: C901 (one c
             return _Square(weight)
         case kinds.Tanh():
             return nn.Tanh()
+        case kinds.Clip():
+            return nn.Hardtanh()
         case kinds.SampleNorm(eps=eps):
             return _SampleNorm(eps)
         case kinds.Subspace(components=components):

@@ -111,9 +111,15 @@ class Square(_Frozen):
 
 
 class Tanh(_Frozen):
-    """tanh(x)"""
+    """tanh(x); privately a spline that is off by less than 0.001 (mpc/squash.py)"""
 
     kind: Literal["tanh"] = "tanh"
+
+
+class Clip(_Frozen):
+    """max(-1, min(1, x)), for networks trained with it: a fifth of what a private tanh costs"""
+
+    kind: Literal["clip"] = "clip"
 
 
 class SampleNorm(_Frozen):
@@ -135,7 +141,17 @@ class Subspace(_Frozen):
 
 
 Layer = Annotated[
-    Conv | Dense | Reshape | Upsample | Relu | LeakyRelu | Square | Tanh | SampleNorm | Subspace,
+    Conv
+    | Dense
+    | Reshape
+    | Upsample
+    | Relu
+    | LeakyRelu
+    | Square
+    | Tanh
+    | Clip
+    | SampleNorm
+    | Subspace,
     Field(discriminator="kind"),
 ]
 

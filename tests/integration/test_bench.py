@@ -79,7 +79,6 @@ def test_a_training_bench_prints_seconds_an_owner():
     [
         (("--preset", "conv99"), "preset 'conv99' is unknown"),
         (("--engine", "abacus"), "engine 'abacus' is unknown; choose from fused, crypten"),
-        (("--preset", "paper"), "sample_norm does not run privately yet"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line_before_anything_starts(arguments, line):

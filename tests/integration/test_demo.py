@@ -105,7 +105,6 @@ def test_an_interrupted_demo_leaves_nothing_running_and_no_summary(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--preset", "paper"], "does not run privately yet"),
         (["--queries", "1000"], "only 359 test images"),
         (["--out", "/proc/demo"], "cannot be written"),
     ],

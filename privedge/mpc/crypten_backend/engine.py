@@ -17,9 +17,12 @@ from privedge.mpc.crypten_backend.provider import DealerProvider
 from privedge.mpc.engine import Weight
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import logical_shift
-from privedge.sharing.fixed_point import FRACTIONAL_BITS, MAGNITUDE_BITS
+from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 Share = Any  # ArithmeticSharedTensor; CrypTen is untyped
+
+# What a number is moved up by before its truncation, so that it is not negative.
+_OFFSET = 1 << 62
 
 _provider = DealerProvider()
 
@@ -81,16 +84,15 @@ class CryptenEngine:
         )
         return maps.reshape(batch, owners, out, *maps.share.shape[2:])
 
-    def truncate(self, x: Share) -> Share:
-        """Open x + 2^47 + r; the high bits less those of r are the quotient. One round."""
-        offset = 1 << MAGNITUDE_BITS
-        r, high, top = _provider.truncation(x.share.shape, FRACTIONAL_BITS)
+    def truncate(self, x: Share, *, bits: int = FRACTIONAL_BITS) -> Share:
+        """Open x + 2^62 + r; the high bits less those of r are the quotient. One round."""
+        r, high, top = _provider.truncation(x.share.shape, bits)
         masked = self.share(x.share + r)
-        opened = self.plus(masked, torch.tensor(offset)).reveal()
-        # [c < r] = (1 - c[63]) * r[63], because x + 2^47 is small and not negative.
-        wrapped = (1 - logical_shift(opened, 63)) * (top << (64 - FRACTIONAL_BITS))
+        opened = self.plus(masked, torch.tensor(_OFFSET)).reveal()
+        # [c < r] = (1 - c[63]) * r[63], because x + 2^62 is neither negative nor 2^63 or more.
+        wrapped = (1 - logical_shift(opened, 63)) * (top << (64 - bits))
         quotient = self.share(high + wrapped)
-        public = logical_shift(opened, FRACTIONAL_BITS) - (offset >> FRACTIONAL_BITS)
+        public = logical_shift(opened, bits) - (_OFFSET >> bits)
         return self.plus(quotient, public)
 
     def relu_and_value(self, x: Share) -> tuple[Share, Share]:

@@ -11,6 +11,7 @@ from privedge.mpc.crypten_backend.engine import CryptenEngine, Share
 from privedge.mpc.engine import Weight
 from privedge.mpc.fixed_product import FixedProduct, MaskedWeights, weight_mask
 from privedge.mpc.fused import compare
+from privedge.mpc.fused.tuples import EXACT_BITS
 from privedge.mpc.products import Map, apply
 from privedge.mpc.session import Session
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
@@ -62,11 +63,17 @@ class FusedEngine(CryptenEngine):
                 known[name] = compute().share
         return self.share(known[name])
 
-    def truncate(self, x: Share) -> Share:
-        """One round as the reference engine does it, or three and exact."""
+    def truncate(self, x: Share, *, bits: int = FRACTIONAL_BITS) -> Share:
+        """One round as the reference engine does it; exact, three for every 16 bits begun."""
         if not self._exact:
-            return super().truncate(x)
-        return self.share(compare.truncated(self._session, x.share, bits=FRACTIONAL_BITS))
+            return super().truncate(x, bits=bits)
+        share = x.share
+        # Exact tuples shift by EXACT_BITS only; a floor of a floor is the floor of both.
+        while bits > EXACT_BITS:
+            share = compare.truncated(self._session, share, bits=EXACT_BITS)
+            bits -= EXACT_BITS
+        share = share << (EXACT_BITS - bits)
+        return self.share(compare.truncated(self._session, share, bits=EXACT_BITS))
 
     def relu_and_value(self, x: Share) -> tuple[Share, Share]:
         """Both for the price of one: four rounds. Needs |x| < 2^48."""

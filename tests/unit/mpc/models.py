@@ -3,6 +3,7 @@
 import numpy as np
 
 from privedge.ran.spec import (
+    Clip,
     Conv,
     Dense,
     ImageShape,
@@ -12,8 +13,10 @@ from privedge.ran.spec import (
     RanSpec,
     Relu,
     Reshape,
+    SampleNorm,
     Square,
     Subspace,
+    Tanh,
     Upsample,
 )
 from privedge.sharing.fixed_point import encode
@@ -53,6 +56,28 @@ SPECS = [
         image=_IMAGE,
         features=Oriented(cell=2),
         layers=(Subspace(components=5),),
+    ),
+    RanSpec(
+        name="normed",
+        image=_IMAGE,
+        features=Pixels(),
+        layers=(
+            Conv(channels=4, kernel=4, stride=2, padding=(1, 1, 1, 1)),
+            LeakyRelu(slope=0.2),
+            SampleNorm(),
+            Upsample(),
+            Conv(channels=3, kernel=4, padding=(1, 2, 1, 2)),
+            Relu(),
+            SampleNorm(),
+            Conv(channels=1, kernel=4, padding=(1, 2, 1, 2)),
+            Tanh(),
+        ),
+    ),
+    RanSpec(
+        name="clipped",
+        image=_IMAGE,
+        features=Pixels(),
+        layers=(Dense(features=8), Relu(), SampleNorm(eps=0.01), Dense(features=64), Clip()),
     ),
 ]
 

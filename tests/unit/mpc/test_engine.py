@@ -26,17 +26,24 @@ def signed(opened: np.ndarray) -> np.ndarray:
     return opened.view(np.int64)
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.lists(st.integers(-BOUND, BOUND), min_size=1, max_size=40))
-def test_truncation_is_the_floor_or_one_unit_more(values):
-    opened = signed(run(lambda engine, x: engine.truncate(x), words(values)).value)
-    assert set(opened - (np.array(values) >> 16)) <= {0, 1}
+TRUNCATION_BOUND = 2**62 - 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.integers(-TRUNCATION_BOUND, TRUNCATION_BOUND), min_size=1, max_size=40),
+    st.integers(1, 62),
+)
+def test_truncation_is_the_floor_or_one_unit_more(values, bits):
+    opened = signed(run(lambda engine, x: engine.truncate(x, bits=bits), words(values)).value)
+    assert set(opened - (np.array(values) >> bits)) <= {0, 1}
 
 
 def test_truncation_never_errs_by_more_at_the_range_bound():
     # A local shift of the shares is off by 2^48 here once in 2^17 values (security.md 0, fact 11).
     rng = np.random.default_rng(0)
-    values = rng.integers(BOUND - 2**20, BOUND, size=500_000) * rng.choice([-1, 1], size=500_000)
+    bound = TRUNCATION_BOUND
+    values = rng.integers(bound - 2**20, bound, size=500_000) * rng.choice([-1, 1], size=500_000)
     opened = signed(run(lambda engine, x: engine.truncate(x), words(values)).value)
     assert set(np.unique(opened - (values >> 16))) <= {0, 1}
 

@@ -6,12 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.errors import NotReady, ShareError
+from privedge.errors import ShareError
 from privedge.mpc.clear import ClearEngine
 from privedge.mpc.decision import Decision
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, predict
-from privedge.ran.presets import preset
 from privedge.sharing.fixed_point import encode
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import as_tensor, run
@@ -127,13 +126,6 @@ def test_more_images_of_one_subject_than_the_ring_holds_are_refused():
         predict(
             CLEAR, spec, stacked, as_tensor(batch(spec, 33)), Rule(margin=1.0, one_subject=True)
         )
-
-
-def test_the_paper_preset_is_refused_until_its_normalisation_runs_privately():
-    spec = preset("paper", height=32, width=32, channels=3)
-    stacked = {name: as_tensor(words) for name, words in cohort(spec, 1).items()}
-    with pytest.raises(NotReady, match="sample_norm"):
-        predict(CLEAR, spec, stacked, as_tensor(batch(spec, 1)), Rule(margin=1.0))
 
 
 def decided(distances, margin=1.0, thresholds=None):

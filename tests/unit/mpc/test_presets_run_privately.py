@@ -1,4 +1,4 @@
-"""Every preset but `paper` runs privately at its real size and agrees with clear integers."""
+"""Every preset runs privately at its real size and agrees with clear integers."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,10 @@ from tests.unit.mpc.models import batch, cohort
 from tests.unit.mpc.pair import as_tensor, run
 
 SIZES = {"subspace-writer": (64, 128)}
-PRIVATE = sorted(set(PRESETS) - {"paper"})
 
 
 @pytest.mark.parametrize("engine_type", [FusedEngine, CryptenEngine])
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", PRESETS)
 def test_two_owners_dissimilarities(name, engine_type):
     height, width = SIZES.get(name, (64, 64) if name.endswith("64") else (32, 32))
     spec = preset(name, height=height, width=width, channels=1)
@@ -31,7 +30,3 @@ def test_two_owners_dissimilarities(name, engine_type):
     outcome = run(program, images, *parameters.values(), engine_type=engine_type)
     got = outcome.value.view(np.int64)
     assert (abs(got - expected) <= 1e-3 * expected).all()
-
-
-def test_paper_is_the_only_preset_left_out():
-    assert set(PRESETS) == {*PRIVATE, "paper"}
