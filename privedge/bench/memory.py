@@ -27,7 +27,7 @@ def measure(preset: str, owners: int, progress: Progress) -> Measured:
     spec = system.spec_of(preset)
     models = made.models(spec, owners, _SEED)
     with system.running(spec) as deployment:
-        processes = Processes(deployment)
+        processes = Processes.of(deployment)
         at_rest = processes.memory()
         system.fill(deployment, models, progress)
         with Client(system.client_config(deployment)) as client:

@@ -1,4 +1,4 @@
-"""What the operating system says of a deployment's processes: CPU seconds and memory."""
+"""What the operating system says of the processes measured: CPU seconds and memory."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,22 +21,22 @@ class Memory:
 
 
 class Processes:
-    """The processes of a running deployment: `party0`, `party0 worker 0`, ..., `dealer`."""
+    """Running processes by name: `party0`, `party0 worker 0`, ..., `dealer`."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, pids: Mapping[str, int]) -> None:
         """Raises MissingExtra without psutil."""
-        try:
-            import psutil  # type: ignore[import-untyped]  # no stubs among our tools
-        except ImportError:
-            raise MissingExtra(
-                "measuring processes takes psutil: pip install 'privedge[demo]'"
-            ) from None
-        self._found: dict[str, Any] = {}
+        self._found = {name: _process(pid) for name, pid in pids.items()}
+
+    @staticmethod
+    def of(deployment: Deployment) -> "Processes":
+        """Those of a running deployment. Raises MissingExtra without psutil."""
+        pids = {}
         for server in SERVERS:
-            process = psutil.Process(deployment.processes[server].pid)
-            self._found[server.value] = process
-            for slot, worker in enumerate(sorted(process.children(), key=lambda each: each.pid)):
-                self._found[f"{server} worker {slot}"] = worker
+            pids[server.value] = deployment.processes[server].pid
+            children = [child.pid for child in _process(pids[server.value]).children()]
+            for slot, worker in enumerate(sorted(children)):
+                pids[f"{server} worker {slot}"] = worker
+        return Processes(pids)
 
     def cpu_s(self) -> Mapping[str, float]:
         """CPU seconds since the start, user and system, as front_ends, workers and dealer."""
@@ -53,6 +53,16 @@ class Processes:
             facts = process.memory_full_info()
             measured.append(Memory(name, facts.rss / _MB, facts.uss / _MB))
         return sorted(measured, key=lambda each: each.process)
+
+
+def _process(pid: int) -> Any:
+    try:
+        import psutil  # type: ignore[import-untyped]  # no stubs among our tools
+    except ImportError:
+        raise MissingExtra(
+            "measuring processes takes psutil: pip install 'privedge[demo]'"
+        ) from None
+    return psutil.Process(pid)
 
 
 def _kind(name: str) -> str:

@@ -7,7 +7,9 @@ private; the models are public random numbers anyway (made.py).
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError
@@ -24,10 +26,35 @@ ENGINES = ("fused", "crypten")
 MARGIN = 1.0
 
 # A large cohort on a slow engine takes minutes a query, and is still worth a number.
-_TIMEOUT_S = 1800.0
+TIMEOUT_S = 1800.0
+
+POOLS = ("warm", "empty")
 
 # Called with (what is being done, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a deployment is run: `pool` warm (full before a query is asked) or empty (off), and the
+    round trip between its processes.
+    """
+
+    pool: str = POOLS[0]
+    rtt_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if self.pool not in POOLS:
+            raise ConfigError(f"pool {self.pool!r} is unknown; choose from {', '.join(POOLS)}")
+
+    @property
+    def of_parties(self) -> dict[str, Any]:
+        """The keys of both party files."""
+        return {"pool": {"bundles": 0}} if self.pool == "empty" else {}
+
+
+_AS_INSTALLED = Setting()
 
 
 def spec_of(name: str) -> RanSpec:
@@ -35,17 +62,20 @@ def spec_of(name: str) -> RanSpec:
     return preset(name, height=32, width=32, channels=1)
 
 
-def check_engine(name: str) -> None:
-    """Raises ConfigError unless parties know the engine."""
+def check_engine(name: str, also: Sequence[str] = ()) -> None:
+    """Raises ConfigError, naming those in `also` too, unless parties know the engine."""
     if name not in ENGINES:
-        raise ConfigError(f"engine {name!r} is unknown; choose from {', '.join(ENGINES)}")
+        known = ", ".join([*ENGINES, *also])
+        raise ConfigError(f"engine {name!r} is unknown; choose from {known}")
 
 
 @contextmanager
-def running(spec: RanSpec, engine: str = ENGINES[0]) -> Iterator[Deployment]:
+def running(
+    spec: RanSpec, engine: str = ENGINES[0], setting: Setting = _AS_INSTALLED
+) -> Iterator[Deployment]:
     """Dealer and both parties, serving an empty cohort of preset `spec`. Raises Unreachable."""
     cohort = CohortSetting(COHORT, spec.name, margin=MARGIN)
-    settings = {"engine": engine, "query_deadline_s": _TIMEOUT_S}
+    settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
     with (
         tempfile.TemporaryDirectory(prefix="privedge-bench-") as folder,
         Deployment(Path(folder), [cohort], settings) as deployment,
@@ -62,9 +92,9 @@ def fill(deployment: Deployment, models: Sequence[Ran], progress: Progress) -> N
 
 def owner_config(deployment: Deployment, owner: str) -> ClientConfig:
     """How that owner reaches the parties."""
-    return deployment.client_config(Identity(Role.OWNER, owner), rpc_timeout_s=_TIMEOUT_S)
+    return deployment.client_config(Identity(Role.OWNER, owner), rpc_timeout_s=TIMEOUT_S)
 
 
 def client_config(deployment: Deployment) -> ClientConfig:
     """How the bench asks."""
-    return deployment.client_config(Identity(Role.CLIENT, "bench"), rpc_timeout_s=_TIMEOUT_S)
+    return deployment.client_config(Identity(Role.CLIENT, "bench"), rpc_timeout_s=TIMEOUT_S)

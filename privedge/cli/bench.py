@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import product
+from itertools import groupby, product
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +12,19 @@ import typer
 from privedge.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from privedge.bench import memory, query
+    from privedge.bench import memory
+    from privedge.bench.rows import Measured
 
 PresetOption = Annotated[
     str, typer.Option("--preset", metavar="NAMES", help="Architectures, separated by commas.")
 ]
 OwnersOption = Annotated[int, typer.Option("--owners", min=1, help="Models in the cohort.")]
+PoolOption = Annotated[
+    str,
+    typer.Option(
+        "--pool", metavar="warm|empty", help="Wait for full pools before a query, or have none."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,32 +44,45 @@ def register(app: typer.Typer) -> None:
 
 def _query(
     preset: PresetOption = "subspace32,ran32",
-    owners: OwnersOption = 10,
+    owners: Annotated[
+        str, typer.Option("--owners", metavar="COUNTS", help="Models in the cohort; a comma list.")
+    ] = "10",
     batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Images a query.")] = 1,
     queries: Annotated[int, typer.Option("--queries", min=1, help="Warm queries to time.")] = 20,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="NAMES", help="Engines, separated by commas.")
+        str,
+        typer.Option(
+            "--engine",
+            metavar="NAMES",
+            help="fused, crypten, or CrypTen as published: stock, stock-grouped, stock-cached; "
+            "asked in turn.",
+        ),
     ] = "fused",
+    pool: PoolOption = "warm",
     as_json: JsonOption = False,
 ) -> None:
     """Seconds, rounds, bytes and CPU seconds of a private query, and whether it is right.
 
     \b
     Example:
-      privedge bench query --preset subspace32 --owners 40 --json
+      privedge bench query --preset conv32 --owners 1,10 --engine fused,stock-grouped --json
     """
     from privedge.bench import query
+    from privedge.bench.system import Setting
 
     loads = [
-        query.Workload(engine=each, preset=name, owners=owners, batch=batch, queries=queries)
-        for name, each in product(_names(preset), _names(engine))
+        query.Workload(tuple(_names(engine)), name, count, batch, queries, Setting(pool))
+        for name, count in product(_names(preset), _counts(owners))
     ]
+    for load in loads:
+        query.check(load)
     with _progress_bar() as progress:
-        rows = [query.measure(load, progress) for load in loads]
+        found = [row for load in loads for row in query.measure(load, progress)]
     if as_json:
-        print(json.dumps({"engines": [asdict(row) for row in rows]}))
+        print(json.dumps({"engines": [asdict(row) for row in found]}))
         return
-    _query_table(rows)
+    for _, same in groupby(found, lambda row: (row.preset, row.owners)):
+        _query_table(list(same))
 
 
 def _upload(
@@ -149,27 +169,40 @@ def _names(listed: str) -> list[str]:
     """Names separated by commas, in order."""
     names = [name.strip() for name in listed.split(",") if name.strip()]
     if not names:
-        raise typer.BadParameter("needs at least one name")
+        raise typer.BadParameter("needs at least one, separated by commas")
     return names
 
 
-def _query_table(rows: Sequence["query.Measured"]) -> None:
-    """One column a workload: there are more figures than columns fit on a terminal."""
-    titles = ["per query", *(f"{row.preset} ({row.engine})" for row in rows)]
-    figures: dict[str, Callable[[query.Measured], str]] = {
+def _counts(listed: str) -> list[int]:
+    """Whole numbers from 1, separated by commas."""
+    counts = [int(name) if name.isdecimal() else 0 for name in _names(listed)]
+    if min(counts) < 1:
+        raise typer.BadParameter("needs whole numbers from 1, separated by commas")
+    return counts
+
+
+def _query_table(found: Sequence["Measured"]) -> None:
+    """One column an engine: there are more figures than columns fit on a terminal."""
+    titles = [f"{found[0].preset}, per query", *(row.engine for row in found)]
+    figures: dict[str, Callable[[Measured], str]] = {
         "owners x images": lambda row: f"{row.owners} x {row.batch}",
-        "first query, s": lambda row: f"{row.cold_s:.3f}",
-        "median, s": lambda row: f"{row.median_s:.3f}",
-        "p95, s": lambda row: f"{row.p95_s:.3f}",
-        "online, s": lambda row: f"{row.online_s:.3f}",
+        "first query, s": lambda row: _seconds(row.cold_s),
+        "median, s": lambda row: _seconds(row.median_s),
+        "p95, s": lambda row: _seconds(row.p95_s),
+        "online, s": lambda row: _seconds(row.online_s),
+        "online, times fused": lambda row: "-" if row.ratio is None else f"{row.ratio:.2f}",
         "rounds": lambda row: str(row.rounds),
         "MB to the other party": lambda row: f"{row.bytes_per_party / 1e6:.3f}",
         "MB from the dealer": lambda row: f"{row.dealer_bytes_per_party / 1e6:.3f}",
-        "CPU s, servers": lambda row: f"{row.cpu_s:.3f}",
-        "CPU s, client": lambda row: f"{row.client_cpu_s:.3f}",
+        "CPU s, servers": lambda row: _seconds(row.cpu_s),
+        "CPU s, client": lambda row: _seconds(row.client_cpu_s),
         "agreement": lambda row: f"{row.agreement:.2%}",
     }
-    _table(titles, [[name, *map(figure, rows)] for name, figure in figures.items()])
+    _table(titles, [[name, *map(figure, found)] for name, figure in figures.items()])
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _memory_table(row: "memory.Measured") -> None:

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from privedge.bench.stock.group import Group
+from privedge.errors import Unreachable
+
 RUN = [sys.executable, "-c", "from privedge.cli.main import main; main()", "bench"]
 
 
@@ -48,6 +51,33 @@ def test_a_query_bench_prints_costs_and_full_agreement_as_json_alone():
 
 
 @pytest.mark.mpc
+def test_crypten_as_published_answers_the_same_questions_in_the_same_run():
+    engines = ["fused", "stock", "stock-cached"]
+    asked = ("--preset", "conv32", "--owners", "2", "--queries", "1", "--engine", ",".join(engines))
+    rows = json.loads(run("query", *asked, "--json").stdout)["engines"]
+    assert [row["engine"] for row in rows] == engines
+    fused, loop, cached = rows
+    for row in rows:
+        assert row["ratio"] == row["online_s"] / fused["online_s"]
+        # CrypTen's own truncation is off by a lot once in thousands of queries: one may be wrong.
+        assert row["agreement"] >= 0.75
+    assert fused["agreement"] == 1.0
+    assert loop["rounds"] > cached["rounds"] > fused["rounds"]
+    # Weights are opened in every query: 0.2 million words for each of two owners, and more.
+    assert min(loop["bytes_per_party"], cached["bytes_per_party"]) > 3_200_000
+    assert loop["dealer_bytes_per_party"] > 0 == cached["dealer_bytes_per_party"]
+    assert all(row["cpu_s"] > row["offline_cpu_s"] > 0 for row in (loop, cached))
+    assert loop["median_s"] is None
+
+
+@pytest.mark.mpc
+def test_a_crypten_process_that_fails_ends_the_bench_in_one_line(tmp_path):
+    # An empty folder: the processes meet, and then find no models.
+    with pytest.raises(Unreachable, match=r"stock: a CrypTen process ended: .*spec\.json"):
+        Group("stock", tmp_path, timeout_s=60).__enter__()
+
+
+@pytest.mark.mpc
 def test_an_upload_bench_prints_the_size_of_a_share_and_speeds():
     done = run("upload", "--preset", "subspace32", "--repeats", "1", "--json")
     (row,) = json.loads(done.stdout)["uploads"]
@@ -79,6 +109,11 @@ def test_a_training_bench_prints_seconds_an_owner():
     [
         (("--preset", "conv99"), "preset 'conv99' is unknown"),
         (("--engine", "abacus"), "engine 'abacus' is unknown; choose from fused, crypten"),
+        (
+            ("--engine", "stock", "--preset", "paper"),
+            "engine stock: preset paper: layer 1 (leaky_relu) is not written for it",
+        ),
+        (("--pool", "full"), "pool 'full' is unknown; choose from warm, empty"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line_before_anything_starts(arguments, line):

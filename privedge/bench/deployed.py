@@ -1,0 +1,118 @@
+"""One of our own engines, measured: a deployment of its own, a client, and a look at its pools."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from privedge.bench import made, system
+from privedge.bench.processes import Processes
+from privedge.bench.rows import AtClient, PartyCost, Sample
+from privedge.bench.system import Progress
+from privedge.client.query import Client
+from privedge.errors import OutOfTime
+from privedge.identity.roles import Role
+from privedge.local.deployment import ADMIN, Deployment
+from privedge.rpc.channel import open_party
+from privedge.rpc.status import calls_to
+from privedge.sharing.cost import Cost
+from privedge.user.checkpoint import Ran
+from privedge.wire import party_pb2 as pb
+from privedge.wire import party_pb2_grpc
+
+_WARM_WITHIN_S = 300.0
+_LOOK_EVERY_S = 0.005
+_STATUS_S = 10.0
+
+
+class Deployed:
+    """Answers queries by number. Between two of them it waits until its pools are full again."""
+
+    def __init__(
+        self, deployment: Deployment, client: Client, batches: Sequence[made.Images]
+    ) -> None:
+        self._processes = Processes.of(deployment)
+        self._pools = Pools(deployment)
+        self._client = client
+        self._batches = batches
+        self._before = self._processes.cpu_s()
+
+    def ask(self, number: int) -> Sample:
+        """Ask, then wait for the pools. Raises what a party refuses, and OutOfTime."""
+        mine, started = time.process_time(), time.perf_counter()
+        reply = self._client.identify(self._batches[number], system.COHORT)
+        seconds, my_cpu_s = time.perf_counter() - started, time.process_time() - mine
+        self._pools.wait_full()
+        cpu_s = self._spent()
+        first, second = reply.costs
+        return Sample(
+            owners=[answer.owner for answer in reply.answers],
+            rounds=max(first.rounds, second.rounds),
+            parties=(_party(first), _party(second)),
+            cpu_s=cpu_s,
+            offline_cpu_s=cpu_s["dealer"],
+            phases=first.phases,
+            client=AtClient(seconds, reply.seconds, my_cpu_s),
+        )
+
+    def _spent(self) -> Mapping[str, float]:
+        """CPU seconds since the last look."""
+        before, self._before = self._before, self._processes.cpu_s()
+        return {kind: now - before[kind] for kind, now in self._before.items()}
+
+
+class Pools:
+    """What both parties say is prepared for the bench's cohort."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        config = deployment.client_config(ADMIN)
+        self._parties = [
+            (party.label, party_pb2_grpc.PartyStub(open_party(config, party)))
+            for party in (Role.PARTY0, Role.PARTY1)
+        ]
+
+    def wait_full(self) -> None:
+        """Return once every pool holds what it is filled up to; at once if there is none.
+
+        Raises OutOfTime.
+        """
+        ends = time.monotonic() + _WARM_WITHIN_S
+        while any(self._fills(name, stub) for name, stub in self._parties):
+            if time.monotonic() > ends:
+                raise OutOfTime(
+                    f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; "
+                    "measure without: --pool empty"
+                )
+            time.sleep(_LOOK_EVERY_S)
+
+    def _fills(self, name: str, stub: Any) -> bool:
+        with calls_to(name):
+            status: pb.StatusResponse = stub.Status(pb.StatusRequest(), timeout=_STATUS_S)
+        return any(
+            pool.ready < pool.wanted for pool in status.pools if pool.cohort == system.COHORT
+        )
+
+
+@contextmanager
+def running(
+    engine: str,
+    setting: system.Setting,
+    models: Sequence[Ran],
+    batches: Sequence[made.Images],
+    progress: Progress,
+) -> Iterator[Deployed]:
+    """A deployment with `models` in it, to be asked `batches`."""
+    with system.running(models[0].spec, engine, setting) as deployment:
+        system.fill(deployment, models, progress)
+        with Client(system.client_config(deployment)) as client:
+            yield Deployed(deployment, client, batches)
+
+
+def _party(cost: Cost) -> PartyCost:
+    return PartyCost(
+        queue_s=cost.queue_s,
+        load_s=cost.load_s,
+        online_s=cost.online_s,
+        bytes_to_peer=cost.bytes_to_peer,
+        bytes_from_dealer=cost.bytes_from_dealer,
+    )

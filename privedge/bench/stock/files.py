@@ -1,0 +1,32 @@
+"""What the bench hands its CrypTen processes: architecture, models and queries in one folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge.ran.spec import RanSpec
+
+Reals = npt.NDArray[np.float32]
+
+_SPEC, _PARAMETERS, _QUERIES = "spec.json", "parameters.npz", "queries.npy"
+
+
+def write(
+    folder: Path, spec: RanSpec, models: Sequence[Mapping[str, Reals]], queries: Reals
+) -> None:
+    """`models`: parameters of each owner; `queries`: (number, B, *input_shape)."""
+    (folder / _SPEC).write_text(spec.to_json(), encoding="utf-8")
+    names = [name for name in spec.parameters() if name != "threshold"]
+    stacked = {name: np.stack([model[name] for model in models]) for name in names}
+    np.savez(folder / _PARAMETERS, allow_pickle=False, **stacked)
+    np.save(folder / _QUERIES, queries, allow_pickle=False)
+
+
+def read(folder: Path) -> tuple[RanSpec, dict[str, Reals], Reals]:
+    """The spec, parameters by name (N, *shape), and the queries."""
+    spec = RanSpec.from_json((folder / _SPEC).read_text(encoding="utf-8"))
+    with np.load(folder / _PARAMETERS) as file:
+        parameters = {name: file[name] for name in file.files}
+    return spec, parameters, np.load(folder / _QUERIES)
