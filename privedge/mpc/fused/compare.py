@@ -11,9 +11,11 @@ is local. Bytes are per element and party. All that is opened is uniform: c unde
 its masks, u under t.
 
 floor(x / 2^f) is (c >> f) - (r >> f), less what the low bits borrow, b = [c mod 2^f < r mod 2^f],
-plus 2^(64 - f) where x + r wrapped around. Without b the quotient is one unit more wherever the
+plus 2^(64 - f) where c - r wrapped around. Without b the quotient is one unit more wherever the
 low bits borrow; exact rounding takes b from the tree.
 """
+
+from collections.abc import Sequence
 
 import torch
 
@@ -28,10 +30,6 @@ from privedge.mpc.fused.tuples import (
     clear_above,
 )
 from privedge.mpc.session import Session
-from privedge.mpc.tuples import logical_shift
-
-# Added before a truncation, so that no x is negative and c has wrapped around where r[63] > c[63].
-_OFFSET = 1 << 62
 
 
 def negative(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
@@ -41,7 +39,7 @@ def negative(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     """
     kind = Comparison((x.numel(),), bits)
     shares = session.tuples.draw(kind)
-    opened = _opened(session, x, shares.free[0])
+    opened = _opened(session, x, shares.free[0], 0)
     flipped, _ = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
     # sign = flipped ^ rho.
     return _unmasked(session, flipped, shares.derived[1][0]).reshape(x.shape)
@@ -58,28 +56,22 @@ def rectified(
     """
     kind = FusedRelu((x.numel(),), bits, exact)
     shares = session.tuples.draw(kind)
-    first = session.party == 0
-    # Moved up by 2^48 no x is negative, so that the quotient is right for each; bit 48 is then 1
-    # where x was not negative.
-    offset = 1 << kind.MAGNITUDE
-    opened = _opened(session, x + offset if first else x, shares.free[0])
+    # Moved up no x is negative; bit 48 is then 1 where x was not negative.
+    opened = _opened(session, x, shares.free[0], kind.OFFSET)
     flipped, low = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
-    rho, s0, s1, rho_s0, rho_s1, *of_low = shares.derived[1]
-    public = logical_shift(opened, bits)
-    public -= offset >> bits
-    # x + 2^48 + r wrapped around if bit 63 of r was 1 and that of the sum is 0.
-    high = opened >> 63
-    quotient = _chosen(high, s0, s1)
-    if first:
-        quotient += public
-    hidden = _chosen(high, rho_s0, rho_s1)
-    hidden += public.mul_(rho)
+    rho, s, w, rho_s, rho_w, *of_low = shares.derived[1]
+    quotient, public = _quotient(session, opened, bits, (s, w))
+    hidden = (opened >> 63).bitwise_and_(rho_w)
+    hidden += rho_s
+    hidden.addcmul_(public, rho)
     if exact:
         sigma, rho_sigma = of_low
-        borrow = spread(low, x.numel()).neg_()
+        borrow = spread(low, x.numel())
         quotient -= _unmasked(session, borrow, sigma)
         hidden -= _chosen(borrow, rho - rho_sigma, rho_sigma)
-    relu = _chosen(flipped, quotient - hidden, hidden)
+    # The quotient times 1 - rho where flipped, times rho elsewhere.
+    relu = torch.sub(quotient, hidden, alpha=2).bitwise_and_(flipped)
+    relu += hidden
     return relu.reshape(x.shape), quotient.reshape(x.shape)
 
 
@@ -90,20 +82,32 @@ def truncated(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     """
     kind = ExactTruncation((x.numel(),), bits)
     shares = session.tuples.draw(kind)
-    first = session.party == 0
-    opened = _opened(session, x + _OFFSET if first else x, shares.free[0])
+    opened = _opened(session, x, shares.free[0], kind.OFFSET)
     borrows, _ = _compared(session, kind, planes(opened), (shares.free[1], shares.derived[0]))
-    sigma, s0, s1 = shares.derived[1]
-    quotient = _chosen(opened >> 63, s0, s1)
-    if first:
-        quotient += logical_shift(opened, bits) - (_OFFSET >> bits)
-    quotient -= _unmasked(session, spread(borrows, x.numel()).neg_(), sigma)
+    sigma, *of_quotient = shares.derived[1]
+    quotient, _ = _quotient(session, opened, bits, of_quotient)
+    quotient -= _unmasked(session, spread(borrows, x.numel()), sigma)
     return quotient.reshape(x.shape)
 
 
-def _opened(session: Session, x: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+def _opened(session: Session, x: torch.Tensor, r: torch.Tensor, offset: int) -> torch.Tensor:
     masked = x.reshape(-1) + r
+    if offset and session.party == 0:
+        masked += offset
     return session.exchange(masked).add_(masked)
+
+
+def _quotient(
+    session: Session, opened: torch.Tensor, bits: int, shares: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares of x shifted right, or of one unit more, from s and w; and what is public of it."""
+    s, w = shares
+    public = opened >> bits
+    quotient = (opened >> 63).bitwise_and_(w)
+    quotient += s
+    if session.party == 0:
+        quotient += public
+    return quotient, public
 
 
 def _masked_sign(
@@ -121,7 +125,7 @@ def _masked_sign(
     public = rows[kind.compared].clone()
     clear_above(rows, kind.compared)
     less, low = _compared(session, kind, rows, shares)
-    return spread(less ^ public, kind.elements).neg_(), low
+    return spread(less ^ public, kind.elements), low
 
 
 def _compared(
@@ -153,7 +157,10 @@ def _opened_bits(session: Session, mine: torch.Tensor) -> torch.Tensor:
 def _unmasked(session: Session, masked: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Shares of a bit from what it opened to under a mask, as words 0 or -1, and shares of that."""
     one = 1 if session.party == 0 else 0
-    return _chosen(masked, one - mask, mask)
+    # mask where it opened to 0, else one - mask.
+    bit = torch.rsub(mask, one, alpha=2).bitwise_and_(masked)
+    bit += mask
+    return bit
 
 
 def _chosen(mask: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:

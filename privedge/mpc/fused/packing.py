@@ -6,8 +6,6 @@ stand for no element hold whatever the masks hold: they are uniform like the oth
 
 import torch
 
-from privedge.mpc.tuples import logical_shift
-
 WORD = 64
 
 
@@ -26,10 +24,12 @@ def planes(values: torch.Tensor) -> torch.Tensor:
     # Transpose 64 x 64 bits by swapping ever smaller off-diagonal squares (Hacker's Delight 7-3).
     step = WORD // 2
     low = (1 << step) - 1
+    scratch = torch.empty_like(rows[: rows.numel() // 2])
     while step:
         pairs = rows.view(WORD // (2 * step), 2, step, width)
         upper, lower = pairs[:, 0], pairs[:, 1]
-        swap = upper >> step
+        swap = scratch.view(upper.shape)
+        torch.bitwise_right_shift(upper, step, out=swap)
         swap ^= lower
         swap &= low
         lower ^= swap
@@ -41,13 +41,8 @@ def planes(values: torch.Tensor) -> torch.Tensor:
 
 
 def spread(row: torch.Tensor, count: int) -> torch.Tensor:
-    """(W,) -> (count,) of 0 or 1: one bit of each element, unpacked."""
-    places = torch.arange(WORD, device=row.device).unsqueeze(1)
-    bits = row.unsqueeze(0) >> places
-    bits &= 1
+    """(W,) -> (count,) of 0 or -1: one bit of each element, unpacked to a mask of 64."""
+    to_the_top = torch.arange(WORD - 1, -1, -1, device=row.device).unsqueeze(1)
+    bits = row.unsqueeze(0) << to_the_top
+    bits >>= WORD - 1
     return bits.reshape(-1)[:count]
-
-
-def top_bit(values: torch.Tensor) -> torch.Tensor:
-    """Bit 63 of each element as 0 or 1, not packed."""
-    return logical_shift(values, 63)

@@ -23,8 +23,8 @@ import torch
 
 from privedge.errors import ShareError
 from privedge.mpc.fused import tree
-from privedge.mpc.fused.packing import planes, spread, top_bit, words_for
-from privedge.mpc.tuples import Shape, Sharing, logical_shift
+from privedge.mpc.fused.packing import planes, spread, words_for
+from privedge.mpc.tuples import Shape, Sharing
 
 # How many low bits the tree may compare, and of how many nibbles it is made for them. The sign of x
 # is right if -2^bits <= x < 2^bits. With 63 bits that is every ring element.
@@ -127,15 +127,15 @@ class Comparison(TreeTuple):
         return 1
 
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        return spread(words[0] ^ bit, r.numel()).unsqueeze(0)
+        return spread(words[0] ^ bit, r.numel()).neg_().unsqueeze(0)
 
 
 @dataclass(frozen=True)
 class FusedRelu(TreeTuple):
     """For max(x, 0) and for x itself, both shifted right by `bits`, -2^48 <= x < 2^48.
 
-    Numbers: rho, s0, s1, rho * s0, rho * s1 with s0 = -(r >> bits), s1 = s0 + r[63] 2^(64 - bits);
-    if `exact` also sigma and rho * sigma.
+    Opened is x + OFFSET + r. Numbers: rho, s, w, rho * s, rho * w with s and w as `_quotients` has
+    them; if `exact` also sigma and rho * sigma.
     """
 
     shape: Shape
@@ -143,6 +143,7 @@ class FusedRelu(TreeTuple):
     exact: bool = False
 
     MAGNITUDE = 48
+    OFFSET = 1 << MAGNITUDE
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits < self.MAGNITUDE:
@@ -165,22 +166,27 @@ class FusedRelu(TreeTuple):
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
         rho = spread(words[0] ^ bit, r.numel())
-        numbers[0] = rho
-        _quotients(r, self.bits, numbers[1:3])
-        torch.mul(numbers[1:3], rho, out=numbers[3:5])
+        torch.neg(rho, out=numbers[0])
+        _quotients(r, self.bits, self.OFFSET, numbers[1:3])
+        torch.bitwise_and(numbers[1:3], rho, out=numbers[3:5])
         if self.exact:
             # The last mask of the last level hides the least significant group's less-than.
-            numbers[5] = spread(words[-1], r.numel())
-            torch.mul(numbers[5], rho, out=numbers[6])
+            torch.neg(spread(words[-1], r.numel()), out=numbers[5])
+            torch.bitwise_and(numbers[5], rho, out=numbers[6])
         return numbers
 
 
 @dataclass(frozen=True)
 class ExactTruncation(TreeTuple):
-    """For floor(x / 2^bits), -2^62 <= x < 2^62. Numbers: sigma = t, and s0, s1 as for a ReLU."""
+    """For floor(x / 2^bits), -2^62 <= x < 2^62.
+
+    Opened is x + OFFSET + r. Numbers: sigma = t, and s and w as `_quotients` has them.
+    """
 
     shape: Shape
     bits: int
+
+    OFFSET = 1 << 62
 
     def __post_init__(self) -> None:
         _check_exact(self.bits)
@@ -199,15 +205,24 @@ class ExactTruncation(TreeTuple):
 
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
-        numbers[0] = spread(words[0], r.numel())
-        _quotients(r, self.bits, numbers[1:3])
+        torch.neg(spread(words[0], r.numel()), out=numbers[0])
+        _quotients(r, self.bits, self.OFFSET, numbers[1:3])
         return numbers
 
 
-def _quotients(r: torch.Tensor, bits: int, out: torch.Tensor) -> None:
-    """s0 and s1 (2, n): what -r adds to the quotient, without and with its wrap-around."""
-    torch.neg(logical_shift(r, bits), out=out[0])
-    torch.add(out[0], top_bit(r) << (64 - bits), out=out[1])
+def _quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> None:
+    """s and w (2, n), such that the quotient is (c >> bits) + s, and + w where c < 0.
+
+    All shifts and signs are those of int64. s = -(r >> bits) - (offset >> bits), w = 2^(64 - bits)
+    where r >= 0, else 0: because x + offset = c - r is not negative, the signed difference has
+    wrapped around if c is negative and r is not, and never else.
+    """
+    torch.bitwise_right_shift(r, bits, out=out[0])
+    out[0] += offset >> bits
+    out[0].neg_()
+    torch.bitwise_right_shift(r, 63, out=out[1])
+    out[1].bitwise_not_()
+    out[1] &= 1 << (64 - bits)
 
 
 def _check_exact(bits: int) -> None:
