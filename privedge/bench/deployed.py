@@ -21,6 +21,8 @@ from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
 
 _WARM_WITHIN_S = 300.0
+# A party may let a cohort settle before it prepares anything; with some settings it never does.
+_LISTED_WITHIN_S = 3.0
 _LOOK_EVERY_S = 0.005
 _STATUS_S = 10.0
 
@@ -29,10 +31,15 @@ class Deployed:
     """Answers queries by number. Between two of them it waits until its pools are full again."""
 
     def __init__(
-        self, deployment: Deployment, client: Client, batches: Sequence[made.Images]
+        self,
+        deployment: Deployment,
+        client: Client,
+        batches: Sequence[made.Images],
+        pools: "Pools | None",
     ) -> None:
+        """`pools` are those to wait for."""
         self._processes = Processes.of(deployment)
-        self._pools = Pools(deployment)
+        self._pools = pools
         self._client = client
         self._batches = batches
         self._before = self._processes.cpu_s()
@@ -42,7 +49,10 @@ class Deployed:
         mine, started = time.process_time(), time.perf_counter()
         reply = self._client.identify(self._batches[number], system.COHORT)
         seconds, my_cpu_s = time.perf_counter() - started, time.process_time() - mine
-        self._pools.wait_full()
+        if self._pools is not None:
+            if number == 0:
+                self._pools.wait_listed()
+            self._pools.wait_full()
         cpu_s = self._spent()
         first, second = reply.costs
         return Sample(
@@ -72,12 +82,12 @@ class Pools:
         ]
 
     def wait_full(self) -> None:
-        """Return once every pool holds what it is filled up to; at once if there is none.
+        """Return once every pool holds what it is filled up to; soon if there is none.
 
         Raises OutOfTime.
         """
         ends = time.monotonic() + _WARM_WITHIN_S
-        while any(self._fills(name, stub) for name, stub in self._parties):
+        while not all(pool.ready >= pool.wanted for pool in self._listed()):
             if time.monotonic() > ends:
                 raise OutOfTime(
                     f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; "
@@ -85,12 +95,20 @@ class Pools:
                 )
             time.sleep(_LOOK_EVERY_S)
 
-    def _fills(self, name: str, stub: Any) -> bool:
+    def wait_listed(self) -> None:
+        """Return once both parties name a pool, or when they had time enough to."""
+        ends = time.monotonic() + _LISTED_WITHIN_S
+        while not all(map(self._of, self._parties)) and time.monotonic() < ends:
+            time.sleep(_LOOK_EVERY_S)
+
+    def _listed(self) -> list[pb.Pool]:
+        return [pool for party in self._parties for pool in self._of(party)]
+
+    def _of(self, party: tuple[str, Any]) -> list[pb.Pool]:
+        name, stub = party
         with calls_to(name):
             status: pb.StatusResponse = stub.Status(pb.StatusRequest(), timeout=_STATUS_S)
-        return any(
-            pool.ready < pool.wanted for pool in status.pools if pool.cohort == system.COHORT
-        )
+        return [pool for pool in status.pools if pool.cohort == system.COHORT]
 
 
 @contextmanager
@@ -104,8 +122,9 @@ def running(
     """A deployment with `models` in it, to be asked `batches`."""
     with system.running(models[0].spec, engine, setting) as deployment:
         system.fill(deployment, models, progress)
+        pools = Pools(deployment) if setting.pool == "warm" else None
         with Client(system.client_config(deployment)) as client:
-            yield Deployed(deployment, client, batches)
+            yield Deployed(deployment, client, batches, pools)
 
 
 def _party(cost: Cost) -> PartyCost:

@@ -6,11 +6,12 @@ private; the models are public random numbers anyway (made.py).
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from privedge.bench.relay import Relay
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
@@ -76,11 +77,13 @@ def running(
     """Dealer and both parties, serving an empty cohort of preset `spec`. Raises Unreachable."""
     cohort = CohortSetting(COHORT, spec.name, margin=MARGIN)
     settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
-    with (
-        tempfile.TemporaryDirectory(prefix="privedge-bench-") as folder,
-        Deployment(Path(folder), [cohort], settings) as deployment,
-    ):
-        yield deployment
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="privedge-bench-"))
+        route: Callable[[str], str] = str
+        if setting.rtt_ms:
+            # Half a round trip each way.
+            route = stack.enter_context(Relay(setting.rtt_ms / 2000)).to
+        yield stack.enter_context(Deployment(Path(folder), [cohort], settings, route))
 
 
 def fill(deployment: Deployment, models: Sequence[Ran], progress: Progress) -> None:

@@ -25,6 +25,12 @@ PoolOption = Annotated[
         "--pool", metavar="warm|empty", help="Wait for full pools before a query, or have none."
     ),
 ]
+RttOption = Annotated[
+    float,
+    typer.Option(
+        "--rtt-ms", min=0, max=2000, help="Round trip between the servers, through a relay."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +65,7 @@ def _query(
         ),
     ] = "fused",
     pool: PoolOption = "warm",
+    rtt_ms: RttOption = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Seconds, rounds, bytes and CPU seconds of a private query, and whether it is right.
@@ -70,8 +77,9 @@ def _query(
     from privedge.bench import query
     from privedge.bench.system import Setting
 
+    setting = Setting(pool, rtt_ms)
     loads = [
-        query.Workload(tuple(_names(engine)), name, count, batch, queries, Setting(pool))
+        query.Workload(tuple(_names(engine)), name, count, batch, queries, setting)
         for name, count in product(_names(preset), _counts(owners))
     ]
     for load in loads:

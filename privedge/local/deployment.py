@@ -15,6 +15,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,17 @@ class Deployment:
     """A running system. Use as a context manager."""
 
     def __init__(
-        self, folder: Path, cohorts: list[CohortSetting], settings: dict[str, Any] | None = None
+        self,
+        folder: Path,
+        cohorts: list[CohortSetting],
+        settings: dict[str, Any] | None = None,
+        route: Callable[[str], str] = str,
     ) -> None:
-        """`settings` are further top-level keys of both party files, such as `workers`."""
+        """`settings` are further top-level keys of both party files, such as `workers`; a dict is a
+        table. `route` turns the address of a server into the one that the other servers dial.
+        """
         self.folder = folder.resolve()
+        self._route = route
         self.processes: dict[Role, subprocess.Popen[bytes]] = {}
         *servers, self.worker_port = _free_ports(len(SERVERS) + 1)
         self._ports = dict(zip(SERVERS, servers, strict=True))
@@ -172,29 +180,33 @@ class Deployment:
 
     def _party_lines(self, server: Role, settings: dict[str, Any]) -> list[str]:
         leads = server is Role.PARTY0
-        workers = json.dumps(f"127.0.0.1:{self.worker_port}")
-        lines = [
+        tables = {key: value for key, value in settings.items() if isinstance(value, dict)}
+        plain = {key: value for key, value in settings.items() if key not in tables}
+        workers = f"127.0.0.1:{self.worker_port}"
+        mpc = {"address": self._route(workers)} if leads else {"listen": workers}
+        tables |= {"mpc": mpc, "dealer": {"address": self._route(self.address(Role.DEALER))}}
+        if leads:
+            tables["peer"] = {"address": self._route(self.address(Role.PARTY1))}
+        return [
             f"index = {0 if leads else 1}",
             f'state = "state/{server}"',
-            *(f"{key} = {json.dumps(value)}" for key, value in settings.items()),
-            f"[mpc]\n{'address' if leads else 'listen'} = {workers}",
-            f"[dealer]\naddress = {json.dumps(self.address(Role.DEALER))}",
+            *_keys(plain),
+            *(line for name, table in tables.items() for line in (f"[{name}]", *_keys(table))),
         ]
-        if leads:
-            lines.append(f"[peer]\naddress = {json.dumps(self.address(Role.PARTY1))}")
-        return lines
 
     def _tls_table(self, identity: Identity) -> list[str]:
         files = self.tls(identity)
-        return [
-            "[tls]",
-            *(f"{key} = {json.dumps(str(getattr(files, key)))}" for key in TlsFiles.model_fields),
-        ]
+        return ["[tls]", *_keys({key: str(getattr(files, key)) for key in TlsFiles.model_fields})]
 
 
 def _cohort_table(cohort: CohortSetting) -> list[str]:
     fields = {key: value for key, value in vars(cohort).items() if value is not None}
-    return ["[[cohorts]]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
+    return ["[[cohorts]]", *_keys(fields)]
+
+
+def _keys(values: dict[str, Any]) -> list[str]:
+    """As TOML; strings, numbers and lists of them look as in JSON."""
+    return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 
 
 def _free_ports(count: int) -> list[int]:

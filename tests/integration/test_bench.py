@@ -71,6 +71,15 @@ def test_crypten_as_published_answers_the_same_questions_in_the_same_run():
 
 
 @pytest.mark.mpc
+def test_a_round_trip_is_added_to_every_exchange_between_the_servers():
+    asked = ("--preset", "subspace32", "--owners", "2", "--queries", "1", "--rtt-ms", "30")
+    (row,) = json.loads(run("query", *asked, "--json").stdout)["engines"]
+    assert (row["rtt_ms"], row["agreement"]) == (30, 1.0)
+    # Both parties send at the same time, so an exchange takes half a round trip at least.
+    assert row["online_s"] >= row["rounds"] * 0.015
+
+
+@pytest.mark.mpc
 def test_a_crypten_process_that_fails_ends_the_bench_in_one_line(tmp_path):
     # An empty folder: the processes meet, and then find no models.
     with pytest.raises(Unreachable, match=r"stock: a CrypTen process ended: .*spec\.json"):
@@ -113,6 +122,7 @@ def test_a_training_bench_prints_seconds_an_owner():
             ("--engine", "stock", "--preset", "paper"),
             "engine stock: preset paper: layer 1 (leaky_relu) is not written for it",
         ),
+        (("--engine", "stock", "--rtt-ms", "9"), "engine stock: gloo connects by itself"),
         (("--pool", "full"), "pool 'full' is unknown; choose from warm, empty"),
     ],
 )
