@@ -325,6 +325,65 @@ class ReluTuple(_message.Message):
 Global___ReluTuple: _TypeAlias = ReluTuple  # noqa: Y015
 
 @_typing.final
+class TruncatedSquareTuple(_message.Message):
+    """For the square of each element shifted right by `bits`: r uniform; what -r adds to the quotient,
+    without and with its wrap-around, and the squares of both; all shared additively.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHAPE_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    bits: _builtins.int
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+        bits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TruncatedSquareTuple: _TypeAlias = TruncatedSquareTuple  # noqa: Y015
+
+@_typing.final
+class ChoiceTuple(_message.Message):
+    """For [x = k] of each index 0 <= x < 2^bits and its products with the values that belong to it: r and
+    one mask w for each value uniform; the one-hot of the top bits of r and its products with each w;
+    all shared additively.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDICES_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    indices: _builtins.int
+    values: _builtins.int
+    """For each index; may be 0."""
+    bits: _builtins.int
+    """1 to 6."""
+    def __init__(
+        self,
+        *,
+        indices: _builtins.int = ...,
+        values: _builtins.int = ...,
+        bits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "indices", b"indices", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChoiceTuple: _TypeAlias = ChoiceTuple  # noqa: Y015
+
+@_typing.final
 class TupleRequest(_message.Message):
     """One tuple. Counters of one session start at 0 and strictly increase on each side."""
 
@@ -339,6 +398,8 @@ class TupleRequest(_message.Message):
     COMPARISON_FIELD_NUMBER: _builtins.int
     RELU_FIELD_NUMBER: _builtins.int
     FIXED_PRODUCT_FIELD_NUMBER: _builtins.int
+    TRUNCATED_SQUARE_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
     counter: _builtins.int
     @_builtins.property
     def product(self) -> Global___ProductTuple: ...
@@ -356,6 +417,10 @@ class TupleRequest(_message.Message):
     def relu(self) -> Global___ReluTuple: ...
     @_builtins.property
     def fixed_product(self) -> Global___FixedProductTuple: ...
+    @_builtins.property
+    def truncated_square(self) -> Global___TruncatedSquareTuple: ...
+    @_builtins.property
+    def choice(self) -> Global___ChoiceTuple: ...
     def __init__(
         self,
         *,
@@ -368,12 +433,14 @@ class TupleRequest(_message.Message):
         comparison: Global___ComparisonTuple | None = ...,
         relu: Global___ReluTuple | None = ...,
         fixed_product: Global___FixedProductTuple | None = ...,
+        truncated_square: Global___TruncatedSquareTuple | None = ...,
+        choice: Global___ChoiceTuple | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "comparison", b"comparison", "conjunction", b"conjunction", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncation", b"truncation", "tuple", b"tuple"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "comparison", b"comparison", "conjunction", b"conjunction", "counter", b"counter", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncation", b"truncation", "tuple", b"tuple"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "counter", b"counter", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product"]  # noqa: Y015
+    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product", "truncated_square", "choice"]  # noqa: Y015
     _WhichOneofArgType_tuple: _TypeAlias = _typing.Literal["tuple", b"tuple"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_tuple) -> _WhichOneofReturnType_tuple | None: ...
 
