@@ -10,6 +10,8 @@ from typing import Literal
 
 from privedge.errors import ShareError
 from privedge.mpc.fixed_product import FixedProduct
+from privedge.mpc.fused.choice import Choice
+from privedge.mpc.fused.squares import TruncatedSquare
 from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from privedge.mpc.products import Map
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
@@ -47,8 +49,11 @@ def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
             request = pb.TupleRequest(conjunction=pb.AndTuple(shape=shape))
         case Bit(shape=shape):
             request = pb.TupleRequest(bit=pb.BitTuple(shape=shape))
-        case Truncation() | ExactTruncation() | Comparison() | FusedRelu():
+        case Truncation() | ExactTruncation() | Comparison() | FusedRelu() | TruncatedSquare():
             request = _bits_to_wire(kind)
+        case Choice(indices=indices, values=values, bits=bits):
+            choice = pb.ChoiceTuple(indices=indices, values=values, bits=bits)
+            request = pb.TupleRequest(choice=choice)
         case _:
             raise ShareError(f"no wire form for {kind.purpose}")
     request.counter = counter
@@ -76,7 +81,7 @@ def _product_to_wire(kind: Product | FixedProduct) -> pb.TupleRequest:
 
 
 def _bits_to_wire(
-    kind: Truncation | ExactTruncation | Comparison | FusedRelu,
+    kind: Truncation | ExactTruncation | Comparison | FusedRelu | TruncatedSquare,
 ) -> pb.TupleRequest:
     shape, bits = kind.shape, kind.bits
     if isinstance(kind, (Truncation, ExactTruncation)):
@@ -84,6 +89,9 @@ def _bits_to_wire(
         return pb.TupleRequest(truncation=pb.TruncationTuple(shape=shape, bits=bits, exact=exact))
     if isinstance(kind, Comparison):
         return pb.TupleRequest(comparison=pb.ComparisonTuple(shape=shape, bits=bits))
+    if isinstance(kind, TruncatedSquare):
+        square = pb.TruncatedSquareTuple(shape=shape, bits=bits)
+        return pb.TupleRequest(truncated_square=square)
     return pb.TupleRequest(relu=pb.ReluTuple(shape=shape, bits=bits, exact=kind.exact))
 
 
@@ -140,6 +148,15 @@ def _relu(message: pb.ReluTuple) -> FusedRelu:
     return FusedRelu(shape_from_wire(message.shape, "relu tuple"), message.bits, message.exact)
 
 
+def _truncated_square(message: pb.TruncatedSquareTuple) -> TruncatedSquare:
+    return TruncatedSquare(shape_from_wire(message.shape, "truncated square tuple"), message.bits)
+
+
+def _choice(message: pb.ChoiceTuple) -> Choice:
+    shape_from_wire((message.indices, message.values or 1), "choice tuple")
+    return Choice(message.indices, message.values, message.bits)
+
+
 _READERS: dict[str, Callable[[pb.TupleRequest], TupleKind]] = {
     "product": lambda request: _product(request.product),
     "square": lambda request: Square(shape_from_wire(request.square.shape, "square tuple")),
@@ -148,5 +165,7 @@ _READERS: dict[str, Callable[[pb.TupleRequest], TupleKind]] = {
     "truncation": lambda request: _truncation(request.truncation),
     "comparison": lambda request: _comparison(request.comparison),
     "relu": lambda request: _relu(request.relu),
+    "truncated_square": lambda request: _truncated_square(request.truncated_square),
+    "choice": lambda request: _choice(request.choice),
     "fixed_product": lambda request: _fixed_product(request.fixed_product),
 }

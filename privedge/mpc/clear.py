@@ -38,8 +38,16 @@ class ClearEngine:
     def square(self, x: torch.Tensor) -> torch.Tensor:
         return x * x
 
+    def truncated_square(self, x: torch.Tensor) -> torch.Tensor:
+        return self.square(self.truncate(x))
+
     def dense(self, x: torch.Tensor, weight: Weight[torch.Tensor]) -> torch.Tensor:
         return apply("dense", x, weight.number)
+
+    def dense_each(
+        self, x: torch.Tensor, weights: list[Weight[torch.Tensor]]
+    ) -> list[torch.Tensor]:
+        return [self.dense(x, weight) for weight in weights]
 
     def dense_back(self, x: torch.Tensor, weight: Weight[torch.Tensor]) -> torch.Tensor:
         return apply("dense_back", x, weight.number)
@@ -58,6 +66,12 @@ class ClearEngine:
 
     def negative(self, x: torch.Tensor, *, bits: int = 63) -> torch.Tensor:
         return (x < 0).long()
+
+    def chosen(
+        self, index: torch.Tensor, values: torch.Tensor, *, below: int, places: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        hot = torch.stack([(index == place).long() for place in range(places)])
+        return hot, hot.unsqueeze(2) * values
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return nullcontext()

@@ -1,10 +1,16 @@
 """Whose RAN reconstructs best, and is that good enough? (protocol.md 6)
 
-    best, second = two least d_j         all pairs at once within groups of 16, ceil(log16 N) levels
-    known = [d_best < margin * d_second] AND [d_best < threshold_best]
-    answer = one-hot(best) * known       all zero = unknown
+    best, second = two least d_j
+    answer = one-hot(best) * [d_best < margin * d_second] * [d_best < threshold_best]
 
-Nothing is opened here. Ties go to the owner who comes first in the snapshot.
+Nothing is opened here, and all zero means "unknown". The margin is at most 1, so of up to 16 owners
+
+    answer_i = 1  if  d_i < margin * d_j for all j != i, and d_i < threshold_i
+
+can be compared all at once, with no best owner found before: at most one can pass. Of more owners
+groups of up to 16 each send up their best, until 16 are left: what is compared for these, besides,
+is the runner-up each had in its groups. So a level takes one comparison, and one choice by rank or
+by how many comparisons failed: 5 rounds with the fused engine, and there are ceil(log16 N) levels.
 """
 
 from dataclasses import dataclass
@@ -13,6 +19,7 @@ from typing import Generic
 
 import torch
 
+from privedge.errors import ShareError
 from privedge.mpc.engine import Engine, T
 from privedge.sharing.fixed_point import MAGNITUDE_BITS, SCALE
 
@@ -22,103 +29,140 @@ GROUP = 16
 # d * 1024 stays below 2^(47 + 5 + 10) and cannot wrap.
 MARGIN_STEPS = 1 << 10
 
-# Fills up the last group: larger than any real dissimilarity, so it never wins.
+# Fills up a group: larger than any real dissimilarity, so it never wins. A group never has more
+# than one of it and at least 8 owners, so it never is the runner-up either.
 _NEVER = 1 << (MAGNITUDE_BITS + 5)
 
 
 @dataclass(frozen=True)
-class _Ranked(Generic[T]):
-    """Per group: the two least values (B, G) and the one-hot of the least (B, G, m)."""
+class _Field(Generic[T]):
+    """C contestants, each one owner or the best of several.
 
-    best: T
-    second: T
-    choice: T
+    `facts` (B, C, 2 + R): dissimilarity, threshold, and the R runners-up it beat on its way.
+    `hot` (B, C, K): the one-hot of the owner within those it stands for, `owners` (C, K): their
+    positions, -1 for none. At first K is 1, and `hot` is None because it is 1 for everyone.
+    """
+
+    facts: T
+    hot: T | None
+    owners: torch.Tensor
 
 
 class Decision(Generic[T]):
     """The decision rule of one cohort over one number type."""
 
     def __init__(self, engine: Engine[T], *, margin: float) -> None:
+        """`margin`: more than 0, at most 1; ShareError otherwise."""
+        if not 0 < margin <= 1:
+            raise ShareError(f"margin: more than 0 and at most 1, not {margin}")
         self._engine = engine
         self._margin = round(margin * MARGIN_STEPS)
 
     def answer(self, distances: T, thresholds: T) -> T:
         """distances: (B, N) at 2f; thresholds: (N,) at 2f. Returns (B, N) integers 0 or 1."""
-        owners = distances.size(1)
-        if owners == 1:
-            return self._engine.negative(distances - thresholds.reshape(1, 1))
-        least = self._least(distances)
-        limit = self._engine.multiply(
-            least.choice, thresholds.reshape(1, owners).expand(*distances.size())
-        ).sum(1)
-        close = self._engine.scaled(least.best, MARGIN_STEPS) - self._engine.scaled(
-            least.second, self._margin
-        )
-        within = least.best - limit
-        checks = self._engine.negative(
-            self._engine.joined([close.unsqueeze(0), within.unsqueeze(0)], 0)
-        )
-        known = self._engine.multiply(checks[0], checks[1])
-        return self._engine.multiply(least.choice, known.unsqueeze(1).expand(*distances.size()))
-
-    def _least(self, distances: T) -> _Ranked[T]:
-        """The two least of (B, N) and the one-hot (B, N) of the least: a tournament of groups."""
         batch, owners = distances.size()
-        ranked = self._ranked(self._grouped(distances, GROUP))
-        choice = ranked.choice
-        while (groups := ranked.best.size(1)) > 1:
-            # A group sends its best and its second: the overall second may lose to the best early.
-            width = min(GROUP, groups)
-            upper = self._ranked(
-                self._engine.joined(
-                    [self._grouped(ranked.best, width), self._grouped(ranked.second, width)], 2
-                )
-            )
-            winners = upper.choice[:, :, : upper.choice.size(2) // 2].reshape(batch, -1, 1)
-            # Groups were filled up to make the upper level: so must be what they stand for.
-            shaped = self._engine.padded(
-                choice.reshape(batch, groups, -1), (0, 0, 0, winners.size(1) - groups)
-            )
-            choice = self._engine.multiply(shaped, winners.expand(*shaped.size()))
-            ranked = upper
-        return _Ranked(
-            ranked.best.reshape(batch),
-            ranked.second.reshape(batch),
-            choice.reshape(batch, -1)[:, :owners],
+        limits = thresholds.reshape(1, owners).expand(batch, owners)
+        facts = self._engine.joined([distances.unsqueeze(2), limits.unsqueeze(2)], 2)
+        field = _Field(facts, None, torch.arange(owners).unsqueeze(1))
+        while field.owners.size(0) > GROUP:
+            field = self._best_of_groups(field)
+        return self._known(field)
+
+    def _best_of_groups(self, field: _Field[T]) -> _Field[T]:
+        """The best of each group, what belongs to it, and the runner-up it beat."""
+        engine, known = self._engine, field.facts.size(2)
+        parts = [field.facts] if field.hot is None else [field.facts, field.hot]
+        grouped = self._grouped(engine.joined(parts, 2))
+        batch, groups, count, width = grouped.size()
+        places, chosen = engine.chosen(
+            self._ranks(grouped[:, :, :, 0]).reshape(-1),
+            grouped.reshape(-1, width),
+            below=count,
+            places=2,
+        )
+        chosen = chosen.reshape(2, batch, groups, count, width)
+        facts = engine.joined([chosen[0, :, :, :, :known].sum(2), chosen[1, :, :, :, :1].sum(2)], 2)
+        hot = places[0] if field.hot is None else chosen[0, :, :, :, known:]
+        return _Field(
+            facts, hot.reshape(batch, groups, -1), _dealt_out(field.owners).reshape(groups, -1)
         )
 
-    def _grouped(self, values: T, size: int) -> T:
-        """(B, N) -> (B, G, m) with m <= size as equal as can be, filled up with _NEVER."""
-        batch, count = values.size()
-        groups = -(-count // size)
-        width = -(-count // groups)
-        missing = groups * width - count
+    def _grouped(self, entries: T) -> T:
+        """(B, C, w) -> (B, G, m, w) with m <= 16, dealt out in turn and filled up with _NEVER."""
+        batch, count, width = entries.size()
+        groups, size = _groups_of(count)
+        missing = groups * size - count
         if missing:
-            values = self._engine.padded(values, (0, missing), _NEVER)
-        grouped: T = values.reshape(batch, groups, width)
+            fillers = torch.zeros(groups * size, width, dtype=torch.int64)
+            fillers[count:, 0] = _NEVER
+            entries = self._engine.plus(self._engine.padded(entries, (0, 0, 0, missing)), fillers)
+        grouped: T = entries.reshape(batch, size, groups, width).transpose(1, 2)
         return grouped
 
-    def _ranked(self, values: T) -> _Ranked[T]:
-        """Rank (B, G, m) within each group by comparing all pairs at once."""
+    def _ranks(self, values: T) -> T:
+        """(B, G, m) -> how many of its group come before each: are less, or equal and earlier."""
         count = values.size(2)
         pairs = list(combinations(range(count), 2))
-        first = [i for i, _ in pairs]
-        second = [j for _, j in pairs]
+        first, second = map(list, zip(*pairs, strict=True))
         overtakes = self._engine.negative(values[:, :, second] - values[:, :, first])
-        # rank_i counts who comes before i: a later j that is smaller, an earlier j that is not.
-        tally = torch.zeros(len(pairs), count, dtype=torch.int64)
-        tally[torch.arange(len(pairs)), first] = 1
-        tally[torch.arange(len(pairs)), second] = -1
-        rank = self._engine.plus(
-            self._engine.combination(overtakes, tally), torch.arange(count, dtype=torch.int64)
+        # Of i and a later j, j comes first if it overtakes; of an earlier j and i, j does unless i
+        # overtakes. `at` has the row of each: those of the second kind follow, with a minus sign.
+        signed = self._engine.joined([overtakes, self._engine.scaled(overtakes, -1)], 2)
+        row = {pair: place for place, pair in enumerate(pairs)}
+        at = [
+            row[i, j] if i < j else len(pairs) + row[j, i]
+            for i in range(count)
+            for j in range(count)
+            if i != j
+        ]
+        beaten = signed[:, :, at].reshape(*values.size(), count - 1).sum(3)
+        return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
+
+    def _known(self, field: _Field[T]) -> T:
+        """The answer of up to 16 contestants: the one-hot of the one that fails no comparison."""
+        passed = self._comparisons(field.facts)
+        batch, count, needed = passed.size()
+        if count == 1:
+            alone: T = passed[:, :, 0]
+            return alone
+        failed = self._engine.plus(self._engine.scaled(passed.sum(2), -1), torch.tensor(needed))
+        places = field.owners.numel() // count
+        hot = field.facts[:, :, :0] if field.hot is None else field.hot
+        best, chosen = self._engine.chosen(
+            failed.reshape(-1), hot.reshape(batch * count, -1), below=needed + 1, places=1
         )
-        below = [self._engine.plus(rank, torch.tensor([-place])).unsqueeze(0) for place in (1, 2)]
-        within = self._engine.negative(self._engine.joined(below, 0), bits=16)
-        places = self._engine.joined(
-            [within[0].unsqueeze(0), (within[1] - within[0]).unsqueeze(0)], 0
+        answer = (best if field.hot is None else chosen).reshape(batch, count * places)
+        fillers = int((field.owners < 0).sum())
+        in_order: T = answer[:, field.owners.reshape(-1).argsort()[fillers:]]
+        return in_order
+
+    def _comparisons(self, facts: T) -> T:
+        """(B, C, 2 + R) -> (B, C, C - 1 + R + 1) of 0 or 1: what an answer must all pass."""
+        engine = self._engine
+        batch, count = facts.size(0), facts.size(1)
+        values = facts[:, :, 0]
+        others = [j for i in range(count) for j in range(count) if i != j]
+        rivals = engine.joined(
+            [values[:, others].reshape(batch, count, count - 1), facts[:, :, 2:]], 2
         )
-        chosen = self._engine.multiply(places, values.unsqueeze(0).expand(*places.size())).sum(3)
-        return _Ranked(chosen[0], chosen[1], places[0])
+        close = engine.scaled(values, MARGIN_STEPS).unsqueeze(2).expand(
+            *rivals.size()
+        ) - engine.scaled(rivals, self._margin)
+        within = (values - facts[:, :, 1]).unsqueeze(2)
+        return engine.negative(engine.joined([close, within], 2))
+
+
+def _groups_of(count: int) -> tuple[int, int]:
+    """How many groups `count` contestants make, and their size: as equal as can be."""
+    groups = -(-count // GROUP)
+    return groups, -(-count // groups)
+
+
+def _dealt_out(owners: torch.Tensor) -> torch.Tensor:
+    """(C, K) -> (G, m, K): what `Decision._grouped` does, with -1 for the fillers."""
+    groups, size = _groups_of(owners.size(0))
+    filled = torch.nn.functional.pad(owners, (0, 0, 0, groups * size - owners.size(0)), value=-1)
+    return filled.reshape(size, groups, -1).transpose(0, 1)
 
 
 def doubled_thresholds(engine: Engine[T], thresholds: T, images: int) -> T:

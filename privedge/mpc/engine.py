@@ -67,8 +67,14 @@ class Engine(Protocol[T]):
     def square(self, x: T) -> T:
         """Element-wise square; the scale doubles."""
 
+    def truncated_square(self, x: T) -> T:
+        """The square, at 2f, of what `truncate` gives. Needs |x| < 2^47."""
+
     def dense(self, x: T, weight: Weight[T]) -> T:
         """x (G, B, D) with weight (N, O, D) gives (N, B, O), G being 1 or N; scales add."""
+
+    def dense_each(self, x: T, weights: list[Weight[T]]) -> list[T]:
+        """`dense` of the same x with several weights, in the rounds of one."""
 
     def dense_back(self, x: T, weight: Weight[T]) -> T:
         """x (N, B, O) with weight (N, O, D) gives (N, B, D): the transposed map; scales add."""
@@ -84,6 +90,11 @@ class Engine(Protocol[T]):
 
     def negative(self, x: T, *, bits: int = 63) -> T:
         """1 where x < 0, else 0, as plain integers. Cheaper if |x| < 2^bits: 16, 32, 48 or 63."""
+
+    def chosen(self, index: T, values: T, *, below: int, places: int) -> tuple[T, T]:
+        """[index = k] as plain integers, (places, n), and its products with values, (places, n, v),
+        for k = 0 .. places - 1; index (n,), values (n, v). Needs 0 <= index < below <= 64.
+        """
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Count the exchanges inside under this name."""

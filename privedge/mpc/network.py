@@ -61,10 +61,11 @@ class Network(Generic[T]):
         reconstruction = value.number.reshape(batch, owners, -1)
         flat = image.reshape(batch, 1, -1)
         if value.doubled:
-            gap = self._engine.truncate(self._engine.scaled(flat, SCALE) - reconstruction)
+            gap = self._engine.scaled(flat, SCALE) - reconstruction
+            squares = self._engine.truncated_square(gap)
         else:
-            gap = flat - reconstruction
-        distances: T = self._engine.square(gap).sum(2)
+            squares = self._engine.square(flat - reconstruction)
+        distances: T = squares.sum(2)
         return distances
 
     def _closed_form(self, x: T) -> T:
@@ -73,15 +74,21 @@ class Network(Generic[T]):
         |x - m - V'V(x - m)|^2 = |x|^2 - 2 m.x + |m|^2 - |Vx - Vm|^2
 
         x: (1, B, D). k + 1 inner products and k squares per owner; Vm and |m|^2 are constants.
+        Two rounds, because all products take one, and so do all squares.
         """
         engine, basis = self._engine, self._weight("0.basis")
         means = self._parameters["0.mean"].unsqueeze(1)
         offset = engine.constant("0.offset", lambda: engine.dense(means, basis))
         energy = engine.constant("0.energy", lambda: engine.square(means).sum(2))
-        code = engine.truncate(engine.dense(x, basis) - offset)
-        inner = engine.dense(x, Weight("0.mean", means)).reshape(-1, x.size(1))
-        kept = engine.square(code).sum(2)
-        whole = engine.square(x).sum(2)
+        along, inner = engine.dense_each(x, [basis, Weight("0.mean", means)])
+        code = along - offset
+        # x at 2f is a multiple of 2^16, so that truncation gives x itself.
+        flat = [code.reshape(-1), engine.scaled(x, SCALE).reshape(-1)]
+        squares = engine.truncated_square(engine.joined(flat, 0))
+        split = flat[0].size(0)
+        kept = squares[:split].reshape(*code.size()).sum(2)
+        whole = squares[split:].reshape(*x.size()).sum(2)
+        inner = inner.reshape(-1, x.size(1))
         distances: T = (whole - engine.scaled(inner, 2) + energy - kept).transpose(0, 1)
         return distances
 

@@ -67,8 +67,14 @@ class CryptenEngine:
     def square(self, x: Share) -> Share:
         return beaver.square(x)
 
+    def truncated_square(self, x: Share) -> Share:
+        return self.square(self.truncate(x))
+
     def dense(self, x: Share, weight: Weight[Share]) -> Share:
         return beaver.matmul(x, weight.number.transpose(1, 2))
+
+    def dense_each(self, x: Share, weights: list[Weight[Share]]) -> list[Share]:
+        return [self.dense(x, weight) for weight in weights]
 
     def dense_back(self, x: Share, weight: Weight[Share]) -> Share:
         return beaver.matmul(x, weight.number)
@@ -99,6 +105,17 @@ class CryptenEngine:
         value = self.truncate(x)
         positive = self.plus(-self.negative(value), torch.tensor(1))
         return self.multiply(value, positive), value
+
+    def chosen(
+        self, index: Share, values: Share, *, below: int, places: int
+    ) -> tuple[Share, Share]:
+        above = [self.plus(index, torch.tensor(-place)).unsqueeze(0) for place in range(places + 1)]
+        less = self.negative(self.joined(above, 0))
+        hot = less[1:] - less[:-1]
+        if not values.size(1):
+            return hot, values.unsqueeze(0).expand(places, *values.size())
+        shape = (places, *values.size())
+        return hot, self.multiply(hot.unsqueeze(2).expand(*shape), values.expand(*shape))
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         return self._session.phase(name)

@@ -10,7 +10,7 @@ import torch
 from privedge.mpc.crypten_backend.engine import CryptenEngine, Share
 from privedge.mpc.engine import Weight
 from privedge.mpc.fixed_product import FixedProduct, MaskedWeights, weight_mask
-from privedge.mpc.fused import compare
+from privedge.mpc.fused import choice, compare, squares
 from privedge.mpc.fused.tuples import EXACT_BITS
 from privedge.mpc.products import Map, apply
 from privedge.mpc.session import Session
@@ -29,6 +29,9 @@ class FusedEngine(CryptenEngine):
     def dense(self, x: Share, weight: Weight[Share]) -> Share:
         return self._fixed("dense", x, weight)
 
+    def dense_each(self, x: Share, weights: list[Weight[Share]]) -> list[Share]:
+        return self._fixed_each("dense", x, weights)
+
     def dense_back(self, x: Share, weight: Weight[Share]) -> Share:
         return self._fixed("dense_back", x, weight)
 
@@ -46,14 +49,29 @@ class FusedEngine(CryptenEngine):
         return known[weight.name]
 
     def _fixed(self, kind: Map, x: Share, weight: Weight[Share], stride: int = 1) -> Share:
-        """One round, 8 bytes per input element (protocol.md 4)."""
-        opened, share = self._opened(weight), weight.number.share
-        wanted = FixedProduct(kind, weight.name, tuple(share.shape), tuple(x.share.shape), stride)
+        return self._fixed_each(kind, x, [weight], stride)[0]
+
+    def _fixed_each(
+        self, kind: Map, x: Share, weights: list[Weight[Share]], stride: int = 1
+    ) -> list[Share]:
+        """One round, 8 bytes per input element and weight (protocol.md 4)."""
+        ahead = [self._ahead(kind, x, weight, stride) for weight in weights]
+        masked = torch.cat([x.share.unsqueeze(0) - mask for mask, _ in ahead])
+        public = self.share(masked).reveal()
+        return [
+            self.share(apply(kind, seen, weight.number.share, stride) + product)
+            for seen, weight, (_, product) in zip(public, weights, ahead, strict=True)
+        ]
+
+    def _ahead(
+        self, kind: Map, x: Share, weight: Weight[Share], stride: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """B and U of the next tuple: all of the product that does not need x."""
+        opened, shape = self._opened(weight), tuple(weight.number.share.shape)
+        wanted = FixedProduct(kind, weight.name, shape, tuple(x.share.shape), stride)
         drawn = self._session.tuples.draw(wanted)
         mask, product = drawn.free[0], drawn.derived[0]
-        ahead = apply(kind, mask, opened, stride) + product
-        public = self.share(x.share - mask).reveal()
-        return self.share(apply(kind, public, share, stride) + ahead)
+        return mask, apply(kind, mask, opened, stride) + product
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
         """Kept with the masked weights, so as long as they."""
@@ -74,6 +92,21 @@ class FusedEngine(CryptenEngine):
             bits -= EXACT_BITS
         share = share << (EXACT_BITS - bits)
         return self.share(compare.truncated(self._session, share, bits=EXACT_BITS))
+
+    def truncated_square(self, x: Share) -> Share:
+        """One round; four for an exact truncation."""
+        if self._exact:
+            return super().truncated_square(x)
+        return self.share(squares.truncated_square(self._session, x.share, bits=FRACTIONAL_BITS))
+
+    def chosen(
+        self, index: Share, values: Share, *, below: int, places: int
+    ) -> tuple[Share, Share]:
+        """One round, 8 bytes for each index and value."""
+        hot, products = choice.chosen(
+            self._session, index.share, values.share, below=below, places=places
+        )
+        return self.share(hot), self.share(products)
 
     def relu_and_value(self, x: Share) -> tuple[Share, Share]:
         """Both for the price of one: four rounds. Needs |x| < 2^48."""

@@ -167,7 +167,7 @@ class FusedRelu(TreeTuple):
         numbers = r.new_empty(self.numbers, r.numel())
         rho = spread(words[0] ^ bit, r.numel())
         torch.neg(rho, out=numbers[0])
-        _quotients(r, self.bits, self.OFFSET, numbers[1:3])
+        quotients(r, self.bits, self.OFFSET, numbers[1:3])
         torch.bitwise_and(numbers[1:3], rho, out=numbers[3:5])
         if self.exact:
             # The last mask of the last level hides the least significant group's less-than.
@@ -206,11 +206,11 @@ class ExactTruncation(TreeTuple):
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
         torch.neg(spread(words[0], r.numel()), out=numbers[0])
-        _quotients(r, self.bits, self.OFFSET, numbers[1:3])
+        quotients(r, self.bits, self.OFFSET, numbers[1:3])
         return numbers
 
 
-def _quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> None:
+def quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> None:
     """s and w (2, n), such that the quotient is (c >> bits) + s, and + w where c < 0.
 
     All shifts and signs are those of int64. s = -(r >> bits) - (offset >> bits), w = 2^(64 - bits)

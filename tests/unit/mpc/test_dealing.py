@@ -13,6 +13,8 @@ from parties import tuple_codec
 from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.fixed_product import FixedProduct
+from privedge.mpc.fused.choice import Choice
+from privedge.mpc.fused.squares import TruncatedSquare
 from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from privedge.mpc.prg import MaskStream
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
@@ -30,6 +32,9 @@ KINDS: list[TupleKind] = [
     Comparison((70, 2), 16),
     Comparison((3,), 63),
     FusedRelu((65,), 16),
+    TruncatedSquare((3, 4), 16),
+    Choice(5, 0, 4),
+    Choice(7, 3, 2),
     FusedRelu((65,), 16, exact=True),
     ExactTruncation((130,), 16),
 ]
@@ -155,6 +160,13 @@ def test_tuple_requests_survive_the_wire(kind):
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=0)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=48)),
         pb.TupleRequest(relu=pb.ReluTuple(bits=16)),
+        pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(bits=16)),
+        pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(shape=[3], bits=0)),
+        pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(shape=[3], bits=47)),
+        pb.TupleRequest(choice=pb.ChoiceTuple(values=3, bits=4)),
+        pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3)),
+        pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3, bits=7)),
+        pb.TupleRequest(choice=pb.ChoiceTuple(indices=1 << 20, values=1 << 20, bits=4)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=15, exact=True)),
         pb.TupleRequest(truncation=pb.TruncationTuple(shape=[3], bits=32, exact=True)),
         pb.TupleRequest(fixed_product=pb.FixedProductTuple(map=1, name="0.weight", stride=1)),  # type: ignore[arg-type]

@@ -146,21 +146,30 @@ def test_the_least_dissimilar_owner_wins(distances):
 @pytest.mark.parametrize("owners", [2, 15, 16, 17, 33, 256, 257, 1000])
 def test_tournaments_of_any_size_find_the_best_and_the_second(owners):
     rng = np.random.default_rng(owners)
-    values = torch.tensor(rng.permutation(owners) + 1000)[None]
-    least = Decision(CLEAR, margin=1.0)._least(values)
-    assert (least.best.item(), least.second.item()) == (1000, 1001)
-    assert least.choice[0].tolist() == (values[0] == 1000).long().tolist()
+    values = rng.permutation(owners) + 1000
+    won = (values == 1000).astype(int).tolist()
+    limits = [2000] * owners
+    # 1,000 / 1,001 lies between these margins: the one step tells that 1,001 was compared.
+    assert decided(values.tolist(), margin=1023 / 1024, thresholds=limits) == won
+    assert not any(decided(values.tolist(), margin=1022 / 1024, thresholds=limits))
+    limits[won.index(1)] = 1000
+    assert not any(decided(values.tolist(), thresholds=limits))
 
 
-@given(st.integers(2, 20), st.integers(0, 19))
-def test_ties_go_to_the_owner_who_comes_first(owners, at):
-    distances = [50] * owners
-    distances[at % owners :] = [7] * (owners - at % owners)
-    if at % owners == owners - 1:
-        distances[-1] = 7
-    assert (
-        decided(distances, margin=1.0) == [0] * owners or decided(distances).index(1) == at % owners
-    )
+@pytest.mark.parametrize("owners", [2, 15, 16, 17, 40, 257])
+@given(data=st.data())
+def test_a_tie_for_the_least_has_no_answer(owners, data):
+    distances = data.draw(st.lists(st.integers(8, 20), min_size=owners, max_size=owners))
+    tied = data.draw(st.sets(st.integers(0, owners - 1), min_size=2, max_size=4))
+    for owner in tied:
+        distances[owner] = 7
+    assert not any(decided(distances, thresholds=[1000] * owners))
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.5, 1.001, float("nan")])
+def test_a_margin_that_more_than_one_owner_could_pass_is_refused(margin):
+    with pytest.raises(ShareError, match="margin"):
+        Decision(CLEAR, margin=margin)
 
 
 @settings(max_examples=60, deadline=None)

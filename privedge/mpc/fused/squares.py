@@ -1,0 +1,86 @@
+"""The square of a truncated value, in the one round that truncation takes.
+
+What c = x + 2^47 + r opens to gives the quotient q = p + s (protocol.md 5): p is public, and s is
+one of two functions of r, as the public top bit of c says:
+
+    s0 = -(r >> bits)      s1 = s0 + r[63] 2^(64 - bits)
+
+So q^2 = p^2 + 2 p s + s^2, and the dealer shares the squares of s0 and s1 too.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from privedge.errors import ShareError
+from privedge.mpc.fused.tuples import quotients
+from privedge.mpc.session import Session
+from privedge.mpc.tuples import Shape, Sharing, logical_shift
+from privedge.sharing.fixed_point import MAGNITUDE_BITS
+
+_OFFSET = 1 << MAGNITUDE_BITS
+
+
+@dataclass(frozen=True)
+class TruncatedSquare:
+    """r (n) uniform; s0, s1 and their squares, (4, n); all additive."""
+
+    shape: Shape
+    bits: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.bits < MAGNITUDE_BITS:
+            raise ShareError(f"truncated square tuple: between 1 and {MAGNITUDE_BITS - 1} bits")
+
+    @property
+    def purpose(self) -> str:
+        return f"truncated square {self.shape} {self.bits}"
+
+    @property
+    def free(self) -> list[Shape]:
+        return [(math.prod(self.shape),)]
+
+    @property
+    def derived(self) -> list[Shape]:
+        return [(4, math.prod(self.shape))]
+
+    @property
+    def free_sharing(self) -> list[Sharing]:
+        return ["additive"]
+
+    @property
+    def derived_sharing(self) -> list[Sharing]:
+        return ["additive"]
+
+    def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
+        r = masks[0]
+        numbers = r.new_empty(4, r.numel())
+        quotients(r, self.bits, numbers[:2])
+        torch.mul(numbers[:2], numbers[:2], out=numbers[2:])
+        return [numbers]
+
+
+def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
+    """Shares of q^2, from shares of x, q being floor(x / 2^bits) or one unit more.
+
+    x: int64 of any shape, -2^47 <= x < 2^47. One round. Of a multiple of 2^bits, q is the quotient.
+    """
+    kind = TruncatedSquare((x.numel(),), bits)
+    shares = session.tuples.draw(kind)
+    masked = x.reshape(-1) + shares.free[0]
+    if session.party == 0:
+        masked += _OFFSET
+    opened = session.exchange(masked).add_(masked)
+    public = logical_shift(opened, bits)
+    public -= _OFFSET >> bits
+    # x + 2^47 + r wrapped around if bit 63 of r was 1 and that of the sum is 0.
+    first, other = shares.derived[0].view(2, 2, -1).unbind(1)
+    high = opened >> 63
+    s, square = ((first ^ other) & high ^ other).unbind()
+    s *= public
+    s *= 2
+    square += s
+    if session.party == 0:
+        square += public.mul_(public)
+    return square.reshape(x.shape)
