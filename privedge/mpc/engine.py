@@ -68,7 +68,7 @@ class Engine(Protocol[T]):
         """Element-wise square; the scale doubles."""
 
     def truncated_square(self, x: T) -> T:
-        """The square, at 2f, of what `truncate` gives. Needs |x| < 2^47."""
+        """The square, at 2f, of what `truncate` gives. Needs |x| < 2^62."""
 
     def dense(self, x: T, weight: Weight[T]) -> T:
         """x (G, B, D) with weight (N, O, D) gives (N, B, O), G being 1 or N; scales add."""

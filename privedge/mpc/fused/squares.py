@@ -1,6 +1,6 @@
 """The square of a truncated value, in the one round that truncation takes.
 
-What c = x + 2^47 + r opens to gives the quotient q = p + s (protocol.md 5): p is public, and s is
+What c = x + 2^62 + r opens to gives the quotient q = p + s (protocol.md 5): p is public, and s is
 one of two functions of r, as the public top bit of c says:
 
     s0 = -(r >> bits)      s1 = s0 + r[63] 2^(64 - bits)
@@ -17,9 +17,9 @@ from privedge.errors import ShareError
 from privedge.mpc.fused.tuples import quotients
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import Shape, Sharing, logical_shift
-from privedge.sharing.fixed_point import MAGNITUDE_BITS
 
-_OFFSET = 1 << MAGNITUDE_BITS
+_OFFSET = 1 << 62
+_MAX_BITS = 61
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class TruncatedSquare:
     bits: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits < MAGNITUDE_BITS:
-            raise ShareError(f"truncated square tuple: between 1 and {MAGNITUDE_BITS - 1} bits")
+        if not 1 <= self.bits <= _MAX_BITS:
+            raise ShareError(f"truncated square tuple: between 1 and {_MAX_BITS} bits")
 
     @property
     def purpose(self) -> str:
@@ -64,7 +64,7 @@ class TruncatedSquare:
 def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     """Shares of q^2, from shares of x, q being floor(x / 2^bits) or one unit more.
 
-    x: int64 of any shape, -2^47 <= x < 2^47. One round. Of a multiple of 2^bits, q is the quotient.
+    x: int64 of any shape, -2^62 <= x < 2^62. One round. Of a multiple of 2^bits, q is the quotient.
     """
     kind = TruncatedSquare((x.numel(),), bits)
     shares = session.tuples.draw(kind)
@@ -74,7 +74,7 @@ def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.T
     opened = session.exchange(masked).add_(masked)
     public = logical_shift(opened, bits)
     public -= _OFFSET >> bits
-    # x + 2^47 + r wrapped around if bit 63 of r was 1 and that of the sum is 0.
+    # x + 2^62 + r wrapped around if bit 63 of r was 1 and that of the sum is 0.
     first, other = shares.derived[0].view(2, 2, -1).unbind(1)
     high = opened >> 63
     s, square = ((first ^ other) & high ^ other).unbind()

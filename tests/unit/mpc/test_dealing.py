@@ -162,7 +162,7 @@ def test_tuple_requests_survive_the_wire(kind):
         pb.TupleRequest(relu=pb.ReluTuple(bits=16)),
         pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(bits=16)),
         pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(shape=[3], bits=0)),
-        pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(shape=[3], bits=47)),
+        pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(shape=[3], bits=62)),
         pb.TupleRequest(choice=pb.ChoiceTuple(values=3, bits=4)),
         pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3)),
         pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3, bits=7)),
