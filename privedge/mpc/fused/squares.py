@@ -1,11 +1,8 @@
 """The square of a truncated value, in the one round that truncation takes.
 
-What c = x + 2^62 + r opens to gives the quotient q = p + s (protocol.md 5): p is public, and s is
-one of two functions of r, as the public top bit of c says:
-
-    s0 = -(r >> bits)      s1 = s0 + r[63] 2^(64 - bits)
-
-So q^2 = p^2 + 2 p s + s^2, and the dealer shares the squares of s0 and s1 too.
+What c = x + 2^62 + r opens to gives the quotient q = p + s (protocol.md 5): p = c >> bits is
+public, and s is one of two functions of r, s0 or where c is negative s1. So q^2 is
+p^2 + 2 p s + s^2, and the dealer shares the squares of s0 and s1 too.
 """
 
 import math
@@ -16,7 +13,7 @@ import torch
 from privedge.errors import ShareError
 from privedge.mpc.fused.tuples import quotients
 from privedge.mpc.session import Session
-from privedge.mpc.tuples import Shape, Sharing, logical_shift
+from privedge.mpc.tuples import Shape, Sharing
 
 _OFFSET = 1 << 62
 _MAX_BITS = 61
@@ -56,7 +53,8 @@ class TruncatedSquare:
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         r = masks[0]
         numbers = r.new_empty(4, r.numel())
-        quotients(r, self.bits, numbers[:2])
+        quotients(r, self.bits, _OFFSET, numbers[:2])
+        numbers[1] += numbers[0]
         torch.mul(numbers[:2], numbers[:2], out=numbers[2:])
         return [numbers]
 
@@ -72,12 +70,9 @@ def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.T
     if session.party == 0:
         masked += _OFFSET
     opened = session.exchange(masked).add_(masked)
-    public = logical_shift(opened, bits)
-    public -= _OFFSET >> bits
-    # x + 2^62 + r wrapped around if bit 63 of r was 1 and that of the sum is 0.
-    first, other = shares.derived[0].view(2, 2, -1).unbind(1)
-    high = opened >> 63
-    s, square = ((first ^ other) & high ^ other).unbind()
+    public = opened >> bits
+    s0, s1 = shares.derived[0].view(2, 2, -1).unbind(1)
+    s, square = (((s0 ^ s1) & (opened >> 63)) ^ s0).unbind()
     s *= public
     s *= 2
     square += s

@@ -134,7 +134,7 @@ class Comparison(TreeTuple):
 class FusedRelu(TreeTuple):
     """For max(x, 0) and for x itself, both shifted right by `bits`, -2^48 <= x < 2^48.
 
-    Opened is x + OFFSET + r. Numbers: rho, s, w, rho * s, rho * w with s and w as `_quotients` has
+    Opened is x + OFFSET + r. Numbers: rho, s, w, rho * s, rho * w with s and w as `quotients` has
     them; if `exact` also sigma and rho * sigma.
     """
 
@@ -180,7 +180,7 @@ class FusedRelu(TreeTuple):
 class ExactTruncation(TreeTuple):
     """For floor(x / 2^bits), -2^62 <= x < 2^62.
 
-    Opened is x + OFFSET + r. Numbers: sigma = t, and s and w as `_quotients` has them.
+    Opened is x + OFFSET + r. Numbers: sigma = t, and s and w as `quotients` has them.
     """
 
     shape: Shape
