@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig
+from parties.memory import keep_freed_pages
 from privedge import log
 from privedge.config import load
 from privedge.errors import ConfigError, PrivEdgeError
@@ -81,6 +82,7 @@ def _dealer(config_file: Path, insecure: bool) -> None:
 
     config = load(DealerConfig, config_file)
     _require_said_twice(config, config_file, insecure)
+    keep_freed_pages()
     serve_dealer(config)
 
 
@@ -98,6 +100,7 @@ def _worker(config_file: Path, slot: int, socket: Path) -> None:
     from parties.worker.process import serve
 
     os.umask(0o077)
+    keep_freed_pages()
     serve(load(PartyConfig, config_file), slot, socket)
 
 
