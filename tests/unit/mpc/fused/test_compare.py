@@ -53,12 +53,6 @@ def test_relu_of_the_edges(copies):
     assert excess(relu(EDGES * copies), EDGES * copies) <= {0, 1}
 
 
-def test_a_million_relus_at_the_range_bound_are_never_off_by_more_than_one_unit():
-    rng = np.random.default_rng(0)
-    values = rng.integers(BOUND - 2**20, BOUND, size=1_000_000) * rng.choice([-1, 1], 1_000_000)
-    assert excess(relu(values), values) == {0, 1}
-
-
 def test_relu_of_a_negative_value_is_exactly_zero():
     rng = np.random.default_rng(1)
     assert not relu(rng.integers(-BOUND, 0, size=10_000)).value.any()
