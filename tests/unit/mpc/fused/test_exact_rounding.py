@@ -13,6 +13,7 @@ from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.fused.tuples import ExactTruncation, FusedRelu
 from privedge.mpc.network import Network
 from privedge.mpc.session import Session
+from privedge.mpc.tuples import Truncation
 from privedge.ran.presets import preset
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_tensor, run
@@ -101,6 +102,19 @@ def test_rounds_and_bytes(program, engine, rounds, limit):
     for session in outcome.sessions:
         assert session.rounds == rounds
         assert session.bytes_sent - DIGEST_BYTES * rounds == limit * count
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        (FusedRelu((6400,), F), 71.375),
+        (FusedRelu((6400,), F, exact=True), 87.375),
+        (Truncation((6400,), F), 16),
+        (ExactTruncation((6400,), F), 33.375),
+    ],
+)
+def test_bytes_from_the_dealer(kind, size):
+    assert 8 * sum(np.prod(shape) for shape in kind.derived) == size * 6400
 
 
 @pytest.mark.parametrize("bits", [1, 15, 17, 32])
