@@ -82,7 +82,7 @@ class Session:
         """
         digest = self._digest()
         own = torch.frombuffer(bytearray(digest), dtype=torch.int64)
-        payload = torch.cat([mine.reshape(-1), own]).numpy().data.cast("B")
+        payload = torch.cat([mine.reshape(-1).cpu(), own]).numpy().data.cast("B")
         theirs = self._link.exchange(payload)
         number = self.rounds
         spent = Phase(self._phase, 1, len(payload))
@@ -95,7 +95,7 @@ class Session:
         if theirs[-_DIGEST_BYTES:] != digest:
             raise TranscriptMismatch(f"round {number}: the parties saw different runs")
         self._see(payload, theirs)
-        return torch.frombuffer(theirs, dtype=torch.int64)[:-_DIGEST_WORDS]
+        return torch.frombuffer(theirs, dtype=torch.int64)[:-_DIGEST_WORDS].to(mine.device)
 
     def confirm(self) -> None:
         """Make sure that all tuples drawn were compared. Call it before any result is released.

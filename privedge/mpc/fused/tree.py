@@ -107,10 +107,8 @@ class Level:
     @cached_property
     def _product_places(self) -> torch.Tensor:
         """The rows that are products of masks."""
-        rest = torch.ones(self._known_rows, dtype=torch.bool)
-        rest[0] = False
-        rest[self._mask_places] = False
-        return rest.nonzero().reshape(-1)
+        others = {0, *self._mask_places.tolist()}
+        return torch.tensor([row for row in range(self._known_rows) if row not in others])
 
 
 @cache
