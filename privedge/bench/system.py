@@ -37,12 +37,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Setting:
-    """How a deployment is run: `pool` warm (full before a query is asked) or empty (off), and the
-    round trip between its processes.
+    """How a deployment is run: `pool` warm (full before a query is asked) or empty (off), the round
+    trip between its processes, and how long a query waits for others to be computed with.
     """
 
     pool: str = POOLS[0]
     rtt_ms: float = 0.0
+    batching_delay_ms: float | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""
@@ -51,8 +52,13 @@ class Setting:
 
     @property
     def of_parties(self) -> dict[str, Any]:
-        """The keys of both party files."""
-        return {"pool": {"bundles": 0}} if self.pool == "empty" else {}
+        """The keys of both party files; nothing that a party does by itself is said."""
+        said: dict[str, Any] = {}
+        if self.pool == "empty":
+            said["pool"] = {"bundles": 0}
+        if self.batching_delay_ms is not None:
+            said["batching"] = {"delay_ms": self.batching_delay_ms}
+        return said
 
 
 _AS_INSTALLED = Setting()

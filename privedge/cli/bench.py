@@ -19,6 +19,9 @@ PresetOption = Annotated[
     str, typer.Option("--preset", metavar="NAMES", help="Architectures, separated by commas.")
 ]
 OwnersOption = Annotated[int, typer.Option("--owners", min=1, help="Models in the cohort.")]
+CountsOption = Annotated[
+    str, typer.Option("--owners", metavar="COUNTS", help="Models in the cohort; a comma list.")
+]
 PoolOption = Annotated[
     str,
     typer.Option(
@@ -34,7 +37,7 @@ RttOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `bench query`, `bench upload`, `bench memory` and `bench train`."""
+    """Add `bench query`, `throughput`, `upload`, `memory` and `train`."""
     group = typer.Typer(
         name="bench",
         help="Measure the system on this machine, with made-up models.",
@@ -42,6 +45,7 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     group.command("query")(_query)
+    group.command("throughput")(_throughput)
     group.command("upload")(_upload)
     group.command("memory")(_memory)
     group.command("train")(_train)
@@ -50,9 +54,7 @@ def register(app: typer.Typer) -> None:
 
 def _query(
     preset: PresetOption = "subspace32,ran32",
-    owners: Annotated[
-        str, typer.Option("--owners", metavar="COUNTS", help="Models in the cohort; a comma list.")
-    ] = "10",
+    owners: CountsOption = "10",
     batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Images a query.")] = 1,
     queries: Annotated[int, typer.Option("--queries", min=1, help="Warm queries to time.")] = 20,
     engine: Annotated[
@@ -91,6 +93,53 @@ def _query(
         return
     for _, same in groupby(found, lambda row: (row.preset, row.owners)):
         _query_table(list(same))
+
+
+def _throughput(
+    preset: PresetOption = "subspace32",
+    owners: CountsOption = "10",
+    clients: Annotated[int, typer.Option("--clients", min=1, max=256, help="In parallel.")] = 8,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time measured.")] = 10,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAMES", help="Engines, separated by commas.")
+    ] = "fused",
+    batching_delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--batching-delay-ms", min=0, help="How long a query waits for others; else as set."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Queries a second that many clients at once get answered, preprocessing included.
+
+    \b
+    Example:
+      privedge bench throughput --preset conv32 --owners 40 --clients 8 --seconds 20
+    """
+    from privedge.bench import throughput
+
+    loads = [
+        throughput.Workload(each, name, count, clients, seconds, batching_delay_ms)
+        for name, count, each in product(_names(preset), _counts(owners), _names(engine))
+    ]
+    with _progress_bar() as progress:
+        found = [throughput.measure(load, progress) for load in loads]
+    if as_json:
+        print(json.dumps({"throughput": [asdict(row) for row in found]}))
+        return
+    _table(
+        ("preset", "engine", "owners", "clients", "per s", "median s", "p95 s", "CPU s", "right"),
+        [
+            (
+                *(row.preset, row.engine, row.owners, row.clients),
+                f"{row.queries_per_s:.1f}",
+                *(f"{value:.3f}" for value in (row.median_s, row.p95_s, row.cpu_s)),
+                f"{row.agreement:.2%}",
+            )
+            for row in found
+        ],
+    )
 
 
 def _upload(

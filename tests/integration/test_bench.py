@@ -87,6 +87,17 @@ def test_a_crypten_process_that_fails_ends_the_bench_in_one_line(tmp_path):
 
 
 @pytest.mark.mpc
+def test_a_throughput_bench_counts_the_right_answers_of_all_clients():
+    asked = ("--preset", "subspace32", "--owners", "2", "--clients", "2", "--seconds", "2")
+    (row,) = json.loads(run("throughput", *asked, "--json").stdout)["throughput"]
+    assert (row["clients"], row["agreement"]) == (2, 1.0)
+    assert row["queries_per_s"] == row["queries"] / 2 > 0
+    assert 0 < row["median_s"] <= row["p95_s"]
+    assert row["cpu_s"] == pytest.approx(sum(row["cpu_by_process_s"].values()))
+    assert row["client_cpu_s"] > 0
+
+
+@pytest.mark.mpc
 def test_an_upload_bench_prints_the_size_of_a_share_and_speeds():
     done = run("upload", "--preset", "subspace32", "--repeats", "1", "--json")
     (row,) = json.loads(done.stdout)["uploads"]

@@ -78,7 +78,7 @@ def serve(engine: str, folder: Path, numbers: Iterator[str]) -> None:
         party = Party(engine, folder)
         _say({"ready": True})
         for number in numbers:
-            _say(party.answer(int(number)))
+            _say(party.answer(json.loads(number)))
 
 
 def _say(line: dict[str, Any]) -> None:

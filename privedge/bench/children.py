@@ -1,0 +1,94 @@
+"""Processes that the bench starts and talks to, one line of JSON at a time, never without a limit.
+
+Whoever is silent too long or ends is reported in one line with the last thing it said, and leaving
+the context kills all of them.
+"""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from privedge.errors import OutOfTime, Unreachable
+
+
+class Children:
+    """Python modules run as processes. Use as a context manager."""
+
+    def __init__(self, what: str, folder: Path) -> None:
+        """`what` they are is named in errors; logs go to `folder`."""
+        self._what = what
+        self._folder = folder
+        self._running = ExitStack()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "Children":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.kill()
+        self._running.close()
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Process ids by name."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    def start(
+        self, name: str, module: str, arguments: Sequence[str], env: Mapping[str, str]
+    ) -> None:
+        """Start `python -m module arguments` with `env` on top of this process's environment."""
+        log = self._running.enter_context(self._log(name).open("wb"))
+        self._processes[name] = self._running.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **env},
+                bufsize=0,
+            )
+        )
+
+    def tell(self, names: Sequence[str], line: object) -> None:
+        """Send `line` as JSON to each."""
+        for name in names:
+            pipe = self._processes[name].stdin
+            # One that ended is noticed, with its reason, when it is listened to.
+            with suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.write(f"{json.dumps(line)}\n".encode())
+
+    def hear(self, names: Sequence[str], within_s: float) -> list[Any]:
+        """One line of each. Raises OutOfTime, and Unreachable if one has ended."""
+        ends = time.monotonic() + within_s
+        pipes = [self._processes[name].stdout for name in names]
+        said = {pipe: b"" for pipe in pipes if pipe is not None}
+        while waiting := [pipe for pipe, text in said.items() if not text.endswith(b"\n")]:
+            ready, _, _ = select.select(waiting, [], [], max(0.0, ends - time.monotonic()))
+            if not ready:
+                raise OutOfTime(f"{self._what} said nothing for {within_s:.0f} seconds")
+            for pipe in ready:
+                part = pipe.read(1 << 16)
+                if not part:
+                    raise Unreachable(f"{self._what} ended: {self._why()}")
+                said[pipe] += part
+        return [json.loads(text) for text in said.values()]
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def _why(self) -> str:
+        """The last line of the first that said anything."""
+        for name in self._processes:
+            lines = self._log(name).read_text(encoding="utf-8", errors="replace").split("\n")
+            if said := [line for line in lines if line.strip()]:
+                return said[-1].strip()
+        return "without a word"
