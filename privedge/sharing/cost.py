@@ -23,7 +23,8 @@ class Phase:
 class Cost:
     """Exchanges with the other party, bytes sent to it, correction bytes received from the dealer;
     seconds waiting for a worker, loading shares, dealing and computing; and the exchanges by phase,
-    in the order of the computation: "network", "decision", and "weights" when a run opens those.
+    in the order of the computation: "network", of it apart "normalisation" and "output" (tanh or
+    clip), "decision", and "weights" when a run opens those.
     """
 
     rounds: int = 0
