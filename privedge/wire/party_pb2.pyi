@@ -679,6 +679,7 @@ class StatusResponse(_message.Message):
     QUERY_BYTES_FIELD_NUMBER: _builtins.int
     WORKER_PIDS_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     party: _builtins.int
     """0 or 1."""
     queries_answered: _builtins.int
@@ -689,6 +690,8 @@ class StatusResponse(_message.Message):
     upload_bytes: _builtins.int
     """Bytes of shares received from owners and from clients."""
     query_bytes: _builtins.int
+    runs: _builtins.int
+    """Runs that gave their queries an answer; one run may serve several queries."""
     @_builtins.property
     def worker_pids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Process ids of the MPC workers."""
@@ -709,10 +712,11 @@ class StatusResponse(_message.Message):
         query_bytes: _builtins.int = ...,
         worker_pids: _abc.Iterable[_builtins.int] | None = ...,
         pools: _abc.Iterable[Global___Pool] | None = ...,
+        runs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models_active", b"models_active", "party", b"party", "pools", b"pools", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "upload_bytes", b"upload_bytes", "worker_pids", b"worker_pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models_active", b"models_active", "party", b"party", "pools", b"pools", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "runs", b"runs", "upload_bytes", b"upload_bytes", "worker_pids", b"worker_pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

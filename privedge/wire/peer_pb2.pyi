@@ -124,50 +124,8 @@ class SetActiveModelsResponse(_message.Message):
 Global___SetActiveModelsResponse: _TypeAlias = SetActiveModelsResponse  # noqa: Y015
 
 @_typing.final
-class StartQueryRequest(_message.Message):
-    """Everything about a query that both parties must agree on."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    QUERY_ID_FIELD_NUMBER: _builtins.int
-    SESSION_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
-    WORKER_FIELD_NUMBER: _builtins.int
-    COHORT_FIELD_NUMBER: _builtins.int
-    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
-    HEADER_SHA256_FIELD_NUMBER: _builtins.int
-    query_id: _builtins.bytes
-    session: _builtins.bytes
-    """16 fresh random bytes from party 0; keys every mask of this run."""
-    attempt: _builtins.int
-    worker: _builtins.int
-    """Which worker pair runs it."""
-    cohort: _builtins.str
-    snapshot_id: _builtins.str
-    header_sha256: _builtins.bytes
-    """SHA-256 of the query header's fields that both parties received from the client."""
-    def __init__(
-        self,
-        *,
-        query_id: _builtins.bytes = ...,
-        session: _builtins.bytes = ...,
-        attempt: _builtins.int = ...,
-        worker: _builtins.int = ...,
-        cohort: _builtins.str = ...,
-        snapshot_id: _builtins.str = ...,
-        header_sha256: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cohort", b"cohort", "header_sha256", b"header_sha256", "query_id", b"query_id", "session", b"session", "snapshot_id", b"snapshot_id", "worker", b"worker"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___StartQueryRequest: _TypeAlias = StartQueryRequest  # noqa: Y015
-
-@_typing.final
-class StartQueryResponse(_message.Message):
-    """Party 1's worker is starting on it."""
+class WatchHalvesRequest(_message.Message):
+    """Ask for the halves."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -180,4 +138,156 @@ class StartQueryResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___StartQueryResponse: _TypeAlias = StartQueryResponse  # noqa: Y015
+Global___WatchHalvesRequest: _TypeAlias = WatchHalvesRequest  # noqa: Y015
+
+@_typing.final
+class HalvesChange(_message.Message):
+    """Halves that came and went since the message before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARRIVED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def arrived(self) -> _containers.RepeatedCompositeFieldContainer[Global___Half]: ...
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Ids of queries whose client left. Those that party 0 has ordered are not among them."""
+
+    def __init__(
+        self,
+        *,
+        arrived: _abc.Iterable[Global___Half] | None = ...,
+        left: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived", b"arrived", "left", b"left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HalvesChange: _TypeAlias = HalvesChange  # noqa: Y015
+
+@_typing.final
+class Half(_message.Message):
+    """One half of a query, in full at its party."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    HEADER_SHA256_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    header_sha256: _builtins.bytes
+    """SHA-256 of the query header's fields, which the client sent to both parties."""
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+        header_sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header_sha256", b"header_sha256", "query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Half: _TypeAlias = Half  # noqa: Y015
+
+@_typing.final
+class RefuseHalfRequest(_message.Message):
+    """Refuse this query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefuseHalfRequest: _TypeAlias = RefuseHalfRequest  # noqa: Y015
+
+@_typing.final
+class RefuseHalfResponse(_message.Message):
+    """Refused, or not there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefuseHalfResponse: _TypeAlias = RefuseHalfResponse  # noqa: Y015
+
+@_typing.final
+class StartRunRequest(_message.Message):
+    """Everything about a run that both parties must agree on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    QUERIES_FIELD_NUMBER: _builtins.int
+    session: _builtins.bytes
+    """16 fresh random bytes from party 0; keys every mask of this run."""
+    attempt: _builtins.int
+    worker: _builtins.int
+    """Which worker pair runs it."""
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Half]:
+        """At least one. Several are computed together: they ask the same of the same snapshot, and their
+        images stand behind one another in this order.
+        """
+
+    def __init__(
+        self,
+        *,
+        session: _builtins.bytes = ...,
+        attempt: _builtins.int = ...,
+        worker: _builtins.int = ...,
+        queries: _abc.Iterable[Global___Half] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "queries", b"queries", "session", b"session", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRunRequest: _TypeAlias = StartRunRequest  # noqa: Y015
+
+@_typing.final
+class StartRunResponse(_message.Message):
+    """Party 1's worker is starting on it, unless a query is missing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MISSING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Ids of queries whose half is not there: their clients have left."""
+
+    def __init__(
+        self,
+        *,
+        missing: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartRunResponse: _TypeAlias = StartRunResponse  # noqa: Y015

@@ -45,10 +45,20 @@ class PeerStub:
                 request_serializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
                 _registered_method=True)
-        self.StartQuery = channel.unary_unary(
-                '/privedge.v1.Peer/StartQuery',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.StartQueryRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.StartQueryResponse.FromString,
+        self.WatchHalves = channel.unary_stream(
+                '/privedge.v1.Peer/WatchHalves',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.HalvesChange.FromString,
+                _registered_method=True)
+        self.RefuseHalf = channel.unary_unary(
+                '/privedge.v1.Peer/RefuseHalf',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfResponse.FromString,
+                _registered_method=True)
+        self.StartRun = channel.unary_unary(
+                '/privedge.v1.Peer/StartRun',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
                 _registered_method=True)
 
 
@@ -71,9 +81,26 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def StartQuery(self, request, context):
-        """Order one query. Party 1 checks that it holds the other half, with the same shape, and the same
-        models, and starts its worker. Once per (session, attempt).
+    def WatchHalves(self, request, context):
+        """Which halves of queries party 1 holds: all of them first, then every change, until the call
+        ends. Party 0 keeps one such call open; a newer one ends an older one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefuseHalf(self, request, context):
+        """Party 0 holds a half of that id, and its question is another one: refuse the client's half at
+        party 1 too. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartRun(self, request, context):
+        """Order one run. Party 1 checks that it holds the other half of each query, with the same
+        question and the same models, and starts its worker on all of them, in this order. If it lacks
+        one it starts nothing and says which. A half is ordered once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,10 +119,20 @@ def add_PeerServicer_to_server(servicer, server):
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.SerializeToString,
             ),
-            'StartQuery': grpc.unary_unary_rpc_method_handler(
-                    servicer.StartQuery,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.StartQueryRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.StartQueryResponse.SerializeToString,
+            'WatchHalves': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHalves,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.HalvesChange.SerializeToString,
+            ),
+            'RefuseHalf': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefuseHalf,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfResponse.SerializeToString,
+            ),
+            'StartRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartRun,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.StartRunRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.StartRunResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -164,7 +201,34 @@ class Peer:
             _registered_method=True)
 
     @staticmethod
-    def StartQuery(request,
+    def WatchHalves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/privedge.v1.Peer/WatchHalves',
+            privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.HalvesChange.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefuseHalf(request,
             target,
             options=(),
             channel_credentials=None,
@@ -177,9 +241,36 @@ class Peer:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/privedge.v1.Peer/StartQuery',
-            privedge_dot_wire_dot_peer__pb2.StartQueryRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.StartQueryResponse.FromString,
+            '/privedge.v1.Peer/RefuseHalf',
+            privedge_dot_wire_dot_peer__pb2.RefuseHalfRequest.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.RefuseHalfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/StartRun',
+            privedge_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

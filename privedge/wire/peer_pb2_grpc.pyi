@@ -39,9 +39,18 @@ class PeerStub:
     """
     SetActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]
     """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent."""
-    StartQuery: _grpc.UnaryUnaryMultiCallable[_peer_pb2.StartQueryRequest, _peer_pb2.StartQueryResponse]
-    """Order one query. Party 1 checks that it holds the other half, with the same shape, and the same
-    models, and starts its worker. Once per (session, attempt).
+    WatchHalves: _grpc.UnaryStreamMultiCallable[_peer_pb2.WatchHalvesRequest, _peer_pb2.HalvesChange]
+    """Which halves of queries party 1 holds: all of them first, then every change, until the call
+    ends. Party 0 keeps one such call open; a newer one ends an older one.
+    """
+    RefuseHalf: _grpc.UnaryUnaryMultiCallable[_peer_pb2.RefuseHalfRequest, _peer_pb2.RefuseHalfResponse]
+    """Party 0 holds a half of that id, and its question is another one: refuse the client's half at
+    party 1 too. Idempotent.
+    """
+    StartRun: _grpc.UnaryUnaryMultiCallable[_peer_pb2.StartRunRequest, _peer_pb2.StartRunResponse]
+    """Order one run. Party 1 checks that it holds the other half of each query, with the same
+    question and the same models, and starts its worker on all of them, in this order. If it lacks
+    one it starts nothing and says which. A half is ordered once.
     """
 
 @_typing.type_check_only
@@ -55,9 +64,18 @@ class PeerAsyncStub(PeerStub):
     """
     SetActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]  # type: ignore[assignment]
     """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent."""
-    StartQuery: _aio.UnaryUnaryMultiCallable[_peer_pb2.StartQueryRequest, _peer_pb2.StartQueryResponse]  # type: ignore[assignment]
-    """Order one query. Party 1 checks that it holds the other half, with the same shape, and the same
-    models, and starts its worker. Once per (session, attempt).
+    WatchHalves: _aio.UnaryStreamMultiCallable[_peer_pb2.WatchHalvesRequest, _peer_pb2.HalvesChange]  # type: ignore[assignment]
+    """Which halves of queries party 1 holds: all of them first, then every change, until the call
+    ends. Party 0 keeps one such call open; a newer one ends an older one.
+    """
+    RefuseHalf: _aio.UnaryUnaryMultiCallable[_peer_pb2.RefuseHalfRequest, _peer_pb2.RefuseHalfResponse]  # type: ignore[assignment]
+    """Party 0 holds a half of that id, and its question is another one: refuse the client's half at
+    party 1 too. Idempotent.
+    """
+    StartRun: _aio.UnaryUnaryMultiCallable[_peer_pb2.StartRunRequest, _peer_pb2.StartRunResponse]  # type: ignore[assignment]
+    """Order one run. Party 1 checks that it holds the other half of each query, with the same
+    question and the same models, and starts its worker on all of them, in this order. If it lacks
+    one it starts nothing and says which. A half is ordered once.
     """
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
@@ -82,13 +100,34 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent."""
 
     @_abc_1.abstractmethod
-    def StartQuery(
+    def WatchHalves(
         self,
-        request: _peer_pb2.StartQueryRequest,
+        request: _peer_pb2.WatchHalvesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_peer_pb2.StartQueryResponse, _abc.Awaitable[_peer_pb2.StartQueryResponse]]:
-        """Order one query. Party 1 checks that it holds the other half, with the same shape, and the same
-        models, and starts its worker. Once per (session, attempt).
+    ) -> _typing.Union[_abc.Iterator[_peer_pb2.HalvesChange], _abc.AsyncIterator[_peer_pb2.HalvesChange]]:
+        """Which halves of queries party 1 holds: all of them first, then every change, until the call
+        ends. Party 0 keeps one such call open; a newer one ends an older one.
+        """
+
+    @_abc_1.abstractmethod
+    def RefuseHalf(
+        self,
+        request: _peer_pb2.RefuseHalfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.RefuseHalfResponse, _abc.Awaitable[_peer_pb2.RefuseHalfResponse]]:
+        """Party 0 holds a half of that id, and its question is another one: refuse the client's half at
+        party 1 too. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def StartRun(
+        self,
+        request: _peer_pb2.StartRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.StartRunResponse, _abc.Awaitable[_peer_pb2.StartRunResponse]]:
+        """Order one run. Party 1 checks that it holds the other half of each query, with the same
+        question and the same models, and starts its worker on all of them, in this order. If it lacks
+        one it starts nothing and says which. A half is ordered once.
         """
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
