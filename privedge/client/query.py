@@ -10,6 +10,7 @@ Sees the client's own images and answers. Each party gets one share, which alone
 random, and returns one share of the answer; only here are the two added up.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -87,6 +88,26 @@ class _Half:
 
     words: Words = field(repr=False)
     cost: Cost
+
+
+class _Calls:
+    """The calls of one question. A refusal may come before the other call has begun."""
+
+    def __init__(self) -> None:
+        self._cancels: list[Callable[[], object]] = []
+        self._over = threading.Event()
+
+    def add(self, cancel: Callable[[], object]) -> None:
+        """One more; cancelled at once if it comes too late."""
+        self._cancels.append(cancel)
+        if self._over.is_set():
+            cancel()
+
+    def cancel(self) -> None:
+        """Cancel all, and those to come."""
+        self._over.set()
+        for cancel in list(self._cancels):
+            cancel()
 
 
 class Client:
@@ -214,26 +235,23 @@ class Client:
     def _exchange(self, question: Question, query: Words, owners: tuple[str, ...]) -> Reply:
         """Send both halves at once, wait for both, add the answers up."""
         started = perf_counter()
-        cancels: list[Callable[[], object]] = []
+        calls = _Calls()
         halves = [
-            self._threads.submit(self._half, party, question, share, cancels)
+            self._threads.submit(self._half, party, question, share, calls)
             for party, share in enumerate(split(query))
         ]
         _, unfinished = wait(halves, return_when=FIRST_EXCEPTION)
         if unfinished:
-            for cancel in list(cancels):
-                cancel()
+            calls.cancel()
         first, second = _results(halves)
         seconds = perf_counter() - started
         answers = read_answers(combine(first.words, second.words), owners, question)
         return Reply(answers, seconds, (first.cost, second.cost))
 
-    def _half(
-        self, party: int, question: Question, share: Words, cancels: list[Callable[[], object]]
-    ) -> _Half:
+    def _half(self, party: int, question: Question, share: Words, calls: _Calls) -> _Half:
         with calls_to(self._names[party]):
             call = self._stubs[party].Query(_requests(question, share), timeout=self._timeout_s)
-            cancels.append(call.cancel)
+            calls.add(call.cancel)
             header = next(call, pb.QueryResponse()).header
             received = b"".join(response.words for response in call)
         shape = codec.shape_from_wire(header.shape, self._names[party])
