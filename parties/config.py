@@ -43,6 +43,19 @@ class PartyLimits(Section):
     max_models_per_owner: int = Field(default=8, ge=1)
     upload_deadline_s: float = Field(default=300, gt=0)
     max_batch: int = Field(default=64, ge=1)
+    # Queries at once, from their first byte until their answer is sent: of all clients, and of one.
+    max_queries: int = Field(default=256, ge=1)
+    max_queries_per_client: int = Field(default=64, ge=1)
+
+
+class BatchingSection(Section):
+    """Party 0 only: which waiting queries are computed together."""
+
+    # How long a query waits for others although a worker is free.
+    delay_ms: float = Field(default=0, ge=0, le=1000)
+    # Images in one run, as long as more than one query is in it; never more than max_batch. With 1
+    # every query has a run of its own.
+    max_images: int = Field(default=64, ge=1)
 
 
 class CohortSection(Section):
@@ -107,6 +120,7 @@ class PartyConfig(_Server):
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
+    batching: BatchingSection = BatchingSection()
     cohorts: tuple[CohortSection, ...] = Field(min_length=1)
 
     def _addresses(self) -> list[str]:
@@ -149,8 +163,6 @@ class DealerLimits(Section):
     # Elements of one tuple, and sessions it keeps counters for at once.
     max_elements: int = Field(default=1 << 26, ge=1)
     max_sessions: int = Field(default=1024, ge=1)
-    # Masks of the models' weights kept between queries; 0 expands them for every query.
-    weight_cache_mib: int = Field(default=1024, ge=0)
 
 
 class DealerConfig(_Server):

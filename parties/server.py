@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -12,12 +12,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from parties.config import PartyConfig
+from parties.front_end.follower import Follower
+from parties.front_end.leader import Leader
+from parties.front_end.models import Models
 from parties.front_end.party_servicer import PartyServicer
 from parties.front_end.peer_client import PeerClient
 from parties.front_end.peer_servicer import PeerServicer
 from parties.front_end.queries import Queries
+from parties.front_end.runs import Runs
 from parties.front_end.state_folder import open_models
 from parties.front_end.synchroniser import Synchroniser
+from parties.front_end.tally import Tally
 from parties.front_end.workers import WorkerPool
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
@@ -29,7 +34,8 @@ from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-_THREADS = 64
+# Beside a thread for every query there may be: uploads, party 0's watch, operators.
+_OTHER_THREADS = 64
 _WORKER_START_S = 120.0
 _GRACE_S = 10.0
 
@@ -39,7 +45,7 @@ PEER_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
 
 def serve_party(config: PartyConfig, config_file: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
-    with _party(config, config_file) as (server, port, pool):
+    with _party(config, config_file) as (server, port, pool, side):
         statuses = add_health(server)
         add_reflection(server, [PARTY_SERVICE, PEER_SERVICE])
         server.start()
@@ -50,11 +56,13 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         for service in ("", PARTY_SERVICE):
             statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
         log.info("party %d: ready", config.index)
-        run_until_told(server, statuses)
+        run_until_told(server, statuses, let_go=side.let_go)
 
 
 @contextmanager
-def _party(config: PartyConfig, config_file: Path) -> Iterator[tuple[grpc.Server, int, WorkerPool]]:
+def _party(
+    config: PartyConfig, config_file: Path
+) -> Iterator[tuple[grpc.Server, int, WorkerPool, Leader | Follower]]:
     """Everything a party consists of, wired up; undone in reverse order."""
     require_role(config.tls, Role.PARTY0 if config.index == 0 else Role.PARTY1)
     with ExitStack() as parts:
@@ -67,17 +75,33 @@ def _party(config: PartyConfig, config_file: Path) -> Iterator[tuple[grpc.Server
             stub = peer_pb2_grpc.PeerStub(channel)
             peer = PeerClient(stub, peer_name(Role.PARTY1, address))
         models = parts.enter_context(open_models(config, peer))
-        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
+        threads = config.limits.max_queries + _OTHER_THREADS
+        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
         pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
-        queries = Queries(config, models, pool, stub)
-        party_pb2_grpc.add_PartyServicer_to_server(PartyServicer(models, queries), server)
-        if peer is None:
-            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, queries), server)
+        tally = Tally()
+        runs = Runs(models, tally)
+        side: Leader | Follower
+        if stub is None:
+            side = Follower(pool, runs)
+            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, side), server)
         else:
-            synchroniser = Synchroniser(models)
-            synchroniser.start()
-            parts.callback(synchroniser.stop)
-        yield server, port, pool
+            side = Leader(config, models, pool, runs, stub)
+            parts.enter_context(_synchronised(models))
+        side.start()
+        parts.callback(side.stop)
+        queries = Queries(config, models, pool, tally, side)
+        party_pb2_grpc.add_PartyServicer_to_server(PartyServicer(models, queries), server)
+        yield server, port, pool, side
+
+
+@contextmanager
+def _synchronised(models: Models) -> Iterator[None]:
+    synchroniser = Synchroniser(models)
+    synchroniser.start()
+    try:
+        yield
+    finally:
+        synchroniser.stop()
 
 
 def add_health(server: grpc.Server) -> health.HealthServicer:
@@ -94,11 +118,21 @@ def add_reflection(server: grpc.Server, services: list[str]) -> None:
     reflection.enable_server_reflection(names, server)
 
 
-def run_until_told(server: grpc.Server, statuses: health.HealthServicer) -> None:
-    """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish."""
+def run_until_told(
+    server: grpc.Server,
+    statuses: health.HealthServicer,
+    *,
+    let_go: Callable[[], object] = lambda: None,
+) -> None:
+    """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish.
+
+    `let_go` must end the calls that would never finish by themselves.
+    """
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     told.wait()
     statuses.enter_graceful_shutdown()
-    server.stop(_GRACE_S).wait()
+    stopped = server.stop(_GRACE_S)
+    let_go()
+    stopped.wait()

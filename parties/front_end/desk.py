@@ -1,4 +1,4 @@
-"""What the servicers need from the query half of a front end; queries.py fulfils it."""
+"""What the parts of a front end that serve queries need of each other."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Protocol
 
 import grpc
 
+from parties.front_end.asked import Asked
+from parties.front_end.workers import Answer
 from privedge.identity.roles import Identity
 from privedge.wire import party_pb2 as pb
 from privedge.wire import peer_pb2
@@ -18,12 +20,13 @@ class QueryCounters:
     answered: int
     failed: int
     running: int
+    runs: int
     bytes_received: int
     worker_pids: tuple[int, ...]
 
 
 class QueryDesk(Protocol):
-    """Where queries are taken in. Sees one share of each query and of each answer."""
+    """Where queries are taken in: queries.py. Sees one share of each query and of each answer."""
 
     def answer(
         self,
@@ -34,10 +37,30 @@ class QueryDesk(Protocol):
         """Read one query stream to its end and give the answer stream. Raises what it refuses."""
         ...
 
-    def start(self, order: peer_pb2.StartQueryRequest) -> None:
-        """Party 1 only: begin the query that party 0 orders. Raises what it refuses."""
-        ...
-
     def counters(self) -> QueryCounters:
         """The counters as they are now."""
+        ...
+
+
+class Side(Protocol):
+    """What a query is handed to when all of it is there: leader.py, follower.py."""
+
+    def answer(self, asked: Asked) -> Answer:
+        """Wait for the answer share. Raises what the query ends with."""
+        ...
+
+
+class Ordered(Protocol):
+    """Party 1's part as party 0 sees it: follower.py. Ids and digests only."""
+
+    def order(self, order: peer_pb2.StartRunRequest) -> list[bytes]:
+        """Begin a run, or return the ids of the queries that are not here."""
+        ...
+
+    def refuse(self, query_id: bytes) -> None:
+        """Refuse a query of which party 0 holds another half."""
+        ...
+
+    def changes(self, context: grpc.ServicerContext) -> Iterator[peer_pb2.HalvesChange]:
+        """What is here, and every change, until the caller leaves."""
         ...

@@ -1,88 +1,116 @@
-"""Party 1's inbox: queries that wait for party 0's order, and orders that wait for their query.
+"""Party 1's inbox: queries in full here that wait for party 0's order.
 
-A client sends its two halves at the same time, so either may be first. Both waits are bounded.
+Party 0 watches it (WatchHalves) and orders only what it has seen here and holds itself.
 """
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import grpc
 
-from privedge.errors import ManifestMismatch, OutOfTime, Refused, Unreachable
-from privedge.rpc.deadline import Deadline
-from privedge.sharing.question import Question
+from parties.front_end.asked import Asked
+from privedge.errors import ManifestMismatch
 from privedge.wire import peer_pb2 as pb
-
-# How long an order waits for the client's other half.
-_HALF_S = 10.0
-
-
-@dataclass
-class _Waiting:
-    question: Question
-    order: pb.StartQueryRequest | None = None
-    refused: Refused | None = None
 
 
 class Inbox:
-    """Pairs questions and orders by query id."""
+    """Queries by id, and what changed since party 0 was last told."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: dict[str, _Waiting] = {}
+        self._held: dict[bytes, Asked] = {}
+        self._arrived: list[pb.Half] = []
+        self._left: list[bytes] = []
+        # Which watcher is the present one, and whether it still watches.
+        self._watcher = 0
+        self._watched = False
 
-    def wait(
-        self, question: Question, deadline: Deadline, context: grpc.ServicerContext
-    ) -> pb.StartQueryRequest:
-        """Wait for the order of this question.
-
-        Raises OutOfTime if none comes, ManifestMismatch if party 0 has another question or
-        snapshot, Unreachable when the client leaves.
-        """
-        entry = _Waiting(question)
-
-        def give_up() -> None:
-            with self._changed:
-                entry.refused = Unreachable("the client left")
+    def put(self, asked: Asked) -> None:
+        """Hold a query until it is claimed or removed."""
+        with self._changed:
+            self._held[bytes.fromhex(asked.id)] = asked
+            if self._watched:
+                self._arrived.append(_half(asked))
                 self._changed.notify_all()
 
+    def remove(self, asked: Asked) -> None:
+        """Its client has left. Fine if it was claimed."""
         with self._changed:
-            self._waiting[question.query_id] = entry
-            self._changed.notify_all()
-        try:
-            if not context.add_callback(give_up):
-                give_up()
-            with self._changed:
-                self._changed.wait_for(lambda: entry.order or entry.refused, deadline.remaining())
-                if entry.refused is not None:
-                    raise entry.refused
-                if entry.order is None:
-                    raise OutOfTime("party 0 did not order this query")
-                return entry.order
-        finally:
-            with self._changed:
-                self._waiting.pop(question.query_id, None)
+            held = self._held.pop(bytes.fromhex(asked.id), None)
+            if held is not None and self._watched:
+                self._left.append(bytes.fromhex(asked.id))
+                self._changed.notify_all()
 
-    def order(self, order: pb.StartQueryRequest) -> None:
-        """Give an order to the query it is for; refuses, at both ends, one that does not fit.
+    def claim(self, wanted: Sequence[pb.Half]) -> tuple[list[Asked], list[bytes]]:
+        """Take all of `wanted` out, in order; or none, and return the ids that are not here.
 
-        Raises OutOfTime if the client's half does not come, ManifestMismatch.
+        Raises ManifestMismatch, here and for each of the clients, if party 0 has another question,
+        or would compute together what cannot be.
         """
-        query_id = order.query_id.hex()
         with self._changed:
-            self._changed.wait_for(lambda: query_id in self._waiting, _HALF_S)
-            entry = self._waiting.get(query_id)
-            if entry is None:
-                raise OutOfTime(f"query {query_id}: its other half did not arrive")
-            asked = entry.question
-            fits = (asked.digest(), asked.snapshot_id) == (order.header_sha256, order.snapshot_id)
-            if fits:
-                entry.order = order
-            else:
-                entry.refused = _mismatch(query_id)
+            missing = [half.query_id for half in wanted if half.query_id not in self._held]
+            if missing:
+                return [], missing
+            claimed = [self._held.pop(half.query_id) for half in wanted]
+        same = all(
+            half.header_sha256 == asked.question.digest()
+            for half, asked in zip(wanted, claimed, strict=True)
+        )
+        if not same or len({asked.kind for asked in claimed}) != 1:
+            for asked in claimed:
+                asked.settle(_mismatch(asked.id))
+            raise ManifestMismatch("a run: the parties hold different questions")
+        return claimed, []
+
+    def refuse(self, query_id: bytes) -> None:
+        """Party 0 holds another question of that id. Fine if the query is not here."""
+        with self._changed:
+            asked = self._held.get(query_id)
+        if asked is not None:
+            asked.settle(_mismatch(asked.id))
+
+    def changes(self, context: grpc.ServicerContext) -> Iterator[pb.HalvesChange]:
+        """What is here, at once; then every change, until the caller leaves or another comes."""
+        with self._changed:
+            self._watcher += 1
+            self._watched = True
+            mine = self._watcher
+            self._arrived = [_half(asked) for asked in self._held.values()]
+            self._left = []
             self._changed.notify_all()
-        if not fits:
-            raise _mismatch(query_id)
+            first = self._news()
+        if context.add_callback(lambda: self._end(mine)):
+            yield first
+            yield from iter(lambda: self._next(mine), None)
+
+    def close(self) -> None:
+        """Let the watcher go: its call would keep the server from ending."""
+        self._end(self._watcher)
+
+    def _next(self, watcher: int) -> pb.HalvesChange | None:
+        with self._changed:
+            while self._watched and self._watcher == watcher:
+                if self._arrived or self._left:
+                    return self._news()
+                self._changed.wait()
+            return None
+
+    def _news(self) -> pb.HalvesChange:
+        change = pb.HalvesChange(arrived=self._arrived, left=self._left)
+        self._arrived, self._left = [], []
+        return change
+
+    def _end(self, watcher: int) -> None:
+        with self._changed:
+            if self._watcher == watcher:
+                self._watched = False
+                # Nobody reads them: the next watcher starts from what is held.
+                self._arrived, self._left = [], []
+                self._changed.notify_all()
+
+
+def _half(asked: Asked) -> pb.Half:
+    return pb.Half(query_id=bytes.fromhex(asked.id), header_sha256=asked.question.digest())
 
 
 def _mismatch(query_id: str) -> ManifestMismatch:

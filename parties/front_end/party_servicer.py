@@ -98,6 +98,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             upload_bytes=self._models.upload_bytes,
             query_bytes=queries.bytes_received,
             worker_pids=queries.worker_pids,
+            runs=queries.runs,
         )
 
 

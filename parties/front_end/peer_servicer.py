@@ -1,8 +1,10 @@
 """What party 1 does on party 0's word (peer.proto): decode, call, encode. Ids and digests only."""
 
+from collections.abc import Iterator
+
 import grpc
 
-from parties.front_end.desk import QueryDesk
+from parties.front_end.desk import Ordered
 from parties.front_end.models import Models
 from parties.front_end.peer_client import ModelRef
 from privedge.rpc import codec
@@ -13,9 +15,9 @@ from privedge.wire import peer_pb2_grpc
 class PeerServicer(peer_pb2_grpc.PeerServicer):
     """Serves party 0. Holds no state of its own."""
 
-    def __init__(self, models: Models, queries: QueryDesk) -> None:
+    def __init__(self, models: Models, ordered: Ordered) -> None:
         self._models = models
-        self._queries = queries
+        self._ordered = ordered
 
     def PrepareModel(
         self, request: pb.PrepareModelRequest, context: grpc.ServicerContext
@@ -31,12 +33,24 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         self._models.follow(request.cohort, [_from_wire(model) for model in request.models])
         return pb.SetActiveModelsResponse()
 
-    def StartQuery(
-        self, request: pb.StartQueryRequest, context: grpc.ServicerContext
-    ) -> pb.StartQueryResponse:
-        """Begin one query."""
-        self._queries.start(request)
-        return pb.StartQueryResponse()
+    def WatchHalves(
+        self, request: pb.WatchHalvesRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.HalvesChange]:
+        """Say which halves are here, as long as party 0 listens."""
+        return self._ordered.changes(context)
+
+    def RefuseHalf(
+        self, request: pb.RefuseHalfRequest, context: grpc.ServicerContext
+    ) -> pb.RefuseHalfResponse:
+        """Refuse one half."""
+        self._ordered.refuse(request.query_id)
+        return pb.RefuseHalfResponse()
+
+    def StartRun(
+        self, request: pb.StartRunRequest, context: grpc.ServicerContext
+    ) -> pb.StartRunResponse:
+        """Begin one run."""
+        return pb.StartRunResponse(missing=self._ordered.order(request))
 
 
 def _from_wire(model: pb.ModelRef) -> ModelRef:

@@ -61,6 +61,11 @@ class _Alarms:
 _alarms = _Alarms()
 
 
+def ring_after(seconds: float, ring: Callable[[], object]) -> None:
+    """Call `ring` that many seconds from now. It must be quick."""
+    _alarms.add(seconds, ring)
+
+
 @contextmanager
 def given_up_after(seconds: float, context: grpc.ServicerContext) -> Iterator[None]:
     """Cancel the call if the block takes longer."""

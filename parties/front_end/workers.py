@@ -10,19 +10,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, Queue
 
-import grpc
-
-from privedge.errors import LimitExceeded, PrivEdgeError, ShareError
+from privedge.errors import PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import codec
 from privedge.rpc.channel import open_channel, wait_connected
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
-from privedge.rpc.server import cancel_with
+from privedge.rpc.server import MayLeave, cancel_with
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
 from privedge.wire import party_pb2 as party
@@ -73,10 +69,8 @@ class Worker:
         """Return once the worker serves. Raises Unreachable."""
         wait_connected(self._channel, self._name, within_s=deadline.remaining())
 
-    def run(
-        self, job: pb.Job, words: bytes, deadline: Deadline, context: grpc.ServicerContext
-    ) -> Answer:
-        """Let the worker compute one answer share; given up when `context`'s caller leaves.
+    def run(self, job: pb.Job, words: bytes, deadline: Deadline, audience: MayLeave) -> Answer:
+        """Let the worker compute one answer share; given up when `audience` leaves.
 
         Waits for a worker that is being restarted. Raises what the worker refused, Unreachable if
         it dies meanwhile, OutOfTime.
@@ -86,7 +80,7 @@ class Worker:
                 call = self._stub.Run(
                     _requests(job, words), timeout=deadline.remaining(), wait_for_ready=True
                 )
-                cancel_with(context, call)
+                cancel_with(audience, call)
                 return _answer(call)
         except ShareError as error:
             # The job is ours, not the client's: what is malformed about it is not theirs to mend.
@@ -125,9 +119,6 @@ class WorkerPool:
         self._folder = tempfile.TemporaryDirectory(prefix="privedge-")
         folder = Path(self._folder.name)
         self.workers = [Worker(config_file, index, slot, folder) for slot in range(count)]
-        self._free: Queue[Worker] = Queue()
-        for worker in self.workers:
-            self._free.put(worker)
 
     def __enter__(self) -> "WorkerPool":
         return self
@@ -141,18 +132,6 @@ class WorkerPool:
     def pids(self) -> tuple[int, ...]:
         """Process ids, by slot."""
         return tuple(worker.pid for worker in self.workers)
-
-    @contextmanager
-    def one(self, deadline: Deadline) -> Iterator[Worker]:
-        """Borrow a free worker, first come first served. Raises LimitExceeded if none gets free."""
-        try:
-            worker = self._free.get(timeout=deadline.remaining())
-        except Empty:
-            raise LimitExceeded("no worker became free in time") from None
-        try:
-            yield worker
-        finally:
-            self._free.put(worker)
 
 
 def _requests(job: pb.Job, words: bytes) -> Iterator[pb.RunRequest]:

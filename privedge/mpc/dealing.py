@@ -14,7 +14,6 @@ from privedge.errors import AlreadyExists, NotAllowed, ShareError, TranscriptMis
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge.mpc.tuples import Shape, TupleKind, check_size, combined, receiver, remainder
-from privedge.mpc.weight_masks import WeightMasks
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,12 @@ class Dealer:
         weight_seeds: tuple[bytes, bytes] | None = None,
         *,
         max_elements: int,
-        masks: WeightMasks | None = None,
     ) -> None:
-        """`weight_seeds`: for products with fixed weights; None if there are none. `masks`: what
-        other sessions have expanded of them; without, this one keeps none.
-        """
+        """`weight_seeds`: for products with fixed weights; None if there are none."""
         self._run = run
         self._seeds = seeds
         self._weight_seeds = weight_seeds
         self._max_elements = max_elements
-        self._masks = masks or WeightMasks(0)
         self._next = [0, 1]
 
     def correct(self, party: int, counter: int, kind: TupleKind) -> torch.Tensor:
@@ -97,7 +92,8 @@ class Dealer:
             return []
         if self._weight_seeds is None:
             raise ShareError("fixed product: the session has no weight seeds")
-        return [self._masks.mask(self._weight_seeds, kind)]
+        first, second = (kind.weight_mask(seed) for seed in self._weight_seeds)
+        return [first + second]
 
 
 def _fixed_shapes(kind: TupleKind) -> list[Shape]:

@@ -24,7 +24,9 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/Status": _only(Role.ADMIN),
     "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
-    "/privedge.v1.Peer/StartQuery": _only(Role.PARTY0),
+    "/privedge.v1.Peer/WatchHalves": _only(Role.PARTY0),
+    "/privedge.v1.Peer/RefuseHalf": _only(Role.PARTY0),
+    "/privedge.v1.Peer/StartRun": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Exchange": _only(Role.PARTY0),
     "/privedge.v1.Dealer/Deal": _only(Role.PARTY0, Role.PARTY1),
     # A worker is reached by its own front end only, over a socket in a private folder.

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -98,13 +98,21 @@ def caller(context: grpc.ServicerContext) -> Identity:
         raise NotAllowed(str(error)) from None
 
 
-def cancel_with(context: grpc.ServicerContext, call: Any) -> None:
-    """Cancel `call`, made on behalf of `context`'s caller, when that caller leaves."""
+class MayLeave(Protocol):
+    """Somebody on whose behalf calls are made: a servicer's context, or something like it."""
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Call it on leaving. False if that was before: then it is not called."""
+        ...
+
+
+def cancel_with(caller: MayLeave, call: Any) -> None:
+    """Cancel `call`, made on behalf of `caller`, when that caller leaves."""
 
     def cancel() -> None:
         call.cancel()
 
-    if not context.add_callback(cancel):  # it has left already
+    if not caller.add_callback(cancel):  # it has left already
         cancel()
 
 

@@ -23,8 +23,13 @@ class Phase:
 class Cost:
     """Exchanges with the other party, bytes sent to it, correction bytes received from the dealer;
     seconds waiting for a worker, loading shares, dealing and computing; and the exchanges by phase,
-    in the order of the computation: "network", of it apart "normalisation" and "output" (tanh or
-    clip), "decision", and "weights" when a run opens those.
+    in the order of the computation: "network", "decision", and "weights" when a run opens those.
+
+    A party may serve several queries in one run. Then every figure but two is the whole run's:
+    `queue_s` is from this party having the query in full until its run starts, `online_s` from
+    party 0 knowing that both parties have it in full (at party 1: from having it in full) until
+    this party has its answer share, waiting for a worker included. A worker's own report of
+    `online_s` is of the computation alone.
     """
 
     rounds: int = 0

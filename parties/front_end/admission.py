@@ -1,0 +1,38 @@
+"""How many queries a party has at once, in all and of one client."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from parties.config import PartyLimits
+from privedge.errors import LimitExceeded
+
+
+class Admission:
+    """Counts queries from their first message until their answer is sent. Safe to share."""
+
+    def __init__(self, limits: PartyLimits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._by_client: Counter[str] = Counter()
+        self._all = 0
+
+    @contextmanager
+    def one(self, client: str) -> Iterator[None]:
+        """Let one query of `client` in for as long as the block lasts. Raises LimitExceeded."""
+        with self._lock:
+            if self._all >= self._limits.max_queries:
+                raise LimitExceeded("too many queries at once; see max_queries")
+            if self._by_client[client] >= self._limits.max_queries_per_client:
+                raise LimitExceeded("too many queries of one client; see max_queries_per_client")
+            self._all += 1
+            self._by_client[client] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._all -= 1
+                self._by_client[client] -= 1
+                if not self._by_client[client]:
+                    del self._by_client[client]

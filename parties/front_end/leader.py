@@ -1,0 +1,127 @@
+"""Party 0's part: waits until both parties hold a query, and decides what runs when.
+
+One thread a worker takes what waits in the lines, orders it at party 1 and lets the worker compute.
+Sees one share of queries and answers, as bytes.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from parties.config import PartyConfig
+from parties.front_end.asked import Asked, Audience
+from parties.front_end.lines import Lines
+from parties.front_end.models import Models
+from parties.front_end.other_halves import OtherHalves
+from parties.front_end.runs import Runs
+from parties.front_end.workers import Answer, Worker, WorkerPool
+from privedge.errors import ManifestMismatch, OutOfTime, Refused, Unreachable
+from privedge.rpc.status import calls_to
+from privedge.wire import peer_pb2, peer_pb2_grpc
+
+_SESSION_BYTES = 16
+_PEER = "party 1"
+# Party 1 answers an order at once, or not at all.
+_ORDER_S = 10.0
+
+
+class Leader:
+    """The query half of party 0: desk.Side."""
+
+    def __init__(
+        self,
+        config: PartyConfig,
+        models: Models,
+        pool: WorkerPool,
+        runs: Runs,
+        peer: peer_pb2_grpc.PeerStub,
+    ) -> None:
+        self._models = models
+        self._runs = runs
+        self._peer = peer
+        self._lines = Lines(config.batching, config.limits.max_batch)
+        self._halves = OtherHalves(peer, self._lines.add)
+        self._threads = [
+            threading.Thread(target=self._lead, args=(worker,), name=f"slot {worker.slot}")
+            for worker in pool.workers
+        ]
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._halves.start()
+        for thread in self._threads:
+            thread.daemon = True  # it may be waiting for a worker that does not answer
+            thread.start()
+
+    def let_go(self) -> None:
+        """Nothing: every call to party 0 ends by itself."""
+
+    def stop(self) -> None:
+        """Order nothing more."""
+        self._lines.close()
+        self._halves.stop()
+
+    def answer(self, asked: Asked) -> Answer:
+        """Wait for the answer share. Raises what the query ends with."""
+        self._halves.expect(asked)
+        try:
+            return asked.wait(lambda: self._halves.look(asked))
+        except (ManifestMismatch, OutOfTime) as error:
+            # Party 1 may have refused its half because it lacks the newest list of models.
+            self._models.behind.set()
+            if isinstance(error, ManifestMismatch) and asked.ready is None:
+                self._refuse(asked)
+            raise
+        finally:
+            asked.leave()
+            self._halves.forget(asked)
+            self._lines.remove(asked)
+
+    def _refuse(self, asked: Asked) -> None:
+        # In vain if party 1 is away; then the client learns of that.
+        with suppress(Refused), calls_to(_PEER):
+            self._peer.RefuseHalf(
+                peer_pb2.RefuseHalfRequest(query_id=bytes.fromhex(asked.id)), timeout=_ORDER_S
+            )
+
+    # --- A thread for each worker -----------------------------------------------------------------
+
+    def _lead(self, worker: Worker) -> None:
+        while (queries := self._lines.take()) is not None:
+            try:
+                order = self._order(worker, queries)
+            except Exception as error:  # whatever it is, nobody must be left waiting
+                for asked in queries:
+                    asked.settle(error)
+                continue
+            if order is not None:
+                self._runs.compute(worker, order, queries, Audience(queries))
+
+    def _order(self, worker: Worker, queries: Sequence[Asked]) -> peer_pb2.StartRunRequest | None:
+        """The order, if party 1 runs it. Otherwise some clients have left, and the other queries
+        are in their line again.
+        """
+        order = peer_pb2.StartRunRequest(
+            session=os.urandom(_SESSION_BYTES),
+            attempt=0,
+            worker=worker.slot,
+            queries=[
+                peer_pb2.Half(
+                    query_id=bytes.fromhex(asked.id), header_sha256=asked.question.digest()
+                )
+                for asked in queries
+            ],
+        )
+        with calls_to(_PEER):
+            missing = self._peer.StartRun(order, timeout=_ORDER_S).missing
+        if not missing:
+            return order
+        gone = {raw.hex() for raw in missing}
+        if not gone & {asked.id for asked in queries}:
+            raise ManifestMismatch("party 1 misses queries that were not ordered")
+        for asked in queries:
+            if asked.id in gone:
+                asked.settle(Unreachable("the client left party 1"))
+        self._lines.put_back(queries)
+        return None

@@ -1,0 +1,124 @@
+"""One run of a worker for one query or several: put together, computed, taken apart again.
+
+Sees one share of queries and answers, as bytes. Both parties put the same queries behind one
+another in the same order, so the same rows are the same query's.
+"""
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from parties.front_end.asked import Asked, Audience
+from parties.front_end.cohorts import Snapshot
+from parties.front_end.models import Models
+from parties.front_end.tally import Tally
+from parties.front_end.workers import Answer, Worker
+from privedge.errors import PrivEdgeError
+from privedge.rpc.deadline import Deadline
+from privedge.sharing.ring import WORD_BYTES
+from privedge.wire import peer_pb2, worker_pb2
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED_SNAPSHOTS = 4
+
+
+class Runs:
+    """Runs of one front end. Safe to call from many threads."""
+
+    def __init__(self, models: Models, tally: Tally) -> None:
+        self._models = models
+        self._tally = tally
+        self._jobs: OrderedDict[str, worker_pb2.Job] = OrderedDict()
+
+    def compute(
+        self,
+        worker: Worker,
+        order: peer_pb2.StartRunRequest,
+        queries: Sequence[Asked],
+        audience: Audience,
+    ) -> None:
+        """Settle every query: each with its own rows, or all with the error the run ended with.
+
+        The run is given up when `audience` leaves, and lasts no longer than the most patient of
+        the queries.
+        """
+        started = time.perf_counter()
+        deadline = Deadline(max(asked.deadline.at for asked in queries))
+        words = b"".join(asked.words for asked in queries)
+        snapshot = queries[0].snapshot
+        try:
+            with self._tally.run(len(queries)), self._models.hold(snapshot):
+                answer = worker.run(self._job(order, queries), words, deadline, audience)
+            for asked, share in _parts(answer, queries, started):
+                asked.settle(share)
+            log.info(
+                "run of %d queries, %d images: %d rounds",
+                *(len(queries), _images(queries), answer.cost.rounds),
+            )
+        except Exception as error:  # whatever it is, nobody must be left waiting
+            for asked in queries:
+                asked.settle(error)
+        finally:
+            audience.served()
+
+    def _job(self, order: peer_pb2.StartRunRequest, queries: Sequence[Asked]) -> worker_pb2.Job:
+        """What the worker is told. Both parties derive it from the same order and questions."""
+        question, snapshot = queries[0].question, queries[0].snapshot
+        job = worker_pb2.Job()
+        job.CopyFrom(self._template(snapshot))
+        job.session = order.session
+        job.attempt = order.attempt
+        job.shape.extend((_images(queries), *question.shape[1:]))
+        job.one_subject = question.one_subject
+        if question.verify_owner is not None:
+            job.verify_position = snapshot.owners.index(question.verify_owner)
+        return job
+
+    def _template(self, snapshot: Snapshot) -> worker_pb2.Job:
+        """What the jobs of a snapshot have in common: with many models not quickly put together."""
+        template = self._jobs.get(snapshot.id)
+        if template is None:
+            template = worker_pb2.Job(
+                snapshot_id=snapshot.id,
+                spec_json=snapshot.cohort.spec.to_json(),
+                margin=snapshot.cohort.margin,
+                models=[
+                    worker_pb2.ModelFile(
+                        path=str(model.path), manifest_json=model.manifest_json, salt=model.salt
+                    )
+                    for model in snapshot.models
+                ],
+            )
+            self._jobs[snapshot.id] = template
+            while len(self._jobs) > _REMEMBERED_SNAPSHOTS:
+                self._jobs.popitem(last=False)
+        return template
+
+
+def _images(queries: Sequence[Asked]) -> int:
+    return sum(asked.images for asked in queries)
+
+
+def _parts(
+    answer: Answer, queries: Sequence[Asked], started: float
+) -> Iterator[tuple[Asked, Answer]]:
+    """Each query with its rows of the answer, and with its own waiting in the cost."""
+    rows, *row = answer.shape
+    size = WORD_BYTES * math.prod(row)
+    if rows != sum(asked.answers for asked in queries) or len(answer.words) != rows * size:
+        raise PrivEdgeError("the worker's answer has not as many rows as there are questions")
+    done = time.perf_counter()
+    start = 0
+    for asked in queries:
+        end = start + asked.answers * size
+        cost = replace(
+            answer.cost,
+            queue_s=max(0.0, started - asked.arrived),
+            online_s=done - (asked.ready or asked.arrived),
+        )
+        yield asked, Answer((asked.answers, *row), answer.words[start:end], cost)
+        start = end
