@@ -142,13 +142,21 @@ class FixedProductTuple(_message.Message):
     WEIGHT_FIELD_NUMBER: _builtins.int
     INPUT_FIELD_NUMBER: _builtins.int
     STRIDE_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
     map: Global___FixedProductTuple.Map.ValueType
     name: _builtins.str
     stride: _builtins.int
+    factor: _builtins.int
+    """CONV only: each row and column of the input is repeated so many times before it is convolved,
+    0 being 1; then zeros are put around: left, right, above, below, or none if left out.
+    """
     @_builtins.property
     def weight(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def input(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def padding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -157,10 +165,12 @@ class FixedProductTuple(_message.Message):
         weight: _abc.Iterable[_builtins.int] | None = ...,
         input: _abc.Iterable[_builtins.int] | None = ...,
         stride: _builtins.int = ...,
+        factor: _builtins.int = ...,
+        padding: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "map", b"map", "name", b"name", "stride", b"stride", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["factor", b"factor", "input", b"input", "map", b"map", "name", b"name", "padding", b"padding", "stride", b"stride", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
