@@ -13,7 +13,7 @@ from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.fused.choice import Choice
 from privedge.mpc.fused.squares import TruncatedSquare
 from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
-from privedge.mpc.products import Map
+from privedge.mpc.products import Map, Window
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
 from privedge.rpc.codec import shape_from_wire
 from privedge.wire import dealer_pb2 as pb
@@ -75,7 +75,9 @@ def _product_to_wire(kind: Product | FixedProduct) -> pb.TupleRequest:
         name=kind.name,
         weight=kind.weight,
         input=kind.input,
-        stride=kind.stride,
+        stride=kind.window.stride,
+        factor=kind.window.factor,
+        padding=kind.window.padding,
     )
     return pb.TupleRequest(fixed_product=fixed)
 
@@ -108,13 +110,24 @@ def _fixed_product(message: pb.FixedProductTuple) -> FixedProduct:
         raise ShareError("fixed product tuple: not an allowed map or name")
     if not 1 <= message.stride <= 64:
         raise ShareError("fixed product tuple: stride out of range")
+    if (
+        message.factor > 64
+        or len(message.padding) not in (0, 4)
+        or max(message.padding, default=0) > 64
+    ):
+        raise ShareError("fixed product tuple: factor or padding out of range")
     return FixedProduct(
         _MAP_NAMES[message.map],
         message.name,
         shape_from_wire(message.weight, "fixed product tuple"),
         shape_from_wire(message.input, "fixed product tuple"),
-        message.stride,
+        _window(message),
     )
+
+
+def _window(message: pb.FixedProductTuple) -> Window:
+    left, right, above, below = message.padding or (0, 0, 0, 0)
+    return Window(message.stride, message.factor or 1, (left, right, above, below))
 
 
 def _product(message: pb.ProductTuple) -> Product:

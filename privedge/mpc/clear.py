@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from privedge.mpc.engine import Weight
-from privedge.mpc.products import apply
+from privedge.mpc.products import Window, apply
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 
@@ -53,9 +53,9 @@ class ClearEngine:
         return apply("dense_back", x, weight.number)
 
     def convolve(
-        self, x: torch.Tensor, weight: Weight[torch.Tensor], *, stride: int
+        self, x: torch.Tensor, weight: Weight[torch.Tensor], window: Window
     ) -> torch.Tensor:
-        return apply("conv", x, weight.number, stride)
+        return apply("conv", x, weight.number, window)
 
     def truncate(self, x: torch.Tensor, *, bits: int = FRACTIONAL_BITS) -> torch.Tensor:
         return x >> bits

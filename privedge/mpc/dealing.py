@@ -98,7 +98,7 @@ class Dealer:
 
 def _fixed_shapes(kind: TupleKind) -> list[Shape]:
     """Shapes of what the dealer expands beside the tuple's own masks."""
-    return [kind.weight] if isinstance(kind, FixedProduct) else []
+    return [kind.weight, kind.framed] if isinstance(kind, FixedProduct) else []
 
 
 class DealerLink(Protocol):

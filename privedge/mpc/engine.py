@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 import torch
 
+from privedge.mpc.products import Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 
@@ -79,8 +80,11 @@ class Engine(Protocol[T]):
     def dense_back(self, x: T, weight: Weight[T]) -> T:
         """x (N, B, O) with weight (N, O, D) gives (N, B, D): the transposed map; scales add."""
 
-    def convolve(self, x: T, weight: Weight[T], *, stride: int) -> T:
-        """x (B, G, C, H, W) with weight (N, O, C, K, K), no padding, gives (B, N, O, H', W')."""
+    def convolve(self, x: T, weight: Weight[T], window: Window) -> T:
+        """x (B, G, C, H, W) with weight (N, O, C, K, K) gives (B, N, O, H', W').
+
+        The window enlarges and pads x, so that the engine can open x while it is small.
+        """
 
     def truncate(self, x: T, *, bits: int = FRACTIONAL_BITS) -> T:
         """floor(x / 2^bits), or one unit more: from 2f to f by default. Needs |x| < 2^62."""

@@ -17,7 +17,7 @@ import torch
 
 from privedge.errors import ShareError
 from privedge.mpc.prg import SEED_BYTES, MaskStream
-from privedge.mpc.products import Map, apply, map_size
+from privedge.mpc.products import PLAIN, Map, Window, apply, map_size
 from privedge.mpc.tuples import Shape, Sharing
 
 
@@ -29,11 +29,12 @@ class FixedProduct:
     name: str
     weight: Shape
     input: Shape
-    stride: int = 1
+    window: Window = PLAIN
 
     @property
     def purpose(self) -> str:
-        return f"fixed {self.map} {self.name} {self.weight} {self.input} {self.stride}"
+        window = f"{self.window.stride} {self.window.factor} {self.window.padding}"
+        return f"fixed {self.map} {self.name} {self.weight} {self.input} {window}"
 
     @property
     def free(self) -> list[Shape]:
@@ -57,7 +58,16 @@ class FixedProduct:
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         """`masks` are A and B."""
         weight, mask = masks
-        return [apply(self.map, mask, weight, self.stride)]
+        return [apply(self.map, mask, weight, self.window)]
+
+    @property
+    def framed(self) -> Shape:
+        """Shape of what is convolved; of other maps the input's."""
+        if self.map != "conv":
+            return self.input
+        if len(self.input) != 5:
+            raise ShareError(f"no such product: {self.purpose}")
+        return self.window.framed(self.input)
 
     def weight_mask(self, seed: bytes) -> torch.Tensor:
         """One party's share of A: the same for every query until it draws a new weight seed."""
@@ -74,11 +84,11 @@ class FixedProduct:
         return (owners, rows, given)
 
     def _maps(self) -> Shape:
-        batch, groups, channels, *size = self.input
+        batch, groups, channels, *size = self.framed
         owners, out, per_map, *kernel = self.weight
         if channels != per_map or groups not in (1, owners):
             raise ValueError("extents do not fit")
-        return (batch, owners, out, *map_size(size, kernel, self.stride))
+        return (batch, owners, out, *map_size(size, kernel, self.window.stride))
 
 
 def weight_mask(seed: bytes, name: str, shape: Shape) -> torch.Tensor:

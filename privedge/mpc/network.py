@@ -8,11 +8,12 @@ owners, has (B, 1, *shape). Parameters come stacked, (N, *shape). All owners go 
 operation per layer, so the rounds grow neither with the batch nor with N (PrivEdge; protocol.md 6).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from privedge.mpc.engine import Engine, T, Weight
 from privedge.mpc.normalise import normalised
+from privedge.mpc.products import Window
 from privedge.mpc.squash import clipped, hyperbolic_tangent
 from privedge.ran.spec import (
     Clip,
@@ -31,13 +32,20 @@ from privedge.ran.spec import (
 )
 from privedge.sharing.fixed_point import SCALE
 
+# The layers that need all of their input.
+_OnAll = Dense | Subspace | Reshape | SampleNorm | Relu | LeakyRelu | Square | Tanh | Clip
+
 
 @dataclass(frozen=True)
 class _Value(Generic[T]):
-    """A value and its scale: 2f if `doubled` (an untruncated product), else f."""
+    """A value and its scale: 2f if `doubled` (an untruncated product), else f.
+
+    Rows and columns are still to be repeated `factor` times: a convolution opens its input before.
+    """
 
     number: T
     doubled: bool = False
+    factor: int = 1
 
 
 class Network(Generic[T]):
@@ -57,6 +65,7 @@ class Network(Generic[T]):
         value = _Value(image)
         for index, layer in enumerate(self._spec.layers):
             value = self._apply(index, layer, value)
+        value = _enlarged(value)
         batch, owners = value.number.size(0), value.number.size(1)
         reconstruction = value.number.reshape(batch, owners, -1)
         flat = image.reshape(batch, 1, -1)
@@ -95,7 +104,14 @@ class Network(Generic[T]):
     def _apply(self, index: int, layer: Layer, value: _Value[T]) -> _Value[T]:
         match layer:
             case Conv():
-                return self._conv(index, layer, self._single(value))
+                return self._conv(index, layer, value)
+            case Upsample(factor=factor):
+                return replace(value, factor=value.factor * factor)
+            case _:
+                return self._apply_to_all(index, layer, _enlarged(value))
+
+    def _apply_to_all(self, index: int, layer: _OnAll, value: _Value[T]) -> _Value[T]:
+        match layer:
             case Dense():
                 return self._dense(index, self._single(value))
             case Subspace():
@@ -103,8 +119,6 @@ class Network(Generic[T]):
             case Reshape(shape=shape):
                 lead = value.number.size()[:2]
                 return _Value(value.number.reshape(*lead, *shape), value.doubled)
-            case Upsample(factor=factor):
-                return _Value(_upsampled(value.number, factor), value.doubled)
             case SampleNorm(eps=eps):
                 affine = self._parameters[f"{index}.gamma"], self._parameters[f"{index}.beta"]
                 return _Value(normalised(self._engine, self._single(value), affine, eps))
@@ -138,10 +152,10 @@ class Network(Generic[T]):
     def _weight(self, name: str) -> Weight[T]:
         return Weight(name, self._parameters[name])
 
-    def _conv(self, index: int, layer: Conv, x: T) -> _Value[T]:
+    def _conv(self, index: int, layer: Conv, value: _Value[T]) -> _Value[T]:
         weight = self._weight(f"{index}.weight")
-        padded = self._engine.padded(x, layer.padding) if any(layer.padding) else x
-        maps = self._engine.convolve(padded, weight, stride=layer.stride)
+        window = Window(layer.stride, value.factor, layer.padding)
+        maps = self._engine.convolve(self._single(value), weight, window)
         bias = self._bias(f"{index}.bias").reshape(1, *weight.number.size()[:2], 1, 1)
         return _Value(maps + bias, doubled=True)
 
@@ -169,12 +183,15 @@ class Network(Generic[T]):
         return _Value(scaled + self._engine.scaled(x, SCALE), doubled=True)
 
 
-def _upsampled(x: T, factor: int) -> T:
-    """Nearest-neighbour enlargement of (B, N, C, H, W) by repeating rows and columns."""
+def _enlarged(value: _Value[T]) -> _Value[T]:
+    """With the rows and columns of (B, N, C, H, W) repeated that are still to be."""
+    if value.factor == 1:
+        return value
+    x, factor = value.number, value.factor
     batch, owners, channels, height, width = x.size()
     repeated: T = (
         x.reshape(batch, owners, channels, height, 1, width, 1)
         .expand(batch, owners, channels, height, factor, width, factor)
         .reshape(batch, owners, channels, height * factor, width * factor)
     )
-    return repeated
+    return _Value(repeated, value.doubled)

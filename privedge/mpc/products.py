@@ -8,6 +8,7 @@ fast each is depends on nothing but shapes, so it tells nothing about the operan
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,36 @@ _FEW_ROWS = 16
 _FEW_MAPS = 6
 
 
-def apply(kind: Map, x: torch.Tensor, weight: torch.Tensor, stride: int = 1) -> torch.Tensor:
+@dataclass(frozen=True)
+class Window:
+    """How a convolution walks its input, once each row and column of that is repeated `factor`
+    times and zeros are put around: left, right, above, below.
+    """
+
+    stride: int = 1
+    factor: int = 1
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def framed(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape (..., H, W) of what is convolved, for an input of this shape."""
+        *lead, height, width = shape
+        left, right, above, below = self.padding
+        return (*lead, height * self.factor + above + below, width * self.factor + left + right)
+
+    def frame(self, x: torch.Tensor) -> torch.Tensor:
+        """What is convolved: x (B, G, C, H, W) enlarged and padded."""
+        if self.factor > 1:
+            *lead, height, width = x.shape
+            spread = x.reshape(*lead, height, 1, width, 1)
+            spread = spread.expand(*lead, height, self.factor, width, self.factor)
+            x = spread.reshape(*lead, height * self.factor, width * self.factor)
+        return torch.nn.functional.pad(x, self.padding) if any(self.padding) else x
+
+
+PLAIN = Window()
+
+
+def apply(kind: Map, x: torch.Tensor, weight: torch.Tensor, window: Window = PLAIN) -> torch.Tensor:
     """The map `kind` of x and weight, shaped as mpc.engine.Engine says; exact in the ring."""
     match kind:
         case "dense":
@@ -29,8 +59,11 @@ def apply(kind: Map, x: torch.Tensor, weight: torch.Tensor, stride: int = 1) -> 
         case "dense_back":
             return x @ weight
         case "conv":
-            few = stride == 1 and weight.size(1) < _FEW_MAPS
-            return _tap_by_tap(x, weight) if few else _grouped(x, weight, stride)
+            few = window.stride == 1 and weight.size(1) < _FEW_MAPS
+            framed = window.frame(x)
+            if few:
+                return _tap_by_tap(framed, weight)
+            return _grouped(framed, weight, window.stride)
 
 
 def map_size(size: Sequence[int], kernel: Sequence[int], stride: int) -> list[int]:

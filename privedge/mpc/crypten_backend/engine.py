@@ -15,6 +15,7 @@ from privedge.mpc.crypten_backend.communicator import SessionCommunicator
 from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor, beaver, use
 from privedge.mpc.crypten_backend.provider import DealerProvider
 from privedge.mpc.engine import Weight
+from privedge.mpc.products import Window
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import logical_shift
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
@@ -79,13 +80,14 @@ class CryptenEngine:
     def dense_back(self, x: Share, weight: Weight[Share]) -> Share:
         return beaver.matmul(x, weight.number)
 
-    def convolve(self, x: Share, weight: Weight[Share], *, stride: int) -> Share:
-        batch, groups, channels, *size = x.share.shape
+    def convolve(self, x: Share, weight: Weight[Share], window: Window) -> Share:
+        framed = self.share(window.frame(x.share))
+        batch, groups, channels, *size = framed.share.shape
         owners, out, *kernel = weight.number.share.shape
         maps = beaver.conv2d(
-            x.reshape(batch, groups * channels, *size),
+            framed.reshape(batch, groups * channels, *size),
             weight.number.reshape(owners * out, *kernel),
-            stride=stride,
+            stride=window.stride,
             groups=groups,
         )
         return maps.reshape(batch, owners, out, *maps.share.shape[2:])

@@ -12,7 +12,7 @@ from privedge.mpc.engine import Weight
 from privedge.mpc.fixed_product import FixedProduct, MaskedWeights, weight_mask
 from privedge.mpc.fused import choice, compare, squares
 from privedge.mpc.fused.tuples import EXACT_BITS
-from privedge.mpc.products import Map, apply
+from privedge.mpc.products import PLAIN, Map, Window, apply
 from privedge.mpc.session import Session
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
@@ -35,8 +35,8 @@ class FusedEngine(CryptenEngine):
     def dense_back(self, x: Share, weight: Weight[Share]) -> Share:
         return self._fixed("dense_back", x, weight)
 
-    def convolve(self, x: Share, weight: Weight[Share], *, stride: int) -> Share:
-        return self._fixed("conv", x, weight, stride)
+    def convolve(self, x: Share, weight: Weight[Share], window: Window) -> Share:
+        return self._fixed("conv", x, weight, window)
 
     def _opened(self, weight: Weight[Share]) -> torch.Tensor:
         """E = W - A: one round in the first query of a snapshot, at hand in all others."""
@@ -48,30 +48,30 @@ class FusedEngine(CryptenEngine):
                 known[weight.name] = self.share(share - mask).reveal()
         return known[weight.name]
 
-    def _fixed(self, kind: Map, x: Share, weight: Weight[Share], stride: int = 1) -> Share:
-        return self._fixed_each(kind, x, [weight], stride)[0]
+    def _fixed(self, kind: Map, x: Share, weight: Weight[Share], window: Window = PLAIN) -> Share:
+        return self._fixed_each(kind, x, [weight], window)[0]
 
     def _fixed_each(
-        self, kind: Map, x: Share, weights: list[Weight[Share]], stride: int = 1
+        self, kind: Map, x: Share, weights: list[Weight[Share]], window: Window = PLAIN
     ) -> list[Share]:
         """One round, 8 bytes per input element and weight (protocol.md 4)."""
-        ahead = [self._ahead(kind, x, weight, stride) for weight in weights]
+        ahead = [self._ahead(kind, x, weight, window) for weight in weights]
         masked = torch.cat([x.share.unsqueeze(0) - mask for mask, _ in ahead])
         public = self.share(masked).reveal()
         return [
-            self.share(apply(kind, seen, weight.number.share, stride) + product)
+            self.share(apply(kind, seen, weight.number.share, window) + product)
             for seen, weight, (_, product) in zip(public, weights, ahead, strict=True)
         ]
 
     def _ahead(
-        self, kind: Map, x: Share, weight: Weight[Share], stride: int
+        self, kind: Map, x: Share, weight: Weight[Share], window: Window
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """B and U of the next tuple: all of the product that does not need x."""
         opened, shape = self._opened(weight), tuple(weight.number.share.shape)
-        wanted = FixedProduct(kind, weight.name, shape, tuple(x.share.shape), stride)
+        wanted = FixedProduct(kind, weight.name, shape, tuple(x.share.shape), window)
         drawn = self._session.tuples.draw(wanted)
         mask, product = drawn.free[0], drawn.derived[0]
-        return mask, apply(kind, mask, opened, stride) + product
+        return mask, apply(kind, mask, opened, window) + product
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
         """Kept with the masked weights, so as long as they."""

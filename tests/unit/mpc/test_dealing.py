@@ -17,6 +17,7 @@ from privedge.mpc.fused.choice import Choice
 from privedge.mpc.fused.squares import TruncatedSquare
 from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from privedge.mpc.prg import MaskStream
+from privedge.mpc.products import Window
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
 from privedge.wire import dealer_pb2 as pb
 from tests.unit.mpc.pair import NearDealer
@@ -96,6 +97,9 @@ def test_a_fixed_weight_larger_than_the_bound_is_refused_before_its_mask_is_made
     small = FixedProduct("dense", "0.weight", (2, 5, 10), (1, 1, 10))
     with pytest.raises(LimitExceeded):
         dealer.correct(0, 0, FixedProduct("dense", "0.weight", (2, 6, 10), (1, 1, 10)))
+    enlarged = FixedProduct("conv", "0.weight", (1, 1, 1, 3, 3), (1, 1, 1, 3, 3), Window(2, 4))
+    with pytest.raises(LimitExceeded):
+        dealer.correct(0, 0, enlarged)
     assert dealer.correct(0, 0, small).numel() == 10
 
 
@@ -138,7 +142,14 @@ def test_a_stream_never_gives_the_same_words_twice():
     assert not set(source.take((100,)).tolist()) & set(source.take((100,)).tolist())
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.purpose)
+FIXED: list[TupleKind] = [
+    FixedProduct("dense", "0.weight", (2, 5, 10), (1, 1, 10)),
+    FixedProduct("conv", "12.weight", (2, 5, 3, 3, 3), (1, 2, 3, 8, 8), Window(2)),
+    FixedProduct("conv", "3.weight", (2, 5, 3, 3, 3), (1, 2, 3, 8, 8), Window(1, 2, (1, 0, 2, 3))),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS + FIXED, ids=lambda kind: kind.purpose)
 def test_tuple_requests_survive_the_wire(kind):
     request = tuple_codec.to_wire(7, kind)
     again = pb.TupleRequest.FromString(request.SerializeToString())
@@ -169,6 +180,19 @@ def test_tuple_requests_survive_the_wire(kind):
         pb.TupleRequest(choice=pb.ChoiceTuple(indices=1 << 20, values=1 << 20, bits=4)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=15, exact=True)),
         pb.TupleRequest(truncation=pb.TruncationTuple(shape=[3], bits=32, exact=True)),
+        *(
+            pb.TupleRequest(
+                fixed_product=pb.FixedProductTuple(
+                    map=pb.FixedProductTuple.CONV,
+                    name="0.weight",
+                    weight=[1, 1, 1, 1, 1],
+                    input=[1, 1, 1, 4, 4],
+                    stride=1,
+                    **window,
+                )
+            )
+            for window in ({"factor": 65}, {"padding": [1]}, {"padding": [1, 1, 1, 65]})
+        ),
         pb.TupleRequest(fixed_product=pb.FixedProductTuple(map=1, name="0.weight", stride=1)),  # type: ignore[arg-type]
         pb.TupleRequest(
             fixed_product=pb.FixedProductTuple(

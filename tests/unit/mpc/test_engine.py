@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from privedge.errors import NotReady, TranscriptMismatch
 from privedge.mpc.clear import ClearEngine
+from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor
 from privedge.mpc.crypten_backend.provider import DealerProvider
 from privedge.mpc.engine import Weight
+from privedge.mpc.fused.engine import FusedEngine
+from privedge.mpc.products import Window, apply
 from privedge.mpc.tuples import And, Square
 from tests.unit.mpc.pair import as_tensor, as_words, run
 
@@ -78,17 +81,53 @@ MAPS = [
 ]
 
 
+WINDOWS = [Window(stride=2), Window(padding=(1, 2, 0, 1)), Window(1, 3, (1, 1, 1, 1))]
+ENGINES = [CryptenEngine, FusedEngine]
+
+
+@pytest.mark.parametrize("engine_type", ENGINES)
+@pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize(("name", "left", "right"), MAPS)
-def test_maps_of_own_and_of_common_inputs_are_exact_in_the_ring(name, left, right):
+def test_maps_of_own_and_of_common_inputs_are_exact_in_the_ring(
+    name, left, right, window, engine_type
+):
     rng = np.random.default_rng(2)
     x, weight = (rng.integers(0, 2**64, size=shape, dtype=np.uint64) for shape in (left, right))
-    settings = {"stride": 2} if name == "convolve" else {}
+    settings = {"window": window} if name == "convolve" else {}
 
     def product(engine, a, b):
-        return getattr(engine, name)(a, Weight("w", b), **settings)
+        return getattr(engine, name)(a, Weight("0.weight", b), **settings)
 
     expected = product(CLEAR, as_tensor(x), as_tensor(weight))
-    assert (run(product, x, weight).value == as_words(expected)).all()
+    assert (run(product, x, weight, engine_type=engine_type).value == as_words(expected)).all()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_window_enlarges_and_pads_before_the_convolution(window):
+    rng = np.random.default_rng(3)
+    x, weight = (
+        torch.from_numpy(rng.integers(-9, 9, size=shape))
+        for shape in ((2, 4, 3, 7, 7), (4, 2, 3, 3, 3))
+    )
+    large = torch.nn.functional.interpolate(x.flatten(1, 2).double(), scale_factor=window.factor)
+    padded = torch.nn.functional.pad(large, window.padding)
+    expected = torch.conv2d(
+        padded, weight.flatten(0, 1).double(), stride=window.stride, groups=4
+    ).unflatten(1, (4, 2))
+    assert torch.equal(apply("conv", x, weight, window), expected.long())
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_fused_engine_opens_the_input_before_it_is_enlarged(window):
+    def program(engine, x, weight):
+        return engine.convolve(x, Weight("0.weight", weight), window)
+
+    x, weight = np.ones((2, 4, 3, 7, 7), np.uint64), np.ones((4, 2, 3, 3, 3), np.uint64)
+    counts = {
+        phase.name: phase.bytes_to_peer
+        for phase in run(program, x, weight, engine_type=FusedEngine).sessions[0].phases
+    }
+    assert counts["network"] == 8 * x.size + 16  # and a digest
 
 
 def test_rounds_do_not_grow_with_the_batch():

@@ -85,7 +85,7 @@ def test_rounds_do_not_grow_with_batch_or_owners():
 def test_everything_received_in_a_query_is_uniform():
     spec = SPECS[0]
     outcome = private(
-        spec, 3, batch(spec, 40), lambda e, p, x: predict(e, spec, p, x, Rule(margin=0.9))
+        spec, 3, batch(spec, 90), lambda e, p, x: predict(e, spec, p, x, Rule(margin=0.9))
     )
     for view in outcome.views:
         noise = np.concatenate([as_words(words) for words in view.received])
