@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.products import apply, map_size
+from privedge.mpc.products import Window, apply, map_size
 
 EDGES = [0, 1, -1, 2**31, 2**32 - 1, 2**63 - 1, -(2**63), -(2**63) + 1]
 # Fewer rows or maps than the thresholds of products.py, and as many or more.
@@ -83,7 +83,7 @@ def test_dense_maps_are_exact(seed, owners, common, rows, inner, out):
 def test_convolutions_are_exact(seed, owners, common, batch, channels, out, size, kernel, stride):
     x = words(seed, (batch, 1 if common else owners, channels, *size))
     weight = words(seed + 1, (owners, out, channels, *kernel))
-    assert torch.equal(apply("conv", x, weight, stride), slow_conv(x, weight, stride))
+    assert torch.equal(apply("conv", x, weight, Window(stride)), slow_conv(x, weight, stride))
 
 
 @pytest.mark.parametrize("word", EDGES)

@@ -18,7 +18,7 @@ from tests.unit.mpc.fused.test_exact_rounding import ExactEngine
 from tests.unit.mpc.models import SPECS, cohort
 from tests.unit.mpc.pair import View, as_words, run
 
-SESSIONS = 25
+SESSIONS = 40
 SPEC = SPECS[0]
 BITS, BYTES = 64, 8
 ENGINES = (FusedEngine, ExactEngine)
