@@ -1,7 +1,7 @@
 """One of our own engines, measured: a deployment of its own, a client, and a look at its pools."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,9 +21,12 @@ from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
 
 _WARM_WITHIN_S = 300.0
+# A limit on memory can keep a pool from its full size; one bundle is all that a query takes.
+_UNCHANGED_S = 30.0
 # A party may let a cohort settle before it prepares anything; with some settings it never does.
 _LISTED_WITHIN_S = 3.0
-_LOOK_EVERY_S = 0.005
+# Looking costs the front ends a millisecond, which counts as theirs.
+_LOOK_EVERY_S = 0.02
 _STATUS_S = 10.0
 
 
@@ -82,18 +85,8 @@ class Pools:
         ]
 
     def wait_full(self) -> None:
-        """Return once every pool holds what it is filled up to; soon if there is none.
-
-        Raises OutOfTime.
-        """
-        ends = time.monotonic() + _WARM_WITHIN_S
-        while not all(pool.ready >= pool.wanted for pool in self._listed()):
-            if time.monotonic() > ends:
-                raise OutOfTime(
-                    f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; "
-                    "measure without: --pool empty"
-                )
-            time.sleep(_LOOK_EVERY_S)
+        """As until_full, of both parties' pools. Raises OutOfTime."""
+        until_full(lambda: [(pool.ready, pool.wanted) for pool in self._listed()])
 
     def wait_listed(self) -> None:
         """Return once both parties name a pool, or when they had time enough to."""
@@ -102,6 +95,7 @@ class Pools:
             time.sleep(_LOOK_EVERY_S)
 
     def _listed(self) -> list[pb.Pool]:
+        """Both parties' pools of the bench's cohort."""
         return [pool for party in self._parties for pool in self._of(party)]
 
     def _of(self, party: tuple[str, Any]) -> list[pb.Pool]:
@@ -109,6 +103,26 @@ class Pools:
         with calls_to(name):
             status: pb.StatusResponse = stub.Status(pb.StatusRequest(), timeout=_STATUS_S)
         return [pool for pool in status.pools if pool.cohort == system.COHORT]
+
+
+def until_full(levels: Callable[[], Sequence[tuple[int, int]]]) -> None:
+    """Return once every pool is full, or has something and gets no more; soon if there is none.
+
+    `levels` looks how many bundles each has ready and wants. Raises OutOfTime.
+    """
+    ends = time.monotonic() + _WARM_WITHIN_S
+    before: Sequence[tuple[int, int]] = ()
+    unchanged_since = time.monotonic()
+    while time.monotonic() < ends:
+        # What the last query took shows a moment later, so look after a pause.
+        time.sleep(_LOOK_EVERY_S)
+        now = levels()
+        if now != before:
+            before, unchanged_since = now, time.monotonic()
+        settled = time.monotonic() > unchanged_since + _UNCHANGED_S
+        if all(ready >= wanted or (settled and ready) for ready, wanted in now):
+            return
+    raise OutOfTime(f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; try --pool empty")
 
 
 @contextmanager

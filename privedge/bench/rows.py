@@ -46,6 +46,8 @@ class Sample:
     cpu_s: Mapping[str, float]
     # Of `cpu_s`, what was not the query itself but correlated randomness.
     offline_cpu_s: float
+    # Seconds that what was prepared for it took, where that is known.
+    offline_s: float | None = None
     # By party 0's account.
     phases: tuple[Phase, ...] = ()
     client: AtClient | None = None
@@ -71,6 +73,7 @@ class Measured:
     wall_s: float | None
     online_s: float
     online_p95_s: float
+    offline_s: float | None
     rounds: int
     phases: tuple[Phase, ...]
     bytes_per_party: int
@@ -112,6 +115,7 @@ def row(
         **_at_client(samples),
         online_s=float(np.median(online)),
         online_p95_s=float(np.percentile(online, 95)),
+        offline_s=_offline_s(warm),
         rounds=max(sample.rounds for sample in warm),
         phases=warm[-1].phases,
         bytes_per_party=max(party.bytes_to_peer for party in parties),
@@ -157,6 +161,11 @@ def _at_client(samples: Sequence[Sample]) -> dict[str, Any]:
         "wall_s": float(np.median([each.wall_s for each in warm])),
         "client_cpu_s": _mean([each.cpu_s for each in warm]),
     }
+
+
+def _offline_s(warm: Sequence[Sample]) -> float | None:
+    known = [sample.offline_s for sample in warm if sample.offline_s is not None]
+    return float(np.median(known)) if known else None
 
 
 def _medians(costs: Sequence[PartyCost]) -> PartyCost:

@@ -47,6 +47,7 @@ class Stock:
                 _party(second, between, 0),
             ),
             cpu_s=cpu_s,
+            offline_s=max(first.offline_s, second.offline_s),
             offline_cpu_s=sum(cpu_s.values()) - first.online_cpu_s - second.online_cpu_s,
         )
 
