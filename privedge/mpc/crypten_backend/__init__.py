@@ -1,1 +1,1 @@
-"""The only package that imports CrypTen."""
+"""The only package of a server that imports CrypTen."""
