@@ -59,11 +59,23 @@ class ClosedDesk:
     def answer(self, request_iterator, caller, context):
         raise NotReady("no queries here")
 
-    def start(self, order):
+    def counters(self):
+        return QueryCounters(
+            answered=0, failed=0, running=0, runs=0, bytes_received=0, worker_pids=()
+        )
+
+
+class NoOrders:
+    """What party 1 has to say to an order when it takes no queries."""
+
+    def order(self, order):
         raise NotReady("no queries here")
 
-    def counters(self):
-        return QueryCounters(answered=0, failed=0, running=0, bytes_received=0, worker_pids=())
+    def refuse(self, query_id):
+        raise NotReady("no queries here")
+
+    def changes(self, context):
+        raise NotReady("no queries here")
 
 
 @contextmanager
@@ -80,7 +92,7 @@ def serve(config: PartyConfig) -> Iterator[tuple[Models, int]]:
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=8)
         add_PartyServicer_to_server(PartyServicer(models, ClosedDesk()), server)
         if peer is None:
-            add_PeerServicer_to_server(PeerServicer(models, ClosedDesk()), server)
+            add_PeerServicer_to_server(PeerServicer(models, NoOrders()), server)
         else:
             synchroniser = Synchroniser(models)
             synchroniser.start()
