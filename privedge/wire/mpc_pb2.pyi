@@ -3,8 +3,11 @@
 isort:skip_file
 The two workers' stream: openings masked by uniform words, nothing else."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class SessionHello(_message.Message):
-    """Opens a session; both sides send one and compare."""
+    """Opens a session; party 0's worker sends one, then party 1's, and both compare."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -27,6 +30,7 @@ class SessionHello(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     AGREEMENT_FIELD_NUMBER: _builtins.int
     MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
+    BUNDLE_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """Raised when frames or the order of operations change; both must be equal."""
     session: _builtins.bytes
@@ -37,6 +41,10 @@ class SessionHello(_message.Message):
     """Which masked weights of the snapshot this side holds; empty for none. If the two sides differ,
     both mask afresh in this session. Not part of what must be equal.
     """
+    bundle: _builtins.bytes
+    """The bundle of prepared randomness to spend on this session: party 0 names one that party 1 said
+    is ready, and party 1 repeats it if it has it; else the dealer serves the session as it runs.
+    """
     def __init__(
         self,
         *,
@@ -45,10 +53,11 @@ class SessionHello(_message.Message):
         attempt: _builtins.int = ...,
         agreement: _builtins.bytes = ...,
         masked_weights: _builtins.bytes = ...,
+        bundle: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "attempt", b"attempt", "masked_weights", b"masked_weights", "protocol", b"protocol", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "attempt", b"attempt", "bundle", b"bundle", "masked_weights", b"masked_weights", "protocol", b"protocol", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -111,3 +120,112 @@ class Frame(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___Frame: _TypeAlias = Frame  # noqa: Y015
+
+@_typing.final
+class Preparation(_message.Message):
+    """One order of party 0's worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Preparation._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Preparation._Kind.ValueType  # 0
+        REHEARSAL: Preparation._Kind.ValueType  # 1
+        """Run one query on zeros together, whose answer nobody gets: it opens the masked weights and
+        shows which tuples such a query takes.
+        """
+        BUNDLE: Preparation._Kind.ValueType  # 2
+        """Draw all tuples of one such query from the dealer, in a session of their own."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: Preparation.Kind.ValueType  # 0
+    REHEARSAL: Preparation.Kind.ValueType  # 1
+    """Run one query on zeros together, whose answer nobody gets: it opens the masked weights and
+    shows which tuples such a query takes.
+    """
+    BUNDLE: Preparation.Kind.ValueType  # 2
+    """Draw all tuples of one such query from the dealer, in a session of their own."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
+    kind: Global___Preparation.Kind.ValueType
+    session: _builtins.bytes
+    """16 fresh bytes: the rehearsal's session with the dealer, or the bundle's, and then its name."""
+    snapshot_id: _builtins.str
+    masked_weights: _builtins.bytes
+    """Under which masked weights the bundle is made."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """(batch, then the spec's input shape)."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___Preparation.Kind.ValueType = ...,
+        session: _builtins.bytes = ...,
+        snapshot_id: _builtins.str = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+        masked_weights: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "masked_weights", b"masked_weights", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Preparation: _TypeAlias = Preparation  # noqa: Y015
+
+@_typing.final
+class Prepared(_message.Message):
+    """What party 1's worker says to an order: to a rehearsal at once, to a bundle when it is ready."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Prepared._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Prepared._State.ValueType  # 0
+        DONE: Prepared._State.ValueType  # 1
+        """The rehearsal may start; the bundle is ready here too."""
+        BUSY: Prepared._State.ValueType  # 2
+        """A query is running; ask again."""
+        UNKNOWN: Prepared._State.ValueType  # 3
+        """Not this snapshot, not these masked weights, or no rehearsal yet."""
+        FAILED: Prepared._State.ValueType  # 4
+        """No room, or the dealer did not serve it."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: Prepared.State.ValueType  # 0
+    DONE: Prepared.State.ValueType  # 1
+    """The rehearsal may start; the bundle is ready here too."""
+    BUSY: Prepared.State.ValueType  # 2
+    """A query is running; ask again."""
+    UNKNOWN: Prepared.State.ValueType  # 3
+    """Not this snapshot, not these masked weights, or no rehearsal yet."""
+    FAILED: Prepared.State.ValueType  # 4
+    """No room, or the dealer did not serve it."""
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___Prepared.State.ValueType
+    def __init__(
+        self,
+        *,
+        state: Global___Prepared.State.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Prepared: _TypeAlias = Prepared  # noqa: Y015

@@ -40,6 +40,11 @@ class MpcStub:
                 request_serializer=privedge_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_mpc__pb2.Frame.FromString,
                 _registered_method=True)
+        self.Prepare = channel.stream_stream(
+                '/privedge.v1.Mpc/Prepare',
+                request_serializer=privedge_dot_wire_dot_mpc__pb2.Preparation.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_mpc__pb2.Prepared.FromString,
+                _registered_method=True)
 
 
 class MpcServicer:
@@ -52,6 +57,14 @@ class MpcServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Prepare(self, request_iterator, context):
+        """What party 0's worker wants to have ready for queries to come, one order at a time. All that was
+        prepared under this call is dropped by both sides when it ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MpcServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +72,11 @@ def add_MpcServicer_to_server(servicer, server):
                     servicer.Exchange,
                     request_deserializer=privedge_dot_wire_dot_mpc__pb2.Frame.FromString,
                     response_serializer=privedge_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
+            ),
+            'Prepare': grpc.stream_stream_rpc_method_handler(
+                    servicer.Prepare,
+                    request_deserializer=privedge_dot_wire_dot_mpc__pb2.Preparation.FromString,
+                    response_serializer=privedge_dot_wire_dot_mpc__pb2.Prepared.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +107,33 @@ class Mpc:
             '/privedge.v1.Mpc/Exchange',
             privedge_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
             privedge_dot_wire_dot_mpc__pb2.Frame.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prepare(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/privedge.v1.Mpc/Prepare',
+            privedge_dot_wire_dot_mpc__pb2.Preparation.SerializeToString,
+            privedge_dot_wire_dot_mpc__pb2.Prepared.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,10 @@ class MpcStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MpcAsyncStub: ...
     Exchange: _grpc.StreamStreamMultiCallable[_mpc_pb2.Frame, _mpc_pb2.Frame]
+    Prepare: _grpc.StreamStreamMultiCallable[_mpc_pb2.Preparation, _mpc_pb2.Prepared]
+    """What party 0's worker wants to have ready for queries to come, one order at a time. All that was
+    prepared under this call is dropped by both sides when it ends.
+    """
 
 @_typing.type_check_only
 class MpcAsyncStub(MpcStub):
@@ -41,6 +45,10 @@ class MpcAsyncStub(MpcStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Exchange: _aio.StreamStreamMultiCallable[_mpc_pb2.Frame, _mpc_pb2.Frame]  # type: ignore[assignment]
+    Prepare: _aio.StreamStreamMultiCallable[_mpc_pb2.Preparation, _mpc_pb2.Prepared]  # type: ignore[assignment]
+    """What party 0's worker wants to have ready for queries to come, one order at a time. All that was
+    prepared under this call is dropped by both sides when it ends.
+    """
 
 class MpcServicer(metaclass=_abc_1.ABCMeta):
     """Served by party 1's worker to party 0's worker (role party0). One call is one session."""
@@ -51,5 +59,15 @@ class MpcServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_mpc_pb2.Frame],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_mpc_pb2.Frame], _abc.AsyncIterator[_mpc_pb2.Frame]]: ...
+
+    @_abc_1.abstractmethod
+    def Prepare(
+        self,
+        request_iterator: _MaybeAsyncIterator[_mpc_pb2.Preparation],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mpc_pb2.Prepared], _abc.AsyncIterator[_mpc_pb2.Prepared]]:
+        """What party 0's worker wants to have ready for queries to come, one order at a time. All that was
+        prepared under this call is dropped by both sides when it ends.
+        """
 
 def add_MpcServicer_to_server(servicer: MpcServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

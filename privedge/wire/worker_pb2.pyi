@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from privedge.wire import party_pb2 as _party_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -49,6 +50,40 @@ class ModelFile(_message.Message):
 Global___ModelFile: _TypeAlias = ModelFile  # noqa: Y015
 
 @_typing.final
+class Snapshot(_message.Message):
+    """The models that queries are asked against, and the cohort's rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    SPEC_JSON_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    id: _builtins.str
+    spec_json: _builtins.str
+    margin: _builtins.float
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]: ...
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        id: _builtins.str = ...,
+        spec_json: _builtins.str = ...,
+        models: _abc.Iterable[Global___ModelFile] | None = ...,
+        margin: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "id", b"id", "margin", b"margin", "models", b"models", "spec_json", b"spec_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
+
+@_typing.final
 class Job(_message.Message):
     """Everything a worker needs to know about one query."""
 
@@ -56,23 +91,17 @@ class Job(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
-    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
-    SPEC_JSON_FIELD_NUMBER: _builtins.int
-    MODELS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
-    MARGIN_FIELD_NUMBER: _builtins.int
     ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     VERIFY_POSITION_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
     attempt: _builtins.int
-    snapshot_id: _builtins.str
-    spec_json: _builtins.str
-    margin: _builtins.float
     one_subject: _builtins.bool
     verify_position: _builtins.int
     """Position of the owner to verify in the snapshot; absent for identify."""
     @_builtins.property
-    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]: ...
+    def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
@@ -82,23 +111,64 @@ class Job(_message.Message):
         *,
         session: _builtins.bytes = ...,
         attempt: _builtins.int = ...,
-        snapshot_id: _builtins.str = ...,
-        spec_json: _builtins.str = ...,
-        models: _abc.Iterable[Global___ModelFile] | None = ...,
+        snapshot: Global___Snapshot | None = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
-        margin: _builtins.float = ...,
         one_subject: _builtins.bool = ...,
         verify_position: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "verify_position", b"verify_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "snapshot", b"snapshot", "verify_position", b"verify_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "attempt", b"attempt", "margin", b"margin", "models", b"models", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json", "verify_position", b"verify_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "attempt", b"attempt", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot", b"snapshot", "verify_position", b"verify_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verify_position: _TypeAlias = _typing.Literal["verify_position"]  # noqa: Y015
     _WhichOneofArgType__verify_position: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__verify_position) -> _WhichOneofReturnType__verify_position | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class KeepRequest(_message.Message):
+    """The snapshots that queries may name from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]: ...
+    def __init__(
+        self,
+        *,
+        snapshots: _abc.Iterable[Global___Snapshot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshots", b"snapshots"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepRequest: _TypeAlias = KeepRequest  # noqa: Y015
+
+@_typing.final
+class KeepResponse(_message.Message):
+    """What this worker has ready, in full."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pools(self) -> _containers.RepeatedCompositeFieldContainer[_party_pb2.Pool]: ...
+    def __init__(
+        self,
+        *,
+        pools: _abc.Iterable[_party_pb2.Pool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pools", b"pools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepResponse: _TypeAlias = KeepResponse  # noqa: Y015
 
 @_typing.final
 class RunRequest(_message.Message):

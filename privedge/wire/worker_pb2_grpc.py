@@ -41,6 +41,11 @@ class WorkerStub:
                 request_serializer=privedge_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.Keep = channel.stream_stream(
+                '/privedge.v1.Worker/Keep',
+                request_serializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServicer:
@@ -54,6 +59,14 @@ class WorkerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Keep(self, request_iterator, context):
+        """What to be ready for, each list replacing the one before; back comes what is ready, whenever it
+        changes. Lives as long as both processes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +74,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Run,
                     request_deserializer=privedge_dot_wire_dot_worker__pb2.RunRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.QueryResponse.SerializeToString,
+            ),
+            'Keep': grpc.stream_stream_rpc_method_handler(
+                    servicer.Keep,
+                    request_deserializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +109,33 @@ class Worker:
             '/privedge.v1.Worker/Run',
             privedge_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Keep(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/privedge.v1.Worker/Keep',
+            privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
+            privedge_dot_wire_dot_worker__pb2.KeepResponse.FromString,
             options,
             channel_credentials,
             insecure,
