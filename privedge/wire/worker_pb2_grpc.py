@@ -41,7 +41,7 @@ class WorkerStub:
                 request_serializer=privedge_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.QueryResponse.FromString,
                 _registered_method=True)
-        self.Keep = channel.stream_stream(
+        self.Keep = channel.unary_stream(
                 '/privedge.v1.Worker/Keep',
                 request_serializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.FromString,
@@ -59,9 +59,9 @@ class WorkerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Keep(self, request_iterator, context):
-        """What to be ready for, each list replacing the one before; back comes what is ready, whenever it
-        changes. Lives as long as both processes.
+    def Keep(self, request, context):
+        """What to be ready for, instead of what the call before said; back comes what is ready, now and
+        whenever it changes. Lives until the list changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,7 +75,7 @@ def add_WorkerServicer_to_server(servicer, server):
                     request_deserializer=privedge_dot_wire_dot_worker__pb2.RunRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.QueryResponse.SerializeToString,
             ),
-            'Keep': grpc.stream_stream_rpc_method_handler(
+            'Keep': grpc.unary_stream_rpc_method_handler(
                     servicer.Keep,
                     request_deserializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.SerializeToString,
@@ -120,7 +120,7 @@ class Worker:
             _registered_method=True)
 
     @staticmethod
-    def Keep(request_iterator,
+    def Keep(request,
             target,
             options=(),
             channel_credentials=None,
@@ -130,8 +130,8 @@ class Worker:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
+        return grpc.experimental.unary_stream(
+            request,
             target,
             '/privedge.v1.Worker/Keep',
             privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,

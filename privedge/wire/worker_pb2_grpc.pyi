@@ -38,9 +38,9 @@ class WorkerStub:
     def __new__(cls, channel: _aio.Channel) -> WorkerAsyncStub: ...
     Run: _grpc.StreamStreamMultiCallable[_worker_pb2.RunRequest, _party_pb2.QueryResponse]
     """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes."""
-    Keep: _grpc.StreamStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]
-    """What to be ready for, each list replacing the one before; back comes what is ready, whenever it
-    changes. Lives as long as both processes.
+    Keep: _grpc.UnaryStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]
+    """What to be ready for, instead of what the call before said; back comes what is ready, now and
+    whenever it changes. Lives until the list changes.
     """
 
 @_typing.type_check_only
@@ -50,9 +50,9 @@ class WorkerAsyncStub(WorkerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Run: _aio.StreamStreamMultiCallable[_worker_pb2.RunRequest, _party_pb2.QueryResponse]  # type: ignore[assignment]
     """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes."""
-    Keep: _aio.StreamStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]  # type: ignore[assignment]
-    """What to be ready for, each list replacing the one before; back comes what is ready, whenever it
-    changes. Lives as long as both processes.
+    Keep: _aio.UnaryStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]  # type: ignore[assignment]
+    """What to be ready for, instead of what the call before said; back comes what is ready, now and
+    whenever it changes. Lives until the list changes.
     """
 
 class WorkerServicer(metaclass=_abc_1.ABCMeta):
@@ -69,11 +69,11 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Keep(
         self,
-        request_iterator: _MaybeAsyncIterator[_worker_pb2.KeepRequest],
+        request: _worker_pb2.KeepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.KeepResponse], _abc.AsyncIterator[_worker_pb2.KeepResponse]]:
-        """What to be ready for, each list replacing the one before; back comes what is ready, whenever it
-        changes. Lives as long as both processes.
+        """What to be ready for, instead of what the call before said; back comes what is ready, now and
+        whenever it changes. Lives until the list changes.
         """
 
 def add_WorkerServicer_to_server(servicer: WorkerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
