@@ -13,6 +13,7 @@ import torch
 from privedge.errors import AlreadyExists, NotAllowed, ShareError, TranscriptMismatch
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.prg import SEED_BYTES, MaskStream
+from privedge.mpc.products import apply
 from privedge.mpc.tuples import Shape, TupleKind, check_size, combined, receiver, remainder
 
 
@@ -22,6 +23,10 @@ class TupleShares:
 
     free: list[torch.Tensor] = field(repr=False)
     derived: list[torch.Tensor] = field(repr=False)
+
+
+# Of a fixed product: the input's mask B_i, and U_i (protocol.md 4).
+Ahead = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,12 @@ class Tuples:
         if not receives:
             return TupleShares(free, [stream.take(shape) for shape in kind.derived])
         return TupleShares(free, self._corrected(kind, self._link.receive(counter)))
+
+    def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+        """B_i and U_i = E * B_i + C_i of the next tuple; `opened` is E (protocol.md 4)."""
+        drawn = self.draw(kind)
+        (mask,), (correction,) = drawn.free, drawn.derived
+        return mask, apply(kind.map, mask, opened, kind.window) + correction
 
     @staticmethod
     def _corrected(kind: TupleKind, flat: torch.Tensor) -> list[torch.Tensor]:

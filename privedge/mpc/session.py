@@ -20,7 +20,7 @@ import torch
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from privedge.errors import TranscriptMismatch
-from privedge.mpc.dealing import Tuples
+from privedge.mpc.bundles import Supply
 from privedge.sharing.cost import Phase
 
 _DIGEST_WORDS = 2
@@ -40,7 +40,7 @@ class PeerLink(Protocol):
 class Session:
     """The state of one run. `party` is 0 or 1."""
 
-    def __init__(self, party: int, link: PeerLink, tuples: Tuples) -> None:
+    def __init__(self, party: int, link: PeerLink, tuples: Supply) -> None:
         self.party = party
         self.tuples = tuples
         self._link = link

@@ -69,9 +69,7 @@ class FusedEngine(CryptenEngine):
         """B and U of the next tuple: all of the product that does not need x."""
         opened, shape = self._opened(weight), tuple(weight.number.share.shape)
         wanted = FixedProduct(kind, weight.name, shape, tuple(x.share.shape), window)
-        drawn = self._session.tuples.draw(wanted)
-        mask, product = drawn.free[0], drawn.derived[0]
-        return mask, apply(kind, mask, opened, window) + product
+        return self._session.tuples.product(wanted, opened)
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
         """Kept with the masked weights, so as long as they."""
