@@ -154,13 +154,16 @@ class Preparation(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
+    ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
     kind: Global___Preparation.Kind.ValueType
     session: _builtins.bytes
     """16 fresh bytes: the rehearsal's session with the dealer, or the bundle's, and then its name."""
     snapshot_id: _builtins.str
+    one_subject: _builtins.bool
+    """Whether all images of the query are of one subject."""
     masked_weights: _builtins.bytes
-    """Under which masked weights the bundle is made."""
+    """Under which masked weights the bundle is made; empty for a rehearsal."""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
@@ -172,11 +175,12 @@ class Preparation(_message.Message):
         session: _builtins.bytes = ...,
         snapshot_id: _builtins.str = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
+        one_subject: _builtins.bool = ...,
         masked_weights: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "masked_weights", b"masked_weights", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "masked_weights", b"masked_weights", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -184,7 +188,7 @@ Global___Preparation: _TypeAlias = Preparation  # noqa: Y015
 
 @_typing.final
 class Prepared(_message.Message):
-    """What party 1's worker says to an order: to a rehearsal at once, to a bundle when it is ready."""
+    """What party 1's worker says to an order: once at once, and of a bundle again when it is made."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -195,24 +199,28 @@ class Prepared(_message.Message):
     class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Prepared._State.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Prepared._State.ValueType  # 0
-        DONE: Prepared._State.ValueType  # 1
-        """The rehearsal may start; the bundle is ready here too."""
-        BUSY: Prepared._State.ValueType  # 2
+        STARTED: Prepared._State.ValueType  # 1
+        """It joins in."""
+        READY: Prepared._State.ValueType  # 2
+        """The bundle is ready here."""
+        BUSY: Prepared._State.ValueType  # 3
         """A query is running; ask again."""
-        UNKNOWN: Prepared._State.ValueType  # 3
+        UNKNOWN: Prepared._State.ValueType  # 4
         """Not this snapshot, not these masked weights, or no rehearsal yet."""
-        FAILED: Prepared._State.ValueType  # 4
+        FAILED: Prepared._State.ValueType  # 5
         """No room, or the dealer did not serve it."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Prepared.State.ValueType  # 0
-    DONE: Prepared.State.ValueType  # 1
-    """The rehearsal may start; the bundle is ready here too."""
-    BUSY: Prepared.State.ValueType  # 2
+    STARTED: Prepared.State.ValueType  # 1
+    """It joins in."""
+    READY: Prepared.State.ValueType  # 2
+    """The bundle is ready here."""
+    BUSY: Prepared.State.ValueType  # 3
     """A query is running; ask again."""
-    UNKNOWN: Prepared.State.ValueType  # 3
+    UNKNOWN: Prepared.State.ValueType  # 4
     """Not this snapshot, not these masked weights, or no rehearsal yet."""
-    FAILED: Prepared.State.ValueType  # 4
+    FAILED: Prepared.State.ValueType  # 5
     """No room, or the dealer did not serve it."""
 
     STATE_FIELD_NUMBER: _builtins.int
