@@ -58,6 +58,26 @@ class BatchingSection(Section):
     max_images: int = Field(default=64, ge=1)
 
 
+class PoolSection(Section):
+    """Correlated randomness prepared ahead. Give both parties the same."""
+
+    # Bundles of each kind to have ready: one serves one run. 0 prepares nothing.
+    bundles: int = Field(default=4, ge=0, le=1024)
+    # Fill up again when fewer are left. Default: always.
+    refill_below: int | None = Field(default=None, ge=1)
+    # For how many images a run, before anybody has asked.
+    batches: tuple[int, ...] = (1,)
+    # Bundles of one worker take at most this; it is memory, never disk.
+    memory_mib: int = Field(default=1024, ge=1)
+    # How long a cohort's models must have stayed the same before anything is prepared for them.
+    settle_s: float = Field(default=1, ge=0)
+
+    @property
+    def low(self) -> int:
+        """Fewer than this are too few."""
+        return min(self.refill_below or self.bundles, self.bundles)
+
+
 class CohortSection(Section):
     """One cohort: its architecture, by preset or as a file, and its margin rule."""
 
@@ -121,6 +141,7 @@ class PartyConfig(_Server):
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
     batching: BatchingSection = BatchingSection()
+    pool: PoolSection = PoolSection()
     cohorts: tuple[CohortSection, ...] = Field(min_length=1)
 
     def _addresses(self) -> list[str]:

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from parties.config import PartyConfig
 from parties.front_end.follower import Follower
+from parties.front_end.keeper import Keeper
 from parties.front_end.leader import Leader
 from parties.front_end.models import Models
 from parties.front_end.party_servicer import PartyServicer
@@ -90,8 +91,22 @@ def _party(
         side.start()
         parts.callback(side.stop)
         queries = Queries(config, models, pool, tally, side)
-        party_pb2_grpc.add_PartyServicer_to_server(PartyServicer(models, queries), server)
+        keepers = parts.enter_context(_keepers(config, models, pool))
+        servicer = PartyServicer(models, queries, keepers)
+        party_pb2_grpc.add_PartyServicer_to_server(servicer, server)
         yield server, port, pool, side
+
+
+@contextmanager
+def _keepers(config: PartyConfig, models: Models, pool: WorkerPool) -> Iterator[list[Keeper]]:
+    keepers = [Keeper(config, models, worker.stub) for worker in pool.workers]
+    for keeper in keepers:
+        keeper.start()
+    try:
+        yield keepers
+    finally:
+        for keeper in keepers:
+            keeper.stop()
 
 
 @contextmanager

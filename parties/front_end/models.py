@@ -15,7 +15,7 @@ queries are refused, so `synchronise` sends the lists again whenever party 1 may
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from parties.config import PartyLimits
@@ -65,6 +65,7 @@ class Models:
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
         self._uploads = Uploads(cohorts, registry, files, limits)
+        self._watchers: list[Callable[[], None]] = []
 
     # --- What owners ask for ----------------------------------------------------------------------
 
@@ -88,6 +89,7 @@ class Models:
                 with self._changing():
                     self._drop_files(self._registry.activate(model_id))
                 log.info("model %s: active", model_id)
+                self._tell()
             self._follow_or_later(row.cohort)
             return self.snapshot(row.cohort).id
 
@@ -104,6 +106,7 @@ class Models:
                     raise NotReady(f"model {model_id}: delete it at party 0 first")
                 self._registry.delete(model_id)
                 self._files.remove(model_id)
+            self._tell()
             if self._peer is not None and row.state != State.DELETED:
                 self._follow_or_later(row.cohort)
         log.info("model %s: deleted", model_id)
@@ -121,6 +124,14 @@ class Models:
         """The active models now. Raises UnknownCohort. May be empty."""
         with self._rows:
             return self._snapshots.now(find(self.cohorts, cohort))
+
+    def snapshots(self) -> list[Snapshot]:
+        """The active models of every cohort now."""
+        return [self.snapshot(name) for name in self.cohorts]
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after every change of the active models. It must not take long."""
+        self._watchers.append(changed)
 
     @contextmanager
     def pin(self, cohort: str, snapshot_id: str) -> Iterator[Snapshot]:
@@ -195,6 +206,7 @@ class Models:
             for model_id in retired:
                 log.info("model %s: no longer on party 0's list, removed", model_id)
             self._drop_files(retired)
+        self._tell()
 
     # --- Parts ------------------------------------------------------------------------------------
 
@@ -218,6 +230,10 @@ class Models:
         if self._peer is None:
             raise NotAllowed("only party 0 activates models")
         return self._peer
+
+    def _tell(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     def _agree(self, peer: Peer, row: Model) -> None:
         """Step 3 as party 0 sees it."""

@@ -3,11 +3,12 @@
 Sees one share of models and queries, and this party's salts of models.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grpc
 
 from parties.front_end.desk import QueryDesk
+from parties.front_end.keeper import Keeper, added_up
 from parties.front_end.models import Models
 from parties.front_end.time_limit import given_up_after
 from privedge.errors import ShareError
@@ -20,9 +21,11 @@ from privedge.wire import party_pb2_grpc
 class PartyServicer(party_pb2_grpc.PartyServicer):
     """Serves owners, clients and admins. Holds no state of its own."""
 
-    def __init__(self, models: Models, queries: QueryDesk) -> None:
+    def __init__(self, models: Models, queries: QueryDesk, keepers: Sequence[Keeper] = ()) -> None:
+        """`keepers`: one for each worker."""
         self._models = models
         self._queries = queries
+        self._keepers = keepers
 
     def UploadModel(
         self, request_iterator: Iterator[pb.UploadModelRequest], context: grpc.ServicerContext
@@ -99,6 +102,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             query_bytes=queries.bytes_received,
             worker_pids=queries.worker_pids,
             runs=queries.runs,
+            pools=added_up([pool for keeper in self._keepers for pool in keeper.pools]),
         )
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from parties.front_end.asked import Asked, Audience
 from parties.front_end.cohorts import Snapshot
+from parties.front_end.keeper import as_message
 from parties.front_end.models import Models
 from parties.front_end.tally import Tally
 from parties.front_end.workers import Answer, Worker
@@ -82,17 +83,7 @@ class Runs:
         """What the jobs of a snapshot have in common: with many models not quickly put together."""
         template = self._jobs.get(snapshot.id)
         if template is None:
-            template = worker_pb2.Job(
-                snapshot_id=snapshot.id,
-                spec_json=snapshot.cohort.spec.to_json(),
-                margin=snapshot.cohort.margin,
-                models=[
-                    worker_pb2.ModelFile(
-                        path=str(model.path), manifest_json=model.manifest_json, salt=model.salt
-                    )
-                    for model in snapshot.models
-                ],
-            )
+            template = worker_pb2.Job(snapshot=as_message(snapshot))
             self._jobs[snapshot.id] = template
             while len(self._jobs) > _REMEMBERED_SNAPSHOTS:
                 self._jobs.popitem(last=False)

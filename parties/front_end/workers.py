@@ -55,7 +55,7 @@ class Worker:
         self._channel = open_channel(
             f"unix:{self._socket}", server=role, tls=None, claim=Identity(role, role.value)
         )
-        self._stub = worker_pb2_grpc.WorkerStub(self._channel)
+        self.stub = worker_pb2_grpc.WorkerStub(self._channel)
         self._stopping = threading.Event()
         self._process = self._spawn()
         threading.Thread(target=self._watch, name=self._name, daemon=True).start()
@@ -77,7 +77,7 @@ class Worker:
         """
         try:
             with calls_to(self._name):
-                call = self._stub.Run(
+                call = self.stub.Run(
                     _requests(job, words), timeout=deadline.remaining(), wait_for_ready=True
                 )
                 cancel_with(audience, call)

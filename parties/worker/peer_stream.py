@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import grpc
 
-from privedge.errors import ManifestMismatch, OutOfTime, TranscriptMismatch, Unreachable
+from privedge.errors import OutOfTime, TranscriptMismatch, Unreachable
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
@@ -33,23 +33,13 @@ class PeerStream:
         self._incoming = incoming
         self._counter = 0
 
-    def agree(self, run: SessionId, agreement: bytes, masked_weights: bytes = b"") -> bool:
-        """Say what this side is about to do; raises ManifestMismatch if the other differs.
-
-        Returns whether the other side holds the same masked weights.
-        """
-        mine = hello(run, agreement)
-        mine.masked_weights = masked_weights
+    def say(self, mine: pb.SessionHello) -> None:
+        """Open the session: what this side is about to do."""
         self._outgoing.put(pb.Frame(hello=mine))
-        theirs = pb.SessionHello()
-        theirs.CopyFrom(self._next().hello)
-        same = theirs.masked_weights == masked_weights
-        theirs.masked_weights = masked_weights
-        if theirs != mine:
-            # The other side finds the same: hanging up now would cut it off before it has read why.
-            self.finish()
-            raise ManifestMismatch("the other party's worker is about to compute something else")
-        return same
+
+    def hear(self) -> pb.SessionHello:
+        """What the other side is about to do."""
+        return self._next().hello
 
     def exchange(self, payload: memoryview) -> bytearray:
         """Send `payload` and return what the other side sent in the same exchange."""
@@ -123,14 +113,14 @@ def dial(stub: mpc_pb2_grpc.MpcStub, deadline: Deadline) -> tuple[PeerStream, Ca
     return stream, hang_up
 
 
-class Lobby(mpc_pb2_grpc.MpcServicer):
+class Lobby:
     """Party 1's side: where calls from party 0's worker wait for the session that wants them."""
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self._waiting: dict[SessionId, tuple[PeerStream, grpc.ServicerContext]] = {}
 
-    def Exchange(
+    def exchange(
         self, request_iterator: Iterator[pb.Frame], context: grpc.ServicerContext
     ) -> Iterator[pb.Frame]:
         """Hold the call open for whoever takes it, until one of the two ends it."""

@@ -7,11 +7,22 @@ the MPC port. It ends when its standard input ends, so it never outlives its fro
 import sys
 from pathlib import Path
 
+import grpc
 import torch
 
 from parties.config import PartyConfig
+from parties.worker.computation import Computation
+from parties.worker.filler import Filler
+from parties.worker.follower import Follower
 from parties.worker.peer_stream import Lobby
+from parties.worker.pool import Pool
+from parties.worker.preparing import Preparer
 from parties.worker.runner import Runner
+from parties.worker.sessions import Sessions
+from parties.worker.task import Method
+from parties.worker.turns import Turns
+from parties.worker.weights import Weights
+from parties.worker.wishes import Wishes
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
@@ -27,19 +38,41 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     torch.set_num_threads(1)
     me = Identity(Role.PARTY0 if config.index == 0 else Role.PARTY1, f"party{config.index}")
     dealer = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=me)
-    if config.mpc.address:
-        address = shifted(config.mpc.address, slot)
-        channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=me)
-        peer: mpc_pb2_grpc.MpcStub | Lobby = mpc_pb2_grpc.MpcStub(channel)
-    else:
-        peer = Lobby()
-    runner = Runner(config.index, dealer, peer, config.engine, config.rounding)
+    peer = _peer(config, slot, me)
+    pool, turns = Pool(config.pool.memory_mib << 20), Turns()
+    method = Method(config.engine, config.rounding)
+    wishes = Wishes(config.pool, method, pool.wake)
+    # One more than are in use at once: while models change, queries are asked of both.
+    keep = len(config.cohorts) + 1
+    sessions = Sessions(config.index, dealer, peer, pool, keep=keep)
+    computation = Computation(sessions, Weights(config.index, keep=keep))
+    preparer = Preparer(sessions, computation, pool, turns)
+    runner = Runner(computation, pool, turns, wishes, method=method, settings=config.pool)
     local, _ = build_server(f"unix:{socket}", tls=None, access=ACCESS, threads=_THREADS)
     worker_pb2_grpc.add_WorkerServicer_to_server(runner, local)
-    if isinstance(peer, Lobby) and config.mpc.listen:
-        listen = shifted(config.mpc.listen, slot)
-        outside, _ = build_server(listen, tls=config.tls, access=ACCESS, threads=_THREADS)
-        mpc_pb2_grpc.add_MpcServicer_to_server(peer, outside)
-        outside.start()
-    local.start()
+    # Held until the end: gRPC closes a server that nobody refers to.
+    servers = [local]
+    if isinstance(peer, Lobby):
+        servers.append(_outside(config, slot, Follower(peer, preparer, pool, turns, wishes)))
+    else:
+        Filler(peer, preparer, pool, turns, wishes, config.pool).start()
+    for server in servers:
+        server.start()
     sys.stdin.buffer.read()
+
+
+def _peer(config: PartyConfig, slot: int, me: Identity) -> mpc_pb2_grpc.MpcStub | Lobby:
+    """The other party's worker as this one sees it."""
+    if not config.mpc.address:
+        return Lobby()
+    address = shifted(config.mpc.address, slot)
+    channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=me)
+    return mpc_pb2_grpc.MpcStub(channel)
+
+
+def _outside(config: PartyConfig, slot: int, follower: Follower) -> grpc.Server:
+    """Party 1: where party 0's worker calls."""
+    listen = shifted(config.mpc.listen or "", slot)
+    outside, _ = build_server(listen, tls=config.tls, access=ACCESS, threads=_THREADS)
+    mpc_pb2_grpc.add_MpcServicer_to_server(follower, outside)
+    return outside

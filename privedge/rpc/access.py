@@ -28,9 +28,11 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Peer/RefuseHalf": _only(Role.PARTY0),
     "/privedge.v1.Peer/StartRun": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Exchange": _only(Role.PARTY0),
+    "/privedge.v1.Mpc/Prepare": _only(Role.PARTY0),
     "/privedge.v1.Dealer/Deal": _only(Role.PARTY0, Role.PARTY1),
     # A worker is reached by its own front end only, over a socket in a private folder.
     "/privedge.v1.Worker/Run": _only(Role.PARTY0, Role.PARTY1),
+    "/privedge.v1.Worker/Keep": _only(Role.PARTY0, Role.PARTY1),
     "/grpc.health.v1.Health/Check": EVERYBODY,
     "/grpc.health.v1.Health/List": EVERYBODY,
     "/grpc.health.v1.Health/Watch": EVERYBODY,

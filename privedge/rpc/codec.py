@@ -143,6 +143,7 @@ def cost_to_wire(cost: Cost) -> pb.Cost:
         queue_s=cost.queue_s,
         load_s=cost.load_s,
         online_s=cost.online_s,
+        offline_s=cost.offline_s,
         phases=[
             pb.Phase(name=phase.name, rounds=phase.rounds, bytes_to_peer=phase.bytes_to_peer)
             for phase in cost.phases
@@ -153,12 +154,12 @@ def cost_to_wire(cost: Cost) -> pb.Cost:
 def cost_from_wire(message: pb.Cost) -> Cost:
     """Check what a party says a query cost. Raises ShareError."""
     counts = (message.rounds, message.bytes_to_peer, message.bytes_from_dealer)
-    seconds = (message.queue_s, message.load_s, message.online_s)
+    seconds = (message.queue_s, message.load_s, message.online_s, message.offline_s)
     if max(counts) > _MAX_COUNT or not all(math.isfinite(s) and s >= 0 for s in seconds):
         raise ShareError("cost: a count or a time is out of range")
     if len(message.phases) > MAX_PHASES:
         raise ShareError(f"cost: at most {MAX_PHASES} phases, not {len(message.phases)}")
-    return Cost(*counts, *seconds, tuple(map(_phase_from_wire, message.phases)))
+    return Cost(*counts, *seconds, phases=tuple(map(_phase_from_wire, message.phases)))
 
 
 def _phase_from_wire(message: pb.Phase) -> Phase:

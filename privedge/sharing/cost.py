@@ -22,8 +22,10 @@ class Phase:
 @dataclass(frozen=True)
 class Cost:
     """Exchanges with the other party, bytes sent to it, correction bytes received from the dealer;
-    seconds waiting for a worker, loading shares, dealing and computing; and the exchanges by phase,
-    in the order of the computation: "network", "decision", and "weights" when a run opens those.
+    seconds waiting for a worker, loading shares, dealing and computing, and what was spent ahead on
+    preparing the randomness (0 if the dealer served it meanwhile); and the exchanges by phase, in
+    the order of the computation: "network", of it apart "normalisation" and "output" (tanh or
+    clip), "decision", and "weights" when a run opens those.
 
     A party may serve several queries in one run. Then every figure but two is the whole run's:
     `queue_s` is from this party having the query in full until its run starts, `online_s` from
@@ -38,6 +40,7 @@ class Cost:
     queue_s: float = 0.0
     load_s: float = 0.0
     online_s: float = 0.0
+    offline_s: float = 0.0
     phases: tuple[Phase, ...] = ()
 
     def plus(self, other: "Cost") -> "Cost":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from parties.worker.peer_stream import Lobby, dial
+from parties.worker.peer_stream import Lobby, dial, hello
 from privedge.errors import Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import SessionId
@@ -20,6 +20,17 @@ from privedge.wire import mpc_pb2_grpc
 PATIENCE_S = 20
 
 
+class OnlyExchange(mpc_pb2_grpc.MpcServicer):
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+
+    def Exchange(self, request_iterator, context):
+        return self._lobby.exchange(request_iterator, context)
+
+    def Prepare(self, request_iterator, context):
+        raise NotImplementedError
+
+
 @pytest.fixture
 def lobby() -> Lobby:
     return Lobby()
@@ -28,7 +39,7 @@ def lobby() -> Lobby:
 @pytest.fixture
 def channel(lobby, tls_for) -> Iterator[grpc.Channel]:
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
-    mpc_pb2_grpc.add_MpcServicer_to_server(lobby, server)
+    mpc_pb2_grpc.add_MpcServicer_to_server(OnlyExchange(lobby), server)
     server.start()
     address = f"127.0.0.1:{port}"
     with open_channel(address, server=Role.PARTY1, tls=tls_for(Role.PARTY0)) as opened:
@@ -40,11 +51,9 @@ def test_a_session_that_is_given_up_leaves_no_thread(channel, lobby):
     deadline, before = Deadline.after(PATIENCE_S), set(threading.enumerate())
     stream, hang_up = dial(mpc_pb2_grpc.MpcStub(channel), deadline)
     run = SessionId(os.urandom(16), 0)
-    agreed = threading.Thread(target=stream.agree, args=(run, b"same"))
-    agreed.start()
+    stream.say(hello(run, b"same"))
     theirs, _ = lobby.take(run, deadline, threading.Event())
-    theirs.agree(run, b"same")
-    agreed.join(PATIENCE_S)
+    assert theirs.hear() == hello(run, b"same")
     hang_up()
     with pytest.raises(Unreachable):
         theirs.exchange(memoryview(b"12345678"))

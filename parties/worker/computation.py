@@ -1,0 +1,80 @@
+"""One run on CrypTen: a share of the query in, a share of the answer out, and what it cost."""
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+
+from parties.worker.abandon import Abandon
+from parties.worker.sessions import Opened, Sessions
+from parties.worker.task import Task
+from parties.worker.weights import Stacked, Weights
+from privedge.mpc.crypten_backend.engine import CryptenEngine
+from privedge.mpc.dealing import SessionId
+from privedge.mpc.fused.engine import FusedEngine
+from privedge.mpc.predict import predict
+from privedge.rpc.deadline import Deadline
+from privedge.sharing.cost import Cost
+
+
+@dataclass(frozen=True)
+class Answer:
+    """This party's share of the answer, int64."""
+
+    words: torch.Tensor = field(repr=False)
+    cost: Cost
+
+
+class Computation:
+    """Runs tasks, one at a time: CrypTen is one per process."""
+
+    def __init__(self, sessions: Sessions, weights: Weights) -> None:
+        self._sessions = sessions
+        self._weights = weights
+
+    def run(
+        self,
+        run: SessionId,
+        task: Task,
+        share: torch.Tensor,
+        deadline: Deadline,
+        abandon: Abandon,
+    ) -> Answer:
+        """Compute `task` on this share of its images, in step with the other party's worker.
+
+        Raises DigestMismatch for a damaged model, TranscriptMismatch if the parties saw different
+        runs, and what Sessions.open raises.
+        """
+        started = time.perf_counter()
+        weights = self._weights.load(task.snapshot.id, task.spec, task.snapshot.models)
+        loaded = time.perf_counter()
+        with self._sessions.open(run, task, deadline, abandon) as opened:
+            words = _predicted(opened, task, weights, share)
+            # Only now may the share leave.
+            opened.session.confirm()
+        prepared = opened.prepared
+        cost = Cost(
+            rounds=opened.session.rounds,
+            bytes_to_peer=opened.session.bytes_sent,
+            bytes_from_dealer=opened.bytes_from_dealer,
+            load_s=loaded - started,
+            online_s=time.perf_counter() - loaded,
+            phases=opened.session.phases,
+            offline_s=prepared.bundle.seconds if prepared else 0.0,
+        )
+        return Answer(words, cost)
+
+
+def _predicted(opened: Opened, task: Task, weights: Stacked, share: torch.Tensor) -> torch.Tensor:
+    if task.method.engine == "fused":
+        exact = task.method.rounding == "exact"
+        engine: CryptenEngine = FusedEngine(opened.session, opened.masked, exact=exact)
+    else:
+        engine = CryptenEngine(opened.session)
+    try:
+        parameters = {name: engine.share(words) for name, words in weights.items()}
+        answer = predict(engine, task.spec, parameters, engine.share(share), task.rule)
+        words: torch.Tensor = answer.share
+        return words
+    finally:
+        engine.close()

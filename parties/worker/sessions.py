@@ -1,0 +1,216 @@
+"""How a run begins: meet the other party's worker, agree on what is computed and on what is spent.
+
+The masks of a snapshot's weights and the tuples that its runs take are remembered here, and only
+after a run that went well: then both workers remember the same.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+
+from parties.worker.abandon import Abandon
+from parties.worker.dealer_stream import DealerStream
+from parties.worker.peer_stream import Lobby, PeerStream, dial, hello
+from parties.worker.pool import Pool, Prepared
+from parties.worker.task import Kind, Task
+from privedge.errors import ManifestMismatch, TranscriptMismatch
+from privedge.mpc.bundles import Supply
+from privedge.mpc.dealing import SessionId, Tuples, new_seed
+from privedge.mpc.fixed_product import MaskedWeights
+from privedge.mpc.session import Session
+from privedge.mpc.tuples import TupleKind
+from privedge.rpc.channel import wait_connected
+from privedge.rpc.deadline import Deadline
+from privedge.wire import mpc_pb2 as pb
+from privedge.wire import mpc_pb2_grpc
+from privedge.wire.dealer_pb2_grpc import DealerStub
+
+_REMEMBERED_PLANS = 64
+
+# A run's kind, and whether the weights were masked before: the first run draws more.
+_PlanKey = tuple[Kind, bool]
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run that both workers have begun. Its randomness is `prepared`, or comes over `link`."""
+
+    session: Session
+    masked: MaskedWeights
+    prepared: Prepared | None
+    link: DealerStream | None
+
+    @property
+    def bytes_from_dealer(self) -> int:
+        """Corrections that this run spent."""
+        if self.prepared is not None:
+            return self.prepared.bytes_from_dealer
+        return self.link.bytes_received if self.link is not None else 0
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What the greeting settled. `same`: both hold these masked weights already."""
+
+    masked: MaskedWeights
+    same: bool
+    prepared: Prepared | None
+
+
+class Sessions:
+    """One worker's runs. `masked` and `plan` may be asked from other threads meanwhile."""
+
+    def __init__(
+        self,
+        index: int,
+        dealer: grpc.Channel,
+        peer: mpc_pb2_grpc.MpcStub | Lobby,
+        pool: Pool,
+        *,
+        keep: int,
+    ) -> None:
+        """`peer`: the stub of party 1's worker at party 0, the lobby at party 1. Masked weights are
+        kept for `keep` snapshots.
+        """
+        self.index = index
+        self._dealer = dealer
+        self._peer = peer
+        self._pool = pool
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._masked: OrderedDict[str, MaskedWeights] = OrderedDict()
+        self._plans: OrderedDict[_PlanKey, list[TupleKind]] = OrderedDict()
+
+    def masked(self, snapshot_id: str) -> MaskedWeights | None:
+        """A snapshot's masked weights, once a run on them went well."""
+        with self._lock:
+            return self._masked.get(snapshot_id)
+
+    def plan(self, kind: Kind) -> list[TupleKind] | None:
+        """The tuples that a run of that kind takes once the weights are masked."""
+        return self._plan((kind, True))
+
+    @contextmanager
+    def open(
+        self, run: SessionId, task: Task, deadline: Deadline, abandon: Abandon
+    ) -> Iterator[Opened]:
+        """Begin `run`. All streams end with the block, or at once if the run is abandoned.
+
+        Raises ManifestMismatch if the other worker is about to compute something else, Unreachable,
+        OutOfTime.
+        """
+        try:
+            peer = self._meet(run, deadline, abandon)
+            terms = self._greet(peer, run, task)
+            plan = (task.kind, terms.same)
+            opened = self._supplied(run, terms, peer, plan, deadline)
+            if opened.link is not None:
+                abandon.also(opened.link.abandon)
+            try:
+                yield opened
+            except TranscriptMismatch:
+                # The other side finds the same; it must not be cut off before it has read why.
+                peer.finish()
+                raise
+            if opened.link is not None:
+                opened.link.finish()
+            peer.finish()
+            self._remember(plan, opened)
+            self._settle(task.snapshot.id, terms)
+            abandon.not_needed()
+        finally:
+            abandon.now()
+
+    def dealer_stream(
+        self, run: SessionId, seed: bytes, weight_seed: bytes, deadline: Deadline
+    ) -> DealerStream:
+        """This party's side of a session with the dealer. Raises Unreachable."""
+        wait_connected(self._dealer, "the dealer")
+        stub = DealerStub(self._dealer)
+        return DealerStream(stub, run, seed, deadline, weight_seed=weight_seed)
+
+    # --- Parts ------------------------------------------------------------------------------------
+
+    def _meet(self, run: SessionId, deadline: Deadline, abandon: Abandon) -> PeerStream:
+        """Party 1 waits for party 0's worker to dial."""
+        if isinstance(self._peer, Lobby):
+            abandon.also(self._peer.look_again)
+            stream, cancel = self._peer.take(run, deadline, abandon.given_up)
+        else:
+            stream, cancel = dial(self._peer, deadline)
+        abandon.also(cancel)
+        return stream
+
+    def _greet(self, peer: PeerStream, run: SessionId, task: Task) -> _Terms:
+        """Party 0 proposes masked weights and a bundle; party 1 repeats what it has too."""
+        held = self.masked(task.snapshot.id)
+        mine = hello(run, task.agreement())
+        mine.masked_weights = held.pairing if held else b""
+        if self.index == 0:
+            prepared = self._pool.take(task.kind) if held else None
+            mine.bundle = prepared.name if prepared else b""
+            peer.say(mine)
+            theirs = peer.hear()
+        else:
+            theirs = peer.hear()
+            prepared = self._pool.take_named(task.kind, theirs.bundle)
+            mine.bundle = prepared.name if prepared else b""
+            peer.say(mine)
+        _require_agreement(peer, mine, theirs)
+        same = held is not None and theirs.masked_weights == held.pairing
+        if prepared and not (same and theirs.bundle == mine.bundle == prepared.name):
+            prepared = None
+        if held is not None and same:
+            fits = prepared is not None and prepared.pairing == held.pairing
+            return _Terms(held, same=True, prepared=prepared if fits else None)
+        return _Terms(MaskedWeights.fresh(run.session), same=False, prepared=None)
+
+    def _supplied(
+        self, run: SessionId, terms: _Terms, peer: PeerStream, plan: _PlanKey, deadline: Deadline
+    ) -> Opened:
+        if terms.prepared is not None:
+            supply: Supply = terms.prepared.bundle
+            return Opened(Session(self.index, peer, supply), terms.masked, terms.prepared, None)
+        seed = new_seed()
+        link = self.dealer_stream(run, seed, terms.masked.seed, deadline)
+        supply = Tuples(self.index, run, seed, link, self._plan(plan))
+        return Opened(Session(self.index, peer, supply), terms.masked, None, link)
+
+    def _plan(self, key: _PlanKey) -> list[TupleKind] | None:
+        with self._lock:
+            return self._plans.get(key)
+
+    def _remember(self, key: _PlanKey, opened: Opened) -> None:
+        """Tuples depend on public shapes only, so the next run's can be dealt ahead."""
+        with self._lock:
+            _newest(self._plans, key, opened.session.tuples.used, _REMEMBERED_PLANS)
+
+    def _settle(self, snapshot_id: str, terms: _Terms) -> None:
+        if not terms.same:
+            # What was prepared under the weights' masks before can never be used.
+            self._pool.forget(lambda kind: kind.snapshot_id != snapshot_id)
+        with self._lock:
+            _newest(self._masked, snapshot_id, terms.masked, self._keep)
+
+
+def _require_agreement(peer: PeerStream, mine: pb.SessionHello, theirs: pb.SessionHello) -> None:
+    facts = [(h.protocol, h.session, h.attempt, h.agreement) for h in (mine, theirs)]
+    if facts[0] != facts[1]:
+        # The other side finds the same: hanging up now would cut it off before it has read why.
+        peer.finish()
+        raise ManifestMismatch("the other party's worker is about to compute something else")
+
+
+def _newest(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT, limit: int) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > limit:
+        kept.popitem(last=False)

@@ -1,0 +1,62 @@
+"""What a run computes, in the terms in which the two workers must mean the same."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from privedge.mpc.predict import Rule
+from privedge.ran.spec import RanSpec
+from privedge.wire import worker_pb2 as pb
+
+
+class Method(NamedTuple):
+    """How this party computes; the other one must do the same. See config.PartyConfig."""
+
+    engine: Literal["fused", "crypten"]
+    rounding: Literal["one-unit", "exact"]
+
+
+class Kind(NamedTuple):
+    """Runs of one kind take the same tuples: the sizes of models and query decide, no value."""
+
+    snapshot_id: str
+    # (batch, then the spec's input shape).
+    shape: tuple[int, ...]
+    one_subject: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run on a snapshot's models."""
+
+    snapshot: pb.Snapshot
+    spec: RanSpec
+    shape: tuple[int, ...]
+    rule: Rule
+    method: Method
+
+    @staticmethod
+    def of_job(job: pb.Job, method: Method) -> "Task":
+        """What a front end asks for."""
+        position = job.verify_position if job.HasField("verify_position") else None
+        rule = Rule(
+            margin=job.snapshot.margin, one_subject=job.one_subject, verify_position=position
+        )
+        spec = RanSpec.from_json(job.snapshot.spec_json)
+        return Task(job.snapshot, spec, tuple(job.shape), rule, method)
+
+    @staticmethod
+    def of_kind(kind: Kind, snapshot: pb.Snapshot, method: Method) -> "Task":
+        """A question of that kind, whichever."""
+        rule = Rule(margin=snapshot.margin, one_subject=kind.one_subject)
+        return Task(snapshot, RanSpec.from_json(snapshot.spec_json), kind.shape, rule, method)
+
+    @property
+    def kind(self) -> Kind:
+        """Which plan and which bundles fit."""
+        return Kind(self.snapshot.id, self.shape, self.rule.one_subject)
+
+    def agreement(self) -> bytes:
+        """SHA-256 over models, architecture, question, shape and method."""
+        facts = (self.snapshot.id, self.spec.digest(), self.shape, self.rule, self.method)
+        return hashlib.sha256(repr(facts).encode()).digest()

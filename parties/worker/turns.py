@@ -1,0 +1,47 @@
+"""Who may use the processor: one run at a time, and preparing only while no query is there."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Between two tuples; a query that comes meanwhile shares the processor for as long as one takes.
+_LOOK_AGAIN_S = 1.0
+
+
+class Turns:
+    """Safe to call from several threads."""
+
+    def __init__(self) -> None:
+        # Not a thread's own: a rehearsal may end in another thread than it began in.
+        self._running = threading.Lock()
+        self._queries = 0
+        self._left = threading.Condition()
+
+    @contextmanager
+    def query(self) -> Iterator[None]:
+        """Wait for this query's turn. From now on nothing is prepared."""
+        with self._left:
+            self._queries += 1
+        try:
+            with self._running:
+                yield
+        finally:
+            with self._left:
+                self._queries -= 1
+                self._left.notify_all()
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[bool]:
+        """Whether it may run now; if not, a query is there."""
+        free = not self._queries and self._running.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._running.release()
+
+    def wait_idle(self, stopping: threading.Event) -> None:
+        """Return when no query is there, or when `stopping` is set."""
+        with self._left:
+            while self._queries and not stopping.is_set():
+                self._left.wait(_LOOK_AGAIN_S)
