@@ -141,7 +141,9 @@ class Preparation(_message.Message):
         BUNDLE: Preparation._Kind.ValueType  # 2
         """Draw all tuples of one such query from the dealer, in a session of their own."""
 
-    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What is to be done."""
+
     KIND_UNSPECIFIED: Preparation.Kind.ValueType  # 0
     REHEARSAL: Preparation.Kind.ValueType  # 1
     """Run one query on zeros together, whose answer nobody gets: it opens the masked weights and
@@ -210,7 +212,9 @@ class Prepared(_message.Message):
         FAILED: Prepared._State.ValueType  # 5
         """No room, or the dealer did not serve it."""
 
-    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """How far it is with the order."""
+
     STATE_UNSPECIFIED: Prepared.State.ValueType  # 0
     STARTED: Prepared.State.ValueType  # 1
     """It joins in."""
