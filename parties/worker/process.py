@@ -59,6 +59,10 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     for server in servers:
         server.start()
     sys.stdin.buffer.read()
+    # Calls that last as long as both ends (Keep, Prepare) would keep the process alive.
+    preparer.stopping.set()
+    for server in servers:
+        server.stop(None)
 
 
 def _peer(config: PartyConfig, slot: int, me: Identity) -> mpc_pb2_grpc.MpcStub | Lobby:

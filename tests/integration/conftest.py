@@ -1,7 +1,8 @@
 """A whole deployment: dealer and both parties as processes, mutual TLS, ten owners' digits."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,13 +38,29 @@ def rans(some_digits: digits.Digits) -> list[Ran]:
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory, rans: list[Ran]) -> Iterator[Deployment]:
     """Running, with all ten models active in COHORT."""
-    folder: Path = tmp_path_factory.mktemp("deployment")
+    with _running(tmp_path_factory, rans, {}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def live_deployment(
+    tmp_path_factory: pytest.TempPathFactory, rans: list[Ran]
+) -> Iterator[Deployment]:
+    """The same with nothing prepared ahead."""
+    with _running(tmp_path_factory, rans, {"pool": {"bundles": 0}}) as running:
+        yield running
+
+
+@contextmanager
+def _running(
+    folders: pytest.TempPathFactory, rans: list[Ran], settings: dict[str, Any]
+) -> Iterator[Deployment]:
     cohorts = [
         CohortSetting(COHORT, "subspace32", margin=MARGIN, components=16),
         CohortSetting("empty", "subspace32"),
         CohortSetting("paper", "paper", channels=3),
     ]
-    with Deployment(folder, cohorts) as running:
+    with Deployment(folders.mktemp("deployment"), cohorts, settings) as running:
         for ran in rans:
             send(ran, COHORT, running.client_config(Identity(Role.OWNER, ran.owner)))
         yield running

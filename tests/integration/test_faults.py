@@ -30,6 +30,12 @@ pytestmark = pytest.mark.mpc
 PATIENCE = 5000
 
 
+@pytest.fixture(scope="module")
+def deployment(live_deployment: Deployment) -> Deployment:
+    """Randomness is dealt while a query runs, so that the dealer has a part in every fault."""
+    return live_deployment
+
+
 def worker(deployment: Deployment, party: Role) -> psutil.Process:
     return psutil.Process(status(deployment, party).worker_pids[0])
 

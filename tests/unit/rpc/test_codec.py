@@ -47,7 +47,7 @@ phases = st.builds(Phase, st.from_regex(r"[a-z]{1,32}", fullmatch=True), counts,
 costs = st.builds(
     Cost,
     *[counts] * 3,
-    *[seconds] * 3,
+    *[seconds] * 4,
     st.lists(phases, max_size=16, unique_by=lambda phase: phase.name).map(tuple),
 )
 
