@@ -79,8 +79,7 @@ def _party(
         threads = config.limits.max_queries + _OTHER_THREADS
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
         pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
-        tally = Tally()
-        runs = Runs(models, tally)
+        runs = Runs(models, tally := Tally())
         side: Leader | Follower
         if stub is None:
             side = Follower(pool, runs)
