@@ -64,6 +64,7 @@ class Deployed:
             parties=(_party(first), _party(second)),
             cpu_s=cpu_s,
             offline_cpu_s=cpu_s["dealer"],
+            offline_s=max(first.offline_s, second.offline_s),
             phases=first.phases,
             client=AtClient(seconds, reply.seconds, my_cpu_s),
         )
