@@ -184,6 +184,8 @@ class DealerLimits(Section):
     # Elements of one tuple, and sessions it keeps counters for at once.
     max_elements: int = Field(default=1 << 26, ge=1)
     max_sessions: int = Field(default=1024, ge=1)
+    # Masks of the models' weights kept between queries; 0 expands them for every query.
+    weight_cache_mib: int = Field(default=1024, ge=0)
 
 
 class DealerConfig(_Server):

@@ -1,7 +1,8 @@
 """The dealer: a third operator that supplies correlated randomness and sees no data.
 
-What reaches it: two seeds a session, counters, kinds and shapes. What it keeps: the counters of
-running sessions and the ids of recent ones, in memory, so that no counter is ever served twice.
+What reaches it: two seeds a session, counters, kinds and shapes. What it keeps, in memory: the
+counters of running sessions and the ids of recent ones, so that no counter is ever served twice;
+and the masks of weights, which many sessions have in common.
 """
 
 import logging
@@ -22,6 +23,7 @@ from privedge.errors import AlreadyExists, LimitExceeded, OutOfTime, ShareError,
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
+from privedge.mpc.weight_masks import WeightMasks
 from privedge.rpc.access import ACCESS
 from privedge.rpc.chunks import cut
 from privedge.rpc.server import build_server, caller
@@ -65,6 +67,7 @@ class Sessions:
         self._changed = threading.Condition()
         self._running: dict[SessionId, _Pairing] = {}
         self._past: OrderedDict[SessionId, None] = OrderedDict()
+        self._masks = WeightMasks(limits.weight_cache_mib << 20)
 
     @contextmanager
     def joined(self, run: SessionId, party: int, seeds: _Seeds) -> Iterator[Dealer]:
@@ -90,7 +93,7 @@ class Sessions:
                 pairing = self._running[run] = _Pairing()
             pairing.seeds[party] = seeds
             if len(pairing.seeds) == 2:
-                pairing.dealer = _dealer(run, pairing, self._limits)
+                pairing.dealer = self._dealer(run, pairing)
             self._changed.notify_all()
         return pairing
 
@@ -102,6 +105,14 @@ class Sessions:
             if pairing.left:
                 raise Unreachable("the other party left the session")
             return pairing.dealer
+
+    def _dealer(self, run: SessionId, pairing: _Pairing) -> Dealer:
+        first, second = pairing.seeds[0], pairing.seeds[1]
+        weights = None
+        if first.weights is not None and second.weights is not None:
+            weights = (first.weights, second.weights)
+        limit, seeds = self._limits.max_elements, (first.session, second.session)
+        return Dealer(run, seeds, weights, max_elements=limit, masks=self._masks)
 
     def _leave(self, run: SessionId, pairing: _Pairing) -> None:
         with self._changed:
@@ -129,15 +140,6 @@ class DealerServicer(dealer_pb2_grpc.DealerServicer):
             for request in request_iterator:
                 for wanted in request.tuples.tuples:
                     yield from _corrected(dealer, party, wanted)
-
-
-def _dealer(run: SessionId, pairing: _Pairing, limits: DealerLimits) -> Dealer:
-    first, second = pairing.seeds[0], pairing.seeds[1]
-    weights = None
-    if first.weights is not None and second.weights is not None:
-        weights = (first.weights, second.weights)
-    seeds = (first.session, second.session)
-    return Dealer(run, seeds, weights, max_elements=limits.max_elements)
 
 
 def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:

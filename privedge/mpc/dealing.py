@@ -15,6 +15,7 @@ from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge.mpc.products import apply
 from privedge.mpc.tuples import Shape, TupleKind, check_size, combined, receiver, remainder
+from privedge.mpc.weight_masks import WeightMasks
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ class Dealer:
         weight_seeds: tuple[bytes, bytes] | None = None,
         *,
         max_elements: int,
+        masks: WeightMasks | None = None,
     ) -> None:
-        """`weight_seeds`: for products with fixed weights; None if there are none."""
+        """`weight_seeds`: for products with fixed weights; None if there are none. `masks`: what
+        other sessions have expanded of them; without, this one keeps none.
+        """
         self._run = run
         self._seeds = seeds
         self._weight_seeds = weight_seeds
         self._max_elements = max_elements
+        self._masks = masks or WeightMasks(0)
         self._next = [0, 1]
 
     def correct(self, party: int, counter: int, kind: TupleKind) -> torch.Tensor:
@@ -97,8 +102,7 @@ class Dealer:
             return []
         if self._weight_seeds is None:
             raise ShareError("fixed product: the session has no weight seeds")
-        first, second = (kind.weight_mask(seed) for seed in self._weight_seeds)
-        return [first + second]
+        return [self._masks.mask(self._weight_seeds, kind)]
 
 
 def _fixed_shapes(kind: TupleKind) -> list[Shape]:

@@ -121,7 +121,9 @@ class Network(Generic[T]):
                 return _Value(value.number.reshape(*lead, *shape), value.doubled)
             case SampleNorm(eps=eps):
                 affine = self._parameters[f"{index}.gamma"], self._parameters[f"{index}.beta"]
-                return _Value(normalised(self._engine, self._single(value), affine, eps))
+                single = self._single(value)
+                with self._engine.phase("normalisation"):
+                    return _Value(normalised(self._engine, single, affine, eps))
             case _:
                 return self._activate(layer, value)
 
@@ -135,10 +137,10 @@ class Network(Generic[T]):
                 return self._leaky(slope, value)
             case Square(weight=weight):
                 return self._square(weight, self._single(value))
-            case Tanh():
-                return _Value(hyperbolic_tangent(self._engine, self._double(value)))
-            case Clip():
-                return _Value(clipped(self._engine, self._double(value)))
+            case Tanh() | Clip():
+                squash = clipped if isinstance(layer, Clip) else hyperbolic_tangent
+                with self._engine.phase("output"):
+                    return _Value(squash(self._engine, self._double(value)))
 
     def _single(self, value: _Value[T]) -> T:
         return self._engine.truncate(value.number) if value.doubled else value.number

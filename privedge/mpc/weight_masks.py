@@ -1,0 +1,60 @@
+"""What the dealer keeps between queries: the masks A of fixed weights (protocol.md 4).
+
+A is the same for every query of a snapshot, and as large as all its weights. Expanded anew it costs
+more than what is done with it. These masks hide the weights: they never leave, and have no repr.
+"""
+
+import threading
+from collections import OrderedDict
+
+import torch
+
+from privedge.mpc.fixed_product import FixedProduct
+from privedge.mpc.tuples import Shape
+
+Seeds = tuple[bytes, bytes]
+
+
+class WeightMasks:
+    """Masks by the weight seeds of both parties, which stand for a snapshot; safe for threads.
+
+    New ones drive out those of the snapshot used longest ago, so those of one that was superseded
+    go first, and never those of their own: of a snapshot too large for the limit, some are kept.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Seeds, dict[tuple[str, Shape], torch.Tensor]] = OrderedDict()
+        self._bytes = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes kept."""
+        return self._bytes
+
+    def mask(self, seeds: Seeds, kind: FixedProduct) -> torch.Tensor:
+        """A of the weight in `kind`, int64 of `kind.weight`; not to be changed."""
+        key = (kind.name, kind.weight)
+        with self._lock:
+            if seeds in self._kept:
+                self._kept.move_to_end(seeds)
+                if key in self._kept[seeds]:
+                    return self._kept[seeds][key]
+        mask = kind.weight_mask(seeds[0])
+        mask += kind.weight_mask(seeds[1])
+        with self._lock:
+            self._keep(seeds, key, mask)
+        return mask
+
+    def _keep(self, seeds: Seeds, key: tuple[str, Shape], mask: torch.Tensor) -> None:
+        if mask.nbytes > self._limit or key in self._kept.get(seeds, {}):
+            return
+        while self._bytes + mask.nbytes > self._limit:
+            oldest = next(iter(self._kept))
+            if oldest == seeds:
+                return
+            self._bytes -= sum(old.nbytes for old in self._kept.pop(oldest).values())
+        self._kept.setdefault(seeds, {})[key] = mask
+        self._kept.move_to_end(seeds)
+        self._bytes += mask.nbytes
