@@ -20,7 +20,7 @@ _OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # How long one attempt may take, handshake included: 100 ms would be too short on a busy machine.
+    # How long one attempt may take, handshake included; 100 ms is too short on a busy machine.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # A ping that is not answered closes the connection. Without the third line that takes a
