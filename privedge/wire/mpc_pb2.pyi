@@ -158,6 +158,7 @@ class Preparation(_message.Message):
     SHAPE_FIELD_NUMBER: _builtins.int
     ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
+    ALIVE_FIELD_NUMBER: _builtins.int
     kind: Global___Preparation.Kind.ValueType
     session: _builtins.bytes
     """16 fresh bytes: the rehearsal's session with the dealer, or the bundle's, and then its name."""
@@ -170,6 +171,12 @@ class Preparation(_message.Message):
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
 
+    @_builtins.property
+    def alive(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Names of all bundles that party 0 still has or is spending now. Party 1 drops its halves of all
+        others: nobody will ask for them any more.
+        """
+
     def __init__(
         self,
         *,
@@ -179,10 +186,11 @@ class Preparation(_message.Message):
         shape: _abc.Iterable[_builtins.int] | None = ...,
         one_subject: _builtins.bool = ...,
         masked_weights: _builtins.bytes = ...,
+        alive: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "masked_weights", b"masked_weights", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "kind", b"kind", "masked_weights", b"masked_weights", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
