@@ -39,7 +39,8 @@ _SESSION_BYTES = 16
 # How long one side waits for the other to open the same session.
 _PAIRING_S = 20.0
 _REMEMBERED_SESSIONS = 1 << 16
-_THREADS = 32
+# A call holds one: each pair of workers has two for a run, and two for a bundle that waits for it.
+_THREADS = 256
 
 
 @dataclass(frozen=True)

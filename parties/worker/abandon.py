@@ -1,7 +1,8 @@
 """What to hang up when a run fails or its caller has left, so that nobody waits in vain."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import grpc
 
@@ -22,6 +23,15 @@ class Abandon:
         if self.given_up.is_set():
             step()
 
+    @contextmanager
+    def during(self, step: Callable[[], object]) -> Iterator[None]:
+        """`step` is one of them inside the block only."""
+        self.also(step)
+        try:
+            yield
+        finally:
+            self._steps.remove(step)
+
     def not_needed(self) -> None:
         """The run ended well."""
         self._steps = []
@@ -29,5 +39,5 @@ class Abandon:
     def now(self) -> None:
         """Hang up."""
         self.given_up.set()
-        for step in self._steps:
+        for step in list(self._steps):
             step()

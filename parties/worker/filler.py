@@ -12,12 +12,14 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from parties.config import PoolSection
+from parties.worker.abandon import Abandon
 from parties.worker.pool import Pool
 from parties.worker.preparing import Preparer
 from parties.worker.task import Kind
+from parties.worker.trouble import Trouble, reason
 from parties.worker.turns import Turns
 from parties.worker.wishes import Wishes
-from privedge.errors import PrivEdgeError, Unreachable
+from privedge.errors import NotReady, Unreachable
 from privedge.rpc.status import calls_to
 from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
@@ -52,6 +54,7 @@ class Filler:
         # Kinds below the lower watermark, until they reach the upper one.
         self._filling: set[Kind] = set()
         self._not_before: dict[Kind, float] = {}
+        self._trouble = Trouble()
 
     def start(self) -> None:
         """Begin, for as long as the process lives."""
@@ -65,8 +68,8 @@ class Filler:
                     while True:
                         self._step(orders)
                         pause_s = _FIRST_PAUSE_S
-            except PrivEdgeError as error:
-                log.info("preparing stopped: %s", error)
+            except Exception as error:  # whatever it is, there must be somebody to prepare
+                log.info("preparing stopped: %s", reason(error))
             # Party 1 has dropped its halves with the call.
             self._pool.forget()
             time.sleep(pause_s)
@@ -78,6 +81,7 @@ class Filler:
         orders.check()
         wanted = self._wishes.kinds()
         self._pool.forget(set(wanted).__contains__)
+        self._trouble.only(wanted)
         kind = self._next(wanted)
         if kind is None:
             self._pool.wait_changed(seen, self._until_next())
@@ -109,51 +113,83 @@ class Filler:
         return max(0.0, min([_LOOK_AGAIN_S, *waits]))
 
     def _rehearse(self, orders: "_Orders", kind: Kind) -> None:
-        self._turns.wait_idle(self._preparer.stopping)
+        self._turns.wait_idle(orders.abandon.given_up)
         with self._turns.rehearsal() as mine:
             task = self._wishes.task(kind)
             if not mine or task is None:
                 return
             session = os.urandom(_NAME_BYTES)
-            order = _order(pb.Preparation.REHEARSAL, session, kind)
-            if orders.give(order) != _State.STARTED:
-                self._later(kind, _FIRST_PAUSE_S)
-                return
-            try:
-                self._preparer.rehearse(session, task)
-            except PrivEdgeError as error:
-                log.warning("rehearsal failed: %s", error)
-                self._later(kind, _LONGEST_PAUSE_S)
+            said = orders.give(self._order(pb.Preparation.REHEARSAL, session, kind))
+            done = False
+            if said == _State.STARTED:
+                with self._trouble.kept_in("rehearsal", kind):
+                    self._preparer.rehearse(session, task, orders.abandon)
+                    done = True
+            elif said != _State.BUSY:
+                self._trouble.add(kind)
+        if not done:
+            self._later(kind)
 
     def _fill(self, orders: "_Orders", kind: Kind) -> None:
         pairing = self._preparer.pairing(kind) or b""
         name = os.urandom(_NAME_BYTES)
-        said = orders.give(_order(pb.Preparation.BUNDLE, name, kind, pairing))
+        said = orders.give(self._order(pb.Preparation.BUNDLE, name, kind, pairing))
         if said == _State.UNKNOWN:
             # Its worker is another one than when this kind was rehearsed.
             self._rehearse(orders, kind)
         elif said == _State.STARTED:
-            prepared = self._preparer.draw(name, kind, pairing)
-            if orders.answer() == _State.READY:
-                self._pool.put(kind, prepared)
-            else:
-                self._later(kind, _FIRST_PAUSE_S)
+            self._draw(orders, name, kind, pairing)
         else:
-            self._later(kind, _LONGEST_PAUSE_S)
+            self._trouble.add(kind)
+            self._later(kind)
 
-    def _later(self, kind: Kind, pause_s: float) -> None:
-        self._not_before[kind] = time.monotonic() + pause_s
+    def _draw(self, orders: "_Orders", name: bytes, kind: Kind, pairing: bytes) -> None:
+        """Both make their halves; a half without the other one is dropped."""
+        with self._trouble.kept_in("bundle", kind):
+            try:
+                prepared = self._preparer.draw(name, kind, pairing, orders.abandon)
+            finally:
+                said = orders.answer()
+            if said != _State.READY:
+                raise NotReady(f"{_PEER} could not make its half")
+            self._pool.put(kind, prepared)
+            return
+        self._later(kind)
+
+    def _later(self, kind: Kind) -> None:
+        self._not_before[kind] = time.monotonic() + self._trouble.pause_s(kind)
+
+    def _order(
+        self, what: pb.Preparation.Kind.ValueType, session: bytes, kind: Kind, pairing: bytes = b""
+    ) -> pb.Preparation:
+        return pb.Preparation(
+            kind=what,
+            session=session,
+            snapshot_id=kind.snapshot_id,
+            shape=kind.shape,
+            one_subject=kind.one_subject,
+            masked_weights=pairing,
+            alive=self._pool.alive(),
+        )
 
 
 class _Orders:
-    """One Prepare call. Use as a context manager; errors become ours."""
+    """One Prepare call. Use as a context manager; errors become ours.
+
+    What is done for an order is given up with `abandon` when the call ends.
+    """
 
     def __init__(self, stub: mpc_pb2_grpc.MpcStub, on_end: Callable[[], None]) -> None:
+        self.abandon = Abandon()
+        self.abandon.also(on_end)
         self._outgoing: SimpleQueue[pb.Preparation | None] = SimpleQueue()
         self._call = stub.Prepare(iter(self._outgoing.get, None), wait_for_ready=True)
-        self._call.add_callback(on_end)
+        if not self._call.add_callback(self.abandon.now):
+            self.abandon.now()
 
     def __enter__(self) -> "_Orders":
+        """Returns once party 1's worker listens: no turn is held while waiting for that."""
+        self._call.initial_metadata()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -177,16 +213,3 @@ class _Orders:
         if said is None:
             raise Unreachable(f"{_PEER} left")
         return said.state
-
-
-def _order(
-    what: pb.Preparation.Kind.ValueType, session: bytes, kind: Kind, pairing: bytes = b""
-) -> pb.Preparation:
-    return pb.Preparation(
-        kind=what,
-        session=session,
-        snapshot_id=kind.snapshot_id,
-        shape=kind.shape,
-        one_subject=kind.one_subject,
-        masked_weights=pairing,
-    )

@@ -1,22 +1,20 @@
 """Party 1's side of preparing: does what party 0's worker orders, one order at a time."""
 
-import logging
 import threading
 from collections.abc import Iterator
 
 import grpc
 
+from parties.worker.abandon import Abandon
 from parties.worker.peer_stream import Lobby
 from parties.worker.pool import Pool
 from parties.worker.preparing import Preparer
 from parties.worker.task import Kind
+from parties.worker.trouble import Trouble
 from parties.worker.turns import Turns
 from parties.worker.wishes import Wishes
-from privedge.errors import PrivEdgeError
 from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
-
-log = logging.getLogger(__name__)
 
 _State = pb.Prepared.State
 
@@ -32,7 +30,10 @@ class Follower(mpc_pb2_grpc.MpcServicer):
         self._pool = pool
         self._turns = turns
         self._wishes = wishes
+        self._trouble = Trouble()
         self._one_call = threading.Lock()
+        self._lock = threading.Lock()
+        self._newest = Abandon()
 
     def Exchange(
         self, request_iterator: Iterator[pb.Frame], context: grpc.ServicerContext
@@ -44,18 +45,36 @@ class Follower(mpc_pb2_grpc.MpcServicer):
         self, request_iterator: Iterator[pb.Preparation], context: grpc.ServicerContext
     ) -> Iterator[pb.Prepared]:
         """Follow party 0's orders until it hangs up; what they made goes with the call."""
+        abandon = self._instead_of_others(context)
         with self._one_call:
+            # Party 0 waits for it before its first order: from here on orders are answered soon.
+            context.send_initial_metadata(())
             try:
                 for order in request_iterator:
-                    kind = Kind(order.snapshot_id, tuple(order.shape), order.one_subject)
-                    if order.kind == pb.Preparation.REHEARSAL:
-                        yield from self._rehearsal(order.session, kind)
-                    else:
-                        yield from self._bundle(order.session, kind, order.masked_weights)
+                    self._pool.forget_but(set(order.alive))
+                    yield from self._followed(order, abandon)
             finally:
                 self._pool.forget()
 
-    def _rehearsal(self, session: bytes, kind: Kind) -> Iterator[pb.Prepared]:
+    def _instead_of_others(self, context: grpc.ServicerContext) -> Abandon:
+        """There is one worker at party 0: whatever call was before is of one that has died."""
+        abandon = Abandon(context)
+        abandon.also(context.cancel)
+        with self._lock:
+            before, self._newest = self._newest, abandon
+        before.now()
+        return abandon
+
+    def _followed(self, order: pb.Preparation, abandon: Abandon) -> Iterator[pb.Prepared]:
+        kind = Kind(order.snapshot_id, tuple(order.shape), order.one_subject)
+        if not self._wishes.any:
+            yield _said(_State.FAILED)
+        elif order.kind == pb.Preparation.REHEARSAL:
+            yield from self._rehearsal(order.session, kind, abandon)
+        else:
+            yield from self._bundle(order, kind, abandon)
+
+    def _rehearsal(self, session: bytes, kind: Kind, abandon: Abandon) -> Iterator[pb.Prepared]:
         task = self._wishes.task(kind)
         if task is None:
             yield _said(_State.UNKNOWN)
@@ -63,12 +82,11 @@ class Follower(mpc_pb2_grpc.MpcServicer):
         with self._turns.rehearsal() as mine:
             yield _said(_State.STARTED if mine else _State.BUSY)
             if mine:
-                try:
-                    self._preparer.rehearse(session, task)
-                except PrivEdgeError as error:
-                    log.warning("rehearsal failed: %s", error)
+                with self._trouble.kept_in("rehearsal", kind):
+                    self._preparer.rehearse(session, task, abandon)
 
-    def _bundle(self, name: bytes, kind: Kind, pairing: bytes) -> Iterator[pb.Prepared]:
+    def _bundle(self, order: pb.Preparation, kind: Kind, abandon: Abandon) -> Iterator[pb.Prepared]:
+        pairing = order.masked_weights
         if self._preparer.pairing(kind) != pairing:
             yield _said(_State.UNKNOWN)
             return
@@ -76,13 +94,11 @@ class Follower(mpc_pb2_grpc.MpcServicer):
             yield _said(_State.FAILED)
             return
         yield _said(_State.STARTED)
-        try:
-            self._pool.put(kind, self._preparer.draw(name, kind, pairing))
-        except PrivEdgeError as error:
-            log.warning("bundle failed: %s", error)
-            yield _said(_State.FAILED)
-        else:
-            yield _said(_State.READY)
+        said = _State.FAILED
+        with self._trouble.kept_in("bundle", kind):
+            self._pool.put(kind, self._preparer.draw(order.session, kind, pairing, abandon))
+            said = _State.READY
+        yield _said(said)
 
 
 def _said(state: pb.Prepared.State.ValueType) -> pb.Prepared:

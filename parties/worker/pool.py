@@ -6,7 +6,7 @@ nothing puts it back: a retry takes another one, and a restart knows of none (pr
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 from parties.worker.task import Kind
@@ -31,6 +31,8 @@ class Pool:
         self._limit = limit_bytes
         self._changed = threading.Condition()
         self._ready: dict[Kind, OrderedDict[bytes, Prepared]] = {}
+        # Taken for a run that is not over.
+        self._in_use: set[bytes] = set()
         self._version = 0
 
     @property
@@ -52,13 +54,25 @@ class Pool:
             self._notify()
 
     def take(self, kind: Kind) -> Prepared | None:
-        """The oldest of a kind, for this run and no other."""
+        """The oldest of a kind, for this run and no other. Say `spent` when the run is over."""
         with self._changed:
             line = self._ready.get(kind)
             if not line:
                 return None
             self._notify()
-            return line.popitem(last=False)[1]
+            name, prepared = line.popitem(last=False)
+            self._in_use.add(name)
+            return prepared
+
+    def spent(self, name: bytes) -> None:
+        """The run that took it is over, however it ended."""
+        with self._changed:
+            self._in_use.discard(name)
+
+    def alive(self) -> list[bytes]:
+        """Names of all that are ready or in use."""
+        with self._changed:
+            return [*(name for line in self._ready.values() for name in line), *self._in_use]
 
     def take_named(self, kind: Kind, name: bytes) -> Prepared | None:
         """The one the other party took."""
@@ -79,6 +93,14 @@ class Pool:
             if len(kept) < len(self._ready):
                 self._ready = kept
                 self._notify()
+
+    def forget_but(self, alive: Container[bytes]) -> None:
+        """Drop all but those of these names."""
+        with self._changed:
+            for line in self._ready.values():
+                for name in [name for name in line if name not in alive]:
+                    del line[name]
+                    self._notify()
 
     def counts(self) -> dict[Kind, int]:
         """How many of each kind."""

@@ -4,7 +4,7 @@ A rehearsal is a run on zeros whose answer nobody gets. It opens the masked weig
 once, and shows which tuples a run of its kind takes; bundles are then drawn from that plan.
 """
 
-import threading
+from functools import partial
 
 import torch
 
@@ -33,17 +33,20 @@ class Preparer:
     def __init__(
         self, sessions: Sessions, computation: Computation, pool: Pool, turns: Turns
     ) -> None:
-        self.stopping = threading.Event()
         self._sessions = sessions
         self._computation = computation
         self._pool = pool
         self._turns = turns
 
-    def rehearse(self, session: bytes, task: Task) -> None:
-        """Run `task` on zeros, in step with the other party. Raises what a run raises."""
+    def rehearse(self, session: bytes, task: Task, orders: Abandon) -> None:
+        """Run `task` on zeros, in step with the other party; given up with the orders, since the
+        other party has then left, and queries wait for this turn. Raises what a run raises.
+        """
         zeros = torch.zeros(task.shape, dtype=torch.int64)
         deadline = Deadline.after(_REHEARSAL_S)
-        self._computation.run(SessionId(session, 0), task, zeros, deadline, Abandon())
+        abandon = Abandon()
+        with orders.during(abandon.now):
+            self._computation.run(SessionId(session, 0), task, zeros, deadline, abandon)
 
     def pairing(self, kind: Kind) -> bytes | None:
         """Under which masked weights bundles of that kind can be drawn; None before a rehearsal."""
@@ -55,8 +58,10 @@ class Preparer:
         plan = self._sessions.plan(kind)
         return plan is not None and self._pool.has_room(size_of(plan))
 
-    def draw(self, name: bytes, kind: Kind, pairing: bytes) -> Prepared:
+    def draw(self, name: bytes, kind: Kind, pairing: bytes, orders: Abandon) -> Prepared:
         """This party's half of a bundle, as far as it goes without a query.
+
+        Given up with the orders.
 
         Raises NotReady before a rehearsal, LimitExceeded if it does not fit, and what the dealer
         refuses.
@@ -69,12 +74,11 @@ class Preparer:
         run, seed = SessionId(name, 0), new_seed()
         link = self._sessions.dealer_stream(run, seed, masked.seed, Deadline.after(_BUNDLE_S))
         try:
-            tuples = Tuples(self._sessions.index, run, seed, link, plan)
-            bundle = Bundle.drawn(tuples, plan, masked.opened, self._pause)
-            link.finish()
+            with orders.during(link.abandon):
+                tuples = Tuples(self._sessions.index, run, seed, link, plan)
+                pause = partial(self._turns.wait_idle, orders.given_up)
+                bundle = Bundle.drawn(tuples, plan, masked.opened, pause)
+                link.finish()
         finally:
             link.abandon()
         return Prepared(name, pairing, bundle, size_of(plan), link.bytes_received)
-
-    def _pause(self) -> None:
-        self._turns.wait_idle(self.stopping)

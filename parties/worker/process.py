@@ -60,7 +60,6 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
         server.start()
     sys.stdin.buffer.read()
     # Calls that last as long as both ends (Keep, Prepare) would keep the process alive.
-    preparer.stopping.set()
     for server in servers:
         server.stop(None)
 

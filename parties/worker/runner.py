@@ -78,6 +78,7 @@ class Runner(worker_pb2_grpc.WorkerServicer):
         """Be ready for queries on these snapshots; say what is ready, now and after each change."""
         context.add_callback(self._pool.wake)
         self._wishes.keep(request.snapshots)
+        self._pool.forget(lambda kind: bool(self._wishes.cohort(kind)))
         while context.is_active():
             seen = self._pool.version
             yield pb.KeepResponse(pools=self._pools())

@@ -107,9 +107,11 @@ class Sessions:
         Raises ManifestMismatch if the other worker is about to compute something else, Unreachable,
         OutOfTime.
         """
+        offered = None
         try:
             peer = self._meet(run, deadline, abandon)
-            terms = self._greet(peer, run, task)
+            offered = self._offered(task)
+            terms = self._greet(peer, run, task, offered)
             plan = (task.kind, terms.same)
             opened = self._supplied(run, terms, peer, plan, deadline)
             if opened.link is not None:
@@ -128,6 +130,8 @@ class Sessions:
             abandon.not_needed()
         finally:
             abandon.now()
+            if offered is not None:
+                self._pool.spent(offered.name)
 
     def dealer_stream(
         self, run: SessionId, seed: bytes, weight_seed: bytes, deadline: Deadline
@@ -149,13 +153,20 @@ class Sessions:
         abandon.also(cancel)
         return stream
 
-    def _greet(self, peer: PeerStream, run: SessionId, task: Task) -> _Terms:
+    def _offered(self, task: Task) -> Prepared | None:
+        """Party 0 chooses the bundle. It is gone from the pool whatever party 1 says."""
+        if self.index == 0 and self.masked(task.snapshot.id) is not None:
+            return self._pool.take(task.kind)
+        return None
+
+    def _greet(
+        self, peer: PeerStream, run: SessionId, task: Task, prepared: Prepared | None
+    ) -> _Terms:
         """Party 0 proposes masked weights and a bundle; party 1 repeats what it has too."""
         held = self.masked(task.snapshot.id)
         mine = hello(run, task.agreement())
         mine.masked_weights = held.pairing if held else b""
         if self.index == 0:
-            prepared = self._pool.take(task.kind) if held else None
             mine.bundle = prepared.name if prepared else b""
             peer.say(mine)
             theirs = peer.hear()

@@ -40,8 +40,8 @@ class Turns:
             if free:
                 self._running.release()
 
-    def wait_idle(self, stopping: threading.Event) -> None:
-        """Return when no query is there, or when `stopping` is set."""
+    def wait_idle(self, given_up: threading.Event) -> None:
+        """Return when no query is there, or when `given_up` is set."""
         with self._left:
-            while self._queries and not stopping.is_set():
+            while self._queries and not given_up.is_set():
                 self._left.wait(_LOOK_AGAIN_S)

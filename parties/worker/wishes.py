@@ -41,14 +41,22 @@ class Wishes:
         with self._lock:
             if kind.snapshot_id not in self._snapshots:
                 return
+            new = kind not in self._recent
             self._recent[kind] = None
             self._recent.move_to_end(kind)
             while len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
+        if new:
+            self._changed()
+
+    @property
+    def any(self) -> bool:
+        """Whether this party prepares at all. Only the fused engine has a use for bundles."""
+        return self._method.engine == "fused" and self._settings.bundles > 0
 
     def kinds(self) -> list[Kind]:
-        """The most wanted first. The fused engine's only: the other one has no use for bundles."""
-        if self._method.engine != "fused" or not self._settings.bundles:
+        """The most wanted first."""
+        if not self.any:
             return []
         with self._lock:
             recent = [kind for kind in reversed(self._recent)]
