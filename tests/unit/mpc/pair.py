@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from parties.tuple_codec import from_wire, to_wire
+from privedge.mpc.bundles import Bundle, Supply
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, TupleShares, new_seed
 from privedge.mpc.fixed_product import MaskedWeights
@@ -50,6 +51,10 @@ class QueueLink:
     def exchange(self, payload: memoryview) -> bytearray:
         self._out.put(bytes(payload))
         return bytearray(self._back.get(timeout=TIMEOUT_S))
+
+    def hang_up(self) -> None:
+        """The other side waits no longer; what it gets next is empty."""
+        self._out.put(b"")
 
 
 class NearDealer:
@@ -102,6 +107,8 @@ class Outcome:
 
 
 Program = Callable[..., Any]
+# Both parties'.
+Masked = tuple[MaskedWeights, MaskedWeights]
 
 
 def run(
@@ -109,21 +116,28 @@ def run(
     *secrets: Words,
     plan: list[TupleKind] | None = None,
     engine_type: type[CryptenEngine] = CryptenEngine,
+    masked: Masked | None = None,
+    bundles: tuple[Bundle, Bundle] | None = None,
 ) -> Outcome:
-    """Run `program(engine, *shares)` at both parties and open what it returns."""
-    weight_seeds = (new_seed(), new_seed())
-    sessions = _sessions(plan, weight_seeds)
+    """Run `program(engine, *shares)` at both parties and open what it returns.
+
+    `masked`: from `fresh_masks`, for several runs on the same weights. `bundles`: from `drawn`,
+    instead of a dealer. Raises what party 0, or else party 1, raised.
+    """
+    masked = masked or fresh_masks()
+    sessions, links = _sessions(plan, masked, bundles)
     halves = [split(secret) for secret in secrets]
     results: list[Any] = [None, None]
 
     def party(index: int) -> None:
-        engine = _engine(engine_type, sessions[index], weight_seeds[index])
+        engine = _engine(engine_type, sessions[index], masked[index])
         try:
             answer = program(engine, *(engine.share(as_tensor(half[index])) for half in halves))
             sessions[index].confirm()
             results[index] = as_words(answer.share)
         except BaseException as error:  # handed to the test below
             results[index] = error
+            links[index].hang_up()
         finally:
             engine.close()
 
@@ -138,27 +152,59 @@ def run(
     return Outcome(combine(*results), (sessions[0].view, sessions[1].view), sessions)
 
 
-def _engine(kind: type[CryptenEngine], session: Session, weight_seed: bytes) -> CryptenEngine:
+def fresh_masks() -> Masked:
+    """Both parties' side of a snapshot whose weights were not opened yet."""
+    return MaskedWeights.fresh(b""), MaskedWeights.fresh(b"")
+
+
+def drawn(plan: list[TupleKind], masked: Masked) -> tuple[Bundle, Bundle]:
+    """Both halves of a bundle, made under the masks of weights that a run has opened."""
+    run_id, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
+    dealers = [_dealer(run_id, seeds, masked) for _ in (0, 1)]
+    first, second = (
+        Bundle.drawn(
+            Tuples(index, run_id, seeds[index], NearDealer(dealers[index], index), plan),
+            plan,
+            masked[index].opened,
+            lambda: None,
+        )
+        for index in (0, 1)
+    )
+    return first, second
+
+
+def _engine(kind: type[CryptenEngine], session: Session, masked: MaskedWeights) -> CryptenEngine:
     if issubclass(kind, FusedEngine):
-        return kind(session, MaskedWeights(b"", weight_seed))
+        return kind(session, masked)
     return kind(session)
 
 
 def _sessions(
-    plan: list[TupleKind] | None, weight_seeds: tuple[bytes, bytes]
-) -> "tuple[WatchedSession, WatchedSession]":
+    plan: list[TupleKind] | None, masked: Masked, bundles: tuple[Bundle, Bundle] | None
+) -> "tuple[tuple[WatchedSession, WatchedSession], tuple[QueueLink, QueueLink]]":
     run_id, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
     pipes: tuple[queue.Queue[bytes], queue.Queue[bytes]] = (queue.Queue(), queue.Queue())
 
-    def session(index: int) -> WatchedSession:
+    def session(index: int) -> tuple[WatchedSession, QueueLink]:
         view = View()
-        link = NearDealer(Dealer(run_id, seeds, weight_seeds, max_elements=1 << 24), index)
-        tuples = WatchedTuples(index, run_id, seeds[index], link, plan)
-        watched = WatchedSession(index, QueueLink(pipes[index], pipes[1 - index]), tuples)
-        tuples.view = watched.view = view
-        return watched
+        link = QueueLink(pipes[index], pipes[1 - index])
+        supply: Supply
+        if bundles is None:
+            dealer = NearDealer(_dealer(run_id, seeds, masked), index)
+            supply = tuples = WatchedTuples(index, run_id, seeds[index], dealer, plan)
+            tuples.view = view
+        else:
+            supply = bundles[index]
+        watched = WatchedSession(index, link, supply)
+        watched.view = view
+        return watched, link
 
-    return session(0), session(1)
+    (first, here), (second, there) = session(0), session(1)
+    return (first, second), (here, there)
+
+
+def _dealer(run_id: SessionId, seeds: tuple[bytes, bytes], masked: Masked) -> Dealer:
+    return Dealer(run_id, seeds, (masked[0].seed, masked[1].seed), max_elements=1 << 24)
 
 
 def as_tensor(words: Words) -> torch.Tensor:
