@@ -77,6 +77,7 @@ class Filler:
 
     def _step(self, orders: "_Orders") -> None:
         """One rehearsal or bundle, or wait until there is something to do."""
+        self._turns.wait_idle(orders.abandon.given_up)
         seen = self._pool.version
         orders.check()
         wanted = self._wishes.kinds()

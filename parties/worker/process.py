@@ -4,6 +4,7 @@ It serves its front end on a Unix socket in a private folder and, at party 1, pa
 the MPC port. It ends when its standard input ends, so it never outlives its front end.
 """
 
+import gc
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from parties.config import PartyConfig
 from parties.worker.computation import Computation
 from parties.worker.filler import Filler
 from parties.worker.follower import Follower
-from parties.worker.peer_stream import Lobby
+from parties.worker.peer_stream import Dialler, Lobby
 from parties.worker.pool import Pool
 from parties.worker.preparing import Preparer
 from parties.worker.runner import Runner
@@ -44,7 +45,8 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     wishes = Wishes(config.pool, method, pool.wake)
     # One more than are in use at once: while models change, queries are asked of both.
     keep = len(config.cohorts) + 1
-    sessions = Sessions(config.index, dealer, peer, pool, keep=keep)
+    meeting = Dialler(peer) if isinstance(peer, mpc_pb2_grpc.MpcStub) else peer
+    sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
     computation = Computation(sessions, Weights(config.index, keep=keep))
     preparer = Preparer(sessions, computation, pool, turns)
     runner = Runner(computation, pool, turns, wishes, method=method, settings=config.pool)
@@ -58,6 +60,9 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
         Filler(peer, preparer, pool, turns, wishes, config.pool).start()
     for server in servers:
         server.start()
+    # What is there now stays: collecting it again and again would only make runs wait.
+    gc.collect()
+    gc.freeze()
     sys.stdin.buffer.read()
     # Calls that last as long as both ends (Keep, Prepare) would keep the process alive.
     for server in servers:

@@ -9,6 +9,7 @@ The steps of a session, each bounded by the caller's deadline and given up when 
     5.  compare transcripts; only then does the answer share leave
 """
 
+import threading
 from collections.abc import Iterator
 
 import grpc
@@ -76,13 +77,17 @@ class Runner(worker_pb2_grpc.WorkerServicer):
         self, request: pb.KeepRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.KeepResponse]:
         """Be ready for queries on these snapshots; say what is ready, now and after each change."""
-        context.add_callback(self._pool.wake)
+        left = threading.Event()
+        for step in (left.set, self._pool.wake):
+            context.add_callback(step)
         self._wishes.keep(request.snapshots)
         self._pool.forget(lambda kind: bool(self._wishes.cohort(kind)))
         while context.is_active():
             seen = self._pool.version
             yield pb.KeepResponse(pools=self._pools())
             self._pool.wait_changed(seen, _LOOK_AGAIN_S)
+            # Nobody needs to know while a query runs.
+            self._turns.wait_idle(left)
 
     def _pools(self) -> list[party.Pool]:
         ready = self._pool.counts()

@@ -15,7 +15,7 @@ import grpc
 
 from parties.worker.abandon import Abandon
 from parties.worker.dealer_stream import DealerStream
-from parties.worker.peer_stream import Lobby, PeerStream, dial, hello
+from parties.worker.peer_stream import Dialler, Lobby, PeerStream, hello
 from parties.worker.pool import Pool, Prepared
 from parties.worker.task import Kind, Task
 from privedge.errors import ManifestMismatch, TranscriptMismatch
@@ -27,7 +27,6 @@ from privedge.mpc.tuples import TupleKind
 from privedge.rpc.channel import wait_connected
 from privedge.rpc.deadline import Deadline
 from privedge.wire import mpc_pb2 as pb
-from privedge.wire import mpc_pb2_grpc
 from privedge.wire.dealer_pb2_grpc import DealerStub
 
 _REMEMBERED_PLANS = 64
@@ -72,13 +71,13 @@ class Sessions:
         self,
         index: int,
         dealer: grpc.Channel,
-        peer: mpc_pb2_grpc.MpcStub | Lobby,
+        peer: Dialler | Lobby,
         pool: Pool,
         *,
         keep: int,
     ) -> None:
-        """`peer`: the stub of party 1's worker at party 0, the lobby at party 1. Masked weights are
-        kept for `keep` snapshots.
+        """`peer`: how party 1's worker is dialled at party 0, the lobby at party 1. Masked weights
+        are kept for `keep` snapshots.
         """
         self.index = index
         self._dealer = dealer
@@ -109,9 +108,8 @@ class Sessions:
         """
         offered = None
         try:
-            peer = self._meet(run, deadline, abandon)
             offered = self._offered(task)
-            terms = self._greet(peer, run, task, offered)
+            peer, terms = self._meet(run, task, offered, deadline, abandon)
             plan = (task.kind, terms.same)
             opened = self._supplied(run, terms, peer, plan, deadline)
             if opened.link is not None:
@@ -124,10 +122,10 @@ class Sessions:
                 raise
             if opened.link is not None:
                 opened.link.finish()
-            peer.finish()
             self._remember(plan, opened)
             self._settle(task.snapshot.id, terms)
             abandon.not_needed()
+            peer.release()
         finally:
             abandon.now()
             if offered is not None:
@@ -143,46 +141,37 @@ class Sessions:
 
     # --- Parts ------------------------------------------------------------------------------------
 
-    def _meet(self, run: SessionId, deadline: Deadline, abandon: Abandon) -> PeerStream:
-        """Party 1 waits for party 0's worker to dial."""
-        if isinstance(self._peer, Lobby):
-            abandon.also(self._peer.look_again)
-            stream, cancel = self._peer.take(run, deadline, abandon.given_up)
-        else:
-            stream, cancel = dial(self._peer, deadline)
-        abandon.also(cancel)
-        return stream
-
     def _offered(self, task: Task) -> Prepared | None:
         """Party 0 chooses the bundle. It is gone from the pool whatever party 1 says."""
         if self.index == 0 and self.masked(task.snapshot.id) is not None:
             return self._pool.take(task.kind)
         return None
 
-    def _greet(
-        self, peer: PeerStream, run: SessionId, task: Task, prepared: Prepared | None
-    ) -> _Terms:
+    def _meet(
+        self,
+        run: SessionId,
+        task: Task,
+        prepared: Prepared | None,
+        deadline: Deadline,
+        abandon: Abandon,
+    ) -> tuple[PeerStream, _Terms]:
         """Party 0 proposes masked weights and a bundle; party 1 repeats what it has too."""
         held = self.masked(task.snapshot.id)
         mine = hello(run, task.agreement())
         mine.masked_weights = held.pairing if held else b""
-        if self.index == 0:
+        if isinstance(self._peer, Dialler):
             mine.bundle = prepared.name if prepared else b""
-            peer.say(mine)
-            theirs = peer.hear()
+            peer, theirs = self._peer.greet(mine, abandon.also)
         else:
+            abandon.also(self._peer.look_again)
+            peer = self._peer.take(run, deadline, abandon.given_up)
+            abandon.also(peer.cut_off)
             theirs = peer.hear()
             prepared = self._pool.take_named(task.kind, theirs.bundle)
             mine.bundle = prepared.name if prepared else b""
             peer.say(mine)
         _require_agreement(peer, mine, theirs)
-        same = held is not None and theirs.masked_weights == held.pairing
-        if prepared and not (same and theirs.bundle == mine.bundle == prepared.name):
-            prepared = None
-        if held is not None and same:
-            fits = prepared is not None and prepared.pairing == held.pairing
-            return _Terms(held, same=True, prepared=prepared if fits else None)
-        return _Terms(MaskedWeights.fresh(run.session), same=False, prepared=None)
+        return peer, _terms(held, prepared, mine, theirs)
 
     def _supplied(
         self, run: SessionId, terms: _Terms, peer: PeerStream, plan: _PlanKey, deadline: Deadline
@@ -210,6 +199,20 @@ class Sessions:
             self._pool.forget(lambda kind: kind.snapshot_id != snapshot_id)
         with self._lock:
             _newest(self._masked, snapshot_id, terms.masked, self._keep)
+
+
+def _terms(
+    held: MaskedWeights | None,
+    prepared: Prepared | None,
+    mine: pb.SessionHello,
+    theirs: pb.SessionHello,
+) -> _Terms:
+    """What both hold is used; anything else is begun afresh, or dealt while the run goes on."""
+    if held is None or theirs.masked_weights != held.pairing:
+        return _Terms(MaskedWeights.fresh(mine.session), same=False, prepared=None)
+    if prepared and (theirs.bundle != prepared.name or prepared.pairing != held.pairing):
+        prepared = None
+    return _Terms(held, same=True, prepared=prepared)
 
 
 def _require_agreement(peer: PeerStream, mine: pb.SessionHello, theirs: pb.SessionHello) -> None:

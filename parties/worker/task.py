@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from privedge.mpc.predict import Rule
@@ -42,14 +43,14 @@ class Task:
         rule = Rule(
             margin=job.snapshot.margin, one_subject=job.one_subject, verify_position=position
         )
-        spec = RanSpec.from_json(job.snapshot.spec_json)
+        spec = parsed(job.snapshot.spec_json)
         return Task(job.snapshot, spec, tuple(job.shape), rule, method)
 
     @staticmethod
     def of_kind(kind: Kind, snapshot: pb.Snapshot, method: Method) -> "Task":
         """A question of that kind, whichever."""
         rule = Rule(margin=snapshot.margin, one_subject=kind.one_subject)
-        return Task(snapshot, RanSpec.from_json(snapshot.spec_json), kind.shape, rule, method)
+        return Task(snapshot, parsed(snapshot.spec_json), kind.shape, rule, method)
 
     @property
     def kind(self) -> Kind:
@@ -58,5 +59,18 @@ class Task:
 
     def agreement(self) -> bytes:
         """SHA-256 over models, architecture, question, shape and method."""
-        facts = (self.snapshot.id, self.spec.digest(), self.shape, self.rule, self.method)
+        facts = (self.snapshot.id, _digest(self.spec), self.shape, self.rule, self.method)
         return hashlib.sha256(repr(facts).encode()).digest()
+
+
+# Every query brings its specification along, and there are few different ones.
+
+
+@lru_cache(maxsize=64)
+def parsed(text: str) -> RanSpec:
+    return RanSpec.from_json(text)
+
+
+@lru_cache(maxsize=64)
+def _digest(spec: RanSpec) -> str:
+    return spec.digest()

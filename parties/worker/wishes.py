@@ -6,8 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from parties.config import PoolSection
-from parties.worker.task import Kind, Method, Task
-from privedge.ran.spec import RanSpec
+from parties.worker.task import Kind, Method, Task, parsed
 from privedge.wire import worker_pb2 as pb
 
 # Kinds remembered because somebody asked: batch sizes differ, and few are asked often.
@@ -62,7 +61,7 @@ class Wishes:
             recent = [kind for kind in reversed(self._recent)]
             snapshots = list(self._snapshots.values())
         usual = [
-            Kind(snapshot.id, (batch, *RanSpec.from_json(snapshot.spec_json).input_shape))
+            Kind(snapshot.id, (batch, *parsed(snapshot.spec_json).input_shape))
             for snapshot in snapshots
             for batch in self._settings.batches
         ]
