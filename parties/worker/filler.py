@@ -69,7 +69,8 @@ class Filler:
                         self._step(orders)
                         pause_s = _FIRST_PAUSE_S
             except Exception as error:  # whatever it is, there must be somebody to prepare
-                log.info("preparing stopped: %s", reason(error))
+                if pause_s == _FIRST_PAUSE_S:
+                    log.info("preparing stopped: %s", reason(error))
             # Party 1 has dropped its halves with the call.
             self._pool.forget()
             time.sleep(pause_s)

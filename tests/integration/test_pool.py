@@ -1,0 +1,181 @@
+"""Bundles are made before anybody asks, spent by queries, and made again after any loss.
+
+Nothing here sleeps: every wait asks a live server.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from privedge.client.query import Reply
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import CohortSetting, Deployment
+from privedge.user.upload import send
+from tests.integration.asking import PARTIES, clear_distances, client, status
+from tests.integration.conftest import COHORT
+
+pytestmark = pytest.mark.mpc
+
+BUNDLES = 2
+TRIES = 1500
+OWNERS = 3
+
+
+@contextmanager
+def deployed(folder, rans, at_party1: str = "", **pool: Any) -> Iterator[Deployment]:
+    """`at_party1`: its [pool] section, if it is another one."""
+    cohorts = [CohortSetting(COHORT, "subspace32", components=16)]
+    settings = {"pool": {"bundles": BUNDLES, "settle_s": 0.1, **pool}}
+    deployment = Deployment(folder, cohorts, settings)
+    if at_party1:
+        file = deployment.config_file(Role.PARTY1)
+        before, after = file.read_text().split("[pool]\n")
+        rest = after[after.index("\n[") :]
+        file.write_text(f"{before}[pool]\n{at_party1}\n{rest}")
+    with deployment as running:
+        for ran in rans[:OWNERS]:
+            upload(running, ran)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory, rans) -> Iterator[Deployment]:
+    with deployed(tmp_path_factory.mktemp("pool"), rans) as running:
+        yield running
+
+
+def upload(deployment: Deployment, ran) -> None:
+    send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(TRIES):
+        if condition():
+            return
+    pytest.fail("it did not come to be")
+
+
+def pools(deployment: Deployment, party: Role) -> dict[int, tuple[int, int]]:
+    """Batch size -> ready, wanted."""
+    return {each.batch: (each.ready, each.wanted) for each in status(deployment, party).pools}
+
+
+def full(deployment: Deployment, batch: int = 1) -> None:
+    want = (BUNDLES, BUNDLES)
+    until(lambda: all(pools(deployment, party).get(batch) == want for party in PARTIES))
+
+
+def asked(deployment: Deployment, images: np.ndarray) -> Reply:
+    with client(deployment) as asking:
+        return asking.identify(images, COHORT)
+
+
+def owners(reply: Reply) -> list[str | None]:
+    return [answer.owner for answer in reply.answers]
+
+
+def nearest(rans, images: np.ndarray) -> list[str]:
+    return [rans[row.argmin()].owner for row in clear_distances(rans, images)]
+
+
+def on_a_bundle(reply: Reply) -> bool:
+    spent = [cost.offline_s > 0 for cost in reply.costs]
+    assert spent[0] == spent[1]
+    return spent[0]
+
+
+def test_the_pool_is_full_before_any_query_and_a_query_spends_one_bundle(
+    deployment, rans, some_digits
+):
+    full(deployment)
+    assert status(deployment, Role.PARTY0).runs == 0
+    images = some_digits.test_images[:1]
+    reply = asked(deployment, images)
+    assert owners(reply) == nearest(rans[:OWNERS], images)
+    assert on_a_bundle(reply)
+    full(deployment)
+
+
+def test_a_warm_pool_needs_no_dealer_and_outlives_its_loss(deployment, rans, some_digits):
+    full(deployment)
+    deployment.processes[Role.DEALER].kill()
+    deployment.processes[Role.DEALER].wait()
+    for number in range(BUNDLES):
+        images = some_digits.test_images[number : number + 1]
+        reply = asked(deployment, images)
+        assert on_a_bundle(reply)
+        assert owners(reply) == nearest(rans[:OWNERS], images)
+        # Refilling fails meanwhile, and takes nothing of what is left.
+        left = {1: (BUNDLES - number - 1, BUNDLES)}
+        assert [pools(deployment, party) for party in PARTIES] == [left, left]
+    deployment.start(Role.DEALER)
+    deployment.wait_ready(Role.DEALER)
+    full(deployment)
+
+
+@pytest.mark.parametrize("victim", PARTIES)
+def test_after_kill_9_of_a_worker_both_fill_up_again(deployment, rans, some_digits, victim):
+    full(deployment)
+    pid = status(deployment, victim).worker_pids[0]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: pid not in status(deployment, victim).worker_pids)
+    images = some_digits.test_images[:1]
+    assert owners(asked(deployment, images)) == nearest(rans[:OWNERS], images)
+    full(deployment)
+    reply = asked(deployment, images)
+    assert on_a_bundle(reply)
+    assert owners(reply) == nearest(rans[:OWNERS], images)
+
+
+def test_another_batch_size_asked_once_is_prepared_from_then_on(deployment, rans, some_digits):
+    images = some_digits.test_images[:3]
+    first = asked(deployment, images)
+    assert not on_a_bundle(first)
+    full(deployment, batch=3)
+    second = asked(deployment, images)
+    assert on_a_bundle(second)
+    assert owners(first) == owners(second) == nearest(rans[:OWNERS], images)
+
+
+def test_new_models_get_new_bundles(deployment, rans, some_digits):
+    full(deployment)
+    images = some_digits.test_images[:1]
+    for party in PARTIES:
+        assert sorted(pools(deployment, party)) == [1, 3]
+    upload(deployment, rans[OWNERS])
+    reply = asked(deployment, images)
+    assert not on_a_bundle(reply)
+    assert owners(reply) == nearest(rans[: OWNERS + 1], images)
+    # What was asked of the models before is forgotten with them.
+    want = {1: (BUNDLES, BUNDLES)}
+    until(lambda: all(pools(deployment, party) == want for party in PARTIES))
+    reply = asked(deployment, images)
+    assert on_a_bundle(reply)
+    assert owners(reply) == nearest(rans[: OWNERS + 1], images)
+
+
+def test_parties_whose_settings_differ_prepare_what_both_can(tmp_path, rans, some_digits):
+    """Party 0 leads; party 1 has little room, and less than that for large batches."""
+    at_party1 = "bundles = 1\nmemory_mib = 1\nsettle_s = 0"
+    with deployed(tmp_path, rans, at_party1, batches=[64, 1]) as running:
+        until(lambda: pools(running, Role.PARTY0).get(1) == (BUNDLES, BUNDLES))
+        for count in (1, 64):
+            images = some_digits.test_images[:count]
+            reply = asked(running, images)
+            assert owners(reply) == nearest(rans[:OWNERS], images)
+            assert on_a_bundle(reply) == (count == 1)
+
+
+def test_a_party_that_prepares_nothing_leaves_all_queries_live(tmp_path, rans, some_digits):
+    images = some_digits.test_images[:1]
+    with deployed(tmp_path, rans, "bundles = 0") as running:
+        for _ in range(2):
+            reply = asked(running, images)
+            assert owners(reply) == nearest(rans[:OWNERS], images)
+            assert not on_a_bundle(reply)
+        assert pools(running, Role.PARTY1) == {}
