@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -10,7 +11,7 @@ from parties.dealer import DealerServicer
 from parties.worker.dealer_stream import DealerStream
 from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError, Unreachable
 from privedge.identity.roles import Role
-from privedge.mpc.dealing import SessionId, Tuples, new_seed
+from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.tuples import Square
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
@@ -153,6 +154,43 @@ def test_the_dealer_goes_on_after_every_refusal(stubs):
     assert streams[1].receive(1).numel() == 5
     for stream in streams:
         stream.finish()
+
+
+def test_a_party_that_does_not_read_makes_the_dealer_stop_dealing_to_it(tls_for, monkeypatch):
+    """Flow control holds it back, so what it has computed and not sent is bounded."""
+    tuples, elements = 64, 1 << 17  # a MiB each
+    dealt = [0, 0]
+    correct = Dealer.correct
+
+    def counting(dealer, party, counter, kind):
+        dealt[party] += 1
+        return correct(dealer, party, counter, kind)
+
+    monkeypatch.setattr(Dealer, "correct", counting)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=4)
+    limits = DealerLimits(max_elements=elements)
+    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(limits), server)
+    server.start()
+    with ExitStack() as stack:
+        stack.callback(lambda: server.stop(None).wait())
+        channels = [
+            stack.enter_context(
+                open_channel(f"127.0.0.1:{port}", server=Role.DEALER, tls=tls_for(role))
+            )
+            for role in PARTIES
+        ]
+        slow, quick = opened([dealer_pb2_grpc.DealerStub(each) for each in channels], fresh())
+        for party, stream in enumerate((slow, quick)):
+            stream.request([(2 * n + party, Square((elements,))) for n in range(tuples)])
+        for n in range(tuples):
+            assert quick.receive(2 * n + 1).numel() == elements
+        # All of that one's went through the same dealer meanwhile.
+        assert dealt[1] == tuples and dealt[0] <= tuples // 4
+        for n in range(tuples):
+            assert slow.receive(2 * n).numel() == elements
+        assert dealt[0] == tuples
+        for stream in (slow, quick):
+            stream.finish()
 
 
 def test_what_reaches_the_dealer_has_no_field_for_a_share():
