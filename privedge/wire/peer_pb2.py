@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18privedge/wire/peer.proto\x12\x0bprivedge.v1\"5\n\x08ModelRef\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\";\n\x13PrepareModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\"\x16\n\x14PrepareModelResponse\"O\n\x16SetActiveModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.privedge.v1.ModelRef\"\x19\n\x17SetActiveModelsResponse\"\x14\n\x12WatchHalvesRequest\"@\n\x0cHalvesChange\x12\"\n\x07\x61rrived\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Half\x12\x0c\n\x04left\x18\x02 \x03(\x0c\"/\n\x04Half\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x15\n\rheader_sha256\x18\x02 \x01(\x0c\"%\n\x11RefuseHalfRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"\x14\n\x12RefuseHalfResponse\"g\n\x0fStartRunRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06worker\x18\x03 \x01(\r\x12\"\n\x07queries\x18\x04 \x03(\x0b\x32\x11.privedge.v1.Half\"#\n\x10StartRunResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\x32\x9e\x03\n\x04Peer\x12S\n\x0cPrepareModel\x12 .privedge.v1.PrepareModelRequest\x1a!.privedge.v1.PrepareModelResponse\x12\\\n\x0fSetActiveModels\x12#.privedge.v1.SetActiveModelsRequest\x1a$.privedge.v1.SetActiveModelsResponse\x12K\n\x0bWatchHalves\x12\x1f.privedge.v1.WatchHalvesRequest\x1a\x19.privedge.v1.HalvesChange0\x01\x12M\n\nRefuseHalf\x12\x1e.privedge.v1.RefuseHalfRequest\x1a\x1f.privedge.v1.RefuseHalfResponse\x12G\n\x08StartRun\x12\x1c.privedge.v1.StartRunRequest\x1a\x1d.privedge.v1.StartRunResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18privedge/wire/peer.proto\x12\x0bprivedge.v1\"5\n\x08ModelRef\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\";\n\x13PrepareModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\"\x16\n\x14PrepareModelResponse\"O\n\x16SetActiveModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.privedge.v1.ModelRef\"\x19\n\x17SetActiveModelsResponse\"\\\n\x15\x41\x64\x64\x41\x63tiveModelRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\t\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.privedge.v1.ModelRef\"\x18\n\x16\x41\x64\x64\x41\x63tiveModelResponse\"\x14\n\x12WatchHalvesRequest\"@\n\x0cHalvesChange\x12\"\n\x07\x61rrived\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Half\x12\x0c\n\x04left\x18\x02 \x03(\x0c\"/\n\x04Half\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x15\n\rheader_sha256\x18\x02 \x01(\x0c\"%\n\x11RefuseHalfRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"\x14\n\x12RefuseHalfResponse\"g\n\x0fStartRunRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0e\n\x06worker\x18\x03 \x01(\r\x12\"\n\x07queries\x18\x04 \x03(\x0b\x32\x11.privedge.v1.Half\"#\n\x10StartRunResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\x32\xf9\x03\n\x04Peer\x12S\n\x0cPrepareModel\x12 .privedge.v1.PrepareModelRequest\x1a!.privedge.v1.PrepareModelResponse\x12\\\n\x0fSetActiveModels\x12#.privedge.v1.SetActiveModelsRequest\x1a$.privedge.v1.SetActiveModelsResponse\x12Y\n\x0e\x41\x64\x64\x41\x63tiveModel\x12\".privedge.v1.AddActiveModelRequest\x1a#.privedge.v1.AddActiveModelResponse\x12K\n\x0bWatchHalves\x12\x1f.privedge.v1.WatchHalvesRequest\x1a\x19.privedge.v1.HalvesChange0\x01\x12M\n\nRefuseHalf\x12\x1e.privedge.v1.RefuseHalfRequest\x1a\x1f.privedge.v1.RefuseHalfResponse\x12G\n\x08StartRun\x12\x1c.privedge.v1.StartRunRequest\x1a\x1d.privedge.v1.StartRunResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,20 +41,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETACTIVEMODELSREQUEST']._serialized_end=260
   _globals['_SETACTIVEMODELSRESPONSE']._serialized_start=262
   _globals['_SETACTIVEMODELSRESPONSE']._serialized_end=287
-  _globals['_WATCHHALVESREQUEST']._serialized_start=289
-  _globals['_WATCHHALVESREQUEST']._serialized_end=309
-  _globals['_HALVESCHANGE']._serialized_start=311
-  _globals['_HALVESCHANGE']._serialized_end=375
-  _globals['_HALF']._serialized_start=377
-  _globals['_HALF']._serialized_end=424
-  _globals['_REFUSEHALFREQUEST']._serialized_start=426
-  _globals['_REFUSEHALFREQUEST']._serialized_end=463
-  _globals['_REFUSEHALFRESPONSE']._serialized_start=465
-  _globals['_REFUSEHALFRESPONSE']._serialized_end=485
-  _globals['_STARTRUNREQUEST']._serialized_start=487
-  _globals['_STARTRUNREQUEST']._serialized_end=590
-  _globals['_STARTRUNRESPONSE']._serialized_start=592
-  _globals['_STARTRUNRESPONSE']._serialized_end=627
-  _globals['_PEER']._serialized_start=630
-  _globals['_PEER']._serialized_end=1044
+  _globals['_ADDACTIVEMODELREQUEST']._serialized_start=289
+  _globals['_ADDACTIVEMODELREQUEST']._serialized_end=381
+  _globals['_ADDACTIVEMODELRESPONSE']._serialized_start=383
+  _globals['_ADDACTIVEMODELRESPONSE']._serialized_end=407
+  _globals['_WATCHHALVESREQUEST']._serialized_start=409
+  _globals['_WATCHHALVESREQUEST']._serialized_end=429
+  _globals['_HALVESCHANGE']._serialized_start=431
+  _globals['_HALVESCHANGE']._serialized_end=495
+  _globals['_HALF']._serialized_start=497
+  _globals['_HALF']._serialized_end=544
+  _globals['_REFUSEHALFREQUEST']._serialized_start=546
+  _globals['_REFUSEHALFREQUEST']._serialized_end=583
+  _globals['_REFUSEHALFRESPONSE']._serialized_start=585
+  _globals['_REFUSEHALFRESPONSE']._serialized_end=605
+  _globals['_STARTRUNREQUEST']._serialized_start=607
+  _globals['_STARTRUNREQUEST']._serialized_end=710
+  _globals['_STARTRUNRESPONSE']._serialized_start=712
+  _globals['_STARTRUNRESPONSE']._serialized_end=747
+  _globals['_PEER']._serialized_start=750
+  _globals['_PEER']._serialized_end=1255
 # @@protoc_insertion_point(module_scope)

@@ -124,6 +124,52 @@ class SetActiveModelsResponse(_message.Message):
 Global___SetActiveModelsResponse: _TypeAlias = SetActiveModelsResponse  # noqa: Y015
 
 @_typing.final
+class AddActiveModelRequest(_message.Message):
+    """The model that becomes its owner's active one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    since: _builtins.str
+    """Id of the snapshot before."""
+    @_builtins.property
+    def model(self) -> Global___ModelRef: ...
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        since: _builtins.str = ...,
+        model: Global___ModelRef | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "model", b"model", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddActiveModelRequest: _TypeAlias = AddActiveModelRequest  # noqa: Y015
+
+@_typing.final
+class AddActiveModelResponse(_message.Message):
+    """Added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddActiveModelResponse: _TypeAlias = AddActiveModelResponse  # noqa: Y015
+
+@_typing.final
 class WatchHalvesRequest(_message.Message):
     """Ask for the halves."""
 

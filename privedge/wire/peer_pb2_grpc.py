@@ -45,6 +45,11 @@ class PeerStub:
                 request_serializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
                 _registered_method=True)
+        self.AddActiveModel = channel.unary_unary(
+                '/privedge.v1.Peer/AddActiveModel',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+                _registered_method=True)
         self.WatchHalves = channel.unary_stream(
                 '/privedge.v1.Peer/WatchHalves',
                 request_serializer=privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
@@ -76,6 +81,14 @@ class PeerServicer:
 
     def SetActiveModels(self, request, context):
         """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddActiveModel(self, request, context):
+        """The same where only one owner's model has changed, if party 1's active models are still those of
+        `since`; FAILED_PRECONDITION if they are not: then party 0 sends the whole list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,6 +131,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.SetActiveModels,
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.SerializeToString,
+            ),
+            'AddActiveModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddActiveModel,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.SerializeToString,
             ),
             'WatchHalves': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchHalves,
@@ -190,6 +208,33 @@ class Peer:
             '/privedge.v1.Peer/SetActiveModels',
             privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
             privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddActiveModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/AddActiveModel',
+            privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,10 @@ class PeerStub:
     """
     SetActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]
     """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent."""
+    AddActiveModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]
+    """The same where only one owner's model has changed, if party 1's active models are still those of
+    `since`; FAILED_PRECONDITION if they are not: then party 0 sends the whole list.
+    """
     WatchHalves: _grpc.UnaryStreamMultiCallable[_peer_pb2.WatchHalvesRequest, _peer_pb2.HalvesChange]
     """Which halves of queries party 1 holds: all of them first, then every change, until the call
     ends. Party 0 keeps one such call open; a newer one ends an older one.
@@ -64,6 +68,10 @@ class PeerAsyncStub(PeerStub):
     """
     SetActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]  # type: ignore[assignment]
     """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent."""
+    AddActiveModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]  # type: ignore[assignment]
+    """The same where only one owner's model has changed, if party 1's active models are still those of
+    `since`; FAILED_PRECONDITION if they are not: then party 0 sends the whole list.
+    """
     WatchHalves: _aio.UnaryStreamMultiCallable[_peer_pb2.WatchHalvesRequest, _peer_pb2.HalvesChange]  # type: ignore[assignment]
     """Which halves of queries party 1 holds: all of them first, then every change, until the call
     ends. Party 0 keeps one such call open; a newer one ends an older one.
@@ -98,6 +106,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.SetActiveModelsResponse, _abc.Awaitable[_peer_pb2.SetActiveModelsResponse]]:
         """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def AddActiveModel(
+        self,
+        request: _peer_pb2.AddActiveModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.AddActiveModelResponse, _abc.Awaitable[_peer_pb2.AddActiveModelResponse]]:
+        """The same where only one owner's model has changed, if party 1's active models are still those of
+        `since`; FAILED_PRECONDITION if they are not: then party 0 sends the whole list.
+        """
 
     @_abc_1.abstractmethod
     def WatchHalves(

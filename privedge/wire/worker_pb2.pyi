@@ -51,7 +51,7 @@ Global___ModelFile: _TypeAlias = ModelFile  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):
-    """The models that queries are asked against, and the cohort's rule."""
+    """The models that queries are asked against, and the cohort's rule; or a piece of that."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -91,17 +91,17 @@ class Job(_message.Message):
 
     SESSION_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
-    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
     ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     VERIFY_POSITION_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
     attempt: _builtins.int
+    snapshot_id: _builtins.str
+    """One that the worker has learnt."""
     one_subject: _builtins.bool
     verify_position: _builtins.int
     """Position of the owner to verify in the snapshot; absent for identify."""
-    @_builtins.property
-    def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
@@ -111,14 +111,14 @@ class Job(_message.Message):
         *,
         session: _builtins.bytes = ...,
         attempt: _builtins.int = ...,
-        snapshot: Global___Snapshot | None = ...,
+        snapshot_id: _builtins.str = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
         one_subject: _builtins.bool = ...,
         verify_position: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "snapshot", b"snapshot", "verify_position", b"verify_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "verify_position", b"verify_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "attempt", b"attempt", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot", b"snapshot", "verify_position", b"verify_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "attempt", b"attempt", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verify_position: _TypeAlias = _typing.Literal["verify_position"]  # noqa: Y015
     _WhichOneofArgType__verify_position: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position"]  # noqa: Y015
@@ -127,22 +127,41 @@ class Job(_message.Message):
 Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
+class LearnResponse(_message.Message):
+    """It is remembered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LearnResponse: _TypeAlias = LearnResponse  # noqa: Y015
+
+@_typing.final
 class KeepRequest(_message.Message):
     """The snapshots that queries may name from now on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]: ...
+    def snapshot_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The worker has learnt all of them; if not, NOT_FOUND."""
+
     def __init__(
         self,
         *,
-        snapshots: _abc.Iterable[Global___Snapshot] | None = ...,
+        snapshot_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshots", b"snapshots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshot_ids", b"snapshot_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

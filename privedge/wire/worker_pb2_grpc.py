@@ -46,6 +46,11 @@ class WorkerStub:
                 request_serializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.FromString,
                 _registered_method=True)
+        self.Learn = channel.stream_unary(
+                '/privedge.v1.Worker/Learn',
+                request_serializer=privedge_dot_wire_dot_worker__pb2.Snapshot.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_worker__pb2.LearnResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServicer:
@@ -53,7 +58,8 @@ class WorkerServicer:
     """
 
     def Run(self, request_iterator, context):
-        """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes.
+        """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
+        job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +68,14 @@ class WorkerServicer:
     def Keep(self, request, context):
         """What to be ready for, instead of what the call before said; back comes what is ready, now and
         whenever it changes. Lives until the list changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Learn(self, request_iterator, context):
+        """What one snapshot consists of, in pieces: the first has all but the models, and models come in
+        every piece, in order. The worker remembers the last few snapshots.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +93,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Keep,
                     request_deserializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.SerializeToString,
+            ),
+            'Learn': grpc.stream_unary_rpc_method_handler(
+                    servicer.Learn,
+                    request_deserializer=privedge_dot_wire_dot_worker__pb2.Snapshot.FromString,
+                    response_serializer=privedge_dot_wire_dot_worker__pb2.LearnResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +155,33 @@ class Worker:
             '/privedge.v1.Worker/Keep',
             privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
             privedge_dot_wire_dot_worker__pb2.KeepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Learn(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/privedge.v1.Worker/Learn',
+            privedge_dot_wire_dot_worker__pb2.Snapshot.SerializeToString,
+            privedge_dot_wire_dot_worker__pb2.LearnResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,10 +37,16 @@ class WorkerStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerAsyncStub: ...
     Run: _grpc.StreamStreamMultiCallable[_worker_pb2.RunRequest, _party_pb2.QueryResponse]
-    """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes."""
+    """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
+    job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+    """
     Keep: _grpc.UnaryStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]
     """What to be ready for, instead of what the call before said; back comes what is ready, now and
     whenever it changes. Lives until the list changes.
+    """
+    Learn: _grpc.StreamUnaryMultiCallable[_worker_pb2.Snapshot, _worker_pb2.LearnResponse]
+    """What one snapshot consists of, in pieces: the first has all but the models, and models come in
+    every piece, in order. The worker remembers the last few snapshots.
     """
 
 @_typing.type_check_only
@@ -49,10 +55,16 @@ class WorkerAsyncStub(WorkerStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Run: _aio.StreamStreamMultiCallable[_worker_pb2.RunRequest, _party_pb2.QueryResponse]  # type: ignore[assignment]
-    """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes."""
+    """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
+    job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+    """
     Keep: _aio.UnaryStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]  # type: ignore[assignment]
     """What to be ready for, instead of what the call before said; back comes what is ready, now and
     whenever it changes. Lives until the list changes.
+    """
+    Learn: _aio.StreamUnaryMultiCallable[_worker_pb2.Snapshot, _worker_pb2.LearnResponse]  # type: ignore[assignment]
+    """What one snapshot consists of, in pieces: the first has all but the models, and models come in
+    every piece, in order. The worker remembers the last few snapshots.
     """
 
 class WorkerServicer(metaclass=_abc_1.ABCMeta):
@@ -64,7 +76,9 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_worker_pb2.RunRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_party_pb2.QueryResponse], _abc.AsyncIterator[_party_pb2.QueryResponse]]:
-        """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes."""
+        """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
+        job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+        """
 
     @_abc_1.abstractmethod
     def Keep(
@@ -74,6 +88,16 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.KeepResponse], _abc.AsyncIterator[_worker_pb2.KeepResponse]]:
         """What to be ready for, instead of what the call before said; back comes what is ready, now and
         whenever it changes. Lives until the list changes.
+        """
+
+    @_abc_1.abstractmethod
+    def Learn(
+        self,
+        request_iterator: _MaybeAsyncIterator[_worker_pb2.Snapshot],
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.LearnResponse, _abc.Awaitable[_worker_pb2.LearnResponse]]:
+        """What one snapshot consists of, in pieces: the first has all but the models, and models come in
+        every piece, in order. The worker remembers the last few snapshots.
         """
 
 def add_WorkerServicer_to_server(servicer: WorkerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
