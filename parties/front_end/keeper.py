@@ -2,16 +2,20 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 
 from parties.config import PartyConfig
+from parties.front_end.briefing import pieces
 from parties.front_end.cohorts import Snapshot
 from parties.front_end.models import Models
 from privedge.wire import party_pb2, worker_pb2, worker_pb2_grpc
 
 # After a call that ended by itself: the worker died, and another one is on its way.
 _PAUSE_S = 0.5
+# Models that come one after another are told of together, when none has come for so long.
+_QUIET_S = 0.25
 
 
 class Keeper:
@@ -26,7 +30,7 @@ class Keeper:
         self._stub = stub
         self._changed = threading.Event()
         self._stopping = threading.Event()
-        self._call: grpc.Call | None = None
+        self._call: Any = None
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
 
     def start(self) -> None:
@@ -47,20 +51,35 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._changed.clear()
+            self._wait_quiet()
             snapshots = [each for each in self._models.snapshots() if each.models]
             self.pools = self._none_yet(snapshots)
-            request = worker_pb2.KeepRequest(snapshots=[as_message(each) for each in snapshots])
-            call = self._call = self._stub.Keep(request, wait_for_ready=True)
-            if self._changed.is_set():
-                call.cancel()
             try:
-                for response in call:
-                    self.pools = tuple(response.pools)
-            except grpc.RpcError:
+                self._keep(snapshots)
+            except (grpc.RpcError, grpc.FutureCancelledError):
                 self.pools = self._none_yet(snapshots)
             if not self._changed.is_set():
                 self._stopping.wait(_PAUSE_S)
+
+    def _wait_quiet(self) -> None:
+        self._changed.clear()
+        while not self._stopping.is_set() and self._changed.wait(_QUIET_S):
+            self._changed.clear()
+
+    def _keep(self, snapshots: Sequence[Snapshot]) -> None:
+        """Say what there is, and listen until it changes. Raises what gRPC does."""
+        for snapshot in snapshots:
+            self._begun(self._stub.Learn.future(pieces(snapshot), wait_for_ready=True)).result()
+        request = worker_pb2.KeepRequest(snapshot_ids=[each.id for each in snapshots])
+        for response in self._begun(self._stub.Keep(request, wait_for_ready=True)):
+            self.pools = tuple(response.pools)
+
+    def _begun(self, call: Any) -> Any:
+        """`call`, which a change from now on cancels, or one since the models were read did."""
+        self._call = call
+        if self._changed.is_set() or self._stopping.is_set():
+            call.cancel()
+        return call
 
     def _none_yet(self, snapshots: Sequence[Snapshot]) -> list[party_pb2.Pool]:
         settings = self._config.pool
@@ -71,22 +90,6 @@ class Keeper:
             for snapshot in snapshots
             for batch in settings.batches
         ]
-
-
-def as_message(snapshot: Snapshot) -> worker_pb2.Snapshot:
-    """What a worker is told of a snapshot."""
-    return worker_pb2.Snapshot(
-        cohort=snapshot.cohort.name,
-        id=snapshot.id,
-        spec_json=snapshot.cohort.spec.to_json(),
-        models=[
-            worker_pb2.ModelFile(
-                path=str(model.path), manifest_json=model.manifest_json, salt=model.salt
-            )
-            for model in snapshot.models
-        ],
-        margin=snapshot.cohort.margin,
-    )
 
 
 def added_up(pools: Sequence[party_pb2.Pool]) -> list[party_pb2.Pool]:

@@ -7,7 +7,8 @@ Party 0 leads:
     2.  owner -> party 0        ActivateModel
     3.  party 0 -> party 1      PrepareModel         manifests equal, or both drop the model
     4.  party 0                 registry: active     THE commit point; the previous one retires
-    5.  party 0 -> party 1      SetActiveModels      party 1 follows, now or later
+    5.  party 0 -> party 1      AddActiveModel       party 1 follows, or has missed something:
+                                SetActiveModels      the whole list, now or later
 
 Once step 4 is done the activation stands. Until party 1 has followed, its snapshot id differs and
 queries are refused, so `synchronise` sends the lists again whenever party 1 may be behind.
@@ -86,11 +87,12 @@ class Models:
                 raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
             if row.state != State.ACTIVE:
                 self._agree(peer, row)
-                with self._changing():
-                    self._drop_files(self._registry.activate(model_id))
+                before = self._make_active(row)
                 log.info("model %s: active", model_id)
                 self._tell()
-            self._follow_or_later(row.cohort)
+                self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
+            else:
+                self._follow_or_later(row.cohort)
             return self.snapshot(row.cohort).id
 
     def delete(self, model_id: str, caller: Identity) -> None:
@@ -187,7 +189,7 @@ class Models:
 
     def prepare(self, ref: ModelRef) -> None:
         """Party 1: step 3. Raises UnknownModel; ManifestMismatch after dropping the model."""
-        with self._changing():
+        with self._rows:
             row = self._registry.get(ref.model_id)
             if row is None or row.state in (State.RETIRED, State.DELETED):
                 raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
@@ -195,11 +197,23 @@ class Models:
                 self._reject(row)
             self._registry.prepare(ref.model_id)
 
+    def add(self, cohort: str, since: str, ref: ModelRef) -> None:
+        """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,
+        or ManifestMismatch and changes nothing.
+        """
+        find(self.cohorts, cohort)
+        with self._rows:
+            if self.snapshot(cohort).id != since:
+                raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
+            self._make_active(_held(self._registry.get(ref.model_id), cohort, ref))
+        self._tell()
+
     def follow(self, cohort: str, refs: Sequence[ModelRef]) -> None:
         """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
         find(self.cohorts, cohort)
         with self._changing():
-            rows = [self._held(cohort, ref) for ref in refs]
+            live = self._registry.live(cohort)
+            rows = [_held(live.get(ref.model_id), cohort, ref) for ref in refs]
             if len({row.owner for row in rows}) != len(refs):
                 raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
             retired = self._registry.follow(cohort, {ref.model_id for ref in refs})
@@ -242,37 +256,55 @@ class Models:
         except UnknownModel:
             raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
         except ManifestMismatch:
-            with self._changing():
-                self._reject(row)
+            self._reject(row)
 
     def _reject(self, row: Model) -> None:
-        self._registry.delete(row.model_id)
-        self._files.remove(row.model_id)
+        with self._changing():
+            self._registry.delete(row.model_id)
+            self._files.remove(row.model_id)
         raise ManifestMismatch(f"model {row.model_id}: the parties got different manifests")
 
     def _drop_files(self, retired: Sequence[str]) -> None:
         for model_id in retired:
             self._files.remove(model_id)
 
-    def _held(self, cohort: str, ref: ModelRef) -> Model:
-        row = self._registry.get(ref.model_id)
-        if (
-            row is None
-            or row.state in (State.RETIRED, State.DELETED)
-            or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
-        ):
-            raise ManifestMismatch(f"model {ref.model_id}: party 0 lists it, this party lacks it")
-        return row
+    def _make_active(self, row: Model) -> Snapshot:
+        """The row becomes its owner's active one; returns the snapshot of before."""
+        with self._rows:
+            before = self.snapshot(row.cohort)
+            with self._changing():
+                self._drop_files(self._registry.activate(row.model_id))
+            # Not read anew: with thousands of models that would be most of an activation.
+            self._snapshots.added(before, row)
+            return before
 
     def _send_active(self, cohort: str) -> None:
-        active = self._registry.active(find(self.cohorts, cohort).name)
-        refs = [ModelRef(row.model_id, row.manifest_digest) for row in active]
+        active = self.snapshot(cohort).models
+        refs = [ModelRef(model.model_id, model.manifest_digest) for model in active]
         self._leads().set_active(cohort, refs)
 
-    def _follow_or_later(self, cohort: str) -> None:
+    def _send_added(self, before: Snapshot, row: Model) -> None:
+        ref = ModelRef(row.model_id, row.manifest_digest)
+        try:
+            self._leads().add_active(row.cohort, before.id, ref)
+        except ManifestMismatch:
+            self._send_active(row.cohort)
+
+    def _follow_or_later(self, cohort: str, send: Callable[[], None] | None = None) -> None:
         """Step 5 as party 0 sees it; a failure is not the caller's."""
         try:
-            self._send_active(cohort)
+            send() if send is not None else self._send_active(cohort)
         except Refused as error:
             log.warning("cohort %s: party 1 does not follow yet: %s", cohort, error)
             self.behind.set()
+
+
+def _held(row: Model | None, cohort: str, ref: ModelRef) -> Model:
+    """Party 1's row of a model that party 0 lists. Raises ManifestMismatch."""
+    if (
+        row is None
+        or row.state in (State.RETIRED, State.DELETED)
+        or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
+    ):
+        raise ManifestMismatch(f"model {ref.model_id}: party 0 lists it, this party lacks it")
+    return row

@@ -28,6 +28,10 @@ class Peer(Protocol):
         """Raises ManifestMismatch if party 1 lacks a listed model."""
         ...
 
+    def add_active(self, cohort: str, since: str, ref: ModelRef) -> None:
+        """Raises ManifestMismatch if party 1 lacks the model, or has not the snapshot `since`."""
+        ...
+
 
 class PeerClient:
     """A Peer over gRPC."""
@@ -50,6 +54,12 @@ class PeerClient:
         request = pb.SetActiveModelsRequest(cohort=cohort, models=models)
         with calls_to(self._name):
             self._stub.SetActiveModels(request, timeout=self._timeout_s)
+
+    def add_active(self, cohort: str, since: str, ref: ModelRef) -> None:
+        """AddActiveModel."""
+        request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=_to_wire(ref))
+        with calls_to(self._name):
+            self._stub.AddActiveModel(request, timeout=self._timeout_s)
 
 
 def _to_wire(ref: ModelRef) -> pb.ModelRef:

@@ -33,6 +33,13 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         self._models.follow(request.cohort, [_from_wire(model) for model in request.models])
         return pb.SetActiveModelsResponse()
 
+    def AddActiveModel(
+        self, request: pb.AddActiveModelRequest, context: grpc.ServicerContext
+    ) -> pb.AddActiveModelResponse:
+        """Add one model to the snapshot that party 0 had before."""
+        self._models.add(request.cohort, request.since, _from_wire(request.model))
+        return pb.AddActiveModelResponse()
+
     def WatchHalves(
         self, request: pb.WatchHalvesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.HalvesChange]:

@@ -152,6 +152,12 @@ class Registry:
             any_of_it = select(Model.model_id).where(Model.cohort == cohort).limit(1)
             return session.scalar(any_of_it) is not None
 
+    def live(self, cohort: str) -> dict[str, Model]:
+        """By id, all models of a cohort whose share this party keeps."""
+        wanted = select(Model).where(Model.cohort == cohort, Model.state.in_(_LIVE))
+        with self._sessions() as session:
+            return {row.model_id: row for row in session.scalars(wanted)}
+
     def live_ids(self) -> set[str]:
         """Ids whose share file must exist."""
         with self._sessions() as session:

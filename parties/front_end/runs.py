@@ -7,24 +7,19 @@ another in the same order, so the same rows are the same query's.
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from parties.front_end.asked import Asked, Audience
-from parties.front_end.cohorts import Snapshot
-from parties.front_end.keeper import as_message
 from parties.front_end.models import Models
 from parties.front_end.tally import Tally
 from parties.front_end.workers import Answer, Worker
-from privedge.errors import PrivEdgeError
+from privedge.errors import PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.ring import WORD_BYTES
 from privedge.wire import peer_pb2, worker_pb2
 
 log = logging.getLogger(__name__)
-
-_REMEMBERED_SNAPSHOTS = 4
 
 
 class Runs:
@@ -33,7 +28,6 @@ class Runs:
     def __init__(self, models: Models, tally: Tally) -> None:
         self._models = models
         self._tally = tally
-        self._jobs: OrderedDict[str, worker_pb2.Job] = OrderedDict()
 
     def compute(
         self,
@@ -53,7 +47,13 @@ class Runs:
         snapshot = queries[0].snapshot
         try:
             with self._tally.run(len(queries)), self._models.hold(snapshot):
-                answer = worker.run(self._job(order, queries), words, deadline, audience)
+                job = _job(order, queries)
+                try:
+                    answer = worker.run(job, words, deadline, audience)
+                except UnknownModel:
+                    # Nothing has begun: the worker is a new one, or the models changed just now.
+                    worker.learn(snapshot, deadline)
+                    answer = worker.run(job, words, deadline, audience)
             for asked, share in _parts(answer, queries, started):
                 asked.settle(share)
             log.info(
@@ -66,28 +66,20 @@ class Runs:
         finally:
             audience.served()
 
-    def _job(self, order: peer_pb2.StartRunRequest, queries: Sequence[Asked]) -> worker_pb2.Job:
-        """What the worker is told. Both parties derive it from the same order and questions."""
-        question, snapshot = queries[0].question, queries[0].snapshot
-        job = worker_pb2.Job()
-        job.CopyFrom(self._template(snapshot))
-        job.session = order.session
-        job.attempt = order.attempt
-        job.shape.extend((_images(queries), *question.shape[1:]))
-        job.one_subject = question.one_subject
-        if question.verify_owner is not None:
-            job.verify_position = snapshot.owners.index(question.verify_owner)
-        return job
 
-    def _template(self, snapshot: Snapshot) -> worker_pb2.Job:
-        """What the jobs of a snapshot have in common: with many models not quickly put together."""
-        template = self._jobs.get(snapshot.id)
-        if template is None:
-            template = worker_pb2.Job(snapshot=as_message(snapshot))
-            self._jobs[snapshot.id] = template
-            while len(self._jobs) > _REMEMBERED_SNAPSHOTS:
-                self._jobs.popitem(last=False)
-        return template
+def _job(order: peer_pb2.StartRunRequest, queries: Sequence[Asked]) -> worker_pb2.Job:
+    """What the worker is told. Both parties derive it from the same order and questions."""
+    question, snapshot = queries[0].question, queries[0].snapshot
+    job = worker_pb2.Job(
+        session=order.session,
+        attempt=order.attempt,
+        snapshot_id=snapshot.id,
+        shape=(_images(queries), *question.shape[1:]),
+        one_subject=question.one_subject,
+    )
+    if question.verify_owner is not None:
+        job.verify_position = snapshot.owners.index(question.verify_owner)
+    return job
 
 
 def _images(queries: Sequence[Asked]) -> int:

@@ -11,8 +11,7 @@ import os
 import re
 import secrets
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -35,7 +34,8 @@ class ShareFiles:
         self._folder = folder
         self._party = party
         self._lock = threading.Lock()
-        self._holders: Counter[str] = Counter()
+        # What each holder holds; there may be thousands in one, and holding must cost nothing.
+        self._held: list[Collection[str]] = []
         self._unwanted: set[str] = set()
 
     def path(self, model_id: str) -> Path:
@@ -67,16 +67,16 @@ class ShareFiles:
             temporary.unlink(missing_ok=True)
 
     @contextmanager
-    def hold(self, model_ids: tuple[str, ...]) -> Iterator[None]:
+    def hold(self, model_ids: Collection[str]) -> Iterator[None]:
         """Keep these files on disk until the block ends, even if they are removed meanwhile."""
         with self._lock:
-            self._holders.update(model_ids)
+            self._held.append(model_ids)
         try:
             yield
         finally:
             with self._lock:
-                self._holders.subtract(model_ids)
-                for model_id in model_ids:
+                self._held.remove(model_ids)
+                for model_id in list(self._unwanted):
                     self._remove_if_free(model_id)
 
     def remove(self, model_id: str) -> None:
@@ -93,10 +93,7 @@ class ShareFiles:
                 path.unlink()
 
     def _remove_if_free(self, model_id: str) -> None:
-        if self._holders[model_id] > 0:
-            return
-        del self._holders[model_id]
-        if model_id in self._unwanted:
+        if not any(model_id in held for held in self._held):
             self._unwanted.discard(model_id)
             self.path(model_id).unlink(missing_ok=True)
 

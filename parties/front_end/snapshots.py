@@ -5,11 +5,12 @@ of models, so the registry is read once per change and a snapshot's files are he
 """
 
 import threading
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from parties.front_end.cohorts import Cohort, Snapshot, SnapshotModel
-from parties.front_end.registry import Registry
+from parties.front_end.registry import Model, Registry
 from parties.front_end.share_files import ShareFiles
 
 
@@ -34,17 +35,25 @@ class Snapshots:
         """Read the registry again."""
         self._known.clear()
 
+    def added(self, before: Snapshot, row: Model) -> Snapshot:
+        """The models now are those of `before`, but for one that became its owner's active one."""
+        model = self._model(row)
+        others = [other for other in before.models if other.owner != model.owner]
+        insort(others, model, key=lambda each: each.owner)
+        after = self._known[before.cohort.name] = Snapshot(before.cohort, tuple(others))
+        return after
+
     def _read(self, cohort: str) -> tuple[SnapshotModel, ...]:
-        return tuple(
-            SnapshotModel(
-                owner=row.owner,
-                model_id=row.model_id,
-                manifest_digest=row.manifest_digest,
-                manifest_json=row.manifest_json,
-                path=self._files.path(row.model_id),
-                salt=row.salt,
-            )
-            for row in self._registry.active(cohort)
+        return tuple(self._model(row) for row in self._registry.active(cohort))
+
+    def _model(self, row: Model) -> SnapshotModel:
+        return SnapshotModel(
+            owner=row.owner,
+            model_id=row.model_id,
+            manifest_digest=row.manifest_digest,
+            manifest_json=row.manifest_json,
+            path=self._files.path(row.model_id),
+            salt=row.salt,
         )
 
 

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from parties.front_end.briefing import pieces
+from parties.front_end.cohorts import Snapshot
 from privedge.errors import PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import codec
@@ -72,8 +74,9 @@ class Worker:
     def run(self, job: pb.Job, words: bytes, deadline: Deadline, audience: MayLeave) -> Answer:
         """Let the worker compute one answer share; given up when `audience` leaves.
 
-        Waits for a worker that is being restarted. Raises what the worker refused, Unreachable if
-        it dies meanwhile, OutOfTime.
+        Waits for a worker that is being restarted. Raises UnknownModel if it was not told of the
+        snapshot and has not begun, what else the worker refused, Unreachable if it dies meanwhile,
+        OutOfTime.
         """
         try:
             with calls_to(self._name):
@@ -85,6 +88,11 @@ class Worker:
         except ShareError as error:
             # The job is ours, not the client's: what is malformed about it is not theirs to mend.
             raise PrivEdgeError(str(error)) from None
+
+    def learn(self, snapshot: Snapshot, deadline: Deadline) -> None:
+        """Tell the worker which models a snapshot has. Raises Unreachable, OutOfTime."""
+        with calls_to(self._name):
+            self.stub.Learn(pieces(snapshot), timeout=deadline.remaining(), wait_for_ready=True)
 
     def stop(self) -> None:
         """End the process and wait for it."""

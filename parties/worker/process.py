@@ -15,6 +15,7 @@ from parties.config import PartyConfig
 from parties.worker.computation import Computation
 from parties.worker.filler import Filler
 from parties.worker.follower import Follower
+from parties.worker.known import Known
 from parties.worker.peer_stream import Dialler, Lobby
 from parties.worker.pool import Pool
 from parties.worker.preparing import Preparer
@@ -42,9 +43,9 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     peer = _peer(config, slot, me)
     pool, turns = Pool(config.pool.memory_mib << 20), Turns()
     method = Method(config.engine, config.rounding)
-    wishes = Wishes(config.pool, method, pool.wake)
     # One more than are in use at once: while models change, queries are asked of both.
     keep = len(config.cohorts) + 1
+    wishes = Wishes(config.pool, method, Known(keep=2 * keep), pool.wake)
     meeting = Dialler(peer) if isinstance(peer, mpc_pb2_grpc.MpcStub) else peer
     sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
     computation = Computation(sessions, Weights(config.index, keep=keep))

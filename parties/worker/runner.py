@@ -62,8 +62,8 @@ class Runner(worker_pb2_grpc.WorkerServicer):
         """Compute one answer share."""
         deadline = Deadline.of(context, at_most_s=_MAX_SECONDS)
         job = next(request_iterator, pb.RunRequest()).job
+        task = Task.of_job(job, self._wishes.known.get(job.snapshot_id), self._method)
         share = _share(job, request_iterator)
-        task = Task.of_job(job, self._method)
         run = SessionId(job.session, job.attempt)
         with self._turns.query():
             answer = self._computation.run(run, task, share, deadline, Abandon(context))
@@ -80,7 +80,7 @@ class Runner(worker_pb2_grpc.WorkerServicer):
         left = threading.Event()
         for step in (left.set, self._pool.wake):
             context.add_callback(step)
-        self._wishes.keep(request.snapshots)
+        self._wishes.keep(request.snapshot_ids)
         self._pool.forget(lambda kind: bool(self._wishes.cohort(kind)))
         while context.is_active():
             seen = self._pool.version
@@ -88,6 +88,13 @@ class Runner(worker_pb2_grpc.WorkerServicer):
             self._pool.wait_changed(seen, _LOOK_AGAIN_S)
             # Nobody needs to know while a query runs.
             self._turns.wait_idle(left)
+
+    def Learn(
+        self, request_iterator: Iterator[pb.Snapshot], context: grpc.ServicerContext
+    ) -> pb.LearnResponse:
+        """Remember a snapshot."""
+        self._wishes.known.learn(request_iterator)
+        return pb.LearnResponse()
 
     def _pools(self) -> list[party.Pool]:
         ready = self._pool.counts()

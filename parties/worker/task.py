@@ -37,14 +37,11 @@ class Task:
     method: Method
 
     @staticmethod
-    def of_job(job: pb.Job, method: Method) -> "Task":
-        """What a front end asks for."""
+    def of_job(job: pb.Job, snapshot: pb.Snapshot, method: Method) -> "Task":
+        """What a front end asks for, of the snapshot that the job names."""
         position = job.verify_position if job.HasField("verify_position") else None
-        rule = Rule(
-            margin=job.snapshot.margin, one_subject=job.one_subject, verify_position=position
-        )
-        spec = parsed(job.snapshot.spec_json)
-        return Task(job.snapshot, spec, tuple(job.shape), rule, method)
+        rule = Rule(margin=snapshot.margin, one_subject=job.one_subject, verify_position=position)
+        return Task(snapshot, parsed(snapshot.spec_json), tuple(job.shape), rule, method)
 
     @staticmethod
     def of_kind(kind: Kind, snapshot: pb.Snapshot, method: Method) -> "Task":

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from parties.config import PoolSection
+from parties.worker.known import Known
 from parties.worker.task import Kind, Method, Task, parsed
 from privedge.wire import worker_pb2 as pb
 
@@ -16,8 +17,11 @@ _RECENT = 8
 class Wishes:
     """The snapshots in use and the kinds asked last. Safe to call from several threads."""
 
-    def __init__(self, settings: PoolSection, method: Method, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: PoolSection, method: Method, known: Known, changed: Callable[[], None]
+    ) -> None:
         """`changed` is called after every change."""
+        self.known = known
         self._settings = settings
         self._method = method
         self._changed = changed
@@ -26,8 +30,9 @@ class Wishes:
         self._recent: OrderedDict[Kind, None] = OrderedDict()
         self._settled_at = 0.0
 
-    def keep(self, snapshots: Sequence[pb.Snapshot]) -> None:
-        """These are in use from now on, and no others."""
+    def keep(self, snapshot_ids: Sequence[str]) -> None:
+        """These are in use from now on, and no others. Raises UnknownModel."""
+        snapshots = [self.known.get(each) for each in snapshot_ids]
         with self._lock:
             self._snapshots = {snapshot.id: snapshot for snapshot in snapshots}
             self._settled_at = time.monotonic() + self._settings.settle_s

@@ -24,6 +24,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/Status": _only(Role.ADMIN),
     "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
+    "/privedge.v1.Peer/AddActiveModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/WatchHalves": _only(Role.PARTY0),
     "/privedge.v1.Peer/RefuseHalf": _only(Role.PARTY0),
     "/privedge.v1.Peer/StartRun": _only(Role.PARTY0),
@@ -33,6 +34,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     # A worker is reached by its own front end only, over a socket in a private folder.
     "/privedge.v1.Worker/Run": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Worker/Keep": _only(Role.PARTY0, Role.PARTY1),
+    "/privedge.v1.Worker/Learn": _only(Role.PARTY0, Role.PARTY1),
     "/grpc.health.v1.Health/Check": EVERYBODY,
     "/grpc.health.v1.Health/List": EVERYBODY,
     "/grpc.health.v1.Health/Watch": EVERYBODY,

@@ -49,6 +49,9 @@ class Line:
     def set_active(self, cohort, refs):
         self._carry(lambda: self._follower.follow(cohort, refs))
 
+    def add_active(self, cohort, since, ref):
+        self._carry(lambda: self._follower.add(cohort, since, ref))
+
     def _carry(self, call):
         if not self.cut:
             call()
@@ -181,23 +184,23 @@ def test_an_activation_stands_when_party_1_cannot_be_told(parties):
         parties.leader.activate(second, ANA)
     assert parties.leader.snapshot(COHORT).model_ids != (second,)
     parties.line.loses_answers = False
-    parties.line.set_active = refuse
+    parties.line.set_active = parties.line.add_active = refuse
     parties.leader.activate(second, ANA)
     assert parties.leader.snapshot(COHORT).model_ids == (second,)
     assert not parties.agree and parties.leader.behind.is_set()
-    del parties.line.set_active
+    del parties.line.set_active, parties.line.add_active
     parties.leader.synchronise()
     assert parties.agree
 
 
-def refuse(cohort, refs):
+def refuse(*_):
     raise Unreachable("party 1: cannot be reached")
 
 
 def test_the_synchroniser_brings_party_1_up_to_date(parties):
-    parties.line.set_active = refuse
+    parties.line.set_active = parties.line.add_active = refuse
     model_id = parties.activated()
-    del parties.line.set_active
+    del parties.line.set_active, parties.line.add_active
     synchroniser = Synchroniser(parties.leader)
     synchroniser.start()
     while not parties.agree:
@@ -242,6 +245,43 @@ def test_party_1_refuses_a_list_with_a_model_it_lacks_and_changes_nothing(partie
         with pytest.raises(ManifestMismatch):
             parties.follower.follow(COHORT, wrong)
     assert parties.agree
+
+
+def test_models_that_come_one_by_one_make_the_snapshot_that_a_list_makes(parties):
+    owners = [Identity(Role.OWNER, name) for name in ("eve", "ana", "zoe", "ben", "ana", "eve")]
+    for owner in owners:
+        parties.activated(owner)
+        assert parties.agree
+    snapshot = parties.leader.snapshot(COHORT)
+    assert snapshot.owners == ("ana", "ben", "eve", "zoe")
+    # Party 1 takes over a whole list, and reads what it has anew.
+    parties.leader.synchronise()
+    assert parties.agree and parties.follower.snapshot(COHORT).owners == snapshot.owners
+
+
+def test_party_1_adds_a_model_to_party_0s_list_only(parties):
+    parties.activated()
+    before = parties.follower.snapshot(COHORT).id
+    model_id = parties.uploaded(BEN)
+    row = parties.follower.listed(BEN, None)[0]
+    for since, ref in (
+        ("0" * 64, ModelRef(model_id, row.manifest_digest)),
+        (before, ModelRef(model_id, "0" * 64)),
+        (before, ModelRef("0" * 32, row.manifest_digest)),
+    ):
+        with pytest.raises(ManifestMismatch):
+            parties.follower.add(COHORT, since, ref)
+    assert parties.follower.snapshot(COHORT).id == before
+    parties.follower.add(COHORT, before, ModelRef(model_id, row.manifest_digest))
+    assert parties.follower.snapshot(COHORT).owners == ("ana", "ben")
+
+
+def test_an_activation_brings_along_what_party_1_missed(parties):
+    parties.line.set_active = parties.line.add_active = refuse
+    parties.activated()
+    del parties.line.set_active, parties.line.add_active
+    parties.activated(BEN)
+    assert parties.agree and parties.follower.snapshot(COHORT).owners == ("ana", "ben")
 
 
 def test_a_prepared_model_is_party_0s_until_it_says_otherwise(parties):

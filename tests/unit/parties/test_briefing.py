@@ -1,0 +1,58 @@
+"""A worker learns a snapshot of any size in messages that gRPC carries, and forgets old ones."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from parties.front_end.briefing import pieces
+from parties.front_end.cohorts import Cohort, Snapshot, SnapshotModel
+from parties.worker.known import Known
+from privedge.errors import UnknownModel
+from privedge.ran.presets import preset
+from privedge.rpc.channel import MAX_MESSAGE_BYTES
+
+SPEC = preset("subspace32", height=32, width=32, channels=1)
+
+
+def snapshot(models: int, manifest_bytes: int = 1) -> Snapshot:
+    return Snapshot(
+        Cohort("digits", SPEC, 0.5),
+        tuple(
+            SnapshotModel(
+                owner=f"owner-{n}",
+                model_id=f"{n:032x}",
+                manifest_digest="",
+                manifest_json="m" * manifest_bytes,
+                path=Path(f"/shares/{n}"),
+                salt=os.urandom(32),
+            )
+            for n in range(models)
+        ),
+    )
+
+
+@pytest.mark.parametrize(("models", "manifest_bytes"), [(0, 1), (1, 1), (9000, 900), (9, 1 << 20)])
+def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
+    told, known = snapshot(models, manifest_bytes), Known(keep=1)
+    messages = list(pieces(told))
+    assert all(message.ByteSize() < MAX_MESSAGE_BYTES for message in messages)
+    known.learn(messages)
+    learnt = known.get(told.id)
+    assert (learnt.id, learnt.cohort, learnt.margin) == (told.id, "digits", 0.5)
+    assert learnt.spec_json == SPEC.to_json()
+    assert [(each.path, each.manifest_json, each.salt) for each in learnt.models] == [
+        (str(each.path), each.manifest_json, each.salt) for each in told.models
+    ]
+
+
+def test_what_was_not_asked_for_longest_is_forgotten():
+    first, second, third = (snapshot(n) for n in (1, 2, 3))
+    known = Known(keep=2)
+    known.learn(pieces(first))
+    known.learn(pieces(second))
+    known.get(first.id)
+    known.learn(pieces(third))
+    assert len(known.get(first.id).models) == 1 and len(known.get(third.id).models) == 3
+    with pytest.raises(UnknownModel):
+        known.get(second.id)
