@@ -14,8 +14,11 @@ from privedge.errors import AlreadyExists, NotAllowed, ShareError, TranscriptMis
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge.mpc.products import apply
-from privedge.mpc.tuples import Shape, TupleKind, check_size, combined, receiver, remainder
+from privedge.mpc.tuples import TupleKind, check_size, combined, receiver, remainder
 from privedge.mpc.weight_masks import WeightMasks
+
+# A fixed weight may be so many times larger: it is expanded in runs, and takes time but no memory.
+_LARGER_WEIGHT = 16
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Dealer:
             raise NotAllowed(f"tuple {counter} is corrected at the other party")
         if counter < self._next[party]:
             raise AlreadyExists(f"tuple {counter} was dealt before")
-        check_size([*_fixed_shapes(kind), *kind.free, *kind.derived], self._max_elements)
+        self._check(kind)
         self._next[party] = counter + 2
         mine = self._run.stream(self._seeds[party], kind, counter)
         theirs = self._run.stream(self._seeds[1 - party], kind, counter)
@@ -90,24 +93,25 @@ class Dealer:
         ]
         corrections = [
             remainder(sharing, value, theirs.take(tuple(value.shape))).reshape(-1)
-            for sharing, value in zip(
-                kind.derived_sharing, kind.derive([*self._fixed(kind), *masks]), strict=True
-            )
+            for sharing, value in zip(kind.derived_sharing, self._derived(kind, masks), strict=True)
         ]
         return torch.cat(corrections)
 
-    def _fixed(self, kind: TupleKind) -> list[torch.Tensor]:
-        """The mask of the weight in a fixed product; of other kinds nothing."""
+    def _check(self, kind: TupleKind) -> None:
+        shapes = [*kind.free, *kind.derived]
+        if isinstance(kind, FixedProduct):
+            # What the dealer expands beside the tuple's own masks; the weight's in runs of owners.
+            shapes += [kind.run, kind.framed]
+            check_size([kind.weight], self._max_elements * _LARGER_WEIGHT)
+        check_size(shapes, self._max_elements)
+
+    def _derived(self, kind: TupleKind, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         if not isinstance(kind, FixedProduct):
-            return []
-        if self._weight_seeds is None:
+            return kind.derive(masks)
+        seeds, kept = self._weight_seeds, self._masks
+        if seeds is None:
             raise ShareError("fixed product: the session has no weight seeds")
-        return [self._masks.mask(self._weight_seeds, kind)]
-
-
-def _fixed_shapes(kind: TupleKind) -> list[Shape]:
-    """Shapes of what the dealer expands beside the tuple's own masks."""
-    return [kind.weight, kind.framed] if isinstance(kind, FixedProduct) else []
+        return [kind.product(masks[0], lambda run: kept.mask(seeds, kind, run))]
 
 
 class DealerLink(Protocol):

@@ -8,16 +8,20 @@ The weight's mask A is drawn once, when a snapshot is loaded, and E = W - A is o
 
 so a query opens 8 bytes per input element and party, and never a weight again. A belongs to one W:
 a worker draws a fresh weight seed whenever it loads weights.
+
+There may be thousands of owners, so A is drawn, opened and multiplied in runs of owners
+(products.runs), and is nowhere in one piece; each run's mask has a key of its own.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
 from privedge.errors import ShareError
 from privedge.mpc.prg import SEED_BYTES, MaskStream
-from privedge.mpc.products import PLAIN, Map, Window, apply, map_size
+from privedge.mpc.products import PLAIN, Map, Window, apply_by_runs, map_size, runs
 from privedge.mpc.tuples import Shape, Sharing
 
 
@@ -58,7 +62,17 @@ class FixedProduct:
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         """`masks` are A and B."""
         weight, mask = masks
-        return [apply(self.map, mask, weight, self.window)]
+        return [self.product(mask, weight.__getitem__)]
+
+    def product(self, mask: torch.Tensor, part: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+        """C from B and A, of which `part` gives each run of owners."""
+        return apply_by_runs(self.map, mask, self.weight, part, self.window)
+
+    @property
+    def run(self) -> Shape:
+        """Shape of the largest part of the weight that is handled at once."""
+        first = next(runs(self.weight), slice(0, 0))
+        return (first.stop, *self.weight[1:])
 
     @property
     def framed(self) -> Shape:
@@ -69,9 +83,11 @@ class FixedProduct:
             raise ShareError(f"no such product: {self.purpose}")
         return self.window.framed(self.input)
 
-    def weight_mask(self, seed: bytes) -> torch.Tensor:
-        """One party's share of A: the same for every query until it draws a new weight seed."""
-        return weight_mask(seed, self.name, self.weight)
+    def weight_mask(self, seed: bytes, run: slice) -> torch.Tensor:
+        """One party's share of A of a run of owners: the same for every query until it draws a new
+        weight seed.
+        """
+        return weight_mask(seed, self.name, self.weight, run)
 
     def _output(self) -> Shape:
         if self.map == "conv":
@@ -91,10 +107,13 @@ class FixedProduct:
         return (batch, owners, out, *map_size(size, kernel, self.window.stride))
 
 
-def weight_mask(seed: bytes, name: str, shape: Shape) -> torch.Tensor:
-    """One party's share of the mask of the weight `name` (int64 of `shape`)."""
-    stream = MaskStream(seed, purpose=f"weight {name} {shape}", session=b"", attempt=0, counter=0)
-    return stream.take(shape)
+def weight_mask(seed: bytes, name: str, shape: Shape, run: slice) -> torch.Tensor:
+    """One party's share of the mask of a run of owners, int64 (owners in it, ...), of the weight
+    `name`, which is of `shape` in all.
+    """
+    purpose = f"weight {name} {shape} from {run.start}"
+    stream = MaskStream(seed, purpose=purpose, session=b"", attempt=0, counter=0)
+    return stream.take((run.stop - run.start, *shape[1:]))
 
 
 @dataclass(frozen=True)

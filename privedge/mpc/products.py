@@ -7,7 +7,8 @@ ten times slower if one is not. The two narrow cases that matter have a way of t
 fast each is depends on nothing but shapes, so it tells nothing about the operands.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,9 @@ import numpy as np
 import torch
 
 Map = Literal["dense", "dense_back", "conv"]
+
+# Words of a weight that are handled at once; a run of owners has no more, unless one owner has.
+RUN_WORDS = 1 << 22
 
 # Below these, the other way is quicker on x86-64 with AVX-512.
 _FEW_ROWS = 16
@@ -52,6 +56,36 @@ PLAIN = Window()
 
 def apply(kind: Map, x: torch.Tensor, weight: torch.Tensor, window: Window = PLAIN) -> torch.Tensor:
     """The map `kind` of x and weight, shaped as mpc.engine.Engine says; exact in the ring."""
+    return apply_by_runs(kind, x, weight.shape, weight.__getitem__, window)
+
+
+def apply_by_runs(
+    kind: Map,
+    x: torch.Tensor,
+    weight: Sequence[int],
+    part: Callable[[slice], torch.Tensor],
+    window: Window = PLAIN,
+) -> torch.Tensor:
+    """The same with a weight of that shape which is nowhere in one piece: `part` gives that of each
+    run of owners.
+    """
+    dim = 1 if kind == "conv" else 0
+    shared = x.size(dim) == 1
+    done = []
+    for run in runs(weight):
+        own = x if shared else x.narrow(dim, run.start, run.stop - run.start)
+        done.append(_apply(kind, own, part(run), window))
+    return done[0] if len(done) == 1 else torch.cat(done, dim)
+
+
+def runs(weight: Sequence[int]) -> Iterator[slice]:
+    """The owners of a weight of shape (N, ...) in runs, each of at most RUN_WORDS words."""
+    owners = weight[0]
+    step = max(1, RUN_WORDS // max(1, math.prod(weight[1:])))
+    return (slice(start, min(start + step, owners)) for start in range(0, owners, step))
+
+
+def _apply(kind: Map, x: torch.Tensor, weight: torch.Tensor, window: Window) -> torch.Tensor:
     match kind:
         case "dense":
             few = x.size(1) < _FEW_ROWS

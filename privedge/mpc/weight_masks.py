@@ -14,6 +14,9 @@ from privedge.mpc.tuples import Shape
 
 Seeds = tuple[bytes, bytes]
 
+# A weight by name and shape, and the first owner of a run.
+_Key = tuple[str, Shape, int]
+
 
 class WeightMasks:
     """Masks by the weight seeds of both parties, which stand for a snapshot; safe for threads.
@@ -25,7 +28,7 @@ class WeightMasks:
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Seeds, dict[tuple[str, Shape], torch.Tensor]] = OrderedDict()
+        self._kept: OrderedDict[Seeds, dict[_Key, torch.Tensor]] = OrderedDict()
         self._bytes = 0
 
     @property
@@ -33,21 +36,21 @@ class WeightMasks:
         """Bytes kept."""
         return self._bytes
 
-    def mask(self, seeds: Seeds, kind: FixedProduct) -> torch.Tensor:
-        """A of the weight in `kind`, int64 of `kind.weight`; not to be changed."""
-        key = (kind.name, kind.weight)
+    def mask(self, seeds: Seeds, kind: FixedProduct, run: slice) -> torch.Tensor:
+        """A of a run of owners of the weight in `kind`, int64; not to be changed."""
+        key = (kind.name, kind.weight, run.start)
         with self._lock:
             if seeds in self._kept:
                 self._kept.move_to_end(seeds)
                 if key in self._kept[seeds]:
                     return self._kept[seeds][key]
-        mask = kind.weight_mask(seeds[0])
-        mask += kind.weight_mask(seeds[1])
+        mask = kind.weight_mask(seeds[0], run)
+        mask += kind.weight_mask(seeds[1], run)
         with self._lock:
             self._keep(seeds, key, mask)
         return mask
 
-    def _keep(self, seeds: Seeds, key: tuple[str, Shape], mask: torch.Tensor) -> None:
+    def _keep(self, seeds: Seeds, key: _Key, mask: torch.Tensor) -> None:
         if mask.nbytes > self._limit or key in self._kept.get(seeds, {}):
             return
         while self._bytes + mask.nbytes > self._limit:

@@ -19,8 +19,8 @@ from privedge.wire import party_pb2 as pb
 MAX_TENSORS = 256
 MAX_RANK = 6
 MAX_PHASES = 16
-# 2 GiB a tensor; a party's own quota is far below.
-MAX_WORDS = 1 << 28
+# 8 GiB a tensor; a party's own limits are far below.
+MAX_WORDS = 1 << 30
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -125,7 +125,7 @@ def question_from_wire(header: pb.QueryHeader) -> Question:
 
 
 def shape_from_wire(extents: Iterable[int], what: str) -> tuple[int, ...]:
-    """Check a shape: 1 to 6 positive extents, at most 2^28 words. Raises ShareError."""
+    """Check a shape: 1 to 6 positive extents, at most 2^30 words. Raises ShareError."""
     shape = tuple(extents)
     if not 1 <= len(shape) <= MAX_RANK:
         raise ShareError(f"{what}: between 1 and {MAX_RANK} dimensions, not {len(shape)}")

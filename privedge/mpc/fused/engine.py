@@ -12,7 +12,7 @@ from privedge.mpc.engine import Weight
 from privedge.mpc.fixed_product import FixedProduct, MaskedWeights, weight_mask
 from privedge.mpc.fused import choice, compare, squares
 from privedge.mpc.fused.tuples import EXACT_BITS
-from privedge.mpc.products import PLAIN, Map, Window, apply
+from privedge.mpc.products import PLAIN, Map, Window, apply, runs
 from privedge.mpc.session import Session
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
@@ -39,14 +39,22 @@ class FusedEngine(CryptenEngine):
         return self._fixed("conv", x, weight, window)
 
     def _opened(self, weight: Weight[Share]) -> torch.Tensor:
-        """E = W - A: one round in the first query of a snapshot, at hand in all others."""
+        """E = W - A: a round for each run of owners in the first query of a snapshot, at hand in
+        all others.
+        """
         known = self._masked.opened
         if weight.name not in known:
-            share = weight.number.share
-            mask = weight_mask(self._masked.seed, weight.name, tuple(share.shape))
             with self.phase("weights"):
-                known[weight.name] = self.share(share - mask).reveal()
+                known[weight.name] = self._open(weight.name, weight.number.share)
         return known[weight.name]
+
+    def _open(self, name: str, share: torch.Tensor) -> torch.Tensor:
+        opened = torch.empty_like(share)
+        for run in runs(share.shape):
+            mask = weight_mask(self._masked.seed, name, tuple(share.shape), run).to(share.device)
+            mine = torch.sub(share[run], mask, out=opened[run])
+            mine += self._session.exchange(mine).view(mine.shape)
+        return opened
 
     def _fixed(self, kind: Map, x: Share, weight: Weight[Share], window: Window = PLAIN) -> Share:
         return self._fixed_each(kind, x, [weight], window)[0]

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.products import Window, apply, map_size
+from privedge.mpc import products
+from privedge.mpc.products import Window, apply, map_size, runs
 
 EDGES = [0, 1, -1, 2**31, 2**32 - 1, 2**63 - 1, -(2**63), -(2**63) + 1]
 # Fewer rows or maps than the thresholds of products.py, and as many or more.
@@ -106,3 +107,19 @@ def test_images_may_be_views(out):
     x = words(7, (1, 2, 3, 6, 12))[..., ::2].expand(2, -1, -1, -1, -1)
     weight = words(8, (2, out, 3, 3, 3)).transpose(3, 4)
     assert torch.equal(apply("conv", x, weight), slow_conv(x, weight, 1))
+
+
+@pytest.mark.parametrize("kind", ["dense", "dense_back", "conv"])
+@pytest.mark.parametrize("common", [True, False])
+def test_runs_of_owners_make_up_the_whole(kind, common, monkeypatch):
+    weight = words(1, (5, 2, 3, 2, 2) if kind == "conv" else (5, 2, 12))
+    groups = 1 if common and kind != "dense_back" else 5
+    shape = (3, groups, 3, 4, 4) if kind == "conv" else (groups, 3, 12 if kind == "dense" else 2)
+    x = words(2, shape)
+    whole = apply(kind, x, weight)
+    monkeypatch.setattr(products, "RUN_WORDS", 2 * weight[0].numel())
+    assert [(run.start, run.stop) for run in runs(weight.shape)] == [(0, 2), (2, 4), (4, 5)]
+    assert torch.equal(apply(kind, x, weight), whole)
+    monkeypatch.setattr(products, "RUN_WORDS", 1)
+    assert len(list(runs(weight.shape))) == 5
+    assert torch.equal(apply(kind, x, weight), whole)

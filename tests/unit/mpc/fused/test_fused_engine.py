@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from privedge.mpc import products
 from privedge.mpc.clear import ClearEngine
 from privedge.mpc.decision import Decision
 from privedge.mpc.fused.engine import FusedEngine
@@ -50,6 +51,22 @@ def test_answers_equal_the_clear_ones(spec, owners):
     outcome = private(spec, owners, images, lambda engine, p, x: predict(engine, spec, p, x, rule))
     assert (outcome.value.view(np.int64) == expected).all()
     assert expected.any()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_weights_go_in_runs_of_owners_where_there_are_many(spec, monkeypatch):
+    owners, images = 5, batch(spec, 2)
+    weights = {name: words for name, words in cohort(spec, owners).items() if words.ndim > 2}
+    largest = max(words[0].size for words in weights.values())
+    # Two owners of the largest weight at once, then two, then one.
+    monkeypatch.setattr(products, "RUN_WORDS", 2 * largest)
+    expected = Network(spec, clear(spec, owners), CLEAR).dissimilarity(as_tensor(images)).numpy()
+    outcome = private(
+        spec, owners, images, lambda engine, p, x: Network(spec, p, engine).dissimilarity(x)
+    )
+    assert (abs(outcome.value.view(np.int64) - expected) <= 2e-3 * expected).all()
+    (opened,) = [each for each in outcome.sessions[0].phases if each.name == "weights"]
+    assert opened.rounds >= len(weights) + 2
 
 
 @pytest.mark.parametrize("owners", [2, 17, 40])
