@@ -18,6 +18,7 @@ from parties.worker.dealer_stream import DealerStream
 from parties.worker.peer_stream import Dialler, Lobby, PeerStream, hello
 from parties.worker.pool import Pool, Prepared
 from parties.worker.task import Kind, Task
+from parties.worker.weights import LARGE_BYTES
 from privedge.errors import ManifestMismatch, TranscriptMismatch
 from privedge.mpc.bundles import Supply
 from privedge.mpc.dealing import SessionId, Tuples, new_seed
@@ -110,6 +111,8 @@ class Sessions:
         try:
             offered = self._offered(task)
             peer, terms = self._meet(run, task, offered, deadline, abandon)
+            if not terms.same:
+                self._make_room()
             plan = (task.kind, terms.same)
             opened = self._supplied(run, terms, peer, plan, deadline)
             if opened.link is not None:
@@ -140,6 +143,12 @@ class Sessions:
         return DealerStream(stub, run, seed, deadline, weight_seed=weight_seed)
 
     # --- Parts ------------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        with self._lock:
+            for snapshot_id, masked in list(self._masked.items()):
+                if masked.size > LARGE_BYTES:
+                    del self._masked[snapshot_id]
 
     def _offered(self, task: Task) -> Prepared | None:
         """Party 0 chooses the bundle. It is gone from the pool whatever party 1 says."""

@@ -1,5 +1,8 @@
 """Load the share files of a snapshot, stacked over its owners. Sees one share of each model."""
 
+import logging
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +15,11 @@ from privedge.ran.spec import RanSpec
 from privedge.sharing.manifest import ModelManifest, commitment
 from privedge.sharing.ring import WORD_BYTES
 from privedge.wire import worker_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+# A snapshot larger than this is not kept beside another one: two might not fit into memory.
+LARGE_BYTES = 1 << 29
 
 Stacked = dict[str, torch.Tensor]
 
@@ -30,11 +38,20 @@ class Weights:
         Raises DigestMismatch, naming the model, if a file is not what its manifest says.
         """
         if snapshot_id not in self._loaded:
+            self._make_room(spec, len(files))
+            started = time.perf_counter()
             self._loaded[snapshot_id] = self._read(spec, files)
-            while len(self._loaded) > self._keep:
-                self._loaded.popitem(last=False)
+            seconds = time.perf_counter() - started
+            log.info("shares of %d models loaded in %.1f s", len(files), seconds)
         self._loaded.move_to_end(snapshot_id)
         return self._loaded[snapshot_id]
+
+    def _make_room(self, spec: RanSpec, owners: int) -> None:
+        """Let go of what was used longest ago; before the new one is there, if that is large."""
+        words = owners * sum(math.prod(shape) for shape in spec.parameters().values())
+        keep = 0 if WORD_BYTES * words > LARGE_BYTES else self._keep - 1
+        while len(self._loaded) > keep:
+            self._loaded.popitem(last=False)
 
     def _read(self, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
         stacked = {

@@ -128,6 +128,12 @@ class MaskedWeights:
     opened: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     constants: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
+    @property
+    def size(self) -> int:
+        """Bytes of what is opened and of the constants."""
+        kept = [*self.opened.values(), *self.constants.values()]
+        return sum(each.nbytes for each in kept)
+
     @staticmethod
     def fresh(pairing: bytes) -> "MaskedWeights":
         """A new seed from the operating system; nothing is opened yet."""
