@@ -6,6 +6,8 @@ answers to differ between images. Never share a real model from here: the genera
 """
 
 import math
+from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +39,32 @@ def images(spec: RanSpec, count: int, seed: int) -> Images:
     return made if size.channels == 1 else np.repeat(made[..., None], size.channels, axis=3)
 
 
-def models(spec: RanSpec, count: int, seed: int) -> list[Ran]:
+class Models(Sequence[Ran]):
+    """Each is made when it is asked for: ten thousand would take gigabytes."""
+
+    def __init__(self, spec: RanSpec, count: int, seed: int) -> None:
+        self._spec, self._numbers, self._seed = spec, range(count), seed
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, at: int) -> Ran: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Ran]: ...
+    def __getitem__(self, at: int | slice) -> Ran | list[Ran]:
+        if isinstance(at, slice):
+            return [self._made(number) for number in self._numbers[at]]
+        return self._made(self._numbers[at])
+
+    def _made(self, number: int) -> Ran:
+        rng = np.random.default_rng([self._seed, 1, number])
+        return Ran(self._spec, f"owner-{number:04}", _parameters(self._spec, rng))
+
+
+def models(spec: RanSpec, count: int, seed: int) -> Models:
     """`count` models of `spec`, of owners `owner-0000`, `owner-0001`, ..."""
-    rng = np.random.default_rng([seed, 1])
-    return [Ran(spec, f"owner-{index:04}", _parameters(spec, rng)) for index in range(count)]
+    return Models(spec, count, seed)
 
 
 def _parameters(spec: RanSpec, rng: np.random.Generator) -> Parameters:

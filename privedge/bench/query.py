@@ -68,8 +68,7 @@ def measure(load: Workload, progress: Progress) -> list[Measured]:
     models = made.models(spec, load.owners, _SEED)
     count = rows.COLD + rows.WARM_UP + load.queries
     batches = np.split(made.images(spec, count * load.batch, _SEED), count)
-    plain = PlainModel(models, system.MARGIN)
-    expected = [plain.owners(features.extract(spec, batch)) for batch in batches]
+    expected = _expected(models, batches)
     with ExitStack() as stack:
         engines = [
             stack.enter_context(_running(engine, load, models, batches, progress))
@@ -82,6 +81,14 @@ def measure(load: Workload, progress: Progress) -> list[Measured]:
             for engine, mine in zip(load.engines, samples, strict=True)
         ]
     )
+
+
+def _expected(models: Sequence[Ran], batches: Sequence[made.Images]) -> list[list[str | None]]:
+    """Whose each image is. All batches at once, for models may be made only to be asked here."""
+    given = features.extract(models[0].spec, np.concatenate(batches))
+    owners = PlainModel(models, system.MARGIN).owners(given)
+    size = len(batches[0])
+    return [owners[start : start + size] for start in range(0, len(owners), size)]
 
 
 def _running(

@@ -6,6 +6,7 @@ private; the models are public random numbers anyway (made.py).
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ MARGIN = 1.0
 TIMEOUT_S = 1800.0
 
 POOLS = ("warm", "empty")
+
+_UPLOADS_AT_ONCE = 3
 
 # Called with (what is being done, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
@@ -93,10 +96,15 @@ def running(
 
 
 def fill(deployment: Deployment, models: Sequence[Ran], progress: Progress) -> None:
-    """Upload every model as its own owner."""
-    for done, model in enumerate(models, start=1):
+    """Upload every model as its own owner, a few at once."""
+
+    def send(number: int) -> None:
+        model = models[number]
         upload.send(model, COHORT, owner_config(deployment, model.owner))
-        progress("upload", done, len(models))
+
+    with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as threads:
+        for done, _ in enumerate(threads.map(send, range(len(models))), start=1):
+            progress("upload", done, len(models))
 
 
 def owner_config(deployment: Deployment, owner: str) -> ClientConfig:

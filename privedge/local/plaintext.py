@@ -11,14 +11,15 @@ import numpy.typing as npt
 import torch
 
 from privedge.mpc.clear import ClearEngine
-from privedge.mpc.predict import Rule, predict
+from privedge.mpc.network import Network
+from privedge.mpc.predict import Rule, decide
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import encode
 
 Reals = npt.NDArray[np.float32]
 
-# Bounds the memory of the integer forward pass of all owners; the result does not depend on it.
-_BATCH = 20
+# Bound the memory of the integer forward pass; the result does not depend on them.
+_BATCH, _OWNERS = 20, 64
 
 
 class Model(Protocol):
@@ -36,26 +37,38 @@ class PlainModel:
     """A cohort in the clear."""
 
     def __init__(self, models: Sequence[Model], margin: float) -> None:
-        self._spec = models[0].spec
-        self._owners = [model.owner for model in models]
+        """`models` may be made when they are asked for: few of them are held at once."""
+        self._models = models
         self._rule = Rule(margin=margin)
-        self._parameters = {
-            name: _integers(np.stack([model.parameters[name] for model in models]))
-            for name in self._spec.parameters()
-        }
 
     def owners(self, features: Reals) -> list[str | None]:
         """Whose image each is, from features (n, *input_shape); None for unknown.
 
         Exactly the arithmetic that the parties do on shares.
         """
-        rows = torch.cat(
-            [
-                predict(ClearEngine(), self._spec, self._parameters, _integers(part), self._rule)
-                for part in np.split(features, range(_BATCH, len(features), _BATCH))
-            ]
-        )
-        return [self._owners[int(row.argmax())] if row.any() else None for row in rows]
+        names: list[str] = []
+        columns, thresholds = [], []
+        for start in range(0, len(self._models), _OWNERS):
+            some = self._models[start : start + _OWNERS]
+            names += [model.owner for model in some]
+            parameters = _stacked(some)
+            columns.append(_distances(some[0].spec, parameters, features))
+            thresholds.append(parameters["threshold"])
+        rows = decide(ClearEngine(), torch.cat(columns, 1), torch.cat(thresholds), self._rule)
+        return [names[int(row.argmax())] if row.any() else None for row in rows]
+
+
+def _stacked(models: Sequence[Model]) -> dict[str, torch.Tensor]:
+    return {
+        name: _integers(np.stack([model.parameters[name] for model in models]))
+        for name in models[0].spec.parameters()
+    }
+
+
+def _distances(spec: RanSpec, parameters: dict[str, torch.Tensor], features: Reals) -> torch.Tensor:
+    network = Network(spec, parameters, ClearEngine())
+    parts = np.split(features, range(_BATCH, len(features), _BATCH))
+    return torch.cat([network.dissimilarity(_integers(part)) for part in parts])
 
 
 def _integers(values: Reals) -> torch.Tensor:

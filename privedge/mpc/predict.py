@@ -31,13 +31,20 @@ def predict(engine: Engine[T], spec: RanSpec, parameters: dict[str, T], images: 
     Returns (A, N) integers 0 or 1, or (A, 1) to verify; A = B, or 1 for one subject. Raises
     ShareError for more images of one subject than the range bound allows.
     """
-    summed = images.size(0) if rule.one_subject else 1
-    if summed > MAX_IMAGES_OF_ONE_SUBJECT:
-        raise ShareError(f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {summed}")
+    if rule.one_subject and images.size(0) > MAX_IMAGES_OF_ONE_SUBJECT:
+        raise ShareError(
+            f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {images.size(0)}"
+        )
     distances = Network(spec, parameters, engine).dissimilarity(images)
+    return decide(engine, distances, parameters["threshold"], rule)
+
+
+def decide(engine: Engine[T], distances: T, thresholds: T, rule: Rule) -> T:
+    """The last step: distances (B, N) at 2f, thresholds (N,) at f. Returns what `predict` does."""
+    summed = distances.size(0) if rule.one_subject else 1
     if rule.one_subject:
         distances = distances.sum(0).unsqueeze(0)
-    thresholds = doubled_thresholds(engine, parameters["threshold"], summed)
+    thresholds = doubled_thresholds(engine, thresholds, summed)
     with engine.phase("decision"):
         row = Decision(engine, margin=rule.margin).answer(distances, thresholds)
     if rule.verify_position is None:
