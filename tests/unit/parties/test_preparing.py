@@ -13,6 +13,7 @@ import pytest
 from parties.config import PoolSection
 from parties.worker.computation import Computation
 from parties.worker.follower import Follower
+from parties.worker.known import Known
 from parties.worker.peer_stream import Lobby
 from parties.worker.pool import Pool, Prepared
 from parties.worker.preparing import Preparer
@@ -58,7 +59,7 @@ class Party1:
     def __init__(self, tls_for) -> None:
         self.pool, self.turns, self.lobby = Pool(1 << 20), Turns(), WatchedLobby()
         settings, method = PoolSection(settle_s=0), Method("fused", "one-unit")
-        self.wishes = Wishes(settings, method, self.pool.wake)
+        self.wishes = Wishes(settings, method, Known(keep=2), self.pool.wake)
         self.dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
         sessions = Sessions(1, self.dealer, self.lobby, self.pool, keep=2)
         preparer = Preparer(
@@ -70,7 +71,8 @@ class Party1:
         snapshot = worker_pb2.Snapshot(
             cohort="c", id=KIND.snapshot_id, spec_json=SPEC.to_json(), margin=1.0, models=files
         )
-        self.wishes.keep([snapshot])
+        self.wishes.known.learn([snapshot])
+        self.wishes.keep([snapshot.id])
 
 
 class Leader:
