@@ -170,7 +170,7 @@ class Models:
     @property
     def models_active(self) -> int:
         """Active models, all cohorts together."""
-        return self._registry.count_active()
+        return sum(len(snapshot.models) for snapshot in self.snapshots())
 
     # --- Between the parties ----------------------------------------------------------------------
 

@@ -169,11 +169,6 @@ class Registry:
         with self._sessions() as session:
             return session.scalar(wanted) or 0
 
-    def count_active(self) -> int:
-        """How many models are active, all cohorts together."""
-        with self._sessions() as session:
-            return session.scalar(select(func.count()).where(Model.state == State.ACTIVE)) or 0
-
     def prepare(self, model_id: str) -> None:
         """Mark an uploaded model as agreed upon; other states stay as they are."""
         with self._write() as session:

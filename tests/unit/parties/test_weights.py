@@ -1,0 +1,61 @@
+"""A worker keeps the shares of the last few snapshots, but a large one only alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parties.worker import weights
+from parties.worker.weights import Weights
+from privedge.errors import DigestMismatch
+from privedge.ran.presets import preset
+from privedge.sharing.manifest import ModelManifest, TensorEntry, commitment, new_model_id
+from privedge.wire import worker_pb2 as pb
+
+SPEC = preset("subspace32", height=32, width=32, channels=1, components=2)
+SALT = bytes(32)
+
+
+def stored(folder: Path) -> tuple[pb.ModelFile, dict[str, np.ndarray]]:
+    """A share file of one made-up model, with what is in it."""
+    rng = np.random.default_rng()
+    words = {
+        name: rng.integers(-(2**63), 2**63, size=shape, dtype=np.int64)
+        for name, shape in SPEC.parameters().items()
+    }
+    entries = []
+    for name, values in words.items():
+        committed = commitment(SALT, name)
+        committed.update(values.tobytes())
+        entries.append(TensorEntry(name, values.shape, (committed.hexdigest(), "")))
+    manifest = ModelManifest(new_model_id(), "digits", "ana", SPEC.digest(), tuple(entries))
+    path = folder / f"{manifest.model_id}.words"
+    path.write_bytes(b"".join(values.tobytes() for values in words.values()))
+    return pb.ModelFile(path=str(path), manifest_json=manifest.to_json(), salt=SALT), words
+
+
+def test_shares_are_stacked_in_the_order_of_the_snapshot(tmp_path):
+    files, words = zip(*(stored(tmp_path) for _ in range(3)), strict=True)
+    stacked = Weights(0).load("s", SPEC, files)
+    for name in SPEC.parameters():
+        assert torch.equal(stacked[name], torch.from_numpy(np.stack([w[name] for w in words])))
+
+
+def test_a_damaged_share_is_not_loaded(tmp_path):
+    file, _ = stored(tmp_path)
+    raw = bytearray(Path(file.path).read_bytes())
+    raw[100] ^= 1
+    Path(file.path).write_bytes(raw)
+    with pytest.raises(DigestMismatch):
+        Weights(0).load("s", SPEC, [file])
+
+
+@pytest.mark.parametrize(("large", "kept"), [(False, True), (True, False)])
+def test_a_large_snapshot_is_not_kept_beside_the_next(tmp_path, monkeypatch, large, kept):
+    files = [stored(tmp_path)[0] for _ in range(2)]
+    monkeypatch.setattr(weights, "LARGE_BYTES", 1 if large else 1 << 29)
+    loader = Weights(0, keep=2)
+    first = loader.load("first", SPEC, files[:1])
+    loader.load("second", SPEC, files[1:])
+    assert (loader.load("first", SPEC, files[:1]) is first) == kept
