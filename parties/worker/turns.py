@@ -1,11 +1,14 @@
 """Who may use the processor: one run at a time, and preparing only while no query is there."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Between two tuples; a query that comes meanwhile shares the processor for as long as one takes.
 _LOOK_AGAIN_S = 1.0
+# Where one query follows another, randomness is dealt while they run: preparing it in the gaps
+# between them would only take the processor from whoever comes next.
+_QUIET_S = 0.05
 
 
 class Turns:
@@ -15,6 +18,7 @@ class Turns:
         # Not a thread's own: a rehearsal may end in another thread than it began in.
         self._running = threading.Lock()
         self._queries = 0
+        self._quiet_at = 0.0
         self._left = threading.Condition()
 
     @contextmanager
@@ -28,6 +32,7 @@ class Turns:
         finally:
             with self._left:
                 self._queries -= 1
+                self._quiet_at = time.monotonic() + _QUIET_S
                 self._left.notify_all()
 
     @contextmanager
@@ -41,7 +46,10 @@ class Turns:
                 self._running.release()
 
     def wait_idle(self, given_up: threading.Event) -> None:
-        """Return when no query is there, or when `given_up` is set."""
+        """Return when no query has been there for a moment, or when `given_up` is set."""
         with self._left:
-            while self._queries and not given_up.is_set():
-                self._left.wait(_LOOK_AGAIN_S)
+            while not given_up.is_set():
+                left = _LOOK_AGAIN_S if self._queries else self._quiet_at - time.monotonic()
+                if left <= 0:
+                    return
+                self._left.wait(left)
