@@ -123,8 +123,10 @@ class Dialler:
         cut the call. Waits until that worker is up. Raises Unreachable.
         """
         if self._kept is not None and self._kept[1].is_active():
-            with suppress(Unreachable):  # it went, and was not missed yet: nothing is lost
+            with suppress(Unreachable):  # it went, and was not missed yet
                 return self._greeted(self._kept, mine, abandon)
+            # Party 1 may have spent its half of the bundle: no name is said twice.
+            mine.bundle = b""
         outgoing: _Outgoing = SimpleQueue()
         call = self._stub.Exchange(iter(outgoing.get, None), wait_for_ready=True)
         return self._greeted((outgoing, call), mine, abandon)

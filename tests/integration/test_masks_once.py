@@ -27,6 +27,7 @@ pytestmark = pytest.mark.mpc
 BUNDLES = 3
 ANSWERS = 4
 TRIES = 200
+STAYS = 50
 
 
 @dataclass
@@ -53,9 +54,14 @@ def recorded(tmp_path_factory, rans) -> Iterator[Recorded]:
 
 def until_full(deployment: Deployment) -> None:
     """Every asking is a call to a live server."""
-    for _ in range(1500):
+
+    def is_full() -> bool:
         pools = [status(deployment, party).pools for party in PARTIES]
-        if all(pool and all(each.ready == each.wanted for each in pool) for pool in pools):
+        return all(pool and all(each.ready == each.wanted for each in pool) for pool in pools)
+
+    for _ in range(1500):
+        # A worker tells its front end after the query that took one: what is full stays so.
+        if all(is_full() for _ in range(STAYS)):
             return
     pytest.fail("the pools did not fill up")
 
