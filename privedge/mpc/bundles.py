@@ -17,8 +17,7 @@ from privedge.errors import TranscriptMismatch
 from privedge.mpc.dealing import Ahead, SessionId, Tuples, TupleShares
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.tuples import TupleKind
-
-_WORD_BYTES = 8
+from privedge.sharing.ring import WORD_BYTES
 
 
 class Supply(Protocol):
@@ -96,4 +95,4 @@ class Bundle:
 def size_of(plan: Sequence[TupleKind]) -> int:
     """Bytes that a bundle of this plan takes."""
     shapes = [shape for kind in plan for shape in (*kind.free, *kind.derived)]
-    return _WORD_BYTES * sum(map(math.prod, shapes))
+    return WORD_BYTES * sum(map(math.prod, shapes))
