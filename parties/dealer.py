@@ -7,7 +7,6 @@ and the masks of weights, which many sessions have in common.
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from parties import tuple_codec
 from parties.config import DealerConfig, DealerLimits
+from parties.newest import Newest
 from parties.server import add_health, add_reflection, run_until_told
 from privedge.errors import AlreadyExists, LimitExceeded, OutOfTime, ShareError, Unreachable
 from privedge.identity.roles import Role
@@ -67,7 +67,7 @@ class Sessions:
         self._limits = limits
         self._changed = threading.Condition()
         self._running: dict[SessionId, _Pairing] = {}
-        self._past: OrderedDict[SessionId, None] = OrderedDict()
+        self._past: Newest[SessionId, None] = Newest(_REMEMBERED_SESSIONS)
         self._masks = WeightMasks(limits.weight_cache_mib << 20)
 
     @contextmanager
@@ -120,8 +120,6 @@ class Sessions:
             pairing.left = True
             self._running.pop(run, None)
             self._past[run] = None
-            while len(self._past) > _REMEMBERED_SESSIONS:
-                self._past.popitem(last=False)
             self._changed.notify_all()
 
 

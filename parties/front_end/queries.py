@@ -13,7 +13,6 @@ Party 0 leads, so there is one order of runs; party 1 never starts one by itself
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 
 import grpc
@@ -27,6 +26,7 @@ from parties.front_end.models import Models
 from parties.front_end.tally import Tally
 from parties.front_end.time_limit import given_up_after, timely
 from parties.front_end.workers import WorkerPool
+from parties.newest import Newest
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.identity.roles import Identity
 from privedge.rpc import codec
@@ -55,7 +55,7 @@ class Queries:
         self._side = side
         self._admission = Admission(config.limits)
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: Newest[str, None] = Newest(_REMEMBERED_IDS)
 
     def answer(
         self,
@@ -119,5 +119,3 @@ class Queries:
             if query_id in self._seen:
                 raise AlreadyExists(f"query {query_id}: asked before")
             self._seen[query_id] = None
-            while len(self._seen) > _REMEMBERED_IDS:
-                self._seen.popitem(last=False)

@@ -3,9 +3,9 @@ this party's salts.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 
+from parties.newest import Newest
 from privedge.errors import UnknownModel
 from privedge.wire import worker_pb2 as pb
 
@@ -14,9 +14,8 @@ class Known:
     """The last few snapshots that were told or asked for. Safe to call from several threads."""
 
     def __init__(self, *, keep: int) -> None:
-        self._keep = keep
         self._lock = threading.Lock()
-        self._snapshots: OrderedDict[str, pb.Snapshot] = OrderedDict()
+        self._snapshots: Newest[str, pb.Snapshot] = Newest(keep)
 
     def learn(self, pieces: Iterable[pb.Snapshot]) -> None:
         """Remember the snapshot that comes in these pieces."""
@@ -25,14 +24,10 @@ class Known:
             whole.MergeFrom(piece)
         with self._lock:
             self._snapshots[whole.id] = whole
-            self._snapshots.move_to_end(whole.id)
-            while len(self._snapshots) > self._keep:
-                self._snapshots.popitem(last=False)
 
     def get(self, snapshot_id: str) -> pb.Snapshot:
         """Raises UnknownModel if it was never told, or is forgotten."""
         with self._lock:
             if snapshot_id not in self._snapshots:
                 raise UnknownModel("this worker was not told of the snapshot")
-            self._snapshots.move_to_end(snapshot_id)
-            return self._snapshots[snapshot_id]
+            return self._snapshots.used(snapshot_id)

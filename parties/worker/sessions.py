@@ -5,14 +5,13 @@ after a run that went well: then both workers remember the same.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import grpc
 
+from parties.newest import Newest
 from parties.worker.abandon import Abandon
 from parties.worker.dealer_stream import DealerStream
 from parties.worker.peer_stream import Dialler, Lobby, PeerStream, hello
@@ -34,9 +33,6 @@ _REMEMBERED_PLANS = 64
 
 # A run's kind, and whether the weights were masked before: the first run draws more.
 _PlanKey = tuple[Kind, bool]
-
-KeyT = TypeVar("KeyT")
-ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True)
@@ -84,10 +80,9 @@ class Sessions:
         self._dealer = dealer
         self._peer = peer
         self._pool = pool
-        self._keep = keep
         self._lock = threading.Lock()
-        self._masked: OrderedDict[str, MaskedWeights] = OrderedDict()
-        self._plans: OrderedDict[_PlanKey, list[TupleKind]] = OrderedDict()
+        self._masked: Newest[str, MaskedWeights] = Newest(keep)
+        self._plans: Newest[_PlanKey, list[TupleKind]] = Newest(_REMEMBERED_PLANS)
 
     def masked(self, snapshot_id: str) -> MaskedWeights | None:
         """A snapshot's masked weights, once a run on them went well."""
@@ -200,14 +195,14 @@ class Sessions:
     def _remember(self, key: _PlanKey, opened: Opened) -> None:
         """Tuples depend on public shapes only, so the next run's can be dealt ahead."""
         with self._lock:
-            _newest(self._plans, key, opened.session.tuples.used, _REMEMBERED_PLANS)
+            self._plans[key] = opened.session.tuples.used
 
     def _settle(self, snapshot_id: str, terms: _Terms) -> None:
         if not terms.same:
             # What was prepared under the weights' masks before can never be used.
             self._pool.forget(lambda kind: kind.snapshot_id != snapshot_id)
         with self._lock:
-            _newest(self._masked, snapshot_id, terms.masked, self._keep)
+            self._masked[snapshot_id] = terms.masked
 
 
 def _terms(
@@ -230,10 +225,3 @@ def _require_agreement(peer: PeerStream, mine: pb.SessionHello, theirs: pb.Sessi
         # The other side finds the same: hanging up now would cut it off before it has read why.
         peer.finish()
         raise ManifestMismatch("the other party's worker is about to compute something else")
-
-
-def _newest(kept: OrderedDict[KeyT, ValueT], key: KeyT, value: ValueT, limit: int) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > limit:
-        kept.popitem(last=False)

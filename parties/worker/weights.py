@@ -3,13 +3,13 @@
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from parties.newest import Newest
 from privedge.errors import DigestMismatch
 from privedge.ran.spec import RanSpec
 from privedge.sharing.manifest import ModelManifest, commitment
@@ -30,7 +30,7 @@ class Weights:
     def __init__(self, party: int, *, keep: int = 2) -> None:
         self._party = party
         self._keep = keep
-        self._loaded: OrderedDict[str, Stacked] = OrderedDict()
+        self._loaded: Newest[str, Stacked] = Newest(keep)
 
     def load(self, snapshot_id: str, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
         """Name -> int64 (N, *shape), owners in the order of `files`.
@@ -43,15 +43,12 @@ class Weights:
             self._loaded[snapshot_id] = self._read(spec, files)
             seconds = time.perf_counter() - started
             log.info("shares of %d models loaded in %.1f s", len(files), seconds)
-        self._loaded.move_to_end(snapshot_id)
-        return self._loaded[snapshot_id]
+        return self._loaded.used(snapshot_id)
 
     def _make_room(self, spec: RanSpec, owners: int) -> None:
         """Let go of what was used longest ago; before the new one is there, if that is large."""
         words = owners * sum(math.prod(shape) for shape in spec.parameters().values())
-        keep = 0 if WORD_BYTES * words > LARGE_BYTES else self._keep - 1
-        while len(self._loaded) > keep:
-            self._loaded.popitem(last=False)
+        self._loaded.shrink(0 if WORD_BYTES * words > LARGE_BYTES else self._keep - 1)
 
     def _read(self, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
         stacked = {

@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from parties.config import PoolSection
+from parties.newest import Newest
 from parties.worker.known import Known
 from parties.worker.task import Kind, Method, Task, parsed
 from privedge.wire import worker_pb2 as pb
@@ -27,7 +27,7 @@ class Wishes:
         self._changed = changed
         self._lock = threading.Lock()
         self._snapshots: dict[str, pb.Snapshot] = {}
-        self._recent: OrderedDict[Kind, None] = OrderedDict()
+        self._recent: Newest[Kind, None] = Newest(_RECENT)
         self._settled_at = 0.0
 
     def keep(self, snapshot_ids: Sequence[str]) -> None:
@@ -47,9 +47,6 @@ class Wishes:
                 return
             new = kind not in self._recent
             self._recent[kind] = None
-            self._recent.move_to_end(kind)
-            while len(self._recent) > _RECENT:
-                self._recent.popitem(last=False)
         if new:
             self._changed()
 
@@ -63,7 +60,7 @@ class Wishes:
         if not self.any:
             return []
         with self._lock:
-            recent = [kind for kind in reversed(self._recent)]
+            recent = list(self._recent)[::-1]
             snapshots = list(self._snapshots.values())
         usual = [
             Kind(snapshot.id, (batch, *parsed(snapshot.spec_json).input_shape))

@@ -1,6 +1,9 @@
 """Short ways for tests to ask a running deployment."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 import torch
 
 from privedge.client.query import Client
@@ -18,6 +21,8 @@ from privedge.wire import party_pb2_grpc
 
 CLIENT = Identity(Role.CLIENT, "carla")
 PARTIES = (Role.PARTY0, Role.PARTY1)
+TRIES = 20_000
+STAYS = 50
 
 
 def config(deployment: Deployment, who: Identity = CLIENT, **changes: float) -> ClientConfig:
@@ -34,6 +39,30 @@ def stub(deployment: Deployment, party: Role, who: Identity = CLIENT) -> party_p
 
 def status(deployment: Deployment, party: Role) -> pb.StatusResponse:
     return stub(deployment, party, ADMIN).Status(pb.StatusRequest(), timeout=10)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Every asking is a call to a live server, which is what takes the time."""
+    for _ in range(TRIES):
+        if condition():
+            return
+    pytest.fail("it did not come to be")
+
+
+def pools(deployment: Deployment, party: Role) -> dict[int, tuple[int, int]]:
+    """Batch size -> ready, wanted."""
+    return {each.batch: (each.ready, each.wanted) for each in status(deployment, party).pools}
+
+
+def until_full(deployment: Deployment, bundles: int, batch: int = 1) -> None:
+    """Both parties have, and want, `bundles` for queries of `batch` images."""
+    want = (bundles, bundles)
+
+    def is_full() -> bool:
+        return all(pools(deployment, party).get(batch) == want for party in PARTIES)
+
+    # A worker tells its front end after the query that took one: what is full stays so.
+    until(lambda: all(is_full() for _ in range(STAYS)))
 
 
 def clear_distances(rans: list[Ran], images: np.ndarray) -> np.ndarray:

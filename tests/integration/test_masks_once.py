@@ -18,7 +18,14 @@ from privedge.errors import PrivEdgeError, TranscriptMismatch
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.user.upload import send
-from tests.integration.asking import CLIENT, PARTIES, clear_distances, client, status
+from tests.integration.asking import (
+    CLIENT,
+    PARTIES,
+    clear_distances,
+    client,
+    status,
+    until_full,
+)
 from tests.integration.conftest import COHORT
 from tests.integration.recorder import Recorder
 
@@ -27,7 +34,6 @@ pytestmark = pytest.mark.mpc
 BUNDLES = 3
 ANSWERS = 4
 TRIES = 200
-STAYS = 50
 
 
 @dataclass
@@ -50,20 +56,6 @@ def recorded(tmp_path_factory, rans) -> Iterator[Recorded]:
             send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))
         deployment.client_config(CLIENT)  # its certificate, before several threads want it
         yield Recorded(deployment, recorder)
-
-
-def until_full(deployment: Deployment) -> None:
-    """Every asking is a call to a live server."""
-
-    def is_full() -> bool:
-        pools = [status(deployment, party).pools for party in PARTIES]
-        return all(pool and all(each.ready == each.wanted for each in pool) for pool in pools)
-
-    for _ in range(1500):
-        # A worker tells its front end after the query that took one: what is full stays so.
-        if all(is_full() for _ in range(STAYS)):
-            return
-    pytest.fail("the pools did not fill up")
 
 
 def label(rans, image: np.ndarray) -> str:
@@ -111,7 +103,7 @@ def test_nothing_is_opened_under_the_same_masks_twice(recorded, rans, one_image)
         lambda kill: recorder.on_words.__setitem__(1, once(kill)),
     ]
     for when, victim in product(moments, PARTIES):
-        until_full(deployment)
+        until_full(deployment, BUNDLES)
         killed: list[Role] = []
 
         def kill(victim: Role = victim, killed: list[Role] = killed) -> None:
@@ -125,7 +117,7 @@ def test_nothing_is_opened_under_the_same_masks_twice(recorded, rans, one_image)
             ]
         assert [each.result() for each in clients] == [[expected] * ANSWERS] * 2
         assert killed == [victim]
-    until_full(deployment)
+    until_full(deployment, BUNDLES)
     assert ask_until_answered(deployment, one_image, BUNDLES) == [expected] * BUNDLES
     assert len(recorder.bundles) >= len(moments) * 2
     assert len(set(recorder.bundles)) == len(recorder.bundles)
@@ -136,7 +128,7 @@ def test_nothing_is_opened_under_the_same_masks_twice(recorded, rans, one_image)
 def test_halves_of_two_bundles_end_as_aborted_and_never_in_a_label(recorded, rans, one_image):
     """What TLS and honest parties exclude: party 1 is led to another bundle than party 0's."""
     deployment, recorder = recorded.deployment, recorded.recorder
-    until_full(deployment)
+    until_full(deployment, BUNDLES)
     # Party 0 takes the oldest one; this is the newest, which both have.
     other, own = recorder.ordered[-1], []
 

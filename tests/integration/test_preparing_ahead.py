@@ -5,7 +5,7 @@ Nothing here sleeps: every wait asks a live server.
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,14 +16,20 @@ from privedge.client.query import Reply
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.user.upload import send
-from tests.integration.asking import PARTIES, clear_distances, client, status
+from tests.integration.asking import (
+    PARTIES,
+    clear_distances,
+    client,
+    pools,
+    status,
+    until,
+    until_full,
+)
 from tests.integration.conftest import COHORT
 
 pytestmark = pytest.mark.mpc
 
 BUNDLES = 2
-TRIES = 20_000
-STAYS = 50
 OWNERS = 3
 
 
@@ -54,28 +60,6 @@ def upload(deployment: Deployment, ran) -> None:
     send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))
 
 
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(TRIES):
-        if condition():
-            return
-    pytest.fail("it did not come to be")
-
-
-def pools(deployment: Deployment, party: Role) -> dict[int, tuple[int, int]]:
-    """Batch size -> ready, wanted."""
-    return {each.batch: (each.ready, each.wanted) for each in status(deployment, party).pools}
-
-
-def full(deployment: Deployment, batch: int = 1) -> None:
-    want = (BUNDLES, BUNDLES)
-
-    def is_full() -> bool:
-        return all(pools(deployment, party).get(batch) == want for party in PARTIES)
-
-    # A worker tells its front end after the query that took one: what is full stays so.
-    until(lambda: all(is_full() for _ in range(STAYS)))
-
-
 def asked(deployment: Deployment, images: np.ndarray) -> Reply:
     with client(deployment) as asking:
         return asking.identify(images, COHORT)
@@ -98,17 +82,17 @@ def on_a_bundle(reply: Reply) -> bool:
 def test_the_pool_is_full_before_any_query_and_a_query_spends_one_bundle(
     deployment, rans, some_digits
 ):
-    full(deployment)
+    until_full(deployment, BUNDLES)
     assert status(deployment, Role.PARTY0).runs == 0
     images = some_digits.test_images[:1]
     reply = asked(deployment, images)
     assert owners(reply) == nearest(rans[:OWNERS], images)
     assert on_a_bundle(reply)
-    full(deployment)
+    until_full(deployment, BUNDLES)
 
 
 def test_a_warm_pool_needs_no_dealer_and_outlives_its_loss(deployment, rans, some_digits):
-    full(deployment)
+    until_full(deployment, BUNDLES)
     deployment.processes[Role.DEALER].kill()
     deployment.processes[Role.DEALER].wait()
     for number in range(BUNDLES):
@@ -121,18 +105,18 @@ def test_a_warm_pool_needs_no_dealer_and_outlives_its_loss(deployment, rans, som
         until(lambda left=left: [pools(deployment, each) for each in PARTIES] == [left, left])
     deployment.start(Role.DEALER)
     deployment.wait_ready(Role.DEALER)
-    full(deployment)
+    until_full(deployment, BUNDLES)
 
 
 @pytest.mark.parametrize("victim", PARTIES)
 def test_after_kill_9_of_a_worker_both_fill_up_again(deployment, rans, some_digits, victim):
-    full(deployment)
+    until_full(deployment, BUNDLES)
     pid = status(deployment, victim).worker_pids[0]
     os.kill(pid, signal.SIGKILL)
     until(lambda: pid not in status(deployment, victim).worker_pids)
     images = some_digits.test_images[:1]
     assert owners(asked(deployment, images)) == nearest(rans[:OWNERS], images)
-    full(deployment)
+    until_full(deployment, BUNDLES)
     reply = asked(deployment, images)
     assert on_a_bundle(reply)
     assert owners(reply) == nearest(rans[:OWNERS], images)
@@ -142,14 +126,14 @@ def test_another_batch_size_asked_once_is_prepared_from_then_on(deployment, rans
     images = some_digits.test_images[:3]
     first = asked(deployment, images)
     assert not on_a_bundle(first)
-    full(deployment, batch=3)
+    until_full(deployment, BUNDLES, batch=3)
     second = asked(deployment, images)
     assert on_a_bundle(second)
     assert owners(first) == owners(second) == nearest(rans[:OWNERS], images)
 
 
 def test_new_models_get_new_bundles(deployment, rans, some_digits):
-    full(deployment)
+    until_full(deployment, BUNDLES)
     images = some_digits.test_images[:1]
     for party in PARTIES:
         assert sorted(pools(deployment, party)) == [1, 3]
