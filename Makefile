@@ -79,7 +79,7 @@ lock: $(INSTALLED) ## resolve pyproject.toml afresh into requirements.lock
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	echo "resolving; this takes a minute"; \
 	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report "$$fresh/report.json" \
-		'.[party,demo,encoder,dev]'; \
+		'.[party,demo,encoder,research,dev]'; \
 	$(BIN)/python tools/lock.py $(CRYPTEN) < "$$fresh/report.json" > "$$fresh/lock"; \
 	mv "$$fresh/lock" requirements.lock
 

@@ -1,0 +1,69 @@
+"""How well an attack did: PSNR and SSIM per image, accuracy, and means with their 95% interval.
+
+Images are clipped to [0, 1] first, and the data range is 1 (He et al. took the range of the
+reconstruction, which flatters a faint one).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+_NORMAL_95 = 1.96
+# A perfect reconstruction has no finite PSNR; this is 8-bit images' rounding error squared over 12.
+_MAX_PSNR_DB = 100.0
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over `count` values and half the width of its 95% interval."""
+
+    value: float
+    plus_minus: float
+    count: int
+
+
+def psnr_db(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """PSNR of each image in dB, float32 (n,), at most 100; both (n, C, H, W) with peak 1."""
+    _check(found, images)
+    each: torch.Tensor = peak_signal_noise_ratio(
+        found.clamp(0, 1), images, data_range=1.0, reduction="none", dim=(1, 2, 3)
+    )
+    return each.clamp(max=_MAX_PSNR_DB)
+
+
+def ssim(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """SSIM of each image, float32 (n,): Gaussian window 11 x 11, sigma 1.5, data range 1."""
+    _check(found, images)
+    each = structural_similarity_index_measure(
+        found.clamp(0, 1), images, data_range=1.0, reduction="none"
+    )
+    if isinstance(each, tuple):
+        raise TypeError("asked for one value an image")
+    return each.reshape(-1)
+
+
+def mean(values: torch.Tensor) -> Mean:
+    """The mean of values (n,) with its 95% interval (normal approximation)."""
+    count = len(values)
+    spread = float(values.double().std()) if count > 1 else math.nan
+    return Mean(float(values.double().mean()), _NORMAL_95 * spread / math.sqrt(count), count)
+
+
+def accuracy(guesses: torch.Tensor, truth: torch.Tensor) -> Mean:
+    """Share of equal entries of two (n,) tensors."""
+    return mean((guesses == truth).double())
+
+
+def majority_rate(truth: torch.Tensor) -> float:
+    """What guessing the most frequent value of (n,) reaches."""
+    return float(torch.bincount(truth).max()) / len(truth)
+
+
+def _check(found: torch.Tensor, images: torch.Tensor) -> None:
+    if found.shape != images.shape:
+        raise ValueError(f"reconstructions {tuple(found.shape)} for images {tuple(images.shape)}")

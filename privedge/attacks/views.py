@@ -1,0 +1,45 @@
+"""What each adversary sees, as a type: an attack takes one View and nothing else.
+
+The split server is honest but curious and always has what was sent and the network's shape. He et
+al. 2019 tell it apart by what else it has; the bipartite model of Chi et al. 2018 (trusted device,
+untrusted remote side) is the same server, after a private attribute instead of the image.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from privedge.datasets import Labelled
+from privedge.split.defence import Defence
+
+Ask = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class WhiteBoxView:
+    """Knows the head's parameters and the defence's kind and settings, but no device's key."""
+
+    sent: torch.Tensor
+    head: nn.Sequential
+    image_shape: tuple[int, int, int]
+    defence: Defence
+
+
+@dataclass(frozen=True)
+class BlackBoxView:
+    """Has `known` images and a device of its own: `ask` is head and defence of that one."""
+
+    sent: torch.Tensor
+    ask: Ask
+    known: Labelled
+
+
+@dataclass(frozen=True)
+class QueryFreeView:
+    """Has its own tail and `known` images; the head's shape is known, its parameters are not."""
+
+    sent: torch.Tensor
+    tail: nn.Sequential
+    known: Labelled

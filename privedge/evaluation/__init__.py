@@ -1,0 +1,1 @@
+"""Experiments: the only place that puts models, defences and attacks together."""

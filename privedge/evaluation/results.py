@@ -1,0 +1,83 @@
+"""Rows of an experiment in one JSON file, written after each row so that a run can be resumed.
+
+    {"format": 1, "experiment": NAME, "settings": {...}, "rows": [{...}, ...]}
+
+A row's `configuration` says what was measured; with its seed it names the row.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from privedge.errors import ConfigError
+
+FORMAT = 1
+Row = dict[str, Any]
+
+
+class Results:
+    """The rows so far, in memory and on disk (if `path` is given)."""
+
+    def __init__(
+        self, experiment: str, settings: Row, path: Path | None = None, *, resume: bool = False
+    ) -> None:
+        """With `resume`, go on with what `path` holds; else an existing file is refused.
+
+        Raises ConfigError for a file of another experiment or other settings.
+        """
+        self.experiment, self.settings = experiment, settings
+        self.rows: list[Row] = []
+        self._path = path
+        if path is not None and path.exists():
+            if not resume:
+                raise ConfigError(f"{path}: exists; give --resume to go on with it, or remove it")
+            self.rows = self._stored(path)
+
+    def find(self, configuration: Row) -> Row | None:
+        """The row measured under exactly `configuration`, if there is one."""
+        wanted = json.loads(json.dumps(configuration))
+        for row in self.rows:
+            if all(row.get(name) == value for name, value in wanted.items()):
+                return row
+        return None
+
+    def add(self, row: Row) -> None:
+        """Append `row` and store all rows."""
+        self.rows.append(json.loads(json.dumps(row)))
+        if self._path is not None:
+            _write(self._path, self.document())
+
+    def document(self) -> Row:
+        """What is stored, and what `--json` prints."""
+        return {
+            "format": FORMAT,
+            "experiment": self.experiment,
+            "settings": self.settings,
+            "rows": self.rows,
+        }
+
+    def _stored(self, path: Path) -> list[Row]:
+        try:
+            document = json.loads(path.read_text())
+            same = (document["format"], document["experiment"], document["settings"]) == (
+                FORMAT,
+                self.experiment,
+                json.loads(json.dumps(self.settings)),
+            )
+            rows = list(document["rows"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(f"{path}: is not a results file; choose another name") from None
+        if not same:
+            raise ConfigError(
+                f"{path}: holds another experiment or other settings; choose another name"
+            )
+        return rows
+
+
+def _write(path: Path, document: Row) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        json.dump(document, file, indent=1)
+    os.replace(temporary, path)

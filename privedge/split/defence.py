@@ -1,0 +1,56 @@
+"""What a device does to its activations before they leave. One interface for every defence.
+
+    training:  sent = transform(head(x), seeded draws)       loss = task(tail(sent)) + penalty(...)
+    asking:    sent = transform(head(x), keyed draws)
+
+A defence without randomness ignores the draws, one without a training part keeps the defaults.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from privedge.datasets import Labelled
+from privedge.split.draws import Draws, KeyedDraws, Repeat
+
+
+class Defence:
+    """No defence, and the base of all others. `strength` is the one number a sweep varies."""
+
+    name: ClassVar[str] = "none"
+
+    def __init__(self, strength: float = 0.0, repeat: Repeat = "per-input") -> None:
+        self.strength = strength
+        self.repeat = repeat
+
+    def begin(self, head: nn.Sequential, data: Labelled, generator: torch.Generator) -> None:
+        """Before the first step of training: `head` as initialised, all training images."""
+
+    def learn(self, batch: Labelled, sent: torch.Tensor) -> None:
+        """Before each step: train adversaries on what would be sent (detached)."""
+
+    def transform(self, sent: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """What leaves the device for activations (n, ...): same shape, differentiable in `sent`."""
+        return sent
+
+    def penalty(self, batch: Labelled, sent: torch.Tensor) -> torch.Tensor:
+        """What to add to the task's loss for this batch: a scalar."""
+        return torch.zeros(())
+
+    def finish(self, head: nn.Sequential, data: Labelled) -> None:
+        """After the last step: calibrate on the trained `head`."""
+
+
+class Device:
+    """The trusted side: head, defence and key. What `send` returns, a server sees."""
+
+    def __init__(self, head: nn.Sequential, defence: Defence, key: bytes) -> None:
+        """`key`: KEY_BYTES secret bytes; the same at every device of a `fixed` deployment."""
+        self._head, self._defence, self._key = head.eval(), defence, key
+
+    @torch.no_grad()
+    def send(self, images: torch.Tensor) -> torch.Tensor:
+        """Activations for pixels (n, C, H, W) in [0, 1], defended."""
+        draws = KeyedDraws(self._key, images, self._defence.repeat)
+        return self._defence.transform(self._head(images), draws)

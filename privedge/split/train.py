@@ -1,0 +1,119 @@
+"""Train a network that will be cut, with the defence its device will use.
+
+The defaults are He et al.'s (released code): Adam 1e-3, eps 1e-3, AMSGrad, batches of 32, the rate
+halved every 20 epochs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from privedge.datasets import Labelled
+from privedge.errors import TrainingError
+from privedge.split.defence import Defence, Device
+from privedge.split.draws import Draws, KeyedDraws, SeededDraws
+from privedge.split.network import build, head, tail
+from privedge.split.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long and how fast. `seed` fixes weights, order and the draws of defences."""
+
+    epochs: int = 20
+    batch: int = 32
+    rate: float = 1e-3
+    halve_every: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Epochs finished, epochs in all, and the last epoch's mean loss."""
+
+    epoch: int
+    epochs: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What is trained together: the network, where it is cut, how the device defends itself."""
+
+    spec: NetworkSpec
+    cut: str
+    defence: Defence
+    # The deployment's key, for defences that draw the same for every image.
+    key: bytes
+
+
+def train(
+    trainee: Trainee,
+    data: Labelled,
+    settings: TrainSettings,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> nn.Sequential:
+    """The trained whole network, in eval mode. Repeatable bit for bit on one machine.
+
+    Raises ConfigError for a cut or layers that do not fit, TrainingError for images that do not fit
+    the network or a loss that is not finite.
+    """
+    _check(trainee.spec, data)
+    generator = torch.Generator().manual_seed(settings.seed)
+    network = build(trainee.spec, generator).train()
+    device, server = head(network, trainee.cut), tail(network, trainee.cut)
+    trainee.defence.begin(device, data, generator)
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate, eps=1e-3, amsgrad=True)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.halve_every, 0.5)
+    for epoch in range(1, settings.epochs + 1):
+        losses = []
+        for index in torch.randperm(len(data), generator=generator).split(settings.batch):
+            batch = data.take(index)
+            sent = device(batch.images)
+            sent = trainee.defence.transform(sent, _draws(trainee, batch.images, generator))
+            trainee.defence.learn(batch, sent.detach())
+            loss = functional.cross_entropy(server(sent), batch.labels)
+            loss = loss + trainee.defence.penalty(batch, sent)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+        schedule.step()
+        mean = float(torch.stack(losses).mean())
+        if not torch.isfinite(torch.tensor(mean)):
+            raise TrainingError("training diverged: lower the defence's strength or the rate")
+        if progress is not None:
+            progress(Progress(epoch, settings.epochs, mean))
+    network.eval()
+    trainee.defence.finish(device, data)
+    return network
+
+
+@torch.no_grad()
+def accuracy(device: Device, server: nn.Sequential, data: Labelled) -> float:
+    """Share of images of `data` that the tail `server` labels right from what `device` sends."""
+    server.eval()
+    hits = 0
+    for index in torch.arange(len(data)).split(500):
+        part = data.take(index)
+        hits += int((server(device.send(part.images)).argmax(1) == part.labels).sum())
+    return hits / len(data)
+
+
+def _draws(trainee: Trainee, images: torch.Tensor, generator: torch.Generator) -> Draws:
+    if trainee.defence.repeat == "fixed":
+        return KeyedDraws(trainee.key, images, "fixed")
+    return SeededDraws(generator, len(images))
+
+
+def _check(spec: NetworkSpec, data: Labelled) -> None:
+    if tuple(data.images.shape[1:]) != spec.input:
+        raise TrainingError(
+            f"{spec.name}: takes images of {spec.input}, these are {tuple(data.images.shape[1:])}"
+        )
+    if data.classes > spec.classes:
+        raise TrainingError(f"{spec.name}: has {spec.classes} classes, the images {data.classes}")

@@ -1,0 +1,57 @@
+"""Training a network that will be cut, on scikit-learn's digits."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from privedge.datasets import Labelled, from_arrays, split
+from privedge.errors import TrainingError
+from privedge.ran.images import fit
+from privedge.ran.spec import ImageShape
+from privedge.split.defence import Defence, Device
+from privedge.split.draws import KEY_BYTES
+from privedge.split.network import head, tail
+from privedge.split.presets import cifar, lenet
+from privedge.split.train import Trainee, TrainSettings, accuracy, train
+
+KEY = bytes(KEY_BYTES)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_digits()
+    small = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    images = fit(small, ImageShape(height=28, width=28, channels=1))
+    return split(from_arrays(images, data.target), seed=1)
+
+
+def test_a_trained_network_labels_unseen_digits_through_its_device(digits):
+    seen = []
+    network = train(
+        Trainee(lenet(), "relu2", Defence(), KEY),
+        digits.train,
+        TrainSettings(epochs=3),
+        progress=lambda progress: seen.append(progress.epoch),
+    )
+    device = Device(head(network, "relu2"), Defence(), KEY)
+    assert accuracy(device, tail(network, "relu2"), digits.test) > 0.9
+    assert seen == [1, 2, 3]
+
+
+def test_the_same_seed_gives_the_same_weights(digits):
+    few = digits.train.take(torch.arange(64))
+    trainee = Trainee(lenet(), "conv1", Defence(), KEY)
+    one, two = (train(trainee, few, TrainSettings(epochs=1)).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_images_of_another_size_are_refused(digits):
+    with pytest.raises(TrainingError, match="takes images of"):
+        train(Trainee(cifar(), "conv11", Defence(), KEY), digits.train, TrainSettings())
+
+
+def test_more_classes_than_outputs_are_refused(digits):
+    many = Labelled(digits.train.images, digits.train.labels + 5)
+    with pytest.raises(TrainingError, match="10 classes"):
+        train(Trainee(lenet(), "conv1", Defence(), KEY), many, TrainSettings())
