@@ -3,15 +3,19 @@
     training:  sent = transform(head(x), seeded draws)       loss = task(tail(sent)) + penalty(...)
     asking:    sent = transform(head(x), keyed draws)
 
-A defence without randomness ignores the draws, one without a training part keeps the defaults.
+A defence without randomness ignores the draws. One that does not take part in training (`trains`
+is false) is put on a network trained without any: only its `finish` is called.
 """
 
+import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from privedge.datasets import Labelled
+from privedge.errors import ConfigError
 from privedge.split.draws import Draws, KeyedDraws, Repeat
 
 
@@ -19,10 +23,28 @@ class Defence:
     """No defence, and the base of all others. `strength` is the one number a sweep varies."""
 
     name: ClassVar[str] = "none"
+    # Whether the network is trained with it. What does not train can share one trained network.
+    trains: ClassVar[bool] = False
+    # For each way of repeating that gives the secret away: how.
+    unsafe: ClassVar[Mapping[Repeat, str]] = {}
 
-    def __init__(self, strength: float = 0.0, repeat: Repeat = "per-input") -> None:
+    def __init__(
+        self, strength: float = 0.0, repeat: Repeat = "per-input", *, measuring: bool = False
+    ) -> None:
+        """`measuring`: take an unsafe `repeat`, to show what it costs. Raises ConfigError."""
+        if repeat in self.unsafe and not measuring:
+            raise ConfigError(f"{self.name}: {repeat} draws are unsafe: {self.unsafe[repeat]}")
+        low, high = self.strengths()
+        if not low <= strength < high:
+            below = "" if math.isinf(high) else f" and below {high:g}"
+            raise ConfigError(f"{self.name}: strength must be at least {low:g}{below}")
         self.strength = strength
         self.repeat = repeat
+
+    @classmethod
+    def strengths(cls) -> tuple[float, float]:
+        """The smallest strength, and what all are below."""
+        return 0.0, math.inf
 
     def begin(self, head: nn.Sequential, data: Labelled, generator: torch.Generator) -> None:
         """Before the first step of training: `head` as initialised, all training images."""
@@ -39,7 +61,16 @@ class Defence:
         return torch.zeros(())
 
     def finish(self, head: nn.Sequential, data: Labelled) -> None:
-        """After the last step: calibrate on the trained `head`."""
+        """After the last step: calibrate on the trained `head`, which is in eval mode."""
+
+    def learned(self) -> dict[str, float]:
+        """What `finish` found, for the file that keeps the head; not secret."""
+        return {}
+
+    def restore(self, learned: Mapping[str, float]) -> None:
+        """In place of `finish`: take what `learned` gave. Raises ConfigError if it does not fit."""
+        if learned:
+            raise ConfigError(f"{self.name}: keeps nothing, but the file has {', '.join(learned)}")
 
 
 class Device:

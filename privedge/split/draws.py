@@ -81,6 +81,13 @@ def keep(draws: Draws, shape: tuple[int, ...], drop_rate: float) -> torch.Tensor
     return (draws.uniform(shape) >= drop_rate).float()
 
 
+def keep_exactly(draws: Draws, shape: tuple[int, ...], kept: int) -> torch.Tensor:
+    """float32 (n, *shape) of 1 and 0: `kept` ones for each image, every such choice as likely."""
+    ranks = draws.uniform(shape).flatten(1)
+    chosen = ranks.topk(kept, dim=1).indices
+    return torch.zeros_like(ranks).scatter_(1, chosen, 1.0).reshape(-1, *shape)
+
+
 def _open(steps: torch.Tensor) -> torch.Tensor:
     return (steps.double().add(0.5) / _STEPS).clamp(max=1 - 1 / _STEPS).float()
 

@@ -66,7 +66,9 @@ def train(
     generator = torch.Generator().manual_seed(settings.seed)
     network = build(trainee.spec, generator).train()
     device, server = head(network, trainee.cut), tail(network, trainee.cut)
-    trainee.defence.begin(device, data, generator)
+    trains = trainee.defence.trains
+    if trains:
+        trainee.defence.begin(device, data, generator)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.rate, eps=1e-3, amsgrad=True)
     schedule = torch.optim.lr_scheduler.StepLR(optimiser, settings.halve_every, 0.5)
     for epoch in range(1, settings.epochs + 1):

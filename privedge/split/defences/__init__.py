@@ -1,0 +1,1 @@
+"""The defences: one module a family, and `registry.make` for them all."""

@@ -1,0 +1,34 @@
+"""Defences by name, for commands and configuration files."""
+
+from collections.abc import Mapping
+
+from privedge.errors import ConfigError
+from privedge.split.defence import Defence
+from privedge.split.defences.dropping import Dropping, FeatureDropout
+from privedge.split.defences.noise import Gaussian, Laplace
+from privedge.split.draws import Repeat
+
+_CLASSES: tuple[type[Defence], ...] = (Defence, Gaussian, Laplace, Dropping, FeatureDropout)
+_BY_NAME = {kind.name: kind for kind in _CLASSES}
+NAMES = tuple(_BY_NAME)
+
+
+def make(
+    name: str,
+    strength: float = 0.0,
+    repeat: Repeat = "per-input",
+    *,
+    measuring: bool = False,
+    learned: Mapping[str, float] | None = None,
+) -> Defence:
+    """The defence `name`; with `learned`, as it was after training (Defence.learned).
+
+    `measuring` allows ways of repeating that give the secret away, to show what they cost.
+    Raises ConfigError for an unknown name, an unsafe way of repeating, or a strength out of range.
+    """
+    if name not in _BY_NAME:
+        raise ConfigError(f"{name}: no such defence; there are {', '.join(NAMES)}")
+    defence = _BY_NAME[name](strength, repeat, measuring=measuring)
+    if learned is not None:
+        defence.restore(learned)
+    return defence
