@@ -43,3 +43,16 @@ class QueryFreeView:
     sent: torch.Tensor
     tail: nn.Sequential
     known: Labelled
+
+
+@dataclass(frozen=True)
+class AttributeView:
+    """Wants a private attribute of each image behind `sent`, whose `known` counterparts it made.
+
+    `known_sent` (m, ...) is what a device of its own sends for images whose attribute it knows,
+    `known_attribute` int64 (m,). Chi et al.'s untrusted remote side (papers B).
+    """
+
+    sent: torch.Tensor
+    known_sent: torch.Tensor
+    known_attribute: torch.Tensor
