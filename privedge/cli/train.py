@@ -79,8 +79,9 @@ def _train(
       privedge train photos/ --owner ana --out ana.ran
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
+    from privedge import private_file
     from privedge.ran.images import read
-    from privedge.user import checkpoint, private_file
+    from privedge.user import checkpoint
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
     from privedge.user.train import train

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+from privedge import private_file
 from privedge.errors import CheckpointError
 from privedge.identity.roles import NAME
 from privedge.ran.spec import RanSpec, Subspace
-from privedge.user import private_file
 
 FORMAT = 1
 MAX_BYTES = 1 << 30

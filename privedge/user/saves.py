@@ -12,8 +12,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
+from privedge import private_file
 from privedge.errors import TrainingError
-from privedge.user import private_file
 from privedge.user.adversarial import Contest
 
 _METADATA = "privedge-training"
