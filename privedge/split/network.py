@@ -1,7 +1,7 @@
 """Build a network from its spec, and cut it into the device's head and the server's tail."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -51,9 +51,7 @@ def build(spec: NetworkSpec, generator: torch.Generator | None = None) -> nn.Seq
     are drawn from it (Xavier uniform, biases 0), else by torch's defaults. Raises ConfigError if
     the layers do not fit each other.
     """
-    modules: list[tuple[str, nn.Module]] = [("scale", _Scale(spec))]
-    modules += ((layer.name, _module(layer)) for layer in spec.layers)
-    network = nn.Sequential(OrderedDict(modules))
+    network = nn.Sequential(OrderedDict([("scale", _Scale(spec)), *_modules(spec.layers)]))
     if generator is not None:
         _draw(network, generator)
     _check(network, spec)
@@ -73,14 +71,33 @@ def tail(network: nn.Sequential, cut: str) -> nn.Sequential:
     return nn.Sequential(OrderedDict(list(network.named_children())[_place(network, cut) :]))
 
 
+def head_of(spec: NetworkSpec, cut: str) -> nn.Sequential:
+    """A device's part by itself, its weights still to be loaded. Raises as `head` does."""
+    place = _layers_before(spec, cut)
+    return nn.Sequential(OrderedDict([("scale", _Scale(spec)), *_modules(spec.layers[:place])]))
+
+
+def tail_of(spec: NetworkSpec, cut: str) -> nn.Sequential:
+    """A server's part by itself, its weights still to be loaded. Raises as `head` does."""
+    return nn.Sequential(OrderedDict(_modules(spec.layers[_layers_before(spec, cut) :])))
+
+
 def sent_shape(spec: NetworkSpec, cut: str) -> tuple[int, ...]:
     """The shape of what crosses at `cut`, for one image. Raises ConfigError as `head` does."""
     # On torch's "meta" device: shapes without weights.
     with torch.device("meta"):
         values = torch.empty((1, *spec.input))
-        for layer in spec.layers[: _place_in([layer.name for layer in spec.layers], cut)]:
+        for layer in spec.layers[: _layers_before(spec, cut)]:
             values = _module(layer).eval()(values)
     return tuple(values.shape[1:])
+
+
+def _modules(layers: Iterable[Layer]) -> list[tuple[str, nn.Module]]:
+    return [(layer.name, _module(layer)) for layer in layers]
+
+
+def _layers_before(spec: NetworkSpec, cut: str) -> int:
+    return _place_in([layer.name for layer in spec.layers], cut)
 
 
 def _place(network: nn.Sequential, cut: str) -> int:
