@@ -18,7 +18,7 @@ from privedge import log
 from privedge.errors import PrivEdgeError
 
 # In the order of a model's life, which is the order of `--help`.
-COMMANDS = ("demo", "certs", "train", "upload", "models", "query", "verify", "bench")
+COMMANDS = ("demo", "certs", "train", "upload", "models", "query", "verify", "split", "bench")
 
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130

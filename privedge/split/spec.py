@@ -9,12 +9,15 @@ Shapes are those of one sample, without the batch: (channels, height, width) or 
 
 import hashlib
 import json
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from privedge.errors import CheckpointError
 
+# A network's, and of the files that hold its parts.
+FILE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 
@@ -90,7 +93,7 @@ class NetworkSpec(_Frozen):
     Pixels in [0, 1] become (pixel - mean) / std, per channel, before the first layer.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    name: str = Field(pattern=rf"^{FILE_NAME.pattern}$")
     input: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
