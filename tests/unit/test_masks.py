@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("privedge/sharing", "privedge/mpc", "privedge/client", "privedge/rpc", "parties")
+FOLDERS = (
+    "privedge/sharing", "privedge/mpc", "privedge/client", "privedge/rpc", "privedge/disguise",
+    "parties",
+)  # fmt: skip
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 GENERATORS = re.compile(
