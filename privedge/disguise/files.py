@@ -2,6 +2,7 @@
 
     disguised  float32 (n, C, H', W'): any sign and size, which is why it is no picture
     settings   the public part of the key, as JSON text: kind of disguise and size of the originals
+    key        which key, by its public identity
     labels     int64 (n,), and facts of n integers each, as in the set it was made from
 
 Labels and facts are not hidden: leave out of the original set what the server must not learn.
@@ -17,21 +18,22 @@ import numpy.typing as npt
 import torch
 from pydantic import ValidationError
 
+from privedge import private_file
 from privedge.datasets import Labelled
 from privedge.disguise.blocks import grid
 from privedge.disguise.settings import Sized
 from privedge.errors import ImageError
-from privedge.user import private_file
 
-_NOT_FACTS = {"disguised", "settings", "labels"}
+_OURS = ("disguised", "settings", "key", "labels")
 
 
 @dataclass(frozen=True)
 class DisguisedSet:
-    """Disguised images with their labels and facts, and how they were disguised (no key)."""
+    """Disguised images with labels and facts, how they were disguised, and which key's they are."""
 
     data: Labelled
     sized: Sized
+    key_identity: str
 
 
 def write(disguised: DisguisedSet, path: Path) -> None:
@@ -45,8 +47,9 @@ def write(disguised: DisguisedSet, path: Path) -> None:
         "disguised": data.images.float().numpy(),
         "labels": data.labels.numpy(),
         "settings": np.array(disguised.sized.model_dump_json()),
+        "key": np.array(disguised.key_identity),
     }
-    arrays |= {name: fact.numpy() for name, fact in data.facts.items() if name not in _NOT_FACTS}
+    arrays |= {name: fact.numpy() for name, fact in data.facts.items() if name not in _OURS}
     np.savez(buffer, allow_pickle=False, **arrays)
     private_file.write(path, buffer.getvalue())
 
@@ -54,7 +57,7 @@ def write(disguised: DisguisedSet, path: Path) -> None:
 def read(path: Path) -> DisguisedSet:
     """The set in the npz at `path`. Raises ImageError naming what is wrong."""
     found = _arrays(path)
-    for name in ("disguised", "settings", "labels"):
+    for name in _OURS:
         if name not in found:
             raise ImageError(
                 f"{path}: has no array called {name}; make it with `privedge split disguise apply`"
@@ -75,10 +78,10 @@ def read(path: Path) -> DisguisedSet:
     facts = {
         name: torch.from_numpy(values.astype(np.int64))
         for name, values in found.items()
-        if name not in _NOT_FACTS and values.shape == labels.shape and values.dtype.kind in "biu"
+        if name not in _OURS and values.shape == labels.shape and values.dtype.kind in "biu"
     }
     data = Labelled(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), facts)
-    return DisguisedSet(data, sized)
+    return DisguisedSet(data, sized, str(found["key"]))
 
 
 def _arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:

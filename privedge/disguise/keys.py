@@ -18,10 +18,10 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from privedge import private_file
 from privedge.disguise.settings import Sized
 from privedge.errors import CertificateError
 from privedge.mpc.prg import SEED_BYTES, MaskStream
-from privedge.user import private_file
 
 FORMAT = 1
 _MAX_BYTES = 1 << 16
@@ -35,6 +35,11 @@ class DisguiseKey:
 
     sized: Sized
     secret: bytes = field(repr=False)
+
+    @property
+    def identity(self) -> str:
+        """16 hex digits that tell keys apart and nothing about them: public."""
+        return KeyStream(self.secret, "identity").octets(8).hex()
 
 
 class KeyStream:

@@ -50,6 +50,7 @@ def test_a_key_is_never_replaced(key_file):
 def test_two_keys_differ_and_neither_shows_its_secret():
     one, two = keys.generate(SIZED), keys.generate(SIZED)
     assert one.secret != two.secret and len(one.secret) == 32
+    assert one.identity != two.identity and one.identity not in one.secret.hex()
     assert one.secret.hex() not in repr(one) and str(one.secret) not in repr(one)
 
 
@@ -92,7 +93,7 @@ def disguised(count=4):
         torch.arange(count) % 2,
         {"document": torch.arange(count)},
     )
-    return files.DisguisedSet(data, SIZED)
+    return files.DisguisedSet(data, SIZED, "0123456789abcdef")
 
 
 def test_a_disguised_set_survives_its_file_to_the_last_bit(tmp_path):
@@ -100,6 +101,7 @@ def test_a_disguised_set_survives_its_file_to_the_last_bit(tmp_path):
     files.write(made, tmp_path / "d.npz")
     back = files.read(tmp_path / "d.npz")
     assert torch.equal(back.data.images, made.data.images) and back.sized == SIZED
+    assert back.key_identity == made.key_identity
     assert torch.equal(back.data.labels, made.data.labels)
     assert torch.equal(back.data.facts["document"], made.data.facts["document"])
 
