@@ -13,8 +13,9 @@ from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.fused.choice import Choice
 from privedge.mpc.fused.squares import TruncatedSquare
 from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
-from privedge.mpc.products import Map, Window
+from privedge.mpc.products import Map
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from privedge.mpc.window import Window
 from privedge.rpc.codec import shape_from_wire
 from privedge.wire import dealer_pb2 as pb
 

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from privedge.mpc.engine import Weight
-from privedge.mpc.products import Window, apply
+from privedge.mpc.products import apply
+from privedge.mpc.window import Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 

@@ -13,7 +13,6 @@ import torch
 from privedge.errors import AlreadyExists, NotAllowed, ShareError, TranscriptMismatch
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.prg import SEED_BYTES, MaskStream
-from privedge.mpc.products import apply
 from privedge.mpc.tuples import TupleKind, check_size, combined, receiver, remainder
 from privedge.mpc.weight_masks import WeightMasks
 
@@ -101,8 +100,8 @@ class Dealer:
         shapes = [*kind.free, *kind.derived]
         if isinstance(kind, FixedProduct):
             # What the dealer expands beside the tuple's own masks; the weight's in runs of owners.
-            shapes += [kind.run, kind.framed]
-            check_size([kind.weight], self._max_elements * _LARGER_WEIGHT)
+            shapes += [kind.run, kind.unfolded]
+            check_size([kind.masked], self._max_elements * _LARGER_WEIGHT)
         check_size(shapes, self._max_elements)
 
     def _derived(self, kind: TupleKind, masks: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -170,7 +169,7 @@ class Tuples:
         """B_i and U_i = E * B_i + C_i of the next tuple; `opened` is E (protocol.md 4)."""
         drawn = self.draw(kind)
         (mask,), (correction,) = drawn.free, drawn.derived
-        return mask, apply(kind.map, mask, opened, kind.window) + correction
+        return mask, kind.apply(mask, opened) + correction
 
     @staticmethod
     def _corrected(kind: TupleKind, flat: torch.Tensor) -> list[torch.Tensor]:

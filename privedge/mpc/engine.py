@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar, overload
 
 import torch
 
-from privedge.mpc.products import Window
+from privedge.mpc.window import Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 

@@ -13,8 +13,8 @@ from typing import Generic
 
 from privedge.mpc.engine import Engine, T, Weight
 from privedge.mpc.normalise import normalised
-from privedge.mpc.products import Window
 from privedge.mpc.squash import clipped, hyperbolic_tangent
+from privedge.mpc.window import Window
 from privedge.ran.spec import (
     Clip,
     Conv,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from privedge.errors import LimitExceeded, ShareError
-from privedge.mpc.products import map_size
+from privedge.mpc.window import map_size
 
 Shape = tuple[int, ...]
 Sharing = Literal["additive", "xor"]

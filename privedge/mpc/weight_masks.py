@@ -38,7 +38,7 @@ class WeightMasks:
 
     def mask(self, seeds: Seeds, kind: FixedProduct, run: slice) -> torch.Tensor:
         """A of a run of owners of the weight in `kind`, int64; not to be changed."""
-        key = (kind.name, kind.weight, run.start)
+        key = (kind.name, kind.masked, run.start)
         with self._lock:
             if seeds in self._kept:
                 self._kept.move_to_end(seeds)

@@ -15,9 +15,9 @@ from privedge.mpc.crypten_backend.communicator import SessionCommunicator
 from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor, beaver, use
 from privedge.mpc.crypten_backend.provider import DealerProvider
 from privedge.mpc.engine import Weight
-from privedge.mpc.products import Window
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import logical_shift
+from privedge.mpc.window import Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 Share = Any  # ArithmeticSharedTensor; CrypTen is untyped

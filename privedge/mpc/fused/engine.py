@@ -9,11 +9,12 @@ import torch
 
 from privedge.mpc.crypten_backend.engine import CryptenEngine, Share
 from privedge.mpc.engine import Weight
-from privedge.mpc.fixed_product import FixedProduct, MaskedWeights, weight_mask
+from privedge.mpc.fixed_product import FixedProduct, MaskedWeights
 from privedge.mpc.fused import choice, compare, squares
 from privedge.mpc.fused.tuples import EXACT_BITS
-from privedge.mpc.products import PLAIN, Map, Window, apply, runs
+from privedge.mpc.products import Map, runs
 from privedge.mpc.session import Session
+from privedge.mpc.window import PLAIN, Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 
@@ -38,21 +39,21 @@ class FusedEngine(CryptenEngine):
     def convolve(self, x: Share, weight: Weight[Share], window: Window) -> Share:
         return self._fixed("conv", x, weight, window)
 
-    def _opened(self, weight: Weight[Share]) -> torch.Tensor:
+    def _opened(self, kind: FixedProduct, prepared: torch.Tensor) -> torch.Tensor:
         """E = W - A: a round for each run of owners in the first query of a snapshot, at hand in
         all others.
         """
         known = self._masked.opened
-        if weight.name not in known:
+        if kind.name not in known:
             with self.phase("weights"):
-                known[weight.name] = self._open(weight.name, weight.number.share)
-        return known[weight.name]
+                known[kind.name] = self._open(kind, prepared)
+        return known[kind.name]
 
-    def _open(self, name: str, share: torch.Tensor) -> torch.Tensor:
-        opened = torch.empty_like(share)
-        for run in runs(share.shape):
-            mask = weight_mask(self._masked.seed, name, tuple(share.shape), run).to(share.device)
-            mine = torch.sub(share[run], mask, out=opened[run])
+    def _open(self, kind: FixedProduct, prepared: torch.Tensor) -> torch.Tensor:
+        opened = torch.empty_like(prepared)
+        for run in runs(kind.masked):
+            mask = kind.weight_mask(self._masked.seed, run).to(prepared.device)
+            mine = torch.sub(prepared[run], mask, out=opened[run])
             mine += self._session.exchange(mine).view(mine.shape)
         return opened
 
@@ -63,21 +64,33 @@ class FusedEngine(CryptenEngine):
         self, kind: Map, x: Share, weights: list[Weight[Share]], window: Window = PLAIN
     ) -> list[Share]:
         """One round, 8 bytes per input element and weight (protocol.md 4)."""
-        ahead = [self._ahead(kind, x, weight, window) for weight in weights]
+        kinds = [_kind(kind, x, weight, window) for weight in weights]
+        prepared = [self._prepared(*pair) for pair in zip(kinds, weights, strict=True)]
+        ahead = [self._ahead(*pair) for pair in zip(kinds, prepared, strict=True)]
         masked = torch.cat([x.share.unsqueeze(0) - mask for mask, _ in ahead])
         public = self.share(masked).reveal()
         return [
-            self.share(apply(kind, seen, weight.number.share, window) + product)
-            for seen, weight, (_, product) in zip(public, weights, ahead, strict=True)
+            self.share(wanted.apply(seen, weight) + product)
+            for wanted, seen, weight, (_, product) in zip(
+                kinds, public, prepared, ahead, strict=True
+            )
         ]
 
+    def _prepared(self, kind: FixedProduct, weight: Weight[Share]) -> torch.Tensor:
+        """Local; what is not the weight itself is made once for a snapshot."""
+        if kind.masked == kind.weight:
+            mine: torch.Tensor = weight.number.share
+            return mine
+        known = self._masked.constants
+        if kind.name not in known:
+            known[kind.name] = kind.prepared(weight.number.share)
+        return known[kind.name]
+
     def _ahead(
-        self, kind: Map, x: Share, weight: Weight[Share], window: Window
+        self, kind: FixedProduct, prepared: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """B and U of the next tuple: all of the product that does not need x."""
-        opened, shape = self._opened(weight), tuple(weight.number.share.shape)
-        wanted = FixedProduct(kind, weight.name, shape, tuple(x.share.shape), window)
-        return self._session.tuples.product(wanted, opened)
+        return self._session.tuples.product(kind, self._opened(kind, prepared))
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
         """Kept with the masked weights, so as long as they."""
@@ -122,3 +135,8 @@ class FusedEngine(CryptenEngine):
     def negative(self, x: Share, *, bits: int = 63) -> Share:
         """Three rounds for 16 bits, else four. 63 bits are exact for every ring element."""
         return self.share(compare.negative(self._session, x.share, bits=bits))
+
+
+def _kind(kind: Map, x: Share, weight: Weight[Share], window: Window) -> FixedProduct:
+    shape = tuple(weight.number.share.shape)
+    return FixedProduct(kind, weight.name, shape, tuple(x.share.shape), window)

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,8 +18,8 @@ from privedge.mpc.fused.choice import Choice
 from privedge.mpc.fused.squares import TruncatedSquare
 from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from privedge.mpc.prg import MaskStream
-from privedge.mpc.products import Window
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
+from privedge.mpc.window import Window
 from privedge.wire import dealer_pb2 as pb
 from tests.unit.mpc.pair import NearDealer
 
@@ -97,9 +98,14 @@ def test_a_fixed_weight_larger_than_the_bound_is_refused_before_its_mask_is_made
     small = FixedProduct("dense", "0.weight", (2, 5, 10), (1, 1, 10))
     with pytest.raises(LimitExceeded):
         dealer.correct(0, 0, FixedProduct("dense", "0.weight", (2, 6, 10), (1, 1, 10)))
-    enlarged = FixedProduct("conv", "0.weight", (1, 1, 1, 3, 3), (1, 1, 1, 3, 3), Window(2, 4))
-    with pytest.raises(LimitExceeded):
-        dealer.correct(0, 0, enlarged)
+    for maps in (1, 8):  # few, and many: both make more of 8 x 8 pixels
+        unfolded = FixedProduct("conv", "0.weight", (1, maps, 1, 3, 3), (1, 1, 1, 8, 8))
+        with pytest.raises(LimitExceeded):
+            dealer.correct(0, 0, replace(unfolded, window=Window()))
+        with pytest.raises(LimitExceeded):
+            dealer.correct(0, 0, replace(unfolded, window=Window(padding=(9, 0, 0, 0))))
+    with pytest.raises(ShareError):
+        dealer.correct(0, 0, FixedProduct("conv", "0.weight", (1, 1, 1, 1, 65), (1, 1, 1, 1, 70)))
     assert dealer.correct(0, 0, small).numel() == 10
 
 

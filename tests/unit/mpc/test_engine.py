@@ -13,8 +13,9 @@ from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor
 from privedge.mpc.crypten_backend.provider import DealerProvider
 from privedge.mpc.engine import Weight
 from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.products import Window, apply
+from privedge.mpc.products import apply
 from privedge.mpc.tuples import And, Square
+from privedge.mpc.window import Window
 from tests.unit.mpc.pair import as_tensor, as_words, run
 
 CLEAR = ClearEngine()

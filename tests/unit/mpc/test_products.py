@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privedge.mpc import products
-from privedge.mpc.products import Window, apply, map_size, runs
+from privedge.mpc.products import apply, runs
+from privedge.mpc.window import Window, map_size
 
 EDGES = [0, 1, -1, 2**31, 2**32 - 1, 2**63 - 1, -(2**63), -(2**63) + 1]
 # Fewer rows or maps than the thresholds of products.py, and as many or more.

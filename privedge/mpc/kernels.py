@@ -1,0 +1,235 @@
+"""Convolutions as products of matrices that leave out what is there twice and what is not there.
+
+Enlarged f times, f x f neighbours are one pixel, so outputs whose row and column leave the same
+remainders modulo f see few distinct pixels: each of these with the sum of the taps it meets. A
+4 x 4 kernel on an image enlarged twice has 64 taps in its four kinds of outputs, and 25 such sums.
+Taps that meet nothing but padding are left out: of a 4 x 4 kernel that sees 2 x 2 pixels at once,
+12 of 16.
+
+The sums are taken once, when the weights are loaded, and then stand for the weight: in its mask, in
+what is opened of it and in every product (fixed_product.py). All is linear in the weight and exact
+in the ring.
+
+torch multiplies matrices of 64-bit integers well if the last extent of the second one is large, so
+that is the number of maps or of pixels, whichever is larger.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import torch
+
+from privedge.mpc.window import PLAIN, Window, map_size
+
+# Fewer pixels than this take as long: the weight must come from memory anyway.
+_FEW_PIXELS = 20
+# Fewer maps are quicker tap by tap.
+_FEW_MAPS = 6
+# Words that the windows of an image may take at once.
+_UNFOLDED = 1 << 19
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Along one dimension: the outputs `first`, first + period, ..., `count` of them.
+
+    The first one meets pixel `low` with the sum of a range of taps, taps[0], pixel low + 1 with
+    taps[1], and so on; each other one meets those `step` pixels further on.
+    """
+
+    first: int
+    period: int
+    count: int
+    low: int
+    step: int
+    taps: tuple[tuple[int, int], ...]
+
+    @property
+    def outputs(self) -> slice:
+        return slice(self.first, None, self.period)
+
+    def padding(self, size: int) -> tuple[int, int]:
+        """What is put before and after `size` pixels, or cut off where negative."""
+        last = self.low + (self.count - 1) * self.step + len(self.taps) - 1
+        return -self.low, last - (size - 1)
+
+    def summed(self, weight: torch.Tensor, dim: int) -> torch.Tensor:
+        """The sums of taps of a weight along `dim`."""
+        sums = [weight.narrow(dim, a, b - a).sum(dim) for a, b in self.taps]
+        return torch.stack(sums, dim)
+
+
+# Rows and columns of one kind of outputs.
+_Piece = tuple[_Axis, _Axis]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Of an input (B, G, C, *size), G being 1 or N, with N kernels of shape (O, C, K, K)."""
+
+    kernel: tuple[int, ...]
+    size: tuple[int, ...]
+    window: Window = PLAIN
+
+    @cached_property
+    def maps(self) -> tuple[int, int, int]:
+        """O, H', W'. Raises ValueError if there is no such convolution."""
+        out, _, *taps = self.kernel
+        height, width = map_size(self.window.framed(self.size), taps, self.window.stride)
+        return out, height, width
+
+    @property
+    def words(self) -> int:
+        """How many words of a prepared weight one owner has."""
+        if self._tap_by_tap:
+            return math.prod(self.kernel)
+        return sum(map(self._words, self._pieces))
+
+    @property
+    def unfolded(self) -> int:
+        """How many words are made of one image and owner at once."""
+        out, channels, *taps = self.kernel
+        framed = math.prod(self.window.framed(self.size))
+        if self._tap_by_tap:
+            return out * math.prod(taps) * framed
+        windows = [self._words(piece) // out * _pixels(piece) for piece in self._pieces]
+        return max([*windows, channels * framed])
+
+    def prepared(self, weight: torch.Tensor) -> torch.Tensor:
+        """(N, O, C, K, K) -> (N, words). Linear."""
+        if self._tap_by_tap:
+            return weight.reshape(weight.size(0), -1)
+        parts = [weight.new_empty(len(weight), 0)]
+        for rows, columns in self._pieces:
+            summed = columns.summed(rows.summed(weight, 3), 4)
+            order = (0, 3, 4, 2, 1) if self._pixels_first((rows, columns)) else (0, 1, 2, 3, 4)
+            parts.append(summed.permute(order).reshape(weight.size(0), -1))
+        return torch.cat(parts, 1)
+
+    def apply(self, x: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
+        """(B, G, C, H, W) and (N, words) -> (B, N, O, H', W')."""
+        if self._tap_by_tap:
+            weight = prepared.view(-1, *self.kernel)
+            return _by_taps(torch.nn.functional.pad(x, self.window.padding), weight)
+        if self._enlarges:
+            x = self.window.enlarged(x)
+        # What sees nothing but padding stays zero.
+        maps = x.new_zeros(x.size(0), prepared.size(0), *self.maps)
+        sizes = list(map(self._words, self._pieces))
+        for piece, part in zip(self._pieces, torch.split(prepared, sizes, 1), strict=True):
+            rows, columns = piece
+            into = maps[..., rows.outputs, columns.outputs]
+            for run in self._runs(x, piece, len(prepared)):
+                own = x if x.size(1) == 1 else x[:, run]
+                into[:, run] = self._multiplied(own, part[run], piece)
+        return maps
+
+    # --- Parts ------------------------------------------------------------------------------------
+
+    @cached_property
+    def _tap_by_tap(self) -> bool:
+        return self.maps[0] < _FEW_MAPS and self.window.stride == 1 and self.window.factor == 1
+
+    @cached_property
+    def _enlarges(self) -> bool:
+        """Whether the image is enlarged first, because summing would make the weight larger."""
+        return self.window.factor > 1 and self._cost(self._plain) < self._cost(self._summing)
+
+    @property
+    def _pieces(self) -> tuple[_Piece, ...]:
+        return self._plain if self._enlarges else self._summing
+
+    @cached_property
+    def _plain(self) -> tuple[_Piece, ...]:
+        size = tuple(extent * self.window.factor for extent in self.size)
+        window = Window(self.window.stride, 1, self.window.padding)
+        return tuple(_pieces(size, self.kernel[2:], window))
+
+    @cached_property
+    def _summing(self) -> tuple[_Piece, ...]:
+        return tuple(_pieces(self.size, self.kernel[2:], self.window))
+
+    def _cost(self, pieces: tuple[_Piece, ...]) -> int:
+        return sum(self._words(piece) * max(_FEW_PIXELS, _pixels(piece)) for piece in pieces)
+
+    def _words(self, piece: _Piece) -> int:
+        rows, columns = piece
+        return math.prod(self.kernel[:2]) * len(rows.taps) * len(columns.taps)
+
+    def _pixels_first(self, piece: _Piece) -> bool:
+        return self.kernel[0] >= _pixels(piece)
+
+    def _runs(self, x: torch.Tensor, piece: _Piece, owners: int) -> Iterator[slice]:
+        each = x.size(0) * self._words(piece) // self.kernel[0] * _pixels(piece)
+        step = owners if x.size(1) == 1 else max(1, _UNFOLDED // each)
+        return (slice(start, start + step) for start in range(0, owners, step))
+
+    def _multiplied(self, x: torch.Tensor, weight: torch.Tensor, piece: _Piece) -> torch.Tensor:
+        """(B, n, O, rows, columns) of one kind of outputs of n owners."""
+        batch, groups, _, *size = x.shape
+        rows, columns = piece
+        out, inner = self.kernel[0], weight.size(1) // self.kernel[0]
+        padding = (*columns.padding(size[1]), *rows.padding(size[0]))
+        extents = (batch, rows.count, columns.count)
+        if self._pixels_first(piece):
+            last = torch.nn.functional.pad(x.permute(1, 0, 3, 4, 2), (0, 0, *padding))
+            seen = last.unfold(2, len(rows.taps), rows.step).unfold(
+                3, len(columns.taps), columns.step
+            )
+            left = seen.permute(0, 1, 2, 3, 5, 6, 4).reshape(groups, -1, inner)
+            maps = left @ weight.view(-1, inner, out)
+            return maps.view(-1, *extents, out).permute(1, 0, 4, 2, 3)
+        framed = torch.nn.functional.pad(x.permute(1, 2, 0, 3, 4), padding)
+        seen = framed.unfold(3, len(rows.taps), rows.step).unfold(
+            4, len(columns.taps), columns.step
+        )
+        right = seen.permute(0, 1, 5, 6, 2, 3, 4).reshape(groups, inner, -1)
+        maps = weight.view(-1, out, inner) @ right
+        return maps.view(-1, out, *extents).permute(2, 0, 1, 3, 4)
+
+
+def _pixels(piece: _Piece) -> int:
+    rows, columns = piece
+    return rows.count * columns.count
+
+
+def _pieces(size: tuple[int, ...], kernel: tuple[int, ...], window: Window) -> Iterator[_Piece]:
+    left, right, above, below = window.padding
+    rows = _axes(size[0], kernel[0], window, (above, below))
+    return product(rows, list(_axes(size[1], kernel[1], window, (left, right))))
+
+
+def _axes(size: int, kernel: int, window: Window, around: tuple[int, int]) -> Iterator[_Axis]:
+    stride, factor = window.stride, window.factor
+    length = (size * factor + sum(around) - kernel) // stride + 1
+    period = factor // math.gcd(factor, stride)
+    step = period * stride // factor
+    for first in range(min(period, length)):
+        count = len(range(first, length, period))
+        taps: dict[int, list[int]] = {}
+        for tap in range(kernel):
+            taps.setdefault((first * stride - around[0] + tap) // factor, []).append(tap)
+        # Where the first output meets pixel `at`, the last one meets at + (count - 1) * step.
+        met = {at: of for at, of in taps.items() if -(count - 1) * step <= at < size}
+        if met:
+            ranges = tuple((of[0], of[-1] + 1) for of in met.values())
+            yield _Axis(first, period, count, min(met), step, ranges)
+
+
+def _by_taps(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Each of the kernel's taps for the whole image, then the sum of the results, each shifted by
+    the place of its tap. Stride 1.
+    """
+    batch, groups, channels, *size = x.shape
+    owners, out, _, *kernel = weight.shape
+    height, width = map_size(size, kernel, 1)
+    taps = weight.permute(0, 3, 4, 1, 2).reshape(owners, -1, channels)
+    whole = taps @ x.reshape(batch, groups, channels, -1)
+    whole = whole.reshape(batch, owners, *kernel, out, *size)
+    maps = whole.new_zeros(batch, owners, out, height, width)
+    for row, column in product(range(kernel[0]), range(kernel[1])):
+        maps += whole[:, :, row, column, :, row : row + height, column : column + width]
+    return maps
