@@ -18,7 +18,10 @@ from privedge import log
 from privedge.errors import PrivEdgeError
 
 # In the order of a model's life, which is the order of `--help`.
-COMMANDS = ("demo", "certs", "train", "upload", "models", "query", "verify", "split", "bench")
+COMMANDS = (
+    *("demo", "certs", "train", "upload", "models", "query", "verify"),
+    *("split", "attack", "bench"),
+)
 
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130
