@@ -5,10 +5,22 @@ from collections.abc import Mapping
 from privedge.errors import ConfigError
 from privedge.split.defence import Defence
 from privedge.split.defences.dropping import Dropping, FeatureDropout
+from privedge.split.defences.fisher import Fisher
 from privedge.split.defences.noise import Gaussian, Laplace
+from privedge.split.defences.nopeek import NoPeek
+from privedge.split.defences.partitioning import Partitioning
 from privedge.split.draws import Repeat
 
-_CLASSES: tuple[type[Defence], ...] = (Defence, Gaussian, Laplace, Dropping, FeatureDropout)
+_CLASSES: tuple[type[Defence], ...] = (
+    Defence,
+    Gaussian,
+    Laplace,
+    Dropping,
+    FeatureDropout,
+    NoPeek,
+    Fisher,
+    Partitioning,
+)
 _BY_NAME = {kind.name: kind for kind in _CLASSES}
 NAMES = tuple(_BY_NAME)
 
@@ -18,17 +30,23 @@ def make(
     strength: float = 0.0,
     repeat: Repeat = "per-input",
     *,
+    private: str | None = None,
     measuring: bool = False,
     learned: Mapping[str, float] | None = None,
 ) -> Defence:
     """The defence `name`; with `learned`, as it was after training (Defence.learned).
 
-    `measuring` allows ways of repeating that give the secret away, to show what they cost.
-    Raises ConfigError for an unknown name, an unsafe way of repeating, or a strength out of range.
+    `private` is the fact that partitioning hides; the others have no use for it. `measuring` allows
+    ways of repeating that give the secret away, to show what they cost. Raises ConfigError for an
+    unknown name, an unsafe way of repeating, or a strength out of range.
     """
     if name not in _BY_NAME:
         raise ConfigError(f"{name}: no such defence; there are {', '.join(NAMES)}")
-    defence = _BY_NAME[name](strength, repeat, measuring=measuring)
+    defence: Defence
+    if name == Partitioning.name:
+        defence = Partitioning(strength, repeat, measuring=measuring, private=private)
+    else:
+        defence = _BY_NAME[name](strength, repeat, measuring=measuring)
     if learned is not None:
         defence.restore(learned)
     return defence

@@ -1,0 +1,135 @@
+"""NoPeek, Fisher noise and partitioning: the formulas, and that training with them hides."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from privedge.datasets import Labelled, from_arrays, split
+from privedge.errors import ConfigError
+from privedge.ran.images import fit
+from privedge.ran.spec import ImageShape
+from privedge.split.defence import Device
+from privedge.split.defences import registry
+from privedge.split.defences.fisher import Fisher, jacobian_energy
+from privedge.split.defences.nopeek import distance_correlation
+from privedge.split.draws import KEY_BYTES
+from privedge.split.network import head, tail
+from privedge.split.presets import lenet
+from privedge.split.train import Trainee, TrainSettings, accuracy, train
+
+KEY = bytes(range(KEY_BYTES))
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_digits()
+    small = np.rint(data.images * (255 / 16)).astype(np.uint8)
+    images = fit(small, ImageShape(height=28, width=28, channels=1))
+    labels = data.target
+    facts = {"round": np.isin(labels, (0, 6, 8, 9)).astype(np.int64)}
+    return split(from_arrays(images, labels, facts), seed=1)
+
+
+def test_distance_correlation_is_one_of_a_scaled_copy_and_small_of_strangers():
+    one = torch.randn((400, 3), generator=seeded(1))
+    turned = one @ torch.linalg.qr(torch.randn((3, 3), generator=seeded(2)))[0]
+    assert distance_correlation(one, 5 * turned + 2) == pytest.approx(1, abs=1e-3)
+    assert distance_correlation(one, torch.randn((400, 3), generator=seeded(3))) < 0.2
+    # Depends on it without any linear correlation: distance correlation still sees it.
+    assert distance_correlation(one[:, :1], one[:, :1].square()) > 0.4
+
+
+def test_distance_correlation_of_constants_has_a_finite_gradient():
+    sent = torch.zeros((5, 4), requires_grad=True)
+    distance_correlation(torch.randn((5, 3), generator=seeded(1)), sent).backward()
+    assert torch.isfinite(sent.grad).all()
+
+
+def test_training_with_nopeek_lowers_the_correlation(digits):
+    few = digits.train.take(torch.arange(192))
+    found = []
+    for strength in (0.0, 3.0):
+        trainee = Trainee(lenet(), "relu2", registry.make("nopeek", strength), KEY)
+        network = train(trainee, few, TrainSettings(epochs=2))
+        with torch.no_grad():
+            sent = head(network, "relu2")(digits.test.images)
+        found.append(float(distance_correlation(digits.test.images, sent)))
+    assert found[1] < found[0] - 0.1
+
+
+def test_hutchinson_finds_the_trace_of_a_linear_head():
+    weight = torch.randn((7, 16), generator=seeded(4))
+    linear = nn.Linear(16, 7, bias=False)
+    linear.weight.data = weight
+    images = torch.rand((64, 1, 4, 4), generator=seeded(5))
+    network = nn.Sequential(nn.Flatten(), linear)
+    found = jacobian_energy(network, images, probes=200)
+    assert found == pytest.approx(float(weight.square().sum()), rel=0.05)
+
+
+def test_fisher_noise_meets_its_bound_where_the_best_unbiased_attack_is_known():
+    # sent = 3 x + noise: the best unbiased estimate is sent / 3, its error sigma^2 / 9 = strength.
+    class Triple(nn.Module):
+        def forward(self, images):
+            return 3 * images
+
+    images = torch.rand((256, 1, 8, 8), generator=seeded(6))
+    defence = registry.make("fisher", 0.04)
+    network = nn.Sequential(Triple())
+    defence.finish(network, Labelled(images, torch.zeros(256, dtype=torch.int64)))
+    assert defence.learned()["sigma"] == pytest.approx(3 * math.sqrt(0.04))
+    found = Device(network, defence, KEY).send(images) / 3
+    assert float((found - images).square().mean()) == pytest.approx(0.04, rel=0.05)
+
+
+def test_fisher_noise_survives_its_file_and_is_not_used_uncalibrated():
+    assert registry.make("fisher", 0.1, learned={"sigma": 2.5}).learned() == {"sigma": 2.5}
+    with pytest.raises(ConfigError, match="does not say its sigma"):
+        registry.make("fisher", 0.1, learned={"sigma": math.nan})
+    with pytest.raises(ConfigError, match="not calibrated"):
+        Device(nn.Sequential(), Fisher(0.1), KEY).send(torch.zeros((1, 1, 2, 2)))
+
+
+def test_partitioning_keeps_the_task_and_hides_the_image(digits):
+    few = digits.train.take(torch.arange(480))
+    scores, errors = [], []
+    for strength in (0.0, 0.3):
+        defence = registry.make("partitioning", strength, private="round")
+        network = train(Trainee(lenet(), "relu3", defence, KEY), few, TrainSettings(epochs=4))
+        device = Device(head(network, "relu3"), defence, KEY)
+        scores.append(accuracy(device, tail(network, "relu3"), digits.test))
+        errors.append(_linear_error(device, few, digits.test))
+    assert scores[1] > 0.75
+    assert errors[1] > 1.3 * errors[0]
+
+
+def _linear_error(device, known, test):
+    """A fresh attacker that the training never saw: ridge regression from sent to pixels."""
+    sent = device.send(known.images).flatten(1).double()
+    target = known.images.flatten(1).double()
+    centre, mean = sent.mean(0), target.mean(0)
+    sent = sent - centre
+    ridge = 1e-2 * sent.square().sum(0).mean() * torch.eye(sent.shape[1])
+    weights = torch.linalg.solve(sent.T @ sent + ridge, sent.T @ (target - mean))
+    guess = (device.send(test.images).flatten(1).double() - centre) @ weights + mean
+    return float((guess - test.images.flatten(1)).square().mean())
+
+
+def test_a_private_fact_that_is_not_there_or_tells_nothing_is_refused(digits):
+    for private, message in (("age", "no such fact; they have round"), ("one", "two values")):
+        data = Labelled(
+            digits.train.images, digits.train.labels, {"round": digits.train.facts["round"]}
+        )
+        if private == "one":
+            data.facts["one"] = torch.ones_like(data.labels)
+        defence = registry.make("partitioning", 1.0, private=private)
+        with pytest.raises(ConfigError, match=message):
+            train(Trainee(lenet(), "relu2", defence, KEY), data, TrainSettings(epochs=1))
