@@ -5,8 +5,8 @@ al. 2019 tell it apart by what else it has; the bipartite model of Chi et al. 20
 untrusted remote side) is the same server, after a private attribute instead of the image.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -56,3 +56,26 @@ class AttributeView:
     sent: torch.Tensor
     known_sent: torch.Tensor
     known_attribute: torch.Tensor
+
+
+@dataclass(frozen=True)
+class PartyView:
+    """One of the two parties of private prediction: all it holds and sees of n private queries.
+
+    All int64 words. Of each query: `image_share` (n, *input_shape) and `answer_share` (n, owners),
+    its shares; `seeds` (n, 4), what its masks are expanded from; `masks` (n, words), its shares of
+    the dealer's tuples, in order; `sent` and `received` (n, words), every exchange with the other
+    party, in order. Of the snapshot: `weights`, its share of every model, and `masked_weights`,
+    which were opened once. A recording may have been told to keep the first words of each tuple
+    and exchange only.
+    """
+
+    party: int
+    weights: Mapping[str, torch.Tensor] = field(repr=False)
+    masked_weights: Mapping[str, torch.Tensor] = field(repr=False)
+    image_share: torch.Tensor = field(repr=False)
+    answer_share: torch.Tensor = field(repr=False)
+    seeds: torch.Tensor = field(repr=False)
+    masks: torch.Tensor = field(repr=False)
+    sent: torch.Tensor = field(repr=False)
+    received: torch.Tensor = field(repr=False)

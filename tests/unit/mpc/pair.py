@@ -4,19 +4,20 @@ What each party could write down is kept in its `View`, so that tests can play a
 """
 
 import os
-import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from parties.tuple_codec import from_wire, to_wire
+from privedge.attacks.recording import QueueLink, RecordingSession, RecordingTuples
+from privedge.attacks.recording import Record as View
 from privedge.mpc.bundles import Bundle, Supply
 from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, TupleShares, new_seed
+from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.fixed_product import MaskedWeights
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.session import Session
@@ -26,35 +27,6 @@ from privedge.sharing.ring import Words
 from privedge.sharing.split import split
 
 TIMEOUT_S = 60
-
-
-@dataclass
-class View:
-    """All that one party sees beyond its inputs: its share of every tuple, every exchange."""
-
-    tuples: list[tuple[TupleKind, TupleShares]] = field(default_factory=list)
-    sent: list[torch.Tensor] = field(default_factory=list)
-    received: list[torch.Tensor] = field(default_factory=list)
-
-    @property
-    def opened(self) -> list[torch.Tensor]:
-        """What additive openings open to."""
-        return [mine + theirs for mine, theirs in zip(self.sent, self.received, strict=True)]
-
-
-class QueueLink:
-    """mpc.session.PeerLink within a process."""
-
-    def __init__(self, out: "queue.Queue[bytes]", back: "queue.Queue[bytes]") -> None:
-        self._out, self._back = out, back
-
-    def exchange(self, payload: memoryview) -> bytearray:
-        self._out.put(bytes(payload))
-        return bytearray(self._back.get(timeout=TIMEOUT_S))
-
-    def hang_up(self) -> None:
-        """The other side waits no longer; what it gets next is empty."""
-        self._out.put(b"")
 
 
 class NearDealer:
@@ -72,29 +44,6 @@ class NearDealer:
         asked, kind = self._wanted.pop(0)
         assert asked == counter
         return self._dealer.correct(self._party, counter, kind)
-
-
-class WatchedTuples(Tuples):
-    """Tuples that are also written down."""
-
-    view: View
-
-    def draw(self, kind: TupleKind) -> TupleShares:
-        shares = super().draw(kind)
-        self.view.tuples.append((kind, shares))
-        return shares
-
-
-class WatchedSession(Session):
-    """A session whose exchanges are also written down."""
-
-    view: View
-
-    def exchange(self, mine: torch.Tensor) -> torch.Tensor:
-        theirs = super().exchange(mine)
-        self.view.sent.append(mine.clone())
-        self.view.received.append(theirs.clone())
-        return theirs
 
 
 @dataclass
@@ -149,7 +98,7 @@ def run(
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    return Outcome(combine(*results), (sessions[0].view, sessions[1].view), sessions)
+    return Outcome(combine(*results), (sessions[0].record, sessions[1].record), sessions)
 
 
 def fresh_masks() -> Masked:
@@ -181,26 +130,20 @@ def _engine(kind: type[CryptenEngine], session: Session, masked: MaskedWeights) 
 
 def _sessions(
     plan: list[TupleKind] | None, masked: Masked, bundles: tuple[Bundle, Bundle] | None
-) -> "tuple[tuple[WatchedSession, WatchedSession], tuple[QueueLink, QueueLink]]":
+) -> tuple[tuple[RecordingSession, RecordingSession], tuple[QueueLink, QueueLink]]:
     run_id, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
-    pipes: tuple[queue.Queue[bytes], queue.Queue[bytes]] = (queue.Queue(), queue.Queue())
+    links = QueueLink.pair()
 
-    def session(index: int) -> tuple[WatchedSession, QueueLink]:
-        view = View()
-        link = QueueLink(pipes[index], pipes[1 - index])
+    def session(index: int) -> RecordingSession:
         supply: Supply
         if bundles is None:
             dealer = NearDealer(_dealer(run_id, seeds, masked), index)
-            supply = tuples = WatchedTuples(index, run_id, seeds[index], dealer, plan)
-            tuples.view = view
+            supply = RecordingTuples(index, run_id, seeds[index], dealer, plan)
         else:
             supply = bundles[index]
-        watched = WatchedSession(index, link, supply)
-        watched.view = view
-        return watched, link
+        return RecordingSession(index, links[index], supply)
 
-    (first, here), (second, there) = session(0), session(1)
-    return (first, second), (here, there)
+    return (session(0), session(1)), links
 
 
 def _dealer(run_id: SessionId, seeds: tuple[bytes, bytes], masked: Masked) -> Dealer:
