@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from privedge.datasets import Labelled
+from privedge.disguise.settings import Sized
 from privedge.split.defence import Defence
 
 Ask = Callable[[torch.Tensor], torch.Tensor]
@@ -79,3 +80,35 @@ class PartyView:
     masks: torch.Tensor = field(repr=False)
     sent: torch.Tensor = field(repr=False)
     received: torch.Tensor = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DisguisedView:
+    """Level 1 of Sharma & Chen: disguised images, how but not by which key, and the domain.
+
+    `disguised` (n, C, H', W') are what a server gets to train on or to answer; `public` are plain
+    images of the same kind, other ones, with labels.
+    """
+
+    disguised: torch.Tensor
+    sized: Sized
+    public: Labelled
+
+
+@dataclass(frozen=True)
+class KnownPairsView:
+    """Level 2: also `known` images (m, C, H, W) with their disguised ones (m, C, H', W')."""
+
+    disguised: torch.Tensor
+    sized: Sized
+    known: torch.Tensor
+    known_disguised: torch.Tensor
+
+
+@dataclass(frozen=True)
+class DisguisedNetworkView:
+    """Has the network that was trained on disguised images, and plain images of the same kind."""
+
+    network: nn.Sequential
+    sized: Sized
+    public: Labelled

@@ -1,0 +1,1 @@
+"""Attacks on disguised images, by what the adversary has besides them (views.py)."""
