@@ -21,7 +21,7 @@ from privedge.bench.rows import Asked, Measured, Sample
 from privedge.bench.stock import side as stock
 from privedge.bench.system import Progress
 from privedge.errors import ConfigError
-from privedge.local.plaintext import PlainModel
+from privedge.local.plaintext import PlainAnswer, PlainModel
 from privedge.ran import features
 from privedge.user.checkpoint import Ran
 
@@ -83,12 +83,12 @@ def measure(load: Workload, progress: Progress) -> list[Measured]:
     )
 
 
-def _expected(models: Sequence[Ran], batches: Sequence[made.Images]) -> list[list[str | None]]:
+def _expected(models: Sequence[Ran], batches: Sequence[made.Images]) -> list[list[PlainAnswer]]:
     """Whose each image is. All batches at once, for models may be made only to be asked here."""
     given = features.extract(models[0].spec, np.concatenate(batches))
-    owners = PlainModel(models, system.MARGIN).owners(given)
+    answers = PlainModel(models, system.MARGIN).answers(given)
     size = len(batches[0])
-    return [owners[start : start + size] for start in range(0, len(owners), size)]
+    return [answers[start : start + size] for start in range(0, len(answers), size)]
 
 
 def _running(

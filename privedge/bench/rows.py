@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from privedge.local.plaintext import PlainAnswer
 from privedge.sharing.cost import Phase
 
 # Ratios are against this engine.
@@ -83,6 +84,9 @@ class Measured:
     client_cpu_s: float | None
     cpu_by_process_s: dict[str, float]
     agreement: float
+    agreeing: int
+    ties: int
+    differing: int
     parties: tuple[PartyCost, PartyCost]
     pool: str | None
     rtt_ms: float
@@ -103,9 +107,9 @@ class Asked:
 
 
 def row(
-    asked: Asked, samples: Sequence[Sample], expected: Sequence[Sequence[str | None]]
+    asked: Asked, samples: Sequence[Sample], expected: Sequence[Sequence[PlainAnswer]]
 ) -> Measured:
-    """`samples` in order, COLD and WARM_UP first; `expected` are the right owners of each."""
+    """`samples` in order, COLD and WARM_UP first; `expected` are the right answers of each."""
     warm = samples[COLD + WARM_UP :]
     online = [sample.online_s for sample in warm]
     parties = (_medians([s.parties[0] for s in warm]), _medians([s.parties[1] for s in warm]))
@@ -123,9 +127,25 @@ def row(
         offline_cpu_s=_mean([sample.offline_cpu_s for sample in warm]),
         cpu_s=sum(cpu_s.values()),
         cpu_by_process_s=cpu_s,
-        agreement=agreement([sample.owners for sample in samples], expected),
+        **_labels(samples, expected),
         parties=parties,
     )
+
+
+def _labels(samples: Sequence[Sample], expected: Sequence[Sequence[PlainAnswer]]) -> dict[str, Any]:
+    """A tie is counted as one however it was answered: rounding may decide it either way."""
+    answers = [sample.owners for sample in samples]
+    plain = [right for some in expected for right in some]
+    given = [owner for owners in answers for owner in owners]
+    clear = [
+        owner == right.owner for owner, right in zip(given, plain, strict=True) if not right.tie
+    ]
+    return {
+        "agreement": agreement(answers, [[each.owner for each in some] for some in expected]),
+        "agreeing": sum(clear),
+        "ties": len(given) - len(clear),
+        "differing": len(clear) - sum(clear),
+    }
 
 
 def agreement(

@@ -254,6 +254,7 @@ def _query_table(found: Sequence["Measured"]) -> None:
         "CPU s, servers": lambda row: _seconds(row.cpu_s),
         "CPU s, client": lambda row: _seconds(row.client_cpu_s),
         "agreement": lambda row: f"{row.agreement:.2%}",
+        "agreeing / ties / differing": lambda row: f"{row.agreeing} / {row.ties} / {row.differing}",
     }
     _table(titles, [[name, *map(figure, found)] for name, figure in figures.items()])
 

@@ -4,13 +4,16 @@ Sees models and queries in the clear, which only one machine that plays every ro
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from privedge.local.rounding import Parameters, reach
 from privedge.mpc.clear import ClearEngine
+from privedge.mpc.decision import MARGIN_STEPS, doubled_thresholds
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, decide
 from privedge.ran.spec import RanSpec
@@ -33,6 +36,27 @@ class Model(Protocol):
     def parameters(self) -> Mapping[str, Reals]: ...
 
 
+@dataclass(frozen=True)
+class PlainAnswer:
+    """Whose an image is, None for unknown. It is a tie if scores are so close to each other, or to
+    a threshold, that rounding (rounding.py) may decide otherwise.
+    """
+
+    owner: str | None
+    tie: bool
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The least and the greatest that rounding can make of each dissimilarity, float64 (B, N), and
+    the owners' thresholds, (N,); all at 2f.
+    """
+
+    least: torch.Tensor = field(repr=False)
+    greatest: torch.Tensor = field(repr=False)
+    thresholds: torch.Tensor = field(repr=False)
+
+
 class PlainModel:
     """A cohort in the clear."""
 
@@ -46,29 +70,73 @@ class PlainModel:
 
         Exactly the arithmetic that the parties do on shares.
         """
+        return self._answered(features, None)
+
+    def answers(self, features: Reals) -> list[PlainAnswer]:
+        """The same, with ties. Takes up to ten times as long."""
+        reached: list[Scores] = []
+        owners = self._answered(features, reached)
+        scores = Scores(
+            torch.cat([each.least for each in reached], 1),
+            torch.cat([each.greatest for each in reached], 1),
+            torch.cat([each.thresholds for each in reached]),
+        )
+        tied = ties(scores, self._rule.margin)
+        return [PlainAnswer(owner, bool(tie)) for owner, tie in zip(owners, tied, strict=True)]
+
+    def _answered(self, features: Reals, reached: list[Scores] | None) -> list[str | None]:
+        """Whose each image is. Scores as rounding may make them are appended to `reached`."""
         names: list[str] = []
         columns, thresholds = [], []
         for start in range(0, len(self._models), _OWNERS):
             some = self._models[start : start + _OWNERS]
             names += [model.owner for model in some]
-            parameters = _stacked(some)
-            columns.append(_distances(some[0].spec, parameters, features))
+            spec, parameters = some[0].spec, _stacked(some)
+            columns.append(_distances(spec, parameters, features))
             thresholds.append(parameters["threshold"])
+            if reached is not None:
+                reached.append(_reached(spec, parameters, features, columns[-1]))
         rows = decide(ClearEngine(), torch.cat(columns, 1), torch.cat(thresholds), self._rule)
         return [names[int(row.argmax())] if row.any() else None for row in rows]
 
 
-def _stacked(models: Sequence[Model]) -> dict[str, torch.Tensor]:
+def ties(scores: Scores, margin: float) -> torch.Tensor:
+    """Bool (B,): where it is not the same owner, or nobody, for all scores in reach."""
+    public = round(margin * MARGIN_STEPS) / MARGIN_STEPS
+    low, high, limits = scores.least, scores.greatest, scores.thresholds
+    surely = (high < public * _least_of_others(low)) & (high < limits)
+    perhaps = (low < public * _least_of_others(high)) & (low < limits)
+    return (perhaps & ~surely).any(1)
+
+
+def _least_of_others(values: torch.Tensor) -> torch.Tensor:
+    """(B, N) -> (B, N): the least value of the row beside one's own; infinite with none beside."""
+    padded = torch.nn.functional.pad(values, (0, 1), value=torch.inf)
+    least = padded.topk(2, largest=False)
+    places = torch.arange(values.size(1))
+    return torch.where(places == least.indices[:, :1], least.values[:, 1:], least.values[:, :1])
+
+
+def _stacked(models: Sequence[Model]) -> Parameters:
     return {
         name: _integers(np.stack([model.parameters[name] for model in models]))
         for name in models[0].spec.parameters()
     }
 
 
-def _distances(spec: RanSpec, parameters: dict[str, torch.Tensor], features: Reals) -> torch.Tensor:
+def _distances(spec: RanSpec, parameters: Parameters, features: Reals) -> torch.Tensor:
     network = Network(spec, parameters, ClearEngine())
     parts = np.split(features, range(_BATCH, len(features), _BATCH))
     return torch.cat([network.dissimilarity(_integers(part)) for part in parts])
+
+
+def _reached(
+    spec: RanSpec, parameters: Parameters, features: Reals, distances: torch.Tensor
+) -> Scores:
+    fall, rise = reach(spec, parameters, _integers(features))
+    exact = distances.double()
+    thresholds = doubled_thresholds(ClearEngine(), parameters["threshold"], 1).double()
+    return Scores(exact - fall, exact + rise, thresholds)
 
 
 def _integers(values: Reals) -> torch.Tensor:

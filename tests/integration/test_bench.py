@@ -43,6 +43,8 @@ def test_a_query_bench_prints_costs_and_full_agreement_as_json_alone():
         "queries": 2,
     }
     assert row["agreement"] == 1.0
+    # Five queries of two images, the cold one and the warming ones too.
+    assert row["agreeing"] + row["ties"] == 10 and row["differing"] == 0
     assert row["rounds"] > 0 and row["bytes_per_party"] > 0 and row["dealer_bytes_per_party"] > 0
     assert 0 < row["online_s"] <= row["median_s"] <= row["p95_s"]
     assert row["cold_s"] > 0 and row["cpu_s"] >= row["offline_cpu_s"] >= 0
