@@ -53,6 +53,10 @@ RepeatOption = Annotated[
     RepeatChoice,
     typer.Option("--repeat", help="Draw the same for every image, or for equal images."),
 ]
+PrivateOption = Annotated[
+    str | None,
+    typer.Option("--private", metavar="FACT", help="What the defence partitioning hides."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Weights, order and test part.")]
 
 
@@ -70,6 +74,7 @@ def _train(
     defence: DefenceOption = "none",
     strength: StrengthOption = 0.0,
     repeat: RepeatOption = RepeatChoice.PER_INPUT,
+    private: PrivateOption = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Of the files; default: network's.")
     ] = None,
@@ -102,7 +107,7 @@ def _train(
     _folder(out)
     files = CutFiles.at(out, name or spec.name)
     files.require_writable()
-    chosen = registry.make(defence, strength, repeat.value)
+    chosen = registry.make(defence, strength, repeat.value, private=private)
     trainee = Trainee(spec, cut, chosen, files.known_or_new_key())
     parts = datasets.split(images, seed=seed, group=group)
     _report(_run(trainee, parts, files, epochs, seed), files, trainee, as_json)
