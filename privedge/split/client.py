@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from privedge.config import SplitClientConfig, load
-from privedge.errors import ManifestMismatch
+from privedge.errors import ManifestMismatch, ShareError
 from privedge.identity.roles import Role
 from privedge.ran.images import fit, read
 from privedge.ran.spec import ImageShape
@@ -118,10 +118,12 @@ class SplitClient:
         """
         pixels = _pixels(images, self._head.spec)
         served = self._served or self.describe()
-        return reduce(
-            SplitReply.plus,
-            (self._exchange(part, served) for part in pixels.split(served.max_batch)),
-        )
+        try:
+            replies = [self._exchange(part, served) for part in pixels.split(served.max_batch)]
+        except ShareError:
+            self.describe()  # says so if the server runs another tail by now
+            raise
+        return reduce(SplitReply.plus, replies)
 
     def _exchange(self, pixels: torch.Tensor, served: Served) -> SplitReply:
         begun = perf_counter()

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import grpc
@@ -142,6 +143,18 @@ def test_a_head_of_another_training_is_refused_before_anything_is_sent(running, 
     other = files_in(tmp_path, seed=8)
     with running.client(other) as client, pytest.raises(ManifestMismatch, match="this head"):
         client.ask(IMAGES[:1])
+
+
+def test_a_server_that_has_another_tail_by_now_is_noticed(files, tls_for):
+    server = Running(files, tls_for)
+    try:
+        with server.client(files) as client:
+            client.ask(IMAGES[:1])
+            server.servicer._served = replace(server.served, tail="00" * 32)
+            with pytest.raises(ManifestMismatch, match="this head"):
+                client.ask(IMAGES[:1])
+    finally:
+        server.stop()
 
 
 def header(running, **changes):

@@ -143,6 +143,14 @@ def test_a_key_is_fresh_and_never_replaced(tmp_path):
         load_key(path)
 
 
+def test_a_key_that_devices_have_is_not_silently_another_one(tmp_path):
+    files = saved(tmp_path)
+    before = files.head.read_bytes()
+    with pytest.raises(CheckpointError, match="another key"):
+        saved(tmp_path, cut="conv1", key=bytes(32))
+    assert files.head.read_bytes() == before and load_key(files.key) == KEY
+
+
 def test_files_have_plain_names(tmp_path):
     for name in ("", "../x", "A", "a/b", "a b"):
         with pytest.raises(ConfigError, match="a name has"):
