@@ -8,6 +8,7 @@ from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, SplitConfig
 from parties.memory import keep_freed_pages
+from parties.one_core import stay_on_one_core
 from privedge import log
 from privedge.config import load
 from privedge.errors import ConfigError, PrivEdgeError
@@ -118,11 +119,16 @@ def _require_said_twice(
 
 
 def _worker(config_file: Path, slot: int, socket: Path) -> None:
+    config = load(PartyConfig, config_file)
+    if config.one_core_workers:
+        # Before any other thread starts. Two parties on one machine take different cores.
+        stay_on_one_core(config.index + slot)
+
     from parties.worker.process import serve
 
     os.umask(0o077)
     keep_freed_pages()
-    serve(load(PartyConfig, config_file), slot, socket)
+    serve(config, slot, socket)
 
 
 if __name__ == "__main__":

@@ -135,6 +135,9 @@ class PartyConfig(_Server):
     # always the floor, for two rounds more wherever no ReLU follows (docs/threat-model.md).
     rounding: Literal["one-unit", "exact"] = "one-unit"
     workers: int = Field(default=1, ge=1, le=64)
+    # Each worker keeps to one processor core, one after the other. Switch it off where something
+    # else says which process runs on which core.
+    one_core_workers: bool = True
     query_deadline_s: float = Field(default=60, gt=0)
     peer: PeerSection | None = None
     mpc: MpcSection
