@@ -191,7 +191,7 @@ def _prepared(data: "Labelled", shifts: int, seed: int) -> "Labelled":
     import torch
 
     from privedge.datasets import Labelled, split
-    from privedge.disguise.shifts import with_shifts
+    from privedge.split.shifts import with_shifts
 
     parts = split(data, seed=seed)
     train = with_shifts(parts.train, shifts, torch.Generator().manual_seed(seed))
@@ -222,7 +222,7 @@ def _train(
     """
     from privedge import private_file
     from privedge.disguise import files, learning
-    from privedge.disguise.shifts import COPY
+    from privedge.split.shifts import COPY
 
     private_file.require_writable(out)
     found = files.read(disguised)

@@ -22,9 +22,9 @@ from privedge.disguise.blocks import grid
 from privedge.disguise.disguise import Disguise
 from privedge.disguise.keys import DisguiseKey
 from privedge.disguise.settings import Aes, Permutation, Rmt, Settings, Sized
-from privedge.disguise.shifts import with_shifts
 from privedge.evaluation import contact_sheet
 from privedge.evaluation.results import Results, Row
+from privedge.split.shifts import with_shifts
 
 EXPERIMENT = "disguising"
 DISGUISES: dict[str, Settings] = {

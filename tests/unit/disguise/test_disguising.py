@@ -13,8 +13,8 @@ from privedge.disguise.disguise import Disguise
 from privedge.disguise.keys import DisguiseKey, KeyStream
 from privedge.disguise.rmt import RmtTransform
 from privedge.disguise.settings import Aes, Permutation, Rmt, Sized
-from privedge.disguise.shifts import with_shifts
 from privedge.errors import ImageError
+from privedge.split.shifts import with_shifts
 
 SECRET = bytes(range(32))
 

@@ -1,6 +1,7 @@
-"""Shifted copies of training images: more to learn from, made before the images are disguised.
+"""Shifted copies of training images: more to learn from.
 
-Afterwards it is too late: a shifted disguised image is the disguise of nothing.
+Of images that will be disguised they are made before: a shifted disguised image is the disguise of
+nothing.
 """
 
 import torch
