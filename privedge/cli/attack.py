@@ -14,6 +14,7 @@ _MODULES = (
     "attack_attributes",
     "attack_disguising",
     "attack_party",
+    "attack_membership",
 )
 
 

@@ -1,16 +1,15 @@
 """`privedge bench`: measure the system on this machine, with made-up models. See docs/bench.md."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import groupby, product
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge.bench import memory
@@ -87,7 +86,7 @@ def _query(
     ]
     for load in loads:
         query.check(load)
-    with nothing_left_running(), _progress_bar() as progress:
+    with progress_bar() as progress:
         found = [row for load in loads for row in query.measure(load, progress)]
     if as_json:
         print(json.dumps({"engines": [asdict(row) for row in found]}))
@@ -124,7 +123,7 @@ def _throughput(
         throughput.Workload(each, name, count, clients, seconds, batching_delay_ms)
         for name, count, each in product(_names(preset), _counts(owners), _names(engine))
     ]
-    with nothing_left_running(), _progress_bar() as progress:
+    with progress_bar() as progress:
         found = [throughput.measure(load, progress) for load in loads]
     if as_json:
         print(json.dumps({"throughput": [asdict(row) for row in found]}))
@@ -156,7 +155,7 @@ def _upload(
     """
     from privedge.bench import upload
 
-    with nothing_left_running(), _progress_bar() as progress:
+    with progress_bar() as progress:
         rows = [upload.measure(name, repeats, progress) for name in _names(preset)]
     if as_json:
         print(json.dumps({"uploads": [asdict(row) for row in rows]}))
@@ -187,7 +186,7 @@ def _memory(
     """
     from privedge.bench import memory
 
-    with nothing_left_running(), _progress_bar() as progress:
+    with progress_bar() as progress:
         rows = [memory.measure(name, owners, progress) for name in _names(preset)]
     if as_json:
         print(json.dumps({"deployments": [asdict(row) for row in rows]}))
@@ -212,7 +211,7 @@ def _train(
     """
     from privedge.bench import training
 
-    with nothing_left_running(), _progress_bar() as progress:
+    with progress_bar() as progress:
         rows = [training.measure(name, owners, steps, progress) for name in _names(preset)]
     if as_json:
         print(json.dumps({"trainings": [asdict(row) for row in rows]}))
@@ -291,19 +290,3 @@ def _table(titles: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
     for line in lines:
         table.add_row(*(str(cell) for cell in line))
     Console().print(table)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("start", total=None)
-
-        def show(doing: str, done: int, total: int) -> None:
-            bar.update(task, description=doing, completed=done, total=total)
-
-        yield show

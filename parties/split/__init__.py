@@ -1,1 +1,0 @@
-"""The split server, the plaintext baseline: activations in the clear -> tail -> labels."""
