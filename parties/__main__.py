@@ -1,4 +1,4 @@
-"""Start one server: `python -m parties party|dealer --config FILE`."""
+"""Start one server: `python -m parties party|dealer|split --config FILE`."""
 
 import argparse
 import logging
@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from parties.config import DealerConfig, PartyConfig
+from parties.config import DealerConfig, PartyConfig, SplitConfig
 from parties.memory import keep_freed_pages
+from parties.one_core import stay_on_one_core
 from privedge import log
 from privedge.config import load
 from privedge.errors import ConfigError, PrivEdgeError
@@ -16,9 +17,13 @@ _EXAMPLE = """example:
   python -m parties dealer --config dealer.toml
   python -m parties party --config party1.toml
   python -m parties party --config party0.toml
+  python -m parties split --config split.toml
 
 Three operators run these: whoever runs party 0 must not collude with whoever runs party 1, and
-neither with the dealer. parties/samples/ has one file of each kind; docs/operators.md explains.
+neither with the dealer. The split server is a plaintext baseline for comparison: it sees what
+devices send it, and protects nothing.
+
+parties/samples/ has one file of each kind; docs/operators.md explains.
 """
 
 
@@ -33,6 +38,8 @@ def main() -> int:
             _dealer(arguments.config, arguments.insecure_loopback)
         elif arguments.server == "party":
             _party(arguments.config, arguments.insecure_loopback)
+        elif arguments.server == "split":
+            _split(arguments.config, arguments.insecure_loopback)
         else:
             _worker(arguments.config, arguments.slot, arguments.socket)
     except PrivEdgeError as error:
@@ -48,8 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    servers = parser.add_subparsers(dest="server", required=True, metavar="party|dealer")
-    for name, what in (("party", "party 0 or party 1"), ("dealer", "the dealer")):
+    servers = parser.add_subparsers(dest="server", required=True, metavar="party|dealer|split")
+    for name, what in (
+        ("party", "party 0 or party 1"),
+        ("dealer", "the dealer"),
+        ("split", "the split server, which sees activations"),
+    ):
         server = servers.add_parser(name, help=f"serve as {what}, until SIGTERM")
         server.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML")
         server.add_argument(
@@ -86,7 +97,18 @@ def _dealer(config_file: Path, insecure: bool) -> None:
     serve_dealer(config)
 
 
-def _require_said_twice(config: PartyConfig | DealerConfig, path: Path, insecure: bool) -> None:
+def _split(config_file: Path, insecure: bool) -> None:
+    from parties.split.server import serve_split
+
+    config = load(SplitConfig, config_file)
+    _require_said_twice(config, config_file, insecure)
+    keep_freed_pages()
+    serve_split(config)
+
+
+def _require_said_twice(
+    config: PartyConfig | DealerConfig | SplitConfig, path: Path, insecure: bool
+) -> None:
     """Plain text needs the file and the command line to say so: neither alone can slip in."""
     if config.insecure_loopback and not insecure:
         raise ConfigError(f"{path}: insecure_loopback also needs --insecure-loopback; use [tls]")
@@ -97,11 +119,16 @@ def _require_said_twice(config: PartyConfig | DealerConfig, path: Path, insecure
 
 
 def _worker(config_file: Path, slot: int, socket: Path) -> None:
+    config = load(PartyConfig, config_file)
+    if config.one_core_workers:
+        # Before any other thread starts. Two parties on one machine take different cores.
+        stay_on_one_core(config.index + slot)
+
     from parties.worker.process import serve
 
     os.umask(0o077)
     keep_freed_pages()
-    serve(load(PartyConfig, config_file), slot, socket)
+    serve(config, slot, socket)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Configuration of a party and of the dealer: read once at the door, frozen, unknown keys refused.
+"""Configuration of the servers: read once at the door, frozen, unknown keys refused.
 
 Read with `privedge.config.load(PartyConfig, path)`; relative paths are taken from the file's own
 folder. samples/ holds one file of each kind. No secret values: keys are named by file.
@@ -135,6 +135,9 @@ class PartyConfig(_Server):
     # always the floor, for two rounds more wherever no ReLU follows (docs/threat-model.md).
     rounding: Literal["one-unit", "exact"] = "one-unit"
     workers: int = Field(default=1, ge=1, le=64)
+    # Each worker keeps to one processor core, one after the other. Switch it off where something
+    # else says which process runs on which core.
+    one_core_workers: bool = True
     query_deadline_s: float = Field(default=60, gt=0)
     peer: PeerSection | None = None
     mpc: MpcSection
@@ -192,3 +195,25 @@ class DealerConfig(_Server):
     """The dealer: `python -m parties dealer --config FILE`."""
 
     limits: DealerLimits = DealerLimits()
+
+
+class SplitLimits(Section):
+    """What the split server accepts. A refusal is RESOURCE_EXHAUSTED."""
+
+    # Images in one call, and their activations in all.
+    max_batch: int = Field(default=64, ge=1, le=4096)
+    max_query_mib: int = Field(default=64, ge=1, le=1024)
+    # Calls at once, from their first byte until their answer is sent: of all clients, and of one.
+    max_queries: int = Field(default=32, ge=1, le=1024)
+    max_queries_per_client: int = Field(default=8, ge=1)
+
+
+class SplitConfig(_Server):
+    """The plaintext baseline's server: `python -m parties split --config FILE`."""
+
+    # NAME.tail, as `privedge split train` writes it.
+    tail: Path
+    # logits tell clients more about the network than the label they ask for.
+    answers: Literal["labels", "logits"] = "labels"
+    query_deadline_s: float = Field(default=60, gt=0)
+    limits: SplitLimits = SplitLimits()

@@ -10,6 +10,7 @@ A folder is a trust domain or a crossing between two; read them in the order of 
     rpc/        3. the network edge: TLS, access, codecs, statuses
     mpc/        4. what the parties and the dealer compute: sees shares only
     client/     5. who asks: sees its own image and the answer
+    split/      the plaintext baseline: first layers on the device, one server for the rest
     local/      all three operators on one machine, for the demo, the bench and tests
     demo/ bench/ cli/   everything together, for people
 """

@@ -8,7 +8,7 @@ as pydantic's validation context, so a `Section` built in code keeps its paths a
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -63,15 +63,13 @@ class TlsFiles(Section):
     key: Path
 
 
-class ClientConfig(Section):
-    """How owners, clients and admins reach the two parties (`--config`, ./privedge.toml).
+class CallerConfig(Section):
+    """Who calls, for how long, and nothing about whom.
 
     Either `tls`, or `insecure_loopback = true` with the `role` and `name` to claim without proof;
     that second form works on this machine only.
     """
 
-    party0: Address
-    party1: Address
     tls: TlsFiles | None = None
     insecure_loopback: bool = False
     role: str | None = None
@@ -79,7 +77,7 @@ class ClientConfig(Section):
     rpc_timeout_s: float = Field(default=60.0, gt=0, le=3600)
 
     @model_validator(mode="after")
-    def _one_way_in(self) -> "ClientConfig":
+    def _one_way_in(self) -> Self:
         if self.insecure_loopback == (self.tls is not None):
             raise ValueError("give either a [tls] table or insecure_loopback = true")
         claims = self.role is not None and self.name is not None
@@ -88,6 +86,21 @@ class ClientConfig(Section):
         if self.tls is not None and (self.role is not None or self.name is not None):
             raise ValueError("role and name come from the certificate; remove them")
         return self
+
+
+class ClientConfig(CallerConfig):
+    """How owners, clients and admins reach the two parties (`--config`, ./privedge.toml)."""
+
+    party0: Address
+    party1: Address
+
+
+class SplitClientConfig(CallerConfig):
+    """How a device reaches the split server, and which head and key it has."""
+
+    server: Address
+    head: Path
+    key: Path
 
 
 def load(kind: type[ModelT], path: Path) -> ModelT:

@@ -1,18 +1,30 @@
-"""How many queries a party has at once, in all and of one client."""
+"""How many queries a server has at once, in all and of one client."""
 
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-from parties.config import PartyLimits
 from privedge.errors import LimitExceeded
+
+
+class AdmissionLimits(Protocol):
+    """The two limits of a configuration file that matter here."""
+
+    @property
+    def max_queries(self) -> int:
+        """At once, of all clients."""
+
+    @property
+    def max_queries_per_client(self) -> int:
+        """At once, of one client."""
 
 
 class Admission:
     """Counts queries from their first message until their answer is sent. Safe to share."""
 
-    def __init__(self, limits: PartyLimits) -> None:
+    def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._lock = threading.Lock()
         self._by_client: Counter[str] = Counter()

@@ -25,6 +25,8 @@ _WARM_WITHIN_S = 300.0
 _UNCHANGED_S = 30.0
 # A party may let a cohort settle before it prepares anything; with some settings it never does.
 _LISTED_WITHIN_S = 3.0
+# A worker tells its front end what a query took out of the pool once no other has followed at once.
+_SHOWS_WITHIN_S = 0.2
 # Looking costs the front ends a millisecond, which counts as theirs.
 _LOOK_EVERY_S = 0.02
 _STATUS_S = 10.0
@@ -114,8 +116,8 @@ def until_full(levels: Callable[[], Sequence[tuple[int, int]]]) -> None:
     ends = time.monotonic() + _WARM_WITHIN_S
     before: Sequence[tuple[int, int]] = ()
     unchanged_since = time.monotonic()
+    time.sleep(_SHOWS_WITHIN_S)
     while time.monotonic() < ends:
-        # What the last query took shows a moment later, so look after a pause.
         time.sleep(_LOOK_EVERY_S)
         now = levels()
         if now != before:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import JsonOption
 from privedge.cli.progress import progress_bar
 
@@ -86,7 +87,7 @@ def _query(
     ]
     for load in loads:
         query.check(load)
-    with progress_bar() as progress:
+    with nothing_left_running(), progress_bar() as progress:
         found = [row for load in loads for row in query.measure(load, progress)]
     if as_json:
         print(json.dumps({"engines": [asdict(row) for row in found]}))
@@ -123,7 +124,7 @@ def _throughput(
         throughput.Workload(each, name, count, clients, seconds, batching_delay_ms)
         for name, count, each in product(_names(preset), _counts(owners), _names(engine))
     ]
-    with progress_bar() as progress:
+    with nothing_left_running(), progress_bar() as progress:
         found = [throughput.measure(load, progress) for load in loads]
     if as_json:
         print(json.dumps({"throughput": [asdict(row) for row in found]}))
@@ -155,7 +156,7 @@ def _upload(
     """
     from privedge.bench import upload
 
-    with progress_bar() as progress:
+    with nothing_left_running(), progress_bar() as progress:
         rows = [upload.measure(name, repeats, progress) for name in _names(preset)]
     if as_json:
         print(json.dumps({"uploads": [asdict(row) for row in rows]}))
@@ -186,7 +187,7 @@ def _memory(
     """
     from privedge.bench import memory
 
-    with progress_bar() as progress:
+    with nothing_left_running(), progress_bar() as progress:
         rows = [memory.measure(name, owners, progress) for name in _names(preset)]
     if as_json:
         print(json.dumps({"deployments": [asdict(row) for row in rows]}))
@@ -211,7 +212,7 @@ def _train(
     """
     from privedge.bench import training
 
-    with progress_bar() as progress:
+    with nothing_left_running(), progress_bar() as progress:
         rows = [training.measure(name, owners, steps, progress) for name in _names(preset)]
     if as_json:
         print(json.dumps({"trainings": [asdict(row) for row in rows]}))

@@ -51,7 +51,7 @@ def _issue(
     role: Annotated[Role, typer.Argument(metavar="ROLE", help=f"One of {', '.join(Role)}.")],
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Who it is. Parties and the dealer have none."),
+        typer.Argument(metavar="NAME", help="Who it is. Servers have none."),
     ] = None,
     days: _Days = 90,
     as_json: JsonOption = False,

@@ -1,23 +1,19 @@
 """`privedge demo`: the whole system on real handwritten digits, on this machine."""
 
 import json
-import signal
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from privedge.demo.run import Outcome
-
-_TERMINATED = 128 + signal.SIGTERM
-_KILLED_S = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -50,11 +46,9 @@ def _demo(
     """
     from privedge.demo import files, run
 
-    # So that the servers are stopped then, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     plan = run.Plan(preset=preset, queries=queries, seed=seed, out=out)
     files.prepare(out)
-    with _nothing_left_running(), _progress_bars() as progress:
+    with nothing_left_running(), _progress_bars() as progress:
         outcome = run.run(plan, progress)
     page = files.write(outcome)
     _print(outcome, page, as_json)
@@ -82,21 +76,6 @@ def _print(outcome: "Outcome", page: Path, as_json: bool) -> None:
     console.print(report.COLLUSION + "\n")
     console.print(report.ONE_MACHINE + "\n")
     console.print(f"Pictures: {page}", soft_wrap=True)
-
-
-@contextmanager
-def _nothing_left_running() -> Iterator[None]:
-    """Every process is stopped by who started it, except one that Ctrl-C met being started."""
-    import psutil  # type: ignore[import-untyped]  # no stubs among our tools
-
-    try:
-        yield
-    finally:
-        left = psutil.Process().children(recursive=True)
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(left, timeout=_KILLED_S)
 
 
 @contextmanager

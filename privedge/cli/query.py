@@ -68,5 +68,10 @@ def subjects(images: list[Path], one_subject: bool) -> list[str]:
 
 
 def costs(reply: "Reply") -> dict[str, object]:
-    """What `--json` says about a reply besides the answers: this party's own account each."""
-    return {"seconds": reply.seconds, "parties": [asdict(cost) for cost in reply.costs]}
+    """What `--json` says about a reply besides the answers; of each party its own account."""
+    return {
+        "seconds": reply.seconds,
+        "bytes_sent": reply.bytes_sent,
+        "bytes_received": reply.bytes_received,
+        "parties": [asdict(cost) for cost in reply.costs],
+    }

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from privedge.cli.options import JsonOption
 if TYPE_CHECKING:
     from privedge.datasets import Split
     from privedge.split.cut_files import CutFiles
+    from privedge.split.defences.counting import Counting
     from privedge.split.spec import NetworkSpec
     from privedge.split.train import Progress, Trainee
 
@@ -53,6 +54,10 @@ RepeatOption = Annotated[
     RepeatChoice,
     typer.Option("--repeat", help="Draw the same for every image, or for equal images."),
 ]
+PrivateOption = Annotated[
+    str | None,
+    typer.Option("--private", metavar="FACT", help="What the defence partitioning hides."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Weights, order and test part.")]
 
 
@@ -70,6 +75,7 @@ def _train(
     defence: DefenceOption = "none",
     strength: StrengthOption = 0.0,
     repeat: RepeatOption = RepeatChoice.PER_INPUT,
+    private: PrivateOption = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Of the files; default: network's.")
     ] = None,
@@ -102,7 +108,7 @@ def _train(
     _folder(out)
     files = CutFiles.at(out, name or spec.name)
     files.require_writable()
-    chosen = registry.make(defence, strength, repeat.value)
+    chosen = registry.make(defence, strength, repeat.value, private=private)
     trainee = Trainee(spec, cut, chosen, files.known_or_new_key())
     parts = datasets.split(images, seed=seed, group=group)
     _report(_run(trainee, parts, files, epochs, seed), files, trainee, as_json)
@@ -183,6 +189,7 @@ def _report(outcome: _Outcome, files: "CutFiles", trainee: "Trainee", as_json: b
     from privedge.split.network import sent_shape
 
     shape = sent_shape(trainee.spec, trainee.cut)
+    counted = _counted(trainee)
     summary = {
         "head": str(files.head),
         "tail": str(files.tail),
@@ -199,6 +206,8 @@ def _report(outcome: _Outcome, files: "CutFiles", trainee: "Trainee", as_json: b
         "test_accuracy": outcome.accuracy,
         "seconds": round(outcome.seconds, 3),
     }
+    if counted is not None:
+        summary["counting"] = {**asdict(counted), "holds": counted.holds}
     if as_json:
         print(json.dumps(summary))
         return
@@ -209,3 +218,15 @@ def _report(outcome: _Outcome, files: "CutFiles", trainee: "Trainee", as_json: b
         f"{outcome.test_images:,} images; sends {4 * prod(shape):,} bytes an image; "
         f"{outcome.seconds:.1f} s"
     )
+    if counted is not None:
+        print(counted.text())
+
+
+def _counted(trainee: "Trainee") -> "Counting | None":
+    """For a defence that drops outputs: are fewer kept than there are pixels?"""
+    from privedge.split.defences.counting import counting
+    from privedge.split.defences.dropping import Dropping, FeatureDropout
+
+    if not isinstance(trainee.defence, Dropping | FeatureDropout):
+        return None
+    return counting(trainee.spec, trainee.cut, trainee.defence.strength)

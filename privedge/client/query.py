@@ -70,16 +70,26 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answers to one batch, and what it cost: seconds here, and each party's own account."""
+    """The answers to one batch, and what it cost: seconds and bytes of shares here (to and from
+    both parties together), and each party's own account.
+    """
 
     answers: tuple[Answer, ...]
     seconds: float
     costs: tuple[Cost, Cost]
+    bytes_sent: int
+    bytes_received: int
 
     def plus(self, other: "Reply") -> "Reply":
         """Both together, as one reply."""
         first, second = (a.plus(b) for a, b in zip(self.costs, other.costs, strict=True))
-        return Reply(self.answers + other.answers, self.seconds + other.seconds, (first, second))
+        return Reply(
+            self.answers + other.answers,
+            self.seconds + other.seconds,
+            (first, second),
+            self.bytes_sent + other.bytes_sent,
+            self.bytes_received + other.bytes_received,
+        )
 
 
 @dataclass(frozen=True)
@@ -246,7 +256,8 @@ class Client:
         first, second = _results(halves)
         seconds = perf_counter() - started
         answers = read_answers(combine(first.words, second.words), owners, question)
-        return Reply(answers, seconds, (first.cost, second.cost))
+        sent, received = 2 * query.nbytes, first.words.nbytes + second.words.nbytes
+        return Reply(answers, seconds, (first.cost, second.cost), sent, received)
 
     def _half(self, party: int, question: Question, share: Words, calls: _Calls) -> _Half:
         with calls_to(self._names[party]):

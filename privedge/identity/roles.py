@@ -2,8 +2,8 @@
 
     spiffe://privedge/<role>/<name>
 
-A party and the dealer exist once, so their name is their role. They also answer to the DNS name
-<role>.privedge, which a caller demands: no party can stand in for the other.
+A server (a party, the dealer, the split server) exists once, so its name is its role. It also
+answers to the DNS name <role>.privedge, which a caller demands: none can stand in for another.
 """
 
 import re
@@ -24,12 +24,13 @@ class Role(StrEnum):
     PARTY0 = "party0"
     PARTY1 = "party1"
     DEALER = "dealer"
+    SPLIT = "split"
     ADMIN = "admin"
 
     @property
     def serves(self) -> bool:
         """Whether others connect to it."""
-        return self in (Role.PARTY0, Role.PARTY1, Role.DEALER)
+        return self in (Role.PARTY0, Role.PARTY1, Role.DEALER, Role.SPLIT)
 
     @property
     def host(self) -> str:
@@ -39,7 +40,12 @@ class Role(StrEnum):
     @property
     def label(self) -> str:
         """For people: "party 0", "the dealer"."""
-        labels = {Role.PARTY0: "party 0", Role.PARTY1: "party 1", Role.DEALER: "the dealer"}
+        labels = {
+            Role.PARTY0: "party 0",
+            Role.PARTY1: "party 1",
+            Role.DEALER: "the dealer",
+            Role.SPLIT: "the split server",
+        }
         return labels.get(self, str(self))
 
 

@@ -31,6 +31,8 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Mpc/Exchange": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Prepare": _only(Role.PARTY0),
     "/privedge.v1.Dealer/Deal": _only(Role.PARTY0, Role.PARTY1),
+    "/privedge.v1.Split/Describe": _only(Role.CLIENT),
+    "/privedge.v1.Split/Predict": _only(Role.CLIENT),
     # A worker is reached by its own front end only, over a socket in a private folder.
     "/privedge.v1.Worker/Run": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Worker/Keep": _only(Role.PARTY0, Role.PARTY1),

@@ -1,4 +1,4 @@
-"""Dial a party or the dealer. Sees addresses and certificates; calls are made by others.
+"""Dial a server. Sees addresses and certificates; calls are made by others.
 
 A dropped connection is dialled again within a second, and a silent peer is noticed in about 15.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from privedge.config import ClientConfig, TlsFiles
+from privedge.config import CallerConfig, ClientConfig, TlsFiles
 from privedge.errors import ConfigError, Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import loopback, tls
@@ -59,13 +59,17 @@ def open_channel(
 
 def open_party(config: ClientConfig, party: Role) -> grpc.Channel:
     """A channel to party 0 or party 1 as an owner's, client's or admin's `config` says."""
-    address = config.party0 if party is Role.PARTY0 else config.party1
+    return open_as(config, config.party0 if party is Role.PARTY0 else config.party1, party)
+
+
+def open_as(config: CallerConfig, address: str, server: Role) -> grpc.Channel:
+    """A channel to `server` at `address` for whoever `config` says is calling."""
     claim = None
     if config.role is not None and config.name is not None:
         if config.role not in set(Role):
             raise ConfigError(f"role: {config.role} is none of {', '.join(Role)}")
         claim = Identity(Role(config.role), config.name)
-    return open_channel(address, server=party, tls=config.tls, claim=claim)
+    return open_channel(address, server=server, tls=config.tls, claim=claim)
 
 
 def wait_connected(channel: grpc.Channel, peer: str, *, within_s: float = 2.0) -> None:

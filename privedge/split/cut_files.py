@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from privedge import private_file
-from privedge.errors import ConfigError
+from privedge.errors import CheckpointError, ConfigError
 from privedge.split.head_file import (
     load_key,
     make_head,
@@ -56,11 +56,14 @@ class CutFiles:
     def save(self, trainee: Trainee, network: nn.Sequential, facts: Mapping[str, str]) -> None:
         """Write what `train` made of `trainee`; of an old pair head and tail are replaced.
 
-        Raises CheckpointError. If it ends half way, the two do not fit and no query is answered.
+        Raises CheckpointError, also for another key than the one that is there. If it ends half
+        way, the two do not fit and no query is answered.
         """
         spec, cut = trainee.spec, trainee.cut
         if not self.key.exists():
             save_key(self.key, trainee.key)
+        elif load_key(self.key) != trainee.key:
+            raise CheckpointError(f"{self.key}: is another key; use it, or move it away first")
         written = save_tail(self.tail, spec, cut, tail(network, cut))
         part = make_head(
             spec, cut, head(network, cut), trainee.defence, tail=written.digest, key=trainee.key

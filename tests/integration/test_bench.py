@@ -1,6 +1,7 @@
 """`privedge bench` as a user runs it: real processes, small workloads, shapes of its output."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 
 from privedge.bench.stock.group import Group
 from privedge.errors import Unreachable
+from tests.integration.left_running import running_in_session_of, until_running
 
 RUN = [sys.executable, "-c", "from privedge.cli.main import main; main()", "bench"]
 
@@ -86,6 +88,24 @@ def test_a_crypten_process_that_fails_ends_the_bench_in_one_line(tmp_path):
     # An empty folder: the processes meet, and then find no models.
     with pytest.raises(Unreachable, match=r"stock: a CrypTen process ended: .*spec\.json"):
         Group("stock", tmp_path, timeout_s=60).__enter__()
+
+
+@pytest.mark.mpc
+def test_a_bench_that_is_terminated_stops_its_servers():
+    command = ("query", "--preset", "subspace32", "--owners", "2", "--queries", "400")
+    process = subprocess.Popen(
+        [*RUN, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    # The bench itself, three servers, and a worker of each party.
+    until_running(process, 6)
+    process.send_signal(signal.SIGTERM)
+    said, complained = process.communicate(timeout=60)
+    assert (process.returncode, said, complained) == (128 + signal.SIGTERM, "", "")
+    assert running_in_session_of(process) == []
 
 
 @pytest.mark.mpc

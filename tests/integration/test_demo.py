@@ -1,16 +1,16 @@
 """`privedge demo` as a user runs it: what it writes, and that it leaves nothing running."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.integration.left_running import running_in_session_of, until_running
 
 pytestmark = pytest.mark.mpc
 
@@ -31,18 +31,6 @@ def started(out: Path, *options: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def running_in_session_of(process: subprocess.Popen[str]) -> list[int]:
-    """Pids of what still runs there; the dead that nobody has collected do not count."""
-    return [pid for pid in psutil.pids() if in_session(pid, process.pid)]
-
-
-def in_session(pid: int, session: int) -> bool:
-    try:
-        return os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +82,7 @@ def test_the_logs_are_kept_and_nothing_else_is_touched_or_left_running(done):
 
 def test_an_interrupted_demo_leaves_nothing_running_and_no_summary(tmp_path):
     process = started(tmp_path / "out")
-    until(lambda: len(running_in_session_of(process)) > 1)
+    until_running(process, 2)
     process.send_signal(signal.SIGINT)
     said, complained = process.communicate(timeout=60)
     assert (process.returncode, said, complained) == (130, "", "privedge: interrupted\n")
@@ -114,12 +102,6 @@ def test_what_cannot_be_run_is_refused_in_one_line(tmp_path, options, reason):
     said, complained = process.communicate(timeout=60)
     assert (process.returncode, said, complained.count("\n")) == (1, "", 1)
     assert reason in complained
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Ask the operating system until it is so."""
-    while not condition():
-        pass
 
 
 class Page(HTMLParser):

@@ -144,7 +144,10 @@ def test_the_command_line_asks_with_image_files(deployment, tmp_path, some_digit
         Image.fromarray(some_digits.test_images[index]).save(files[-1])
     config = deployment.write_client_config(CLIENT)
     asked = [*map(str, files), "--cohort", COHORT, "--config", str(config), "--json"]
-    answers = json.loads(privedge("query", *asked).stdout)["answers"]
+    said = json.loads(privedge("query", *asked).stdout)
+    answers = said["answers"]
+    # Two shares of 2 x 512 features up, two of 2 x 10 owners down.
+    assert (said["bytes_sent"], said["bytes_received"]) == (2 * 8 * 2 * 512, 2 * 8 * 2 * 10)
     with client(deployment) as asking:
         assert answers == [a.owner for a in asking.identify(files, COHORT).answers]
     verified = json.loads(privedge("verify", *asked, "--owner", "digit-3").stdout)["answers"]

@@ -212,6 +212,18 @@ def test_a_partys_front_end_loads_neither_torch_nor_anything_that_sees_plaintext
     assert loaded & forbidden == set()
 
 
+def test_the_split_server_loads_nothing_of_a_device():
+    loaded = modules_after("import parties.split.server")
+    assert "privedge.split.model_file" in loaded
+    forbidden = {
+        "crypten", "privedge.datasets", "privedge.user", "privedge.client", "privedge.ran.images",
+        "privedge.split.head_file", "privedge.split.draws", "privedge.split.defence",
+        "privedge.split.defences", "privedge.split.train", "privedge.split.client",
+        "privedge.sharing.split", "privedge.sharing.combine", "privedge.attacks",
+    }  # fmt: skip
+    assert loaded & forbidden == set()
+
+
 def test_the_command_line_starts_without_loading_torch_or_grpc():
     loaded = modules_after("import privedge.cli.main")
     assert loaded & {"torch", "grpc", "crypten", "numpy", "PIL", "sklearn"} == set()

@@ -78,7 +78,11 @@ def test_a_key_that_is_there_is_kept(digits, tmp_path):
     assert "test accuracy" in first.stdout
     key = load_key(tmp_path / "small.key")
     head = (tmp_path / "small.head").read_bytes()
-    assert train(digits, tmp_path, *dropped).exit_code == 0
+    assert "256 of 512 outputs kept for 64 pixel values; the counting condition does not hold" in (
+        first.stdout
+    )
+    counted = json.loads(train(digits, tmp_path, *dropped, "--json").stdout)["counting"]
+    assert (counted["inputs"], counted["kept"], counted["holds"]) == (64, 256, False)
     assert load_key(tmp_path / "small.key") == key
     assert (tmp_path / "small.head").read_bytes() == head
 

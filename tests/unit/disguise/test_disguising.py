@@ -7,12 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privedge.datasets import Labelled
 from privedge.disguise.blocks import Grid, grid
 from privedge.disguise.disguise import Disguise
 from privedge.disguise.keys import DisguiseKey, KeyStream
 from privedge.disguise.rmt import RmtTransform
 from privedge.disguise.settings import Aes, Permutation, Rmt, Sized
 from privedge.errors import ImageError
+from privedge.split.shifts import with_shifts
 
 SECRET = bytes(range(32))
 
@@ -165,3 +167,20 @@ def test_rotated_pixels_are_never_clipped():
 def test_images_of_another_size_are_refused():
     with pytest.raises(ImageError, match=r"for images of \(1, 28, 28\)"):
         disguise(Aes()).apply(torch.zeros((1, 1, 28, 32)))
+
+
+def test_shifted_copies_are_the_image_somewhere_else():
+    images = torch.zeros((5, 3, 28, 30))
+    images[:, :, 10:12, 14:16] = pictures((3, 2, 2), 5) + 0.1
+    data = Labelled(images, torch.arange(5), {"writer": torch.arange(5) * 2})
+    more = with_shifts(data, 2, torch.Generator().manual_seed(1))
+    assert torch.equal(more.images[:5], images) and torch.equal(
+        more.labels, torch.arange(5).repeat(3)
+    )
+    assert more.facts["copy"].tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert torch.equal(more.facts["writer"], 2 * more.labels)
+    assert not torch.equal(more.images[5:10], more.images[10:])
+    patches = more.images.unfold(2, 2, 1).unfold(3, 2, 1)[:, :, 8:13, 12:17]
+    for patch, label in zip(patches, more.labels, strict=True):
+        wanted = images[label, :, 10:12, 14:16]
+        assert (patch.permute(1, 2, 0, 3, 4) == wanted).all(-1).all(-1).all(-1).any()

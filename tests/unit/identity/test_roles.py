@@ -28,7 +28,7 @@ def test_a_name_that_could_be_mistaken_is_refused(name):
         Identity(Role.OWNER, name)
 
 
-@pytest.mark.parametrize("role", [Role.PARTY0, Role.PARTY1, Role.DEALER])
+@pytest.mark.parametrize("role", [Role.PARTY0, Role.PARTY1, Role.DEALER, Role.SPLIT])
 def test_a_server_has_no_other_name_than_its_role(role):
     assert Identity(role, role.value).uri == f"spiffe://privedge/{role}/{role}"
     with pytest.raises(CertificateError, match="only one"):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import parties
-from parties.config import DealerConfig, PartyConfig
+from parties.config import DealerConfig, PartyConfig, SplitConfig
 from parties.front_end.cohorts import build
-from privedge.config import ClientConfig, load
+from privedge.config import ClientConfig, SplitClientConfig, load
 from privedge.errors import ConfigError
 
 SAMPLES = Path(parties.__file__).parent / "samples"
@@ -20,6 +20,8 @@ SAMPLES = Path(parties.__file__).parent / "samples"
         ("party1.toml", PartyConfig),
         ("dealer.toml", DealerConfig),
         ("client.toml", ClientConfig),
+        ("split.toml", SplitConfig),
+        ("split-client.toml", SplitClientConfig),
     ],
 )
 def test_a_sample_is_read_and_its_paths_are_beside_it(name, kind):
@@ -33,6 +35,8 @@ def test_every_sample_has_a_test():
         "party1.toml",
         "dealer.toml",
         "client.toml",
+        "split.toml",
+        "split-client.toml",
     }
 
 
@@ -46,6 +50,12 @@ def test_the_samples_fit_each_other():
     assert leader.mpc.address == follower.mpc.listen
     assert leader.dealer.address == follower.dealer.address == dealer.listen
     assert leader.cohorts == follower.cohorts
+    split, device = (
+        load(SplitConfig, SAMPLES / "split.toml"),
+        load(SplitClientConfig, SAMPLES / "split-client.toml"),
+    )
+    assert split.listen == device.server
+    assert split.tail.stem == device.head.stem == device.key.stem
     assert build(leader.cohorts[0]).spec.name == "ran32"
 
 
@@ -77,10 +87,14 @@ def edited(tmp_path, name, old, new):
          "given twice"),
         ("party0.toml", "workers = 1", "insecure_loopback = true", "insecure_loopback"),
         ("dealer.toml", "max_sessions = 1024", "max_sessions = 0", "max_sessions"),
+        ("split.toml", "max_batch = 64", "max_batch = 0", "max_batch"),
+        ("split.toml", 'tail = "lenet.tail"', "", "tail: missing"),
+        ("split.toml", 'tail = "lenet.tail"', 'head = "lenet.head"', "tail: missing"),
+        ("split.toml", '"labels"', '"images"', "answers"),
     ],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_refused_by_name(tmp_path, name, old, new, why):
-    kind = DealerConfig if name == "dealer.toml" else PartyConfig
+    kind = {"dealer.toml": DealerConfig, "split.toml": SplitConfig}.get(name, PartyConfig)
     with pytest.raises(ConfigError, match=rf"{name}.*{why}"):
         load(kind, edited(tmp_path, name, old, new))
 

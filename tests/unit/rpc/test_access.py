@@ -18,11 +18,15 @@ from privedge.wire import (
     party_pb2_grpc,
     peer_pb2,
     peer_pb2_grpc,
+    split_pb2,
+    split_pb2_grpc,
     worker_pb2,
     worker_pb2_grpc,
 )
 
-FILES = [party_pb2, peer_pb2, mpc_pb2, dealer_pb2, worker_pb2, health_pb2, reflection_pb2]
+FILES = [
+    party_pb2, peer_pb2, mpc_pb2, dealer_pb2, split_pb2, worker_pb2, health_pb2, reflection_pb2,
+]  # fmt: skip
 METHODS = sorted(
     f"/{service.full_name}/{method.name}"
     for file in FILES
@@ -47,6 +51,7 @@ def address(tls_for):
     peer_pb2_grpc.add_PeerServicer_to_server(peer_pb2_grpc.PeerServicer(), server)
     mpc_pb2_grpc.add_MpcServicer_to_server(mpc_pb2_grpc.MpcServicer(), server)
     dealer_pb2_grpc.add_DealerServicer_to_server(dealer_pb2_grpc.DealerServicer(), server)
+    split_pb2_grpc.add_SplitServicer_to_server(split_pb2_grpc.SplitServicer(), server)
     worker_pb2_grpc.add_WorkerServicer_to_server(worker_pb2_grpc.WorkerServicer(), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     reflection.enable_server_reflection(["privedge.v1.Party"], server)

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from privedge.errors import ConfigError
+from privedge.split.cut_files import CutFiles
+from privedge.split.defence import Defence
 from privedge.split.describe import adopt, describe
+from privedge.split.head_file import load_head, load_key, new_key
+from privedge.split.model_file import load_tail
 from privedge.split.network import head, tail
+from privedge.split.train import Trainee
 
 
 def layers() -> nn.Sequential:
@@ -43,6 +48,16 @@ def test_at_every_cut_it_computes_what_the_layers_do(seed, mean):
     expected = own((images - mean) / 0.25)
     for cut in spec.cuts:
         assert torch.equal(tail(network, cut)(head(network, cut)(images)), expected)
+
+
+def test_anybodys_layers_become_files_for_a_device_and_a_server(tmp_path):
+    own = layers().eval()
+    spec = describe(own, input=(3, 12, 12), classes=4)
+    files = CutFiles.at(tmp_path, "own")
+    files.save(Trainee(spec, "conv2", Defence(), new_key()), adopt(own, spec), {})
+    images = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    sent = load_head(files.head).device(load_key(files.key)).send(images)
+    assert torch.equal(load_tail(files.tail).layers(sent), own(images))
 
 
 def test_layers_are_named_by_kind_and_order():

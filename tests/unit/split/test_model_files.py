@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 
+from privedge.datasets import Labelled
 from privedge.errors import CheckpointError, ConfigError
 from privedge.split.cut_files import CutFiles
+from privedge.split.defence import Device
 from privedge.split.defences import registry
 from privedge.split.head_file import load_head, load_key, new_key, save_key
 from privedge.split.model_file import load_tail, save_tail
@@ -64,6 +66,16 @@ def test_the_defence_comes_back_with_its_settings(tmp_path):
     sent = part.device(KEY).send(IMAGES)
     assert 0 < (sent == 0).float().mean() < 1
     assert torch.equal(sent, part.device(KEY).send(IMAGES))
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_what_a_defence_learned_comes_back_with_it(tmp_path, name):
+    files, defence = CutFiles.at(tmp_path, "tiny"), registry.make(name, 0.5)
+    with torch.enable_grad():
+        defence.finish(head(NETWORK, "relu1"), Labelled(IMAGES, torch.arange(5) % 3))
+    files.save(Trainee(SPEC, "relu1", defence, KEY), NETWORK, {})
+    sent = Device(head(NETWORK, "relu1"), defence, KEY).send(IMAGES)
+    assert torch.equal(load_head(files.head).device(KEY).send(IMAGES), sent)
 
 
 def test_with_fixed_draws_the_key_of_another_deployment_is_refused(tmp_path):
@@ -129,6 +141,14 @@ def test_a_key_is_fresh_and_never_replaced(tmp_path):
     path.chmod(0o600)
     with pytest.raises(CheckpointError, match="has 5"):
         load_key(path)
+
+
+def test_a_key_that_devices_have_is_not_silently_another_one(tmp_path):
+    files = saved(tmp_path)
+    before = files.head.read_bytes()
+    with pytest.raises(CheckpointError, match="another key"):
+        saved(tmp_path, cut="conv1", key=bytes(32))
+    assert files.head.read_bytes() == before and load_key(files.key) == KEY
 
 
 def test_files_have_plain_names(tmp_path):

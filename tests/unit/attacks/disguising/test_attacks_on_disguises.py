@@ -83,14 +83,16 @@ def test_directions_no_known_image_shows_stay_unknown():
 
 
 def test_noise_costs_the_adversary_pairs_and_hides_little():
-    few, images = level_2(Rmt(noise=0.2, shuffle=False), (1, 8, 8), 3)
-    many, _ = level_2(Rmt(noise=0.2, shuffle=False), (1, 8, 8), 200)
+    few, images = level_2(Rmt(noise=0.2, shuffle=False), (1, 8, 8), 1, count=20)
+    many, _ = level_2(Rmt(noise=0.2, shuffle=False), (1, 8, 8), 200, count=20)
     errors = [
         float((recover(regress(view), view.disguised) - images).square().mean().sqrt())
         for view in (few, many)
     ]
-    # The noise itself has a standard deviation of 0.2 / sqrt(12) = 0.058.
-    assert errors[1] < 0.07 < errors[0]
+    # The noise itself has a standard deviation of 0.2 / sqrt(12) = 0.058. One pair leaves a
+    # direction open, because the noise's mean is unknown too.
+    assert errors[1] < 0.065
+    assert errors[0] > 0.08
 
 
 def coarse(image, count, seed):

@@ -1,0 +1,1 @@
+"""The split server, the plaintext baseline: activations in the clear -> tail -> labels."""

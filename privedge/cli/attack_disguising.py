@@ -1,0 +1,120 @@
+"""`privedge attack disguising`: what disguised images give away, and what disguising costs."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privedge.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from privedge.evaluation.disguising import Plan
+    from privedge.evaluation.results import Row
+
+
+def register(group: typer.Typer) -> None:
+    """Add `attack disguising`."""
+    group.command("disguising")(_disguising)
+
+
+def _disguising(
+    data: Annotated[
+        Path, typer.Option("--data", metavar="DATA.npz", help="images (uint8) and labels.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="For disguising.json and contact sheets.")
+    ],
+    disguises: Annotated[
+        str | None, typer.Option("--disguises", metavar="NAMES", help="Some only; a comma list.")
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=2, help="Images to recover.")] = 300,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of each training.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Keys, parts, weights.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the rows that DIR has.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Attack images disguised by RMT, permutation and AES, with and without known pairs.
+
+    visual: a classifier of plain images looks at disguised ones. adaptive: one that knows what the
+    disguise cannot hide. membership: what the trained network tells. regression, codebook: with
+    known pairs. full-rank: with the fewest pairs that have full rank.
+
+    \b
+    Example:
+      privedge attack disguising --data mnist_28.npz --out disguising/
+    """
+    from privedge import datasets
+    from privedge.evaluation import disguising
+    from privedge.evaluation.results import Results
+
+    plan = _plan(disguises, images, epochs, seed)
+    found = datasets.read(data)
+    _folder(out)
+    settings = asdict(plan) | {"data": data.name}
+    results = Results(disguising.EXPERIMENT, settings, out / "disguising.json", resume=resume)
+    with _progress_bar() as progress:
+        disguising.measure(found, plan, results, out, progress)
+    if as_json:
+        print(json.dumps(results.document()))
+        return
+    for row in results.rows:
+        print(_line(row))
+    print(f"{out}: disguising.json and contact sheets")
+
+
+def _plan(disguises: str | None, images: int, epochs: int, seed: int) -> "Plan":
+    from privedge.errors import ConfigError
+    from privedge.evaluation.disguising import DISGUISES, Plan
+
+    names = tuple(disguises.split(",")) if disguises else tuple(DISGUISES)
+    for name in names:
+        if name not in DISGUISES:
+            raise ConfigError(f"{name}: no such disguise; there are {', '.join(DISGUISES)}")
+    return Plan(seed=seed, epochs=epochs, images=images, disguises=names)
+
+
+def _folder(out: Path) -> None:
+    from privedge.errors import ConfigError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be created ({error.strerror})") from None
+
+
+def _line(row: "Row") -> str:
+    figures = " ".join(
+        f"{name} {value:.4g}"
+        for name, value in row.items()
+        if isinstance(value, float) and not name.endswith("_95")
+    )
+    pairs = f", {row['pairs']} pairs" if "pairs" in row else ""
+    precision = f", {row['precision']}" if "precision" in row else ""
+    return f"{row['disguise']:15} {row['attack']}{pairs}{precision}: {figures}"
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on standard error, on a terminal only."""
+    from rich import progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (
+        "attack",
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.TimeElapsedColumn(),
+    )
+    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("")
+        yield lambda done, total, what: bar.update(
+            task, completed=done, total=total, description=what
+        )
