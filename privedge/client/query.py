@@ -54,6 +54,8 @@ Images = npt.NDArray[np.uint8] | Sequence[Path]
 
 # A cohort may change between asking what it is and asking the question.
 _TRIES = 3
+# How long the other party may take to say why a query failed, once one only knows that it did.
+_REASON_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,10 @@ class Client:
             self._threads.submit(self._half, party, question, share, calls)
             for party, share in enumerate(split(query))
         ]
-        _, unfinished = wait(halves, return_when=FIRST_EXCEPTION)
+        done, unfinished = wait(halves, return_when=FIRST_EXCEPTION)
+        if any(isinstance(half.exception(), Unreachable) for half in done):
+            # A party that lost the other says so at once; the other may be about to say why.
+            _, unfinished = wait(halves, timeout=_REASON_S)
         if unfinished:
             calls.cancel()
         first, second = _results(halves)

@@ -39,6 +39,10 @@ class Recorder(grpc.GenericRpcHandler):
         self.on_hello: list[Change] = [lambda _: None, lambda _: None]
         # Called with each first frame of words of a party, before it is passed on.
         self.on_words: list[Callable[[], None]] = [lambda: None, lambda: None]
+        # From which exchange of a session on a party counts one too many; None for an honest one.
+        self.skips_at: list[int | None] = [None, None]
+        # How many frames went out under such a count.
+        self.skipped = 0
         self._lock = threading.Lock()
         self._deployment = deployment
         self._worker = f"127.0.0.1:{deployment.worker_port}"
@@ -99,7 +103,13 @@ class Recorder(grpc.GenericRpcHandler):
             if frame.words.last:
                 self._note(bytes(words[:-_DIGEST_BYTES]))
                 words.clear()
-            yield raw
+            skips_at = self.skips_at[party]
+            if skips_at is None or frame.words.counter < skips_at:
+                yield raw
+                continue
+            self.skipped += 1
+            frame.words.counter += 1
+            yield frame.SerializeToString()
 
     def _orders(self, orders: Iterator[bytes]) -> Iterator[bytes]:
         for raw in orders:

@@ -145,3 +145,18 @@ def test_halves_of_two_bundles_end_as_aborted_and_never_in_a_label(recorded, ran
         asking.identify(one_image, COHORT)
     assert own[0] and own[0] != other
     assert ask_until_answered(deployment, one_image, 1) == [label(rans, one_image)]
+
+
+@pytest.mark.parametrize(("party", "skips_at"), [(0, 3), (1, 0)], ids=["on its way", "at once"])
+def test_a_skipped_counter_at_one_party_ends_as_aborted_and_never_in_a_label(
+    recorded, rans, one_image, party, skips_at
+):
+    deployment, recorder = recorded.deployment, recorded.recorder
+    until_full(deployment, BUNDLES)
+    before = recorder.skipped
+    recorder.skips_at[party] = skips_at
+    with client(deployment) as asking, pytest.raises(TranscriptMismatch):
+        asking.identify(one_image, COHORT)
+    recorder.skips_at[party] = None
+    assert recorder.skipped > before
+    assert ask_until_answered(deployment, one_image, 1) == [label(rans, one_image)]
