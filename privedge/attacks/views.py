@@ -112,3 +112,17 @@ class DisguisedNetworkView:
     network: nn.Sequential
     sized: Sized
     public: Labelled
+
+
+@dataclass(frozen=True)
+class AnswersView:
+    """A client of the private service, who sees answers only (Choquette-Choo et al. 2021).
+
+    `right` bool (n, copies): whether each copy of an image was answered with the name of the owner
+    in question. `known_right` (m, copies) and `known_members` bool (m,): the same from a cohort
+    that the client trained itself, so that it knows which images were trained on.
+    """
+
+    right: torch.Tensor
+    known_right: torch.Tensor
+    known_members: torch.Tensor

@@ -34,6 +34,7 @@ from privedge.attacks.inversion.linear import linear
 from privedge.attacks.views import AttributeView, BlackBoxView, PartyView
 from privedge.datasets import Labelled
 from privedge.errors import ImageError, MissingExtra
+from privedge.evaluation.pixels import as_bytes
 from privedge.evaluation.results import Results, Row
 from privedge.ran import features
 from privedge.ran.images import fit
@@ -127,13 +128,6 @@ def _at_size(data: Labelled, count: int, spec: RanSpec) -> Labelled:
     channelled = shaped[:, None] if shaped.ndim == 3 else shaped.transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
     return Labelled(pixels, data.labels[:count])
-
-
-def as_bytes(pixels: torch.Tensor) -> npt.NDArray[np.uint8]:
-    """float32 (n, C, H, W) in [0, 1] as uint8 (n, H, W) or (n, H, W, 3)."""
-    values = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    grey: npt.NDArray[np.uint8] = values[..., 0]
-    return grey if values.shape[3] == 1 else values
 
 
 def _views(
