@@ -5,7 +5,7 @@ halved every 20 epochs.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -21,13 +21,19 @@ from privedge.split.spec import NetworkSpec
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How long and how fast. `seed` fixes weights, order and the draws of defences."""
+    """How long and how fast. `seed` fixes weights, order and the draws of defences.
+
+    For small sets: `mirror` shows half of the images left to right, `shift` moves each by up to so
+    many pixels (its edges repeated), both anew in each epoch.
+    """
 
     epochs: int = 20
     batch: int = 32
     rate: float = 1e-3
     halve_every: int = 20
     seed: int = 0
+    mirror: bool = False
+    shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def train(
     for epoch in range(1, settings.epochs + 1):
         losses = []
         for index in torch.randperm(len(data), generator=generator).split(settings.batch):
-            batch = data.take(index)
+            batch = _varied(data.take(index), settings, generator)
             sent = device(batch.images)
             sent = trainee.defence.transform(sent, _draws(trainee, batch.images, generator))
             trainee.defence.learn(batch, sent.detach())
@@ -104,6 +110,26 @@ def accuracy(device: Device, server: nn.Sequential, data: Labelled) -> float:
         part = data.take(index)
         hits += int((server(device.send(part.images)).argmax(1) == part.labels).sum())
     return hits / len(data)
+
+
+def _varied(batch: Labelled, settings: TrainSettings, generator: torch.Generator) -> Labelled:
+    images = batch.images
+    if settings.mirror:
+        turned = torch.rand((len(images), 1, 1, 1), generator=generator) < 0.5
+        images = torch.where(turned, images.flip(3), images)
+    if settings.shift:
+        images = _moved(images, settings.shift, generator)
+    return replace(batch, images=images)
+
+
+def _moved(images: torch.Tensor, shift: int, generator: torch.Generator) -> torch.Tensor:
+    count, _, height, width = images.shape
+    around = functional.pad(images, (shift,) * 4, mode="replicate")
+    down, right = torch.randint(2 * shift + 1, (2, count, 1), generator=generator)
+    rows, columns = down + torch.arange(height), right + torch.arange(width)
+    each = torch.arange(count)[:, None, None]
+    # Indexed like this the channels come last.
+    return around[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 def _draws(trainee: Trainee, images: torch.Tensor, generator: torch.Generator) -> Draws:

@@ -29,8 +29,12 @@ _STEPS = 3
 _RATE = 1e-3
 # Attackers of different sizes: a head that deceives one of them rarely deceives all.
 _WIDTHS = (32, 128, 256)
-_HIDDEN = 256
+# The decoder's share of the strength where an attribute is to be hidden as well: to hide an image
+# takes most of what any task needs.
+_DECODER_SHARE = 0.1
+_HIDDEN = 64
 _CHANNELS = 32
+_LEAST_SPREAD = 1e-4
 
 
 class Partitioning(Defence):
@@ -97,11 +101,20 @@ class Partitioning(Defence):
         return gap / entropy
 
 
+class _Standard(nn.Module):
+    """Each value to mean 0 and deviation 1 over the batch: making all smaller deceives nobody."""
+
+    def forward(self, sent: torch.Tensor) -> torch.Tensor:
+        spread = sent.std(0, keepdim=True, unbiased=False)
+        return (sent - sent.mean(0, keepdim=True)) / (spread + _LEAST_SPREAD)
+
+
 def decoder(sent: tuple[int, ...], image: torch.Tensor) -> nn.Sequential:
     """From activations (n, *sent) to images like `image`, values in (0, 1)."""
     channels, height, width = image.shape
     if len(sent) == 3:
         return nn.Sequential(
+            _Standard(),
             nn.Conv2d(sent[0], _CHANNELS, 3, padding=1),
             nn.ReLU(),
             nn.Upsample((height, width), mode="bilinear"),
@@ -109,6 +122,7 @@ def decoder(sent: tuple[int, ...], image: torch.Tensor) -> nn.Sequential:
             nn.Sigmoid(),
         )
     return nn.Sequential(
+        _Standard(),
         nn.Linear(sent[0], _HIDDEN),
         nn.ReLU(),
         nn.Linear(_HIDDEN, image.numel()),
@@ -119,7 +133,7 @@ def decoder(sent: tuple[int, ...], image: torch.Tensor) -> nn.Sequential:
 
 def _classifier(values: int, width: int, classes: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(values, width), nn.ReLU(), nn.Linear(width, classes)
+        nn.Flatten(), _Standard(), nn.Linear(values, width), nn.ReLU(), nn.Linear(width, classes)
     )
 
 

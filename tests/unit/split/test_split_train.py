@@ -13,7 +13,7 @@ from privedge.split.defence import Defence, Device
 from privedge.split.draws import KEY_BYTES
 from privedge.split.network import head, tail
 from privedge.split.presets import cifar, lenet
-from privedge.split.train import Trainee, TrainSettings, accuracy, train
+from privedge.split.train import Trainee, TrainSettings, _moved, accuracy, train
 
 KEY = bytes(KEY_BYTES)
 
@@ -55,3 +55,21 @@ def test_more_classes_than_outputs_are_refused(digits):
     many = Labelled(digits.train.images, digits.train.labels + 5)
     with pytest.raises(TrainingError, match="10 classes"):
         train(Trainee(lenet(), "conv1", Defence(), KEY), many, TrainSettings())
+
+
+def test_images_shown_mirrored_and_moved_still_train(digits):
+    few = digits.train.take(torch.arange(640))
+    trainee = Trainee(lenet(), "relu2", Defence(), KEY)
+    network = train(trainee, few, TrainSettings(epochs=3, shift=1))
+    device = Device(head(network, "relu2"), Defence(), KEY)
+    assert accuracy(device, tail(network, "relu2"), digits.test) > 0.8
+
+
+def test_a_moved_image_is_the_image_elsewhere():
+    images = torch.zeros((20, 2, 9, 9))
+    images[:, 1, 4, 4] = 1
+    moved = _moved(images, 2, torch.Generator().manual_seed(1))
+    assert moved.shape == images.shape
+    assert torch.equal(moved.sum((2, 3)), images.sum((2, 3)))
+    places = {tuple(place.tolist()) for place in moved[:, 1].nonzero()[:, 1:]}
+    assert len(places) > 5 and all(2 <= side <= 6 for place in places for side in place)
