@@ -20,6 +20,8 @@ from privedge.cli.split_train import (
 if TYPE_CHECKING:
     from privedge.evaluation.results import Row
 
+_SHOWN = 10
+
 
 def register(group: typer.Typer) -> None:
     """Add `split sweep`."""
@@ -68,13 +70,18 @@ def _sweep(
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the rows.")
     ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", metavar="FILE.png", help="Originals above reconstructions."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train and attack a cut network for each cut, defence and strength.
 
     White-box attacks on a defence that drops values are run twice: as published, and by an attacker
-    who knows that a 0 may have been dropped (white-box-masked).
+    who knows that a 0 may have been dropped (white-box-masked). The sheet has a row of images for
+    each row measured by this call, below the originals.
 
     \b
     Examples:
@@ -83,9 +90,9 @@ def _sweep(
         --strengths gaussian=0.2,0.5,1 --strengths feature-dropout=0.2,0.4,0.6 --out cost.json
     """
     from privedge import datasets
-    from privedge.evaluation import figures
+    from privedge.evaluation import contact_sheet, figures
     from privedge.evaluation.results import Results
-    from privedge.evaluation.sweep import Plan, choices, sweep
+    from privedge.evaluation.sweep import Plan, Shown, choices, sweep
     from privedge.split.presets import preset as named
     from privedge.split.train import TrainSettings
 
@@ -104,8 +111,13 @@ def _sweep(
     )
     settings = plan.settings() | {"data": data.name}
     results = Results("sweep", settings, out, resume=resume)
+    seen: list[Shown] = []
     with bar("sweep") as progress:
-        sweep(plan, datasets.split(found, seed=seed), results, progress=progress)
+        parts = datasets.split(found, seed=seed)
+        sweep(plan, parts, results, progress=progress, shown=seen.append)
+    if sheet is not None and seen:
+        pictures = [seen[0].originals, *(each.found for each in seen)]
+        contact_sheet.write([images[:_SHOWN] for images in pictures], sheet)
     if figure is not None:
         figures.write(results.rows, figure)
     print(json.dumps(results.document()) if as_json else _table(results.rows))

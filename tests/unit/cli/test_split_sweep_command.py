@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
@@ -34,13 +35,16 @@ def sweep(digits, *more: object) -> Result:
 
 
 def test_rows_on_disk_on_screen_and_as_a_figure(digits, tmp_path):
-    out, figure = tmp_path / "rows.json", tmp_path / "depth.png"
-    result = sweep(digits, "--out", out, "--figure", figure, "--json")
+    out, figure, sheet = (tmp_path / name for name in ("rows.json", "depth.png", "sheet.png"))
+    result = sweep(digits, "--out", out, "--figure", figure, "--sheet", sheet, "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document == json.loads(out.read_text())
     assert [row["cut"] for row in document["rows"]] == ["conv1", "relu2"]
     assert figure.read_bytes().startswith(b"\x89PNG")
+    with Image.open(sheet) as picture:
+        # Four images wide; originals and two reconstructions high.
+        assert 3 * picture.width == 4 * picture.height
     again = sweep(digits, "--out", out)
     assert isinstance(again.exception, PrivEdgeError) and "--resume" in str(again.exception)
     resumed = sweep(digits, "--out", out, "--resume")
