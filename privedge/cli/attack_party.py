@@ -49,7 +49,7 @@ def _party(
 
     \b
     Example:
-      privedge attack party --data mnist_28.npz --preset subspace32,conv32
+      privedge attack party --data mnist_28.npz --preset subspace32,ran32
     """
     from privedge import datasets
     from privedge.evaluation import party_view
