@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from privedge.ran.spec import Oriented, Pixels, RanSpec
+from privedge.ran.spec import Oriented, OrientedScales, Pixels, RanSpec
 from privedge.sharing.ring import Words
 
 Pixmap = npt.NDArray[np.uint8]
@@ -36,6 +36,8 @@ def drawn(spec: RanSpec, features: Reals) -> Pixmap:
             return _bytes((channels_last + 1) / 2).squeeze()
         case Oriented():
             return _strokes(features)
+        case OrientedScales(directions=directions):
+            return _strokes(features[:directions])  # the sharpest maps, by convention the first
         case _:
             return _square(_bytes(features / max(float(features.max()), 1e-9)))
 
@@ -46,9 +48,9 @@ def noise(share: Words) -> Pixmap:
 
 
 def _strokes(maps: Reals) -> Pixmap:
-    """(8, H, W) oriented maps: in each cell the edges of every direction, as bright as strong.
+    """(D, H, W) oriented maps: in each cell the edges of every direction, as bright as strong.
 
-    Direction d is that of the gradient, 45 d degrees; the edge is at right angles to it.
+    Direction d is that of the gradient, 360 d / D degrees; the edge is at right angles to it.
     """
     middle = (np.arange(_CELL) - (_CELL - 1) / 2).astype(np.float32)
     down, right = np.meshgrid(middle, middle, indexing="ij")

@@ -39,10 +39,29 @@ class Oriented(_Frozen):
     cell: int = Field(ge=2, le=32)
 
 
+class OrientedScales(_Frozen):
+    """Oriented gradient maps of the image blurred by each of `blurs` (sigma, pixels), all at once.
+
+    (len(blurs) * directions, height / cell, width / cell): the maps of the first blur come first.
+    """
+
+    kind: Literal["oriented-scales"] = "oriented-scales"
+    cell: int = Field(ge=2, le=32)
+    directions: int = Field(ge=4, le=64)
+    blurs: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(min_length=1, max_length=8)
+
+
 class Cooccurrence(_Frozen):
     """Co-occurrence of stroke orientations, for handwriting (ran.md 8); 864 values."""
 
     kind: Literal["cooccurrence"] = "cooccurrence"
+
+
+class FineCooccurrence(_Frozen):
+    """Co-occurrence of more `directions` than Cooccurrence has; 6 * directions^2 values."""
+
+    kind: Literal["fine-cooccurrence"] = "fine-cooccurrence"
+    directions: int = Field(ge=4, le=32)
 
 
 class Encoder(_Frozen):
@@ -53,7 +72,10 @@ class Encoder(_Frozen):
     output: Shape
 
 
-Features = Annotated[Pixels | Oriented | Cooccurrence | Encoder, Field(discriminator="kind")]
+Features = Annotated[
+    Pixels | Oriented | OrientedScales | Cooccurrence | FineCooccurrence | Encoder,
+    Field(discriminator="kind"),
+]
 
 
 # --- Layers ---------------------------------------------------------------------------------------
@@ -180,8 +202,13 @@ class RanSpec(_Frozen):
                 return (self.image.channels, self.image.height, self.image.width)
             case Oriented(cell=cell):
                 return (8, self.image.height // cell, self.image.width // cell)
+            case OrientedScales(cell=cell, directions=directions, blurs=blurs):
+                maps = directions * len(blurs)
+                return (maps, self.image.height // cell, self.image.width // cell)
             case Cooccurrence():
                 return (864,)
+            case FineCooccurrence(directions=directions):
+                return (6 * directions**2,)
             case Encoder(output=output):
                 return output
 

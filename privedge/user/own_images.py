@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from privedge.errors import TrainingError
 from privedge.ran import features
-from privedge.ran.spec import Cooccurrence, RanSpec
+from privedge.ran.spec import Cooccurrence, FineCooccurrence, RanSpec
 from privedge.user.settings import TrainSettings
 
 Images = npt.NDArray[np.uint8]
@@ -45,7 +45,9 @@ def prepare(images: Images, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     held_out = max(1, round(len(images) * settings.validation_share))
     training, validation = images[order[held_out:]], images[order[:held_out]]
     validated = features.extract(spec, validation, encoder=settings.encoder)
-    if len(training) < _FEW and not isinstance(spec.features, Cooccurrence):
+    # Co-occurrence is blind to where in the image a stroke is.
+    moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence)
+    if len(training) < _FEW and moves:
         training = _shifted(training, by=max(1, spec.image.height // 32))
     return OwnFeatures(
         features.extract(spec, training, encoder=settings.encoder),

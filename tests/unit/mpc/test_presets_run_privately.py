@@ -11,13 +11,13 @@ from privedge.ran.presets import PRESETS, preset
 from tests.unit.mpc.models import batch, cohort
 from tests.unit.mpc.pair import as_tensor, run
 
-SIZES = {"subspace-writer": (64, 128)}
+SIZES = {"subspace-writer": (64, 128), "subspace-writer-fine": (64, 128)}
 
 
 @pytest.mark.parametrize("engine_type", [FusedEngine, CryptenEngine])
 @pytest.mark.parametrize("name", PRESETS)
 def test_two_owners_dissimilarities(name, engine_type):
-    height, width = SIZES.get(name, (64, 64) if name.endswith("64") else (32, 32))
+    height, width = SIZES.get(name, (64, 64) if "64" in name else (32, 32))
     spec = preset(name, height=height, width=width, channels=1)
     parameters, images = cohort(spec, 2), batch(spec, 1)
     names = list(parameters)

@@ -13,8 +13,10 @@ from privedge.ran.spec import (
     Cooccurrence,
     Encoder,
     Features,
+    FineCooccurrence,
     ImageShape,
     Oriented,
+    OrientedScales,
     Pixels,
     RanSpec,
     Subspace,
@@ -29,6 +31,9 @@ FORMULA = np.array(
     ],
     np.uint8,
 ).reshape(1, GOLDEN["height"], GOLDEN["width"], 3)
+
+
+SCALES = OrientedScales(cell=4, directions=16, blurs=(0.6, 1.2))
 
 
 def spec_of(features: Features, *, channels: int = 1, height: int = 16, width: int = 24) -> RanSpec:
@@ -50,7 +55,10 @@ def test_a_map_gives_its_test_vector(case):
     np.testing.assert_allclose(features.ravel(), case["values"], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("features", [Pixels(), Oriented(cell=4), Cooccurrence()])
+@pytest.mark.parametrize(
+    "features",
+    [Pixels(), Oriented(cell=4), SCALES, Cooccurrence(), FineCooccurrence(directions=16)],
+)
 def test_an_image_has_the_same_features_alone_and_among_many(features):
     images = np.random.default_rng(0).integers(0, 256, (70, 16, 24), dtype=np.uint8)
     together = extract(spec_of(features), images)
@@ -74,7 +82,25 @@ def test_a_step_down_lies_in_the_third_direction():
     assert (strength[0] > 0).sum() == 1
 
 
-@pytest.mark.parametrize("features", [Oriented(cell=4), Cooccurrence()])
+def test_the_maps_of_each_scale_stand_together_in_the_order_of_the_blurs():
+    sharp, soft = (SCALES.model_copy(update={"blurs": (sigma,)}) for sigma in SCALES.blurs)
+    image = FORMULA[..., 0]
+    apart = [extract(spec_of(features), image) for features in (sharp, soft)]
+    assert np.array_equal(extract(spec_of(SCALES), image), np.concatenate(apart, axis=1))
+
+
+def test_finer_directions_tell_slopes_apart_that_coarse_ones_do_not():
+    rows, columns = np.mgrid[:16, :24]
+    # Edges at 0 and 22.5 degrees: neighbours among sixteen directions.
+    slopes = [np.cos(angle) * (columns - 12) + np.sin(angle) * (rows - 8) for angle in (0, 0.3927)]
+    images = np.stack([np.where(slope > 0, 200, 0) for slope in slopes]).astype(np.uint8)
+    strength = extract(spec_of(SCALES), images)[:, 16:].sum(axis=(2, 3))
+    assert list(strength.argmax(axis=1)) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "features", [Oriented(cell=4), SCALES, Cooccurrence(), FineCooccurrence(directions=16)]
+)
 def test_a_blank_image_has_no_features(features):
     assert not extract(spec_of(features), np.full((1, 16, 24), 77, np.uint8)).any()
 
@@ -82,6 +108,14 @@ def test_a_blank_image_has_no_features(features):
 def test_each_cooccurrence_matrix_sums_to_one_before_the_root():
     features = extract(spec_of(Cooccurrence()), FORMULA[..., 0])
     np.testing.assert_allclose((features.reshape(6, 144) ** 2).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_fine_cooccurrence_of_twelve_directions_is_the_plain_one():
+    plain, fine = (
+        extract(spec_of(features), FORMULA[..., 0])
+        for features in (Cooccurrence(), FineCooccurrence(directions=12))
+    )
+    assert np.array_equal(plain, fine)
 
 
 def test_a_grey_image_is_repeated_for_a_colour_spec():
