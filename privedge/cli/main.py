@@ -23,6 +23,9 @@ COMMANDS = (
     *("split", "attack", "bench"),
 )
 
+# What the extra `research` installs for `attack`, `evaluate` and `split sweep`.
+_RESEARCH = frozenset({"matplotlib", "scipy", "sklearn", "torchmetrics"})
+
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130
 
@@ -43,6 +46,13 @@ def main() -> None:
         build()(prog_name="privedge")
     except PrivEdgeError as error:
         _stop(str(error), _EXIT_FAILED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _RESEARCH:
+            raise
+        _stop(
+            "this command takes a few more packages: pip install 'privedge[research]'",
+            _EXIT_FAILED,
+        )
     except KeyboardInterrupt:
         _stop("interrupted", _EXIT_INTERRUPTED)
     except SystemExit as ending:
