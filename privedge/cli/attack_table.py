@@ -1,14 +1,14 @@
 """`privedge attack table`: inversion attacks on LeNet, as one table. See docs/attacks.md."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge.evaluation.results import Row
@@ -52,6 +52,7 @@ def _table(
     """
     from dataclasses import asdict
 
+    _require_research()
     from privedge.evaluation import attack_pictures, attack_table
     from privedge.evaluation.attack_plan import TableSettings
     from privedge.evaluation.results import Results
@@ -61,8 +62,9 @@ def _table(
     settings = TableSettings(images=images, seed=seed, effort=effort)
     pictures = attack_pictures.Pictures(out) if out is not None else None
     path = out / _RESULTS if out is not None else None
-    results = Results("attack table", asdict(settings), path, resume=resume)
-    with _progress_bar() as progress:
+    measured = {"data": data.name} | asdict(settings)
+    results = Results("attack table", measured, path, resume=resume)
+    with progress_bar() as progress:
         measuring = attack_table.measure(
             data, settings, results, processes=processes, progress=progress
         )
@@ -75,6 +77,15 @@ def _table(
         print(json.dumps(results.document()))
         return
     _print(sorted(results.rows, key=_order))
+
+
+def _require_research() -> None:
+    from importlib.util import find_spec
+
+    from privedge.errors import MissingExtra
+
+    if not all(find_spec(name) for name in ("torchmetrics", "matplotlib")):
+        raise MissingExtra("attacks need more packages: pip install 'privedge[research]'")
 
 
 def _order(row: "Row") -> tuple[Any, ...]:
@@ -98,19 +109,3 @@ def _print(rows: "Sequence[Row]") -> None:
     console = Console()
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
     console.print(table, width=max(console.width, _WIDTH), crop=False)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("attacks", total=None)
-
-        def show(doing: str, done: int, total: int) -> None:
-            bar.update(task, description=doing, completed=done, total=total)
-
-        yield show

@@ -81,13 +81,12 @@ class TableSettings:
         return TrainSettings(epochs=self.times(20), seed=self.seed)
 
     def white(self, job: Job, attack: str) -> WhiteBoxSettings:
-        """White-box settings; on a defended device the attacker takes zeros as unknown."""
+        """White-box settings. An adapted attacker takes zeros as unknown and starts twice."""
         chosen = _TUNED[job.cut] if attack == TUNED else _WHITE[job.cut]
-        return replace(
-            chosen,
-            iterations=self.times(chosen.iterations),
-            masked=attack != UNADAPTED and job.defence != "none",
-        )
+        chosen = replace(chosen, iterations=self.times(chosen.iterations))
+        if attack == UNADAPTED or job.defence == "none":
+            return chosen
+        return replace(chosen, masked=True, starts=(0.5, 0.0))
 
     def black(self, job: Job, attack: str) -> BlackBoxSettings:
         """Black-box settings, of either decoder."""

@@ -1,6 +1,6 @@
 """White-box inversion: the image whose activations come closest to those sent.
 
-He et al. 2019, section 4.1 (regularised maximum likelihood), by Adam from a grey image:
+He et al. 2019, section 4.1 (regularised maximum likelihood), by Adam, there from a grey image:
 
     minimise  mean((head(x) - sent)^2) + smoothness * TV(x)
 
@@ -10,7 +10,8 @@ the loss is a sum over images and Adam works on each value by itself, so they do
 
 Two ways in which this attacker adapts to a device that drops activations, which the paper's did
 not: what arrives as 0 is taken as unknown instead of as 0 (`masked`), and what the defence scales
-up is scaled down again.
+up is scaled down again. A third is for any head with ReLUs: these may be dead at a grey image, so
+that nothing leads away from it. With several `starts` each image keeps the one that fits best.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,8 @@ class WhiteBoxSettings:
     """How to search. `smoothness` weighs TV; `masked` is for defences that drop activations.
 
     `eps` is Adam's: 1e-3 is the paper's, and slows pixels down whose gradients are small.
-    With `anneal` the rate falls to 0 along a cosine, else it stays.
+    With `anneal` the rate falls to 0 along a cosine, else it stays. `starts` are grey levels in
+    [0, 1], each of which costs a search of its own.
     """
 
     iterations: int = 500
@@ -39,6 +41,7 @@ class WhiteBoxSettings:
     eps: float = 1e-3
     anneal: bool = False
     masked: bool = False
+    starts: tuple[float, ...] = (0.5,)
     batch: int = 200
 
 
@@ -73,15 +76,31 @@ def white_box(
     `generator` gives the attacker's own draws of the defence, from which it takes the scale.
     """
     target = _target(view, settings, generator)
-    parts = range(0, len(view.sent), settings.batch)
+    places = range(0, len(view.sent), settings.batch)
+    total = len(places) * len(settings.starts) * settings.iterations
     found = []
-    for number, start in enumerate(parts):
-        done = number * settings.iterations
-        search = _Search(view.head, target.rows(slice(start, start + settings.batch)), settings)
-        found.append(
-            search.run(view.image_shape, _counted(progress, done, len(parts) * settings.iterations))
-        )
+    for number, place in enumerate(places):
+        search = _Search(view.head, target.rows(slice(place, place + settings.batch)), settings)
+        tries = []
+        for turn, start in enumerate(settings.starts):
+            done = (number * len(settings.starts) + turn) * settings.iterations
+            tries.append(search.run(start, view.image_shape, _counted(progress, done, total)))
+        found.append(_best(tries))
     return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """Images (n, C, H, W) in [0, 1] from one start, and the loss of each before clipping, (n,)."""
+
+    images: torch.Tensor
+    losses: torch.Tensor
+
+
+def _best(tries: list[_Try]) -> torch.Tensor:
+    """Of each image, the try with the smallest loss."""
+    chosen = torch.stack([each.losses for each in tries]).argmin(0)
+    return torch.stack([each.images for each in tries])[chosen, torch.arange(len(chosen))]
 
 
 class _Search:
@@ -92,27 +111,29 @@ class _Search:
         self._counting = target.weights.flatten(1).sum(1).clamp(min=1)
 
     def run(
-        self, image_shape: tuple[int, int, int], progress: Callable[[int], None]
-    ) -> torch.Tensor:
+        self, start: float, image_shape: tuple[int, int, int], progress: Callable[[int], None]
+    ) -> _Try:
         settings = self._settings
-        point = torch.zeros((len(self._target.values), *image_shape), requires_grad=True)
+        size = (len(self._target.values), *image_shape)
+        point = torch.full(size, 2 * start - 1, requires_grad=True)
         optimiser = torch.optim.Adam([point], lr=settings.rate, eps=settings.eps, amsgrad=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations)
         for step in range(1, settings.iterations + 1):
             # Gradients of the image alone: the head's own parameters would cost as much again.
-            (point.grad,) = torch.autograd.grad(self._loss(point), [point])
+            (point.grad,) = torch.autograd.grad(self._losses(point).sum(), [point])
             optimiser.step()
             if settings.anneal:
                 schedule.step()
             progress(step)
-        return _pixels(point.detach()).clamp(0, 1)
+        with torch.no_grad():
+            return _Try(_pixels(point).clamp(0, 1), self._losses(point))
 
-    def _loss(self, point: torch.Tensor) -> torch.Tensor:
+    def _losses(self, point: torch.Tensor) -> torch.Tensor:
         gaps = (self._head(_pixels(point)) - self._target.values).square() * self._target.weights
-        loss: torch.Tensor = (gaps.flatten(1).sum(1) / self._counting).sum()
+        losses: torch.Tensor = gaps.flatten(1).sum(1) / self._counting
         if self._settings.smoothness:
-            loss = loss + self._settings.smoothness * total_variation(point).sum()
-        return loss
+            losses = losses + self._settings.smoothness * total_variation(point)
+        return losses
 
 
 def total_variation(points: torch.Tensor) -> torch.Tensor:

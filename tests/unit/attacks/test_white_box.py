@@ -64,6 +64,18 @@ def test_images_do_not_influence_each_other(bench):
     assert steps == [(step, 120) for step in range(1, 121)]
 
 
+def test_of_several_starts_each_image_keeps_the_best_fit(bench):
+    # Beyond this threshold no gradient comes back from a grey image: its own activations are 0.
+    shallow = head(bench.network, "conv1")
+    grey = shallow(torch.full((1, *SHAPE), 0.5)).abs().max().item()
+    dead = torch.nn.Sequential(*shallow, torch.nn.Threshold(grey, 0.0))
+    view = WhiteBoxView(dead(bench.secret).detach(), dead, SHAPE, Defence())
+    stuck = white_box(view, QUICK, generator=seeded())
+    assert torch.equal(stuck, torch.full_like(stuck, 0.5))
+    twice = white_box(view, replace(QUICK, starts=(0.5, 1.0)), generator=seeded())
+    assert quality(twice, bench) > quality(stuck, bench) + 3
+
+
 def test_who_takes_zeros_as_unknown_undoes_dropping(bench):
     view = view_of(bench, "conv1", Dropping(0.5))
     unaware = white_box(view, QUICK, generator=seeded())

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 from privedge.cli.main import main
@@ -16,6 +17,8 @@ from privedge.evaluation.attack_plan import Job, TableSettings
 from privedge.evaluation.results import Results
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape
+from privedge.split.network import build
+from privedge.split.presets import lenet
 
 NEEDED = {"attack", "cut", "defence", "strength", "psnr_db", "ssim", "images"}
 NEEDED |= {"task_accuracy", "seed", "psnr_db_plus_minus", "ssim_plus_minus"}
@@ -124,6 +127,17 @@ def test_what_a_worker_cannot_do_is_told_in_its_words(data):
         pytest.raises(TrainingError, match="nonsense: no such defence"),
     ):
         list(ask([("one", request)]))
+
+
+def test_an_attackers_shadow_does_not_begin_with_the_networks_own_weights():
+    def drawn(seed):
+        return build(lenet(), torch.Generator().manual_seed(seed)).state_dict()["conv1.weight"]
+
+    for seed in range(3):
+        own, attackers = drawn(seed), drawn(attack_table.attacker_seed(seed))
+        together = torch.stack([own.flatten(), attackers.flatten()])
+        # 200 independent weights: 0.5 is seven standard deviations.
+        assert abs(torch.corrcoef(together)[0, 1]) < 0.5
 
 
 def test_the_plan_has_every_figure_that_was_promised():
