@@ -52,7 +52,6 @@ def _table(
     """
     from dataclasses import asdict
 
-    _require_research()
     from privedge.evaluation import attack_pictures, attack_table
     from privedge.evaluation.attack_plan import TableSettings
     from privedge.evaluation.results import Results
@@ -77,15 +76,6 @@ def _table(
         print(json.dumps(results.document()))
         return
     _print(sorted(results.rows, key=_order))
-
-
-def _require_research() -> None:
-    from importlib.util import find_spec
-
-    from privedge.errors import MissingExtra
-
-    if not all(find_spec(name) for name in ("torchmetrics", "matplotlib")):
-        raise MissingExtra("attacks need more packages: pip install 'privedge[research]'")
 
 
 def _order(row: "Row") -> tuple[Any, ...]:
