@@ -44,7 +44,8 @@ def _table(
 ) -> None:
     """What model inversion gets out of LeNet's activations: cuts, attacks and defences.
 
-    About 1,100 CPU seconds with both processes together. PSNR and SSIM are means over the images with their 95% interval.
+    About 1,100 CPU seconds, both processes together. PSNR and SSIM are means over the images with
+    their 95% interval.
 
     \b
     Example:
