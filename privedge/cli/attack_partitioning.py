@@ -27,15 +27,20 @@ def _partitioning(
     private: Annotated[
         str, typer.Option("--private", metavar="FACT", help="What attackers are after.")
     ] = "gender",
-    preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="The network.")] = "face",
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="The network.")
+    ] = "face-narrow",
     cut: Annotated[
         str, typer.Option("--cut", metavar="LAYER", help="The last layer on the device.")
-    ] = "relu5",
+    ] = "squash",
     strengths: Annotated[
         str, typer.Option("--strengths", metavar="X,Y", help="Beside 0, which is no defence.")
-    ] = "0.3",
+    ] = "0.5",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Splits and trainings.")] = 3,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of the network.")] = 40,
+    first_seed: Annotated[
+        int, typer.Option("--first-seed", min=0, help="The seeds are those from here on.")
+    ] = 0,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of the network.")] = 25,
     validation: Annotated[
         bool,
         typer.Option(
@@ -66,7 +71,7 @@ def _partitioning(
         network=preset,
         cut=cut,
         strengths=_numbers(strengths),
-        seeds=tuple(range(seeds)),
+        seeds=tuple(range(first_seed, first_seed + seeds)),
         part="validation" if validation else "test",
         training=TrainSettings(epochs=epochs, mirror=True, shift=4),
     )

@@ -46,13 +46,13 @@ class Plan:
     """What to measure. `strengths` are measured beside 0, which is no defence."""
 
     task: Task
-    network: str = "face"
-    cut: str = "relu5"
-    strengths: tuple[float, ...] = (0.3,)
+    network: str = "face-narrow"
+    cut: str = "squash"
+    strengths: tuple[float, ...] = (0.5,)
     seeds: tuple[int, ...] = (0, 1, 2)
     part: Part = "test"
     training: TrainSettings = field(
-        default_factory=lambda: TrainSettings(epochs=40, mirror=True, shift=4)
+        default_factory=lambda: TrainSettings(epochs=25, mirror=True, shift=4)
     )
     attackers: AttackerSettings = field(default_factory=AttackerSettings)
 

@@ -29,9 +29,6 @@ _STEPS = 3
 _RATE = 1e-3
 # Attackers of different sizes: a head that deceives one of them rarely deceives all.
 _WIDTHS = (32, 128, 256)
-# The decoder's share of the strength where an attribute is to be hidden as well: to hide an image
-# takes most of what any task needs.
-_DECODER_SHARE = 0.1
 _HIDDEN = 64
 _CHANNELS = 32
 _LEAST_SPREAD = 1e-4
