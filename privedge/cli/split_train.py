@@ -35,7 +35,10 @@ DataArgument = Annotated[
     ),
 ]
 PresetOption = Annotated[
-    str, typer.Option("--preset", metavar="NAME", help="The network: lenet, cifar or face.")
+    str,
+    typer.Option(
+        "--preset", metavar="NAME", help="The network: lenet, cifar, face or face-narrow."
+    ),
 ]
 NetworkOption = Annotated[
     Path | None,
