@@ -1,8 +1,6 @@
 """`privedge attack disguising`: what disguised images give away, and what disguising costs."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge.evaluation.disguising import Plan
@@ -58,8 +57,10 @@ def _disguising(
     _folder(out)
     settings = asdict(plan) | {"data": data.name}
     results = Results(disguising.EXPERIMENT, settings, out / "disguising.json", resume=resume)
-    with _progress_bar() as progress:
-        disguising.measure(found, plan, results, out, progress)
+    with progress_bar() as show:
+        disguising.measure(
+            found, plan, results, out, lambda done, total, what: show(what, done, total)
+        )
     if as_json:
         print(json.dumps(results.document()))
         return
@@ -97,24 +98,3 @@ def _line(row: "Row") -> str:
     pairs = f", {row['pairs']} pairs" if "pairs" in row else ""
     precision = f", {row['precision']}" if "precision" in row else ""
     return f"{row['disguise']:15} {row['attack']}{pairs}{precision}: {figures}"
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (
-        "attack",
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.description}"),
-        progress.TimeElapsedColumn(),
-    )
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("")
-        yield lambda done, total, what: bar.update(
-            task, completed=done, total=total, description=what
-        )

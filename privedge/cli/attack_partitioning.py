@@ -1,13 +1,14 @@
 """`privedge attack partitioning`: a defence trained against attackers, under fresh ones."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privedge.cli.options import JsonOption
-from privedge.cli.split_sweep import bar
+from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge.evaluation.partitioning import Task
@@ -35,7 +36,7 @@ def _partitioning(
     ] = "squash",
     strengths: Annotated[
         str, typer.Option("--strengths", metavar="X,Y", help="Beside 0, which is no defence.")
-    ] = "0.5",
+    ] = "0.85",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Splits and trainings.")] = 3,
     first_seed: Annotated[
         int, typer.Option("--first-seed", min=0, help="The seeds are those from here on.")
@@ -77,7 +78,8 @@ def _partitioning(
     )
     settings = plan.settings() | {"data": data.name}
     results = Results("partitioning", settings, out, resume=resume)
-    with bar("train and attack") as progress:
+    with progress_bar() as show:
+        progress = partial(show, "train and attack")
         measure(plan, datasets.read(data), results, progress=progress)
     found = summary(results.rows)
     print(json.dumps(results.document() | {"summary": found}) if as_json else _table(found))

@@ -4,8 +4,7 @@ import importlib.util
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 
 from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge.evaluation.identify import Request
@@ -114,7 +114,7 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
     data = datasets.read(request.data)
     settings = request.settings()
     results = Results(identify.EXPERIMENT, settings, _file(out), resume=resume)
-    with nothing_left_running(), _progress_bar() as progress:
+    with nothing_left_running(), progress_bar() as progress:
         rows = identify.measure(request, data, seeds, results, progress)
     command = shlex.join(["privedge", *sys.argv[1:]])
     named = {"file": str(out / _FILE), "command": command, "settings": settings}
@@ -190,19 +190,3 @@ def _text(found: dict[str, Any]) -> str:
             f"{found['seconds_per_query']:.3f} s"
         )
     return "\n".join([*lines, f"{found['seconds']:.1f} s a seed; rows in {found['file']}"])
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("start", total=None)
-
-        def show(doing: str, done: int, total: int) -> None:
-            bar.update(task, description=doing, completed=done, total=total)
-
-        yield show

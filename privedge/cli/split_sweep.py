@@ -1,14 +1,14 @@
 """`privedge split sweep`: cut depth x defence strength, with what every attack gets."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import progress_bar
 from privedge.cli.split_train import (
     DataArgument,
     PresetOption,
@@ -112,8 +112,9 @@ def _sweep(
     settings = plan.settings() | {"data": data.name}
     results = Results("sweep", settings, out, resume=resume)
     seen: list[Shown] = []
-    with bar("sweep") as progress:
+    with progress_bar() as show:
         parts = datasets.split(found, seed=seed)
+        progress = partial(show, "train and attack")
         sweep(plan, parts, results, progress=progress, shown=seen.append)
     if sheet is not None and seen:
         pictures = [seen[0].originals, *(each.found for each in seen)]
@@ -140,24 +141,6 @@ def _strengths(texts: list[str]) -> dict[str, tuple[float, ...]]:
                 f"--strengths {text}: write numbers, as in gaussian=0.2,0.5"
             ) from None
     return found
-
-
-@contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """On standard error, on a terminal only."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (
-        title,
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
-        task = shown.add_task(title, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _table(rows: list["Row"]) -> str:

@@ -48,7 +48,7 @@ class Plan:
     task: Task
     network: str = "face-narrow"
     cut: str = "squash"
-    strengths: tuple[float, ...] = (0.5,)
+    strengths: tuple[float, ...] = (0.85,)
     seeds: tuple[int, ...] = (0, 1, 2)
     part: Part = "test"
     training: TrainSettings = field(

@@ -25,8 +25,8 @@ from privedge.errors import ConfigError
 from privedge.split.defence import Defence
 from privedge.split.draws import Repeat
 
-_STEPS = 3
-_RATE = 1e-3
+_STEPS = 4
+_RATE = 2e-3
 # Attackers of different sizes: a head that deceives one of them rarely deceives all.
 _WIDTHS = (32, 128, 256)
 _HIDDEN = 64
