@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from privedge.errors import DigestMismatch, LimitExceeded, ShareError
+from privedge.private_file import sync_folder
 from privedge.sharing.manifest import ModelManifest, UploadHeader, commitment
 
 _MODEL_ID = re.compile(r"[0-9a-f]{32}")
@@ -58,7 +59,7 @@ class ShareFiles:
                 _write_checked(file, header, self._party, chunks)
                 os.fsync(descriptor)
             temporary.rename(final)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
             if error.errno in _DISK_FULL:
                 raise LimitExceeded(f"model {final.stem}: the disk is full") from None
@@ -145,12 +146,3 @@ class _Parts:
 def _write_all(file: BinaryIO, part: memoryview) -> None:
     while part:
         part = part[file.write(part) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

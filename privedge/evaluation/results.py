@@ -6,11 +6,10 @@ A row's `configuration` says what was measured; with its seed it names the row.
 """
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from privedge import private_file
 from privedge.errors import ConfigError
 
 FORMAT = 1
@@ -47,7 +46,7 @@ class Results:
         """Append `row` and store all rows."""
         self.rows.append(json.loads(json.dumps(row)))
         if self._path is not None:
-            _write(self._path, self.document())
+            private_file.write(self._path, json.dumps(self.document(), indent=1).encode())
 
     def document(self) -> Row:
         """What is stored, and what `--json` prints."""
@@ -74,10 +73,3 @@ class Results:
                 f"{path}: holds another experiment or other settings; choose another name"
             )
         return rows
-
-
-def _write(path: Path, document: Row) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        json.dump(document, file, indent=1)
-    os.replace(temporary, path)

@@ -45,14 +45,6 @@ class WhiteBoxSettings:
     batch: int = 200
 
 
-# He et al.'s released code, LeNet. A cut after the first dense layer needs far more smoothness.
-PAPER = {
-    "conv1": WhiteBoxSettings(iterations=5000, rate=1e-2),
-    "relu2": WhiteBoxSettings(iterations=5000, rate=1e-2, smoothness=1.0),
-    "fc1": WhiteBoxSettings(iterations=5000, rate=1e-2, smoothness=1e3),
-}
-
-
 @dataclass(frozen=True)
 class _Target:
     """What is to be met: activations (n, ...) as the head puts them out, and how each counts."""
