@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.attack_party import DataOption, OutOption, ResumeOption, SeedOption
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 from privedge.cli.split_train import RepeatChoice
 
@@ -60,7 +60,7 @@ def _attributes(
     from privedge.evaluation.results import Results
 
     settings = {"data": data.name, "task": task, "private": private}
-    results = Results("attributes", settings, out, resume=resume)
+    results = Results("attributes", settings, out, resume=resume, command=command_line())
     labelled = facts.with_task(datasets.read(data), task, private)
     parts = datasets.split(labelled, seed=seed)
     with progress_bar() as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -56,7 +56,13 @@ def _disguising(
     found = datasets.read(data)
     _folder(out)
     settings = asdict(plan) | {"data": data.name}
-    results = Results(disguising.EXPERIMENT, settings, out / "disguising.json", resume=resume)
+    results = Results(
+        disguising.EXPERIMENT,
+        settings,
+        out / "disguising.json",
+        resume=resume,
+        command=command_line(),
+    )
     with progress_bar() as show:
         disguising.measure(
             found, plan, results, out, lambda done, total, what: show(what, done, total)

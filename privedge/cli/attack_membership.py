@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from privedge.cli.attack_party import DataOption, OutOption, ResumeOption, SeedOption
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 
@@ -47,7 +47,7 @@ def _membership(
     from privedge.evaluation.results import Results
 
     chosen = membership.MembershipSettings(preset, owners, members, asked, margin, steps, seed)
-    results = Results("membership", {"data": data.name}, out, resume=resume)
+    results = Results("membership", {"data": data.name}, out, resume=resume, command=command_line())
     with progress_bar() as progress:
         membership.measure(datasets.read(data), chosen, results, progress)
     if as_json:

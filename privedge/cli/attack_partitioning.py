@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _partitioning(
         training=TrainSettings(epochs=epochs, mirror=True, shift=4),
     )
     settings = plan.settings() | {"data": data.name}
-    results = Results("partitioning", settings, out, resume=resume)
+    results = Results("partitioning", settings, out, resume=resume, command=command_line())
     with progress_bar() as show:
         progress = partial(show, "train and attack")
         measure(plan, datasets.read(data), results, progress=progress)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _party(
 
     names = [name.strip() for name in preset.split(",")]
     settings = {"data": data.name, "owners": owners, "known": known, "queries": queries}
-    results = Results("party", settings, out, resume=resume)
+    results = Results("party", settings, out, resume=resume, command=command_line())
     parts = datasets.split(datasets.read(data), seed=seed)
     with progress_bar() as progress:
         for name in names:

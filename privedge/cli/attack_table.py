@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _table(
     pictures = attack_pictures.Pictures(out) if out is not None else None
     path = out / _RESULTS if out is not None else None
     measured = {"data": data.name} | asdict(settings)
-    results = Results("attack table", measured, path, resume=resume)
+    results = Results("attack table", measured, path, resume=resume, command=command_line())
     with progress_bar() as progress:
         measuring = attack_table.measure(
             data, settings, results, processes=processes, progress=progress

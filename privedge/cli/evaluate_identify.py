@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privedge.cli.ending import nothing_left_running
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -113,11 +111,12 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
 
     data = datasets.read(request.data)
     settings = request.settings()
-    results = Results(identify.EXPERIMENT, settings, _file(out), resume=resume)
+    results = Results(
+        identify.EXPERIMENT, settings, _file(out), resume=resume, command=command_line()
+    )
     with nothing_left_running(), progress_bar() as progress:
         rows = identify.measure(request, data, seeds, results, progress)
-    command = shlex.join(["privedge", *sys.argv[1:]])
-    named = {"file": str(out / _FILE), "command": command, "settings": settings}
+    named = {"file": str(out / _FILE), "command": command_line(), "settings": settings}
     return identify.summary(rows) | {"preset": rows[0]["preset"], "seeds": list(seeds)} | named
 
 

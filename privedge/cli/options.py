@@ -1,5 +1,7 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the command itself."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,3 +16,8 @@ DEFAULT_CONFIG = Path("privedge.toml")
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text, for machines.")
 ]
+
+
+def command_line() -> str:
+    """The command as given to the shell, to be stored with what it measured."""
+    return shlex.join(["privedge", *sys.argv[1:]])

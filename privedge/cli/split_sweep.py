@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 from privedge.cli.split_train import (
     DataArgument,
@@ -110,7 +110,7 @@ def _sweep(
         attack_epochs=attack_epochs,
     )
     settings = plan.settings() | {"data": data.name}
-    results = Results("sweep", settings, out, resume=resume)
+    results = Results("sweep", settings, out, resume=resume, command=command_line())
     seen: list[Shown] = []
     with progress_bar() as show:
         parts = datasets.split(found, seed=seed)

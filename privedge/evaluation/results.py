@@ -1,8 +1,9 @@
 """Rows of an experiment in one JSON file, written after each row so that a run can be resumed.
 
-    {"format": 1, "experiment": NAME, "settings": {...}, "rows": [{...}, ...]}
+    {"format": 1, "experiment": NAME, "command": "...", "settings": {...}, "rows": [{...}, ...]}
 
-A row's `configuration` says what was measured; with its seed it names the row.
+A row's `configuration` says what was measured; with its seed it names the row. `command` is the
+shell command that began the file, and is left out where none was given.
 """
 
 import json
@@ -20,13 +21,21 @@ class Results:
     """The rows so far, in memory and on disk (if `path` is given)."""
 
     def __init__(
-        self, experiment: str, settings: Row, path: Path | None = None, *, resume: bool = False
+        self,
+        experiment: str,
+        settings: Row,
+        path: Path | None = None,
+        *,
+        resume: bool = False,
+        command: str | None = None,
     ) -> None:
         """With `resume`, go on with what `path` holds; else an existing file is refused.
 
+        A resumed file keeps the command that began it, and may be resumed by another one.
+
         Raises ConfigError for a file of another experiment or other settings.
         """
-        self.experiment, self.settings = experiment, settings
+        self.experiment, self.settings, self.command = experiment, settings, command
         self.rows: list[Row] = []
         self._path = path
         if path is not None and path.exists():
@@ -50,12 +59,10 @@ class Results:
 
     def document(self) -> Row:
         """What is stored, and what `--json` prints."""
-        return {
-            "format": FORMAT,
-            "experiment": self.experiment,
-            "settings": self.settings,
-            "rows": self.rows,
-        }
+        named: Row = {"format": FORMAT, "experiment": self.experiment}
+        if self.command is not None:
+            named["command"] = self.command
+        return named | {"settings": self.settings, "rows": self.rows}
 
     def _stored(self, path: Path) -> list[Row]:
         try:
@@ -66,10 +73,12 @@ class Results:
                 json.loads(json.dumps(self.settings)),
             )
             rows = list(document["rows"])
+            command = document.get("command", self.command)
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(f"{path}: is not a results file; choose another name") from None
         if not same:
             raise ConfigError(
                 f"{path}: holds another experiment or other settings; choose another name"
             )
+        self.command = command
         return rows

@@ -35,7 +35,10 @@ def test_json_has_the_figures_and_the_file_has_the_rows(file, tmp_path):
     assert found["agreement"]["fixed_plain"] == 1
     assert found["baselines"]["knn"]["macro_recall"] > 0.5
     assert found["seeds"] == [1, 2] and found["settings"]["owners"] == 3
-    rows = json.loads((tmp_path / "out" / "identify.json").read_text())["rows"]
+    stored = json.loads((tmp_path / "out" / "identify.json").read_text())
+    rows = stored["rows"]
+    assert stored["command"] == found["command"]
+    assert stored["command"].startswith("privedge ")
     assert [row["seed"] for row in rows] == [1, 2]
     assert np.mean([row["accuracy"] for row in rows]) == pytest.approx(found["accuracy"])
 

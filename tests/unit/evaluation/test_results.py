@@ -25,6 +25,15 @@ def test_results_are_not_overwritten_unasked(tmp_path):
         Results("table", {}, path)
 
 
+def test_a_file_keeps_the_command_that_began_it(tmp_path):
+    path = tmp_path / "rows.json"
+    Results("table", {}, path, command="privedge table --seed 1").add({"seed": 1})
+    Results("table", {}, path, resume=True, command="privedge table --resume").add({"seed": 2})
+    document = json.loads(path.read_text())
+    assert document["command"] == "privedge table --seed 1" and len(document["rows"]) == 2
+    assert "command" not in Results("table", {}).document()
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format":1,"experiment":"x"}'])
 def test_a_file_that_holds_no_results_is_refused(tmp_path, text):
     path = tmp_path / "rows.json"
