@@ -90,11 +90,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Cohort:
-    """Trained models, what they are asked (`features` of `parts.images`), and their errors on it.
-
-    Model i is of `parts.owners[i]`; errors float64 (n, owners).
-    """
+class _Cohort:
+    """Trained models, what they are asked, and their errors on it."""
 
     rans: Sequence[Ran]
     parts: Parts
@@ -141,8 +138,8 @@ def summary(rows: Sequence[Row]) -> Row:
 def _row(request: Request, data: datasets.Labelled, seed: int, progress: Progress) -> Row:
     started = perf_counter()
     parts = deal(data, dataclasses.replace(request.choice, seed=seed))
-    spec = spec_of(request, parts)
-    cohort = train_cohort(parts, spec, settings_of(request, spec, seed), progress)
+    spec = _spec(request, parts)
+    cohort = _cohort(parts, spec, _settings(request, spec, seed), progress)
     trained = perf_counter()
     answers, asked, agreement = _answers(request, cohort, progress)
     answered = perf_counter()
@@ -167,8 +164,7 @@ def _row(request: Request, data: datasets.Labelled, seed: int, progress: Progres
     return row | {"seconds": perf_counter() - started}
 
 
-def spec_of(request: Request, parts: Parts) -> RanSpec:
-    """The architecture asked for, for images as in `parts`. Raises ConfigError."""
+def _spec(request: Request, parts: Parts) -> RanSpec:
     height, width = parts.images.shape[1:3]
     channels = 3 if parts.images.ndim == 4 else 1
     return preset(
@@ -180,30 +176,23 @@ def spec_of(request: Request, parts: Parts) -> RanSpec:
     )
 
 
-def settings_of(request: Request, spec: RanSpec, seed: int) -> TrainSettings:
-    """How every owner trains."""
+def _settings(request: Request, spec: RanSpec, seed: int) -> TrainSettings:
     changes = {} if request.steps is None else {"steps": request.steps}
     return settings_for(spec, seed=seed, threshold_quantile=_QUANTILE, **changes)
 
 
-def train_cohort(
-    parts: Parts, spec: RanSpec, settings: TrainSettings, progress: Progress
-) -> Cohort:
-    """One model an owner, on the owner's own images alone, and their errors on what is asked.
-
-    Raises TrainingError for an owner with too few images.
-    """
+def _cohort(parts: Parts, spec: RanSpec, settings: TrainSettings, progress: Progress) -> _Cohort:
     given = features.extract(spec, fit(parts.images, spec.image))
     rans, errors = [], []
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
         rans.append(train(fit(images, spec.image), spec, settings, owner))
         errors.append(identify_engines.errors_of(rans[-1], given))
-    return Cohort(rans, parts, given, np.stack(errors, axis=1))
+    return _Cohort(rans, parts, given, np.stack(errors, axis=1))
 
 
 def _answers(
-    request: Request, cohort: Cohort, progress: Progress
+    request: Request, cohort: _Cohort, progress: Progress
 ) -> tuple[Labels, Asked | None, Row]:
     """Answers of the engine, what asking it privately took, and how engines agree."""
     rans, few = cohort.rans, slice(request.queries)
@@ -233,7 +222,7 @@ def _agreement(queries: int, **same: Any) -> Row:
     return {name: float(values.mean()) for name, values in same.items()} | {"queries": queries}
 
 
-def _known(cohort: Cohort, seed: int) -> Row:
+def _known(cohort: _Cohort, seed: int) -> Row:
     if len(cohort.rans) < _LEAST_FOR_KNOWN:
         return {"auroc_known": None, "known": {}}
     thresholds = np.array([ran.parameters["threshold"][0] for ran in cohort.rans], np.float64)
@@ -241,7 +230,7 @@ def _known(cohort: Cohort, seed: int) -> Row:
     return {"auroc_known": known["auroc_margin"], "known": known}
 
 
-def _voted(request: Request, cohort: Cohort) -> Row:
+def _voted(request: Request, cohort: _Cohort) -> Row:
     if not request.words:
         return {}
     parts = cohort.parts
@@ -253,7 +242,7 @@ def _voted(request: Request, cohort: Cohort) -> Row:
     return {"voting": {"asked": len(truth), **{name: found[name] for name in kept}}}
 
 
-def _baselines(request: Request, cohort: Cohort, seed: int, progress: Progress) -> Row:
+def _baselines(request: Request, cohort: _Cohort, seed: int, progress: Progress) -> Row:
     parts, spec = cohort.parts, cohort.rans[0].spec
     ways: dict[str, Callable[[], Labels]] = {
         "pca": lambda: _pca(cohort, seed, progress),
@@ -268,8 +257,8 @@ def _baselines(request: Request, cohort: Cohort, seed: int, progress: Progress) 
     return rows
 
 
-def _pca(cohort: Cohort, seed: int, progress: Progress) -> Labels:
+def _pca(cohort: _Cohort, seed: int, progress: Progress) -> Labels:
     spec = identify_baselines.pca(cohort.rans[0].spec)
-    errors = train_cohort(cohort.parts, spec, settings_for(spec, seed=seed), progress).errors
+    errors = _cohort(cohort.parts, spec, settings_for(spec, seed=seed), progress).errors
     answers: Labels = errors.argmin(axis=1)
     return answers
