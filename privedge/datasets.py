@@ -1,11 +1,21 @@
-"""Labelled image sets for experiments: an npz without pickles, split into training and test.
+"""Labelled image sets for experiments: an npz without pickles or a folder, split into two parts.
 
 Sees plaintext images. An npz holds `images` (uint8, n x H x W or n x H x W x 3) and `labels`
-(int64), and may hold further arrays of one value an image (`gender`, `document`, `is_test`, ...).
+(int64), and may hold `label_names` (a string a class) and further arrays of one value an image
+(`gender`, `document`, `is_test`, ...).
+
+A folder holds one folder a class, which holds PNG and JPEG files. Classes are numbered in order of
+their folders' names. Where the files are one level deeper, the folders between become the fact
+`group`, numbered in order of name over all classes. Names that begin with a dot are passed over.
+Every image is brought to the median height and the median width of all, as `privedge train` does,
+and if that is more than SIDE pixels, to the same shape with SIDE pixels on its longer side.
 """
 
+import hashlib
+import os
 import zipfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +23,27 @@ import numpy.typing as npt
 import torch
 
 from privedge.errors import ImageError
+from privedge.ran import images as files
+from privedge.ran.spec import ImageShape
+
+# No preset takes more, and whole photographs of a whole set would fill the memory.
+SIDE = 128
+_LEAST_SIDE = 8
 
 _TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images float32 (n, C, H, W) in [0, 1], labels int64 (n,), and facts of n values each."""
+    """Images float32 (n, C, H, W) in [0, 1], labels int64 (n,), and facts of n values each.
+
+    `names[label]` is what a class is called; empty where the set does not say.
+    """
 
     images: torch.Tensor = field(repr=False)
     labels: torch.Tensor = field(repr=False)
     facts: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -36,7 +56,7 @@ class Labelled:
     def take(self, index: torch.Tensor) -> "Labelled":
         """The images of `index` (int64 positions or a bool mask), in its order."""
         facts = {name: values[index] for name, values in self.facts.items()}
-        return Labelled(self.images[index], self.labels[index], facts)
+        return replace(self, images=self.images[index], labels=self.labels[index], facts=facts)
 
 
 @dataclass(frozen=True)
@@ -48,7 +68,12 @@ class Split:
 
 
 def read(path: Path) -> Labelled:
-    """The set in the npz at `path`, in its own order. Raises ImageError naming what is wrong."""
+    """The set in the npz or folder at `path`, in its own order. Raises ImageError naming a fault.
+
+    The order of a folder is that of the names of classes, groups and files.
+    """
+    if path.is_dir():
+        return _read_folder(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: np.asarray(arrays[name]) for name in arrays.files}
@@ -62,6 +87,24 @@ def read(path: Path) -> Labelled:
     return from_arrays(found.pop("images"), found.pop("labels"), found, where=str(path))
 
 
+def digest(path: Path) -> str:
+    """SHA-256, in hexadecimal, of what `read` reads: a file's bytes, or a folder's image files and
+    their names. Raises ImageError.
+    """
+    try:
+        if not path.is_dir():
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        whole = hashlib.sha256()
+        for classes in _classes(path):
+            for file in classes:
+                name = os.fsencode(file.relative_to(path))
+                content = hashlib.sha256(file.read_bytes()).digest()
+                whole.update(hashlib.sha256(name).digest() + content)
+        return whole.hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def from_arrays(
     images: npt.NDArray[np.generic],
     labels: npt.NDArray[np.generic],
@@ -71,7 +114,8 @@ def from_arrays(
 ) -> Labelled:
     """uint8 images (n, H, W) or (n, H, W, 3) and integer labels (n,) as one set.
 
-    Of `further`, the numeric arrays of n values are kept as facts. Raises ImageError.
+    Of `further`, the numeric arrays of n values are kept as facts, and `label_names` if they are
+    strings, one a class. Raises ImageError.
     """
     shaped = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
     if images.dtype != np.uint8 or not shaped or 0 in images.shape:
@@ -90,7 +134,14 @@ def from_arrays(
     }
     channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
-    return Labelled(pixels, torch.from_numpy(labels.astype(np.int64)), facts)
+    names = (further or {}).get("label_names", np.zeros(0))
+    named = names.ndim == 1 and names.dtype.kind == "U" and len(names) > labels.max()
+    return Labelled(
+        pixels,
+        torch.from_numpy(labels.astype(np.int64)),
+        facts,
+        tuple(map(str, names)) if named else (),
+    )
 
 
 def split(
@@ -129,3 +180,62 @@ def _drawn(
         chosen = groups[: max(1, round(len(groups) * share))]
         testing |= mine & np.isin(keys, chosen)
     return testing
+
+
+# --- Folders -------------------------------------------------------------------------------------
+
+
+def _read_folder(path: Path) -> Labelled:
+    classes = _classes(path)
+    found = [file for of_class in classes for file in of_class]
+    images = files.read(found, _shape(found))
+    labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in classes])
+    names = np.array([_named(path, of_class) for of_class in classes])
+    facts = {"label_names": names} | _groups(path, found)
+    return from_arrays(images, labels, facts, where=str(path))
+
+
+def _groups(path: Path, found: Sequence[Path]) -> dict[str, npt.NDArray[np.int64]]:
+    inner = [file.parent.name for file in found if file.parent.parent != path]
+    if not inner:
+        return {}
+    if len(inner) < len(found):
+        raise ImageError(f"{path}: some classes hold folders and some images; use one level")
+    return {"group": np.unique(inner, return_inverse=True)[1]}
+
+
+def _named(path: Path, of_class: Sequence[Path]) -> str:
+    return of_class[0].relative_to(path).parts[0]
+
+
+def _classes(path: Path) -> list[list[Path]]:
+    """Image files of every class, all in order of name."""
+    folders = [entry for entry in _entries(path) if entry.is_dir()]
+    if not folders:
+        raise ImageError(f"{path}: holds no folders; put each class's images in one of its own")
+    return [_class(folder) for folder in folders]
+
+
+def _class(folder: Path) -> list[Path]:
+    inner = [entry for entry in _entries(folder) if entry.is_dir()]
+    here = files.listed(folder)
+    if here and inner:
+        raise ImageError(f"{folder}: holds images and folders; put all its images on one level")
+    found = here or [file for group in inner for file in files.listed(group)]
+    if not found:
+        raise ImageError(f"{folder}: holds no .png, .jpg or .jpeg file")
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
+
+
+def _shape(found: Sequence[Path]) -> ImageShape:
+    size = files.measure(found)
+    by = min(1.0, SIDE / max(size.height, size.width))
+    height, width = (max(_LEAST_SIDE, round(side * by)) for side in (size.height, size.width))
+    return ImageShape(height=height, width=width, channels=3 if size.channels == 3 else 1)

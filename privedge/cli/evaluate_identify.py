@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privedge.cli.ending import nothing_left_running
-from privedge.cli.options import JsonOption, command_line
+from privedge.cli.options import DataOption, JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _identify(
-    data: Annotated[
-        Path, typer.Option("--data", metavar="FILE.npz", help="Images (uint8) and labels.")
-    ],
+    data: DataOption,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help=f"Where {_FILE} goes.")],
     owners: Annotated[
         int | None, typer.Option("--owners", min=2, help="Classes drawn by the seed; default all.")

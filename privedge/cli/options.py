@@ -17,6 +17,15 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text, for machines.")
 ]
 
+DataOption = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        metavar="FILE.npz|FOLDER",
+        help="Images (uint8) and labels, or a folder of images for each class.",
+    ),
+]
+
 
 def command_line() -> str:
     """The command as given to the shell, to be stored with what it measured."""

@@ -9,7 +9,6 @@ One row a seed, stored as soon as it is there. Sees everything in plaintext: it 
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +84,8 @@ class Request:
             for field in dataclasses.fields(self)
             if field.name not in ("data", "choice")
         }
-        digest = hashlib.sha256(self.data.read_bytes()).hexdigest()
-        return {"data": self.data.name, "data_sha256": digest, **choice, **rest}
+        digest = datasets.digest(self.data)
+        return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
 
 
 @dataclass(frozen=True)

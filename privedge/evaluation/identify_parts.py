@@ -14,6 +14,7 @@ import torch
 
 from privedge.datasets import Labelled, split
 from privedge.errors import ConfigError
+from privedge.user.checkpoint import OWNER
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -66,14 +67,27 @@ def deal(data: Labelled, choice: Choice) -> Parts:
         learnt, asked = _halves(learnt, replace(choice, where=None), official=False)
     labels = learnt.labels.numpy()
     pictures = as_bytes(learnt)
+    called = owners_of(data)
     pages = asked.facts[choice.group].numpy() if choice.group else np.zeros(len(asked), np.int64)
     return Parts(
-        tuple(f"class-{label}" for label in classes),
+        tuple(called[label] for label in classes),
         tuple(pictures[labels == label] for label in classes),
         as_bytes(asked),
         np.searchsorted(classes, asked.labels.numpy()),
         pages,
     )
+
+
+def owners_of(data: Labelled) -> list[str]:
+    """What the owner of each label is called: the set's own name for it, or class-N for all.
+
+    Own names are taken only if every one can be an owner's, as a certificate would have it.
+    """
+    usable = all(map(OWNER.fullmatch, data.names))
+    different = len({name.casefold() for name in data.names}) == len(data.names)
+    if data.names and usable and different:
+        return list(data.names)
+    return [f"class-{label}" for label in range(data.classes)]
 
 
 def as_bytes(data: Labelled) -> Images:
@@ -97,7 +111,7 @@ def _halves(data: Labelled, choice: Choice, *, official: bool) -> tuple[Labelled
         return _where(data, *choice.where)
     if not official:
         facts = {name: values for name, values in data.facts.items() if name != _OFFICIAL}
-        data = Labelled(data.images, data.labels, facts)
+        data = replace(data, facts=facts)
     parts = split(data, seed=choice.seed, group=choice.group)
     return parts.train, parts.test
 

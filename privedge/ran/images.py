@@ -80,6 +80,21 @@ def measure(source: Path | Sequence[Path], *, label: int | None = None) -> Measu
     return Measured(_middle(heights), _middle(widths), 3 if "RGB" in modes else 1, len(sizes))
 
 
+def listed(folder: Path) -> list[Path]:
+    """The PNG and JPEG files that `read` takes from `folder`, in order of name; maybe none.
+
+    Hidden files are passed over: some systems leave one beside every picture.
+    """
+    try:
+        return sorted(
+            file
+            for file in folder.iterdir()
+            if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+        )
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
+
+
 def fit(images: Images, shape: ImageShape) -> npt.NDArray[np.uint8]:
     """Bring uint8 images (n, H, W) or (n, H, W, 3) to the size and channels of `shape`."""
     return np.stack([_to_size(Image.fromarray(image), shape) for image in images])
@@ -105,7 +120,7 @@ def _files(source: Path | Sequence[Path], label: int | None) -> Sequence[Path]:
         return source
     if not source.is_dir():
         return [source]
-    files = sorted(file for file in source.iterdir() if file.suffix.lower() in _SUFFIXES)
+    files = listed(source)
     if not files:
         raise ImageError(f"{source}: holds no .png, .jpg or .jpeg file")
     return files

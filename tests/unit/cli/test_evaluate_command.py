@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
@@ -49,6 +50,20 @@ def test_text_says_how_well_and_where_the_rows_are(file, tmp_path):
     assert "macro recall" in said and "baseline knn" in said and str(out / "identify.json") in said
     assert isinstance(evaluate(file, out).exception, ConfigError)
     assert evaluate(file, out, "--resume").exit_code == 0
+
+
+def test_a_folder_of_the_same_images_gives_the_same_figures(file, tmp_path):
+    arrays, folder = np.load(file), tmp_path / "digits"
+    for number, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+        (folder / f"digit-{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"digit-{label}" / f"{number:03}.png")
+    one = json.loads(evaluate(file, tmp_path / "npz", "--json").stdout)
+    other = json.loads(evaluate(folder, tmp_path / "folder", "--json").stdout)
+    assert other["settings"]["data"] == "digits" and one["settings"]["data"] == "digits.npz"
+    for name in ("macro_recall", "macro_precision", "auroc_known", "baselines", "asked"):
+        assert one[name] == other[name]
+    row = json.loads((tmp_path / "folder" / "identify.json").read_text())["rows"][0]
+    assert [owner["owner"] for owner in row["per_owner"]] == [f"digit-{n}" for n in range(4)]
 
 
 @pytest.mark.parametrize(

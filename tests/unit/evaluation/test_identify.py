@@ -1,6 +1,7 @@
 """Identification measured on scikit-learn's digits: figures, baselines, splits, resuming."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from privedge.demo import digits
 from privedge.errors import ConfigError
 from privedge.evaluation import identify, identify_baselines, identify_figures
 from privedge.evaluation.identify import Request
-from privedge.evaluation.identify_parts import Choice, Part, deal
+from privedge.evaluation.identify_parts import Choice, Part, as_bytes, deal
 from privedge.evaluation.results import Results
 from privedge.ran.spec import ImageShape
 
@@ -77,6 +78,24 @@ def test_owners_are_drawn_by_the_seed_and_keep_their_names(data):
     own = (data.images[data.labels == label] * 255).round().byte().numpy()
     assert pictures(parts.train[1]) <= pictures(own)
     assert pictures(parts.images[parts.labels == 1]) <= pictures(own)
+
+
+@pytest.mark.parametrize(
+    ("names", "called"),
+    [
+        (("ana", "ben", "cleo", "dora"), ("ana", "ben", "cleo", "dora")),
+        (("ana", "b/../n", "cleo", "dora"), ("class-0", "class-1", "class-2", "class-3")),
+        (("ana", "ANA", "cleo", "dora"), ("class-0", "class-1", "class-2", "class-3")),
+        ((), ("class-0", "class-1", "class-2", "class-3")),
+    ],
+)
+def test_owners_have_the_sets_own_names_if_those_can_be_owners_names(data, names, called):
+    named = replace(data, names=names)
+    assert deal(named, Choice(0)).owners == called
+    drawn = deal(named, Choice(1, owners=2, part=Part.VALIDATION))
+    for number, owner in enumerate(drawn.owners):
+        own = data.take(data.labels == called.index(owner))
+        assert pictures(drawn.train[number]) <= pictures(as_bytes(own))
 
 
 def test_the_sets_own_test_part_is_kept_out_of_validation(data):
