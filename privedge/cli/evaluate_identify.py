@@ -1,6 +1,5 @@
 """`privedge evaluate identify`: whose image is it, measured. Only an experiment sees all images."""
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privedge.cli.ending import nothing_left_running
+from privedge.cli.evaluate_options import (
+    BaselinesOption,
+    ComponentsOption,
+    GroupOption,
+    OutOption,
+    OwnersOption,
+    PartOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    TestWhereOption,
+    choice_of,
+    names,
+    numbers,
+    require_research,
+    results_file,
+)
 from privedge.cli.options import DataOption, JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
@@ -25,20 +42,12 @@ def register(group: typer.Typer) -> None:
 
 def _identify(
     data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help=f"Where {_FILE} goes.")],
-    owners: Annotated[
-        int | None, typer.Option("--owners", min=2, help="Classes drawn by the seed; default all.")
-    ] = None,
-    seed: Annotated[
-        str, typer.Option("--seed", metavar="SEEDS", help="Of split and training; a comma list.")
-    ] = "0",
-    preset: Annotated[str, typer.Option("--preset", help="Architecture of the models.")] = "auto",
-    components: Annotated[
-        int | None, typer.Option("--components", min=1, help="Of a subspace preset.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
-    ] = None,
+    out: OutOption,
+    owners: OwnersOption = None,
+    seed: SeedOption = "0",
+    preset: PresetOption = "auto",
+    components: ComponentsOption = None,
+    steps: StepsOption = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -48,26 +57,14 @@ def _identify(
     queries: Annotated[
         int, typer.Option("--queries", min=1, help="Images engines are compared on, or fused asks.")
     ] = 100,
-    group: Annotated[
-        str | None, typer.Option("--group", metavar="FACT", help="Split by it, e.g. document.")
-    ] = None,
-    test_where: Annotated[
-        str | None,
-        typer.Option("--test-where", metavar="FACT=VALUE", help="Exactly these are the test part."),
-    ] = None,
-    part: Annotated[
-        str,
-        typer.Option("--part", metavar="test|validation", help="Choose settings on validation."),
-    ] = "test",
+    group: GroupOption = None,
+    test_where: TestWhereOption = None,
+    part: PartOption = "test",
     words: Annotated[
         int, typer.Option("--words", min=0, help="Also vote over so many images of one page.")
     ] = 0,
-    baselines: Annotated[
-        str, typer.Option("--baselines", metavar="NAMES|none", help="Of pca, knn, cnn.")
-    ] = "pca,knn,cnn",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what DIR holds, seed by seed.")
-    ] = False,
+    baselines: BaselinesOption = "pca,knn,cnn",
+    resume: ResumeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train an owner's model per class, ask whose the other images are, and compare.
@@ -80,81 +77,42 @@ def _identify(
       privedge evaluate identify --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
     """
-    if importlib.util.find_spec("sklearn") is None:
-        from privedge.errors import MissingExtra
-
-        raise MissingExtra("evaluation takes scikit-learn: pip install 'privedge[research]'")
+    require_research()
     from privedge.evaluation.identify import Request
-    from privedge.evaluation.identify_parts import Choice
 
     request = Request(
         data=data,
-        choice=Choice(0, owners, _part(part), group, _where(test_where)),
+        choice=choice_of(owners, part, group, test_where),
         preset=preset,
         components=components,
         steps=steps,
         engine=engine,
-        baselines=() if baselines == "none" else tuple(baselines.split(",")),
+        baselines=names(baselines),
         queries=queries,
         words=words,
     )
-    summary = _measured(request, _seeds(seed), out, resume)
-    print(json.dumps(summary) if as_json else _text(summary))
+    found = _measured(request, numbers(seed, "seed"), out, resume)
+    print(json.dumps(found) if as_json else _text(found))
 
 
 def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
     from privedge import datasets
     from privedge.evaluation import identify
-    from privedge.evaluation.results import Results
+    from privedge.evaluation.results import Results, summary
 
     data = datasets.read(request.data)
     settings = request.settings()
     results = Results(
-        identify.EXPERIMENT, settings, _file(out), resume=resume, command=command_line()
+        identify.EXPERIMENT,
+        settings,
+        results_file(out, _FILE),
+        resume=resume,
+        command=command_line(),
     )
     with nothing_left_running(), progress_bar() as progress:
         rows = identify.measure(request, data, seeds, results, progress)
     named = {"file": str(out / _FILE), "command": command_line(), "settings": settings}
-    return identify.summary(rows) | {"preset": rows[0]["preset"], "seeds": list(seeds)} | named
-
-
-def _file(out: Path) -> Path:
-    from privedge.errors import ConfigError
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be created ({error.strerror})") from None
-    return out / _FILE
-
-
-def _part(text: str) -> Any:
-    from privedge.errors import ConfigError
-    from privedge.evaluation.identify_parts import Part
-
-    try:
-        return Part(text)
-    except ValueError:
-        raise ConfigError(f"part {text!r} is unknown; choose from test, validation") from None
-
-
-def _seeds(text: str) -> list[int]:
-    from privedge.errors import ConfigError
-
-    if not all(part.isdecimal() for part in text.split(",")):
-        raise ConfigError(f"seed {text!r}: give one number or several, as in 0,1,2")
-    return [int(part) for part in text.split(",")]
-
-
-def _where(text: str | None) -> tuple[str, int] | None:
-    from privedge.errors import ConfigError
-
-    if text is None:
-        return None
-    fact, _, value = text.partition("=")
-    if not value.lstrip("-").isdecimal():
-        raise ConfigError(f"test-where {text!r}: give a fact and a number, as in part=3")
-    return fact, int(value)
+    return summary(rows) | {"preset": rows[0]["preset"], "seeds": list(seeds)} | named
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -8,10 +8,8 @@
 One row a seed, stored as soon as it is there. Sees everything in plaintext: it plays all roles.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -20,82 +18,37 @@ import numpy as np
 from privedge import datasets
 from privedge.errors import ConfigError
 from privedge.evaluation import identify_baselines, identify_engines, identify_figures
-from privedge.evaluation.identify_baselines import BASELINES
+from privedge.evaluation.cohort import Cohort, Task, known, settings_of, spec_of, train_cohort
 from privedge.evaluation.identify_engines import ENGINES, Asked, Progress
-from privedge.evaluation.identify_figures import Errors, Labels
-from privedge.evaluation.identify_parts import Choice, Parts, deal
+from privedge.evaluation.identify_figures import Labels
+from privedge.evaluation.identify_parts import deal
 from privedge.evaluation.results import Results, Row
-from privedge.ran import features
-from privedge.ran.images import fit
-from privedge.ran.presets import preset
-from privedge.ran.spec import RanSpec
-from privedge.user.checkpoint import Ran
-from privedge.user.settings import TrainSettings, settings_for
-from privedge.user.train import train
 
 EXPERIMENT = "identify"
-# Of an owner's own validation errors; the threshold for "not mine" in `known`.
-_QUANTILE = 0.95
-# Smaller cohorts have no half to be strangers.
-_LEAST_FOR_KNOWN = 4
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to measure, the same for every seed.
+class Request(Task):
+    """A task, and how it is asked.
 
-    choice       how the set is dealt out; its seed is replaced by each of the seeds
-    components   in place of the preset's; None leaves them
-    steps        training steps in place of the preset's; None leaves them
     engine       whose answers the figures are of; `fused` is asked `queries` images only
     queries      images that engines are compared on
     words        vote over so many images of one page; 0 for no vote
     """
 
-    data: Path
-    choice: Choice
-    preset: str = "auto"
-    components: int | None = None
-    steps: int | None = None
     engine: str = ENGINES[0]
-    baselines: tuple[str, ...] = BASELINES
     queries: int = 100
     words: int = 0
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""
+        super().__post_init__()
         if self.engine not in ENGINES:
             raise ConfigError(
                 f"engine {self.engine!r} is unknown; choose from {', '.join(ENGINES)}"
             )
-        for name in self.baselines:
-            if name not in BASELINES:
-                known = ", ".join(BASELINES)
-                raise ConfigError(f"baseline {name!r} is unknown; choose from {known}, none")
         if self.words and self.choice.group is None:
             raise ConfigError("words: needs --group, the fact that says which page an image is of")
-
-    def settings(self) -> Row:
-        """What names a results file: everything but the seeds, and what the data is."""
-        choice = dataclasses.asdict(self.choice)
-        del choice["seed"]
-        rest = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in ("data", "choice")
-        }
-        digest = datasets.digest(self.data)
-        return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
-
-
-@dataclass(frozen=True)
-class _Cohort:
-    """Trained models, what they are asked, and their errors on it."""
-
-    rans: Sequence[Ran]
-    parts: Parts
-    features: Any
-    errors: Errors
 
 
 def measure(
@@ -120,28 +73,15 @@ def measure(
     return rows
 
 
-def summary(rows: Sequence[Row]) -> Row:
-    """The mean over `rows` of every figure they all have; nested figures too."""
-    means: Row = {}
-    for name, first in rows[0].items():
-        values = [row[name] for row in rows]
-        if isinstance(first, dict):
-            means[name] = summary(values)
-        elif isinstance(first, int | float) and name != "seed":
-            means[name] = float(np.mean(values))
-        elif first is None:
-            means[name] = None
-    return means
-
-
 def _row(request: Request, data: datasets.Labelled, seed: int, progress: Progress) -> Row:
     started = perf_counter()
-    parts = deal(data, dataclasses.replace(request.choice, seed=seed))
-    spec = _spec(request, parts)
-    cohort = _cohort(parts, spec, _settings(request, spec, seed), progress)
+    parts = deal(data, replace(request.choice, seed=seed))
+    spec = spec_of(request, parts)
+    cohort = train_cohort(parts, spec, settings_of(request, spec, seed), progress)
     trained = perf_counter()
     answers, asked, agreement = _answers(request, cohort, progress)
     answered = perf_counter()
+    baselines = identify_baselines.learnt(request.baselines, parts, spec, seed, progress)
     truth = parts.labels[: len(answers)]
     row = {
         "seed": seed,
@@ -151,10 +91,10 @@ def _row(request: Request, data: datasets.Labelled, seed: int, progress: Progres
         "asked": len(answers),
         **identify_figures.figures(truth, answers, parts.owners),
         "top3": identify_figures.top(cohort.errors, parts.labels),
-        **_known(cohort, seed),
+        **known(cohort, seed),
         **_voted(request, cohort),
         "agreement": agreement,
-        "baselines": _baselines(request, cohort, seed, progress),
+        "baselines": identify_baselines.rows(baselines, parts.images, parts.labels, parts.owners),
         "bytes_per_query": asked.bytes_per_query if asked else None,
         "seconds_per_query": float(np.median(asked.seconds)) if asked else None,
         "seconds_training": trained - started,
@@ -163,35 +103,8 @@ def _row(request: Request, data: datasets.Labelled, seed: int, progress: Progres
     return row | {"seconds": perf_counter() - started}
 
 
-def _spec(request: Request, parts: Parts) -> RanSpec:
-    height, width = parts.images.shape[1:3]
-    channels = 3 if parts.images.ndim == 4 else 1
-    return preset(
-        request.preset,
-        height=height,
-        width=width,
-        channels=channels,
-        components=request.components,
-    )
-
-
-def _settings(request: Request, spec: RanSpec, seed: int) -> TrainSettings:
-    changes = {} if request.steps is None else {"steps": request.steps}
-    return settings_for(spec, seed=seed, threshold_quantile=_QUANTILE, **changes)
-
-
-def _cohort(parts: Parts, spec: RanSpec, settings: TrainSettings, progress: Progress) -> _Cohort:
-    given = features.extract(spec, fit(parts.images, spec.image))
-    rans, errors = [], []
-    for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
-        progress(f"train {spec.name}", number, len(parts.owners))
-        rans.append(train(fit(images, spec.image), spec, settings, owner))
-        errors.append(identify_engines.errors_of(rans[-1], given))
-    return _Cohort(rans, parts, given, np.stack(errors, axis=1))
-
-
 def _answers(
-    request: Request, cohort: _Cohort, progress: Progress
+    request: Request, cohort: Cohort, progress: Progress
 ) -> tuple[Labels, Asked | None, Row]:
     """Answers of the engine, what asking it privately took, and how engines agree."""
     rans, few = cohort.rans, slice(request.queries)
@@ -221,15 +134,7 @@ def _agreement(queries: int, **same: Any) -> Row:
     return {name: float(values.mean()) for name, values in same.items()} | {"queries": queries}
 
 
-def _known(cohort: _Cohort, seed: int) -> Row:
-    if len(cohort.rans) < _LEAST_FOR_KNOWN:
-        return {"auroc_known": None, "known": {}}
-    thresholds = np.array([ran.parameters["threshold"][0] for ran in cohort.rans], np.float64)
-    known = identify_figures.known(cohort.errors, cohort.parts.labels, thresholds, seed)
-    return {"auroc_known": known["auroc_margin"], "known": known}
-
-
-def _voted(request: Request, cohort: _Cohort) -> Row:
+def _voted(request: Request, cohort: Cohort) -> Row:
     if not request.words:
         return {}
     parts = cohort.parts
@@ -239,25 +144,3 @@ def _voted(request: Request, cohort: _Cohort) -> Row:
     found = identify_figures.figures(truth, errors.argmin(axis=1), parts.owners)
     kept = ("macro_precision", "macro_recall", "accuracy")
     return {"voting": {"asked": len(truth), **{name: found[name] for name in kept}}}
-
-
-def _baselines(request: Request, cohort: _Cohort, seed: int, progress: Progress) -> Row:
-    parts, spec = cohort.parts, cohort.rans[0].spec
-    ways: dict[str, Callable[[], Labels]] = {
-        "pca": lambda: _pca(cohort, seed, progress),
-        "knn": lambda: identify_baselines.knn(parts, spec.image),
-        "cnn": lambda: identify_baselines.cnn(parts, spec.image, seed),
-    }
-    rows: Row = {}
-    for number, name in enumerate(request.baselines):
-        progress(f"baseline {name}", number, len(request.baselines))
-        found = identify_figures.figures(parts.labels, ways[name](), parts.owners)
-        rows[name] = {key: found[key] for key in ("macro_precision", "macro_recall", "accuracy")}
-    return rows
-
-
-def _pca(cohort: _Cohort, seed: int, progress: Progress) -> Labels:
-    spec = identify_baselines.pca(cohort.rans[0].spec)
-    errors = _cohort(cohort.parts, spec, settings_for(spec, seed=seed), progress).errors
-    answers: Labels = errors.argmin(axis=1)
-    return answers

@@ -4,26 +4,64 @@ pca   every owner's own principal components of PIXELS, otherwise trained and as
 knn   the nearest neighbour among everybody's training images, in pixels
 cnn   one network trained on everybody's images pooled in one place: what privacy gives up
 
-Only `pca` keeps an owner's images with the owner. Sees all of them in plaintext, as does whoever
-runs the experiment. Training is seeded.
+Each is trained once and can then be asked several sets of images. Only `pca` keeps an owner's
+images with the owner. Sees all of them in plaintext, as does whoever runs the experiment. Training
+is seeded.
 """
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from privedge.evaluation import cohort, identify_figures
+from privedge.evaluation.identify_engines import Progress
 from privedge.evaluation.identify_parts import Images, Labels, Parts
+from privedge.evaluation.results import Row
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape, Pixels, RanSpec, Subspace
+from privedge.user.settings import settings_for
 
-BASELINES = ("pca", "knn", "cnn")
+# Numbers of owners, int64 (n,), for uint8 images (n, H, W) or (n, H, W, 3).
+Answers = Callable[[Images], Labels]
 
 _STEPS, _BATCH, _RATE = 700, 64, 3e-3
 # Pixels that a training image is moved by at most, each way.
 _SHIFT = 2
 _WIDTHS = (32, 64, 96)
 _WIDE = 48
+_ASKED_AT_ONCE = 256
+
+
+def learnt(
+    names: Sequence[str], parts: Parts, spec: RanSpec, seed: int, progress: Progress
+) -> dict[str, Answers]:
+    """The baselines `names`, trained on `parts.train` at the size that `spec` has."""
+    ways: dict[str, Callable[[], Answers]] = {
+        "pca": lambda: _pca(parts, pca(spec), seed, progress),
+        "knn": lambda: knn(parts, spec.image),
+        "cnn": lambda: cnn(parts, spec.image, seed),
+    }
+    found = {}
+    for number, name in enumerate(names):
+        progress(f"baseline {name}", number, len(names))
+        found[name] = ways[name]()
+    return found
+
+
+def rows(
+    baselines: dict[str, Answers], images: Images, truth: Labels, owners: Sequence[str]
+) -> dict[str, Row]:
+    """Macro precision, macro recall and accuracy of each, asked `images`."""
+    kept = ("macro_precision", "macro_recall", "accuracy")
+    found = {}
+    for name, answers in baselines.items():
+        scores = identify_figures.figures(truth, answers(images), owners)
+        found[name] = {key: scores[key] for key in kept}
+    return found
 
 
 def pca(spec: RanSpec) -> RanSpec:
@@ -38,18 +76,18 @@ def pca(spec: RanSpec) -> RanSpec:
     )
 
 
-def knn(parts: Parts, shape: ImageShape) -> Labels:
-    """Answers to `parts.images`, int64 (n,)."""
+def knn(parts: Parts, shape: ImageShape) -> Answers:
+    """The nearest neighbour among all of `parts.train`."""
     from sklearn.neighbors import KNeighborsClassifier
 
     images, labels = _pooled(parts)
     nearest = KNeighborsClassifier(n_neighbors=1, algorithm="brute")
     nearest.fit(_flat(fit(images, shape)), labels)
-    return np.asarray(nearest.predict(_flat(fit(parts.images, shape))), np.int64)
+    return lambda asked: np.asarray(nearest.predict(_flat(fit(asked, shape))), np.int64)
 
 
-def cnn(parts: Parts, shape: ImageShape, seed: int, *, steps: int = _STEPS) -> Labels:
-    """Answers to `parts.images`, int64 (n,), after `steps` batches; on one core about a minute."""
+def cnn(parts: Parts, shape: ImageShape, seed: int, *, steps: int = _STEPS) -> Answers:
+    """A network after `steps` batches of all of `parts.train`; on one core about a minute."""
     generator = torch.Generator().manual_seed(seed)
     images, labels = _pooled(parts)
     given, truth = _tensor(images, shape), torch.from_numpy(labels)
@@ -66,9 +104,24 @@ def cnn(parts: Parts, shape: ImageShape, seed: int, *, steps: int = _STEPS) -> L
         optimiser.step()
         schedule.step()
     network.eval()
+    return lambda asked: _classified(network, _tensor(asked, shape))
+
+
+def _classified(network: nn.Module, given: torch.Tensor) -> Labels:
     with torch.no_grad():
-        logits = [network(part) for part in _tensor(parts.images, shape).split(256)]
+        logits = [network(part) for part in given.split(_ASKED_AT_ONCE)]
     return torch.cat(logits).argmax(1).numpy()
+
+
+def _pca(parts: Parts, spec: RanSpec, seed: int, progress: Progress) -> Answers:
+    rans = cohort.train_models(parts, spec, settings_for(spec, seed=seed), progress)
+
+    def answers(images: Images) -> Labels:
+        found = cohort.asked(rans, replace(parts, images=images))
+        least: Labels = found.errors.argmin(axis=1)
+        return least
+
+    return answers
 
 
 def _pooled(parts: Parts) -> tuple[Images, Labels]:

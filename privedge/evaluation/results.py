@@ -7,7 +7,9 @@ shell command that began the file, and is left out where none was given.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from privedge import private_file
@@ -82,3 +84,17 @@ class Results:
             )
         self.command = command
         return rows
+
+
+def summary(rows: Sequence[Row]) -> Row:
+    """The mean over `rows` of every figure of the first, nested ones too; what none has is None."""
+    means: Row = {}
+    for name, first in rows[0].items():
+        values = [row[name] for row in rows]
+        if isinstance(first, dict):
+            means[name] = summary(values)
+        elif isinstance(first, int | float) and name != "seed":
+            means[name] = fmean(values)
+        elif first is None:
+            means[name] = None
+    return means
