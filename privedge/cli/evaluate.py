@@ -8,7 +8,7 @@ import importlib.util
 
 import typer
 
-_MODULES = ("evaluate_identify",)
+_MODULES = ("evaluate_identify", "evaluate_robustness")
 
 
 def register(app: typer.Typer) -> None:

@@ -98,3 +98,21 @@ def summary(rows: Sequence[Row]) -> Row:
         elif first is None:
             means[name] = None
     return means
+
+
+def means_by(by: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    """`summary` of the rows that are equal in `by`, such as the seeds of one level; in their order.
+
+    A mean has the values of `by` as they are.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(json.dumps([row[name] for name in by]), []).append(row)
+    return [
+        {name: group[0][name] for name in by} | summary([_without(row, by) for row in group])
+        for group in groups.values()
+    ]
+
+
+def _without(row: Row, names: Sequence[str]) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
