@@ -8,7 +8,7 @@ import importlib.util
 
 import typer
 
-_MODULES = ("evaluate_identify", "evaluate_robustness")
+_MODULES = ("evaluate_identify", "evaluate_robustness", "evaluate_bias")
 
 
 def register(app: typer.Typer) -> None:

@@ -67,7 +67,8 @@ def choice_of(owners: int | None, part: str, group: str | None, test_where: str 
         chosen = Part(part)
     except ValueError:
         raise ConfigError(f"part {part!r} is unknown; choose from test, validation") from None
-    return Choice(0, owners, chosen, group, _where(test_where))
+    where = None if test_where is None else fact_and_value(test_where, "test-where")
+    return Choice(0, owners, chosen, group, where)
 
 
 def numbers(text: str, option: str) -> list[int]:
@@ -82,10 +83,9 @@ def names(text: str) -> tuple[str, ...]:
     return () if text == "none" else tuple(text.split(","))
 
 
-def _where(text: str | None) -> tuple[str, int] | None:
-    if text is None:
-        return None
+def fact_and_value(text: str, option: str) -> tuple[str, int]:
+    """A fact and its value. Raises ConfigError naming the option."""
     fact, _, value = text.partition("=")
     if not value.lstrip("-").isdecimal():
-        raise ConfigError(f"test-where {text!r}: give a fact and a number, as in part=3")
+        raise ConfigError(f"{option} {text!r}: give a fact and a number, as in part=3")
     return fact, int(value)

@@ -18,6 +18,8 @@ from privedge.user.checkpoint import OWNER
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+# By name, int64 (n,) each.
+Facts = dict[str, Labels]
 
 _OFFICIAL = "is_test"
 
@@ -49,6 +51,8 @@ class Choice:
 class Parts:
     """`train[i]` are owner i's images; `images`, `labels` (the number of the owner) and `pages`
     (the value of the group, or 0) are what is asked. uint8 (n, H, W) or (n, H, W, 3); int64 (n,).
+
+    `train_facts[i]` and `facts` are the set's facts of the images of owner i and of those asked.
     """
 
     owners: tuple[str, ...]
@@ -56,6 +60,8 @@ class Parts:
     images: Images = field(repr=False)
     labels: Labels = field(repr=False)
     pages: Labels = field(repr=False)
+    train_facts: tuple[Facts, ...] = field(repr=False)
+    facts: Facts = field(repr=False)
 
 
 def deal(data: Labelled, choice: Choice) -> Parts:
@@ -75,6 +81,8 @@ def deal(data: Labelled, choice: Choice) -> Parts:
         as_bytes(asked),
         np.searchsorted(classes, asked.labels.numpy()),
         pages,
+        tuple(_facts(learnt, labels == label) for label in classes),
+        _facts(asked, np.ones(len(asked), bool)),
     )
 
 
@@ -94,6 +102,10 @@ def as_bytes(data: Labelled) -> Images:
     """The images as files hold them: uint8 (n, H, W) or (n, H, W, 3)."""
     pixels = (data.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
+
+
+def _facts(data: Labelled, which: npt.NDArray[np.bool_]) -> Facts:
+    return {name: values.numpy()[which] for name, values in data.facts.items()}
 
 
 def _classes(data: Labelled, choice: Choice) -> Labels:

@@ -87,16 +87,19 @@ class Results:
 
 
 def summary(rows: Sequence[Row]) -> Row:
-    """The mean over `rows` of every figure of the first, nested ones too; what none has is None."""
+    """The mean over `rows` of every figure of the first, nested ones too.
+
+    None for what is None in any of them; the seed and what is no number is left out.
+    """
     means: Row = {}
     for name, first in rows[0].items():
         values = [row[name] for row in rows]
-        if isinstance(first, dict):
+        if any(value is None for value in values):
+            means[name] = None
+        elif isinstance(first, dict):
             means[name] = summary(values)
         elif isinstance(first, int | float) and name != "seed":
             means[name] = fmean(values)
-        elif first is None:
-            means[name] = None
     return means
 
 
