@@ -6,6 +6,7 @@ by a party. Parameter names and shapes are those of `RanSpec.parameters()` witho
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,12 @@ class Reconstructor(nn.Sequential):
 
 def build(layers: Sequence[kinds.Layer], inputs: Sequence[Shape]) -> list[nn.Module]:
     """One module per layer; `inputs[i]` is the sample shape that layer i is given."""
-    return [_module(layer, shape) for layer, shape in zip(layers, inputs, strict=False)]
+    modules = [_module(layer, shape) for layer, shape in zip(layers, inputs, strict=False)]
+    for index, (first, second) in enumerate(pairwise(layers)):
+        shape = inputs[index]
+        if isinstance(second, kinds.Conv) and _one_product(first, second, shape):
+            modules[index : index + 2] = [nn.Identity(), _UpsampledConv(second, shape[0])]
+    return modules
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -69,6 +75,9 @@ def _module(layer: kinds.Layer, shape: Shape) -> nn.Module:  # noqa: C901 (one c
             return _Subspace(components, math.prod(shape))
 
 
+# On smaller maps the products saved are fewer than those that merge the weights.
+_LEAST_SIDE = 4
+
 # torch's own layers draw their first values from the global generator; these do not.
 
 
@@ -89,6 +98,37 @@ class _Conv(nn.Module):
         if any(self._rest):
             x = nn.functional.pad(x, self._rest)
         return nn.functional.conv2d(x, self.weight, self.bias, self._stride, self._both)
+
+
+class _UpsampledConv(_Conv):
+    """An upsampling by 2 and the convolution after it, in 2.56 times fewer products (kernel 4).
+
+    Copies of a value meet several weights of a row, and could meet their sum once. So the two are
+    one transposed convolution of stride 2, its kernel the sums of neighbouring weights, turned.
+    """
+
+    def __init__(self, layer: kinds.Conv, channels: int) -> None:
+        super().__init__(layer, channels)
+        before = layer.padding[0]
+        self._cut, self._more = layer.kernel - 1 - before, layer.kernel - 1 - 2 * before
+
+    def forward(self, x: Tensor) -> Tensor:
+        pad = nn.functional.pad
+        turned = self.weight.flip(2, 3).transpose(0, 1)
+        rows = pad(turned, (0, 0, 0, 1)) + pad(turned, (0, 0, 1, 0))
+        merged = pad(rows, (0, 1)) + pad(rows, (1, 0))
+        return nn.functional.conv_transpose2d(x, merged, self.bias, 2, self._cut, self._more)
+
+
+def _one_product(first: kinds.Layer, second: kinds.Conv, shape: Shape) -> bool:
+    """Whether _UpsampledConv is the same as the two layers, on samples of `shape`, and faster."""
+    if not isinstance(first, kinds.Upsample):
+        return False
+    left, right, top, low = second.padding
+    same = left + right == second.kernel - 1 and second.kernel - 1 - 2 * left in (0, 1)
+    square = (left, right) == (top, low)
+    doubles = first.factor == 2 and second.stride == 1
+    return doubles and same and square and min(shape[1:]) >= _LEAST_SIDE
 
 
 class _Dense(nn.Module):

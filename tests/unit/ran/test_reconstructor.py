@@ -88,6 +88,35 @@ def test_upsampling_repeats_the_nearest_value():
     assert torch.equal(reconstructor(x), expected)
 
 
+@pytest.mark.parametrize(("kernel", "padding"), [(4, (1, 2, 1, 2)), (3, (1, 1, 1, 1))])
+def test_upsampling_and_convolving_in_one_product_is_the_same_as_one_after_the_other(
+    kernel, padding
+):
+    layers = (
+        Conv(channels=3, kernel=2, stride=2),
+        Upsample(factor=2),
+        Conv(channels=5, kernel=kernel, padding=padding),
+        Conv(channels=1, kernel=1),
+    )
+    reconstructor = Reconstructor(one_layer(*layers))
+    initialise(reconstructor, torch.Generator().manual_seed(3))
+    state = reconstructor.state_dict(keep_vars=True)
+    small = reconstructor[0](random(2, 1, 8, 8))
+
+    larger = torch.nn.functional.interpolate(small, scale_factor=2, mode="nearest")
+    expected = torch.nn.functional.conv2d(
+        torch.nn.functional.pad(larger, padding), state["2.weight"], random(5, seed=1)
+    )
+    state["2.bias"].data = random(5, seed=1)
+    found = reconstructor[2](reconstructor[1](small))
+    torch.testing.assert_close(found, expected)
+
+    toward = random(*expected.shape, seed=2)
+    given = (state["2.weight"], small)
+    slopes = torch.autograd.grad((found * toward).sum(), given, retain_graph=True)
+    torch.testing.assert_close(slopes, torch.autograd.grad((expected * toward).sum(), given))
+
+
 def test_activations_are_as_the_spec_defines_them():
     x = random(1, 1, 8, 8)
     leaky = Reconstructor(one_layer(LeakyRelu(slope=0.3)))(x)
