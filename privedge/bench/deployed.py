@@ -68,7 +68,9 @@ class Deployed:
             offline_cpu_s=cpu_s["dealer"],
             offline_s=max(first.offline_s, second.offline_s),
             phases=first.phases,
-            client=AtClient(seconds, reply.seconds, my_cpu_s),
+            client=AtClient(
+                seconds, reply.seconds, my_cpu_s, reply.bytes_sent + reply.bytes_received
+            ),
         )
 
     def _spent(self) -> Mapping[str, float]:

@@ -29,12 +29,13 @@ class PartyCost:
 @dataclass(frozen=True)
 class AtClient:
     """A query as the client who asked it saw it: seconds of all of it, seconds from sending the
-    shares until both answers are back, and CPU seconds.
+    shares until both answers are back, CPU seconds, and bytes of shares sent and received.
     """
 
     all_s: float
     wall_s: float
     cpu_s: float
+    bytes: int
 
 
 @dataclass(frozen=True)

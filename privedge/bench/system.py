@@ -83,8 +83,16 @@ def check_engine(name: str, also: Sequence[str] = ()) -> None:
 def running(
     spec: RanSpec, engine: str = ENGINES[0], setting: Setting = _AS_INSTALLED
 ) -> Iterator[Deployment]:
-    """Dealer and both parties, serving an empty cohort of preset `spec`. Raises Unreachable."""
-    cohort = CohortSetting(COHORT, spec.name, margin=MARGIN)
+    """Dealer and both parties, serving an empty cohort of a preset's `spec`, with any number of
+    components. Raises Unreachable.
+    """
+    cohort = CohortSetting(
+        COHORT,
+        spec.name,
+        channels=spec.image.channels,
+        margin=MARGIN,
+        components=spec.components,
+    )
     settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="privedge-bench-"))

@@ -8,7 +8,13 @@ import importlib.util
 
 import typer
 
-_MODULES = ("evaluate_identify", "evaluate_robustness", "evaluate_bias")
+_MODULES = (
+    "evaluate_identify",
+    "evaluate_robustness",
+    "evaluate_bias",
+    "evaluate_scale",
+    "evaluate_fairness",
+)
 
 
 def register(app: typer.Typer) -> None:

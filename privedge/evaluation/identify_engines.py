@@ -25,7 +25,6 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.local.plaintext import PlainAnswer, PlainModel
 from privedge.ran.model import Reconstructor
-from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import threshold, upload
 from privedge.user.checkpoint import Ran
 
@@ -86,7 +85,7 @@ def fused(rans: Sequence[Ran], images: Images, preset: str, progress: Progress) 
     """
     spec = rans[0].spec
     cohort = CohortSetting(
-        COHORT, preset, channels=spec.image.channels, margin=_MARGIN, components=_components(spec)
+        COHORT, preset, channels=spec.image.channels, margin=_MARGIN, components=spec.components
     )
     with (
         tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as folder,
@@ -125,7 +124,3 @@ def _ask(deployment: Deployment, rans: Sequence[Ran], images: Images, progress: 
             progress("ask", done, len(images))
     # The median: the first question of a cohort opens the masked weights, once for all.
     return Asked(numbered(rans, owners), tuple(seconds), round(float(np.median(sizes))))
-
-
-def _components(spec: RanSpec) -> int | None:
-    return spec.layers[0].components if isinstance(spec.layers[0], Subspace) else None

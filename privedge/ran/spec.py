@@ -212,6 +212,12 @@ class RanSpec(_Frozen):
             case Encoder(output=output):
                 return output
 
+    @property
+    def components(self) -> int | None:
+        """Of a subspace; None for networks."""
+        first = self.layers[0]
+        return first.components if isinstance(first, Subspace) else None
+
     def shapes(self) -> list[Shape]:
         """Shape after each layer. Raises CheckpointError where a layer does not fit its input."""
         shapes = output_shapes(self.layers, self.input_shape)

@@ -41,9 +41,7 @@ def prepare(images: Images, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     """
     if len(images) < MIN_IMAGES:
         raise TrainingError(f"images: {len(images)} are too few; give at least {MIN_IMAGES}")
-    order = np.random.default_rng(settings.seed).permutation(len(images))
-    held_out = max(1, round(len(images) * settings.validation_share))
-    training, validation = images[order[held_out:]], images[order[:held_out]]
+    training, validation = halves(images, settings)
     validated = features.extract(spec, validation, encoder=settings.encoder)
     # Co-occurrence is blind to where in the image a stroke is.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence)
@@ -55,6 +53,13 @@ def prepare(images: Images, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
         len(images),
         hashlib.sha256(images.tobytes()).hexdigest(),
     )
+
+
+def halves(images: Images, settings: TrainSettings) -> tuple[Images, Images]:
+    """Those to learn from and those to check on, drawn by the settings' seed."""
+    order = np.random.default_rng(settings.seed).permutation(len(images))
+    held_out = max(1, round(len(images) * settings.validation_share))
+    return images[order[held_out:]], images[order[:held_out]]
 
 
 def _shifted(images: Images, *, by: int) -> Images:

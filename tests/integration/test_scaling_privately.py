@@ -1,0 +1,31 @@
+"""`evaluate scale` with real servers: what a private query costs two and three owners."""
+
+import numpy as np
+import pytest
+
+from privedge import datasets
+from privedge.demo import digits
+from privedge.evaluation import growth, scale
+from privedge.evaluation.identify_parts import Choice
+from privedge.evaluation.results import Results
+
+pytestmark = pytest.mark.mpc
+
+
+def test_costs_of_two_cohorts_are_those_of_real_queries(tmp_path):
+    given = digits.load(0).train_images
+    file = tmp_path / "digits.npz"
+    images = np.concatenate([given[digit][:15] for digit in range(3)])
+    np.savez(file, images=images, labels=np.repeat(np.arange(3), 15))
+    request = scale.Request(file, Choice(0), components=4, baselines=(), sizes=(2, 3), queries=2)
+    rows = scale.measure(request, datasets.read(file), [0], Results("x", {}), lambda *_: None)
+    small, large = (row["private"] for row in rows)
+    for cost in (small, large):
+        assert cost["agreement"] == 1 and cost["queries"] == 2
+        assert 0 < cost["online_s"] <= cost["seconds_per_query"]
+        assert cost["cpu_s"] >= cost["offline_cpu_s"] >= 0
+        assert cost["rounds"] == 7
+    # An image of 512 values goes to both parties, eight bytes a value.
+    assert 2 * 8 * 512 < small["bytes_per_query"] < large["bytes_per_query"]
+    assert 0 < small["dealt_bytes"] < large["dealt_bytes"]
+    assert growth.fitted(rows)["bytes_per_query"]["slope"] > 0
