@@ -11,7 +11,7 @@ import numpy as np
 
 from privedge.demo import pictures, report
 from privedge.demo.run import Exchange, Outcome
-from privedge.ran.spec import Oriented, OrientedScales, Pixels, RanSpec
+from privedge.ran.spec import Oriented, OrientedCentre, OrientedScales, Pixels, RanSpec
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.split import split
 
@@ -103,7 +103,7 @@ def _drawing(spec: RanSpec) -> str:
     match spec.features:
         case Pixels():
             return "the picture as the best model redraws it"
-        case Oriented() | OrientedScales():
+        case Oriented() | OrientedScales() | OrientedCentre():
             cells = " by ".join(str(extent) for extent in spec.input_shape[1:])
             return (
                 "what the best model makes of it. Models redraw maps of edges, not pixels: strokes "

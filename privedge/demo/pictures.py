@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from privedge.ran.spec import Oriented, OrientedScales, Pixels, RanSpec
+from privedge.ran.spec import Oriented, OrientedCentre, OrientedScales, Pixels, RanSpec
 from privedge.sharing.ring import Words
 
 Pixmap = npt.NDArray[np.uint8]
@@ -36,7 +36,7 @@ def drawn(spec: RanSpec, features: Reals) -> Pixmap:
             return _bytes((channels_last + 1) / 2).squeeze()
         case Oriented():
             return _strokes(features)
-        case OrientedScales(directions=directions):
+        case OrientedScales(directions=directions) | OrientedCentre(directions=directions):
             return _strokes(features[:directions])  # the sharpest maps, by convention the first
         case _:
             return _square(_bytes(features / max(float(features.max()), 1e-9)))

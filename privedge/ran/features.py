@@ -21,6 +21,10 @@ oriented-scales(P, D, blurs)
                  oriented(P), but with D directions, 360 / D degrees apart.
               2. the D maps of the first sigma, those of the second, and so on.
 
+oriented-centre(P, D, blurs, left, right, top, bottom)
+              oriented-scales(P, D, blurs) of the whole image, without its first `left` and last
+              `right` columns of cells, its first `top` and last `bottom` rows.
+
 cooccurrence  1. grey / 255, Gaussian blur with sigma 0.8; gradient as above, 12 directions
                  w_0..w_11, 30 degrees apart.
               2. for each offset d of (3,0) (0,3) (3,3) (3,-3) (7,0) (0,7) (rows, columns):
@@ -49,6 +53,7 @@ from privedge.ran.spec import (
     Encoder,
     FineCooccurrence,
     Oriented,
+    OrientedCentre,
     OrientedScales,
     Pixels,
     RanSpec,
@@ -100,7 +105,7 @@ def _transform(spec: RanSpec, encoder: Path | None) -> Callable[[Images], npt.ND
             return _scaled
         case Oriented(cell=cell):
             return lambda planes: _oriented(_scaled(planes), cell, 8)
-        case OrientedScales() as wanted:
+        case (OrientedScales() | OrientedCentre()) as wanted:
             return lambda planes: _oriented_scales(_scaled(planes), wanted)
         case Cooccurrence():
             return lambda planes: _cooccurrence(planes.mean(axis=1) / 255.0, 12)
@@ -118,12 +123,16 @@ def _scaled(planes: Images) -> _Reals:
     return scaled
 
 
-def _oriented_scales(planes: _Reals, wanted: OrientedScales) -> _Reals:
-    """(n, channels, H, W) -> (n, blurs * directions, H / cell, W / cell)."""
+def _oriented_scales(planes: _Reals, wanted: OrientedScales | OrientedCentre) -> _Reals:
+    """(n, channels, H, W) -> (n, blurs * directions, H / cell, W / cell), or what is kept of it."""
     scales = [
         _oriented(_blur(planes, sigma), wanted.cell, wanted.directions) for sigma in wanted.blurs
     ]
-    return np.concatenate(scales, axis=1)
+    maps = np.concatenate(scales, axis=1)
+    if isinstance(wanted, OrientedScales):
+        return maps
+    left, right, top, bottom = wanted.left_out
+    return maps[:, :, top : maps.shape[2] - bottom, left : maps.shape[3] - right]
 
 
 def _oriented(planes: _Reals, cell: int, bins: int) -> _Reals:

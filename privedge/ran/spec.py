@@ -23,6 +23,9 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_Count = Annotated[int, Field(ge=0, le=512)]
+
+
 # --- Feature maps: image -> what the RAN reconstructs ---------------------------------------------
 
 
@@ -51,6 +54,19 @@ class OrientedScales(_Frozen):
     blurs: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(min_length=1, max_length=8)
 
 
+class OrientedCentre(_Frozen):
+    """OrientedScales of the whole image, of which only cells of the middle are kept.
+
+    `left_out` counts rows and columns of cells: (left, right, top, bottom), as padding does.
+    """
+
+    kind: Literal["oriented-centre"] = "oriented-centre"
+    cell: int = Field(ge=2, le=32)
+    directions: int = Field(ge=4, le=64)
+    blurs: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(min_length=1, max_length=8)
+    left_out: tuple[_Count, _Count, _Count, _Count]
+
+
 class Cooccurrence(_Frozen):
     """Co-occurrence of stroke orientations, for handwriting (ran.md 8); 864 values."""
 
@@ -73,7 +89,7 @@ class Encoder(_Frozen):
 
 
 Features = Annotated[
-    Pixels | Oriented | OrientedScales | Cooccurrence | FineCooccurrence | Encoder,
+    Pixels | Oriented | OrientedScales | OrientedCentre | Cooccurrence | FineCooccurrence | Encoder,
     Field(discriminator="kind"),
 ]
 
@@ -205,6 +221,11 @@ class RanSpec(_Frozen):
             case OrientedScales(cell=cell, directions=directions, blurs=blurs):
                 maps = directions * len(blurs)
                 return (maps, self.image.height // cell, self.image.width // cell)
+            case OrientedCentre() as kept:
+                left, right, top, bottom = kept.left_out
+                rows = self.image.height // kept.cell - top - bottom
+                columns = self.image.width // kept.cell - left - right
+                return (kept.directions * len(kept.blurs), rows, columns)
             case Cooccurrence():
                 return (864,)
             case FineCooccurrence(directions=directions):
@@ -220,6 +241,8 @@ class RanSpec(_Frozen):
 
     def shapes(self) -> list[Shape]:
         """Shape after each layer. Raises CheckpointError where a layer does not fit its input."""
+        if min(self.input_shape) < 1:
+            raise CheckpointError(f"spec {self.name}: the feature map of its images is empty")
         shapes = output_shapes(self.layers, self.input_shape)
         if _size(shapes[-1]) != _size(self.input_shape):
             raise CheckpointError(

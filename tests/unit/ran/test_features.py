@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from privedge.errors import ConfigError, ImageError
+from privedge.errors import CheckpointError, ConfigError, ImageError
 from privedge.ran.features import extract
 from privedge.ran.presets import preset
 from privedge.ran.spec import (
@@ -16,6 +16,7 @@ from privedge.ran.spec import (
     FineCooccurrence,
     ImageShape,
     Oriented,
+    OrientedCentre,
     OrientedScales,
     Pixels,
     RanSpec,
@@ -33,6 +34,7 @@ FORMULA = np.array(
 ).reshape(1, GOLDEN["height"], GOLDEN["width"], 3)
 
 
+CENTRE = OrientedCentre(cell=4, directions=16, blurs=(0.6, 1.2), left_out=(1, 2, 0, 1))
 SCALES = OrientedScales(cell=4, directions=16, blurs=(0.6, 1.2))
 
 
@@ -57,7 +59,7 @@ def test_a_map_gives_its_test_vector(case):
 
 @pytest.mark.parametrize(
     "features",
-    [Pixels(), Oriented(cell=4), SCALES, Cooccurrence(), FineCooccurrence(directions=16)],
+    [Pixels(), Oriented(cell=4), SCALES, CENTRE, Cooccurrence(), FineCooccurrence(directions=16)],
 )
 def test_an_image_has_the_same_features_alone_and_among_many(features):
     images = np.random.default_rng(0).integers(0, 256, (70, 16, 24), dtype=np.uint8)
@@ -87,6 +89,19 @@ def test_the_maps_of_each_scale_stand_together_in_the_order_of_the_blurs():
     image = FORMULA[..., 0]
     apart = [extract(spec_of(features), image) for features in (sharp, soft)]
     assert np.array_equal(extract(spec_of(SCALES), image), np.concatenate(apart, axis=1))
+
+
+def test_the_centre_is_those_cells_of_the_whole_maps():
+    image = FORMULA[..., 0]
+    whole = extract(spec_of(SCALES), image)
+    assert np.array_equal(extract(spec_of(CENTRE), image), whole[:, :, :3, 1:4])
+
+
+@pytest.mark.parametrize("left_out", [(3, 3, 0, 0), (4, 4, 0, 0), (0, 0, 2, 2), (4, 4, 3, 2)])
+def test_a_centre_of_no_cells_is_refused(left_out):
+    spec = spec_of(CENTRE.model_copy(update={"left_out": left_out}))
+    with pytest.raises(CheckpointError, match="empty"):
+        RanSpec.from_json(spec.to_json())
 
 
 def test_finer_directions_tell_slopes_apart_that_coarse_ones_do_not():
