@@ -164,7 +164,8 @@ def _print(found: dict[str, Any]) -> None:
     print(f"macro recall, {biases[0]['owners']:.0f} owners, seeds {seeds}")
     console = Console()
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
-    console.print(table, width=max(console.width, _WIDTH), crop=False)
+    console.width = max(console.width, _WIDTH)
+    console.print(table, crop=False)
     for each in found["skipped"]:
         print(f"left out (seed {each['seed']}): {each['reason']}")
     print(f"rows in {found['file']}")

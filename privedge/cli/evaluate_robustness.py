@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from privedge.evaluation.disturbances import Disturbance
 
 _FILE = "robustness.json"
-_WIDTH = 85
+_WIDTH = 100
 
 
 def register(group: typer.Typer) -> None:
@@ -134,7 +134,8 @@ def _print(found: dict[str, Any]) -> None:
     )
     console = Console()
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
-    console.print(table, width=max(console.width, _WIDTH), crop=False)
+    console.width = max(console.width, _WIDTH)
+    console.print(table, crop=False)
     print(f"rows in {found['file']}")
 
 

@@ -79,7 +79,6 @@ def test_jpeg_is_what_a_file_of_that_quality_holds(channels):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=10)
         assert np.array_equal(np.asarray(Image.open(file)), disturbed)
-        assert len(file.getvalue()) < image.size or image.size < 1000
 
 
 @pytest.mark.parametrize("channels", [None, 3])
