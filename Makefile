@@ -36,8 +36,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED) ## the whole system on real digits; writes build/demo/index.html
 	$(BIN)/privedge demo
 
+# Tests that start servers keep to one process (tests/conftest.py); the others run beside them.
 test: $(INSTALLED) ## every test but the slow ones
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadgroup
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -m slow

@@ -1,9 +1,11 @@
 """What every test may rely on."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before any test imports grpc: it reads the TLS floor once.
 import privedge.rpc
@@ -12,8 +14,21 @@ from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
 
 assert privedge.rpc.tls_floor.in_force
+# A shell starts what runs in the background deaf to Ctrl-C, and every process it starts in turn.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 TlsFor = Callable[..., TlsFiles]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2`: tests that start servers one after the other, the others beside them."""
+    for item in items:
+        servers = "integration" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group("servers" if servers else item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`privedge split sweep`: cut depth x defence strength, with what every attack gets."""
 
 import json
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,6 @@ from privedge.cli.progress import progress_bar
 from privedge.cli.split_train import (
     DataArgument,
     PresetOption,
-    RepeatChoice,
-    RepeatOption,
     SeedOption,
 )
 
@@ -21,6 +20,14 @@ if TYPE_CHECKING:
     from privedge.evaluation.results import Row
 
 _SHOWN = 10
+
+
+class Repeated(StrEnum):
+    """When a device draws the same random numbers; `fresh` is unsafe, and here to be measured."""
+
+    FIXED = "fixed"
+    PER_INPUT = "per-input"
+    FRESH = "fresh"
 
 
 def register(group: typer.Typer) -> None:
@@ -44,14 +51,20 @@ def _sweep(
     attacks: Annotated[
         str,
         typer.Option(
-            "--attacks", help="white-box, black-box, black-box-residual; with commas between."
+            "--attacks",
+            help="Of white-box, black-box, black-box-residual, pseudo-inverse, non-negative.",
         ),
     ] = "white-box,black-box",
     private: Annotated[
         str | None,
         typer.Option("--private", metavar="FACT", help="Also attack this private attribute."),
     ] = None,
-    repeat: RepeatOption = RepeatChoice.PER_INPUT,
+    repeat: Annotated[
+        Repeated, typer.Option("--repeat", help="When a device draws the same random numbers.")
+    ] = Repeated.PER_INPUT,
+    asked: Annotated[
+        int, typer.Option("--asked", min=1, help="Times the server is sent each image.")
+    ] = 1,
     images: Annotated[int, typer.Option("--images", min=1, help="Test images to attack.")] = 200,
     known: Annotated[
         int, typer.Option("--known", min=20, help="Training images the attacker has.")
@@ -80,19 +93,23 @@ def _sweep(
     """Train and attack a cut network for each cut, defence and strength.
 
     White-box attacks on a defence that drops values are run twice: as published, and by an attacker
-    who knows that a 0 may have been dropped (white-box-masked). The sheet has a row of images for
-    each row measured by this call, below the originals.
+    who knows that a 0 may have been dropped (white-box-masked). pseudo-inverse and non-negative
+    solve a head of one layer as linear equations. The sheet has a row of images for each row
+    measured by this call, below the originals.
 
     \b
     Examples:
       privedge split sweep mnist_28.npz --cuts conv1,relu2,fc1 --out depth.json --figure depth.png
       privedge split sweep mnist_28.npz --cuts relu2 --defences gaussian,feature-dropout \\
         --strengths gaussian=0.2,0.5,1 --strengths feature-dropout=0.2,0.4,0.6 --out cost.json
+      privedge split sweep mnist_28.npz --cuts conv1 --defences dropping --strengths 0.9 \\
+        --attacks pseudo-inverse --repeat fresh --asked 16 --images 20
     """
     from privedge import datasets
     from privedge.evaluation import contact_sheet, figures
     from privedge.evaluation.results import Results
-    from privedge.evaluation.sweep import Plan, Shown, choices, sweep
+    from privedge.evaluation.sweep import Shown, sweep
+    from privedge.evaluation.sweep_plan import Plan, choices
     from privedge.split.presets import preset as named
     from privedge.split.train import TrainSettings
 
@@ -108,6 +125,7 @@ def _sweep(
         known=known,
         iterations=iterations,
         attack_epochs=attack_epochs,
+        asked=asked,
     )
     settings = plan.settings() | {"data": data.name}
     results = Results("sweep", settings, out, resume=resume, command=command_line())

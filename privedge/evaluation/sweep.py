@@ -8,95 +8,30 @@ for all cuts and strengths.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from privedge.attacks import scores
-from privedge.attacks.attributes import AttackerSettings, infer_attribute
+from privedge.attacks.attributes import infer_attribute
+from privedge.attacks.inversion.averaging import asked_again, averaged
 from privedge.attacks.inversion.black_box import BlackBoxSettings, black_box
+from privedge.attacks.inversion.single_layer import single_layer
 from privedge.attacks.inversion.white_box import WhiteBoxSettings, white_box
-from privedge.attacks.views import AttributeView, BlackBoxView, WhiteBoxView
+from privedge.attacks.views import Ask, AttributeView, BlackBoxView, WhiteBoxView
 from privedge.datasets import Split
-from privedge.errors import ConfigError
 from privedge.evaluation.results import Results, Row
+from privedge.evaluation.sweep_plan import ATTRIBUTE, SOLVERS, Choice, Plan, check
 from privedge.split.defence import Defence, Device
 from privedge.split.defences import registry
 from privedge.split.draws import Repeat
 from privedge.split.network import head, tail
 from privedge.split.spec import Linear, NetworkSpec
-from privedge.split.train import Trainee, TrainSettings, accuracy, train
+from privedge.split.train import Trainee, accuracy, train
 
-INVERSIONS = ("white-box", "white-box-masked", "black-box", "black-box-residual")
-ATTRIBUTE = "attribute"
 _NONE = "none"
 _DROPPING = ("dropping", "feature-dropout")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One device: where it cuts, and how it defends itself."""
-
-    cut: str
-    defence: str
-    strength: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to measure. `private`: the fact that attribute attackers (and partitioning) are about.
-
-    `images` test images are attacked; attackers know `known` training images. `iterations` are
-    those of white-box attacks, `attack_epochs` those of black-box ones.
-    """
-
-    spec: NetworkSpec
-    choices: tuple[Choice, ...]
-    attacks: tuple[str, ...] = ("white-box", "black-box")
-    repeat: Repeat = "per-input"
-    private: str | None = None
-    training: TrainSettings = field(default_factory=TrainSettings)
-    images: int = 200
-    known: int = 2000
-    iterations: int = 500
-    attack_epochs: int = 20
-    attackers: AttackerSettings = field(default_factory=AttackerSettings)
-
-    def settings(self) -> Row:
-        """What all rows have in common, for the results' file."""
-        return {
-            "network": self.spec.name,
-            "network_digest": self.spec.digest(),
-            "repeat": self.repeat,
-            "private": self.private,
-            "epochs": self.training.epochs,
-            "seed": self.training.seed,
-            "images": self.images,
-            "known": self.known,
-            "iterations": self.iterations,
-            "attack_epochs": self.attack_epochs,
-        }
-
-
-def choices(
-    cuts: tuple[str, ...], defences: tuple[str, ...], strengths: dict[str, tuple[float, ...]]
-) -> tuple[Choice, ...]:
-    """Each cut without defence, and with each defence at each of its strengths.
-
-    `strengths` by the defence's name; "" stands for those not named. Raises ConfigError.
-    """
-    found = []
-    for cut in cuts:
-        found.append(Choice(cut, _NONE, 0.0))
-        for name in defences:
-            for strength in () if name == _NONE else strengths.get(name, strengths.get("", ())):
-                registry.make(name, strength)  # refuses now what would fail after an hour
-                found.append(Choice(cut, name, strength))
-    missing = [name for name in defences if name != _NONE and not strengths.get(name)]
-    if missing and not strengths.get(""):
-        raise ConfigError(f"{missing[0]}: give it strengths to measure")
-    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -121,7 +56,7 @@ def sweep(
     Raises ConfigError for a cut or fact that is not there, TrainingError for images that do not
     fit the network.
     """
-    _check(plan, parts)
+    check(plan, parts)
     bench = _Bench(plan, parts)
     for done, choice in enumerate(plan.choices):
         if progress is not None:
@@ -158,7 +93,11 @@ class _Bench:
         if not missing:
             return
         defence = registry.make(
-            choice.defence, choice.strength, self._repeat(choice), private=self._plan.private
+            choice.defence,
+            choice.strength,
+            self._repeat(choice),
+            private=self._plan.private,
+            measuring=True,
         )
         network = self._trained(choice, defence)
         device = Device(head(network, choice.cut), defence, _key(self._plan, b"device"))
@@ -185,7 +124,8 @@ class _Bench:
 
     def _repeat(self, choice: Choice) -> Repeat:
         # A constant offset hides nothing, so noise is never fixed.
-        return self._plan.repeat if choice.defence in _DROPPING else "per-input"
+        noise = choice.defence not in _DROPPING and self._plan.repeat == "fixed"
+        return "per-input" if noise else self._plan.repeat
 
     def _trained(self, choice: Choice, defence: Defence) -> nn.Sequential:
         plan = self._plan
@@ -199,19 +139,21 @@ class _Bench:
         return self._plain
 
     def _inverted(self, row: Row, layers: nn.Sequential, device: Device, defence: Defence) -> Shown:
-        sent = device.send(self._attacked.images)
-        generator = torch.Generator().manual_seed(self._plan.training.seed)
-        if str(row["attack"]).startswith("white-box"):
-            white = WhiteBoxView(sent, layers, self._plan.spec.input, defence)
+        attack, generator = str(row["attack"]), torch.Generator()
+        generator.manual_seed(self._plan.training.seed)
+        sent = self._asked(device)(self._attacked.images)
+        white = WhiteBoxView(sent, layers, self._plan.spec.input, defence)
+        if attack.startswith("white-box"):
             found = white_box(white, self._white_box(row, sent), generator=generator)
+        elif attack in SOLVERS:
+            found = single_layer(white, SOLVERS[attack], generator=generator)
         else:
             # A device of the attacker's own: it shares the key only where the deployment has one.
             label = b"device" if defence.repeat == "fixed" else b"attacker"
             own = Device(layers, defence, _key(self._plan, label))
-            black = BlackBoxView(sent, own.send, self._known)
-            residual = row["attack"] == "black-box-residual"
+            black = BlackBoxView(sent, self._asked(own), self._known)
             settings = BlackBoxSettings(
-                decoder="residual" if residual else "paper",
+                decoder="residual" if attack == "black-box-residual" else "paper",
                 epochs=self._plan.attack_epochs,
                 anneal=True,
             )
@@ -219,6 +161,12 @@ class _Bench:
         return Shown(
             row | _scored(found, self._attacked.images) | self._floor, self._attacked.images, found
         )
+
+    def _asked(self, device: Device) -> Ask:
+        """What the server holds after asking `device` about the same images `asked` times."""
+        if self._plan.asked == 1:
+            return device.send
+        return lambda images: averaged(asked_again(device.send, images, self._plan.asked))
 
     def _white_box(self, row: Row, sent: torch.Tensor) -> WhiteBoxSettings:
         determined = sent[0].numel() > 2 * self._attacked.images[0].numel()
@@ -237,8 +185,8 @@ class _Bench:
     def _attribute(self, device: Device) -> Row:
         private, test = str(self._plan.private), self._parts.test
         view = AttributeView(
-            sent=device.send(test.images),
-            known_sent=device.send(self._known.images),
+            sent=self._asked(device)(test.images),
+            known_sent=self._asked(device)(self._known.images),
             known_attribute=self._known.facts[private],
         )
         score = infer_attribute(view, test.facts[private], self._plan.attackers)
@@ -279,18 +227,3 @@ def _dense(spec: NetworkSpec, cut: str) -> bool:
 def _key(plan: Plan, label: bytes) -> bytes:
     # An experiment's key hides nothing from anybody: it must be repeatable, as its seed is.
     return hashlib.sha256(b"sweep %s %d" % (label, plan.training.seed)).digest()
-
-
-def _check(plan: Plan, parts: Split) -> None:
-    for choice in plan.choices:
-        if choice.cut not in plan.spec.cuts:
-            raise ConfigError(
-                f"{choice.cut}: no such cut; {plan.spec.name} has {', '.join(plan.spec.cuts)}"
-            )
-    unknown = [name for name in plan.attacks if name not in INVERSIONS]
-    if unknown:
-        raise ConfigError(f"{unknown[0]}: no such attack; there are {', '.join(INVERSIONS)}")
-    if plan.private is not None and plan.private not in parts.train.facts:
-        raise ConfigError(
-            f"{plan.private}: no such fact; there are {', '.join(parts.train.facts) or 'none'}"
-        )

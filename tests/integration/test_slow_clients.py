@@ -31,25 +31,28 @@ def deployment(tmp_path_factory, rans) -> Iterator[Deployment]:
         yield running
 
 
-@pytest.fixture
-def question(deployment) -> Question:
+def test_queries_that_stop_half_way_are_cut_off(deployment):
     with client(deployment) as asking:
         cohort = asking.describe(COHORT)
-    return Question(new_query_id(), COHORT, cohort.snapshot_id, (1, *cohort.spec.input_shape))
-
-
-@pytest.mark.parametrize("party", PARTIES)
-@pytest.mark.parametrize("messages", [0, 1, 2])
-def test_a_query_that_stops_half_way_is_cut_off(deployment, question, party, messages):
     never = threading.Event()
-    parts = [pb.QueryRequest(header=codec.question_to_wire(question)), pb.QueryRequest(words=b"1")]
 
-    def half() -> Iterator[pb.QueryRequest]:
-        yield from parts[:messages]
+    def half(messages: int) -> Iterator[pb.QueryRequest]:
+        shape = (1, *cohort.spec.input_shape)
+        question = Question(new_query_id(), COHORT, cohort.snapshot_id, shape)
+        if messages > 0:
+            yield pb.QueryRequest(header=codec.question_to_wire(question))
+        if messages > 1:
+            yield pb.QueryRequest(words=b"1")
         never.wait()
 
-    call = stub(deployment, party).Query(half(), timeout=60)
-    with pytest.raises(grpc.RpcError) as ending:
-        next(call)
+    # All at once, for each takes a deadline to end.
+    calls = [
+        stub(deployment, party).Query(half(messages), timeout=60)
+        for party in PARTIES
+        for messages in range(3)
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as ending:
+            next(call)
+        assert ending.value.code() is grpc.StatusCode.CANCELLED
     never.set()
-    assert ending.value.code() is grpc.StatusCode.CANCELLED

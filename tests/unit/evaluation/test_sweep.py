@@ -10,7 +10,8 @@ from privedge.datasets import from_arrays, split
 from privedge.errors import ConfigError
 from privedge.evaluation import figures
 from privedge.evaluation.results import Results
-from privedge.evaluation.sweep import Choice, Plan, choices, sweep
+from privedge.evaluation.sweep import sweep
+from privedge.evaluation.sweep_plan import Choice, Plan, choices
 from privedge.split.spec import Conv, Linear, NetworkSpec, Plain
 from privedge.split.train import TrainSettings
 
@@ -116,6 +117,20 @@ def test_black_box_attackers_have_devices_of_their_own(parts):
     settings = {"attacks": ("black-box",), "attack_epochs": 35}
     sweep(plan(choices=one, **settings), parts, results)
     assert results.rows[0]["psnr_db"] > results.rows[0]["mean_image_psnr_db"] + 1
+
+
+def test_a_device_that_draws_afresh_tells_more_each_time_it_is_asked(parts):
+    def solved(asked, repeat):
+        results = Results("sweep", {})
+        one = (Choice("conv1", "dropping", 0.8),)
+        settings = {"attacks": ("pseudo-inverse",), "asked": asked, "repeat": repeat, "images": 4}
+        sweep(plan(choices=one, **settings), parts, results)
+        return results.rows[0]["psnr_db"]
+
+    assert solved(1, "fresh") < 30
+    # Of 768 values, 98 % have come at least once after 16 answers: more than the 256 pixels.
+    assert solved(16, "fresh") > 50
+    assert solved(16, "per-input") < 30
 
 
 @pytest.mark.parametrize(
