@@ -20,7 +20,7 @@ from privedge.errors import PrivEdgeError
 # In the order of a model's life, which is the order of `--help`.
 COMMANDS = (
     *("demo", "certs", "train", "upload", "models", "query", "verify"),
-    *("split", "attack", "evaluate", "bench"),
+    *("split", "attack", "evaluate", "bench", "report"),
 )
 
 # What the extra `research` installs for `attack`, `evaluate` and `split sweep`.

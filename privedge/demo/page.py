@@ -11,6 +11,7 @@ import numpy as np
 
 from privedge.demo import pictures, report
 from privedge.demo.run import Exchange, Outcome
+from privedge.pages.templates import environment
 from privedge.ran.spec import Oriented, OrientedCentre, OrientedScales, Pixels, RanSpec
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.split import split
@@ -44,27 +45,22 @@ class Halves:
 
 def render(outcome: Outcome) -> str:
     """The page's HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("privedge.demo", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     cards = sorted(_cards(outcome, outcome.asked), key=lambda card: _ORDER.index(card.mark))
-    return environment.get_template(_TEMPLATE).render(
-        outcome=outcome,
-        figures=report.summary(outcome),
-        lines=report.lines(outcome),
-        sights=report.sights(outcome),
-        collusion=report.COLLUSION,
-        one_machine=report.ONE_MACHINE,
-        halves=_halves(outcome.spec, outcome.asked[0]),
-        drawing=_drawing(outcome.spec),
-        cards=cards,
-        strangers=_cards(outcome, outcome.strangers),
+    return (
+        environment("privedge.demo")
+        .get_template(_TEMPLATE)
+        .render(
+            outcome=outcome,
+            figures=report.summary(outcome),
+            lines=report.lines(outcome),
+            sights=report.sights(outcome),
+            collusion=report.COLLUSION,
+            one_machine=report.ONE_MACHINE,
+            halves=_halves(outcome.spec, outcome.asked[0]),
+            drawing=_drawing(outcome.spec),
+            cards=cards,
+            strangers=_cards(outcome, outcome.strangers),
+        )
     )
 
 

@@ -1,0 +1,44 @@
+"""What a private question cost, wherever that was measured. Figures only."""
+
+from collections.abc import Iterator
+
+from privedge.report import cohorts
+from privedge.report.reader import Found
+from privedge.report.sections import growth
+from privedge.report.values import number, plural, seconds, size, text
+
+
+def private_costs(found: Found) -> list[str]:
+    """Of real deployments first, then of the bench and of growing cohorts."""
+    return [*_deployed(found), *_benched(found), *_growing(found)]
+
+
+def _deployed(found: Found) -> Iterator[str]:
+    for source in found.of("identify"):
+        row = source.rows[0]
+        taken, moved = number(row, "seconds_per_query"), number(row, "bytes_per_query")
+        if taken is not None and moved is not None:
+            owners = plural(number(row, "owners") or 0, "owner")
+            about = f"{cohorts.label(source.settings)}, {owners}"
+            yield f"{about}: {seconds(taken)} and {size(moved)} a question"
+
+
+def _benched(found: Found) -> Iterator[str]:
+    for source in found.of("bench query"):
+        for row in source.rows:
+            if text(row, "engine") == "fused" and number(row, "batch") in (None, 1):
+                yield (
+                    f"bench, {text(row, 'preset')}, {text(row, 'owners')} owners: "
+                    f"{seconds(number(row, 'median_s'))}, {size(number(row, 'bytes_per_party'))} "
+                    "between the parties"
+                )
+
+
+def _growing(found: Found) -> Iterator[str]:
+    for source in found.of("scale"):
+        law = growth.fit(source.rows, "private", "online_s")
+        if law is not None:
+            yield (
+                f"{cohorts.label(source.settings)}: seconds grow with the owners to the power "
+                f"{law.exponent:.2f}"
+            )

@@ -1,0 +1,206 @@
+"""Worse images and less training: results of `evaluate robustness` and `evaluate bias`."""
+
+from collections.abc import Sequence
+
+from privedge.report.blocks import (
+    Block,
+    Heading,
+    Missing,
+    Paragraph,
+    Section,
+    Table,
+    curve,
+    evidence,
+)
+from privedge.report.charts import Chart, Point, Series, point, series
+from privedge.report.cohorts import BASELINES, label
+from privedge.report.reader import Found, Source
+from privedge.report.values import Row, in_order, number, percents, spread, text
+
+ROBUSTNESS = "privedge evaluate robustness --data FILE.npz --seed 0,1,2 --out DIR"
+BIAS = "privedge evaluate bias --data FILE.npz --seed 0,1,2 --out DIR"
+_NONE = "none"
+# What a level is of; a name that is not here stands for itself.
+_LEVELS = {
+    "jpeg": "JPEG quality (lower is worse)",
+    "blur": "blur, standard deviation in pixels",
+    "noise": "noise, standard deviation (1 is white)",
+    "brightness": "brightness",
+    "contrast": "contrast",
+}
+_FIELDS = ("macro_recall", "accuracy", "auroc_known", "baselines")
+
+
+def section(found: Found) -> Section:
+    """Curves by disturbance and level, and by what was trained on."""
+    blocks: list[Block] = []
+    robust, biased = found.of("robustness"), found.of("bias")
+    if robust:
+        blocks.append(
+            Paragraph("Models are trained on clean images, and asked about disturbed ones.")
+        )
+    else:
+        blocks.append(Missing("Robustness to disturbed images", ROBUSTNESS))
+    for source in robust:
+        blocks += _robustness(source)
+    if not biased:
+        blocks.append(Missing("Biased training", BIAS))
+    for source in biased:
+        blocks += _bias(source)
+    return Section("conditions", "Worse images, and less to train on", "Robustness", tuple(blocks))
+
+
+def _robustness(source: Source) -> list[Block]:
+    kinds = in_order(text(row, "disturbance", _NONE) for row in source.rows)
+    clean = [row for row in source.rows if text(row, "disturbance", _NONE) == _NONE]
+    untouched = spread(number(row, "macro_recall") for row in clean)
+    levels = {} if untouched is None else {"undisturbed": untouched.mean}
+    blocks: list[Block] = [Heading(f"Disturbed images: {label(source.settings)}")]
+    for kind in kinds:
+        rows = [row for row in source.rows if text(row, "disturbance", _NONE) == kind]
+        if kind == _NONE:
+            continue
+        chart = Chart(
+            _LEVELS.get(kind, f"{kind}, level"), "macro recall", _by(rows, "level"), "share",
+            levels=levels,
+        )  # fmt: skip
+        blocks.append(
+            curve(
+                f"{kind.capitalize()}: {label(source.settings)}",
+                "Macro recall by strength of the disturbance. Means over seeds; bars from the "
+                "least to the greatest.",
+                chart,
+                evidence([(source, [*clean, *rows])], ("seed", "disturbance", "level", *_FIELDS)),
+            )
+        )
+    return [*blocks, _levels_table(source)]
+
+
+def _by(rows: Sequence[Row], name: str) -> tuple[Series, ...]:
+    """A line of the private models and one of each baseline, over the values of `name`."""
+    lines = [series("private models", [_at(rows, name, x) for x in _places(rows, name)])]
+    for kind, named in _baselines(rows).items():
+        found = [_at(rows, name, x, ("baselines", kind)) for x in _places(rows, name)]
+        lines.append(series(named, found))
+    return tuple(line for line in lines if line.points)
+
+
+def _places(rows: Sequence[Row], name: str) -> list[float]:
+    return sorted({x for row in rows if (x := number(row, name)) is not None})
+
+
+def _at(rows: Sequence[Row], name: str, x: float, inside: tuple[str, ...] = ()) -> Point | None:
+    mine = [row for row in rows if number(row, name) == x]
+    return point(x, spread(number(row, *inside, "macro_recall") for row in mine))
+
+
+def _baselines(rows: Sequence[Row]) -> dict[str, str]:
+    kinds = in_order(
+        kind for row in rows if isinstance(row.get("baselines"), dict) for kind in row["baselines"]
+    )
+    return {kind: BASELINES.get(kind, kind) for kind in kinds}
+
+
+def _levels_table(source: Source) -> Table:
+    kinds = _baselines(source.rows)
+    keys = dict.fromkeys(
+        (text(row, "disturbance", _NONE), number(row, "level")) for row in source.rows
+    )
+    lines = []
+    for disturbance, level in keys:
+        rows = [
+            row
+            for row in source.rows
+            if (text(row, "disturbance", _NONE), number(row, "level")) == (disturbance, level)
+        ]
+        lines.append(
+            (
+                disturbance
+                if level is None or disturbance == _NONE
+                else f"{disturbance} {level:g}",
+                percents(spread(number(row, "macro_recall") for row in rows)),
+                percents(spread(number(row, "accuracy") for row in rows)),
+                *_of_baselines(rows, kinds),
+            )
+        )
+    return Table(
+        f"Disturbed images of {label(source.settings)}: macro recall, and accuracy of the private "
+        "models. Means over seeds.",
+        ("disturbance", "private models", "accuracy", *kinds.values()),
+        tuple(lines),
+        evidence([(source, source.rows)], ("seed", "disturbance", "level", *_FIELDS)),
+        folded="All disturbances and levels as a table",
+    )
+
+
+def _of_baselines(rows: Sequence[Row], kinds: dict[str, str]) -> list[str]:
+    return [
+        percents(spread(number(row, "baselines", kind, "macro_recall") for row in rows))
+        for kind in kinds
+    ]
+
+
+def _bias(source: Source) -> list[Block]:
+    blocks: list[Block] = [Heading(f"Less or biased training: {label(source.settings)}")]
+    for kind in in_order(text(row, "bias", "unnamed") for row in source.rows):
+        rows = [row for row in source.rows if text(row, "bias", "unnamed") == kind]
+        blocks.append(_bias_curve(source, kind, rows))
+        blocks.append(_bias_table(source, kind, rows))
+    return blocks
+
+
+def _bias_curve(source: Source, kind: str, rows: Sequence[Row]) -> Block:
+    named = in_order(_value(row) for row in rows)
+    numbers = {name: at for at, name in enumerate(_sorted(named))}
+    placed = [row | {"place": numbers[_value(row)]} for row in rows]
+    what = "images an owner trains on" if kind == "images" else f"{kind} trained on"
+    chart = Chart(
+        what, "macro recall", _by(placed, "place"), "share", tuple(numbers), lines=kind == "images"
+    )
+    return curve(
+        f"{'Fewer images' if kind == 'images' else f'By {kind}'}: {label(source.settings)}",
+        "Macro recall by what owners train on; the images asked are the same. Means over seeds; "
+        "bars from the least to the greatest.",
+        chart,
+        evidence([(source, rows)], ("seed", "bias", "value", "trained_on", "owners", *_FIELDS)),
+    )
+
+
+def _value(row: Row) -> str:
+    return "all" if row.get("value") is None else text(row, "value", "unnamed")
+
+
+def _sorted(names: list[str]) -> list[str]:
+    """By number where they are numbers; `all` comes last."""
+
+    def key(name: str) -> tuple[int, float, str]:
+        try:
+            return (0, float(name), "")
+        except ValueError:
+            return (2 if name == "all" else 1, 0.0, name)
+
+    return sorted(names, key=key)
+
+
+def _bias_table(source: Source, kind: str, rows: Sequence[Row]) -> Table:
+    kinds = _baselines(rows)
+    lines = []
+    for value in _sorted(in_order(_value(row) for row in rows)):
+        mine = [row for row in rows if _value(row) == value]
+        trained = spread(number(row, "trained_on") for row in mine)
+        lines.append(
+            (
+                value,
+                "not stored" if trained is None else f"{trained.mean:.0f}",
+                percents(spread(number(row, "macro_recall") for row in mine)),
+                percents(spread(number(row, "accuracy") for row in mine)),
+                *_of_baselines(mine, kinds),
+            )
+        )
+    return Table(
+        f"By {kind} trained on, {label(source.settings)}. Means over seeds.",
+        (kind, "images in all", "private models", "accuracy", *kinds.values()),
+        tuple(lines),
+        evidence([(source, rows)], ("seed", "bias", "value", "trained_on", "owners", *_FIELDS)),
+        folded="The same as a table",
+    )
