@@ -38,7 +38,4 @@ def _growing(found: Found) -> Iterator[str]:
     for source in found.of("scale"):
         law = growth.fit(source.rows, "private", "online_s")
         if law is not None:
-            yield (
-                f"{cohorts.label(source.settings)}: seconds grow with the owners to the power "
-                f"{law.exponent:.2f}"
-            )
+            yield f"{cohorts.label(source.settings)}, online: {law.says(seconds)}"

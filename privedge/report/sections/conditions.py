@@ -24,9 +24,8 @@ _NONE = "none"
 _LEVELS = {
     "jpeg": "JPEG quality (lower is worse)",
     "blur": "blur, standard deviation in pixels",
-    "noise": "noise, standard deviation (1 is white)",
-    "brightness": "brightness",
-    "contrast": "contrast",
+    "noise": "noise, standard deviation (255 is white)",
+    "brightness": "brightness, factor on every pixel",
 }
 _FIELDS = ("macro_recall", "accuracy", "auroc_known", "baselines")
 

@@ -1,6 +1,7 @@
 """More owners: results of `evaluate scale`, accuracy and what a private question costs."""
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,10 +24,6 @@ MEASURE = "privedge evaluate scale --data FILE.npz --seed 0,1,2 --out DIR"
 _FIELDS = ("seed", "owners", "macro_recall", "accuracy", "auroc_known", "chance", "private")
 
 
-# Numbers of owners that are nearly equal say nothing of growth (squares of logarithms).
-_LEAST_WIDTH = 0.01
-
-
 @dataclass(frozen=True)
 class _Cost:
     """A cost in `private` of a row, and how it is written."""
@@ -44,14 +41,21 @@ _COSTS = (
 
 
 @dataclass(frozen=True)
-class Power:
-    """cost = factor * owners ** exponent, by least squares of the logarithms."""
+class Line:
+    """cost = intercept + slope * owners, by least squares; r_squared is None if all are alike."""
 
-    factor: float
-    exponent: float
+    intercept: float
+    slope: float
+    r_squared: float | None
 
     def __call__(self, owners: float) -> float:
-        return self.factor * math.pow(owners, self.exponent)
+        return self.intercept + self.slope * owners
+
+    def says(self, shown: Callable[[float], str]) -> str:
+        """The fit in words."""
+        sign = "+" if self.slope >= 0 else "-"
+        told = f"{shown(self.intercept)} {sign} {shown(abs(10 * self.slope))} for every 10 owners"
+        return told if self.r_squared is None else f"{told} (R² {self.r_squared:.3f})"
 
 
 def section(found: Found) -> Section:
@@ -83,22 +87,21 @@ def at(rows: Sequence[Row], owners: float, *names: str) -> Spread | None:
     return spread(number(row, *names) for row in rows if number(row, "owners") == owners)
 
 
-def fit(rows: Sequence[Row], *names: str) -> Power | None:
+def fit(rows: Sequence[Row], *names: str) -> Line | None:
     """How a cost grows with the number of owners; None with fewer than three numbers of them."""
-    known = [(owners, at(rows, owners, *names)) for owners in owners_of(rows)]
-    logs = [
-        (math.log(owners), math.log(found.mean))
-        for owners, found in known
-        if found is not None and found.mean > 0 and owners > 0
+    pairs = [
+        (owners, cost)
+        for row in rows
+        if (cost := number(row, *names)) is not None and (owners := number(row, "owners") or 0) >= 1
     ]
-    if len(logs) < 3:
+    xs, ys = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if len(set(xs)) < 3:
         return None
-    mean_x, mean_y = (math.fsum(pair[axis] for pair in logs) / len(logs) for axis in (0, 1))
-    width = math.fsum((x - mean_x) ** 2 for x, _ in logs)
-    if width < _LEAST_WIDTH:
-        return None
-    exponent = math.fsum((x - mean_x) * (y - mean_y) for x, y in logs) / width
-    return Power(math.exp(mean_y - exponent * mean_x), exponent)
+    slope, intercept = statistics.linear_regression(xs, ys)
+    left = math.fsum((y - intercept - slope * x) ** 2 for x, y in pairs)
+    mean = statistics.fmean(ys)
+    around = math.fsum((y - mean) ** 2 for y in ys)
+    return Line(intercept, slope, 1 - left / around if around > 0 else None)
 
 
 def _accuracy(source: Source) -> Block:
@@ -128,14 +131,10 @@ def _cost(source: Source, cost: _Cost, line: Series) -> Block:
     counts = [each.x for each in line.points]
     drawn, told = [line], "Too few numbers of owners for a fit."
     if law is not None:
-        guide = [point(n, Spread(law(n), law(n), law(n), 1)) for n in _between(counts)]
-        drawn.append(series(f"fit: owners to the power {law.exponent:.2f}", guide, faint=True))
-        told = (
-            f"Fitted growth: {cost.shown(law(1))} times owners to the power {law.exponent:.2f}; "
-            "1 would be in proportion."
-        )
-    wide = _wide(counts)
-    chart = Chart("owners", cost.title, tuple(drawn), cost.unit, log_x=wide, log_y=wide)
+        guide = [point(n, Spread(law(n), law(n), law(n), 1)) for n in (counts[0], counts[-1])]
+        drawn.append(series("fit", guide, faint=True))
+        told = f"Fitted growth: {law.says(cost.shown)}."
+    chart = Chart("owners", cost.title, tuple(drawn), cost.unit)
     rows = [row for row in source.rows if number(row, "private", cost.name) is not None]
     title = f"{cost.title}: {label(source.settings)}"
     return curve(title, told, chart, evidence([(source, rows)], _FIELDS))
@@ -143,11 +142,6 @@ def _cost(source: Source, cost: _Cost, line: Series) -> Block:
 
 def _cost_line(rows: Sequence[Row], name: str) -> Series:
     return series("measured", [point(n, at(rows, n, "private", name)) for n in owners_of(rows)])
-
-
-def _between(counts: Sequence[float]) -> list[float]:
-    low, high = math.log(min(counts)), math.log(max(counts))
-    return [math.exp(low + (high - low) * step / 24) for step in range(25)]
 
 
 def _wide(counts: Sequence[float]) -> bool:

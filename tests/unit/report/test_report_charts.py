@@ -54,11 +54,12 @@ def test_a_long_curve_is_thinned_and_keeps_its_end():
     assert (long.points[0].x, long.points[-1].x) == (0, 10_000)
 
 
-def test_growth_is_fitted_to_the_power_that_made_it():
-    rows = [{"owners": n, "private": {"online_s": 0.003 * n**0.7}} for n in (5, 10, 50, 100)]
+def test_growth_is_fitted_by_the_line_that_made_it():
+    rows = [{"owners": n, "private": {"online_s": 0.02 + 0.003 * n}} for n in (5, 10, 50, 100)]
     law = fit(rows, "private", "online_s")
     assert law is not None
-    assert math.isclose(law.exponent, 0.7) and math.isclose(law.factor, 0.003)
+    assert math.isclose(law.slope, 0.003) and math.isclose(law.intercept, 0.02)
+    assert law.r_squared is not None and math.isclose(law.r_squared, 1.0)
     assert fit(rows[:2], "private", "online_s") is None
 
 
