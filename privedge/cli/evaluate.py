@@ -14,6 +14,7 @@ _MODULES = (
     "evaluate_bias",
     "evaluate_scale",
     "evaluate_fairness",
+    "evaluate_original",
 )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from privedge import datasets
+from privedge import datasets, workers
 from privedge.attacks.inversion.black_box import black_box
 from privedge.attacks.inversion.query_free import query_free
 from privedge.attacks.inversion.white_box import white_box
@@ -22,7 +22,6 @@ from privedge.attacks.scores import mean, psnr_db, ssim
 from privedge.attacks.views import BlackBoxView, QueryFreeView, WhiteBoxView
 from privedge.errors import ConfigError
 from privedge.evaluation import attack_plan as plan
-from privedge.evaluation import workers
 from privedge.evaluation.attack_plan import Job, TableSettings
 from privedge.evaluation.results import Results, Row
 from privedge.evaluation.sheets import Pixmap, strip
@@ -162,7 +161,7 @@ def _ran(
             yield job, [_from_json(each) for each in answer["found"]]
 
 
-def answered(request: Row) -> Row:
+def answered(request: Row, _tell: workers.Tell) -> Row:
     """What a worker process makes of one request of `measure`."""
     fields = request["job"] | {"attacks": tuple(request["job"]["attacks"])}
     found = run(Path(request["data"]), TableSettings(**request["settings"]), Job(**fields))

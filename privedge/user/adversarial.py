@@ -43,6 +43,9 @@ class Contest:
         self._adam_d = torch.optim.Adam(self._d.parameters(), rate, _BETAS, fused=True)
         self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
         self.best_error, self.best_step, self.step = float("inf"), 0, 0
+        # Counted by whoever lets it advance, and kept with it.
+        self.seconds = self.wall_seconds = 0.0
+        self._losses, self._summed = torch.zeros((), device=device), 0
 
     def advance(self, features: Tensor) -> None:
         """One step of D and one of R on features (n, *spec.input_shape) held on the device."""
@@ -66,6 +69,12 @@ class Contest:
             self.best_error, self.best_step = error, self.step
             self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
         return error
+
+    def mean_loss(self) -> float:
+        """Mean of R's loss over the steps since this was asked last; NaN if there were none."""
+        mean = float(self._losses) / self._summed if self._summed else float("nan")
+        self._losses, self._summed = torch.zeros_like(self._losses), 0
+        return mean
 
     def best(self) -> dict[str, Tensor]:
         """Parameters of the best R so far, on the CPU."""
@@ -101,6 +110,7 @@ class Contest:
             )
             self._d.requires_grad_(True)
         torch.autograd.backward(loss)
+        self._losses, self._summed = self._losses + loss.detach(), self._summed + 1
         self._adam_r.step()
 
     def _error(self, validation: Tensor) -> float:
@@ -131,10 +141,13 @@ class Contest:
         self._best = {name: best[name].to(self._device) for name in self._best}
         self.step = int(counts["step"])
         self.best_step, self.best_error = int(counts["best_step"]), float(counts["best_error"])
+        self.seconds = float(counts.get("seconds", 0.0))
+        self.wall_seconds = float(counts.get("wall_seconds", 0.0))
 
     def counts(self) -> dict[str, Any]:
         """All state that is a number."""
-        return {"step": self.step, "best_step": self.best_step, "best_error": self.best_error}
+        named = ("step", "best_step", "best_error", "seconds", "wall_seconds")
+        return {name: getattr(self, name) for name in named}
 
     def _states(self) -> dict[str, dict[str, Tensor]]:
         return {

@@ -9,9 +9,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from privedge import workers
 from privedge.cli.main import main
 from privedge.errors import ConfigError, TrainingError
-from privedge.evaluation import attack_plan, attack_table, workers
+from privedge.evaluation import attack_plan, attack_table
 from privedge.evaluation.attack_pictures import Pictures
 from privedge.evaluation.attack_plan import Job, TableSettings
 from privedge.evaluation.results import Results
