@@ -24,11 +24,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One line or set of dots. `faint`: a guide to the eye, such as a fit, without markers."""
+    """One line or set of dots. `faint`: a guide to the eye, such as a fit, without markers.
+
+    `kind` is the number of a colour and marker that it has in every chart; None takes its place.
+    """
 
     label: str
     points: tuple[Point, ...]
     faint: bool = False
+    kind: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,13 @@ def point(x: float, found: Spread | None) -> Point | None:
     return None if found is None else Point(x, found.mean, found.low, found.high)
 
 
-def series(label: str, points: Sequence[Point | None], *, faint: bool = False) -> Series:
+def series(
+    label: str, points: Sequence[Point | None], *, faint: bool = False, kind: int | None = None
+) -> Series:
     """Those points that are there, by x; many are thinned evenly, the last one kept."""
     there = sorted((each for each in points if each is not None), key=lambda each: each.x)
     step = -(-len(there) // _MOST_POINTS) or 1
     kept = there[::step]
     if there and kept[-1] is not there[-1]:
         kept.append(there[-1])
-    return Series(label, tuple(kept), faint)
+    return Series(label, tuple(kept), faint, kind)

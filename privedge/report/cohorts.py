@@ -17,6 +17,8 @@ BASELINES = {
     "knn": "nearest neighbour, pooled",
     "cnn": "network on pooled images",
 }
+# Colour and marker of each, the same in all charts; the private models have 0.
+KINDS = {kind: number for number, kind in enumerate(BASELINES, start=1)}
 
 
 @dataclass

@@ -81,7 +81,10 @@ def draw(chart: Chart) -> Drawing:
 
 
 def _numbered(chart: Chart) -> list[tuple[int, Series]]:
-    return [(number % KINDS, each) for number, each in enumerate(chart.series)]
+    return [
+        ((number if each.kind is None else each.kind) % KINDS, each)
+        for number, each in enumerate(chart.series)
+    ]
 
 
 def _line(kind: int, series: Series, chart: Chart, x_scale: Scale, y_scale: Scale) -> Line:

@@ -25,6 +25,7 @@ class Choice:
     cut: str
     defence: str
     strength: float
+    how: str = ""
 
     @property
     def named(self) -> str:
@@ -34,7 +35,7 @@ class Choice:
     @property
     def place(self) -> str:
         """Where it was measured."""
-        return f"{self.data}, {self.network} cut after {self.cut}"
+        return f"{self.data}, {self.network} cut after {self.cut}{self.how}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def choice_of(source: Source, row: Row) -> Choice:
         text(row, "cut") or text(settings, "cut", "an unnamed layer"),
         text(row, "defence", NONE),
         number(row, "strength") or 0.0,
+        _how(settings),
     )
 
 
@@ -121,6 +123,13 @@ def strongest(cases: Sequence[Inverted]) -> list[Inverted]:
         if case.choice not in best or case.ssim > best[case.choice].ssim:
             best[case.choice] = case
     return list(best.values())
+
+
+def _how(settings: Row) -> str:
+    """What is unusual about the device: draws anew for every query are not safe, and measured."""
+    times = number(settings, "asked") or 1
+    again = f", asked {times:.0f} times" if times > 1 else ""
+    return f", draws anew for each query{again}" if settings.get("repeat") == "fresh" else again
 
 
 def undefended(case: Inverted, cases: Sequence[Inverted]) -> Inverted | None:

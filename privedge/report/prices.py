@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from privedge.report import cohorts
 from privedge.report.reader import Found
-from privedge.report.sections import growth
+from privedge.report.sections import costs, growth
 from privedge.report.values import number, plural, seconds, size, text
 
 
@@ -24,14 +24,20 @@ def _deployed(found: Found) -> Iterator[str]:
 
 
 def _benched(found: Found) -> Iterator[str]:
-    for source in found.of("bench query"):
-        for row in source.rows:
-            if text(row, "engine") == "fused" and number(row, "batch") in (None, 1):
-                yield (
-                    f"bench, {text(row, 'preset')}, {text(row, 'owners')} owners: "
-                    f"{seconds(number(row, 'median_s'))}, {size(number(row, 'bytes_per_party'))} "
-                    "between the parties"
-                )
+    """Each preset, cohort and distance once."""
+    fused = [
+        row
+        for source in found.of("bench query")
+        for row in source.rows
+        if text(row, "engine") == "fused"
+    ]
+    # The usual first: one image, servers side by side, everything prepared.
+    settings = {costs.setting(row): row for row in reversed(fused)}
+    for about, row in sorted(settings.items(), key=lambda each: each[0].count(",")):
+        yield (
+            f"bench, {about}: {seconds(number(row, 'median_s'))}, "
+            f"{size(number(row, 'bytes_per_party'))} between the parties"
+        )
 
 
 def _growing(found: Found) -> Iterator[str]:

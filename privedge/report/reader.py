@@ -22,6 +22,7 @@ _FORMAT = 1
 # The largest there is holds rows of a hundred owners' confusion matrices: a few megabytes.
 _LARGEST = 64 << 20
 _LONGEST_COMMAND = 2000
+_MOST_ROWS = 10_000
 # What `privedge bench ... --json` prints has one of these as its only key.
 BENCHES = {
     "engines": "bench query",
@@ -161,6 +162,8 @@ def _document(file: Path) -> Row:
 def _rows(rows: list[Any]) -> list[Row]:
     if not rows:
         raise ValueError("has no rows yet")
+    if len(rows) > _MOST_ROWS:
+        raise ValueError(f"has more than {_MOST_ROWS} rows")
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("has rows that are no JSON objects")
     return rows

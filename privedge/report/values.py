@@ -86,9 +86,8 @@ def percents(found: Spread | None) -> str:
     """The mean, and the range if there are several."""
     if found is None:
         return NOT_MEASURED
-    if found.count == 1:
-        return percent(found.mean)
-    return f"{percent(found.mean)} ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    low, high = f"{100 * found.low:.1f}", f"{100 * found.high:.1f}"
+    return percent(found.mean) if low == high else f"{percent(found.mean)} ({low} to {high})"
 
 
 def decibels(value: float | None, plus_minus: float | None = None) -> str:

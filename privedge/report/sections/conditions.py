@@ -13,13 +13,13 @@ from privedge.report.blocks import (
     evidence,
 )
 from privedge.report.charts import Chart, Point, Series, point, series
-from privedge.report.cohorts import BASELINES, label
+from privedge.report.cohorts import BASELINES, KINDS, label
 from privedge.report.reader import Found, Source
 from privedge.report.values import Row, in_order, number, percents, spread, text
 
 ROBUSTNESS = "privedge evaluate robustness --data FILE.npz --seed 0,1,2 --out DIR"
 BIAS = "privedge evaluate bias --data FILE.npz --seed 0,1,2 --out DIR"
-_NONE = "none"
+_NONE, _IMAGES = "none", "images"
 # What a level is of; a name that is not here stands for itself.
 _LEVELS = {
     "jpeg": "JPEG quality (lower is worse)",
@@ -28,6 +28,9 @@ _LEVELS = {
     "brightness": "brightness, factor on every pixel",
 }
 _FIELDS = ("macro_recall", "accuracy", "auroc_known", "baselines")
+_BIAS_FIELDS = (
+    *("seed", "bias", "value", "trained_on", "owners", "asked", *_FIELDS, "same", "mixed"),
+)
 
 
 def section(found: Found) -> Section:
@@ -47,6 +50,25 @@ def section(found: Found) -> Section:
     for source in biased:
         blocks += _bias(source)
     return Section("conditions", "Worse images, and less to train on", "Robustness", tuple(blocks))
+
+
+def worst(source: Source) -> tuple[float | None, list[tuple[str, float]]]:
+    """Macro recall of the private models undisturbed, and of each disturbance the level at which
+    it is least, with that. Means over seeds.
+    """
+    groups: dict[tuple[str, str], list[float | None]] = {}
+    for row in source.rows:
+        key = (text(row, "disturbance", _NONE), text(row, "level"))
+        groups.setdefault(key, []).append(number(row, "macro_recall"))
+    found_by = {key: spread(values) for key, values in groups.items()}
+    recalls = {key: found for key, found in found_by.items() if found is not None}
+    clean = [found.mean for (kind, _), found in recalls.items() if kind == _NONE]
+    least = []
+    for kind in in_order(name for name, _ in recalls if name != _NONE):
+        levels = [(found.mean, level) for (name, level), found in recalls.items() if name == kind]
+        recall, level = min(levels)
+        least.append((f"{kind} {level}", recall))
+    return (clean[0] if clean else None), least
 
 
 def _robustness(source: Source) -> list[Block]:
@@ -77,10 +99,10 @@ def _robustness(source: Source) -> list[Block]:
 
 def _by(rows: Sequence[Row], name: str) -> tuple[Series, ...]:
     """A line of the private models and one of each baseline, over the values of `name`."""
-    lines = [series("private models", [_at(rows, name, x) for x in _places(rows, name)])]
+    lines = [series("private models", [_at(rows, name, x) for x in _places(rows, name)], kind=0)]
     for kind, named in _baselines(rows).items():
         found = [_at(rows, name, x, ("baselines", kind)) for x in _places(rows, name)]
-        lines.append(series(named, found))
+        lines.append(series(named, found, kind=KINDS.get(kind, len(KINDS) + 1)))
     return tuple(line for line in lines if line.points)
 
 
@@ -149,20 +171,32 @@ def _bias(source: Source) -> list[Block]:
 
 
 def _bias_curve(source: Source, kind: str, rows: Sequence[Row]) -> Block:
-    named = in_order(_value(row) for row in rows)
-    numbers = {name: at for at, name in enumerate(_sorted(named))}
+    numbers = {name: at for at, name in enumerate(_sorted(in_order(map(_value, rows))))}
     placed = [row | {"place": numbers[_value(row)]} for row in rows]
-    what = "images an owner trains on" if kind == "images" else f"{kind} trained on"
-    chart = Chart(
-        what, "macro recall", _by(placed, "place"), "share", tuple(numbers), lines=kind == "images"
-    )
+    lines = (*_by(placed, "place"), *_others(placed))
+    few = kind == _IMAGES
+    what = "images an owner trains on" if few else f"{kind} trained on"
+    asked = "the images asked are the same" if few else f"asked are images of every other {kind}"
     return curve(
-        f"{'Fewer images' if kind == 'images' else f'By {kind}'}: {label(source.settings)}",
-        "Macro recall by what owners train on; the images asked are the same. Means over seeds; "
-        "bars from the least to the greatest.",
-        chart,
-        evidence([(source, rows)], ("seed", "bias", "value", "trained_on", "owners", *_FIELDS)),
+        f"{'Fewer images' if few else f'One {kind} only'}: {label(source.settings)}",
+        f"Macro recall by what owners train on; {asked}. Means over seeds; bars from the least to "
+        "the greatest.",
+        Chart(what, "macro recall", lines, "share", tuple(numbers), lines=few),
+        evidence([(source, rows)], _BIAS_FIELDS),
     )
+
+
+def _others(placed: Sequence[Row]) -> list[Series]:
+    """The private models asked what they trained on, and trained on as many images of all kinds."""
+    asked = (
+        ("asked the same value", ("same",)),
+        ("trained on as many of all values", ("mixed",)),
+    )
+    lines = []
+    for number_of, (named, inside) in enumerate(asked, start=len(KINDS) + 1):
+        found = [_at(placed, "place", x, inside) for x in _places(placed, "place")]
+        lines.append(series(named, found, kind=number_of))
+    return [line for line in lines if line.points]
 
 
 def _value(row: Row) -> str:
@@ -183,23 +217,30 @@ def _sorted(names: list[str]) -> list[str]:
 
 def _bias_table(source: Source, kind: str, rows: Sequence[Row]) -> Table:
     kinds = _baselines(rows)
+    few = kind == _IMAGES
+    more = () if few else ("asked the same value", "trained on as many of all")
     lines = []
-    for value in _sorted(in_order(_value(row) for row in rows)):
+    for value in _sorted(in_order(map(_value, rows))):
         mine = [row for row in rows if _value(row) == value]
         trained = spread(number(row, "trained_on") for row in mine)
+        others = () if few else (_recalled(mine, "same"), _recalled(mine, "mixed"))
         lines.append(
             (
                 value,
                 "not stored" if trained is None else f"{trained.mean:.0f}",
-                percents(spread(number(row, "macro_recall") for row in mine)),
-                percents(spread(number(row, "accuracy") for row in mine)),
+                _recalled(mine),
+                *others,
                 *_of_baselines(mine, kinds),
             )
         )
     return Table(
-        f"By {kind} trained on, {label(source.settings)}. Means over seeds.",
-        (kind, "images in all", "private models", "accuracy", *kinds.values()),
+        f"Macro recall by {kind} trained on, {label(source.settings)}. Means over seeds.",
+        (kind, "trained on, in all", "private models", *more, *kinds.values()),
         tuple(lines),
-        evidence([(source, rows)], ("seed", "bias", "value", "trained_on", "owners", *_FIELDS)),
+        evidence([(source, rows)], _BIAS_FIELDS),
         folded="The same as a table",
     )
+
+
+def _recalled(rows: Sequence[Row], *inside: str) -> str:
+    return percents(spread(number(row, *inside, "macro_recall") for row in rows))

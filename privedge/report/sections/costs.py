@@ -1,8 +1,20 @@
 """What the private path costs: what `privedge bench ... --json` printed. Figures only."""
 
+from collections.abc import Sequence
+
 from privedge.report.blocks import Block, Heading, Missing, Paragraph, Section, Table, evidence
 from privedge.report.reader import BENCHES, Found, Source
-from privedge.report.values import Row, number, percent, plain, seconds, size, text
+from privedge.report.values import (
+    Row,
+    in_order,
+    number,
+    percent,
+    plain,
+    plural,
+    seconds,
+    size,
+    text,
+)
 
 QUERY = "privedge bench query --preset subspace32 --owners 10 --json > DIR/bench.json"
 
@@ -19,20 +31,32 @@ def section(found: Found) -> Section:
                 "parties are further apart, and every round then takes one round trip."
             )
         )
-    if not queries:
+    if queries:
+        blocks.append(_queries(queries))
+    else:
         blocks.append(Missing("Seconds, rounds and bytes of a private question", QUERY))
-    blocks += [_queries(source) for source in queries]
-    for source in others:
-        blocks += [Heading(source.experiment), _as_it_is(source)]
+    for kind in in_order(source.experiment for source in others):
+        same = [source for source in others if source.experiment == kind]
+        blocks += [Heading(kind.capitalize()), _as_it_is(kind, same)]
     return Section("costs", "What a private question costs", "Cost", tuple(blocks))
 
 
-def _queries(source: Source) -> Table:
+def setting(row: Row) -> str:
+    """What a bench asked, in words; what is usual is left out."""
+    parts = [text(row, "preset", "unnamed"), plural(number(row, "owners") or 0, "owner")]
+    if (images := number(row, "batch") or 1) != 1:
+        parts.append(plural(images, "image"))
+    if number(row, "rtt_ms"):
+        parts.append(f"servers {text(row, 'rtt_ms')} ms apart")
+    if text(row, "pool") == "empty":
+        parts.append("nothing prepared")
+    return ", ".join(parts)
+
+
+def _queries(sources: Sequence[Source]) -> Table:
     lines = [
         (
-            f"{text(row, 'preset')}, {text(row, 'owners')} owners, {text(row, 'engine')}"
-            + (f", {text(row, 'batch')} images" if number(row, "batch") not in (None, 1) else "")
-            + (f", {text(row, 'rtt_ms')} ms away" if number(row, "rtt_ms") else ""),
+            f"{setting(row)}: {text(row, 'engine', 'unnamed engine')}",
             seconds(number(row, "median_s")),
             seconds(number(row, "online_s")),
             text(row, "rounds", "not measured"),
@@ -41,15 +65,15 @@ def _queries(source: Source) -> Table:
             seconds(number(row, "cpu_s")),
             percent(number(row, "agreement"), 2),
         )
+        for source in sources
         for row in source.rows
     ]
     titles = ("preset and cohort", "as the client waits", "online", "rounds", "to the other party")
     return Table(
-        f"A private question, medians; {source.shown}. Agreement: answers as the plaintext model "
-        "gives them.",
+        "A private question: medians. Agreement: answers as the plaintext model gives them.",
         (*titles, "from the dealer", "CPU of all servers", "agreement"),
-        tuple(lines),
-        evidence([(source, source.rows)], _FIELDS),
+        tuple(sorted(lines, key=lambda line: line[0].partition(",")[0])),
+        evidence([(source, source.rows) for source in sources], _FIELDS),
     )
 
 
@@ -60,13 +84,15 @@ _FIELDS = (
 )
 
 
-def _as_it_is(source: Source) -> Table:
+def _as_it_is(kind: str, sources: Sequence[Source]) -> Table:
     """Every figure of every row, under its own name."""
-    names = [name for name, value in source.rows[0].items() if not isinstance(value, dict | list)]
-    lines = tuple(tuple(_cell(row, name) for name in names) for row in source.rows)
+    rows = [row for source in sources for row in source.rows]
+    names = [name for name, value in rows[0].items() if not isinstance(value, dict | list)]
+    names = names or ["row"]
+    lines = tuple(tuple(_cell(row, name) for name in names) for row in rows)
     titles = tuple(plain(name).replace("_", " ") for name in names)
-    caption = f"As printed by {source.experiment}; {source.shown}."
-    return Table(caption, titles, lines, evidence([(source, source.rows)]))
+    given = evidence([(source, source.rows) for source in sources])
+    return Table(f"As printed by privedge {kind}.", titles, lines, given)
 
 
 def _cell(row: Row, name: str) -> str:

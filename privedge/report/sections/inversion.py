@@ -56,7 +56,7 @@ def _of(source: Source, album: Album) -> list[Block]:
     if not rows:
         return []
     first = choice_of(source, rows[0])
-    title = f"{first.data}, {first.network}"
+    title = f"{first.data}, {first.network}{first.how}"
     blocks: list[Block] = [Heading(f"{title}: {source.experiment}, {source.shown}")]
     cuts = in_order(choice_of(source, row).cut for row in rows)
     plain = [row for row in rows if text(row, "defence", NONE) == NONE]

@@ -1,5 +1,7 @@
 """The original network: results of `evaluate original`, its convergence and what it reached."""
 
+from collections.abc import Sequence
+
 from privedge.report.blocks import (
     Block,
     Heading,
@@ -11,22 +13,35 @@ from privedge.report.blocks import (
     evidence,
 )
 from privedge.report.charts import Chart, Point, Series, point, series
-from privedge.report.cohorts import label
+from privedge.report.cohorts import BASELINES, label
 from privedge.report.reader import Found, Source
-from privedge.report.values import Row, in_order, number, percent, seconds, seed_of, spread, text
+from privedge.report.values import (
+    NOT_MEASURED,
+    Row,
+    in_order,
+    number,
+    percents,
+    plain,
+    plural,
+    seconds,
+    seed_of,
+    spread,
+    text,
+)
 
-MEASURE = "privedge evaluate original --data FILE.npz --owners 3 --out DIR"
+MEASURE = "privedge evaluate original --data FILE.npz --owners 3 --minutes 60 --out DIR"
+_ERRORS = (("validation_error", "Error on images held out"), ("loss", "Training loss"))
 
 
 def section(found: Found) -> Section:
-    """Error by training step, for each owner."""
+    """Error by training step, for each owner, and how well owners were told apart meanwhile."""
     sources = found.of("original")
     blocks: list[Block] = []
     if sources:
         blocks.append(
             Paragraph(
-                "The network of the paper, trained as far as the time given allowed. Where its "
-                "curve still falls, it was not done."
+                "The network of the paper, trained as far as the time given allowed. Where a "
+                "curve still falls or rises, it was not done."
             )
         )
     else:
@@ -36,14 +51,26 @@ def section(found: Found) -> Section:
     return Section("original", "The original network", "Original network", tuple(blocks))
 
 
+def last(source: Source) -> Row | None:
+    """The figures at the end: the row that says so, or that of the longest training so far."""
+    reached = [row for row in source.rows if number(row, "macro_recall") is not None]
+    final = [row for row in reached if row.get("final") is True]
+    longest = sorted(reached, key=lambda row: number(row, "seconds_each") or 0.0)
+    chosen = final or longest
+    return chosen[-1] if chosen else None
+
+
 def _of(source: Source) -> list[Block]:
-    steps = [row for row in source.rows if number(row, "step") is not None]
-    ends = [row for row in source.rows if number(row, "macro_recall") is not None]
     blocks: list[Block] = [Heading(label(source.settings))]
-    for name, title in (
-        ("validation_error", "Error on images held out"),
-        ("loss", "Training loss"),
-    ):
+    steps = [row for row in source.rows if number(row, "step") is not None]
+    reached = [
+        row
+        for row in source.rows
+        if number(row, "macro_recall") is not None and number(row, "seconds_each") is not None
+    ]
+    if len(reached) > 1:
+        blocks.append(_recall(source, reached))
+    for name, title in _ERRORS:
         lines = tuple(
             series(who, [_point(row, name) for row in steps if _who(row) == who])
             for who in in_order(map(_who, steps))
@@ -53,8 +80,41 @@ def _of(source: Source) -> list[Block]:
             blocks.append(_curve(source, steps, name, title, drawn))
     if steps:
         blocks.append(_table(source, steps))
-    blocks += [_end(source, row) for row in ends]
-    return blocks
+    end = last(source)
+    return [*blocks, _end(source, end)] if end is not None else blocks
+
+
+def _recall(source: Source, reached: list[Row]) -> Block:
+    """Macro recall against seconds of training, with what is held against it as lines."""
+    end = last(source) or {}
+    levels = {
+        BASELINES.get(name, name): recall
+        for name in _held_against(end)
+        if (recall := number(end, "baselines", name, "macro_recall")) is not None
+    }
+    seeds = in_order(f"seed {seed_of(row)}" for row in reached)
+    lines = [
+        series(
+            seed,
+            [
+                point(number(row, "seconds_each") or 0.0, spread([number(row, "macro_recall")]))
+                for row in reached
+                if f"seed {seed_of(row)}" == seed
+            ],
+        )
+        for seed in seeds
+    ]
+    return curve(
+        f"Owners told apart while training: {label(source.settings)}",
+        "Macro recall against the seconds that each owner's network has been trained for.",
+        Chart("seconds of training", "macro recall", tuple(lines), "share", levels=levels),
+        evidence([(source, reached)], ("seed", "point", "seconds_each", "macro_recall", "final")),
+    )
+
+
+def _held_against(row: Row) -> list[str]:
+    found = row.get("baselines")
+    return [plain(name) for name in found] if isinstance(found, dict) else []
 
 
 def _who(row: Row) -> str:
@@ -81,20 +141,16 @@ def _curve(
 def _table(source: Source, steps: list[Row]) -> Table:
     lines = []
     for who in in_order(map(_who, steps)):
-        mine = sorted(
-            (row for row in steps if _who(row) == who), key=lambda row: number(row, "step") or 0.0
-        )
-        first, last = mine[0], mine[-1]
-        best = min(
-            (v for row in mine if (v := number(row, "validation_error")) is not None), default=None
-        )
+        mine = [row for row in steps if _who(row) == who]
+        mine.sort(key=lambda row: number(row, "step") or 0.0)
+        errors = [error for row in mine if (error := number(row, "validation_error")) is not None]
         lines.append(
             (
                 who,
-                text(last, "step"),
-                seconds(number(last, "seconds")),
-                *(_plain(number(row, "validation_error")) for row in (first, last)),
-                _plain(best),
+                text(mine[-1], "step"),
+                seconds(number(mine[-1], "seconds")),
+                *(_plain(number(row, "validation_error")) for row in (mine[0], mine[-1])),
+                _plain(min(errors, default=None)),
             )
         )
     return Table(
@@ -106,18 +162,30 @@ def _table(source: Source, steps: list[Row]) -> Table:
 
 
 def _plain(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4g}"
+    return NOT_MEASURED if value is None else f"{value:.4g}"
 
 
-def _end(source: Source, row: Row) -> Block:
-    figures = ("macro_recall", "macro_precision", "accuracy", "auroc_known")
+def _end(source: Source, row: Row) -> Table:
+    name = text(row, "preset") or text(source.settings, "network", "original network")
+    taken = seconds(number(row, "seconds_each"))
+    lines = [(f"{name}, after {taken} an owner", *_figures(row))]
+    lines += [
+        (BASELINES.get(other, other), *_figures(row, "baselines", other))
+        for other in _held_against(row)
+    ]
+    published = number(row, "published_steps")
+    batch = text(row, "published_batch")
+    than = (
+        "" if published is None else f" Published: {plural(published, 'step')} of {batch} images."
+    )
     return Table(
-        f"What the networks then told apart, {label(source.settings)}, seed {text(row, 'seed')}.",
-        ("figure", "value"),
-        tuple(
-            (name.replace("_", " "), percent(number(row, name)))
-            for name in figures
-            if number(row, name) is not None
-        ),
+        f"What they then told apart, on the same images, {label(source.settings)}.{than}",
+        ("models", "macro recall", "macro precision", "accuracy"),
+        tuple(lines),
         evidence([(source, [row])]),
     )
+
+
+def _figures(row: Row, *inside: str) -> Sequence[str]:
+    names = ("macro_recall", "macro_precision", "accuracy")
+    return [percents(spread([number(row, *inside, name)])) for name in names]

@@ -13,9 +13,13 @@ from privedge.evaluation.results import Results
 from privedge.report import approaches
 from privedge.report.sections import (
     attributes,
+    conditions,
     costs,
     disguising,
+    fairness,
+    growth,
     inversion,
+    original,
     owners,
     parties,
 )
@@ -78,7 +82,15 @@ def test_a_page_that_cannot_be_written_is_refused_before_reading(monkeypatch, ca
 
 
 COMMANDS = (
-    *(owners.MEASURE, parties.PARTY, parties.MEMBERSHIP, inversion.TABLE, inversion.SWEEP),
+    *(conditions.ROBUSTNESS, conditions.BIAS, growth.MEASURE, fairness.MEASURE),
+    *(
+        original.MEASURE,
+        owners.MEASURE,
+        parties.PARTY,
+        parties.MEMBERSHIP,
+        inversion.TABLE,
+        inversion.SWEEP,
+    ),
     *(attributes.MEASURE, attributes.PARTITIONING, disguising.MEASURE, costs.QUERY),
     approaches.CUT_COST,
 )

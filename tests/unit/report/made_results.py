@@ -106,10 +106,14 @@ def _conditions(folder: Path) -> None:
         for at, (kind, level) in enumerate(levels)
     ]
     store(folder / "robustness.json", "robustness", data, rows)
+    mixed = {"macro_recall": 0.55, "same": {"macro_recall": 0.56}}
     store(folder / "bias.json", "bias", data, [
-        {"seed": 0, "bias": "images", "value": value, "owners": 2, "trained_on": 40,
-         "macro_recall": recall, "accuracy": recall, "baselines": {}}
-        for value, recall in ((5, 0.4), (20, 0.6), (None, 0.8))
+        *({"seed": 0, "bias": "images", "value": value, "owners": 2, "trained_on": 40,
+           "macro_recall": recall, "accuracy": recall, "baselines": {}, "same": None,
+           "mixed": None} for value, recall in ((5, 0.4), (20, 0.6), (None, 0.8))),
+        {"seed": 0, "bias": "page", "value": 1, "owners": 2, "trained_on": 20,
+         "macro_recall": 0.31, "accuracy": 0.3, "baselines": {"knn": {"macro_recall": 0.02}},
+         "same": {"macro_recall": 0.77}, "mixed": mixed},
     ])  # fmt: skip
     store(folder / "scale.json", "scale", data, [
         {"seed": 0, "owners": owners, "macro_recall": 1 - owners / 100, "accuracy": 0.9,
@@ -120,14 +124,18 @@ def _conditions(folder: Path) -> None:
     ])  # fmt: skip
     store(folder / "fairness.json", "fairness", data, [
         {"seed": 0, "thief": thief, "components": 32, "calibration": calibration,
-         "steal_rate": stolen, "macro_recall": 0.7,
+         "steal_rate": stolen, "macro_recall": 0.7, "audit_refused_share": 1.0,
          "win_rates": {"most_won_over_asked": 1.5}, "audit_refused": thief == "identity"}
         for thief, calibration, stolen in (("identity", "none", 0.99), ("identity", "ratio", 0.02))
     ])  # fmt: skip
-    store(folder / "original.json", "original", data, [
-        *({"seed": 0, "owner": "ana", "step": step, "seconds": step * 2.0,
-           "loss": 1 / step, "validation_error": 2 / step} for step in (1, 10, 100)),
-        {"seed": 0, "macro_recall": 0.6, "accuracy": 0.61},
+    store(folder / "original.json", "original", data | {"network": "paper"}, [
+        *({"seed": 0, "owner": "ana", "point": at, "step": step, "seconds": step * 2.0,
+           "loss": 1 / step, "validation_error": 2 / step} for at, step in enumerate((1, 10, 100))),
+        *({"seed": 0, "point": at, "seconds_each": 30.0 * at, "macro_recall": 0.5 + 0.05 * at,
+           "accuracy": 0.6} for at in (1, 2)),
+        {"seed": 0, "final": True, "preset": "paper", "seconds_each": 60.0, "macro_recall": 0.62,
+         "macro_precision": 0.64, "accuracy": 0.62, "published_steps": 30000,
+         "published_batch": 128, "baselines": {"pca": {"macro_recall": 0.83}}},
     ])  # fmt: skip
 
 
