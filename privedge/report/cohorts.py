@@ -23,17 +23,39 @@ KINDS = {kind: number for number, kind in enumerate(BASELINES, start=1)}
 
 @dataclass
 class Method:
-    """One way of answering on one cohort: its macro recall by seed, and the rows it is from.
-
-    `whole`: it was asked all images of the part, not just the first of them.
+    """One way of answering on one cohort: its macro recall by seed, and the rows it is from, which
+    may be in several files. `whole`: it was asked all images of the part, not just the first.
     """
 
     name: str
     kind: str
-    source: Source
     whole: bool
     recalls: dict[int, float] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
+    given: list[tuple[Source, Row]] = field(default_factory=list)
+
+    def add(self, source: Source, row: Row, seed: int, recall: float) -> None:
+        """The first row of a seed counts: a second one would count it twice."""
+        if seed not in self.recalls:
+            self.recalls[seed] = recall
+            self.given.append((source, row))
+
+    @property
+    def rows(self) -> list[Row]:
+        """One a seed."""
+        return [row for _, row in self.given]
+
+    @property
+    def source(self) -> Source:
+        """The first file."""
+        return self.given[0][0]
+
+    def used(self, rows: Sequence[Row]) -> list[tuple[Source, list[Row]]]:
+        """Those of its files that hold any of `rows`, each with them."""
+        found: dict[str, tuple[Source, list[Row]]] = {}
+        for source, row in self.given:
+            if any(row is each for each in rows):
+                found.setdefault(source.shown, (source, []))[1].append(row)
+        return list(found.values())
 
     @property
     def mean(self) -> float:
@@ -117,10 +139,8 @@ def _add(cohort: Cohort, source: Source) -> None:
             continue
         whole = engine != "fused" or not _limited(source, row)
         name = _name(source, row, whole)
-        method = cohort.methods.setdefault(name, Method(name, "private", source, whole))
-        if method.source is source:
-            method.recalls[seed] = recall
-            method.rows.append(row)
+        method = cohort.methods.setdefault(name, Method(name, "private", whole))
+        method.add(source, row, seed, recall)
         _add_baselines(cohort, source, row, seed)
 
 
@@ -147,9 +167,8 @@ def _add_baselines(cohort: Cohort, source: Source, row: Row, seed: int) -> None:
         recall = number(row, "baselines", kind, "macro_recall")
         if kind not in BASELINES or recall is None:
             continue
-        method = cohort.methods.setdefault(kind, Method(BASELINES[kind], kind, source, True))
-        method.recalls.setdefault(seed, recall)
-        method.rows.append(row)
+        method = cohort.methods.setdefault(kind, Method(BASELINES[kind], kind, True))
+        method.add(source, row, seed, recall)
 
 
 def figure(method: Method, name: str) -> Sequence[float | None]:

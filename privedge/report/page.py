@@ -14,7 +14,7 @@ from privedge.pages.templates import environment
 from privedge.report import approaches, summary, trust
 from privedge.report.blocks import Block, Curve, Grid, Origin, Picture, Rows, Section, origin
 from privedge.report.drawing import KINDS
-from privedge.report.pictures import Album
+from privedge.report.pictures import BUDGET, Album
 from privedge.report.reader import Found, Skipped
 from privedge.report.sections import (
     attributes,
@@ -39,11 +39,14 @@ LARGEST = 15_000_000
 
 @dataclass(frozen=True)
 class Page:
-    """`html` as UTF-8. `figures`: how many there are; `skipped`: files that are not on it."""
+    """`html` as UTF-8. `figures`: how many there are; `skipped`: files that are not on it;
+    `pictured`: bytes of its pictures before they became text.
+    """
 
     html: bytes = field(repr=False)
     figures: int
     skipped: tuple[Skipped, ...]
+    pictured: int
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,23 @@ class _File:
 def render(found: Found, title: str, told: Callable[[str], None] = lambda _: None) -> Page:
     """The page of `found`; `told` hears of each section before it is made.
 
-    Raises ConfigError if it would be too large, which takes very many results files.
+    Pictures give way to the rest. Raises ConfigError if the page would be too large without any,
+    which takes very many results files.
     """
-    album = Album(found)
+    page = _page(found, title, BUDGET, told)
+    beyond = len(page.html) - LARGEST
+    if beyond > 0:
+        # Base64 makes four bytes of three.
+        page = _page(found, title, max(0, page.pictured - beyond * 3 // 4), told)
+    if len(page.html) > LARGEST:
+        raise ConfigError(
+            f"the page would have {len(page.html) / 1e6:.0f} MB; give fewer folders, a page each"
+        )
+    return page
+
+
+def _page(found: Found, title: str, budget: int, told: Callable[[str], None]) -> Page:
+    album = Album(found, budget)
     sections = []
     for make in _sections(album):
         section = make(found)
@@ -94,6 +111,7 @@ def render(found: Found, title: str, told: Callable[[str], None] = lambda _: Non
             told(section.short)
             sections.append(section)
     skipped = (*found.skipped, *album.skipped)
+    files = [_File(origin(each), each.experiment, len(each.rows)) for each in found.sources]
     html = (
         environment("privedge.report")
         .get_template(_TEMPLATE)
@@ -106,18 +124,14 @@ def render(found: Found, title: str, told: Callable[[str], None] = lambda _: Non
             approaches=approaches.approaches(found),
             affordable=f"{100 * approaches.AFFORDABLE:.0f}",
             trust=trust,
-            files=[_File(origin(each), each.experiment, len(each.rows)) for each in found.sources],
+            files=files,
             skipped=skipped,
             kinds=range(KINDS),
         )
     )
     # A file may hold half of a surrogate pair, which UTF-8 cannot.
     raw = html.encode("utf-8", "replace")
-    if len(raw) > LARGEST:
-        raise ConfigError(
-            f"the page would have {len(raw) / 1e6:.0f} MB; give fewer folders, one report each"
-        )
-    return Page(raw, sum(map(_figures, sections)), skipped)
+    return Page(raw, sum(map(_figures, sections)), skipped, budget - album.left)
 
 
 def _sections(album: Album) -> list[Callable[[Found], Section | None]]:

@@ -39,13 +39,13 @@ class Inline:
 
 
 class Album:
-    """Encodes what lies beside each results file until the page has enough."""
+    """Encodes what lies beside each results file while there are bytes `left`."""
 
     def __init__(self, found: Found, budget: int = BUDGET) -> None:
         self._of: dict[int, list[Path]] = {}
         for source, file in _beside(found.sources):
             self._of.setdefault(id(source), []).append(file)
-        self._left = budget
+        self.left = budget
         self.skipped: list[Skipped] = []
 
     def of(self, source: Source) -> list[Inline]:
@@ -58,10 +58,10 @@ class Album:
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 self.skipped.append(Skipped(shown, "cannot be shown as a PNG picture"))
                 continue
-            if len(picture.uri) * 3 // 4 > self._left:
+            if len(picture.uri) * 3 // 4 > self.left:
                 self.skipped.append(Skipped(shown, "is left out: the page is large enough"))
                 continue
-            self._left -= len(picture.uri) * 3 // 4
+            self.left -= len(picture.uri) * 3 // 4
             inline.append(picture)
         return inline
 
@@ -107,7 +107,10 @@ def _png(picture: Image.Image) -> tuple[str, bytes]:
 
 
 def _jpeg(picture: Image.Image) -> tuple[str, bytes]:
-    """Full colour resolution: captions in the picture stay sharp."""
+    """Full colour resolution: captions in the picture stay sharp.
+
+    Not optimised: for noise, as reconstructions can be, Pillow's buffer is then too small.
+    """
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=_QUALITY, subsampling=0, optimize=True)
+    picture.save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return "jpeg", file.getvalue()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from privedge.report import cohorts
 from privedge.report.reader import Found
 from privedge.report.sections import costs, growth
-from privedge.report.values import number, plural, seconds, size, text
+from privedge.report.values import Row, number, plural, seconds, size, text
 
 
 def private_costs(found: Found) -> list[str]:
@@ -31,8 +31,10 @@ def _benched(found: Found) -> Iterator[str]:
         for row in source.rows
         if text(row, "engine") == "fused"
     ]
+    settings: dict[str, Row] = {}
+    for row in fused:
+        settings.setdefault(costs.setting(row), row)
     # The usual first: one image, servers side by side, everything prepared.
-    settings = {costs.setting(row): row for row in reversed(fused)}
     for about, row in sorted(settings.items(), key=lambda each: each[0].count(",")):
         yield (
             f"bench, {about}: {seconds(number(row, 'median_s'))}, "

@@ -87,7 +87,9 @@ def percents(found: Spread | None) -> str:
     if found is None:
         return NOT_MEASURED
     low, high = f"{100 * found.low:.1f}", f"{100 * found.high:.1f}"
-    return percent(found.mean) if low == high else f"{percent(found.mean)} ({low} to {high})"
+    return (
+        percent(found.mean) if low == high else f"{percent(found.mean)} ({low}{_GAP}to{_GAP}{high})"
+    )
 
 
 def decibels(value: float | None, plus_minus: float | None = None) -> str:

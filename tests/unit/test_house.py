@@ -96,7 +96,8 @@ def test_the_wheel_has_the_samples_and_types_but_no_tests(tmp_path):
         inside = set(wheel.namelist())
     samples = {name_of(path) for path in (ROOT / "parties/samples").glob("*.toml")}
     code = {name_of(path) for path in SOURCES}
-    assert samples and (samples | code | {"privedge/py.typed"}) <= inside
+    pages = {name_of(path) for kind in ("j2", "css") for path in ROOT.glob(f"privedge/*/*.{kind}")}
+    assert samples and pages and (samples | code | pages | {"privedge/py.typed"}) <= inside
     tops = {name.partition("/")[0] for name in inside if ".dist-info/" not in name}
     assert tops == {"privedge", "parties"}
 

@@ -87,9 +87,10 @@ def _recall(cohort: Cohort, kind: str) -> Spread | None:
 def _used(all_of_them: Iterable[Cohort]) -> list[tuple[Source, list[Row]]]:
     """Each file once, with all its rows."""
     sources = {
-        method.source.shown: method.source
+        source.shown: source
         for cohort in all_of_them
         for method in cohort.methods.values()
+        for source, _ in method.given
     }
     return [(source, source.rows) for source in sources.values()]
 
@@ -155,11 +156,11 @@ def _in_detail(all_of_them: list[Cohort]) -> list[Block]:
         title = f"{cohorts.with_owners(cohort)}, {method.name}"
         found = matrix(_owners(rows[0]), rows)
         if found is not None:
-            given = evidence([(method.source, rows)], ("seed", "preset", "asked", "confusion"))
+            given = evidence(method.used(rows), ("seed", "preset", "asked", "confusion"))
             blocks.append(_confusions(title, found, given))
         owners = _by_owner(method.rows)
         if owners:
-            shown = evidence([(method.source, method.rows)], _PER_OWNER)
+            shown = evidence(method.used(method.rows), _PER_OWNER)
             folded.append(_owner_table(title, owners, shown))
     if blocks:
         blocks.insert(0, Heading("Who is taken for whom"))

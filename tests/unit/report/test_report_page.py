@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.report import page, reader, summary, trust
+from privedge.errors import ConfigError
+from privedge.report import cohorts, page, reader, summary, trust
 from privedge.report.approaches import approaches
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -78,6 +79,35 @@ def test_pooled_results_in_another_file_of_the_same_images_are_compared(tmp_path
         made_results.store(tmp_path / name / "identify.json", "identify", settings, [row])
     (line,) = summary.answers(reader.read([tmp_path]))[0].lines
     assert "cost 5.0\N{NO-BREAK SPACE}points" in line
+
+
+def test_seeds_measured_in_different_files_are_one_method_and_none_counts_twice(tmp_path):
+    for name, seeds in (("first", (0, 1)), ("second", (1, 2))):
+        rows = [made_results.identified(seed, 0.6 + seed / 10, None, None) for seed in seeds]
+        rows[0]["asked"] = name
+        made_results.store(tmp_path / name / "i.json", "identify", made_results.IDENTIFY, rows)
+    (cohort,) = cohorts.cohorts(reader.read([tmp_path]))
+    method = cohort.methods["subspace32"]
+    assert method.recalls == pytest.approx({0: 0.6, 1: 0.7, 2: 0.8})
+    assert [(s.shown.split("/")[1], len(rows)) for s, rows in method.used(method.rows)] == [
+        ("first", 2),
+        ("second", 1),
+    ]
+
+
+def test_pictures_give_way_when_the_page_would_be_too_large(tmp_path, monkeypatch):
+    made_results.identify(tmp_path)
+    for name in "abc":
+        made_results.picture(tmp_path / f"{name}.png", (300, 300))
+    found = reader.read([tmp_path])
+    whole = page.render(found, "t")
+    monkeypatch.setattr(page, "LARGEST", len(whole.html) - whole.pictured // 2)
+    smaller = page.render(found, "t")
+    assert len(smaller.html) <= page.LARGEST
+    assert [each.shown.rpartition("/")[2] for each in smaller.skipped] == ["b.png", "c.png"]
+    monkeypatch.setattr(page, "LARGEST", 1000)
+    with pytest.raises(ConfigError, match="give fewer folders"):
+        page.render(found, "t")
 
 
 def test_a_view_far_above_guessing_is_called_a_leak(tmp_path):
