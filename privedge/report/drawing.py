@@ -127,8 +127,8 @@ def _y_axis(chart: Chart, every: Sequence[Point]) -> tuple[Scale, list[Tick]]:
         if chart.unit == "share":
             values += [0.0, 1.0]
         low, high = _range(values, log=False)
-        # From 0, unless all there is to see is far above it.
-        from_zero = 0 <= low < high / 2
+        # Costs always from 0, others unless all there is to see is far above it.
+        from_zero = low >= 0 and (low < high / 2 or chart.unit in ("s", "bytes"))
         ticks = _even_ticks(0.0 if from_zero else low, high, outside=True)
         low, high = ticks[0], ticks[-1]
     scale = _scaled(low, high, _BOTTOM, _TOP, log=chart.log_y)

@@ -57,7 +57,7 @@ def price(gap: float) -> str:
 
 
 def agreement(found: Found) -> list[str]:
-    """Whether private answers are those of the plaintext models."""
+    """Whether private answers are those of the plaintext models; ties may go either way."""
     told = []
     for source in found.of("identify"):
         same = spread(number(row, "agreement", "fused_fixed") for row in source.rows)
@@ -67,17 +67,33 @@ def agreement(found: Found) -> list[str]:
                 f"{cohorts.label(source.settings)}: {percent(same.mean, 2)} of {asked:.0f} answers "
                 "of a real deployment are those of the fixed-point model in the clear"
             )
-    floats = [
-        share
-        for source in found.of("identify")
-        for row in source.rows
-        if (share := number(row, "agreement", "fixed_plain")) is not None
-    ]
-    if floats:
+    told += _at_least("scale", "answers of growing cohorts", found, "private", "agreement")
+    told += _at_least("bench query", "answers of the bench", found, "agreement")
+    if floats := _figures("identify", found, "agreement", "fixed_plain"):
         told.append(
             f"fixed point gives the answers of float32 in at least {percent(min(floats), 2)}"
         )
     return told
+
+
+def _at_least(experiment: str, what: str, found: Found, *names: str) -> list[str]:
+    same = _figures(experiment, found, *names)
+    if not same:
+        return []
+    return [
+        f"{what}: those of the fixed-point model in the clear in at least {percent(min(same), 2)}"
+    ]
+
+
+def _figures(experiment: str, found: Found, *names: str) -> list[float]:
+    """Of every row of the experiment that has it; a bench also measures engines of others."""
+    rows = [
+        row
+        for source in found.of(experiment)
+        for row in source.rows
+        if row.get("engine", "fused") == "fused"
+    ]
+    return [value for row in rows if (value := number(row, *names)) is not None]
 
 
 def one_party(found: Found) -> list[str]:

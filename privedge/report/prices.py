@@ -9,8 +9,8 @@ from privedge.report.values import Row, number, plural, seconds, size, text
 
 
 def private_costs(found: Found) -> list[str]:
-    """Of real deployments first, then of the bench and of growing cohorts."""
-    return [*_deployed(found), *_benched(found), *_growing(found)]
+    """Of real models first, then of the made-up ones of the bench."""
+    return [*_deployed(found), *_of_most_owners(found), *_growing(found), *_benched(found)]
 
 
 def _deployed(found: Found) -> Iterator[str]:
@@ -21,6 +21,18 @@ def _deployed(found: Found) -> Iterator[str]:
             owners = plural(number(row, "owners") or 0, "owner")
             about = f"{cohorts.label(source.settings)}, {owners}"
             yield f"{about}: {seconds(taken)} and {size(moved)} a question"
+
+
+def _of_most_owners(found: Found) -> Iterator[str]:
+    """Of each set whose cohort was grown, the largest one that was asked privately."""
+    for source in found.of("scale"):
+        for owners in reversed(growth.owners_of(source.rows)):
+            taken = growth.at(source.rows, owners, "private", "seconds_per_query")
+            moved = growth.at(source.rows, owners, "private", "bytes_per_query")
+            if taken is not None and moved is not None:
+                about = f"{cohorts.label(source.settings)}, {plural(owners, 'owner')}"
+                yield f"{about}: {seconds(taken.mean)} and {size(moved.mean)} a question"
+                break
 
 
 def _benched(found: Found) -> Iterator[str]:

@@ -119,7 +119,8 @@ def _conditions(folder: Path) -> None:
         {"seed": 0, "owners": owners, "macro_recall": 1 - owners / 100, "accuracy": 0.9,
          "auroc_known": 0.8, "chance": 1 / owners,
          "private": {"online_s": 0.002 + 0.01 * owners, "offline_cpu_s": 0.1,
-                     "bytes_per_query": 1000 * owners, "rounds": 17, "queries": 5}}
+                     "bytes_per_query": 1000 * owners, "seconds_per_query": 0.03,
+                     "agreement": 0.99, "rounds": 17, "queries": 5}}
         for owners in (5, 10, 20, 50)
     ])  # fmt: skip
     store(folder / "fairness.json", "fairness", data, [

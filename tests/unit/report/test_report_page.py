@@ -155,6 +155,8 @@ def test_every_experiment_has_its_section_and_nothing_else_is_missing(full):
         "gender read off 85.6 % (guessing: 51.9 %)",
         "bob taken for ana 4 times (40 %)",
         "AUC of 0.557",
+        "In time and traffic, letters, 50 owners: 30 ms and 50 kB a question.",
+        "growing cohorts: those of the fixed-point model in the clear in at least 99.00 %",
         "the worst thief, identity, wins 99.0 % of questions about others",
         "letters: 79.5 % macro recall undisturbed, 77.5 % at jpeg 20 and 76.5 % at blur 1.5",
         "macro recall 95.0 % with 5 owners and 50.0 % with 50 owners",
