@@ -74,7 +74,7 @@ def _fairness(
 
     Nothing in the least reconstruction error asks whether a model knows its owner's images only.
     `admitted`: the parties take it. Calibrations and the audit are measured, and not part of the
-    protocol.
+    protocol; in brackets the thief's mean error on public images, over the cohort's median.
 
     \b
     Examples:
@@ -136,7 +136,6 @@ def _print(found: dict[str, Any]) -> None:
     titles = ("thief", "components", "admitted", "calibration", "steals", "macro recall", "audit")
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
     for row in found["thieves"]:
-        verdict = "refuses" if row["audit_refused"] == 1 else "lets pass"
         table.add_row(
             row["thief"],
             "-" if row["components"] is None else f"{row['components']:.0f}",
@@ -144,7 +143,7 @@ def _print(found: dict[str, Any]) -> None:
             row["calibration"],
             f"{row['steal_rate']:.1%}",
             f"{row['macro_recall']:.3f}",
-            f"{verdict} ({row['audit_ratio']:.2f})",
+            f"refuses {row['audit_refused_share']:.0%} ({row['audit_ratio']:.2f})",
         )
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
     Console(width=max(Console().width, _WIDTH)).print(table)

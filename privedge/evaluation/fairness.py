@@ -86,10 +86,14 @@ class _Scene:
 
 @dataclass(frozen=True)
 class _Put:
-    """A cohort with a model in the place of owner `at`: errors, own errors, errors on probes."""
+    """A cohort with a model in the place of owner `at`: errors, own errors, errors on probes.
+
+    honest   numbers of the owners whose models are their own
+    """
 
     at: int
     model: Model
+    honest: Sequence[int]
     errors: Errors = field(repr=False)
     own: Sequence[Errors] = field(repr=False)
     on_probes: Errors = field(repr=False)
@@ -195,15 +199,14 @@ def _put(scene: _Scene, seed: int, name: str, at: int) -> _Put:
     errors[:, at] = model.errors(cohort.features)
     on_probes[at] = model.errors(scene.probes).mean()
     owns[at] = model.errors(scene.held_out[at])
-    return _Put(at, model, errors, owns, on_probes)
+    honest = [number for number in range(len(owns)) if name == NONE or number != at]
+    return _Put(at, model, honest, errors, owns, on_probes)
 
 
 def _row(scene: _Scene, puts: Sequence[_Put], how: str) -> Row:
     found = [_stolen(scene, put, how) for put in puts]
-    refused = [_audit(put) < _SHARE for put in puts]
-    honest = np.concatenate(
-        [_audits(put)[np.arange(len(scene.cohort.rans)) != put.at] for put in puts]
-    )
+    refused = [_audits(put)[put.at] < _SHARE for put in puts]
+    honest = [_audits(put)[put.honest] < _SHARE for put in puts]
     return {
         "owners": len(scene.cohort.rans),
         "tries": len(puts),
@@ -214,9 +217,10 @@ def _row(scene: _Scene, puts: Sequence[_Put], how: str) -> Row:
         "win_rates": {
             name: _mean([row["win_rates"][name] for row in found]) for name in found[0]["win_rates"]
         },
-        "audit_ratio": _mean([_audit(put) for put in puts]),
+        "audit_ratio": _mean([_audits(put)[put.at] for put in puts]),
         "audit_refused": all(refused),
-        "audit_refused_honest": float((honest < _SHARE).mean()),
+        "audit_refused_share": _mean(refused),
+        "audit_refused_honest": float(np.concatenate(honest).mean()),
     }
 
 
@@ -226,7 +230,7 @@ def _stolen(scene: _Scene, put: _Put, how: str) -> Row:
     answers = calibrated(put.errors, put.own, how).argmin(axis=1)
     found = identify_figures.figures(truth, answers, parts.owners)
     won = np.array([row["answered"] / max(row["asked"], 1) for row in found["per_owner"]])
-    honest = np.delete(won, put.at)
+    honest = won[put.honest]
     return {
         "steal_rate": float((answers == put.at)[truth != put.at].mean()),
         "macro_recall": found["macro_recall"],
@@ -263,10 +267,6 @@ def _audits(put: _Put) -> Errors:
     """Every model's mean error on public images, over the cohort's median."""
     ratios: Errors = put.on_probes / np.median(put.on_probes)
     return ratios
-
-
-def _audit(put: _Put) -> float:
-    return float(_audits(put)[put.at])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -94,7 +94,7 @@ def _sentences(fits: Row) -> list[str]:
         seconds, sent = fits["online_s"], fits["bytes_per_query"]
         said.append(
             f"A private query takes {1e3 * seconds['intercept']:.1f} ms and "
-            f"{sent['intercept'] / 1e3:.1f} kB, and each further {_TEN} owners add "
+            f"{sent['intercept'] / 1e3:.1f} kB whatever the owners, and each further {_TEN} add "
             f"{1e3 * _TEN * seconds['slope']:.2f} ms{_fit_of(seconds)} and "
             f"{_TEN * sent['slope'] / 1e3:.2f} kB{_fit_of(sent)}."
         )

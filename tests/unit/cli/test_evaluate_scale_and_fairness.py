@@ -51,7 +51,7 @@ def test_fairness_prints_what_each_thief_steals(file, tmp_path):
     assert found["thieves"][4]["steal_rate"] == 1
     assert json.loads((out / "fairness.json").read_text())["experiment"] == "fairness"
     said = evaluate("fairness", file, out, *asked, "--resume").stdout
-    assert "identity" in said and "100.0%" in said and "refuses (0.00)" in said
+    assert "identity" in said and "100.0%" in said and "refuses 100% (0.00)" in said
 
 
 @pytest.mark.parametrize(

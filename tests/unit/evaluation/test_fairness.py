@@ -58,6 +58,7 @@ def test_honest_owners_steal_hardly_anything_and_pass_the_audit(found):
     assert row["admitted"] and not row["audit_refused"] and row["audit_ratio"] > 0.8
     rates = row["win_rates"]
     assert rates["least_won_over_asked"] <= 1 <= rates["most_won_over_asked"]
+    assert row["audit_refused_honest"] < 0.2
 
 
 def test_a_model_that_reconstructs_everything_wins_everything_but_is_not_admitted(found):

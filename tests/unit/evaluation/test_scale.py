@@ -170,7 +170,7 @@ def test_growth_is_said_plainly():
     assert found["rounds"]["slope"] == pytest.approx(5) and found["rounds"]["r_squared"] == 1
     said = " ".join(found["sentences"])
     assert "accuracy by -5.0 points" in said
-    assert "each further 10 owners add 2.00 ms" in said and "5.00 kB" in said
+    assert "each further 10 add 2.00 ms" in said and "5.00 kB" in said
     assert "5 more whenever the owners pass a power of 16, and 2 besides" in said
 
 
