@@ -70,7 +70,7 @@ def _identify(
     """Train an owner's model per class, ask whose the other images are, and compare.
 
     Figures are means over the seeds. `auroc_known`: half of the owners registered, the others
-    strangers, told apart by best / second best error.
+    strangers, told apart by the best error, compared with the second best and the mean of all.
 
     \b
     Examples:
@@ -129,9 +129,9 @@ def _text(found: dict[str, Any]) -> str:
     if found["auroc_known"] is not None:
         known = found["known"]
         lines.append(
-            f"known or not: AUROC {found['auroc_known']:.3f} by margin, "
-            f"{known['auroc_best']:.3f} by best error; at the owners' thresholds precision "
-            f"{known['precision']:.2f}, recall {known['recall']:.2f}"
+            f"known or not: AUROC {found['auroc_known']:.3f}, {known['auroc_margin']:.3f} by the "
+            f"second best alone, {known['auroc_best']:.3f} by the best error; at the owners' "
+            f"thresholds precision {known['precision']:.2f}, recall {known['recall']:.2f}"
         )
     lines += [
         f"baseline {name}: macro recall {row['macro_recall']:.3f}"

@@ -139,4 +139,4 @@ def known(cohort: Cohort, seed: int) -> Row:
         return {"auroc_known": None, "known": {}}
     thresholds = np.array([ran.parameters["threshold"][0] for ran in cohort.rans], np.float64)
     found = identify_figures.known(cohort.errors, cohort.parts.labels, thresholds, seed)
-    return {"auroc_known": found["auroc_margin"], "known": found}
+    return {"auroc_known": found["auroc_known"], "known": found}

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from privedge.sharing.known import MEAN_SHARE
+
 Errors = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 _TOP = 3
 # Halves of the owners drawn to be registered, of which the mean is taken.
 _HALVES = 4
+# Errors of nothing at all divide nothing by nothing.
+_TINY = 1e-12
 
 
 def figures(truth: Labels, answers: Labels, owners: Sequence[str]) -> dict[str, Any]:
@@ -58,7 +62,10 @@ def top(errors: Errors, truth: Labels) -> float:
 def known(errors: Errors, truth: Labels, thresholds: Errors, seed: int) -> dict[str, float]:
     """Half of the owners registered, the others strangers; mean over halves drawn by `seed`.
 
-    auroc_margin      of 1 - best / second best error, which the parties' margin rule goes by
+    auroc_known       of the best error over a mix of the second best and the mean of all owners',
+                      which the parties go by with this `mean_share` (sharing/known.py)
+    auroc_margin      of best / second best error, which is their rule without `mean_share`
+    auroc_mean        of best / mean error
     auroc_best        of the best error alone
     precision         of images that pass the best owner's own threshold, the share that is of a
                       registered owner
@@ -79,9 +86,13 @@ def _known(errors: Errors, registered: npt.NDArray[np.bool_], thresholds: Errors
     best = errors.argmin(axis=1)
     least = errors.min(axis=1)
     second = np.partition(errors, 1, axis=1)[:, 1] if errors.shape[1] > 1 else least + 1
+    mean = errors.mean(axis=1)
+    mixed = (1 - MEAN_SHARE) * second + MEAN_SHARE * mean
     passes = least < thresholds[best]
     return {
-        "auroc_margin": roc_auc_score(registered, -least / np.maximum(second, 1e-12)),
+        "auroc_known": roc_auc_score(registered, -least / np.maximum(mixed, _TINY)),
+        "auroc_margin": roc_auc_score(registered, -least / np.maximum(second, _TINY)),
+        "auroc_mean": roc_auc_score(registered, -least / np.maximum(mean, _TINY)),
         "auroc_best": roc_auc_score(registered, -least),
         "precision": registered[passes].mean() if passes.any() else 0.0,
         "recall": passes[registered].mean(),

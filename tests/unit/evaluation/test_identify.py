@@ -148,10 +148,23 @@ def test_strangers_are_told_apart_where_only_registered_owners_fit_well():
     errors[np.arange(40), truth] = 1.0
     thresholds = np.full(4, 2.0)
     known = identify_figures.known(errors, truth, thresholds, seed=0)
-    assert known["auroc_margin"] == known["auroc_best"] == known["precision"] == 1
+    assert known["auroc_known"] == known["auroc_margin"] == known["auroc_best"] == 1
+    assert known["precision"] == 1
     assert known["recall"] == 1 and known["false_accept"] == 0
     loose = identify_figures.known(errors, truth, np.full(4, 9.0), seed=0)
     assert loose["precision"] == 0.5 and loose["false_accept"] == 1
+
+
+def test_the_mean_of_all_tells_strangers_that_the_second_best_does_not():
+    # Everybody resembles the next owner: 1 for one's own model, 2 for the next one's, else 8. Of a
+    # stranger whose next is registered 2 is best and 8 second, better than 1 and 2.
+    truth = np.repeat(np.arange(8), 5)
+    errors = np.full((40, 8), 8.0)
+    errors[np.arange(40), truth] = 1.0
+    errors[np.arange(40), (truth + 1) % 8] = 2.0
+    found = identify_figures.known(errors, truth, np.full(8, 1.5), seed=0)
+    assert found["auroc_mean"] == 1 > found["auroc_margin"]
+    assert found["auroc_margin"] <= found["auroc_known"] <= 1
 
 
 def test_votes_are_of_one_page_and_leftovers_are_not_asked():
