@@ -367,14 +367,17 @@ class DescribeCohortResponse(_message.Message):
     OWNERS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     MAX_BATCH_FIELD_NUMBER: _builtins.int
+    MEAN_SHARE_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
     """Canonical JSON of the RanSpec."""
     margin: _builtins.float
-    """Margin rule: known = best < margin * second best. Public."""
+    """known = best < margin * ((1 - mean_share) * second best + mean_share * mean). Public."""
     snapshot_id: _builtins.str
     """Names the pinned set of models; a query carries it back."""
     max_batch: _builtins.int
     """Images in one query, at most."""
+    mean_share: _builtins.float
+    """Of the margin rule: how much the mean over all owners counts. Public."""
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names in the order of the answer vector."""
@@ -387,10 +390,11 @@ class DescribeCohortResponse(_message.Message):
         owners: _abc.Iterable[_builtins.str] | None = ...,
         snapshot_id: _builtins.str = ...,
         max_batch: _builtins.int = ...,
+        mean_share: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "max_batch", b"max_batch", "owners", b"owners", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
