@@ -88,8 +88,10 @@ class CohortSection(Section):
     components: int | None = Field(default=None, ge=1, le=4096)
     # The JSON of a RanSpec.
     spec_file: Path | None = None
-    # known = best < margin * second best; 1 answers always.
+    # known = best < margin * ((1 - mean_share) * second best + mean_share * mean of all owners);
+    # a margin of 1 answers always.
     margin: float = Field(default=1.0, gt=0, le=1)
+    mean_share: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _one_architecture(self) -> Self:

@@ -16,6 +16,7 @@ def pieces(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
         id=snapshot.id,
         spec_json=snapshot.cohort.spec.to_json(),
         margin=snapshot.cohort.margin,
+        mean_share=snapshot.cohort.mean_share,
     )
     size = 0
     for model in snapshot.models:

@@ -25,6 +25,7 @@ class Cohort:
     name: str
     spec: RanSpec
     margin: float
+    mean_share: float = 0.0
 
     @cached_property
     def spec_digest(self) -> str:
@@ -53,9 +54,10 @@ class Snapshot:
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 (hex) over spec, margin and (owner, model id, manifest digest) in order."""
+        """SHA-256 (hex) over spec, rule and (owner, model id, manifest digest) in order."""
         rows = [(model.owner, model.model_id, model.manifest_digest) for model in self.models]
-        facts = {"models": rows, "margin": self.cohort.margin, "spec": self.cohort.spec_digest}
+        rule = [self.cohort.margin, self.cohort.mean_share]
+        facts = {"models": rows, "rule": rule, "spec": self.cohort.spec_digest}
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -81,7 +83,7 @@ def find(cohorts: Mapping[str, Cohort], name: str) -> Cohort:
 def build(section: CohortSection) -> Cohort:
     """The cohort of a configuration section. Raises ConfigError naming the cohort."""
     try:
-        return Cohort(section.name, _spec(section), section.margin)
+        return Cohort(section.name, _spec(section), section.margin, section.mean_share)
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None
     except (OSError, UnicodeDecodeError):

@@ -78,6 +78,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         return pb.DescribeCohortResponse(
             spec_json=snapshot.cohort.spec.to_json(),
             margin=snapshot.cohort.margin,
+            mean_share=snapshot.cohort.mean_share,
             owners=snapshot.owners,
             snapshot_id=snapshot.id,
             max_batch=self._models.limits.max_batch,

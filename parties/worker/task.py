@@ -40,13 +40,13 @@ class Task:
     def of_job(job: pb.Job, snapshot: pb.Snapshot, method: Method) -> "Task":
         """What a front end asks for, of the snapshot that the job names."""
         position = job.verify_position if job.HasField("verify_position") else None
-        rule = Rule(margin=snapshot.margin, one_subject=job.one_subject, verify_position=position)
+        rule = Rule(snapshot.margin, job.one_subject, position, snapshot.mean_share)
         return Task(snapshot, parsed(snapshot.spec_json), tuple(job.shape), rule, method)
 
     @staticmethod
     def of_kind(kind: Kind, snapshot: pb.Snapshot, method: Method) -> "Task":
         """A question of that kind, whichever."""
-        rule = Rule(margin=snapshot.margin, one_subject=kind.one_subject)
+        rule = Rule(snapshot.margin, kind.one_subject, mean_share=snapshot.mean_share)
         return Task(snapshot, parsed(snapshot.spec_json), kind.shape, rule, method)
 
     @property

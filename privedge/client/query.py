@@ -68,6 +68,7 @@ class Cohort:
     owners: tuple[str, ...]
     snapshot_id: str
     max_batch: int
+    mean_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ class Client:
             owners=tuple(said[0].owners),
             snapshot_id=said[0].snapshot_id,
             max_batch=max(1, said[0].max_batch),
+            mean_share=said[0].mean_share,
         )
         return self._cohorts[cohort]
 

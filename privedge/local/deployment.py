@@ -43,6 +43,7 @@ class CohortSetting:
     channels: int = 1
     margin: float = 1.0
     components: int | None = None
+    mean_share: float = 0.0
 
 
 class Deployment:

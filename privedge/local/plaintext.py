@@ -13,11 +13,11 @@ import torch
 
 from privedge.local.rounding import Parameters, reach
 from privedge.mpc.clear import ClearEngine
-from privedge.mpc.decision import MARGIN_STEPS, doubled_thresholds
+from privedge.mpc.decision import MARGIN_STEPS, SUMMED, Weights, doubled_thresholds
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, decide
 from privedge.ran.spec import RanSpec
-from privedge.sharing.fixed_point import encode
+from privedge.sharing.fixed_point import SCALE, encode
 
 Reals = npt.NDArray[np.float32]
 
@@ -60,10 +60,10 @@ class Scores:
 class PlainModel:
     """A cohort in the clear."""
 
-    def __init__(self, models: Sequence[Model], margin: float) -> None:
+    def __init__(self, models: Sequence[Model], margin: float, mean_share: float = 0.0) -> None:
         """`models` may be made when they are asked for: few of them are held at once."""
         self._models = models
-        self._rule = Rule(margin=margin)
+        self._rule = Rule(margin=margin, mean_share=mean_share)
 
     def owners(self, features: Reals) -> list[str | None]:
         """Whose image each is, from features (n, *input_shape); None for unknown.
@@ -81,7 +81,7 @@ class PlainModel:
             torch.cat([each.greatest for each in reached], 1),
             torch.cat([each.thresholds for each in reached]),
         )
-        tied = ties(scores, self._rule.margin)
+        tied = ties(scores, self._rule.margin, self._rule.mean_share)
         return [PlainAnswer(owner, bool(tie)) for owner, tie in zip(owners, tied, strict=True)]
 
     def _answered(self, features: Reals, reached: list[Scores] | None) -> list[str | None]:
@@ -100,12 +100,19 @@ class PlainModel:
         return [names[int(row.argmax())] if row.any() else None for row in rows]
 
 
-def ties(scores: Scores, margin: float) -> torch.Tensor:
+def ties(scores: Scores, margin: float, mean_share: float = 0.0) -> torch.Tensor:
     """Bool (B,): where it is not the same owner, or nobody, for all scores in reach."""
-    public = round(margin * MARGIN_STEPS) / MARGIN_STEPS
     low, high, limits = scores.least, scores.greatest, scores.thresholds
-    surely = (high < public * _least_of_others(low)) & (high < limits)
-    perhaps = (low < public * _least_of_others(high)) & (low < limits)
+    weights = Weights.of(margin, mean_share, low.size(1))
+
+    def below(values: torch.Tensor, others: torch.Tensor, unit: int) -> torch.Tensor:
+        second = _least_of_others(others)
+        # A truncated sum may be a unit of 2^16 lower or higher, for every thousand owners.
+        sums = others.sum(1, keepdim=True) + unit * (low.size(1) // SUMMED + 1) * SCALE
+        bound = (weights.second * second + weights.mean * sums / SCALE) / MARGIN_STEPS
+        return (values < bound) & (values < second) & (values < limits)
+
+    surely, perhaps = below(high, low, -1), below(low, high, 1)
     return (perhaps & ~surely).any(1)
 
 

@@ -1,7 +1,8 @@
 """Whose RAN reconstructs best, and is that good enough? (protocol.md 6)
 
     best, second = two least d_j
-    answer = one-hot(best) * [d_best < margin * d_second] * [d_best < threshold_best]
+    bound  = margin * ((1 - mean_share) * d_second + mean_share * mean of all d_j)
+    answer = one-hot(best) * [d_best < bound] * [d_best < threshold_best]
 
 Nothing is opened here, and all zero means "unknown". The margin is at most 1, so of up to 16 owners
 
@@ -11,6 +12,9 @@ can be compared all at once, with no best owner found before: at most one can pa
 groups of up to 16 each send up their best, until 16 are left: what is compared for these, besides,
 is the runner-up each had in its groups. So a level takes one comparison, and one choice by rank or
 by how many comparisons failed: 5 rounds with the fused engine, and there are ceil(log16 N) levels.
+
+With a share of the mean, d_i < d_j is compared as well, because two owners may be below it, and the
+mean takes a round before: the sum of all d_j is local, but must be truncated to be multiplied.
 """
 
 from dataclasses import dataclass
@@ -21,7 +25,7 @@ import torch
 
 from privedge.errors import ShareError
 from privedge.mpc.engine import Engine, T
-from privedge.sharing.fixed_point import MAGNITUDE_BITS, SCALE
+from privedge.sharing.fixed_point import FRACTIONAL_BITS, MAGNITUDE_BITS, SCALE
 
 GROUP = 16
 
@@ -29,9 +33,48 @@ GROUP = 16
 # d * 1024 stays below 2^(47 + 5 + 10) and cannot wrap.
 MARGIN_STEPS = 1 << 10
 
+# The mean is that of sums of so many distances, each at most 2^52: such a sum can be truncated.
+SUMMED = 1 << 10
+
 # Fills up a group: larger than any real dissimilarity, so it never wins. A group never has more
 # than one of it and at least 8 owners, so it never is the runner-up either.
 _NEVER = 1 << (MAGNITUDE_BITS + 5)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The public constants in whole numbers, for a cohort of N:
+
+        MARGIN_STEPS * best < second * (second best) + mean * floor(sum of all d / 2^16)
+
+    `mean` is 0 where the mean cannot matter: without a share of it, for one owner, and with a
+    margin of 1, which always names the best. Neither side reaches 2^63: the last product is at most
+    MARGIN_STEPS times the mean d, whatever N.
+    """
+
+    second: int
+    mean: int
+
+    @staticmethod
+    def of(margin: float, mean_share: float, owners: int) -> "Weights":
+        """`margin`: more than 0, at most 1; `mean_share`: 0 to 1. ShareError otherwise."""
+        if not 0 < margin <= 1:
+            raise ShareError(f"margin: more than 0 and at most 1, not {margin}")
+        if not 0 <= mean_share <= 1:
+            raise ShareError(f"mean_share: between 0 and 1, not {mean_share}")
+        steps = margin * MARGIN_STEPS
+        if mean_share == 0 or owners == 1 or round(steps) == MARGIN_STEPS:
+            return Weights(round(steps), 0)
+        mean = round(steps * mean_share * (1 << FRACTIONAL_BITS) / owners)
+        return Weights(round(steps * (1 - mean_share)), mean)
+
+
+@dataclass(frozen=True)
+class _Bound(Generic[T]):
+    """What the best must be below: so much of each rival, and, unless it is None, (B,) besides."""
+
+    second: int
+    mean: T | None
 
 
 @dataclass(frozen=True)
@@ -51,12 +94,11 @@ class _Field(Generic[T]):
 class Decision(Generic[T]):
     """The decision rule of one cohort over one number type."""
 
-    def __init__(self, engine: Engine[T], *, margin: float) -> None:
-        """`margin`: more than 0, at most 1; ShareError otherwise."""
-        if not 0 < margin <= 1:
-            raise ShareError(f"margin: more than 0 and at most 1, not {margin}")
+    def __init__(self, engine: Engine[T], *, margin: float, mean_share: float = 0.0) -> None:
+        """Raises ShareError as Weights.of does."""
+        Weights.of(margin, mean_share, 1)
         self._engine = engine
-        self._margin = round(margin * MARGIN_STEPS)
+        self._rule = margin, mean_share
 
     def answer(self, distances: T, thresholds: T) -> T:
         """distances: (B, N) at 2f; thresholds: (N,) at 2f. Returns (B, N) integers 0 or 1."""
@@ -64,9 +106,22 @@ class Decision(Generic[T]):
         limits = thresholds.reshape(1, owners).expand(batch, owners)
         facts = self._engine.joined([distances.unsqueeze(2), limits.unsqueeze(2)], 2)
         field = _Field(facts, None, torch.arange(owners).unsqueeze(1))
+        bound = self._bound(distances)
         while field.owners.size(0) > GROUP:
             field = self._best_of_groups(field)
-        return self._known(field)
+        return self._known(field, bound)
+
+    def _bound(self, distances: T) -> _Bound[T]:
+        """Of (B, N). A mean takes a round."""
+        weights = Weights.of(*self._rule, distances.size(1))
+        if not weights.mean:
+            return _Bound(weights.second, None)
+        sums = [
+            distances[:, start : start + SUMMED].sum(1).unsqueeze(1)
+            for start in range(0, distances.size(1), SUMMED)
+        ]
+        parts = self._engine.truncate(self._engine.joined(sums, 1))
+        return _Bound(weights.second, self._engine.scaled(parts.sum(1), weights.mean))
 
     def _best_of_groups(self, field: _Field[T]) -> _Field[T]:
         """The best of each group, what belongs to it, and the runner-up it beat."""
@@ -118,9 +173,9 @@ class Decision(Generic[T]):
         beaten = signed[:, :, at].reshape(*values.size(), count - 1).sum(3)
         return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
 
-    def _known(self, field: _Field[T]) -> T:
+    def _known(self, field: _Field[T], bound: _Bound[T]) -> T:
         """The answer of up to 16 contestants: the one-hot of the one that fails no comparison."""
-        passed = self._comparisons(field.facts)
+        passed = self._comparisons(field.facts, bound)
         batch, count, needed = passed.size()
         if count == 1:
             alone: T = passed[:, :, 0]
@@ -136,8 +191,10 @@ class Decision(Generic[T]):
         in_order: T = answer[:, field.owners.reshape(-1).argsort()[fillers:]]
         return in_order
 
-    def _comparisons(self, facts: T) -> T:
-        """(B, C, 2 + R) -> (B, C, C - 1 + R + 1) of 0 or 1: what an answer must all pass."""
+    def _comparisons(self, facts: T, bound: _Bound[T]) -> T:
+        """(B, C, 2 + R) -> (B, C, C - 1 + R + 1) of 0 or 1: what an answer must all pass; with a
+        mean's part, C - 1 + R more. A runner-up may be as near as the best it lost to.
+        """
         engine = self._engine
         batch, count = facts.size(0), facts.size(1)
         values = facts[:, :, 0]
@@ -147,9 +204,13 @@ class Decision(Generic[T]):
         )
         close = engine.scaled(values, MARGIN_STEPS).unsqueeze(2).expand(
             *rivals.size()
-        ) - engine.scaled(rivals, self._margin)
+        ) - engine.scaled(rivals, bound.second)
         within = (values - facts[:, :, 1]).unsqueeze(2)
-        return engine.negative(engine.joined([close, within], 2))
+        if bound.mean is None:
+            return engine.negative(engine.joined([close, within], 2))
+        close = close - bound.mean.reshape(batch, 1, 1).expand(*rivals.size())
+        nearer = values.unsqueeze(2).expand(*rivals.size()) - rivals
+        return engine.negative(engine.joined([nearer, close, within], 2))
 
 
 def _groups_of(count: int) -> tuple[int, int]:

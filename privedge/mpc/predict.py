@@ -23,6 +23,7 @@ class Rule:
     margin: float
     one_subject: bool = False
     verify_position: int | None = None
+    mean_share: float = 0.0
 
 
 def predict(engine: Engine[T], spec: RanSpec, parameters: dict[str, T], images: T, rule: Rule) -> T:
@@ -46,7 +47,8 @@ def decide(engine: Engine[T], distances: T, thresholds: T, rule: Rule) -> T:
         distances = distances.sum(0).unsqueeze(0)
     thresholds = doubled_thresholds(engine, thresholds, summed)
     with engine.phase("decision"):
-        row = Decision(engine, margin=rule.margin).answer(distances, thresholds)
+        decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share)
+        row = decision.answer(distances, thresholds)
     if rule.verify_position is None:
         return row
     chosen: T = row[:, rule.verify_position : rule.verify_position + 1]

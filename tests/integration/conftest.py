@@ -18,6 +18,8 @@ from privedge.user.upload import send
 
 COHORT = "digits"
 MARGIN = 0.8
+# Without models at first.
+MEAN = CohortSetting("mean", "subspace32", margin=0.6, components=16, mean_share=0.35)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +59,7 @@ def _running(
 ) -> Iterator[Deployment]:
     cohorts = [
         CohortSetting(COHORT, "subspace32", margin=MARGIN, components=16),
+        MEAN,
         CohortSetting("empty", "subspace32"),
         CohortSetting("paper", "paper", channels=3),
     ]

@@ -24,13 +24,16 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Identity, Role
+from privedge.local.plaintext import PlainModel
+from privedge.ran.features import extract
+from privedge.ran.images import fit
 from privedge.rpc import codec
 from privedge.rpc.status import calls_to
 from privedge.sharing.question import Question, new_query_id
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
 from tests.integration.asking import CLIENT, PARTIES, clear_distances, client, config, status, stub
-from tests.integration.conftest import COHORT, MARGIN
+from tests.integration.conftest import COHORT, MARGIN, MEAN
 
 pytestmark = pytest.mark.mpc
 
@@ -69,6 +72,21 @@ def test_200_private_labels_equal_the_plaintext_fixed_point_labels(deployment, r
         for name, label in zip(got, some_digits.test_labels[:200], strict=True)
     )
     assert right > 0.85 * QUERIES
+
+
+def test_a_cohort_that_goes_by_the_mean_too_answers_as_its_rule_says(deployment, rans, some_digits):
+    images = some_digits.test_images[:60]
+    for ran in rans:
+        send(ran, MEAN.name, deployment.client_config(Identity(Role.OWNER, ran.owner)))
+    with client(deployment) as asking:
+        assert asking.describe(MEAN.name).mean_share == MEAN.mean_share
+        got = [answer.owner for answer in asking.identify(images, MEAN.name).answers]
+    given = extract(rans[0].spec, fit(images, rans[0].spec.image))
+    expected = PlainModel(rans, MEAN.margin, MEAN.mean_share).answers(given)
+    pairs = [(name, each.owner) for name, each in zip(got, expected, strict=True) if not each.tie]
+    assert len(pairs) > 50 and all(name == owner for name, owner in pairs)
+    # The second best alone, at the same margin, knows fewer.
+    assert 0 < got.count(None) < PlainModel(rans, MEAN.margin).owners(given).count(None)
 
 
 def test_verify_says_yes_to_the_owner_and_no_to_others(deployment, rans, some_digits):

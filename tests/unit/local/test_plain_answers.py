@@ -36,14 +36,30 @@ def test_a_tie_is_what_rounding_may_decide_otherwise(least, greatest, thresholds
     assert ties(Scores(low.unsqueeze(0), high.unsqueeze(0), limits), margin).tolist() == [tie]
 
 
+@pytest.mark.parametrize(
+    ("least", "greatest", "margin", "tie"),
+    [
+        pytest.param([1, 5, 9], [2, 6, 10], 0.5, False, id="below half the mean at its least"),
+        pytest.param([3, 5, 9], [4, 6, 10], 0.5, True, id="half the mean in reach"),
+        pytest.param([4, 5, 6], [4.5, 5.5, 6.5], 0.5, False, id="above half the mean"),
+        pytest.param([1, 1.5, 90], [2, 2, 99], 0.9, True, id="the best two in reach"),
+        pytest.param([1, 5, 9], [2, 6, 10], 1, False, id="a margin of one"),
+    ],
+)
+def test_a_tie_by_the_mean(least, greatest, margin, tie):
+    low, high = (torch.tensor([each]).double() * 2**32 for each in (least, greatest))
+    limits = torch.full((3,), FAR * 2**32).double()
+    assert ties(Scores(low, high, limits), margin, 1.0).tolist() == [tie]
+
+
 def of(model, owner, threshold=None):
     changed = {} if threshold is None else {"threshold": np.float32([threshold])}
     return Ran(SPEC, owner, {**model.parameters, **changed})
 
 
-def asked(models, margin=1.0):
+def asked(models, margin=1.0, mean_share=0.0):
     image = features.extract(SPEC, made.images(SPEC, 1, seed=1))
-    model = PlainModel(models, margin)
+    model = PlainModel(models, margin, mean_share)
     (answer,) = model.answers(image)
     assert model.owners(image) == [answer.owner]
     return answer.owner, answer.tie
@@ -55,6 +71,16 @@ def test_owners_apart_are_no_tie_and_owners_with_one_model_are():
     assert owner in ("ana", "bob") and not tie
     assert asked([of(best, "ana"), of(best, "bob"), of(other, "eve")])[1] == (owner == "ana")
     assert asked([of(best, "ana"), of(best, "bob")]) == (None, True)
+
+
+def test_the_mean_makes_an_owner_known_whom_the_second_best_does_not():
+    ana, _, eve = made.models(SPEC, 3, seed=1)
+    # Bob's model is nearly ana's; eve's is far from the image.
+    near = {**ana.parameters, "0.mean": ana.parameters["0.mean"] + np.float32(0.01)}
+    far = {**eve.parameters, "0.mean": eve.parameters["0.mean"] + np.float32(9)}
+    models = [of(ana, "ana"), Ran(SPEC, "bob", near), Ran(SPEC, "eve", far)]
+    assert asked(models, margin=0.9) == (None, False)
+    assert asked(models, margin=0.9, mean_share=0.5)[0] in ("ana", "bob")
 
 
 def test_a_threshold_at_the_dissimilarity_is_a_tie():

@@ -17,7 +17,7 @@ SPEC = preset("subspace32", height=32, width=32, channels=1)
 
 def snapshot(models: int, manifest_bytes: int = 1) -> Snapshot:
     return Snapshot(
-        Cohort("digits", SPEC, 0.5),
+        Cohort("digits", SPEC, 0.5, 0.25),
         tuple(
             SnapshotModel(
                 owner=f"owner-{n}",
@@ -39,7 +39,8 @@ def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
     assert all(message.ByteSize() < MAX_MESSAGE_BYTES for message in messages)
     known.learn(messages)
     learnt = known.get(told.id)
-    assert (learnt.id, learnt.cohort, learnt.margin) == (told.id, "digits", 0.5)
+    assert (learnt.id, learnt.cohort) == (told.id, "digits")
+    assert (learnt.margin, learnt.mean_share) == (0.5, 0.25)
     assert learnt.spec_json == SPEC.to_json()
     assert [(each.path, each.manifest_json, each.salt) for each in learnt.models] == [
         (str(each.path), each.manifest_json, each.salt) for each in told.models

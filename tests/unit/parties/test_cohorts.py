@@ -61,6 +61,7 @@ def test_a_snapshot_does_not_show_its_salts():
         Snapshot(COHORT, (a_model(digest="e" * 64),)),
         Snapshot(COHORT, (a_model(), a_model("ben", "b" * 32))),
         Snapshot(replace(COHORT, margin=0.9), (a_model(),)),
+        Snapshot(replace(COHORT, mean_share=0.3), (a_model(),)),
         Snapshot(build(CohortSection(name="digits", preset="ran32")), (a_model(),)),
     ],
 )

@@ -96,7 +96,7 @@ class Models:
 
 def snapshot(name: str) -> SimpleNamespace:
     spec = SimpleNamespace(to_json=lambda: "{}")
-    cohort = SimpleNamespace(name="digits", spec=spec, margin=0.5)
+    cohort = SimpleNamespace(name="digits", spec=spec, margin=0.5, mean_share=0.0)
     return SimpleNamespace(id=name, cohort=cohort, models=(), owners=("ana", "ben"))
 
 
