@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -24,7 +24,7 @@ Tell = Callable[[Message], None]
 T = TypeVar("T")
 Told = Callable[[T, Message], None]
 # Given (name, request) pairs and perhaps a Told.
-Ask = Callable[..., Iterator[tuple[T, Message]]]
+Ask = Callable[..., Generator[tuple[T, Message], None, None]]
 
 _ENDED = "a process that worked for this command ended too early (killed, or out of memory?)"
 _TERMINATED = 128 + signal.SIGTERM
@@ -61,7 +61,7 @@ class _Pool:
 
     def ask(
         self, requests: Sequence[tuple[T, Message]], told: Told[T] | None = None
-    ) -> Iterator[tuple[T, Message]]:
+    ) -> Generator[tuple[T, Message], None, None]:
         threads = ThreadPoolExecutor(max(1, len(self._all)))
         self._threads.append(threads)
         events: SimpleQueue[tuple[T, Message | Future[Message]]] = SimpleQueue()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -26,7 +26,7 @@ from privedge.cli.evaluate_options import (
     require_research,
     results_file,
 )
-from privedge.cli.options import DataOption, JsonOption, command_line
+from privedge.cli.options import DataOption, JsonOption, ProcessesOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -64,13 +64,20 @@ def _identify(
         int, typer.Option("--words", min=0, help="Also vote over so many images of one page.")
     ] = 0,
     baselines: BaselinesOption = "pca,knn,cnn",
+    processes: ProcessesOption = None,
+    keep_models: Annotated[
+        bool,
+        typer.Option("--keep-models", help="Leave models, in the clear, in DIR/models."),
+    ] = False,
     resume: ResumeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train an owner's model per class, ask whose the other images are, and compare.
 
     Figures are means over the seeds. `auroc_known`: half of the owners registered, the others
-    strangers, told apart by the best error, compared with the second best and the mean of all.
+    strangers, told apart by the best error, compared with the second best and the mean of all. What
+    takes training steps is trained side by side, and --resume goes on with the owners that are
+    missing.
 
     \b
     Examples:
@@ -91,14 +98,24 @@ def _identify(
         queries=queries,
         words=words,
     )
-    found = _measured(request, numbers(seed, "seed"), out, resume)
+    seeds = numbers(seed, "seed")
+    found = _measured(request, seeds, out, resume, _Training(processes, keep_models))
     print(json.dumps(found) if as_json else _text(found))
 
 
-def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
+class _Training(NamedTuple):
+    processes: int | None
+    keep: bool
+
+
+def _measured(
+    request: "Request", seeds: Sequence[int], out: Path, resume: bool, chosen: _Training
+) -> dict[str, Any]:
     from privedge import datasets
     from privedge.evaluation import identify
+    from privedge.evaluation.cohort import Training
     from privedge.evaluation.results import Results, summary
+    from privedge.user.many import cores
 
     data = datasets.read(request.data)
     settings = request.settings()
@@ -110,7 +127,14 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
         command=command_line(),
     )
     with nothing_left_running(), progress_bar() as progress:
-        rows = identify.measure(request, data, seeds, results, progress)
+        training = Training(
+            folder=out / "models",
+            processes=chosen.processes or cores(),
+            keep=chosen.keep,
+            resume=resume,
+            watch=progress.owner,
+        )
+        rows = identify.measure(request, data, seeds, results, progress, training)
     named = {"file": str(out / _FILE), "command": command_line(), "settings": settings}
     return summary(rows) | {"preset": rows[0]["preset"], "seeds": list(seeds)} | named
 

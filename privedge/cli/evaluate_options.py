@@ -37,7 +37,7 @@ PartOption = Annotated[
     typer.Option("--part", metavar="test|validation", help="Choose settings on validation."),
 ]
 BaselinesOption = Annotated[
-    str, typer.Option("--baselines", metavar="NAMES|none", help="Of pca, knn, cnn.")
+    str, typer.Option("--baselines", metavar="NAMES|none", help="Of pca, knn, cnn, paper:STEPS.")
 ]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with what DIR holds, row by row.")

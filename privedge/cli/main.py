@@ -19,7 +19,7 @@ from privedge.errors import PrivEdgeError
 
 # In the order of a model's life, which is the order of `--help`.
 COMMANDS = (
-    *("demo", "certs", "train", "upload", "models", "query", "verify"),
+    *("demo", "certs", "train", "train-all", "upload", "models", "query", "verify"),
     *("split", "attack", "evaluate", "bench", "report"),
 )
 
@@ -74,7 +74,7 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     for name in COMMANDS:
-        module = f"privedge.cli.{name}"
+        module = f"privedge.cli.{name.replace('-', '_')}"
         if importlib.util.find_spec(module) is not None:
             importlib.import_module(module).register(app)
     return app

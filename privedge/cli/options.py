@@ -26,6 +26,11 @@ DataOption = Annotated[
     ),
 ]
 
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option("--processes", min=1, help="That train side by side; default one a core."),
+]
+
 
 def command_line() -> str:
     """The command as given to the shell, to be stored with what it measured."""

@@ -5,6 +5,7 @@ Sees everybody's images and models in plaintext, as does whoever runs an experim
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +23,15 @@ from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
+from privedge.user import checkpoint, many
 from privedge.user.checkpoint import Ran
 from privedge.user.settings import TrainSettings, settings_for
 from privedge.user.train import train
 
 BASELINES = ("pca", "knn", "cnn")
+# Only if asked for: it takes long. With a number of steps as in paper:500.
+PAPER = "paper"
+_PAPER_STEPS = 100
 # Of an owner's own validation errors; the threshold for "not mine" in `known`.
 _QUANTILE = 0.95
 # Smaller cohorts have no half to be strangers.
@@ -52,8 +57,8 @@ class Task:
     def __post_init__(self) -> None:
         """Raises ConfigError."""
         for name in self.baselines:
-            if name not in BASELINES:
-                known = ", ".join(BASELINES)
+            if name not in BASELINES and paper_steps(name) is None:
+                known = ", ".join((*BASELINES, f"{PAPER}:STEPS"))
                 raise ConfigError(f"baseline {name!r} is unknown; choose from {known}, none")
 
     def settings(self) -> Row:
@@ -82,6 +87,14 @@ class Cohort:
     errors: Errors
 
 
+def paper_steps(baseline: str) -> int | None:
+    """How many steps `paper` or `paper:500` trains the original network; None for any other."""
+    name, _, steps = baseline.partition(":")
+    if name != PAPER or not (steps or str(_PAPER_STEPS)).isdecimal() or steps == "0":
+        return None
+    return int(steps or _PAPER_STEPS)
+
+
 def spec_of(task: Task, parts: Parts) -> RanSpec:
     """The architecture asked for, for images as in `parts`. Raises ConfigError."""
     height, width = parts.images.shape[1:3]
@@ -101,25 +114,73 @@ def settings_of(task: Task, spec: RanSpec, seed: int) -> TrainSettings:
     return settings_for(spec, seed=seed, threshold_quantile=_QUANTILE, **changes)
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a cohort's models are trained side by side, and where they are kept meanwhile.
+
+    folder      of one seed's models (mode 0600), which is made; in it one of each preset
+    processes   that train at once
+    keep        closed forms are stored there, too, although they take no time
+    resume      go on with models that are there
+    watch       is told how far each owner is
+    """
+
+    folder: Path
+    processes: int = 1
+    keep: bool = False
+    resume: bool = False
+    watch: many.Watch | None = None
+
+
 def train_cohort(
-    parts: Parts, spec: RanSpec, settings: TrainSettings, progress: Progress
+    parts: Parts,
+    spec: RanSpec,
+    settings: TrainSettings,
+    progress: Progress,
+    training: Training | None = None,
 ) -> Cohort:
     """One model an owner, on the owner's own images alone, and their errors on what is asked.
 
-    Raises TrainingError for an owner with too few images.
+    Without `training`, one after the other in this process. Raises TrainingError for an owner with
+    too few images.
     """
-    return asked(train_models(parts, spec, settings, progress), parts)
+    return asked(train_models(parts, spec, settings, progress, training), parts)
 
 
 def train_models(
-    parts: Parts, spec: RanSpec, settings: TrainSettings, progress: Progress
+    parts: Parts,
+    spec: RanSpec,
+    settings: TrainSettings,
+    progress: Progress,
+    training: Training | None = None,
 ) -> list[Ran]:
     """The models of `train_cohort`, not asked anything yet."""
+    if training is not None and (settings.steps or training.keep):
+        return _side_by_side(parts, spec, settings, progress, training)
     rans = []
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
         rans.append(train(fit(images, spec.image), spec, settings, owner))
     return rans
+
+
+def _side_by_side(
+    parts: Parts, spec: RanSpec, settings: TrainSettings, progress: Progress, training: Training
+) -> list[Ran]:
+    folder = training.folder / spec.name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    jobs = [
+        many.Job(owner, fit(images, spec.image), spec, settings, folder / f"{owner}.ran")
+        for owner, images in zip(parts.owners, parts.train, strict=True)
+    ]
+    progress(f"train {spec.name}", 0, len(jobs))
+    done = many.train_all(
+        jobs, processes=training.processes, resume=training.resume, watch=training.watch
+    )
+    with closing(done):
+        for number, _ in enumerate(done, start=1):
+            progress(f"train {spec.name}", number, len(jobs))
+    return [checkpoint.load(job.out) for job in jobs]
 
 
 def asked(rans: Sequence[Ran], parts: Parts) -> Cohort:

@@ -8,8 +8,11 @@
 One row a seed, stored as soon as it is there. Sees everything in plaintext: it plays all roles.
 """
 
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +21,15 @@ import numpy as np
 from privedge import datasets
 from privedge.errors import ConfigError
 from privedge.evaluation import identify_baselines, identify_engines, identify_figures
-from privedge.evaluation.cohort import Cohort, Task, known, settings_of, spec_of, train_cohort
+from privedge.evaluation.cohort import (
+    Cohort,
+    Task,
+    Training,
+    known,
+    settings_of,
+    spec_of,
+    train_cohort,
+)
 from privedge.evaluation.identify_engines import ENGINES, Asked, Progress
 from privedge.evaluation.identify_figures import Labels
 from privedge.evaluation.identify_parts import deal
@@ -57,8 +68,12 @@ def measure(
     seeds: Sequence[int],
     results: Results,
     progress: Progress,
+    training: Training | None = None,
 ) -> list[Row]:
     """One row for each of `seeds`; those that `results` has already are not measured again.
+
+    With `training`, each seed's models are in a folder of its own in `training.folder` until its
+    row is stored, and stay there if they are to be kept.
 
     Raises ConfigError or ImageError for a set that cannot be dealt out like this, TrainingError
     for an owner with too few images, and with engine `fused` whatever a party refuses.
@@ -67,21 +82,36 @@ def measure(
     for seed in seeds:
         row = results.find({"seed": seed})
         if row is None:
-            row = _row(request, data, seed, progress)
+            own = training and replace(training, folder=training.folder / f"seed-{seed}")
+            row = _row(request, data, seed, progress, own)
             results.add(row)
+            if own is not None and not own.keep:
+                _remove(own.folder)
         rows.append(row)
     return rows
 
 
-def _row(request: Request, data: datasets.Labelled, seed: int, progress: Progress) -> Row:
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # there are other seeds' models beside
+        folder.parent.rmdir()
+
+
+def _row(
+    request: Request,
+    data: datasets.Labelled,
+    seed: int,
+    progress: Progress,
+    training: Training | None,
+) -> Row:
     started = perf_counter()
     parts = deal(data, replace(request.choice, seed=seed))
     spec = spec_of(request, parts)
-    cohort = train_cohort(parts, spec, settings_of(request, spec, seed), progress)
+    cohort = train_cohort(parts, spec, settings_of(request, spec, seed), progress, training)
     trained = perf_counter()
     answers, asked, agreement = _answers(request, cohort, progress)
     answered = perf_counter()
-    baselines = identify_baselines.learnt(request.baselines, parts, spec, seed, progress)
+    baselines = identify_baselines.learnt(request.baselines, parts, spec, seed, progress, training)
     truth = parts.labels[: len(answers)]
     row = {
         "seed": seed,

@@ -3,10 +3,11 @@
 pca   every owner's own principal components of PIXELS, otherwise trained and asked as the preset
 knn   the nearest neighbour among everybody's training images, in pixels
 cnn   one network trained on everybody's images pooled in one place: what privacy gives up
+paper every owner's original network, after so few steps (paper:STEPS) that it is far from done
 
-Each is trained once and can then be asked several sets of images. Only `pca` keeps an owner's
-images with the owner. Sees all of them in plaintext, as does whoever runs the experiment. Training
-is seeded.
+Each is trained once and can then be asked several sets of images. Only `pca` and `paper` keep an
+owner's images with the owner. Sees all of them in plaintext, as does whoever runs the experiment.
+Training is seeded.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +19,14 @@ import torch
 from torch import nn
 
 from privedge.evaluation import cohort, identify_figures
+from privedge.evaluation.cohort import Training
 from privedge.evaluation.identify_engines import Progress
 from privedge.evaluation.identify_parts import Images, Labels, Parts
 from privedge.evaluation.results import Row
 from privedge.ran.images import fit
+from privedge.ran.presets import preset
 from privedge.ran.spec import ImageShape, Pixels, RanSpec, Subspace
+from privedge.user.checkpoint import Ran
 from privedge.user.settings import settings_for
 
 # Numbers of owners, int64 (n,), for uint8 images (n, H, W) or (n, H, W, 3).
@@ -34,10 +38,17 @@ _SHIFT = 2
 _WIDTHS = (32, 64, 96)
 _WIDE = 48
 _ASKED_AT_ONCE = 256
+# Of the published 128, an eighth: with so few steps, more of them are worth more.
+_PAPER_BATCH = 16
 
 
 def learnt(
-    names: Sequence[str], parts: Parts, spec: RanSpec, seed: int, progress: Progress
+    names: Sequence[str],
+    parts: Parts,
+    spec: RanSpec,
+    seed: int,
+    progress: Progress,
+    training: Training | None = None,
 ) -> dict[str, Answers]:
     """The baselines `names`, trained on `parts.train` at the size that `spec` has."""
     ways: dict[str, Callable[[], Answers]] = {
@@ -48,7 +59,11 @@ def learnt(
     found = {}
     for number, name in enumerate(names):
         progress(f"baseline {name}", number, len(names))
-        found[name] = ways[name]()
+        steps = cohort.paper_steps(name)
+        if steps is None:
+            found[name] = ways[name]()
+        else:
+            found[name] = _paper(parts, steps, seed, progress, training)
     return found
 
 
@@ -114,8 +129,22 @@ def _classified(network: nn.Module, given: torch.Tensor) -> Labels:
 
 
 def _pca(parts: Parts, spec: RanSpec, seed: int, progress: Progress) -> Answers:
-    rans = cohort.train_models(parts, spec, settings_for(spec, seed=seed), progress)
+    return _least(cohort.train_models(parts, spec, settings_for(spec, seed=seed), progress), parts)
 
+
+def _paper(
+    parts: Parts, steps: int, seed: int, progress: Progress, training: Training | None
+) -> Answers:
+    channels = 3 if parts.images.ndim == 4 else 1
+    height, width = parts.images.shape[1:3]
+    spec = preset(cohort.PAPER, height=height, width=width, channels=channels)
+    settings = settings_for(spec, seed=seed, steps=steps, batch=_PAPER_BATCH, threads=1)
+    if training is not None:  # Of the same preset there may be models that are asked about.
+        training = replace(training, folder=training.folder / "baseline")
+    return _least(cohort.train_models(parts, spec, settings, progress, training), parts)
+
+
+def _least(rans: Sequence[Ran], parts: Parts) -> Answers:
     def answers(images: Images) -> Labels:
         found = cohort.asked(rans, replace(parts, images=images))
         least: Labels = found.errors.argmin(axis=1)

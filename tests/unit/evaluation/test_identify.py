@@ -11,10 +11,12 @@ from privedge.datasets import Labelled, from_arrays
 from privedge.demo import digits
 from privedge.errors import ConfigError
 from privedge.evaluation import identify, identify_baselines, identify_figures
+from privedge.evaluation.cohort import Training
 from privedge.evaluation.identify import Request
 from privedge.evaluation.identify_parts import Choice, Part, as_bytes, deal
 from privedge.evaluation.results import Results, summary
 from privedge.ran.spec import ImageShape
+from privedge.user import checkpoint
 
 OWNERS, EACH, PAGES = 4, 40, 4
 
@@ -228,3 +230,49 @@ def test_a_resumed_measurement_measures_only_what_is_missing(file, data, tmp_pat
 def test_a_request_that_means_nothing_is_refused(file, changes, message):
     with pytest.raises(ConfigError, match=message):
         request_of(file, **changes)
+
+
+# --- Models that take training steps --------------------------------------------------------------
+
+
+def test_models_are_trained_side_by_side_and_gone_on_with(file, data, tmp_path):
+    request = request_of(file, preset="ran32", components=None, steps=10, choice=Choice(0, 2))
+    serial = identify.measure(request, data, [0], Results("x", {}), quiet)[0]
+    seen, stopped = [], []
+
+    def stop(doing, done, _total):
+        if doing.startswith("fixed") and not stopped:
+            stopped.append(doing)
+            raise KeyboardInterrupt
+
+    training = Training(tmp_path / "models", processes=2, watch=lambda *now: seen.append(now[:2]))
+    with pytest.raises(KeyboardInterrupt):
+        identify.measure(request, data, [0], Results("x", {}), stop, training)
+    kept = sorted(file.name for file in (tmp_path / "models" / "seed-0" / "ran32").iterdir())
+    assert kept == [f"{row['owner']}.ran" for row in serial["per_owner"]]
+    assert {step for _, step in seen} == {10}
+    seen.clear()
+    again = replace(training, resume=True)
+    row = identify.measure(request, data, [0], Results("x", {}), quiet, again)[0]
+    assert not seen
+    for name in ("confusion", "macro_recall", "known"):
+        assert row[name] == serial[name]
+    assert not (tmp_path / "models").exists()
+
+
+def test_models_are_left_where_that_is_asked_for(file, data, tmp_path):
+    training = Training(tmp_path / "models", keep=True)
+    request = request_of(file, baselines=("paper:1",))
+    row = identify.measure(request, data, [3], Results("x", {}), quiet, training)[0]
+    assert 0 < row["baselines"]["paper:1"]["macro_recall"] <= row["macro_recall"]
+    baseline = tmp_path / "models" / "seed-3" / "baseline" / "paper"
+    assert {checkpoint.load(file).facts["steps"] for file in baseline.iterdir()} == {"1"}
+    files = sorted((tmp_path / "models" / "seed-3" / "subspace32").iterdir())
+    assert [checkpoint.load(file).owner for file in files] == [file.stem for file in files]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+@pytest.mark.parametrize("name", ["paper:0", "paper:many", "paper:-1", "pca:3"])
+def test_a_baseline_takes_a_number_of_steps_only_where_that_means_something(file, name):
+    with pytest.raises(ConfigError, match="baseline"):
+        request_of(file, baselines=(name,))

@@ -1,0 +1,147 @@
+"""`privedge train-all`: one RAN for each folder of images, trained side by side on one device."""
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privedge.cli.ending import nothing_left_running
+from privedge.cli.options import JsonOption, ProcessesOption
+from privedge.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from privedge.user.many import Job
+
+
+def register(app: typer.Typer) -> None:
+    """Add `train-all`."""
+    app.command("train-all")(_train_all)
+
+
+def _train_all(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="One folder of images for each owner.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where OWNER.ran files go.")],
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
+    ] = "auto",
+    components: Annotated[
+        int | None, typer.Option("--components", help="Components of a subspace preset.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same RANs.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
+    ] = None,
+    threshold_quantile: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold-quantile",
+            help="Call an image unknown if its error is above this quantile of the owner's own.",
+        ),
+    ] = None,
+    processes: ProcessesOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what is trained already, go on with the rest.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
+
+    For a device that keeps several owners' images. Each model learns from its owner's images only;
+    auto is the preset for the sizes of all images together, so that all models fit one cohort.
+
+    \b
+    Examples:
+      privedge train-all people/ --out models/
+      privedge train-all people/ --out models/ --preset ran32 --processes 4 --resume
+    """
+    from privedge.user.many import cores, train_all
+
+    changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
+    changes |= {"steps": steps} if steps else {}
+    jobs = _jobs(folder, out, preset, components, changes)
+    started = time.monotonic()
+    reused = {}
+    with nothing_left_running(), progress_bar() as progress:
+        done = train_all(jobs, processes=processes or cores(), resume=resume, watch=progress.owner)
+        with closing(done):
+            progress("train", 0, len(jobs))
+            for each in done:
+                reused[each.owner] = each.reused
+                progress("train", len(reused), len(jobs))
+    _summarise(jobs, reused, time.monotonic() - started, as_json)
+
+
+def _jobs(
+    folder: Path, out: Path, preset: str, components: int | None, changes: dict[str, Any]
+) -> "list[Job]":
+    from privedge.errors import CheckpointError
+    from privedge.ran import images, presets
+    from privedge.user.many import Job
+    from privedge.user.settings import settings_for
+
+    owners = _owners(folder)
+    size = images.measure([file for owner in owners for file in images.listed(owner)])
+    spec = presets.preset(
+        preset,
+        height=size.height,
+        width=size.width,
+        channels=size.channels,
+        components=components,
+    )
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
+    settings = settings_for(spec, **changes)
+    return [Job(owner.name, owner, spec, settings, out / f"{owner.name}.ran") for owner in owners]
+
+
+def _owners(folder: Path) -> list[Path]:
+    from privedge.errors import ImageError
+    from privedge.ran import images
+
+    try:
+        found = sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
+    owners = [entry for entry in found if entry.is_dir()]
+    if not owners:
+        raise ImageError(f"{folder}: holds no folders; put each owner's images in one of its own")
+    for owner in owners:
+        if not images.listed(owner):
+            raise ImageError(f"{owner}: holds no .png, .jpg or .jpeg file")
+    return owners
+
+
+def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_json: bool) -> None:
+    from privedge.user import checkpoint
+
+    rows = []
+    for job in jobs:
+        facts = checkpoint.load(job.out).facts
+        rows.append(
+            {
+                "owner": job.owner,
+                "file": str(job.out),
+                "images": int(facts["images"]),
+                "steps": int(facts["steps"]),
+                "validation_mse": float(facts["validation_mse"]),
+                "reused": reused[job.owner],
+            }
+        )
+    name = jobs[0].spec.name
+    if as_json:
+        print(json.dumps({"preset": name, "owners": rows, "seconds": round(seconds, 3)}))
+        return
+    for row in rows:
+        there = ", was there" if row["reused"] else ""
+        print(
+            f"{row['file']}: {row['images']} images, {row['steps']} steps, validation error "
+            f"{row['validation_mse']:.4g}{there}"
+        )
+    print(f"{len(rows)} owners, {name}, {seconds:.1f} s")

@@ -1,0 +1,213 @@
+"""Train many owners' RANs on one machine, side by side, each on that owner's own images alone.
+
+Sees every one of these owners' images and models: for a device that keeps them all, and for
+experiments. A process trains one owner at a time on one thread, so that models do not depend on how
+many processes there are. Models come back as files (mode 0600), complete or not at all; a file says
+what it was trained on, so that a broken-off run can go on with the owners that are missing.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge import private_file, workers
+from privedge.errors import PrivEdgeError, TrainingError
+from privedge.ran.images import read
+from privedge.ran.spec import RanSpec, Subspace
+from privedge.user import checkpoint
+from privedge.user.saves import Saves
+from privedge.user.settings import TrainSettings
+from privedge.user.train import Progress, train
+
+# Called with (owner, steps taken, steps in all, mean squared error on the validation images).
+Watch = Callable[[str, int, int, float], None]
+
+UNFINISHED = ".unfinished"
+_TASK = "task"
+_MODULE = "privedge.user.many"
+# Starting processes takes seconds, too.
+_WORTH_S = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One owner's training. `images`: what `images.read` takes, or uint8 (n, H, W[, 3]) of the
+    size of `spec.image`; `out`: the file of the RAN.
+    """
+
+    owner: str
+    images: Path | npt.NDArray[np.uint8] = field(repr=False)
+    spec: RanSpec
+    settings: TrainSettings
+    out: Path
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a job; `reused`: it was trained before."""
+
+    owner: str
+    out: Path
+    reused: bool
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def train_all(
+    jobs: Sequence[Job], *, processes: int = 1, resume: bool = False, watch: Watch | None = None
+) -> Generator[Done, None, None]:
+    """Train every job's owner, and say so as each is done, in any order.
+
+    With `resume`, a file that is there is kept, if it is of the same images, preset and settings.
+    Processes are started if what is left is worth it. Raises TrainingError naming an owner's fault
+    or a file in the way; what was done by then stays.
+    """
+    _check(jobs, resume)
+    for job in jobs:
+        if job.out.exists():  # which takes no process to see
+            yield _done(job, _trained(job, watch))
+    left = [job for job in jobs if not job.out.exists()]
+    if processes > 1 and left and isinstance(left[0].spec.layers[0], Subspace):
+        # A closed form: whether it takes long depends on the images, so the first one shows it.
+        started = perf_counter()
+        yield _done(left[0], _trained(left.pop(0), watch))
+        if (perf_counter() - started) * len(left) < _WORTH_S:
+            processes = 1
+    if min(processes, len(left)) > 1:
+        yield from _side_by_side(left, processes, watch)
+    else:
+        for job in left:
+            yield _done(job, _trained(job, watch))
+
+
+def answered(request: workers.Message, tell: workers.Tell) -> workers.Message:
+    """What a process makes of one job."""
+
+    def watch(_: str, *now: float) -> None:
+        tell({"now": now})
+
+    given = request["settings"]
+    encoder = Path(given["encoder"]) if given["encoder"] else None
+    job = Job(
+        request["owner"],
+        Path(request["images"]),
+        RanSpec.from_json(request["spec"]),
+        TrainSettings(**given | {"encoder": encoder}),
+        Path(request["out"]),
+    )
+    return {"reused": _trained(job, watch)}
+
+
+def _side_by_side(
+    jobs: Sequence[Job], processes: int, watch: Watch | None
+) -> Generator[Done, None, None]:
+    def told(job: Job, message: workers.Message) -> None:
+        if watch is not None:
+            step, steps, error = message["now"]
+            watch(job.owner, int(step), int(steps), error)
+
+    with (
+        # Beside the models: images are as secret, and there is room for both.
+        tempfile.TemporaryDirectory(dir=jobs[0].out.parent, prefix=".images-") as given,
+        workers.started(min(processes, len(jobs)), _MODULE) as ask,
+    ):
+        requests = [(job, _request(job, Path(given) / f"{n}.npz")) for n, job in enumerate(jobs)]
+        with closing(ask(requests, told)) as answers:
+            for job, answer in answers:
+                yield _done(job, answer["reused"])
+
+
+def _request(job: Job, npz: Path) -> workers.Message:
+    images = job.images
+    if not isinstance(images, Path):
+        np.savez(npz, images=images)
+        images = npz
+    encoder = job.settings.encoder
+    settings = asdict(job.settings) | {"encoder": str(encoder.resolve()) if encoder else None}
+    return {
+        "owner": job.owner,
+        "images": str(images.resolve()),
+        "spec": job.spec.to_json(),
+        "settings": settings,
+        "out": str(job.out.resolve()),
+    }
+
+
+def _trained(job: Job, watch: Watch | None) -> bool:
+    """Whether the RAN of `job` was there; else it is trained and written."""
+    images = read(job.images, job.spec.image) if isinstance(job.images, Path) else job.images
+    task = _task(job, images)
+    if job.out.exists():
+        if checkpoint.load(job.out).facts.get(_TASK) != task:
+            raise TrainingError(
+                f"{job.out}: is of other images, preset or settings; remove it to train it again"
+            )
+        return True
+    unfinished = job.out.with_name(job.out.name + UNFINISHED)
+
+    def progress(now: Progress) -> None:
+        if watch is not None:
+            watch(job.owner, now.step, now.steps, now.validation_error)
+
+    try:
+        ran = train(
+            images,
+            job.spec,
+            replace(job.settings, threads=1),
+            job.owner,
+            progress=progress,
+            saving=Saves(unfinished, resume=unfinished.exists()),
+        )
+    except PrivEdgeError as error:
+        # Among many owners it must be said whose.
+        raise TrainingError(f"{job.owner}: {error}") from error
+    checkpoint.save(replace(ran, facts=ran.facts | {_TASK: task}), job.out)
+    unfinished.unlink(missing_ok=True)
+    return False
+
+
+def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
+    """What the parameters depend on, as one hash."""
+    settings = asdict(job.settings)
+    for without in ("device", "threads", "encoder"):  # an encoder's own digest is in the spec
+        del settings[without]
+    named: dict[str, Any] = {
+        "owner": job.owner,
+        "spec": job.spec.digest(),
+        "settings": settings,
+        "images": hashlib.sha256(images.tobytes()).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+
+
+def _check(jobs: Sequence[Job], resume: bool) -> None:
+    """Before hours of training: can every file be written, and is none in the way?"""
+    for job in jobs:
+        if not checkpoint.OWNER.fullmatch(job.owner):
+            raise TrainingError(
+                f"owner {job.owner[:80]!r}: the name must be {checkpoint.OWNER_RULE}"
+            )
+        private_file.require_writable(job.out)
+        unfinished = job.out.with_name(job.out.name + UNFINISHED)
+        for file in (job.out, unfinished):
+            if file.exists() and not resume:
+                raise TrainingError(f"{file}: exists; give --resume to go on, or remove it")
+    if len({job.out for job in jobs}) < len(jobs):
+        raise TrainingError("owners: two are to be written to one file; give them other names")
+
+
+def _done(job: Job, reused: bool) -> Done:
+    return Done(job.owner, job.out, reused)
