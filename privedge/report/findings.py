@@ -45,6 +45,11 @@ def accuracy(found: Found) -> list[str]:
     return told
 
 
+def standing(gap: float) -> str:
+    """How private models stand that are `gap` (a share) below another: better or worse."""
+    return f"{points(abs(gap))} {'worse' if gap > 0 else 'better'}"
+
+
 def price(gap: float) -> str:
     """A difference of macro recall in words; above 0 the private models are worse."""
     if abs(gap) < 0.0005:

@@ -114,9 +114,9 @@ def _lead_cost(found: Found) -> list[str]:
     if len(prices) == 1:
         return [f"Privacy {findings.price(most)} in accuracy on {worst}."]
     return [
-        f"In accuracy, over {plural(len(prices), 'set')} of images and against a network that sees "
-        f"everybody's, privacy {findings.price(least)} ({best}) in the best case, and "
-        f"{findings.price(most)} ({worst}) in the worst."
+        f"In accuracy, over {plural(len(prices), 'set')} of images, private models are from "
+        f"{findings.standing(least)} ({best}) to {findings.standing(most)} ({worst}) than a "
+        f"network that sees everybody's images."
     ]
 
 
