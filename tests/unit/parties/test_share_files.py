@@ -64,6 +64,7 @@ def test_a_share_is_stored_alike_however_it_was_cut(tmp_path_factory, cuts):
         (bytes([RAW[0] ^ 1]) + RAW[1:], DigestMismatch),
         (RAW[:-1] + bytes([RAW[-1] ^ 1]), DigestMismatch),
     ],
+    ids=["one fewer", "none", "one more", "another first", "another last"],
 )
 def test_other_bytes_than_announced_leave_no_file(files, sent, error):
     with pytest.raises(error):
