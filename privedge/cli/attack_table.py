@@ -99,4 +99,5 @@ def _print(rows: "Sequence[Row]") -> None:
         )
     console = Console()
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
-    console.print(table, width=max(console.width, _WIDTH), crop=False)
+    console.width = max(console.width, _WIDTH)
+    console.print(table, crop=False)

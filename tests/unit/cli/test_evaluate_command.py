@@ -27,7 +27,8 @@ def evaluate(file, out, *more: object) -> Result:
     return CliRunner().invoke(build(), arguments)
 
 
-def test_json_has_the_figures_and_the_file_has_the_rows(file, tmp_path):
+def test_json_has_the_figures_and_the_file_has_the_rows(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/privedge", "evaluate", "two words"])
     done = evaluate(file, tmp_path / "out", "--owners", 3, "--seed", "1,2", "--json")
     found = json.loads(done.stdout)
     for name in ("macro_precision", "macro_recall", "accuracy", "top3", "seconds"):
@@ -39,7 +40,7 @@ def test_json_has_the_figures_and_the_file_has_the_rows(file, tmp_path):
     stored = json.loads((tmp_path / "out" / "identify.json").read_text())
     rows = stored["rows"]
     assert stored["command"] == found["command"]
-    assert stored["command"].startswith("privedge ")
+    assert stored["command"] == "privedge evaluate 'two words'"
     assert [row["seed"] for row in rows] == [1, 2]
     assert np.mean([row["accuracy"] for row in rows]) == pytest.approx(found["accuracy"])
 
