@@ -24,6 +24,8 @@ settings.load_profile("untimed")
 TlsFor = Callable[..., TlsFiles]
 
 
+# First of all: pytest-xdist reads the marks in the same hook, and what comes later is not seen.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n 2`: tests that start servers one after the other, the others beside them."""
     for item in items:

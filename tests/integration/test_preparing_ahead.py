@@ -134,6 +134,8 @@ def test_another_batch_size_asked_once_is_prepared_from_then_on(deployment, rans
 
 def test_new_models_get_new_bundles(deployment, rans, some_digits):
     until_full(deployment, BUNDLES)
+    asked(deployment, some_digits.test_images[:3])
+    until_full(deployment, BUNDLES, batch=3)
     images = some_digits.test_images[:1]
     for party in PARTIES:
         assert sorted(pools(deployment, party)) == [1, 3]
