@@ -36,9 +36,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED) ## the whole system on real digits; writes build/demo/index.html
 	$(BIN)/privedge demo
 
-# Tests that start servers keep to one process (tests/conftest.py); the others run beside them.
+# Tests that start servers keep to one process (tests/conftest.py), which begins with them, for they
+# take longest; the others run beside them.
 test: $(INSTALLED) ## every test but the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -m slow

@@ -9,9 +9,10 @@ In turn (A, B, C, A, B, C, ...), so that a slow moment of the machine falls on a
 their ratios hold. Sees everything in the clear; all of it is made up (made.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -68,7 +69,7 @@ def measure(load: Workload, progress: Progress) -> list[Measured]:
     models = made.models(spec, load.owners, _SEED)
     count = rows.COLD + rows.WARM_UP + load.queries
     batches = np.split(made.images(spec, count * load.batch, _SEED), count)
-    expected = _expected(models, batches)
+    expected = _expected(models, batches, partial(progress, "answers in the clear"))
     with ExitStack() as stack:
         engines = [
             stack.enter_context(_running(engine, load, models, batches, progress))
@@ -83,10 +84,12 @@ def measure(load: Workload, progress: Progress) -> list[Measured]:
     )
 
 
-def _expected(models: Sequence[Ran], batches: Sequence[made.Images]) -> list[list[PlainAnswer]]:
+def _expected(
+    models: Sequence[Ran], batches: Sequence[made.Images], progress: Callable[[int, int], None]
+) -> list[list[PlainAnswer]]:
     """Whose each image is. All batches at once, for models may be made only to be asked here."""
     given = features.extract(models[0].spec, np.concatenate(batches))
-    answers = PlainModel(models, system.MARGIN).answers(given)
+    answers = PlainModel(models, system.MARGIN).answers(given, progress)
     size = len(batches[0])
     return [answers[start : start + size] for start in range(0, len(answers), size)]
 

@@ -3,7 +3,7 @@
 Sees models and queries in the clear, which only one machine that plays every role can.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from privedge.local.rounding import Parameters, reach
+from privedge.local.rounding import Parameters, Reach, reach
 from privedge.mpc.clear import ClearEngine
 from privedge.mpc.decision import MARGIN_STEPS, SUMMED, Weights, doubled_thresholds
 from privedge.mpc.network import Network
@@ -20,6 +20,8 @@ from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import SCALE, encode
 
 Reals = npt.NDArray[np.float32]
+# Called with steps done and in all.
+Progress = Callable[[int, int], None]
 
 # Bound the memory of the integer forward pass; the result does not depend on them.
 _BATCH, _OWNERS = 20, 64
@@ -72,10 +74,10 @@ class PlainModel:
         """
         return self._answered(features, None)
 
-    def answers(self, features: Reals) -> list[PlainAnswer]:
-        """The same, with ties. Takes up to ten times as long."""
+    def answers(self, features: Reals, progress: Progress | None = None) -> list[PlainAnswer]:
+        """The same, with ties. Takes up to ten times as long; `progress` hears of it."""
         reached: list[Scores] = []
-        owners = self._answered(features, reached)
+        owners = self._answered(features, reached, progress)
         scores = Scores(
             torch.cat([each.least for each in reached], 1),
             torch.cat([each.greatest for each in reached], 1),
@@ -84,18 +86,30 @@ class PlainModel:
         tied = ties(scores, self._rule.margin, self._rule.mean_share)
         return [PlainAnswer(owner, bool(tie)) for owner, tie in zip(owners, tied, strict=True)]
 
-    def _answered(self, features: Reals, reached: list[Scores] | None) -> list[str | None]:
-        """Whose each image is. Scores as rounding may make them are appended to `reached`."""
+    def _answered(
+        self, features: Reals, reached: list[Scores] | None, progress: Progress | None = None
+    ) -> list[str | None]:
+        """Whose each is. Scores as rounding may make them are appended to `reached`."""
         names: list[str] = []
         columns, thresholds = [], []
+        parts = [_integers(some) for some in np.split(features, _starts(features))]
+        blocks = -(-len(self._models) // _OWNERS)
         for start in range(0, len(self._models), _OWNERS):
             some = self._models[start : start + _OWNERS]
             names += [model.owner for model in some]
             spec, parameters = some[0].spec, _stacked(some)
-            columns.append(_distances(spec, parameters, features))
+            network = Network(spec, parameters, ClearEngine())
+            exact, reaches = [], []
+            for part in parts:
+                exact.append(network.dissimilarity(part))
+                if reached is not None:
+                    reaches.append(reach(spec, parameters, part))
+                if progress is not None:
+                    progress(len(columns) * len(parts) + len(exact), blocks * len(parts))
+            columns.append(torch.cat(exact))
             thresholds.append(parameters["threshold"])
             if reached is not None:
-                reached.append(_reached(spec, parameters, features, columns[-1]))
+                reached.append(_scores(columns[-1], reaches, thresholds[-1]))
         rows = decide(ClearEngine(), torch.cat(columns, 1), torch.cat(thresholds), self._rule)
         return [names[int(row.argmax())] if row.any() else None for row in rows]
 
@@ -131,19 +145,15 @@ def _stacked(models: Sequence[Model]) -> Parameters:
     }
 
 
-def _distances(spec: RanSpec, parameters: Parameters, features: Reals) -> torch.Tensor:
-    network = Network(spec, parameters, ClearEngine())
-    parts = np.split(features, range(_BATCH, len(features), _BATCH))
-    return torch.cat([network.dissimilarity(_integers(part)) for part in parts])
+def _scores(exact: torch.Tensor, reaches: Sequence[Reach], thresholds: torch.Tensor) -> Scores:
+    falls, rises = (torch.cat(parts) for parts in zip(*reaches, strict=True))
+    doubled = doubled_thresholds(ClearEngine(), thresholds, 1).double()
+    return Scores(exact.double() - falls, exact.double() + rises, doubled)
 
 
-def _reached(
-    spec: RanSpec, parameters: Parameters, features: Reals, distances: torch.Tensor
-) -> Scores:
-    fall, rise = reach(spec, parameters, _integers(features))
-    exact = distances.double()
-    thresholds = doubled_thresholds(ClearEngine(), parameters["threshold"], 1).double()
-    return Scores(exact - fall, exact + rise, thresholds)
+def _starts(features: Reals) -> range:
+    """Where all batches but the first start."""
+    return range(_BATCH, len(features), _BATCH)
 
 
 def _integers(values: Reals) -> torch.Tensor:
