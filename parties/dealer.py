@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 import torch
@@ -71,13 +72,18 @@ class Sessions:
         self._masks = WeightMasks(limits.weight_cache_mib << 20)
 
     @contextmanager
-    def joined(self, run: SessionId, party: int, seeds: _Seeds) -> Iterator[Dealer]:
-        """Wait for the other party's side of `run`; the session ends when one side leaves.
+    def joined(
+        self, run: SessionId, party: int, seeds: _Seeds, context: grpc.ServicerContext
+    ) -> Iterator[Dealer]:
+        """Wait for the other party's side of `run`; the session ends when one side leaves, be it
+        while it waits.
 
         Raises AlreadyExists for a session or side opened before, LimitExceeded, OutOfTime if the
         other party does not come, Unreachable if it came and left.
         """
         pairing = self._open(run, party, seeds)
+        # Without this a thread, and a session's place, would wait for a party that nobody is at.
+        context.add_callback(partial(self._leave, run, pairing))
         try:
             yield self._complete(pairing)
         finally:
@@ -101,10 +107,10 @@ class Sessions:
     def _complete(self, pairing: _Pairing) -> Dealer:
         with self._changed:
             self._changed.wait_for(lambda: pairing.dealer or pairing.left, _PAIRING_S)
+            if pairing.left:
+                raise Unreachable("a party left the session")
             if pairing.dealer is None:
                 raise OutOfTime("the other party did not open the session")
-            if pairing.left:
-                raise Unreachable("the other party left the session")
             return pairing.dealer
 
     def _dealer(self, run: SessionId, pairing: _Pairing) -> Dealer:
@@ -135,7 +141,7 @@ class DealerServicer(dealer_pb2_grpc.DealerServicer):
         """Corrections in the order they are asked for; the stream's flow control bounds memory."""
         party = 0 if caller(context).role is Role.PARTY0 else 1
         run, seeds = _opening(next(request_iterator, pb.DealRequest()))
-        with self._sessions.joined(run, party, seeds) as dealer:
+        with self._sessions.joined(run, party, seeds, context) as dealer:
             for request in request_iterator:
                 for wanted in request.tuples.tuples:
                     yield from _corrected(dealer, party, wanted)

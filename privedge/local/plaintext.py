@@ -91,7 +91,8 @@ class PlainModel:
     ) -> list[str | None]:
         """Whose each is. Scores as rounding may make them are appended to `reached`."""
         names: list[str] = []
-        columns, thresholds = [], []
+        columns: list[torch.Tensor] = []
+        thresholds: list[torch.Tensor] = []
         parts = [_integers(some) for some in np.split(features, _starts(features))]
         blocks = -(-len(self._models) // _OWNERS)
         for start in range(0, len(self._models), _OWNERS):

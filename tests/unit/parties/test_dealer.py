@@ -126,6 +126,34 @@ def test_a_session_that_both_have_left_is_over(stubs):
         late.receive(1)
 
 
+def test_a_side_that_leaves_before_the_other_comes_leaves_no_thread_waiting(tls_for):
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=2)
+    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(DealerLimits()), server)
+    server.start()
+    with ExitStack() as stack:
+        stack.callback(lambda: server.stop(None).wait())
+        stubs = [
+            dealer_pb2_grpc.DealerStub(
+                stack.enter_context(
+                    open_channel(f"127.0.0.1:{port}", server=Role.DEALER, tls=tls_for(role))
+                )
+            )
+            for role in PARTIES
+        ]
+        waiting = DealerStream(stubs[0], fresh(), new_seed(), Deadline.after(20))
+        # Refused by the other thread, so the first one has come before.
+        with pytest.raises(ShareError), calls_to("the dealer"):
+            next(stubs[0].Deal(iter([pb.DealRequest()])))
+        waiting.abandon()
+        run = fresh()
+        # Both threads, and in less time than a side waits for the other.
+        pair = [DealerStream(stub, run, new_seed(), Deadline.after(10)) for stub in stubs]
+        pair[0].request(wanted(0, 2))
+        assert pair[0].receive(0).numel() == 2
+        for stream in pair:
+            stream.finish()
+
+
 @pytest.mark.parametrize("role", [Role.OWNER, Role.CLIENT, Role.ADMIN])
 def test_nobody_but_a_party_is_served(address, tls_for, role):
     with open_channel(address, server=Role.DEALER, tls=tls_for(role, "someone")) as channel:
