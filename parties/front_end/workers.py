@@ -5,6 +5,7 @@ over a Unix socket in a folder only this user can enter.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from parties.front_end.briefing import pieces
 from parties.front_end.cohorts import Snapshot
+from parties.memory import with_large_pages
 from privedge.errors import PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import codec
@@ -107,7 +109,9 @@ class Worker:
         self._channel.close()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, stdin=subprocess.PIPE)
+        return subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, env=with_large_pages(os.environ)
+        )
 
     def _watch(self) -> None:
         pause_s = _FIRST_PAUSE_S

@@ -57,7 +57,7 @@ class PeerStream:
         """What the other side is about to do."""
         return self._next().hello
 
-    def exchange(self, payload: memoryview) -> bytearray:
+    def exchange(self, payload: bytes) -> bytearray:
         """Send `payload` and return what the other side sent in the same exchange."""
         pieces = list(cut(payload)) or [b""]
         for number, piece in enumerate(pieces, start=1):

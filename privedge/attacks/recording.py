@@ -83,7 +83,7 @@ class QueueLink:
         there: queue.Queue[bytes] = queue.Queue()
         return QueueLink(here, there), QueueLink(there, here)
 
-    def exchange(self, payload: memoryview) -> bytearray:
+    def exchange(self, payload: bytes) -> bytearray:
         """As PeerLink says."""
         self._out.put(bytes(payload))
         return bytearray(self._back.get(timeout=_TIMEOUT_S))

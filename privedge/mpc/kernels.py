@@ -11,7 +11,9 @@ what is opened of it and in every product (fixed_product.py). All is linear in t
 in the ring.
 
 torch multiplies matrices of 64-bit integers well if the last extent of the second one is large, so
-that is the number of maps or of pixels, whichever is larger.
+that is the number of maps or of pixels, whichever is larger. For few maps, laying out the windows
+would take longer than the product: then each tap meets the whole image, and the results are added,
+each shifted by the place of its tap.
 """
 
 import math
@@ -84,24 +86,16 @@ class Convolution:
     @property
     def words(self) -> int:
         """How many words of a prepared weight one owner has."""
-        if self._tap_by_tap:
-            return math.prod(self.kernel)
         return sum(map(self._words, self._pieces))
 
     @property
     def unfolded(self) -> int:
         """How many words are made of one image and owner at once."""
-        out, channels, *taps = self.kernel
         framed = math.prod(self.window.framed(self.size))
-        if self._tap_by_tap:
-            return out * math.prod(taps) * framed
-        windows = [self._words(piece) // out * _pixels(piece) for piece in self._pieces]
-        return max([*windows, channels * framed])
+        return max([*map(self._laid_out, self._pieces), self.kernel[1] * framed])
 
     def prepared(self, weight: torch.Tensor) -> torch.Tensor:
         """(N, O, C, K, K) -> (N, words). Linear."""
-        if self._tap_by_tap:
-            return weight.reshape(weight.size(0), -1)
         parts = [weight.new_empty(len(weight), 0)]
         for rows, columns in self._pieces:
             summed = columns.summed(rows.summed(weight, 3), 4)
@@ -111,9 +105,6 @@ class Convolution:
 
     def apply(self, x: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
         """(B, G, C, H, W) and (N, words) -> (B, N, O, H', W')."""
-        if self._tap_by_tap:
-            weight = prepared.view(-1, *self.kernel)
-            return _by_taps(torch.nn.functional.pad(x, self.window.padding), weight)
         if self._enlarges:
             x = self.window.enlarged(x)
         # What sees nothing but padding stays zero.
@@ -128,10 +119,6 @@ class Convolution:
         return maps
 
     # --- Parts ------------------------------------------------------------------------------------
-
-    @cached_property
-    def _tap_by_tap(self) -> bool:
-        return self.maps[0] < _FEW_MAPS and self.window.stride == 1 and self.window.factor == 1
 
     @cached_property
     def _enlarges(self) -> bool:
@@ -159,11 +146,21 @@ class Convolution:
         rows, columns = piece
         return math.prod(self.kernel[:2]) * len(rows.taps) * len(columns.taps)
 
+    def _by_taps(self, piece: _Piece) -> bool:
+        return self.kernel[0] < _FEW_MAPS and all(axis.step == 1 for axis in piece)
+
     def _pixels_first(self, piece: _Piece) -> bool:
-        return self.kernel[0] >= _pixels(piece)
+        return self.kernel[0] >= _pixels(piece) and not self._by_taps(piece)
+
+    def _laid_out(self, piece: _Piece) -> int:
+        """Words that one image and owner take on the way to one kind of outputs."""
+        if self._by_taps(piece):
+            pixels = math.prod(axis.count + len(axis.taps) - 1 for axis in piece)
+            return max(self._words(piece) // self.kernel[1], self.kernel[1]) * pixels
+        return self._words(piece) // self.kernel[0] * _pixels(piece)
 
     def _runs(self, x: torch.Tensor, piece: _Piece, owners: int) -> Iterator[slice]:
-        each = x.size(0) * self._words(piece) // self.kernel[0] * _pixels(piece)
+        each = x.size(0) * self._laid_out(piece)
         step = owners if x.size(1) == 1 else max(1, _UNFOLDED // each)
         return (slice(start, start + step) for start in range(0, owners, step))
 
@@ -183,6 +180,9 @@ class Convolution:
             maps = left @ weight.view(-1, inner, out)
             return maps.view(-1, *extents, out).permute(1, 0, 4, 2, 3)
         framed = torch.nn.functional.pad(x.permute(1, 2, 0, 3, 4), padding)
+        if self._by_taps(piece):
+            kernel = weight.view(-1, *self.kernel[:2], len(rows.taps), len(columns.taps))
+            return _tap_by_tap(framed, kernel).permute(2, 0, 1, 3, 4)
         seen = framed.unfold(3, len(rows.taps), rows.step).unfold(
             4, len(columns.taps), columns.step
         )
@@ -219,17 +219,14 @@ def _axes(size: int, kernel: int, window: Window, around: tuple[int, int]) -> It
             yield _Axis(first, period, count, min(met), step, ranges)
 
 
-def _by_taps(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Each of the kernel's taps for the whole image, then the sum of the results, each shifted by
-    the place of its tap. Stride 1.
-    """
-    batch, groups, channels, *size = x.shape
-    owners, out, _, *kernel = weight.shape
-    height, width = map_size(size, kernel, 1)
-    taps = weight.permute(0, 3, 4, 1, 2).reshape(owners, -1, channels)
-    whole = taps @ x.reshape(batch, groups, channels, -1)
-    whole = whole.reshape(batch, owners, *kernel, out, *size)
-    maps = whole.new_zeros(batch, owners, out, height, width)
-    for row, column in product(range(kernel[0]), range(kernel[1])):
-        maps += whole[:, :, row, column, :, row : row + height, column : column + width]
+def _tap_by_tap(framed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """(G, C, B, H, W) and (N, O, C, r, c) -> (N, O, B, H - r + 1, W - c + 1). Stride 1."""
+    owners, out, channels, *taps = weight.shape
+    every = weight.permute(0, 3, 4, 1, 2).reshape(owners, -1, channels)
+    whole = every @ framed.reshape(framed.size(0), channels, -1)
+    shifted = whole.view(owners, *taps, out, *framed.shape[2:])
+    height, width = map_size(framed.shape[3:], taps, 1)
+    maps = whole.new_zeros(owners, out, framed.size(2), height, width)
+    for row, column in product(*map(range, taps)):
+        maps += shifted[:, row, column, ..., row : row + height, column : column + width]
     return maps

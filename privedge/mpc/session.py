@@ -33,8 +33,8 @@ _NONCE = bytes(12)
 class PeerLink(Protocol):
     """A party's way to the other one."""
 
-    def exchange(self, payload: memoryview) -> bytearray:
-        """Send `payload` (bytes) and return what the other party sent in the same exchange."""
+    def exchange(self, payload: bytes) -> bytearray:
+        """Send `payload` and return what the other party sent in the same exchange."""
 
 
 class Session:
@@ -81,8 +81,7 @@ class Session:
         Raises TranscriptMismatch if what came before differs between the parties.
         """
         digest = self._digest()
-        own = torch.frombuffer(bytearray(digest), dtype=torch.int64)
-        payload = torch.cat([mine.reshape(-1).cpu(), own]).numpy().data.cast("B")
+        payload = b"".join([mine.reshape(-1).cpu().numpy().data, digest])
         theirs = self._link.exchange(payload)
         number = self.rounds
         spent = Phase(self._phase, 1, len(payload))
@@ -112,11 +111,11 @@ class Session:
         self._compared = len(self.tuples.used)
         return self._transcript.digest()[:_DIGEST_BYTES]
 
-    def _see(self, mine: memoryview, theirs: bytearray) -> None:
+    def _see(self, mine: bytes, theirs: bytearray) -> None:
         """Both halves, party 0's first, become part of the next digest."""
         self._transcript.update(len(mine).to_bytes(8, "little"))
-        theirs_seen = memoryview(theirs)
-        for half in (mine, theirs_seen) if self.party == 0 else (theirs_seen, mine):
+        views = memoryview(mine), memoryview(theirs)
+        for half in views if self.party == 0 else reversed(views):
             for start in range(0, len(half), _TAGGED_BYTES):
                 piece = half[start : start + _TAGGED_BYTES]
                 self._transcript.update(self._tags.encrypt(_NONCE, b"", piece))

@@ -19,6 +19,8 @@ ROLE_KEY, NAME_KEY = "privedge-role", "privedge-name"
 _OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # A message as one frame, not as hundreds of 16 KiB: a fifth off the time of a MiB.
+    ("grpc.http2.max_frame_size", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
     # How long one attempt may take, handshake included; 100 ms is too short on a busy machine.
     ("grpc.min_reconnect_backoff_ms", 5_000),

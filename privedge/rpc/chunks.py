@@ -7,6 +7,9 @@ CHUNK_BYTES = 1 << 20
 
 def cut(raw: bytes | memoryview, size: int = CHUNK_BYTES) -> Iterator[bytes]:
     """Yield `raw` in pieces of `size` bytes, the last one shorter; nothing if `raw` is empty."""
+    if isinstance(raw, bytes) and 0 < len(raw) <= size:
+        yield raw  # as it is: bytes of a part would be a copy
+        return
     view = memoryview(raw).cast("B")
     for start in range(0, len(view), size):
         yield bytes(view[start : start + size])

@@ -4,6 +4,7 @@ Shares stay ArithmeticSharedTensors, so networks and decisions are the same for 
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 
@@ -14,8 +15,12 @@ from privedge.mpc.fused import choice, compare, squares
 from privedge.mpc.fused.tuples import EXACT_BITS
 from privedge.mpc.products import Map, runs
 from privedge.mpc.session import Session
+from privedge.mpc.tuples import Shape
 from privedge.mpc.window import PLAIN, Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
+
+# Of products remembered: a cohort has some ten for each number of images.
+_KINDS = 1 << 10
 
 
 class FusedEngine(CryptenEngine):
@@ -64,13 +69,19 @@ class FusedEngine(CryptenEngine):
         self, kind: Map, x: Share, weights: list[Weight[Share]], window: Window = PLAIN
     ) -> list[Share]:
         """One round, 8 bytes per input element and weight (protocol.md 4)."""
-        kinds = [_kind(kind, x, weight, window) for weight in weights]
+        given = tuple(x.share.shape)
+        kinds = [
+            _kind(kind, weight.name, tuple(weight.number.share.shape), given, window)
+            for weight in weights
+        ]
         prepared = [self._prepared(*pair) for pair in zip(kinds, weights, strict=True)]
         ahead = [self._ahead(*pair) for pair in zip(kinds, prepared, strict=True)]
-        masked = torch.cat([x.share.unsqueeze(0) - mask for mask, _ in ahead])
-        public = self.share(masked).reveal()
+        masked = x.share.new_empty(len(ahead), *x.share.shape)
+        for mine, (mask, _) in zip(masked, ahead, strict=True):
+            torch.sub(x.share, mask, out=mine)
+        public = self._session.exchange(masked).view(masked.shape).add_(masked)
         return [
-            self.share(wanted.apply(seen, weight) + product)
+            self.share(wanted.apply(seen, weight).add_(product))
             for wanted, seen, weight, (_, product) in zip(
                 kinds, public, prepared, ahead, strict=True
             )
@@ -137,6 +148,7 @@ class FusedEngine(CryptenEngine):
         return self.share(compare.negative(self._session, x.share, bits=bits))
 
 
-def _kind(kind: Map, x: Share, weight: Weight[Share], window: Window) -> FixedProduct:
-    shape = tuple(weight.number.share.shape)
-    return FixedProduct(kind, weight.name, shape, tuple(x.share.shape), window)
+# One for all queries: what a kind finds out about its shapes, it keeps.
+@lru_cache(_KINDS)
+def _kind(kind: Map, name: str, weight: Shape, given: Shape, window: Window) -> FixedProduct:
+    return FixedProduct(kind, name, weight, given, window)
