@@ -106,7 +106,7 @@ def _sweep(
         --attacks pseudo-inverse --repeat fresh --asked 16 --images 20
     """
     from privedge import datasets
-    from privedge.evaluation import contact_sheet, figures
+    from privedge.evaluation import figures, sheets
     from privedge.evaluation.results import Results
     from privedge.evaluation.sweep import Shown, sweep
     from privedge.evaluation.sweep_plan import Plan, choices
@@ -135,8 +135,9 @@ def _sweep(
         progress = partial(show, "train and attack")
         sweep(plan, parts, results, progress=progress, shown=seen.append)
     if sheet is not None and seen:
-        pictures = [seen[0].originals, *(each.found for each in seen)]
-        contact_sheet.write([images[:_SHOWN] for images in pictures], sheet)
+        rows = [("original", seen[0].originals), *((each.caption, each.found) for each in seen)]
+        pictures = [(caption, images[:_SHOWN]) for caption, images in rows]
+        sheets.save(sheets.captioned(pictures), sheet)
     if figure is not None:
         figures.write(results.rows, figure)
     print(json.dumps(results.document()) if as_json else _table(results.rows))

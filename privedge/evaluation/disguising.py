@@ -22,7 +22,7 @@ from privedge.disguise.blocks import grid
 from privedge.disguise.disguise import Disguise
 from privedge.disguise.keys import DisguiseKey
 from privedge.disguise.settings import Aes, Permutation, Rmt, Settings, Sized
-from privedge.evaluation import contact_sheet
+from privedge.evaluation import sheets
 from privedge.evaluation.results import Results, Row
 from privedge.split.shifts import with_shifts
 
@@ -234,22 +234,30 @@ def _recovered(found: torch.Tensor, truth: torch.Tensor) -> Row:
 
 def _draw(case: _Case, path: Path) -> None:
     """Originals, disguised, and recovered from 10 and from all known pairs; for AES silhouettes."""
-    few, many = (case.pairs(count) for count in (10, max(case.bench.plan.pairs)))
+    least, most = 10, max(case.bench.plan.pairs)
+    few, many = case.pairs(least), case.pairs(most)
     if isinstance(case.sized.settings, Aes):
         cells = grid(case.sized)
         dark = leaks.background(
             cells.cut_disguised(case.sent), one_key=case.sized.settings.keys == "one"
         )
         silhouettes = cells.join((~dark).float()[..., None, None])
-        found = [silhouettes, codebook.codebook(many).images]
+        found = [
+            ("silhouettes", silhouettes),
+            (f"{most} known pairs", codebook.codebook(many).images),
+        ]
     else:
         found = [
-            known_pairs.recover(known_pairs.regress(view), view.disguised).float()
-            for view in (few, many)
+            (
+                f"{count} known pairs",
+                known_pairs.recover(known_pairs.regress(view), view.disguised).float(),
+            )
+            for count, view in ((least, few), (most, many))
         ]
     truth = case.truth()
     shown = min(_SHOWN, len(truth))
-    contact_sheet.write([row[:shown] for row in (truth, case.sent, *found)], path)
+    rows = [("original", truth), ("disguised", case.sent), *found]
+    sheets.save(sheets.captioned([(name, images[:shown]) for name, images in rows]), path)
 
 
 def _share(found: torch.Tensor, truth: torch.Tensor) -> float:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from privedge.errors import ConfigError, MissingExtra
 from privedge.evaluation.results import Row
+from privedge.evaluation.sweep_plan import NONE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_NONE = "none"
 _INCHES = (6.4, 4.8)
 
 
@@ -27,9 +27,9 @@ def write(rows: Sequence[Row], path: Path) -> None:
     except ImportError:
         raise MissingExtra("figures need matplotlib: pip install 'privedge[research]'") from None
     inverted = [row for row in rows if "psnr_db" in row]
-    plain = [row for row in inverted if row["defence"] == _NONE]
+    plain = [row for row in inverted if row["defence"] == NONE]
     depth = len(_in_order(plain, "cut")) > 1
-    cuts = _in_order([row for row in inverted if row["defence"] != _NONE], "cut")
+    cuts = _in_order([row for row in inverted if row["defence"] != NONE], "cut")
     if not depth and not cuts:
         raise ConfigError(f"{path}: nothing to draw; measure two cuts, or a defence")
     panels = depth + len(cuts)

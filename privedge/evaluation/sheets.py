@@ -67,6 +67,24 @@ def sheet(rows: Sequence[Row]) -> Pixmap:
     return np.asarray(page)
 
 
+def captioned(pictures: Sequence[tuple[str, torch.Tensor]]) -> Pixmap:
+    """A sheet of captions and images (n, C, h, w), enlarged to the size of the largest.
+
+    Values from 0 to 1 are drawn as they are; a row that goes beyond is stretched to its own range.
+    """
+    heights, widths = zip(*(images.shape[2:] for _, images in pictures), strict=True)
+    side = (max(heights), max(widths))
+    return sheet([Row(caption, strip(_fitted(images, side))) for caption, images in pictures])
+
+
+def _fitted(images: torch.Tensor, side: tuple[int, int]) -> torch.Tensor:
+    values = images.float()
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1:
+        values = (values - low) / (high - low)
+    return torch.nn.functional.interpolate(values, side, mode="nearest")
+
+
 def save(pixmap: Pixmap, path: Path) -> None:
     """Write a PNG."""
     Image.fromarray(pixmap).save(path, "PNG", optimize=True)

@@ -22,7 +22,7 @@ from privedge.attacks.inversion.white_box import WhiteBoxSettings, white_box
 from privedge.attacks.views import Ask, AttributeView, BlackBoxView, WhiteBoxView
 from privedge.datasets import Split
 from privedge.evaluation.results import Results, Row
-from privedge.evaluation.sweep_plan import ATTRIBUTE, SOLVERS, Choice, Plan, check
+from privedge.evaluation.sweep_plan import ATTRIBUTE, NONE, SOLVERS, Choice, Plan, check
 from privedge.split.defence import Defence, Device
 from privedge.split.defences import registry
 from privedge.split.draws import Repeat
@@ -30,7 +30,6 @@ from privedge.split.network import head, tail
 from privedge.split.spec import Linear, NetworkSpec
 from privedge.split.train import Trainee, accuracy, train
 
-_NONE = "none"
 _DROPPING = ("dropping", "feature-dropout")
 
 
@@ -41,6 +40,14 @@ class Shown:
     row: Row
     originals: torch.Tensor
     found: torch.Tensor
+
+    @property
+    def caption(self) -> str:
+        """What was attacked, and how."""
+        defence = f"{self.row['defence']} {self.row['strength']:g}"
+        if self.row["defence"] == NONE:
+            defence = "no defence"
+        return f"{self.row['cut']}, {defence}\n{self.row['attack']}"
 
 
 def sweep(
@@ -170,7 +177,7 @@ class _Bench:
 
     def _white_box(self, row: Row, sent: torch.Tensor) -> WhiteBoxSettings:
         determined = sent[0].numel() > 2 * self._attacked.images[0].numel()
-        smoothness = 0.0 if determined and row["defence"] == _NONE else 1.0
+        smoothness = 0.0 if determined and row["defence"] == NONE else 1.0
         if _dense(self._plan.spec, str(row["cut"])):
             smoothness = 1e3
         return WhiteBoxSettings(

@@ -10,6 +10,7 @@ from privedge.attacks.inversion.single_layer import SingleLayerSettings
 from privedge.datasets import Split
 from privedge.errors import ConfigError
 from privedge.evaluation.results import Row
+from privedge.split.defence import Defence
 from privedge.split.defences import registry
 from privedge.split.draws import Repeat
 from privedge.split.spec import NetworkSpec
@@ -22,7 +23,7 @@ SOLVERS = {
 }
 INVERSIONS = ("white-box", "white-box-masked", "black-box", "black-box-residual", *SOLVERS)
 ATTRIBUTE = "attribute"
-_NONE = "none"
+NONE = Defence.name
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,12 @@ def choices(
     """
     found = []
     for cut in cuts:
-        found.append(Choice(cut, _NONE, 0.0))
+        found.append(Choice(cut, NONE, 0.0))
         for name in defences:
-            for strength in () if name == _NONE else strengths.get(name, strengths.get("", ())):
+            for strength in () if name == NONE else strengths.get(name, strengths.get("", ())):
                 registry.make(name, strength)  # refuses now what would fail after an hour
                 found.append(Choice(cut, name, strength))
-    missing = [name for name in defences if name != _NONE and not strengths.get(name)]
+    missing = [name for name in defences if name != NONE and not strengths.get(name)]
     if missing and not strengths.get(""):
         raise ConfigError(f"{missing[0]}: give it strengths to measure")
     return tuple(found)

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
 from privedge.errors import PrivEdgeError
+from privedge.evaluation.sheets import CAPTION_WIDTH, GAP, load, strip
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape
 
@@ -42,9 +43,10 @@ def test_rows_on_disk_on_screen_and_as_a_figure(digits, tmp_path):
     assert document == json.loads(out.read_text())
     assert [row["cut"] for row in document["rows"]] == ["conv1", "relu2"]
     assert figure.read_bytes().startswith(b"\x89PNG")
-    with Image.open(sheet) as picture:
-        # Four images wide; originals and two reconstructions high.
-        assert 3 * picture.width == 4 * picture.height
+    # Originals and two reconstructions below each other, four images wide, captions to their left.
+    row = strip(torch.zeros(4, 1, 28, 28)).repeat(2, axis=0).repeat(2, axis=1)
+    height, width, _ = load(sheet).shape
+    assert (height, width) == (3 * len(row) + 2 * GAP, CAPTION_WIDTH + row.shape[1])
     again = sweep(digits, "--out", out)
     assert isinstance(again.exception, PrivEdgeError) and "--resume" in str(again.exception)
     resumed = sweep(digits, "--out", out, "--resume")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from privedge.errors import ImageError
-from privedge.evaluation.sheets import CAPTION_WIDTH, GAP, Row, load, save, sheet, strip
+from privedge.evaluation.sheets import CAPTION_WIDTH, GAP, Row, captioned, load, save, sheet, strip
 
 
 def test_a_strip_has_the_images_side_by_side():
@@ -40,6 +40,15 @@ def test_rows_of_different_sizes_are_refused():
         sheet(rows)
     with pytest.raises(ImageError, match="one size"):
         sheet([])
+
+
+def test_small_images_are_enlarged_to_the_largest_and_wild_values_stretched():
+    small, wild = torch.ones(2, 1, 2, 2), torch.tensor([-3.0, 5.0]).view(2, 1, 1, 1)
+    grey, stretched = torch.full((2, 1, 4, 4), 0.5), torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    page = captioned([("a", small), ("b", grey), ("c", wild)])
+    expected = [torch.ones(2, 1, 4, 4), grey, stretched.expand(-1, -1, 4, 4)]
+    rows = [Row(name, strip(images)) for name, images in zip("abc", expected, strict=True)]
+    assert np.array_equal(page, sheet(rows))
 
 
 def test_what_is_no_picture_is_refused(tmp_path):
