@@ -5,7 +5,6 @@ clears every page anew when the next tensor is made. In the dealer that took lon
 """
 
 import ctypes
-from collections.abc import Mapping
 
 _MIB = 1 << 20
 # Numbers from malloc.h, and what they are set to. One arena: threads here take turns anyway.
@@ -15,17 +14,6 @@ _SETTINGS = {
     -1: 256 * _MIB,  # M_TRIM_THRESHOLD: as much may stay free
     -2: 16 * _MIB,  # M_TOP_PAD
 }
-
-# Read by glibc (2.35 or newer) as a process starts: its memory in pages of 2 MiB, where the kernel
-# lets a program ask for them. A run touches tens of MiB once each; with pages of 4 KiB finding them
-# takes a tenth of its time or more, above all on a virtual machine.
-_TUNABLES = "GLIBC_TUNABLES"
-_LARGE_PAGES = "glibc.malloc.hugetlb=1"
-
-
-def with_large_pages(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment to start a process in that computes. What an operator has set goes first."""
-    return {_TUNABLES: _LARGE_PAGES, **environment}
 
 
 def keep_freed_pages() -> None:

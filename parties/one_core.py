@@ -1,8 +1,7 @@
 """A worker computes in one thread; the threads that send and receive for it work while it waits.
 
 Left alone, the kernel spreads these over all cores, and most steps of an exchange wake up a core
-that sleeps, which takes longer than the step. On one core the next thread follows at once; and not
-sooner: as a batch, threads that are woken up do not interrupt the one that wakes them.
+that sleeps, which takes longer than the step. On one core the next thread follows at once.
 """
 
 import os
@@ -14,8 +13,6 @@ def stay_on_one_core(number: int) -> None:
     counted round. Does nothing where the system has no such call (Linux has).
     """
     if hasattr(os, "sched_setaffinity"):
-        if os.environ.get("XBATCH"):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         os.sched_setaffinity(0, {chosen(number, os.sched_getaffinity(0))})
 
 

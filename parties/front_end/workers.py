@@ -5,7 +5,6 @@ over a Unix socket in a folder only this user can enter.
 """
 
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,6 @@ from pathlib import Path
 
 from parties.front_end.briefing import pieces
 from parties.front_end.cohorts import Snapshot
-from parties.memory import with_large_pages
 from privedge.errors import PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import codec
@@ -109,9 +107,7 @@ class Worker:
         self._channel.close()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, env=with_large_pages(os.environ)
-        )
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE)
 
     def _watch(self) -> None:
         pause_s = _FIRST_PAUSE_S
