@@ -79,6 +79,10 @@ class Deployed:
         return {kind: now - before[kind] for kind, now in self._before.items()}
 
 
+# Of a pool: how many bundles it has ready, and how many it wants.
+Level = tuple[int, int]
+
+
 class Pools:
     """What both parties say is prepared for the bench's cohort."""
 
@@ -88,10 +92,13 @@ class Pools:
             (party.label, party_pb2_grpc.PartyStub(open_party(config, party)))
             for party in (Role.PARTY0, Role.PARTY1)
         ]
+        self._full: Sequence[Level] = ()
 
     def wait_full(self) -> None:
         """As until_full, of both parties' pools. Raises OutOfTime."""
-        until_full(lambda: [(pool.ready, pool.wanted) for pool in self._listed()])
+        self._full = until_full(
+            lambda: [(pool.ready, pool.wanted) for pool in self._listed()], self._full
+        )
 
     def wait_listed(self) -> None:
         """Return once both parties name a pool, or when they had time enough to."""
@@ -110,13 +117,17 @@ class Pools:
         return [pool for pool in status.pools if pool.cohort == system.COHORT]
 
 
-def until_full(levels: Callable[[], Sequence[tuple[int, int]]]) -> None:
-    """Return once every pool is full, or has something and gets no more; soon if there is none.
+def until_full(
+    levels: Callable[[], Sequence[Level]], full: Sequence[Level] = ()
+) -> Sequence[Level]:
+    """Return the levels once every pool is full, or has something and gets no more; soon if there
+    is none.
 
-    `levels` looks how many bundles each has ready and wants. Raises OutOfTime.
+    `levels` looks. `full` is what an earlier call returned: more than that a limit on memory did
+    not let come then, so that it is not waited for again. Raises OutOfTime.
     """
     ends = time.monotonic() + _WARM_WITHIN_S
-    before: Sequence[tuple[int, int]] = ()
+    before: Sequence[Level] = ()
     unchanged_since = time.monotonic()
     time.sleep(_SHOWS_WITHIN_S)
     while time.monotonic() < ends:
@@ -125,9 +136,15 @@ def until_full(levels: Callable[[], Sequence[tuple[int, int]]]) -> None:
         if now != before:
             before, unchanged_since = now, time.monotonic()
         settled = time.monotonic() > unchanged_since + _UNCHANGED_S
+        if len(full) == len(now) and all(map(_at_least, now, full)):
+            return full
         if all(ready >= wanted or (settled and ready) for ready, wanted in now):
-            return
+            return now
     raise OutOfTime(f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; try --pool empty")
+
+
+def _at_least(now: Level, then: Level) -> bool:
+    return now[0] >= then[0] and now[1] == then[1]
 
 
 @contextmanager
