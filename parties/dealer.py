@@ -83,11 +83,13 @@ class Sessions:
         """
         pairing = self._open(run, party, seeds)
         # Without this a thread, and a session's place, would wait for a party that nobody is at.
-        context.add_callback(partial(self._leave, run, pairing))
+        leave = partial(self._leave, run, pairing)
+        if not context.add_callback(leave):  # it has left already
+            leave()
         try:
             yield self._complete(pairing)
         finally:
-            self._leave(run, pairing)
+            leave()
 
     def _open(self, run: SessionId, party: int, seeds: _Seeds) -> _Pairing:
         with self._changed:

@@ -21,8 +21,8 @@ from privedge.rpc.status import from_status
 from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
 
-# Raised when frames or the order of operations change.
-PROTOCOL = 2
+# Raised when frames, the order of operations or the form of prepared weights change.
+PROTOCOL = 3
 
 _Outgoing = SimpleQueue[pb.Frame | None]
 # What is to be sent on a call, and the call.
