@@ -1,10 +1,14 @@
 """Write a file that only its owner may read, completely or not at all."""
 
+import glob
 import os
 import tempfile
 from pathlib import Path
 
 from privedge.errors import CheckpointError
+
+# Characters that tempfile draws for a name.
+_DRAWN = 8
 
 
 def require_writable(path: Path) -> None:
@@ -37,6 +41,14 @@ def write(path: Path, raw: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def remove_parts(path: Path) -> None:
+    """Remove what a process left that was killed while it wrote `path`. Nobody may be writing it
+    now.
+    """
+    for part in path.parent.glob(f".{glob.escape(path.name)}.{'?' * _DRAWN}"):
+        part.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

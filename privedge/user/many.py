@@ -119,15 +119,24 @@ def _side_by_side(
             step, steps, error = message["now"]
             watch(job.owner, int(step), int(steps), error)
 
-    with (
-        # Beside the models: images are as secret, and there is room for both.
-        tempfile.TemporaryDirectory(dir=jobs[0].out.parent, prefix=".images-") as given,
-        workers.started(min(processes, len(jobs)), _MODULE) as ask,
-    ):
-        requests = [(job, _request(job, Path(given) / f"{n}.npz")) for n, job in enumerate(jobs)]
-        with closing(ask(requests, told)) as answers:
-            for job, answer in answers:
-                yield _done(job, answer["reused"])
+    try:
+        with (
+            # Beside the models: images are as secret, and there is room for both.
+            tempfile.TemporaryDirectory(dir=jobs[0].out.parent, prefix=".images-") as given,
+            workers.started(min(processes, len(jobs)), _MODULE) as ask,
+        ):
+            requests = [
+                (job, _request(job, Path(given) / f"{n}.npz")) for n, job in enumerate(jobs)
+            ]
+            with closing(ask(requests, told)) as answers:
+                for job, answer in answers:
+                    yield _done(job, answer["reused"])
+    except BaseException:
+        # A process that is killed while it writes leaves a part of a model behind.
+        for job in jobs:
+            private_file.remove_parts(job.out)
+            private_file.remove_parts(_unfinished(job))
+        raise
 
 
 def _request(job: Job, npz: Path) -> workers.Message:
@@ -156,7 +165,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
                 f"{job.out}: is of other images, preset or settings; remove it to train it again"
             )
         return True
-    unfinished = job.out.with_name(job.out.name + UNFINISHED)
+    unfinished = _unfinished(job)
 
     def progress(now: Progress) -> None:
         if watch is not None:
@@ -177,6 +186,10 @@ def _trained(job: Job, watch: Watch | None) -> bool:
     checkpoint.save(replace(ran, facts=ran.facts | {_TASK: task}), job.out)
     unfinished.unlink(missing_ok=True)
     return False
+
+
+def _unfinished(job: Job) -> Path:
+    return job.out.with_name(job.out.name + UNFINISHED)
 
 
 def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
@@ -201,8 +214,7 @@ def _check(jobs: Sequence[Job], resume: bool) -> None:
                 f"owner {job.owner[:80]!r}: the name must be {checkpoint.OWNER_RULE}"
             )
         private_file.require_writable(job.out)
-        unfinished = job.out.with_name(job.out.name + UNFINISHED)
-        for file in (job.out, unfinished):
+        for file in (job.out, _unfinished(job)):
             if file.exists() and not resume:
                 raise TrainingError(f"{file}: exists; give --resume to go on, or remove it")
     if len({job.out for job in jobs}) < len(jobs):

@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,8 @@ def test_a_killed_process_ends_in_one_line_and_leaves_nothing_half_written(given
     jobs = [replace(job, settings=long) for job in jobs_for(given, tmp_path / "models")]
 
     def kill(*_):
+        # As if it was writing just then.
+        being_written(jobs[0].out.with_name(jobs[0].out.name + UNFINISHED)).touch()
         for child in children():
             os.kill(child, signal.SIGKILL)
 
@@ -125,6 +128,11 @@ def test_a_killed_process_ends_in_one_line_and_leaves_nothing_half_written(given
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "models").iterdir()) == []
     assert children() == []
+
+
+def being_written(path: Path) -> Path:
+    """Where private_file.write may be writing, before it renames."""
+    return path.with_name(f".{path.name}.abcd_123")
 
 
 def children() -> list[int]:
