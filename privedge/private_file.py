@@ -7,8 +7,8 @@ from pathlib import Path
 
 from privedge.errors import CheckpointError
 
-# Characters that tempfile draws for a name.
-_DRAWN = 8
+# Ends the name of a file that is being written.
+_PART = ".part"
 
 
 def require_writable(path: Path) -> None:
@@ -28,7 +28,7 @@ def write(path: Path, raw: bytes) -> None:
     """
     require_writable(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(raw)
@@ -47,7 +47,7 @@ def remove_parts(path: Path) -> None:
     """Remove what a process left that was killed while it wrote `path`. Nobody may be writing it
     now.
     """
-    for part in path.parent.glob(f".{glob.escape(path.name)}.{'?' * _DRAWN}"):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
         part.unlink(missing_ok=True)
 
 

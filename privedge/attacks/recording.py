@@ -85,7 +85,7 @@ class QueueLink:
 
     def exchange(self, payload: bytes) -> bytearray:
         """As PeerLink says."""
-        self._out.put(bytes(payload))
+        self._out.put(payload)
         return bytearray(self._back.get(timeout=_TIMEOUT_S))
 
     def hang_up(self) -> None:

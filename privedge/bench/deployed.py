@@ -31,6 +31,9 @@ _SHOWS_WITHIN_S = 0.2
 _LOOK_EVERY_S = 0.02
 _STATUS_S = 10.0
 
+# Of a pool: how many bundles it has ready, and how many it wants.
+Level = tuple[int, int]
+
 
 class Deployed:
     """Answers queries by number. Between two of them it waits until its pools are full again."""
@@ -77,10 +80,6 @@ class Deployed:
         """CPU seconds since the last look."""
         before, self._before = self._before, self._processes.cpu_s()
         return {kind: now - before[kind] for kind, now in self._before.items()}
-
-
-# Of a pool: how many bundles it has ready, and how many it wants.
-Level = tuple[int, int]
 
 
 class Pools:

@@ -89,11 +89,12 @@ class PlainModel:
     def _answered(
         self, features: Reals, reached: list[Scores] | None, progress: Progress | None = None
     ) -> list[str | None]:
-        """Whose each is. Scores as rounding may make them are appended to `reached`."""
+        """Whose each image is. Scores as rounding may make them are appended to `reached`."""
         names: list[str] = []
         columns: list[torch.Tensor] = []
         thresholds: list[torch.Tensor] = []
-        parts = [_integers(some) for some in np.split(features, _starts(features))]
+        starts = range(_BATCH, len(features), _BATCH)
+        parts = [_integers(some) for some in np.split(features, starts)]
         blocks = -(-len(self._models) // _OWNERS)
         for start in range(0, len(self._models), _OWNERS):
             some = self._models[start : start + _OWNERS]
@@ -150,11 +151,6 @@ def _scores(exact: torch.Tensor, reaches: Sequence[Reach], thresholds: torch.Ten
     falls, rises = (torch.cat(parts) for parts in zip(*reaches, strict=True))
     doubled = doubled_thresholds(ClearEngine(), thresholds, 1).double()
     return Scores(exact.double() - falls, exact.double() + rises, doubled)
-
-
-def _starts(features: Reals) -> range:
-    """Where all batches but the first start."""
-    return range(_BATCH, len(features), _BATCH)
 
 
 def _integers(values: Reals) -> torch.Tensor:

@@ -132,7 +132,7 @@ def test_a_killed_process_ends_in_one_line_and_leaves_nothing_half_written(given
 
 def being_written(path: Path) -> Path:
     """Where private_file.write may be writing, before it renames."""
-    return path.with_name(f".{path.name}.abcd_123")
+    return path.with_name(f".{path.name}.abcd_123.part")
 
 
 def children() -> list[int]:
