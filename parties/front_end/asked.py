@@ -110,6 +110,12 @@ class Asked:
             return self._outcome
 
 
+def settle(queries: Sequence[Asked], error: Exception) -> None:
+    """End them all alike, except those that have an outcome."""
+    for asked in queries:
+        asked.settle(error)
+
+
 class Audience:
     """Those who wait for one run. To a call made on their behalf it is what a servicer context is:
     somebody who may leave. It leaves with the last of them.

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import grpc
 
-from parties.front_end.asked import Asked, Audience
+from parties.front_end.asked import Asked, Audience, settle
 from parties.front_end.inbox import Inbox
 from parties.front_end.runs import Runs
 from parties.front_end.time_limit import ring_after
@@ -106,4 +106,7 @@ class Follower:
 
     def _follow(self, slot: _Slot) -> None:
         while (run := slot.queue.get()) is not None:
-            self._runs.compute(slot.worker, run.order, run.queries, run.audience)
+            try:
+                self._runs.compute(slot.worker, run.order, run.queries, run.audience)
+            except Exception as error:  # whatever it is, nobody must be left waiting
+                settle(run.queries, error)

@@ -1,6 +1,7 @@
 """Party 0's part: waits until both parties hold a query, and decides what runs when.
 
-One thread a worker takes what waits in the lines, orders it at party 1 and lets the worker compute.
+One thread a worker takes what waits in the lines, orders it at party 1 and lets the worker begin at
+once.
 Sees one share of queries and answers, as bytes.
 """
 
@@ -9,8 +10,10 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+import grpc
+
 from parties.config import PartyConfig
-from parties.front_end.asked import Asked, Audience
+from parties.front_end.asked import Asked, Audience, settle
 from parties.front_end.lines import Lines
 from parties.front_end.models import Models
 from parties.front_end.other_halves import OtherHalves
@@ -22,6 +25,7 @@ from privedge.wire import peer_pb2, peer_pb2_grpc
 
 _SESSION_BYTES = 16
 _PEER = "party 1"
+_LEFT = "the client left party 1"
 # Party 1 answers an order at once, or not at all.
 _ORDER_S = 10.0
 
@@ -89,39 +93,69 @@ class Leader:
 
     def _lead(self, worker: Worker) -> None:
         while (queries := self._lines.take()) is not None:
+            audience = Audience(queries)
             try:
-                order = self._order(worker, queries)
+                order = _order(worker, queries)
+                placed = _Placed(self._peer, order, audience)
             except Exception as error:  # whatever it is, nobody must be left waiting
-                for asked in queries:
-                    asked.settle(error)
+                settle(queries, error)
                 continue
-            if order is not None:
-                self._runs.compute(worker, order, queries, Audience(queries))
+            try:
+                self._runs.compute(worker, order, queries, audience)
+            except Exception as error:
+                self._failed(queries, placed, error)
 
-    def _order(self, worker: Worker, queries: Sequence[Asked]) -> peer_pb2.StartRunRequest | None:
-        """The order, if party 1 runs it. Otherwise some clients have left, and the other queries
-        are in their line again.
+    def _failed(self, queries: Sequence[Asked], placed: "_Placed", error: Exception) -> None:
+        """What party 1 said explains more than `error`, which may be no more than its consequence.
+        If clients have left party 1, the other queries are in their line again.
         """
-        order = peer_pb2.StartRunRequest(
-            session=os.urandom(_SESSION_BYTES),
-            attempt=0,
-            worker=worker.slot,
-            queries=[
-                peer_pb2.Half(
-                    query_id=bytes.fromhex(asked.id), header_sha256=asked.question.digest()
-                )
-                for asked in queries
-            ],
-        )
-        with calls_to(_PEER):
-            missing = self._peer.StartRun(order, timeout=_ORDER_S).missing
-        if not missing:
-            return order
-        gone = {raw.hex() for raw in missing}
-        if not gone & {asked.id for asked in queries}:
-            raise ManifestMismatch("party 1 misses queries that were not ordered")
-        for asked in queries:
-            if asked.id in gone:
-                asked.settle(Unreachable("the client left party 1"))
+        try:
+            gone = placed.gone()
+        except Exception as refusal:
+            settle(queries, refusal)
+            return
+        if not gone:
+            settle(queries, error)
+            return
+        settle([asked for asked in queries if asked.id in gone], Unreachable(_LEFT))
         self._lines.put_back(queries)
-        return None
+
+
+class _Placed:
+    """An order on its way to party 1. This party's worker begins meanwhile; it is given up if party
+    1 does not run the order.
+    """
+
+    def __init__(
+        self, peer: peer_pb2_grpc.PeerStub, order: peer_pb2.StartRunRequest, audience: Audience
+    ) -> None:
+        self._ids = {half.query_id.hex() for half in order.queries}
+        self._audience = audience
+        self._call = peer.StartRun.future(order, timeout=_ORDER_S)
+        self._call.add_done_callback(self._look)
+
+    def gone(self) -> set[str]:
+        """The queries that party 1 holds no more: if there are any, it runs none. Raises what it
+        refused, ManifestMismatch, Unreachable.
+        """
+        with calls_to(_PEER):
+            gone = {raw.hex() for raw in self._call.result().missing}
+        if not gone <= self._ids:
+            raise ManifestMismatch("party 1 misses queries that were not ordered")
+        return gone
+
+    def _look(self, _: object) -> None:
+        if self._call.code() is not grpc.StatusCode.OK or self._call.result().missing:
+            self._audience.dismiss()
+
+
+def _order(worker: Worker, queries: Sequence[Asked]) -> peer_pb2.StartRunRequest:
+    return peer_pb2.StartRunRequest(
+        session=os.urandom(_SESSION_BYTES),
+        attempt=0,
+        worker=worker.slot,
+        queries=[
+            peer_pb2.Half(query_id=bytes.fromhex(asked.id), header_sha256=asked.question.digest())
+            for asked in queries
+        ],
+    )

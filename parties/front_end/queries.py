@@ -4,8 +4,10 @@
     2.  each party                pins the snapshot the client named
     3.  party 1 -> party 0        which halves are there (WatchHalves; inbox.py, other_halves.py)
     4.  party 0                   lines up what both hold; with a free worker, takes a run's worth
-                                  (lines.py) and orders it at party 1 (StartRun; leader.py)
-    5.  party 1                   checks that it holds the same, starts its worker (follower.py)
+                                  (lines.py), orders it at party 1 (StartRun; leader.py) and starts
+                                  its worker, which waits there for the other one
+    5.  party 1                   checks that it holds the same, starts its worker (follower.py);
+                                  or else party 0 gives the run up
     6.  both workers              compute; each front end passes its answer shares on (runs.py)
 
 Party 0 leads, so there is one order of runs; party 1 never starts one by itself.

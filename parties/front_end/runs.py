@@ -36,10 +36,10 @@ class Runs:
         queries: Sequence[Asked],
         audience: Audience,
     ) -> None:
-        """Settle every query: each with its own rows, or all with the error the run ended with.
+        """Settle every query with its own rows.
 
         The run is given up when `audience` leaves, and lasts no longer than the most patient of
-        the queries.
+        the queries. Raises whatever it ends with; then no query is settled.
         """
         started = time.perf_counter()
         deadline = Deadline(max(asked.deadline.at for asked in queries))
@@ -60,9 +60,6 @@ class Runs:
                 "run of %d queries, %d images: %d rounds",
                 *(len(queries), _images(queries), answer.cost.rounds),
             )
-        except Exception as error:  # whatever it is, nobody must be left waiting
-            for asked in queries:
-                asked.settle(error)
         finally:
             audience.served()
 

@@ -45,10 +45,13 @@ SOON = 30
 
 
 class Worker:
-    """Echoes the first word of each image, when its gate is open."""
+    """Echoes the first word of each image, when its gate is open and the other worker is there."""
 
-    def __init__(self, slot: int = 0) -> None:
+    def __init__(self, meeting: threading.Condition, met: "list[bytes]", slot: int = 0) -> None:
+        """Sessions that begin are put on the list `met`, each by both workers."""
         self.slot = slot
+        self.meeting = meeting
+        self.met = met
         self.gate = threading.Event()
         self.gate.set()
         self.batches: list[int] = []
@@ -65,13 +68,21 @@ class Worker:
         left = threading.Event()
 
         def leave() -> None:
-            left.set()
             self.given_up.set()
             self.gate.set()
+            with self.meeting:
+                left.set()
+                self.meeting.notify_all()
 
         if not audience.add_callback(leave):
             leave()
         self.began.release()
+        with self.meeting:
+            self.met.append(job.session)
+            self.meeting.notify_all()
+            assert self.meeting.wait_for(
+                lambda: left.is_set() or self.met.count(job.session) == 2, SOON
+            )
         assert self.gate.wait(SOON)
         if left.is_set():
             raise Unreachable("everybody left")
@@ -106,7 +117,8 @@ class Pair:
     def __init__(self, stack: ExitStack, *, delay_ms: float = 0, wrap=lambda stub, pair: stub):
         self.stack = stack
         self.threads = stack.enter_context(ThreadPoolExecutor(64))
-        self.workers = (Worker(), Worker())
+        meeting, met = threading.Condition(), []
+        self.workers = (Worker(meeting, met), Worker(meeting, met))
         self.tallies = (Tally(), Tally())
         self.models = Models()
         self.port = 0
@@ -313,13 +325,14 @@ class LeavesJustBefore:
         self.WatchHalves = stub.WatchHalves
         self.leaving: list[Query] = []
         self.orders: list[bytes] = []
+        self.StartRun = SimpleNamespace(future=self._start)
 
-    def StartRun(self, order, **options):
+    def _start(self, order, **options):
         self.orders.append(order.session)
         for query in self.leaving:
             query.halves[1].leave()
             query.futures[1].exception(SOON)
-        return self._stub.StartRun(order, **options)
+        return self._stub.StartRun.future(order, **options)
 
 
 def test_a_client_that_leaves_while_it_is_ordered_does_not_fail_the_others():
