@@ -3,7 +3,6 @@
 import grpc
 import warnings
 
-from privedge.wire import party_pb2 as privedge_dot_wire_dot_party__pb2
 from privedge.wire import worker_pb2 as privedge_dot_wire_dot_worker__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -36,10 +35,10 @@ class WorkerStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Run = channel.stream_stream(
+        self.Run = channel.unary_unary(
                 '/privedge.v1.Worker/Run',
                 request_serializer=privedge_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_party__pb2.QueryResponse.FromString,
+                response_deserializer=privedge_dot_wire_dot_worker__pb2.RunResponse.FromString,
                 _registered_method=True)
         self.Keep = channel.unary_stream(
                 '/privedge.v1.Worker/Keep',
@@ -57,9 +56,9 @@ class WorkerServicer:
     """Served by a worker to its front end. One session at a time.
     """
 
-    def Run(self, request_iterator, context):
-        """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
-        job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+    def Run(self, request, context):
+        """One message each way, however large: opening a stream takes longer than copying. A job on a
+        snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,10 +83,10 @@ class WorkerServicer:
 
 def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Run': grpc.stream_stream_rpc_method_handler(
+            'Run': grpc.unary_unary_rpc_method_handler(
                     servicer.Run,
                     request_deserializer=privedge_dot_wire_dot_worker__pb2.RunRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_party__pb2.QueryResponse.SerializeToString,
+                    response_serializer=privedge_dot_wire_dot_worker__pb2.RunResponse.SerializeToString,
             ),
             'Keep': grpc.unary_stream_rpc_method_handler(
                     servicer.Keep,
@@ -112,7 +111,7 @@ class Worker:
     """
 
     @staticmethod
-    def Run(request_iterator,
+    def Run(request,
             target,
             options=(),
             channel_credentials=None,
@@ -122,12 +121,12 @@ class Worker:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_stream(
-            request_iterator,
+        return grpc.experimental.unary_unary(
+            request,
             target,
             '/privedge.v1.Worker/Run',
             privedge_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
-            privedge_dot_wire_dot_party__pb2.QueryResponse.FromString,
+            privedge_dot_wire_dot_worker__pb2.RunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,7 +7,6 @@ Never leaves the host.
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from privedge.wire import party_pb2 as _party_pb2
 from privedge.wire import worker_pb2 as _worker_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -36,9 +35,9 @@ class WorkerStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerAsyncStub: ...
-    Run: _grpc.StreamStreamMultiCallable[_worker_pb2.RunRequest, _party_pb2.QueryResponse]
-    """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
-    job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+    Run: _grpc.UnaryUnaryMultiCallable[_worker_pb2.RunRequest, _worker_pb2.RunResponse]
+    """One message each way, however large: opening a stream takes longer than copying. A job on a
+    snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
     """
     Keep: _grpc.UnaryStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]
     """What to be ready for, instead of what the call before said; back comes what is ready, now and
@@ -54,9 +53,9 @@ class WorkerAsyncStub(WorkerStub):
     """Served by a worker to its front end. One session at a time."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Run: _aio.StreamStreamMultiCallable[_worker_pb2.RunRequest, _party_pb2.QueryResponse]  # type: ignore[assignment]
-    """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
-    job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+    Run: _aio.UnaryUnaryMultiCallable[_worker_pb2.RunRequest, _worker_pb2.RunResponse]  # type: ignore[assignment]
+    """One message each way, however large: opening a stream takes longer than copying. A job on a
+    snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
     """
     Keep: _aio.UnaryStreamMultiCallable[_worker_pb2.KeepRequest, _worker_pb2.KeepResponse]  # type: ignore[assignment]
     """What to be ready for, instead of what the call before said; back comes what is ready, now and
@@ -73,11 +72,11 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Run(
         self,
-        request_iterator: _MaybeAsyncIterator[_worker_pb2.RunRequest],
+        request: _worker_pb2.RunRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_party_pb2.QueryResponse], _abc.AsyncIterator[_party_pb2.QueryResponse]]:
-        """The job first, then the query share's bytes; the answer comes as an AnswerHeader, then bytes. A
-        job on a snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+    ) -> _typing.Union[_worker_pb2.RunResponse, _abc.Awaitable[_worker_pb2.RunResponse]]:
+        """One message each way, however large: opening a stream takes longer than copying. A job on a
+        snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
         """
 
     @_abc_1.abstractmethod
