@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from parties.front_end.briefing import pieces
@@ -18,12 +17,10 @@ from privedge.errors import PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import codec
 from privedge.rpc.channel import open_channel, wait_connected
-from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave, cancel_with
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
-from privedge.wire import party_pb2 as party
 from privedge.wire import worker_pb2 as pb
 from privedge.wire import worker_pb2_grpc
 
@@ -80,11 +77,13 @@ class Worker:
         """
         try:
             with calls_to(self._name):
-                call = self.stub.Run(
-                    _requests(job, words), timeout=deadline.remaining(), wait_for_ready=True
+                call = self.stub.Run.future(
+                    pb.RunRequest(job=job, words=words),
+                    timeout=deadline.remaining(),
+                    wait_for_ready=True,
                 )
                 cancel_with(audience, call)
-                return _answer(call)
+                return _answer(call.result())
         except ShareError as error:
             # The job is ours, not the client's: what is malformed about it is not theirs to mend.
             raise PrivEdgeError(str(error)) from None
@@ -142,19 +141,9 @@ class WorkerPool:
         return tuple(worker.pid for worker in self.workers)
 
 
-def _requests(job: pb.Job, words: bytes) -> Iterator[pb.RunRequest]:
-    yield pb.RunRequest(job=job)
-    for piece in cut(words):
-        yield pb.RunRequest(words=piece)
-
-
-def _answer(responses: Iterator[party.QueryResponse]) -> Answer:
-    header = next(responses).header
-    received = bytearray()
-    for response in responses:
-        received += response.words
-    shape = codec.shape_from_wire(header.shape, "answer")
-    cost = codec.cost_from_wire(header.cost)
-    if not received:
+def _answer(response: pb.RunResponse) -> Answer:
+    shape = codec.shape_from_wire(response.header.shape, "answer")
+    cost = codec.cost_from_wire(response.header.cost)
+    if not response.words:
         raise ShareError("answer: no words came")
-    return Answer(shape, bytes(received), cost)
+    return Answer(shape, response.words, cost)

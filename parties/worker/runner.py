@@ -25,7 +25,6 @@ from parties.worker.wishes import Wishes
 from privedge.errors import ShareError
 from privedge.mpc.dealing import SessionId
 from privedge.rpc import codec
-from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.wire import party_pb2 as party
 from privedge.wire import worker_pb2 as pb
@@ -56,22 +55,19 @@ class Runner(worker_pb2_grpc.WorkerServicer):
         self._method = method
         self._settings = settings
 
-    def Run(
-        self, request_iterator: Iterator[pb.RunRequest], context: grpc.ServicerContext
-    ) -> Iterator[party.QueryResponse]:
+    def Run(self, request: pb.RunRequest, context: grpc.ServicerContext) -> pb.RunResponse:
         """Compute one answer share."""
         deadline = Deadline.of(context, at_most_s=_MAX_SECONDS)
-        job = next(request_iterator, pb.RunRequest()).job
+        job = request.job
         task = Task.of_job(job, self._wishes.known.get(job.snapshot_id), self._method)
-        share = _share(job, request_iterator)
+        share = _share(job, request.words)
         run = SessionId(job.session, job.attempt)
         with self._turns.query():
             answer = self._computation.run(run, task, share, deadline, Abandon(context))
         self._wishes.asked(task.kind)
         cost = codec.cost_to_wire(answer.cost)
-        yield party.QueryResponse(header=party.AnswerHeader(shape=answer.words.shape, cost=cost))
-        for piece in cut(answer.words.contiguous().numpy().data):
-            yield party.QueryResponse(words=piece)
+        header = party.AnswerHeader(shape=answer.words.shape, cost=cost)
+        return pb.RunResponse(header=header, words=answer.words.contiguous().numpy().tobytes())
 
     def Keep(
         self, request: pb.KeepRequest, context: grpc.ServicerContext
@@ -110,11 +106,9 @@ class Runner(worker_pb2_grpc.WorkerServicer):
         ]
 
 
-def _share(job: pb.Job, requests: Iterator[pb.RunRequest]) -> torch.Tensor:
-    received = bytearray()
-    for request in requests:
-        received += request.words
+def _share(job: pb.Job, words: bytes) -> torch.Tensor:
     shape = tuple(job.shape)
-    if len(received) != 8 * torch.Size(shape).numel():
-        raise ShareError(f"query share: {len(received)} bytes for shape {shape}")
-    return torch.frombuffer(received, dtype=torch.int64).reshape(shape)
+    if len(words) != 8 * torch.Size(shape).numel():
+        raise ShareError(f"query share: {len(words)} bytes for shape {shape}")
+    # A copy: tensors are written to, bytes must not be.
+    return torch.frombuffer(bytearray(words), dtype=torch.int64).reshape(shape)

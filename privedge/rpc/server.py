@@ -24,7 +24,7 @@ from privedge.errors import CertificateError, ConfigError, NotAllowed, PrivEdgeE
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import loopback
 from privedge.rpc import tls as transport
-from privedge.rpc.channel import MAX_MESSAGE_BYTES, NAME_KEY, ROLE_KEY
+from privedge.rpc.channel import MAX_MESSAGE_BYTES, NAME_KEY, ROLE_KEY, message_limits
 from privedge.rpc.status import ERROR_ID, status_of
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 _OPTIONS = [
     # Without it a second server on the same port starts silently and takes half the calls.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.http2.max_frame_size", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 4096),
     ("grpc.absolute_max_metadata_size", 8192),
@@ -66,7 +64,7 @@ def build_server(
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rpc"),
         interceptors=[_Gate(access)],
-        options=_OPTIONS,
+        options=[*_OPTIONS, *message_limits(listen)],
         maximum_concurrent_rpcs=max_calls or threads,
     )
     try:
