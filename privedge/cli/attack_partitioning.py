@@ -28,15 +28,19 @@ def _partitioning(
     private: Annotated[
         str, typer.Option("--private", metavar="FACT", help="What attackers are after.")
     ] = "gender",
+    defence: Annotated[
+        str,
+        typer.Option("--defence", metavar="NAME", help="partitioning or balanced-partitioning."),
+    ] = "balanced-partitioning",
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The network.")
-    ] = "face-narrow",
+    ] = "face-guess",
     cut: Annotated[
         str, typer.Option("--cut", metavar="LAYER", help="The last layer on the device.")
-    ] = "squash",
+    ] = "guess",
     strengths: Annotated[
         str, typer.Option("--strengths", metavar="X,Y", help="Beside 0, which is no defence.")
-    ] = "0.85",
+    ] = "0.65",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Splits and trainings.")] = 3,
     first_seed: Annotated[
         int, typer.Option("--first-seed", min=0, help="The seeds are those from here on.")
@@ -69,6 +73,7 @@ def _partitioning(
 
     plan = Plan(
         task=_task(task, private),
+        defence=defence,
         network=preset,
         cut=cut,
         strengths=_numbers(strengths),

@@ -37,7 +37,9 @@ DataArgument = Annotated[
 PresetOption = Annotated[
     str,
     typer.Option(
-        "--preset", metavar="NAME", help="The network: lenet, cifar, face or face-narrow."
+        "--preset",
+        metavar="NAME",
+        help="The network: lenet, cifar, face, face-narrow or face-guess.",
     ),
 ]
 NetworkOption = Annotated[
@@ -59,7 +61,9 @@ RepeatOption = Annotated[
 ]
 PrivateOption = Annotated[
     str | None,
-    typer.Option("--private", metavar="FACT", help="What the defence partitioning hides."),
+    typer.Option(
+        "--private", metavar="FACT", help="What partitioning and balanced-partitioning hide."
+    ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Weights, order and test part.")]
 

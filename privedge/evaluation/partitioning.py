@@ -46,9 +46,10 @@ class Plan:
     """What to measure. `strengths` are measured beside 0, which is no defence."""
 
     task: Task
-    network: str = "face-narrow"
-    cut: str = "squash"
-    strengths: tuple[float, ...] = (0.85,)
+    defence: str = "balanced-partitioning"
+    network: str = "face-guess"
+    cut: str = "guess"
+    strengths: tuple[float, ...] = (0.65,)
     seeds: tuple[int, ...] = (0, 1, 2)
     part: Part = "test"
     training: TrainSettings = field(
@@ -61,6 +62,7 @@ class Plan:
         return {
             "task": f"{self.task.fact} > {self.task.above}",
             "private": self.task.private,
+            "defence": self.defence,
             "network": self.network,
             "cut": self.cut,
             "part": self.part,
@@ -82,8 +84,8 @@ def measure(
     Raises ConfigError for facts or a cut that are not there.
     """
     labelled = with_task(data, plan.task)
-    configurations = [
-        {"defence": "partitioning" if strength else "none", "strength": strength, "seed": seed}
+    configurations: list[Row] = [
+        {"defence": plan.defence if strength else "none", "strength": strength, "seed": seed}
         for seed in plan.seeds
         for strength in (0.0, *plan.strengths)
     ]

@@ -8,7 +8,8 @@ is false) is put on a network trained without any: only its `finish` is called.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -25,6 +26,8 @@ class Defence:
     name: ClassVar[str] = "none"
     # Whether the network is trained with it. What does not train can share one trained network.
     trains: ClassVar[bool] = False
+    # For `calibrate`: into how many parts training cuts its images; 0 for defences without it.
+    folds: ClassVar[int] = 0
     # For each way of repeating that gives the secret away: how.
     unsafe: ClassVar[Mapping[Repeat, str]] = {}
 
@@ -56,21 +59,35 @@ class Defence:
         """What leaves the device for activations (n, ...): same shape, differentiable in `sent`."""
         return sent
 
-    def penalty(self, batch: Labelled, sent: torch.Tensor) -> torch.Tensor:
-        """What to add to the task's loss for this batch: a scalar."""
+    def penalty(self, batch: Labelled, values: torch.Tensor, sent: torch.Tensor) -> torch.Tensor:
+        """What to add to the task's loss for this batch: a scalar. `values` are the head's."""
         return torch.zeros(())
 
     def finish(self, head: nn.Sequential, data: Labelled) -> None:
         """After the last step: calibrate on the trained `head`, which is in eval mode."""
 
+    def calibrate(self, head: nn.Sequential, folds: "Sequence[Fold]") -> None:
+        """After that, if there are `folds`: heads like `head` on images that they never saw."""
+
     def learned(self) -> dict[str, float]:
-        """What `finish` found, for the file that keeps the head; not secret."""
+        """What `finish` and `calibrate` found, for the file that keeps the head; not secret."""
         return {}
 
     def restore(self, learned: Mapping[str, float]) -> None:
-        """In place of `finish`: take what `learned` gave. Raises ConfigError if it does not fit."""
+        """In place of both: take what `learned` gave. Raises ConfigError if it does not fit."""
         if learned:
             raise ConfigError(f"{self.name}: keeps nothing, but the file has {', '.join(learned)}")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A head trained in the same way as the one that counts, but only on `seen`. Together with
+    `unseen` these are all training images.
+    """
+
+    head: nn.Sequential
+    seen: Labelled
+    unseen: Labelled
 
 
 class Device:

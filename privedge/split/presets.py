@@ -85,24 +85,36 @@ def face_narrow(classes: int = 2) -> NetworkSpec:
     Privacy Partitioning hides a private fact better in few values: attackers trained beside the
     network find what is in them, and what is not sent needs no hiding.
     """
+    ending = (Linear(name="narrow", inputs=64, outputs=4), Plain(name="squash", kind="tanh"))
+    return _face_before_answer("face-narrow", classes, ending, 4)
+
+
+def face_guess(classes: int = 2) -> NetworkSpec:
+    """`face` with two values before its answer: cut at `guess`, one of them is sent.
+
+    For balanced partitioning and a private fact of two values: the second is the device's own
+    guess of it.
+    """
+    ending = (Linear(name="guess", inputs=64, outputs=2),)
+    return _face_before_answer("face-guess", classes, ending, 2)
+
+
+def _face_before_answer(
+    name: str, classes: int, ending: tuple[Layer, ...], values: int
+) -> NetworkSpec:
     wide = face(classes)
-    layers = (
-        *wide.layers[:-1],
-        Linear(name="narrow", inputs=64, outputs=4),
-        Plain(name="squash", kind="tanh"),
-        Linear(name="fc2", inputs=4, outputs=classes),
-    )
-    return NetworkSpec(
-        name="face-narrow",
-        input=wide.input,
-        mean=wide.mean,
-        std=wide.std,
-        classes=classes,
-        layers=layers,
-    )
+    answer = Linear(name="fc2", inputs=values, outputs=classes)
+    layers = (*wide.layers[:-1], *ending, answer)
+    return wide.model_copy(update={"name": name, "layers": layers})
 
 
-PRESETS = {"lenet": lenet, "cifar": cifar, "face": face, "face-narrow": face_narrow}
+PRESETS = {
+    "lenet": lenet,
+    "cifar": cifar,
+    "face": face,
+    "face-narrow": face_narrow,
+    "face-guess": face_guess,
+}
 
 
 def preset(name: str, classes: int) -> NetworkSpec:

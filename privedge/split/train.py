@@ -4,8 +4,9 @@ The defaults are He et al.'s (released code): Adam 1e-3, eps 1e-3, AMSGrad, batc
 halved every 20 epochs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from privedge.datasets import Labelled
 from privedge.errors import TrainingError
-from privedge.split.defence import Defence, Device
+from privedge.split.defence import Defence, Device, Fold
 from privedge.split.draws import Draws, KeyedDraws, SeededDraws
 from privedge.split.network import build, head, tail
 from privedge.split.spec import NetworkSpec
@@ -69,6 +70,56 @@ def train(
     the network or a loss that is not finite.
     """
     _check(trainee.spec, data)
+    trainings = 1 + trainee.defence.folds
+    shown = partial(_of_all, progress, trainings)
+    # First, so that the defence is left as the training that counts left it.
+    folds = list(_folds(trainee, data, settings, shown))
+    network = _fitted(trainee, data, settings, shown(trainings - 1))
+    device = head(network, trainee.cut)
+    trainee.defence.finish(device, data)
+    if folds:
+        trainee.defence.calibrate(device, folds)
+    return network
+
+
+def _folds(
+    trainee: Trainee,
+    data: Labelled,
+    settings: TrainSettings,
+    shown: Callable[[int], Callable[[Progress], None]],
+) -> Iterator[Fold]:
+    """As many as the defence asks for: each image is unseen in one of them."""
+    if not trainee.defence.folds:
+        return
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = torch.randperm(len(data), generator=generator)
+    for done, unseen in enumerate(order.tensor_split(trainee.defence.folds)):
+        seen = data.take(order[~torch.isin(order, unseen)])
+        seed = int(torch.randint(2**31, (), generator=generator))
+        network = _fitted(trainee, seen, replace(settings, seed=seed), shown(done))
+        yield Fold(head(network, trainee.cut), seen, data.take(unseen))
+
+
+def _of_all(
+    progress: Callable[[Progress], None] | None, trainings: int, done: int
+) -> Callable[[Progress], None]:
+    """Progress of one training as a part of all of them."""
+
+    def show(now: Progress) -> None:
+        if progress is not None:
+            epochs = now.epochs
+            progress(Progress(done * epochs + now.epoch, trainings * epochs, now.loss))
+
+    return show
+
+
+def _fitted(
+    trainee: Trainee,
+    data: Labelled,
+    settings: TrainSettings,
+    progress: Callable[[Progress], None] | None,
+) -> nn.Sequential:
+    """One network trained, in eval mode."""
     generator = torch.Generator().manual_seed(settings.seed)
     network = build(trainee.spec, generator).train()
     device, server = head(network, trainee.cut), tail(network, trainee.cut)
@@ -81,11 +132,11 @@ def train(
         losses = []
         for index in torch.randperm(len(data), generator=generator).split(settings.batch):
             batch = _varied(data.take(index), settings, generator)
-            sent = device(batch.images)
-            sent = trainee.defence.transform(sent, _draws(trainee, batch.images, generator))
+            values = device(batch.images)
+            sent = trainee.defence.transform(values, _draws(trainee, batch.images, generator))
             trainee.defence.learn(batch, sent.detach())
             loss = functional.cross_entropy(server(sent), batch.labels)
-            loss = loss + trainee.defence.penalty(batch, sent)
+            loss = loss + trainee.defence.penalty(batch, values, sent)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -96,9 +147,7 @@ def train(
             raise TrainingError("training diverged: lower the defence's strength or the rate")
         if progress is not None:
             progress(Progress(epoch, settings.epochs, mean))
-    network.eval()
-    trainee.defence.finish(device, data)
-    return network
+    return network.eval()
 
 
 @torch.no_grad()

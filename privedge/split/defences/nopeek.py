@@ -26,7 +26,7 @@ class NoPeek(Defence):
     name: ClassVar[str] = "nopeek"
     trains: ClassVar[bool] = True
 
-    def penalty(self, batch: Labelled, sent: torch.Tensor) -> torch.Tensor:
+    def penalty(self, batch: Labelled, values: torch.Tensor, sent: torch.Tensor) -> torch.Tensor:
         """As Defence says."""
         return self.strength * distance_correlation(batch.images, sent)
 

@@ -61,7 +61,7 @@ class Partitioning(Defence):
         self._decoder = _seeded(decoder(tuple(sent.shape[1:]), data.images[0]), generator)
         self._classifiers = nn.ModuleList()
         if self.private is not None:
-            self._prior = _prior(data, self.private)
+            self._prior = prior(data, self.private)
             values = sent[0].numel()
             self._classifiers.extend(
                 _seeded(_classifier(values, width, len(self._prior)), generator)
@@ -81,7 +81,7 @@ class Partitioning(Defence):
             loss.backward()
             self._optimiser.step()
 
-    def penalty(self, batch: Labelled, sent: torch.Tensor) -> torch.Tensor:
+    def penalty(self, batch: Labelled, values: torch.Tensor, sent: torch.Tensor) -> torch.Tensor:
         """As Defence says."""
         error = functional.mse_loss(self._decoder(sent), batch.images)
         feared = functional.relu(1 - error / self._floor)
@@ -134,7 +134,8 @@ def _classifier(values: int, width: int, classes: int) -> nn.Sequential:
     )
 
 
-def _prior(data: Labelled, private: str) -> torch.Tensor:
+def prior(data: Labelled, private: str) -> torch.Tensor:
+    """The shares of the images that have each value of a fact. Raises ConfigError."""
     if private not in data.facts:
         raise ConfigError(
             f"{private}: the images have no such fact; they have {', '.join(data.facts) or 'none'}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from privedge.errors import ConfigError
 from privedge.split.defence import Defence
+from privedge.split.defences.balanced import BalancedPartitioning
 from privedge.split.defences.dropping import Dropping, FeatureDropout
 from privedge.split.defences.fisher import Fisher
 from privedge.split.defences.noise import Gaussian, Laplace
@@ -20,6 +21,7 @@ _CLASSES: tuple[type[Defence], ...] = (
     NoPeek,
     Fisher,
     Partitioning,
+    BalancedPartitioning,
 )
 _BY_NAME = {kind.name: kind for kind in _CLASSES}
 NAMES = tuple(_BY_NAME)
@@ -36,17 +38,18 @@ def make(
 ) -> Defence:
     """The defence `name`; with `learned`, as it was after training (Defence.learned).
 
-    `private` is the fact that partitioning hides; the others have no use for it. `measuring` allows
-    ways of repeating that give the secret away, to show what they cost. Raises ConfigError for an
-    unknown name, an unsafe way of repeating, or a strength out of range.
+    `private` is the fact that both partitionings hide; the others have no use for it. `measuring`
+    allows ways of repeating that give the secret away, to show what they cost. Raises ConfigError
+    for an unknown name, an unsafe way of repeating, or a strength out of range.
     """
     if name not in _BY_NAME:
         raise ConfigError(f"{name}: no such defence; there are {', '.join(NAMES)}")
     defence: Defence
-    if name == Partitioning.name:
-        defence = Partitioning(strength, repeat, measuring=measuring, private=private)
+    kind = _BY_NAME[name]
+    if issubclass(kind, Partitioning):
+        defence = kind(strength, repeat, measuring=measuring, private=private)
     else:
-        defence = _BY_NAME[name](strength, repeat, measuring=measuring)
+        defence = kind(strength, repeat, measuring=measuring)
     if learned is not None:
         defence.restore(learned)
     return defence

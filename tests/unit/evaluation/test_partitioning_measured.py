@@ -30,6 +30,7 @@ def digits():
 def plan(part):
     return Plan(
         task=TASK,
+        defence="partitioning",
         network="lenet",
         cut="relu4",
         strengths=(0.2,),
