@@ -56,7 +56,7 @@ class BalancedPartitioning(Partitioning):
         guesses = len(self._shares)
         if len(shape) != 2 or shape[1] <= guesses:
             raise ConfigError(
-                f"{self.name}: cut at a layer that puts out a list of more than {guesses}: that many "
+                f"{self.name}: cut at a layer that puts out a list of more than {guesses}: as many "
                 f"values guess {self.private}, and stay on the device"
             )
         self._balance = torch.zeros((guesses, shape[1] - guesses))
