@@ -12,7 +12,7 @@ from privedge import errors
 from privedge.errors import ConfigError, NotAllowed, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import loopback
-from privedge.rpc.channel import open_channel
+from privedge.rpc.channel import MAX_MESSAGE_BYTES, open_channel
 from privedge.rpc.server import build_server, caller
 from privedge.rpc.status import ERROR_ID, STATUS, from_status
 from privedge.wire import party_pb2 as pb
@@ -345,12 +345,8 @@ def test_without_tls_somebody_must_be_named():
         open_channel("127.0.0.1:1", server=Role.PARTY0, tls=None)
 
 
-def test_a_unix_socket_serves_like_a_port(tmp_path):
-    def behaviour(request, context):
-        if request.cohort:
-            raise ShareError("no cohort here")
-        yield caller(context).uri.encode()
-
+@contextmanager
+def serving_on_a_socket(tmp_path, behaviour):
     access = {"/test.Service/unary_unary": frozenset({Role.PARTY0})}
     address = f"unix:{tmp_path}/worker"
     server, _ = build_server(address, tls=None, access=access, threads=1)
@@ -360,12 +356,34 @@ def test_a_unix_socket_serves_like_a_port(tmp_path):
     server.start()
     claim = Identity(Role.PARTY0, "party0")
     with open_channel(address, server=Role.PARTY0, tls=None, claim=claim) as channel:
+        yield channel
+    server.stop(None).wait()
+
+
+def test_a_unix_socket_serves_like_a_port(tmp_path):
+    def behaviour(request, context):
+        if request.cohort:
+            raise ShareError("no cohort here")
+        yield caller(context).uri.encode()
+
+    with serving_on_a_socket(tmp_path, behaviour) as channel:
         assert call(channel, "unary_unary") == [b"spiffe://privedge/party0/party0"]
         error = refusal(
             channel, "unary_unary", pb.ListModelsRequest(cohort="x").SerializeToString()
         )
         assert isinstance(from_status(error, "the worker"), ShareError)
-    server.stop(None).wait()
+
+
+def test_messages_are_limited_on_ports_and_not_between_a_front_end_and_its_worker(tmp_path):
+    def behaviour(request, context):
+        yield request.cohort.encode() * 2
+
+    large = pb.ListModelsRequest(cohort="x" * MAX_MESSAGE_BYTES).SerializeToString()
+    with serving_on_a_socket(tmp_path, behaviour) as channel:
+        (answer,) = call(channel, "unary_unary", large)
+        assert answer == b"x" * 2 * MAX_MESSAGE_BYTES
+    with serving(behaviour) as channel:
+        assert refusal(channel, "unary_unary", large).code() is Code.RESOURCE_EXHAUSTED
 
 
 class Context:
