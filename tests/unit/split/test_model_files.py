@@ -13,7 +13,7 @@ from safetensors.torch import save as to_safetensors
 from privedge.datasets import Labelled
 from privedge.errors import CheckpointError, ConfigError
 from privedge.split.cut_files import CutFiles
-from privedge.split.defence import Device
+from privedge.split.defence import Device, Fold
 from privedge.split.defences import registry
 from privedge.split.head_file import load_head, load_key, new_key, save_key
 from privedge.split.model_file import load_tail, save_tail
@@ -70,11 +70,18 @@ def test_the_defence_comes_back_with_its_settings(tmp_path):
 
 @pytest.mark.parametrize("name", registry.NAMES)
 def test_what_a_defence_learned_comes_back_with_it(tmp_path, name):
-    files, defence = CutFiles.at(tmp_path, "tiny"), registry.make(name, 0.5)
+    files = CutFiles.at(tmp_path, "tiny")
+    defence = registry.make(name, 0.5, private="secret")
+    data = Labelled(IMAGES, torch.arange(5) % 3, {"secret": torch.arange(5) % 2})
+    device = head(NETWORK, "flat")
     with torch.enable_grad():
-        defence.finish(head(NETWORK, "relu1"), Labelled(IMAGES, torch.arange(5) % 3))
-    files.save(Trainee(SPEC, "relu1", defence, KEY), NETWORK, {})
-    sent = Device(head(NETWORK, "relu1"), defence, KEY).send(IMAGES)
+        if defence.trains:
+            defence.begin(device, data, torch.Generator().manual_seed(6))
+        defence.finish(device, data)
+        if defence.folds:
+            defence.calibrate(device, [Fold(device, data, data)])
+    files.save(Trainee(SPEC, "flat", defence, KEY), NETWORK, {})
+    sent = Device(device, defence, KEY).send(IMAGES)
     assert torch.equal(load_head(files.head).device(KEY).send(IMAGES), sent)
 
 
