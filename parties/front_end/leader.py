@@ -1,8 +1,7 @@
 """Party 0's part: waits until both parties hold a query, and decides what runs when.
 
 One thread a worker takes what waits in the lines, orders it at party 1 and lets the worker begin at
-once.
-Sees one share of queries and answers, as bytes.
+once. Sees one share of queries and answers, as bytes.
 """
 
 import os
@@ -25,7 +24,6 @@ from privedge.wire import peer_pb2, peer_pb2_grpc
 
 _SESSION_BYTES = 16
 _PEER = "party 1"
-_LEFT = "the client left party 1"
 # Party 1 answers an order at once, or not at all.
 _ORDER_S = 10.0
 
@@ -117,7 +115,9 @@ class Leader:
         if not gone:
             settle(queries, error)
             return
-        settle([asked for asked in queries if asked.id in gone], Unreachable(_LEFT))
+        settle(
+            [asked for asked in queries if asked.id in gone], Unreachable("the client left party 1")
+        )
         self._lines.put_back(queries)
 
 
