@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2
 from parties import tuple_codec
 from parties.config import DealerConfig, DealerLimits
 from parties.newest import Newest
-from parties.server import add_health, add_reflection, run_until_told
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.errors import AlreadyExists, LimitExceeded, OutOfTime, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import Dealer, SessionId

@@ -1,15 +1,12 @@
 """A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
 
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2
 
 from parties.config import PartyConfig
 from parties.front_end.follower import Follower
@@ -25,6 +22,7 @@ from parties.front_end.state_folder import open_models
 from parties.front_end.synchroniser import Synchroniser
 from parties.front_end.tally import Tally
 from parties.front_end.workers import WorkerPool
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel, peer_name
@@ -38,7 +36,6 @@ log = logging.getLogger(__name__)
 # Beside a thread for every query there may be: uploads, party 0's watch, operators.
 _OTHER_THREADS = 64
 _WORKER_START_S = 120.0
-_GRACE_S = 10.0
 
 PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
 PEER_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
@@ -116,37 +113,3 @@ def _synchronised(models: Models) -> Iterator[None]:
         yield
     finally:
         synchroniser.stop()
-
-
-def add_health(server: grpc.Server) -> health.HealthServicer:
-    """The standard health service; everything is NOT_SERVING until it is set."""
-    statuses = health.HealthServicer()
-    statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
-    return statuses
-
-
-def add_reflection(server: grpc.Server, services: list[str]) -> None:
-    """Let an operator's tools list the services (role admin)."""
-    names = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server)
-
-
-def run_until_told(
-    server: grpc.Server,
-    statuses: health.HealthServicer,
-    *,
-    let_go: Callable[[], object] = lambda: None,
-) -> None:
-    """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish.
-
-    `let_go` must end the calls that would never finish by themselves.
-    """
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    told.wait()
-    statuses.enter_graceful_shutdown()
-    stopped = server.stop(_GRACE_S)
-    let_go()
-    stopped.wait()

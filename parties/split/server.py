@@ -9,7 +9,7 @@ import logging
 from grpc_health.v1 import health_pb2
 
 from parties.config import SplitConfig
-from parties.server import add_health, add_reflection, run_until_told
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from parties.split.predictor import Predictor
 from parties.split.servicer import SplitServicer, served_by
 from privedge.identity.roles import Role

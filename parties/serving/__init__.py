@@ -1,0 +1,1 @@
+"""What every server shares, the laboratory's too: no database, no torch."""

@@ -1,0 +1,45 @@
+"""What every server does: health, reflection, and an orderly end."""
+
+import signal
+import threading
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+_GRACE_S = 10.0
+
+
+def add_health(server: grpc.Server) -> health.HealthServicer:
+    """The standard health service; everything is NOT_SERVING until it is set."""
+    statuses = health.HealthServicer()
+    statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
+    return statuses
+
+
+def add_reflection(server: grpc.Server, services: list[str]) -> None:
+    """Let an operator's tools list the services (role admin)."""
+    names = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server)
+
+
+def run_until_told(
+    server: grpc.Server,
+    statuses: health.HealthServicer,
+    *,
+    let_go: Callable[[], object] = lambda: None,
+) -> None:
+    """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish.
+
+    `let_go` must end the calls that would never finish by themselves.
+    """
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    told.wait()
+    statuses.enter_graceful_shutdown()
+    stopped = server.stop(_GRACE_S)
+    let_go()
+    stopped.wait()
