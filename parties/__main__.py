@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _party(config_file: Path, insecure: bool) -> None:
-    from parties.server import serve_party
+    from parties.party.server import serve_party
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here
     config = load(PartyConfig, config_file)

@@ -17,8 +17,8 @@ import torch
 from grpc_health.v1 import health_pb2
 
 from parties import tuple_codec
+from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
-from parties.newest import Newest
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.errors import AlreadyExists, LimitExceeded, OutOfTime, ShareError, Unreachable
 from privedge.identity.roles import Role
@@ -68,7 +68,7 @@ class Sessions:
         self._limits = limits
         self._changed = threading.Condition()
         self._running: dict[SessionId, _Pairing] = {}
-        self._past: Newest[SessionId, None] = Newest(_REMEMBERED_SESSIONS)
+        self._past: BoundedDict[SessionId, None] = BoundedDict(_REMEMBERED_SESSIONS)
         self._masks = WeightMasks(limits.weight_cache_mib << 20)
 
     @contextmanager

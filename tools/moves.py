@@ -99,7 +99,7 @@ LABORATORY = {
     "privedge/sharing/known.py": LAB + "evaluation/mean_share.py",
     **{
         f"privedge/{name}": LAB + name
-        for name in "disguise attacks evaluation report bench demo pages".split()
+        for name in ["disguise", "attacks", "evaluation", "report", "bench", "demo", "pages"]
     },
     "privedge/datasets.py": LAB + "datasets.py",
     "protos/privedge/wire/split.proto": "protos/privedge_lab/wire/split.proto",
@@ -114,18 +114,24 @@ LABORATORY = {
         for name, new in {
             "split": "baseline",
             "test_datasets.py": "test_datasets.py",
-            **{n: n for n in "disguise attacks evaluation report bench demo".split()},
+            **{n: n for n in ["disguise", "attacks", "evaluation", "report", "bench", "demo"]},
         }.items()
     },
     "tests/unit/parties/test_split_servicer.py": "tests/unit/lab/baseline/test_split_servicer.py",
     "tests/unit/rpc/test_split_codec.py": "tests/unit/lab/baseline/test_split_codec.py",
     **{
         f"tests/unit/cli/test_{name}.py": f"tests/unit/lab/cli/test_{name}.py"
-        for name in (
-            "evaluate_bias_command evaluate_command evaluate_original_command "
-            "evaluate_robustness_command evaluate_scale_and_fairness report_command "
-            "split_disguise_command split_sweep_command split_train_command"
-        ).split()
+        for name in [
+            "evaluate_bias_command",
+            "evaluate_command",
+            "evaluate_original_command",
+            "evaluate_robustness_command",
+            "evaluate_scale_and_fairness",
+            "report_command",
+            "split_disguise_command",
+            "split_sweep_command",
+            "split_train_command",
+        ]
     },
 }
 FITTING = {"privedge/user/train.py": "privedge/user/fitting.py"}
@@ -210,10 +216,7 @@ def moves() -> dict[str, str]:
 
 def paths() -> dict[str, str]:
     return {
-        old: new
-        for stage in STAGES.values()
-        for old, new in stage.items()
-        if (ROOT / new).exists()
+        old: new for stage in STAGES.values() for old, new in stage.items() if (ROOT / new).exists()
     }
 
 
@@ -287,9 +290,10 @@ def move(stage: str) -> None:
     for package, says in PACKAGES[stage].items():
         folder = ROOT / package
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "__init__.py").exists() and f"{package}/__init__.py" not in STAGES[
-            stage
-        ].values():
+        if (
+            not (folder / "__init__.py").exists()
+            and f"{package}/__init__.py" not in STAGES[stage].values()
+        ):
             (folder / "__init__.py").write_text(f'"""{says}"""\n', encoding="utf-8")
     for old, new in STAGES[stage].items():
         if (ROOT / old).exists():

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import grpc
 
 from parties.config import SplitConfig
-from parties.front_end.admission import Admission
-from parties.front_end.time_limit import given_up_after, timely
+from parties.serving.admission import Admission
+from parties.serving.time_limit import given_up_after, timely
 from parties.split.predictor import Predictor
 from privedge.errors import ConfigError, LimitExceeded, ShareError
 from privedge.rpc import codec, split_codec

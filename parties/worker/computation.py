@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from parties.worker.abandon import Abandon
+from parties.worker.cancellation import Cancellation
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
@@ -18,7 +18,7 @@ from privedge.sharing.cost import Cost
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerShare:
     """This party's share of the answer, int64."""
 
     words: torch.Tensor = field(repr=False)
@@ -38,8 +38,8 @@ class Computation:
         task: Task,
         share: torch.Tensor,
         deadline: Deadline,
-        abandon: Abandon,
-    ) -> Answer:
+        abandon: Cancellation,
+    ) -> AnswerShare:
         """Compute `task` on this share of its images, in step with the other party's worker.
 
         Raises DigestMismatch for a damaged model, TranscriptMismatch if the parties saw different
@@ -62,7 +62,7 @@ class Computation:
             phases=opened.session.phases,
             offline_s=prepared.bundle.seconds if prepared else 0.0,
         )
-        return Answer(words, cost)
+        return AnswerShare(words, cost)
 
 
 def _predicted(opened: Opened, task: Task, weights: Stacked, share: torch.Tensor) -> torch.Tensor:

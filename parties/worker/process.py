@@ -13,18 +13,18 @@ import torch
 
 from parties.config import PartyConfig
 from parties.worker.computation import Computation
-from parties.worker.filler import Filler
-from parties.worker.follower import Follower
-from parties.worker.known import Known
-from parties.worker.peer_stream import Dialler, Lobby
-from parties.worker.pool import Pool
-from parties.worker.preparing import Preparer
-from parties.worker.runner import Runner
+from parties.worker.meeting import Acceptor, Dialer
+from parties.worker.mpc_servicer import MpcServicer
+from parties.worker.preprocessing.leader import PoolLeader
+from parties.worker.preprocessing.pool import Pool
+from parties.worker.preprocessing.prepare import Preparer
+from parties.worker.preprocessing.targets import PoolTargets
+from parties.worker.scheduler import Scheduler
+from parties.worker.servicer import WorkerServicer
 from parties.worker.sessions import Sessions
+from parties.worker.snapshot_cache import SnapshotCache
 from parties.worker.task import Method
-from parties.worker.turns import Turns
 from parties.worker.weights import Weights
-from parties.worker.wishes import Wishes
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
@@ -41,24 +41,24 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     me = Identity(Role.PARTY0 if config.index == 0 else Role.PARTY1, f"party{config.index}")
     dealer = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=me)
     peer = _peer(config, slot, me)
-    pool, turns = Pool(config.pool.memory_mib << 20), Turns()
+    pool, turns = Pool(config.pool.memory_mib << 20), Scheduler()
     method = Method(config.engine, config.rounding)
     # One more than are in use at once: while models change, queries are asked of both.
     keep = len(config.cohorts) + 1
-    wishes = Wishes(config.pool, method, Known(keep=2 * keep), pool.wake)
-    meeting = Dialler(peer) if isinstance(peer, mpc_pb2_grpc.MpcStub) else peer
+    wishes = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
+    meeting = Dialer(peer) if isinstance(peer, mpc_pb2_grpc.MpcStub) else peer
     sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
     computation = Computation(sessions, Weights(config.index, keep=keep))
     preparer = Preparer(sessions, computation, pool, turns)
-    runner = Runner(computation, pool, turns, wishes, method=method, settings=config.pool)
+    runner = WorkerServicer(computation, pool, turns, wishes, method=method, settings=config.pool)
     local, _ = build_server(f"unix:{socket}", tls=None, access=ACCESS, threads=_THREADS)
     worker_pb2_grpc.add_WorkerServicer_to_server(runner, local)
     # Held until the end: gRPC closes a server that nobody refers to.
     servers = [local]
-    if isinstance(peer, Lobby):
-        servers.append(_outside(config, slot, Follower(peer, preparer, pool, turns, wishes)))
+    if isinstance(peer, Acceptor):
+        servers.append(_outside(config, slot, MpcServicer(peer, preparer, pool, turns, wishes)))
     else:
-        Filler(peer, preparer, pool, turns, wishes, config.pool).start()
+        PoolLeader(peer, preparer, pool, turns, wishes, config.pool).start()
     for server in servers:
         server.start()
     # What is there now stays: collecting it again and again would only make runs wait.
@@ -70,16 +70,16 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
         server.stop(None)
 
 
-def _peer(config: PartyConfig, slot: int, me: Identity) -> mpc_pb2_grpc.MpcStub | Lobby:
+def _peer(config: PartyConfig, slot: int, me: Identity) -> mpc_pb2_grpc.MpcStub | Acceptor:
     """The other party's worker as this one sees it."""
     if not config.mpc.address:
-        return Lobby()
+        return Acceptor()
     address = shifted(config.mpc.address, slot)
     channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=me)
     return mpc_pb2_grpc.MpcStub(channel)
 
 
-def _outside(config: PartyConfig, slot: int, follower: Follower) -> grpc.Server:
+def _outside(config: PartyConfig, slot: int, follower: MpcServicer) -> grpc.Server:
     """Party 1: where party 0's worker calls."""
     listen = shifted(config.mpc.listen or "", slot)
     outside, _ = build_server(listen, tls=config.tls, access=ACCESS, threads=_THREADS)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import grpc
 
-from parties.newest import Newest
-from parties.worker.abandon import Abandon
+from parties.bounded_dict import BoundedDict
+from parties.worker.cancellation import Cancellation
 from parties.worker.dealer_stream import DealerStream
-from parties.worker.peer_stream import Dialler, Lobby, PeerStream, hello
-from parties.worker.pool import Pool, Prepared
+from parties.worker.meeting import Acceptor, Dialer, PeerStream, hello
+from parties.worker.preprocessing.pool import Pool, Prepared
 from parties.worker.task import Kind, Task
 from parties.worker.weights import LARGE_BYTES
 from privedge.errors import ManifestMismatch, TranscriptMismatch
@@ -68,7 +68,7 @@ class Sessions:
         self,
         index: int,
         dealer: grpc.Channel,
-        peer: Dialler | Lobby,
+        peer: Dialer | Acceptor,
         pool: Pool,
         *,
         keep: int,
@@ -81,8 +81,8 @@ class Sessions:
         self._peer = peer
         self._pool = pool
         self._lock = threading.Lock()
-        self._masked: Newest[str, MaskedWeights] = Newest(keep)
-        self._plans: Newest[_PlanKey, list[TupleKind]] = Newest(_REMEMBERED_PLANS)
+        self._masked: BoundedDict[str, MaskedWeights] = BoundedDict(keep)
+        self._plans: BoundedDict[_PlanKey, list[TupleKind]] = BoundedDict(_REMEMBERED_PLANS)
 
     def masked(self, snapshot_id: str) -> MaskedWeights | None:
         """A snapshot's masked weights, once a run on them went well."""
@@ -95,7 +95,7 @@ class Sessions:
 
     @contextmanager
     def open(
-        self, run: SessionId, task: Task, deadline: Deadline, abandon: Abandon
+        self, run: SessionId, task: Task, deadline: Deadline, abandon: Cancellation
     ) -> Iterator[Opened]:
         """Begin `run`. All streams end with the block, or at once if the run is abandoned.
 
@@ -157,13 +157,13 @@ class Sessions:
         task: Task,
         prepared: Prepared | None,
         deadline: Deadline,
-        abandon: Abandon,
+        abandon: Cancellation,
     ) -> tuple[PeerStream, _Terms]:
         """Party 0 proposes masked weights and a bundle; party 1 repeats what it has too."""
         held = self.masked(task.snapshot.id)
         mine = hello(run, task.agreement())
         mine.masked_weights = held.pairing if held else b""
-        if isinstance(self._peer, Dialler):
+        if isinstance(self._peer, Dialer):
             mine.bundle = prepared.name if prepared else b""
             peer, theirs = self._peer.greet(mine, abandon.also)
         else:

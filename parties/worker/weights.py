@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from parties.newest import Newest
+from parties.bounded_dict import BoundedDict
 from privedge.errors import DigestMismatch
 from privedge.ran.spec import RanSpec
 from privedge.sharing.manifest import ModelManifest, commitment
@@ -30,7 +30,7 @@ class Weights:
     def __init__(self, party: int, *, keep: int = 2) -> None:
         self._party = party
         self._keep = keep
-        self._loaded: Newest[str, Stacked] = Newest(keep)
+        self._loaded: BoundedDict[str, Stacked] = BoundedDict(keep)
 
     def load(self, snapshot_id: str, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
         """Name -> int64 (N, *shape), owners in the order of `files`.

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parties.config import PartyConfig
-from parties.front_end.desk import QueryCounters
-from parties.front_end.models import Models
-from parties.front_end.party_servicer import PartyServicer
-from parties.front_end.peer_client import PeerClient
-from parties.front_end.peer_servicer import PeerServicer
-from parties.front_end.state_folder import open_models
-from parties.front_end.synchroniser import Synchroniser
+from parties.party.edge.party_servicer import PartyServicer
+from parties.party.edge.peer import PeerClient
+from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.models.service import ModelService
+from parties.party.models.state_folder import open_models
+from parties.party.models.synchroniser import Synchroniser
+from parties.party.queries.desk import QueryCounters
 from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import NotReady
 from privedge.identity.roles import Role
@@ -79,7 +79,7 @@ class NoOrders:
 
 
 @contextmanager
-def serve(config: PartyConfig) -> Iterator[tuple[Models, int]]:
+def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
     """A running party without workers, and its port."""
     with ExitStack() as stack:
         peer = None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from parties.front_end.briefing import pieces
-from parties.front_end.cohorts import Cohort, Snapshot, SnapshotModel
-from parties.worker.known import Known
+from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
+from parties.party.workers.briefing import pieces
+from parties.worker.snapshot_cache import SnapshotCache
 from privedge.errors import UnknownModel
 from privedge.ran.presets import preset
 from privedge.rpc.channel import MAX_MESSAGE_BYTES
@@ -34,7 +34,7 @@ def snapshot(models: int, manifest_bytes: int = 1) -> Snapshot:
 
 @pytest.mark.parametrize(("models", "manifest_bytes"), [(0, 1), (1, 1), (9000, 900), (9, 1 << 20)])
 def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
-    told, known = snapshot(models, manifest_bytes), Known(keep=1)
+    told, known = snapshot(models, manifest_bytes), SnapshotCache(keep=1)
     messages = list(pieces(told))
     assert all(message.ByteSize() < MAX_MESSAGE_BYTES for message in messages)
     known.learn(messages)
@@ -49,7 +49,7 @@ def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
 
 def test_what_was_not_asked_for_longest_is_forgotten():
     first, second, third = (snapshot(n) for n in (1, 2, 3))
-    known = Known(keep=2)
+    known = SnapshotCache(keep=2)
     known.learn(pieces(first))
     known.learn(pieces(second))
     known.get(first.id)

@@ -1,4 +1,4 @@
-"""parties/front_end/cohorts.py: architectures from settings, and snapshot ids."""
+"""parties/party/models/cohorts.py: architectures from settings, and snapshot ids."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from parties.config import CohortSection
-from parties.front_end.cohorts import Snapshot, SnapshotModel, build
+from parties.party.models.cohorts import Snapshot, SnapshotModel, build
 from privedge.errors import ConfigError
 from privedge.ran.presets import preset
 

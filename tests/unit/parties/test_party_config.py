@@ -6,7 +6,7 @@ import pytest
 
 import parties
 from parties.config import DealerConfig, PartyConfig, SplitConfig
-from parties.front_end.cohorts import build
+from parties.party.models.cohorts import build
 from privedge.config import ClientConfig, SplitClientConfig, load
 from privedge.errors import ConfigError
 

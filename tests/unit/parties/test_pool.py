@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from parties.worker.pool import Pool, Prepared
+from parties.worker.preprocessing.pool import Pool, Prepared
 from parties.worker.task import Kind
 from privedge.mpc.bundles import Bundle
 from privedge.mpc.dealing import SessionId

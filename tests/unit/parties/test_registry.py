@@ -1,4 +1,4 @@
-"""parties/front_end/registry.py on a real SQLite file."""
+"""parties/party/models/registry.py on a real SQLite file."""
 
 import os
 import sqlite3
@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from parties.front_end.registry import Registry, State
+from parties.party.models.registry import Registry, State
 from privedge.errors import AlreadyExists, ConfigError, LimitExceeded
 from privedge.sharing.manifest import (
     ModelManifest,

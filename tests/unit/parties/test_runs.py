@@ -13,17 +13,17 @@ from types import SimpleNamespace
 import pytest
 
 from parties.config import BatchingSection, PartyLimits
-from parties.front_end import asked as asked_module
-from parties.front_end import follower as follower_module
-from parties.front_end import other_halves
-from parties.front_end.admission import Admission
-from parties.front_end.asked import Asked
-from parties.front_end.follower import Follower
-from parties.front_end.leader import Leader
-from parties.front_end.peer_servicer import PeerServicer
-from parties.front_end.runs import Runs
-from parties.front_end.tally import Tally
-from parties.front_end.workers import Answer
+from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.queries import follower as follower_module
+from parties.party.queries import pairing as other_halves
+from parties.party.queries import pending as asked_module
+from parties.party.queries.counters import Counters
+from parties.party.queries.follower import Follower
+from parties.party.queries.leader import Leader
+from parties.party.queries.pending import PendingQuery
+from parties.party.queries.runs import Runs
+from parties.party.workers.processes import AnswerBytes
+from parties.serving.admission import Admission
 from privedge.errors import (
     DigestMismatch,
     LimitExceeded,
@@ -61,7 +61,7 @@ class Worker:
         self.error: Exception | None = None
         self.rows_too_many = 0
 
-    def run(self, job, words, deadline, audience) -> Answer:
+    def run(self, job, words, deadline, audience) -> AnswerBytes:
         rows, width = job.shape
         self.batches.append(rows)
         self.sessions.append(job.session)
@@ -91,10 +91,10 @@ class Worker:
         rows = 1 if job.one_subject else rows
         firsts = [words[8 * width * row : 8 * width * row + 8] for row in range(rows)]
         body = b"".join(firsts) + bytes(8 * self.rows_too_many)
-        return Answer((rows + self.rows_too_many, 1), body, Cost(rounds=7, online_s=-1))
+        return AnswerBytes((rows + self.rows_too_many, 1), body, Cost(rounds=7, online_s=-1))
 
 
-class Models:
+class ModelService:
     """Pins nothing; the cohort has one snapshot for each id."""
 
     def __init__(self) -> None:
@@ -119,8 +119,8 @@ class Pair:
         self.threads = stack.enter_context(ThreadPoolExecutor(64))
         meeting, met = threading.Condition(), []
         self.workers = (Worker(meeting, met), Worker(meeting, met))
-        self.tallies = (Tally(), Tally())
-        self.models = Models()
+        self.tallies = (Counters(), Counters())
+        self.models = ModelService()
         self.port = 0
         self.follower = self._follower()
         self.server = self._serve()
@@ -166,7 +166,7 @@ class Pair:
         server.start()
         return server
 
-    def ask(self, party: int, query: Asked) -> "Future[Answer]":
+    def ask(self, party: int, query: PendingQuery) -> "Future[AnswerBytes]":
         """Hand one half to its party."""
         side = (self.leader, self.follower)[party]
         return self.threads.submit(side.answer, query)
@@ -204,7 +204,7 @@ class Query:
         question = Question(new_query_id(), "digits", snapshot_id, (len(words), 2), **changes)
         body = b"".join(struct.pack("<qq", word, -1) for word in words)
         pinned = snapshot(snapshot_id)
-        self.halves = [Asked(question, pinned, body, Deadline.after(60)) for _ in range(2)]
+        self.halves = [PendingQuery(question, pinned, body, Deadline.after(60)) for _ in range(2)]
         self.futures = [pair.ask(party, half) for party, half in enumerate(self.halves)]
 
     def check(self) -> None:
@@ -371,9 +371,9 @@ def test_a_run_that_fails_ends_alike_for_all_its_queries(pair):
     pair.both(7).check()
 
 
-def one_half(pair: Pair, party: int, **changes) -> "Future[Answer]":
+def one_half(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
     question = Question(new_query_id(), "digits", "s1", (1, 2), **changes)
-    return pair.ask(party, Asked(question, snapshot("s1"), bytes(16), Deadline.after(60)))
+    return pair.ask(party, PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(60)))
 
 
 def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
@@ -391,7 +391,7 @@ def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch
 
 def test_a_half_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
     question = Question(new_query_id(), "digits", "s1", (1, 2))
-    half = Asked(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
+    half = PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
     assert isinstance(pair.ask(1, half).exception(SOON), OutOfTime)
 
 
@@ -402,7 +402,9 @@ def test_halves_that_differ_are_refused_at_both(pair, first):
     for party, shape in sorted([(0, (1, 2)), (1, (2, 2))], reverse=first == 1):
         question = Question(query_id, "digits", "s1", shape)
         words = bytes(8 * question.words)
-        halves.append(pair.ask(party, Asked(question, snapshot("s1"), words, Deadline.after(60))))
+        halves.append(
+            pair.ask(party, PendingQuery(question, snapshot("s1"), words, Deadline.after(60)))
+        )
     assert [type(half.exception(SOON)) for half in halves] == [ManifestMismatch] * 2
     assert pair.workers[0].batches == []
 

@@ -1,4 +1,4 @@
-"""parties/front_end/share_files.py on real files."""
+"""parties/party/models/share_files.py on real files."""
 
 import errno
 import itertools
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parties.front_end.share_files import ShareFiles
+from parties.party.models.share_files import ShareFiles
 from privedge.errors import DigestMismatch, LimitExceeded, ShareError
 from privedge.sharing.manifest import (
     ModelManifest,

@@ -1,9 +1,9 @@
-"""parties/front_end/time_limit.py: the call that takes too long is cancelled, and only that one."""
+"""parties/serving/time_limit.py: the call that takes too long is cancelled, and only that one."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from parties.front_end.time_limit import given_up_after, timely
+from parties.serving.time_limit import given_up_after, timely
 
 
 class Call:

@@ -1,0 +1,116 @@
+"""The public contract (party.proto): decode, call, encode.
+
+Sees one share of models and queries, and this party's salts of models.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import grpc
+
+from parties.party.models.service import ModelService
+from parties.party.queries.desk import QueryDesk
+from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
+from parties.serving.time_limit import given_up_after
+from privedge.errors import ShareError
+from privedge.rpc import codec
+from privedge.rpc.server import caller
+from privedge.wire import party_pb2 as pb
+from privedge.wire import party_pb2_grpc
+
+
+class PartyServicer(party_pb2_grpc.PartyServicer):
+    """Serves owners, clients and admins. Holds no state of its own."""
+
+    def __init__(
+        self, models: ModelService, queries: QueryDesk, keepers: Sequence[SnapshotFeed] = ()
+    ) -> None:
+        """`keepers`: one for each worker."""
+        self._models = models
+        self._queries = queries
+        self._keepers = keepers
+
+    def UploadModel(
+        self, request_iterator: Iterator[pb.UploadModelRequest], context: grpc.ServicerContext
+    ) -> pb.UploadModelResponse:
+        """Store one share of a model."""
+        with given_up_after(self._models.limits.upload_deadline_s, context):
+            first = next(request_iterator, pb.UploadModelRequest())
+            if first.WhichOneof("part") != "header":
+                raise ShareError("upload: the first message must be the header")
+            header = codec.upload_header_from_wire(first.header)
+            stored = self._models.upload(header, caller(context), _words(request_iterator))
+        return pb.UploadModelResponse(bytes_stored=stored)
+
+    def ActivateModel(
+        self, request: pb.ActivateModelRequest, context: grpc.ServicerContext
+    ) -> pb.ActivateModelResponse:
+        """Make an uploaded model its owner's active one."""
+        snapshot_id = self._models.activate(codec.model_id(request.model_id), caller(context))
+        return pb.ActivateModelResponse(snapshot_id=snapshot_id)
+
+    def DeleteModel(
+        self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteModelResponse:
+        """Remove a model from this party."""
+        self._models.delete(codec.model_id(request.model_id), caller(context))
+        return pb.DeleteModelResponse()
+
+    def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.ServicerContext
+    ) -> pb.ListModelsResponse:
+        """The caller's models."""
+        rows = [
+            pb.ModelRow(
+                model_id=row.model_id,
+                cohort=row.cohort,
+                owner=row.owner,
+                state=row.state,
+                share_bytes=row.share_bytes,
+                created_at=row.created_at,
+            )
+            for row in self._models.listed(caller(context), request.cohort or None)
+        ]
+        return pb.ListModelsResponse(models=rows)
+
+    def DescribeCohort(
+        self, request: pb.DescribeCohortRequest, context: grpc.ServicerContext
+    ) -> pb.DescribeCohortResponse:
+        """The public facts of a cohort."""
+        snapshot = self._models.snapshot(request.cohort)
+        return pb.DescribeCohortResponse(
+            spec_json=snapshot.cohort.spec.to_json(),
+            margin=snapshot.cohort.margin,
+            mean_share=snapshot.cohort.mean_share,
+            owners=snapshot.owners,
+            snapshot_id=snapshot.id,
+            max_batch=self._models.limits.max_batch,
+        )
+
+    def Query(
+        self, request_iterator: Iterator[pb.QueryRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.QueryResponse]:
+        """Answer a batch of queries, share for share."""
+        return self._queries.answer(request_iterator, caller(context), context)
+
+    def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
+        """Counters for operators."""
+        queries = self._queries.counters()
+        return pb.StatusResponse(
+            party=self._models.party,
+            queries_answered=queries.answered,
+            queries_failed=queries.failed,
+            queries_running=queries.running,
+            models_active=self._models.models_active,
+            upload_bytes=self._models.upload_bytes,
+            query_bytes=queries.bytes_received,
+            worker_pids=queries.worker_pids,
+            runs=queries.runs,
+            pools=added_up([pool for keeper in self._keepers for pool in keeper.pools]),
+        )
+
+
+def _words(requests: Iterator[pb.UploadModelRequest]) -> Iterator[bytes]:
+    for request in requests:
+        if not request.words:
+            raise ShareError("upload: only bytes may follow the header")
+        yield request.words

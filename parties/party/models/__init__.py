@@ -1,0 +1,1 @@
+"""What a party stores: shares on disk, who owns them, what is active."""

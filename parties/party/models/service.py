@@ -1,0 +1,310 @@
+"""What a party does with models: agree with the other party, activate, delete, list, pin.
+
+Sees one additive share of each model, as bytes it never interprets, and this party's salt of it.
+Party 0 leads:
+
+    1.  owner -> both parties   UploadModel          state uploaded, file synced
+    2.  owner -> party 0        ActivateModel
+    3.  party 0 -> party 1      PrepareModel         manifests equal, or both drop the model
+    4.  party 0                 registry: active     THE commit point; the previous one retires
+    5.  party 0 -> party 1      AddActiveModel       party 1 follows, or has missed something:
+                                SetActiveModels      the whole list, now or later
+
+Once step 4 is done the activation stands. Until party 1 has followed, its snapshot id differs and
+queries are refused, so `synchronise` sends the lists again whenever party 1 may be behind.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from parties.config import PartyLimits
+from parties.party.edge.peer import ModelRef, Peer
+from parties.party.models.cohorts import Cohort, Snapshot, find
+from parties.party.models.registry import Model, Registry, State
+from parties.party.models.share_files import ShareFiles
+from parties.party.models.snapshots import Holds, Snapshots
+from parties.party.models.uploads import Uploads
+from privedge.errors import (
+    ManifestMismatch,
+    NotAllowed,
+    NotReady,
+    Refused,
+    SnapshotChanged,
+    UnknownModel,
+)
+from privedge.identity.roles import Identity, Role
+from privedge.sharing.manifest import UploadHeader
+
+log = logging.getLogger(__name__)
+
+
+class ModelService:
+    """The models of one party. Safe to call from several threads; one process per state folder."""
+
+    def __init__(
+        self,
+        cohorts: Mapping[str, Cohort],
+        registry: Registry,
+        files: ShareFiles,
+        limits: PartyLimits,
+        peer: Peer | None,
+    ) -> None:
+        """`peer` is party 1 as seen by party 0, and None at party 1."""
+        self.cohorts = cohorts
+        self.limits = limits
+        # Set while party 1 may not have party 0's active lists; see synchroniser.py.
+        self.behind = threading.Event()
+        self._registry = registry
+        self._files = files
+        self._peer = peer
+        # One activation, deletion or synchronisation at a time, so that lists cannot overtake.
+        self._leading = threading.Lock()
+        # Makes "read the active rows and hold their files" and "retire and remove" exclusive.
+        self._rows = threading.RLock()
+        self._snapshots = Snapshots(registry, files)
+        self._holds = Holds(files)
+        self._uploads = Uploads(cohorts, registry, files, limits)
+        self._watchers: list[Callable[[], None]] = []
+
+    # --- What owners ask for ----------------------------------------------------------------------
+
+    def upload(self, header: UploadHeader, caller: Identity, chunks: Iterable[bytes]) -> int:
+        """Store one share; see Uploads.take."""
+        return self._uploads.take(header, caller, chunks)
+
+    def activate(self, model_id: str, caller: Identity) -> str:
+        """Party 0: make an uploaded model its owner's active one; returns the new snapshot id.
+
+        Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
+        dropped the model), Unreachable, OutOfTime.
+        """
+        peer = self._leads()
+        with self._leading:
+            row = self._visible(model_id, caller)
+            if row.state in (State.RETIRED, State.DELETED):
+                raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
+            if row.state != State.ACTIVE:
+                self._agree(peer, row)
+                before = self._make_active(row)
+                log.info("model %s: active", model_id)
+                self._tell()
+                self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
+            else:
+                self._follow_or_later(row.cohort)
+            return self.snapshot(row.cohort).id
+
+    def delete(self, model_id: str, caller: Identity) -> None:
+        """Remove a model at this party; again is fine. Raises UnknownModel, and at party 1
+        NotReady while the model is still party 0's to use.
+        """
+        with self._leading:
+            with self._changing():
+                row = self._visible(model_id, caller)
+                # Otherwise one owner could leave a cohort without an answer: party 0 would go on
+                # asking for a model that party 1 no longer has.
+                if self._peer is None and row.state in (State.PREPARED, State.ACTIVE):
+                    raise NotReady(f"model {model_id}: delete it at party 0 first")
+                self._registry.delete(model_id)
+                self._files.remove(model_id)
+            self._tell()
+            if self._peer is not None and row.state != State.DELETED:
+                self._follow_or_later(row.cohort)
+        log.info("model %s: deleted", model_id)
+
+    def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
+        """The caller's models, or everybody's for an admin; newest first."""
+        if cohort is not None:
+            find(self.cohorts, cohort)
+        owner = None if caller.role is Role.ADMIN else caller.name
+        return self._registry.listed(owner=owner, cohort=cohort)
+
+    # --- What queries need ------------------------------------------------------------------------
+
+    def snapshot(self, cohort: str) -> Snapshot:
+        """The active models now. Raises UnknownCohort. May be empty."""
+        with self._rows:
+            return self._snapshots.now(find(self.cohorts, cohort))
+
+    def snapshots(self) -> list[Snapshot]:
+        """The active models of every cohort now."""
+        return [self.snapshot(name) for name in self.cohorts]
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after every change of the active models. It must not take long."""
+        self._watchers.append(changed)
+
+    @contextmanager
+    def pin(self, cohort: str, snapshot_id: str) -> Iterator[Snapshot]:
+        """The snapshot a query runs on; its share files stay on disk until the block ends.
+
+        Raises UnknownCohort, NotReady (no active model), SnapshotChanged.
+        """
+        with ExitStack() as held:
+            with self._rows:
+                snapshot = self.snapshot(cohort)
+                if not snapshot.models:
+                    raise NotReady(f"cohort {cohort}: no active model yet")
+                if snapshot.id != snapshot_id:
+                    raise SnapshotChanged(f"cohort {cohort}: its models changed; ask again")
+                held.enter_context(self._holds.hold(snapshot))
+            yield snapshot
+
+    @contextmanager
+    def hold(self, snapshot: Snapshot) -> Iterator[None]:
+        """Keep the files of a snapshot that somebody has pinned until this block ends too."""
+        with self._holds.hold(snapshot):
+            yield
+
+    @property
+    def party(self) -> int:
+        """0 or 1."""
+        return 1 if self._peer is None else 0
+
+    @property
+    def upload_bytes(self) -> int:
+        """Bytes of shares received from owners since start, refused ones included."""
+        return self._uploads.bytes_received
+
+    @property
+    def models_active(self) -> int:
+        """Active models, all cohorts together."""
+        return sum(len(snapshot.models) for snapshot in self.snapshots())
+
+    # --- Between the parties ----------------------------------------------------------------------
+
+    def synchronise(self, cohort: str | None = None) -> None:
+        """Party 0: send party 1 the active list of one cohort, or of all that ever had a model.
+
+        A party 0 that was started on an empty state folder by mistake knows of none: its empty
+        lists would make party 1 drop every share it has.
+
+        Raises Unreachable, OutOfTime, or ManifestMismatch if party 1 lacks a listed model.
+        """
+        with self._leading:
+            for name in self.cohorts if cohort is None else [cohort]:
+                if self._registry.knows(name):
+                    self._send_active(name)
+
+    def prepare(self, ref: ModelRef) -> None:
+        """Party 1: step 3. Raises UnknownModel; ManifestMismatch after dropping the model."""
+        with self._rows:
+            row = self._registry.get(ref.model_id)
+            if row is None or row.state in (State.RETIRED, State.DELETED):
+                raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
+            if row.manifest_digest != ref.manifest_digest:
+                self._reject(row)
+            self._registry.prepare(ref.model_id)
+
+    def add(self, cohort: str, since: str, ref: ModelRef) -> None:
+        """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,
+        or ManifestMismatch and changes nothing.
+        """
+        find(self.cohorts, cohort)
+        with self._rows:
+            if self.snapshot(cohort).id != since:
+                raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
+            self._make_active(_held(self._registry.get(ref.model_id), cohort, ref))
+        self._tell()
+
+    def follow(self, cohort: str, refs: Sequence[ModelRef]) -> None:
+        """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
+        find(self.cohorts, cohort)
+        with self._changing():
+            live = self._registry.live(cohort)
+            rows = [_held(live.get(ref.model_id), cohort, ref) for ref in refs]
+            if len({row.owner for row in rows}) != len(refs):
+                raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
+            retired = self._registry.follow(cohort, {ref.model_id for ref in refs})
+            for model_id in retired:
+                log.info("model %s: no longer on party 0's list, removed", model_id)
+            self._drop_files(retired)
+        self._tell()
+
+    # --- Parts ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """While rows change. However the block ends, nobody gets a snapshot of before after it."""
+        with self._rows:
+            try:
+                yield
+            finally:
+                self._snapshots.changed()
+
+    def _visible(self, model_id: str, caller: Identity) -> Model:
+        """The row, if the caller may know of it."""
+        row = self._registry.get(model_id)
+        if row is None or (caller.role is not Role.ADMIN and row.owner != caller.name):
+            raise UnknownModel("no such model of this caller")
+        return row
+
+    def _leads(self) -> Peer:
+        if self._peer is None:
+            raise NotAllowed("only party 0 activates models")
+        return self._peer
+
+    def _tell(self) -> None:
+        for changed in self._watchers:
+            changed()
+
+    def _agree(self, peer: Peer, row: Model) -> None:
+        """Step 3 as party 0 sees it."""
+        try:
+            peer.prepare(ModelRef(row.model_id, row.manifest_digest))
+        except UnknownModel:
+            raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
+        except ManifestMismatch:
+            self._reject(row)
+
+    def _reject(self, row: Model) -> None:
+        with self._changing():
+            self._registry.delete(row.model_id)
+            self._files.remove(row.model_id)
+        raise ManifestMismatch(f"model {row.model_id}: the parties got different manifests")
+
+    def _drop_files(self, retired: Sequence[str]) -> None:
+        for model_id in retired:
+            self._files.remove(model_id)
+
+    def _make_active(self, row: Model) -> Snapshot:
+        """The row becomes its owner's active one; returns the snapshot of before."""
+        with self._rows:
+            before = self.snapshot(row.cohort)
+            with self._changing():
+                self._drop_files(self._registry.activate(row.model_id))
+            # Not read anew: with thousands of models that would be most of an activation.
+            self._snapshots.added(before, row)
+            return before
+
+    def _send_active(self, cohort: str) -> None:
+        active = self.snapshot(cohort).models
+        refs = [ModelRef(model.model_id, model.manifest_digest) for model in active]
+        self._leads().set_active(cohort, refs)
+
+    def _send_added(self, before: Snapshot, row: Model) -> None:
+        ref = ModelRef(row.model_id, row.manifest_digest)
+        try:
+            self._leads().add_active(row.cohort, before.id, ref)
+        except ManifestMismatch:
+            self._send_active(row.cohort)
+
+    def _follow_or_later(self, cohort: str, send: Callable[[], None] | None = None) -> None:
+        """Step 5 as party 0 sees it; a failure is not the caller's."""
+        try:
+            send() if send is not None else self._send_active(cohort)
+        except Refused as error:
+            log.warning("cohort %s: party 1 does not follow yet: %s", cohort, error)
+            self.behind.set()
+
+
+def _held(row: Model | None, cohort: str, ref: ModelRef) -> Model:
+    """Party 1's row of a model that party 0 lists. Raises ManifestMismatch."""
+    if (
+        row is None
+        or row.state in (State.RETIRED, State.DELETED)
+        or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
+    ):
+        raise ManifestMismatch(f"model {ref.model_id}: party 0 lists it, this party lacks it")
+    return row

@@ -1,0 +1,84 @@
+"""The active models of each cohort as they are now, and which snapshots runs still need.
+
+Sees public facts and this party's salts. Every query asks for both, and a cohort may have thousands
+of models, so the registry is read once per change and a snapshot's files are held once.
+"""
+
+import threading
+from bisect import insort
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
+from parties.party.models.registry import Model, Registry
+from parties.party.models.share_files import ShareFiles
+
+
+class Snapshots:
+    """What the registry says of each cohort. Not locked: models.py reads and changes it one at a
+    time, and calls `changed` after every change of the registry.
+    """
+
+    def __init__(self, registry: Registry, files: ShareFiles) -> None:
+        self._registry = registry
+        self._files = files
+        self._known: dict[str, Snapshot] = {}
+
+    def now(self, cohort: Cohort) -> Snapshot:
+        """The active models now. May be empty."""
+        snapshot = self._known.get(cohort.name)
+        if snapshot is None:
+            snapshot = self._known[cohort.name] = Snapshot(cohort, self._read(cohort.name))
+        return snapshot
+
+    def changed(self) -> None:
+        """Read the registry again."""
+        self._known.clear()
+
+    def added(self, before: Snapshot, row: Model) -> Snapshot:
+        """The models now are those of `before`, but for one that became its owner's active one."""
+        model = self._model(row)
+        others = [other for other in before.models if other.owner != model.owner]
+        insort(others, model, key=lambda each: each.owner)
+        after = self._known[before.cohort.name] = Snapshot(before.cohort, tuple(others))
+        return after
+
+    def _read(self, cohort: str) -> tuple[SnapshotModel, ...]:
+        return tuple(self._model(row) for row in self._registry.active(cohort))
+
+    def _model(self, row: Model) -> SnapshotModel:
+        return SnapshotModel(
+            owner=row.owner,
+            model_id=row.model_id,
+            manifest_digest=row.manifest_digest,
+            manifest_json=row.manifest_json,
+            path=self._files.path(row.model_id),
+            salt=row.salt,
+        )
+
+
+class Holds:
+    """Counts who needs a snapshot's share files on disk. Safe to call from many threads."""
+
+    def __init__(self, files: ShareFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._held: dict[str, ExitStack] = {}
+
+    @contextmanager
+    def hold(self, snapshot: Snapshot) -> Iterator[None]:
+        """Keep the files until the block ends, even if the models are removed meanwhile."""
+        with self._lock:
+            self._counts[snapshot.id] = self._counts.get(snapshot.id, 0) + 1
+            if self._counts[snapshot.id] == 1:
+                stack = self._held[snapshot.id] = ExitStack()
+                stack.enter_context(self._files.hold(snapshot.model_ids))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._counts[snapshot.id] -= 1
+                if not self._counts[snapshot.id]:
+                    del self._counts[snapshot.id]
+                    self._held.pop(snapshot.id).close()

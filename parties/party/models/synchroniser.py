@@ -1,0 +1,47 @@
+"""Party 0's reminder: sends party 1 the active lists at start, and again while it is behind."""
+
+import logging
+import threading
+
+from parties.party.models.service import ModelService
+from privedge.errors import Refused
+
+log = logging.getLogger(__name__)
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+
+
+class Synchroniser:
+    """A thread of party 0. `stop` ends it."""
+
+    def __init__(self, models: ModelService) -> None:
+        self._models = models
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="synchroniser", daemon=True)
+
+    def start(self) -> None:
+        """Begin with one synchronisation of all cohorts."""
+        self._models.behind.set()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stopping.set()
+        self._models.behind.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wait_s = _FIRST_WAIT_S
+        while True:
+            self._models.behind.wait()
+            if self._stopping.is_set():
+                return
+            self._models.behind.clear()
+            try:
+                self._models.synchronise()
+                wait_s = _FIRST_WAIT_S
+            except Refused as error:
+                log.warning("party 1 does not follow yet: %s", error)
+                self._stopping.wait(wait_s)
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+                self._models.behind.set()

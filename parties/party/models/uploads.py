@@ -1,0 +1,113 @@
+"""Take one share from an owner: check its manifest, store its bytes, register it.
+
+Sees one additive share of each model, as bytes it never interprets, and this party's salt of it.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from parties.config import PartyLimits
+from parties.party.models.cohorts import Cohort, find
+from parties.party.models.registry import Model, Registry, State
+from parties.party.models.share_files import ShareFiles
+from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError, UnknownModel
+from privedge.identity.roles import Identity
+from privedge.sharing.manifest import ModelManifest, UploadHeader
+
+log = logging.getLogger(__name__)
+
+_MIB = 1 << 20
+
+
+class Uploads:
+    """The uploads of one party. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        cohorts: Mapping[str, Cohort],
+        registry: Registry,
+        files: ShareFiles,
+        limits: PartyLimits,
+    ) -> None:
+        self.bytes_received = 0
+        self._cohorts = cohorts
+        self._registry = registry
+        self._files = files
+        self._limits = limits
+        self._lock = threading.Lock()
+        # Model id -> owner, of the uploads that run now.
+        self._running: dict[str, str] = {}
+
+    def take(self, header: UploadHeader, caller: Identity, chunks: Iterable[bytes]) -> int:
+        """Store one share; returns its size once it is synced and registered.
+
+        The manifest is checked before the first chunk is read. Raises NotAllowed, UnknownCohort,
+        UnknownModel (the id is another owner's), AlreadyExists, ShareError, DigestMismatch or
+        LimitExceeded, and then leaves nothing behind.
+        """
+        manifest = header.manifest
+        self._check(manifest, caller)
+        with self._only_upload(manifest.model_id, caller.name):
+            known = self._registry.get(manifest.model_id)
+            if known is not None:
+                return _repeated(known, header)
+            if self._registry.count_live(caller.name) >= self._limits.max_models_per_owner:
+                raise LimitExceeded(f"owner {caller.name}: too many models; delete one first")
+            self._files.store(header, self._counted(chunks))
+            try:
+                self._registry.add(header)
+            except Exception:
+                self._files.remove(manifest.model_id)
+                raise
+        log.info("model %s: stored %d bytes", manifest.model_id, manifest.share_bytes)
+        return manifest.share_bytes
+
+    def _check(self, manifest: ModelManifest, caller: Identity) -> None:
+        what = f"model {manifest.model_id}"
+        if manifest.owner != caller.name:
+            raise NotAllowed(f"{what}: its owner is not the caller")
+        if manifest.share_bytes > self._limits.max_share_mib * _MIB:
+            raise LimitExceeded(f"{what}: a share of {manifest.share_bytes} bytes is too large")
+        cohort = find(self._cohorts, manifest.cohort)
+        if manifest.spec_digest != cohort.spec_digest:
+            raise ShareError(f"{what}: its architecture is not that of cohort {cohort.name}")
+        announced = [(entry.name, entry.shape) for entry in manifest.tensors]
+        if announced != list(cohort.spec.parameters().items()):
+            raise ShareError(f"{what}: its tensors are not those of its architecture")
+
+    @contextmanager
+    def _only_upload(self, model_id: str, owner: str) -> Iterator[None]:
+        """One upload per id and per owner at a time."""
+        with self._lock:
+            other = self._running.get(model_id)
+            if other == owner:
+                raise AlreadyExists(f"model {model_id}: its upload is still running")
+            if other is not None:
+                raise UnknownModel(f"model {model_id}: not this caller's")
+            if owner in self._running.values():
+                raise LimitExceeded(f"owner {owner}: another upload is still running")
+            self._running[model_id] = owner
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[model_id]
+
+    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            with self._lock:
+                self.bytes_received += len(chunk)
+            yield chunk
+
+
+def _repeated(known: Model, header: UploadHeader) -> int:
+    """The answer to an upload whose id is in the registry already."""
+    manifest = header.manifest
+    if known.owner != manifest.owner:
+        raise UnknownModel(f"model {manifest.model_id}: not this caller's")
+    gone = known.state in (State.RETIRED, State.DELETED)
+    if gone or (known.manifest_digest, known.salt) != (manifest.digest(), header.salt):
+        raise AlreadyExists(f"model {manifest.model_id}: this id was used before")
+    return manifest.share_bytes

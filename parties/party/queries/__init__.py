@@ -1,0 +1,1 @@
+"""Queries of a front end: waiting, paired, put into runs, answered."""

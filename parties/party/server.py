@@ -1,0 +1,117 @@
+"""A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from parties.config import PartyConfig
+from parties.party.edge.party_servicer import PartyServicer
+from parties.party.edge.peer import PeerClient
+from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.models.service import ModelService
+from parties.party.models.state_folder import open_models
+from parties.party.models.synchroniser import Synchroniser
+from parties.party.queries.counters import Counters
+from parties.party.queries.follower import Follower
+from parties.party.queries.leader import Leader
+from parties.party.queries.runs import Runs
+from parties.party.queries.service import QueryService
+from parties.party.workers.processes import WorkerPool
+from parties.party.workers.snapshot_feed import SnapshotFeed
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from privedge.identity.roles import Identity, Role
+from privedge.rpc.access import ACCESS
+from privedge.rpc.channel import open_channel, peer_name
+from privedge.rpc.deadline import Deadline
+from privedge.rpc.server import build_server
+from privedge.rpc.tls import require_role
+from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+# Beside a thread for every query there may be: uploads, party 0's watch, operators.
+_OTHER_THREADS = 64
+_WORKER_START_S = 120.0
+
+PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
+PEER_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
+
+
+def serve_party(config: PartyConfig, config_file: Path) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
+    with _party(config, config_file) as (server, port, pool, side):
+        statuses = add_health(server)
+        add_reflection(server, [PARTY_SERVICE, PEER_SERVICE])
+        server.start()
+        log.info("party %d: listening on port %d", config.index, port)
+        ready = Deadline.after(_WORKER_START_S)
+        for worker in pool.workers:
+            worker.wait_ready(ready)
+        for service in ("", PARTY_SERVICE):
+            statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+        log.info("party %d: ready", config.index)
+        run_until_told(server, statuses, let_go=side.let_go)
+
+
+@contextmanager
+def _party(
+    config: PartyConfig, config_file: Path
+) -> Iterator[tuple[grpc.Server, int, WorkerPool, Leader | Follower]]:
+    """Everything a party consists of, wired up; undone in reverse order."""
+    require_role(config.tls, Role.PARTY0 if config.index == 0 else Role.PARTY1)
+    with ExitStack() as parts:
+        stub = peer = None
+        if config.peer is not None:
+            address = config.peer.address
+            claim = Identity(Role.PARTY0, Role.PARTY0.value)
+            channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=claim)
+            parts.enter_context(closing(channel))
+            stub = peer_pb2_grpc.PeerStub(channel)
+            peer = PeerClient(stub, peer_name(Role.PARTY1, address))
+        models = parts.enter_context(open_models(config, peer))
+        threads = config.limits.max_queries + _OTHER_THREADS
+        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
+        pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
+        runs = Runs(models, tally := Counters())
+        side: Leader | Follower
+        if stub is None:
+            side = Follower(pool, runs)
+            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, side), server)
+        else:
+            side = Leader(config, models, pool, runs, stub)
+            parts.enter_context(_synchronised(models))
+        side.start()
+        parts.callback(side.stop)
+        queries = QueryService(config, models, pool, tally, side)
+        keepers = parts.enter_context(_keepers(config, models, pool))
+        servicer = PartyServicer(models, queries, keepers)
+        party_pb2_grpc.add_PartyServicer_to_server(servicer, server)
+        yield server, port, pool, side
+
+
+@contextmanager
+def _keepers(
+    config: PartyConfig, models: ModelService, pool: WorkerPool
+) -> Iterator[list[SnapshotFeed]]:
+    keepers = [SnapshotFeed(config, models, worker.stub) for worker in pool.workers]
+    for keeper in keepers:
+        keeper.start()
+    try:
+        yield keepers
+    finally:
+        for keeper in keepers:
+            keeper.stop()
+
+
+@contextmanager
+def _synchronised(models: ModelService) -> Iterator[None]:
+    synchroniser = Synchroniser(models)
+    synchroniser.start()
+    try:
+        yield
+    finally:
+        synchroniser.stop()

@@ -1,0 +1,1 @@
+"""The worker processes of a front end, and what they are told."""

@@ -1,0 +1,149 @@
+"""The MPC workers of a front end: started as child processes, watched, restarted when they die.
+
+A worker that dies takes its one session with it and nothing else. Front end and worker speak gRPC
+over a Unix socket in a folder only this user can enter.
+"""
+
+import logging
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from parties.party.models.cohorts import Snapshot
+from parties.party.workers.briefing import pieces
+from privedge.errors import PrivEdgeError, ShareError
+from privedge.identity.roles import Identity, Role
+from privedge.rpc import codec
+from privedge.rpc.channel import open_channel, wait_connected
+from privedge.rpc.deadline import Deadline
+from privedge.rpc.server import MayLeave, cancel_with
+from privedge.rpc.status import calls_to
+from privedge.sharing.cost import Cost
+from privedge.wire import worker_pb2 as pb
+from privedge.wire import worker_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+_STOP_S = 5.0
+
+
+class AnswerBytes:
+    """One answer share as it came from a worker. No repr: the words are a share."""
+
+    def __init__(self, shape: tuple[int, ...], words: bytes, cost: Cost) -> None:
+        self.shape = shape
+        self.words = words
+        self.cost = cost
+
+
+class WorkerProcess:
+    """One slot: the process that serves it now, and the way to it."""
+
+    def __init__(self, config_file: Path, index: int, slot: int, folder: Path) -> None:
+        self.slot = slot
+        self._name = f"worker {slot}"
+        self._socket = folder / f"worker-{slot}"
+        self._command = [
+            *(sys.executable, "-m", "parties", "worker", "--config", str(config_file.resolve())),
+            *("--slot", str(slot), "--socket", str(self._socket)),
+        ]
+        role = Role.PARTY0 if index == 0 else Role.PARTY1
+        self._channel = open_channel(
+            f"unix:{self._socket}", server=role, tls=None, claim=Identity(role, role.value)
+        )
+        self.stub = worker_pb2_grpc.WorkerStub(self._channel)
+        self._stopping = threading.Event()
+        self._process = self._spawn()
+        threading.Thread(target=self._watch, name=self._name, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The process that serves the slot now."""
+        return self._process.pid
+
+    def wait_ready(self, deadline: Deadline) -> None:
+        """Return once the worker serves. Raises Unreachable."""
+        wait_connected(self._channel, self._name, within_s=deadline.remaining())
+
+    def run(self, job: pb.Job, words: bytes, deadline: Deadline, audience: MayLeave) -> AnswerBytes:
+        """Let the worker compute one answer share; given up when `audience` leaves.
+
+        Waits for a worker that is being restarted. Raises UnknownModel if it was not told of the
+        snapshot and has not begun, what else the worker refused, Unreachable if it dies meanwhile,
+        OutOfTime.
+        """
+        try:
+            with calls_to(self._name):
+                call = self.stub.Run.future(
+                    pb.RunRequest(job=job, words=words),
+                    timeout=deadline.remaining(),
+                    wait_for_ready=True,
+                )
+                cancel_with(audience, call)
+                return _answer(call.result())
+        except ShareError as error:
+            # The job is ours, not the client's: what is malformed about it is not theirs to mend.
+            raise PrivEdgeError(str(error)) from None
+
+    def learn(self, snapshot: Snapshot, deadline: Deadline) -> None:
+        """Tell the worker which models a snapshot has. Raises Unreachable, OutOfTime."""
+        with calls_to(self._name):
+            self.stub.Learn(pieces(snapshot), timeout=deadline.remaining(), wait_for_ready=True)
+
+    def stop(self) -> None:
+        """End the process and wait for it."""
+        self._stopping.set()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._channel.close()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE)
+
+    def _watch(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            status = self._process.wait()
+            if self._stopping.wait(pause_s):
+                return
+            log.warning("%s ended with status %d; starting another", self._name, status)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._process = self._spawn()
+
+
+class WorkerPool:
+    """All workers of one front end. Use as a context manager."""
+
+    def __init__(self, config_file: Path, index: int, count: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="privedge-")
+        folder = Path(self._folder.name)
+        self.workers = [WorkerProcess(config_file, index, slot, folder) for slot in range(count)]
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.stop()
+        self._folder.cleanup()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids, by slot."""
+        return tuple(worker.pid for worker in self.workers)
+
+
+def _answer(response: pb.RunResponse) -> AnswerBytes:
+    shape = codec.shape_from_wire(response.header.shape, "answer")
+    cost = codec.cost_from_wire(response.header.cost)
+    if not response.words:
+        raise ShareError("answer: no words came")
+    return AnswerBytes(shape, response.words, cost)

@@ -1,0 +1,1 @@
+"""The offline phase: correlated randomness made ahead."""

@@ -1,0 +1,126 @@
+"""The workers' stream over real gRPC: what is hung up leaves nothing behind."""
+
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from parties.worker.meeting import Acceptor, Dialer, PeerStream, hello
+from privedge.errors import Unreachable
+from privedge.identity.roles import Role
+from privedge.mpc.dealing import SessionId
+from privedge.rpc.access import ACCESS
+from privedge.rpc.channel import open_channel
+from privedge.rpc.deadline import Deadline
+from privedge.rpc.server import build_server
+from privedge.wire import mpc_pb2_grpc
+
+PATIENCE_S = 20
+
+
+class OnlyExchange(mpc_pb2_grpc.MpcServicer):
+    def __init__(self, lobby: Acceptor) -> None:
+        self._lobby = lobby
+
+    def Exchange(self, request_iterator, context):
+        return self._lobby.exchange(request_iterator, context)
+
+    def Prepare(self, request_iterator, context):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def lobby() -> Acceptor:
+    return Acceptor()
+
+
+@pytest.fixture
+def channel(lobby, tls_for) -> Iterator[grpc.Channel]:
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
+    mpc_pb2_grpc.add_MpcServicer_to_server(OnlyExchange(lobby), server)
+    server.start()
+    address = f"127.0.0.1:{port}"
+    with open_channel(address, server=Role.PARTY1, tls=tls_for(Role.PARTY0)) as opened:
+        yield opened
+    server.stop(None).wait()
+
+
+Sides = tuple[PeerStream, PeerStream]
+
+
+def met(dialler: Dialer, lobby: Acceptor, run: SessionId) -> Sides:
+    """A session's two sides, greeted."""
+    theirs: list[PeerStream] = []
+
+    def party1() -> None:
+        stream = lobby.take(run, Deadline.after(PATIENCE_S), threading.Event())
+        stream.say(stream.hear())
+        theirs.append(stream)
+
+    thread = threading.Thread(target=party1)
+    thread.start()
+    mine, said = dialler.greet(hello(run, b"same"), lambda _: None)
+    thread.join(PATIENCE_S)
+    assert said == hello(run, b"same")
+    return mine, theirs[0]
+
+
+def new_run() -> SessionId:
+    return SessionId(os.urandom(16), 0)
+
+
+def swapped(sides: Sides) -> None:
+    words = [bytes([party]) * 8 for party in (0, 1)]
+    with ThreadPoolExecutor(2) as threads:
+        received = list(threads.map(lambda at: sides[at].exchange(memoryview(words[at])), (0, 1)))
+    assert received == [words[1], words[0]]
+
+
+def test_sessions_that_go_well_share_one_call_and_one_that_failed_does_not(channel, lobby):
+    calls = Calls(mpc_pb2_grpc.MpcStub(channel))
+    dialler = Dialer(calls)
+    for _ in range(3):
+        sides = met(dialler, lobby, new_run())
+        swapped(sides)
+        for side in sides:
+            side.release()
+    assert calls.opened == 1
+    sides[0].cut_off()
+    swapped(met(dialler, lobby, new_run()))
+    assert calls.opened == 2
+
+
+def test_a_kept_call_that_party_1_has_ended_is_replaced(channel, lobby):
+    dialler = Dialer(mpc_pb2_grpc.MpcStub(channel))
+    mine, theirs = met(dialler, lobby, new_run())
+    mine.release()
+    theirs.cut_off()
+    swapped(met(dialler, lobby, new_run()))
+
+
+class Calls:
+    """A stub that counts."""
+
+    def __init__(self, stub: mpc_pb2_grpc.MpcStub) -> None:
+        self.opened = 0
+        self._stub = stub
+
+    def Exchange(self, frames, **options):
+        self.opened += 1
+        return self._stub.Exchange(frames, **options)
+
+
+def test_a_session_that_is_given_up_leaves_no_thread(channel, lobby):
+    before = set(threading.enumerate())
+    mine, theirs = met(Dialer(mpc_pb2_grpc.MpcStub(channel)), lobby, new_run())
+    mine.cut_off()
+    with pytest.raises(Unreachable):
+        theirs.exchange(memoryview(b"12345678"))
+    # gRPC's own; those of the server are kept for the next call.
+    ours = [t for t in set(threading.enumerate()) - before if not t.name.startswith("rpc")]
+    for thread in ours:
+        thread.join(PATIENCE_S)
+    assert not any(thread.is_alive() for thread in ours)

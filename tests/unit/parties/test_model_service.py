@@ -1,0 +1,343 @@
+"""parties/party/models/service.py: both parties in one process, joined by method calls."""
+
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from parties.config import PartyConfig
+from parties.party.edge.peer import ModelRef
+from parties.party.models.state_folder import open_models
+from parties.party.models.synchroniser import Synchroniser
+from privedge.errors import (
+    AlreadyExists,
+    ConfigError,
+    ManifestMismatch,
+    NotReady,
+    SnapshotChanged,
+    UnknownCohort,
+    UnknownModel,
+    Unreachable,
+)
+from privedge.identity.roles import Identity, Role
+from privedge.ran.presets import preset
+from privedge.sharing.manifest import (
+    ModelManifest,
+    TensorEntry,
+    UploadHeader,
+    commitment,
+    new_model_id,
+    new_salt,
+)
+
+COHORT = "digits"
+SPEC = preset("subspace32", height=32, width=32, channels=1, components=2)
+ANA, BEN = Identity(Role.OWNER, "ana"), Identity(Role.OWNER, "ben")
+
+
+class Line:
+    """Party 0's way to party 1, with a switch. It breaks before or after party 1 has heard."""
+
+    def __init__(self, follower):
+        self._follower = follower
+        self.cut = False
+        self.loses_answers = False
+
+    def prepare(self, ref):
+        self._carry(lambda: self._follower.prepare(ref))
+
+    def set_active(self, cohort, refs):
+        self._carry(lambda: self._follower.follow(cohort, refs))
+
+    def add_active(self, cohort, since, ref):
+        self._carry(lambda: self._follower.add(cohort, since, ref))
+
+    def _carry(self, call):
+        if not self.cut:
+            call()
+        if self.cut or self.loses_answers:
+            raise Unreachable("party 1: cannot be reached")
+
+
+def settings(folder, index, **cohort):
+    return PartyConfig.model_validate(
+        {
+            "index": index,
+            "listen": "127.0.0.1:0",
+            "state": folder / f"party{index}",
+            "insecure_loopback": True,
+            "mpc": {"address" if index == 0 else "listen": "127.0.0.1:1"},
+            "dealer": {"address": "127.0.0.1:1"},
+            "cohorts": [{"name": COHORT, "preset": "subspace32", "components": 2, **cohort}],
+            **({"peer": {"address": "127.0.0.1:1"}} if index == 0 else {}),
+        }
+    )
+
+
+class Parties:
+    """Both parties' models over one folder."""
+
+    def __init__(self, folder, stack):
+        self.follower = stack.enter_context(open_models(settings(folder, 1), None))
+        self.line = Line(self.follower)
+        self.leader = stack.enter_context(open_models(settings(folder, 0), self.line))
+
+    def uploaded(self, owner=ANA):
+        """The id of a model that both parties have."""
+        headers, raw = halves(owner)
+        for models, header, share in zip((self.leader, self.follower), headers, raw, strict=True):
+            models.upload(header, owner, [share])
+        return headers[0].manifest.model_id
+
+    def activated(self, owner=ANA):
+        """The id of a model that is active at party 0."""
+        model_id = self.uploaded(owner)
+        self.leader.activate(model_id, owner)
+        return model_id
+
+    @property
+    def agree(self):
+        return self.leader.snapshot(COHORT).id == self.follower.snapshot(COHORT).id
+
+
+def halves(owner):
+    entries, parts, salts = [], ([], []), (new_salt(), new_salt())
+    for name, shape in SPEC.parameters().items():
+        size = TensorEntry(name, shape, ("", "")).share_bytes
+        shares = (os.urandom(size), os.urandom(size))
+        committed = [commitment(salt, name) for salt in salts]
+        for each, share in zip(committed, shares, strict=True):
+            each.update(share)
+        commitments = (committed[0].hexdigest(), committed[1].hexdigest())
+        entries.append(TensorEntry(name, shape, commitments))
+        parts[0].append(shares[0])
+        parts[1].append(shares[1])
+    manifest = ModelManifest(new_model_id(), COHORT, owner.name, SPEC.digest(), tuple(entries))
+    headers = tuple(UploadHeader(manifest, salt) for salt in salts)
+    return headers, (b"".join(parts[0]), b"".join(parts[1]))
+
+
+@pytest.fixture
+def parties(tmp_path):
+    with ExitStack() as stack:
+        yield Parties(tmp_path, stack)
+
+
+# --- Snapshots ------------------------------------------------------------------------------------
+
+
+def test_a_pinned_snapshot_keeps_its_shares_until_the_query_ends(parties):
+    first = parties.activated()
+    pinned_id = parties.leader.snapshot(COHORT).id
+    with parties.leader.pin(COHORT, pinned_id) as pinned:
+        second = parties.activated()
+        assert pinned.model_ids == (first,)
+        assert pinned.models[0].path.exists()
+        parties.leader.delete(second, ANA)
+    assert not pinned.models[0].path.exists()
+    assert parties.leader.snapshot(COHORT).models == ()
+
+
+def test_shares_stay_until_the_last_of_several_queries_and_runs_lets_go(parties):
+    first = parties.activated()
+    with ExitStack() as last:
+        with parties.leader.pin(COHORT, parties.leader.snapshot(COHORT).id) as pinned:
+            last.enter_context(parties.leader.hold(pinned))
+            second = parties.activated()
+            with parties.leader.hold(pinned):
+                assert second != first
+        assert pinned.models[0].path.exists()
+    assert not pinned.models[0].path.exists()
+
+
+def test_a_query_for_another_snapshot_is_told_that_the_cohort_changed(parties):
+    parties.activated()
+    before = parties.leader.snapshot(COHORT).id
+    parties.activated(BEN)
+    with pytest.raises(SnapshotChanged), parties.leader.pin(COHORT, before):
+        pass
+
+
+def test_a_cohort_without_models_is_not_ready_and_one_without_a_name_unknown(parties):
+    empty = parties.leader.snapshot(COHORT).id
+    with pytest.raises(NotReady), parties.leader.pin(COHORT, empty):
+        pass
+    with pytest.raises(UnknownCohort):
+        parties.leader.snapshot("nowhere")
+
+
+def test_both_parties_compute_the_same_snapshot_id(parties):
+    for owner in (BEN, ANA):
+        parties.activated(owner)
+    assert parties.agree
+    assert parties.leader.snapshot(COHORT).owners == ("ana", "ben")
+
+
+# --- Two phases -----------------------------------------------------------------------------------
+
+
+def test_an_activation_stands_when_party_1_cannot_be_told(parties):
+    parties.activated()
+    second = parties.uploaded()
+    parties.line.loses_answers = True
+    with pytest.raises(Unreachable):
+        parties.leader.activate(second, ANA)
+    assert parties.leader.snapshot(COHORT).model_ids != (second,)
+    parties.line.loses_answers = False
+    parties.line.set_active = parties.line.add_active = refuse
+    parties.leader.activate(second, ANA)
+    assert parties.leader.snapshot(COHORT).model_ids == (second,)
+    assert not parties.agree and parties.leader.behind.is_set()
+    del parties.line.set_active, parties.line.add_active
+    parties.leader.synchronise()
+    assert parties.agree
+
+
+def refuse(*_):
+    raise Unreachable("party 1: cannot be reached")
+
+
+def test_the_synchroniser_brings_party_1_up_to_date(parties):
+    parties.line.set_active = parties.line.add_active = refuse
+    model_id = parties.activated()
+    del parties.line.set_active, parties.line.add_active
+    synchroniser = Synchroniser(parties.leader)
+    synchroniser.start()
+    while not parties.agree:
+        pass
+    synchroniser.stop()
+    assert parties.follower.snapshot(COHORT).model_ids == (model_id,)
+
+
+def test_a_party_0_on_an_empty_state_folder_takes_nothing_from_party_1(parties, tmp_path):
+    model_id = parties.activated()
+    with open_models(settings(tmp_path / "mistyped", 0), parties.line) as stranger:
+        stranger.synchronise()
+    (kept,) = parties.follower.snapshot(COHORT).models
+    assert kept.model_id == model_id and kept.path.exists()
+
+
+def test_the_last_model_of_a_cohort_goes_at_party_1_too_when_it_is_told_late(parties):
+    model_id = parties.activated()
+    parties.line.cut = True
+    parties.leader.delete(model_id, ANA)
+    parties.line.cut = False
+    parties.leader.synchronise()
+    assert parties.follower.snapshot(COHORT).models == ()
+
+
+def test_the_synchroniser_stops_while_party_1_is_away(parties):
+    parties.line.cut = True
+    synchroniser = Synchroniser(parties.leader)
+    synchroniser.start()
+    synchroniser.stop()
+
+
+def test_party_1_refuses_a_list_with_a_model_it_lacks_and_changes_nothing(parties):
+    held = parties.activated()
+    row = parties.follower.listed(ANA, None)[0]
+    refs = [ModelRef(held, row.manifest_digest)]
+    for wrong in (
+        [*refs, ModelRef("0" * 32, "0" * 64)],
+        [ModelRef(held, "0" * 64)],
+        [*refs, *refs],
+    ):
+        with pytest.raises(ManifestMismatch):
+            parties.follower.follow(COHORT, wrong)
+    assert parties.agree
+
+
+def test_models_that_come_one_by_one_make_the_snapshot_that_a_list_makes(parties):
+    owners = [Identity(Role.OWNER, name) for name in ("eve", "ana", "zoe", "ben", "ana", "eve")]
+    for owner in owners:
+        parties.activated(owner)
+        assert parties.agree
+    snapshot = parties.leader.snapshot(COHORT)
+    assert snapshot.owners == ("ana", "ben", "eve", "zoe")
+    # Party 1 takes over a whole list, and reads what it has anew.
+    parties.leader.synchronise()
+    assert parties.agree and parties.follower.snapshot(COHORT).owners == snapshot.owners
+
+
+def test_party_1_adds_a_model_to_party_0s_list_only(parties):
+    parties.activated()
+    before = parties.follower.snapshot(COHORT).id
+    model_id = parties.uploaded(BEN)
+    row = parties.follower.listed(BEN, None)[0]
+    for since, ref in (
+        ("0" * 64, ModelRef(model_id, row.manifest_digest)),
+        (before, ModelRef(model_id, "0" * 64)),
+        (before, ModelRef("0" * 32, row.manifest_digest)),
+    ):
+        with pytest.raises(ManifestMismatch):
+            parties.follower.add(COHORT, since, ref)
+    assert parties.follower.snapshot(COHORT).id == before
+    parties.follower.add(COHORT, before, ModelRef(model_id, row.manifest_digest))
+    assert parties.follower.snapshot(COHORT).owners == ("ana", "ben")
+
+
+def test_an_activation_brings_along_what_party_1_missed(parties):
+    parties.line.set_active = parties.line.add_active = refuse
+    parties.activated()
+    del parties.line.set_active, parties.line.add_active
+    parties.activated(BEN)
+    assert parties.agree and parties.follower.snapshot(COHORT).owners == ("ana", "ben")
+
+
+def test_a_prepared_model_is_party_0s_until_it_says_otherwise(parties):
+    model_id = parties.uploaded()
+    row = parties.follower.listed(ANA, None)[0]
+    parties.follower.prepare(ModelRef(model_id, row.manifest_digest))
+    with pytest.raises(NotReady):
+        parties.follower.delete(model_id, ANA)
+    parties.leader.delete(model_id, ANA)
+    parties.follower.delete(model_id, ANA)
+    assert parties.follower.listed(ANA, None) == []
+
+
+def test_a_superseded_model_cannot_come_back(parties):
+    first = parties.activated()
+    parties.activated()
+    with pytest.raises(UnknownModel):
+        parties.leader.activate(first, ANA)
+
+
+def test_a_superseded_id_cannot_be_uploaded_again(parties):
+    headers, raw = halves(ANA)
+    both = (parties.leader, parties.follower)
+    for models, header, share in zip(both, headers, raw, strict=True):
+        models.upload(header, ANA, [share])
+    parties.leader.activate(headers[0].manifest.model_id, ANA)
+    parties.activated()
+    with pytest.raises(AlreadyExists):
+        parties.leader.upload(headers[0], ANA, [raw[0]])
+
+
+# --- Starting -------------------------------------------------------------------------------------
+
+
+def test_one_process_uses_a_state_folder(parties, tmp_path):
+    with (
+        pytest.raises(ConfigError, match="in use"),
+        open_models(settings(tmp_path, 1), None),
+    ):
+        pass
+
+
+def test_a_cohort_with_models_keeps_its_architecture(tmp_path):
+    with ExitStack() as stack:
+        Parties(tmp_path, stack).activated()
+    with (
+        pytest.raises(ConfigError, match=f"{COHORT}.*new cohort name"),
+        open_models(settings(tmp_path, 1, components=3), None),
+    ):
+        pass
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "party1").write_text("a file")
+    with (
+        pytest.raises(ConfigError, match="party1"),
+        open_models(settings(tmp_path, 1), None),
+    ):
+        pass

@@ -1,0 +1,212 @@
+"""Party 1's worker follows orders over real gRPC, and whoever dies or lingers holds up nobody."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from queue import SimpleQueue
+
+import grpc
+import pytest
+
+from parties.config import PoolSection
+from parties.worker.computation import Computation
+from parties.worker.meeting import Acceptor
+from parties.worker.mpc_servicer import MpcServicer
+from parties.worker.preprocessing.backoff import Backoff
+from parties.worker.preprocessing.pool import Pool, Prepared
+from parties.worker.preprocessing.prepare import Preparer
+from parties.worker.preprocessing.targets import PoolTargets
+from parties.worker.scheduler import Scheduler
+from parties.worker.sessions import Sessions
+from parties.worker.snapshot_cache import SnapshotCache
+from parties.worker.task import Kind, Method
+from parties.worker.weights import Weights
+from privedge.errors import NotReady
+from privedge.identity.roles import Role
+from privedge.mpc.bundles import Bundle
+from privedge.mpc.dealing import SessionId
+from privedge.rpc.access import ACCESS
+from privedge.rpc.channel import open_channel
+from privedge.rpc.server import build_server
+from privedge.wire import mpc_pb2 as pb
+from privedge.wire import mpc_pb2_grpc, worker_pb2
+from tests.unit.mpc.models import SPECS
+
+PATIENCE_S = 20
+SPEC = next(spec for spec in SPECS if spec.name == "subspace")
+KIND = Kind("snapshot", (1, *SPEC.input_shape))
+NOT_KNOWN = Kind("another", (1, *SPEC.input_shape))
+State = pb.Prepared.State
+
+
+class WatchedLobby(Acceptor):
+    """Says when a session waits for party 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = threading.Event()
+
+    def take(self, run, deadline, given_up):
+        self.wanted.set()
+        return super().take(run, deadline, given_up)
+
+
+class Party1:
+    """All of a worker that takes part in preparing. Nobody is at the dealer's address."""
+
+    def __init__(self, tls_for) -> None:
+        self.pool, self.turns, self.lobby = Pool(1 << 20), Scheduler(), WatchedLobby()
+        settings, method = PoolSection(settle_s=0), Method("fused", "one-unit")
+        self.wishes = PoolTargets(settings, method, SnapshotCache(keep=2), self.pool.wake)
+        self.dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
+        sessions = Sessions(1, self.dealer, self.lobby, self.pool, keep=2)
+        preparer = Preparer(
+            sessions, Computation(sessions, Weights(1, keep=2)), self.pool, self.turns
+        )
+        self.follower = MpcServicer(self.lobby, preparer, self.pool, self.turns, self.wishes)
+
+    def keep(self, *files: worker_pb2.ModelFile) -> None:
+        snapshot = worker_pb2.Snapshot(
+            cohort="c", id=KIND.snapshot_id, spec_json=SPEC.to_json(), margin=1.0, models=files
+        )
+        self.wishes.known.learn([snapshot])
+        self.wishes.keep([snapshot.id])
+
+
+class Leader:
+    """Party 0's end of one Prepare call."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._orders: SimpleQueue[pb.Preparation | None] = SimpleQueue()
+        stub = mpc_pb2_grpc.MpcStub(channel)
+        self.call = stub.Prepare(iter(self._orders.get, None), timeout=PATIENCE_S)
+
+    def order(self, what, kind: Kind = KIND, alive: list[bytes] | None = None) -> int:
+        self._orders.put(
+            pb.Preparation(
+                kind=what,
+                session=os.urandom(16),
+                snapshot_id=kind.snapshot_id,
+                shape=kind.shape,
+                alive=alive or [],
+            )
+        )
+        return next(self.call).state
+
+    def close(self) -> None:
+        self._orders.put(None)
+        self.call.cancel()
+
+
+@pytest.fixture
+def party1(tls_for) -> Iterator[Party1]:
+    party = Party1(tls_for)
+    yield party
+    party.dealer.close()
+
+
+@pytest.fixture
+def channel(party1, tls_for) -> Iterator[grpc.Channel]:
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
+    mpc_pb2_grpc.add_MpcServicer_to_server(party1.follower, server)
+    server.start()
+    address = f"127.0.0.1:{port}"
+    with open_channel(address, server=Role.PARTY1, tls=tls_for(Role.PARTY0)) as opened:
+        yield opened
+    server.stop(None).wait()
+
+
+def a_query_gets_its_turn(turns: Scheduler) -> bool:
+    """Long before the ten minutes that a rehearsal may take."""
+
+    def query() -> None:
+        with turns.query():
+            pass
+
+    thread = threading.Thread(target=query, daemon=True)
+    thread.start()
+    thread.join(PATIENCE_S)
+    return not thread.is_alive()
+
+
+def half(name: bytes) -> Prepared:
+    return Prepared(name, b"", Bundle(SessionId(name, 0), [], 0.0), 1, 0)
+
+
+def emptied(pool: Pool) -> bool:
+    while pool.alive():
+        seen = pool.version
+        if pool.alive() and pool.wait_changed(seen, PATIENCE_S) == seen:
+            return False
+    return True
+
+
+def test_a_rehearsal_whose_leader_dies_frees_the_turn(party1, channel):
+    party1.keep()
+    with closing(Leader(channel)) as leader:
+        assert leader.order(pb.Preparation.REHEARSAL) == State.STARTED
+        assert party1.lobby.wanted.wait(PATIENCE_S)
+    assert a_query_gets_its_turn(party1.turns)
+
+
+def test_a_new_leader_does_not_wait_for_one_that_lingers(party1, channel):
+    party1.keep()
+    with closing(Leader(channel)) as old:
+        # It waits for a party 0 that never comes, with its call still open.
+        assert old.order(pb.Preparation.REHEARSAL) == State.STARTED
+        assert party1.lobby.wanted.wait(PATIENCE_S)
+        with closing(Leader(channel)) as new:
+            assert new.order(pb.Preparation.REHEARSAL, NOT_KNOWN) == State.UNKNOWN
+            assert a_query_gets_its_turn(party1.turns)
+        with pytest.raises(grpc.RpcError) as ended:
+            next(old.call)
+        assert ended.value.code() is grpc.StatusCode.CANCELLED
+
+
+def test_while_a_query_is_there_no_rehearsal_begins(party1, channel):
+    party1.keep()
+    with closing(Leader(channel)) as leader:
+        with party1.turns.query():
+            assert leader.order(pb.Preparation.REHEARSAL) == State.BUSY
+        assert leader.order(pb.Preparation.REHEARSAL) == State.STARTED
+
+
+def test_halves_that_party_0_no_longer_has_are_dropped(party1, channel):
+    with closing(Leader(channel)) as leader:
+        assert leader.order(pb.Preparation.BUNDLE, NOT_KNOWN) == State.UNKNOWN
+        names = [os.urandom(16) for _ in range(3)]
+        for name in names:
+            party1.pool.put(KIND, half(name))
+        leader.order(pb.Preparation.BUNDLE, NOT_KNOWN, alive=[names[1]])
+        assert party1.pool.alive() == [names[1]]
+    assert emptied(party1.pool)
+
+
+def test_a_model_that_cannot_be_loaded_costs_one_line_and_not_the_call(party1, channel, caplog):
+    party1.keep(worker_pb2.ModelFile(path="/nowhere", manifest_json="{}", salt=bytes(32)))
+    with caplog.at_level(logging.INFO), closing(Leader(channel)) as leader:
+        for _ in range(3):
+            assert leader.order(pb.Preparation.REHEARSAL) == State.STARTED
+            assert leader.order(pb.Preparation.BUNDLE, NOT_KNOWN) == State.UNKNOWN
+    assert len([line for line in caplog.records if "rehearsal" in line.getMessage()]) == 1
+    assert a_query_gets_its_turn(party1.turns)
+
+
+def test_pauses_grow_to_a_bound_and_start_again_after_success():
+    trouble, pauses = Backoff(), []
+    for _ in range(8):
+        with trouble.kept_in("bundle", KIND):
+            raise NotReady("not yet")
+        pauses.append(trouble.pause_s(KIND))
+    assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 10]
+    with trouble.kept_in("bundle", KIND):
+        pass
+    assert trouble.pause_s(KIND) == pauses[0]
+
+
+def test_what_others_raise_is_logged_by_type_only(caplog):
+    with Backoff().kept_in("bundle", KIND):
+        raise ValueError("mask 1234")
+    assert "ValueError" in caplog.text and "1234" not in caplog.text
