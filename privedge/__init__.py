@@ -11,7 +11,8 @@ A folder is a trust domain or a crossing between two; read them in the order of 
     mpc/        4. what the parties and the dealer compute: sees shares only
     client/     5. who asks: sees its own image and the answer
     split/      the plaintext baseline: first layers on the device, one server for the rest
-    local/      all three operators on one machine, for the demo, the bench and tests
+    reference/  the protocol in the clear, for tests and figures: no server may import it
+    local/      all three operators on one machine, to try things out, to measure and to test
     demo/ bench/ cli/   everything together, for people
 """
 

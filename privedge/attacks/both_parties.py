@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from privedge.attacks.recording import QueueLink, Record, RecordingSession, RecordingTuples
 from privedge.attacks.views import PartyView
 from privedge.mpc.dealing import Dealer, SessionId, new_seed
 from privedge.mpc.fixed_product import MaskedWeights
@@ -21,6 +20,7 @@ from privedge.mpc.predict import Rule, predict
 from privedge.mpc.tuples import TupleKind
 from privedge.mpc.weight_masks import WeightMasks
 from privedge.ran.spec import RanSpec
+from privedge.reference.recording import QueueLink, Record, RecordingSession, RecordingTuples
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
 

@@ -22,8 +22,8 @@ from privedge.bench.rows import Asked, Measured, Sample
 from privedge.bench.stock import side as stock
 from privedge.bench.system import Progress
 from privedge.errors import ConfigError
-from privedge.local.plaintext import PlainAnswer, PlainModel
 from privedge.ran import features
+from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user.checkpoint import Ran
 
 _SEED = 1

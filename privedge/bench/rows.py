@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from privedge.local.plaintext import PlainAnswer
+from privedge.reference.model import PlainAnswer
 from privedge.sharing.cost import Phase
 
 # Ratios are against this engine.

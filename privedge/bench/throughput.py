@@ -21,8 +21,8 @@ from privedge.bench.system import Progress
 from privedge.errors import OutOfTime
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import Deployment
-from privedge.local.plaintext import PlainModel
 from privedge.ran import features
+from privedge.reference.model import PlainModel
 
 _SEED = 1
 _IMAGES = 24

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 
 from privedge.demo.digits import Images
-from privedge.local.plaintext import PlainModel
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.model import Reconstructor
+from privedge.reference.model import PlainModel
 from privedge.user.checkpoint import Ran
 
 Reals = npt.NDArray[np.float32]

@@ -1,7 +1,7 @@
 """The same cohort asked three ways: in float32, in the parties' numbers, and privately.
 
 plain   errors in float32; the least one wins
-fixed   the parties' fixed-point arithmetic, in the clear (privedge/local/plaintext.py)
+fixed   the parties' fixed-point arithmetic, in the clear (privedge/reference/model.py)
 fused   dealer and two parties as processes on this machine, asked through the real client
 
 Answers are numbers of owners, -1 for nobody. Sees all models and questions in the clear: an
@@ -23,8 +23,8 @@ from privedge.evaluation.identify_figures import Errors, Labels
 from privedge.evaluation.identify_parts import Images
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
-from privedge.local.plaintext import PlainAnswer, PlainModel
 from privedge.ran.model import Reconstructor
+from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user import threshold, upload
 from privedge.user.checkpoint import Ran
 

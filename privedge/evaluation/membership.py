@@ -17,11 +17,11 @@ from privedge.datasets import Labelled
 from privedge.errors import ImageError
 from privedge.evaluation.pixels import as_bytes
 from privedge.evaluation.results import Results
-from privedge.local.plaintext import PlainModel
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
+from privedge.reference.model import PlainModel
 from privedge.user.settings import settings_for
 from privedge.user.train import train
 

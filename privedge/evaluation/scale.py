@@ -33,7 +33,7 @@ from privedge.evaluation.identify_engines import Progress
 from privedge.evaluation.identify_parts import Parts, deal
 from privedge.evaluation.results import Results, Row
 from privedge.local.deployment import Deployment
-from privedge.local.plaintext import PlainModel
+from privedge.reference.model import PlainModel
 
 EXPERIMENT = "scale"
 _LEAST = 2

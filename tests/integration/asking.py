@@ -10,9 +10,9 @@ from privedge.client.query import Client
 from privedge.config import ClientConfig
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, Deployment
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.network import Network
 from privedge.ran import features
+from privedge.reference.clear import ClearEngine
 from privedge.rpc.channel import open_party
 from privedge.sharing.fixed_point import encode
 from privedge.user.checkpoint import Ran

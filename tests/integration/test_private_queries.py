@@ -24,9 +24,9 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Identity, Role
-from privedge.local.plaintext import PlainModel
 from privedge.ran.features import extract
 from privedge.ran.images import fit
+from privedge.reference.model import PlainModel
 from privedge.rpc import codec
 from privedge.rpc.status import calls_to
 from privedge.sharing.question import Question, new_query_id

@@ -6,9 +6,9 @@ import torch
 
 from privedge.attacks.both_parties import Asked, BothParties
 from privedge.errors import ShareError
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.predict import Rule, predict
 from privedge.ran.spec import RanSpec
+from privedge.reference.clear import ClearEngine
 from privedge.sharing.ring import Words
 from tests.unit.mpc.models import SPECS, batch, cohort
 

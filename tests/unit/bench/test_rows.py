@@ -3,7 +3,7 @@
 import pytest
 
 from privedge.bench import rows
-from privedge.local.plaintext import PlainAnswer
+from privedge.reference.model import PlainAnswer
 
 RIGHT = PlainAnswer("a", tie=False)
 ASKED = rows.Asked("stock", "conv32", owners=2, batch=1, queries=3, pool=None, rtt_ms=0)

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 
 from parties.tuple_codec import from_wire, to_wire
-from privedge.attacks.recording import QueueLink, RecordingSession, RecordingTuples
-from privedge.attacks.recording import Record as View
 from privedge.mpc.bundles import Bundle, Supply
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
@@ -22,6 +20,8 @@ from privedge.mpc.fixed_product import MaskedWeights
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import TupleKind
+from privedge.reference.recording import QueueLink, RecordingSession, RecordingTuples
+from privedge.reference.recording import Record as View
 from privedge.sharing.combine import combine
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.network import Network
 from privedge.ran.model import Reconstructor, initialise
@@ -22,6 +21,7 @@ from privedge.ran.spec import (
     Tanh,
     Upsample,
 )
+from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import encode
 from privedge.user.settings import settings_for
 from privedge.user.train import train

@@ -8,7 +8,6 @@ import torch
 
 from privedge.errors import TranscriptMismatch
 from privedge.mpc.bundles import Bundle, size_of
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.dealing import TupleShares
 from privedge.mpc.fixed_product import FixedProduct, MaskedWeights
 from privedge.mpc.fused.engine import FusedEngine
@@ -16,6 +15,7 @@ from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, predict
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import Square, TupleKind
+from privedge.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Masked, Outcome, as_tensor, drawn, fresh_masks, run
 

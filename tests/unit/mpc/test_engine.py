@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privedge.errors import NotReady, TranscriptMismatch
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor
 from privedge.mpc.crypten_backend.provider import DealerProvider
@@ -16,6 +15,7 @@ from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.products import apply
 from privedge.mpc.tuples import And, Square
 from privedge.mpc.window import Window
+from privedge.reference.clear import ClearEngine
 from tests.unit.mpc.pair import as_tensor, as_words, run
 
 CLEAR = ClearEngine()

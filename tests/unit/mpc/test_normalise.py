@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.normalise import normalised
 from privedge.ran import spec as kinds
 from privedge.ran.model import build
+from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import decode, encode
 from tests.unit.mpc.pair import as_tensor, run
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privedge.errors import ShareError
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.decision import Decision
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, predict
+from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import encode
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import as_tensor, run

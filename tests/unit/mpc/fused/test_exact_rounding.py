@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privedge.errors import ShareError
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.fixed_product import MaskedWeights
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.fused.tuples import ExactTruncation, FusedRelu
@@ -15,6 +14,7 @@ from privedge.mpc.network import Network
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import Truncation
 from privedge.ran.presets import preset
+from privedge.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_tensor, run
 

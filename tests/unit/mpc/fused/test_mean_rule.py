@@ -7,10 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from privedge.errors import ShareError
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.decision import MARGIN_STEPS, Decision, Weights
 from privedge.mpc.fused.engine import FusedEngine
+from privedge.reference.clear import ClearEngine
 from tests.unit.mpc.pair import Outcome, run
 
 # With nothing below the point, truncation has one result, and so has the decision.

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from privedge.local.rounding import Parameters, Reach, reach
-from privedge.mpc.clear import ClearEngine
 from privedge.mpc.decision import MARGIN_STEPS, SUMMED, Weights, doubled_thresholds
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, decide
 from privedge.ran.spec import RanSpec
+from privedge.reference.clear import ClearEngine
+from privedge.reference.rounding import Parameters, Reach, reach
 from privedge.sharing.fixed_point import SCALE, encode
 
 Reals = npt.NDArray[np.float32]

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from privedge.bench import made
-from privedge.local.plaintext import PlainModel, Scores, ties
 from privedge.ran import features
 from privedge.ran.presets import preset
+from privedge.reference.model import PlainModel, Scores, ties
 from privedge.user.checkpoint import Ran
 
 SPEC = preset("subspace32", height=32, width=32, channels=1, components=4)

@@ -33,8 +33,9 @@ Of all others an eighth more than the first term is reported, for what slopes ch
 
 So the bound is a proof for subspace*, and for the others one to first order: rounding moves values
 by some 2^-14 to 2^-9 of their size, slopes change by about as much, and an eighth is 2^-3.
-tests/unit/local/test_rounding.py makes every truncation round the worse way, for every layer kind:
-d is then moved by the sum of its slopes to within a few percent, and never by more than the bound.
+tests/unit/reference/test_rounding.py makes every truncation round the worse way, for every layer
+kind: d is then moved by the sum of its slopes to within a few percent, and never by more than the
+bound.
 """
 
 from collections.abc import Callable, Iterator

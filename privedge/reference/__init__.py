@@ -1,0 +1,1 @@
+"""The protocol in the clear: what tests and figures compare with."""
