@@ -1,7 +1,8 @@
 """What a network and a decision are written in: one formula, several number types.
 
 The same forward pass (network.py) and the same decision (decision.py) run on clear integers
-(privedge/reference/clear.py), on CrypTen's shares (crypten_backend/engine.py) and on whatever engine comes next.
+(privedge/reference/clear.py), on CrypTen's shares (crypten_backend/engine.py) and on whatever
+engine comes next.
 All numbers are ring elements; "at f" means scale 2^16, "at 2f" scale 2^32 (after one product).
 """
 
