@@ -14,6 +14,9 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos \
 	--plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 PROTOC_OUT = --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1)
+# $(call GENERATE,FOLDER): the product's code into FOLDER, the laboratory's into FOLDER/lab.
+GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
+	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
 .PHONY: help demo test test-slow check lint format types imports proto proto-check build bench lock clean
 
@@ -21,7 +24,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An existing environment is brought in step whenever the lock or the metadata changed.
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "privedge needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "[1/4] $(VENV): a virtual environment of its own"; $(PYTHON) -m venv $(VENV); }
@@ -29,8 +32,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --constraint requirements.lock torch
 	@echo "[3/4] $(VENV): the other packages of requirements.lock"
 	@$(BIN)/python -m pip install --no-deps --requirement requirements.lock
-	@echo "[4/4] $(VENV): privedge itself, in place"
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "[4/4] $(VENV): privedge and its laboratory, in place"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable ./lab
 	@touch $@
 
 demo: $(INSTALLED) ## the whole system on real digits; writes build/demo/index.html
@@ -60,19 +63,22 @@ types: $(INSTALLED) ## mypy, strict
 imports: $(INSTALLED) ## who may import whom (pyproject.toml)
 	$(BIN)/lint-imports
 
-proto: $(INSTALLED) ## generate privedge/wire from protos
-	$(PROTOC) $(call PROTOC_OUT,.) protos/privedge/wire/*.proto
+proto: $(INSTALLED) ## generate the wire packages from protos
+	$(call GENERATE,.)
 
-proto-check: $(INSTALLED) ## is privedge/wire in step with protos?
-	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
-	$(PROTOC) $(call PROTOC_OUT,"$$fresh") protos/privedge/wire/*.proto; \
-	diff -r -x __init__.py -x __pycache__ "$$fresh/privedge/wire" privedge/wire \
-		|| { echo "privedge/wire is out of step with protos: run make proto" >&2; exit 1; }
-	@echo "privedge/wire is in step with protos"
+proto-check: $(INSTALLED) ## is the generated code in step with protos?
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; mkdir "$$fresh/lab"; \
+	$(call GENERATE,"$$fresh"); \
+	for wire in privedge/wire lab/privedge_lab/wire; do \
+		diff -r -x __init__.py -x __pycache__ "$$fresh/$$wire" $$wire \
+			|| { echo "$$wire is out of step with protos: run make proto" >&2; exit 1; }; \
+	done
+	@echo "the generated code is in step with protos"
 
-build: $(INSTALLED) ## wheel and sdist in dist/
+build: $(INSTALLED) ## wheels and sdists of privedge and privedge-lab in dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m build --no-isolation --outdir dist lab
 
 bench: $(INSTALLED) ## seconds, rounds and bytes of a query
 	$(BIN)/privedge bench query
@@ -81,9 +87,9 @@ lock: $(INSTALLED) ## resolve pyproject.toml afresh into requirements.lock
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	echo "resolving; this takes a minute"; \
 	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report "$$fresh/report.json" \
-		'.[party,demo,encoder,research,dev]'; \
+		'.[train,party,encoder,dev]' ./lab; \
 	$(BIN)/python tools/lock.py $(CRYPTEN) < "$$fresh/report.json" > "$$fresh/lock"; \
 	mv "$$fresh/lock" requirements.lock
 
 clean: ## remove what was built; keep .venv
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist *.egg-info lab/build lab/*.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,17 +1,17 @@
 """Start one server: `python -m parties party|dealer|split --config FILE`."""
 
 import argparse
-import logging
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
 
-from parties.config import DealerConfig, PartyConfig, SplitConfig
+from parties.config import DealerConfig, PartyConfig, require_said_twice
 from parties.memory import keep_freed_pages
 from parties.one_core import stay_on_one_core
 from privedge import log
 from privedge.config import load
-from privedge.errors import ConfigError, PrivEdgeError
+from privedge.errors import MissingExtra, PrivEdgeError
 
 _EXAMPLE = """example:
   python -m parties dealer --config dealer.toml
@@ -84,7 +84,7 @@ def _party(config_file: Path, insecure: bool) -> None:
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here
     config = load(PartyConfig, config_file)
-    _require_said_twice(config, config_file, insecure)
+    require_said_twice(config, config_file, insecure)
     serve_party(config, config_file)
 
 
@@ -92,30 +92,25 @@ def _dealer(config_file: Path, insecure: bool) -> None:
     from parties.dealer import serve_dealer
 
     config = load(DealerConfig, config_file)
-    _require_said_twice(config, config_file, insecure)
+    require_said_twice(config, config_file, insecure)
     keep_freed_pages()
     serve_dealer(config)
 
 
 def _split(config_file: Path, insecure: bool) -> None:
-    from parties.split.server import serve_split
-
-    config = load(SplitConfig, config_file)
-    _require_said_twice(config, config_file, insecure)
-    keep_freed_pages()
-    serve_split(config)
-
-
-def _require_said_twice(
-    config: PartyConfig | DealerConfig | SplitConfig, path: Path, insecure: bool
-) -> None:
-    """Plain text needs the file and the command line to say so: neither alone can slip in."""
-    if config.insecure_loopback and not insecure:
-        raise ConfigError(f"{path}: insecure_loopback also needs --insecure-loopback; use [tls]")
-    if insecure and not config.insecure_loopback:
-        raise ConfigError(f"{path}: --insecure-loopback also needs insecure_loopback = true")
-    if insecure:
-        logging.getLogger(__name__).warning("NO TLS: whoever reaches this port is believed")
+    """The laboratory's server, which it offers by an entry point."""
+    try:
+        lab = importlib.metadata.distribution("privedge-lab")
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingExtra(
+            "the split server is part of the laboratory: pip install privedge-lab"
+        ) from None
+    (serve,) = (
+        entry
+        for entry in lab.entry_points
+        if entry.group == "privedge.servers" and entry.name == "split"
+    )
+    serve.load()(config_file, insecure)
 
 
 def _worker(config_file: Path, slot: int, socket: Path) -> None:

@@ -4,6 +4,7 @@ Read with `privedge.config.load(PartyConfig, path)`; relative paths are taken fr
 folder. samples/ holds one file of each kind. No secret values: keys are named by file.
 """
 
+import logging
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,6 +13,8 @@ from pydantic import Field, model_validator
 from privedge.config import Address, Section, TlsFiles
 from privedge.errors import ConfigError
 from privedge.rpc import loopback
+
+log = logging.getLogger(__name__)
 
 
 class PeerSection(Section):
@@ -104,7 +107,9 @@ class CohortSection(Section):
         return self
 
 
-class _Server(Section):
+class ServerConfig(Section):
+    """What every server's file has."""
+
     listen: Address
     tls: TlsFiles | None = None
     # Plain text, for a test on one machine: refuses any address that is not loopback.
@@ -123,7 +128,7 @@ class _Server(Section):
         return self
 
 
-class PartyConfig(_Server):
+class PartyConfig(ServerConfig):
     """One party: `python -m parties party --config FILE`."""
 
     index: Literal[0, 1]
@@ -193,29 +198,17 @@ class DealerLimits(Section):
     weight_cache_mib: int = Field(default=1024, ge=0)
 
 
-class DealerConfig(_Server):
+class DealerConfig(ServerConfig):
     """The dealer: `python -m parties dealer --config FILE`."""
 
     limits: DealerLimits = DealerLimits()
 
 
-class SplitLimits(Section):
-    """What the split server accepts. A refusal is RESOURCE_EXHAUSTED."""
-
-    # Images in one call, and their activations in all.
-    max_batch: int = Field(default=64, ge=1, le=4096)
-    max_query_mib: int = Field(default=64, ge=1, le=1024)
-    # Calls at once, from their first byte until their answer is sent: of all clients, and of one.
-    max_queries: int = Field(default=32, ge=1, le=1024)
-    max_queries_per_client: int = Field(default=8, ge=1)
-
-
-class SplitConfig(_Server):
-    """The plaintext baseline's server: `python -m parties split --config FILE`."""
-
-    # NAME.tail, as `privedge split train` writes it.
-    tail: Path
-    # logits tell clients more about the network than the label they ask for.
-    answers: Literal["labels", "logits"] = "labels"
-    query_deadline_s: float = Field(default=60, gt=0)
-    limits: SplitLimits = SplitLimits()
+def require_said_twice(config: ServerConfig, path: Path, insecure: bool) -> None:
+    """Plain text needs the file and the command line to say so: neither alone can slip in."""
+    if config.insecure_loopback and not insecure:
+        raise ConfigError(f"{path}: insecure_loopback also needs --insecure-loopback; use [tls]")
+    if insecure and not config.insecure_loopback:
+        raise ConfigError(f"{path}: --insecure-loopback also needs insecure_loopback = true")
+    if insecure:
+        log.warning("NO TLS: whoever reaches this port is believed")

@@ -95,14 +95,6 @@ class ClientConfig(CallerConfig):
     party1: Address
 
 
-class SplitClientConfig(CallerConfig):
-    """How a device reaches the split server, and which head and key it has."""
-
-    server: Address
-    head: Path
-    key: Path
-
-
 def load(kind: type[ModelT], path: Path) -> ModelT:
     """Read `path` as TOML into `kind`.
 

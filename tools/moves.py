@@ -96,12 +96,12 @@ LABORATORY = {
     "parties/samples/split.toml": LAB + "baseline/samples/split.toml",
     "parties/samples/split-client.toml": LAB + "baseline/samples/split-client.toml",
     "privedge/evaluation/results.py": LAB + "results/store.py",
-    "privedge/sharing/known.py": LAB + "evaluation/mean_share.py",
     **{
         f"privedge/{name}": LAB + name
         for name in ["disguise", "attacks", "evaluation", "report", "bench", "demo", "pages"]
     },
     "privedge/datasets.py": LAB + "datasets.py",
+    "privedge/sharing/known.py": LAB + "evaluation/mean_share.py",
     "protos/privedge/wire/split.proto": "protos/privedge_lab/wire/split.proto",
     **{
         f"privedge/wire/split_pb2{end}": f"{LAB}wire/split_pb2{end}"
@@ -274,7 +274,7 @@ def rewrite(path: Path) -> None:
         text = re.sub(rf"(?<![\w.])(?<!from ){re.escape(old)}(?!\w)", new, text)
         text = re.sub(rf"(?<=from ){re.escape(old)}(?!\w)", new, text)
     for old, new in sorted(paths().items(), key=lambda pair: -len(pair[0])):
-        text = re.sub(rf"(?<![\w-])(?<!lab/){re.escape(old)}(?![\w-])", new, text)
+        text = re.sub(rf"(?<![\w-])(?<!lab/)(?<!//){re.escape(old)}(?![\w-])", new, text)
     text = classes(path, text)
     if text != before:
         path.write_text(text, encoding="utf-8")

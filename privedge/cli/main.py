@@ -2,10 +2,12 @@
 
 Whatever a user can cause ends in one line on standard error: exit 1 for our errors, 2 for usage,
 130 for Ctrl-C. Modules of commands import nothing heavy; their functions do, so `--help` is quick.
+
+The laboratory (the distribution privedge-lab) adds its commands by entry points. Only the names
+listed here are looked for, and only in that distribution.
 """
 
-import importlib
-import importlib.util
+import importlib.metadata
 import os
 import sys
 from typing import Annotated, Any
@@ -15,15 +17,23 @@ from typer.core import TyperGroup
 
 import privedge
 from privedge import log
-from privedge.errors import PrivEdgeError
+from privedge.cli import certs, models, query, train, train_all, upload, verify
+from privedge.errors import MissingExtra, PrivEdgeError
 
+PRODUCT = {
+    "certs": certs,
+    "train": train,
+    "train-all": train_all,
+    "upload": upload,
+    "models": models,
+    "query": query,
+    "verify": verify,
+}
+LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 # In the order of a model's life, which is the order of `--help`.
-COMMANDS = (
-    *("demo", "certs", "train", "train-all", "upload", "models", "query", "verify"),
-    *("split", "attack", "evaluate", "bench", "report"),
-)
+COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
-# What the extra `research` installs for `attack`, `evaluate` and `split sweep`.
+# What `attack`, `evaluate` and `split sweep` use beside what the product needs.
 _RESEARCH = frozenset({"matplotlib", "scipy", "sklearn", "torchmetrics"})
 
 _EXIT_FAILED = 1
@@ -35,6 +45,11 @@ class _InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for name in COMMANDS if name in self.commands]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in LABORATORY and cmd_name not in self.commands:
+            raise MissingExtra(f"{cmd_name} is part of the laboratory: pip install privedge-lab")
+        return super().get_command(ctx, cmd_name)
 
 
 def main() -> None:
@@ -73,11 +88,24 @@ def build() -> typer.Typer:
         # Plain help: the examples keep their lines.
         rich_markup_mode=None,
     )
-    for name in COMMANDS:
-        module = f"privedge.cli.{name.replace('-', '_')}"
-        if importlib.util.find_spec(module) is not None:
-            importlib.import_module(module).register(app)
+    for module in PRODUCT.values():
+        module.register(app)
+    for entry in _of_the_laboratory():
+        entry.load()(app)
     return app
+
+
+def _of_the_laboratory() -> list[importlib.metadata.EntryPoint]:
+    """Its commands; none where it is not installed. A broken one is not hidden: it raises."""
+    try:
+        lab = importlib.metadata.distribution("privedge-lab")
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [
+        entry
+        for entry in lab.entry_points
+        if entry.group == "privedge.commands" and entry.name in LABORATORY
+    ]
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,6 +14,13 @@ def _only(*roles: Role) -> frozenset[Role]:
     return frozenset(roles)
 
 
+# Health and reflection, which every server offers.
+STANDARD: Mapping[str, frozenset[Role]] = {
+    "/grpc.health.v1.Health/Check": EVERYBODY,
+    "/grpc.health.v1.Health/List": EVERYBODY,
+    "/grpc.health.v1.Health/Watch": EVERYBODY,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _only(Role.ADMIN),
+}
 ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/UploadModel": _only(Role.OWNER),
     "/privedge.v1.Party/ActivateModel": _only(Role.OWNER),
@@ -31,14 +38,9 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Mpc/Exchange": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Prepare": _only(Role.PARTY0),
     "/privedge.v1.Dealer/Deal": _only(Role.PARTY0, Role.PARTY1),
-    "/privedge.v1.Split/Describe": _only(Role.CLIENT),
-    "/privedge.v1.Split/Predict": _only(Role.CLIENT),
     # A worker is reached by its own front end only, over a socket in a private folder.
     "/privedge.v1.Worker/Run": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Worker/Keep": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Worker/Learn": _only(Role.PARTY0, Role.PARTY1),
-    "/grpc.health.v1.Health/Check": EVERYBODY,
-    "/grpc.health.v1.Health/List": EVERYBODY,
-    "/grpc.health.v1.Health/Watch": EVERYBODY,
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _only(Role.ADMIN),
+    **STANDARD,
 }

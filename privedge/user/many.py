@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from privedge import private_file, workers
+from privedge import child_processes, private_file
 from privedge.errors import PrivEdgeError, TrainingError
 from privedge.ran.images import read
 from privedge.ran.spec import RanSpec, Subspace
@@ -93,7 +93,9 @@ def train_all(
             yield _done(job, _trained(job, watch))
 
 
-def answered(request: workers.Message, tell: workers.Tell) -> workers.Message:
+def answered(
+    request: child_processes.Message, tell: child_processes.Tell
+) -> child_processes.Message:
     """What a process makes of one job."""
 
     def watch(_: str, *now: float) -> None:
@@ -114,7 +116,7 @@ def answered(request: workers.Message, tell: workers.Tell) -> workers.Message:
 def _side_by_side(
     jobs: Sequence[Job], processes: int, watch: Watch | None
 ) -> Generator[Done, None, None]:
-    def told(job: Job, message: workers.Message) -> None:
+    def told(job: Job, message: child_processes.Message) -> None:
         if watch is not None:
             step, steps, error = message["now"]
             watch(job.owner, int(step), int(steps), error)
@@ -123,7 +125,7 @@ def _side_by_side(
         with (
             # Beside the models: images are as secret, and there is room for both.
             tempfile.TemporaryDirectory(dir=jobs[0].out.parent, prefix=".images-") as given,
-            workers.started(min(processes, len(jobs)), _MODULE) as ask,
+            child_processes.started(min(processes, len(jobs)), _MODULE) as ask,
         ):
             requests = [
                 (job, _request(job, Path(given) / f"{n}.npz")) for n, job in enumerate(jobs)
@@ -139,7 +141,7 @@ def _side_by_side(
         raise
 
 
-def _request(job: Job, npz: Path) -> workers.Message:
+def _request(job: Job, npz: Path) -> child_processes.Message:
     images = job.images
     if not isinstance(images, Path):
         np.savez(npz, images=images)

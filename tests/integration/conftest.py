@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privedge.demo import digits
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran.presets import preset
@@ -15,6 +14,7 @@ from privedge.user.checkpoint import Ran
 from privedge.user.settings import settings_for
 from privedge.user.train import train
 from privedge.user.upload import send
+from privedge_lab.demo import digits
 
 COHORT = "digits"
 MARGIN = 0.8

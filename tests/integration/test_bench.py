@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from privedge.bench.stock.group import Group
 from privedge.errors import Unreachable
+from privedge_lab.bench.stock.group import Group
 from tests.integration.left_running import running_in_session_of, until_running
 
 RUN = [sys.executable, "-c", "from privedge.cli.main import main; main()", "bench"]

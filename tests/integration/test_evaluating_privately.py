@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from privedge import datasets
-from privedge.demo import digits
-from privedge.evaluation import identify
-from privedge.evaluation.identify_parts import Choice
-from privedge.evaluation.results import Results
+from privedge_lab import datasets
+from privedge_lab.demo import digits
+from privedge_lab.evaluation import identify
+from privedge_lab.evaluation.identify_parts import Choice
+from privedge_lab.results.store import Results
 
 pytestmark = pytest.mark.mpc
 

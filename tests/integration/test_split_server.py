@@ -16,7 +16,7 @@ from privedge.cli.main import build
 from privedge.identity.roles import Role
 from privedge.rpc.channel import open_channel
 from privedge.rpc.health import serves
-from privedge.split.spec import Conv, Linear, NetworkSpec, Plain
+from privedge_lab.baseline.spec import Conv, Linear, NetworkSpec, Plain
 
 pytestmark = pytest.mark.mpc
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,15 +17,20 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import privedge
+import privedge_lab
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     path
-    for folder in ("privedge", "parties")
+    for folder in ("privedge", "parties", "lab/privedge_lab")
     for path in sorted((ROOT / folder).rglob("*.py"))
     if "wire" not in path.parts
 ]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LABORATORY = tomllib.loads((ROOT / "lab/pyproject.toml").read_text())
+OWN = {"privedge", "privedge-lab"}
 LOCK = [
     line
     for line in (ROOT / "requirements.lock").read_text().splitlines()
@@ -38,9 +44,12 @@ def name_of(path: Path) -> str:
 
 
 def declared() -> list[Requirement]:
+    """What both distributions need, each other left out."""
     project = PYPROJECT["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    return [Requirement(line) for group in groups for line in group]
+    groups.append(LABORATORY["project"]["dependencies"])
+    needed = [Requirement(line) for group in groups for line in group]
+    return [each for each in needed if each.name not in OWN]
 
 
 # --- Licence, lock and packages -------------------------------------------------------------------
@@ -83,23 +92,46 @@ def test_crypten_has_the_same_version_wherever_it_is_named():
     assert {version for _, version in named} == {PINS["crypten"]}, named
 
 
-def test_the_wheel_has_the_samples_and_types_but_no_tests(tmp_path):
-    source, target = tmp_path / "source", tmp_path / "dist"
+def wheel_of(project: Path, folders: Iterable[str], scratch: Path) -> tuple[Path, set[str]]:
+    """The wheel built of a copy of `project`, and the files in it but its metadata."""
+    source, target = scratch / "source", scratch / "dist"
     source.mkdir()
-    for folder in ("privedge", "parties"):
-        shutil.copytree(ROOT / folder, source / folder)
+    for folder in folders:
+        shutil.copytree(project / folder, source / folder)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, source)
+        shutil.copy(project / file, source)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source]
     subprocess.run(build, check=True, capture_output=True)
-    with zipfile.ZipFile(next(target.glob("*.whl"))) as wheel:
-        inside = set(wheel.namelist())
+    path = next(target.glob("*.whl"))
+    with zipfile.ZipFile(path) as wheel:
+        return path, {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_has_the_samples_and_types_but_neither_tests_nor_laboratory(tmp_path):
+    path, inside = wheel_of(ROOT, ("privedge", "parties"), tmp_path)
     samples = {name_of(path) for path in (ROOT / "parties/samples").glob("*.toml")}
-    code = {name_of(path) for path in SOURCES}
-    pages = {name_of(path) for kind in ("j2", "css") for path in ROOT.glob(f"privedge/*/*.{kind}")}
-    assert samples and pages and (samples | code | pages | {"privedge/py.typed"}) <= inside
-    tops = {name.partition("/")[0] for name in inside if ".dist-info/" not in name}
-    assert tops == {"privedge", "parties"}
+    code = {name for name in map(name_of, SOURCES) if not name.startswith("lab/")}
+    assert samples and (samples | code | {"privedge/py.typed"}) <= inside
+    assert {name.partition("/")[0] for name in inside} == {"privedge", "parties"}
+    assert path.stat().st_size < 400_000
+
+
+def test_the_laboratorys_wheel_has_its_pages_and_samples(tmp_path):
+    _, inside = wheel_of(ROOT / "lab", ("privedge_lab",), tmp_path)
+    lab = ROOT / "lab"
+    data = [
+        path for kind in ("j2", "css", "toml") for path in lab.glob(f"privedge_lab/**/*.{kind}")
+    ]
+    code = [path for path in SOURCES if path.is_relative_to(lab)]
+    assert data and code
+    assert {str(path.relative_to(lab)) for path in (*data, *code)} <= inside
+    assert {name.partition("/")[0] for name in inside} == {"privedge_lab"}
+
+
+def test_both_distributions_have_one_version():
+    assert privedge.__version__ == privedge_lab.__version__
+    needed = {Requirement(line).name: line for line in LABORATORY["project"]["dependencies"]}
+    assert needed["privedge"] == f"privedge[train,party]=={privedge.__version__}"
 
 
 # --- Makefile and documents -----------------------------------------------------------------------
@@ -119,7 +151,7 @@ def test_every_make_target_is_described_in_make_help():
 def test_what_a_document_points_to_exists(path):
     text = path.read_text()
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    paths = re.findall(r"`((?:docs|parties|privedge|protos|tests|tools)/[^`*<\s]*)`", text)
+    paths = re.findall(r"`((?:docs|lab|parties|privedge|protos|tests|tools)/[^`*<\s]*)`", text)
     missing = [link for link in links if not (path.parent / link).exists()]
     missing += [name for name in paths if not (ROOT / name.partition("::")[0]).exists()]
     assert missing == []
@@ -178,6 +210,7 @@ def test_every_folder_of_code_is_a_package():
 # What an __init__.py may hold beside its docstring.
 EXTRAS = {
     "privedge/__init__.py": "__version__ = ",
+    "lab/privedge_lab/__init__.py": "__version__ = ",
     "privedge/rpc/__init__.py": "from privedge.rpc import tls_floor as tls_floor",
 }
 
@@ -216,13 +249,14 @@ def test_a_partys_front_end_loads_neither_torch_nor_anything_that_sees_plaintext
 
 
 def test_the_split_server_loads_nothing_of_a_device():
-    loaded = modules_after("import parties.split.server")
-    assert "privedge.split.model_file" in loaded
+    loaded = modules_after("import privedge_lab.baseline.serving.server")
+    assert "privedge_lab.baseline.model_file" in loaded
     forbidden = {
-        "crypten", "privedge.datasets", "privedge.user", "privedge.client", "privedge.ran.images",
-        "privedge.split.head_file", "privedge.split.draws", "privedge.split.defence",
-        "privedge.split.defences", "privedge.split.train", "privedge.split.client",
-        "privedge.sharing.split", "privedge.sharing.combine", "privedge.attacks",
+        "crypten", "privedge.user", "privedge.client", "privedge.ran.images",
+        "privedge.sharing.split", "privedge.sharing.combine", "privedge_lab.datasets",
+        "privedge_lab.attacks", "privedge_lab.baseline.head_file", "privedge_lab.baseline.draws",
+        "privedge_lab.baseline.defence", "privedge_lab.baseline.defences",
+        "privedge_lab.baseline.train", "privedge_lab.baseline.client",
     }  # fmt: skip
     assert loaded & forbidden == set()
 

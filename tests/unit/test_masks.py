@@ -8,12 +8,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = (
-    "privedge/sharing", "privedge/mpc", "privedge/client", "privedge/rpc", "privedge/disguise",
-    "parties",
+    "privedge/sharing", "privedge/mpc", "privedge/client", "privedge/rpc", "parties",
+    "lab/privedge_lab/disguise",
 )  # fmt: skip
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 # Of the plaintext baseline what runs on a device that asks; training is seeded and hides nothing.
-SOURCES += [ROOT / "privedge/split" / name for name in ("client.py", "head_file.py")]
+SOURCES += [ROOT / "lab/privedge_lab/baseline" / name for name in ("client.py", "head_file.py")]
 
 GENERATORS = re.compile(
     r"random(\..*)?|(np|numpy)\.random(\..*)?"

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = sorted(path for name in ("privedge", "parties") for path in (ROOT / name).rglob("*.py"))
+SOURCES = sorted(
+    path for name in ("privedge", "parties", "lab") for path in (ROOT / name).rglob("*.py")
+)
 
 MODULES = {
     "_pickle", "cloudpickle", "dill", "joblib", "marshal", "multiprocessing", "pickle", "shelve",

@@ -7,9 +7,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
-from privedge.demo import digits
 from privedge.errors import PrivEdgeError
 from privedge.user import checkpoint
+from privedge_lab.demo import digits
 
 
 @pytest.fixture

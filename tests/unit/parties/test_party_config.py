@@ -5,12 +5,21 @@ from pathlib import Path
 import pytest
 
 import parties
-from parties.config import DealerConfig, PartyConfig, SplitConfig
+import privedge_lab
+from parties.config import DealerConfig, PartyConfig
 from parties.party.models.cohorts import build
-from privedge.config import ClientConfig, SplitClientConfig, load
+from privedge.config import ClientConfig, load
 from privedge.errors import ConfigError
+from privedge_lab.baseline.config import SplitClientConfig
+from privedge_lab.baseline.serving.config import SplitConfig
 
 SAMPLES = Path(parties.__file__).parent / "samples"
+SPLIT_SAMPLES = Path(privedge_lab.__file__).parent / "baseline/samples"
+
+
+def sample(name: str) -> Path:
+    """The split server's are in the laboratory."""
+    return (SPLIT_SAMPLES if name.startswith("split") else SAMPLES) / name
 
 
 @pytest.mark.parametrize(
@@ -25,12 +34,12 @@ SAMPLES = Path(parties.__file__).parent / "samples"
     ],
 )
 def test_a_sample_is_read_and_its_paths_are_beside_it(name, kind):
-    config = load(kind, SAMPLES / name)
-    assert config.tls.ca == SAMPLES / "certs/ca.crt"
+    config = load(kind, sample(name))
+    assert config.tls.ca == sample(name).parent / "certs/ca.crt"
 
 
 def test_every_sample_has_a_test():
-    assert {path.name for path in SAMPLES.iterdir()} == {
+    assert {path.name for folder in (SAMPLES, SPLIT_SAMPLES) for path in folder.iterdir()} == {
         "party0.toml",
         "party1.toml",
         "dealer.toml",
@@ -51,8 +60,8 @@ def test_the_samples_fit_each_other():
     assert leader.dealer.address == follower.dealer.address == dealer.listen
     assert leader.cohorts == follower.cohorts
     split, device = (
-        load(SplitConfig, SAMPLES / "split.toml"),
-        load(SplitClientConfig, SAMPLES / "split-client.toml"),
+        load(SplitConfig, SPLIT_SAMPLES / "split.toml"),
+        load(SplitClientConfig, SPLIT_SAMPLES / "split-client.toml"),
     )
     assert split.listen == device.server
     assert split.tail.stem == device.head.stem == device.key.stem
@@ -60,7 +69,7 @@ def test_the_samples_fit_each_other():
 
 
 def edited(tmp_path, name, old, new):
-    text = (SAMPLES / name).read_text()
+    text = sample(name).read_text()
     assert old in text
     path = tmp_path / name
     path.write_text(text.replace(old, new))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.demo import digits
 from privedge.errors import ImageError, RangeError, TrainingError
 from privedge.ran.features import extract
 from privedge.ran.model import Reconstructor
@@ -18,6 +17,7 @@ from privedge.user.checkpoint import Ran
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings, settings_for
 from privedge.user.train import Progress, train
+from privedge_lab.demo import digits
 
 RAN32 = preset("ran32", height=32, width=32, channels=1)
 SUBSPACE32 = preset("subspace32", height=32, width=32, channels=1, components=16)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from privedge.demo import digits
 from privedge.errors import PrivEdgeError, TrainingError
 from privedge.ran.presets import preset
 from privedge.user import checkpoint
 from privedge.user.many import UNFINISHED, Job, train_all
 from privedge.user.settings import settings_for
+from privedge_lab.demo import digits
 
 RAN32 = preset("ran32", height=32, width=32, channels=1)
 SUBSPACE32 = preset("subspace32", height=32, width=32, channels=1, components=8)

@@ -1,0 +1,42 @@
+"""Additive noise on the activations (He et al., IoT-J 2020): Gaussian and Laplace.
+
+`strength` is the scale (sigma or b) in units of the activations, as there. The network is not
+trained with it, also as there: trained against noise of a fixed size, a head simply learns to put
+out larger values.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+
+from privedge_lab.baseline.defence import Defence
+from privedge_lab.baseline.draws import Draws, Repeat, laplace, normal
+
+UNSAFE_NOISE: Mapping[Repeat, str] = {
+    "fresh": "the mean over repeated queries is free of noise; use per-input",
+    "fixed": "the same noise on every image is a constant that a few known images give away; "
+    "use per-input",
+}
+
+
+class Gaussian(Defence):
+    """sent + N(0, strength^2)"""
+
+    name: ClassVar[str] = "gaussian"
+    unsafe: ClassVar[Mapping[Repeat, str]] = UNSAFE_NOISE
+
+    def transform(self, sent: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """As Defence says."""
+        return sent + self.strength * normal(draws, tuple(sent.shape[1:]))
+
+
+class Laplace(Defence):
+    """sent + Laplace(strength)"""
+
+    name: ClassVar[str] = "laplace"
+    unsafe: ClassVar[Mapping[Repeat, str]] = UNSAFE_NOISE
+
+    def transform(self, sent: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """As Defence says."""
+        return sent + self.strength * laplace(draws, tuple(sent.shape[1:]))

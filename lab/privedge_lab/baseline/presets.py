@@ -1,0 +1,124 @@
+"""The networks of the split-inference papers (He et al. 2019, released code) and one for faces."""
+
+from privedge.errors import ConfigError
+from privedge_lab.baseline.spec import Conv, Layer, Linear, NetworkSpec, Plain, Pool
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def lenet(classes: int = 10) -> NetworkSpec:
+    """He et al.'s LeNet for 28 x 28 grey images, without padding."""
+    layers: tuple[Layer, ...] = (
+        Conv(name="conv1", inputs=1, outputs=8, kernel=5),
+        Plain(name="relu1", kind="relu"),
+        Pool(name="pool1", kind="max_pool"),
+        Conv(name="conv2", inputs=8, outputs=16, kernel=5),
+        Plain(name="relu2", kind="relu"),
+        Pool(name="pool2", kind="max_pool"),
+        Plain(name="flat", kind="flatten"),
+        Linear(name="fc1", inputs=256, outputs=120),
+        Plain(name="relu3", kind="relu"),
+        Linear(name="fc2", inputs=120, outputs=84),
+        Plain(name="relu4", kind="relu"),
+        Linear(name="fc3", inputs=84, outputs=classes),
+    )
+    return NetworkSpec(
+        name="lenet", input=(1, 28, 28), mean=(0.5,), std=(0.5,), classes=classes, layers=layers
+    )
+
+
+def cifar(classes: int = 10) -> NetworkSpec:
+    """He et al.'s six convolutions for 32 x 32 colour images; cuts conv11, relu22, relu32."""
+    layers: list[Layer] = []
+    channels = 3
+    for block, width in enumerate((64, 128, 128), start=1):
+        for place in (1, 2):
+            name = f"{block}{place}"
+            layers += (
+                Conv(name=f"conv{name}", inputs=channels, outputs=width, kernel=3, padding=1),
+                Plain(name=f"relu{name}", kind="relu"),
+            )
+            channels = width
+        layers.append(Pool(name=f"pool{block}", kind="max_pool"))
+    layers += (
+        Plain(name="flat", kind="flatten"),
+        Linear(name="fc1", inputs=2048, outputs=512),
+        Plain(name="sigmoid1", kind="sigmoid"),
+        Linear(name="fc2", inputs=512, outputs=classes),
+    )
+    mean, std = _IMAGENET
+    return NetworkSpec(
+        name="cifar", input=(3, 32, 32), mean=mean, std=std, classes=classes, layers=tuple(layers)
+    )
+
+
+def face(classes: int = 2, channels: int = 3) -> NetworkSpec:
+    """Four strided convolutions for 64 x 64 faces; the cut after each `relu`."""
+    layers: list[Layer] = []
+    before = channels
+    for place, width in enumerate((16, 32, 64, 64), start=1):
+        layers += (
+            Conv(name=f"conv{place}", inputs=before, outputs=width, kernel=3, stride=2, padding=1),
+            Plain(name=f"relu{place}", kind="relu"),
+        )
+        before = width
+    layers += (
+        Plain(name="flat", kind="flatten"),
+        Linear(name="fc1", inputs=1024, outputs=64),
+        Plain(name="relu5", kind="relu"),
+        Linear(name="fc2", inputs=64, outputs=classes),
+    )
+    grey = (0.5,) * channels
+    return NetworkSpec(
+        name="face",
+        input=(channels, 64, 64),
+        mean=grey,
+        std=grey,
+        classes=classes,
+        layers=tuple(layers),
+    )
+
+
+def face_narrow(classes: int = 2) -> NetworkSpec:
+    """`face` with four values before its answer: cut at `squash`, that is all that is sent.
+
+    Privacy Partitioning hides a private fact better in few values: attackers trained beside the
+    network find what is in them, and what is not sent needs no hiding.
+    """
+    ending = (Linear(name="narrow", inputs=64, outputs=4), Plain(name="squash", kind="tanh"))
+    return _face_before_answer("face-narrow", classes, ending, 4)
+
+
+def face_guess(classes: int = 2) -> NetworkSpec:
+    """`face` with two values before its answer: cut at `guess`, one of them is sent.
+
+    For balanced partitioning and a private fact of two values: the second is the device's own
+    guess of it.
+    """
+    ending = (Linear(name="guess", inputs=64, outputs=2),)
+    return _face_before_answer("face-guess", classes, ending, 2)
+
+
+def _face_before_answer(
+    name: str, classes: int, ending: tuple[Layer, ...], values: int
+) -> NetworkSpec:
+    wide = face(classes)
+    answer = Linear(name="fc2", inputs=values, outputs=classes)
+    layers = (*wide.layers[:-1], *ending, answer)
+    return wide.model_copy(update={"name": name, "layers": layers})
+
+
+PRESETS = {
+    "lenet": lenet,
+    "cifar": cifar,
+    "face": face,
+    "face-narrow": face_narrow,
+    "face-guess": face_guess,
+}
+
+
+def preset(name: str, classes: int) -> NetworkSpec:
+    """The preset `name` with `classes` outputs. Raises ConfigError naming those there are."""
+    if name not in PRESETS:
+        raise ConfigError(f"{name}: no such preset; there are {', '.join(PRESETS)}")
+    return PRESETS[name](classes)

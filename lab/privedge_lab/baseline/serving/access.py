@@ -1,0 +1,12 @@
+"""Who may call what of the split server. A method that is not listed is refused to everybody."""
+
+from collections.abc import Mapping
+
+from privedge.identity.roles import Role
+from privedge.rpc.access import STANDARD
+
+ACCESS: Mapping[str, frozenset[Role]] = {
+    "/privedge.v1.Split/Describe": frozenset({Role.CLIENT}),
+    "/privedge.v1.Split/Predict": frozenset({Role.CLIENT}),
+    **STANDARD,
+}

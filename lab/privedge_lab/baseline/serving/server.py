@@ -1,0 +1,61 @@
+"""Serve the tail of a cut network, for comparison with private prediction.
+
+Whoever runs this SEES the activations of every image, and can make images of them
+(docs/threat-model.md): it protects nothing that the devices' own defence does not.
+"""
+
+import logging
+from pathlib import Path
+
+from grpc_health.v1 import health_pb2
+
+from parties.config import require_said_twice
+from parties.memory import keep_freed_pages
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from privedge.config import load
+from privedge.identity.roles import Role
+from privedge.rpc.server import build_server
+from privedge.rpc.tls import require_role
+from privedge_lab.baseline.model_file import load_tail
+from privedge_lab.baseline.serving.access import ACCESS
+from privedge_lab.baseline.serving.config import SplitConfig
+from privedge_lab.baseline.serving.predictor import Predictor
+from privedge_lab.baseline.serving.servicer import SplitServicer, served_by
+from privedge_lab.wire import split_pb2, split_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+SPLIT_SERVICE = split_pb2.DESCRIPTOR.services_by_name["Split"].full_name
+
+# Beside a thread for every call there may be: health checks, operators, and calls to refuse.
+_OTHER_THREADS = 32
+
+
+def serve_split(config: SplitConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigError, CertificateError or CheckpointError if it
+    cannot start.
+    """
+    require_role(config.tls, Role.SPLIT)
+    tail = load_tail(config.tail)
+    served = served_by(config, tail)
+    threads = config.limits.max_queries + _OTHER_THREADS
+    server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
+    with Predictor(tail) as predictor:
+        servicer = SplitServicer(config, served, predictor)
+        split_pb2_grpc.add_SplitServicer_to_server(servicer, server)
+        statuses = add_health(server)
+        add_reflection(server, [SPLIT_SERVICE])
+        server.start()
+        for service in ("", SPLIT_SERVICE):
+            statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+        log.warning("split: plaintext baseline: this server sees activations; nothing is private")
+        log.info("split: %s cut at %s, ready on port %d", tail.spec.name, tail.cut, port)
+        run_until_told(server, statuses)
+
+
+def main(config_file: Path, insecure: bool) -> None:
+    """`python -m parties split --config FILE`, by the entry point `privedge.servers`."""
+    config = load(SplitConfig, config_file)
+    require_said_twice(config, config_file, insecure)
+    keep_freed_pages()
+    serve_split(config)

@@ -1,0 +1,172 @@
+"""One of our own engines, measured: a deployment of its own, a client, and a look at its pools."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from privedge.client.query import Client
+from privedge.errors import OutOfTime
+from privedge.identity.roles import Role
+from privedge.local.deployment import ADMIN, Deployment
+from privedge.rpc.channel import open_party
+from privedge.rpc.status import calls_to
+from privedge.sharing.cost import Cost
+from privedge.user.checkpoint import Ran
+from privedge.wire import party_pb2 as pb
+from privedge.wire import party_pb2_grpc
+from privedge_lab.bench import made, system
+from privedge_lab.bench.processes import Processes
+from privedge_lab.bench.rows import AtClient, PartyCost, Sample
+from privedge_lab.bench.system import Progress
+
+_WARM_WITHIN_S = 300.0
+# A limit on memory can keep a pool from its full size; one bundle is all that a query takes.
+_UNCHANGED_S = 30.0
+# A party may let a cohort settle before it prepares anything; with some settings it never does.
+_LISTED_WITHIN_S = 3.0
+# A worker tells its front end what a query took out of the pool once no other has followed at once.
+_SHOWS_WITHIN_S = 0.2
+# Looking costs the front ends a millisecond, which counts as theirs.
+_LOOK_EVERY_S = 0.02
+_STATUS_S = 10.0
+
+# Of a pool: how many bundles it has ready, and how many it wants.
+Level = tuple[int, int]
+
+
+class Deployed:
+    """Answers queries by number. Between two of them it waits until its pools are full again."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        client: Client,
+        batches: Sequence[made.Images],
+        pools: "Pools | None",
+    ) -> None:
+        """`pools` are those to wait for."""
+        self._processes = Processes.of(deployment)
+        self._pools = pools
+        self._client = client
+        self._batches = batches
+        self._before = self._processes.cpu_s()
+
+    def ask(self, number: int) -> Sample:
+        """Ask, then wait for the pools. Raises what a party refuses, and OutOfTime."""
+        mine, started = time.process_time(), time.perf_counter()
+        reply = self._client.identify(self._batches[number], system.COHORT)
+        seconds, my_cpu_s = time.perf_counter() - started, time.process_time() - mine
+        if self._pools is not None:
+            if number == 0:
+                self._pools.wait_listed()
+            self._pools.wait_full()
+        cpu_s = self._spent()
+        first, second = reply.costs
+        return Sample(
+            owners=[answer.owner for answer in reply.answers],
+            rounds=max(first.rounds, second.rounds),
+            parties=(_party(first), _party(second)),
+            cpu_s=cpu_s,
+            offline_cpu_s=cpu_s["dealer"],
+            offline_s=max(first.offline_s, second.offline_s),
+            phases=first.phases,
+            client=AtClient(
+                seconds, reply.seconds, my_cpu_s, reply.bytes_sent + reply.bytes_received
+            ),
+        )
+
+    def _spent(self) -> Mapping[str, float]:
+        """CPU seconds since the last look."""
+        before, self._before = self._before, self._processes.cpu_s()
+        return {kind: now - before[kind] for kind, now in self._before.items()}
+
+
+class Pools:
+    """What both parties say is prepared for the bench's cohort."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        config = deployment.client_config(ADMIN)
+        self._parties = [
+            (party.label, party_pb2_grpc.PartyStub(open_party(config, party)))
+            for party in (Role.PARTY0, Role.PARTY1)
+        ]
+        self._full: Sequence[Level] = ()
+
+    def wait_full(self) -> None:
+        """As until_full, of both parties' pools. Raises OutOfTime."""
+        self._full = until_full(
+            lambda: [(pool.ready, pool.wanted) for pool in self._listed()], self._full
+        )
+
+    def wait_listed(self) -> None:
+        """Return once both parties name a pool, or when they had time enough to."""
+        ends = time.monotonic() + _LISTED_WITHIN_S
+        while not all(map(self._of, self._parties)) and time.monotonic() < ends:
+            time.sleep(_LOOK_EVERY_S)
+
+    def _listed(self) -> list[pb.Pool]:
+        """Both parties' pools of the bench's cohort."""
+        return [pool for party in self._parties for pool in self._of(party)]
+
+    def _of(self, party: tuple[str, Any]) -> list[pb.Pool]:
+        name, stub = party
+        with calls_to(name):
+            status: pb.StatusResponse = stub.Status(pb.StatusRequest(), timeout=_STATUS_S)
+        return [pool for pool in status.pools if pool.cohort == system.COHORT]
+
+
+def until_full(
+    levels: Callable[[], Sequence[Level]], full: Sequence[Level] = ()
+) -> Sequence[Level]:
+    """Return the levels once every pool is full, or has something and gets no more; soon if there
+    is none.
+
+    `levels` looks. `full` is what an earlier call returned: more than that a limit on memory did
+    not let come then, so that it is not waited for again. Raises OutOfTime.
+    """
+    ends = time.monotonic() + _WARM_WITHIN_S
+    before: Sequence[Level] = ()
+    unchanged_since = time.monotonic()
+    time.sleep(_SHOWS_WITHIN_S)
+    while time.monotonic() < ends:
+        time.sleep(_LOOK_EVERY_S)
+        now = levels()
+        if now != before:
+            before, unchanged_since = now, time.monotonic()
+        settled = time.monotonic() > unchanged_since + _UNCHANGED_S
+        if len(full) == len(now) and all(map(_at_least, now, full)):
+            return full
+        if all(ready >= wanted or (settled and ready) for ready, wanted in now):
+            return now
+    raise OutOfTime(f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; try --pool empty")
+
+
+def _at_least(now: Level, then: Level) -> bool:
+    return now[0] >= then[0] and now[1] == then[1]
+
+
+@contextmanager
+def running(
+    engine: str,
+    setting: system.Setting,
+    models: Sequence[Ran],
+    batches: Sequence[made.Images],
+    progress: Progress,
+) -> Iterator[Deployed]:
+    """A deployment with `models` in it, to be asked `batches`."""
+    with system.running(models[0].spec, engine, setting) as deployment:
+        system.fill(deployment, models, progress)
+        pools = Pools(deployment) if setting.pool == "warm" else None
+        with Client(system.client_config(deployment)) as client:
+            yield Deployed(deployment, client, batches, pools)
+
+
+def _party(cost: Cost) -> PartyCost:
+    return PartyCost(
+        queue_s=cost.queue_s,
+        load_s=cost.load_s,
+        online_s=cost.online_s,
+        bytes_to_peer=cost.bytes_to_peer,
+        bytes_from_dealer=cost.bytes_from_dealer,
+    )

@@ -1,0 +1,129 @@
+"""What a private query costs: seconds, rounds, bytes by phase, CPU seconds; and is it right?
+
+    1.  make N models and Q + 3 batches of images, and answer them in the clear
+    2.  start every engine, each with the same models
+    3.  ask in turn: one cold query, two to warm up, then Q that count
+    4.  compare every answer with the plaintext fixed-point model's
+
+In turn (A, B, C, A, B, C, ...), so that a slow moment of the machine falls on all engines alike and
+their ratios hold. Sees everything in the clear; all of it is made up (made.py).
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from privedge.errors import ConfigError
+from privedge.ran import features
+from privedge.reference.model import PlainAnswer, PlainModel
+from privedge.user.checkpoint import Ran
+from privedge_lab.bench import deployed, made, rows, system
+from privedge_lab.bench.rows import Asked, Measured, Sample
+from privedge_lab.bench.stock import side as stock
+from privedge_lab.bench.system import Progress
+
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is asked of each of `engines`: `queries` batches of `batch` images against `owners`
+    models of a preset.
+    """
+
+    engines: tuple[str, ...]
+    preset: str
+    owners: int
+    batch: int
+    queries: int
+    setting: system.Setting
+
+
+class _Engine(Protocol):
+    """One running engine with the models in it."""
+
+    def ask(self, number: int) -> Sample:
+        """Ask query `number`."""
+
+
+def check(load: Workload) -> None:
+    """Raises ConfigError for what cannot be measured, before anything starts."""
+    spec = system.spec_of(load.preset)
+    for engine in load.engines:
+        if engine in stock.ENGINES:
+            stock.check(engine, spec)
+            if load.setting.rtt_ms:
+                raise ConfigError(f"engine {engine}: gloo connects by itself; leave out --rtt-ms")
+        else:
+            system.check_engine(engine, also=stock.ENGINES)
+
+
+def measure(load: Workload, progress: Progress) -> list[Measured]:
+    """One row an engine. Raises ConfigError, and what a party refuses."""
+    check(load)
+    spec = system.spec_of(load.preset)
+    models = made.models(spec, load.owners, _SEED)
+    count = rows.COLD + rows.WARM_UP + load.queries
+    batches = np.split(made.images(spec, count * load.batch, _SEED), count)
+    expected = _expected(models, batches, partial(progress, "answers in the clear"))
+    with ExitStack() as stack:
+        engines = [
+            stack.enter_context(_running(engine, load, models, batches, progress))
+            for engine in load.engines
+        ]
+        samples = _ask_in_turn(engines, count, progress)
+    return rows.with_ratios(
+        [
+            rows.row(_asked(engine, load), mine, expected)
+            for engine, mine in zip(load.engines, samples, strict=True)
+        ]
+    )
+
+
+def _expected(
+    models: Sequence[Ran], batches: Sequence[made.Images], progress: Callable[[int, int], None]
+) -> list[list[PlainAnswer]]:
+    """Whose each image is. All batches at once, for models may be made only to be asked here."""
+    given = features.extract(models[0].spec, np.concatenate(batches))
+    answers = PlainModel(models, system.MARGIN).answers(given, progress)
+    size = len(batches[0])
+    return [answers[start : start + size] for start in range(0, len(answers), size)]
+
+
+def _running(
+    engine: str,
+    load: Workload,
+    models: Sequence[Ran],
+    batches: Sequence[made.Images],
+    progress: Progress,
+) -> AbstractContextManager[_Engine]:
+    if engine in stock.ENGINES:
+        return stock.running(engine, models, batches, system.TIMEOUT_S)
+    return deployed.running(engine, load.setting, models, batches, progress)
+
+
+def _ask_in_turn(engines: Sequence[_Engine], count: int, progress: Progress) -> list[list[Sample]]:
+    """Every engine's samples."""
+    samples: list[list[Sample]] = [[] for _ in engines]
+    for number in range(count):
+        for engine, mine in zip(engines, samples, strict=True):
+            mine.append(engine.ask(number))
+        progress("query", number + 1, count)
+    return samples
+
+
+def _asked(engine: str, load: Workload) -> Asked:
+    ours = engine not in stock.ENGINES
+    return Asked(
+        engine=engine,
+        preset=load.preset,
+        owners=load.owners,
+        batch=load.batch,
+        queries=load.queries,
+        pool=load.setting.pool if ours else None,
+        rtt_ms=load.setting.rtt_ms,
+    )

@@ -1,0 +1,41 @@
+"""Seconds to train one owner's RAN, on made-up images (made.py)."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from privedge.user.settings import settings_for
+from privedge.user.train import train
+from privedge_lab.bench import made, system
+from privedge_lab.bench.system import Progress
+
+# About what one digit of the demo has.
+IMAGES = 144
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Median seconds an owner, feature maps and validation included."""
+
+    preset: str
+    owners: int
+    images: int
+    steps: int
+    seconds: float
+
+
+def measure(preset: str, owners: int, steps: int | None, progress: Progress) -> Measured:
+    """`steps` instead of the preset's own. Raises ConfigError, TrainingError."""
+    spec = system.spec_of(preset)
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    settings = settings_for(spec, **changes)
+    spent = []
+    for owner in range(owners):
+        images = made.images(spec, IMAGES, seed=owner)
+        started = time.perf_counter()
+        train(images, spec, settings, f"owner-{owner:04}")
+        spent.append(time.perf_counter() - started)
+        progress("train", owner + 1, owners)
+    return Measured(preset, owners, IMAGES, settings.steps, float(np.median(spent)))

@@ -1,0 +1,1 @@
+"""`privedge attack`: one module for each experiment."""

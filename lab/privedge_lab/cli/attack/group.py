@@ -1,0 +1,23 @@
+"""`privedge attack`: what an adversary gets out of the plaintext baseline. See docs/attacks.md.
+
+One module of this folder per family of attacks. Each has `register(group)`.
+"""
+
+import typer
+
+from privedge_lab.cli.attack import attributes, disguising, membership, partitioning, party, table
+
+_MODULES = (table, partitioning, attributes, disguising, party, membership)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group `attack`."""
+    group = typer.Typer(
+        name="attack",
+        help="What an adversary gets out of the plaintext baseline, measured.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    for module in _MODULES:
+        module.register(group)
+    app.add_typer(group)

@@ -1,0 +1,62 @@
+"""`privedge attack membership`: do answers tell whether an image was trained on?"""
+
+import json
+from typing import Annotated
+
+import typer
+
+from privedge.cli.options import JsonOption, command_line
+from privedge.cli.progress import progress_bar
+from privedge_lab.cli.attack.party import DataOption, OutOption, ResumeOption, SeedOption
+
+
+def register(group: typer.Typer) -> None:
+    """Add `attack membership`."""
+    group.command("membership")(_membership)
+
+
+def _membership(
+    data: DataOption,
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="The RAN preset of the cohort.")
+    ] = "subspace32",
+    owners: Annotated[int, typer.Option("--owners", min=2, help="Models, one a class.")] = 10,
+    members: Annotated[int, typer.Option("--members", min=10, help="Trained on, a model.")] = 100,
+    asked: Annotated[
+        int, typer.Option("--asked", min=2, help="Members, and others, attacked of each owner.")
+    ] = 50,
+    margin: Annotated[float, typer.Option("--margin", help="The cohort's margin.")] = 1.0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Of training, if not the preset's.")
+    ] = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Label-only membership inference against the answers that a client of the service gets.
+
+    Answers come from the plaintext fixed-point model, whose labels are those of the private one.
+
+    \b
+    Example:
+      privedge attack membership --data mnist_28.npz --preset subspace32 --members 100
+    """
+    from privedge_lab import datasets
+    from privedge_lab.evaluation import membership
+    from privedge_lab.results.store import Results
+
+    chosen = membership.MembershipSettings(preset, owners, members, asked, margin, steps, seed)
+    results = Results("membership", {"data": data.name}, out, resume=resume, command=command_line())
+    with progress_bar() as progress:
+        membership.measure(datasets.read(data), chosen, results, progress)
+    if as_json:
+        print(json.dumps(results.document()))
+        return
+    for row in results.rows:
+        print(
+            f"{row['preset']} {row['attack']}: AUC {row['auc']:.3f} +- {row['auc_plus_minus']:.3f},"
+            f" advantage {row['advantage']:+.3f} +- {row['advantage_plus_minus']:.3f}"
+            f" ({row['images']} images; right: {row['right_members']:.1%} of members,"
+            f" {row['right_others']:.1%} of others)"
+        )

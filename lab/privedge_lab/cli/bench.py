@@ -1,0 +1,293 @@
+"""`privedge bench`: measure the system on this machine, with made-up models. See docs/bench.md."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import groupby, product
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privedge.cli.ending import nothing_left_running
+from privedge.cli.options import JsonOption
+from privedge.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from privedge_lab.bench import memory
+    from privedge_lab.bench.rows import Measured
+
+PresetOption = Annotated[
+    str, typer.Option("--preset", metavar="NAMES", help="Architectures, separated by commas.")
+]
+OwnersOption = Annotated[int, typer.Option("--owners", min=1, help="Models in the cohort.")]
+CountsOption = Annotated[
+    str, typer.Option("--owners", metavar="COUNTS", help="Models in the cohort; a comma list.")
+]
+PoolOption = Annotated[
+    str,
+    typer.Option(
+        "--pool", metavar="warm|empty", help="Wait for full pools before a query, or have none."
+    ),
+]
+RttOption = Annotated[
+    float,
+    typer.Option(
+        "--rtt-ms", min=0, max=2000, help="Round trip between the servers, through a relay."
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add `bench query`, `throughput`, `upload`, `memory` and `train`."""
+    group = typer.Typer(
+        name="bench",
+        help="Measure the system on this machine, with made-up models.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("query")(_query)
+    group.command("throughput")(_throughput)
+    group.command("upload")(_upload)
+    group.command("memory")(_memory)
+    group.command("train")(_train)
+    app.add_typer(group)
+
+
+def _query(
+    preset: PresetOption = "subspace32,ran32",
+    owners: CountsOption = "10",
+    batch: Annotated[int, typer.Option("--batch", min=1, max=64, help="Images a query.")] = 1,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Warm queries to time.")] = 20,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="NAMES",
+            help="fused, crypten, or CrypTen as published: stock, stock-grouped, stock-cached; "
+            "asked in turn.",
+        ),
+    ] = "fused",
+    pool: PoolOption = "warm",
+    rtt_ms: RttOption = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Seconds, rounds, bytes and CPU seconds of a private query, and whether it is right.
+
+    \b
+    Example:
+      privedge bench query --preset conv32 --owners 1,10 --engine fused,stock-grouped --json
+    """
+    from privedge_lab.bench import query
+    from privedge_lab.bench.system import Setting
+
+    setting = Setting(pool, rtt_ms)
+    loads = [
+        query.Workload(tuple(_names(engine)), name, count, batch, queries, setting)
+        for name, count in product(_names(preset), _counts(owners))
+    ]
+    for load in loads:
+        query.check(load)
+    with nothing_left_running(), progress_bar() as progress:
+        found = [row for load in loads for row in query.measure(load, progress)]
+    if as_json:
+        print(json.dumps({"engines": [asdict(row) for row in found]}))
+        return
+    for _, same in groupby(found, lambda row: (row.preset, row.owners)):
+        _query_table(list(same))
+
+
+def _throughput(
+    preset: PresetOption = "subspace32",
+    owners: CountsOption = "10",
+    clients: Annotated[int, typer.Option("--clients", min=1, max=256, help="In parallel.")] = 8,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Time measured.")] = 10,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAMES", help="Engines, separated by commas.")
+    ] = "fused",
+    batching_delay_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--batching-delay-ms", min=0, help="How long a query waits for others; else as set."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Queries a second that many clients at once get answered, preprocessing included.
+
+    \b
+    Example:
+      privedge bench throughput --preset conv32 --owners 40 --clients 8 --seconds 20
+    """
+    from privedge_lab.bench import throughput
+
+    loads = [
+        throughput.Workload(each, name, count, clients, seconds, batching_delay_ms)
+        for name, count, each in product(_names(preset), _counts(owners), _names(engine))
+    ]
+    with nothing_left_running(), progress_bar() as progress:
+        found = [throughput.measure(load, progress) for load in loads]
+    if as_json:
+        print(json.dumps({"throughput": [asdict(row) for row in found]}))
+        return
+    _table(
+        ("preset", "engine", "owners", "clients", "per s", "median s", "p95 s", "CPU s", "right"),
+        [
+            (
+                *(row.preset, row.engine, row.owners, row.clients),
+                f"{row.queries_per_s:.1f}",
+                *(f"{value:.3f}" for value in (row.median_s, row.p95_s, row.cpu_s)),
+                f"{row.agreement:.2%}",
+            )
+            for row in found
+        ],
+    )
+
+
+def _upload(
+    preset: PresetOption = "paper",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Uploads to time.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """MB/s of a share: to one party, to both at once, and seconds of a whole upload.
+
+    \b
+    Example:
+      privedge bench upload --preset paper
+    """
+    from privedge_lab.bench import upload
+
+    with nothing_left_running(), progress_bar() as progress:
+        rows = [upload.measure(name, repeats, progress) for name in _names(preset)]
+    if as_json:
+        print(json.dumps({"uploads": [asdict(row) for row in rows]}))
+        return
+    _table(
+        ("preset", "share MB", "one party MB/s", "both MB/s", "whole upload s"),
+        [
+            (
+                row.preset,
+                f"{row.share_mb:.1f}",
+                f"{row.one_party_mb_s:.0f}",
+                f"{row.both_mb_s:.0f}",
+                f"{row.whole_s:.2f}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _memory(
+    preset: PresetOption = "subspace32", owners: OwnersOption = 10, as_json: JsonOption = False
+) -> None:
+    """Resident memory of every process, at rest and after a first query.
+
+    \b
+    Example:
+      privedge bench memory --preset ran32
+    """
+    from privedge_lab.bench import memory
+
+    with nothing_left_running(), progress_bar() as progress:
+        rows = [memory.measure(name, owners, progress) for name in _names(preset)]
+    if as_json:
+        print(json.dumps({"deployments": [asdict(row) for row in rows]}))
+        return
+    for row in rows:
+        _memory_table(row)
+
+
+def _train(
+    preset: PresetOption = "subspace32,ran32",
+    owners: Annotated[int, typer.Option("--owners", min=1, help="Owners to train for.")] = 3,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seconds to train one owner's model.
+
+    \b
+    Example:
+      privedge bench train --preset ran32
+    """
+    from privedge_lab.bench import training
+
+    with nothing_left_running(), progress_bar() as progress:
+        rows = [training.measure(name, owners, steps, progress) for name in _names(preset)]
+    if as_json:
+        print(json.dumps({"trainings": [asdict(row) for row in rows]}))
+        return
+    _table(
+        ("preset", "images", "steps", "seconds an owner"),
+        [(row.preset, row.images, row.steps, f"{row.seconds:.2f}") for row in rows],
+    )
+
+
+def _names(listed: str) -> list[str]:
+    """Names separated by commas, in order."""
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    if not names:
+        raise typer.BadParameter("needs at least one, separated by commas")
+    return names
+
+
+def _counts(listed: str) -> list[int]:
+    """Whole numbers from 1, separated by commas."""
+    counts = [int(name) if name.isdecimal() else 0 for name in _names(listed)]
+    if min(counts) < 1:
+        raise typer.BadParameter("needs whole numbers from 1, separated by commas")
+    return counts
+
+
+def _query_table(found: Sequence["Measured"]) -> None:
+    """One column an engine: there are more figures than columns fit on a terminal."""
+    titles = [f"{found[0].preset}, per query", *(row.engine for row in found)]
+    figures: dict[str, Callable[[Measured], str]] = {
+        "owners x images": lambda row: f"{row.owners} x {row.batch}",
+        "first query, s": lambda row: _seconds(row.cold_s),
+        "median, s": lambda row: _seconds(row.median_s),
+        "p95, s": lambda row: _seconds(row.p95_s),
+        "online, s": lambda row: _seconds(row.online_s),
+        "online, times fused": lambda row: "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "rounds": lambda row: str(row.rounds),
+        "MB to the other party": lambda row: f"{row.bytes_per_party / 1e6:.3f}",
+        "MB from the dealer": lambda row: f"{row.dealer_bytes_per_party / 1e6:.3f}",
+        "CPU s, servers": lambda row: _seconds(row.cpu_s),
+        "CPU s, client": lambda row: _seconds(row.client_cpu_s),
+        "agreement": lambda row: f"{row.agreement:.2%}",
+        "agreeing / ties / differing": lambda row: f"{row.agreeing} / {row.ties} / {row.differing}",
+    }
+    _table(titles, [[name, *map(figure, found)] for name, figure in figures.items()])
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _memory_table(row: "memory.Measured") -> None:
+    later = {each.process: each for each in row.after_a_query}
+    lines: list[tuple[Any, ...]] = [
+        (
+            each.process,
+            *(f"{mb:.0f}" for mb in (each.rss_mb, each.uss_mb)),
+            *(f"{mb:.0f}" for mb in (later[each.process].rss_mb, later[each.process].uss_mb)),
+        )
+        for each in row.at_rest
+    ]
+    for party, mb in row.party_at_rest_mb.items():
+        lines.append(
+            (f"{party} in all", f"{mb:.0f}", "", f"{row.party_after_a_query_mb[party]:.0f}", "")
+        )
+    titles = (row.preset, "RSS MB at rest", "USS", "RSS MB after a query", "USS")
+    _table(titles, lines)
+
+
+def _table(titles: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*titles, box=box.SIMPLE)
+    for line in lines:
+        table.add_row(*(str(cell) for cell in line))
+    Console().print(table)

@@ -1,0 +1,106 @@
+"""`privedge demo`: the whole system on real handwritten digits, on this machine."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privedge.cli.ending import nothing_left_running
+from privedge.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from privedge_lab.demo.run import Outcome
+
+
+def register(app: typer.Typer) -> None:
+    """Add `demo`."""
+    app.command("demo")(_demo)
+
+
+def _demo(
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="The models' architecture.")
+    ] = "ran32",
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Test images to ask.")] = 100,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Where the page and summary go.")
+    ] = Path("build/demo"),
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Of the test images and the trainings.")
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train ten owners' models on real digits, share them, and ask test images privately.
+
+    Starts the dealer and both parties as processes on this machine and stops them again. Writes
+    summary.json, index.html and the servers' logs.
+
+    \b
+    Examples:
+      privedge demo
+      privedge demo --preset subspace32 --queries 30 --out /tmp/demo
+    """
+    from privedge_lab.demo import files, run
+
+    plan = run.Plan(preset=preset, queries=queries, seed=seed, out=out)
+    files.prepare(out)
+    with nothing_left_running(), _progress_bars() as progress:
+        outcome = run.run(plan, progress)
+    page = files.write(outcome)
+    _print(outcome, page, as_json)
+
+
+def _print(outcome: "Outcome", page: Path, as_json: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from privedge_lab.demo import report
+
+    if as_json:
+        print(json.dumps(asdict(report.summary(outcome))))
+        return
+    results = Table(box=box.SIMPLE, show_header=False)
+    for line in report.lines(outcome):
+        results.add_row(line.name, line.value, line.note)
+    sights = Table("who", "has seen", "has not seen", box=box.SIMPLE)
+    for sight in report.sights(outcome):
+        sights.add_row(sight.who, sight.saw, sight.never)
+    console = Console()
+    console.print(f"{report.title(outcome)}, in {outcome.seconds:.0f} s", style="bold")
+    console.print(results, sights)
+    console.print(report.COLLUSION + "\n")
+    console.print(report.ONE_MACHINE + "\n")
+    console.print(f"Pictures: {page}", soft_wrap=True)
+
+
+@contextmanager
+def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar a phase on standard error, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    disable = not console.is_terminal
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=disable) as bars:
+        tasks = {
+            name: bars.add_task(text, start=False, total=None)
+            for name, text in (
+                ("train", "owners train"),
+                ("start", "servers start"),
+                ("upload", "owners upload"),
+                ("ask", "client asks"),
+            )
+        }
+
+        def show(doing: str, done: int, total: int) -> None:
+            task = tasks[doing]
+            bars.start_task(task)
+            bars.update(task, completed=done, total=total)
+
+        yield show

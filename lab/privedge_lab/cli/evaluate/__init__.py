@@ -1,0 +1,1 @@
+"""`privedge evaluate`: one module for each experiment."""

@@ -1,0 +1,176 @@
+"""`privedge evaluate bias`: owners that train on few images, or on images of one kind only."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privedge.cli.options import DataOption, JsonOption, command_line
+from privedge.cli.progress import progress_bar
+from privedge_lab.cli.evaluate.options import (
+    BaselinesOption,
+    ComponentsOption,
+    GroupOption,
+    OutOption,
+    OwnersOption,
+    PartOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    TestWhereOption,
+    choice_of,
+    fact_and_value,
+    names,
+    numbers,
+    require_research,
+    results_file,
+)
+
+if TYPE_CHECKING:
+    from privedge_lab.datasets import Labelled
+    from privedge_lab.evaluation.bias import Bias
+    from privedge_lab.evaluation.cohort import Task
+
+_FILE = "bias.json"
+_WIDTH = 90
+
+
+def register(group: typer.Typer) -> None:
+    """Add `evaluate bias`."""
+    group.command("bias")(_bias)
+
+
+def _bias(
+    data: DataOption,
+    out: OutOption,
+    per_owner: Annotated[
+        str, typer.Option("--per-owner", metavar="COUNTS", help="Images an owner, as in 5,20,all.")
+    ] = "",
+    train_fact: Annotated[
+        str, typer.Option("--train-fact", metavar="FACTS", help="Each value of it in turn.")
+    ] = "",
+    train_where: Annotated[
+        str,
+        typer.Option("--train-where", metavar="FACT=VALUE", help="That value only; a comma list."),
+    ] = "",
+    owners: OwnersOption = None,
+    seed: SeedOption = "0",
+    preset: PresetOption = "auto",
+    components: ComponentsOption = None,
+    steps: StepsOption = None,
+    group: GroupOption = None,
+    test_where: TestWhereOption = None,
+    part: PartOption = "test",
+    baselines: BaselinesOption = "pca,knn,cnn",
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train on few images, or on those with one value of a fact, and ask about all kinds.
+
+    With a value of a fact: asked are images with other values, and apart from them those with the
+    same one. `mixed` trains on as many images of all values. A value of which an owner has too few
+    images is left out, and named.
+
+    \b
+    Examples:
+      privedge evaluate bias --data letters.npz --per-owner 5,10,20,50,all --out few/
+      privedge evaluate bias --data words.npz --train-fact document --seed 0,1 --out page/
+    """
+    require_research()
+    from privedge_lab import datasets
+    from privedge_lab.evaluation.cohort import Task
+
+    task = Task(
+        data=data,
+        choice=choice_of(owners, part, group, test_where),
+        preset=preset,
+        components=components,
+        steps=steps,
+        baselines=names(baselines),
+    )
+    seeds, labelled = numbers(seed, "seed"), datasets.read(data)
+    biases = [*_counts(per_owner), *_values(labelled, train_fact, train_where)]
+    found = _measured(task, biases, labelled, seeds, results_file(out, _FILE), resume)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(found)
+
+
+def _counts(text: str) -> "Iterator[Bias]":
+    from privedge_lab.evaluation.bias import IMAGES, Bias
+
+    for count in text.split(",") if text else ():
+        yield Bias(IMAGES, None if count == "all" else numbers(count, "per-owner")[0])
+
+
+def _values(data: "Labelled", facts: str, wheres: str) -> "Iterator[Bias]":
+    from privedge_lab.evaluation.bias import Bias, each_value
+
+    for fact in facts.split(",") if facts else ():
+        yield from each_value(data, fact)
+    for where in wheres.split(",") if wheres else ():
+        yield Bias(*fact_and_value(where, "train-where"))
+
+
+def _measured(
+    task: "Task",
+    biases: "list[Bias]",
+    data: "Labelled",
+    seeds: list[int],
+    file: Path,
+    resume: bool,
+) -> dict[str, Any]:
+    from privedge.errors import ConfigError
+    from privedge_lab.evaluation import bias
+    from privedge_lab.results.store import Results, means_by
+
+    if not biases:
+        raise ConfigError("bias: give --per-owner, --train-fact or --train-where")
+    settings, command = task.settings(), command_line()
+    results = Results(bias.EXPERIMENT, settings, file, resume=resume, command=command)
+    with progress_bar() as progress:
+        rows, skipped = bias.measure(task, biases, data, seeds, results, progress)
+    return {
+        "biases": means_by(("bias", "value"), rows),
+        "skipped": skipped,
+        "seeds": seeds,
+        "file": str(file),
+        "command": command,
+        "settings": settings,
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    biases = found["biases"]
+    baselines = list(biases[0]["baselines"])
+    titles = ("trained on", "images", "asked about", "private", "mixed", *baselines)
+    table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
+    for row in biases:
+        value = "all" if row["value"] is None else f"{row['value']:g}"
+        name = f"{row['bias']} {value}"
+        about = "all" if row["bias"] == "images" else "others"
+        table.add_row(name, f"{row['trained_on']:.0f}", about, *_recalls(row, row["mixed"]))
+        if row["same"] is not None:
+            table.add_row("", "", "the same", *_recalls(row["same"], row["mixed"]["same"]))
+    seeds = ", ".join(map(str, found["seeds"]))
+    print(f"macro recall, {biases[0]['owners']:.0f} owners, seeds {seeds}")
+    console = Console()
+    # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
+    console.width = max(console.width, _WIDTH)
+    console.print(table, crop=False)
+    for each in found["skipped"]:
+        print(f"left out (seed {each['seed']}): {each['reason']}")
+    print(f"rows in {found['file']}")
+
+
+def _recalls(row: dict[str, Any], mixed: dict[str, Any] | None) -> list[str]:
+    figures = [row, mixed, *row["baselines"].values()]
+    return ["-" if each is None else f"{each['macro_recall']:.3f}" for each in figures]

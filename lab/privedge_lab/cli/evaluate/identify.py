@@ -1,0 +1,171 @@
+"""`privedge evaluate identify`: whose image is it, measured. Only an experiment sees all images."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from privedge.cli.ending import nothing_left_running
+from privedge.cli.options import DataOption, JsonOption, ProcessesOption, command_line
+from privedge.cli.progress import progress_bar
+from privedge_lab.cli.evaluate.options import (
+    BaselinesOption,
+    ComponentsOption,
+    GroupOption,
+    OutOption,
+    OwnersOption,
+    PartOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    TestWhereOption,
+    choice_of,
+    names,
+    numbers,
+    require_research,
+    results_file,
+)
+
+if TYPE_CHECKING:
+    from privedge_lab.evaluation.identify import Request
+
+_FILE = "identify.json"
+
+
+def register(group: typer.Typer) -> None:
+    """Add `evaluate identify`."""
+    group.command("identify")(_identify)
+
+
+def _identify(
+    data: DataOption,
+    out: OutOption,
+    owners: OwnersOption = None,
+    seed: SeedOption = "0",
+    preset: PresetOption = "auto",
+    components: ComponentsOption = None,
+    steps: StepsOption = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", metavar="plain|fixed|fused", help="Whose answers the figures are of."
+        ),
+    ] = "plain",
+    queries: Annotated[
+        int, typer.Option("--queries", min=1, help="Images engines are compared on, or fused asks.")
+    ] = 100,
+    group: GroupOption = None,
+    test_where: TestWhereOption = None,
+    part: PartOption = "test",
+    words: Annotated[
+        int, typer.Option("--words", min=0, help="Also vote over so many images of one page.")
+    ] = 0,
+    baselines: BaselinesOption = "pca,knn,cnn",
+    processes: ProcessesOption = None,
+    keep_models: Annotated[
+        bool,
+        typer.Option("--keep-models", help="Leave models, in the clear, in DIR/models."),
+    ] = False,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an owner's model per class, ask whose the other images are, and compare.
+
+    Figures are means over the seeds. `auroc_known`: half of the owners registered, the others
+    strangers, told apart by the best error, compared with the second best and the mean of all. What
+    takes training steps is trained side by side, and --resume goes on with the owners that are
+    missing.
+
+    \b
+    Examples:
+      privedge evaluate identify --data letters.npz --preset subspace32-fine --out letters/
+      privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
+    """
+    require_research()
+    from privedge_lab.evaluation.identify import Request
+
+    request = Request(
+        data=data,
+        choice=choice_of(owners, part, group, test_where),
+        preset=preset,
+        components=components,
+        steps=steps,
+        engine=engine,
+        baselines=names(baselines),
+        queries=queries,
+        words=words,
+    )
+    seeds = numbers(seed, "seed")
+    found = _measured(request, seeds, out, resume, _Training(processes, keep_models))
+    print(json.dumps(found) if as_json else _text(found))
+
+
+class _Training(NamedTuple):
+    processes: int | None
+    keep: bool
+
+
+def _measured(
+    request: "Request", seeds: Sequence[int], out: Path, resume: bool, chosen: _Training
+) -> dict[str, Any]:
+    from privedge.user.many import cores
+    from privedge_lab import datasets
+    from privedge_lab.evaluation import identify
+    from privedge_lab.evaluation.cohort import Training
+    from privedge_lab.results.store import Results, summary
+
+    data = datasets.read(request.data)
+    settings = request.settings()
+    results = Results(
+        identify.EXPERIMENT,
+        settings,
+        results_file(out, _FILE),
+        resume=resume,
+        command=command_line(),
+    )
+    with nothing_left_running(), progress_bar() as progress:
+        training = Training(
+            folder=out / "models",
+            processes=chosen.processes or cores(),
+            keep=chosen.keep,
+            resume=resume,
+            watch=progress.owner,
+        )
+        rows = identify.measure(request, data, seeds, results, progress, training)
+    named = {"file": str(out / _FILE), "command": command_line(), "settings": settings}
+    return summary(rows) | {"preset": rows[0]["preset"], "seeds": list(seeds)} | named
+
+
+def _text(found: dict[str, Any]) -> str:
+    lines = [
+        f"{found['owners']:.0f} owners, {found['asked']:.0f} images asked, {found['preset']}, "
+        f"engine {found['settings']['engine']}, seeds {', '.join(map(str, found['seeds']))}",
+        f"macro recall {found['macro_recall']:.3f}, macro precision "
+        f"{found['macro_precision']:.3f}, accuracy {found['accuracy']:.3f}, top 3 "
+        f"{found['top3']:.3f}",
+    ]
+    if "voting" in found:
+        words = found["settings"]["words"]
+        lines.append(f"voting over {words}: macro recall {found['voting']['macro_recall']:.3f}")
+    if found["auroc_known"] is not None:
+        known = found["known"]
+        lines.append(
+            f"known or not: AUROC {found['auroc_known']:.3f}, {known['auroc_margin']:.3f} by the "
+            f"second best alone, {known['auroc_best']:.3f} by the best error; at the owners' "
+            f"thresholds precision {known['precision']:.2f}, recall {known['recall']:.2f}"
+        )
+    lines += [
+        f"baseline {name}: macro recall {row['macro_recall']:.3f}"
+        for name, row in found["baselines"].items()
+    ]
+    same = {name: value for name, value in found["agreement"].items() if name != "queries"}
+    lines += [f"agreement {name.replace('_', ' ')}: {value:.4g}" for name, value in same.items()]
+    if found["bytes_per_query"] is not None:
+        lines.append(
+            f"a private query: {found['bytes_per_query'] / 1e3:.1f} kB, "
+            f"{found['seconds_per_query']:.3f} s"
+        )
+    return "\n".join([*lines, f"{found['seconds']:.1f} s a seed; rows in {found['file']}"])

@@ -1,0 +1,91 @@
+"""Options that the experiments of `privedge evaluate` share, and how their text is read."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privedge.errors import ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from privedge_lab.evaluation.identify_parts import Choice
+
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")]
+OwnersOption = Annotated[
+    int | None, typer.Option("--owners", min=2, help="Classes drawn by the seed; default all.")
+]
+SeedOption = Annotated[
+    str, typer.Option("--seed", metavar="SEEDS", help="Of split and training; a comma list.")
+]
+PresetOption = Annotated[str, typer.Option("--preset", help="Architecture of the models.")]
+ComponentsOption = Annotated[
+    int | None, typer.Option("--components", min=1, help="Of a subspace preset.")
+]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
+]
+GroupOption = Annotated[
+    str | None, typer.Option("--group", metavar="FACT", help="Split by it, e.g. document.")
+]
+TestWhereOption = Annotated[
+    str | None,
+    typer.Option("--test-where", metavar="FACT=VALUE", help="Exactly these are the test part."),
+]
+PartOption = Annotated[
+    str,
+    typer.Option("--part", metavar="test|validation", help="Choose settings on validation."),
+]
+BaselinesOption = Annotated[
+    str, typer.Option("--baselines", metavar="NAMES|none", help="Of pca, knn, cnn, paper:STEPS.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with what DIR holds, row by row.")
+]
+
+
+def require_research() -> None:
+    """Raises MissingExtra without scikit-learn, before anything is trained."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtra("evaluation takes scikit-learn: pip install 'privedge[research]'")
+
+
+def results_file(out: Path, name: str) -> Path:
+    """`name` in the folder `out`, which is made. Raises ConfigError if it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be created ({error.strerror})") from None
+    return out / name
+
+
+def choice_of(owners: int | None, part: str, group: str | None, test_where: str | None) -> "Choice":
+    """How a set is dealt out, for seeds to be put in. Raises ConfigError."""
+    from privedge_lab.evaluation.identify_parts import Choice, Part
+
+    try:
+        chosen = Part(part)
+    except ValueError:
+        raise ConfigError(f"part {part!r} is unknown; choose from test, validation") from None
+    where = None if test_where is None else fact_and_value(test_where, "test-where")
+    return Choice(0, owners, chosen, group, where)
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Whole numbers with commas between them. Raises ConfigError naming the option."""
+    if not all(part.isdecimal() for part in text.split(",")):
+        raise ConfigError(f"{option} {text!r}: give one number or several, as in 0,1,2")
+    return [int(part) for part in text.split(",")]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them; `none` is no name."""
+    return () if text == "none" else tuple(text.split(","))
+
+
+def fact_and_value(text: str, option: str) -> tuple[str, int]:
+    """A fact and its value. Raises ConfigError naming the option."""
+    fact, _, value = text.partition("=")
+    if not value.lstrip("-").isdecimal():
+        raise ConfigError(f"{option} {text!r}: give a fact and a number, as in part=3")
+    return fact, int(value)

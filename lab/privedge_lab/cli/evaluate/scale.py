@@ -1,0 +1,142 @@
+"""`privedge evaluate scale`: accuracy and private cost against the number of owners."""
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from privedge.cli.ending import nothing_left_running
+from privedge.cli.options import DataOption, JsonOption, command_line
+from privedge.cli.progress import progress_bar
+from privedge.errors import MissingExtra
+from privedge_lab.cli.evaluate.options import (
+    ComponentsOption,
+    GroupOption,
+    OutOption,
+    PartOption,
+    PresetOption,
+    ResumeOption,
+    SeedOption,
+    StepsOption,
+    TestWhereOption,
+    choice_of,
+    numbers,
+    require_research,
+    results_file,
+)
+
+if TYPE_CHECKING:
+    from privedge_lab.evaluation.scale import Request
+
+_FILE = "scale.json"
+_ALL = "all"
+
+
+def register(group: typer.Typer) -> None:
+    """Add `evaluate scale`."""
+    group.command("scale")(_scale)
+
+
+def _scale(
+    data: DataOption,
+    out: OutOption,
+    owners: Annotated[
+        str, typer.Option("--owners", metavar="NUMBERS", help="With commas; `all` is a number.")
+    ] = "5,10,20,all",
+    seed: SeedOption = "0",
+    preset: PresetOption = "auto",
+    components: ComponentsOption = None,
+    steps: StepsOption = None,
+    group: GroupOption = None,
+    test_where: TestWhereOption = None,
+    part: PartOption = "test",
+    private: Annotated[
+        bool, typer.Option("--private/--no-private", help="Also ask real servers on this machine.")
+    ] = True,
+    queries: Annotated[
+        int, typer.Option("--queries", min=1, help="Private queries that count, at each number.")
+    ] = 20,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell 5, 10, 20, ... owners apart, ask them privately, and fit how both grow.
+
+    Every owner trains once a seed. A smaller cohort is part of every larger one, so that the number
+    of owners alone changes.
+
+    \b
+    Examples:
+      privedge evaluate scale --data letters.npz --preset subspace32-fine --out scale/
+      privedge evaluate scale --data faces.npz --owners 5,50 --no-private --seed 0,1 --out s/
+    """
+    require_research()
+    if private and importlib.util.find_spec("psutil") is None:
+        raise MissingExtra("measuring servers takes psutil: pip install 'privedge[party,demo]'")
+    from privedge_lab.evaluation.scale import Request
+
+    request = Request(
+        data=data,
+        choice=choice_of(None, part, group, test_where),
+        preset=preset,
+        components=components,
+        steps=steps,
+        baselines=(),
+        sizes=_sizes(owners),
+        private=private,
+        queries=queries,
+    )
+    found = _measured(request, numbers(seed, "seed"), out, resume)
+    print(json.dumps(found) if as_json else _text(found))
+
+
+def _sizes(text: str) -> tuple[int | None, ...]:
+    given = [part for part in text.split(",") if part != _ALL]
+    every: tuple[int | None, ...] = (None,) if _ALL in text.split(",") else ()
+    return (*numbers(",".join(given), "owners"), *every) if given else every
+
+
+def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
+    from privedge_lab import datasets
+    from privedge_lab.evaluation import growth, scale
+    from privedge_lab.results.store import Results, summary
+
+    data = datasets.read(request.data)
+    settings = request.settings()
+    path = results_file(out, _FILE)
+    results = Results(scale.EXPERIMENT, settings, path, resume=resume, command=command_line())
+    with nothing_left_running(), progress_bar() as progress:
+        rows = scale.measure(request, data, seeds, results, progress)
+    sizes = dict.fromkeys(row["owners"] for row in rows)
+    return {
+        "preset": rows[0]["preset"],
+        "sizes": [
+            summary([row for row in rows if row["owners"] == size]) | {"owners": size}
+            for size in sizes
+        ],
+        "fit": growth.fitted(rows),
+        "seeds": list(seeds),
+        "file": str(path),
+        "command": command_line(),
+        "settings": settings,
+    }
+
+
+def _text(found: dict[str, Any]) -> str:
+    lines = [f"{found['preset']}, seeds {', '.join(map(str, found['seeds']))}"]
+    for row in found["sizes"]:
+        told = "" if row["auroc_known"] is None else f", AUROC known {row['auroc_known']:.3f}"
+        lines.append(
+            f"{row['owners']} owners: macro recall {row['macro_recall']:.3f}, accuracy "
+            f"{row['accuracy']:.3f} (chance {row['chance']:.3f}){told}"
+        )
+        if row["private"] is not None:
+            cost = row["private"]
+            lines.append(
+                f"  a private query: {1e3 * cost['online_s']:.1f} ms online, "
+                f"{cost['bytes_per_query'] / 1e3:.1f} kB, {cost['rounds']:.0f} rounds, "
+                f"{1e3 * cost['offline_cpu_s']:.1f} ms of the dealer's CPU"
+            )
+    return "\n".join([*lines, *found["fit"]["sentences"], f"Rows in {found['file']}"])

@@ -1,0 +1,1 @@
+"""`privedge split`: the plaintext baseline and its figures."""

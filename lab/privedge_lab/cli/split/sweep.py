@@ -1,0 +1,176 @@
+"""`privedge split sweep`: cut depth x defence strength, with what every attack gets."""
+
+import json
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privedge.cli.options import JsonOption, command_line
+from privedge.cli.progress import progress_bar
+from privedge_lab.cli.split.train import (
+    DataArgument,
+    PresetOption,
+    SeedOption,
+)
+
+if TYPE_CHECKING:
+    from privedge_lab.results.store import Row
+
+_SHOWN = 10
+
+
+class Repeated(StrEnum):
+    """When a device draws the same random numbers; `fresh` is unsafe, and here to be measured."""
+
+    FIXED = "fixed"
+    PER_INPUT = "per-input"
+    FRESH = "fresh"
+
+
+def register(group: typer.Typer) -> None:
+    """Add `split sweep`."""
+    group.command("sweep")(_sweep)
+
+
+def _sweep(
+    data: DataArgument,
+    cuts: Annotated[str, typer.Option("--cuts", metavar="A,B", help="Layers to cut after.")],
+    preset: PresetOption = "lenet",
+    defences: Annotated[
+        str, typer.Option("--defences", metavar="A,B", help="Beside none, which is always there.")
+    ] = "none",
+    strengths: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--strengths", metavar="[NAME=]X,Y", help="For all defences, or for NAME. Repeatable."
+        ),
+    ] = None,
+    attacks: Annotated[
+        str,
+        typer.Option(
+            "--attacks",
+            help="Of white-box, black-box, black-box-residual, pseudo-inverse, non-negative.",
+        ),
+    ] = "white-box,black-box",
+    private: Annotated[
+        str | None,
+        typer.Option("--private", metavar="FACT", help="Also attack this private attribute."),
+    ] = None,
+    repeat: Annotated[
+        Repeated, typer.Option("--repeat", help="When a device draws the same random numbers.")
+    ] = Repeated.PER_INPUT,
+    asked: Annotated[
+        int, typer.Option("--asked", min=1, help="Times the server is sent each image.")
+    ] = 1,
+    images: Annotated[int, typer.Option("--images", min=1, help="Test images to attack.")] = 200,
+    known: Annotated[
+        int, typer.Option("--known", min=20, help="Training images the attacker has.")
+    ] = 2000,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Of the network.")] = 20,
+    attack_epochs: Annotated[
+        int, typer.Option("--attack-epochs", min=1, help="Of inverse networks.")
+    ] = 20,
+    iterations: Annotated[
+        int, typer.Option("--iterations", min=1, help="Of white-box searches.")
+    ] = 500,
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.json", help="Store each row here.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the rows.")
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", metavar="FILE.png", help="Originals above reconstructions."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and attack a cut network for each cut, defence and strength.
+
+    White-box attacks on a defence that drops values are run twice: as published, and by an attacker
+    who knows that a 0 may have been dropped (white-box-masked). pseudo-inverse and non-negative
+    solve a head of one layer as linear equations. The sheet has a row of images for each row
+    measured by this call, below the originals.
+
+    \b
+    Examples:
+      privedge split sweep mnist_28.npz --cuts conv1,relu2,fc1 --out depth.json --figure depth.png
+      privedge split sweep mnist_28.npz --cuts relu2 --defences gaussian,feature-dropout \\
+        --strengths gaussian=0.2,0.5,1 --strengths feature-dropout=0.2,0.4,0.6 --out cost.json
+      privedge split sweep mnist_28.npz --cuts conv1 --defences dropping --strengths 0.9 \\
+        --attacks pseudo-inverse --repeat fresh --asked 16 --images 20
+    """
+    from privedge_lab import datasets
+    from privedge_lab.baseline.presets import preset as named
+    from privedge_lab.baseline.train import TrainSettings
+    from privedge_lab.evaluation import figures, sheets
+    from privedge_lab.evaluation.sweep import Shown, sweep
+    from privedge_lab.evaluation.sweep_plan import Plan, choices
+    from privedge_lab.results.store import Results
+
+    found = datasets.read(data)
+    plan = Plan(
+        spec=named(preset, max(2, found.classes)),
+        choices=choices(_names(cuts), _names(defences), _strengths(strengths or [])),
+        attacks=_names(attacks),
+        repeat=repeat.value,
+        private=private,
+        training=TrainSettings(epochs=epochs, seed=seed),
+        images=images,
+        known=known,
+        iterations=iterations,
+        attack_epochs=attack_epochs,
+        asked=asked,
+    )
+    settings = plan.settings() | {"data": data.name}
+    results = Results("sweep", settings, out, resume=resume, command=command_line())
+    seen: list[Shown] = []
+    with progress_bar() as show:
+        parts = datasets.split(found, seed=seed)
+        progress = partial(show, "train and attack")
+        sweep(plan, parts, results, progress=progress, shown=seen.append)
+    if sheet is not None and seen:
+        rows = [("original", seen[0].originals), *((each.caption, each.found) for each in seen)]
+        pictures = [(caption, images[:_SHOWN]) for caption, images in rows]
+        sheets.save(sheets.captioned(pictures), sheet)
+    if figure is not None:
+        figures.write(results.rows, figure)
+    print(json.dumps(results.document()) if as_json else _table(results.rows))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _strengths(texts: list[str]) -> dict[str, tuple[float, ...]]:
+    from privedge.errors import ConfigError
+
+    found = {}
+    for text in texts:
+        name, _, values = text.rpartition("=")
+        try:
+            found[name.strip()] = tuple(float(value) for value in _names(values))
+        except ValueError:
+            raise ConfigError(
+                f"--strengths {text}: write numbers, as in gaussian=0.2,0.5"
+            ) from None
+    return found
+
+
+def _table(rows: list["Row"]) -> str:
+    lines = [f"{'cut':8} {'defence':16} {'strength':>8} {'accuracy':>8}  attack"]
+    for row in rows:
+        if "psnr_db" in row:
+            got = f"{row['psnr_db']:.1f} dB, SSIM {row['ssim']:.3f}"
+        else:
+            got = f"{row['attacker_accuracy']:.1%}, majority {row['majority']:.1%}"
+        lines.append(
+            f"{row['cut']:8} {row['defence']:16} {row['strength']:8g} "
+            f"{row['task_accuracy']:8.1%}  {row['attack']}: {got}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""Write what a demo leaves behind: summary.json and index.html. Sees the outcome, in the clear."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from privedge.errors import ConfigError, MissingExtra
+from privedge_lab.demo import page, report
+from privedge_lab.demo.run import Outcome
+
+
+def prepare(out: Path) -> None:
+    """Make the folder, before the work is done. Raises ConfigError or MissingExtra."""
+    for package in ("jinja2", "psutil", "sklearn"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra("the demo takes a few more packages: pip install 'privedge[demo]'")
+    with _named(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+
+def write(outcome: Outcome) -> Path:
+    """Replace both files in the plan's folder; returns the page. Raises ConfigError."""
+    out = outcome.plan.out
+    html = page.render(outcome)
+    with _named(out):
+        (out / "index.html").write_text(html, encoding="utf-8")
+        summary = json.dumps(asdict(report.summary(outcome)), indent=2)
+        (out / "summary.json").write_text(summary + "\n", encoding="utf-8")
+    return out / "index.html"
+
+
+@contextmanager
+def _named(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None

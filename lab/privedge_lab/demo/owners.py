@@ -1,0 +1,95 @@
+"""Ten owners, each with the images of one digit, train their models with `privedge train`.
+
+Sees every owner's images and model: the demo plays all owners. Each training is a process of its
+own, the very command an owner runs; a few at a time if there are cores, in order of digit.
+"""
+
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from privedge.errors import TrainingError
+from privedge.ran.spec import RanSpec
+from privedge.user import checkpoint
+from privedge.user.checkpoint import Ran
+from privedge_lab.demo.digits import Images
+
+# Called with (what is being done, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+
+# Trainings at a time: each takes one core and some 300 MB.
+_AT_MOST = 4
+
+# The command `privedge` of this very interpreter, installed on the PATH or not.
+_PRIVEDGE = (sys.executable, "-c", "from privedge.cli.main import main; main()")
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One running `privedge train`."""
+
+    owner: str
+    file: Path
+    process: subprocess.Popen[str]
+
+
+def name(digit: int) -> str:
+    """The owner of that digit's images."""
+    return f"digit-{digit}"
+
+
+def train(
+    images: Mapping[int, Images], spec: RanSpec, folder: Path, *, seed: int, progress: Progress
+) -> list[Ran]:
+    """One RAN per digit, in the order of `images`; files are written to `folder`.
+
+    Raises TrainingError with what the command said. Leaves no process behind.
+    """
+    running: deque[_Training] = deque()
+    trained: list[Ran] = []
+    at_once = min(_AT_MOST, len(os.sched_getaffinity(0)))
+    progress("train", 0, len(images))
+    try:
+        for digit, pictures in images.items():
+            if len(running) == at_once:
+                trained.append(_finished(running))
+                progress("train", len(trained), len(images))
+            running.append(_started(name(digit), pictures, spec, folder, seed))
+        while running:
+            trained.append(_finished(running))
+            progress("train", len(trained), len(images))
+    finally:
+        for each in running:
+            each.process.kill()
+            each.process.communicate()
+    return trained
+
+
+def _started(owner: str, pictures: Images, spec: RanSpec, folder: Path, seed: int) -> _Training:
+    given, file = folder / f"{owner}.npz", folder / f"{owner}.ran"
+    np.savez(given, images=pictures)
+    options = ("--owner", owner, "--out", str(file), "--preset", spec.name, "--seed", str(seed))
+    process = subprocess.Popen(
+        (*_PRIVEDGE, "train", str(given), *options),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return _Training(owner, file, process)
+
+
+def _finished(running: deque[_Training]) -> Ran:
+    """Wait for the first of `running` and take it off."""
+    _, said = running[0].process.communicate()
+    done = running.popleft()
+    if done.process.returncode:
+        reason = said.strip().splitlines()[-1:] or [f"exit {done.process.returncode}"]
+        raise TrainingError(f"{done.owner}: {reason[0].removeprefix('privedge: ')}")
+    return checkpoint.load(done.file)

@@ -1,0 +1,67 @@
+"""The same models asked in the clear: what the private answers are held against.
+
+Sees every owner's model and every question in plaintext, because the demo plays all owners and the
+client. Nobody else in the system can compute any of this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from privedge.ran import features
+from privedge.ran.images import fit
+from privedge.ran.model import Reconstructor
+from privedge.reference.model import PlainModel
+from privedge.user.checkpoint import Ran
+from privedge_lab.demo.digits import Images
+
+Reals = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """What the models say of one image without any privacy.
+
+    fixed, real        the answer in the parties' fixed-point numbers, and in float32
+    best               the owner with the least error, whether or not that is good enough
+    features           what the RANs reconstruct, and `best`'s reconstruction of it: *input_shape
+    """
+
+    fixed: str | None
+    real: str | None
+    best: str
+    features: Reals = field(repr=False)
+    reconstruction: Reals = field(repr=False)
+
+
+def ask(rans: Sequence[Ran], images: Images, margin: float) -> list[Plain]:
+    """Ask all `rans` about each of `images`, uint8 (n, H, W)."""
+    owners = [ran.owner for ran in rans]
+    spec = rans[0].spec
+    given = features.extract(spec, fit(images, spec.image))
+    fixed = PlainModel(rans, margin).owners(given)
+    rebuilt = np.stack([_reconstructed(ran, given) for ran in rans])
+    errors = ((rebuilt - given) ** 2).reshape(len(rans), len(images), -1).sum(axis=2)
+    least, second = np.sort(errors, axis=0)[:2]
+    return [
+        Plain(
+            fixed=fixed[at],
+            real=owners[best] if least[at] < margin * second[at] else None,
+            best=owners[best],
+            features=given[at],
+            reconstruction=rebuilt[best, at],
+        )
+        for at, best in enumerate(errors.argmin(axis=0))
+    ]
+
+
+def _reconstructed(ran: Ran, given: Reals) -> Reals:
+    reconstructor = Reconstructor(ran.spec)
+    values = {name: torch.from_numpy(ran.parameters[name]) for name in reconstructor.state_dict()}
+    reconstructor.load_state_dict(values)
+    with torch.no_grad():
+        rebuilt: Reals = reconstructor(torch.from_numpy(given)).numpy()
+    return rebuilt

@@ -1,0 +1,201 @@
+"""The whole system on real digits, from training to answers.
+
+    1.  ten owners train a model each, on the images of one digit
+    2.  dealer, party 0 and party 1 start, each a process of its own
+    3.  every owner uploads one share of the model to each party
+    4.  a client asks test images one by one, then some that are nobody's
+    5.  ask the parties what they have seen, and stop everything
+    6.  ask the same models in the clear
+
+Sees everything: it plays all owners, the client and the three operators, so nothing in a demo is
+private from the demo itself. Keys, models and shares live in a temporary folder until it ends;
+the servers' logs are kept.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from privedge.client.query import Client
+from privedge.config import ClientConfig
+from privedge.errors import ConfigError
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
+from privedge.ran.presets import preset
+from privedge.ran.spec import RanSpec
+from privedge.rpc.channel import open_party, peer_name
+from privedge.rpc.status import calls_to
+from privedge.sharing.cost import Cost
+from privedge.user import upload
+from privedge.user.checkpoint import Ran
+from privedge.wire import party_pb2 as pb
+from privedge.wire.party_pb2_grpc import PartyStub
+from privedge_lab.demo import digits, owners, plaintext
+from privedge_lab.demo.digits import Images
+from privedge_lab.demo.owners import Progress
+from privedge_lab.demo.plaintext import Plain
+
+COHORT = "digits"
+# The best owner's error must be clearly below the second best's, or the answer is "unknown". Of the
+# images that the owners hold out of their training, this leaves about one in a hundred unanswered.
+MARGIN = 0.85
+# Digits that turned by a quarter are no digit any more; the others look much the same.
+_TURNABLE = (2, 3, 4, 5, 7)
+_STRANGERS = 10
+# A large preset on a slow machine takes long, but not for ever.
+_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. `out` is where logs, summary and page go."""
+
+    preset: str
+    queries: int
+    seed: int
+    out: Path
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One question, its private answer and the plain one.
+
+    `image` is uint8 (32, 32). `truth` and `answer` are owners; None is nobody.
+    """
+
+    image: Images = field(repr=False)
+    truth: str | None
+    answer: str | None
+    plain: Plain
+    seconds: float
+    costs: tuple[Cost, Cost]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one party says it was sent: bytes of shares, and questions answered."""
+
+    model_bytes: int
+    image_bytes: int
+    questions: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything there is to tell."""
+
+    plan: Plan
+    spec: RanSpec
+    owners: int
+    asked: Sequence[Exchange]
+    strangers: Sequence[Exchange]
+    seen: tuple[Seen, Seen]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Reply:
+    answer: str | None
+    seconds: float
+    costs: tuple[Cost, Cost]
+
+
+def run(plan: Plan, progress: Progress) -> Outcome:
+    """Raises ConfigError for a plan that cannot be run, and whatever one of the steps refuses."""
+    started = perf_counter()
+    spec = preset(plan.preset, height=32, width=32, channels=1)
+    data = digits.load(plan.seed)
+    if plan.queries > len(data.test_images):
+        raise ConfigError(f"queries: there are only {len(data.test_images)} test images")
+    images, strangers = data.test_images[: plan.queries], _strangers(data)
+    with tempfile.TemporaryDirectory(prefix="privedge-demo-") as temporary:
+        folder = Path(temporary)
+        rans = owners.train(data.train_images, spec, folder, seed=plan.seed, progress=progress)
+        progress("start", 0, len(SERVERS))
+        with _running(spec, folder / "system", plan.out) as deployment:
+            progress("start", len(SERVERS), len(SERVERS))
+            _upload(rans, deployment, progress)
+            replies = _ask(deployment, np.concatenate([images, strangers]), progress)
+            seen = (_seen(deployment, Role.PARTY0), _seen(deployment, Role.PARTY1))
+    truths = [owners.name(int(digit)) for digit in data.test_labels[: plan.queries]]
+    exchanges = _compared(rans, images, truths, replies[: plan.queries])
+    nobody = [None] * len(strangers)
+    return Outcome(
+        plan,
+        spec,
+        len(rans),
+        exchanges,
+        _compared(rans, strangers, nobody, replies[plan.queries :]),
+        seen,
+        perf_counter() - started,
+    )
+
+
+def _strangers(data: digits.Digits) -> Images:
+    """Test images turned by a quarter, so that they belong to no owner: uint8 (n, 32, 32)."""
+    turnable = data.test_images[np.isin(data.test_labels, _TURNABLE)][:_STRANGERS]
+    return np.ascontiguousarray(np.rot90(turnable, axes=(1, 2)))
+
+
+@contextmanager
+def _running(spec: RanSpec, folder: Path, out: Path) -> Iterator[Deployment]:
+    """All three servers; what they said is kept in `out`, whatever happens."""
+    cohort = CohortSetting(COHORT, spec.name, margin=MARGIN)
+    deployment = Deployment(folder, [cohort], {"query_deadline_s": _TIMEOUT_S})
+    try:
+        with deployment:
+            yield deployment
+    finally:
+        shutil.copytree(folder / "logs", out / "logs", dirs_exist_ok=True)
+
+
+def _upload(rans: Sequence[Ran], deployment: Deployment, progress: Progress) -> None:
+    for done, ran in enumerate(rans, start=1):
+        upload.send(ran, COHORT, _config(deployment, Identity(Role.OWNER, ran.owner)))
+        progress("upload", done, len(rans))
+
+
+def _ask(deployment: Deployment, images: Images, progress: Progress) -> list[_Reply]:
+    """One question an image, one after the other; seconds as the client waits them."""
+    replies = []
+    with Client(_config(deployment, Identity(Role.CLIENT, "carla"))) as client:
+        for done, image in enumerate(images, start=1):
+            started = perf_counter()
+            reply = client.identify(image[None], COHORT)
+            seconds = perf_counter() - started
+            replies.append(_Reply(reply.answers[0].owner, seconds, reply.costs))
+            progress("ask", done, len(images))
+    return replies
+
+
+def _seen(deployment: Deployment, party: Role) -> Seen:
+    """Ask a party, as its operator would."""
+    with (
+        open_party(_config(deployment, ADMIN), party) as channel,
+        calls_to(peer_name(party, deployment.address(party))),
+    ):
+        said = PartyStub(channel).Status(pb.StatusRequest(), timeout=_TIMEOUT_S)
+    return Seen(said.upload_bytes, said.query_bytes, said.queries_answered)
+
+
+def _config(deployment: Deployment, who: Identity) -> ClientConfig:
+    return deployment.client_config(who, rpc_timeout_s=_TIMEOUT_S)
+
+
+def _compared(
+    rans: Sequence[Ran],
+    images: Images,
+    truths: Sequence[str | None],
+    replies: Sequence[_Reply],
+) -> list[Exchange]:
+    plain = plaintext.ask(rans, images, MARGIN)
+    return [
+        Exchange(image, truth, reply.answer, clear, reply.seconds, reply.costs)
+        for image, truth, reply, clear in zip(images, truths, replies, plain, strict=True)
+    ]

@@ -1,0 +1,95 @@
+"""A disguised data set as one npz without pickles.
+
+    disguised  float32 (n, C, H', W'): any sign and size, which is why it is no picture
+    settings   the public part of the key, as JSON text: kind of disguise and size of the originals
+    key        which key, by its public identity
+    labels     int64 (n,), and facts of n integers each, as in the set it was made from
+
+Labels and facts are not hidden: leave out of the original set what the server must not learn.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import ValidationError
+
+from privedge import private_file
+from privedge.errors import ImageError
+from privedge_lab.datasets import Labelled
+from privedge_lab.disguise.blocks import grid
+from privedge_lab.disguise.settings import Sized
+
+_OURS = ("disguised", "settings", "key", "labels")
+
+
+@dataclass(frozen=True)
+class DisguisedSet:
+    """Disguised images with labels and facts, how they were disguised, and which key's they are."""
+
+    data: Labelled
+    sized: Sized
+    key_identity: str
+
+
+def write(disguised: DisguisedSet, path: Path) -> None:
+    """Write the set to `path`, completely or not at all.
+
+    Mode 0600 until its owner decides otherwise. Raises CheckpointError if it cannot be written.
+    """
+    data = disguised.data
+    buffer = io.BytesIO()
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "disguised": data.images.float().numpy(),
+        "labels": data.labels.numpy(),
+        "settings": np.array(disguised.sized.model_dump_json()),
+        "key": np.array(disguised.key_identity),
+    }
+    arrays |= {name: fact.numpy() for name, fact in data.facts.items() if name not in _OURS}
+    np.savez(buffer, allow_pickle=False, **arrays)
+    private_file.write(path, buffer.getvalue())
+
+
+def read(path: Path) -> DisguisedSet:
+    """The set in the npz at `path`. Raises ImageError naming what is wrong."""
+    found = _arrays(path)
+    for name in _OURS:
+        if name not in found:
+            raise ImageError(
+                f"{path}: has no array called {name}; make it with `privedge split disguise apply`"
+            )
+    images, labels = found["disguised"], found["labels"]
+    try:
+        sized = Sized.model_validate_json(str(found["settings"]))
+    except ValidationError:
+        raise ImageError(f"{path}: its settings are not those of a disguise") from None
+    if images.dtype != np.float32 or images.ndim != 4 or images.shape[1:] != grid(sized).disguised:
+        raise ImageError(
+            f"{path}: disguised must be float32 (n, {', '.join(map(str, grid(sized).disguised))})"
+        )
+    if not len(images) or not np.isfinite(images).all():
+        raise ImageError(f"{path}: disguised is empty or has values that are not finite")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise ImageError(f"{path}: labels must be {len(images)} integers from 0 on")
+    facts = {
+        name: torch.from_numpy(values.astype(np.int64))
+        for name, values in found.items()
+        if name not in _OURS and values.shape == labels.shape and values.dtype.kind in "biu"
+    }
+    data = Labelled(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), facts)
+    return DisguisedSet(data, sized, str(found["key"]))
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except FileNotFoundError:
+        raise ImageError(f"{path}: there is no such file") from None
+    # AttributeError: a bare npy array, which has no names.
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+        raise ImageError(f"{path}: is not a sound npz file without pickles") from None

@@ -1,0 +1,111 @@
+"""What a split server learns of a private attribute, with one defence at one strength.
+
+Beside the strongest fresh attacker on what crosses the cut stands the floor: the same attackers on
+the logits alone, which the server has in any case. A task that goes with the attribute gives it
+away there, and no defence of the cut can do anything about that (papers.md B.3).
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+
+from privedge_lab.attacks.attributes import AttackerSettings, AttributeScore, infer_attribute
+from privedge_lab.attacks.views import AttributeView
+from privedge_lab.baseline.defence import Device
+from privedge_lab.baseline.defences import registry
+from privedge_lab.baseline.draws import KEY_BYTES, Repeat
+from privedge_lab.baseline.network import head, tail
+from privedge_lab.baseline.presets import preset
+from privedge_lab.baseline.train import Trainee, TrainSettings, accuracy, train
+from privedge_lab.datasets import Split
+from privedge_lab.results.store import Results, Row
+
+# Called with (what is being done, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class AttributeSettings:
+    """Which network, cut where, defended how; `private` is the name of a fact of the images."""
+
+    private: str
+    preset: str
+    cut: str
+    defence: str = "none"
+    strength: float = 0.0
+    repeat: Repeat = "per-input"
+    epochs: int = 20
+    seed: int = 0
+
+
+def measure(
+    data: Split,
+    settings: AttributeSettings,
+    results: Results,
+    progress: Progress,
+    attackers: AttackerSettings | None = None,
+) -> Row:
+    """Train, attack, and add one row to `results`, unless it has it; returns that row.
+
+    The attacker knows the attribute of all images that the network was trained on and has a device
+    of the deployment to ask; the test images are attacked. Raises ConfigError for settings that do
+    not fit the images.
+    """
+    named = asdict(settings)
+    if (row := results.find(named)) is not None:
+        return row
+    spec = preset(settings.preset, max(2, data.train.classes, data.test.classes))
+    defence = registry.make(
+        settings.defence, settings.strength, settings.repeat, private=settings.private
+    )
+    key = os.urandom(KEY_BYTES)
+    network = train(
+        Trainee(spec, settings.cut, defence, key),
+        data.train,
+        TrainSettings(epochs=settings.epochs, seed=settings.seed),
+        progress=lambda now: progress("train", now.epoch, now.epochs),
+    )
+    device, server = Device(head(network, settings.cut), defence, key), tail(network, settings.cut)
+    known, tested = (_sent(device, part.images) for part in (data.train, data.test))
+    truth = data.train.facts[settings.private], data.test.facts[settings.private]
+
+    def attack(doing: str, seen: torch.Tensor, known_seen: torch.Tensor) -> AttributeScore:
+        return infer_attribute(
+            AttributeView(seen, known_seen, truth[0]),
+            truth[1],
+            attackers,
+            progress=lambda done, total: progress(doing, done, total),
+        )
+
+    with torch.no_grad():
+        logits = server(tested), server(known)
+    crossing = attack("attack what crosses", tested, known)
+    floor = attack("attack the logits", *logits)
+    task = accuracy(device, server, data.test)
+    results.add(named | _row(crossing, floor) | {"task_accuracy": task, "images": len(tested)})
+    return results.rows[-1]
+
+
+def _row(crossing: AttributeScore, floor: AttributeScore) -> Row:
+    return {
+        "attack": "attribute",
+        "accuracy": crossing.strongest.test.value,
+        "plus_minus": crossing.strongest.test.plus_minus,
+        "architecture": crossing.strongest.architecture,
+        "bound": crossing.bound.test.value,
+        "majority": crossing.majority,
+        "above_majority": crossing.above_majority,
+        "floor_accuracy": floor.strongest.test.value,
+        "floor_bound": floor.bound.test.value,
+        "attackers": [
+            {"architecture": each.architecture, "seed": each.seed, "accuracy": each.test.value}
+            for each in crossing.attackers
+        ],
+    }
+
+
+def _sent(device: Device, images: torch.Tensor) -> torch.Tensor:
+    return torch.cat([device.send(part) for part in images.split(_AT_ONCE)])

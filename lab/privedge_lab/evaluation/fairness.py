@@ -1,0 +1,273 @@
+"""What a model that reconstructs too much wins of other owners' images, and what would stop it.
+
+    1. deal the set out, and train an honest model for every owner
+    2. put each thief (thieves.py) in the place of a few owners, one at a time
+    3. answer every test image by least error, as the parties do, and by calibrated errors
+    4. audit: is the thief's error on public images far below the cohort's median? (ran.md 5)
+
+A row a seed, thief and calibration. Only the raw error is what the parties compare, and neither
+calibration nor audit is part of the protocol: this measures whether they should be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge.errors import ConfigError
+from privedge.ran import features
+from privedge.ran.images import fit
+from privedge.ran.spec import RanSpec
+from privedge.user import own_images
+from privedge.user.settings import TrainSettings
+from privedge_lab import datasets
+from privedge_lab.evaluation import identify_figures, thieves
+from privedge_lab.evaluation.cohort import Cohort, Task, settings_of, spec_of, train_cohort
+from privedge_lab.evaluation.identify_engines import Progress
+from privedge_lab.evaluation.identify_figures import Errors
+from privedge_lab.evaluation.identify_parts import Images, as_bytes, deal
+from privedge_lab.evaluation.thieves import NONE, Means, Model
+from privedge_lab.results.store import Results, Row
+
+EXPERIMENT = "fairness"
+CALIBRATIONS = ("none", "ratio", "z", "quantile")
+_QUANTILE = 0.95
+# The audit refuses models whose mean error on public images is below this share of the median.
+_SHARE = 0.9
+_PROBES, _PUBLIC = 300, 1500
+# Of an owner's mean error: a deviation from few images may be zero.
+_LEAST_DEVIATION = 0.01
+
+Reals = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Request(Task):
+    """A task, and who steals.
+
+    thieves   of THIEVES; None takes all that the preset can have
+    tries     owners, drawn by the seed, in whose place each thief is put; figures are means
+    probes    public images for the audit, and for thieves to learn from; None makes some up
+    """
+
+    thieves: tuple[str, ...] | None = None
+    tries: int = 3
+    probes: Path | None = None
+
+    def settings(self) -> Row:
+        """As a Task's; the thieves are not part of it, so that further ones can be added."""
+        found = super().settings()
+        del found["thieves"]
+        digest = datasets.digest(self.probes) if self.probes else None
+        return found | {
+            "probes": self.probes.name if self.probes else None,
+            "probes_sha256": digest,
+        }
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The honest cohort, what it makes of held-out and public images, and what thieves learn from.
+
+    held_out   features of the images that each owner kept out of training, `own` errors on them
+    probes     features of public images, `on_probes` each model's mean error on them
+    """
+
+    cohort: Cohort
+    settings: TrainSettings
+    public: Images = field(repr=False)
+    held_out: Sequence[Reals] = field(repr=False)
+    own: Sequence[Errors] = field(repr=False)
+    probes: Reals = field(repr=False)
+    on_probes: Errors = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Put:
+    """A cohort with a model in the place of owner `at`: errors, own errors, errors on probes.
+
+    honest   numbers of the owners whose models are their own
+    """
+
+    at: int
+    model: Model
+    honest: Sequence[int]
+    errors: Errors = field(repr=False)
+    own: Sequence[Errors] = field(repr=False)
+    on_probes: Errors = field(repr=False)
+
+
+def measure(
+    request: Request,
+    data: datasets.Labelled,
+    seeds: Sequence[int],
+    results: Results,
+    progress: Progress,
+) -> list[Row]:
+    """Rows of every seed, thief and calibration; those that `results` has are not measured again.
+
+    Raises ConfigError, ImageError or TrainingError for what cannot be measured.
+    """
+    spec = spec_of(request, deal(data, request.choice))
+    wanted = (NONE, *thieves.chosen(request.thieves, spec))
+    rows = []
+    for seed in seeds:
+        scene = None
+        for number, name in enumerate(wanted):
+            if any(results.find(row) is None for row in _named(seed, name)):
+                scene = scene or _scene(request, data, seed, progress)
+                progress(f"thief {name}", number, len(wanted))
+                _add(_rows(request, scene, seed, name), results)
+            rows += [results.find(row) for row in _named(seed, name)]
+    return [row for row in rows if row is not None]
+
+
+def _add(rows: Sequence[Row], results: Results) -> None:
+    """Those that are there already are left as they are."""
+    for row, named in zip(rows, _named(rows[0]["seed"], rows[0]["thief"]), strict=True):
+        if results.find(named) is None:
+            results.add(row)
+
+
+def _named(seed: int, name: str) -> list[Row]:
+    """What names a row, for each calibration."""
+    return [{"seed": seed, "thief": name, "calibration": how} for how in CALIBRATIONS]
+
+
+# --- The honest cohort ----------------------------------------------------------------------------
+
+
+def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progress) -> _Scene:
+    parts = deal(data, replace(request.choice, seed=seed))
+    if len(parts.owners) <= request.tries:
+        raise ConfigError(f"tries: {len(parts.owners)} owners take fewer than {request.tries}")
+    spec = spec_of(request, parts)
+    public = _public(request, spec, seed)
+    settings = settings_of(request, spec, seed)
+    cohort = train_cohort(parts, spec, settings, progress)
+    models = [thieves.honest(ran) for ran in cohort.rans]
+    held_out = [_features(spec, _kept(images, spec, settings)) for images in parts.train]
+    probes = _features(spec, public[:_PROBES])
+    return _Scene(
+        cohort,
+        settings,
+        public[_PROBES:],
+        held_out,
+        [model.errors(kept) for model, kept in zip(models, held_out, strict=True)],
+        probes,
+        np.array([model.errors(probes).mean() for model in models]),
+    )
+
+
+def _public(request: Request, spec: RanSpec, seed: int) -> Images:
+    """Those for the audit, then those to learn from."""
+    if request.probes is None:
+        return thieves.varied(spec.image, _PROBES + _PUBLIC, seed)
+    images = as_bytes(datasets.read(request.probes))
+    order = np.random.default_rng(seed).permutation(len(images))[: _PROBES + _PUBLIC]
+    if len(order) < 2 * _PROBES:
+        raise ConfigError(f"{request.probes}: {len(images)} images; give at least {2 * _PROBES}")
+    return fit(images[order], spec.image)
+
+
+def _kept(images: Images, spec: RanSpec, settings: TrainSettings) -> Images:
+    """Those of an owner's images that training does not learn from."""
+    return own_images.halves(fit(images, spec.image), settings)[1]
+
+
+def _features(spec: RanSpec, images: Images) -> Reals:
+    return features.extract(spec, fit(images, spec.image))
+
+
+# --- One model in an owner's place ----------------------------------------------------------------
+
+
+def _rows(request: Request, scene: _Scene, seed: int, name: str) -> list[Row]:
+    drawn = np.random.default_rng([seed, 2]).permutation(len(scene.cohort.rans))[: request.tries]
+    puts = [_put(scene, seed, name, int(at)) for at in drawn]
+    return [named | _row(scene, puts, named["calibration"]) for named in _named(seed, name)]
+
+
+def _put(scene: _Scene, seed: int, name: str, at: int) -> _Put:
+    cohort = scene.cohort
+    pooled = thieves.some(np.concatenate(cohort.parts.train), seed)
+    means = Means(cohort.rans[at], cohort.parts.train[at], pooled, scene.public, scene.settings)
+    model = thieves.thief(name, means)
+    errors, on_probes, owns = cohort.errors.copy(), scene.on_probes.copy(), list(scene.own)
+    errors[:, at] = model.errors(cohort.features)
+    on_probes[at] = model.errors(scene.probes).mean()
+    owns[at] = model.errors(scene.held_out[at])
+    honest = [number for number in range(len(owns)) if name == NONE or number != at]
+    return _Put(at, model, honest, errors, owns, on_probes)
+
+
+def _row(scene: _Scene, puts: Sequence[_Put], how: str) -> Row:
+    found = [_stolen(scene, put, how) for put in puts]
+    refused = [_audits(put)[put.at] < _SHARE for put in puts]
+    honest = [_audits(put)[put.honest] < _SHARE for put in puts]
+    return {
+        "owners": len(scene.cohort.rans),
+        "tries": len(puts),
+        "components": puts[0].model.components,
+        "admitted": puts[0].model.admitted,
+        "steal_rate": _mean([row["steal_rate"] for row in found]),
+        "macro_recall": _mean([row["macro_recall"] for row in found]),
+        "win_rates": {
+            name: _mean([row["win_rates"][name] for row in found]) for name in found[0]["win_rates"]
+        },
+        "audit_ratio": _mean([_audits(put)[put.at] for put in puts]),
+        "audit_refused": all(refused),
+        "audit_refused_share": _mean(refused),
+        "audit_refused_honest": float(np.concatenate(honest).mean()),
+    }
+
+
+def _stolen(scene: _Scene, put: _Put, how: str) -> Row:
+    parts = scene.cohort.parts
+    truth = parts.labels
+    answers = calibrated(put.errors, put.own, how).argmin(axis=1)
+    found = identify_figures.figures(truth, answers, parts.owners)
+    won = np.array([row["answered"] / max(row["asked"], 1) for row in found["per_owner"]])
+    honest = won[put.honest]
+    return {
+        "steal_rate": float((answers == put.at)[truth != put.at].mean()),
+        "macro_recall": found["macro_recall"],
+        "win_rates": {
+            "most_won_over_asked": float(honest.max()),
+            "least_won_over_asked": float(honest.min()),
+            "thief_won_over_asked": float(won[put.at]),
+        },
+    }
+
+
+def calibrated(errors: Errors, own: Sequence[Errors], how: str) -> Errors:
+    """Scores (n, owners), the least of which wins, from errors on what is asked.
+
+    own: for each owner, errors on images that the owner held out. how: one of CALIBRATIONS.
+    """
+    means = np.array([each.mean() for each in own])
+    # A model that reconstructs everything has no error of its own to divide by.
+    least = float(np.finfo(np.float32).tiny)
+    scores: Errors = errors
+    if how == "ratio":
+        scores = errors / np.maximum(means, least)
+    elif how == "quantile":
+        bounds = np.array([np.quantile(each, _QUANTILE) for each in own])
+        scores = errors / np.maximum(bounds, least)
+    elif how == "z":
+        deviations = np.array([each.std() for each in own])
+        floor = np.maximum(_LEAST_DEVIATION * np.abs(means), least)
+        scores = (errors - means) / np.maximum(deviations, floor)
+    return scores
+
+
+def _audits(put: _Put) -> Errors:
+    """Every model's mean error on public images, over the cohort's median."""
+    ratios: Errors = put.on_probes / np.median(put.on_probes)
+    return ratios
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,176 @@
+"""Identification measured: whose image is it, asked of one-class models that never saw each other.
+
+    1. deal the set out among owners (identify_parts.py)
+    2. every owner trains a RAN on the owner's own images, as `privedge train` does
+    3. ask all of them about images that nobody trained on (identify_engines.py)
+    4. the baselines on the very same images (identify_baselines.py), and figures
+
+One row a seed, stored as soon as it is there. Sees everything in plaintext: it plays all roles.
+"""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from privedge.errors import ConfigError
+from privedge_lab import datasets
+from privedge_lab.evaluation import identify_baselines, identify_engines, identify_figures
+from privedge_lab.evaluation.cohort import (
+    Cohort,
+    Task,
+    Training,
+    known,
+    settings_of,
+    spec_of,
+    train_cohort,
+)
+from privedge_lab.evaluation.identify_engines import ENGINES, Asked, Progress
+from privedge_lab.evaluation.identify_figures import Labels
+from privedge_lab.evaluation.identify_parts import deal
+from privedge_lab.results.store import Results, Row
+
+EXPERIMENT = "identify"
+
+
+@dataclass(frozen=True)
+class Request(Task):
+    """A task, and how it is asked.
+
+    engine       whose answers the figures are of; `fused` is asked `queries` images only
+    queries      images that engines are compared on
+    words        vote over so many images of one page; 0 for no vote
+    """
+
+    engine: str = ENGINES[0]
+    queries: int = 100
+    words: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        super().__post_init__()
+        if self.engine not in ENGINES:
+            raise ConfigError(
+                f"engine {self.engine!r} is unknown; choose from {', '.join(ENGINES)}"
+            )
+        if self.words and self.choice.group is None:
+            raise ConfigError("words: needs --group, the fact that says which page an image is of")
+
+
+def measure(
+    request: Request,
+    data: datasets.Labelled,
+    seeds: Sequence[int],
+    results: Results,
+    progress: Progress,
+    training: Training | None = None,
+) -> list[Row]:
+    """One row for each of `seeds`; those that `results` has already are not measured again.
+
+    With `training`, each seed's models are in a folder of its own in `training.folder` until its
+    row is stored, and stay there if they are to be kept.
+
+    Raises ConfigError or ImageError for a set that cannot be dealt out like this, TrainingError
+    for an owner with too few images, and with engine `fused` whatever a party refuses.
+    """
+    rows = []
+    for seed in seeds:
+        row = results.find({"seed": seed})
+        if row is None:
+            own = training and replace(training, folder=training.folder / f"seed-{seed}")
+            row = _row(request, data, seed, progress, own)
+            results.add(row)
+            if own is not None and not own.keep:
+                _remove(own.folder)
+        rows.append(row)
+    return rows
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # there are other seeds' models beside
+        folder.parent.rmdir()
+
+
+def _row(
+    request: Request,
+    data: datasets.Labelled,
+    seed: int,
+    progress: Progress,
+    training: Training | None,
+) -> Row:
+    started = perf_counter()
+    parts = deal(data, replace(request.choice, seed=seed))
+    spec = spec_of(request, parts)
+    cohort = train_cohort(parts, spec, settings_of(request, spec, seed), progress, training)
+    trained = perf_counter()
+    answers, asked, agreement = _answers(request, cohort, progress)
+    answered = perf_counter()
+    baselines = identify_baselines.learnt(request.baselines, parts, spec, seed, progress, training)
+    truth = parts.labels[: len(answers)]
+    row = {
+        "seed": seed,
+        "preset": spec.name,
+        "owners": len(parts.owners),
+        "trained_on": sum(map(len, parts.train)),
+        "asked": len(answers),
+        **identify_figures.figures(truth, answers, parts.owners),
+        "top3": identify_figures.top(cohort.errors, parts.labels),
+        **known(cohort, seed),
+        **_voted(request, cohort),
+        "agreement": agreement,
+        "baselines": identify_baselines.rows(baselines, parts.images, parts.labels, parts.owners),
+        "bytes_per_query": asked.bytes_per_query if asked else None,
+        "seconds_per_query": float(np.median(asked.seconds)) if asked else None,
+        "seconds_training": trained - started,
+        "seconds_asking": answered - trained,
+    }
+    return row | {"seconds": perf_counter() - started}
+
+
+def _answers(
+    request: Request, cohort: Cohort, progress: Progress
+) -> tuple[Labels, Asked | None, Row]:
+    """Answers of the engine, what asking it privately took, and how engines agree."""
+    rans, few = cohort.rans, slice(request.queries)
+    plain = cohort.errors.argmin(axis=1)
+    if request.engine == "fixed":
+        progress("fixed point", 0, 1)
+        answers = identify_engines.fixed(rans, cohort.features)
+        return answers, None, _agreement(len(answers), fixed_plain=answers == plain)
+    if request.engine == "plain":
+        progress("fixed point", 0, 1)
+        answers = identify_engines.fixed(rans, cohort.features[few])
+        return plain, None, _agreement(len(answers), fixed_plain=answers == plain[few])
+    expected = identify_engines.with_ties(rans, cohort.features[few])
+    clear = identify_engines.numbered(rans, [each.owner for each in expected])
+    ties = np.array([each.tie for each in expected])
+    asked = identify_engines.fused(rans, cohort.parts.images[few], rans[0].spec.name, progress)
+    agreement = _agreement(
+        len(clear),
+        fixed_plain=clear == plain[few],
+        fused_fixed=(asked.answers == clear),
+        fused_fixed_outside_ties=(asked.answers == clear) | ties,
+    )
+    return asked.answers, asked, agreement | {"ties": int(ties.sum())}
+
+
+def _agreement(queries: int, **same: Any) -> Row:
+    return {name: float(values.mean()) for name, values in same.items()} | {"queries": queries}
+
+
+def _voted(request: Request, cohort: Cohort) -> Row:
+    if not request.words:
+        return {}
+    parts = cohort.parts
+    errors, truth = identify_figures.voted(cohort.errors, parts.labels, parts.pages, request.words)
+    if not len(truth):
+        raise ConfigError(f"words: no page has {request.words} images to ask")
+    found = identify_figures.figures(truth, errors.argmin(axis=1), parts.owners)
+    kept = ("macro_precision", "macro_recall", "accuracy")
+    return {"voting": {"asked": len(truth), **{name: found[name] for name in kept}}}

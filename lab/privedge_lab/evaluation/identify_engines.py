@@ -1,0 +1,126 @@
+"""The same cohort asked three ways: in float32, in the parties' numbers, and privately.
+
+plain   errors in float32; the least one wins
+fixed   the parties' fixed-point arithmetic, in the clear (privedge/reference/model.py)
+fused   dealer and two parties as processes on this machine, asked through the real client
+
+Answers are numbers of owners, -1 for nobody. Sees all models and questions in the clear: an
+experiment plays every role.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from privedge.client.query import Client, Reply
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import CohortSetting, Deployment
+from privedge.ran.model import Reconstructor
+from privedge.reference.model import PlainAnswer, PlainModel
+from privedge.user import threshold, upload
+from privedge.user.checkpoint import Ran
+from privedge_lab.evaluation.identify_figures import Errors, Labels
+from privedge_lab.evaluation.identify_parts import Images
+
+ENGINES = ("plain", "fixed", "fused")
+COHORT = "evaluate"
+# Closed set: somebody is always best enough, so that every answer can be compared.
+_MARGIN = 1.0
+# A large preset on a slow machine takes long, but not for ever.
+_TIMEOUT_S = 1800.0
+_BATCH = 256
+
+# Called with (what is being done, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Private answers, int64 (n,), and what a question took; bytes as `bytes_of` counts them."""
+
+    answers: Labels = field(repr=False)
+    seconds: tuple[float, ...]
+    bytes_per_query: int
+
+
+def closed(rans: Sequence[Ran]) -> list[Ran]:
+    """The same models without thresholds: nobody's image is refused."""
+    unused = np.array([threshold.UNUSED], np.float32)
+    return [replace(ran, parameters={**ran.parameters, "threshold": unused}) for ran in rans]
+
+
+def errors_of(ran: Ran, features: npt.NDArray[np.float32]) -> Errors:
+    """Sums of squared differences in float32, as float64 (n,), for features (n, *input_shape)."""
+    reconstructor = Reconstructor(ran.spec)
+    values = {name: torch.from_numpy(ran.parameters[name]) for name in reconstructor.state_dict()}
+    reconstructor.load_state_dict(values)
+    with torch.no_grad():
+        sums = [
+            (reconstructor(part) - part).square().flatten(1).sum(1)
+            for part in torch.from_numpy(features).split(_BATCH)
+        ]
+    return torch.cat(sums).double().numpy()
+
+
+def fixed(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> Labels:
+    """What the parties would answer, without ties told apart, which takes a tenth of the time."""
+    return numbered(rans, PlainModel(closed(rans), _MARGIN).owners(features))
+
+
+def with_ties(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> list[PlainAnswer]:
+    """What the parties would answer, and where rounding may decide otherwise."""
+    return PlainModel(closed(rans), _MARGIN).answers(features)
+
+
+def fused(rans: Sequence[Ran], images: Images, preset: str, progress: Progress) -> Asked:
+    """`images`, uint8 of any size, asked one by one. `preset` is the name `rans` go by.
+
+    Raises Unreachable if the servers do not start, and what a party refuses.
+    """
+    spec = rans[0].spec
+    cohort = CohortSetting(
+        COHORT, preset, channels=spec.image.channels, margin=_MARGIN, components=spec.components
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as folder,
+        Deployment(Path(folder), [cohort], {"query_deadline_s": _TIMEOUT_S}) as deployment,
+    ):
+        for done, ran in enumerate(closed(rans), start=1):
+            owner = Identity(Role.OWNER, ran.owner)
+            upload.send(ran, COHORT, deployment.client_config(owner, rpc_timeout_s=_TIMEOUT_S))
+            progress("upload", done, len(rans))
+        return _ask(deployment, rans, images, progress)
+
+
+def bytes_of(reply: Reply) -> int:
+    """Online bytes of a question: client and parties, and the parties to each other."""
+    between = sum(cost.bytes_to_peer for cost in reply.costs)
+    return reply.bytes_sent + reply.bytes_received + between
+
+
+def numbered(rans: Sequence[Ran], owners: Sequence[str | None]) -> Labels:
+    """Owners by name as numbers, -1 for nobody."""
+    numbers = {ran.owner: number for number, ran in enumerate(rans)}
+    return np.array([-1 if owner is None else numbers[owner] for owner in owners], np.int64)
+
+
+def _ask(deployment: Deployment, rans: Sequence[Ran], images: Images, progress: Progress) -> Asked:
+    owners: list[str | None] = []
+    seconds, sizes = [], []
+    client = Identity(Role.CLIENT, "evaluator")
+    with Client(deployment.client_config(client, rpc_timeout_s=_TIMEOUT_S)) as asking:
+        for done, image in enumerate(images, start=1):
+            started = perf_counter()
+            reply = asking.identify(image[None], COHORT)
+            seconds.append(perf_counter() - started)
+            sizes.append(bytes_of(reply))
+            owners.append(reply.answers[0].owner)
+            progress("ask", done, len(images))
+    # The median: the first question of a cohort opens the masked weights, once for all.
+    return Asked(numbered(rans, owners), tuple(seconds), round(float(np.median(sizes))))

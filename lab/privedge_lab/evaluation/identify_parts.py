@@ -1,0 +1,139 @@
+"""Who trains on what, and what is asked: a labelled set dealt out among owners.
+
+Sees plaintext images of all owners, as only an experiment can. An owner is one class. The test part
+is never looked at to choose anything: for that, `Part.VALIDATION` scores on a share of what owners
+would otherwise train on.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from privedge.errors import ConfigError
+from privedge.user.checkpoint import OWNER
+from privedge_lab.datasets import Labelled, split
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+# By name, int64 (n,) each.
+Facts = dict[str, Labels]
+
+_OFFICIAL = "is_test"
+
+
+class Part(StrEnum):
+    """What the models are scored on."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a set is dealt out.
+
+    owners   so many classes, drawn by the seed; None takes all
+    group    a fact (such as `document`) of which no value is in two parts
+    where    (fact, value): exactly those images are the test part
+    """
+
+    seed: int
+    owners: int | None = None
+    part: Part = Part.TEST
+    group: str | None = None
+    where: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`train[i]` are owner i's images; `images`, `labels` (the number of the owner) and `pages`
+    (the value of the group, or 0) are what is asked. uint8 (n, H, W) or (n, H, W, 3); int64 (n,).
+
+    `train_facts[i]` and `facts` are the set's facts of the images of owner i and of those asked.
+    """
+
+    owners: tuple[str, ...]
+    train: tuple[Images, ...] = field(repr=False)
+    images: Images = field(repr=False)
+    labels: Labels = field(repr=False)
+    pages: Labels = field(repr=False)
+    train_facts: tuple[Facts, ...] = field(repr=False)
+    facts: Facts = field(repr=False)
+
+
+def deal(data: Labelled, choice: Choice) -> Parts:
+    """Raises ConfigError for a choice that the set does not allow, ImageError for its group."""
+    classes = _classes(data, choice)
+    mine = data.take(torch.isin(data.labels, torch.from_numpy(classes)))
+    learnt, asked = _halves(mine, choice, official=True)
+    if choice.part is Part.VALIDATION:
+        learnt, asked = _halves(learnt, replace(choice, where=None), official=False)
+    labels = learnt.labels.numpy()
+    pictures = as_bytes(learnt)
+    called = owners_of(data)
+    pages = asked.facts[choice.group].numpy() if choice.group else np.zeros(len(asked), np.int64)
+    return Parts(
+        tuple(called[label] for label in classes),
+        tuple(pictures[labels == label] for label in classes),
+        as_bytes(asked),
+        np.searchsorted(classes, asked.labels.numpy()),
+        pages,
+        tuple(_facts(learnt, labels == label) for label in classes),
+        _facts(asked, np.ones(len(asked), bool)),
+    )
+
+
+def owners_of(data: Labelled) -> list[str]:
+    """What the owner of each label is called: the set's own name for it, or class-N for all.
+
+    Own names are taken only if every one can be an owner's, as a certificate would have it.
+    """
+    usable = all(map(OWNER.fullmatch, data.names))
+    different = len({name.casefold() for name in data.names}) == len(data.names)
+    if data.names and usable and different:
+        return list(data.names)
+    return [f"class-{label}" for label in range(data.classes)]
+
+
+def as_bytes(data: Labelled) -> Images:
+    """The images as files hold them: uint8 (n, H, W) or (n, H, W, 3)."""
+    pixels = (data.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
+
+
+def _facts(data: Labelled, which: npt.NDArray[np.bool_]) -> Facts:
+    return {name: values.numpy()[which] for name, values in data.facts.items()}
+
+
+def _classes(data: Labelled, choice: Choice) -> Labels:
+    classes = np.unique(data.labels.numpy())
+    wanted = choice.owners or len(classes)
+    if not 2 <= wanted <= len(classes):
+        raise ConfigError(f"owners: the set has {len(classes)} classes; give 2 to {len(classes)}")
+    drawn = np.random.default_rng(choice.seed).permutation(classes)[:wanted]
+    return np.sort(drawn)
+
+
+def _halves(data: Labelled, choice: Choice, *, official: bool) -> tuple[Labelled, Labelled]:
+    """What is learnt from and what is asked."""
+    if choice.where is not None:
+        return _where(data, *choice.where)
+    if not official:
+        facts = {name: values for name, values in data.facts.items() if name != _OFFICIAL}
+        data = replace(data, facts=facts)
+    parts = split(data, seed=choice.seed, group=choice.group)
+    return parts.train, parts.test
+
+
+def _where(data: Labelled, fact: str, value: int) -> tuple[Labelled, Labelled]:
+    if fact not in data.facts:
+        raise ConfigError(f"{fact}: the set has no such fact; it has {', '.join(data.facts)}")
+    asked = data.facts[fact] == value
+    for label in data.labels.unique():
+        of_owner = asked[data.labels == label]
+        if of_owner.all() or not of_owner.any():
+            raise ConfigError(f"{fact}={value}: is all or nothing of class {int(label)}")
+    return data.take(~asked), data.take(asked)

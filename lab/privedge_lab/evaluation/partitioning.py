@@ -1,0 +1,181 @@
+"""Privacy Partitioning (Chi et al. 2018) on a task and a private attribute, with fresh attackers.
+
+For each seed: a split of its own, a network without defence and one for each strength, each
+attacked by attackers that training never met (attacks.attributes), once through what crosses the
+cut and once through the logits: what the answer itself gives away is the floor that no defence of
+the cut goes below without spoiling the answer.
+
+Strengths are chosen on the `validation` part: it is cut out of the training images, and the test
+images are then not looked at. The `test` part is for the strength that was chosen.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from privedge.errors import ConfigError
+from privedge_lab import datasets
+from privedge_lab.attacks import scores
+from privedge_lab.attacks.attributes import AttackerSettings, infer_attribute
+from privedge_lab.attacks.views import AttributeView
+from privedge_lab.baseline.defence import Device
+from privedge_lab.baseline.defences import registry
+from privedge_lab.baseline.network import head, tail
+from privedge_lab.baseline.presets import preset
+from privedge_lab.baseline.train import Trainee, TrainSettings, accuracy, train
+from privedge_lab.datasets import Labelled, Split
+from privedge_lab.results.store import Results, Row
+
+Part = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Label 1 for images whose `fact` is above `above`, 0 for the others; `private` is to hide."""
+
+    fact: str
+    above: int
+    private: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. `strengths` are measured beside 0, which is no defence."""
+
+    task: Task
+    defence: str = "balanced-partitioning"
+    network: str = "face-guess"
+    cut: str = "guess"
+    strengths: tuple[float, ...] = (0.65,)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    part: Part = "test"
+    training: TrainSettings = field(
+        default_factory=lambda: TrainSettings(epochs=25, mirror=True, shift=4)
+    )
+    attackers: AttackerSettings = field(default_factory=AttackerSettings)
+
+    def settings(self) -> Row:
+        """What all rows have in common, for the results' file."""
+        return {
+            "task": f"{self.task.fact} > {self.task.above}",
+            "private": self.task.private,
+            "defence": self.defence,
+            "network": self.network,
+            "cut": self.cut,
+            "part": self.part,
+            "epochs": self.training.epochs,
+            "mirror": self.training.mirror,
+            "shift": self.training.shift,
+        }
+
+
+def measure(
+    plan: Plan,
+    data: Labelled,
+    results: Results,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Add a row for each seed and strength that `results` lacks; `progress` gets rows and all.
+
+    Raises ConfigError for facts or a cut that are not there.
+    """
+    labelled = with_task(data, plan.task)
+    configurations: list[Row] = [
+        {"defence": plan.defence if strength else "none", "strength": strength, "seed": seed}
+        for seed in plan.seeds
+        for strength in (0.0, *plan.strengths)
+    ]
+    for done, configuration in enumerate(configurations):
+        if progress is not None:
+            progress(done, len(configurations))
+        if results.find(configuration) is None:
+            parts = _parts(labelled, plan, int(configuration["seed"]))
+            results.add(configuration | _row(plan, parts, configuration))
+    if progress is not None:
+        progress(len(configurations), len(configurations))
+
+
+def summary(rows: list[Row]) -> list[Row]:
+    """Means over seeds for each strength: shares, differences in points (100 x share)."""
+    plain = [row["task_accuracy"] for row in rows if row["strength"] == 0]
+    found = []
+    for strength in sorted({row["strength"] for row in rows}):
+        mine = [row for row in rows if row["strength"] == strength]
+        task = scores.mean(torch.tensor([row["task_accuracy"] for row in mine]))
+        above = scores.mean(
+            torch.tensor([row["attacker_accuracy"] - row["majority"] for row in mine])
+        )
+        floor = scores.mean(torch.tensor([row["floor_accuracy"] - row["majority"] for row in mine]))
+        found.append(
+            {
+                "strength": strength,
+                "seeds": len(mine),
+                "task_accuracy": task.value,
+                "task_loss_points": 100 * (sum(plain) / len(plain) - task.value),
+                "above_majority_points": 100 * above.value,
+                "above_majority_plus_minus": 100 * above.plus_minus,
+                "floor_above_majority_points": 100 * floor.value,
+            }
+        )
+    return found
+
+
+def with_task(data: Labelled, task: Task) -> Labelled:
+    """`data` labelled by the task. Raises ConfigError for facts that are not there."""
+    for name in (task.fact, task.private):
+        if name not in data.facts:
+            raise ConfigError(
+                f"{name}: the images have no such fact; they have {', '.join(data.facts) or 'none'}"
+            )
+    labels = (data.facts[task.fact] > task.above).long()
+    if len(labels.unique()) < 2:
+        raise ConfigError(f"{task.fact} > {task.above}: is the same of all images")
+    return replace(data, labels=labels)
+
+
+def _parts(data: Labelled, plan: Plan, seed: int) -> Split:
+    """Both parts have the same shares of each label with each private value."""
+    found = _stratified(data, plan.task.private, seed)
+    if plan.part == "validation":
+        found = _stratified(found.train, plan.task.private, seed)
+    return found
+
+
+def _stratified(data: Labelled, private: str, seed: int) -> Split:
+    facts = data.facts | {"task": data.labels}
+    cells = 2 * data.facts[private] + data.labels
+    found = datasets.split(
+        Labelled(data.images, cells, {k: v for k, v in facts.items() if k != "is_test"}), seed=seed
+    )
+    return Split(*(replace(part, labels=part.facts["task"]) for part in (found.train, found.test)))
+
+
+def _row(plan: Plan, parts: Split, configuration: Row) -> Row:
+    seed, private = int(configuration["seed"]), plan.task.private
+    defence = registry.make(
+        str(configuration["defence"]), float(configuration["strength"]), private=private
+    )
+    # No draws in this defence; the key is here because every device has one.
+    key = hashlib.sha256(b"partitioning %d" % seed).digest()
+    trainee = Trainee(preset(plan.network, 2), plan.cut, defence, key)
+    network = train(trainee, parts.train, replace(plan.training, seed=seed))
+    device, server = Device(head(network, plan.cut), defence, key), tail(network, plan.cut)
+    known, test = device.send(parts.train.images), device.send(parts.test.images)
+    truth = parts.train.facts[private], parts.test.facts[private]
+    through = infer_attribute(AttributeView(test, known, truth[0]), truth[1], plan.attackers)
+    with torch.no_grad():
+        logits = AttributeView(server(test), server(known), truth[0])
+    floor = infer_attribute(logits, truth[1], plan.attackers)
+    return {
+        "images": len(parts.test),
+        "task_accuracy": accuracy(device, server, parts.test),
+        "attacker": through.strongest.architecture,
+        "attacker_accuracy": through.strongest.test.value,
+        "attacker_accuracy_hindsight": through.bound.test.value,
+        "floor_accuracy": floor.strongest.test.value,
+        "majority": through.majority,
+    }

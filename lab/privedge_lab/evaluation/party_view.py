@@ -1,0 +1,275 @@
+"""What ONE MPC party learns of a private query: the attacks on split inference, on a party's view.
+
+Whoever runs a party has images of its own, asks the service about them and so has as many pairs of
+(its view, image, class) as it likes. It trains inversion and attribute attackers on them and turns
+them on the views of other clients' queries. Against each stands what needs no view at all.
+
+*Inversion.* `sigmas` is a paired test on squared errors: by how much the attack's error lies below
+the mean image's on the same test images, in standard errors of that difference. No guess made
+without the image has a smaller expected squared error than the mean image, so more than 5 sigmas is
+a leak. (PSNR is no good for this: its logarithm prefers a guess a little darker than the mean.)
+`sigmas_paired` compares with the same reconstructions held against the wrong images: independent of
+what the mean image is, and 0 in expectation for a view that says nothing.
+
+*Attribute.* `sigmas`: the strongest attacker's accuracy above the majority rate m, in standard
+deviations sqrt(m (1 - m) / n) of guessing.
+
+The rows of party "both" are the positive control: the two views added up, through the same
+encodings and attackers, must be far above.
+"""
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from privedge.errors import ImageError, MissingExtra
+from privedge.ran import features
+from privedge.ran.images import fit
+from privedge.ran.presets import preset
+from privedge.ran.spec import Pixels, RanSpec
+from privedge.sharing.fixed_point import encode
+from privedge_lab.attacks import party, scores
+from privedge_lab.attacks.attributes import AttackerSettings, infer_attribute
+from privedge_lab.attacks.inversion.black_box import BlackBoxSettings, black_box
+from privedge_lab.attacks.inversion.linear import linear
+from privedge_lab.attacks.views import AttributeView, BlackBoxView, PartyView
+from privedge_lab.datasets import Labelled
+from privedge_lab.evaluation.pixels import as_bytes
+from privedge_lab.results.store import Results, Row
+
+SIGMAS = 5.0
+BOTH = "both"
+ATTACKS = ("linear", "read", "paper", "residual", "attribute")
+# Called with (what is being done, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+
+_STEPS = 30
+_IMAGES_AN_OWNER = 200
+_ATTACKERS = AttackerSettings(epochs=15, patience=2)
+# Few images and epochs, so with bold steps: Adam's own eps instead of the paper's.
+_BOLD = BlackBoxSettings(epochs=10, rate=3e-3, eps=1e-8, anneal=True)
+_DECODERS = {
+    "paper": _BOLD,
+    "residual": replace(_BOLD, decoder="residual", epochs=6, blocks=1, channels=16),
+}
+# Networks learn from these; the linear attack from all. What is opened is the same for both parties
+# and without an own mask, so it gets the linear attack only.
+_FOR_NETWORKS = ("value", "top bits")
+_LINEAR_ONLY = ("opening",)
+
+
+@dataclass(frozen=True)
+class PartySettings:
+    """`known` queries to learn from, `queries` to attack, on a cohort of `owners` of `preset`.
+
+    `attacks`: which of linear, read, paper, residual and attribute.
+    """
+
+    preset: str
+    owners: int = 2
+    known: int = 1000
+    queries: int = 300
+    seed: int = 0
+    attacks: tuple[str, ...] = ATTACKS
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One party's words, in one reading and one encoding, of known and of attacked queries."""
+
+    known: Labelled
+    tested: Labelled
+    known_words: torch.Tensor = field(repr=False)
+    words: torch.Tensor = field(repr=False)
+    encoding: str
+
+    def seen(self, words: torch.Tensor) -> torch.Tensor:
+        return party.ENCODINGS[self.encoding](words)
+
+
+def measure(
+    train: Labelled, test: Labelled, settings: PartySettings, results: Results, progress: Progress
+) -> None:
+    """Adds a row to `results` for each party, reading, encoding and attack that it does not have.
+
+    `train` gives the owners' and the attacker's images, `test` the attacked ones. Raises ImageError
+    for too few images, MissingExtra without CrypTen.
+    """
+    if importlib.util.find_spec("crypten") is None:
+        raise MissingExtra("the parties' engine needs CrypTen: see README.md, Installing")
+    spec = _spec(settings.preset, train)
+    known, tested = _at_size(train, settings.known, spec), _at_size(test, settings.queries, spec)
+    views = _views(spec, train, known, tested, settings, progress)
+    cases = list(_cases(known, tested, views))
+    for done, (where, case) in enumerate(cases):
+        progress(f"attack {settings.preset}", done, len(cases))
+        possible = _attacks(spec, where["reading"], case)
+        for attack in (name for name in settings.attacks if name in possible):
+            named = {"attack": attack, "preset": settings.preset, **where, "seed": settings.seed}
+            if results.find(named) is None:
+                results.add(named | possible[attack](case, settings.seed))
+
+
+def _spec(name: str, images: Labelled) -> RanSpec:
+    channels, height, width = images.images.shape[1:]
+    return preset(name, height=height, width=width, channels=channels)
+
+
+def _at_size(data: Labelled, count: int, spec: RanSpec) -> Labelled:
+    """The first `count` images at the preset's size."""
+    if len(data) < count:
+        raise ImageError(f"there are {len(data)} images for {count} queries: ask for fewer")
+    shaped = fit(as_bytes(data.images[:count]), spec.image)
+    channelled = shaped[:, None] if shaped.ndim == 3 else shaped.transpose(0, 3, 1, 2)
+    pixels = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
+    return Labelled(pixels, data.labels[:count])
+
+
+def _views(
+    spec: RanSpec,
+    train: Labelled,
+    known: Labelled,
+    tested: Labelled,
+    settings: PartySettings,
+    progress: Progress,
+) -> list[tuple[PartyView, PartyView]]:
+    """Of parties 0 and 1: the view of the known queries, and that of the attacked ones."""
+    # Loads CrypTen.
+    from privedge.mpc.predict import Rule
+    from privedge_lab.attacks.both_parties import BothParties
+
+    models = _models(spec, train, settings, progress)
+    service = BothParties(spec, models, Rule(margin=1.0), keep=1024)
+    views: list[tuple[PartyView, PartyView]] = []
+    for data in (known, tested):
+        given = encode(features.extract(spec, as_bytes(data.images)))
+        progress(f"ask {spec.name}", 0, 2)
+        views.append(service.ask(given).views)
+    return [(views[0][index], views[1][index]) for index in (0, 1)]
+
+
+def _models(
+    spec: RanSpec, train: Labelled, settings: PartySettings, progress: Progress
+) -> dict[str, npt.NDArray[np.uint64]]:
+    """A small cohort of real models: how well they are trained does not matter here."""
+    from privedge.user.settings import settings_for
+    from privedge.user.train import train as train_ran
+
+    rans = []
+    for owner in range(settings.owners):
+        progress(f"train {spec.name}", owner, settings.owners)
+        mine = train.images[train.labels == owner][:_IMAGES_AN_OWNER]
+        steps = min(settings_for(spec).steps, _STEPS)
+        quick = settings_for(spec, seed=settings.seed, steps=steps)
+        rans.append(train_ran(fit(as_bytes(mine), spec.image), spec, quick, f"owner-{owner}"))
+    return {
+        name: encode(np.stack([ran.parameters[name] for ran in rans])) for name in spec.parameters()
+    }
+
+
+def _cases(
+    known: Labelled, tested: Labelled, views: list[tuple[PartyView, PartyView]]
+) -> Iterator[tuple[dict[str, str], _Case]]:
+    for index, (before, attacked) in enumerate(views):
+        for reading, read in party.READINGS.items():
+            for encoding in party.ENCODINGS:
+                where = {"party": str(index), "reading": reading, "encoding": encoding}
+                yield where, _Case(known, tested, read(before), read(attacked), encoding)
+    (first_known, first), (second_known, second) = views
+    together = party.reunited((first_known, second_known)), party.reunited((first, second))
+    for encoding in ("value", "low bits"):
+        where = {"party": BOTH, "reading": "both shares added", "encoding": encoding}
+        yield where, _Case(known, tested, *together, encoding)
+
+
+_Attack = Callable[[_Case, int], Row]
+
+
+def _attacks(spec: RanSpec, reading: str, case: _Case) -> dict[str, _Attack]:
+    spatial = reading != "everything" and case.words.dim() == 4
+    found: dict[str, _Attack] = {"linear": _linear}
+    if spatial and isinstance(spec.features, Pixels) and case.encoding == "value":
+        found["read"] = _read
+    if case.encoding in _FOR_NETWORKS and reading not in _LINEAR_ONLY:
+        found["attribute"] = _attribute
+        if spatial:
+            found |= {name: _decoded(settings) for name, settings in _DECODERS.items()}
+    return found
+
+
+def _linear(case: _Case, _: int) -> Row:
+    return _scored(linear(_black_box_view(case)), case)
+
+
+def _read(case: _Case, _: int) -> Row:
+    return _scored(party.as_image(case.words), case)
+
+
+def _decoded(settings: BlackBoxSettings) -> _Attack:
+    def attack(case: _Case, seed: int) -> Row:
+        generator = torch.Generator().manual_seed(seed)
+        return _scored(black_box(_black_box_view(case), settings, generator=generator), case)
+
+    return attack
+
+
+def _attribute(case: _Case, _: int) -> Row:
+    view = AttributeView(case.seen(case.words), case.seen(case.known_words), case.known.labels)
+    found = infer_attribute(view, case.tested.labels, _ATTACKERS)
+    spread = math.sqrt(found.majority * (1 - found.majority) / len(case.tested))
+    return {
+        "queries": len(case.tested),
+        "accuracy": found.strongest.test.value,
+        "plus_minus": found.strongest.test.plus_minus,
+        "bound": found.bound.test.value,
+        "majority": found.majority,
+        "architecture": found.strongest.architecture,
+        "sigmas": found.above_majority / spread,
+    }
+
+
+def _black_box_view(case: _Case) -> BlackBoxView:
+    """Its `ask` gives what was recorded when the known images were asked about."""
+    seen = _standard(case.seen(case.known_words), case.seen(case.known_words))
+    rows = {image.numpy().tobytes(): row for row, image in enumerate(case.known.images)}
+    return BlackBoxView(
+        sent=_standard(case.seen(case.words), case.seen(case.known_words)),
+        ask=lambda images: seen[[rows[image.numpy().tobytes()] for image in images]],
+        known=case.known,
+    )
+
+
+def _standard(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """To mean 0 and standard deviation 1 over all known values: words reach 2^63."""
+    return (values - known.mean()) / known.std()
+
+
+def _scored(found: torch.Tensor, case: _Case) -> Row:
+    images = case.tested.images
+    mean_image = case.known.images.mean(0, keepdim=True).expand_as(images)
+    decibels = scores.psnr_db(found, images)
+    wrong = scores.psnr_db(found, images.roll(1, 0))
+    gained = _errors(mean_image, images) - _errors(found, images)
+    return {
+        "queries": len(images),
+        "psnr_db": scores.mean(decibels).value,
+        "plus_minus": scores.mean(decibels).plus_minus,
+        "mean_image_psnr_db": scores.mean(scores.psnr_db(mean_image, images)).value,
+        "sigmas": sigmas(gained),
+        "sigmas_paired": sigmas(decibels - wrong),
+    }
+
+
+def _errors(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    return (found.clamp(0, 1) - images).square().flatten(1).mean(1)
+
+
+def sigmas(gains: torch.Tensor) -> float:
+    """The mean of gains (n,) in its standard errors; 0 if all are alike."""
+    spread = float(gains.double().std()) / math.sqrt(len(gains))
+    return float(gains.double().mean()) / spread if spread > 0 else 0.0

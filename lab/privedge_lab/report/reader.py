@@ -1,0 +1,182 @@
+"""Results files below folders: found, checked, and kept with where each came from.
+
+    1. every regular *.json below the folders, in order of their names; no link out of a folder
+    2. what evaluation.results.Results stores, or what a `privedge bench ... --json` printed
+    3. whatever else is there is named, with why it was left out; so is a file found twice
+
+Files may come from somebody else. Nothing here trusts what is in them beyond what it checks: sizes,
+and that rows and settings are JSON objects. Sees figures and names, never images or models.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from privedge.errors import ConfigError
+from privedge_lab.report.values import Row, plain, seed_of
+
+_FORMAT = 1
+# The largest there is holds rows of a hundred owners' confusion matrices: a few megabytes.
+_LARGEST = 64 << 20
+_LONGEST_COMMAND = 2000
+_MOST_ROWS = 10_000
+# What `privedge bench ... --json` prints has one of these as its only key.
+BENCHES = {
+    "engines": "bench query",
+    "throughput": "bench throughput",
+    "uploads": "bench upload",
+    "deployments": "bench memory",
+    "trainings": "bench train",
+}
+_OWN_KEYS = frozenset({"format", "experiment", "settings", "rows", "command"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One results file. `shown`: its path as the page names it; `also`: what else it held."""
+
+    file: Path
+    shown: str
+    experiment: str
+    settings: Row
+    rows: list[Row] = field(repr=False)
+    command: str | None = None
+    also: Row = field(default_factory=dict, repr=False)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of all its rows, or of its settings."""
+        found = {seed for row in (*self.rows, self.settings) if (seed := seed_of(row)) is not None}
+        return sorted(found)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not on the page."""
+
+    shown: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that was read."""
+
+    sources: tuple[Source, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def of(self, *experiments: str) -> list[Source]:
+        """The files of these experiments, in the order found."""
+        return [source for source in self.sources if source.experiment in experiments]
+
+
+def read(given: Sequence[Path]) -> Found:
+    """All results below `given` (folders or files).
+
+    Raises ConfigError for what is not there, and if there are no results at all.
+    """
+    sources: list[Source] = []
+    skipped: list[Skipped] = []
+    for file, shown in _files(given):
+        try:
+            source = _source(file, shown)
+        except ValueError as error:
+            skipped.append(Skipped(shown, str(error)))
+            continue
+        same = next((each for each in sources if _holds_the_same(each, source)), None)
+        if same is not None:
+            skipped.append(Skipped(shown, f"holds the same rows as {same.shown}"))
+            continue
+        sources.append(source)
+    if not sources:
+        named = ", ".join(plain(str(path)) for path in given)
+        why = f"; first: {skipped[0].shown} {skipped[0].why}" if skipped else ""
+        raise ConfigError(f"{named}: no results file found{why}")
+    return Found(tuple(sources), tuple(skipped))
+
+
+def _files(given: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Each file once, with how the page names it: from its folder on, not where that lies."""
+    seen: set[Path] = set()
+    for top in given:
+        if not top.exists():
+            raise ConfigError(f"{plain(str(top))}: is not there; give folders with results files")
+        inside = [top] if top.is_file() else _below(top)
+        whole = top.resolve()
+        for file in inside:
+            target = file.resolve()
+            if target in seen or not target.is_relative_to(whole):
+                continue
+            seen.add(target)
+            yield file, plain(str(Path(whole.name) / file.relative_to(top)))
+
+
+def _below(folder: Path) -> Iterable[Path]:
+    for here, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            if name.endswith(".json") and (Path(here) / name).is_file():
+                yield Path(here) / name
+
+
+def _source(file: Path, shown: str) -> Source:
+    """Raises ValueError with the reason why it is none."""
+    document = _document(file)
+    for key, experiment in BENCHES.items():
+        if isinstance(document.get(key), list):
+            return Source(file, shown, experiment, {}, _rows(document[key]), _command(document))
+    if document.get("format") != _FORMAT or not isinstance(document.get("experiment"), str):
+        raise ValueError("is no results file of format 1")
+    if not isinstance(document.get("settings"), dict) or not isinstance(document.get("rows"), list):
+        raise ValueError("has no settings and rows")
+    return Source(
+        file,
+        shown,
+        plain(document["experiment"]),
+        document["settings"],
+        _rows(document["rows"]),
+        _command(document),
+        {key: value for key, value in document.items() if key not in _OWN_KEYS},
+    )
+
+
+def _document(file: Path) -> Row:
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise ValueError(f"is larger than {_LARGEST >> 20} MiB")
+        document = json.loads(file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise ValueError("is not JSON") from None
+    if not isinstance(document, dict):
+        raise ValueError("is not a JSON object")
+    return document
+
+
+def _rows(rows: list[Any]) -> list[Row]:
+    if not rows:
+        raise ValueError("has no rows yet")
+    if len(rows) > _MOST_ROWS:
+        raise ValueError(f"has more than {_MOST_ROWS} rows")
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("has rows that are no JSON objects")
+    return rows
+
+
+def _command(document: Row) -> str | None:
+    command = document.get("command")
+    return plain(command, _LONGEST_COMMAND) if isinstance(command, str) and command else None
+
+
+def _holds_the_same(one: Source, other: Source) -> bool:
+    return (one.experiment, one.settings, one.rows) == (
+        other.experiment,
+        other.settings,
+        other.rows,
+    )

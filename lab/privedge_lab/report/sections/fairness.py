@@ -1,0 +1,126 @@
+"""Models that reconstruct too much: results of `evaluate fairness`. Figures only."""
+
+from collections.abc import Sequence
+
+from privedge_lab.report.blocks import Block, Missing, Paragraph, Rows, Section, Table, evidence
+from privedge_lab.report.cohorts import label
+from privedge_lab.report.reader import Found, Source
+from privedge_lab.report.strips import strips
+from privedge_lab.report.values import (
+    NOT_MEASURED,
+    Row,
+    Spread,
+    in_order,
+    number,
+    percent,
+    percents,
+    spread,
+    text,
+)
+
+MEASURE = "privedge evaluate fairness --data FILE.npz --seed 0,1,2 --out DIR"
+NONE = "none"
+
+
+def section(found: Found) -> Section:
+    """What a thief's model wins, with and without calibration."""
+    sources = found.of("fairness")
+    blocks: list[Block] = []
+    if sources:
+        blocks.append(
+            Paragraph(
+                "The smallest error wins, so an owner who uploads a model that reconstructs too "
+                "much wins other owners' questions. The steal rate is the share of questions "
+                "about others that such a thief wins. A calibration weighs every model's error by "
+                "its error on images of its own; the audit looks at errors on public images."
+            )
+        )
+    else:
+        blocks.append(Missing("Whether a greedy model wins other owners' questions", MEASURE))
+    for source in sources:
+        blocks += _of(source)
+    return Section("fairness", "Owners who take more than theirs", "Fairness", tuple(blocks))
+
+
+def stolen(rows: Sequence[Row], thief: str, calibration: str) -> Spread | None:
+    """The steal rate over seeds."""
+    return spread(number(row, "steal_rate") for row in _chosen(rows, thief, calibration))
+
+
+def thieves(rows: Sequence[Row]) -> list[str]:
+    """Those that there are, the honest cohort apart."""
+    return [name for name in in_order(text(row, "thief", NONE) for row in rows) if name != NONE]
+
+
+def calibrations(rows: Sequence[Row]) -> list[str]:
+    """Those that there are."""
+    return in_order(text(row, "calibration", NONE) for row in rows)
+
+
+def _chosen(rows: Sequence[Row], thief: str, calibration: str) -> list[Row]:
+    wanted = (thief, calibration)
+    return [
+        row for row in rows if (text(row, "thief", NONE), text(row, "calibration", NONE)) == wanted
+    ]
+
+
+def _of(source: Source) -> list[Block]:
+    rows = source.rows
+    ways = calibrations(rows)
+    named = ["as the parties compare" if way == NONE else f"calibrated: {way}" for way in ways]
+    lines = [
+        (_named(rows, thief), [stolen(rows, thief, way) for way in ways]) for thief in thieves(rows)
+    ]
+    about = f"{label(source.settings)}, {source.shown}"
+    given = evidence([(source, rows)], _FIELDS)
+    blocks: list[Block] = []
+    if lines:
+        caption = "Steal rate by thief: the share of questions about other owners that it wins."
+        blocks.append(Rows(f"What thieves win: {about}", caption, strips(named, lines), given))
+    titles = ("thief", *(f"macro recall, {name}" for name in named))
+    recalls = [_line(rows, thief, ways) for thief in (NONE, *thieves(rows))]
+    blocks.append(
+        Table(
+            f"What is left to honest owners: macro recall with each thief in one owner's place, "
+            f"{about}. Refused: by how many audits of the thief and, in brackets, the share of "
+            "honest models refused.",
+            (*titles, "refused by the audit"),
+            tuple(recalls),
+            given,
+        )
+    )
+    return blocks
+
+
+_FIELDS = (
+    *("seed", "thief", "calibration", "components", "admitted", "steal_rate", "macro_recall"),
+    *("win_rates", "audit_ratio", "audit_refused", "audit_refused_share", "audit_refused_honest"),
+)
+
+
+def _named(rows: Sequence[Row], thief: str) -> str:
+    mine = [row for row in rows if text(row, "thief", NONE) == thief]
+    components = text(mine[0], "components") if mine else ""
+    return f"{thief}, {components} components" if components else thief
+
+
+def _line(rows: Sequence[Row], thief: str, ways: Sequence[str]) -> tuple[str, ...]:
+    recalls = [
+        percents(spread(number(row, "macro_recall") for row in _chosen(rows, thief, way)))
+        for way in ways
+    ]
+    return ("no thief" if thief == NONE else _named(rows, thief), *recalls, _audited(rows, thief))
+
+
+def _audited(rows: Sequence[Row], thief: str) -> str:
+    """The audit does not depend on the calibration."""
+    mine = [row for row in rows if text(row, "thief", NONE) == thief]
+    share = spread(number(row, "audit_refused_share") for row in mine)
+    flags = [row["audit_refused"] for row in mine if isinstance(row.get("audit_refused"), bool)]
+    if share is None and not flags:
+        return NOT_MEASURED
+    refused = share.mean if share is not None else sum(flags) / len(flags)
+    honest = spread(number(row, "audit_refused_honest") for row in mine)
+    return (
+        percent(refused, 0) if honest is None else f"{percent(refused, 0)} ({percent(honest.mean)})"
+    )

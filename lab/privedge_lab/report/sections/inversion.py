@@ -1,0 +1,231 @@
+"""Images made of what split inference sends: results of `attack table` and `split sweep`."""
+
+from collections.abc import Sequence
+
+from privedge_lab.report import leaks
+from privedge_lab.report.blocks import (
+    Block,
+    Heading,
+    Missing,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    curve,
+    evidence,
+)
+from privedge_lab.report.charts import Chart, Point, series
+from privedge_lab.report.leaks import NONE, Choice, choice_of, guesses, is_inversion
+from privedge_lab.report.pictures import Album, Inline
+from privedge_lab.report.reader import Found, Source
+from privedge_lab.report.values import Row, decibels, in_order, number, percent, text
+
+TABLE = "privedge attack table --data FILE.npz --out DIR"
+SWEEP = (
+    "privedge split sweep FILE.npz --cuts relu2 --defences gaussian --strengths 0.5,1,2 "
+    "--out FILE.json --sheet FILE.png"
+)
+_FIELDS = (
+    *("seed", "attack", "cut", "defence", "strength", "task_accuracy", "psnr_db"),
+    *("psnr_db_plus_minus", "ssim", "ssim_plus_minus", "mean_image_psnr_db", "mean_image_ssim"),
+)
+
+
+def section(found: Found, album: Album) -> Section:
+    """Curves by cut and by strength, a table, and the contact sheets."""
+    sources = found.of("attack table", "sweep")
+    blocks: list[Block] = []
+    if sources:
+        blocks.append(
+            Paragraph(
+                "Without private computation one server gets what a network's first layers make of "
+                "an image. These attacks make images of it again: the more decibels (PSNR) and the "
+                "nearer SSIM comes to 1, the more like the original. An attack that looks at "
+                "nothing answers with the mean image."
+            )
+        )
+    else:
+        blocks.append(Missing("Images reconstructed from split inference", TABLE))
+    for source in sources:
+        blocks += _of(source, album)
+    return Section("inversion", "Images made of split inference", "Inversion", tuple(blocks))
+
+
+def _of(source: Source, album: Album) -> list[Block]:
+    rows = [row for row in source.rows if is_inversion(row)]
+    if not rows:
+        return []
+    first = choice_of(source, rows[0])
+    title = f"{first.data}, {first.network}{first.how}"
+    blocks: list[Block] = [Heading(f"{title}: {source.experiment}, {source.shown}")]
+    cuts = in_order(choice_of(source, row).cut for row in rows)
+    plain = [row for row in rows if text(row, "defence", NONE) == NONE]
+    if len({choice_of(source, row).cut for row in plain}) > 1:
+        blocks.append(_depth(source, title, cuts, plain))
+    for cut in cuts:
+        blocks += _trade(source, title, cut)
+    for cut in cuts:
+        blocks += _defences(source, title, cut, rows)
+    blocks.append(_table(source, title, rows))
+    return blocks + [_sheet(source, inline) for inline in album.of(source)]
+
+
+def _depth(source: Source, title: str, cuts: Sequence[str], rows: Sequence[Row]) -> Block:
+    ordered = _as_in_network(cuts)
+    lines = tuple(
+        series(attack, [_point(row, ordered.index(choice_of(source, row).cut)) for row in mine])
+        for attack, mine in _by_attack(rows).items()
+    )
+    guess = _guess(source, rows)
+    chart = Chart(
+        "last layer on the device",
+        "PSNR, dB",
+        lines,
+        "dB",
+        tuple(ordered),
+        {} if guess is None else {"mean image": guess},
+    )
+    return curve(
+        f"Where the network is cut: {title}",
+        "Without a defence. Means over the images attacked, bars their 95 % interval.",
+        chart,
+        evidence([(source, [*guesses(source.rows), *rows])], _FIELDS),
+    )
+
+
+def _as_in_network(cuts: Sequence[str]) -> list[str]:
+    """Known layers from the image on; others stay in the order measured, at the end."""
+    known = ("conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "conv3", "relu3", "relu5")
+    places = {name: at for at, name in enumerate((*known, "flatten", "fc1", "squash", "fc2"))}
+    return sorted(cuts, key=lambda cut: places.get(cut, len(places)))
+
+
+def _trade(source: Source, title: str, cut: str) -> list[Block]:
+    """What is left to the task and what to the strongest attack, by defence and strength."""
+    cases = [case for case in leaks.inverted(Found((source,))) if case.choice.cut == cut]
+    cases = [case for case in cases if case.accuracy is not None]
+    names = in_order(case.choice.defence for case in cases)
+    if len(names) < 2:
+        return []
+    lines = tuple(
+        series(
+            name if name != NONE else "no defence",
+            [_traded(c) for c in cases if c.choice.defence == name],
+        )
+        for name in names
+    )
+    guess = next((case.guess_ssim for case in cases if case.guess_ssim is not None), None)
+    levels = {} if guess is None else {"mean image": guess}
+    chart = Chart("accuracy of the task", "SSIM", lines, x_unit="share", levels=levels)
+    return [
+        curve(
+            f"Leakage against accuracy, cut after {cut}: {title}",
+            "The best defence is at the lower right. SSIM of the strongest attack on each "
+            "strength; the stronger the defence, the further left.",
+            chart,
+            evidence([(source, [row for case in cases for row in case.rows])], _FIELDS),
+        )
+    ]
+
+
+def _traded(case: leaks.Inverted) -> Point:
+    return Point(case.accuracy or 0.0, case.ssim, case.ssim, case.ssim)
+
+
+def _defences(source: Source, title: str, cut: str, rows: Sequence[Row]) -> list[Block]:
+    """PSNR by strength of each defence at this cut, with the accuracy that is left."""
+    here = [row for row in rows if choice_of(source, row).cut == cut]
+    plain = [row for row in here if text(row, "defence", NONE) == NONE]
+    blocks: list[Block] = []
+    for defence in in_order(text(row, "defence", NONE) for row in here):
+        mine = [row for row in here if text(row, "defence", NONE) == defence]
+        if defence == NONE:
+            continue
+        lines = tuple(
+            series(attack, [_point(row, number(row, "strength") or 0.0) for row in with_zero])
+            for attack, with_zero in _by_attack([*plain, *mine]).items()
+            if any(text(row, "defence", NONE) == defence for row in with_zero)
+        )
+        guess = _guess(source, mine)
+        levels = {} if guess is None else {"mean image": guess}
+        chart = Chart(f"strength of {defence}", "PSNR, dB", lines, "dB", levels=levels)
+        told = "; ".join(_left(mine)) or "not stored"
+        blocks.append(
+            curve(
+                f"{defence.capitalize()} after {cut}: {title}",
+                f"Strength 0 is no defence. Accuracy of the task that is left: {told}.",
+                chart,
+                evidence([(source, [*plain, *mine])], _FIELDS),
+            )
+        )
+    return blocks
+
+
+def _left(rows: Sequence[Row]) -> list[str]:
+    by_strength = {number(row, "strength") or 0.0: number(row, "task_accuracy") for row in rows}
+    return [f"{percent(by_strength[each])} at {each:g}" for each in sorted(by_strength)]
+
+
+def _by_attack(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(text(row, "attack", "an attack"), []).append(row)
+    return found
+
+
+def _point(row: Row, x: float) -> Point:
+    value, around = number(row, "psnr_db") or 0.0, number(row, "psnr_db_plus_minus") or 0.0
+    return Point(x, value, value - around, value + around)
+
+
+def _guess(source: Source, rows: Sequence[Row]) -> float | None:
+    stored = guesses(source.rows)
+    return number(stored[0], "psnr_db") if stored else number(rows[0], "mean_image_psnr_db")
+
+
+def _table(source: Source, title: str, rows: Sequence[Row]) -> Table:
+    def order(row: Row) -> tuple[str, bool, str, float]:
+        choice = choice_of(source, row)
+        return choice.cut, choice.defence != NONE, choice.defence, choice.strength
+
+    lines = [_line(choice_of(source, row), row) for row in sorted(rows, key=order)]
+    return Table(
+        f"Every attack on every choice, {title}; ± are 95 % intervals over the images.",
+        ("cut and defence", "attack", "PSNR", "SSIM", "accuracy of the task"),
+        tuple(lines),
+        evidence([(source, rows)], _FIELDS),
+        folded=f"All {len(lines)} rows as a table",
+    )
+
+
+def _line(choice: Choice, row: Row) -> tuple[str, ...]:
+    return (
+        f"{choice.cut}, {choice.named}",
+        text(row, "attack", "an attack"),
+        decibels(number(row, "psnr_db"), number(row, "psnr_db_plus_minus")),
+        f"{number(row, 'ssim') or 0.0:.3f}",
+        percent(number(row, "task_accuracy")),
+    )
+
+
+def _sheet(source: Source, inline: Inline) -> Picture:
+    if source.experiment == "attack table" and inline.name.startswith("sheet-"):
+        cut = inline.name.removeprefix("sheet-")
+        rows = [row for row in source.rows if row.get("cut") == cut]
+        return sheet(
+            source,
+            inline,
+            f"Reconstructions, cut after {cut}",
+            "The first row are the originals; below, one row for each attack and defence, with its "
+            "PSNR and SSIM.",
+            rows,
+        )
+    caption = "Drawn by the experiment. In a contact sheet, the first row are the originals."
+    return sheet(source, inline, f"{inline.name}: picture of {source.experiment}", caption, [])
+
+
+def sheet(source: Source, inline: Inline, title: str, caption: str, rows: Sequence[Row]) -> Picture:
+    """A picture that lay beside `source`, as a figure."""
+    given = evidence([(source, rows)], _FIELDS)
+    says = f"{title}. {caption} File {inline.shown}."
+    return Picture(title, caption, inline.uri, inline.width, inline.height, says, given)

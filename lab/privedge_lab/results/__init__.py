@@ -1,0 +1,1 @@
+"""Stored results: rows in JSON files."""

@@ -1,0 +1,1 @@
+"""Generated from protos/privedge_lab; nothing is written by hand."""

@@ -1,0 +1,172 @@
+"""Processes that work side by side: one JSON object a line in, one out. No pickle.
+
+A worker imports the module it is started for and answers each request by that module's
+`answered(request, tell)`; until then it can `tell` any number of objects, such as how far it is.
+Each computes on one thread, so that n of them use n cores and figures do not depend on n.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, NoReturn, TypeVar
+
+from privedge.errors import PrivEdgeError, TrainingError
+
+Message = dict[str, Any]
+Tell = Callable[[Message], None]
+T = TypeVar("T")
+Told = Callable[[T, Message], None]
+# Given (name, request) pairs and perhaps a Told.
+Ask = Callable[..., Generator[tuple[T, Message], None, None]]
+
+_ENDED = "a process that worked for this command ended too early (killed, or out of memory?)"
+_TERMINATED = 128 + signal.SIGTERM
+# A worker that is told to end finishes the operation at hand, and removes what is half-written.
+_ENDING_S = 5.0
+
+
+@contextmanager
+def started(count: int, module: str) -> Iterator[Ask[Any]]:
+    """`count` workers for `module`; called with (name, request) pairs, gives (name, answer) pairs.
+
+    Answers come as they are ready; a second argument is called, in the caller's thread, with (name,
+    object) for whatever a worker tells. Raises TrainingError with a worker's own message if it
+    could not answer, and ends all workers when the block is left.
+    """
+    pool = _Pool()
+    try:
+        for _ in range(count):
+            pool.start(module)
+        yield pool.ask
+    finally:
+        pool.end()
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self._all: list[_Worker] = []
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._threads: list[ThreadPoolExecutor] = []
+
+    def start(self, module: str) -> None:
+        self._all.append(_Worker(module))
+        self._idle.put(self._all[-1])
+
+    def ask(
+        self, requests: Sequence[tuple[T, Message]], told: Told[T] | None = None
+    ) -> Generator[tuple[T, Message], None, None]:
+        threads = ThreadPoolExecutor(max(1, len(self._all)))
+        self._threads.append(threads)
+        events: SimpleQueue[tuple[T, Message | Future[Message]]] = SimpleQueue()
+        for name, request in requests:
+            future = threads.submit(self._one, request, partial(_put, events, name))
+            future.add_done_callback(partial(_put, events, name))
+        left = len(requests)
+        while left:
+            name, event = events.get()
+            if isinstance(event, Future):
+                left -= 1
+                yield name, event.result()
+            elif told is not None:
+                told(name, event)
+
+    def _one(self, request: Message, told: Callable[[Message], None]) -> Message:
+        worker = self._idle.get()
+        try:
+            return worker.answer(request, told)
+        finally:
+            self._idle.put(worker)
+
+    def end(self) -> None:
+        # A thread that waits for an answer goes on when its worker has ended.
+        for threads in self._threads:
+            threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._all:
+            worker.terminate()
+        for worker in self._all:
+            worker.end()
+        for threads in self._threads:
+            threads.shutdown(wait=True)
+
+
+def _put(events: SimpleQueue[Any], name: object, event: object) -> None:
+    events.put((name, event))
+
+
+class _Worker:
+    def __init__(self, module: str) -> None:
+        code = "import sys; from privedge.child_processes import serve; serve(sys.argv[1])"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            # Ctrl-C is for whoever asked: that process ends the workers.
+            start_new_session=True,
+        )
+
+    def answer(self, request: Message, told: Callable[[Message], None]) -> Message:
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 - PIPE
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise TrainingError(_ENDED) from None
+        for line in self._process.stdout:
+            if not line.endswith("\n"):
+                break
+            found: Message = json.loads(line)
+            if "error" in found:
+                raise TrainingError(found["error"])
+            if "answer" in found:
+                answer: Message = found["answer"]
+                return answer
+            told(found["told"])
+        raise TrainingError(_ENDED)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def end(self) -> None:
+        try:
+            self._process.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+
+
+def serve(module: str) -> None:
+    """A worker's life: answer what comes on standard input until it ends."""
+    import importlib
+
+    signal.signal(signal.SIGTERM, _leave)
+    answered = importlib.import_module(module).answered
+    if "torch" in sys.modules:  # OMP_NUM_THREADS is not all it goes by
+        sys.modules["torch"].set_num_threads(1)
+    for line in sys.stdin:
+        try:
+            _say({"answer": answered(json.loads(line), lambda message: _say({"told": message}))})
+        except PrivEdgeError as error:
+            _say({"error": str(error)})
+
+
+def _say(message: Message) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def _leave(*_: object) -> NoReturn:
+    # Not at once, as by default: files being written are removed on the way out.
+    sys.exit(_TERMINATED)

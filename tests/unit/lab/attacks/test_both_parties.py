@@ -1,0 +1,89 @@
+"""The recording of a private run: complete, right about what it says, and of no use by itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from privedge.errors import ShareError
+from privedge.mpc.predict import Rule, predict
+from privedge.ran.spec import RanSpec
+from privedge.reference.clear import ClearEngine
+from privedge.sharing.ring import Words
+from privedge_lab.attacks.both_parties import Asked, BothParties
+from tests.unit.mpc.models import SPECS, batch, cohort
+
+OWNERS = 3
+
+
+def served(spec: RanSpec, count: int = 3) -> tuple[Asked, Words, dict[str, Words]]:
+    models, images = cohort(spec, OWNERS), batch(spec, count)
+    return BothParties(spec, models, Rule(margin=1.0)).ask(images), images, models
+
+
+@pytest.fixture(scope="module", params=[0, 2], ids=["every-conv", "subspace"])
+def run(request) -> tuple[RanSpec, Asked, Words, dict[str, Words]]:
+    spec = SPECS[request.param]
+    return spec, *served(spec)
+
+
+def test_recorded_parties_answer_as_the_clear_model_does(run):
+    spec, asked, images, models = run
+    clear = predict(
+        ClearEngine(),
+        spec,
+        {name: torch.from_numpy(words.view(np.int64)) for name, words in models.items()},
+        torch.from_numpy(images.view(np.int64)),
+        Rule(margin=1.0),
+    )
+    assert torch.equal(asked.answers, clear)
+
+
+def test_both_views_together_are_everything(run):
+    _, asked, images, models = run
+    first, second = asked.views
+    whole = torch.from_numpy(images.view(np.int64))
+    assert torch.equal(first.image_share + second.image_share, whole)
+    for name, words in models.items():
+        there = torch.from_numpy(words.view(np.int64))
+        assert torch.equal(first.weights[name] + second.weights[name], there)
+    # The first thing opened is the image minus the first mask.
+    size = whole[0].numel()
+    mask = (first.masks + second.masks)[:, :size]
+    assert torch.equal((first.sent + first.received)[:, :size] + mask, whole.reshape(-1, size))
+    assert torch.equal(first.sent, second.received)
+    assert torch.equal(second.sent, first.received)
+
+
+def test_the_weights_are_opened_once_before_the_queries(run):
+    _, asked, *_ = run
+    opened = [view.masked_weights for view in asked.views]
+    assert opened[0].keys() == opened[1].keys() != set()
+    assert all(torch.equal(opened[0][name], opened[1][name]) for name in opened[0])
+
+
+def test_no_two_queries_share_a_seed_a_mask_or_an_opening(run):
+    _, asked, *_ = run
+    for view in asked.views:
+        assert len({tuple(seed.tolist()) for seed in view.seeds}) == len(view.seeds)
+        for words in (view.masks, view.image_share.flatten(1)):
+            assert not (words[0] == words[1]).all()
+    assert not torch.equal(asked.views[0].seeds, asked.views[1].seeds)
+
+
+def test_a_recording_hides_its_words_from_repr(run):
+    assert "tensor" not in repr(run[1])
+
+
+def test_long_parts_are_cut_on_request():
+    spec = SPECS[2]
+    whole = BothParties(spec, cohort(spec, 2), Rule(margin=1.0)).ask(batch(spec, 1))
+    cut = BothParties(spec, cohort(spec, 2), Rule(margin=1.0), keep=8).ask(batch(spec, 1))
+    assert cut.views[0].masks.shape[1] < whole.views[0].masks.shape[1]
+    assert cut.views[0].image_share.shape == whole.views[0].image_share.shape
+
+
+def test_a_party_that_fails_stops_both():
+    spec = SPECS[2]
+    parties = BothParties(spec, cohort(spec, 2), Rule(margin=1.0))
+    with pytest.raises(ShareError):
+        parties.ask(batch(spec, 1).reshape(1, -1)[:, :-1].copy())

@@ -1,0 +1,82 @@
+"""`privedge evaluate identify`, as a user runs it, on scikit-learn's digits."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from privedge.cli.main import build
+from privedge.errors import ConfigError, PrivEdgeError
+from privedge_lab.demo import digits
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    given = digits.load(0).train_images
+    images = np.concatenate([given[digit][:20] for digit in range(4)])
+    path = tmp_path_factory.mktemp("digits") / "digits.npz"
+    np.savez(path, images=images, labels=np.repeat(np.arange(4), 20))
+    return path
+
+
+def evaluate(file, out, *more: object) -> Result:
+    fixed = ("--data", file, "--out", out, "--components", 8, "--baselines", "knn")
+    arguments = ["evaluate", "identify", *map(str, (*fixed, *more))]
+    return CliRunner().invoke(build(), arguments)
+
+
+def test_json_has_the_figures_and_the_file_has_the_rows(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/usr/bin/privedge", "evaluate", "two words"])
+    done = evaluate(file, tmp_path / "out", "--owners", 3, "--seed", "1,2", "--json")
+    found = json.loads(done.stdout)
+    for name in ("macro_precision", "macro_recall", "accuracy", "top3", "seconds"):
+        assert found[name] > 0
+    assert found["auroc_known"] is None and found["bytes_per_query"] is None
+    assert found["agreement"]["fixed_plain"] == 1
+    assert found["baselines"]["knn"]["macro_recall"] > 0.5
+    assert found["seeds"] == [1, 2] and found["settings"]["owners"] == 3
+    stored = json.loads((tmp_path / "out" / "identify.json").read_text())
+    rows = stored["rows"]
+    assert stored["command"] == found["command"]
+    assert stored["command"] == "privedge evaluate 'two words'"
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert np.mean([row["accuracy"] for row in rows]) == pytest.approx(found["accuracy"])
+
+
+def test_text_says_how_well_and_where_the_rows_are(file, tmp_path):
+    out = tmp_path / "out"
+    said = evaluate(file, out).stdout
+    assert "macro recall" in said and "baseline knn" in said and str(out / "identify.json") in said
+    assert isinstance(evaluate(file, out).exception, ConfigError)
+    assert evaluate(file, out, "--resume").exit_code == 0
+
+
+def test_a_folder_of_the_same_images_gives_the_same_figures(file, tmp_path):
+    arrays, folder = np.load(file), tmp_path / "digits"
+    for number, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+        (folder / f"digit-{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"digit-{label}" / f"{number:03}.png")
+    one = json.loads(evaluate(file, tmp_path / "npz", "--json").stdout)
+    other = json.loads(evaluate(folder, tmp_path / "folder", "--json").stdout)
+    assert other["settings"]["data"] == "digits" and one["settings"]["data"] == "digits.npz"
+    for name in ("macro_recall", "macro_precision", "auroc_known", "baselines", "asked"):
+        assert one[name] == other[name]
+    row = json.loads((tmp_path / "folder" / "identify.json").read_text())["rows"][0]
+    assert [owner["owner"] for owner in row["per_owner"]] == [f"digit-{n}" for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--seed", "x"), "seed"),
+        (("--part", "train"), "part"),
+        (("--test-where", "page"), "test-where"),
+        (("--owners", 9), "owners"),
+        (("--preset", "resnet"), "preset"),
+    ],
+)
+def test_a_mistake_ends_in_one_line(file, tmp_path, options, message):
+    error = evaluate(file, tmp_path / "out", *options).exception
+    assert isinstance(error, PrivEdgeError) and message in str(error)

@@ -1,0 +1,152 @@
+"""Labelled sets: read, refused, split."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from privedge.errors import ImageError
+from privedge_lab import datasets
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+LABELS = np.repeat(np.arange(4), 10)
+
+
+def test_pixels_become_channels_first_in_0_to_1(tmp_path):
+    colour = np.repeat(IMAGES[..., None], 3, axis=3)
+    np.savez(tmp_path / "set.npz", images=colour, labels=LABELS, gender=LABELS % 2, names=["a"])
+    data = datasets.read(tmp_path / "set.npz")
+    assert data.images.shape == (40, 3, 8, 8)
+    assert torch.equal(data.images[7, 2], torch.from_numpy(IMAGES[7]) / 255)
+    assert list(data.facts) == ["gender"]
+    assert data.classes == 4
+
+
+def test_the_parts_are_disjoint_and_every_class_is_in_both():
+    parts = datasets.split(datasets.from_arrays(IMAGES, LABELS), seed=3)
+    seen = {image.numpy().tobytes() for image in parts.train.images}
+    assert not seen & {image.numpy().tobytes() for image in parts.test.images}
+    assert torch.bincount(parts.test.labels).tolist() == [2, 2, 2, 2]
+    assert torch.bincount(parts.train.labels).tolist() == [8, 8, 8, 8]
+
+
+def test_the_sets_own_split_wins():
+    data = datasets.from_arrays(IMAGES, LABELS, {"is_test": np.arange(40) % 10 == 3})
+    parts = datasets.split(data, seed=3)
+    assert len(parts.test) == 4 and bool(parts.test.facts["is_test"].all())
+
+
+def test_no_group_is_in_both_parts():
+    data = datasets.from_arrays(IMAGES, LABELS, {"document": np.arange(40) // 2 % 5})
+    parts = datasets.split(data, seed=3, group="document")
+    pairs = [
+        set(zip(part.labels.tolist(), part.facts["document"].tolist(), strict=True))
+        for part in (parts.train, parts.test)
+    ]
+    assert pairs[0] and pairs[1] and not pairs[0] & pairs[1]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"labels": LABELS},
+        {"images": IMAGES},
+        {"images": IMAGES.astype(float), "labels": LABELS},
+        {"images": IMAGES, "labels": LABELS[:3]},
+        {"images": IMAGES, "labels": -LABELS},
+        {"images": IMAGES, "labels": LABELS.astype(object)},
+    ],
+)
+def test_an_unsound_file_is_refused_by_name(tmp_path, arrays):
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(ImageError, match=r"set\.npz"):
+        datasets.read(tmp_path / "set.npz")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ImageError, match="no such file"):
+        datasets.read(tmp_path / "none.npz")
+
+
+# --- Folders --------------------------------------------------------------------------------------
+
+NAMES = ("ana", "ben", "cleo", "dora")
+
+
+def folder_of(path, inner: str = "{name}/{index:02}.png"):
+    """IMAGES as files, each at the place that `inner` names."""
+    for index, (image, label) in enumerate(zip(IMAGES, LABELS, strict=True)):
+        file = path / inner.format(name=NAMES[label], index=index, page="ab"[index % 2])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(file)
+    return path
+
+
+def test_a_folder_is_the_set_that_the_npz_of_its_images_is(tmp_path):
+    np.savez(tmp_path / "set.npz", images=IMAGES, labels=LABELS, label_names=np.array(NAMES))
+    whole = datasets.read(tmp_path / "set.npz")
+    found = datasets.read(folder_of(tmp_path / "set"))
+    assert torch.equal(found.images, whole.images) and torch.equal(found.labels, whole.labels)
+    assert found.names == whole.names == NAMES
+    assert found.facts == {}
+    assert found.take(torch.tensor([39])).names == NAMES
+
+
+def test_folders_between_become_a_fact_that_is_the_same_for_all_classes(tmp_path):
+    found = datasets.read(folder_of(tmp_path / "set", "{name}/page-{page}/{index:02}.png"))
+    parts = datasets.split(found, seed=0, group="group")
+    assert found.facts["group"].tolist() == [0] * 5 + [1] * 5 + ([0] * 5 + [1] * 5) * 3
+    assert len(parts.test) == 20
+    of_class = parts.test.labels == 2
+    assert len(parts.test.facts["group"][of_class].unique()) == 1
+
+
+def test_images_are_brought_to_the_median_size_and_no_further_than_presets_go(tmp_path):
+    folder = folder_of(tmp_path / "set")
+    (folder / ".cache").mkdir()
+    (folder / "ana" / "._00.png").write_bytes(b"what some systems leave")
+    Image.fromarray(np.full((30, 20, 3), 200, np.uint8)).save(folder / "ana" / "large.png")
+    found = datasets.read(folder)
+    assert found.images.shape == (41, 3, 8, 8) and found.names == NAMES
+    assert torch.all(found.images[10] == 200 / 255)
+    photos = tmp_path / "photos" / "ana"
+    photos.mkdir(parents=True)
+    Image.fromarray(np.zeros((300, 400), np.uint8)).save(photos / "wide.jpg")
+    assert datasets.read(photos.parent).images.shape == (1, 1, 96, 128)
+
+
+def test_a_digest_is_of_names_and_contents(tmp_path):
+    folder = folder_of(tmp_path / "set")
+    before = datasets.digest(folder)
+    assert before == datasets.digest(folder_of(tmp_path / "again"))
+    (folder / "notes.txt").write_text("no image")
+    assert before == datasets.digest(folder)
+    (folder / "ana" / "00.png").rename(folder / "ana" / "99.png")
+    renamed = datasets.digest(folder)
+    (folder / "ben" / "10.png").write_bytes((folder / "ben" / "11.png").read_bytes())
+    assert len({before, renamed, datasets.digest(folder)}) == 3
+
+
+def test_folders_that_are_no_labelled_set_are_refused_by_name(tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    Image.fromarray(IMAGES[0]).save(flat / "0.png")
+    (tmp_path / "empty" / "ana").mkdir(parents=True)
+    mixed = folder_of(tmp_path / "mixed")
+    (mixed / "ana" / "more").mkdir()
+    uneven = folder_of(tmp_path / "uneven", "{name}/{page}/{index}.png")
+    (uneven / "eve").mkdir()
+    Image.fromarray(IMAGES[0]).save(uneven / "eve" / "0.png")
+    damaged = folder_of(tmp_path / "damaged")
+    (damaged / "dora" / "35.png").write_bytes(b"no picture")
+    for name, message in {
+        "flat": "holds no folders",
+        "empty": "ana: holds no",
+        "mixed": "one level",
+        "uneven": "one level",
+        "damaged": r"35\.png: is not a sound",
+    }.items():
+        with pytest.raises(ImageError, match=message):
+            datasets.read(tmp_path / name)
+    with pytest.raises(ImageError, match="cannot be read"):
+        datasets.digest(tmp_path / "none")
