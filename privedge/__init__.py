@@ -10,10 +10,9 @@ A folder is a trust domain or a crossing between two; read them in the order of 
     rpc/        3. the network edge: TLS, access, codecs, statuses
     mpc/        4. what the parties and the dealer compute: sees shares only
     client/     5. who asks: sees its own image and the answer
-    split/      the plaintext baseline: first layers on the device, one server for the rest
     reference/  the protocol in the clear, for tests and figures: no server may import it
     local/      all three operators on one machine, to try things out, to measure and to test
-    demo/ bench/ cli/   everything together, for people
+    cli/        the command `privedge`
 """
 
 __version__ = "0.1.0"

@@ -15,7 +15,7 @@ from privedge.cli.options import JsonOption
 if TYPE_CHECKING:
     from privedge.ran.spec import RanSpec
     from privedge.user.checkpoint import Ran
-    from privedge.user.train import Progress
+    from privedge.user.fitting import Progress
 
 
 class Device(StrEnum):
@@ -82,9 +82,9 @@ def _train(
     from privedge import private_file
     from privedge.ran.images import read
     from privedge.user import checkpoint
+    from privedge.user.fitting import fit_ran
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
-    from privedge.user.train import train
 
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
@@ -96,7 +96,7 @@ def _train(
     started = time.monotonic()
     pictures = read(source, spec.image, label=label)
     with _progress_bar(settings.steps) as progress:
-        ran = train(pictures, spec, settings, owner, progress=progress, saving=saves)
+        ran = fit_ran(pictures, spec, settings, owner, progress=progress, saving=saves)
     checkpoint.save(ran, out)
     saves.path.unlink(missing_ok=True)
     _summarise(ran, out, time.monotonic() - started, as_json)

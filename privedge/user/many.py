@@ -25,9 +25,9 @@ from privedge.errors import PrivEdgeError, TrainingError
 from privedge.ran.images import read
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
+from privedge.user.fitting import Progress, fit_ran
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings
-from privedge.user.train import Progress, train
 
 # Called with (owner, steps taken, steps in all, mean squared error on the validation images).
 Watch = Callable[[str, int, int, float], None]
@@ -174,7 +174,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
             watch(job.owner, now.step, now.steps, now.validation_error)
 
     try:
-        ran = train(
+        ran = fit_ran(
             images,
             job.spec,
             replace(job.settings, threads=1),

@@ -11,8 +11,8 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran.presets import preset
 from privedge.user.checkpoint import Ran
+from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
-from privedge.user.train import train
 from privedge.user.upload import send
 from privedge_lab.demo import digits
 
@@ -32,7 +32,7 @@ def rans(some_digits: digits.Digits) -> list[Ran]:
     """Ten closed-form RANs, one per digit."""
     spec = preset("subspace32", height=32, width=32, channels=1, components=16)
     return [
-        train(some_digits.train_images[digit], spec, settings_for(spec), owner=f"digit-{digit}")
+        fit_ran(some_digits.train_images[digit], spec, settings_for(spec), owner=f"digit-{digit}")
         for digit in range(10)
     ]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
-from privedge.user.train import train
 from privedge_lab.bench import made, system
 from privedge_lab.bench.system import Progress
 
@@ -35,7 +35,7 @@ def measure(preset: str, owners: int, steps: int | None, progress: Progress) -> 
     for owner in range(owners):
         images = made.images(spec, IMAGES, seed=owner)
         started = time.perf_counter()
-        train(images, spec, settings, f"owner-{owner:04}")
+        fit_ran(images, spec, settings, f"owner-{owner:04}")
         spent.append(time.perf_counter() - started)
         progress("train", owner + 1, owners)
     return Measured(preset, owners, IMAGES, settings.steps, float(np.median(spent)))

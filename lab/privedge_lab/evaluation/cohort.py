@@ -19,8 +19,8 @@ from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, many
 from privedge.user.checkpoint import Ran
+from privedge.user.fitting import fit_ran
 from privedge.user.settings import TrainSettings, settings_for
-from privedge.user.train import train
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify_engines, identify_figures
 from privedge_lab.evaluation.identify_engines import Progress
@@ -160,7 +160,7 @@ def train_models(
     rans = []
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
-        rans.append(train(fit(images, spec.image), spec, settings, owner))
+        rans.append(fit_ran(fit(images, spec.image), spec, settings, owner))
     return rans
 
 

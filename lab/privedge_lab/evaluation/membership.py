@@ -17,8 +17,8 @@ from privedge.ran.images import fit
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.reference.model import PlainModel
+from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
-from privedge.user.train import train
 from privedge_lab.attacks.membership import COPIES, copies, infer_membership
 from privedge_lab.attacks.views import AnswersView
 from privedge_lab.datasets import Labelled
@@ -106,7 +106,7 @@ def _answers(
     for owner, pixels in enumerate(members):
         progress("train", owner, len(members))
         shaped = fit(as_bytes(pixels), spec.image)
-        rans.append(train(shaped, spec, settings_for(spec, **changes), f"owner-{owner}"))
+        rans.append(fit_ran(shaped, spec, settings_for(spec, **changes), f"owner-{owner}"))
     service = PlainModel(rans, settings.margin)
     generator = torch.Generator().manual_seed(settings.seed)
     right, truth = [], []

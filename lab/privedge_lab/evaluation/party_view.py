@@ -157,8 +157,8 @@ def _models(
     spec: RanSpec, train: Labelled, settings: PartySettings, progress: Progress
 ) -> dict[str, npt.NDArray[np.uint64]]:
     """A small cohort of real models: how well they are trained does not matter here."""
+    from privedge.user.fitting import fit_ran
     from privedge.user.settings import settings_for
-    from privedge.user.train import train as train_ran
 
     rans = []
     for owner in range(settings.owners):
@@ -166,7 +166,7 @@ def _models(
         mine = train.images[train.labels == owner][:_IMAGES_AN_OWNER]
         steps = min(settings_for(spec).steps, _STEPS)
         quick = settings_for(spec, seed=settings.seed, steps=steps)
-        rans.append(train_ran(fit(as_bytes(mine), spec.image), spec, quick, f"owner-{owner}"))
+        rans.append(fit_ran(fit(as_bytes(mine), spec.image), spec, quick, f"owner-{owner}"))
     return {
         name: encode(np.stack([ran.parameters[name] for ran in rans])) for name in spec.parameters()
     }

@@ -25,8 +25,8 @@ from privedge.errors import ConfigError
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.user.checkpoint import Ran
+from privedge.user.fitting import fit_ran
 from privedge.user.settings import TrainSettings
-from privedge.user.train import train
 from privedge_lab.evaluation import identify_engines
 from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Images
@@ -125,7 +125,7 @@ def some(images: Images, seed: int, count: int = _LEARNT) -> Images:
 
 
 def _trained_on(images: Images, spec: RanSpec, means: Means) -> Model:
-    ran = train(fit(images, spec.image), spec, means.settings, means.honest.owner)
+    ran = fit_ran(fit(images, spec.image), spec, means.settings, means.honest.owner)
     return _trained(ran, means.honest.spec)
 
 

@@ -13,9 +13,9 @@ from privedge.errors import CheckpointError, PrivEdgeError, TrainingError
 from privedge.ran import images
 from privedge.ran.presets import preset
 from privedge.user import checkpoint
+from privedge.user.fitting import fit_ran
 from privedge.user.saves import Saves
 from privedge.user.settings import settings_for
-from privedge.user.train import train
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_an_interrupted_training_is_resumed_to_the_same_file(photos, tmp_path):
     # What an end between step 500 and 520 leaves: no RAN, but what was saved at step 500.
     spec = preset("ran32", height=32, width=32, channels=1)
     pictures, settings = images.read(photos, spec.image), settings_for(spec, steps=510)
-    train(pictures, spec, settings, "ana", saving=Saves(tmp_path / "ana.ran.unfinished"))
+    fit_ran(pictures, spec, settings, "ana", saving=Saves(tmp_path / "ana.ran.unfinished"))
     assert isinstance(privedge(*command, "--out", out).exception, TrainingError)
     assert privedge(*command, "--out", out, "--steps", 520, "--resume").exit_code == 0
     assert out.read_bytes() == whole.read_bytes()

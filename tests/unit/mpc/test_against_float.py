@@ -23,8 +23,8 @@ from privedge.ran.spec import (
 )
 from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import encode
+from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
-from privedge.user.train import train
 from tests.unit.mpc.pair import as_tensor, run
 
 # Of a dissimilarity; a spline in place of tanh is off by 0.0008 in each value.
@@ -106,7 +106,7 @@ def test_a_briefly_trained_network(last):
     settings = settings_for(
         spec, steps=60, batch=16, learning_rate=5e-3, discriminator_width=4, check_every=20
     )
-    ran = train(pictures(40), spec, settings, owner="someone")
+    ran = fit_ran(pictures(40), spec, settings, owner="someone")
     rebuilt_worse = by_torch(spec, untrained(spec), given(6)).mean()
     assert by_torch(spec, ran.parameters, given(6)).mean() < rebuilt_worse / 2
     assert_close(spec, {k: v for k, v in ran.parameters.items() if k != "threshold"}, given(6))

@@ -14,9 +14,9 @@ from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import LIMIT
 from privedge.user import checkpoint, threshold
 from privedge.user.checkpoint import Ran
+from privedge.user.fitting import Progress, fit_ran
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings, settings_for
-from privedge.user.train import Progress, train
 from privedge_lab.demo import digits
 
 RAN32 = preset("ran32", height=32, width=32, channels=1)
@@ -50,7 +50,7 @@ def same(one: Ran, other: Ran) -> bool:
 )
 def test_two_owners_digits_are_told_apart(data, spec: RanSpec, changes, least):
     rans = [
-        train(data.train_images[digit], spec, settings_for(spec, **changes), f"owner-{digit}")
+        fit_ran(data.train_images[digit], spec, settings_for(spec, **changes), f"owner-{digit}")
         for digit in (3, 8)
     ]
     asked = np.isin(data.test_labels, (3, 8))
@@ -66,7 +66,7 @@ def test_a_trained_ran_is_one_that_can_be_saved(data, tmp_path, name):
     images = data.train_images[1]
     if name == "subspace-writer":
         images = np.tile(images, (1, 2, 4))
-    ran = train(images[:20], spec, settings_for(spec, **changes), "ana")
+    ran = fit_ran(images[:20], spec, settings_for(spec, **changes), "ana")
     checkpoint.save(ran, tmp_path / "ana.ran")
     assert same(checkpoint.load(tmp_path / "ana.ran"), ran)
 
@@ -75,17 +75,17 @@ def test_a_trained_ran_is_one_that_can_be_saved(data, tmp_path, name):
 def test_the_same_seed_gives_the_same_ran_bit_for_bit(data, spec):
     steps = 40 if spec is RAN32 else 0
     settings = replace(QUICK, steps=steps)
-    first = train(data.train_images[0], spec, settings, "ana")
+    first = fit_ran(data.train_images[0], spec, settings, "ana")
     torch.manual_seed(1234)
     np.random.seed(1234)
-    assert same(first, train(data.train_images[0], spec, settings, "ana"))
-    other = train(data.train_images[0], spec, replace(settings, seed=1), "ana")
+    assert same(first, fit_ran(data.train_images[0], spec, settings, "ana"))
+    other = fit_ran(data.train_images[0], spec, replace(settings, seed=1), "ana")
     assert not same(first, other)
 
 
 def test_training_leaves_the_callers_generator_and_threads_alone(data):
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    train(data.train_images[0], RAN32, QUICK, "ana")
+    fit_ran(data.train_images[0], RAN32, QUICK, "ana")
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
 
@@ -96,7 +96,7 @@ class Interrupted(Exception):
 
 def test_an_interrupted_training_goes_on_to_the_very_same_result(data, tmp_path):
     settings = replace(QUICK, steps=60)
-    whole = train(data.train_images[0], RAN32, settings, "ana")
+    whole = fit_ran(data.train_images[0], RAN32, settings, "ana")
     saves = Saves(tmp_path / "ana.unfinished", every=25)
 
     def stop(now: Progress) -> None:
@@ -104,10 +104,10 @@ def test_an_interrupted_training_goes_on_to_the_very_same_result(data, tmp_path)
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(data.train_images[0], RAN32, settings, "ana", progress=stop, saving=saves)
+        fit_ran(data.train_images[0], RAN32, settings, "ana", progress=stop, saving=saves)
     assert saves.path.stat().st_mode & 0o777 == 0o600
     steps = []
-    resumed = train(
+    resumed = fit_ran(
         data.train_images[0],
         RAN32,
         settings,
@@ -124,37 +124,37 @@ def test_an_unfinished_training_is_neither_overwritten_nor_mixed_up(data, tmp_pa
     resume = replace(saves, resume=True)
     mine = data.train_images[0]
     with pytest.raises(TrainingError, match="no unfinished training"):
-        train(mine, RAN32, QUICK, "ana", saving=resume)
-    train(mine, RAN32, QUICK, "ana", saving=saves)
+        fit_ran(mine, RAN32, QUICK, "ana", saving=resume)
+    fit_ran(mine, RAN32, QUICK, "ana", saving=saves)
     with pytest.raises(TrainingError, match="--resume"):
-        train(mine, RAN32, QUICK, "ana", saving=saves)
+        fit_ran(mine, RAN32, QUICK, "ana", saving=saves)
     with pytest.raises(TrainingError, match="other images"):
-        train(data.train_images[1], RAN32, QUICK, "ana", saving=resume)
+        fit_ran(data.train_images[1], RAN32, QUICK, "ana", saving=resume)
     with pytest.raises(TrainingError, match="settings"):
-        train(mine, RAN32, replace(QUICK, seed=5), "ana", saving=resume)
+        fit_ran(mine, RAN32, replace(QUICK, seed=5), "ana", saving=resume)
     saves.path.write_bytes(saves.path.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="damaged"):
-        train(mine, RAN32, QUICK, "ana", saving=resume)
+        fit_ran(mine, RAN32, QUICK, "ana", saving=resume)
 
 
 def test_the_ran_kept_is_the_best_on_validation_images(data):
     seen: list[Progress] = []
     settings = replace(QUICK, steps=60, learning_rate=0.05)  # too fast: the error jumps about
-    ran = train(data.train_images[0], RAN32, settings, "ana", progress=seen.append)
+    ran = fit_ran(data.train_images[0], RAN32, settings, "ana", progress=seen.append)
     best = min(seen, key=lambda now: now.validation_error)
     assert ran.facts["best_step"] == str(best.step)
     assert float(ran.facts["validation_mse"]) == pytest.approx(best.validation_error, rel=1e-4)
 
 
 def test_without_adversarial_weight_no_discriminator_is_trained(data):
-    with_it = train(data.train_images[0], RAN32, QUICK, "ana")
-    without = train(data.train_images[0], RAN32, replace(QUICK, adversarial_weight=0.0), "ana")
+    with_it = fit_ran(data.train_images[0], RAN32, QUICK, "ana")
+    without = fit_ran(data.train_images[0], RAN32, replace(QUICK, adversarial_weight=0.0), "ana")
     assert not same(with_it, without)
 
 
 def test_a_training_that_diverges_says_so(data):
     with pytest.raises(TrainingError, match="diverged"):
-        train(data.train_images[0], RAN32, replace(QUICK, learning_rate=1e30), "ana")
+        fit_ran(data.train_images[0], RAN32, replace(QUICK, learning_rate=1e30), "ana")
 
 
 def test_a_model_that_does_not_fit_the_ring_is_refused():
@@ -174,10 +174,10 @@ def test_a_model_that_does_not_fit_the_ring_is_refused():
 
 def test_a_threshold_is_a_quantile_of_own_errors_and_else_lets_everything_pass(data):
     images = data.train_images[0]
-    without = train(images, SUBSPACE32, TrainSettings(), "ana")
+    without = fit_ran(images, SUBSPACE32, TrainSettings(), "ana")
     assert without.parameters["threshold"] == LIMIT - 1
     settings = TrainSettings(threshold_quantile=1.0)
-    bound = train(images, SUBSPACE32, settings, "ana").parameters["threshold"][0]
+    bound = fit_ran(images, SUBSPACE32, settings, "ana").parameters["threshold"][0]
     errors = distances(without, images)
     assert bound in errors  # the largest of the held-out ones
     assert bound < distances(without, data.train_images[1]).mean()
@@ -185,7 +185,7 @@ def test_a_threshold_is_a_quantile_of_own_errors_and_else_lets_everything_pass(d
 
 def test_a_few_images_are_learned_from_with_shifted_copies(data):
     few = data.train_images[4][:4]
-    ran = train(few, SUBSPACE32, TrainSettings(), "ana")
+    ran = fit_ran(few, SUBSPACE32, TrainSettings(), "ana")
     lengths = np.linalg.norm(ran.parameters["0.basis"], axis=1)
     assert np.allclose(lengths, 1, atol=1e-5)  # 3 images alone span only 2 directions
     assert distances(ran, few).mean() < distances(ran, data.train_images[1]).mean()
@@ -193,7 +193,7 @@ def test_a_few_images_are_learned_from_with_shifted_copies(data):
 
 def test_components_beyond_the_images_are_zero(data):
     spec = preset("subspace32", height=32, width=32, channels=1, components=64)
-    ran = train(np.stack([data.train_images[0][0]] * 5), spec, TrainSettings(), "ana")
+    ran = fit_ran(np.stack([data.train_images[0][0]] * 5), spec, TrainSettings(), "ana")
     rows = np.linalg.norm(ran.parameters["0.basis"], axis=1)
     assert np.allclose(rows[:8], 1, atol=1e-5)
     assert not rows[8:].any()
@@ -210,28 +210,28 @@ def test_components_beyond_the_images_are_zero(data):
 )
 def test_settings_out_of_range_are_refused(data, changes, message):
     with pytest.raises(TrainingError, match=message):
-        train(data.train_images[0], RAN32, replace(QUICK, **changes), "ana")
+        fit_ran(data.train_images[0], RAN32, replace(QUICK, **changes), "ana")
 
 
 def test_steps_are_not_for_a_closed_form(data):
     with pytest.raises(TrainingError, match="closed form"):
-        train(data.train_images[0], SUBSPACE32, QUICK, "ana")
+        fit_ran(data.train_images[0], SUBSPACE32, QUICK, "ana")
 
 
 def test_too_few_images_or_a_wrong_name_or_size_are_refused(data):
     images = data.train_images[0]
     with pytest.raises(TrainingError, match="too few"):
-        train(images[:2], RAN32, QUICK, "ana")
+        fit_ran(images[:2], RAN32, QUICK, "ana")
     with pytest.raises(TrainingError, match="owner"):
-        train(images, RAN32, QUICK, "Ana Maria")
+        fit_ran(images, RAN32, QUICK, "Ana Maria")
     with pytest.raises(ImageError, match="expected uint8"):
-        train(images[:, :16], RAN32, QUICK, "ana")
+        fit_ran(images[:, :16], RAN32, QUICK, "ana")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
 def test_asking_for_a_cuda_that_is_not_there_says_so(data):
     with pytest.raises(TrainingError, match="no CUDA"):
-        train(data.train_images[0], RAN32, replace(QUICK, device="cuda"), "ana")
+        fit_ran(data.train_images[0], RAN32, replace(QUICK, device="cuda"), "ana")
 
 
 def test_digits_are_split_by_seed_into_disjoint_images(data):

@@ -32,7 +32,7 @@ class Progress:
     validation_error: float
 
 
-def train(
+def fit_ran(
     images: npt.NDArray[np.uint8],
     spec: RanSpec,
     settings: TrainSettings,
