@@ -60,7 +60,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Split:
+class TrainTest:
     """Disjoint parts of one set, each in random order."""
 
     train: Labelled
@@ -146,7 +146,7 @@ def from_arrays(
 
 def split(
     data: Labelled, *, seed: int, test_share: float = _TEST_SHARE, group: str | None = None
-) -> Split:
+) -> TrainTest:
     """Training and test part by the set's own `is_test`, else drawn by `seed` within each class.
 
     With `group` (a fact's name, such as `document`) no group has images in both parts: about
@@ -161,7 +161,7 @@ def split(
         keys = np.arange(len(data)) if group is None else data.facts[group].numpy()
         testing = _drawn(data.labels.numpy(), keys, test_share, rng)
     order = rng.permutation(len(data))
-    return Split(
+    return TrainTest(
         train=data.take(torch.from_numpy(order[~testing[order]])),
         test=data.take(torch.from_numpy(order[testing[order]])),
     )

@@ -7,7 +7,6 @@ All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
 import datetime
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -15,21 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from privedge.config import TlsFiles
 from privedge.errors import CertificateError
 from privedge.identity.roles import Identity
 
 _AUTHORITY = "privedge development CA"
 # A certificate is valid a little earlier than now, for machines whose clock is behind.
 _LEEWAY = datetime.timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class TlsPaths:
-    """The three files one process needs."""
-
-    ca: Path
-    certificate: Path
-    key: Path
 
 
 def create_authority(folder: Path, *, days: int = 365) -> None:
@@ -52,7 +43,7 @@ def create_authority(folder: Path, *, days: int = 365) -> None:
     _store(folder / "ca.crt", certificate, folder / "ca.key", key)
 
 
-def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsPaths:
+def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsFiles:
     """Write a certificate for `identity`, signed by the authority in `folder`, and its key.
 
     The files are <role>-<name>.crt and .key, for servers <role>.crt and .key. Raises
@@ -81,7 +72,9 @@ def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsPaths:
         .sign(authority_key, hashes.SHA256())
     )
     stem = identity.name if identity.role.serves else f"{identity.role}-{identity.name}"
-    paths = TlsPaths(folder / "ca.crt", folder / f"{stem}.crt", folder / f"{stem}.key")
+    paths = TlsFiles(
+        ca=folder / "ca.crt", certificate=folder / f"{stem}.crt", key=folder / f"{stem}.key"
+    )
     _store(paths.certificate, certificate, paths.key, key)
     return paths
 

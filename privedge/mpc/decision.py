@@ -42,7 +42,7 @@ _NEVER = 1 << (MAGNITUDE_BITS + 5)
 
 
 @dataclass(frozen=True)
-class Weights:
+class RuleConstants:
     """The public constants in whole numbers, for a cohort of N:
 
         MARGIN_STEPS * best < second * (second best) + mean * floor(sum of all d / 2^16)
@@ -56,7 +56,7 @@ class Weights:
     mean: int
 
     @staticmethod
-    def of(margin: float, mean_share: float, owners: int) -> "Weights":
+    def of(margin: float, mean_share: float, owners: int) -> "RuleConstants":
         """`margin`: more than 0, at most 1; `mean_share`: 0 to 1. ShareError otherwise."""
         if not 0 < margin <= 1:
             raise ShareError(f"margin: more than 0 and at most 1, not {margin}")
@@ -64,9 +64,9 @@ class Weights:
             raise ShareError(f"mean_share: between 0 and 1, not {mean_share}")
         steps = margin * MARGIN_STEPS
         if mean_share == 0 or owners == 1 or round(steps) == MARGIN_STEPS:
-            return Weights(round(steps), 0)
+            return RuleConstants(round(steps), 0)
         mean = round(steps * mean_share * (1 << FRACTIONAL_BITS) / owners)
-        return Weights(round(steps * (1 - mean_share)), mean)
+        return RuleConstants(round(steps * (1 - mean_share)), mean)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Decision(Generic[T]):
     """The decision rule of one cohort over one number type."""
 
     def __init__(self, engine: Engine[T], *, margin: float, mean_share: float = 0.0) -> None:
-        """Raises ShareError as Weights.of does."""
-        Weights.of(margin, mean_share, 1)
+        """Raises ShareError as RuleConstants.of does."""
+        RuleConstants.of(margin, mean_share, 1)
         self._engine = engine
         self._rule = margin, mean_share
 
@@ -113,7 +113,7 @@ class Decision(Generic[T]):
 
     def _bound(self, distances: T) -> _Bound[T]:
         """Of (B, N). A mean takes a round."""
-        weights = Weights.of(*self._rule, distances.size(1))
+        weights = RuleConstants.of(*self._rule, distances.size(1))
         if not weights.mean:
             return _Bound(weights.second, None)
         sums = [

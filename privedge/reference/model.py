@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from privedge.mpc.decision import MARGIN_STEPS, SUMMED, Weights, doubled_thresholds
+from privedge.mpc.decision import MARGIN_STEPS, SUMMED, RuleConstants, doubled_thresholds
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, decide
 from privedge.ran.spec import RanSpec
@@ -119,7 +119,7 @@ class PlainModel:
 def ties(scores: Scores, margin: float, mean_share: float = 0.0) -> torch.Tensor:
     """Bool (B,): where it is not the same owner, or nobody, for all scores in reach."""
     low, high, limits = scores.least, scores.greatest, scores.thresholds
-    weights = Weights.of(margin, mean_share, low.size(1))
+    weights = RuleConstants.of(margin, mean_share, low.size(1))
 
     def below(values: torch.Tensor, others: torch.Tensor, unit: int) -> torch.Tensor:
         second = _least_of_others(others)

@@ -201,7 +201,7 @@ def _secret(data: Path, settings: TableSettings) -> torch.Tensor:
 
 
 @lru_cache(maxsize=1)
-def _read(data: Path, seed: int) -> datasets.Split:
+def _read(data: Path, seed: int) -> datasets.TrainTest:
     return datasets.split(datasets.read(data), seed=seed)
 
 

@@ -19,7 +19,7 @@ from privedge_lab.baseline.draws import KEY_BYTES, Repeat
 from privedge_lab.baseline.network import head, tail
 from privedge_lab.baseline.presets import preset
 from privedge_lab.baseline.train import Trainee, TrainSettings, accuracy, train
-from privedge_lab.datasets import Split
+from privedge_lab.datasets import TrainTest
 from privedge_lab.results.store import Results, Row
 
 # Called with (what is being done, steps done, steps in all).
@@ -42,7 +42,7 @@ class AttributeSettings:
 
 
 def measure(
-    data: Split,
+    data: TrainTest,
     settings: AttributeSettings,
     results: Results,
     progress: Progress,

@@ -23,7 +23,7 @@ from privedge_lab.attacks.disguising import (
 )
 from privedge_lab.attacks.views import DisguisedNetworkView, DisguisedView, KnownPairsView
 from privedge_lab.baseline.shifts import with_shifts
-from privedge_lab.datasets import Labelled, Split, split
+from privedge_lab.datasets import Labelled, TrainTest, split
 from privedge_lab.disguise import learning
 from privedge_lab.disguise.blocks import grid
 from privedge_lab.disguise.disguise import Disguise
@@ -63,7 +63,7 @@ class _Bench:
 
     def __init__(self, data: Labelled, plan: Plan) -> None:
         self.plan = plan
-        self.parts: Split = split(data, seed=plan.seed)
+        self.parts: TrainTest = split(data, seed=plan.seed)
         self.image = (data.images.shape[1], data.images.shape[2], data.images.shape[3])
         generator = torch.Generator().manual_seed(plan.seed)
         self.training = with_shifts(self.parts.train, plan.shifts, generator)

@@ -26,7 +26,7 @@ from privedge_lab.baseline.defences import registry
 from privedge_lab.baseline.network import head, tail
 from privedge_lab.baseline.presets import preset
 from privedge_lab.baseline.train import Trainee, TrainSettings, accuracy, train
-from privedge_lab.datasets import Labelled, Split
+from privedge_lab.datasets import Labelled, TrainTest
 from privedge_lab.results.store import Results, Row
 
 Part = Literal["validation", "test"]
@@ -137,7 +137,7 @@ def with_task(data: Labelled, task: Task) -> Labelled:
     return replace(data, labels=labels)
 
 
-def _parts(data: Labelled, plan: Plan, seed: int) -> Split:
+def _parts(data: Labelled, plan: Plan, seed: int) -> TrainTest:
     """Both parts have the same shares of each label with each private value."""
     found = _stratified(data, plan.task.private, seed)
     if plan.part == "validation":
@@ -145,16 +145,18 @@ def _parts(data: Labelled, plan: Plan, seed: int) -> Split:
     return found
 
 
-def _stratified(data: Labelled, private: str, seed: int) -> Split:
+def _stratified(data: Labelled, private: str, seed: int) -> TrainTest:
     facts = data.facts | {"task": data.labels}
     cells = 2 * data.facts[private] + data.labels
     found = datasets.split(
         Labelled(data.images, cells, {k: v for k, v in facts.items() if k != "is_test"}), seed=seed
     )
-    return Split(*(replace(part, labels=part.facts["task"]) for part in (found.train, found.test)))
+    return TrainTest(
+        *(replace(part, labels=part.facts["task"]) for part in (found.train, found.test))
+    )
 
 
-def _row(plan: Plan, parts: Split, configuration: Row) -> Row:
+def _row(plan: Plan, parts: TrainTest, configuration: Row) -> Row:
     seed, private = int(configuration["seed"]), plan.task.private
     defence = registry.make(
         str(configuration["defence"]), float(configuration["strength"]), private=private

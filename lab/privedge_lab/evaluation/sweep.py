@@ -26,7 +26,7 @@ from privedge_lab.baseline.draws import Repeat
 from privedge_lab.baseline.network import head, tail
 from privedge_lab.baseline.spec import Linear, NetworkSpec
 from privedge_lab.baseline.train import Trainee, accuracy, train
-from privedge_lab.datasets import Split
+from privedge_lab.datasets import TrainTest
 from privedge_lab.evaluation.sweep_plan import ATTRIBUTE, NONE, SOLVERS, Choice, Plan, check
 from privedge_lab.results.store import Results, Row
 
@@ -52,7 +52,7 @@ class Shown:
 
 def sweep(
     plan: Plan,
-    parts: Split,
+    parts: TrainTest,
     results: Results,
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -79,7 +79,7 @@ def sweep(
 class _Bench:
     """Trains devices and attacks them. Keeps the network that defences without training share."""
 
-    def __init__(self, plan: Plan, parts: Split) -> None:
+    def __init__(self, plan: Plan, parts: TrainTest) -> None:
         self._plan, self._parts = plan, parts
         self._plain: nn.Sequential | None = None
         self._attacked = parts.test.take(torch.arange(min(plan.images, len(parts.test))))

@@ -13,7 +13,7 @@ from privedge_lab.baseline.defences import registry
 from privedge_lab.baseline.draws import Repeat
 from privedge_lab.baseline.spec import NetworkSpec
 from privedge_lab.baseline.train import TrainSettings
-from privedge_lab.datasets import Split
+from privedge_lab.datasets import TrainTest
 from privedge_lab.results.store import Row
 
 # Solvers of a head of one layer, which is a system of linear equations.
@@ -94,7 +94,7 @@ def choices(
     return tuple(found)
 
 
-def check(plan: Plan, parts: Split) -> None:
+def check(plan: Plan, parts: TrainTest) -> None:
     """Raises ConfigError for a cut, an attack or a fact that is not there."""
     for choice in plan.choices:
         if choice.cut not in plan.spec.cuts:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from privedge_lab.baseline.defences.counting import Counting
     from privedge_lab.baseline.spec import NetworkSpec
     from privedge_lab.baseline.train import Progress, Trainee
-    from privedge_lab.datasets import Split
+    from privedge_lab.datasets import TrainTest
 
 
 class RepeatChoice(StrEnum):
@@ -154,7 +154,9 @@ class _Outcome:
     seconds: float
 
 
-def _run(trainee: "Trainee", parts: "Split", files: "CutFiles", epochs: int, seed: int) -> _Outcome:
+def _run(
+    trainee: "Trainee", parts: "TrainTest", files: "CutFiles", epochs: int, seed: int
+) -> _Outcome:
     from privedge_lab.baseline.defence import Device
     from privedge_lab.baseline.network import head, tail
     from privedge_lab.baseline.train import TrainSettings, accuracy, train

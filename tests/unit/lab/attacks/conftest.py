@@ -14,7 +14,7 @@ from privedge_lab.baseline.draws import KEY_BYTES
 from privedge_lab.baseline.network import head
 from privedge_lab.baseline.presets import lenet
 from privedge_lab.baseline.train import Trainee, TrainSettings, train
-from privedge_lab.datasets import Split, from_arrays, split
+from privedge_lab.datasets import TrainTest, from_arrays, split
 
 KEY = bytes(range(KEY_BYTES))
 
@@ -24,7 +24,7 @@ class Bench:
     """A trained network and its images; the first `count` test images are attacked."""
 
     network: torch.nn.Sequential
-    images: Split
+    images: TrainTest
     count: int = 12
 
     @property

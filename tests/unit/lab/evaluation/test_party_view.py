@@ -15,13 +15,13 @@ SMALL = PartySettings("subspace32", known=120, queries=50, attacks=("linear",))
 
 
 @pytest.fixture(scope="module")
-def digits() -> datasets.Split:
+def digits() -> datasets.TrainTest:
     given = load_digits()
     images = np.rint(given.images * (255 / 16)).astype(np.uint8)
     return datasets.split(datasets.from_arrays(images, given.target), seed=0)
 
 
-def measured(digits: datasets.Split, settings: PartySettings) -> list[dict]:
+def measured(digits: datasets.TrainTest, settings: PartySettings) -> list[dict]:
     results = Results("party", {})
     measure(digits.train, digits.test, settings, results, lambda *_: None)
     return results.rows
