@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
-from privedge import datasets
-from privedge.evaluation.cohort import Cohort, train_cohort
-from privedge.evaluation.identify_figures import figures
-from privedge.evaluation.identify_parts import Choice, Part, deal
+from privedge_lab import datasets
+from privedge_lab.evaluation.cohort import Cohort, train_cohort
+from privedge_lab.evaluation.identify_figures import figures
+from privedge_lab.evaluation.identify_parts import Choice, Part, deal
 from privedge.ran.spec import RanSpec
 from privedge.user.settings import settings_for
 

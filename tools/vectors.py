@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from parties.front_end.cohorts import Cohort, Snapshot, SnapshotModel
+from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.fused import choice, compare, squares, tree

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from privedge import datasets
+from privedge_lab import datasets
 from tools import make_npz
 
 
