@@ -1,8 +1,9 @@
 """Bundles: the correlated randomness of one whole run, drawn before there is a query for it.
 
 A bundle is one party's shares of every tuple of a plan, drawn from the dealer in a session of the
-bundle's own. Products with fixed weights are taken as far as they go without an input: U_i instead
-of C_i (protocol.md 4). Bundles live in memory only, and a part that was drawn is gone.
+bundle's own (docs/protocol.md#pool). Products with fixed weights are computed as far as possible
+without an input: the bundle holds U_i in place of C_i (docs/protocol.md#fixed-products). Bundles
+live in memory only, and a part that was drawn is gone.
 """
 
 import math
@@ -37,7 +38,7 @@ class Supply(Protocol):
 class Bundle:
     """mpc.bundles.Supply without a dealer, for one run. No useful repr: it holds masks.
 
-    `seconds` is what drawing it took.
+    `seconds` is how long drawing it was.
     """
 
     def __init__(
@@ -58,13 +59,16 @@ class Bundle:
         opened: Mapping[str, torch.Tensor],
         pause: Callable[[], None],
     ) -> "Bundle":
-        """Draw the whole plan. `opened` has E by name; `pause` is called before every tuple."""
+        """Draw the whole plan. `opened` has E by the weight's name; `pause` is called before every
+        tuple, and may wait.
+        """
         parts: list[tuple[TupleKind, TupleShares | Ahead]] = []
         seconds = 0.0
         for kind in plan:
             pause()
             started = time.perf_counter()
             if isinstance(kind, FixedProduct):
+                # All of the product but what the input decides: W_i * open(x - B).
                 parts.append((kind, tuples.product(kind, opened[kind.name])))
             else:
                 parts.append((kind, tuples.draw(kind)))
@@ -72,7 +76,7 @@ class Bundle:
         return Bundle(tuples.run, parts, seconds)
 
     def draw(self, kind: TupleKind) -> TupleShares:
-        """The next part, gone from the bundle. Raises TranscriptMismatch if it is another kind."""
+        """The next part, which leaves the bundle. Raises TranscriptMismatch for another kind."""
         part = self._next(kind)
         if not isinstance(part, TupleShares):
             raise TranscriptMismatch("a fixed product was prepared to be used as one")
@@ -88,11 +92,12 @@ class Bundle:
     def _next(self, kind: TupleKind) -> TupleShares | Ahead:
         if not self._parts or self._parts[0][0] != kind:
             raise TranscriptMismatch(f"tuple {len(self.used)} is not the prepared one")
+        # Taken out before it is used, so that no mask can be used twice.
         self.used.append(kind)
         return self._parts.popleft()[1]
 
 
 def size_of(plan: Sequence[TupleKind]) -> int:
-    """Bytes that a bundle of this plan takes."""
+    """How many bytes a bundle of this plan has in memory."""
     shapes = [shape for kind in plan for shape in (*kind.free, *kind.derived)]
     return WORD_BYTES * sum(map(math.prod, shapes))

@@ -1,7 +1,8 @@
 """Both ends of dealing: what the dealer computes, and how a party gets its shares of a tuple.
 
 The dealer holds two seeds and sees shapes and counters; a party holds its own seed and sees the
-corrections meant for it. Neither ever handles a share of a model or of a query here.
+corrections meant for it. Neither ever handles a share of a model or of a query here. Notation and
+proof: docs/protocol.md#correlated-randomness.
 """
 
 import os
@@ -16,7 +17,7 @@ from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge.mpc.tuples import TupleKind, check_size, combined, receiver, remainder
 from privedge.mpc.weight_masks import WeightMasks
 
-# A fixed weight may be so many times larger: it is expanded in runs, and takes time but no memory.
+# A fixed weight may be so many times larger: it is expanded in runs, which needs time, not memory.
 _LARGER_WEIGHT = 16
 
 
@@ -28,7 +29,8 @@ class TupleShares:
     derived: list[torch.Tensor] = field(repr=False)
 
 
-# Of a fixed product: the input's mask B_i, and U_i (protocol.md 4).
+# One party's part of a fixed product, int64: its share B_i of the input's mask, and U_i
+# (docs/protocol.md#fixed-products).
 Ahead = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -62,8 +64,9 @@ class Dealer:
         max_elements: int,
         masks: WeightMasks | None = None,
     ) -> None:
-        """`weight_seeds`: for products with fixed weights; None if there are none. `masks`: what
-        other sessions have expanded of them; without, this one keeps none.
+        """`seeds`: party 0's and party 1's of this session. `weight_seeds`: the seeds of fixed
+        weights' masks, None if there are no such products. `masks`: what other sessions have
+        expanded of those; without it this session keeps none.
         """
         self._run = run
         self._seeds = seeds
@@ -73,7 +76,8 @@ class Dealer:
         self._next = [0, 1]
 
     def correct(self, party: int, counter: int, kind: TupleKind) -> torch.Tensor:
-        """The correction of tuple `counter` for `party`: its shares of the derived values, flat.
+        """The correction of tuple `counter` for `party`: its shares of the derived values, int64,
+        flattened and one after the other.
 
         Raises AlreadyExists for a counter at or below one served before, NotAllowed for a counter
         whose correction belongs to the other party, LimitExceeded and ShareError for shapes.
@@ -83,13 +87,19 @@ class Dealer:
         if counter < self._next[party]:
             raise AlreadyExists(f"tuple {counter} was dealt before")
         self._check(kind)
+        # Before anything is computed: a counter that failed is spent as well.
         self._next[party] = counter + 2
+        # 1. Expand both parties' streams, and add up the free masks. Both parties take their shares
+        #    of them from the same streams, in the same order.
         mine = self._run.stream(self._seeds[party], kind, counter)
         theirs = self._run.stream(self._seeds[1 - party], kind, counter)
         masks = [
             combined(sharing, mine.take(shape), theirs.take(shape))
             for sharing, shape in zip(kind.free_sharing, kind.free, strict=True)
         ]
+        # 2. From the masks the derived values; of each the other party's share is the next part of
+        #    its stream. What is left is this party's share. It is uniform to this party, which
+        #    cannot expand the other one's stream.
         corrections = [
             remainder(sharing, value, theirs.take(tuple(value.shape))).reshape(-1)
             for sharing, value in zip(kind.derived_sharing, self._derived(kind, masks), strict=True)
@@ -150,7 +160,11 @@ class Tuples:
             link.request(numbered)
 
     def draw(self, kind: TupleKind) -> TupleShares:
-        """This party's shares of the next tuple, which must be of `kind`."""
+        """This party's shares of the next tuple, which must be of `kind`.
+
+        Raises TranscriptMismatch if it is another kind than the plan has here.
+        """
+        # Counted before it is used: a tuple that was drawn is gone, whatever comes of it.
         counter = len(self.used)
         self.used.append(kind)
         receives = receiver(counter) == self._party
@@ -159,14 +173,20 @@ class Tuples:
                 self._link.request([(counter, kind)])
         elif counter >= len(self._plan) or self._plan[counter] != kind:
             raise TranscriptMismatch(f"tuple {counter} is not the planned one")
+        # The free masks come first in the stream, at both parties and at the dealer.
         stream = self.run.stream(self._seed, kind, counter)
         free = [stream.take(shape) for shape in kind.free]
+        # Then come the derived values, of which the receiver has nothing in its own stream.
         if not receives:
             return TupleShares(free, [stream.take(shape) for shape in kind.derived])
         return TupleShares(free, self._corrected(kind, self._link.receive(counter)))
 
     def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
-        """B_i and U_i = E * B_i + C_i of the next tuple; `opened` is E (protocol.md 4)."""
+        """B_i and U_i = E * B_i + C_i of the next tuple; `opened` is E, int64 of kind.masked
+        (docs/protocol.md#fixed-products).
+        """
+        # Local: E is public, so its product with this party's share of B is a share of E * B. With
+        # the share of C = A * B that is one of (E + A) * B = W * B.
         drawn = self.draw(kind)
         (mask,), (correction,) = drawn.free, drawn.derived
         return mask, kind.apply(mask, opened) + correction

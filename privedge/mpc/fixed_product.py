@@ -1,4 +1,4 @@
-"""Products with a weight that does not change between queries (protocol.md 4).
+"""Products with a weight that does not change between queries (docs/protocol.md#fixed-products).
 
 The weight's mask A is drawn once, when a snapshot is loaded, and E = W - A is opened once. Then
 
@@ -9,11 +9,11 @@ The weight's mask A is drawn once, when a snapshot is loaded, and E = W - A is o
 so a query opens 8 bytes per input element and party, and never a weight again. A belongs to one W:
 a worker draws a fresh weight seed whenever it loads weights.
 
-Of a convolution, W is the weight as kernels.py prepares it, here and in A, E and U: it is the same
-for all batch sizes, because an input's rows and columns are the spec's.
+The W of a convolution is the weight as kernels.py prepares it, here and in A, E and U. It is the
+same for all batch sizes, because the spec fixes the input's rows and columns.
 
 There may be thousands of owners, so A is drawn, opened and multiplied in runs of owners
-(products.runs), and is nowhere in one piece; each run's mask has a key of its own.
+(products.runs). It is never in memory in one piece, and each run's mask has a key of its own.
 """
 
 import os
@@ -30,7 +30,7 @@ from privedge.mpc.products import Map, by_runs, multiplied, runs
 from privedge.mpc.tuples import Shape, Sharing
 from privedge.mpc.window import PLAIN, Window
 
-# Along one side of a kernel: preparing takes a step for each.
+# Along one side of a kernel: preparing has a step for each tap.
 _MOST_TAPS = 64
 
 
@@ -38,7 +38,8 @@ _MOST_TAPS = 64
 class FixedProduct:
     """B uniform; C = the map of B and the weight's mask A, which the dealer knows by name.
 
-    `weight` and `input` are the shapes of the layer's; the mask is of shape `masked`.
+    `weight` and `input` are the shapes of the layer's weight W and input x, which B has too. A and
+    E have the shape `masked`.
     """
 
     map: Map
@@ -72,12 +73,14 @@ class FixedProduct:
         return ["additive"]
 
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
-        """`masks` are A and B."""
+        """C, of the output's shape, from A (`masked`) and B (`input`); all int64."""
         weight, mask = masks
         return [self.product(mask, weight.__getitem__)]
 
     def product(self, mask: torch.Tensor, part: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-        """C from B and A, of which `part` gives each run of owners."""
+        """The map of `mask` (`input`, int64) and of a weight in the prepared form, of which `part`
+        gives each run of owners. Returns int64 of the output's shape; exact in the ring.
+        """
         if self.map != "conv":
             dense = self.map
             return by_runs(mask, self.masked, 0, lambda x, run: multiplied(dense, x, part(run)))
@@ -85,18 +88,22 @@ class FixedProduct:
         return by_runs(mask, self.masked, 1, lambda x, run: form.apply(x, part(run)))
 
     def apply(self, x: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
-        """The map of x and of a weight that `prepared` gave, or of what has its shape."""
+        """The map of x (`input`, int64) and of what `prepared` gave of a weight, or of anything of
+        that shape: E in U_i = E * B_i + C_i, a share of W in z_i = W_i * D + U_i.
+        """
         return self.product(x, prepared.__getitem__)
 
     def prepared(self, weight: torch.Tensor) -> torch.Tensor:
-        """What stands for the weight in every product: of shape `masked`, and linear in it."""
+        """What replaces the weight (int64, `weight`) in every product: int64 of shape `masked`, and
+        linear in the weight. So a party prepares its share of W, and has its share of what W gives.
+        """
         if self.map != "conv":
             return weight
         return torch.cat([self._form.prepared(weight[run]) for run in runs(self.weight)])
 
     @property
     def masked(self) -> Shape:
-        """Shape of the prepared weight, so of A and E."""
+        """Shape of the prepared weight, and so of A and E."""
         return (self.weight[0], self._form.words) if self.map == "conv" else self.weight
 
     @property
@@ -107,12 +114,12 @@ class FixedProduct:
 
     @property
     def unfolded(self) -> Shape:
-        """Shape of what a convolution makes of one owner's input; of other maps the input's."""
+        """Shape of what a convolution unfolds one owner's input to; that of other maps' inputs."""
         return (self.input[0], self._form.unfolded) if self.map == "conv" else self.input
 
     def weight_mask(self, seed: bytes, run: slice) -> torch.Tensor:
-        """One party's share of A of a run of owners: the same for every query until it draws a new
-        weight seed.
+        """One party's share of A of a run of owners, int64 (owners in it, *masked[1:]): the same
+        for every query, until that party draws a new weight seed.
         """
         return weight_mask(seed, self.name, self.masked, run)
 
@@ -148,9 +155,11 @@ class FixedProduct:
 
 
 def weight_mask(seed: bytes, name: str, shape: Shape, run: slice) -> torch.Tensor:
-    """One party's share of the mask of a run of owners, int64 (owners in it, ...), of the weight
-    `name`, which is of `shape` in all.
+    """One party's share of the mask of a run of owners, int64 (owners in it, *shape[1:]), of the
+    weight `name`, whose `shape` is that of all owners.
     """
+    # No session: the mask outlives it. What keeps it to one W is the seed, fresh for each load. The
+    # run's first owner is in the purpose, so that no two runs have one key.
     purpose = f"weight {name} {shape} from {run.start}"
     stream = MaskStream(seed, purpose=purpose, session=b"", attempt=0, counter=0)
     return stream.take((run.stop - run.start, *shape[1:]))
@@ -158,9 +167,12 @@ def weight_mask(seed: bytes, name: str, shape: Shape, run: slice) -> torch.Tenso
 
 @dataclass(frozen=True)
 class MaskedWeights:
-    """What a worker keeps of a snapshot's weights beside its shares: its weight seed (secret), E
-    by name (known to both parties), its shares of what depends on the weights alone, by name, and
-    the id under which both workers made all this.
+    """What a worker keeps of a snapshot's weights beside its shares.
+
+    pairing     the id under which both workers made all this
+    seed        its weight seed; secret
+    opened      E by the weight's name; known to both parties, never to the dealer
+    constants   its shares of what depends on the weights alone, by name
     """
 
     pairing: bytes
@@ -176,5 +188,8 @@ class MaskedWeights:
 
     @staticmethod
     def fresh(pairing: bytes) -> "MaskedWeights":
-        """A new seed from the operating system; nothing is opened yet."""
+        """A new seed from the operating system; nothing is opened yet.
+
+        Under the seed of an earlier load A would meet a second W, and E - E' would be W - W'.
+        """
         return MaskedWeights(pairing, os.urandom(SEED_BYTES))

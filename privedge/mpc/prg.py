@@ -1,4 +1,4 @@
-"""The masks' pseudo-random streams: AES-128-CTR, one key per tuple (protocol.md 2).
+"""The masks' pseudo-random streams: AES-128-CTR, one key per tuple (docs/protocol.md#keys).
 
 A party draws a fresh 32-byte seed from its operating system for every session and tells it to the
 dealer. Each tuple of the session has its own key, HKDF(seed; purpose, session, attempt, counter),
@@ -22,6 +22,7 @@ class MaskStream:
     def __init__(
         self, seed: bytes, *, purpose: str, session: bytes, attempt: int, counter: int
     ) -> None:
+        # No part can hold a zero byte, so different parts never join to the same text.
         info = b"\0".join(
             (
                 b"privedge mask v1",
@@ -36,7 +37,10 @@ class MaskStream:
         self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """The next words of the stream, int64 of `shape`, uniform over all 2^64 values."""
+        """The next words of the stream, int64 of `shape`, uniform over all 2^64 values.
+
+        Every call goes on where the one before ended: no word is given out twice.
+        """
         stream = torch.zeros(shape, dtype=torch.int64)
         raw = stream.reshape(-1).view(torch.uint8).numpy()
         # In place: the stream is the encryption of zeros. Little-endian, as torch is everywhere.

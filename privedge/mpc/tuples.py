@@ -1,11 +1,12 @@
 """The correlated randomness a party may ask for, and what each kind is made of.
 
-A tuple consists of free masks, uniform at both parties, and of derived values, which are functions
-of the opened masks. Both parties expand their shares of the free masks from their own streams. Of
-a derived value one party, the receiver, gets its share from the dealer as a correction; the other
-one expands it too. So each correction crosses once, to one party (protocol.md 3).
+A tuple consists of free masks and derived values. A free mask is uniform; each party expands its
+share of it from its own stream. A derived value is a function of the masks. One party, the
+receiver, gets its share of it from the dealer as a correction; the other party expands its share
+too. So each correction crosses once, to one party (docs/protocol.md#correlated-randomness).
 
-This is the whole list: there is no other way to name an operation to the dealer.
+This is the whole list: there is no other way to name an operation to the dealer. In the formulas
+of the kinds below a letter is the value itself, which only the dealer computes.
 """
 
 from dataclasses import dataclass
@@ -45,12 +46,17 @@ class TupleKind(Protocol):
         """How the shares of each derived value combine."""
 
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
-        """The derived values, from the opened free masks. Dealer only."""
+        """The derived values (int64, of the shapes `derived`) from the free masks themselves,
+        int64 of the shapes `free`. Only the dealer knows those.
+        """
 
 
 @dataclass(frozen=True)
 class Product:
-    """a, b uniform; c = a (op) b. Beaver's triple for mul, matmul and conv2d."""
+    """a, b uniform; c = a (op) b. Beaver's triple for mul, matmul and conv2d.
+
+    The parties open x - a and y - b; then x (op) y is a sum of public and shared products.
+    """
 
     op: Literal["mul", "matmul", "conv2d"]
     left: Shape
@@ -140,7 +146,7 @@ class _Elementwise:
 
 @dataclass(frozen=True)
 class Square(_Elementwise):
-    """r uniform; s = r * r."""
+    """r uniform; s = r * r. The parties open d = x - r; then x^2 = d^2 + 2 d r + s."""
 
     _name = "square"
 
@@ -163,7 +169,9 @@ class And(_Elementwise):
 
 @dataclass(frozen=True)
 class Bit(_Elementwise):
-    """A uniform bit per element: the lowest bit of an XOR-shared word, and that bit additively."""
+    """A uniform bit for each element: the lowest bit of an XOR-shared word, and the same bit shared
+    additively. It turns an XOR-shared bit into an additively shared one.
+    """
 
     _name = "bit"
     _free_sharing = "xor"
@@ -174,7 +182,7 @@ class Bit(_Elementwise):
 
 @dataclass(frozen=True)
 class Truncation(_Elementwise):
-    """r uniform; s = -(r >> bits) with a logical shift, m = r[63] (protocol.md 5)."""
+    """r uniform; s = -(r >> bits) with a logical shift, m = r[63] (docs/protocol.md#truncation)."""
 
     bits: int
 
@@ -187,16 +195,19 @@ class Truncation(_Elementwise):
 
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         r = masks[0]
+        # What r takes from the quotient of c = x + r; and r's part in whether c wrapped around.
         return [-logical_shift(r, self.bits), logical_shift(r, 63)]
 
 
 def logical_shift(words: torch.Tensor, bits: int) -> torch.Tensor:
-    """Shift 64-bit words right by 1 to 63 `bits`, filling with zeros (torch's shift is signed)."""
+    """Shift int64 words of any shape right by 1 to 63 `bits`, filling with zeros: torch's own shift
+    keeps the sign.
+    """
     return (words >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def combined(sharing: Sharing, mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Open a value from its two shares."""
+    """The value of two shares, int64 of one shape."""
     return mine + theirs if sharing == "additive" else mine ^ theirs
 
 
@@ -211,7 +222,10 @@ def receiver(counter: int) -> int:
 
 
 def check_size(shapes: list[Shape], limit: int) -> None:
-    """Refuse, before anything is allocated, a tuple of more than `limit` elements in any part."""
+    """Refuse, before anything is allocated, a tuple of more than `limit` elements in any part.
+
+    Raises LimitExceeded, also for a part of no element.
+    """
     for shape in shapes:
         elements = 1
         for extent in shape:

@@ -1,7 +1,8 @@
-"""What the dealer keeps between queries: the masks A of fixed weights (protocol.md 4).
+"""What the dealer keeps between queries: the masks A of fixed weights.
 
-A is the same for every query of a snapshot, and as large as all its weights. Expanded anew it costs
-more than what is done with it. These masks hide the weights: they never leave, and have no repr.
+A is the same for every query of a snapshot, and as large as all its weights
+(docs/protocol.md#fixed-products). Expanding it anew costs more than using it. These masks hide the
+weights: they never leave the dealer, and have no repr.
 """
 
 import threading
@@ -44,6 +45,7 @@ class WeightMasks:
                 self._kept.move_to_end(seeds)
                 if key in self._kept[seeds]:
                     return self._kept[seeds][key]
+        # The dealer alone knows both seeds: A is the sum of the two parties' streams.
         mask = kind.weight_mask(seeds[0], run)
         mask += kind.weight_mask(seeds[1], run)
         with self._lock:

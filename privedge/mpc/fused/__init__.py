@@ -1,1 +1,1 @@
-"""Comparison and ReLU in few rounds, with everything that is only masks done by the dealer."""
+"""Comparison and ReLU in few rounds: the dealer computes everything that depends on masks alone."""

@@ -1,4 +1,4 @@
-"""engine = "fused": weights masked once, comparison and ReLU in four rounds.
+"""engine = "fused": weights masked once, comparison and ReLU in four rounds (docs/protocol.md).
 
 Shares stay ArithmeticSharedTensors, so networks and decisions are the same for both engines.
 """
@@ -19,7 +19,7 @@ from privedge.mpc.tuples import Shape
 from privedge.mpc.window import PLAIN, Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
-# Of products remembered: a cohort has some ten for each number of images.
+# How many kinds of products are remembered: a cohort has some ten for each number of images.
 _KINDS = 1 << 10
 
 
@@ -27,7 +27,7 @@ class FusedEngine(CryptenEngine):
     """mpc.engine.Engine over secret shares. One per thread at a time."""
 
     def __init__(self, session: Session, masked: MaskedWeights, *, exact: bool = False) -> None:
-        """`exact`: truncation is the floor, as in mpc.clear; else the floor or one unit more."""
+        """`exact`: truncation is the floor, as in reference.clear; else the floor or one unit more."""
         super().__init__(session)
         self._exact = exact
         self._masked = masked
@@ -45,8 +45,8 @@ class FusedEngine(CryptenEngine):
         return self._fixed("conv", x, weight, window)
 
     def _opened(self, kind: FixedProduct, prepared: torch.Tensor) -> torch.Tensor:
-        """E = W - A: a round for each run of owners in the first query of a snapshot, at hand in
-        all others.
+        """E = W - A, int64 of kind.masked: a round for each run of owners in the first query of a
+        snapshot, at hand in all others.
         """
         known = self._masked.opened
         if kind.name not in known:
@@ -57,6 +57,8 @@ class FusedEngine(CryptenEngine):
     def _open(self, kind: FixedProduct, prepared: torch.Tensor) -> torch.Tensor:
         opened = torch.empty_like(prepared)
         for run in runs(kind.masked):
+            # Open W - A. A is uniform and, by the seed, used for this W only: E says nothing of W,
+            # and may stay public for as long as the seed is kept.
             mask = kind.weight_mask(self._masked.seed, run).to(prepared.device)
             mine = torch.sub(prepared[run], mask, out=opened[run])
             mine += self._session.exchange(mine).view(mine.shape)
@@ -68,18 +70,24 @@ class FusedEngine(CryptenEngine):
     def _fixed_each(
         self, kind: Map, x: Share, weights: list[Weight[Share]], window: Window = PLAIN
     ) -> list[Share]:
-        """One round, 8 bytes per input element and weight (protocol.md 4)."""
+        """The map of x with each weight, in one round (docs/protocol.md#fixed-products): 8 bytes
+        for each input element and weight.
+        """
         given = tuple(x.share.shape)
         kinds = [
             _kind(kind, weight.name, tuple(weight.number.share.shape), given, window)
             for weight in weights
         ]
+        # 1. What does not need x: W_i as it is multiplied, E, and from the dealer or a bundle B_i
+        #    and U_i, a share of W * B. E is opened here if this is the snapshot's first query.
         prepared = [self._prepared(*pair) for pair in zip(kinds, weights, strict=True)]
         ahead = [self._ahead(*pair) for pair in zip(kinds, prepared, strict=True)]
+        # 2. Open D = x - B, for every weight under a mask B of its own. B is fresh, so D is uniform.
         masked = x.share.new_empty(len(ahead), *x.share.shape)
         for mine, (mask, _) in zip(masked, ahead, strict=True):
             torch.sub(x.share, mask, out=mine)
         public = self._session.exchange(masked).view(masked.shape).add_(masked)
+        # 3. Local: z_i = W_i * D + U_i, a share of W * (x - B) + W * B = W * x.
         return [
             self.share(wanted.apply(seen, weight).add_(product))
             for wanted, seen, weight, (_, product) in zip(
@@ -88,7 +96,9 @@ class FusedEngine(CryptenEngine):
         ]
 
     def _prepared(self, kind: FixedProduct, weight: Weight[Share]) -> torch.Tensor:
-        """Local; what is not the weight itself is made once for a snapshot."""
+        """This party's share of the weight in the form that products use, int64 of kind.masked.
+        Local; unless it is the weight itself, it is made once for a snapshot.
+        """
         if kind.masked == kind.weight:
             mine: torch.Tensor = weight.number.share
             return mine
@@ -100,11 +110,11 @@ class FusedEngine(CryptenEngine):
     def _ahead(
         self, kind: FixedProduct, prepared: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """B and U of the next tuple: all of the product that does not need x."""
+        """B_i (x's shape) and U_i (the output's) of the next tuple: all that does not need x."""
         return self._session.tuples.product(kind, self._opened(kind, prepared))
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
-        """Kept with the masked weights, so as long as they."""
+        """Kept with the masked weights, and for as long as they are."""
         known = self._masked.constants
         if name not in known:
             with self.phase("weights"):
@@ -112,7 +122,7 @@ class FusedEngine(CryptenEngine):
         return self.share(known[name])
 
     def truncate(self, x: Share, *, bits: int = FRACTIONAL_BITS) -> Share:
-        """One round as the reference engine does it; exact, three for every 16 bits begun."""
+        """One round, as in the reference engine; exact, three rounds for every 16 bits begun."""
         if not self._exact:
             return super().truncate(x, bits=bits)
         share = x.share
@@ -139,7 +149,7 @@ class FusedEngine(CryptenEngine):
         return self.share(hot), self.share(products)
 
     def relu_and_value(self, x: Share) -> tuple[Share, Share]:
-        """Both for the price of one: four rounds. Needs |x| < 2^48."""
+        """Both in the four rounds of one comparison. Needs |x| < 2^48."""
         pair = compare.rectified(self._session, x.share, bits=FRACTIONAL_BITS, exact=self._exact)
         return self.share(pair[0]), self.share(pair[1])
 
@@ -148,7 +158,7 @@ class FusedEngine(CryptenEngine):
         return self.share(compare.negative(self._session, x.share, bits=bits))
 
 
-# One for all queries: what a kind finds out about its shapes, it keeps.
+# One instance for all queries, because a kind keeps what it computes from its shapes.
 @lru_cache(_KINDS)
 def _kind(kind: Map, name: str, weight: Shape, given: Shape, window: Window) -> FixedProduct:
     return FixedProduct(kind, name, weight, given, window)

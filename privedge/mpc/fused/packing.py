@@ -1,7 +1,7 @@
 """Bits packed 64 to a word along the batch, and back. Pure; sees shares and openings alike.
 
-Of n elements, element number i * W + w is bit i of word w, with W = ceil(n / 64). The bits that
-stand for no element hold whatever the masks hold: they are uniform like the others when opened.
+Of n elements, element number i * W + w is bit i of word w, with W = ceil(n / 64). Bits that belong
+to no element hold what their masks hold: opened they are uniform, like all others.
 """
 
 import torch
@@ -15,7 +15,7 @@ def words_for(elements: int) -> int:
 
 
 def planes(values: torch.Tensor) -> torch.Tensor:
-    """(n,) int64 -> (64, W): row b holds bit b of every element."""
+    """(n,) int64 -> (64, W) int64: row b holds bit b of every element."""
     count = values.numel()
     width = words_for(count)
     rows = torch.empty(WORD * width, dtype=torch.int64, device=values.device)
@@ -41,7 +41,8 @@ def planes(values: torch.Tensor) -> torch.Tensor:
 
 
 def spread(row: torch.Tensor, count: int) -> torch.Tensor:
-    """(W,) -> (count,) of 0 or -1: one bit of each element, unpacked to a mask of 64."""
+    """(W,) int64 -> (count,) int64 of 0 or -1: one bit of each element, as a mask of 64 bits."""
+    # Each bit is moved to the sign, and the shift back copies it to all 64.
     to_the_top = torch.arange(WORD - 1, -1, -1, device=row.device).unsqueeze(1)
     bits = row.unsqueeze(0) << to_the_top
     bits >>= WORD - 1

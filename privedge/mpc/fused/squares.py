@@ -1,8 +1,8 @@
-"""The square of a truncated value, in the one round that truncation takes.
+"""The square of a truncated value, in the one round of the truncation (docs/protocol.md#squares).
 
-What c = x + 2^62 + r opens to gives the quotient q = p + s (protocol.md 5): p = c >> bits is
-public, and s is one of two functions of r, s0 or where c is negative s1. So q^2 is
-p^2 + 2 p s + s^2, and the dealer shares the squares of s0 and s1 too.
+Opening c = x + 2^62 + r gives the quotient q = p + s. Here p = c >> bits is public; s is a function
+of r, s0 where c >= 0 and s1 where c < 0. So q^2 = p^2 + 2 p s + s^2, and the dealer shares the
+squares of s0 and s1 too.
 """
 
 import math
@@ -53,6 +53,7 @@ class TruncatedSquare:
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         r = masks[0]
         numbers = r.new_empty(4, r.numel())
+        # s0 = s, and s1 = s + w: what is added where c - r has wrapped around.
         quotients(r, self.bits, _OFFSET, numbers[:2])
         numbers[1] += numbers[0]
         torch.mul(numbers[:2], numbers[:2], out=numbers[2:])
@@ -60,19 +61,23 @@ class TruncatedSquare:
 
 
 def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
-    """Shares of q^2, from shares of x, q being floor(x / 2^bits) or one unit more.
+    """Shares of q^2 from shares of x, int64 of any shape; q is floor(x / 2^bits) or one unit more.
 
-    x: int64 of any shape, -2^62 <= x < 2^62. One round. Of a multiple of 2^bits, q is the quotient.
+    Needs -2^62 <= x < 2^62. One round. For a multiple of 2^bits q is exactly the quotient.
     """
     kind = TruncatedSquare((x.numel(),), bits)
     shares = session.tuples.draw(kind)
+    # 1. Open c = x + 2^62 + r, uniform under r. Moved up, x is not negative.
     masked = x.reshape(-1) + shares.free[0]
     if session.party == 0:
         masked += _OFFSET
     opened = session.exchange(masked).add_(masked)
+    # 2. Local: p = c >> bits is public. The sign of c, public too, says which shares are those of
+    #    s and s^2: s0 ^ s1 where c < 0, nothing elsewhere, and then ^ s0.
     public = opened >> bits
     s0, s1 = shares.derived[0].view(2, 2, -1).unbind(1)
     s, square = (((s0 ^ s1) & (opened >> 63)) ^ s0).unbind()
+    # 3. Local: q^2 = 2 p s + s^2 + p^2; party 0 adds what is public.
     s *= public
     s *= 2
     square += s

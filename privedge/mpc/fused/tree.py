@@ -1,14 +1,16 @@
-"""Which of two numbers is less, nibble by nibble, in one or two rounds (protocol.md 5).
+"""Which of two numbers is less, nibble by nibble, in one or two rounds.
 
-A public c is compared with a secret r. For each of their nibbles the dealer shares the table
-LT[v] = [v < nibble of r], so that shares of lt = [c_k < r_k] and eq = [c_k = r_k] = LT[c_k - 1] ^
-LT[c_k] are look-ups. The tree then joins neighbours by
+A public c is compared with a secret r (docs/protocol.md#comparison). For each nibble of r the
+dealer shares the table LT[v] = [v < nibble of r]. At the public nibble c_k shares of
+lt = [c_k < r_k] and eq = [c_k = r_k] = LT[c_k - 1] ^ LT[c_k] are looked up. The tree then joins
+neighbours by
 
     lt = lt_0 ^ eq_0 lt_1 ^ eq_0 eq_1 lt_2 ^ ...     eq = eq_0 eq_1 ...      (0: most significant)
 
-four at a time and then the groups. Each level opens its inputs under masks, once, and knows shares
-of all products of those masks. Every value is a row of packed bits (packing.py), XOR-shared; the
-last dimensions are always (..., groups, W).
+four at a time and then the groups. Each level opens its inputs once, each bit under a mask bit of
+its own, so what is opened is uniform. With the dealer's shares of all products of these masks the
+rest of a level is local. Every value is a row of packed bits (packing.py), XOR-shared; the last
+dimensions are always (..., groups, W).
 """
 
 from dataclasses import dataclass
@@ -23,12 +25,12 @@ TABLE = 15  # LT[15] is 0 whatever the nibble.
 
 @dataclass(frozen=True)
 class Level:
-    """Joins `fan` pairs (lt, eq) to one, in each of `groups`; eq is needed unless it is the last.
+    """Joins `fan` pairs (lt, eq) to one, in each of `groups`; the last level needs no eq.
 
-    Masked are each eq_i that is used and each lt_i but the first, which stays as it is. What is
-    known of the masks is one list of rows: the products of all sets of eq masks, set s at row s
-    (row 0, of no mask, is 1); then for each lt mask, the last one first, the products of it and all
-    sets of the eq masks that come before it. So rows that differ in one low eq mask are neighbours.
+    Each eq_i that is used is masked, and each lt_i but the first, which is not multiplied. A party
+    has shares of one list of rows: the products of all sets of eq masks, set s in row s (row 0, of
+    no mask, is 1); then for each lt mask, the last one first, its products with all sets of the eq
+    masks before it. So rows that differ in one low eq mask are neighbours.
     """
 
     fan: int
@@ -37,7 +39,7 @@ class Level:
 
     @property
     def factors(self) -> int:
-        """How many eq_i enter a product."""
+        """How many eq_i are multiplied with anything."""
         return self.fan - 1 if self.last else self.fan
 
     @property
@@ -49,8 +51,11 @@ class Level:
         return len(self._product_places) * self.groups
 
     def products(self, masks: torch.Tensor) -> torch.Tensor:
-        """Dealer: (mask_rows, W) opened masks, first those of eq -> (product_rows, W)."""
+        """Dealer: the masks themselves, (mask_rows, W) with those of eq first -> their products,
+        (product_rows, W).
+        """
         rows = masks.view(-1, self.groups, masks.size(-1))
+        # Bit i of a set's number says whether mask i of eq is in it; the empty product is all ones.
         sets = torch.full_like(rows[:1], -1)
         for mask in rows[: self.factors]:
             sets = torch.cat([sets, sets & mask])
@@ -58,7 +63,9 @@ class Level:
         return torch.cat([sets, *with_lt])[self._product_places].view(self.product_rows, -1)
 
     def hidden(self, lt: torch.Tensor, eq: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        """Party: what this level opens of lt, eq (fan, groups, W), under this party's `masks`."""
+        """Party: its share of what this level opens of lt, eq (fan, groups, W), under its share of
+        the `masks` (mask_rows, W). The last eq of a last level and the first lt are not opened.
+        """
         used = torch.cat([eq[: self.factors], lt[1:]])
         used ^= masks.view(used.shape)
         return used
@@ -73,10 +80,11 @@ class Level:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Party: shares of the joined lt and eq (groups, W).
 
-        `first`: lt[0], which is not opened. `seen`: what `hidden` opened to. `shares`: of masks and
-        products. `one`: this party's share of a word of ones. The eq of the last level is not
-        computed: what is returned for it then means nothing.
+        `first`: its share of lt[0], which is not opened. `seen`: what `hidden` opened to. `shares`:
+        of masks and of products. `one`: this party's share of a word of ones. The eq of the last
+        level is not computed: what is returned in its place means nothing. Local.
         """
+        # The list of the class's docstring: row 0 is 1, then masks and products at their places.
         masks, products = shares
         known = seen.new_empty(self._known_rows, *seen.shape[1:])
         known[0] = one
@@ -84,12 +92,14 @@ class Level:
         known[self._product_places] = products.view(-1, *seen.shape[1:])
         joined = first
         for i in range(self.factors):
-            # With eq_i = seen_i ^ mask_i in place of its mask there are half as many rows. Then the
-            # first is eq_0 ... eq_i, and the last that times the mask of lt_(i + 1).
+            # Put eq_i = seen_i ^ mask_i in place of its mask: each pair of rows, without and with
+            # mask i, becomes seen_i * (without) ^ (with). That leaves half as many rows. The first
+            # is then eq_0 ... eq_i, and the last is that times the mask of lt_(i + 1).
             replaced = known[0::2] & seen[i]
             replaced ^= known[1::2]
             known = replaced
             if i < self.fan - 1:
+                # eq_0 ... eq_i lt_(i + 1), with lt_(i + 1) = seen ^ its mask.
                 joined = joined ^ (known[0] & seen[self.factors + i]) ^ known[-1]
                 known = known[:-1]
         return joined, known[0]
@@ -101,6 +111,7 @@ class Level:
     @cached_property
     def _mask_places(self) -> torch.Tensor:
         """The rows that are masks themselves: first those of eq, then those of lt."""
+        # The block of lt_(j + 1) has 2^(j + 1) rows, and the block of lt_1 is the last.
         of_lt = [self._known_rows + 2 - (4 << j) for j in range(self.fan - 1)]
         return torch.tensor([*(1 << i for i in range(self.factors)), *of_lt])
 
@@ -121,15 +132,19 @@ def levels(nibbles: int) -> tuple[Level, ...]:
 
 
 def nibble_planes(rows: torch.Tensor, nibbles: int) -> torch.Tensor:
-    """Bit planes (>= 4 * nibbles, W) -> (4, FAN_IN, groups, W): bit b of each nibble, in the order
-    of the tree: the most significant group first, in it the most significant nibble.
+    """Bit planes (4 * nibbles or more, W) -> (4, FAN_IN, groups, W): bit b of each nibble, in the
+    order of the tree, which is the most significant group first and in it the most significant
+    nibble.
     """
     used = rows[: NIBBLE * nibbles].view(nibbles // FAN_IN, FAN_IN, NIBBLE, -1)
     return used.flip(0, 1).permute(2, 1, 0, 3).contiguous()
 
 
 def tables(bits: torch.Tensor) -> torch.Tensor:
-    """Dealer: nibble planes of r -> LT for v = 0..14, (15, FAN_IN, groups, W)."""
+    """Dealer: nibble planes of r (4, FAN_IN, groups, W) -> LT for v = 0 to 14, (15, FAN_IN, ...).
+
+    [v < n] by halves: the high two bits of v are less than those of n, or equal and the low less.
+    """
     b0, b1, b2, b3 = bits
     zero = torch.zeros_like(b0)
     low = torch.stack([b0 | b1, b1, b0 & b1, zero])  # [v < b1 b0]
@@ -141,10 +156,14 @@ def tables(bits: torch.Tensor) -> torch.Tensor:
 def look_up(
     table: torch.Tensor, bits: torch.Tensor, *, one: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Party: shares of lt and eq (FAN_IN, groups, W) at the public nibbles whose planes are `bits`.
+    """Party: shares of lt and eq (FAN_IN, groups, W) at the public nibbles whose planes are `bits`
+    (4, FAN_IN, groups, W). `table`: its share of (15, FAN_IN, groups, W). Local.
 
-    Narrows the table, extended by LT[-1] = 1 and LT[15] = 0, to the two entries LT[c - 1], LT[c].
+    Narrows the table, extended by LT[-1] = 1 and LT[15] = 0, to the two entries LT[c - 1], LT[c]:
+    each bit of c, the highest first, says which half of the window they are in. Every element has a
+    c of its own, so halves are chosen by masks and not by indices.
     """
+    # Nine entries after the highest bit: LT[-1..7] or LT[7..15].
     top = bits[NIBBLE - 1]
     window = torch.empty_like(table[:9])
     window[0] = one
@@ -157,4 +176,5 @@ def look_up(
         window = lower ^ upper
         window &= bits[place]
         window ^= lower
+    # [c = n] = [c - 1 < n] ^ [c < n].
     return window[1], window[0] ^ window[1]

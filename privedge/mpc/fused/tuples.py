@@ -1,5 +1,5 @@
-"""The correlated randomness of the fused comparison, ReLU and exact truncation (protocol.md 5).
-Dealer: all of it; party: its shares.
+"""The correlated randomness of the fused comparison, ReLU and exact truncation: all of it at the
+dealer, a share of it at each party (docs/protocol.md#comparison, #relu and #truncation).
 
 All open c = x + r and compare the low bits of c with those of the secret r, which gives the sign of
 x, or what c - r borrows. Parts, for n elements packed into W words a bit (packing.py):
@@ -8,11 +8,11 @@ x, or what c - r borrows. Parts, for n elements packed into W words a bit (packi
     derived   tables of r's nibbles and products of the tree's masks, XOR; numbers (k, n), additive
 
 The last bit that is opened is masked by t. Where it tells a sign, t is rho ^ r[bits], with a
-uniform bit rho for each element: t is drawn, rho follows from it.
+uniform bit rho for each element: t is drawn, and rho follows from it.
 
-Exact rounding needs b = [c mod 2^16 < r mod 2^16] too. In a ReLU that is an input of the tree's
-last level, and so it is opened there anyway under one of the tree's masks: the dealer shares that
-mask, sigma, additively as well, and nothing more is opened.
+Exact rounding needs b = [c mod 2^16 < r mod 2^16] too. In a ReLU b is an input of the tree's last
+level, which opens it anyway under one of the tree's masks. So the dealer also shares that mask,
+sigma, additively, and nothing more is opened.
 """
 
 import math
@@ -26,11 +26,11 @@ from privedge.mpc.fused import tree
 from privedge.mpc.fused.packing import planes, spread, words_for
 from privedge.mpc.tuples import Shape, Sharing
 
-# How many low bits the tree may compare, and of how many nibbles it is made for them. The sign of x
-# is right if -2^bits <= x < 2^bits. With 63 bits that is every ring element.
+# How many low bits the tree may compare, and how many nibbles they are. The sign of x is right if
+# -2^bits <= x < 2^bits; with 63 bits that is every ring element.
 NIBBLES = {16: 4, 32: 8, 48: 12, 63: 16}
 
-# What exact rounding can shift by: the tree compares that many low bits as one group.
+# How far exact rounding shifts: the tree compares that many low bits as one group.
 EXACT_BITS = tree.NIBBLE * tree.FAN_IN
 
 
@@ -51,8 +51,8 @@ class TreeTuple:
 
     @abstractmethod
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Those values, (numbers, n). `bit`: bit `compared` of r, packed; `words`: the free part
-        that is XOR-shared, opened. Dealer only.
+        """Those values, int64 (numbers, n), from r (n,). `bit`: bit `compared` of r, packed, (W,);
+        `words`: the XOR-shared free part itself, (rows, W), t first. Dealer only.
         """
 
     @property
@@ -93,9 +93,12 @@ class TreeTuple:
 
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         r, words = masks
+        # Which low bits of r are compared, and the bit above them, which goes with the sign.
         rows = planes(r)
         bit = rows[self.compared].clone()
         clear_above(rows, self.compared)
+        # Tables of r's nibbles, which the parties look up at the nibbles of the public c; and the
+        # products of each level's masks, by which they join what that level opens.
         _, *of_levels = torch.split(words, self.mask_sizes)
         nibbles = NIBBLES[self.compared]
         parts = [tree.tables(tree.nibble_planes(rows, nibbles)).reshape(-1, rows.size(1))]
@@ -105,7 +108,7 @@ class TreeTuple:
 
 @dataclass(frozen=True)
 class Comparison(TreeTuple):
-    """For [x < 0], -2^bits <= x < 2^bits. Numbers: rho."""
+    """For [x < 0], -2^bits <= x < 2^bits. Opened is x + r. Numbers: rho."""
 
     shape: Shape
     bits: int
@@ -127,6 +130,7 @@ class Comparison(TreeTuple):
         return 1
 
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        # rho = t ^ r[bits]: uniform like t, and the parties know t as XOR shares only.
         return spread(words[0] ^ bit, r.numel()).neg_().unsqueeze(0)
 
 
@@ -134,8 +138,8 @@ class Comparison(TreeTuple):
 class FusedRelu(TreeTuple):
     """For max(x, 0) and for x itself, both shifted right by `bits`, -2^48 <= x < 2^48.
 
-    Opened is x + OFFSET + r. Numbers: rho, s, w, rho * s, rho * w with s and w as `quotients` has
-    them; if `exact` also sigma and rho * sigma.
+    Opened is x + OFFSET + r. Numbers: rho, s, w, rho * s and rho * w, with s and w as `quotients`
+    has them; if `exact` also sigma and rho * sigma.
     """
 
     shape: Shape
@@ -165,6 +169,7 @@ class FusedRelu(TreeTuple):
 
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
+        # As words 0 or -1, rho chooses: AND with it is a product.
         rho = spread(words[0] ^ bit, r.numel())
         torch.neg(rho, out=numbers[0])
         quotients(r, self.bits, self.OFFSET, numbers[1:3])
@@ -205,17 +210,18 @@ class ExactTruncation(TreeTuple):
 
     def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
+        # No sign is opened here, so t hides the borrow itself and is sigma.
         torch.neg(spread(words[0], r.numel()), out=numbers[0])
         quotients(r, self.bits, self.OFFSET, numbers[1:3])
         return numbers
 
 
 def quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> None:
-    """s and w (2, n), such that the quotient is (c >> bits) + s, and + w where c < 0.
+    """Write s and w, int64 (2, n), to `out`: the quotient is (c >> bits) + s, and + w where c < 0.
 
-    All shifts and signs are those of int64. s = -(r >> bits) - (offset >> bits), w = 2^(64 - bits)
-    where r >= 0, else 0: because x + offset = c - r is not negative, the signed difference has
-    wrapped around if c is negative and r is not, and never else.
+    All shifts and signs are those of int64. s = -(r >> bits) - (offset >> bits); w = 2^(64 - bits)
+    where r >= 0, else 0. Because x + offset = c - r is not negative, the signed difference has
+    wrapped around if c is negative and r is not, and never otherwise.
     """
     torch.bitwise_right_shift(r, bits, out=out[0])
     out[0] += offset >> bits
@@ -231,5 +237,5 @@ def _check_exact(bits: int) -> None:
 
 
 def clear_above(rows: torch.Tensor, compared: int) -> None:
-    """Blank, in place, the bit planes that only fill up the top nibble (63 bits: plane 63)."""
+    """Blank, in place, the planes (64, W) that only fill up the top nibble (63 bits: plane 63)."""
     rows[compared : tree.NIBBLE * NIBBLES[compared]] = 0
