@@ -1,7 +1,13 @@
 """How a run begins: meet the other party's worker, agree on what is computed and on what is spent.
 
-The masks of a snapshot's weights and the tuples that its runs take are remembered here, and only
-after a run that went well: then both workers remember the same.
+    1. party 0 takes a bundle out of its pool, if there is one for this kind of run
+    2. both greet: same protocol, session and agreement, or nothing is opened
+    3. same masked weights at both? Then E is at hand; else both draw new weight seeds
+    4. same bundle at both? Then the run spends it; else the dealer serves the run
+    5. after a run that went well, both remember E and the plan of its tuples
+
+docs/protocol.md#sessions and #pool say why. Only a run that went well leaves anything, so both
+workers remember the same; if one forgets, the next greeting shows it.
 """
 
 import threading
@@ -37,7 +43,10 @@ _PlanKey = tuple[Kind, bool]
 
 @dataclass(frozen=True)
 class Opened:
-    """A run that both workers have begun. Its randomness is `prepared`, or comes over `link`."""
+    """A run that both workers have begun. Its randomness is `prepared`, or comes over `link`.
+
+    Exactly one of the two is not None.
+    """
 
     session: Session
     masked: MaskedWeights
@@ -46,7 +55,7 @@ class Opened:
 
     @property
     def bytes_from_dealer(self) -> int:
-        """Corrections that this run spent."""
+        """How many bytes of corrections this run spent."""
         if self.prepared is not None:
             return self.prepared.bytes_from_dealer
         return self.link.bytes_received if self.link is not None else 0
@@ -54,7 +63,10 @@ class Opened:
 
 @dataclass(frozen=True)
 class _Terms:
-    """What the greeting settled. `same`: both hold these masked weights already."""
+    """What the greeting settled: the masked weights to use, and what the run spends.
+
+    `same`: both workers hold these masked weights already, so that nothing of them is opened again.
+    """
 
     masked: MaskedWeights
     same: bool
@@ -62,7 +74,7 @@ class _Terms:
 
 
 class Sessions:
-    """One worker's runs. `masked` and `plan` may be asked from other threads meanwhile."""
+    """One worker's runs, one at a time. Other threads may call `masked` and `plan` meanwhile."""
 
     def __init__(
         self,
@@ -85,12 +97,14 @@ class Sessions:
         self._plans: BoundedDict[_PlanKey, list[TupleKind]] = BoundedDict(_REMEMBERED_PLANS)
 
     def masked(self, snapshot_id: str) -> MaskedWeights | None:
-        """A snapshot's masked weights, once a run on them went well."""
+        """A snapshot's masked weights, once a run on them went well; else None."""
         with self._lock:
             return self._masked.get(snapshot_id)
 
     def plan(self, kind: Kind) -> list[TupleKind] | None:
-        """The tuples that a run of that kind takes once the weights are masked."""
+        """The tuples that a run of that kind draws once the weights are masked; None if no such run
+        went well yet.
+        """
         return self._plan((kind, True))
 
     @contextmanager
@@ -104,10 +118,15 @@ class Sessions:
         """
         offered = None
         try:
+            # 1. Taken is spent: from here on no other run can have this bundle, whatever happens.
             offered = self._offered(task)
+            # 2. to 4. Nothing masked has left this process yet.
             peer, terms = self._meet(run, task, offered, deadline, abandon)
+            # Weights that are masked afresh need E once more, as large as the weights themselves.
             if not terms.same:
                 self._make_room()
+            # The first run on new masks also draws what depends on the weights alone: it has a plan
+            # of its own.
             plan = (task.kind, terms.same)
             opened = self._supplied(run, terms, peer, plan, deadline)
             if opened.link is not None:
@@ -118,6 +137,8 @@ class Sessions:
                 # The other side finds the same; it must not be cut off before it has read why.
                 peer.finish()
                 raise
+            # 5. The run went well: the transcripts were compared up to the last tuple. A party that
+            #    fails after this has other masked weights, or none, in its next greeting.
             if opened.link is not None:
                 opened.link.finish()
             self._remember(plan, opened)
@@ -132,7 +153,10 @@ class Sessions:
     def dealer_stream(
         self, run: SessionId, seed: bytes, weight_seed: bytes, deadline: Deadline
     ) -> DealerStream:
-        """This party's side of a session with the dealer. Raises Unreachable."""
+        """This party's side of a session with the dealer, which alone gets these two seeds.
+
+        Raises Unreachable.
+        """
         wait_connected(self._dealer, "the dealer")
         stub = DealerStub(self._dealer)
         return DealerStream(stub, run, seed, deadline, weight_seed=weight_seed)
@@ -140,13 +164,16 @@ class Sessions:
     # --- Parts ------------------------------------------------------------------------------------
 
     def _make_room(self) -> None:
+        """Drop what is kept of large snapshots: two of them may not fit in memory."""
         with self._lock:
             for snapshot_id, masked in list(self._masked.items()):
                 if masked.size > LARGE_BYTES:
                     del self._masked[snapshot_id]
 
     def _offered(self, task: Task) -> Prepared | None:
-        """Party 0 chooses the bundle. It is gone from the pool whatever party 1 says."""
+        """Party 0 chooses the bundle; party 1 returns None. It has left the pool, even if party 1
+        then has no half of it. Without masked weights no bundle can fit.
+        """
         if self.index == 0 and self.masked(task.snapshot.id) is not None:
             return self._pool.take(task.kind)
         return None
@@ -159,7 +186,10 @@ class Sessions:
         deadline: Deadline,
         abandon: Cancellation,
     ) -> tuple[PeerStream, _Terms]:
-        """Party 0 proposes masked weights and a bundle; party 1 repeats what it has too."""
+        """Party 0 proposes masked weights and a bundle; party 1 repeats what it has too.
+
+        Ids only: neither seeds nor anything masked are in a greeting.
+        """
         held = self.masked(task.snapshot.id)
         mine = hello(run, task.agreement())
         mine.masked_weights = held.pairing if held else b""
@@ -171,6 +201,7 @@ class Sessions:
             peer = self._peer.take(run, deadline, abandon.given_up)
             abandon.also(peer.cut_off)
             theirs = peer.hear()
+            # Party 1 spends the half that belongs to party 0's, and no other.
             prepared = self._pool.take_named(task.kind, theirs.bundle)
             mine.bundle = prepared.name if prepared else b""
             peer.say(mine)
@@ -180,9 +211,13 @@ class Sessions:
     def _supplied(
         self, run: SessionId, terms: _Terms, peer: PeerStream, plan: _PlanKey, deadline: Deadline
     ) -> Opened:
+        """Where the run's randomness comes from: the bundle, or a session with the dealer."""
+        # A bundle has no session with the dealer any more. Its name is the session of the run's
+        # transcript, so two halves of different bundles differ with the first exchange.
         if terms.prepared is not None:
             supply: Supply = terms.prepared.bundle
             return Opened(Session(self.index, peer, supply), terms.masked, terms.prepared, None)
+        # A fresh seed for every session: no mask of this run can have been used before.
         seed = new_seed()
         link = self.dealer_stream(run, seed, terms.masked.seed, deadline)
         supply = Tuples(self.index, run, seed, link, self._plan(plan))
@@ -193,11 +228,14 @@ class Sessions:
             return self._plans.get(key)
 
     def _remember(self, key: _PlanKey, opened: Opened) -> None:
-        """Tuples depend on public shapes only, so the next run's can be dealt ahead."""
+        """Keep which tuples the run drew. They depend on public shapes only, so those of the next
+        run of this kind can be dealt ahead.
+        """
         with self._lock:
             self._plans[key] = opened.session.tuples.used
 
     def _settle(self, snapshot_id: str, terms: _Terms) -> None:
+        """Keep the masked weights that the run used."""
         if not terms.same:
             # What was prepared under the weights' masks before can never be used.
             self._pool.forget(lambda kind: kind.snapshot_id != snapshot_id)
@@ -212,14 +250,19 @@ def _terms(
     theirs: pb.SessionHello,
 ) -> _Terms:
     """What both hold is used; anything else is begun afresh, or dealt while the run goes on."""
+    # The id of a pair of weight seeds is the session in which both were drawn. If the other worker
+    # names another one, or none, it has lost its seed or drawn a new one. To use the old E would
+    # give wrong products, and to open E again under the old A would tell how W has changed.
     if held is None or theirs.masked_weights != held.pairing:
         return _Terms(MaskedWeights.fresh(mine.session), same=False, prepared=None)
+    # A bundle holds U = E * B + C, so it fits its own E only.
     if prepared and (theirs.bundle != prepared.name or prepared.pairing != held.pairing):
         prepared = None
     return _Terms(held, same=True, prepared=prepared)
 
 
 def _require_agreement(peer: PeerStream, mine: pb.SessionHello, theirs: pb.SessionHello) -> None:
+    """Raises ManifestMismatch, before anything is opened, unless both mean the same run."""
     facts = [(h.protocol, h.session, h.attempt, h.agreement) for h in (mine, theirs)]
     if facts[0] != facts[1]:
         # The other side finds the same: hanging up now would cut it off before it has read why.

@@ -1,20 +1,22 @@
-"""Whose RAN reconstructs best, and is that good enough? (protocol.md 6)
+"""Whose RAN reconstructs best, and is that good enough? (docs/protocol.md#decision)
 
     best, second = two least d_j
     bound  = margin * ((1 - mean_share) * d_second + mean_share * mean of all d_j)
     answer = one-hot(best) * [d_best < bound] * [d_best < threshold_best]
 
-Nothing is opened here, and all zero means "unknown". The margin is at most 1, so of up to 16 owners
+No result is opened here, and all zero means "unknown". Up to 16 owners are compared all at once,
+with no best owner found before:
 
     answer_i = 1  if  d_i < margin * d_j for all j != i, and d_i < threshold_i
 
-can be compared all at once, with no best owner found before: at most one can pass. Of more owners
-groups of up to 16 each send up their best, until 16 are left: what is compared for these, besides,
-is the runner-up each had in its groups. So a level takes one comparison, and one choice by rank or
-by how many comparisons failed: 5 rounds with the fused engine, and there are ceil(log16 N) levels.
+At most one can pass, because the margin is at most 1. More owners are put into groups of up to 16,
+and each group sends up its best, until 16 or fewer are left. Each of these is also compared with
+the runner-up that it had in each of its groups. So a level is one comparison, and one choice by
+rank or by how many comparisons failed: 5 rounds with the fused engine. There are ceil(log16 N)
+levels.
 
-With a share of the mean, d_i < d_j is compared as well, because two owners may be below it, and the
-mean takes a round before: the sum of all d_j is local, but must be truncated to be multiplied.
+With a share of the mean, two owners may be below the bound, so d_i < d_j is compared as well. The
+mean needs one round more: the sum of all d_j is local, but must be truncated to be multiplied.
 """
 
 from dataclasses import dataclass
@@ -29,27 +31,27 @@ from privedge.sharing.fixed_point import FRACTIONAL_BITS, MAGNITUDE_BITS, SCALE
 
 GROUP = 16
 
-# The margin is public and held in 1/1024 steps: with MAX_IMAGES_OF_ONE_SUBJECT = 2^5 summed images
-# d * 1024 stays below 2^(47 + 5 + 10) and cannot wrap.
+# The margin is public and counted in steps of 1/1024. With MAX_IMAGES_OF_ONE_SUBJECT = 2^5 summed
+# images d * 1024 stays below 2^(47 + 5 + 10) and cannot wrap.
 MARGIN_STEPS = 1 << 10
 
-# The mean is that of sums of so many distances, each at most 2^52: such a sum can be truncated.
+# So many distances are summed before a truncation: each is at most 2^52, so the sum is in range.
 SUMMED = 1 << 10
 
-# Fills up a group: larger than any real dissimilarity, so it never wins. A group never has more
-# than one of it and at least 8 owners, so it never is the runner-up either.
+# Fills up a group: larger than any real dissimilarity, so it never wins. A group has at most one of
+# it and at least 8 owners, so it is never the runner-up either.
 _NEVER = 1 << (MAGNITUDE_BITS + 5)
 
 
 @dataclass(frozen=True)
 class RuleConstants:
-    """The public constants in whole numbers, for a cohort of N:
+    """The public constants of the rule in whole numbers, for a cohort of N:
 
         MARGIN_STEPS * best < second * (second best) + mean * floor(sum of all d / 2^16)
 
     `mean` is 0 where the mean cannot matter: without a share of it, for one owner, and with a
-    margin of 1, which always names the best. Neither side reaches 2^63: the last product is at most
-    MARGIN_STEPS times the mean d, whatever N.
+    margin of 1, which always names the best. Neither side reaches 2^63, so their comparison is
+    exact: the last product is at most MARGIN_STEPS times the mean d, for any N.
     """
 
     second: int
@@ -71,7 +73,9 @@ class RuleConstants:
 
 @dataclass(frozen=True)
 class _Bound(Generic[T]):
-    """What the best must be below: so much of each rival, and, unless it is None, (B,) besides."""
+    """What MARGIN_STEPS * best must be below: `second` times each rival, plus `mean` (B,), which is
+    a share of the mean's part, or None for no such part.
+    """
 
     second: int
     mean: T | None
@@ -79,11 +83,12 @@ class _Bound(Generic[T]):
 
 @dataclass(frozen=True)
 class _Field(Generic[T]):
-    """C contestants, each one owner or the best of several.
+    """C contestants for each of B images; each is one owner, or the best of K.
 
-    `facts` (B, C, 2 + R): dissimilarity, threshold, and the R runners-up it beat on its way.
-    `hot` (B, C, K): the one-hot of the owner within those it stands for, `owners` (C, K): their
-    positions, -1 for none. At first K is 1, and `hot` is None because it is 1 for everyone.
+    facts    (B, C, 2 + R): dissimilarity, threshold, the R runners-up it beat on its way; secret
+    hot      (B, C, K): which of its K owners it is, one-hot; secret. At first K is 1, and `hot` is
+             None, because it would be 1 everywhere.
+    owners   (C, K): the positions of these owners, -1 for a filler; public
     """
 
     facts: T
@@ -101,18 +106,25 @@ class Decision(Generic[T]):
         self._rule = margin, mean_share
 
     def answer(self, distances: T, thresholds: T) -> T:
-        """distances: (B, N) at 2f; thresholds: (N,) at 2f. Returns (B, N) integers 0 or 1."""
+        """distances: (B, N) at 2f; thresholds: (N,) at 2f. Returns (B, N) integers 0 or 1.
+
+        All of it are shares; whose image it is, and who took part in which comparison with what
+        outcome, is never opened.
+        """
         batch, owners = distances.size()
         limits = thresholds.reshape(1, owners).expand(batch, owners)
         facts = self._engine.joined([distances.unsqueeze(2), limits.unsqueeze(2)], 2)
         field = _Field(facts, None, torch.arange(owners).unsqueeze(1))
+        # 1. The mean's part of the bound, of all owners before any is left out.
         bound = self._bound(distances)
+        # 2. While there are more than 16: the best of each group, and the runner-up it beat.
         while field.owners.size(0) > GROUP:
             field = self._best_of_groups(field)
+        # 3. Of those left, the one that passes every comparison, if there is one.
         return self._known(field, bound)
 
     def _bound(self, distances: T) -> _Bound[T]:
-        """Of (B, N). A mean takes a round."""
+        """The bound for distances (B, N) at 2f. One round, or none if the mean does not count."""
         weights = RuleConstants.of(*self._rule, distances.size(1))
         if not weights.mean:
             return _Bound(weights.second, None)
@@ -120,15 +132,19 @@ class Decision(Generic[T]):
             distances[:, start : start + SUMMED].sum(1).unsqueeze(1)
             for start in range(0, distances.size(1), SUMMED)
         ]
+        # Local sums of at most SUMMED distances; then one truncation of all, which opens them under
+        # fresh masks. The public weight brings the scale back to 2f, and MARGIN_STEPS with it.
         parts = self._engine.truncate(self._engine.joined(sums, 1))
         return _Bound(weights.second, self._engine.scaled(parts.sum(1), weights.mean))
 
     def _best_of_groups(self, field: _Field[T]) -> _Field[T]:
-        """The best of each group, what belongs to it, and the runner-up it beat."""
+        """The best of each group with what belongs to it, and the runner-up it beat. 5 rounds."""
         engine, known = self._engine, field.facts.size(2)
         parts = [field.facts] if field.hot is None else [field.facts, field.hot]
         grouped = self._grouped(engine.joined(parts, 2))
         batch, groups, count, width = grouped.size()
+        # 4 rounds: all pairs of a group are compared, and ranks are sums of the bits; still shares.
+        # 1 round: choose by rank. Rank 0 is the best, rank 1 the runner-up.
         places, chosen = engine.chosen(
             self._ranks(grouped[:, :, :, 0]).reshape(-1),
             grouped.reshape(-1, width),
@@ -136,6 +152,8 @@ class Decision(Generic[T]):
             places=2,
         )
         chosen = chosen.reshape(2, batch, groups, count, width)
+        # Local: of the products with [rank = 0] one in each group is not zero, so their sum is the
+        # best's own facts. Of the runner-up only the dissimilarity is needed.
         facts = engine.joined([chosen[0, :, :, :, :known].sum(2), chosen[1, :, :, :, :1].sum(2)], 2)
         hot = places[0] if field.hot is None else chosen[0, :, :, :, known:]
         return _Field(
@@ -143,7 +161,7 @@ class Decision(Generic[T]):
         )
 
     def _grouped(self, entries: T) -> T:
-        """(B, C, w) -> (B, G, m, w) with m <= 16, dealt out in turn and filled up with _NEVER."""
+        """(B, C, w) -> (B, G, m, w), m <= 16: dealt out in turn, filled up with _NEVER. Local."""
         batch, count, width = entries.size()
         groups, size = _groups_of(count)
         missing = groups * size - count
@@ -155,13 +173,17 @@ class Decision(Generic[T]):
         return grouped
 
     def _ranks(self, values: T) -> T:
-        """(B, G, m) -> how many of its group come before each: are less, or equal and earlier."""
+        """(B, G, m) at 2f -> (B, G, m) integers: how many of its group come before each, because
+        they are less, or equal and earlier.
+        """
         count = values.size(2)
         pairs = list(combinations(range(count), 2))
         first, second = map(list, zip(*pairs, strict=True))
+        # One comparison a pair: does the later one overtake the earlier one?
         overtakes = self._engine.negative(values[:, :, second] - values[:, :, first])
-        # Of i and a later j, j comes first if it overtakes; of an earlier j and i, j does unless i
-        # overtakes. `at` has the row of each: those of the second kind follow, with a minus sign.
+        # Local: a later j comes before i if it overtakes i. An earlier j comes before i unless i
+        # overtakes it, so it counts 1 - overtakes. `at` has the row of each pair; the rows of the
+        # second kind follow, with a minus sign, and their ones are added at the end.
         signed = self._engine.joined([overtakes, self._engine.scaled(overtakes, -1)], 2)
         row = {pair: place for place, pair in enumerate(pairs)}
         at = [
@@ -174,26 +196,33 @@ class Decision(Generic[T]):
         return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
 
     def _known(self, field: _Field[T], bound: _Bound[T]) -> T:
-        """The answer of up to 16 contestants: the one-hot of the one that fails no comparison."""
+        """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
+        comparison, or zeros. 5 rounds; 4 for a single owner.
+        """
         passed = self._comparisons(field.facts, bound)
         batch, count, needed = passed.size()
         if count == 1:
             alone: T = passed[:, :, 0]
             return alone
+        # Local: how many each failed. It stays secret, for it would tell how close the owners are.
         failed = self._engine.plus(self._engine.scaled(passed.sum(2), -1), torch.tensor(needed))
         places = field.owners.numel() // count
         hot = field.facts[:, :, :0] if field.hot is None else field.hot
+        # 1 round: [failed = 0], which at most one has, and its product with the one-hot below it.
         best, chosen = self._engine.chosen(
             failed.reshape(-1), hot.reshape(batch * count, -1), below=needed + 1, places=1
         )
         answer = (best if field.hot is None else chosen).reshape(batch, count * places)
+        # Public: back to the order of the owners; fillers come first in it and are cut off.
         fillers = int((field.owners < 0).sum())
         in_order: T = answer[:, field.owners.reshape(-1).argsort()[fillers:]]
         return in_order
 
     def _comparisons(self, facts: T, bound: _Bound[T]) -> T:
-        """(B, C, 2 + R) -> (B, C, C - 1 + R + 1) of 0 or 1: what an answer must all pass; with a
-        mean's part, C - 1 + R more. A runner-up may be as near as the best it lost to.
+        """facts (B, C, 2 + R) -> (B, C, C - 1 + R + 1) of 0 or 1: what an answer must all pass;
+        with a mean's part, C - 1 + R more. A runner-up may be as near as the best it lost to.
+
+        All comparisons are one call, so they are 4 rounds together.
         """
         engine = self._engine
         batch, count = facts.size(0), facts.size(1)
@@ -202,12 +231,14 @@ class Decision(Generic[T]):
         rivals = engine.joined(
             [values[:, others].reshape(batch, count, count - 1), facts[:, :, 2:]], 2
         )
+        # Below 0 where MARGIN_STEPS * d_i < second * d_rival, and where d_i < threshold_i.
         close = engine.scaled(values, MARGIN_STEPS).unsqueeze(2).expand(
             *rivals.size()
         ) - engine.scaled(rivals, bound.second)
         within = (values - facts[:, :, 1]).unsqueeze(2)
         if bound.mean is None:
             return engine.negative(engine.joined([close, within], 2))
+        # With the mean's part on the right, two could pass that; so d_i < d_rival is asked as well.
         close = close - bound.mean.reshape(batch, 1, 1).expand(*rivals.size())
         nearer = values.unsqueeze(2).expand(*rivals.size()) - rivals
         return engine.negative(engine.joined([nearer, close, within], 2))
@@ -220,7 +251,7 @@ def _groups_of(count: int) -> tuple[int, int]:
 
 
 def _dealt_out(owners: torch.Tensor) -> torch.Tensor:
-    """(C, K) -> (G, m, K): what `Decision._grouped` does, with -1 for the fillers."""
+    """(C, K) int64 -> (G, m, K): what `Decision._grouped` does, with -1 for the fillers."""
     groups, size = _groups_of(owners.size(0))
     filled = torch.nn.functional.pad(owners, (0, 0, 0, groups * size - owners.size(0)), value=-1)
     return filled.reshape(size, groups, -1).transpose(0, 1)

@@ -4,6 +4,7 @@ The same forward pass (network.py) and the same decision (decision.py) run on cl
 (privedge/reference/clear.py), on CrypTen's shares (crypten_backend/engine.py) and on whatever
 engine comes next.
 All numbers are ring elements; "at f" means scale 2^16, "at 2f" scale 2^32 (after one product).
+Outside the ranges stated here results are wrong, and nobody is told (docs/protocol.md#ranges).
 """
 
 from collections.abc import Callable
@@ -64,7 +65,7 @@ class Engine(Protocol[T]):
         """Concatenate. Local."""
 
     def multiply(self, x: T, y: T) -> T:
-        """Element-wise product; scales add. y may have extents of 1, which go with all of x's."""
+        """Element-wise product; scales add. Extents of 1 in y are repeated to x's."""
 
     def square(self, x: T) -> T:
         """Element-wise square; the scale doubles."""
@@ -105,6 +106,6 @@ class Engine(Protocol[T]):
         """Count the exchanges inside under this name."""
 
     def constant(self, name: str, compute: Callable[[], T]) -> T:
-        """What depends on the models alone: computed when `name` is first asked for, then kept as
-        long as the engine can.
+        """A value that depends on the models alone: computed when `name` is first asked for, then
+        kept as long as the engine can.
         """

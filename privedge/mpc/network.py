@@ -5,7 +5,11 @@
 
 Between layers a value has shape (B, N, *shape); the query itself, which is the same for all
 owners, has (B, 1, *shape). Parameters come stacked, (N, *shape). All owners go through one grouped
-operation per layer, so the rounds grow neither with the batch nor with N (PrivEdge; protocol.md 6).
+operation per layer, so the rounds grow neither with the batch nor with N. The idea is PrivEdge's
+(docs/explanation/references.md#privedge), the operations are in docs/protocol.md#dissimilarity.
+
+What a layer opens is opened by the engine, always under a fresh mask. This module sees shares only,
+and opens nothing itself.
 """
 
 from dataclasses import dataclass, replace
@@ -32,15 +36,15 @@ from privedge.ran.spec import (
 )
 from privedge.sharing.fixed_point import SCALE
 
-# The layers that need all of their input.
+# The layers that need their whole input, at its full size: an Upsample before them is carried out.
 _OnAll = Dense | Subspace | Reshape | SampleNorm | Relu | LeakyRelu | Square | Tanh | Clip
 
 
 @dataclass(frozen=True)
 class _Value(Generic[T]):
-    """A value and its scale: 2f if `doubled` (an untruncated product), else f.
+    """A value and its scale: 2f if `doubled` (a product that is not truncated yet), else f.
 
-    Rows and columns are still to be repeated `factor` times: a convolution opens its input before.
+    Rows and columns are still to be repeated `factor` times: a convolution opens the small input.
     """
 
     number: T
@@ -58,13 +62,20 @@ class Network(Generic[T]):
         self._engine = engine
 
     def dissimilarity(self, x: T) -> T:
-        """x: (B, *input_shape) at f. Returns (B, N) at 2f: each owner's sum of squared errors."""
+        """x: (B, *input_shape) at f. Returns (B, N) at 2f: each owner's sum of squared errors.
+
+        It must stay below 2^47 at 2f, so a sum of squares below 2^15.
+        """
+        # A single linear layer needs no reconstruction: the error follows from inner products.
         if isinstance(self._spec.layers[0], Subspace) and len(self._spec.layers) == 1:
             return self._closed_form(x.reshape(1, x.size(0), -1))
+        # 1. Layer by layer, for all owners at once. Truncations are put off to where they are free:
+        #    a ReLU truncates in its own rounds, and so does the square at the end.
         image = x.unsqueeze(1)
         value = _Value(image)
         for index, layer in enumerate(self._spec.layers):
             value = self._apply(index, layer, value)
+        # 2. The squared errors, one round; their sum is local, and keeps the scale 2f.
         value = _enlarged(value)
         batch, owners = value.number.size(0), value.number.size(1)
         reconstruction = value.number.reshape(batch, owners, -1)
@@ -78,23 +89,27 @@ class Network(Generic[T]):
         return distances
 
     def _closed_form(self, x: T) -> T:
-        """The same for a linear reconstructor, with orthonormal rows V and mean m (protocol.md 6):
+        """The same for a linear reconstructor, with orthonormal rows V and mean m:
 
         |x - m - V'V(x - m)|^2 = |x|^2 - 2 m.x + |m|^2 - |Vx - Vm|^2
 
-        x: (1, B, D). k + 1 inner products and k squares per owner; Vm and |m|^2 are constants.
-        Two rounds, because all products take one, and so do all squares.
+        x: (1, B, D) at f. k + 1 inner products and k squares per owner; Vm and |m|^2 are constants.
+        Two rounds: one for all products, one for all squares (docs/protocol.md#dissimilarity).
         """
         engine, basis = self._engine, self._weight("0.basis")
+        # Vm and |m|^2: shares, computed in the first query of a snapshot and kept.
         means = self._parameters["0.mean"].unsqueeze(1)
         offset = engine.constant("0.offset", lambda: engine.dense(means, basis))
         energy = engine.constant("0.energy", lambda: engine.square(means).sum(2))
+        # Round 1: Vx and m.x, for all owners. x is opened under a mask for each of the two weights.
         along, inner = engine.dense_each(x, [basis, Weight("0.mean", means)])
         code = along - offset
-        # x at 2f is a multiple of 2^16, so that truncation gives x itself.
+        # Round 2: the squares of Vx - Vm, truncated, and of x. At 2f, x is a multiple of 2^16, so
+        # its truncation gives x itself.
         flat = [code.reshape(-1), engine.scaled(x, SCALE).reshape(-1)]
         squares = engine.truncated_square(engine.joined(flat, 0))
         split = flat[0].size(0)
+        # Local: sums, and the formula above.
         kept = squares[:split].reshape(*code.size()).sum(2)
         whole = squares[split:].reshape(*x.size()).sum(2)
         inner = inner.reshape(-1, x.size(1))
@@ -186,7 +201,9 @@ class Network(Generic[T]):
 
 
 def _enlarged(value: _Value[T]) -> _Value[T]:
-    """With the rows and columns of (B, N, C, H, W) repeated that are still to be."""
+    """The value (B, N, C, H, W) with its rows and columns repeated as often as is still to be done.
+    Local.
+    """
     if value.factor == 1:
         return value
     x, factor = value.number, value.factor

@@ -6,14 +6,15 @@
     4.  (x - m) * (q * gamma) + beta
 
 Each factor two of s is cut in eight, so a parabola in s is off by less than 2^-15 of q. Newton's
-steps would take more rounds, and a second division for the eps that stands outside the root. Which
-interval it is stays secret: its coefficients are a public table times secret bits. All steps but
-the first and the last work on (B, N) numbers.
+steps would need more rounds, and a second division, because eps is outside the root. The interval
+stays secret: its coefficients are a public table times secret bits. All steps but the first and the
+last work on (B, N) numbers. Rounds are counted in docs/protocol.md#normalisation.
 
-Ranges: the sum of the squares of a sample and owner must stay below 2^30, so for instance the root
-mean square of 2^16 values below 128, of 2^8 below 2,048. Below a deviation of 2^-14, which is that
-of values one unit apart, q stays what it is there, so a constant sample gives beta. |gamma| * q
-must stay below 2^16: with eps = 0.001 it does for |gamma| < 64. The result must stay below 2^20.
+Ranges: the sum of the squares of a sample and owner must stay below 2^30. So the root mean square
+of 2^16 values must stay below 128, for instance, and that of 2^8 values below 2,048. A deviation
+below 2^-14, which is that of values one unit apart, counts as 2^-14, so a constant sample gives
+beta. |gamma| * q must stay below 2^16: with eps = 0.001 it does for |gamma| < 64. The result must
+stay below 2^20.
 """
 
 import math
@@ -29,24 +30,27 @@ from privedge.sharing.fixed_point import FRACTIONAL_BITS, SCALE
 _TOP = 62
 # Into how many equal intervals each factor two of s is cut.
 _PARTS = 8
-# Where the outer points of a parabola are, in half intervals from its middle (Chebyshev's .866).
+# Where the outer points of a parabola are, in half intervals from its middle (Chebyshev has .866).
 _REACH = 0.875
-# The least deviation told apart is 2^-14, so a variance at scale 2^32 of 2^4.
+# The least deviation that is told apart is 2^-14, which is a variance of 2^4 at scale 2^32.
 _LEAST_VARIANCE = 4
 # s is shifted to [2^61, 2^62), then truncated to [1, 2) with this many fractional bits.
 _MANTISSA = 20
 # Fractional bits of the coefficients, and of q * gamma after the truncations by _MANTISSA.
 _COEFFICIENT = 30
 _QUOTIENT = _COEFFICIENT + FRACTIONAL_BITS - _MANTISSA
-# 1 / n is held as a whole number of this many bits or one more, over a power of two.
+# 1 / n is a whole number of this many bits or one more, over a power of two.
 _INVERSE = 20
 
 
 @dataclass(frozen=True)
 class _Table:
-    """int64. `bounds` (M,): upper ends of all intervals but the last. Of rows (M + 1, 5), per
-    interval: what moves s to [2^61, 2^62); the middle, at _MANTISSA, of what that gives; and
-    c0, c1, c2, at _COEFFICIENT, of the parabola around that middle.
+    """Public constants, int64.
+
+    bounds   (M,): the upper ends of all intervals but the last
+    rows     (M + 1, 5), for each interval: the factor that moves s to [2^61, 2^62); the middle of
+             what it gives, at _MANTISSA; and c0, c1, c2 of the parabola around that middle, at
+             _COEFFICIENT
     """
 
     bounds: torch.Tensor
@@ -54,18 +58,25 @@ class _Table:
 
     @property
     def steps(self) -> torch.Tensor:
-        """(M, 5): what a value below a bound adds to the last row."""
+        """(M, 5): what each bound adds to the last row if the value is below it."""
         return self.rows[:-1] - self.rows[1:]
 
 
 def normalised(engine: Engine[T], x: T, affine: tuple[T, T], eps: float) -> T:
-    """x: (B, N, *shape) at f; `affine`: gamma and beta, (N, 1) at f. Returns x's shape at f."""
+    """x: (B, N, *shape) at f; `affine`: gamma and beta, (N, 1) at f. Returns x's shape at f.
+
+    14 rounds. Nothing is opened but masked values inside the engine's operations.
+    """
     batch, owners = x.size(0), x.size(1)
     gamma, beta = affine
     values = x.reshape(batch, owners, -1)
+    # 1. The mean: a local sum times a public 1 / n, truncated in one round. Then the squares of
+    #    what is left, in one round, and their local sum s at 2f.
     centred = values - _mean(engine, values).unsqueeze(2)
     energy = engine.square(centred).sum(2)
+    # 2., 3. gamma / (deviation + eps), ten rounds on one number per sample and owner.
     quotient = _reciprocal(engine, energy, gamma.reshape(1, owners, 1), (values.size(2), eps))
+    # 4. One product for every value, and one truncation: two rounds.
     product = engine.multiply(centred, quotient.unsqueeze(2))
     normed = engine.truncate(product, bits=_QUOTIENT) + beta.unsqueeze(0)
     whole: T = normed.reshape(*x.size())
@@ -85,16 +96,21 @@ def _reciprocal(engine: Engine[T], energy: T, gamma: T, of: tuple[int, float]) -
 
     Returns gamma / (sqrt(energy / n) + eps), (B, N) at _QUOTIENT. Ten rounds.
     """
+    # 4 rounds: is s below each of the public bounds? All are asked, whatever s is, and the bits
+    # stay shares.
     batch, owners = energy.size()
     table = _table(*of)
     number = energy.unsqueeze(2)
     gaps = engine.plus(number.expand(batch, owners, len(table.bounds)), -table.bounds)
     below = engine.negative(gaps)
+    # Local: the bits times the differences of the table's rows add up to the row of s's interval.
     chosen = engine.plus(engine.combination(below, table.steps), table.rows[-1])
     shift, middle, parabola = chosen[:, :, :1], chosen[:, :, 1:2], chosen[:, :, 2:]
+    # 2 rounds: s moved to [1, 2) by its interval's factor, and where it is from the middle of that.
     mantissa = engine.truncate(engine.multiply(number, shift), bits=_TOP - 1 - _MANTISSA)
     away = mantissa - middle
-    # In one round each: the square and gamma's products; then the two products of the parabola.
+    # 4 rounds: away^2 and gamma * (c0, c1, c2), truncated; then c1 * away + c2 * away^2, truncated
+    # together with c0, all times gamma.
     factors = engine.joined([away, gamma.expand(batch, owners, 3)], 2)
     terms = engine.multiply(engine.joined([away, parabola], 2), factors)
     terms = engine.truncate(terms, bits=_MANTISSA)
@@ -127,7 +143,9 @@ def _quotient(energy: float, count: int, eps: float) -> float:
 
 
 def _interval(lower: int, upper: int, count: int, eps: float) -> list[int]:
-    """The parabola through three points of the interval, the outer ones just within its ends."""
+    """One row of the table, for sums from `lower` to `upper` at 2f: the parabola goes through three
+    points, the outer ones just within the interval's ends.
+    """
     middle, away = (lower + upper) / 2, (upper - lower) / 2 * _REACH
     shift = 1 << (_TOP - lower.bit_length())
     # In units of what the shift and the truncation make of s: from 1 to 2.

@@ -3,7 +3,8 @@
     1.  [d_j] = dissimilarity of the image to RAN_j's reconstruction, all owners at once
     2.  [a]   = one-hot of the best owner, or all zero for "unknown"
 
-[v] is a secret-shared v. Only [a] leaves, and only its shares, to the client who asked.
+[v] is a secret-shared v. Only [a] leaves, as shares, to the client who asked. Step 1 is
+docs/protocol.md#dissimilarity, step 2 docs/protocol.md#decision.
 """
 
 from dataclasses import dataclass
@@ -36,12 +37,17 @@ def predict(engine: Engine[T], spec: RanSpec, parameters: dict[str, T], images: 
         raise ShareError(
             f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {images.size(0)}"
         )
+    # Step 1: (B, N) shares at 2f.
     distances = Network(spec, parameters, engine).dissimilarity(images)
     return decide(engine, distances, parameters["threshold"], rule)
 
 
 def decide(engine: Engine[T], distances: T, thresholds: T, rule: Rule) -> T:
-    """The last step: distances (B, N) at 2f, thresholds (N,) at f. Returns what `predict` does."""
+    """Step 2, from distances (B, N) at 2f and thresholds (N, 1) or (N,) at f.
+
+    Returns what `predict` does.
+    """
+    # Images of one subject vote: distances are summed, locally, and a threshold counts as often.
     summed = distances.size(0) if rule.one_subject else 1
     if rule.one_subject:
         distances = distances.sum(0).unsqueeze(0)
@@ -49,6 +55,7 @@ def decide(engine: Engine[T], distances: T, thresholds: T, rule: Rule) -> T:
     with engine.phase("decision"):
         decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share)
         row = decision.answer(distances, thresholds)
+    # Verifying computes the whole answer too: which owner is asked about changes no round or byte.
     if rule.verify_position is None:
         return row
     chosen: T = row[:, rule.verify_position : rule.verify_position + 1]

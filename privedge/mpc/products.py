@@ -1,6 +1,7 @@
 """The bilinear maps of a layer on plain int64 tensors: shares, masks and openings alike.
 
-N owners' weights meet an input that is the owners' own (G = N) or common to all (G = 1).
+N owners' weights meet an input that is the owners' own (G = N) or common to all (G = 1). Products
+with fixed weights are made of them (docs/protocol.md#fixed-products).
 
 torch multiplies 64-bit integers well (8 to 16 products a nanosecond) if both operands are wide, and
 ten times slower if one is not. Narrow dense maps have a way of their own here, and convolutions are
@@ -25,7 +26,7 @@ RUN_WORDS = 1 << 22
 # Below this, the other way is quicker on x86-64 with AVX-512.
 _FEW_ROWS = 16
 
-# Of an input and a run of owners; gives what that input and their part of the weight come to.
+# From an input and a run of owners to the map of that input and the run's part of the weight.
 Step = Callable[[torch.Tensor, slice], torch.Tensor]
 
 

@@ -2,12 +2,12 @@
 
 Every value that is opened passes through `Session.exchange`, and nothing else reaches the other
 party. Each exchange also carries a digest of all that came before: the run, the tuples drawn so
-far, and what both parties saw alike. So parties that are not in the same run find out with the next
-exchange, and before a result leaves without a round of its own (protocol.md 8).
+far, and what both parties saw alike (docs/protocol.md#transcript). So parties that are not in the
+same run find out with the next exchange, and before any result leaves; that costs no round.
 
-The digest is SHA-256, truncated, but the exchanged words enter it as AES-GCM tags, which take a
+The digest is SHA-256, truncated, but the exchanged words enter it as AES-GCM tags, which need a
 tenth of the time (0.05 against 0.6 ms for a MiB on one core). Their key is public. That finds every
-accident; a party that deviates on purpose could send any digest, and TLS keeps all others out. What
+accident. A party that deviates on purpose could send any digest; TLS keeps everybody else out. What
 the last exchange itself brought is covered by TLS alone.
 """
 
@@ -25,7 +25,7 @@ from privedge.sharing.cost import Phase
 
 _DIGEST_WORDS = 2
 _DIGEST_BYTES = 8 * _DIGEST_WORDS
-# AES-GCM takes less than 2 GiB at a time. One nonce does: there is nothing secret under the key.
+# AES-GCM accepts less than 2 GiB at a time. One nonce is enough: nothing secret is under the key.
 _TAGGED_BYTES = 1 << 30
 _NONCE = bytes(12)
 
@@ -76,30 +76,35 @@ class Session:
             self._phase = outer
 
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
-        """Swap equally large int64 tensors with the other party, in one round; theirs, flat.
+        """Swap equally large int64 tensors, of any shape, with the other party; theirs, flat. One
+        round. What is given must be masked: it leaves as it is.
 
         Raises TranscriptMismatch if what came before differs between the parties.
         """
+        # 1. The digest of all before this exchange: equal at both parties if they are in one run.
         digest = self._digest()
+        # 2. Both send at once, so a round is one trip and not two.
         payload = b"".join([mine.reshape(-1).cpu().numpy().data, digest])
         theirs = self._link.exchange(payload)
         number = self.rounds
         spent = Phase(self._phase, 1, len(payload))
         known = self._phases.get(self._phase)
         self._phases[self._phase] = known.plus(spent) if known else spent
+        # 3. Compare before anything is made of the words: another length or digest is another run.
         if len(theirs) != len(payload):
             raise TranscriptMismatch(
                 f"round {number}: sent {len(payload)} bytes, received {len(theirs)}"
             )
         if theirs[-_DIGEST_BYTES:] != digest:
             raise TranscriptMismatch(f"round {number}: the parties saw different runs")
+        # 4. What both have seen now is part of the next digest.
         self._see(payload, theirs)
         return torch.frombuffer(theirs, dtype=torch.int64)[:-_DIGEST_WORDS].to(mine.device)
 
     def confirm(self) -> None:
         """Make sure that all tuples drawn were compared. Call it before any result is released.
 
-        Raises TranscriptMismatch. Takes a round only if the last exchange did not do it already.
+        One round, or none if the last exchange has compared them. Raises TranscriptMismatch.
         """
         if not self._phases or self._compared < len(self.tuples.used):
             with self.phase("confirm"):
@@ -112,7 +117,7 @@ class Session:
         return self._transcript.digest()[:_DIGEST_BYTES]
 
     def _see(self, mine: bytes, theirs: bytearray) -> None:
-        """Both halves, party 0's first, become part of the next digest."""
+        """Both payloads, party 0's first at both parties, become part of the next digest."""
         self._transcript.update(len(mine).to_bytes(8, "little"))
         views = memoryview(mine), memoryview(theirs)
         for half in views if self.party == 0 else reversed(views):

@@ -1,11 +1,12 @@
-"""Output activations that keep values within [-1, 1], out of saturated pieces. Four to six rounds.
+"""Output activations that keep values within [-1, 1], made of saturated pieces. Four to six rounds.
 
     u = min(max(x, a), b) - a = relu(x - a) - relu(x - b)          for every piece [a, b]
     clip(x) = u - 1                                                for the one piece [-1, 1]
     tanh(x) ~ -T + sum(slope * u + bend * u^2)                     for ten pieces
 
 A piece is never larger than its width, whatever x is, so nothing here grows with x: x may be
-anything a ReLU may be. All relus of all pieces are one call.
+anything a ReLU may be. All relus of all pieces are one call, so they are four rounds together, and
+nothing else is opened (docs/protocol.md#output-activations).
 """
 
 from itertools import pairwise
@@ -17,9 +18,9 @@ from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 _TWICE = 2 * FRACTIONAL_BITS
 
-# The positive half of an odd spline, fitted by linear programming (knots by simplex search) to the
-# least largest error, 0.00076; measured from 0 on. From the last knot on it is constant, as tanh is
-# to within that error. Knots are in 1/256, slopes and bends in 2^-16.
+# The positive half of an odd spline, from 0 on. It is fitted by linear programming (knots by
+# simplex search), so that its greatest error is least: 0.00076. From the last knot on it is
+# constant, as tanh is to within that error. Knots are in 1/256, slopes and bends in 2^-16.
 _KNOTS = (0, 105, 292, 431, 616, 947)
 _KNOT_BITS = 8
 _SLOPES = (66937, 55216, 21069, 7628, 1560)
@@ -27,7 +28,7 @@ _BENDS = (-11516, -23358, -12400, -4198, -612)
 
 
 def clipped(engine: Engine[T], x: T) -> T:
-    """max(-1, min(1, x)) at f of x at 2f, any shape. Four rounds."""
+    """max(-1, min(1, x)) at f, in x's shape, of x at 2f, any shape, |x| < 2^47. Four rounds."""
     one = 1 << FRACTIONAL_BITS
     pieces = _pieces(engine, x, [-one << FRACTIONAL_BITS, one << FRACTIONAL_BITS])
     whole: T = engine.plus(pieces, torch.tensor(-one)).reshape(*x.size())
@@ -35,19 +36,25 @@ def clipped(engine: Engine[T], x: T) -> T:
 
 
 def hyperbolic_tangent(engine: Engine[T], x: T) -> T:
-    """tanh(x) at f, to within 0.001, of x at 2f, any shape. Six rounds."""
+    """tanh(x) at f to within 0.001, in x's shape, of x at 2f, any shape, |x| < 2^47. Six rounds."""
+    # Four rounds for the pieces.
     knots, slopes, bends, lowest = _spline()
     pieces = _pieces(engine, x, knots)
-    # At 3f: u at f times slopes at 2f, u^2 at 2f times bends at f.
+    # One round for their squares. Slopes and bends are public, so products with them are local. All
+    # is at 3f: u at f times slopes at 2f, u^2 at 2f times bends at f.
     straight = engine.combination(pieces, torch.tensor(slopes).unsqueeze(1) << FRACTIONAL_BITS)
     bent = engine.combination(engine.square(pieces), torch.tensor(bends).unsqueeze(1))
     total = engine.plus(straight + bent, torch.tensor(lowest))
+    # One round for the truncation from 3f to f.
     whole: T = engine.truncate(total, bits=_TWICE).reshape(*x.size())
     return whole
 
 
 def _pieces(engine: Engine[T], x: T, knots: list[int]) -> T:
-    """x and `knots` at 2f -> (elements, K - 1) at f: u of each piece between neighbours."""
+    """x (any shape) and K `knots` at 2f -> (elements, K - 1) at f: u of each piece between
+    neighbouring knots. Four rounds.
+    """
+    # relu(x - knot) for every knot, truncated; the difference of two neighbours is a piece.
     count = x.size().numel()
     shifted = engine.plus(x.reshape(count, 1).expand(count, len(knots)), -torch.tensor(knots))
     positive = engine.relu_and_value(shifted)[0]
@@ -56,7 +63,7 @@ def _pieces(engine: Engine[T], x: T, knots: list[int]) -> T:
 
 
 def _spline() -> tuple[list[int], list[int], list[int], int]:
-    """Of the odd whole: knots at 2f, slopes and bends (one less) at f, and its least value at 3f.
+    """The whole odd spline: K knots at 2f, K - 1 slopes and bends at f, and its least value at 3f.
 
     A negative piece is the mirror of a positive one of width h: with h - u in place of u,
     -(slope * u + bend * u^2) becomes (slope + 2 bend h) u - bend u^2 and a constant.

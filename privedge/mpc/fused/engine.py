@@ -27,7 +27,7 @@ class FusedEngine(CryptenEngine):
     """mpc.engine.Engine over secret shares. One per thread at a time."""
 
     def __init__(self, session: Session, masked: MaskedWeights, *, exact: bool = False) -> None:
-        """`exact`: truncation is the floor, as in reference.clear; else the floor or one unit more."""
+        """`exact`: truncation is the floor, as in the clear; else the floor or one unit more."""
         super().__init__(session)
         self._exact = exact
         self._masked = masked
@@ -82,7 +82,7 @@ class FusedEngine(CryptenEngine):
         #    and U_i, a share of W * B. E is opened here if this is the snapshot's first query.
         prepared = [self._prepared(*pair) for pair in zip(kinds, weights, strict=True)]
         ahead = [self._ahead(*pair) for pair in zip(kinds, prepared, strict=True)]
-        # 2. Open D = x - B, for every weight under a mask B of its own. B is fresh, so D is uniform.
+        # 2. Open D = x - B, for each weight under a mask B of its own. B is fresh: D is uniform.
         masked = x.share.new_empty(len(ahead), *x.share.shape)
         for mine, (mask, _) in zip(masked, ahead, strict=True):
             torch.sub(x.share, mask, out=mine)
