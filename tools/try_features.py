@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import roc_auc_score
 
+from privedge.ran.spec import RanSpec
+from privedge.user.settings import settings_for
 from privedge_lab import datasets
 from privedge_lab.evaluation.cohort import Cohort, train_cohort
 from privedge_lab.evaluation.identify_figures import figures
 from privedge_lab.evaluation.identify_parts import Choice, Part, deal
-from privedge.ran.spec import RanSpec
-from privedge.user.settings import settings_for
 
 # Shares of the mean in the rule; 0 goes by the second best alone.
 SHARES = (0.0, 0.2, 0.35, 0.5, 1.0)

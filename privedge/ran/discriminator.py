@@ -1,8 +1,9 @@
 """The discriminator: tells own features from reconstructions while a RAN is trained.
 
 It never leaves the owner's device and is thrown away after training. For maps it is a PatchGAN: one
-score per patch (papers.md A.2; of width 64 at 3 x 32 x 32 exactly the paper's); for vectors a small
-dense net. Scores are plain numbers, trained by least squares (LSGAN).
+score per patch (docs/explanation/references.md#privedge; with width 64, at 3 x 32 x 32, exactly
+that of the paper). For vectors it is a small dense net. Scores are plain numbers, trained by least
+squares (LSGAN).
 """
 
 from torch import nn

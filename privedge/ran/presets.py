@@ -89,7 +89,8 @@ def _with_components(spec: RanSpec, components: int) -> RanSpec:
 
 
 def _paper(_channels: int) -> RanSpec:
-    # papers.md A.2. Always three channels, as published: grey images are repeated.
+    # docs/explanation/references.md#privedge. Always three channels, as published: grey images are
+    # repeated.
     layers: list[Layer] = []
     for width in (32, 64, 128, 128, 256):
         layers += [Conv(channels=width, kernel=4, stride=2, padding=(1, 1, 1, 1))]

@@ -36,7 +36,7 @@ class Pixels(_Frozen):
 
 
 class Oriented(_Frozen):
-    """Oriented gradient maps, average-pooled over `cell` x `cell` pixels (ran.md 8, `oriP`)."""
+    """Oriented gradient maps, average-pooled over `cell` x `cell` pixels (ran/features.py)."""
 
     kind: Literal["oriented"] = "oriented"
     cell: int = Field(ge=2, le=32)
@@ -68,7 +68,7 @@ class OrientedCentre(_Frozen):
 
 
 class Cooccurrence(_Frozen):
-    """Co-occurrence of stroke orientations, for handwriting (ran.md 8); 864 values."""
+    """Co-occurrence of stroke orientations, for handwriting (ran/features.py); 864 values."""
 
     kind: Literal["cooccurrence"] = "cooccurrence"
 
@@ -163,8 +163,8 @@ class Clip(_Frozen):
 class SampleNorm(_Frozen):
     """(x - mean) / (std + eps) * gamma + beta over the WHOLE sample, gamma and beta scalar.
 
-    keras_contrib's InstanceNormalization with axis=None (papers.md A.2): eps is added to the
-    standard deviation, not to the variance.
+    keras_contrib's InstanceNormalization with axis=None: eps is added to the standard deviation,
+    not to the variance (docs/explanation/references.md#privedge).
     """
 
     kind: Literal["sample_norm"] = "sample_norm"

@@ -1,7 +1,8 @@
 """The fixed-point model in the clear: what a private run must agree with.
 
 Used by tests, the demo and the bench to compare labels. It holds plaintext, so no server imports
-it. Truncation is the floor; a private engine may be one unit higher (protocol.md 5).
+it. Truncation is the floor; a private engine may be one unit higher
+(docs/protocol.md#truncation).
 """
 
 from collections.abc import Callable

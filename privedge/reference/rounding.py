@@ -1,9 +1,10 @@
 """How far rounding can move a private score from the plaintext fixed-point one. Sees plaintext.
 
 The plaintext model's truncations give the floor. A private one gives the floor or one unit more
-(protocol.md 5) of what it is given, and that is off already by what truncations before it did. So
-beside what it passes on, it adds s units to the plaintext result: between -1 and 1 for its own
-rounding, less the plaintext's own between -1 and 0; so -1 < s < 2. A dissimilarity d is then off by
+(docs/protocol.md#truncation) of what it is given, and that is off already by what truncations
+before it did. So beside what it passes on, it adds s units to the plaintext result: between -1 and
+1 for its own rounding, less the plaintext's own between -1 and 0; so -1 < s < 2. A dissimilarity d
+is then off by
 
     sum(s_i * slope_i) + what slopes change on the way
 

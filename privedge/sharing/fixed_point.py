@@ -13,7 +13,8 @@ from privedge.sharing.ring import Words
 FRACTIONAL_BITS = 16
 SCALE = 1 << FRACTIONAL_BITS
 
-# Values at scale 2^(2f) must stay under 2^MAGNITUDE_BITS in absolute value (protocol.md 5).
+# Values at scale 2^(2f) must stay under 2^MAGNITUDE_BITS in absolute value
+# (docs/protocol.md#ranges).
 MAGNITUDE_BITS = 47
 # So one encoded value stays under 2^(47 - 2 * 16) = 2^15.
 LIMIT = float(1 << (MAGNITUDE_BITS - 2 * FRACTIONAL_BITS))

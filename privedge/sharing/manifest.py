@@ -46,7 +46,9 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class ModelManifest:
-    """One upload. `model_id` is fresh for each: masks are derived from it (protocol.md 4)."""
+    """One upload. `model_id` is fresh for each, and never used again: snapshots, and with them the
+    masks of weights, go by it (docs/protocol.md#sessions).
+    """
 
     model_id: str
     cohort: str

@@ -1,4 +1,4 @@
-"""Train a reconstructor R against a discriminator D (papers.md A.2).
+"""Train a reconstructor R against a discriminator D (docs/explanation/references.md#privedge).
 
     D:  0.5 * (|D(x) - 1|^2 + |D(R(x)) - 0|^2)                     LSGAN, means over patches
     R:  mse_weight * |R(x) - x|^2 + adversarial_weight * |D(R(x)) - 1|^2

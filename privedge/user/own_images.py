@@ -17,7 +17,7 @@ from privedge.user.settings import TrainSettings
 Images = npt.NDArray[np.uint8]
 
 MIN_IMAGES = 3
-# Shifted copies help a lot with ten images and not at all with two hundred (ran.md 3).
+# Shifted copies help a lot with ten images and not at all with two hundred.
 _FEW = 100
 
 

@@ -42,7 +42,7 @@ class TrainSettings:
 
 
 _DEFAULTS = {
-    # papers.md A.2: 30,000 single batches of 128.
+    # docs/explanation/references.md#privedge: 30,000 single batches of 128.
     "paper": TrainSettings(
         steps=30_000,
         batch=128,

@@ -1,7 +1,7 @@
 """Attribute inference: a private fact (gender, ...) read from what a device sends.
 
 An adversarial defence is measured with attackers that it did not meet in training, or it has only
-learnt to beat the one it met (Crafter, arXiv 2401.07205; papers.md B.2). So every attacker here
+learnt to beat the one it met (docs/explanation/references.md#crafter). So every attacker here
 starts from scratch on frozen values: three architectures, several seeds each, and the strongest
 counts. Which one that is, is decided on a part of the attacker's own images; the best score on the
 images under attack is reported as well, as a bound that no attacker could have chosen.

@@ -51,7 +51,8 @@ class AttributeView:
     """Wants a private attribute of each image behind `sent`, whose `known` counterparts it made.
 
     `known_sent` (m, ...) is what a device of its own sends for images whose attribute it knows,
-    `known_attribute` int64 (m,). Chi et al.'s untrusted remote side (papers B).
+    `known_attribute` int64 (m,). Chi et al.'s untrusted remote side
+    (docs/explanation/references.md#privacy-partitioning).
     """
 
     sent: torch.Tensor

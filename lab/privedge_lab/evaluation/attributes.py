@@ -2,7 +2,8 @@
 
 Beside the strongest fresh attacker on what crosses the cut stands the floor: the same attackers on
 the logits alone, which the server has in any case. A task that goes with the attribute gives it
-away there, and no defence of the cut can do anything about that (papers.md B.3).
+away there, and no defence of the cut can do anything about that
+(docs/explanation/references.md#privacy-partitioning).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What disguising costs and what it gives away, measured: papers C.4, and adversaries who adapt.
+"""What disguising costs and what it gives away, measured, also by adversaries who adapt.
 
 One row for each attack on each disguise; rows of known pairs have `pairs`. Keys are derived from
 the seed, so that a run can be repeated; noise is fresh, as always.

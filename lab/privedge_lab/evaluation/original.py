@@ -1,4 +1,6 @@
-"""The original network (papers.md A.2), trained as long as one allows, and how it converges.
+"""The original network, trained as long as one allows, and how it converges.
+
+The network and its recipe are those of docs/explanation/references.md#privedge.
 
 Every owner trains one on the owner's own images, by the published recipe, for the same number of
 seconds. Owners of one process take turns, so that at any moment all have been trained as long as

@@ -3,7 +3,7 @@
 Holds public facts (ids, names, manifests) and, as long as the share is kept, this party's salt of
 each model, which the other party must not learn. A method that returns has committed: SQLite runs
 with a write-ahead log and full synchronisation. A deleted model leaves a tombstone, because a
-model id must never be used for two different uploads (protocol.md 4).
+model id must never be used for two different uploads (docs/protocol.md#sessions).
 """
 
 import threading

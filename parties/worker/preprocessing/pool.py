@@ -1,7 +1,8 @@
 """The pool of bundles: what is prepared for queries to come, in memory only.
 
 A bundle leaves the pool in the moment it is taken, before anything masked with it is sent, and
-nothing puts it back: a retry takes another one, and a restart knows of none (protocol.md 8).
+nothing puts it back: a retry takes another one, and a restart knows of none
+(docs/protocol.md#pool).
 """
 
 import threading

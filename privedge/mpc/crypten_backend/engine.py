@@ -1,8 +1,9 @@
 """engine = "crypten": the reference engine, on CrypTen's own shares and protocols.
 
 Numbers are ArithmeticSharedTensors with an encoder of scale 1: CrypTen sees ring integers and
-never truncates by itself; scales are kept by network.py and truncation is ours, with the dealer's
-help (protocol.md 5), because CrypTen's two-party one goes wrong with probability |x| / 2^64.
+never truncates by itself; scales are kept by network.py. Truncation is ours, with the dealer's help
+(docs/protocol.md#truncation), because CrypTen's two-party one goes wrong with probability
+|x| / 2^64.
 """
 
 from collections.abc import Callable
@@ -93,11 +94,13 @@ class CryptenEngine:
         return maps.reshape(batch, owners, out, *maps.share.shape[2:])
 
     def truncate(self, x: Share, *, bits: int = FRACTIONAL_BITS) -> Share:
-        """Open x + 2^62 + r; the high bits less those of r are the quotient. One round."""
+        """Open c = x + 2^62 + r; the high bits less those of r are the quotient. One round."""
+        # c is uniform under r. Moved up by 2^62, x is neither negative nor 2^63 or more.
         r, high, top = _provider.truncation(x.share.shape, bits)
         masked = self.share(x.share + r)
         opened = self.plus(masked, torch.tensor(_OFFSET)).reveal()
-        # [c < r] = (1 - c[63]) * r[63], because x + 2^62 is neither negative nor 2^63 or more.
+        # Local. c = x + 2^62 + r has wrapped around where c < r, and in that range
+        # [c < r] = (1 - c[63]) * r[63]. What the low bits of c - r borrow is left in: one unit.
         wrapped = (1 - logical_shift(opened, 63)) * (top << (64 - bits))
         quotient = self.share(high + wrapped)
         public = logical_shift(opened, bits) - (_OFFSET >> bits)

@@ -1,4 +1,4 @@
-"""Clone a Mersenne Twister from 624 of its outputs: the attack of security.md, fact 4."""
+"""Clone a Mersenne Twister from 624 of its outputs (docs/explanation/references.md#crypten)."""
 
 import numpy as np
 import torch

@@ -1,7 +1,8 @@
-"""What one curious party can do with everything it sees: nothing. (security.md 0, facts 1 to 4.)
+"""What one curious party can do with everything it sees: nothing.
 
-Each attack is also run against CrypTen's own way of making masks, where it succeeds, so that a
-harness that finds nothing is known to be looking in the right place.
+docs/protocol.md#who-sees-what has the argument. Each attack is also run against CrypTen's own way
+of making masks (docs/explanation/references.md#crypten), where it succeeds, so that a harness that
+finds nothing is known to be looking in the right place.
 """
 
 import numpy as np

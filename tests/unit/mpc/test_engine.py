@@ -44,7 +44,8 @@ def test_truncation_is_the_floor_or_one_unit_more(values, bits):
 
 
 def test_truncation_never_errs_by_more_at_the_range_bound():
-    # A local shift of the shares is off by 2^48 here once in 2^17 values (security.md 0, fact 11).
+    # A local shift of the shares is off by 2^48 here for one value in four
+    # (docs/protocol.md#truncation).
     rng = np.random.default_rng(0)
     bound = TRUNCATION_BOUND
     values = rng.integers(bound - 2**20, bound, size=500_000) * rng.choice([-1, 1], size=500_000)

@@ -1,4 +1,4 @@
-"""Rounds and bytes of whole queries stay within the budget of the protocol (section 7).
+"""Rounds and bytes of whole queries stay within the budget of docs/protocol.md#cost.
 
 Both depend on public shapes only, so one query of each kind says it all.
 """
