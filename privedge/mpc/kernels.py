@@ -1,19 +1,19 @@
-"""Convolutions as products of matrices that leave out what is there twice and what is not there.
+"""Convolutions as matrix products that merge repeated pixels and skip padding.
 
-Enlarged f times, f x f neighbours are one pixel, so outputs whose row and column leave the same
-remainders modulo f see few distinct pixels: each of these with the sum of the taps it meets. A
-4 x 4 kernel on an image enlarged twice has 64 taps in its four kinds of outputs, and 25 such sums.
-Taps that meet nothing but padding are left out: of a 4 x 4 kernel that sees 2 x 2 pixels at once,
-12 of 16.
+In an image enlarged f times, f x f neighbours are one pixel. So the outputs whose row and column
+leave the same remainders modulo f see few distinct pixels, and each pixel meets the sum of several
+taps. A 4 x 4 kernel on an image enlarged twice has 64 taps in its four kinds of outputs, and 25
+such sums. Taps that meet nothing but padding are left out: 12 of 16 if a 4 x 4 kernel sees 2 x 2
+pixels at once.
 
-The sums are taken once, when the weights are loaded, and then stand for the weight: in its mask, in
-what is opened of it and in every product (fixed_product.py). All is linear in the weight and exact
-in the ring.
+The sums are computed once, when the weights are loaded. They replace the weight everywhere: in its
+mask, in what is opened, and in every product (docs/protocol.md#fixed-products). All is linear in
+the weight and exact in the ring.
 
-torch multiplies matrices of 64-bit integers well if the last extent of the second one is large, so
-that is the number of maps or of pixels, whichever is larger. For few maps, laying out the windows
-would take longer than the product: then each tap meets the whole image, and the results are added,
-each shifted by the place of its tap.
+torch multiplies matrices of 64-bit integers well if the last extent of the second one is large. So
+that extent is the number of maps or of pixels, the larger one. For few maps, laying out the windows
+would be slower than the product. Then each tap is multiplied by the whole image, and the results
+are added, each shifted by the place of its tap.
 """
 
 import math
@@ -26,11 +26,11 @@ import torch
 
 from privedge.mpc.window import PLAIN, Window, map_size
 
-# Fewer pixels than this take as long: the weight must come from memory anyway.
+# Fewer pixels than this are no quicker: the weight must come from memory anyway.
 _FEW_PIXELS = 20
 # Fewer maps are quicker tap by tap.
 _FEW_MAPS = 6
-# Words that the windows of an image may take at once.
+# How many words the windows of an image may have at once.
 _UNFOLDED = 1 << 19
 
 
@@ -54,12 +54,12 @@ class _Axis:
         return slice(self.first, None, self.period)
 
     def padding(self, size: int) -> tuple[int, int]:
-        """What is put before and after `size` pixels, or cut off where negative."""
+        """How many pixels are put before and after `size` pixels, or cut off where negative."""
         last = self.low + (self.count - 1) * self.step + len(self.taps) - 1
         return -self.low, last - (size - 1)
 
     def summed(self, weight: torch.Tensor, dim: int) -> torch.Tensor:
-        """The sums of taps of a weight along `dim`."""
+        """The sums of a weight's taps along `dim` (int64), in the order of `taps`."""
         sums = [weight.narrow(dim, a, b - a).sum(dim) for a, b in self.taps]
         return torch.stack(sums, dim)
 
@@ -70,7 +70,7 @@ _Piece = tuple[_Axis, _Axis]
 
 @dataclass(frozen=True)
 class Convolution:
-    """Of an input (B, G, C, *size), G being 1 or N, with N kernels of shape (O, C, K, K)."""
+    """A convolution of an input (B, G, C, *size), G being 1 or N, with N kernels (O, C, K, K)."""
 
     kernel: tuple[int, ...]
     size: tuple[int, ...]
@@ -90,12 +90,12 @@ class Convolution:
 
     @property
     def unfolded(self) -> int:
-        """How many words are made of one image and owner at once."""
+        """How many words one image of one owner is unfolded to at once."""
         framed = math.prod(self.window.framed(self.size))
         return max([*map(self._laid_out, self._pieces), self.kernel[1] * framed])
 
     def prepared(self, weight: torch.Tensor) -> torch.Tensor:
-        """(N, O, C, K, K) -> (N, words). Linear."""
+        """A weight, or a share of one, int64 (N, O, C, K, K) -> int64 (N, words). Linear."""
         parts = [weight.new_empty(len(weight), 0)]
         for rows, columns in self._pieces:
             summed = columns.summed(rows.summed(weight, 3), 4)
@@ -104,10 +104,12 @@ class Convolution:
         return torch.cat(parts, 1)
 
     def apply(self, x: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
-        """(B, G, C, H, W) and (N, words) -> (B, N, O, H', W')."""
+        """The convolution of x (B, G, C, H, W) and a prepared weight (N, words), all int64:
+        (B, N, O, H', W').
+        """
         if self._enlarges:
             x = self.window.enlarged(x)
-        # What sees nothing but padding stays zero.
+        # Outputs that see nothing but padding stay zero.
         maps = x.new_zeros(x.size(0), prepared.size(0), *self.maps)
         sizes = list(map(self._words, self._pieces))
         for piece, part in zip(self._pieces, torch.split(prepared, sizes, 1), strict=True):
@@ -153,7 +155,7 @@ class Convolution:
         return self.kernel[0] >= _pixels(piece) and not self._by_taps(piece)
 
     def _laid_out(self, piece: _Piece) -> int:
-        """Words that one image and owner take on the way to one kind of outputs."""
+        """How many words one image of one owner has on the way to one kind of outputs."""
         if self._by_taps(piece):
             pixels = math.prod(axis.count + len(axis.taps) - 1 for axis in piece)
             return max(self._words(piece) // self.kernel[1], self.kernel[1]) * pixels
@@ -165,7 +167,7 @@ class Convolution:
         return (slice(start, start + step) for start in range(0, owners, step))
 
     def _multiplied(self, x: torch.Tensor, weight: torch.Tensor, piece: _Piece) -> torch.Tensor:
-        """(B, n, O, rows, columns) of one kind of outputs of n owners."""
+        """One kind of outputs of n owners, (B, n, O, rows, columns)."""
         batch, groups, _, *size = x.shape
         rows, columns = piece
         out, inner = self.kernel[0], weight.size(1) // self.kernel[0]
