@@ -1,12 +1,15 @@
-"""Try a feature map on validation images, as the presets of docs/evaluation.md were chosen.
+"""Try a feature map on validation images, as presets were chosen (docs/how-to/data.md has data).
 
-    python tools/try_features.py --data faces.npz --side 64 --components 48,64 --seed 0,1 \
+    python tools/try_features.py --data faces.npz --size 64 --components 48,64 --seed 0,1 \
         --features '{"kind": "oriented", "cell": 4}'
+    python tools/try_features.py --data words.npz --size 64x128 --components 16 --seed 0 \
+        --group document --words 5 --features '{"kind": "fine-cooccurrence", "directions": 24}'
 
 Every class is an owner. Each owner fits a subspace to the owner's own images, and a fifth of the
 training images is asked; no test image is touched. A line for each number of components: macro
-recall of each seed, and, with half of the owners as strangers, the AUROC of the parties' rule for
-"unknown" at several shares of the mean. Sees everything in plaintext.
+recall of each seed, with --words also over so many images of one page, and, with half of the owners
+as strangers, the AUROC of the parties' rule for "unknown" at several shares of the mean. Sees
+everything in plaintext.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from privedge.ran.spec import RanSpec
 from privedge.user.settings import settings_for
 from privedge_lab import datasets
 from privedge_lab.evaluation.cohort import Cohort, train_cohort
-from privedge_lab.evaluation.identify_figures import figures
+from privedge_lab.evaluation.identify_figures import figures, voted
 from privedge_lab.evaluation.identify_parts import Choice, Part, deal
 
 # Shares of the mean in the rule; 0 goes by the second best alone.
@@ -31,26 +34,27 @@ SHARES = (0.0, 0.2, 0.35, 0.5, 1.0)
 _HALVES = 4
 
 
-def spec_for(features: str, side: int, channels: int, components: int) -> RanSpec:
+def spec_for(features: str, size: tuple[int, int], channels: int, components: int) -> RanSpec:
     """A subspace on the feature map that `features`, JSON as in a spec, describes."""
+    height, width = size
     return RanSpec.from_json(
-        f'{{"name": "trial", "image": {{"height": {side}, "width": {side}, '
+        f'{{"name": "trial", "image": {{"height": {height}, "width": {width}, '
         f'"channels": {channels}}}, "features": {features}, '
         f'"layers": [{{"kind": "subspace", "components": {components}}}]}}'
     )
 
 
-def measured(data: datasets.Labelled, spec: RanSpec, seed: int) -> Cohort:
-    """One model an owner, asked about validation images."""
-    parts = deal(data, Choice(seed, part=Part.VALIDATION))
+def measured(data: datasets.Labelled, spec: RanSpec, seed: int, group: str | None) -> Cohort:
+    """One model an owner, asked about validation images; whole groups if there is one."""
+    parts = deal(data, Choice(seed, part=Part.VALIDATION, group=group))
     return train_cohort(parts, spec, settings_for(spec, seed=seed), lambda *_: None)
 
 
-def recall(cohort: Cohort) -> float:
-    """Macro recall of the least error."""
-    answers = cohort.errors.argmin(axis=1)
-    found = figures(cohort.parts.labels, answers, cohort.parts.owners)
-    return float(found["macro_recall"])
+def recall(cohort: Cohort, words: int) -> float:
+    """Macro recall of the least error, or of the least sum over `words` images of one page."""
+    parts = cohort.parts
+    errors, truth = voted(cohort.errors, parts.labels, parts.pages, words)
+    return float(figures(truth, errors.argmin(axis=1), parts.owners)["macro_recall"])
 
 
 def auroc(cohort: Cohort, share: float, seed: int) -> float:
@@ -79,26 +83,39 @@ def _numbers(text: str) -> list[int]:
     return [int(each) for each in text.split(",")]
 
 
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    return int(height), int(width or height)
+
+
+def _line(cohorts: Mapping[int, Cohort], words: Sequence[int]) -> str:
+    recalls = (
+        f"recall over {count} images "
+        + " ".join(f"{recall(each, count):.3f}" for each in cohorts.values())
+        for count in words
+    )
+    by_share = (f"{share:g}: {known(cohorts, share):.3f}" for share in SHARES)
+    return f"{'; '.join(recalls)}; AUROC by share of the mean {', '.join(by_share)}"
+
+
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="npz or folder of folders")
     parser.add_argument("--features", required=True, help="JSON, as in a spec")
-    parser.add_argument("--side", type=int, required=True, help="pixels, height and width")
+    parser.add_argument("--size", type=_size, required=True, help="pixels: 64, or 64x128")
     parser.add_argument("--components", type=_numbers, required=True)
     parser.add_argument("--seed", type=_numbers, default=[0, 1])
+    parser.add_argument("--group", help="fact that says which page an image is of")
+    parser.add_argument("--words", type=int, default=1, help="also vote over so many of a page")
     chosen = parser.parse_args(arguments)
     data = datasets.read(chosen.data)
     for components in chosen.components:
-        spec = spec_for(chosen.features, chosen.side, data.images.shape[1], components)
-        cohorts = {seed: measured(data, spec, seed) for seed in chosen.seed}
-        recalls = " ".join(f"{recall(cohort):.3f}" for cohort in cohorts.values())
-        by_share = (f"{share:g}: {known(cohorts, share):.3f}" for share in SHARES)
+        spec = spec_for(chosen.features, chosen.size, data.images.shape[1], components)
+        cohorts = {seed: measured(data, spec, seed, chosen.group) for seed in chosen.seed}
         values = int(np.prod(spec.input_shape))
-        sys.stdout.write(
-            f"{components} components of {values} values: recall {recalls}; "
-            f"AUROC by share of the mean {', '.join(by_share)}\n"
-        )
+        found = _line(cohorts, sorted({1, chosen.words}))
+        sys.stdout.write(f"{components} components of {values} values: {found}\n")
 
 
 if __name__ == "__main__":
