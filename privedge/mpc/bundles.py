@@ -32,7 +32,9 @@ class Supply(Protocol):
         """This party's shares of the next tuple, which must be of `kind`."""
 
     def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
-        """B_i and U_i of the next tuple, which must be of `kind`; `opened` is E."""
+        """B_i (kind.input) and U_i (the output's shape) of the next tuple, which must be of `kind`;
+        `opened` is E (kind.masked). All int64.
+        """
 
 
 class Bundle:
@@ -83,7 +85,7 @@ class Bundle:
         return part
 
     def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
-        """The same for a fixed product; it was made with E already."""
+        """The next part, if it is a fixed product: B_i and U_i, made with E when it was drawn."""
         part = self._next(kind)
         if isinstance(part, TupleShares):
             raise TranscriptMismatch("no fixed product was prepared here")

@@ -47,7 +47,12 @@ class Weight(Generic[T]):
 
 
 class Engine(Protocol[T]):
-    """The operations that differ between number types."""
+    """The operations that differ between number types.
+
+    Numbers have any shape unless a shape is given, and results have that of x. Public constants are
+    int64 tensors. "Local" means that the parties exchange nothing. In a private engine all other
+    operations open values, each under a mask that is used once.
+    """
 
     def scaled(self, x: T, factor: int) -> T:
         """x times a public integer. Local."""
@@ -62,7 +67,7 @@ class Engine(Protocol[T]):
         """Pad the last dimensions (as torch's pad) with a public value. Local."""
 
     def joined(self, parts: list[T], dim: int) -> T:
-        """Concatenate. Local."""
+        """Concatenate along `dim`; all other extents are equal. Local."""
 
     def multiply(self, x: T, y: T) -> T:
         """Element-wise product; scales add. Extents of 1 in y are repeated to x's."""
@@ -71,13 +76,13 @@ class Engine(Protocol[T]):
         """Element-wise square; the scale doubles."""
 
     def truncated_square(self, x: T) -> T:
-        """The square, at 2f, of what `truncate` gives. Needs |x| < 2^62."""
+        """The square, at 2f, of what `truncate` gives for x at 2f. Needs |x| < 2^62."""
 
     def dense(self, x: T, weight: Weight[T]) -> T:
         """x (G, B, D) with weight (N, O, D) gives (N, B, O), G being 1 or N; scales add."""
 
     def dense_each(self, x: T, weights: list[Weight[T]]) -> list[T]:
-        """`dense` of the same x with several weights, in the rounds of one."""
+        """`dense` of the same x (G, B, D) with several weights (N, O, D), in the rounds of one."""
 
     def dense_back(self, x: T, weight: Weight[T]) -> T:
         """x (N, B, O) with weight (N, O, D) gives (N, B, D): the transposed map; scales add."""

@@ -38,7 +38,7 @@ def apply(kind: Map, x: torch.Tensor, weight: torch.Tensor, window: Window = PLA
 
 
 def convolved(x: torch.Tensor, weight: torch.Tensor, window: Window = PLAIN) -> torch.Tensor:
-    """The map "conv"."""
+    """The map "conv" of x (B, G, C, H, W) and weight (N, O, C, K, K): (B, N, O, H', W'), int64."""
     form = Convolution(tuple(weight.shape[1:]), tuple(x.shape[3:]), window)
     return by_runs(x, weight.shape, 1, lambda own, run: form.apply(own, form.prepared(weight[run])))
 
@@ -66,7 +66,7 @@ def runs(weight: Sequence[int]) -> Iterator[slice]:
 def multiplied(
     kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    """A dense map, without runs."""
+    """A dense map, without runs: int64, shaped as mpc.engine.Engine says of `kind`."""
     if kind == "dense_back":
         return x @ weight
     few = x.size(1) < _FEW_ROWS

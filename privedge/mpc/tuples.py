@@ -212,7 +212,7 @@ def combined(sharing: Sharing, mine: torch.Tensor, theirs: torch.Tensor) -> torc
 
 
 def remainder(sharing: Sharing, value: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """The share that, with `theirs`, opens to `value`."""
+    """The share that, with `theirs`, opens to `value`; int64 of one shape."""
     return value - theirs if sharing == "additive" else value ^ theirs
 
 

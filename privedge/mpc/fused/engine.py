@@ -24,7 +24,7 @@ _KINDS = 1 << 10
 
 
 class FusedEngine(CryptenEngine):
-    """mpc.engine.Engine over secret shares. One per thread at a time."""
+    """mpc.engine.Engine over secret shares, which has the shapes. One per thread at a time."""
 
     def __init__(self, session: Session, masked: MaskedWeights, *, exact: bool = False) -> None:
         """`exact`: truncation is the floor, as in the clear; else the floor or one unit more."""
