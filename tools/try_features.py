@@ -89,13 +89,12 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _line(cohorts: Mapping[int, Cohort], words: Sequence[int]) -> str:
-    recalls = (
-        f"recall over {count} images "
-        + " ".join(f"{recall(each, count):.3f}" for each in cohorts.values())
-        for count in words
-    )
+    found = []
+    for count in words:
+        recalls = " ".join(f"{recall(cohort, count):.3f}" for cohort in cohorts.values())
+        found.append(f"recall {recalls}" + (f" over {count} images" if count > 1 else ""))
     by_share = (f"{share:g}: {known(cohorts, share):.3f}" for share in SHARES)
-    return f"{'; '.join(recalls)}; AUROC by share of the mean {', '.join(by_share)}"
+    return f"{'; '.join(found)}; AUROC by share of the mean {', '.join(by_share)}"
 
 
 def main(arguments: Sequence[str]) -> None:
