@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from privedge.errors import ShareError
 from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.decision import MARGIN_STEPS, Decision, Weights
+from privedge.mpc.decision import MARGIN_STEPS, Decision, RuleConstants
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.reference.clear import ClearEngine
 from tests.unit.mpc.pair import Outcome, run
@@ -20,7 +20,7 @@ WHOLE = 1 << 16
 def plainly(distances, thresholds, margin: float, share: float) -> np.ndarray:
     """Python integers, which cannot wrap."""
     owners = distances.shape[1]
-    weights = Weights.of(margin, share, owners)
+    weights = RuleConstants.of(margin, share, owners)
     answers = np.zeros_like(distances)
     for row, answer in zip(distances.tolist(), answers, strict=True):
         best, *rest = sorted(row)
@@ -110,7 +110,7 @@ def test_more_owners_than_one_sum_holds_at_the_range_bound():
 )
 def test_the_whole_numbers_are_the_rule_in_words_to_a_thousandth(distances, margin, share):
     row = [distance * WHOLE for distance in distances]
-    weights = Weights.of(margin, share, len(row))
+    weights = RuleConstants.of(margin, share, len(row))
     second, mean = sorted(row)[1], sum(row) / len(row)
     exact = margin * ((1 - share) * second + share * mean)
     bound = (weights.second * second + weights.mean * (sum(row) // WHOLE)) / MARGIN_STEPS
