@@ -1,0 +1,148 @@
+"""Processes that may outlive the command that started them, found again by one file each.
+
+The file holds the process id and is locked for as long as the process lives. The process inherits
+the lock with the open file and does not know of it; its own children do not inherit it. The kernel
+releases it when the process ends, however it ends. So a file that is left behind misleads nobody,
+and an id that another process has got since is never taken for the old one's.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from privedge.errors import ConfigError, Unreachable
+from privedge.identity.roles import Role
+
+# Party 0 first: it leads, and would look for the others.
+_SERVERS = (Role.PARTY0, Role.PARTY1, Role.DEALER)
+_COMMAND = "up"
+
+_STOP_S = 20.0
+# It stops the servers, one after the other.
+_COMMAND_STOP_S = 70.0
+_KILLED_S = 10.0
+_PAUSE_S = 0.05
+# Somebody who only looks holds the lock for a moment, too.
+_LOCK_S = 2.0
+# The process itself writes its id: no moment of its life is unknown, whatever ends its parent.
+_INTRODUCED = 'echo $$ && exec "$@" >>"$0" 2>&1'
+
+
+def pid_file(folder: Path, name: str) -> Path:
+    """Where the process `name` is noted in `folder`."""
+    return folder / "run" / f"{name}.pid"
+
+
+def start(command: Sequence[str], folder: Path, name: str, log: Path) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own, so that no Ctrl-C reaches it; output goes to `log`.
+
+    Raises ConfigError if the one noted as `name` still runs.
+    """
+    with _locked(pid_file(folder, name)) as lock:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _INTRODUCED, str(log), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=lock,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(lock.fileno(),),
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def this_command(folder: Path) -> Iterator[None]:
+    """Note this process as the one at work in `folder`. Raises ConfigError if there is another."""
+    with _locked(pid_file(folder, _COMMAND)) as lock:
+        lock.write(f"{os.getpid()}\n".encode())
+        lock.flush()
+        yield
+
+
+def pid_of(folder: Path, name: str) -> int | None:
+    """The id of the process `name`; None if it does not run."""
+    path = pid_file(folder, name)
+    until = time.monotonic() + _LOCK_S
+    while _is_locked(path):
+        text = path.read_text(encoding="ascii", errors="replace")
+        if text.endswith("\n") and text.strip().isdecimal():
+            return int(text)
+        if time.monotonic() > until:  # nothing but an id is ever written there
+            raise ConfigError(f"{path}: is locked but names no process; end it by hand")
+        time.sleep(_PAUSE_S)
+    return None
+
+
+def stop(folder: Path, name: str, within_s: float = _STOP_S) -> bool:
+    """End the process `name`, by force if it does not end in time. Returns whether it ran.
+
+    Raises Unreachable if it cannot be ended.
+    """
+    pid = pid_of(folder, name)
+    if pid is None:
+        return False
+    for number, patience_s in ((signal.SIGTERM, within_s), (signal.SIGKILL, _KILLED_S)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        if _ended(pid_file(folder, name), patience_s):
+            return True
+    raise Unreachable(f"process {pid} ({name}) does not end; end it by hand")
+
+
+def stop_servers(folder: Path) -> list[str]:
+    """End all servers noted in `folder`, party 0 first; returns those that ran."""
+    return [str(server) for server in _SERVERS if stop(folder, server)]
+
+
+def stop_command(folder: Path) -> bool:
+    """End the command at work in `folder`, which then stops its servers. Returns whether it ran."""
+    return stop(folder, _COMMAND, _COMMAND_STOP_S)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """The empty file, locked until every process that inherited it has closed it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as lock:
+        until = time.monotonic() + _LOCK_S
+        while not _taken(lock):
+            if time.monotonic() > until:
+                raise ConfigError(f"{path}: another process is at work there")
+            time.sleep(_PAUSE_S)
+        lock.truncate(0)
+        yield lock
+
+
+def _taken(lock: BinaryIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _ended(path: Path, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while _is_locked(path):
+        if time.monotonic() > until:
+            return False
+        time.sleep(_PAUSE_S)
+    return True
