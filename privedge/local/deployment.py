@@ -15,12 +15,13 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from privedge import private_file
 from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import Unreachable
 from privedge.identity.certificates import create_authority, issue
@@ -55,14 +56,17 @@ class Deployment:
         cohorts: list[CohortSetting],
         settings: dict[str, Any] | None = None,
         route: Callable[[str], str] = str,
+        ports: Sequence[int] = (),
     ) -> None:
         """`settings` are further top-level keys of both party files, such as `workers`; a dict is a
         table. `route` turns the address of a server into the one that the other servers dial.
+        `ports` are those of an earlier one, whose servers may still run; by default free ones.
         """
         self.folder = folder.resolve()
         self._route = route
         self.processes: dict[Role, subprocess.Popen[bytes]] = {}
-        *servers, self.worker_port = _free_ports(len(SERVERS) + 1)
+        self.ports = tuple(ports) or _free_ports(len(SERVERS) + 1)
+        *servers, self.worker_port = self.ports
         self._ports = dict(zip(SERVERS, servers, strict=True))
         self._write_certificates()
         self._write_configs(cohorts, settings or {})
@@ -83,23 +87,29 @@ class Deployment:
 
     def start(self, server: Role) -> None:
         """Start one server; does not wait."""
-        kind = "dealer" if server is Role.DEALER else "party"
-        command = [sys.executable, "-m", "parties", kind, "--config", str(self.config_file(server))]
         with self.log_file(server).open("ab") as log:
             self.processes[server] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(server), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
-    def wait_ready(self, server: Role) -> None:
-        """Return once the server says it serves. Raises Unreachable with its last log line."""
+    def command(self, server: Role) -> list[str]:
+        """The command line that serves as `server`."""
+        kind = "dealer" if server is Role.DEALER else "party"
+        return [sys.executable, "-m", "parties", kind, "--config", str(self.config_file(server))]
+
+    def wait_ready(self, server: Role, runs: Callable[[], bool] | None = None) -> None:
+        """Return once the server says it serves. Raises Unreachable with its last log line.
+
+        `runs` says whether its process is there, if `start` did not start it.
+        """
         channel = open_channel(self.address(server), server=server, tls=self.tls(ADMIN))
         with closing(channel):
             for _ in range(_START_S):
                 if serves(channel, "", within_s=1):
                     return
-                if self.processes[server].poll() is not None:
+                if not (runs() if runs else self.processes[server].poll() is None):
                     break
-        raise Unreachable(f"{server.label} did not start: {self._last_words(server)}")
+        raise Unreachable(f"{server.label} did not start: {self.last_words(server)}")
 
     def stop(self) -> None:
         """End all servers, party 0 first, and wait for them."""
@@ -145,20 +155,24 @@ class Deployment:
             rpc_timeout_s=rpc_timeout_s,
         )
 
-    def write_client_config(self, identity: Identity) -> Path:
-        """The same as a file for `--config`."""
-        path = self.folder / f"{identity.role}-{identity.name}.toml"
+    def write_client_config(self, identity: Identity, path: Path | None = None) -> Path:
+        """The same as a file for `--config`; by default ROLE-NAME.toml in the folder."""
+        path = path or self.folder / f"{identity.role}-{identity.name}.toml"
         lines = [
             f"party0 = {json.dumps(self.address(Role.PARTY0))}",
             f"party1 = {json.dumps(self.address(Role.PARTY1))}",
             *self._tls_table(identity),
         ]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        _write(path, lines)
         return path
 
-    def _last_words(self, server: Role) -> str:
-        lines = self.log_file(server).read_text(encoding="utf-8", errors="replace").splitlines()
-        return lines[-1] if lines else f"see {self.log_file(server)}"
+    def last_words(self, server: Role) -> str:
+        """The last line a server said, or where it would be."""
+        log = self.log_file(server)
+        lines = (
+            log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else ()
+        )
+        return lines[-1] if lines else f"see {log}"
 
     def _write_certificates(self) -> None:
         certs = self.folder / "certs"
@@ -177,7 +191,7 @@ class Deployment:
             lines += self._tls_table(Identity(server, server.value))
             if server is not Role.DEALER:
                 lines += [line for cohort in cohorts for line in _cohort_table(cohort)]
-            self.config_file(server).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            _write(self.config_file(server), lines)
 
     def _party_lines(self, server: Role, settings: dict[str, Any]) -> list[str]:
         leads = server is Role.PARTY0
@@ -205,15 +219,19 @@ def _cohort_table(cohort: CohortSetting) -> list[str]:
     return ["[[cohorts]]", *_keys(fields)]
 
 
+def _write(path: Path, lines: Sequence[str]) -> None:
+    private_file.write(path, ("\n".join(lines) + "\n").encode())
+
+
 def _keys(values: dict[str, Any]) -> list[str]:
     """As TOML; strings, numbers and lists of them look as in JSON."""
     return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 
 
-def _free_ports(count: int) -> list[int]:
+def _free_ports(count: int) -> tuple[int, ...]:
     """Ports nobody listens on now."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        return tuple(int(each.getsockname()[1]) for each in sockets)

@@ -41,12 +41,12 @@ _WORTH_S = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """One owner's training. `images`: what `images.read` takes, or uint8 (n, H, W[, 3]) of the
-    size of `spec.image`; `out`: the file of the RAN.
+    """One owner's training. `images`: a folder, npz or files, as `images.read` takes them, or uint8
+    (n, H, W[, 3]) of the size of `spec.image`; `out`: the file of the RAN.
     """
 
     owner: str
-    images: Path | npt.NDArray[np.uint8] = field(repr=False)
+    images: Path | tuple[Path, ...] | npt.NDArray[np.uint8] = field(repr=False)
     spec: RanSpec
     settings: TrainSettings
     out: Path
@@ -103,9 +103,10 @@ def answered(
 
     given = request["settings"]
     encoder = Path(given["encoder"]) if given["encoder"] else None
+    images = request["images"]
     job = Job(
         request["owner"],
-        Path(request["images"]),
+        Path(images) if isinstance(images, str) else tuple(map(Path, images)),
         RanSpec.from_json(request["spec"]),
         TrainSettings(**given | {"encoder": encoder}),
         Path(request["out"]),
@@ -143,14 +144,17 @@ def _side_by_side(
 
 def _request(job: Job, npz: Path) -> child_processes.Message:
     images = job.images
-    if not isinstance(images, Path):
+    if isinstance(images, np.ndarray):
         np.savez(npz, images=images)
         images = npz
+    source = (
+        str(images.resolve()) if isinstance(images, Path) else [str(f.resolve()) for f in images]
+    )
     encoder = job.settings.encoder
     settings = asdict(job.settings) | {"encoder": str(encoder.resolve()) if encoder else None}
     return {
         "owner": job.owner,
-        "images": str(images.resolve()),
+        "images": source,
         "spec": job.spec.to_json(),
         "settings": settings,
         "out": str(job.out.resolve()),
@@ -159,7 +163,8 @@ def _request(job: Job, npz: Path) -> child_processes.Message:
 
 def _trained(job: Job, watch: Watch | None) -> bool:
     """Whether the RAN of `job` was there; else it is trained and written."""
-    images = read(job.images, job.spec.image) if isinstance(job.images, Path) else job.images
+    given = job.images
+    images = given if isinstance(given, np.ndarray) else read(given, job.spec.image)
     task = _task(job, images)
     if job.out.exists():
         if checkpoint.load(job.out).facts.get(_TASK) != task:

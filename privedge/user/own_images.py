@@ -5,6 +5,7 @@ Never sees a test image: validation images are held out of the owner's own.
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from privedge.ran.spec import Cooccurrence, FineCooccurrence, RanSpec
 from privedge.user.settings import TrainSettings
 
 Images = npt.NDArray[np.uint8]
+Kind = TypeVar("Kind", bound=np.generic)
 
 MIN_IMAGES = 3
 # Shifted copies help a lot with ten images and not at all with two hundred.
@@ -55,8 +57,13 @@ def prepare(images: Images, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     )
 
 
-def halves(images: Images, settings: TrainSettings) -> tuple[Images, Images]:
-    """Those to learn from and those to check on, drawn by the settings' seed."""
+def halves(
+    images: npt.NDArray[Kind], settings: TrainSettings
+) -> tuple[npt.NDArray[Kind], npt.NDArray[Kind]]:
+    """Those to learn from and those to check on, drawn by the settings' seed.
+
+    Of as many numbers it gives the places of the same images.
+    """
     order = np.random.default_rng(settings.seed).permutation(len(images))
     held_out = max(1, round(len(images) * settings.validation_share))
     return images[order[held_out:]], images[order[:held_out]]

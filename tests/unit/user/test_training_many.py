@@ -36,13 +36,15 @@ def jobs_for(given, folder, owners=2) -> list[Job]:
 
 def test_side_by_side_gives_the_same_files_as_one_after_the_other(given, tmp_path):
     one, other = jobs_for(given, tmp_path / "one"), jobs_for(given, tmp_path / "other")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for number, image in enumerate(one[1].images):
-        Image.fromarray(image).save(pictures / f"{number:02}.png")
+    for job in one:
+        (tmp_path / job.owner).mkdir()
+        for number, image in enumerate(job.images):
+            Image.fromarray(image).save(tmp_path / job.owner / f"{number:02}.png")
     list(train_all(one))
     seen = []
-    other[1] = replace(other[1], images=pictures)  # a folder of files, as an owner has it
+    # Files, and a folder of files, as owners have them.
+    other[0] = replace(other[0], images=tuple(sorted((tmp_path / "owner-0").iterdir())))
+    other[1] = replace(other[1], images=tmp_path / "owner-1")
     done = list(train_all(other, processes=2, watch=lambda *now: seen.append(now)))
     assert sorted(each.owner for each in done) == ["owner-0", "owner-1"]
     for first, second in zip(one, other, strict=True):
