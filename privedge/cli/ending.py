@@ -34,6 +34,29 @@ def nothing_left_running() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def ends_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it can stop what it started.
+
+    Unlike `nothing_left_running` it leaves alone what the block has let go of.
+    """
+
+    def leave(number: int, _: FrameType | None) -> None:
+        # Once is enough: a second one must not break off what the first began.
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    # Whoever is started with nohup must not hear of the terminal's end.
+    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _descendants() -> list[Any]:
     """All processes that came from this one; none without psutil, which who starts any needs."""
     try:

@@ -17,10 +17,11 @@ from typer.core import TyperGroup
 
 import privedge
 from privedge import log
-from privedge.cli import certs, models, query, train, train_all, upload, verify
+from privedge.cli import certs, models, query, train, train_all, up, upload, verify
 from privedge.errors import MissingExtra, PrivEdgeError
 
 PRODUCT = {
+    "up": up,
     "certs": certs,
     "train": train,
     "train-all": train_all,

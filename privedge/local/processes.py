@@ -44,7 +44,7 @@ def start(command: Sequence[str], folder: Path, name: str, log: Path) -> subproc
 
     Raises ConfigError if the one noted as `name` still runs.
     """
-    with _locked(pid_file(folder, name)) as lock:
+    with _locked(pid_file(folder, name), f"{name} runs already; stop it first") as lock:
         return subprocess.Popen(
             ["/bin/sh", "-c", _INTRODUCED, str(log), *command],
             stdin=subprocess.DEVNULL,
@@ -58,7 +58,8 @@ def start(command: Sequence[str], folder: Path, name: str, log: Path) -> subproc
 @contextmanager
 def this_command(folder: Path) -> Iterator[None]:
     """Note this process as the one at work in `folder`. Raises ConfigError if there is another."""
-    with _locked(pid_file(folder, _COMMAND)) as lock:
+    busy = f"{folder}: another `privedge up` is at work there; end it with --stop"
+    with _locked(pid_file(folder, _COMMAND), busy) as lock:
         lock.write(f"{os.getpid()}\n".encode())
         lock.flush()
         yield
@@ -105,14 +106,17 @@ def stop_command(folder: Path) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    """The empty file, locked until every process that inherited it has closed it."""
+def _locked(path: Path, busy: str) -> Iterator[BinaryIO]:
+    """The empty file, locked until every process that inherited it has closed it.
+
+    Raises ConfigError, saying `busy`, if another process holds it.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as lock:
         until = time.monotonic() + _LOCK_S
         while not _taken(lock):
             if time.monotonic() > until:
-                raise ConfigError(f"{path}: another process is at work there")
+                raise ConfigError(busy)
             time.sleep(_PAUSE_S)
         lock.truncate(0)
         yield lock

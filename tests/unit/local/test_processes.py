@@ -70,7 +70,7 @@ def test_what_it_says_goes_to_its_log(tmp_path, started):
 
 def test_it_is_not_started_twice(tmp_path, started):
     started(WAITS)
-    with pytest.raises(ConfigError, match="another process is at work"):
+    with pytest.raises(ConfigError, match="party0 runs already"):
         started(WAITS)
 
 

@@ -1,0 +1,184 @@
+"""`privedge up`: a private service over one's own pictures, on this machine."""
+
+import json
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privedge.cli.ending import ends_in_order
+from privedge.cli.options import JsonOption
+from privedge.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from privedge.local.homes import Home
+    from privedge.local.servers import Servers
+    from privedge.local.up import Ready
+
+
+_ONE_MACHINE = (
+    "On one machine this protects nobody: who controls it has the pictures, the models and both "
+    "parties' shares. For privacy, three operators who do not work together run the servers."
+)
+# So many owners are named.
+_NAMED = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add `up`."""
+    app.command("up")(_up)
+
+
+def _up(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="One folder of pictures for each owner.")
+    ],
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
+    ] = "auto",
+    cohort: Annotated[
+        str | None, typer.Option("--cohort", metavar="NAME", help="Its name; default: DIR's.")
+    ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(
+            "--margin",
+            min=0.01,
+            max=1,
+            help='Answer "unknown" unless the best fit is below this share of the others\'; '
+            "1 always names somebody.",
+        ),
+    ] = 1.0,
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            "--home", metavar="FOLDER", help="For models, keys and logs; default: privedge-up/NAME."
+        ),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave it running when this command ends.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop what runs for DIR.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve your own pictures: train, start all three servers here, upload, and say how to ask.
+
+    It runs until Ctrl-C; models are kept for the next time, and only owners whose pictures have
+    changed are trained again. Nothing is written into DIR. For trying things out: on one machine
+    this protects nobody.
+
+    \b
+    Examples:
+      privedge up people/                 # people/ana/1.jpg, people/ana/2.jpg, people/ben/1.jpg
+      privedge up people/ --keep          # leave it running
+      privedge up people/ --stop          # and stop it
+      privedge up people/ --margin 0.9    # strangers are "unknown"
+    """
+    from privedge.local import extras, homes, names
+
+    started = time.monotonic()
+    pictures = folder.expanduser().resolve()
+    name = cohort or names.cohort_name(pictures.name)
+    names.check_cohort(name)
+    place = home.expanduser().resolve() if home else homes.default(pictures, name)
+    at = homes.Home(place, pictures)
+    if stop:
+        _stop(at, as_json)
+        return
+    extras.require()
+    from privedge.local.servers import Servers
+
+    with ends_in_order(), at.taken(), Servers(at.folder) as servers:
+        kept = keep or bool(servers.running)
+        ready = _bring_up(at, servers, name, preset, margin)
+        if kept:
+            servers.keep()
+        _print(ready, at, folder, time.monotonic() - started, as_json)
+        if not kept:
+            _watch(servers)
+
+
+def _bring_up(home: "Home", servers: "Servers", cohort: str, preset: str, margin: float) -> "Ready":
+    with progress_bar() as progress:
+        from privedge.local import up  # loads torch, which takes seconds
+
+        request = up.Request(cohort, preset, margin)
+        return up.bring_up(home, servers, request, progress, progress.owner, _note)
+
+
+def _watch(servers: "Servers") -> None:
+    try:
+        servers.watch()
+    except (KeyboardInterrupt, SystemExit):
+        # It was told to end, which is how it is meant to end.
+        if sys.stderr.isatty():
+            print("stopping the servers", file=sys.stderr)
+
+
+def _print(ready: "Ready", home: "Home", folder: Path, seconds: float, as_json: bool) -> None:
+    names = [owner.name for owner in ready.owners]
+    if as_json:
+        said = {
+            "cohort": ready.cohort,
+            "owners": names,
+            "config": str(ready.config),
+            "preset": ready.preset,
+            "seconds": round(seconds, 3),
+        }
+        print(json.dumps(said), flush=True)
+        return
+    pictures = sum(len(owner.files) for owner in ready.owners)
+    state = "runs already" if ready.there else f"is ready after {seconds:.0f} s"
+    print(f"{ready.cohort} {state}: {_counted(names)}, {pictures} pictures, {ready.preset}")
+    if ready.asked:
+        print(f"{ready.right} of {ready.asked} pictures that no model learned from: right owner")
+    privedge = _program()
+    ask = ["query", _shown(ready.sample), "--config", _shown(ready.config)]
+    print(f"\nask:   {privedge} {shlex.join([*ask, '--cohort', ready.cohort])}")
+    print(f"stop:  {privedge} {shlex.join(_stop_command(home, folder))}")
+    print(f"\n{_ONE_MACHINE}", flush=True)
+
+
+def _counted(names: list[str]) -> str:
+    more = f", ... ({len(names)} owners)" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _stop_command(home: "Home", folder: Path) -> list[str]:
+    from privedge.local import homes, names
+
+    usual = homes.default(home.pictures, names.cohort_name(home.pictures.name))
+    where = [] if home.folder == usual else ["--home", _shown(home.folder)]
+    return ["up", str(folder), "--stop", *where]
+
+
+def _program() -> str:
+    """This command as a shell finds it."""
+    found = shutil.which("privedge")
+    if Path(sys.argv[0]).name != "privedge" or (found and Path(found).samefile(sys.argv[0])):
+        return "privedge"
+    return shlex.quote(sys.argv[0])
+
+
+def _shown(path: Path) -> str:
+    """As short as it can be said from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _stop(home: "Home", as_json: bool) -> None:
+    from privedge.local import homes
+
+    stopped = homes.stop(home)
+    if as_json:
+        print(json.dumps({"stopped": stopped}))
+        return
+    print(f"{home.folder}: {'stopped' if stopped else 'nothing is running'}")
+
+
+def _note(text: str) -> None:
+    print(f"privedge: note: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,95 @@
+"""A model for each owner of a folder of pictures, trained anew only if its pictures have changed.
+
+Sees all owners' pictures and models.
+"""
+
+import hashlib
+import json
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import privedge
+from privedge.local.homes import Home
+from privedge.local.pictures import Owner, Pictures, Progress
+from privedge.ran import presets
+from privedge.ran.spec import RanSpec
+from privedge.user import own_images
+from privedge.user.many import Job, Watch, cores, train_all
+from privedge.user.settings import TrainSettings, settings_for
+
+# One owner has no rival to be compared with, so the own threshold decides: the worst of the
+# pictures held out.
+_QUANTILE_ALONE = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train: one architecture and the same settings for all owners."""
+
+    owners: tuple[Owner, ...]
+    spec: RanSpec
+    settings: TrainSettings
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """What each owner's model depends on, as one digest."""
+        settings = asdict(self.settings) | {"encoder": None}
+        common = [privedge.__version__, self.spec.digest(), settings]
+        return {owner.name: digest_of(common, owner.name, owner.digest) for owner in self.owners}
+
+    def held_out(self, owner: Owner) -> tuple[Path, ...]:
+        """The owner's pictures that its model does not learn from."""
+        _, places = own_images.halves(np.arange(len(owner.files)), self.settings)
+        return tuple(owner.files[place] for place in places)
+
+
+def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
+    """How to train on `found`, and notes for people. Raises ConfigError for an unknown preset."""
+    size = found.size
+    spec = presets.preset(preset, height=size.height, width=size.width, channels=size.channels)
+    alone = len(found.owners) == 1
+    settings = settings_for(spec, threshold_quantile=_QUANTILE_ALONE if alone else None)
+    chosen = Plan(found.owners, spec, settings)
+    notes = []
+    if 0 < found.grey < size.count and spec.image.channels == 3:
+        notes.append(
+            f"{found.grey} of {size.count} pictures are grey; all owners' models are for colour"
+        )
+    if alone:
+        only = found.owners[0]
+        notes.append(
+            f"{only.name} is the only owner, so there is nobody to compare with: a picture that is "
+            f"no farther from the model than the worst of {len(chosen.held_out(only))} held-out "
+            "pictures is accepted, any other is unknown; with two owners or more the nearest one "
+            "is named"
+        )
+    return chosen, notes
+
+
+def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
+    """Every model that is missing or was made of something else; the others stay.
+
+    Raises TrainingError naming an owner's fault; what was done by then stays.
+    """
+    origins, record = plan.origins, home.record
+    known = record.models.items()
+    home.remove_models_but([name for name, origin in known if origins.get(name) == origin])
+    home.write(replace(record, models=origins))
+    jobs = [
+        Job(owner.name, owner.files, plan.spec, plan.settings, home.model(owner.name))
+        for owner in plan.owners
+        if not home.model(owner.name).exists()
+    ]
+    if jobs:
+        progress("train", 0, len(jobs))
+        with closing(train_all(jobs, processes=cores(), resume=True, watch=watch)) as done:
+            for count, _ in enumerate(done, start=1):
+                progress("train", count, len(jobs))
+
+
+def digest_of(*facts: object) -> str:
+    """One name for facts that JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

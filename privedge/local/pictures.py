@@ -1,0 +1,211 @@
+"""A folder of folders of pictures: whose they are, which can be used, and what was passed over.
+
+Sees all owners' pictures: for one device that keeps them all. Each folder is one owner; pictures
+lie directly in it. Whatever is odd is said once and all together, so that one look mends it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median_high
+
+from privedge.errors import ImageError, TrainingError
+from privedge.local.names import owner_names
+from privedge.ran import images
+from privedge.ran.images import Measured
+from privedge.user.own_images import MIN_IMAGES
+
+# Called with (what is being done, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+
+# What systems and network drives put beside folders.
+_SYSTEM = frozenset({"__MACOSX", "System Volume Information", "lost+found"})
+_SYSTEM_FIRST = (".", "@", "$")
+# So many of a kind are named; of more the number is said.
+_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One owner's usable pictures. `digest` names their content and order."""
+
+    name: str
+    folder: Path
+    files: tuple[Path, ...] = field(repr=False)
+    digest: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All owners in order of folder, the size of all pictures together, how many are grey, and
+    notes for people. `sizes` has each picture's size by the SHA-256 of its file.
+    """
+
+    owners: tuple[Owner, ...]
+    size: Measured
+    grey: int
+    notes: tuple[str, ...]
+    sizes: Mapping[str, Measured] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One that can be used; `digest` is its file's."""
+
+    file: Path
+    digest: str
+    size: Measured
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """One folder's files: those that can be used, and those that cannot with the reason."""
+
+    path: Path
+    sound: tuple[_Picture, ...]
+    damaged: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def look(
+    folder: Path, *, beside: Path, known: Mapping[str, Measured], progress: Progress
+) -> Pictures:
+    """Read every picture that is not `known` already, as `sizes` of an earlier look are.
+
+    `beside` and what holds it is no owner's folder. Raises ImageError or TrainingError, naming all
+    at fault, if no owner or too few pictures are found.
+    """
+    places, passed = _places(folder, beside)
+    listed = [(place, images.listed(place)) for place in places]
+    count = _Count(progress, sum(len(files) for _, files in listed))
+    read = [_read(place, files, known, count) for place, files in listed]
+    used = [each for each in read if each.sound]
+    if not used:
+        raise ImageError(f"{folder}: no folder in it holds a PNG or JPEG picture that can be read")
+    _require_enough(used)
+    names = owner_names([each.path.name for each in used])
+    owners = [_owner(names[each.path.name], each) for each in used]
+    sound = [picture for each in used for picture in each.sound]
+    return Pictures(
+        tuple(owners),
+        _together([picture.size for picture in sound]),
+        sum(picture.size.channels == 1 for picture in sound),
+        tuple(_notes(folder, passed, read, owners)),
+        {picture.digest: picture.size for picture in sound},
+    )
+
+
+class _Count:
+    """How many pictures were read."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        progress("read pictures", 0, total)
+
+    def one_more(self) -> None:
+        self._done += 1
+        self._progress("read pictures", self._done, self._total)
+
+
+def _places(folder: Path, beside: Path) -> tuple[list[Path], list[str]]:
+    """Folders of owners in order of name, and names of those passed over."""
+    try:
+        found = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
+    own = beside.resolve()
+    found = [entry for entry in found if entry.resolve() not in (own, *own.parents)]
+    places = [entry for entry in found if not _is_system(entry.name)]
+    if not places:
+        raise ImageError(
+            f"{folder}: holds no folders; put each owner's pictures in a folder of its own there"
+        )
+    return places, [entry.name for entry in found if _is_system(entry.name)]
+
+
+def _is_system(name: str) -> bool:
+    return name in _SYSTEM or name.startswith(_SYSTEM_FIRST)
+
+
+def _read(
+    place: Path, files: Sequence[Path], known: Mapping[str, Measured], count: _Count
+) -> _Folder:
+    sound, damaged = [], []
+    for file in files:
+        try:
+            digest = _digest(file)
+            sound.append(_Picture(file, digest, known.get(digest) or images.measure([file])))
+        except ImageError as error:
+            damaged.append(f"{place.name}/{file.name} {str(error).removeprefix(f'{file}: ')}")
+        count.one_more()
+    others = [
+        (entry.suffix.lower() or "without a suffix") if entry.is_file() else "folders in folders"
+        for entry in place.iterdir()
+        if entry not in files and entry.name[0] != "."
+    ]
+    return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
+
+
+def _digest(file: Path) -> str:
+    """Empty for a file that cannot be read or is too large: measuring says what is wrong."""
+    try:
+        with file.open("rb") as raw:
+            if file.stat().st_size <= images.MAX_FILE_BYTES:
+                return hashlib.file_digest(raw, "sha256").hexdigest()
+    except OSError:
+        pass
+    return ""
+
+
+def _require_enough(used: Sequence[_Folder]) -> None:
+    few = [f"{each.path.name} has {len(each.sound)}" for each in used]
+    few = [said for said, each in zip(few, used, strict=True) if len(each.sound) < MIN_IMAGES]
+    if few:
+        raise TrainingError(
+            f"too few pictures: {_listed(few)}; each owner needs at least {MIN_IMAGES}, and ten or "
+            "more answer far better"
+        )
+
+
+def _owner(name: str, found: _Folder) -> Owner:
+    digest = hashlib.sha256("".join(picture.digest for picture in found.sound).encode())
+    files = tuple(picture.file for picture in found.sound)
+    return Owner(name, found.path, files, digest.hexdigest())
+
+
+def _together(sizes: Sequence[Measured]) -> Measured:
+    return Measured(
+        median_high(size.height for size in sizes),
+        median_high(size.width for size in sizes),
+        max(size.channels for size in sizes),
+        len(sizes),
+    )
+
+
+def _notes(
+    folder: Path, passed: Sequence[str], read: Sequence[_Folder], owners: Sequence[Owner]
+) -> list[str]:
+    notes = []
+    if loose := images.listed(folder):
+        notes.append(f"{folder}: {len(loose)} pictures beside the folders passed over")
+    if passed:
+        notes.append(f"{folder}: system folders passed over: {_listed(passed)}")
+    if empty := [each.path.name for each in read if not each.sound]:
+        notes.append(f"{folder}: folders without a picture passed over: {_listed(empty)}")
+    if damaged := [said for each in read for said in each.damaged]:
+        notes.append(f"pictures left out: {_listed(damaged)}")
+    if others := Counter(kind for each in read for kind in each.others):
+        kinds = [f"{count} {kind}" for kind, count in sorted(others.items())]
+        notes.append(f"passed over, being no .png, .jpg or .jpeg file: {_listed(kinds)}")
+    if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
+        notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
+    if same := [each.path.name for each in read if len({p.digest for p in each.sound}) == 1]:
+        notes.append(f"all pictures are the same file, so nothing is learned: {_listed(same)}")
+    return notes
+
+
+def _listed(said: Sequence[str]) -> str:
+    more = len(said) - _NAMED
+    return ", ".join(said[:_NAMED]) + (f" and {more} more" if more > 0 else "")

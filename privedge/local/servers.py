@@ -1,0 +1,97 @@
+"""The three servers of one folder, while a command is at work there and after it.
+
+What a command starts ends with it, even if it is killed, unless it says that they shall be kept.
+Sees process ids and addresses only.
+"""
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from privedge.errors import Unreachable
+from privedge.identity.roles import Role
+from privedge.local import lifeline, processes
+from privedge.local.deployment import SERVERS, Deployment
+
+# Called with (what is being done, steps done, steps in all).
+Progress = Callable[[str, int, int], None]
+
+_LOOK_S = 0.5
+
+
+class Servers:
+    """Use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._deployment: Deployment | None = None
+        self._lifeline: subprocess.Popen[bytes] | None = None
+        # Held, or Python would complain that nobody waits for them.
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "Servers":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self.kept:
+            self.stop()
+            self.keep()  # nothing is left to be stopped
+
+    @property
+    def running(self) -> tuple[Role, ...]:
+        """Those whose process is there."""
+        return tuple(server for server in SERVERS if self._runs(server))
+
+    @property
+    def kept(self) -> bool:
+        """Whether what runs outlives this command: it was kept, or started by an earlier one."""
+        return self._lifeline is None
+
+    def start(self, deployment: Deployment, which: Sequence[Role]) -> None:
+        """Start `which`; does not wait. From now on all of them end with this command.
+
+        Raises ConfigError if one runs already.
+        """
+        if which and self._lifeline is None:
+            self._lifeline = lifeline.start(self._folder)
+        for server in which:
+            command, log = deployment.command(server), deployment.log_file(server)
+            self._children.append(processes.start(command, self._folder, server.value, log))
+
+    def wait_ready(self, deployment: Deployment, progress: Progress) -> None:
+        """Return once all serve. Raises Unreachable."""
+        self._deployment = deployment
+        for count, server in enumerate(SERVERS):
+            progress("start servers", count, len(SERVERS))
+            deployment.wait_ready(server, partial(self._runs, server))
+        progress("start servers", len(SERVERS), len(SERVERS))
+
+    def keep(self) -> None:
+        """Let what runs outlive this command."""
+        if self._lifeline is not None:
+            lifeline.release(self._lifeline, lifeline.KEEP)
+            self._lifeline = None
+
+    def watch(self) -> None:
+        """Return never. Raises Unreachable when a server has ended."""
+        while self._deployment is not None:
+            for server in SERVERS:
+                if not self._runs(server):
+                    words = self._deployment.last_words(server)
+                    raise Unreachable(f"{server.label} ended: {words}")
+            time.sleep(_LOOK_S)
+
+    def stop(self) -> None:
+        """End all that run, whoever started them, and wait for them."""
+        processes.stop_servers(self._folder)
+
+    def _runs(self, server: Role) -> bool:
+        return processes.pid_of(self._folder, server.value) is not None

@@ -1,0 +1,171 @@
+"""A private service on this machine from a folder of folders of pictures.
+
+    1.  look at the pictures: one folder is one owner
+    2.  train a model for each owner whose pictures have changed
+    3.  start the dealer and both parties as processes
+    4.  upload one share of each model to each party
+    5.  ask with pictures that no model learned from
+
+What is done already is not done again. Sees everything: it plays all owners, the client and the
+three operators, so nothing is private from this machine.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from privedge.client.query import Client
+from privedge.errors import CertificateError, Refused
+from privedge.identity.roles import Identity, Role
+from privedge.local import models, pictures
+from privedge.local.deployment import SERVERS, CohortSetting, Deployment
+from privedge.local.homes import Home
+from privedge.local.models import Plan
+from privedge.local.pictures import Owner, Pictures, Progress
+from privedge.local.servers import Servers
+from privedge.ran.images import Measured
+from privedge.user import checkpoint, upload
+from privedge.user.many import Watch
+
+# With a margin below 1 it tells strangers better than the second best alone.
+_MEAN_SHARE = 0.35
+_ASKED = 64
+# Certificates are valid for 90 days, and servers that have run so long start again before.
+_RENEWED_S = 60 * 86_400.0
+_CLIENT = Identity(Role.CLIENT, "me")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to serve. `preset` is a name or "auto"; a `margin` below 1 allows "unknown"."""
+
+    cohort: str
+    preset: str
+    margin: float
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is served. `sample` is a picture to ask with. Of `asked` pictures that no model learned
+    from, `right` were answered with their owner; of one owner alone nothing is asked. `there`: all
+    servers ran already.
+    """
+
+    cohort: str
+    owners: tuple[Owner, ...]
+    preset: str
+    config: Path
+    sample: Path
+    asked: int
+    right: int
+    there: bool
+
+
+def bring_up(
+    home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
+) -> Ready:
+    """All five steps; `say` is given notes for people. Raises what one of the steps refuses."""
+    found = _looked(home, progress)
+    plan, notes = models.plan(found, request.preset)
+    for note in (*found.notes, *notes):
+        say(note)
+    models.train(plan, home, progress, watch)
+    return _serve(plan, home, servers, request, progress, say)
+
+
+def _looked(home: Home, progress: Progress) -> Pictures:
+    record = home.record
+    known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
+    found = pictures.look(home.pictures, beside=home.folder, known=known, progress=progress)
+    sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
+    home.write(replace(record, sizes=sizes))
+    return found
+
+
+def _serve(
+    plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
+) -> Ready:
+    mean_share = _MEAN_SHARE if request.margin < 1 else 0.0
+    cohort = CohortSetting(
+        request.cohort,
+        plan.spec.name,
+        channels=plan.spec.image.channels,
+        margin=request.margin,
+        mean_share=mean_share,
+    )
+    wanted = models.digest_of(vars(cohort), plan.origins)
+    running = servers.running
+    if home.record.serving == wanted and not (running and _is_old(home)):
+        try:
+            _go_on(home, servers, cohort, progress)
+            return _answering(plan, home, request, there=len(running) == len(SERVERS))
+        except (Refused, CertificateError) as error:
+            say(f"what was there does not answer and is made anew ({error})")
+    _begin(plan, home, servers, cohort, progress)
+    home.write(replace(home.record, serving=wanted))
+    return _answering(plan, home, request, there=False)
+
+
+def _go_on(home: Home, servers: Servers, cohort: CohortSetting, progress: Progress) -> None:
+    """Start what does not run. The parties have kept the models."""
+    running = servers.running
+    if not running:
+        home.remove("certs", "logs")
+    ports = home.record.ports if running else ()
+    _start(home, servers, Deployment(home.folder, [cohort], ports=ports), progress)
+
+
+def _begin(
+    plan: Plan, home: Home, servers: Servers, cohort: CohortSetting, progress: Progress
+) -> None:
+    """Start all servers with nothing in them, and upload every model."""
+    servers.stop()
+    home.write(replace(home.record, serving=""))
+    home.remove("certs", "logs", "state")
+    deployment = Deployment(home.folder, [cohort])
+    _start(home, servers, deployment, progress)
+    progress("upload", 0, len(plan.owners))
+    for count, owner in enumerate(plan.owners, start=1):
+        config = deployment.client_config(Identity(Role.OWNER, owner.name))
+        upload.send(checkpoint.load(home.model(owner.name)), cohort.name, config)
+        progress("upload", count, len(plan.owners))
+
+
+def _start(home: Home, servers: Servers, deployment: Deployment, progress: Progress) -> None:
+    home.write(replace(home.record, ports=deployment.ports))
+    running = servers.running
+    servers.start(deployment, [server for server in SERVERS if server not in running])
+    servers.wait_ready(deployment, progress)
+    deployment.write_client_config(_CLIENT, home.client_config)
+
+
+def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:
+    """Ask for a picture of each owner that its model did not learn from."""
+    owners = plan.owners[:_ASKED]
+    samples = [plan.held_out(owner)[0] for owner in owners]
+    with Client.from_file(home.client_config) as client:
+        answers = client.identify(samples, request.cohort).answers
+    alone = len(plan.owners) == 1
+    right = [answer.owner == owner.name for answer, owner in zip(answers, owners, strict=True)]
+    return Ready(
+        cohort=request.cohort,
+        owners=plan.owners,
+        preset=plan.spec.name,
+        config=home.client_config,
+        sample=samples[0],
+        asked=0 if alone else len(owners),
+        right=0 if alone else sum(right),
+        there=there,
+    )
+
+
+def _is_old(home: Home) -> bool:
+    """Whether certificates may soon be out of date."""
+    try:
+        made = (home.folder / "certs" / "ca.crt").stat().st_mtime
+    except FileNotFoundError:
+        return True
+    return time.time() - made > _RENEWED_S
