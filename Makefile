@@ -18,7 +18,7 @@ PROTOC_OUT = --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --my
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo test test-slow check lint format types imports proto proto-check build bench lock clean
+.PHONY: help demo up test test-slow check lint format types imports proto proto-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ $(INSTALLED): requirements.lock pyproject.toml lab/pyproject.toml
 
 demo: $(INSTALLED) ## the whole system on real digits; writes build/demo/index.html
 	$(BIN)/privedge demo
+
+up: $(INSTALLED) ## a private service over your own pictures: make up DIR=people/
+	@test -n "$(DIR)" || { echo "name a folder with a folder of pictures for each owner: make up DIR=people/" >&2; exit 1; }
+	$(BIN)/privedge up "$(DIR)" --keep
 
 # Tests that start servers keep to one process (tests/conftest.py), which begins with them, for they
 # take longest; the others run beside them.

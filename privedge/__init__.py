@@ -11,7 +11,7 @@ A folder is a trust domain or a crossing between two; read them in the order of 
     mpc/        4. what the parties and the dealer compute: sees shares only
     client/     5. who asks: sees its own image and the answer
     reference/  the protocol in the clear, for tests and figures: no server may import it
-    local/      all three operators on one machine, to try things out, to measure and to test
+    local/      all three operators on one machine (`privedge up`), to try out, measure and test
     cli/        the command `privedge`
 """
 

@@ -90,8 +90,10 @@ def _up(
         _stop(at, as_json)
         return
     extras.require()
+    from privedge.local.pictures import places_in
     from privedge.local.servers import Servers
 
+    places_in(pictures, beside=place)  # before anything is made for it
     with ends_in_order(), at.taken(), Servers(at.folder) as servers:
         kept = keep or bool(servers.running)
         ready = _bring_up(at, servers, name, preset, margin)

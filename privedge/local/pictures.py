@@ -21,7 +21,9 @@ from privedge.user.own_images import MIN_IMAGES
 Progress = Callable[[str, int, int], None]
 
 # What systems and network drives put beside folders.
-_SYSTEM = frozenset({"__MACOSX", "System Volume Information", "lost+found"})
+_SYSTEM = frozenset(
+    {"__macosx", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
+)
 _SYSTEM_FIRST = (".", "@", "$")
 # So many of a kind are named; of more the number is said.
 _NAMED = 8
@@ -77,7 +79,7 @@ def look(
     `beside` and what holds it is no owner's folder. Raises ImageError or TrainingError, naming all
     at fault, if no owner or too few pictures are found.
     """
-    places, passed = _places(folder, beside)
+    places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]
     count = _Count(progress, sum(len(files) for _, files in listed))
     read = [_read(place, files, known, count) for place, files in listed]
@@ -97,20 +99,11 @@ def look(
     )
 
 
-class _Count:
-    """How many pictures were read."""
+def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
+    """Folders of owners in order of name, and names of those passed over. Reads no picture.
 
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-        progress("read pictures", 0, total)
-
-    def one_more(self) -> None:
-        self._done += 1
-        self._progress("read pictures", self._done, self._total)
-
-
-def _places(folder: Path, beside: Path) -> tuple[list[Path], list[str]]:
-    """Folders of owners in order of name, and names of those passed over."""
+    Raises ImageError if there are none.
+    """
     try:
         found = sorted(entry for entry in folder.iterdir() if entry.is_dir())
     except OSError as error:
@@ -125,8 +118,20 @@ def _places(folder: Path, beside: Path) -> tuple[list[Path], list[str]]:
     return places, [entry.name for entry in found if _is_system(entry.name)]
 
 
+class _Count:
+    """How many pictures were read."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        progress("read pictures", 0, total)
+
+    def one_more(self) -> None:
+        self._done += 1
+        self._progress("read pictures", self._done, self._total)
+
+
 def _is_system(name: str) -> bool:
-    return name in _SYSTEM or name.startswith(_SYSTEM_FIRST)
+    return name.lower() in _SYSTEM or name.startswith(_SYSTEM_FIRST)
 
 
 def _read(
@@ -143,7 +148,7 @@ def _read(
     others = [
         (entry.suffix.lower() or "without a suffix") if entry.is_file() else "folders in folders"
         for entry in place.iterdir()
-        if entry not in files and entry.name[0] != "."
+        if entry not in files and not _is_system(entry.name)
     ]
     return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
 

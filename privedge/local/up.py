@@ -24,6 +24,7 @@ from privedge.local.homes import Home
 from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures, Progress
 from privedge.local.servers import Servers
+from privedge.ran import presets
 from privedge.ran.images import Measured
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
@@ -68,6 +69,7 @@ def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
     """All five steps; `say` is given notes for people. Raises what one of the steps refuses."""
+    presets.preset(request.preset, height=1, width=1, channels=1)  # is there such a one?
     found = _looked(home, progress)
     plan, notes = models.plan(found, request.preset)
     for note in (*found.notes, *notes):

@@ -1,0 +1,167 @@
+"""A folder of folders of pictures as people have it: what is used, and what is said of the rest."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from privedge.errors import ConfigError, ImageError, TrainingError
+from privedge.local import models
+from privedge.local.pictures import Pictures, look
+
+
+def draw(folder: Path, count: int, *, size=(32, 32), mode: str = "L") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    channels = (3,) if mode == "RGB" else ()
+    rng = np.random.default_rng(len(str(folder)))
+    for number in range(count):
+        pixels = rng.integers(0, 255, (size[1], size[0], *channels), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+
+
+def looked(folder: Path, **known) -> Pictures:
+    return look(folder, beside=folder / "none", known=known, progress=lambda *_: None)
+
+
+@pytest.fixture
+def people(tmp_path):
+    draw(tmp_path / "ana", 6)
+    draw(tmp_path / "Benoît", 4)
+    return tmp_path
+
+
+def test_each_folder_is_an_owner_and_nothing_needs_to_be_said(people):
+    (people / "Benoît").rename(people / "ben")
+    found = looked(people)
+    assert [(owner.name, len(owner.files)) for owner in found.owners] == [("ana", 6), ("ben", 4)]
+    assert (found.size.height, found.size.width, found.size.channels) == (32, 32, 1)
+    assert found.notes == ()
+
+
+def test_whatever_is_odd_is_said_once(people):
+    for name in ("__MACOSX", ".thumbnails", "@eaDir"):
+        draw(people / name, 2)
+    (people / "later").mkdir()
+    draw(people / "ana" / "2023", 1)
+    draw(people, 2)
+    for name in ("a.heic", "b.heic", "notes.txt", "Thumbs.db", ".DS_Store"):
+        (people / "ana" / name).write_bytes(b"?")
+    for name in ("ana/cut.jpg", "Benoît/empty.png"):
+        (people / name).write_bytes(b"")
+    found = looked(people)
+    assert [owner.name for owner in found.owners] == ["Benoit", "ana"]
+    assert [note.removeprefix(f"{people}: ") for note in found.notes] == [
+        "2 pictures beside the folders passed over",
+        "system folders passed over: .thumbnails, @eaDir, __MACOSX",
+        "folders without a picture passed over: later",
+        "pictures left out: Benoît/empty.png is not a sound PNG or JPEG image, "
+        "ana/cut.jpg is not a sound PNG or JPEG image",
+        "passed over, being no .png, .jpg or .jpeg file: 2 .heic, 1 .txt, 1 folders in folders",
+        "owners' names have letters, digits, . _ - only: 'Benoît' is Benoit",
+    ]
+
+
+def test_all_owners_with_too_few_pictures_are_named_at_once(people):
+    draw(people / "cleo", 2)
+    draw(people / "dora", 1)
+    with pytest.raises(TrainingError, match="cleo has 2, dora has 1; each owner needs at least 3"):
+        looked(people)
+
+
+@pytest.mark.parametrize("names", [(), (".hidden", "__MACOSX"), ("empty",)])
+def test_a_folder_without_owners_is_refused(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ImageError, match=r"holds no folders|no folder in it holds"):
+        looked(tmp_path)
+
+
+def test_a_long_list_is_cut_short(people):
+    for number in range(30):
+        (people / "ana" / f"bad{number:02}.jpg").write_bytes(b"")
+    assert looked(people).notes[0].endswith("and 22 more")
+
+
+def test_the_same_file_again_and_again_teaches_nothing(people):
+    first = (people / "ana" / "00.png").read_bytes()
+    for file in (people / "ana").iterdir():
+        file.write_bytes(first)
+    assert "all pictures are the same file, so nothing is learned: ana" in looked(people).notes
+
+
+def test_what_is_written_beside_the_pictures_is_no_owner(people):
+    home = people / "privedge-up" / "people"
+    draw(home / "models", 3)
+    found = look(people, beside=home, known={}, progress=lambda *_: None)
+    assert [owner.name for owner in found.owners] == ["Benoit", "ana"]
+
+
+def test_a_picture_that_is_known_is_not_decoded_again(people):
+    found = looked(people)
+    told = {digest: replace(size, height=999) for digest, size in found.sizes.items()}
+    again = looked(people, **told)
+    assert again.sizes == told and again.owners == found.owners
+
+
+def test_an_owner_is_known_by_the_content_and_order_of_its_pictures(people):
+    before = {owner.name: owner.digest for owner in looked(people).owners}
+    ana = people / "ana"
+    (ana / "05.png").rename(ana / "06.png")  # still the last one
+    assert {owner.name: owner.digest for owner in looked(people).owners} == before
+    (ana / "06.png").rename(ana / "-.png")  # the first one
+    after = {owner.name: owner.digest for owner in looked(people).owners}
+    assert after["Benoit"] == before["Benoit"] and after["ana"] != before["ana"]
+
+
+# --- One architecture for all ---------------------------------------------------------------------
+
+
+def test_grey_stays_grey_and_the_preset_goes_by_size(people):
+    plan, notes = models.plan(looked(people), "auto")
+    assert (plan.spec.name, plan.spec.image.channels, notes) == ("subspace32", 1, [])
+    draw(people / "ana", 12, size=(90, 70))
+    assert models.plan(looked(people), "auto")[0].spec.name == "subspace64"
+
+
+def test_grey_and_colour_together_are_colour_and_it_is_said(people):
+    draw(people / "Benoît", 4, mode="RGB")
+    plan, notes = models.plan(looked(people), "auto")
+    assert plan.spec.image.channels == 3
+    assert notes == ["6 of 10 pictures are grey; all owners' models are for colour"]
+    # Ink is grey whatever the scanner says, so there is nothing to say.
+    assert models.plan(looked(people), "subspace-writer")[1] == []
+
+
+def test_an_unknown_preset_is_refused(people):
+    with pytest.raises(ConfigError, match="preset 'nix' is unknown"):
+        models.plan(looked(people), "nix")
+
+
+def test_one_owner_alone_gets_a_threshold_and_that_is_said(tmp_path):
+    draw(tmp_path / "ana", 20)
+    plan, notes = models.plan(looked(tmp_path), "auto")
+    assert plan.settings.threshold_quantile == 1.0
+    assert len(notes) == 1 and notes[0].startswith("ana is the only owner")
+    assert "the worst of 2 held-out pictures" in notes[0]
+
+
+def test_what_is_held_out_is_what_training_does_not_learn_from(people):
+    from privedge.ran.images import read
+    from privedge.user import own_images
+
+    plan, _ = models.plan(looked(people), "auto")
+    owner = plan.owners[1]
+    _, validation = own_images.halves(read(owner.files, plan.spec.image), plan.settings)
+    held_out = read(plan.held_out(owner), plan.spec.image)
+    assert np.array_equal(held_out, validation)
+
+
+def test_a_model_is_known_by_all_that_it_depends_on(people):
+    found = looked(people)
+    origins = models.plan(found, "subspace32")[0].origins
+    assert origins == models.plan(looked(people), "auto")[0].origins
+    assert set(origins) == {"ana", "Benoit"} and len(set(origins.values())) == 2
+    other = models.plan(found, "subspace32-fine")[0].origins
+    assert set(other.values()) & set(origins.values()) == set()
