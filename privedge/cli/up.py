@@ -1,6 +1,7 @@
 """`privedge up`: a private service over one's own pictures, on this machine."""
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -47,6 +48,7 @@ def _up(
         float,
         typer.Option(
             "--margin",
+            metavar="SHARE",
             min=0.01,
             max=1,
             help='Answer "unknown" unless the best fit is below this share of the others\'; '
@@ -81,7 +83,8 @@ def _up(
     from privedge.local import extras, homes, names
 
     started = time.monotonic()
-    pictures = folder.expanduser().resolve()
+    # Not resolved: a link to a folder is what its user calls it.
+    pictures = Path(os.path.abspath(folder.expanduser()))
     name = cohort or names.cohort_name(pictures.name)
     names.check_cohort(name)
     place = home.expanduser().resolve() if home else homes.default(pictures, name)
@@ -99,7 +102,11 @@ def _up(
         ready = _bring_up(at, servers, name, preset, margin)
         if kept:
             servers.keep()
-        _print(ready, at, folder, time.monotonic() - started, as_json)
+        seconds = time.monotonic() - started
+        if as_json:
+            _print_json(ready, seconds)
+        else:
+            _print(ready, seconds, _stop_command(at, folder, kept))
         if not kept:
             _watch(servers)
 
@@ -121,27 +128,27 @@ def _watch(servers: "Servers") -> None:
             print("stopping the servers", file=sys.stderr)
 
 
-def _print(ready: "Ready", home: "Home", folder: Path, seconds: float, as_json: bool) -> None:
-    names = [owner.name for owner in ready.owners]
-    if as_json:
-        said = {
-            "cohort": ready.cohort,
-            "owners": names,
-            "config": str(ready.config),
-            "preset": ready.preset,
-            "seconds": round(seconds, 3),
-        }
-        print(json.dumps(said), flush=True)
-        return
+def _print_json(ready: "Ready", seconds: float) -> None:
+    said = {
+        "cohort": ready.cohort,
+        "owners": [owner.name for owner in ready.owners],
+        "config": str(ready.config),
+        "preset": ready.preset,
+        "seconds": round(seconds, 3),
+    }
+    print(json.dumps(said), flush=True)
+
+
+def _print(ready: "Ready", seconds: float, stop: str) -> None:
     pictures = sum(len(owner.files) for owner in ready.owners)
+    owners = _counted([owner.name for owner in ready.owners])
     state = "runs already" if ready.there else f"is ready after {seconds:.0f} s"
-    print(f"{ready.cohort} {state}: {_counted(names)}, {pictures} pictures, {ready.preset}")
+    print(f"{ready.cohort} {state}: {owners}, {pictures} pictures, {ready.preset}")
     if ready.asked:
         print(f"{ready.right} of {ready.asked} pictures that no model learned from: right owner")
-    privedge = _program()
     ask = ["query", _shown(ready.sample), "--config", _shown(ready.config)]
-    print(f"\nask:   {privedge} {shlex.join([*ask, '--cohort', ready.cohort])}")
-    print(f"stop:  {privedge} {shlex.join(_stop_command(home, folder))}")
+    print(f"\nask:   {_program()} {shlex.join([*ask, '--cohort', ready.cohort])}")
+    print(f"stop:  {stop}")
     print(f"\n{_ONE_MACHINE}", flush=True)
 
 
@@ -150,12 +157,14 @@ def _counted(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _stop_command(home: "Home", folder: Path) -> list[str]:
+def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
+    """How to stop it, from this folder."""
     from privedge.local import homes, names
 
     usual = homes.default(home.pictures, names.cohort_name(home.pictures.name))
     where = [] if home.folder == usual else ["--home", _shown(home.folder)]
-    return ["up", str(folder), "--stop", *where]
+    command = f"{_program()} {shlex.join(['up', str(folder), '--stop', *where])}"
+    return command if kept else f"Ctrl-C, or {command}"
 
 
 def _program() -> str:
@@ -175,6 +184,8 @@ def _shown(path: Path) -> str:
 def _stop(home: "Home", as_json: bool) -> None:
     from privedge.local import homes
 
+    if sys.stderr.isatty():
+        print("stopping the servers", file=sys.stderr)
     stopped = homes.stop(home)
     if as_json:
         print(json.dumps({"stopped": stopped}))

@@ -98,7 +98,8 @@ class Home:
                     f"{self.folder}: is for {record.pictures}; give another --cohort or --home"
                 )
             self.write(record)
-            for part in self.models.glob(".*"):  # of a command that was killed
+            # Of a command that was killed while it wrote.
+            for part in (*self.models.glob(".*"), *self.folder.glob(".*.part")):
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
             yield
 
@@ -146,7 +147,7 @@ def stop(home: Home) -> bool:
 
     Raises Unreachable if a process cannot be ended.
     """
-    if not home.folder.exists():
+    if not (home.folder / _RECORD).exists():
         return False
     command = processes.stop_command(home.folder)
     with processes.this_command(home.folder):
@@ -155,6 +156,6 @@ def stop(home: Home) -> bool:
 
 def default(pictures: Path, cohort: str) -> Path:
     """privedge-up/COHORT in this folder, or beside the pictures if this folder is among them."""
-    here = Path.cwd()
-    inside = here == pictures or pictures in here.parents
+    here, real = Path.cwd(), pictures.resolve()
+    inside = here == real or real in here.parents
     return (pictures.parent if inside else here) / "privedge-up" / cohort

@@ -30,6 +30,8 @@ _KILLED_S = 10.0
 _PAUSE_S = 0.05
 # Somebody who only looks holds the lock for a moment, too.
 _LOCK_S = 2.0
+# From the lock to the id, on a busy machine.
+_NAMED_S = 30.0
 # The process itself writes its id: no moment of its life is unknown, whatever ends its parent.
 _INTRODUCED = 'echo $$ && exec "$@" >>"$0" 2>&1'
 
@@ -68,7 +70,7 @@ def this_command(folder: Path) -> Iterator[None]:
 def pid_of(folder: Path, name: str) -> int | None:
     """The id of the process `name`; None if it does not run."""
     path = pid_file(folder, name)
-    until = time.monotonic() + _LOCK_S
+    until = time.monotonic() + _NAMED_S
     while _is_locked(path):
         text = path.read_text(encoding="ascii", errors="replace")
         if text.endswith("\n") and text.strip().isdecimal():
@@ -84,7 +86,7 @@ def stop(folder: Path, name: str, within_s: float = _STOP_S) -> bool:
 
     Raises Unreachable if it cannot be ended.
     """
-    pid = pid_of(folder, name)
+    pid = _settled(folder, name)
     if pid is None:
         return False
     for number, patience_s in ((signal.SIGTERM, within_s), (signal.SIGKILL, _KILLED_S)):
@@ -103,6 +105,17 @@ def stop_servers(folder: Path) -> list[str]:
 def stop_command(folder: Path) -> bool:
     """End the command at work in `folder`, which then stops its servers. Returns whether it ran."""
     return stop(folder, _COMMAND, _COMMAND_STOP_S)
+
+
+def _settled(folder: Path, name: str) -> int | None:
+    """The id, seen twice: just after the lock a file still names the process before."""
+    pid = pid_of(folder, name)
+    while pid is not None:
+        time.sleep(_PAUSE_S)
+        before, pid = pid, pid_of(folder, name)
+        if pid == before:
+            break
+    return pid
 
 
 @contextmanager

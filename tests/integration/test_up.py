@@ -13,8 +13,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from privedge_lab.demo.digits import Digits
 from privedge.local import processes
+from privedge_lab.demo.digits import Digits
 
 pytestmark = pytest.mark.mpc
 
@@ -166,7 +166,8 @@ def test_a_kept_service_is_noticed_mended_brought_up_to_date_and_stopped(place, 
     assert "On one machine this protects nobody" in said
     assert place.pids() == first
     # The printed line, as it is, in a shell.
-    line = next(each for each in said.splitlines() if each.startswith("ask:"))
+    line, stop = (each for each in said.splitlines() if each.startswith(("ask:", "stop:")))
+    assert stop.endswith("privedge up people --stop")
     asked = subprocess.run(
         line.removeprefix("ask:"), shell=True, cwd=place.folder, capture_output=True, text=True
     )

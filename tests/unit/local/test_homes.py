@@ -21,9 +21,11 @@ def test_it_is_in_this_folder_unless_that_is_among_the_pictures(tmp_path, monkey
     (pictures / "ana").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert homes.default(pictures, "people") == tmp_path / "privedge-up" / "people"
+    (tmp_path / "people").symlink_to(pictures)
     for inside in (pictures, pictures / "ana"):
         monkeypatch.chdir(inside)
         assert homes.default(pictures, "people") == tmp_path / "photos" / "privedge-up" / "people"
+        assert homes.default(tmp_path / "people", "people") == tmp_path / "privedge-up" / "people"
 
 
 def test_what_is_recorded_is_read_again_and_private_under_any_mask(home):
@@ -91,6 +93,9 @@ def test_models_of_nobody_and_parts_of_files_go(home):
 def test_where_nothing_was_made_nothing_is_stopped_and_nothing_is_made(home):
     assert not homes.stop(home)
     assert not home.folder.exists()
+    home.folder.mkdir(parents=True)  # somebody else's
+    assert not homes.stop(home)
+    assert list(home.folder.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
