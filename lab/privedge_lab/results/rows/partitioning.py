@@ -1,0 +1,27 @@
+"""`attack partitioning`: a row for each seed and strength."""
+
+from dataclasses import dataclass
+
+from privedge_lab.results.rows.row import Row
+from privedge_lab.results.rows.values import Figure, Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitioningRow(Row):
+    """As AttributesRow. Which network, cut and fact: the file's settings say it."""
+
+    defence: Text
+    strength: Figure
+    seed: int | None
+    images: Figure
+    task_accuracy: Figure
+    attacker: Text
+    attacker_accuracy: Figure
+    attacker_accuracy_hindsight: Figure
+    floor_accuracy: Figure
+    majority: Figure
+
+    @property
+    def guessed(self) -> Figure:
+        """The share of private facts that the attacker got right."""
+        return self.attacker_accuracy
