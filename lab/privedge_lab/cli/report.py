@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from privedge_lab.report.reader import Found
 
 _TITLE = "Private prediction: what it costs and what it buys"
-# So that the bar has an end: one step a section.
-_STEPS = 11
 
 
 def register(app: typer.Typer) -> None:
@@ -55,15 +53,8 @@ def _report(
     started = perf_counter()
     private_file.require_writable(out)
     found = reader.read(folders)
-    done = 0
     with progress_bar() as progress:
-
-        def told(section: str) -> None:
-            nonlocal done
-            progress(section, done, _STEPS)
-            done += 1
-
-        made = page.render(found, title, told)
+        made = page.render(found, title, progress)
     private_file.write(out, made.html)
     for each in made.skipped:
         print(f"privedge report: {each.shown} {each.why}", file=sys.stderr)

@@ -14,15 +14,16 @@ from privedge_lab.report.reader import Found
 from privedge_lab.report.sections import costs, disguising, inversion, owners, parties
 from privedge_lab.report.sections.disguising import Disguise
 from privedge_lab.report.values import (
+    bare,
     decibels,
     in_order,
-    number,
     percent,
     percents,
     plural,
     spread,
-    text,
 )
+from privedge_lab.results.rows.membership import MembershipRow
+from privedge_lab.results.rows.party import PartyRow
 
 _MOST_READINGS = 8
 CUT_COST = "privedge split query IMAGE --config FILE.toml --json"
@@ -83,8 +84,8 @@ def _private_utility(found: Found) -> Iterable[str]:
 
 
 def _party_readings(found: Found) -> Iterable[str]:
-    for source in found.of("party"):
-        alone = [view for view in parties.views(source) if view.party != parties.BOTH]
+    for file in found.of(PartyRow):
+        alone = [view for view in parties.views(file.rows) if view.party != parties.BOTH]
         if not alone:
             continue
         most = max(view.sigmas for view in alone)
@@ -97,10 +98,10 @@ def _party_readings(found: Found) -> Iterable[str]:
 
 
 def _membership_readings(found: Found) -> Iterable[str]:
-    for source in found.of("membership"):
-        reached = [auc for row in source.rows if (auc := number(row, "auc")) is not None]
+    for file in found.of(MembershipRow):
+        reached = [row.auc for row in file.rows if row.auc is not None]
         if reached:
-            about = text(source.settings, "data", "unnamed data")
+            about = file.about.data or "unnamed data"
             yield (
                 f"{about}: answers tell who was trained on with an AUC of {max(reached):.3f} "
                 "(guessing: 0.5)"
@@ -108,7 +109,7 @@ def _membership_readings(found: Found) -> Iterable[str]:
 
 
 def _split(found: Found) -> list[Approach]:
-    inverted, inferred = leaks.inverted(found), leaks.inferred(found)
+    inverted, inferred = leaks.inverted(leaks.attacked(found)), leaks.inferred(found)
     names = in_order([*_defences(inverted), *_defences(inferred)])
     defences = [name for name in names if name != NONE]
     rows = [_with_defence(NONE, inverted, inferred)]
@@ -190,7 +191,7 @@ def _disguised(found: Found) -> list[Approach]:
 
 
 def _one_disguise(each: Disguise) -> Approach:
-    about = text(each.source.settings, "data", "unnamed data")
+    about = each.file.about.data or "unnamed data"
     utility, privacy = [], []
     if each.accuracy is not None:
         plain = (
@@ -204,9 +205,8 @@ def _one_disguise(each: Disguise) -> Approach:
         )
     row = each.most_pairs
     if row is not None:
-        privacy.append(
-            f"{text(row, 'pairs')} known pairs give images of {decibels(number(row, 'psnr_db'))}"
-        )
+        pairs = bare(row.pairs, "some")
+        privacy.append(f"{pairs} known pairs give images of {decibels(row.psnr_db)}")
     return Approach(
         f"Image disguising: {each.name}",
         "one server computes on images under a fixed key",

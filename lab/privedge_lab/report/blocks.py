@@ -14,7 +14,9 @@ from privedge_lab.report.drawing import Drawing, draw
 from privedge_lab.report.matrix import Matrix
 from privedge_lab.report.reader import Source
 from privedge_lab.report.strips import Strips
-from privedge_lab.report.values import Row, listed
+from privedge_lab.report.values import listed
+from privedge_lab.results.rows.row import Row
+from privedge_lab.results.rows.values import Raw
 
 # Characters of JSON under one figure; the files themselves hold everything.
 _MOST_EVIDENCE = 40_000
@@ -153,12 +155,12 @@ def curve(title: str, caption: str, chart: Chart, evidence: Evidence) -> Curve:
 
 
 def evidence(used: Iterable[tuple[Source, Sequence[Row]]], fields: Sequence[str] = ()) -> Evidence:
-    """Of these rows of these files; of each row the `fields`, or all of them."""
+    """These rows of these files as they are stored; of each row the `fields`, or all of them."""
     given = list(used)
     left = _MOST_EVIDENCE
     documents = []
     for source, rows in given:
-        document, size = _cut(source, [_only(row, fields) for row in rows], left)
+        document, size = _cut(source, [_only(row.as_stored(), fields) for row in rows], left)
         documents.append(document)
         left = max(0, left - size)
     whole = documents[0] if len(documents) == 1 else documents
@@ -174,11 +176,11 @@ def origin(source: Source) -> Origin:
     return Origin(source.shown, seeds, source.command)
 
 
-def _only(row: Row, fields: Sequence[str]) -> Row:
+def _only(row: Raw, fields: Sequence[str]) -> Raw:
     return {name: row[name] for name in fields if name in row} if fields else row
 
 
-def _cut(source: Source, rows: Sequence[Row], most: int) -> tuple[Row, int]:
+def _cut(source: Source, rows: Sequence[Raw], most: int) -> tuple[Raw, int]:
     """The document and its size; rows that go beyond `most` characters are counted instead."""
     kept, size = [], 0
     for row in rows:
@@ -186,7 +188,7 @@ def _cut(source: Source, rows: Sequence[Row], most: int) -> tuple[Row, int]:
         if size > most:
             break
         kept.append(row)
-    document: Row = {"file": source.shown, "experiment": source.experiment}
+    document: Raw = {"file": source.shown, "experiment": source.experiment}
     settings = len(json.dumps(source.settings))
     size += settings
     document["settings"] = source.settings if settings <= _MOST_EVIDENCE else "too long to show"

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from privedge_lab.report.reader import Found, Source
-from privedge_lab.report.values import Row, number, plural, seed_of, text
+from privedge_lab.report.reader import File, Found, Source
+from privedge_lab.report.values import bare, plural
+from privedge_lab.results.rows.identify import IdentifyRow
+from privedge_lab.results.rows.scores import Scores
+from privedge_lab.results.rows.settings import Settings
 
 BASELINES = {
     "pca": "own components of pixels",
@@ -31,30 +34,30 @@ class Method:
     kind: str
     whole: bool
     recalls: dict[int, float] = field(default_factory=dict)
-    given: list[tuple[Source, Row]] = field(default_factory=list)
+    given: list[tuple[File[IdentifyRow], IdentifyRow]] = field(default_factory=list)
 
-    def add(self, source: Source, row: Row, seed: int, recall: float) -> None:
+    def add(self, file: File[IdentifyRow], row: IdentifyRow, seed: int, recall: float) -> None:
         """The first row of a seed counts: a second one would count it twice."""
         if seed not in self.recalls:
             self.recalls[seed] = recall
-            self.given.append((source, row))
+            self.given.append((file, row))
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[IdentifyRow]:
         """One a seed."""
         return [row for _, row in self.given]
 
     @property
-    def source(self) -> Source:
+    def file(self) -> File[IdentifyRow]:
         """The first file."""
         return self.given[0][0]
 
-    def used(self, rows: Sequence[Row]) -> list[tuple[Source, list[Row]]]:
+    def used(self, rows: Sequence[IdentifyRow]) -> list[tuple[Source, list[IdentifyRow]]]:
         """Those of its files that hold any of `rows`, each with them."""
-        found: dict[str, tuple[Source, list[Row]]] = {}
-        for source, row in self.given:
+        found: dict[str, tuple[Source, list[IdentifyRow]]] = {}
+        for file, row in self.given:
             if any(row is each for each in rows):
-                found.setdefault(source.shown, (source, []))[1].append(row)
+                found.setdefault(file.shown, (file.source, []))[1].append(row)
         return list(found.values())
 
     @property
@@ -99,22 +102,21 @@ def gap(private: Method, other: Method) -> tuple[float, float, list[int]] | None
 def cohorts(found: Found) -> list[Cohort]:
     """Of all files, in the order found."""
     known: dict[str, Cohort] = {}
-    for source in found.of("identify"):
-        owners = max((number(row, "owners") or 0 for row in source.rows), default=0)
-        key = repr([_asked(source), owners])
-        cohort = known.setdefault(key, Cohort(label(source.settings), int(owners)))
-        _add(cohort, source)
+    for file in found.of(IdentifyRow):
+        owners = max((row.owners or 0 for row in file.rows), default=0)
+        key = repr([_asked(file.about), owners])
+        cohort = known.setdefault(key, Cohort(label(file.about), int(owners)))
+        _add(cohort, file)
     return [cohort for cohort in known.values() if cohort.methods]
 
 
-def label(settings: Row) -> str:
+def label(about: Settings) -> str:
     """The data set's name, and how it was dealt out if not in the usual way."""
-    name = PurePath(text(settings, "data", "unnamed data")).stem
-    where = settings.get("where")
+    name = PurePath(about.data or "unnamed data").stem
     ways = [
-        f"by {text(settings, 'group')}" if settings.get("group") else "",
-        f"asked {where[0]} {where[1]}" if isinstance(where, list) and len(where) == 2 else "",
-        "VALIDATION images" if settings.get("part") == "validation" else "",
+        f"by {about.group}" if about.group else "",
+        f"asked {about.where[0]} {about.where[1]}" if len(about.where) == 2 else "",
+        "VALIDATION images" if about.part == "validation" else "",
     ]
     told = ", ".join(way for way in ways if way)
     return f"{name}, {told}" if told else name
@@ -125,54 +127,46 @@ def with_owners(cohort: Cohort) -> str:
     return f"{cohort.label} ({plural(cohort.owners, 'owner')})"
 
 
-def _asked(source: Source) -> list[object]:
-    settings = source.settings
-    data = settings.get("data_sha256") or settings.get("data")
-    return [data, *(settings.get(name) for name in ("part", "group", "where"))]
+def _asked(about: Settings) -> list[object]:
+    return [about.data_sha256 or about.data, about.part, about.group, about.where]
 
 
-def _add(cohort: Cohort, source: Source) -> None:
-    engine = text(source.settings, "engine", "plain")
-    for row in source.rows:
-        seed, recall = seed_of(row), number(row, "macro_recall")
-        if seed is None or recall is None:
+def _add(cohort: Cohort, file: File[IdentifyRow]) -> None:
+    for row in file.rows:
+        if row.seed is None or row.macro_recall is None:
             continue
-        whole = engine != "fused" or not _limited(source, row)
-        name = _name(source, row, whole)
+        whole = file.about.engine != "fused" or not _limited(file.about, row)
+        name = _name(file.about, row, whole)
         method = cohort.methods.setdefault(name, Method(name, "private", whole))
-        method.add(source, row, seed, recall)
-        _add_baselines(cohort, source, row, seed)
+        method.add(file, row, row.seed, row.macro_recall)
+        _add_baselines(cohort, file, row, row.seed)
 
 
-def _limited(source: Source, row: Row) -> bool:
+def _limited(about: Settings, row: IdentifyRow) -> bool:
     """Was only the beginning of the part asked? The file does not say how long the part is."""
-    return number(row, "asked") == number(source.settings, "queries")
+    return row.asked == about.queries
 
 
-def _name(source: Source, row: Row, whole: bool) -> str:
-    preset, settings = text(row, "preset", "unnamed preset"), source.settings
-    parts = [preset]
-    if settings.get("components") is not None:
-        parts.append(plural(number(settings, "components") or 0, "component"))
-    if settings.get("steps") is not None:
-        parts.append(plural(number(settings, "steps") or 0, "step"))
+def _name(about: Settings, row: IdentifyRow, whole: bool) -> str:
+    parts = [row.preset or "unnamed preset"]
+    if about.components is not None:
+        parts.append(plural(about.components, "component"))
+    if about.steps is not None:
+        parts.append(plural(about.steps, "step"))
     if not whole:
-        parts.append(f"really deployed, {text(row, 'asked')} asked")
+        parts.append(f"really deployed, {bare(row.asked)} asked")
     return ", ".join(parts)
 
 
-def _add_baselines(cohort: Cohort, source: Source, row: Row, seed: int) -> None:
-    found = row.get("baselines")
-    for kind in found if isinstance(found, dict) else ():
-        recall = number(row, "baselines", kind, "macro_recall")
-        if kind not in BASELINES or recall is None:
-            continue
-        method = cohort.methods.setdefault(kind, Method(BASELINES[kind], kind, True))
-        method.add(source, row, seed, recall)
+def _add_baselines(cohort: Cohort, file: File[IdentifyRow], row: IdentifyRow, seed: int) -> None:
+    for kind, scores in row.baselines.items():
+        if kind in BASELINES and scores.macro_recall is not None:
+            method = cohort.methods.setdefault(kind, Method(BASELINES[kind], kind, True))
+            method.add(file, row, seed, scores.macro_recall)
 
 
-def figure(method: Method, name: str) -> Sequence[float | None]:
-    """A figure of each row of the method; of baselines, those in `baselines`."""
+def scores(method: Method) -> Sequence[IdentifyRow | Scores]:
+    """What has the figures of each row of the method: the row, or a baseline in it."""
     if method.kind == "private":
-        return [number(row, name) for row in method.rows]
-    return [number(row, "baselines", method.kind, name) for row in method.rows]
+        return method.rows
+    return [row.baselines[method.kind] for row in method.rows]

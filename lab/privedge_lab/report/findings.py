@@ -1,6 +1,6 @@
 """Sentences about results, each made of figures that are there. Nothing is told without one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from privedge_lab.report import cohorts, leaks
 from privedge_lab.report.approaches import AFFORDABLE
@@ -12,12 +12,18 @@ from privedge_lab.report.values import (
     decibels,
     in_order,
     listed,
-    number,
     percent,
     plural,
     points,
     spread,
 )
+from privedge_lab.results.rows.bench import QueryRow
+from privedge_lab.results.rows.fairness import FairnessRow
+from privedge_lab.results.rows.identify import IdentifyRow
+from privedge_lab.results.rows.party import PartyRow
+from privedge_lab.results.rows.robustness import RobustnessRow
+from privedge_lab.results.rows.scale import ScaleRow
+from privedge_lab.results.rows.values import Figure
 
 
 def gaps(found: Found, kind: str) -> list[tuple[Cohort, tuple[float, float, list[int]]]]:
@@ -63,49 +69,48 @@ def price(gap: float) -> str:
 
 def agreement(found: Found) -> list[str]:
     """Whether private answers are those of the plaintext models; ties may go either way."""
-    told = []
-    for source in found.of("identify"):
-        same = spread(number(row, "agreement", "fused_fixed") for row in source.rows)
-        asked = sum(number(row, "agreement", "queries") or 0 for row in source.rows)
+    told, floats = [], []
+    for file in found.of(IdentifyRow):
+        given = [row.agreement for row in file.rows if row.agreement is not None]
+        floats += [each.fixed_plain for each in given]
+        same = spread(each.fused_fixed for each in given)
+        asked = sum(each.queries or 0 for each in given)
         if same is not None:
             told.append(
-                f"{cohorts.label(source.settings)}: {percent(same.mean, 2)} of {asked:.0f} answers "
+                f"{cohorts.label(file.about)}: {percent(same.mean, 2)} of {asked:.0f} answers "
                 "of a real deployment are those of the fixed-point model in the clear"
             )
-    told += _at_least("scale", "answers of growing cohorts", found, "private", "agreement")
-    told += _at_least("bench query", "answers of the bench", found, "agreement")
-    if floats := _figures("identify", found, "agreement", "fixed_plain"):
-        told.append(
-            f"fixed point gives the answers of float32 in at least {percent(min(floats), 2)}"
-        )
+    told += _at_least("answers of growing cohorts", _of_scale(found))
+    told += _at_least("answers of the bench", _of_bench(found))
+    if least := spread(floats):
+        told.append(f"fixed point gives the answers of float32 in at least {percent(least.low, 2)}")
     return told
 
 
-def _at_least(experiment: str, what: str, found: Found, *names: str) -> list[str]:
-    same = _figures(experiment, found, *names)
-    if not same:
+def _at_least(what: str, same: Iterable[Figure]) -> list[str]:
+    least = spread(same)
+    if least is None:
         return []
-    return [
-        f"{what}: those of the fixed-point model in the clear in at least {percent(min(same), 2)}"
-    ]
+    told = f"those of the fixed-point model in the clear in at least {percent(least.low, 2)}"
+    return [f"{what}: {told}"]
 
 
-def _figures(experiment: str, found: Found, *names: str) -> list[float]:
-    """Of every row of the experiment that has it; a bench also measures engines of others."""
-    rows = [
-        row
-        for source in found.of(experiment)
-        for row in source.rows
-        if row.get("engine", "fused") == "fused"
-    ]
-    return [value for row in rows if (value := number(row, *names)) is not None]
+def _of_scale(found: Found) -> Iterator[Figure]:
+    for file in found.of(ScaleRow):
+        yield from (row.private.agreement for row in file.rows if row.private is not None)
+
+
+def _of_bench(found: Found) -> Iterator[Figure]:
+    """Of our own engine: a bench also measures those of others."""
+    for file in found.of(QueryRow):
+        yield from (row.agreement for row in file.rows if row.engine in (None, "fused"))
 
 
 def one_party(found: Found) -> list[str]:
     """What the views of one party, and of both, were worth."""
     told = []
-    for source in found.of("party"):
-        views = parties.views(source)
+    for file in found.of(PartyRow):
+        views = parties.views(file.rows)
         for whose in ("one party alone", "both together, which must not happen"):
             mine = [v for v in views if (v.party == parties.BOTH) == whose.startswith("both")]
             if mine:
@@ -127,7 +132,7 @@ def without(found: Found) -> list[str]:
     """What a server gets without private computation or a defence."""
     told = [
         f"{case.choice.place}: images of {decibels(case.psnr)}, SSIM {case.ssim:.2f}{guess(case)}"
-        for case in leaks.strongest(leaks.inverted(found))
+        for case in leaks.strongest(leaks.inverted(leaks.attacked(found)))
         if case.choice.defence == NONE
     ]
     told += [
@@ -146,7 +151,7 @@ def guess(case: Inverted) -> str:
 
 def instead(found: Found) -> list[str]:
     """What defences and disguises leave to attackers."""
-    cases = leaks.inverted(found)
+    cases = leaks.inverted(leaks.attacked(found))
     defended = [case for case in cases if case.choice.defence != NONE]
     told = [_defended(*each) for each in leaks.taken(defended, cases, AFFORDABLE)]
     told += [
@@ -172,12 +177,12 @@ def _defended(plain: Inverted | None, best: Inverted, cheap: bool) -> str:
 def disturbed(found: Found) -> list[str]:
     """Of each set, what each disturbance costs at the level where it costs most."""
     told = []
-    for source in found.of("robustness"):
-        clean, worst = conditions.worst(source)
+    for file in found.of(RobustnessRow):
+        clean, worst = conditions.worst(file.rows)
         if clean is None:
             continue
         levels = [f"{percent(least)} at {level}" for level, least in worst]
-        about = cohorts.label(source.settings)
+        about = cohorts.label(file.about)
         told.append(f"{about}: {percent(clean)} macro recall undisturbed, {listed(levels)}")
     return told
 
@@ -185,30 +190,32 @@ def disturbed(found: Found) -> list[str]:
 def grown(found: Found) -> list[str]:
     """From the fewest owners to the most."""
     told = []
-    for source in found.of("scale"):
-        counts = growth.owners_of(source.rows)
-        ends = [(n, growth.at(source.rows, n, "macro_recall")) for n in (*counts[:1], *counts[-1:])]
+    for file in found.of(ScaleRow):
+        counts = growth.owners_of(file.rows)
+        ends = [
+            (n, growth.at(file.rows, n, growth.macro_recall)) for n in (*counts[:1], *counts[-1:])
+        ]
         reached = [
             f"{percent(recall.mean)} with {plural(n, 'owner')}" for n, recall in ends if recall
         ]
         if reached:
-            told.append(f"{cohorts.label(source.settings)}: macro recall {listed(reached)}")
+            told.append(f"{cohorts.label(file.about)}: macro recall {listed(reached)}")
     return told
 
 
 def taken(found: Found) -> list[str]:
     """Of each file the thief that wins most as the parties compare, and what stops it best."""
     told = []
-    for source in found.of("fairness"):
+    for file in found.of(FairnessRow):
         rates = [
             (rate.mean, thief)
-            for thief in fairness.thieves(source.rows)
-            if (rate := fairness.stolen(source.rows, thief, fairness.NONE)) is not None
+            for thief in fairness.thieves(file.rows)
+            if (rate := fairness.stolen(file.rows, thief, fairness.NONE)) is not None
         ]
         if rates:
             most, thief = max(rates)
             told.append(
-                f"{cohorts.label(source.settings)} ({source.shown}): the worst thief, {thief}, "
+                f"{cohorts.label(file.about)} ({file.shown}): the worst thief, {thief}, "
                 f"wins {percent(most)} of questions about others"
             )
     return told

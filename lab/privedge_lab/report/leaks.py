@@ -8,9 +8,21 @@ Of several attacks on one choice the strongest counts. Sees rows of figures.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from privedge_lab.report.reader import Found, Source
-from privedge_lab.report.values import Row, Spread, number, spread, text
+from privedge_lab.report.reader import File, Found, Source
+from privedge_lab.report.values import Spread, spread
+from privedge_lab.results.rows.attributes import AttributesRow
+from privedge_lab.results.rows.inversion import InversionRow
+from privedge_lab.results.rows.partitioning import PartitioningRow
+from privedge_lab.results.rows.settings import Settings
+from privedge_lab.results.rows.sweep import SweepRow
+from privedge_lab.results.rows.values import Figure
+
+# Rows of attacks that make images, and of attacks that read a private fact.
+Inversion = InversionRow | SweepRow
+Inference = AttributesRow | PartitioningRow | SweepRow
+T = TypeVar("T", bound=Inversion | Inference)
 
 NONE = "none"
 _GUESS = "mean-image"
@@ -50,7 +62,7 @@ class Inverted:
     accuracy: float | None
     guess_psnr: float | None
     guess_ssim: float | None
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[Inversion, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -66,15 +78,20 @@ class Inferred:
     majority: float
     floor: Spread | None
     task: Spread | None
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[Inference, ...] = field(repr=False)
 
 
-def inverted(found: Found) -> list[Inverted]:
+def attacked(found: Found) -> list[File[Inversion]]:
+    """The files with rows of attacks that make images."""
+    return found.of(InversionRow, SweepRow)
+
+
+def inverted(files: Iterable[File[Inversion]]) -> list[Inverted]:
     """One for each choice, in the order measured."""
     cases = []
-    for source in found.of("attack table", "sweep"):
-        for choice, rows in _by_choice(source).items():
-            case = _inverted(source, choice, rows)
+    for file in files:
+        for choice, rows in _by_choice(file).items():
+            case = _inverted(file, choice, rows)
             if case is not None:
                 cases.append(case)
     return cases
@@ -82,37 +99,37 @@ def inverted(found: Found) -> list[Inverted]:
 
 def inferred(found: Found) -> list[Inferred]:
     """One for each choice, with its seeds together."""
+    files: list[File[Inference]] = found.of(AttributesRow, PartitioningRow, SweepRow)
     cases = []
-    for source in found.of("attributes", "partitioning", "sweep"):
-        for choice, rows in _by_choice(source).items():
-            case = _inferred(source, choice, rows)
+    for file in files:
+        for choice, rows in _by_choice(file).items():
+            case = _inferred(file, choice, rows)
             if case is not None:
                 cases.append(case)
     return cases
 
 
-def guesses(rows: Iterable[Row]) -> list[Row]:
+def guesses(rows: Iterable[Inversion]) -> list[Inversion]:
     """Rows of the attack that looks at nothing."""
-    return [row for row in rows if row.get("attack") == _GUESS]
+    return [row for row in rows if row.attack == _GUESS]
 
 
-def is_inversion(row: Row) -> bool:
+def is_inversion(row: Inversion) -> bool:
     """Is it an attack's row, with both scores?"""
-    scored = number(row, "psnr_db") is not None and number(row, "ssim") is not None
-    return scored and row.get("attack") != _GUESS
+    return row.psnr_db is not None and row.ssim is not None and row.attack != _GUESS
 
 
-def choice_of(source: Source, row: Row) -> Choice:
+def choice_of(about: Settings, row: Inversion | Inference) -> Choice:
     """What the row is about."""
-    settings = source.settings
-    network = text(row, "preset") or text(settings, "network", "lenet")
+    network = row.preset if isinstance(row, AttributesRow) else None
+    cut = None if isinstance(row, PartitioningRow) else row.cut
     return Choice(
-        text(settings, "data", "unnamed data").removesuffix(".npz"),
-        network,
-        text(row, "cut") or text(settings, "cut", "an unnamed layer"),
-        text(row, "defence", NONE),
-        number(row, "strength") or 0.0,
-        _how(settings),
+        (about.data or "unnamed data").removesuffix(".npz"),
+        network or about.network or "lenet",
+        cut or about.cut or "an unnamed layer",
+        row.defence or NONE,
+        row.strength or 0.0,
+        _how(about),
     )
 
 
@@ -125,17 +142,17 @@ def strongest(cases: Sequence[Inverted]) -> list[Inverted]:
     return list(best.values())
 
 
-def _how(settings: Row) -> str:
+def _how(about: Settings) -> str:
     """What is unusual about the device: draws anew for every query are not safe, and measured."""
-    times = number(settings, "asked") or 1
+    times = about.asked or 1
     again = f", asked {times:.0f} times" if times > 1 else ""
-    return f", draws anew for each query{again}" if settings.get("repeat") == "fresh" else again
+    return f", draws anew for each query{again}" if about.repeat == "fresh" else again
 
 
 def undefended(case: Inverted, cases: Sequence[Inverted]) -> Inverted | None:
     """The same network without a defence, from the same file."""
     for each in cases:
-        same = (each.source, each.choice.cut) == (case.source, case.choice.cut)
+        same = each.source is case.source and each.choice.cut == case.choice.cut
         if same and each.choice.defence == NONE:
             return each
     return None
@@ -178,59 +195,54 @@ def _ssim(case: Inverted | None) -> float:
     return 0.0 if case is None else case.ssim
 
 
-def _by_choice(source: Source) -> dict[Choice, list[Row]]:
-    found: dict[Choice, list[Row]] = {}
-    for row in source.rows:
-        found.setdefault(choice_of(source, row), []).append(row)
+def _by_choice(file: File[T]) -> dict[Choice, list[T]]:
+    found: dict[Choice, list[T]] = {}
+    for row in file.rows:
+        found.setdefault(choice_of(file.about, row), []).append(row)
     return found
 
 
-def _inverted(source: Source, choice: Choice, rows: Sequence[Row]) -> Inverted | None:
+def _inverted(file: File[Inversion], choice: Choice, rows: Sequence[Inversion]) -> Inverted | None:
     attacks = [row for row in rows if is_inversion(row)]
     if not attacks:
         return None
-    best = max(attacks, key=lambda row: number(row, "ssim") or 0.0)
-    guess = _guess(source, choice, best)
+    best = max(attacks, key=lambda row: row.ssim or 0.0)
+    guess = _guess(file, choice, best)
     return Inverted(
-        source,
+        file.source,
         choice,
-        text(best, "attack", "an attack"),
-        number(best, "psnr_db") or 0.0,
-        number(best, "ssim") or 0.0,
-        number(best, "task_accuracy"),
+        best.attack or "an attack",
+        best.psnr_db or 0.0,
+        best.ssim or 0.0,
+        best.task_accuracy,
         *guess,
         rows=tuple(rows),
     )
 
 
-def _guess(source: Source, choice: Choice, row: Row) -> tuple[float | None, float | None]:
+def _guess(file: File[Inversion], choice: Choice, row: Inversion) -> tuple[Figure, Figure]:
     """Of the row itself, or of the file's own row about the mean image: it looks at no cut."""
-    own = number(row, "mean_image_psnr_db"), number(row, "mean_image_ssim")
-    if own[0] is not None:
-        return own
-    stored = guesses(source.rows)
-    at_cut = [each for each in stored if each.get("cut") == choice.cut] or stored
-    return (number(at_cut[0], "psnr_db"), number(at_cut[0], "ssim")) if at_cut else (None, None)
+    if isinstance(row, SweepRow) and row.mean_image_psnr_db is not None:
+        return row.mean_image_psnr_db, row.mean_image_ssim
+    stored = guesses(file.rows)
+    at_cut = [each for each in stored if each.cut == choice.cut] or stored
+    return (at_cut[0].psnr_db, at_cut[0].ssim) if at_cut else (None, None)
 
 
-def _inferred(source: Source, choice: Choice, rows: Sequence[Row]) -> Inferred | None:
-    # One experiment calls the attacker's share accuracy, the others attacker_accuracy.
-    scored = [row for row in rows if number(row, "majority") is not None]
-    reached = spread(
-        number(row, "attacker_accuracy" if "attacker_accuracy" in row else "accuracy")
-        for row in scored
-    )
-    majority = spread(number(row, "majority") for row in scored)
+def _inferred(file: File[Inference], choice: Choice, rows: Sequence[Inference]) -> Inferred | None:
+    scored = [row for row in rows if row.majority is not None]
+    reached = spread(row.guessed for row in scored)
+    majority = spread(row.majority for row in scored)
     if reached is None or majority is None:
         return None
-    named = text(scored[0], "private") or text(source.settings, "private", "a private attribute")
+    named = None if isinstance(scored[0], PartitioningRow) else scored[0].private
     return Inferred(
-        source,
+        file.source,
         choice,
-        named,
+        named or file.about.private or "a private attribute",
         reached,
         majority.mean,
-        spread(number(row, "floor_accuracy") for row in scored),
-        spread(number(row, "task_accuracy") for row in scored),
+        spread(row.floor_accuracy for row in scored),
+        spread(row.task_accuracy for row in scored),
         tuple(scored),
     )

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from privedge_lab.report.values import Row
+from privedge_lab.results.rows.identify import IdentifyRow
+from privedge_lab.results.rows.values import Confusion
 
 # Larger ones are no picture any more; the list of confusions has what matters.
 _MOST_OWNERS = 120
@@ -42,14 +43,14 @@ class Matrix:
         return self.owners[column] if column < len(self.owners) else "nobody"
 
 
-def matrix(owners: Sequence[str], rows: Sequence[Row]) -> Matrix | None:
-    """The sum of the rows' `confusion`; None if one is missing or of another shape."""
+def matrix(owners: Sequence[str], rows: Sequence[IdentifyRow]) -> Matrix | None:
+    """The sum of the rows' confusions; None if one is missing or of another shape."""
     count = len(owners)
     total = [[0] * (count + 1) for _ in range(count)]
     for row in rows:
-        if not _fits(row.get("confusion"), count):
+        if row.confusion is None or not _fits(row.confusion, count):
             return None
-        for line, summed in zip(row["confusion"], total, strict=True):
+        for line, summed in zip(row.confusion, total, strict=True):
             for at, value in enumerate(line):
                 summed[at] += value
     cells = [
@@ -61,10 +62,5 @@ def matrix(owners: Sequence[str], rows: Sequence[Row]) -> Matrix | None:
     return Matrix(tuple(owners), tuple(cells)) if cells else None
 
 
-def _fits(confusion: object, count: int) -> bool:
-    return (
-        isinstance(confusion, list)
-        and len(confusion) == count
-        and all(isinstance(line, list) and len(line) == count + 1 for line in confusion)
-        and all(type(value) is int and 0 <= value < 1 << 40 for line in confusion for value in line)
-    )
+def _fits(confusion: Confusion, count: int) -> bool:
+    return len(confusion) == count and all(len(line) == count + 1 for line in confusion)

@@ -4,7 +4,7 @@ No script, no network: pictures and charts are inside, and the page's own policy
 to fetch or run anything. Every text from a file goes through the template's escaping.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -33,6 +33,21 @@ from privedge_lab.report.sections import (
 _TEMPLATE = "page.html.j2"
 # Which figures stand beside each other, by the class that the style sheet knows.
 _KINDS = {Curve: "figures", Rows: "figures", Grid: "figures", Picture: "pictures"}
+# By the name that results.registry has, in the order of the page.
+SECTIONS: Mapping[str, Callable[[Found, Album], Section | None]] = {
+    "owners": lambda found, _: owners.section(found),
+    "conditions": lambda found, _: conditions.section(found),
+    "scale": lambda found, _: growth.section(found),
+    "fairness": lambda found, _: fairness.section(found),
+    "original": lambda found, _: original.section(found),
+    "parties": lambda found, _: parties.section(found),
+    "inversion": inversion.section,
+    "attributes": lambda found, _: attributes.section(found),
+    "disguising": disguising.section,
+    "costs": lambda found, _: costs.section(found),
+    "others": others.section,
+}
+Progress = Callable[[str, int, int], None]
 # What a mail server still takes, and a phone still opens.
 LARGEST = 15_000_000
 
@@ -84,17 +99,25 @@ class _File:
     rows: int
 
 
-def render(found: Found, title: str, told: Callable[[str], None] = lambda _: None) -> Page:
-    """The page of `found`; `told` hears of each section before it is made.
+def render(found: Found, title: str, progress: Progress = lambda *_: None) -> Page:
+    """The page of `found`; `progress` is told of each section, how many are done, and of how many.
 
     Pictures give way to the rest. Raises ConfigError if the page would be too large without any,
     which takes very many results files.
     """
-    page = _page(found, title, BUDGET, told)
+    answers = summary.answers(found)
+    texts = {
+        "title": title,
+        "version": privedge.__version__,
+        "lead": summary.lead(found, answers),
+        "answers": answers,
+        "approaches": approaches.approaches(found),
+    }
+    page = _page(found, texts, BUDGET, progress)
     beyond = len(page.html) - LARGEST
     if beyond > 0:
         # Base64 makes four bytes of three.
-        page = _page(found, title, max(0, page.pictured - beyond * 3 // 4), told)
+        page = _page(found, texts, max(0, page.pictured - beyond * 3 // 4), progress)
     if len(page.html) > LARGEST:
         raise ConfigError(
             f"the page would have {len(page.html) / 1e6:.0f} MB; give fewer folders, a page each"
@@ -102,13 +125,13 @@ def render(found: Found, title: str, told: Callable[[str], None] = lambda _: Non
     return page
 
 
-def _page(found: Found, title: str, budget: int, told: Callable[[str], None]) -> Page:
+def _page(found: Found, texts: Mapping[str, object], budget: int, progress: Progress) -> Page:
     album = Album(found, budget)
     sections = []
-    for make in _sections(album):
-        section = make(found)
+    for done, make in enumerate(SECTIONS.values()):
+        section = make(found, album)
         if section is not None:
-            told(section.short)
+            progress(section.short, done, len(SECTIONS))
             sections.append(section)
     skipped = (*found.skipped, *album.skipped)
     files = [_File(origin(each), each.experiment, len(each.rows)) for each in found.sources]
@@ -116,12 +139,8 @@ def _page(found: Found, title: str, budget: int, told: Callable[[str], None]) ->
         environment("privedge_lab.report")
         .get_template(_TEMPLATE)
         .render(
-            title=title,
-            version=privedge.__version__,
+            texts,
             sections=[_placed(section) for section in sections],
-            lead=summary.lead(found),
-            answers=summary.answers(found),
-            approaches=approaches.approaches(found),
             affordable=f"{100 * approaches.AFFORDABLE:.0f}",
             trust=trust,
             files=files,
@@ -132,22 +151,6 @@ def _page(found: Found, title: str, budget: int, told: Callable[[str], None]) ->
     # A file may hold half of a surrogate pair, which UTF-8 cannot.
     raw = html.encode("utf-8", "replace")
     return Page(raw, sum(map(_figures, sections)), skipped, budget - album.left)
-
-
-def _sections(album: Album) -> list[Callable[[Found], Section | None]]:
-    return [
-        owners.section,
-        conditions.section,
-        growth.section,
-        fairness.section,
-        original.section,
-        parties.section,
-        lambda found: inversion.section(found, album),
-        attributes.section,
-        lambda found: disguising.section(found, album),
-        costs.section,
-        lambda found: others.section(found, album),
-    ]
 
 
 def _placed(section: Section) -> _Placed:

@@ -13,7 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from privedge_lab.report.reader import Found, Skipped, Source
-from privedge_lab.report.values import plain
+from privedge_lab.results.registry import EXPERIMENTS
+from privedge_lab.results.rows.values import plain
 
 # Bytes of all pictures of a page together; base64 makes a third more of them.
 BUDGET = 9_000_000
@@ -21,10 +22,6 @@ BUDGET = 9_000_000
 _MOST_PIXELS = 40_000_000
 _WIDEST, _HIGHEST = 1400, 6000
 _QUALITY = 85
-# What `attack table` draws of its own rows; the page draws these rows itself.
-_DRAWN_ANEW = {"attack table": frozenset({"depth.png", "dense-layer.png", "defences.png"})}
-# Of several results in one folder, pictures without a name of theirs go to the first of these.
-_PICTURED = ("attack table", "disguising", "sweep")
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,8 @@ def _beside(sources: Sequence[Source]) -> Iterator[tuple[Source, Path]]:
             if file.is_symlink() or not file.is_file():
                 continue
             owner = _whose(file, here)
-            if file.name not in _DRAWN_ANEW.get(owner.experiment, ()):
+            known = EXPERIMENTS.get(owner.experiment)
+            if known is None or file.name not in known.drawn_by_report:
                 yield owner, file
 
 
@@ -82,8 +80,10 @@ def _whose(file: Path, here: Sequence[Source]) -> Source:
     named = [source for source in here if file.stem.startswith(source.file.stem)]
     if named:
         return max(named, key=lambda source: len(source.file.stem))
-    pictured = [source for kind in _PICTURED for source in here if source.experiment == kind]
-    return (pictured or list(here))[0]
+    # The experiment listed first has pictures without a name.
+    pictured = [name for name, each in EXPERIMENTS.items() if each.pictured]
+    drawn = [source for name in pictured for source in here if source.experiment == name]
+    return (drawn or list(here))[0]
 
 
 def _encoded(file: Path, shown: str) -> Inline:

@@ -1,7 +1,7 @@
 """Results files below folders: found, checked, and kept with where each came from.
 
     1. every regular *.json below the folders, in order of their names; no link out of a folder
-    2. what evaluation.results.Results stores, or what a `privedge bench ... --json` printed
+    2. what results.store.Results stores, or what a `privedge bench ... --json` printed
     3. whatever else is there is named, with why it was left out; so is a file found twice
 
 Files may come from somebody else. Nothing here trusts what is in them beyond what it checks: sizes,
@@ -12,25 +12,21 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 from privedge.errors import ConfigError
-from privedge_lab.report.values import Row, plain, seed_of
+from privedge_lab.results.registry import EXPERIMENTS, PRINTED
+from privedge_lab.results.rows.row import Row
+from privedge_lab.results.rows.settings import Settings
+from privedge_lab.results.rows.values import Raw, plain, whole
+from privedge_lab.results.store import FORMAT
 
-_FORMAT = 1
 # The largest there is holds rows of a hundred owners' confusion matrices: a few megabytes.
 _LARGEST = 64 << 20
 _LONGEST_COMMAND = 2000
 _MOST_ROWS = 10_000
-# What `privedge bench ... --json` prints has one of these as its only key.
-BENCHES = {
-    "engines": "bench query",
-    "throughput": "bench throughput",
-    "uploads": "bench upload",
-    "deployments": "bench memory",
-    "trainings": "bench train",
-}
 _OWN_KEYS = frozenset({"format", "experiment", "settings", "rows", "command"})
 
 
@@ -41,16 +37,54 @@ class Source:
     file: Path
     shown: str
     experiment: str
-    settings: Row
-    rows: list[Row] = field(repr=False)
+    settings: Raw
+    rows: list[Raw] = field(repr=False)
     command: str | None = None
-    also: Row = field(default_factory=dict, repr=False)
+    also: Raw = field(default_factory=dict, repr=False)
 
     @property
     def seeds(self) -> list[int]:
         """Of all its rows, or of its settings."""
-        found = {seed for row in (*self.rows, self.settings) if (seed := seed_of(row)) is not None}
-        return sorted(found)
+        given = (whole(each.get("seed")) for each in (*self.rows, self.settings))
+        return sorted({seed for seed in given if seed is not None})
+
+    @property
+    def kind(self) -> type[Row]:
+        """The type of its rows; of an unknown experiment that of rows without any figure."""
+        known = EXPERIMENTS.get(self.experiment)
+        return Row if known is None else known.row
+
+    @cached_property
+    def about(self) -> Settings:
+        """Its settings, as far as pages show them."""
+        return Settings.read(self.settings)
+
+    @cached_property
+    def typed(self) -> tuple[Row, ...]:
+        """Its rows, each of its kind."""
+        return tuple(map(self.kind.read, self.rows))
+
+
+R = TypeVar("R", bound=Row)
+R_co = TypeVar("R_co", bound=Row, covariant=True)
+
+
+@dataclass(frozen=True)
+class File(Generic[R_co]):
+    """One results file with its rows as what they are."""
+
+    source: Source
+    rows: tuple[R_co, ...] = field(repr=False)
+
+    @property
+    def shown(self) -> str:
+        """Its path as the page names it."""
+        return self.source.shown
+
+    @property
+    def about(self) -> Settings:
+        """Its settings."""
+        return self.source.about
 
 
 @dataclass(frozen=True)
@@ -68,9 +102,13 @@ class Found:
     sources: tuple[Source, ...]
     skipped: tuple[Skipped, ...] = ()
 
-    def of(self, *experiments: str) -> list[Source]:
-        """The files of these experiments, in the order found."""
-        return [source for source in self.sources if source.experiment in experiments]
+    def of(self, *kinds: type[R]) -> list[File[R]]:
+        """The files with rows of these types, in the order found."""
+        return [
+            File(source, cast(tuple[R, ...], source.typed))
+            for source in self.sources
+            if source.kind in kinds
+        ]
 
 
 def read(given: Sequence[Path]) -> Found:
@@ -125,10 +163,10 @@ def _below(folder: Path) -> Iterable[Path]:
 def _source(file: Path, shown: str) -> Source:
     """Raises ValueError with the reason why it is none."""
     document = _document(file)
-    for key, experiment in BENCHES.items():
+    for key, experiment in PRINTED.items():
         if isinstance(document.get(key), list):
             return Source(file, shown, experiment, {}, _rows(document[key]), _command(document))
-    if document.get("format") != _FORMAT or not isinstance(document.get("experiment"), str):
+    if document.get("format") != FORMAT or not isinstance(document.get("experiment"), str):
         raise ValueError("is no results file of format 1")
     if not isinstance(document.get("settings"), dict) or not isinstance(document.get("rows"), list):
         raise ValueError("has no settings and rows")
@@ -143,7 +181,7 @@ def _source(file: Path, shown: str) -> Source:
     )
 
 
-def _document(file: Path) -> Row:
+def _document(file: Path) -> Raw:
     try:
         if file.stat().st_size > _LARGEST:
             raise ValueError(f"is larger than {_LARGEST >> 20} MiB")
@@ -159,7 +197,7 @@ def _document(file: Path) -> Row:
     return document
 
 
-def _rows(rows: list[Any]) -> list[Row]:
+def _rows(rows: list[Any]) -> list[Raw]:
     if not rows:
         raise ValueError("has no rows yet")
     if len(rows) > _MOST_ROWS:
@@ -169,7 +207,7 @@ def _rows(rows: list[Any]) -> list[Row]:
     return rows
 
 
-def _command(document: Row) -> str | None:
+def _command(document: Raw) -> str | None:
     command = document.get("command")
     return plain(command, _LONGEST_COMMAND) if isinstance(command, str) and command else None
 

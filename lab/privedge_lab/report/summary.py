@@ -4,6 +4,7 @@ No sentence here has a figure of its own, and none is written without one: what 
 hold is said to be not measured.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privedge_lab.report import findings, leaks
@@ -19,11 +20,8 @@ from privedge_lab.report.sections import (
     owners,
     parties,
 )
-from privedge_lab.report.values import (
-    decibels,
-    listed,
-    plural,
-)
+from privedge_lab.report.values import decibels, listed, plural
+from privedge_lab.results.rows.party import PartyRow
 
 _MOST_LINES = 8
 
@@ -93,10 +91,10 @@ def answers(found: Found) -> list[Answer]:
     ]
 
 
-def lead(found: Found) -> list[str]:
-    """The same in a few sentences; the last says what the results do not answer."""
+def lead(found: Found, known: Sequence[Answer]) -> list[str]:
+    """The same in a few sentences; the last says which of the `known` answers say nothing."""
     told = [*_lead_cost(found), *_lead_price(found), *_lead_buys(found)]
-    open_questions = [answer.question for answer in answers(found) if not answer.lines]
+    open_questions = [answer.question for answer in known if not answer.lines]
     if open_questions:
         questions = listed([f"“{question}”" for question in open_questions])
         told.append(f"These results do not answer {questions}.")
@@ -126,7 +124,7 @@ def _lead_price(found: Found) -> list[str]:
 
 def _lead_buys(found: Found) -> list[str]:
     told = []
-    views = [view for source in found.of("party") for view in parties.views(source)]
+    views = [view for file in found.of(PartyRow) for view in parties.views(file.rows)]
     alone = [view for view in views if view.party != parties.BOTH]
     if alone:
         most = max(view.sigmas for view in alone)
@@ -135,7 +133,8 @@ def _lead_buys(found: Found) -> list[str]:
             if most > parties.LEAK
             else "For that, one curious party's view of a question was worth no more than guessing."
         )
-    plain = [case for case in leaks.inverted(found) if case.choice.defence == NONE]
+    cases = leaks.inverted(leaks.attacked(found))
+    plain = [case for case in cases if case.choice.defence == NONE]
     if plain:
         worst = max(plain, key=lambda case: case.ssim)
         told.append(

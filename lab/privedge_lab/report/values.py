@@ -1,52 +1,12 @@
-"""Figures out of rows that may come from anybody, and how they are written.
-
-A figure that is missing, of another type or not finite is None, and is shown as not measured.
-"""
+"""How figures are written; one that is None is shown as not measured."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-Row = dict[str, Any]
 
 NOT_MEASURED = "not measured"
-_LONGEST = 200
-_BEYOND = 10**15
 # A figure and its unit stay on one line.
 _GAP = "\N{NO-BREAK SPACE}"
-
-
-def number(row: Row, *names: str) -> float | None:
-    """The figure at row[names[0]][names[1]]..., if there is one that can be a measurement."""
-    value: Any = row
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # Not only not finite ones: nothing that is measured is beyond, and drawing it would overflow.
-    return float(value) if -_BEYOND < value < _BEYOND else None
-
-
-def text(row: Row, name: str, default: str = "") -> str:
-    """A string, number or truth value as text, cut to a sensible length; else `default`."""
-    value = row.get(name)
-    if isinstance(value, str | int | float):
-        return plain(str(value) if not isinstance(value, float) else f"{value:g}")
-    return default
-
-
-def plain(words: str, most: int = _LONGEST) -> str:
-    """`words` on one line, without control characters, at most `most` of them."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in words[: 2 * most])
-    shown = " ".join(shown.split())
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
-
-
-def seed_of(row: Row) -> int | None:
-    """The row's seed."""
-    value = row.get("seed")
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True)
@@ -70,6 +30,13 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 def in_order(values: Iterable[str]) -> list[str]:
     """Each once, in the order of first appearance."""
     return list(dict.fromkeys(values))
+
+
+def bare(value: float | None, default: str = "") -> str:
+    """The figure without a unit, a count with all its digits."""
+    if value is None:
+        return default
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -30,7 +30,7 @@ def section(found: Found) -> Section:
 
 
 def _table(source: Source, cases: list[Inferred]) -> Table:
-    part = " on VALIDATION images" if source.settings.get("part") == "validation" else ""
+    part = " on VALIDATION images" if source.about.part == "validation" else ""
     lines = [
         (
             f"{case.choice.network} cut after {case.choice.cut}, {case.choice.named}",

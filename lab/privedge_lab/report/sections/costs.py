@@ -3,26 +3,33 @@
 from collections.abc import Sequence
 
 from privedge_lab.report.blocks import Block, Heading, Missing, Paragraph, Section, Table, evidence
-from privedge_lab.report.reader import BENCHES, Found, Source
+from privedge_lab.report.reader import File, Found
 from privedge_lab.report.values import (
-    Row,
+    NOT_MEASURED,
+    bare,
     in_order,
-    number,
     percent,
-    plain,
     plural,
     seconds,
     size,
-    text,
 )
+from privedge_lab.results.rows.bench import (
+    MemoryRow,
+    QueryRow,
+    ThroughputRow,
+    TrainRow,
+    UploadRow,
+)
+from privedge_lab.results.rows.row import Row
+from privedge_lab.results.rows.values import Value, plain
 
 QUERY = "privedge bench query --preset subspace32 --owners 10 --json > DIR/bench.json"
 
 
 def section(found: Found) -> Section:
     """Queries in full, other benches as they are."""
-    queries = found.of("bench query")
-    others = [source for source in found.of(*BENCHES.values()) if source not in queries]
+    queries = found.of(QueryRow)
+    others: list[File[Row]] = found.of(ThroughputRow, UploadRow, MemoryRow, TrainRow)
     blocks: list[Block] = []
     if queries or others:
         blocks.append(
@@ -35,45 +42,45 @@ def section(found: Found) -> Section:
         blocks.append(_queries(queries))
     else:
         blocks.append(Missing("Seconds, rounds and bytes of a private question", QUERY))
-    for kind in in_order(source.experiment for source in others):
-        same = [source for source in others if source.experiment == kind]
+    for kind in in_order(file.source.experiment for file in others):
+        same = [file for file in others if file.source.experiment == kind]
         blocks += [Heading(kind.capitalize()), _as_it_is(kind, same)]
     return Section("costs", "What a private question costs", "Cost", tuple(blocks))
 
 
-def setting(row: Row) -> str:
+def setting(row: QueryRow) -> str:
     """What a bench asked, in words; what is usual is left out."""
-    parts = [text(row, "preset", "unnamed"), plural(number(row, "owners") or 0, "owner")]
-    if (images := number(row, "batch") or 1) != 1:
+    parts = [row.preset or "unnamed", plural(row.owners or 0, "owner")]
+    if (images := row.batch or 1) != 1:
         parts.append(plural(images, "image"))
-    if number(row, "rtt_ms"):
-        parts.append(f"servers {text(row, 'rtt_ms')} ms apart")
-    if text(row, "pool") == "empty":
+    if row.rtt_ms:
+        parts.append(f"servers {bare(row.rtt_ms)} ms apart")
+    if row.pool == "empty":
         parts.append("nothing prepared")
     return ", ".join(parts)
 
 
-def _queries(sources: Sequence[Source]) -> Table:
+def _queries(files: Sequence[File[QueryRow]]) -> Table:
     lines = [
         (
-            f"{setting(row)}: {text(row, 'engine', 'unnamed engine')}",
-            seconds(number(row, "median_s")),
-            seconds(number(row, "online_s")),
-            text(row, "rounds", "not measured"),
-            size(number(row, "bytes_per_party")),
-            size(number(row, "dealer_bytes_per_party")),
-            seconds(number(row, "cpu_s")),
-            percent(number(row, "agreement"), 2),
+            f"{setting(row)}: {row.engine or 'unnamed engine'}",
+            seconds(row.median_s),
+            seconds(row.online_s),
+            bare(row.rounds, NOT_MEASURED),
+            size(row.bytes_per_party),
+            size(row.dealer_bytes_per_party),
+            seconds(row.cpu_s),
+            percent(row.agreement, 2),
         )
-        for source in sources
-        for row in source.rows
+        for file in files
+        for row in file.rows
     ]
     titles = ("preset and cohort", "as the client waits", "online", "rounds", "to the other party")
     return Table(
         "A private question: medians. Agreement: answers as the plaintext model gives them.",
         (*titles, "from the dealer", "CPU of all servers", "agreement"),
         tuple(sorted(lines, key=lambda line: line[0].partition(",")[0])),
-        evidence([(source, source.rows) for source in sources], _FIELDS),
+        evidence([(file.source, file.rows) for file in files], _FIELDS),
     )
 
 
@@ -84,17 +91,17 @@ _FIELDS = (
 )
 
 
-def _as_it_is(kind: str, sources: Sequence[Source]) -> Table:
+def _as_it_is(kind: str, files: Sequence[File[Row]]) -> Table:
     """Every figure of every row, under its own name."""
-    rows = [row for source in sources for row in source.rows]
-    names = [name for name, value in rows[0].items() if not isinstance(value, dict | list)]
-    names = names or ["row"]
-    lines = tuple(tuple(_cell(row, name) for name in names) for row in rows)
+    rows = [row.named_values() for file in files for row in file.rows]
+    names = list(rows[0]) or ["row"]
+    lines = tuple(tuple(_cell(row.get(name)) for name in names) for row in rows)
     titles = tuple(plain(name).replace("_", " ") for name in names)
-    given = evidence([(source, source.rows) for source in sources])
+    given = evidence([(file.source, file.rows) for file in files])
     return Table(f"As printed by privedge {kind}.", titles, lines, given)
 
 
-def _cell(row: Row, name: str) -> str:
-    value = number(row, name)
-    return text(row, name, "-") if value is None else f"{value:.4g}"
+def _cell(value: Value) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4g}"

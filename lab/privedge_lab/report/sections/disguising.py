@@ -1,14 +1,16 @@
 """Disguised images: results of `attack disguising`, what it costs and what it gives away."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from privedge_lab.report.blocks import Block, Missing, Paragraph, Section, Table, curve, evidence
 from privedge_lab.report.charts import Chart, Point, series
 from privedge_lab.report.pictures import Album, Inline
-from privedge_lab.report.reader import Found, Source
+from privedge_lab.report.reader import File, Found
 from privedge_lab.report.sections.inversion import sheet
-from privedge_lab.report.values import NOT_MEASURED, Row, decibels, in_order, number, percent, text
+from privedge_lab.report.values import NOT_MEASURED, bare, decibels, in_order, percent
+from privedge_lab.results.rows.disguising import DisguisingRow
+from privedge_lab.results.rows.values import Figure
 
 MEASURE = "privedge attack disguising --data FILE.npz --out DIR"
 _WITH_PAIRS = ("regression", "codebook")
@@ -20,47 +22,51 @@ class Disguise:
     disguised images that adversaries recognise, and what known pairs recover.
     """
 
-    source: Source
+    file: File[DisguisingRow]
     name: str
     accuracy: float | None
     plain_accuracy: float | None
     ignorant: float | None
     adaptive: float | None
     majority: float | None
-    pairs: tuple[Row, ...] = field(repr=False)
-    exact: tuple[Row, ...] = field(repr=False)
+    pairs: tuple[DisguisingRow, ...] = field(repr=False)
+    exact: tuple[DisguisingRow, ...] = field(repr=False)
 
     @property
-    def most_pairs(self) -> Row | None:
+    def most_pairs(self) -> DisguisingRow | None:
         """The row of the most known pairs."""
-        return max(self.pairs, key=lambda row: number(row, "pairs") or 0.0, default=None)
+        return max(self.pairs, key=lambda row: row.pairs or 0.0, default=None)
 
 
 def disguises(found: Found) -> list[Disguise]:
     """All of them, in the order measured."""
     return [
-        _of(source, name, [row for row in source.rows if text(row, "disguise", "unnamed") == name])
-        for source in found.of("disguising")
-        for name in in_order(text(row, "disguise", "unnamed") for row in source.rows)
+        _of(file, name, [row for row in file.rows if _name(row) == name])
+        for file in found.of(DisguisingRow)
+        for name in in_order(map(_name, file.rows))
     ]
 
 
-def _of(source: Source, name: str, rows: Sequence[Row]) -> Disguise:
-    def one(attack: str, figure: str) -> float | None:
-        mine = (number(row, figure) for row in rows if row.get("attack") == attack)
+def _name(row: DisguisingRow) -> str:
+    return row.disguise or "unnamed"
+
+
+def _of(file: File[DisguisingRow], name: str, rows: Sequence[DisguisingRow]) -> Disguise:
+    def one(attack: str, figure: Callable[[DisguisingRow], Figure]) -> Figure:
+        mine = (figure(row) for row in rows if row.attack == attack)
         return next(mine, None)
 
-    majority = one("adaptive", "majority")
+    majority = one("adaptive", lambda row: row.majority)
     return Disguise(
-        source,
+        file,
         name,
-        one("membership", "task_accuracy"),
-        one("membership", "plain_accuracy"),
-        one("visual", "accuracy"),
-        one("adaptive", "accuracy"),
-        one("visual", "majority") if majority is None else majority,
-        tuple(row for row in rows if row.get("attack") in _WITH_PAIRS),
-        tuple(row for row in rows if row.get("attack") == "full-rank"),
+        one("membership", lambda row: row.task_accuracy),
+        one("membership", lambda row: row.plain_accuracy),
+        one("visual", lambda row: row.accuracy),
+        one("adaptive", lambda row: row.accuracy),
+        one("visual", lambda row: row.majority) if majority is None else majority,
+        tuple(row for row in rows if row.attack in _WITH_PAIRS),
+        tuple(row for row in rows if row.attack == "full-rank"),
     )
 
 
@@ -78,14 +84,14 @@ def section(found: Found, album: Album) -> Section:
         )
     else:
         blocks.append(Missing("What disguised images cost and give away", MEASURE))
-    for source in found.of("disguising"):
-        mine = [each for each in known if each.source is source]
-        blocks += [_table(source, mine), *_pairs(source, mine)]
-        blocks += [_sheet(source, inline) for inline in album.of(source)]
+    for file in found.of(DisguisingRow):
+        mine = [each for each in known if each.file.source is file.source]
+        blocks += [_table(file, mine), *_pairs(file, mine)]
+        blocks += [_sheet(file, inline) for inline in album.of(file.source)]
     return Section("disguising", "Disguised images", "Disguising", tuple(blocks))
 
 
-def _table(source: Source, mine: Sequence[Disguise]) -> Table:
+def _table(file: File[DisguisingRow], mine: Sequence[Disguise]) -> Table:
     lines = [
         (
             each.name,
@@ -101,29 +107,27 @@ def _table(source: Source, mine: Sequence[Disguise]) -> Table:
     guessing = percent(mine[0].majority)
     return Table(
         f"What each disguise costs the task, and how many disguised images are recognised "
-        f"(guessing: {guessing}); {text(source.settings, 'data', 'unnamed data')}.",
+        f"(guessing: {guessing}); {file.about.data or 'unnamed data'}.",
         (*titles, "recognised by who adapts", "recovered with known pairs"),
         tuple(lines),
-        evidence([(source, [row for row in source.rows if row.get("attack") not in _WITH_PAIRS])]),
+        evidence([(file.source, [row for row in file.rows if row.attack not in _WITH_PAIRS])]),
     )
 
 
 def _recovered(each: Disguise) -> str:
-    exact = min(
-        (error for row in each.exact if (error := number(row, "error")) is not None), default=None
-    )
+    exact = min((row.error for row in each.exact if row.error is not None), default=None)
     told = []
     if exact is not None:
         told.append(f"every pixel to {exact:.0e}")
     row = each.most_pairs
     if row is not None:
-        told.append(f"{decibels(number(row, 'psnr_db'))} with {text(row, 'pairs')} pairs")
+        told.append(f"{decibels(row.psnr_db)} with {bare(row.pairs, 'some')} pairs")
     return "; ".join(told) or NOT_MEASURED
 
 
-def _pairs(source: Source, mine: Sequence[Disguise]) -> list[Block]:
+def _pairs(file: File[DisguisingRow], mine: Sequence[Disguise]) -> list[Block]:
     lines = [
-        series(each.name, [_point(row) for row in each.pairs if number(row, "psnr_db") is not None])
+        series(each.name, [_point(row) for row in each.pairs if row.psnr_db is not None])
         for each in mine
     ]
     drawn = tuple(line for line in lines if line.points)
@@ -136,25 +140,27 @@ def _pairs(source: Source, mine: Sequence[Disguise]) -> list[Block]:
             "PSNR of other images, recovered by somebody who knows so many pairs; bars are 95 % "
             "intervals over the images.",
             Chart("known pairs", "PSNR, dB", drawn, "dB", log_x=True),
-            evidence([(source, rows)], ("seed", "disguise", "attack", "pairs", "psnr_db", "ssim")),
+            evidence(
+                [(file.source, rows)], ("seed", "disguise", "attack", "pairs", "psnr_db", "ssim")
+            ),
         )
     ]
 
 
-def _point(row: Row) -> Point:
-    value, around = number(row, "psnr_db") or 0.0, number(row, "psnr_95") or 0.0
-    return Point(max(number(row, "pairs") or 1.0, 1.0), value, value - around, value + around)
+def _point(row: DisguisingRow) -> Point:
+    value, around = row.psnr_db or 0.0, row.psnr_95 or 0.0
+    return Point(max(row.pairs or 1.0, 1.0), value, value - around, value + around)
 
 
-def _sheet(source: Source, inline: Inline) -> Block:
-    rows = [row for row in source.rows if row.get("disguise") == inline.name]
+def _sheet(file: File[DisguisingRow], inline: Inline) -> Block:
+    rows = [row for row in file.rows if row.disguise == inline.name]
     known = "two rows recovered by who knows pairs: of few and of many pairs"
     if inline.name == "aes":
         known = "silhouettes from frequencies alone, and blocks recovered with known pairs"
     return sheet(
-        source,
+        file.source,
         inline,
         f"Disguised by {inline.name}, and recovered",
         f"From the top: originals, disguised images, {known}.",
-        [row for row in rows if row.get("attack") not in _WITH_PAIRS],
+        [row for row in rows if row.attack not in _WITH_PAIRS],
     )

@@ -4,19 +4,18 @@ from collections.abc import Sequence
 
 from privedge_lab.report.blocks import Block, Missing, Paragraph, Rows, Section, Table, evidence
 from privedge_lab.report.cohorts import label
-from privedge_lab.report.reader import Found, Source
+from privedge_lab.report.reader import File, Found
 from privedge_lab.report.strips import strips
 from privedge_lab.report.values import (
     NOT_MEASURED,
-    Row,
     Spread,
+    bare,
     in_order,
-    number,
     percent,
     percents,
     spread,
-    text,
 )
+from privedge_lab.results.rows.fairness import FairnessRow
 
 MEASURE = "privedge evaluate fairness --data FILE.npz --seed 0,1,2 --out DIR"
 NONE = "none"
@@ -24,9 +23,9 @@ NONE = "none"
 
 def section(found: Found) -> Section:
     """What a thief's model wins, with and without calibration."""
-    sources = found.of("fairness")
+    files = found.of(FairnessRow)
     blocks: list[Block] = []
-    if sources:
+    if files:
         blocks.append(
             Paragraph(
                 "The smallest error wins, so an owner who uploads a model that reconstructs too "
@@ -37,42 +36,44 @@ def section(found: Found) -> Section:
         )
     else:
         blocks.append(Missing("Whether a greedy model wins other owners' questions", MEASURE))
-    for source in sources:
-        blocks += _of(source)
+    for file in files:
+        blocks += _of(file)
     return Section("fairness", "Owners who take more than theirs", "Fairness", tuple(blocks))
 
 
-def stolen(rows: Sequence[Row], thief: str, calibration: str) -> Spread | None:
+def stolen(rows: Sequence[FairnessRow], thief: str, calibration: str) -> Spread | None:
     """The steal rate over seeds."""
-    return spread(number(row, "steal_rate") for row in _chosen(rows, thief, calibration))
+    return spread(row.steal_rate for row in _chosen(rows, thief, calibration))
 
 
-def thieves(rows: Sequence[Row]) -> list[str]:
+def thieves(rows: Sequence[FairnessRow]) -> list[str]:
     """Those that there are, the honest cohort apart."""
-    return [name for name in in_order(text(row, "thief", NONE) for row in rows) if name != NONE]
+    return [name for name in in_order(map(_thief, rows)) if name != NONE]
 
 
-def calibrations(rows: Sequence[Row]) -> list[str]:
+def calibrations(rows: Sequence[FairnessRow]) -> list[str]:
     """Those that there are."""
-    return in_order(text(row, "calibration", NONE) for row in rows)
+    return in_order(row.calibration or NONE for row in rows)
 
 
-def _chosen(rows: Sequence[Row], thief: str, calibration: str) -> list[Row]:
+def _thief(row: FairnessRow) -> str:
+    return row.thief or NONE
+
+
+def _chosen(rows: Sequence[FairnessRow], thief: str, calibration: str) -> list[FairnessRow]:
     wanted = (thief, calibration)
-    return [
-        row for row in rows if (text(row, "thief", NONE), text(row, "calibration", NONE)) == wanted
-    ]
+    return [row for row in rows if (_thief(row), row.calibration or NONE) == wanted]
 
 
-def _of(source: Source) -> list[Block]:
-    rows = source.rows
+def _of(file: File[FairnessRow]) -> list[Block]:
+    rows = file.rows
     ways = calibrations(rows)
     named = ["as the parties compare" if way == NONE else f"calibrated: {way}" for way in ways]
     lines = [
         (_named(rows, thief), [stolen(rows, thief, way) for way in ways]) for thief in thieves(rows)
     ]
-    about = f"{label(source.settings)}, {source.shown}"
-    given = evidence([(source, rows)], _FIELDS)
+    about = f"{label(file.about)}, {file.shown}"
+    given = evidence([(file.source, rows)], _FIELDS)
     blocks: list[Block] = []
     if lines:
         caption = "Steal rate by thief: the share of questions about other owners that it wins."
@@ -98,29 +99,28 @@ _FIELDS = (
 )
 
 
-def _named(rows: Sequence[Row], thief: str) -> str:
-    mine = [row for row in rows if text(row, "thief", NONE) == thief]
-    components = text(mine[0], "components") if mine else ""
+def _named(rows: Sequence[FairnessRow], thief: str) -> str:
+    mine = [row for row in rows if _thief(row) == thief]
+    components = bare(mine[0].components) if mine else ""
     return f"{thief}, {components} components" if components else thief
 
 
-def _line(rows: Sequence[Row], thief: str, ways: Sequence[str]) -> tuple[str, ...]:
+def _line(rows: Sequence[FairnessRow], thief: str, ways: Sequence[str]) -> tuple[str, ...]:
     recalls = [
-        percents(spread(number(row, "macro_recall") for row in _chosen(rows, thief, way)))
-        for way in ways
+        percents(spread(row.macro_recall for row in _chosen(rows, thief, way))) for way in ways
     ]
     return ("no thief" if thief == NONE else _named(rows, thief), *recalls, _audited(rows, thief))
 
 
-def _audited(rows: Sequence[Row], thief: str) -> str:
+def _audited(rows: Sequence[FairnessRow], thief: str) -> str:
     """The audit does not depend on the calibration."""
-    mine = [row for row in rows if text(row, "thief", NONE) == thief]
-    share = spread(number(row, "audit_refused_share") for row in mine)
-    flags = [row["audit_refused"] for row in mine if isinstance(row.get("audit_refused"), bool)]
+    mine = [row for row in rows if _thief(row) == thief]
+    share = spread(row.audit_refused_share for row in mine)
+    flags = [row.audit_refused for row in mine if row.audit_refused is not None]
     if share is None and not flags:
         return NOT_MEASURED
     refused = share.mean if share is not None else sum(flags) / len(flags)
-    honest = spread(number(row, "audit_refused_honest") for row in mine)
+    honest = spread(row.audit_refused_honest for row in mine)
     return (
         percent(refused, 0) if honest is None else f"{percent(refused, 0)} ({percent(honest.mean)})"
     )

@@ -17,26 +17,47 @@ from privedge_lab.report.blocks import (
 )
 from privedge_lab.report.charts import Chart, Series, point, series
 from privedge_lab.report.cohorts import label
-from privedge_lab.report.reader import Found, Source
-from privedge_lab.report.values import Row, Spread, number, percents, seconds, size, spread
+from privedge_lab.report.reader import File, Found
+from privedge_lab.report.values import Spread, percents, seconds, size, spread
+from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
+from privedge_lab.results.rows.values import Figure
 
 MEASURE = "privedge evaluate scale --data FILE.npz --seed 0,1,2 --out DIR"
 _FIELDS = ("seed", "owners", "macro_recall", "accuracy", "auroc_known", "chance", "private")
 
 
+# Which figure of a row.
+Which = Callable[[ScaleRow], Figure]
+
+
+def macro_recall(row: ScaleRow) -> Figure:
+    """Share found, as a mean over owners."""
+    return row.macro_recall
+
+
+def _private(figure: Callable[[PrivateCost], Figure]) -> Which:
+    return lambda row: None if row.private is None else figure(row.private)
+
+
+online_s = _private(lambda cost: cost.online_s)
+bytes_per_query = _private(lambda cost: cost.bytes_per_query)
+seconds_per_query = _private(lambda cost: cost.seconds_per_query)
+_rounds = _private(lambda cost: cost.rounds)
+
+
 @dataclass(frozen=True)
 class _Cost:
-    """A cost in `private` of a row, and how it is written."""
+    """A cost of a private question, and how it is written."""
 
-    name: str
+    which: Which
     title: str
     unit: str
     shown: Callable[[float | None], str]
 
 
 _COSTS = (
-    _Cost("online_s", "Seconds of a private question", "s", seconds),
-    _Cost("bytes_per_query", "Bytes of a private question", "bytes", size),
+    _Cost(online_s, "Seconds of a private question", "s", seconds),
+    _Cost(bytes_per_query, "Bytes of a private question", "bytes", size),
 )
 
 
@@ -60,9 +81,9 @@ class Line:
 
 def section(found: Found) -> Section:
     """Curves against the number of owners."""
-    sources = found.of("scale")
+    files = found.of(ScaleRow)
     blocks: list[Block] = []
-    if not sources:
+    if not files:
         blocks.append(Missing("Accuracy and private cost against the number of owners", MEASURE))
     else:
         blocks.append(
@@ -71,28 +92,27 @@ def section(found: Found) -> Section:
                 "and every model is asked in every question."
             )
         )
-    for source in sources:
-        blocks += [Heading(label(source.settings)), _accuracy(source), *_costs(source)]
-        blocks.append(_table(source))
+    for file in files:
+        blocks += [Heading(label(file.about)), _accuracy(file), *_costs(file), _table(file)]
     return Section("scale", "More owners", "Scale", tuple(blocks))
 
 
-def owners_of(rows: Sequence[Row]) -> list[float]:
+def owners_of(rows: Sequence[ScaleRow]) -> list[float]:
     """Each number of owners, ascending."""
-    return sorted({count for row in rows if (count := number(row, "owners") or 0) >= 1})
+    return sorted({count for row in rows if (count := row.owners or 0) >= 1})
 
 
-def at(rows: Sequence[Row], owners: float, *names: str) -> Spread | None:
+def at(rows: Sequence[ScaleRow], owners: float, which: Which) -> Spread | None:
     """A figure at this number of owners, over seeds."""
-    return spread(number(row, *names) for row in rows if number(row, "owners") == owners)
+    return spread(which(row) for row in rows if row.owners == owners)
 
 
-def fit(rows: Sequence[Row], *names: str) -> Line | None:
+def fit(rows: Sequence[ScaleRow], which: Which) -> Line | None:
     """How a cost grows with the number of owners; None with fewer than three numbers of them."""
     pairs = [
         (owners, cost)
         for row in rows
-        if (cost := number(row, *names)) is not None and (owners := number(row, "owners") or 0) >= 1
+        if (cost := which(row)) is not None and (owners := row.owners or 0) >= 1
     ]
     xs, ys = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     if len(set(xs)) < 3:
@@ -104,30 +124,33 @@ def fit(rows: Sequence[Row], *names: str) -> Line | None:
     return Line(intercept, slope, 1 - left / around if around > 0 else None)
 
 
-def _accuracy(source: Source) -> Block:
-    rows = source.rows
+def _accuracy(file: File[ScaleRow]) -> Block:
+    rows = file.rows
     counts = owners_of(rows)
-    lines = (
-        series("macro recall", [point(n, at(rows, n, "macro_recall")) for n in counts]),
-        series("known or not, AUROC", [point(n, at(rows, n, "auroc_known")) for n in counts]),
-        series("guessing", [point(n, at(rows, n, "chance")) for n in counts]),
+    figures: tuple[tuple[str, Which], ...] = (
+        ("macro recall", macro_recall),
+        ("known or not, AUROC", lambda row: row.auroc_known),
+        ("guessing", lambda row: row.chance),
     )
+    lines = [
+        series(name, [point(n, at(rows, n, which)) for n in counts]) for name, which in figures
+    ]
     drawn = tuple(line for line in lines if line.points)
     return curve(
-        f"How well owners are told apart: {label(source.settings)}",
+        f"How well owners are told apart: {label(file.about)}",
         "Means over seeds, which also draw the owners; bars from the least to the greatest.",
         Chart("owners", "share", drawn, "share", log_x=_wide(counts)),
-        evidence([(source, rows)], _FIELDS),
+        evidence([(file.source, rows)], _FIELDS),
     )
 
 
-def _costs(source: Source) -> list[Block]:
-    lines = [(cost, _cost_line(source.rows, cost.name)) for cost in _COSTS]
-    return [_cost(source, cost, line) for cost, line in lines if line.points]
+def _costs(file: File[ScaleRow]) -> list[Block]:
+    lines = [(cost, _cost_line(file.rows, cost.which)) for cost in _COSTS]
+    return [_cost(file, cost, line) for cost, line in lines if line.points]
 
 
-def _cost(source: Source, cost: _Cost, line: Series) -> Block:
-    law = fit(source.rows, "private", cost.name)
+def _cost(file: File[ScaleRow], cost: _Cost, line: Series) -> Block:
+    law = fit(file.rows, cost.which)
     counts = [each.x for each in line.points]
     drawn, told = [line], "Too few numbers of owners for a fit."
     if law is not None:
@@ -135,13 +158,13 @@ def _cost(source: Source, cost: _Cost, line: Series) -> Block:
         drawn.append(series("fit", guide, faint=True))
         told = f"Fitted growth: {law.says(cost.shown)}."
     chart = Chart("owners", cost.title, tuple(drawn), cost.unit)
-    rows = [row for row in source.rows if number(row, "private", cost.name) is not None]
-    title = f"{cost.title}: {label(source.settings)}"
-    return curve(title, told, chart, evidence([(source, rows)], _FIELDS))
+    rows = [row for row in file.rows if cost.which(row) is not None]
+    title = f"{cost.title}: {label(file.about)}"
+    return curve(title, told, chart, evidence([(file.source, rows)], _FIELDS))
 
 
-def _cost_line(rows: Sequence[Row], name: str) -> Series:
-    return series("measured", [point(n, at(rows, n, "private", name)) for n in owners_of(rows)])
+def _cost_line(rows: Sequence[ScaleRow], which: Which) -> Series:
+    return series("measured", [point(n, at(rows, n, which)) for n in owners_of(rows)])
 
 
 def _wide(counts: Sequence[float]) -> bool:
@@ -149,30 +172,27 @@ def _wide(counts: Sequence[float]) -> bool:
     return bool(counts) and min(counts) > 0 and max(counts) / min(counts) > 8
 
 
-def _table(source: Source) -> Table:
-    rows = source.rows
+def _table(file: File[ScaleRow]) -> Table:
+    rows = file.rows
     lines = []
     for count in owners_of(rows):
-        online, moved = (
-            at(rows, count, "private", "online_s"),
-            at(rows, count, "private", "bytes_per_query"),
-        )
-        rounds = at(rows, count, "private", "rounds")
+        online, moved = at(rows, count, online_s), at(rows, count, bytes_per_query)
+        rounds = at(rows, count, _rounds)
         lines.append(
             (
                 f"{count:.0f}",
-                percents(at(rows, count, "macro_recall")),
-                percents(at(rows, count, "accuracy")),
-                percents(at(rows, count, "chance")),
+                percents(at(rows, count, macro_recall)),
+                percents(at(rows, count, lambda row: row.accuracy)),
+                percents(at(rows, count, lambda row: row.chance)),
                 seconds(online.mean if online else None),
                 size(moved.mean if moved else None),
                 f"{rounds.mean:.0f}" if rounds else "not measured",
             )
         )
     return Table(
-        f"By number of owners, {label(source.settings)}. Means over seeds; the cost is that of one "
+        f"By number of owners, {label(file.about)}. Means over seeds; the cost is that of one "
         "private question.",
         ("owners", "macro recall", "accuracy", "guessing", "online", "bytes", "rounds"),
         tuple(lines),
-        evidence([(source, rows)], _FIELDS),
+        evidence([(file.source, rows)], _FIELDS),
     )

@@ -15,10 +15,20 @@ from privedge_lab.report.blocks import (
     evidence,
 )
 from privedge_lab.report.charts import Chart, Point, series
-from privedge_lab.report.leaks import NONE, Choice, choice_of, guesses, is_inversion
+from privedge_lab.report.leaks import (
+    NONE,
+    Choice,
+    Inversion,
+    choice_of,
+    guesses,
+    is_inversion,
+)
 from privedge_lab.report.pictures import Album, Inline
-from privedge_lab.report.reader import Found, Source
-from privedge_lab.report.values import Row, decibels, in_order, number, percent, text
+from privedge_lab.report.reader import File, Found, Source
+from privedge_lab.report.values import decibels, in_order, percent
+from privedge_lab.results.rows.inversion import InversionRow
+from privedge_lab.results.rows.row import Row
+from privedge_lab.results.rows.sweep import SweepRow
 
 TABLE = "privedge attack table --data FILE.npz --out DIR"
 SWEEP = (
@@ -33,9 +43,9 @@ _FIELDS = (
 
 def section(found: Found, album: Album) -> Section:
     """Curves by cut and by strength, a table, and the contact sheets."""
-    sources = found.of("attack table", "sweep")
+    files = leaks.attacked(found)
     blocks: list[Block] = []
-    if sources:
+    if files:
         blocks.append(
             Paragraph(
                 "Without private computation one server gets what a network's first layers make of "
@@ -46,37 +56,47 @@ def section(found: Found, album: Album) -> Section:
         )
     else:
         blocks.append(Missing("Images reconstructed from split inference", TABLE))
-    for source in sources:
-        blocks += _of(source, album)
+    for file in files:
+        blocks += _of(file, album)
     return Section("inversion", "Images made of split inference", "Inversion", tuple(blocks))
 
 
-def _of(source: Source, album: Album) -> list[Block]:
-    rows = [row for row in source.rows if is_inversion(row)]
+def _of(file: File[Inversion], album: Album) -> list[Block]:
+    rows = [row for row in file.rows if is_inversion(row)]
     if not rows:
         return []
-    first = choice_of(source, rows[0])
+    first = choice_of(file.about, rows[0])
     title = f"{first.data}, {first.network}{first.how}"
-    blocks: list[Block] = [Heading(f"{title}: {source.experiment}, {source.shown}")]
-    cuts = in_order(choice_of(source, row).cut for row in rows)
-    plain = [row for row in rows if text(row, "defence", NONE) == NONE]
-    if len({choice_of(source, row).cut for row in plain}) > 1:
-        blocks.append(_depth(source, title, cuts, plain))
+    blocks: list[Block] = [Heading(f"{title}: {file.source.experiment}, {file.shown}")]
+    cuts = in_order(_cut(file, row) for row in rows)
+    plain = [row for row in rows if _defence(row) == NONE]
+    if len({_cut(file, row) for row in plain}) > 1:
+        blocks.append(_depth(file, title, cuts, plain))
     for cut in cuts:
-        blocks += _trade(source, title, cut)
+        blocks += _trade(file, title, cut)
     for cut in cuts:
-        blocks += _defences(source, title, cut, rows)
-    blocks.append(_table(source, title, rows))
-    return blocks + [_sheet(source, inline) for inline in album.of(source)]
+        blocks += _defences(file, title, cut, rows)
+    blocks.append(_table(file, title, rows))
+    return blocks + [_sheet(file, inline) for inline in album.of(file.source)]
 
 
-def _depth(source: Source, title: str, cuts: Sequence[str], rows: Sequence[Row]) -> Block:
+def _cut(file: File[Inversion], row: Inversion) -> str:
+    return choice_of(file.about, row).cut
+
+
+def _defence(row: Inversion) -> str:
+    return row.defence or NONE
+
+
+def _depth(
+    file: File[Inversion], title: str, cuts: Sequence[str], rows: Sequence[Inversion]
+) -> Block:
     ordered = _as_in_network(cuts)
     lines = tuple(
-        series(attack, [_point(row, ordered.index(choice_of(source, row).cut)) for row in mine])
+        series(attack, [_point(row, ordered.index(_cut(file, row))) for row in mine])
         for attack, mine in _by_attack(rows).items()
     )
-    guess = _guess(source, rows)
+    guess = _guess(file, rows)
     chart = Chart(
         "last layer on the device",
         "PSNR, dB",
@@ -89,7 +109,7 @@ def _depth(source: Source, title: str, cuts: Sequence[str], rows: Sequence[Row])
         f"Where the network is cut: {title}",
         "Without a defence. Means over the images attacked, bars their 95 % interval.",
         chart,
-        evidence([(source, [*guesses(source.rows), *rows])], _FIELDS),
+        evidence([(file.source, [*guesses(file.rows), *rows])], _FIELDS),
     )
 
 
@@ -100,9 +120,9 @@ def _as_in_network(cuts: Sequence[str]) -> list[str]:
     return sorted(cuts, key=lambda cut: places.get(cut, len(places)))
 
 
-def _trade(source: Source, title: str, cut: str) -> list[Block]:
+def _trade(file: File[Inversion], title: str, cut: str) -> list[Block]:
     """What is left to the task and what to the strongest attack, by defence and strength."""
-    cases = [case for case in leaks.inverted(Found((source,))) if case.choice.cut == cut]
+    cases = [case for case in leaks.inverted([file]) if case.choice.cut == cut]
     cases = [case for case in cases if case.accuracy is not None]
     names = in_order(case.choice.defence for case in cases)
     if len(names) < 2:
@@ -123,7 +143,7 @@ def _trade(source: Source, title: str, cut: str) -> list[Block]:
             "The best defence is at the lower right. SSIM of the strongest attack on each "
             "strength; the stronger the defence, the further left.",
             chart,
-            evidence([(source, [row for case in cases for row in case.rows])], _FIELDS),
+            evidence([(file.source, [row for case in cases for row in case.rows])], _FIELDS),
         )
     ]
 
@@ -132,21 +152,23 @@ def _traded(case: leaks.Inverted) -> Point:
     return Point(case.accuracy or 0.0, case.ssim, case.ssim, case.ssim)
 
 
-def _defences(source: Source, title: str, cut: str, rows: Sequence[Row]) -> list[Block]:
+def _defences(
+    file: File[Inversion], title: str, cut: str, rows: Sequence[Inversion]
+) -> list[Block]:
     """PSNR by strength of each defence at this cut, with the accuracy that is left."""
-    here = [row for row in rows if choice_of(source, row).cut == cut]
-    plain = [row for row in here if text(row, "defence", NONE) == NONE]
+    here = [row for row in rows if _cut(file, row) == cut]
+    plain = [row for row in here if _defence(row) == NONE]
     blocks: list[Block] = []
-    for defence in in_order(text(row, "defence", NONE) for row in here):
-        mine = [row for row in here if text(row, "defence", NONE) == defence]
+    for defence in in_order(map(_defence, here)):
+        mine = [row for row in here if _defence(row) == defence]
         if defence == NONE:
             continue
         lines = tuple(
-            series(attack, [_point(row, number(row, "strength") or 0.0) for row in with_zero])
+            series(attack, [_point(row, row.strength or 0.0) for row in with_zero])
             for attack, with_zero in _by_attack([*plain, *mine]).items()
-            if any(text(row, "defence", NONE) == defence for row in with_zero)
+            if any(_defence(row) == defence for row in with_zero)
         )
-        guess = _guess(source, mine)
+        guess = _guess(file, mine)
         levels = {} if guess is None else {"mean image": guess}
         chart = Chart(f"strength of {defence}", "PSNR, dB", lines, "dB", levels=levels)
         told = "; ".join(_left(mine)) or "not stored"
@@ -155,73 +177,75 @@ def _defences(source: Source, title: str, cut: str, rows: Sequence[Row]) -> list
                 f"{defence.capitalize()} after {cut}: {title}",
                 f"Strength 0 is no defence. Accuracy of the task that is left: {told}.",
                 chart,
-                evidence([(source, [*plain, *mine])], _FIELDS),
+                evidence([(file.source, [*plain, *mine])], _FIELDS),
             )
         )
     return blocks
 
 
-def _left(rows: Sequence[Row]) -> list[str]:
-    by_strength = {number(row, "strength") or 0.0: number(row, "task_accuracy") for row in rows}
+def _left(rows: Sequence[Inversion]) -> list[str]:
+    by_strength = {row.strength or 0.0: row.task_accuracy for row in rows}
     return [f"{percent(by_strength[each])} at {each:g}" for each in sorted(by_strength)]
 
 
-def _by_attack(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+def _by_attack(rows: Sequence[Inversion]) -> dict[str, list[Inversion]]:
+    found: dict[str, list[Inversion]] = {}
     for row in rows:
-        found.setdefault(text(row, "attack", "an attack"), []).append(row)
+        found.setdefault(row.attack or "an attack", []).append(row)
     return found
 
 
-def _point(row: Row, x: float) -> Point:
-    value, around = number(row, "psnr_db") or 0.0, number(row, "psnr_db_plus_minus") or 0.0
+def _point(row: Inversion, x: float) -> Point:
+    value, around = row.psnr_db or 0.0, row.psnr_db_plus_minus or 0.0
     return Point(x, value, value - around, value + around)
 
 
-def _guess(source: Source, rows: Sequence[Row]) -> float | None:
-    stored = guesses(source.rows)
-    return number(stored[0], "psnr_db") if stored else number(rows[0], "mean_image_psnr_db")
+def _guess(file: File[Inversion], rows: Sequence[Inversion]) -> float | None:
+    stored = guesses(file.rows)
+    if stored:
+        return stored[0].psnr_db
+    return rows[0].mean_image_psnr_db if isinstance(rows[0], SweepRow) else None
 
 
-def _table(source: Source, title: str, rows: Sequence[Row]) -> Table:
-    def order(row: Row) -> tuple[str, bool, str, float]:
-        choice = choice_of(source, row)
+def _table(file: File[Inversion], title: str, rows: Sequence[Inversion]) -> Table:
+    def order(row: Inversion) -> tuple[str, bool, str, float]:
+        choice = choice_of(file.about, row)
         return choice.cut, choice.defence != NONE, choice.defence, choice.strength
 
-    lines = [_line(choice_of(source, row), row) for row in sorted(rows, key=order)]
+    lines = [_line(choice_of(file.about, row), row) for row in sorted(rows, key=order)]
     return Table(
         f"Every attack on every choice, {title}; ± are 95 % intervals over the images.",
         ("cut and defence", "attack", "PSNR", "SSIM", "accuracy of the task"),
         tuple(lines),
-        evidence([(source, rows)], _FIELDS),
+        evidence([(file.source, rows)], _FIELDS),
         folded=f"All {len(lines)} rows as a table",
     )
 
 
-def _line(choice: Choice, row: Row) -> tuple[str, ...]:
+def _line(choice: Choice, row: Inversion) -> tuple[str, ...]:
     return (
         f"{choice.cut}, {choice.named}",
-        text(row, "attack", "an attack"),
-        decibels(number(row, "psnr_db"), number(row, "psnr_db_plus_minus")),
-        f"{number(row, 'ssim') or 0.0:.3f}",
-        percent(number(row, "task_accuracy")),
+        row.attack or "an attack",
+        decibels(row.psnr_db, row.psnr_db_plus_minus),
+        f"{row.ssim or 0.0:.3f}",
+        percent(row.task_accuracy),
     )
 
 
-def _sheet(source: Source, inline: Inline) -> Picture:
-    if source.experiment == "attack table" and inline.name.startswith("sheet-"):
+def _sheet(file: File[Inversion], inline: Inline) -> Picture:
+    if file.source.kind is InversionRow and inline.name.startswith("sheet-"):
         cut = inline.name.removeprefix("sheet-")
-        rows = [row for row in source.rows if row.get("cut") == cut]
         return sheet(
-            source,
+            file.source,
             inline,
             f"Reconstructions, cut after {cut}",
             "The first row are the originals; below, one row for each attack and defence, with its "
             "PSNR and SSIM.",
-            rows,
+            [row for row in file.rows if row.cut == cut],
         )
     caption = "Drawn by the experiment. In a contact sheet, the first row are the originals."
-    return sheet(source, inline, f"{inline.name}: picture of {source.experiment}", caption, [])
+    title = f"{inline.name}: picture of {file.source.experiment}"
+    return sheet(file.source, inline, title, caption, [])
 
 
 def sheet(source: Source, inline: Inline, title: str, caption: str, rows: Sequence[Row]) -> Picture:

@@ -1,6 +1,6 @@
 """The original network: results of `evaluate original`, its convergence and what it reached."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from privedge_lab.report.blocks import (
     Block,
@@ -14,30 +14,34 @@ from privedge_lab.report.blocks import (
 )
 from privedge_lab.report.charts import Chart, Point, Series, point, series
 from privedge_lab.report.cohorts import BASELINES, label
-from privedge_lab.report.reader import Found, Source
+from privedge_lab.report.reader import File, Found
 from privedge_lab.report.values import (
     NOT_MEASURED,
-    Row,
+    bare,
     in_order,
-    number,
     percents,
-    plain,
     plural,
     seconds,
-    seed_of,
     spread,
-    text,
 )
+from privedge_lab.results.rows.original import OriginalRow
+from privedge_lab.results.rows.scores import Scores
+from privedge_lab.results.rows.values import Figure, plain
 
 MEASURE = "privedge evaluate original --data FILE.npz --owners 3 --minutes 60 --out DIR"
-_ERRORS = (("validation_error", "Error on images held out"), ("loss", "Training loss"))
+_Error = Callable[[OriginalRow], Figure]
+# By the key that has it.
+_ERRORS: tuple[tuple[str, _Error, str], ...] = (
+    ("validation_error", lambda row: row.validation_error, "Error on images held out"),
+    ("loss", lambda row: row.loss, "Training loss"),
+)
 
 
 def section(found: Found) -> Section:
     """Error by training step, for each owner, and how well owners were told apart meanwhile."""
-    sources = found.of("original")
+    files = found.of(OriginalRow)
     blocks: list[Block] = []
-    if sources:
+    if files:
         blocks.append(
             Paragraph(
                 "The network of the paper, trained as far as the time given allowed. Where a "
@@ -46,146 +50,142 @@ def section(found: Found) -> Section:
         )
     else:
         blocks.append(Missing("How far the original network came", MEASURE))
-    for source in sources:
-        blocks += _of(source)
+    for file in files:
+        blocks += _of(file)
     return Section("original", "The original network", "Original network", tuple(blocks))
 
 
-def last(source: Source) -> Row | None:
+def last(rows: Sequence[OriginalRow]) -> OriginalRow | None:
     """The figures at the end: the row that says so, or that of the longest training so far."""
-    reached = [row for row in source.rows if number(row, "macro_recall") is not None]
-    final = [row for row in reached if row.get("final") is True]
-    longest = sorted(reached, key=lambda row: number(row, "seconds_each") or 0.0)
+    reached = [row for row in rows if row.macro_recall is not None]
+    final = [row for row in reached if row.final]
+    longest = sorted(reached, key=lambda row: row.seconds_each or 0.0)
     chosen = final or longest
     return chosen[-1] if chosen else None
 
 
-def _of(source: Source) -> list[Block]:
-    blocks: list[Block] = [Heading(label(source.settings))]
-    steps = [row for row in source.rows if number(row, "step") is not None]
+def _of(file: File[OriginalRow]) -> list[Block]:
+    blocks: list[Block] = [Heading(label(file.about))]
+    steps = [row for row in file.rows if row.step is not None]
     reached = [
-        row
-        for row in source.rows
-        if number(row, "macro_recall") is not None and number(row, "seconds_each") is not None
+        row for row in file.rows if row.macro_recall is not None and row.seconds_each is not None
     ]
     if len(reached) > 1:
-        blocks.append(_recall(source, reached))
-    for name, title in _ERRORS:
+        blocks.append(_recall(file, reached))
+    for name, error, title in _ERRORS:
         lines = tuple(
-            series(who, [_point(row, name) for row in steps if _who(row) == who])
+            series(who, [_point(row, error) for row in steps if _who(row) == who])
             for who in in_order(map(_who, steps))
         )
         drawn = tuple(line for line in lines if line.points)
         if drawn:
-            blocks.append(_curve(source, steps, name, title, drawn))
+            blocks.append(_curve(file, steps, name, title, drawn))
     if steps:
-        blocks.append(_table(source, steps))
-    end = last(source)
-    return [*blocks, _end(source, end)] if end is not None else blocks
+        blocks.append(_table(file, steps))
+    end = last(file.rows)
+    return [*blocks, _end(file, end)] if end is not None else blocks
 
 
-def _recall(source: Source, reached: list[Row]) -> Block:
+def _recall(file: File[OriginalRow], reached: list[OriginalRow]) -> Block:
     """Macro recall against seconds of training, with what is held against it as lines."""
-    end = last(source) or {}
+    end = last(file.rows)
     levels = {
-        BASELINES.get(name, name): recall
-        for name in _held_against(end)
-        if (recall := number(end, "baselines", name, "macro_recall")) is not None
+        BASELINES.get(plain(name), plain(name)): scores.macro_recall
+        for name, scores in (end.baselines.items() if end is not None else ())
+        if scores.macro_recall is not None
     }
-    seeds = in_order(f"seed {seed_of(row)}" for row in reached)
+    seeds = in_order(f"seed {row.seed}" for row in reached)
     lines = [
         series(
             seed,
             [
-                point(number(row, "seconds_each") or 0.0, spread([number(row, "macro_recall")]))
+                point(row.seconds_each or 0.0, spread([row.macro_recall]))
                 for row in reached
-                if f"seed {seed_of(row)}" == seed
+                if f"seed {row.seed}" == seed
             ],
         )
         for seed in seeds
     ]
+    fields = ("seed", "point", "seconds_each", "macro_recall", "final")
     return curve(
-        f"Owners told apart while training: {label(source.settings)}",
+        f"Owners told apart while training: {label(file.about)}",
         "Macro recall against the seconds that each owner's network has been trained for.",
         Chart("seconds of training", "macro recall", tuple(lines), "share", levels=levels),
-        evidence([(source, reached)], ("seed", "point", "seconds_each", "macro_recall", "final")),
+        evidence([(file.source, reached)], fields),
     )
 
 
-def _held_against(row: Row) -> list[str]:
-    found = row.get("baselines")
-    return [plain(name) for name in found] if isinstance(found, dict) else []
+def _who(row: OriginalRow) -> str:
+    owner = row.owner or "unnamed"
+    return owner if row.seed is None else f"{owner}, seed {row.seed}"
 
 
-def _who(row: Row) -> str:
-    seed = seed_of(row)
-    owner = text(row, "owner", "unnamed")
-    return owner if seed is None else f"{owner}, seed {seed}"
-
-
-def _point(row: Row, name: str) -> Point | None:
-    return point(number(row, "step") or 0.0, spread([number(row, name)]))
+def _point(row: OriginalRow, error: _Error) -> Point | None:
+    return point(row.step or 0.0, spread([error(row)]))
 
 
 def _curve(
-    source: Source, steps: list[Row], name: str, title: str, drawn: tuple[Series, ...]
+    file: File[OriginalRow],
+    steps: list[OriginalRow],
+    name: str,
+    title: str,
+    drawn: tuple[Series, ...],
 ) -> Block:
     return curve(
-        f"{title}: {label(source.settings)}",
+        f"{title}: {label(file.about)}",
         f"{title} by training step, one line an owner.",
         Chart("training step", title.lower(), drawn),
-        evidence([(source, steps)], ("seed", "owner", "step", "seconds", name)),
+        evidence([(file.source, steps)], ("seed", "owner", "step", "seconds", name)),
     )
 
 
-def _table(source: Source, steps: list[Row]) -> Table:
+def _table(file: File[OriginalRow], steps: list[OriginalRow]) -> Table:
     lines = []
     for who in in_order(map(_who, steps)):
         mine = [row for row in steps if _who(row) == who]
-        mine.sort(key=lambda row: number(row, "step") or 0.0)
-        errors = [error for row in mine if (error := number(row, "validation_error")) is not None]
+        mine.sort(key=lambda row: row.step or 0.0)
+        errors = [row.validation_error for row in mine if row.validation_error is not None]
         lines.append(
             (
                 who,
-                text(mine[-1], "step"),
-                seconds(number(mine[-1], "seconds")),
-                *(_plain(number(row, "validation_error")) for row in (mine[0], mine[-1])),
+                bare(mine[-1].step),
+                seconds(mine[-1].seconds),
+                *(_plain(row.validation_error) for row in (mine[0], mine[-1])),
                 _plain(min(errors, default=None)),
             )
         )
     return Table(
-        f"How far each owner's training came, {label(source.settings)}.",
+        f"How far each owner's training came, {label(file.about)}.",
         ("owner", "steps", "time", "error at first", "error at the end", "least error"),
         tuple(lines),
-        evidence([(source, steps)], ("seed", "owner", "step", "seconds", "validation_error")),
+        evidence([(file.source, steps)], ("seed", "owner", "step", "seconds", "validation_error")),
     )
 
 
-def _plain(value: float | None) -> str:
+def _plain(value: Figure) -> str:
     return NOT_MEASURED if value is None else f"{value:.4g}"
 
 
-def _end(source: Source, row: Row) -> Table:
-    name = text(row, "preset") or text(source.settings, "network", "original network")
-    taken = seconds(number(row, "seconds_each"))
-    lines = [(f"{name}, after {taken} an owner", *_figures(row))]
+def _end(file: File[OriginalRow], row: OriginalRow) -> Table:
+    name = row.preset or file.about.network or "original network"
+    lines = [(f"{name}, after {seconds(row.seconds_each)} an owner", *_figures(row))]
     lines += [
-        (BASELINES.get(other, other), *_figures(row, "baselines", other))
-        for other in _held_against(row)
+        (BASELINES.get(plain(other), plain(other)), *_figures(scores))
+        for other, scores in row.baselines.items()
     ]
-    published = number(row, "published_steps")
-    batch = text(row, "published_batch")
+    published = row.published_steps
+    batch = bare(row.published_batch)
     than = (
         "" if published is None else f" Published: {plural(published, 'step')} of {batch} images."
     )
     return Table(
-        f"What they then told apart, on the same images, {label(source.settings)}.{than}",
+        f"What they then told apart, on the same images, {label(file.about)}.{than}",
         ("models", "macro recall", "macro precision", "accuracy"),
         tuple(lines),
-        evidence([(source, [row])]),
+        evidence([(file.source, [row])]),
     )
 
 
-def _figures(row: Row, *inside: str) -> Sequence[str]:
-    names = ("macro_recall", "macro_precision", "accuracy")
-    return [percents(spread([number(row, *inside, name)])) for name in names]
+def _figures(given: OriginalRow | Scores) -> Sequence[str]:
+    figures = (given.macro_recall, given.macro_precision, given.accuracy)
+    return [percents(spread([figure])) for figure in figures]

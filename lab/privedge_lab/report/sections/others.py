@@ -2,27 +2,20 @@
 
 from privedge_lab.report.blocks import Block, Paragraph, Section, Table, evidence, origin
 from privedge_lab.report.pictures import Album
-from privedge_lab.report.reader import BENCHES, Found, Source
+from privedge_lab.report.reader import Found, Source
 from privedge_lab.report.sections.inversion import sheet
-
-KNOWN = frozenset(
-    {
-        *("identify", "robustness", "bias", "scale", "fairness", "original"),
-        *("attack table", "sweep", "attributes", "partitioning", "disguising", "party"),
-        *("membership", *BENCHES.values()),
-    }
-)
-# Their pictures are in their own sections.
-_WITH_PICTURES = frozenset({"attack table", "sweep", "disguising"})
+from privedge_lab.results.registry import EXPERIMENTS
 
 
 def section(found: Found, album: Album) -> Section | None:
     """None if there is nothing else."""
     blocks: list[Block] = []
     for source in found.sources:
-        if source.experiment not in KNOWN:
+        known = EXPERIMENTS.get(source.experiment)
+        if known is None:
             blocks.append(_listed(source))
-        if source.experiment not in _WITH_PICTURES:
+        # Others show their pictures in their own sections.
+        if known is None or not known.pictured:
             blocks += [
                 sheet(
                     source, inline, f"{inline.name}, beside {source.shown}", "As it was found.", []
@@ -42,5 +35,5 @@ def _listed(source: Source) -> Table:
         ("rows", str(len(source.rows))),
         ("seeds", came.seeds or "not stored"),
     )
-    given = evidence([(source, source.rows)])
+    given = evidence([(source, source.typed)])
     return Table(f"{source.experiment}, from {source.shown}", ("what", "value"), rows, given)

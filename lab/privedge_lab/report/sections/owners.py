@@ -1,6 +1,6 @@
 """Telling owners apart: results of `evaluate identify`. Figures and names of owners only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from privedge_lab.report import cohorts
@@ -20,7 +20,9 @@ from privedge_lab.report.cohorts import BASELINES, Cohort, Method
 from privedge_lab.report.matrix import Matrix, matrix
 from privedge_lab.report.reader import Found, Source
 from privedge_lab.report.strips import strips
-from privedge_lab.report.values import Row, Spread, number, percent, percents, plural, spread, text
+from privedge_lab.report.values import Spread, percent, percents, plural, spread
+from privedge_lab.results.rows.identify import IdentifyRow, Voting
+from privedge_lab.results.rows.scores import Scores
 
 MEASURE = "privedge evaluate identify --data FILE.npz --seed 0,1,2 --out DIR"
 _FIELDS = (
@@ -84,33 +86,31 @@ def _recall(cohort: Cohort, kind: str) -> Spread | None:
     return None if method is None else spread(method.recalls.values())
 
 
-def _used(all_of_them: Iterable[Cohort]) -> list[tuple[Source, list[Row]]]:
+def _used(all_of_them: Iterable[Cohort]) -> list[tuple[Source, Sequence[IdentifyRow]]]:
     """Each file once, with all its rows."""
-    sources = {
-        source.shown: source
+    files = {
+        file.shown: file
         for cohort in all_of_them
         for method in cohort.methods.values()
-        for source, _ in method.given
+        for file, _ in method.given
     }
-    return [(source, source.rows) for source in sources.values()]
+    return [(file.source, file.rows) for file in files.values()]
 
 
 def _lines(cohort: Cohort) -> list[tuple[str, ...]]:
     lines = []
     for method in cohort.methods.values():
         name = f"{cohorts.with_owners(cohort)}: {method.name}"
-        figures = [
-            percents(spread(cohorts.figure(method, figure)))
-            for figure in ("macro_recall", "macro_precision", "accuracy")
-        ]
+        figures = _figures(cohorts.scores(method))
         if method.kind != "private":
             lines.append((name, *figures, "", "", ""))
             continue
-        auroc = spread(number(row, "auroc_known") for row in method.rows)
-        same = spread(number(row, "agreement", "fixed_plain") for row in method.rows)
+        auroc = spread(row.auroc_known for row in method.rows)
+        agreed = (row.agreement for row in method.rows)
+        same = spread(each.fixed_plain for each in agreed if each is not None)
         lines.append(
             (
-                *(name, *figures, percents(spread(cohorts.figure(method, "top3")))),
+                *(name, *figures, percents(spread(row.top3 for row in method.rows))),
                 "not measured" if auroc is None else f"{auroc.mean:.3f}",
                 percent(None if same is None else same.mean, 2),
             )
@@ -119,15 +119,21 @@ def _lines(cohort: Cohort) -> list[tuple[str, ...]]:
     return lines
 
 
-def _voted(name: str, method: Method) -> list[tuple[str, ...]]:
-    figures = [
-        spread(number(row, "voting", figure) for row in method.rows)
-        for figure in ("macro_recall", "macro_precision", "accuracy")
+def _figures(given: Iterable[IdentifyRow | Scores | Voting]) -> list[str]:
+    given = list(given)
+    return [
+        percents(spread(each.macro_recall for each in given)),
+        percents(spread(each.macro_precision for each in given)),
+        percents(spread(each.accuracy for each in given)),
     ]
-    if figures[0] is None:
+
+
+def _voted(name: str, method: Method) -> list[tuple[str, ...]]:
+    voted = [row.voting for row in method.rows if row.voting is not None]
+    if all(each.macro_recall is None for each in voted):
         return []
-    words = text(method.source.settings, "words", "several")
-    return [(f"{name}, voting over {words} images of a page", *map(percents, figures), "", "", "")]
+    words = method.file.about.words or "several"
+    return [(f"{name}, voting over {words} images of a page", *_figures(voted), "", "", "")]
 
 
 @dataclass(frozen=True)
@@ -172,10 +178,8 @@ def _in_detail(all_of_them: list[Cohort]) -> list[Block]:
 _PER_OWNER = ("seed", "preset", "asked", "per_owner")
 
 
-def _owners(row: Row) -> list[str]:
-    listed = row.get("per_owner")
-    each = listed if isinstance(listed, list) else []
-    return [text(owner, "owner", "unnamed") for owner in each if isinstance(owner, dict)]
+def _owners(row: IdentifyRow) -> list[str]:
+    return [each.owner or "unnamed" for each in row.per_owner]
 
 
 def _confusions(title: str, found: Matrix, given: Evidence) -> Block:
@@ -194,20 +198,14 @@ def _confusions(title: str, found: Matrix, given: Evidence) -> Block:
     return Grid(title, caption, found, says, given)
 
 
-def _by_owner(rows: Iterable[Row]) -> list[_OfOwner]:
+def _by_owner(rows: Iterable[IdentifyRow]) -> list[_OfOwner]:
     """Hardest first."""
     sums: dict[str, list[float]] = {}
-    for row in rows:
-        per_owner = row.get("per_owner")
-        for owner in per_owner if isinstance(per_owner, list) else []:
-            if not isinstance(owner, dict):
-                continue
-            asked, recall, answered = (
-                number(owner, name) or 0.0 for name in ("asked", "recall", "answered")
-            )
-            total = sums.setdefault(text(owner, "owner", "unnamed"), [0.0, 0.0, 0.0])
-            for at, value in enumerate((asked, asked * recall, answered)):
-                total[at] += value
+    for each in (each for row in rows for each in row.per_owner):
+        asked, recall, answered = each.asked or 0.0, each.recall or 0.0, each.answered or 0.0
+        total = sums.setdefault(each.owner or "unnamed", [0.0, 0.0, 0.0])
+        for at, value in enumerate((asked, asked * recall, answered)):
+            total[at] += value
     found = [_OfOwner(name, *total) for name, total in sums.items() if total[0] > 0]
     return sorted(found, key=lambda owner: (owner.recall, owner.name))
 

@@ -1,10 +1,14 @@
 """What the private path gives away: results of `attack party` and `attack membership`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from privedge_lab.report.blocks import Block, Heading, Missing, Paragraph, Section, Table, evidence
-from privedge_lab.report.reader import Found, Source
-from privedge_lab.report.values import NOT_MEASURED, Row, decibels, number, percent, text
+from privedge_lab.report.reader import File, Found
+from privedge_lab.report.values import NOT_MEASURED, bare, decibels, percent
+from privedge_lab.results.rows.membership import MembershipRow
+from privedge_lab.results.rows.party import PartyRow
+from privedge_lab.results.rows.values import Figure
 
 PARTY = "privedge attack party --data FILE.npz --preset subspace32 --out FILE.json"
 MEMBERSHIP = "privedge attack membership --data FILE.npz --out FILE.json"
@@ -19,7 +23,7 @@ class View:
 
     preset: str
     party: str
-    best: Row
+    best: PartyRow
     sigmas: float
 
     @property
@@ -33,16 +37,15 @@ class View:
         return "both parties together" if self.party == BOTH else f"party {self.party}"
 
 
-def views(source: Source) -> list[View]:
+def views(rows: Iterable[PartyRow]) -> list[View]:
     """One for each preset, party and attack, by the reading that did best."""
     best: dict[tuple[str, str, str], View] = {}
-    for row in source.rows:
-        sigmas = number(row, "sigmas")
-        if sigmas is None:
+    for row in rows:
+        if row.sigmas is None:
             continue
-        view = View(text(row, "preset", "unnamed"), text(row, "party", "unnamed"), row, sigmas)
-        key = (view.preset, view.party, text(row, "attack"))
-        if key not in best or sigmas > best[key].sigmas:
+        view = View(row.preset or "unnamed", row.party or "unnamed", row, row.sigmas)
+        key = (view.preset, view.party, row.attack or "")
+        if key not in best or view.sigmas > best[key].sigmas:
             best[key] = view
     return list(best.values())
 
@@ -50,7 +53,7 @@ def views(source: Source) -> list[View]:
 def section(found: Found) -> Section:
     """Tables of both."""
     blocks: list[Block] = []
-    parties, members = found.of("party"), found.of("membership")
+    parties, members = found.of(PartyRow), found.of(MembershipRow)
     if parties:
         blocks += [
             Heading("What one party sees of a question"),
@@ -63,61 +66,59 @@ def section(found: Found) -> Section:
         ]
     else:
         blocks.append(Missing("What one party's view of a private question is worth", PARTY))
-    blocks += [_party(source) for source in parties]
+    blocks += [_party(file) for file in parties]
     if members:
         blocks.append(Heading("What answers tell of who was trained on"))
     else:
         blocks.append(Missing("Whether answers tell who was in a training set", MEMBERSHIP))
-    blocks += [_membership(source) for source in members]
+    blocks += [_membership(file) for file in members]
     return Section("parties", "What the private path gives away", "Private path", tuple(blocks))
 
 
-def _party(source: Source) -> Table:
-    shown = views(source)
+def _party(file: File[PartyRow]) -> Table:
+    shown = views(file.rows)
     lines = [
         (
-            f"{view.preset}, {view.whose}: {text(view.best, 'attack')}",
-            f"{text(view.best, 'reading')}, {text(view.best, 'encoding')}",
+            f"{view.preset}, {view.whose}: {view.best.attack or ''}",
+            f"{view.best.reading or ''}, {view.best.encoding or ''}",
             *_scores(view.best),
             f"{view.sigmas:+.1f}",
         )
         for view in shown
     ]
     return Table(
-        f"{text(source.settings, 'data', 'unnamed data')}: of each attack, the reading that did "
-        "best.",
+        f"{file.about.data or 'unnamed data'}: of each attack, the reading that did best.",
         ("whose view, attack", "best reading", "reached", "guessing", "standard errors above"),
         tuple(lines),
-        evidence([(source, [view.best for view in shown])]),
+        evidence([(file.source, [view.best for view in shown])]),
     )
 
 
-def _scores(row: Row) -> tuple[str, str]:
-    if number(row, "accuracy") is not None:
-        return percent(number(row, "accuracy")), percent(number(row, "majority"))
-    return decibels(number(row, "psnr_db")), decibels(number(row, "mean_image_psnr_db"))
+def _scores(row: PartyRow) -> tuple[str, str]:
+    if row.accuracy is not None:
+        return percent(row.accuracy), percent(row.majority)
+    return decibels(row.psnr_db), decibels(row.mean_image_psnr_db)
 
 
-def _membership(source: Source) -> Table:
+def _membership(file: File[MembershipRow]) -> Table:
     lines = [
         (
-            f"{text(row, 'preset', 'unnamed')}, {text(row, 'members', '?')} images an owner: "
-            f"{text(row, 'attack', 'an attack')}",
-            _with_interval(row, "auc"),
-            _with_interval(row, "advantage"),
+            f"{row.preset or 'unnamed'}, {bare(row.members, '?')} images an owner: "
+            f"{row.attack or 'an attack'}",
+            _with_interval(row.auc, row.auc_plus_minus),
+            _with_interval(row.advantage, row.advantage_plus_minus),
         )
-        for row in source.rows
+        for row in file.rows
     ]
     return Table(
         "Was an image trained on? Asked of answers alone; guessing has an AUC of 0.5 and no gain.",
         ("model, attack", "AUC", "true minus false positive rate"),
         tuple(lines),
-        evidence([(source, source.rows)]),
+        evidence([(file.source, file.rows)]),
     )
 
 
-def _with_interval(row: Row, name: str) -> str:
-    value, around = number(row, name), number(row, f"{name}_plus_minus")
+def _with_interval(value: Figure, around: Figure) -> str:
     if value is None:
         return NOT_MEASURED
     return f"{value:.3f}" if around is None else f"{value:.3f} ± {around:.3f}"

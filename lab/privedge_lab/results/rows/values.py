@@ -50,9 +50,11 @@ def flag(value: object) -> Flag:
 
 
 def number_or_text(value: object) -> Value:
-    """A figure, or else a name."""
+    """A figure, or else a name; None only for what is not there."""
     found = number(value)
-    return text(value) if found is None else found
+    if found is not None or value is None:
+        return found
+    return text(value) or "unnamed"
 
 
 def confusion(value: object) -> Confusion | None:

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from privedge_lab.report.charts import Chart, Point, point, series
 from privedge_lab.report.drawing import draw
 from privedge_lab.report.matrix import matrix
-from privedge_lab.report.sections.growth import fit
-from privedge_lab.report.values import Spread, number
+from privedge_lab.report.sections.growth import fit, online_s
+from privedge_lab.report.values import Spread
+from privedge_lab.results.rows.identify import IdentifyRow
+from privedge_lab.results.rows.scale import ScaleRow
+from privedge_lab.results.rows.values import number
 
 measured = st.floats(-1e14, 1e14, allow_nan=False).filter(
     lambda value: abs(value) > 1e-12
@@ -56,19 +59,19 @@ def test_a_long_curve_is_thinned_and_keeps_its_end():
 
 def test_growth_is_fitted_by_the_line_that_made_it():
     rows = [{"owners": n, "private": {"online_s": 0.02 + 0.003 * n}} for n in (5, 10, 50, 100)]
-    law = fit(rows, "private", "online_s")
+    law = fit(list(map(ScaleRow.read, rows)), online_s)
     assert law is not None
     assert math.isclose(law.slope, 0.003) and math.isclose(law.intercept, 0.02)
     assert law.r_squared is not None and math.isclose(law.r_squared, 1.0)
-    assert fit(rows[:2], "private", "online_s") is None
+    assert fit(list(map(ScaleRow.read, rows[:2])), online_s) is None
 
 
 def test_a_confusion_matrix_adds_seeds_and_refuses_another_shape():
-    found = matrix(["a", "b"], [{"confusion": [[3, 1, 0], [0, 4, 0]]}] * 2)
+    found = matrix(["a", "b"], [IdentifyRow.read({"confusion": [[3, 1, 0], [0, 4, 0]]})] * 2)
     assert found is not None
     assert [(c.row, c.column, c.count) for c in found.confusions] == [(0, 1, 2)]
-    assert matrix(["a", "b"], [{"confusion": [[3, 1], [0, 4]]}]) is None
-    assert matrix(["a"], [{"confusion": [[1, True]]}]) is None
+    assert matrix(["a", "b"], [IdentifyRow.read({"confusion": [[3, 1], [0, 4]]})]) is None
+    assert matrix(["a"], [IdentifyRow.read({"confusion": [[1, True]]})]) is None
 
 
 @given(st.none() | st.booleans() | st.text() | st.lists(st.integers()) | st.just(10**400))

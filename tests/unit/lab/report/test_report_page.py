@@ -114,7 +114,7 @@ def test_a_view_far_above_guessing_is_called_a_leak(tmp_path):
     row = {"attack": "linear", "preset": "p", "party": "0", "reading": "r", "sigmas": 5.1}
     made_results.store(tmp_path / "party.json", "party", {"data": "d"}, [row])
     found = reader.read([tmp_path])
-    assert any("It LEAKED" in sentence for sentence in summary.lead(found))
+    assert any("It LEAKED" in sentence for sentence in summary.lead(found, summary.answers(found)))
     assert any("a LEAK" in reading for reading in approaches(found)[0].privacy.readings)
 
 

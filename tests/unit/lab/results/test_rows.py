@@ -26,7 +26,7 @@ SIMPLE = {
     values.Figure: st.none() | numbers,
     values.Text: st.none() | words,
     values.Flag: st.none() | st.booleans(),
-    values.Value: st.none() | numbers | words,
+    values.Value: st.none() | numbers | words.filter(bool),
     int | None: st.none() | st.integers(),
     values.Confusion | None: st.none() | counts.map(lambda m: tuple(map(tuple, m))),
 }
