@@ -7,13 +7,7 @@ each other. A cell without a reading says so, with the command that would make o
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from privedge_lab.report import cohorts, leaks
-from privedge_lab.report.leaks import NONE, Inferred, Inverted
-from privedge_lab.report.prices import private_costs
-from privedge_lab.report.reader import Found
-from privedge_lab.report.sections import costs, disguising, inversion, owners, parties
-from privedge_lab.report.sections.disguising import Disguise
-from privedge_lab.report.values import (
+from privedge_lab.pages.wording import (
     bare,
     decibels,
     in_order,
@@ -22,6 +16,12 @@ from privedge_lab.report.values import (
     plural,
     spread,
 )
+from privedge_lab.report import cohorts, leaks
+from privedge_lab.report.leaks import NONE, Inferred, Inverted
+from privedge_lab.report.prices import private_costs
+from privedge_lab.report.reader import Found
+from privedge_lab.report.sections import costs, disguising, inversion, owners, parties
+from privedge_lab.report.sections.disguising import Disguise
 from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.rows.party import PartyRow
 

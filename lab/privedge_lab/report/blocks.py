@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from privedge_lab.report.charts import Chart
-from privedge_lab.report.drawing import Drawing, draw
+from privedge_lab.pages.charts import Chart
+from privedge_lab.pages.strips import Strips
+from privedge_lab.pages.svg import Drawing, draw
+from privedge_lab.pages.wording import listed
 from privedge_lab.report.matrix import Matrix
 from privedge_lab.report.reader import Source
-from privedge_lab.report.strips import Strips
-from privedge_lab.report.values import listed
 from privedge_lab.results.rows.row import Row
 from privedge_lab.results.rows.values import Raw
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from privedge_lab.pages.wording import bare, plural
 from privedge_lab.report.reader import File, Found, Source
-from privedge_lab.report.values import bare, plural
 from privedge_lab.results.rows.identify import IdentifyRow
 from privedge_lab.results.rows.scores import Scores
 from privedge_lab.results.rows.settings import Settings

@@ -2,13 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from privedge_lab.report import cohorts, leaks
-from privedge_lab.report.approaches import AFFORDABLE
-from privedge_lab.report.cohorts import Cohort
-from privedge_lab.report.leaks import NONE, Inverted
-from privedge_lab.report.reader import Found
-from privedge_lab.report.sections import conditions, disguising, fairness, growth, parties
-from privedge_lab.report.values import (
+from privedge_lab.pages.wording import (
     decibels,
     in_order,
     listed,
@@ -17,6 +11,12 @@ from privedge_lab.report.values import (
     points,
     spread,
 )
+from privedge_lab.report import cohorts, leaks
+from privedge_lab.report.approaches import AFFORDABLE
+from privedge_lab.report.cohorts import Cohort
+from privedge_lab.report.leaks import NONE, Inverted
+from privedge_lab.report.reader import Found
+from privedge_lab.report.sections import conditions, disguising, fairness, growth, parties
 from privedge_lab.results.rows.bench import QueryRow
 from privedge_lab.results.rows.fairness import FairnessRow
 from privedge_lab.results.rows.identify import IdentifyRow

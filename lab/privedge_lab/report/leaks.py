@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from privedge_lab.pages.wording import Spread, spread
 from privedge_lab.report.reader import File, Found, Source
-from privedge_lab.report.values import Spread, spread
 from privedge_lab.results.rows.attributes import AttributesRow
 from privedge_lab.results.rows.inversion import InversionRow
 from privedge_lab.results.rows.partitioning import PartitioningRow

@@ -10,10 +10,10 @@ from itertools import groupby
 
 import privedge
 from privedge.errors import ConfigError
+from privedge_lab.pages.svg import KINDS
 from privedge_lab.pages.templates import environment
 from privedge_lab.report import approaches, summary, trust
 from privedge_lab.report.blocks import Block, Curve, Grid, Origin, Picture, Rows, Section, origin
-from privedge_lab.report.drawing import KINDS
 from privedge_lab.report.pictures import BUDGET, Album
 from privedge_lab.report.reader import Found, Skipped
 from privedge_lab.report.sections import (

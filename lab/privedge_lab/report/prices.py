@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from privedge_lab.pages.wording import plural, seconds, size
 from privedge_lab.report import cohorts
 from privedge_lab.report.reader import Found
 from privedge_lab.report.sections import costs, growth
-from privedge_lab.report.values import plural, seconds, size
 from privedge_lab.results.rows.bench import QueryRow
 from privedge_lab.results.rows.identify import IdentifyRow
 from privedge_lab.results.rows.scale import ScaleRow

@@ -7,6 +7,7 @@ hold is said to be not measured.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from privedge_lab.pages.wording import decibels, listed, plural
 from privedge_lab.report import findings, leaks
 from privedge_lab.report.leaks import NONE
 from privedge_lab.report.prices import private_costs
@@ -20,7 +21,6 @@ from privedge_lab.report.sections import (
     owners,
     parties,
 )
-from privedge_lab.report.values import decibels, listed, plural
 from privedge_lab.results.rows.party import PartyRow
 
 _MOST_LINES = 8

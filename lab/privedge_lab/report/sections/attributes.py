@@ -1,9 +1,9 @@
 """Attributes read off split inference: `attack attributes`, `partitioning`, `split sweep`."""
 
+from privedge_lab.pages.wording import percent, percents
 from privedge_lab.report.blocks import Block, Missing, Paragraph, Section, Table, evidence
 from privedge_lab.report.leaks import Inferred, inferred
 from privedge_lab.report.reader import Found, Source
-from privedge_lab.report.values import percent, percents
 
 MEASURE = "privedge attack attributes --data FILE.npz --private FACT --out FILE.json"
 PARTITIONING = "privedge attack partitioning --data FILE.npz --out FILE.json"

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from privedge_lab.pages.charts import Chart, Point, Series, point, series
+from privedge_lab.pages.wording import bare, in_order, percents, spread
 from privedge_lab.report.blocks import (
     Block,
     Heading,
@@ -14,10 +16,8 @@ from privedge_lab.report.blocks import (
     curve,
     evidence,
 )
-from privedge_lab.report.charts import Chart, Point, Series, point, series
 from privedge_lab.report.cohorts import BASELINES, KINDS, label
 from privedge_lab.report.reader import File, Found
-from privedge_lab.report.values import bare, in_order, percents, spread
 from privedge_lab.results.rows.bias import BiasRow
 from privedge_lab.results.rows.robustness import RobustnessRow
 from privedge_lab.results.rows.values import Figure

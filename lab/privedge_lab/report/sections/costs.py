@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from privedge_lab.report.blocks import Block, Heading, Missing, Paragraph, Section, Table, evidence
-from privedge_lab.report.reader import File, Found
-from privedge_lab.report.values import (
+from privedge_lab.pages.wording import (
     NOT_MEASURED,
     bare,
     in_order,
@@ -13,6 +11,8 @@ from privedge_lab.report.values import (
     seconds,
     size,
 )
+from privedge_lab.report.blocks import Block, Heading, Missing, Paragraph, Section, Table, evidence
+from privedge_lab.report.reader import File, Found
 from privedge_lab.results.rows.bench import (
     MemoryRow,
     QueryRow,

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from privedge_lab.pages.charts import Chart, Point, series
+from privedge_lab.pages.wording import NOT_MEASURED, bare, decibels, in_order, percent
 from privedge_lab.report.blocks import Block, Missing, Paragraph, Section, Table, curve, evidence
-from privedge_lab.report.charts import Chart, Point, series
 from privedge_lab.report.pictures import Album, Inline
 from privedge_lab.report.reader import File, Found
 from privedge_lab.report.sections.inversion import sheet
-from privedge_lab.report.values import NOT_MEASURED, bare, decibels, in_order, percent
 from privedge_lab.results.rows.disguising import DisguisingRow
 from privedge_lab.results.rows.values import Figure
 

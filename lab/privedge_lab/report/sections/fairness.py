@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 
-from privedge_lab.report.blocks import Block, Missing, Paragraph, Rows, Section, Table, evidence
-from privedge_lab.report.cohorts import label
-from privedge_lab.report.reader import File, Found
-from privedge_lab.report.strips import strips
-from privedge_lab.report.values import (
+from privedge_lab.pages.strips import strips
+from privedge_lab.pages.wording import (
     NOT_MEASURED,
     Spread,
     bare,
@@ -15,6 +12,9 @@ from privedge_lab.report.values import (
     percents,
     spread,
 )
+from privedge_lab.report.blocks import Block, Missing, Paragraph, Rows, Section, Table, evidence
+from privedge_lab.report.cohorts import label
+from privedge_lab.report.reader import File, Found
 from privedge_lab.results.rows.fairness import FairnessRow
 
 MEASURE = "privedge evaluate fairness --data FILE.npz --seed 0,1,2 --out DIR"

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from privedge_lab.pages.charts import Chart, Series, point, series
+from privedge_lab.pages.wording import Spread, percents, seconds, size, spread
 from privedge_lab.report.blocks import (
     Block,
     Heading,
@@ -15,10 +17,8 @@ from privedge_lab.report.blocks import (
     curve,
     evidence,
 )
-from privedge_lab.report.charts import Chart, Series, point, series
 from privedge_lab.report.cohorts import label
 from privedge_lab.report.reader import File, Found
-from privedge_lab.report.values import Spread, percents, seconds, size, spread
 from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
 from privedge_lab.results.rows.values import Figure
 

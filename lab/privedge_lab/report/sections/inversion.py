@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from privedge_lab.pages.charts import Chart, Point, series
+from privedge_lab.pages.wording import decibels, in_order, percent
 from privedge_lab.report import leaks
 from privedge_lab.report.blocks import (
     Block,
@@ -14,7 +16,6 @@ from privedge_lab.report.blocks import (
     curve,
     evidence,
 )
-from privedge_lab.report.charts import Chart, Point, series
 from privedge_lab.report.leaks import (
     NONE,
     Choice,
@@ -25,7 +26,6 @@ from privedge_lab.report.leaks import (
 )
 from privedge_lab.report.pictures import Album, Inline
 from privedge_lab.report.reader import File, Found, Source
-from privedge_lab.report.values import decibels, in_order, percent
 from privedge_lab.results.rows.inversion import InversionRow
 from privedge_lab.results.rows.row import Row
 from privedge_lab.results.rows.sweep import SweepRow

@@ -2,6 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
+from privedge_lab.pages.charts import Chart, Point, Series, point, series
+from privedge_lab.pages.wording import (
+    NOT_MEASURED,
+    bare,
+    in_order,
+    percents,
+    plural,
+    seconds,
+    spread,
+)
 from privedge_lab.report.blocks import (
     Block,
     Heading,
@@ -12,18 +22,8 @@ from privedge_lab.report.blocks import (
     curve,
     evidence,
 )
-from privedge_lab.report.charts import Chart, Point, Series, point, series
 from privedge_lab.report.cohorts import BASELINES, label
 from privedge_lab.report.reader import File, Found
-from privedge_lab.report.values import (
-    NOT_MEASURED,
-    bare,
-    in_order,
-    percents,
-    plural,
-    seconds,
-    spread,
-)
 from privedge_lab.results.rows.original import OriginalRow
 from privedge_lab.results.rows.scores import Scores
 from privedge_lab.results.rows.values import Figure, plain

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from privedge_lab.pages.strips import strips
+from privedge_lab.pages.wording import Spread, percent, percents, plural, spread
 from privedge_lab.report import cohorts
 from privedge_lab.report.blocks import (
     Block,
@@ -19,8 +21,6 @@ from privedge_lab.report.blocks import (
 from privedge_lab.report.cohorts import BASELINES, Cohort, Method
 from privedge_lab.report.matrix import Matrix, matrix
 from privedge_lab.report.reader import Found, Source
-from privedge_lab.report.strips import strips
-from privedge_lab.report.values import Spread, percent, percents, plural, spread
 from privedge_lab.results.rows.identify import IdentifyRow, Voting
 from privedge_lab.results.rows.scores import Scores
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from privedge_lab.pages.wording import NOT_MEASURED, bare, decibels, percent
 from privedge_lab.report.blocks import Block, Heading, Missing, Paragraph, Section, Table, evidence
 from privedge_lab.report.reader import File, Found
-from privedge_lab.report.values import NOT_MEASURED, bare, decibels, percent
 from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.rows.party import PartyRow
 from privedge_lab.results.rows.values import Figure

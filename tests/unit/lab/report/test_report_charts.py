@@ -5,11 +5,11 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge_lab.report.charts import Chart, Point, point, series
-from privedge_lab.report.drawing import draw
+from privedge_lab.pages.charts import Chart, Point, point, series
+from privedge_lab.pages.svg import draw
+from privedge_lab.pages.wording import Spread
 from privedge_lab.report.matrix import matrix
 from privedge_lab.report.sections.growth import fit, online_s
-from privedge_lab.report.values import Spread
 from privedge_lab.results.rows.identify import IdentifyRow
 from privedge_lab.results.rows.scale import ScaleRow
 from privedge_lab.results.rows.values import number

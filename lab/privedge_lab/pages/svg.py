@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from privedge_lab.report.charts import Chart, Point, Series
-from privedge_lab.report.values import size
+from privedge_lab.pages.charts import Chart, Point, Series
+from privedge_lab.pages.wording import size
 
 WIDTH, HEIGHT = 360, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 350, 28, 206

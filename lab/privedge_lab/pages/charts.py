@@ -6,7 +6,7 @@ A point has the range it was seen in (over seeds, or an interval of the row) as 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from privedge_lab.report.values import Spread, listed
+from privedge_lab.pages.wording import Spread, listed
 
 # A curve of more points is thinned: no screen shows them.
 _MOST_POINTS = 240

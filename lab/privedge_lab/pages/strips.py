@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from privedge_lab.report.drawing import KINDS, WIDTH, Tick
-from privedge_lab.report.values import Spread, listed, percent
+from privedge_lab.pages.svg import KINDS, WIDTH, Tick
+from privedge_lab.pages.wording import Spread, listed, percent
 
 _LEFT, _RIGHT, _TOP, _ROW = 10, 350, 6, 42
 
