@@ -14,12 +14,15 @@ _MOST_POINTS = 240
 
 @dataclass(frozen=True)
 class Point:
-    """`low` and `high` equal `y` where only one figure is known."""
+    """`low` and `high` equal `y` where only one figure is known. `text` is written beside it where
+    there is room.
+    """
 
     x: float
     y: float
     low: float
     high: float
+    text: str = ""
 
 
 @dataclass(frozen=True)
