@@ -20,7 +20,8 @@ def test_private_answers_agree_with_the_clear_ones(tmp_path):
     request = identify.Request(
         file, Choice(0), components=4, engine="fused", baselines=(), queries=5
     )
-    row = identify.measure(request, datasets.read(file), [0], Results("x", {}), lambda *_: None)[0]
-    assert row["asked"] == row["agreement"]["queries"] == 5
-    assert row["agreement"]["fused_fixed_outside_ties"] == 1
-    assert row["bytes_per_query"] > 0 and row["seconds_per_query"] > 0
+    data = datasets.read(file)
+    (row,) = identify.measure(request, data, [0], Results("x", {}), lambda *_: None)
+    assert row.asked == row.agreement.queries == 5
+    assert row.agreement.fused_fixed_outside_ties == 1
+    assert row.bytes_per_query > 0 and row.seconds_per_query > 0

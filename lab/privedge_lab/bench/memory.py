@@ -1,28 +1,18 @@
 """Resident memory of every process of a deployment, at rest and after its first query."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 
 from privedge.client.query import Client
 from privedge_lab.bench import made, system
 from privedge_lab.bench.processes import Memory, Processes
 from privedge_lab.bench.system import Progress
+from privedge_lab.results.rows.bench import MemoryRow, ProcessMemory
 
 _SEED = 1
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One deployment. A party is its front end and its workers together."""
-
-    preset: str
-    owners: int
-    at_rest: list[Memory]
-    after_a_query: list[Memory]
-    party_at_rest_mb: dict[str, float]
-    party_after_a_query_mb: dict[str, float]
-
-
-def measure(preset: str, owners: int, progress: Progress) -> Measured:
+def measure(preset: str, owners: int, progress: Progress) -> MemoryRow:
     """Raises ConfigError for an unknown preset, and what a party refuses."""
     spec = system.spec_of(preset)
     models = made.models(spec, owners, _SEED)
@@ -33,7 +23,18 @@ def measure(preset: str, owners: int, progress: Progress) -> Measured:
         with Client(system.client_config(deployment)) as client:
             client.identify(made.images(spec, 1, _SEED), system.COHORT)
         after = processes.memory()
-    return Measured(preset, owners, at_rest, after, _parties(at_rest), _parties(after))
+    return MemoryRow(
+        preset=preset,
+        owners=owners,
+        at_rest=_figures(at_rest),
+        after_a_query=_figures(after),
+        party_at_rest_mb=_parties(at_rest),
+        party_after_a_query_mb=_parties(after),
+    )
+
+
+def _figures(measured: Sequence[Memory]) -> tuple[ProcessMemory, ...]:
+    return tuple(ProcessMemory(**asdict(each)) for each in measured)
 
 
 def _parties(measured: list[Memory]) -> dict[str, float]:

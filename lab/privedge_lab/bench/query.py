@@ -22,9 +22,10 @@ from privedge.ran import features
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import deployed, made, rows, system
-from privedge_lab.bench.rows import Asked, Measured, Sample
+from privedge_lab.bench.rows import Asked, Sample
 from privedge_lab.bench.stock import side as stock
 from privedge_lab.bench.system import Progress
+from privedge_lab.results.rows.bench import QueryRow
 
 _SEED = 1
 
@@ -62,7 +63,7 @@ def check(load: Workload) -> None:
             system.check_engine(engine, also=stock.ENGINES)
 
 
-def measure(load: Workload, progress: Progress) -> list[Measured]:
+def measure(load: Workload, progress: Progress) -> list[QueryRow]:
     """One row an engine. Raises ConfigError, and what a party refuses."""
     check(load)
     spec = system.spec_of(load.preset)

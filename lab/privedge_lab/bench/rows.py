@@ -1,13 +1,15 @@
 """What one query cost at one engine, and the row of the table that many of them make."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from privedge.reference.model import PlainAnswer
 from privedge.sharing.cost import Phase
+from privedge_lab.results.rows.bench import PartyFigures, PhaseFigures, QueryRow
+from privedge_lab.results.rows.values import Figure
 
 # Ratios are against this engine.
 REFERENCE = "fused"
@@ -61,40 +63,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One row of the table; docs/bench.md says what each field means."""
-
-    engine: str
-    preset: str
-    owners: int
-    batch: int
-    queries: int
-    cold_s: float | None
-    median_s: float | None
-    p95_s: float | None
-    wall_s: float | None
-    online_s: float
-    online_p95_s: float
-    offline_s: float | None
-    rounds: int
-    phases: tuple[Phase, ...]
-    bytes_per_party: int
-    dealer_bytes_per_party: int
-    offline_cpu_s: float
-    cpu_s: float
-    client_cpu_s: float | None
-    cpu_by_process_s: dict[str, float]
-    agreement: float
-    agreeing: int
-    ties: int
-    differing: int
-    parties: tuple[PartyCost, PartyCost]
-    pool: str | None
-    rtt_ms: float
-    ratio: float | None = None
-
-
-@dataclass(frozen=True)
 class Asked:
     """What was asked of one engine."""
 
@@ -109,27 +77,28 @@ class Asked:
 
 def row(
     asked: Asked, samples: Sequence[Sample], expected: Sequence[Sequence[PlainAnswer]]
-) -> Measured:
+) -> QueryRow:
     """`samples` in order, COLD and WARM_UP first; `expected` are the right answers of each."""
     warm = samples[COLD + WARM_UP :]
     online = [sample.online_s for sample in warm]
     parties = (_medians([s.parties[0] for s in warm]), _medians([s.parties[1] for s in warm]))
     cpu_s = {kind: _mean([sample.cpu_s[kind] for sample in warm]) for kind in warm[0].cpu_s}
-    return Measured(
+    return QueryRow(
         **vars(asked),
         **_at_client(samples),
         online_s=float(np.median(online)),
         online_p95_s=float(np.percentile(online, 95)),
         offline_s=_offline_s(warm),
         rounds=max(sample.rounds for sample in warm),
-        phases=warm[-1].phases,
+        phases=tuple(PhaseFigures(**asdict(phase)) for phase in warm[-1].phases),
         bytes_per_party=max(party.bytes_to_peer for party in parties),
         dealer_bytes_per_party=max(party.bytes_from_dealer for party in parties),
         offline_cpu_s=_mean([sample.offline_cpu_s for sample in warm]),
         cpu_s=sum(cpu_s.values()),
         cpu_by_process_s=cpu_s,
         **_labels(samples, expected),
-        parties=parties,
+        parties=tuple(PartyFigures(**asdict(party)) for party in parties),
+        ratio=None,
     )
 
 
@@ -161,12 +130,14 @@ def agreement(
     return _mean(right)
 
 
-def with_ratios(rows: Sequence[Measured]) -> list[Measured]:
+def with_ratios(rows: Sequence[QueryRow]) -> list[QueryRow]:
     """Each row with its online seconds over those of the fused engine in the same run."""
-    reference = [each.online_s for each in rows if each.engine == REFERENCE]
-    return [
-        replace(each, ratio=each.online_s / reference[0] if reference else None) for each in rows
-    ]
+    reference = next((each.online_s for each in rows if each.engine == REFERENCE), None)
+    return [replace(each, ratio=_ratio(each.online_s, reference)) for each in rows]
+
+
+def _ratio(seconds: Figure, reference: Figure) -> Figure:
+    return None if seconds is None or reference is None else seconds / reference
 
 
 def _at_client(samples: Sequence[Sample]) -> dict[str, Any]:

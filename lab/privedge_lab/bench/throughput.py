@@ -23,6 +23,7 @@ from privedge_lab.bench import made, rows, system
 from privedge_lab.bench.children import Children
 from privedge_lab.bench.processes import Processes
 from privedge_lab.bench.system import Progress
+from privedge_lab.results.rows.bench import ThroughputRow
 
 _SEED = 1
 _IMAGES = 24
@@ -45,27 +46,7 @@ class Workload:
     batching_delay_ms: float | None
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One row of the table; docs/bench.md says what each field means."""
-
-    engine: str
-    preset: str
-    owners: int
-    clients: int
-    seconds: float
-    batching_delay_ms: float | None
-    queries: int
-    queries_per_s: float
-    median_s: float
-    p95_s: float
-    cpu_s: float
-    client_cpu_s: float
-    cpu_by_process_s: dict[str, float]
-    agreement: float
-
-
-def measure(load: Workload, progress: Progress) -> Measured:
+def measure(load: Workload, progress: Progress) -> ThroughputRow:
     """Raises ConfigError, what a party refuses, and OutOfTime if no query ended in time."""
     system.check_engine(load.engine)
     spec = system.spec_of(load.preset)
@@ -106,13 +87,13 @@ def _ask(
 
 def _row(
     load: Workload, heard: list[Any], spent: Mapping[str, float], expected: list[str | None]
-) -> Measured:
+) -> ThroughputRow:
     asked = [query for client in heard for query in client["asked"]]
     if not asked:
         raise OutOfTime(f"no query ended within {load.seconds:g} seconds; give more --seconds")
     seconds = [took for _, took, _ in asked]
     cpu_s = {kind: value / len(asked) for kind, value in spent.items()}
-    return Measured(
+    return ThroughputRow(
         **vars(load),
         queries=len(asked),
         queries_per_s=len(asked) / load.seconds,

@@ -1,7 +1,6 @@
 """Seconds to train one owner's RAN, on made-up images (made.py)."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,23 +9,13 @@ from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
 from privedge_lab.bench import made, system
 from privedge_lab.bench.system import Progress
+from privedge_lab.results.rows.bench import TrainRow
 
 # About what one digit of the demo has.
 IMAGES = 144
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Median seconds an owner, feature maps and validation included."""
-
-    preset: str
-    owners: int
-    images: int
-    steps: int
-    seconds: float
-
-
-def measure(preset: str, owners: int, steps: int | None, progress: Progress) -> Measured:
+def measure(preset: str, owners: int, steps: int | None, progress: Progress) -> TrainRow:
     """`steps` instead of the preset's own. Raises ConfigError, TrainingError."""
     spec = system.spec_of(preset)
     changes: dict[str, Any] = {} if steps is None else {"steps": steps}
@@ -38,4 +27,10 @@ def measure(preset: str, owners: int, steps: int | None, progress: Progress) -> 
         fit_ran(images, spec, settings, f"owner-{owner:04}")
         spent.append(time.perf_counter() - started)
         progress("train", owner + 1, owners)
-    return Measured(preset, owners, IMAGES, settings.steps, float(np.median(spent)))
+    return TrainRow(
+        preset=preset,
+        owners=owners,
+        images=IMAGES,
+        steps=settings.steps,
+        seconds=float(np.median(spent)),
+    )

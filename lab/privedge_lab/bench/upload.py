@@ -29,20 +29,9 @@ from privedge.user import upload
 from privedge.user.party import Party, connect
 from privedge_lab.bench import made, system
 from privedge_lab.bench.system import Progress
+from privedge_lab.results.rows.bench import UploadRow
 
 _SEED = 1
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Medians. MB are 10^6 bytes; `both_mb_s` counts the bytes of both shares."""
-
-    preset: str
-    repeats: int
-    share_mb: float
-    one_party_mb_s: float
-    both_mb_s: float
-    whole_s: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class _Parcel:
         party.upload(self.header, (chunk for words in self.tensors for chunk in cut(words)))
 
 
-def measure(preset: str, repeats: int, progress: Progress) -> Measured:
+def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
     """Raises ConfigError for an unknown preset, and what a party refuses."""
     spec = system.spec_of(preset)
     model = made.models(spec, 1, _SEED)[0]
@@ -77,7 +66,7 @@ def measure(preset: str, repeats: int, progress: Progress) -> Measured:
             progress("upload", done + 1, repeats + 1)
     share_mb = WORD_BYTES * sum(value.size for value in model.parameters.values()) / 1e6
     # The first of each kind opened the connections.
-    return Measured(
+    return UploadRow(
         preset=preset,
         repeats=repeats,
         share_mb=share_mb,

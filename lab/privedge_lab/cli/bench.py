@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from itertools import groupby, product
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,10 +10,10 @@ import typer
 from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import JsonOption
 from privedge.cli.progress import progress_bar
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge_lab.bench import memory
-    from privedge_lab.bench.rows import Measured
+    from privedge_lab.results.rows.bench import MemoryRow, QueryRow
 
 PresetOption = Annotated[
     str, typer.Option("--preset", metavar="NAMES", help="Architectures, separated by commas.")
@@ -90,7 +89,7 @@ def _query(
     with nothing_left_running(), progress_bar() as progress:
         found = [row for load in loads for row in query.measure(load, progress)]
     if as_json:
-        print(json.dumps({"engines": [asdict(row) for row in found]}))
+        print(json.dumps({"engines": [row.to_json() for row in found]}))
         return
     for _, same in groupby(found, lambda row: (row.preset, row.owners)):
         _query_table(list(same))
@@ -127,16 +126,16 @@ def _throughput(
     with nothing_left_running(), progress_bar() as progress:
         found = [throughput.measure(load, progress) for load in loads]
     if as_json:
-        print(json.dumps({"throughput": [asdict(row) for row in found]}))
+        print(json.dumps({"throughput": [row.to_json() for row in found]}))
         return
     _table(
         ("preset", "engine", "owners", "clients", "per s", "median s", "p95 s", "CPU s", "right"),
         [
             (
                 *(row.preset, row.engine, row.owners, row.clients),
-                f"{row.queries_per_s:.1f}",
-                *(f"{value:.3f}" for value in (row.median_s, row.p95_s, row.cpu_s)),
-                f"{row.agreement:.2%}",
+                shown(row.queries_per_s, ".1f"),
+                *(shown(value, ".3f") for value in (row.median_s, row.p95_s, row.cpu_s)),
+                shown(row.agreement, ".2%"),
             )
             for row in found
         ],
@@ -159,17 +158,17 @@ def _upload(
     with nothing_left_running(), progress_bar() as progress:
         rows = [upload.measure(name, repeats, progress) for name in _names(preset)]
     if as_json:
-        print(json.dumps({"uploads": [asdict(row) for row in rows]}))
+        print(json.dumps({"uploads": [row.to_json() for row in rows]}))
         return
     _table(
         ("preset", "share MB", "one party MB/s", "both MB/s", "whole upload s"),
         [
             (
                 row.preset,
-                f"{row.share_mb:.1f}",
-                f"{row.one_party_mb_s:.0f}",
-                f"{row.both_mb_s:.0f}",
-                f"{row.whole_s:.2f}",
+                shown(row.share_mb, ".1f"),
+                shown(row.one_party_mb_s, ".0f"),
+                shown(row.both_mb_s, ".0f"),
+                shown(row.whole_s, ".2f"),
             )
             for row in rows
         ],
@@ -190,7 +189,7 @@ def _memory(
     with nothing_left_running(), progress_bar() as progress:
         rows = [memory.measure(name, owners, progress) for name in _names(preset)]
     if as_json:
-        print(json.dumps({"deployments": [asdict(row) for row in rows]}))
+        print(json.dumps({"deployments": [row.to_json() for row in rows]}))
         return
     for row in rows:
         _memory_table(row)
@@ -215,11 +214,11 @@ def _train(
     with nothing_left_running(), progress_bar() as progress:
         rows = [training.measure(name, owners, steps, progress) for name in _names(preset)]
     if as_json:
-        print(json.dumps({"trainings": [asdict(row) for row in rows]}))
+        print(json.dumps({"trainings": [row.to_json() for row in rows]}))
         return
     _table(
         ("preset", "images", "steps", "seconds an owner"),
-        [(row.preset, row.images, row.steps, f"{row.seconds:.2f}") for row in rows],
+        [(row.preset, row.images, row.steps, shown(row.seconds, ".2f")) for row in rows],
     )
 
 
@@ -239,46 +238,41 @@ def _counts(listed: str) -> list[int]:
     return counts
 
 
-def _query_table(found: Sequence["Measured"]) -> None:
+def _query_table(found: Sequence["QueryRow"]) -> None:
     """One column an engine: there are more figures than columns fit on a terminal."""
-    titles = [f"{found[0].preset}, per query", *(row.engine for row in found)]
-    figures: dict[str, Callable[[Measured], str]] = {
+    titles = [f"{found[0].preset}, per query", *(row.engine or "" for row in found)]
+    figures: dict[str, Callable[[QueryRow], str]] = {
         "owners x images": lambda row: f"{row.owners} x {row.batch}",
-        "first query, s": lambda row: _seconds(row.cold_s),
-        "median, s": lambda row: _seconds(row.median_s),
-        "p95, s": lambda row: _seconds(row.p95_s),
-        "online, s": lambda row: _seconds(row.online_s),
-        "online, times fused": lambda row: "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "first query, s": lambda row: shown(row.cold_s, ".3f"),
+        "median, s": lambda row: shown(row.median_s, ".3f"),
+        "p95, s": lambda row: shown(row.p95_s, ".3f"),
+        "online, s": lambda row: shown(row.online_s, ".3f"),
+        "online, times fused": lambda row: shown(row.ratio, ".2f"),
         "rounds": lambda row: str(row.rounds),
-        "MB to the other party": lambda row: f"{row.bytes_per_party / 1e6:.3f}",
-        "MB from the dealer": lambda row: f"{row.dealer_bytes_per_party / 1e6:.3f}",
-        "CPU s, servers": lambda row: _seconds(row.cpu_s),
-        "CPU s, client": lambda row: _seconds(row.client_cpu_s),
-        "agreement": lambda row: f"{row.agreement:.2%}",
+        "MB to the other party": lambda row: shown(row.bytes_per_party, ".3f", per=1e6),
+        "MB from the dealer": lambda row: shown(row.dealer_bytes_per_party, ".3f", per=1e6),
+        "CPU s, servers": lambda row: shown(row.cpu_s, ".3f"),
+        "CPU s, client": lambda row: shown(row.client_cpu_s, ".3f"),
+        "agreement": lambda row: shown(row.agreement, ".2%"),
         "agreeing / ties / differing": lambda row: f"{row.agreeing} / {row.ties} / {row.differing}",
     }
     _table(titles, [[name, *map(figure, found)] for name, figure in figures.items()])
 
 
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _memory_table(row: "memory.Measured") -> None:
+def _memory_table(row: "MemoryRow") -> None:
     later = {each.process: each for each in row.after_a_query}
     lines: list[tuple[Any, ...]] = [
         (
             each.process,
-            *(f"{mb:.0f}" for mb in (each.rss_mb, each.uss_mb)),
-            *(f"{mb:.0f}" for mb in (later[each.process].rss_mb, later[each.process].uss_mb)),
+            *(shown(mb, ".0f") for mb in (each.rss_mb, each.uss_mb)),
+            *(shown(mb, ".0f") for mb in (later[each.process].rss_mb, later[each.process].uss_mb)),
         )
         for each in row.at_rest
     ]
     for party, mb in row.party_at_rest_mb.items():
-        lines.append(
-            (f"{party} in all", f"{mb:.0f}", "", f"{row.party_after_a_query_mb[party]:.0f}", "")
-        )
-    titles = (row.preset, "RSS MB at rest", "USS", "RSS MB after a query", "USS")
+        after = row.party_after_a_query_mb[party]
+        lines.append((f"{party} in all", shown(mb, ".0f"), "", shown(after, ".0f"), ""))
+    titles = (row.preset or "", "RSS MB at rest", "USS", "RSS MB after a query", "USS")
     _table(titles, lines)
 
 

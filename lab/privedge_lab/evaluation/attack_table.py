@@ -31,10 +31,13 @@ from privedge_lab.baseline.train import Trainee, accuracy, train
 from privedge_lab.evaluation import attack_plan as plan
 from privedge_lab.evaluation.attack_plan import Job, TableSettings
 from privedge_lab.evaluation.sheets import Pixmap, strip
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.inversion import InversionRow
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 Progress = Callable[[str, int, int], None]
 
+EXPERIMENT = "attack table"
 # Of each attack's images, so many are shown on contact sheets.
 _SHOWN = 10
 _MODULE = "privedge_lab.evaluation.attack_table"
@@ -44,13 +47,13 @@ _MODULE = "privedge_lab.evaluation.attack_table"
 class Found:
     """A row of the table and the first reconstructions, side by side."""
 
-    row: Row
+    row: InversionRow
     shown: Pixmap
 
 
 def measure(
-    data: Path,
     settings: TableSettings,
+    data: Path,
     results: Results,
     *,
     jobs: Iterable[Job] | None = None,
@@ -70,7 +73,7 @@ def measure(
         for found in all_found:
             # First whoever draws it: a row that is stored has its pictures.
             yield found
-            results.add(found.row)
+            results.add(found.row.to_json())
         if progress is not None:
             progress(f"{job.cut} {job.defence}", number, len(missing))
 
@@ -107,15 +110,16 @@ class _Target:
         found = self._reconstructions(name, generator)
         seconds = time.process_time() - started
         psnr, similarity = (mean(score(found, self._secret)) for score in (psnr_db, ssim))
-        row = _configuration(self._job, name, self._settings) | {
-            "psnr_db": psnr.value,
-            "psnr_db_plus_minus": psnr.plus_minus,
-            "ssim": similarity.value,
-            "ssim_plus_minus": similarity.plus_minus,
-            "images": len(self._secret),
-            "task_accuracy": self._accuracy,
-            "cpu_s": round(seconds, 1),
-        }
+        row = InversionRow(
+            **_configuration(self._job, name, self._settings),
+            psnr_db=psnr.value,
+            psnr_db_plus_minus=psnr.plus_minus,
+            ssim=similarity.value,
+            ssim_plus_minus=similarity.plus_minus,
+            images=len(self._secret),
+            task_accuracy=self._accuracy,
+            cpu_s=round(seconds, 1),
+        )
         return Found(row, strip(found[:_SHOWN]))
 
     def _reconstructions(self, name: str, generator: torch.Generator) -> torch.Tensor:
@@ -162,15 +166,15 @@ def _ran(
             yield job, [_from_json(each) for each in answer["found"]]
 
 
-def answered(request: Row, _tell: child_processes.Tell) -> Row:
+def answered(request: Raw, _tell: child_processes.Tell) -> Raw:
     """What a worker process makes of one request of `measure`."""
     fields = request["job"] | {"attacks": tuple(request["job"]["attacks"])}
     found = run(Path(request["data"]), TableSettings(**request["settings"]), Job(**fields))
-    return {"found": [{"row": each.row, "shown": each.shown.tolist()} for each in found]}
+    return {"found": [{"row": each.row.to_json(), "shown": each.shown.tolist()} for each in found]}
 
 
-def _from_json(answer: Row) -> Found:
-    return Found(answer["row"], np.array(answer["shown"], np.uint8))
+def _from_json(answer: Raw) -> Found:
+    return Found(InversionRow.read(answer["row"]), np.array(answer["shown"], np.uint8))
 
 
 def _check(data: Path, settings: TableSettings) -> None:
@@ -186,7 +190,7 @@ def _left(job: Job, settings: TableSettings, results: Results) -> Job:
     return replace(job, attacks=tuple(attacks))
 
 
-def _configuration(job: Job, attack: str, settings: TableSettings) -> Row:
+def _configuration(job: Job, attack: str, settings: TableSettings) -> Raw:
     return {
         "attack": attack,
         "cut": job.cut,

@@ -7,7 +7,7 @@ away there, and no defence of the cut can do anything about that
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -21,10 +21,13 @@ from privedge_lab.baseline.network import head, tail
 from privedge_lab.baseline.presets import preset
 from privedge_lab.baseline.train import Trainee, TrainSettings, accuracy, train
 from privedge_lab.datasets import TrainTest
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.attributes import Attacker, AttributesRow
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 # Called with (what is being done, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
+EXPERIMENT = "attributes"
 _AT_ONCE = 500
 
 
@@ -43,21 +46,31 @@ class AttributeSettings:
 
 
 def measure(
-    data: TrainTest,
     settings: AttributeSettings,
+    data: TrainTest,
     results: Results,
     progress: Progress,
     attackers: AttackerSettings | None = None,
-) -> Row:
-    """Train, attack, and add one row to `results`, unless it has it; returns that row.
+) -> Iterator[AttributesRow]:
+    """Train, attack, and add one row to `results`, unless it has it; yields that row.
 
     The attacker knows the attribute of all images that the network was trained on and has a device
     of the deployment to ask; the test images are attacked. Raises ConfigError for settings that do
     not fit the images.
     """
-    named = asdict(settings)
-    if (row := results.find(named)) is not None:
-        return row
+    row = results.row(AttributesRow, asdict(settings))
+    if row is None:
+        row = _measured(settings, data, progress, attackers)
+        results.add(row.to_json())
+    yield row
+
+
+def _measured(
+    settings: AttributeSettings,
+    data: TrainTest,
+    progress: Progress,
+    attackers: AttackerSettings | None,
+) -> AttributesRow:
     spec = preset(settings.preset, max(2, data.train.classes, data.test.classes))
     defence = registry.make(
         settings.defence, settings.strength, settings.repeat, private=settings.private
@@ -85,12 +98,15 @@ def measure(
         logits = server(tested), server(known)
     crossing = attack("attack what crosses", tested, known)
     floor = attack("attack the logits", *logits)
-    task = accuracy(device, server, data.test)
-    results.add(named | _row(crossing, floor) | {"task_accuracy": task, "images": len(tested)})
-    return results.rows[-1]
+    return AttributesRow(
+        **asdict(settings),
+        **_scores(crossing, floor),
+        task_accuracy=accuracy(device, server, data.test),
+        images=len(tested),
+    )
 
 
-def _row(crossing: AttributeScore, floor: AttributeScore) -> Row:
+def _scores(crossing: AttributeScore, floor: AttributeScore) -> Raw:
     return {
         "attack": "attribute",
         "accuracy": crossing.strongest.test.value,
@@ -101,10 +117,10 @@ def _row(crossing: AttributeScore, floor: AttributeScore) -> Row:
         "above_majority": crossing.above_majority,
         "floor_accuracy": floor.strongest.test.value,
         "floor_bound": floor.bound.test.value,
-        "attackers": [
-            {"architecture": each.architecture, "seed": each.seed, "accuracy": each.test.value}
+        "attackers": tuple(
+            Attacker(architecture=each.architecture, seed=each.seed, accuracy=each.test.value)
             for each in crossing.attackers
-        ],
+        ),
     }
 
 

@@ -9,7 +9,7 @@ One row a bias and seed, stored as soon as it is there. Sees everything in plain
 roles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,9 @@ from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
 from privedge_lab.evaluation.cohort import Task
 from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import Parts, deal
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.bias import BiasRow, Mixed, Trained
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 EXPERIMENT = "bias"
 IMAGES = "images"
@@ -48,38 +50,53 @@ def each_value(data: Labelled, fact: str) -> list[Bias]:
     return [Bias(fact, int(value)) for value in data.facts[fact].unique()]
 
 
+@dataclass(frozen=True)
+class Request(Task):
+    """A task, and what owners train on instead of everything."""
+
+    biases: tuple[Bias, ...] = ()
+
+    def settings(self) -> Raw:
+        """As a Task's; biases are not part of it, so that further ones can be added."""
+        found = super().settings()
+        del found["biases"]
+        return found
+
+
 def measure(
-    task: Task,
-    biases: Sequence[Bias],
+    request: Request,
     data: Labelled,
     seeds: Sequence[int],
     results: Results,
     progress: Progress,
-) -> tuple[list[Row], list[Row]]:
-    """A row for each of `biases` and seeds, old ones from `results`; and what was left out, why.
+    left_out: Callable[[Raw], None] = lambda _: None,
+) -> Iterator[BiasRow]:
+    """A row for each of the biases and seeds, old ones from `results`.
 
-    Left out is a bias for which an owner has too few images, or that leaves nothing to ask. Raises
-    ConfigError if that is all of them, and as `identify.measure` does.
+    `left_out` is told of a bias for which an owner has too few images, or that leaves nothing to
+    ask, with the `reason`. Raises ConfigError if that is all of them, and as `identify.measure`
+    does.
     """
-    for bias in biases:
+    for bias in request.biases:
         _check(data, bias.name)
-    rows, skipped = [], []
+    reason, measured = None, False
     for seed in seeds:
-        bench = _Bench(task, data, seed, progress)
-        for bias in dict.fromkeys(biases):
-            configuration = {"seed": seed, "bias": bias.name, "value": bias.value}
-            reason = bench.refusal(bias)
-            if reason is not None:
-                skipped.append(configuration | {"reason": f"{bias}: {reason}"})
+        bench = _Bench(request, data, seed, progress)
+        for bias in dict.fromkeys(request.biases):
+            named = {"seed": seed, "bias": bias.name, "value": bias.value}
+            refusal = bench.refusal(bias)
+            if refusal is not None:
+                reason = reason or f"{bias}: {refusal}"
+                left_out(named | {"reason": f"{bias}: {refusal}"})
                 continue
-            row = results.find(configuration)
+            row = results.row(BiasRow, named)
             if row is None:
-                row = configuration | bench.row(bias)
-                results.add(row)
-            rows.append(row)
-    if not rows:
-        raise ConfigError(skipped[0]["reason"])
-    return rows, skipped
+                row = bench.row(bias, named)
+                results.add(row.to_json())
+            measured = True
+            yield row
+    if reason is not None and not measured:
+        raise ConfigError(reason)
 
 
 def _check(data: Labelled, fact: str) -> None:
@@ -113,18 +130,19 @@ class _Bench:
             return "no image is left to ask"
         return None
 
-    def row(self, bias: Bias) -> Row:
+    def row(self, bias: Bias, named: Raw) -> BiasRow:
         """Figures of the models and baselines that train as `bias` has it."""
         drawn, others = self._drawn(bias), self._others(bias)
         baselines = self._task.baselines
         if bias.name == IMAGES:
             (found,) = self._asked(bias, drawn, [others], baselines)
-            return found | {"same": None, "mixed": None}
+            return BiasRow(**named, **_fields(found), same=None, mixed=None)
         found, same = self._asked(bias, drawn, [others, ~others], baselines)
         counts = [len(images) for images in drawn]
         as_many = [order[:count] for order, count in zip(self._orders, counts, strict=True)]
         mixed, mixed_same = self._asked(bias, as_many, [others, ~others], ())
-        return found | {"same": same or None, "mixed": mixed | {"same": mixed_same or None}}
+        both = Mixed(**_fields(mixed), same=mixed_same)
+        return BiasRow(**named, **_fields(found), same=same, mixed=both)
 
     def _drawn(self, bias: Bias) -> _Drawn:
         if bias.name == IMAGES:
@@ -145,8 +163,8 @@ class _Bench:
         drawn: _Drawn,
         questions: Sequence[npt.NDArray[np.bool_]],
         baselines: Sequence[str],
-    ) -> list[Row]:
-        """Figures for each of `questions`, {} for one that no image is in."""
+    ) -> list[Trained | None]:
+        """Figures for each of `questions`, None for one that no image is in."""
         pairs = zip(self._parts.train, drawn, strict=True)
         parts = replace(self._parts, train=tuple(images[index] for images, index in pairs))
         spec = cohort.spec_of(self._task, parts)
@@ -166,16 +184,20 @@ def _figures(
     answers: npt.NDArray[np.int64],
     baselines: dict[str, identify_baselines.Answers],
     asked: npt.NDArray[np.bool_],
-) -> Row:
+) -> Trained | None:
     if not asked.any():
-        return {}
+        return None
     truth, owners = parts.labels[asked], parts.owners
     found = identify_figures.figures(truth, answers[asked], owners)
-    return {
-        "owners": len(owners),
-        "trained_on": sum(map(len, parts.train)),
-        "asked": len(truth),
-        "macro_recall": found["macro_recall"],
-        "accuracy": found["accuracy"],
-        "baselines": identify_baselines.rows(baselines, parts.images[asked], truth, owners),
-    }
+    return Trained(
+        owners=len(owners),
+        trained_on=sum(map(len, parts.train)),
+        asked=len(truth),
+        macro_recall=found.macro_recall,
+        accuracy=found.accuracy,
+        baselines=identify_baselines.scores(baselines, parts.images[asked], truth, owners),
+    )
+
+
+def _fields(found: Trained | None) -> Raw:
+    return vars(found) if found is not None else vars(Trained.read({}))

@@ -26,7 +26,8 @@ from privedge_lab.evaluation import identify_engines, identify_figures
 from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Choice, Parts
-from privedge_lab.results.store import Row
+from privedge_lab.results.rows.identify import Known
+from privedge_lab.results.rows.values import Raw
 
 BASELINES = ("pca", "knn", "cnn")
 # Only if asked for: it takes long. With a number of steps as in paper:500.
@@ -61,7 +62,7 @@ class Task:
                 known = ", ".join((*BASELINES, f"{PAPER}:STEPS"))
                 raise ConfigError(f"baseline {name!r} is unknown; choose from {known}, none")
 
-    def settings(self) -> Row:
+    def settings(self) -> Raw:
         """What names a results file: everything but the seeds, and what the data is."""
         choice = dataclasses.asdict(self.choice)
         del choice["seed"]
@@ -191,13 +192,9 @@ def asked(rans: Sequence[Ran], parts: Parts) -> Cohort:
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
 
 
-def known(cohort: Cohort, seed: int) -> Row:
-    """Half of the owners as strangers: `auroc_known`, and what else `identify_figures.known` says.
-
-    None and nothing for fewer than four owners.
-    """
+def known(cohort: Cohort, seed: int) -> Known:
+    """Half of the owners as strangers. Nothing for fewer than four owners."""
     if len(cohort.rans) < _LEAST_FOR_KNOWN:
-        return {"auroc_known": None, "known": {}}
+        return Known()
     thresholds = np.array([ran.parameters["threshold"][0] for ran in cohort.rans], np.float64)
-    found = identify_figures.known(cohort.errors, cohort.parts.labels, thresholds, seed)
-    return {"auroc_known": found["auroc_known"], "known": found}
+    return identify_figures.known(cohort.errors, cohort.parts.labels, thresholds, seed)

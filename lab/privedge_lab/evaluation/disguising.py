@@ -30,7 +30,9 @@ from privedge_lab.disguise.disguise import Disguise
 from privedge_lab.disguise.keys import DisguiseKey
 from privedge_lab.disguise.settings import Aes, Permutation, Rmt, Settings, Sized
 from privedge_lab.evaluation import sheets
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.disguising import DisguisingRow
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 EXPERIMENT = "disguising"
 DISGUISES: dict[str, Settings] = {
@@ -102,8 +104,10 @@ class _Case:
         return self.bench.parts.test.images[: self.bench.plan.images]
 
 
-def measure(data: Labelled, plan: Plan, results: Results, folder: Path, progress: Progress) -> None:
-    """Add the rows that `results` does not have yet, and draw NAME.png for each disguise.
+def measure(
+    plan: Plan, data: Labelled, results: Results, folder: Path, progress: Progress
+) -> Iterator[DisguisingRow]:
+    """Rows that `results` does not have yet; in the end NAME.png is drawn for each disguise.
 
     `progress(done, total, what)` is told before each row. Raises as training does.
     """
@@ -118,19 +122,21 @@ def measure(data: Labelled, plan: Plan, results: Results, folder: Path, progress
         settings = DISGUISES[name]
         if case is None or case.sized.settings != settings:
             case = _Case(bench, settings)
-        for row in run(case):
-            results.add({**configuration, **row})
+        row = DisguisingRow(**configuration, **run(case))
+        results.add(row.to_json())
+        yield row
     for name in plan.disguises:
         _draw(_Case(bench, DISGUISES[name]), folder / f"{name}.png")
     progress(len(tasks), len(tasks), "done")
 
 
-_Run = Callable[[_Case], Iterator[Row]]
+# The figures of a row.
+_Run = Callable[[_Case], Raw]
 
 
-def _tasks(settings: Settings, plan: Plan) -> list[tuple[Row, _Run]]:
+def _tasks(settings: Settings, plan: Plan) -> list[tuple[Raw, _Run]]:
     """What is measured of one disguise, each with what names its row."""
-    tasks: list[tuple[Row, _Run]] = [
+    tasks: list[tuple[Raw, _Run]] = [
         ({"attack": "membership"}, _training),
         ({"attack": "visual"}, _visual),
         ({"attack": "adaptive"}, _adaptive),
@@ -144,7 +150,7 @@ def _tasks(settings: Settings, plan: Plan) -> list[tuple[Row, _Run]]:
     return tasks
 
 
-def _training(case: _Case) -> Iterator[Row]:
+def _training(case: _Case) -> Raw:
     """Accuracy with and without the disguise, and class membership on the network trained with."""
     bench, training = case.bench, case.bench.training
     hidden = Labelled(case.mine.apply(training.images), training.labels)
@@ -153,7 +159,7 @@ def _training(case: _Case) -> Iterator[Row]:
     reached = bench.accuracy(network, case.sent)
     view = DisguisedNetworkView(network, case.sized, bench.parts.test)
     found = membership.membership(view)
-    yield {
+    return {
         "task_accuracy": reached,
         "plain_accuracy": plain,
         "loss_points": 100 * (plain - reached),
@@ -164,17 +170,17 @@ def _training(case: _Case) -> Iterator[Row]:
     }
 
 
-def _visual(case: _Case) -> Iterator[Row]:
+def _visual(case: _Case) -> Raw:
     found = reidentification.visual(case.view(), case.bench.plain)
-    yield _guessed(found, case.bench.parts.test.labels)
+    return _guessed(found, case.bench.parts.test.labels)
 
 
-def _adaptive(case: _Case) -> Iterator[Row]:
+def _adaptive(case: _Case) -> Raw:
     found = reidentification.adaptive(case.view(), case.bench.plan.seed)
-    yield _guessed(found, case.bench.parts.test.labels)
+    return _guessed(found, case.bench.parts.test.labels)
 
 
-def _guessed(found: torch.Tensor, truth: torch.Tensor) -> Row:
+def _guessed(found: torch.Tensor, truth: torch.Tensor) -> Raw:
     reached = scores.accuracy(found, truth)
     return {
         "accuracy": reached.value,
@@ -188,7 +194,7 @@ def _full_rank(precision: str) -> _Run:
     """As few made-up pairs of uniform noise as tell key and permutation, in one precision."""
     dtype = {"float32": torch.float32, "float64": torch.float64}[precision]
 
-    def run(case: _Case) -> Iterator[Row]:
+    def run(case: _Case) -> Raw:
         settings = case.sized.settings
         # Any matrix fits one pair, wherever its block went, unless it must be orthogonal.
         several = settings.shuffle and isinstance(settings, Rmt) and settings.matrix == "projection"
@@ -198,28 +204,27 @@ def _full_rank(precision: str) -> _Run:
         truth = case.truth().to(dtype)
         view = KnownPairsView(case.mine.apply(truth), case.sized, known, case.mine.apply(known))
         found = known_pairs.recover(known_pairs.regress(view), view.disguised)
-        yield {"pairs": len(known), "error": float((found - truth).abs().max())}
+        return {"pairs": len(known), "error": float((found - truth).abs().max())}
 
     return run
 
 
 def _regression(count: int) -> _Run:
-    def run(case: _Case) -> Iterator[Row]:
+    def run(case: _Case) -> Raw:
         view = case.pairs(count)
         key = known_pairs.regress(view)
         found = known_pairs.recover(key, view.disguised).float()
-        yield {"known_directions": float(key.ranks.double().mean()) / view.sized.settings.block} | (
-            _recovered(found, case.truth())
-        )
+        known = float(key.ranks.double().mean()) / view.sized.settings.block
+        return {"known_directions": known} | _recovered(found, case.truth())
 
     return run
 
 
 def _codebook(count: int) -> _Run:
-    def run(case: _Case) -> Iterator[Row]:
+    def run(case: _Case) -> Raw:
         found = codebook.codebook(case.pairs(count))
         dark = (grid(case.sized).cut(case.truth()) == 0).all(-1).all(-1)
-        yield {
+        return {
             "hit_rate": float(found.hits.double().mean()),
             "hit_rate_foreground": float(found.hits[~dark].double().mean()),
         } | _recovered(found.images, case.truth())
@@ -227,7 +232,7 @@ def _codebook(count: int) -> _Run:
     return run
 
 
-def _recovered(found: torch.Tensor, truth: torch.Tensor) -> Row:
+def _recovered(found: torch.Tensor, truth: torch.Tensor) -> Raw:
     psnr, ssim = scores.mean(scores.psnr_db(found, truth)), scores.mean(scores.ssim(found, truth))
     return {
         "psnr_db": psnr.value,

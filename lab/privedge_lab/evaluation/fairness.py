@@ -11,7 +11,7 @@ A row a seed, thief and calibration. Only the raw error is what the parties comp
 calibration nor audit is part of the protocol: this measures whether they should be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,7 +31,9 @@ from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Images, as_bytes, deal
 from privedge_lab.evaluation.thieves import NONE, Means, Model
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.fairness import FairnessRow, WinRates
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 EXPERIMENT = "fairness"
 CALIBRATIONS = ("none", "ratio", "z", "quantile")
@@ -58,7 +60,7 @@ class Request(Task):
     tries: int = 3
     probes: Path | None = None
 
-    def settings(self) -> Row:
+    def settings(self) -> Raw:
         """As a Task's; the thieves are not part of it, so that further ones can be added."""
         found = super().settings()
         del found["thieves"]
@@ -107,33 +109,35 @@ def measure(
     seeds: Sequence[int],
     results: Results,
     progress: Progress,
-) -> list[Row]:
+) -> Iterator[FairnessRow]:
     """Rows of every seed, thief and calibration; those that `results` has are not measured again.
 
     Raises ConfigError, ImageError or TrainingError for what cannot be measured.
     """
     spec = spec_of(request, deal(data, request.choice))
     wanted = (NONE, *thieves.chosen(request.thieves, spec))
-    rows = []
     for seed in seeds:
         scene = None
         for number, name in enumerate(wanted):
-            if any(results.find(row) is None for row in _named(seed, name)):
+            there = [results.row(FairnessRow, named) for named in _named(seed, name)]
+            if None in there:
                 scene = scene or _scene(request, data, seed, progress)
                 progress(f"thief {name}", number, len(wanted))
-                _add(_rows(request, scene, seed, name), results)
-            rows += [results.find(row) for row in _named(seed, name)]
-    return [row for row in rows if row is not None]
+                there = _added(there, _rows(request, scene, seed, name), results)
+            yield from (row for row in there if row is not None)
 
 
-def _add(rows: Sequence[Row], results: Results) -> None:
+def _added(
+    there: Sequence[FairnessRow | None], rows: Sequence[FairnessRow], results: Results
+) -> list[FairnessRow | None]:
     """Those that are there already are left as they are."""
-    for row, named in zip(rows, _named(rows[0]["seed"], rows[0]["thief"]), strict=True):
-        if results.find(named) is None:
-            results.add(row)
+    for stored, row in zip(there, rows, strict=True):
+        if stored is None:
+            results.add(row.to_json())
+    return [stored or row for stored, row in zip(there, rows, strict=True)]
 
 
-def _named(seed: int, name: str) -> list[Row]:
+def _named(seed: int, name: str) -> list[Raw]:
     """What names a row, for each calibration."""
     return [{"seed": seed, "thief": name, "calibration": how} for how in CALIBRATIONS]
 
@@ -186,10 +190,10 @@ def _features(spec: RanSpec, images: Images) -> Reals:
 # --- One model in an owner's place ----------------------------------------------------------------
 
 
-def _rows(request: Request, scene: _Scene, seed: int, name: str) -> list[Row]:
+def _rows(request: Request, scene: _Scene, seed: int, name: str) -> list[FairnessRow]:
     drawn = np.random.default_rng([seed, 2]).permutation(len(scene.cohort.rans))[: request.tries]
     puts = [_put(scene, seed, name, int(at)) for at in drawn]
-    return [named | _row(scene, puts, named["calibration"]) for named in _named(seed, name)]
+    return [_row(scene, puts, named) for named in _named(seed, name)]
 
 
 def _put(scene: _Scene, seed: int, name: str, at: int) -> _Put:
@@ -205,43 +209,57 @@ def _put(scene: _Scene, seed: int, name: str, at: int) -> _Put:
     return _Put(at, model, honest, errors, owns, on_probes)
 
 
-def _row(scene: _Scene, puts: Sequence[_Put], how: str) -> Row:
-    found = [_stolen(scene, put, how) for put in puts]
+def _row(scene: _Scene, puts: Sequence[_Put], named: Raw) -> FairnessRow:
+    found = [_stolen(scene, put, named["calibration"]) for put in puts]
     refused = [_audits(put)[put.at] < _SHARE for put in puts]
     honest = [_audits(put)[put.honest] < _SHARE for put in puts]
-    return {
-        "owners": len(scene.cohort.rans),
-        "tries": len(puts),
-        "components": puts[0].model.components,
-        "admitted": puts[0].model.admitted,
-        "steal_rate": _mean([row["steal_rate"] for row in found]),
-        "macro_recall": _mean([row["macro_recall"] for row in found]),
-        "win_rates": {
-            name: _mean([row["win_rates"][name] for row in found]) for name in found[0]["win_rates"]
-        },
-        "audit_ratio": _mean([_audits(put)[put.at] for put in puts]),
-        "audit_refused": all(refused),
-        "audit_refused_share": _mean(refused),
-        "audit_refused_honest": float(np.concatenate(honest).mean()),
-    }
+    return FairnessRow(
+        **named,
+        owners=len(scene.cohort.rans),
+        tries=len(puts),
+        components=puts[0].model.components,
+        admitted=puts[0].model.admitted,
+        steal_rate=_mean([each.steal_rate for each in found]),
+        macro_recall=_mean([each.macro_recall for each in found]),
+        win_rates=WinRates(
+            most_won_over_asked=_mean([each.most_won for each in found]),
+            least_won_over_asked=_mean([each.least_won for each in found]),
+            thief_won_over_asked=_mean([each.thief_won for each in found]),
+        ),
+        audit_ratio=_mean([_audits(put)[put.at] for put in puts]),
+        audit_refused=all(refused),
+        audit_refused_share=_mean(refused),
+        audit_refused_honest=float(np.concatenate(honest).mean()),
+    )
 
 
-def _stolen(scene: _Scene, put: _Put, how: str) -> Row:
+@dataclass(frozen=True)
+class _Stolen:
+    """What one thief wins; *_won are images won over images asked about."""
+
+    steal_rate: float
+    macro_recall: float
+    most_won: float
+    least_won: float
+    thief_won: float
+
+
+def _stolen(scene: _Scene, put: _Put, how: str) -> _Stolen:
     parts = scene.cohort.parts
     truth = parts.labels
     answers = calibrated(put.errors, put.own, how).argmin(axis=1)
     found = identify_figures.figures(truth, answers, parts.owners)
-    won = np.array([row["answered"] / max(row["asked"], 1) for row in found["per_owner"]])
+    count = len(parts.owners)
+    asked = np.bincount(truth, minlength=count)
+    won = np.bincount(answers, minlength=count) / np.maximum(asked, 1)
     honest = won[put.honest]
-    return {
-        "steal_rate": float((answers == put.at)[truth != put.at].mean()),
-        "macro_recall": found["macro_recall"],
-        "win_rates": {
-            "most_won_over_asked": float(honest.max()),
-            "least_won_over_asked": float(honest.min()),
-            "thief_won_over_asked": float(won[put.at]),
-        },
-    }
+    return _Stolen(
+        float((answers == put.at)[truth != put.at].mean()),
+        found.macro_recall,
+        float(honest.max()),
+        float(honest.min()),
+        float(won[put.at]),
+    )
 
 
 def calibrated(errors: Errors, own: Sequence[Errors], how: str) -> Errors:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from privedge.mpc.decision import GROUP
-from privedge_lab.results.store import Row
+from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
+from privedge_lab.results.rows.values import Figure, Raw
 
 _LEAST = 2
 _TEN = 10
@@ -29,6 +30,8 @@ COSTS = (
     "bytes_per_query",
     "dealt_bytes",
 )
+# A row or its private cost, with the number of owners.
+_Given = tuple[float, ScaleRow | PrivateCost]
 
 
 def levels(owners: int) -> int:
@@ -40,7 +43,7 @@ def levels(owners: int) -> int:
     return found
 
 
-def line(xs: Sequence[float], ys: Sequence[float]) -> Row | None:
+def line(xs: Sequence[float], ys: Sequence[float]) -> Raw | None:
     """Least squares y = intercept + slope x; `r_squared` is None for two points, or equal ys.
 
     None unless there are two different xs.
@@ -58,31 +61,38 @@ def line(xs: Sequence[float], ys: Sequence[float]) -> Row | None:
     return {"intercept": intercept, "slope": slope, "r_squared": r_squared, "points": len(xs)}
 
 
-def fitted(rows: Sequence[Row]) -> Row:
+def fitted(rows: Sequence[ScaleRow]) -> Raw:
     """Fits by figure, each with what it is `against`, and `sentences` that say them plainly.
 
     rows: of `scale`, of one preset and any seeds. A figure measured at one size only is left out.
     """
-    private = [row for row in rows if row["private"] is not None]
-    fits = _fits(rows, RATES, "ln owners", lambda row: math.log(row["owners"]))
-    costs = [{**row["private"], "owners": row["owners"]} for row in private]
-    fits |= _fits(costs, COSTS, "owners", lambda row: float(row["owners"]))
-    fits |= _fits(costs, ("rounds",), "levels", lambda row: float(levels(row["owners"])))
+    known = [(row.owners, row) for row in rows if row.owners is not None]
+    costs = [(owners, row.private) for owners, row in known if row.private is not None]
+    fits = _fits(known, RATES, "ln owners", math.log)
+    fits |= _fits(costs, COSTS, "owners", float)
+    fits |= _fits(costs, ("rounds",), "levels", lambda owners: float(levels(int(owners))))
     return {**fits, "sentences": _sentences(fits)}
 
 
 def _fits(
-    rows: Sequence[Row], names: Sequence[str], against: str, x_of: Callable[[Row], float]
-) -> Row:
-    fits: Row = {}
+    given: Sequence[_Given], names: Sequence[str], against: str, x_of: Callable[[float], float]
+) -> Raw:
+    fits: Raw = {}
     for name in names:
-        found = line([x_of(row) for row in rows], [row[name] for row in rows])
+        pairs = [(x_of(owners), _figure(each, name)) for owners, each in given]
+        points = [(x, y) for x, y in pairs if y is not None]
+        found = line([x for x, _ in points], [y for _, y in points])
         if found is not None:
             fits[name] = {"against": against, **found}
     return fits
 
 
-def _sentences(fits: Row) -> list[str]:
+def _figure(given: ScaleRow | PrivateCost, name: str) -> Figure:
+    figure: Figure = getattr(given, name)
+    return figure
+
+
+def _sentences(fits: Raw) -> list[str]:
     said = []
     if "accuracy" in fits:
         doubling = fits["accuracy"]["slope"] * math.log(2)
@@ -107,5 +117,5 @@ def _sentences(fits: Row) -> list[str]:
     return said
 
 
-def _fit_of(fit: Row) -> str:
+def _fit_of(fit: Raw) -> str:
     return "" if fit["r_squared"] is None else f" (R² {fit['r_squared']:.3f})"

@@ -9,7 +9,7 @@ One row a seed, stored as soon as it is there. Sees everything in plaintext: it 
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,8 @@ from privedge_lab.evaluation.cohort import (
 from privedge_lab.evaluation.identify_engines import ENGINES, Asked, Progress
 from privedge_lab.evaluation.identify_figures import Labels
 from privedge_lab.evaluation.identify_parts import deal
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.identify import Agreement, IdentifyRow, Voting
+from privedge_lab.results.store import Results
 
 EXPERIMENT = "identify"
 
@@ -69,7 +70,7 @@ def measure(
     results: Results,
     progress: Progress,
     training: Training | None = None,
-) -> list[Row]:
+) -> Iterator[IdentifyRow]:
     """One row for each of `seeds`; those that `results` has already are not measured again.
 
     With `training`, each seed's models are in a folder of its own in `training.folder` until its
@@ -78,17 +79,15 @@ def measure(
     Raises ConfigError or ImageError for a set that cannot be dealt out like this, TrainingError
     for an owner with too few images, and with engine `fused` whatever a party refuses.
     """
-    rows = []
     for seed in seeds:
-        row = results.find({"seed": seed})
+        row = results.row(IdentifyRow, {"seed": seed})
         if row is None:
             own = training and replace(training, folder=training.folder / f"seed-{seed}")
             row = _row(request, data, seed, progress, own)
-            results.add(row)
+            results.add(row.to_json())
             if own is not None and not own.keep:
                 _remove(own.folder)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def _remove(folder: Path) -> None:
@@ -103,7 +102,7 @@ def _row(
     seed: int,
     progress: Progress,
     training: Training | None,
-) -> Row:
+) -> IdentifyRow:
     started = perf_counter()
     parts = deal(data, replace(request.choice, seed=seed))
     spec = spec_of(request, parts)
@@ -112,30 +111,33 @@ def _row(
     answers, asked, agreement = _answers(request, cohort, progress)
     answered = perf_counter()
     baselines = identify_baselines.learnt(request.baselines, parts, spec, seed, progress, training)
-    truth = parts.labels[: len(answers)]
-    row = {
-        "seed": seed,
-        "preset": spec.name,
-        "owners": len(parts.owners),
-        "trained_on": sum(map(len, parts.train)),
-        "asked": len(answers),
-        **identify_figures.figures(truth, answers, parts.owners),
-        "top3": identify_figures.top(cohort.errors, parts.labels),
-        **known(cohort, seed),
-        **_voted(request, cohort),
-        "agreement": agreement,
-        "baselines": identify_baselines.rows(baselines, parts.images, parts.labels, parts.owners),
-        "bytes_per_query": asked.bytes_per_query if asked else None,
-        "seconds_per_query": float(np.median(asked.seconds)) if asked else None,
-        "seconds_training": trained - started,
-        "seconds_asking": answered - trained,
-    }
-    return row | {"seconds": perf_counter() - started}
+    strangers = known(cohort, seed)
+    figures = identify_figures.figures(parts.labels[: len(answers)], answers, parts.owners)
+    scores = identify_baselines.scores(baselines, parts.images, parts.labels, parts.owners)
+    return IdentifyRow(
+        seed=seed,
+        preset=spec.name,
+        owners=len(parts.owners),
+        trained_on=sum(map(len, parts.train)),
+        asked=len(answers),
+        **vars(figures),
+        top3=identify_figures.top(cohort.errors, parts.labels),
+        auroc_known=strangers.auroc_known,
+        known=strangers,
+        voting=_voted(request, cohort),
+        agreement=agreement,
+        baselines=scores,
+        bytes_per_query=asked.bytes_per_query if asked else None,
+        seconds_per_query=float(np.median(asked.seconds)) if asked else None,
+        seconds_training=trained - started,
+        seconds_asking=answered - trained,
+        seconds=perf_counter() - started,
+    )
 
 
 def _answers(
     request: Request, cohort: Cohort, progress: Progress
-) -> tuple[Labels, Asked | None, Row]:
+) -> tuple[Labels, Asked | None, Agreement]:
     """Answers of the engine, what asking it privately took, and how engines agree."""
     rans, few = cohort.rans, slice(request.queries)
     plain = cohort.errors.argmin(axis=1)
@@ -157,20 +159,26 @@ def _answers(
         fused_fixed=(asked.answers == clear),
         fused_fixed_outside_ties=(asked.answers == clear) | ties,
     )
-    return asked.answers, asked, agreement | {"ties": int(ties.sum())}
+    return asked.answers, asked, replace(agreement, ties=int(ties.sum()))
 
 
-def _agreement(queries: int, **same: Any) -> Row:
-    return {name: float(values.mean()) for name, values in same.items()} | {"queries": queries}
+def _agreement(queries: int, **same: Any) -> Agreement:
+    return Agreement(
+        **{name: float(values.mean()) for name, values in same.items()}, queries=queries
+    )
 
 
-def _voted(request: Request, cohort: Cohort) -> Row:
+def _voted(request: Request, cohort: Cohort) -> Voting | None:
     if not request.words:
-        return {}
+        return None
     parts = cohort.parts
     errors, truth = identify_figures.voted(cohort.errors, parts.labels, parts.pages, request.words)
     if not len(truth):
         raise ConfigError(f"words: no page has {request.words} images to ask")
     found = identify_figures.figures(truth, errors.argmin(axis=1), parts.owners)
-    kept = ("macro_precision", "macro_recall", "accuracy")
-    return {"voting": {"asked": len(truth), **{name: found[name] for name in kept}}}
+    return Voting(
+        asked=len(truth),
+        macro_precision=found.macro_precision,
+        macro_recall=found.macro_recall,
+        accuracy=found.accuracy,
+    )

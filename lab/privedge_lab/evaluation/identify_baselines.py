@@ -27,7 +27,7 @@ from privedge_lab.evaluation import cohort, identify_figures
 from privedge_lab.evaluation.cohort import Training
 from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import Images, Labels, Parts
-from privedge_lab.results.store import Row
+from privedge_lab.results.rows.scores import Scores
 
 # Numbers of owners, int64 (n,), for uint8 images (n, H, W) or (n, H, W, 3).
 Answers = Callable[[Images], Labels]
@@ -67,16 +67,14 @@ def learnt(
     return found
 
 
-def rows(
+def scores(
     baselines: dict[str, Answers], images: Images, truth: Labels, owners: Sequence[str]
-) -> dict[str, Row]:
-    """Macro precision, macro recall and accuracy of each, asked `images`."""
-    kept = ("macro_precision", "macro_recall", "accuracy")
-    found = {}
-    for name, answers in baselines.items():
-        scores = identify_figures.figures(truth, answers(images), owners)
-        found[name] = {key: scores[key] for key in kept}
-    return found
+) -> dict[str, Scores]:
+    """How well each does, asked `images`."""
+    return {
+        name: identify_figures.figures(truth, answers(images), owners).scores
+        for name, answers in baselines.items()
+    }
 
 
 def pca(spec: RanSpec) -> RanSpec:

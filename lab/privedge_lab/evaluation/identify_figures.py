@@ -5,12 +5,16 @@ of owners, int64 (n,), -1 for nobody.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from privedge_lab.evaluation.mean_share import MEAN_SHARE
+from privedge_lab.results.rows.identify import Known
+from privedge_lab.results.rows.scores import OwnerScore, Scores
+from privedge_lab.results.rows.values import Confusion
 
 Errors = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -22,10 +26,30 @@ _HALVES = 4
 _TINY = 1e-12
 
 
-def figures(truth: Labels, answers: Labels, owners: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Figures:
     """Macro precision and recall (of owners that are asked about), accuracy, the confusion matrix
-    (row: whose it is, column: what was answered, the last for nobody) and a row per owner.
+    (row: whose it is, column: what was answered, the last for nobody) and each owner's figures.
     """
+
+    macro_precision: float
+    macro_recall: float
+    accuracy: float
+    per_owner: tuple[OwnerScore, ...]
+    confusion: Confusion
+
+    @property
+    def scores(self) -> Scores:
+        """The means alone."""
+        return Scores(
+            macro_precision=self.macro_precision,
+            macro_recall=self.macro_recall,
+            accuracy=self.accuracy,
+        )
+
+
+def figures(truth: Labels, answers: Labels, owners: Sequence[str]) -> Figures:
+    """Of `answers` to images that are `truth`."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     numbers = list(range(len(owners)))
@@ -35,22 +59,22 @@ def figures(truth: Labels, answers: Labels, owners: Sequence[str]) -> dict[str, 
     asked = count > 0
     confusion = confusion_matrix(truth, answers, labels=[*numbers, -1])[:-1]
     named = zip(owners, precision, recall, count, confusion.sum(axis=0), strict=False)
-    return {
-        "macro_precision": float(precision[asked].mean()),
-        "macro_recall": float(recall[asked].mean()),
-        "accuracy": float((truth == answers).mean()),
-        "per_owner": [
-            {
-                "owner": owner,
-                "precision": float(exact),
-                "recall": float(found),
-                "asked": int(asked_of),
-                "answered": int(answered),
-            }
+    return Figures(
+        float(precision[asked].mean()),
+        float(recall[asked].mean()),
+        float((truth == answers).mean()),
+        tuple(
+            OwnerScore(
+                owner=owner,
+                precision=float(exact),
+                recall=float(found),
+                asked=int(asked_of),
+                answered=int(answered),
+            )
             for owner, exact, found, asked_of, answered in named
-        ],
-        "confusion": confusion.tolist(),
-    }
+        ),
+        tuple(tuple(int(each) for each in line) for line in confusion),
+    )
 
 
 def top(errors: Errors, truth: Labels) -> float:
@@ -59,7 +83,7 @@ def top(errors: Errors, truth: Labels) -> float:
     return float((best == truth[:, None]).any(axis=1).mean())
 
 
-def known(errors: Errors, truth: Labels, thresholds: Errors, seed: int) -> dict[str, float]:
+def known(errors: Errors, truth: Labels, thresholds: Errors, seed: int) -> Known:
     """Half of the owners registered, the others strangers; mean over halves drawn by `seed`.
 
     auroc_known       of the best error over a mix of the second best and the mean of all owners',
@@ -77,7 +101,7 @@ def known(errors: Errors, truth: Labels, thresholds: Errors, seed: int) -> dict[
     while len(halves) < _HALVES:
         halves.append(np.sort(rng.permutation(errors.shape[1])[: len(halves[0])]))
     rows = [_known(errors[:, half], np.isin(truth, half), thresholds[half]) for half in halves]
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return Known(**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
 
 
 def _known(errors: Errors, registered: npt.NDArray[np.bool_], thresholds: Errors) -> dict[str, Any]:

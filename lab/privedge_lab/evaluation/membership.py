@@ -5,7 +5,7 @@ same label (`privedge bench query` counts the exceptions: ties), so what holds h
 a thousandth of the time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -23,8 +23,10 @@ from privedge_lab.attacks.membership import COPIES, copies, infer_membership
 from privedge_lab.attacks.views import AnswersView
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation.pixels import as_bytes
+from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.store import Results
 
+EXPERIMENT = "membership"
 # Called with (what is being done, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
 
@@ -45,14 +47,15 @@ class MembershipSettings:
 
 
 def measure(
-    data: Labelled, settings: MembershipSettings, results: Results, progress: Progress
-) -> None:
-    """Adds a row for each attack to `results`. Raises ImageError for too few images of a class.
+    settings: MembershipSettings, data: Labelled, results: Results, progress: Progress
+) -> Iterator[MembershipRow]:
+    """A row for each attack, unless `results` has them. Raises ImageError for too few images of a
+    class.
 
     Of every owner's images, four sets that share none: members and others of the service under
     attack, and of the cohort that the attacker trains itself.
     """
-    named = {"experiment": "membership", "copies": COPIES, **asdict(settings)}
+    named = {"experiment": EXPERIMENT, "copies": COPIES, **asdict(settings)}
     if results.find(named) is not None:
         return
     if settings.asked > settings.members:
@@ -67,17 +70,19 @@ def measure(
     right, truth = _answers(spec, sets[0], sets[1], settings, progress)
     known_right, known_truth = _answers(spec, sets[2], sets[3], settings, progress)
     for score in infer_membership(AnswersView(right, known_right, known_truth), truth):
-        row = {
-            "attack": score.attack,
-            "auc": score.auc.value,
-            "auc_plus_minus": score.auc.plus_minus,
-            "advantage": score.advantage.value,
-            "advantage_plus_minus": score.advantage.plus_minus,
-            "images": score.auc.count,
-            "right_members": float(right[truth, 0].double().mean()),
-            "right_others": float(right[~truth, 0].double().mean()),
-        }
-        results.add(named | row)
+        row = MembershipRow(
+            **named,
+            attack=score.attack,
+            auc=score.auc.value,
+            auc_plus_minus=score.auc.plus_minus,
+            advantage=score.advantage.value,
+            advantage_plus_minus=score.advantage.plus_minus,
+            images=score.auc.count,
+            right_members=float(right[truth, 0].double().mean()),
+            right_others=float(right[~truth, 0].double().mean()),
+        )
+        results.add(row.to_json())
+        yield row
 
 
 _Sets = list[torch.Tensor]

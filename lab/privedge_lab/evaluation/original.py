@@ -15,7 +15,7 @@ Rows: {"seed", "owner", "point", "step", "seconds", ...} of one owner's model, a
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -32,7 +32,9 @@ from privedge_lab import datasets
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
 from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import Choice, Images, Parts, deal
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.original import OriginalRow
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 EXPERIMENT = "original"
 PUBLISHED_STEPS, PUBLISHED_BATCH = 30_000, 128
@@ -71,11 +73,11 @@ class Plan:
         if self.processes > 1 and self.device == "cuda":
             raise ConfigError("processes: on cuda one process trains all owners; give 1")
 
-    def settings(self) -> Row:
+    def settings(self) -> Raw:
         """What names a results file, and what the data is."""
         plan = dataclasses.asdict(self)
         del plan["data"]
-        choice: Row = plan.pop("choice")
+        choice: Raw = plan.pop("choice")
         named = {"data": self.data.absolute().name, "data_sha256": datasets.digest(self.data)}
         return named | choice | plan
 
@@ -86,8 +88,8 @@ class Plan:
 
 def measure(
     plan: Plan, data: datasets.Labelled, results: Results, folder: Path, progress: Progress
-) -> Row:
-    """Train, store rows as they come, and return the last one, which has the final figures.
+) -> Iterator[OriginalRow]:
+    """Train, store rows as they come, and yield the last one, which has the final figures.
 
     Unfinished models are kept in `folder` (mode 0600); a measurement with the `results` of one that
     was broken off goes on with them. When all is done the folder is removed. Raises ConfigError for
@@ -95,7 +97,7 @@ def measure(
     training that diverged.
     """
     seed = plan.choice.seed
-    last = results.find({"seed": seed, "final": True})
+    last = results.row(OriginalRow, {"seed": seed, "final": True})
     if last is None:
         parts = deal(data, plan.choice)
         spec = spec_of(plan.network, parts)
@@ -108,9 +110,9 @@ def measure(
                 for _ in ask(list(enumerate(turns)), lambda _, told: points.told(told)):
                     pass
         last = points.final()
-        results.add(last)
+        results.add(last.to_json())
     shutil.rmtree(folder, ignore_errors=True)
-    return last
+    yield last
 
 
 class _Points:
@@ -122,20 +124,18 @@ class _Points:
         self._errors: dict[int, dict[str, list[float]]] = {}
         self._steps: dict[str, int] = {}
 
-    def told(self, row: Row) -> None:
+    def told(self, told: Raw) -> None:
         """One owner's model at one point; `errors` are of the images asked."""
-        owner, point = row["owner"], row["point"]
-        self._errors.setdefault(point, {})[owner] = row.pop("errors")
-        self._steps[owner] = row["step"]
-        self._store({"seed": self._plan.choice.seed, "owner": owner, "point": point}, row)
-        everybody = len(self._errors[point]) == len(self._parts.owners)
-        if everybody:
-            found = self._figures(point)
-            kept = {name: found[name] for name in ("macro_recall", "accuracy")}
-            self._store(self._named(point), kept | {"steps": self._steps_each()})
-        self._progress(f"{owner}, step {row['step']}", point, self._plan.points)
+        owner, point = told["owner"], told["point"]
+        self._errors.setdefault(point, {})[owner] = told.pop("errors")
+        self._steps[owner] = told["step"]
+        row = OriginalRow(seed=self._plan.choice.seed, **told)
+        self._store(row, ("seed", "owner", "point"))
+        if len(self._errors[point]) == len(self._parts.owners):
+            self._store(self._together(point), ("seed", "point", "seconds_each"))
+        self._progress(f"{owner}, step {told['step']}", point, self._plan.points)
 
-    def final(self) -> Row:
+    def final(self) -> OriginalRow:
         """Figures after the last point, and the same of what is held against it."""
         plan, parts = self._plan, self._parts
         beside = spec_of(plan.beside, parts)
@@ -146,41 +146,48 @@ class _Points:
         raw = identify_baselines.learnt(
             ("pca",), parts, spec_of("subspace32", parts), plan.choice.seed, self._progress
         )
-        kept = ("macro_precision", "macro_recall", "accuracy")
-        return {
-            "seed": plan.choice.seed,
-            "final": True,
-            "preset": plan.network,
-            "owners": len(parts.owners),
-            "asked": len(parts.labels),
-            "batch": plan.batch,
-            "steps": self._steps_each(),
-            "published_steps": PUBLISHED_STEPS,
-            "published_batch": PUBLISHED_BATCH,
-            "minutes": plan.minutes,
-            "seconds_each": plan.seconds_each(len(parts.owners)),
-            **self._figures(max(self._errors)),
-            "baselines": {plan.beside: {name: linear[name] for name in kept}}
-            | identify_baselines.rows(raw, parts.images, parts.labels, parts.owners),
-        }
+        return OriginalRow(
+            seed=plan.choice.seed,
+            final=True,
+            preset=plan.network,
+            owners=len(parts.owners),
+            asked=len(parts.labels),
+            batch=plan.batch,
+            steps=self._steps_each(),
+            published_steps=PUBLISHED_STEPS,
+            published_batch=PUBLISHED_BATCH,
+            minutes=plan.minutes,
+            seconds_each=plan.seconds_each(len(parts.owners)),
+            **vars(self._figures(max(self._errors))),
+            baselines={plan.beside: linear.scores}
+            | identify_baselines.scores(raw, parts.images, parts.labels, parts.owners),
+        )
 
-    def _named(self, point: int) -> Row:
+    def _together(self, point: int) -> OriginalRow:
         each = self._plan.seconds_each(len(self._parts.owners))
-        seconds = each * point / self._plan.points
-        return {"seed": self._plan.choice.seed, "point": point, "seconds_each": seconds}
+        found = self._figures(point)
+        return OriginalRow(
+            seed=self._plan.choice.seed,
+            point=point,
+            seconds_each=each * point / self._plan.points,
+            macro_recall=found.macro_recall,
+            accuracy=found.accuracy,
+            steps=self._steps_each(),
+        )
 
-    def _figures(self, point: int) -> Row:
+    def _figures(self, point: int) -> identify_figures.Figures:
         parts = self._parts
         errors = np.array([self._errors[point][owner] for owner in parts.owners])
         return identify_figures.figures(parts.labels, errors.argmin(axis=0), parts.owners)
 
-    def _steps_each(self) -> Row:
+    def _steps_each(self) -> dict[str, float | None]:
         return {owner: self._steps[owner] for owner in self._parts.owners}
 
-    def _store(self, named: Row, rest: Row) -> None:
+    def _store(self, row: OriginalRow, names: Sequence[str]) -> None:
         # A model that is gone on with tells its last point again.
-        if self._results.find(named) is None:
-            self._results.add(named | rest)
+        stored = row.to_json()
+        if self._results.find({name: stored[name] for name in names}) is None:
+            self._results.add(stored)
 
 
 def spec_of(name: str, parts: Parts) -> RanSpec:
@@ -190,7 +197,7 @@ def spec_of(name: str, parts: Parts) -> RanSpec:
     return preset(name, height=height, width=width, channels=channels)
 
 
-def requests(plan: Plan, spec: RanSpec, parts: Parts, given: Path, folder: Path) -> Sequence[Row]:
+def requests(plan: Plan, spec: RanSpec, parts: Parts, given: Path, folder: Path) -> Sequence[Raw]:
     """One for each process: owners in turn, all the same number of them or one fewer."""
     asked = _stored(given / "asked.npz", parts.images, spec)
     owners = [

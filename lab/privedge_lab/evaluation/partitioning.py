@@ -10,8 +10,9 @@ images are then not looked at. The `test` part is for the strength that was chos
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Literal
 
 import torch
@@ -27,8 +28,11 @@ from privedge_lab.baseline.network import head, tail
 from privedge_lab.baseline.presets import preset
 from privedge_lab.baseline.train import Trainee, TrainSettings, accuracy, train
 from privedge_lab.datasets import Labelled, TrainTest
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.partitioning import PartitioningRow
+from privedge_lab.results.rows.values import Figure, Raw
+from privedge_lab.results.store import Results
 
+EXPERIMENT = "partitioning"
 Part = Literal["validation", "test"]
 
 
@@ -57,7 +61,7 @@ class Plan:
     )
     attackers: AttackerSettings = field(default_factory=AttackerSettings)
 
-    def settings(self) -> Row:
+    def settings(self) -> Raw:
         """What all rows have in common, for the results' file."""
         return {
             "task": f"{self.task.fact} > {self.task.above}",
@@ -78,50 +82,69 @@ def measure(
     results: Results,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Add a row for each seed and strength that `results` lacks; `progress` gets rows and all.
+) -> Iterator[PartitioningRow]:
+    """A row for each seed and strength; those that `results` has are not measured again.
 
-    Raises ConfigError for facts or a cut that are not there.
+    `progress` gets rows and all. Raises ConfigError for facts or a cut that are not there.
     """
     labelled = with_task(data, plan.task)
-    configurations: list[Row] = [
-        {"defence": plan.defence if strength else "none", "strength": strength, "seed": seed}
-        for seed in plan.seeds
-        for strength in (0.0, *plan.strengths)
-    ]
-    for done, configuration in enumerate(configurations):
+    choices = [(seed, strength) for seed in plan.seeds for strength in (0.0, *plan.strengths)]
+    for done, (seed, strength) in enumerate(choices):
         if progress is not None:
-            progress(done, len(configurations))
-        if results.find(configuration) is None:
-            parts = _parts(labelled, plan, int(configuration["seed"]))
-            results.add(configuration | _row(plan, parts, configuration))
+            progress(done, len(choices))
+        named = {"defence": plan.defence if strength else "none", "strength": strength}
+        row = results.row(PartitioningRow, named | {"seed": seed})
+        if row is None:
+            row = _row(plan, _parts(labelled, plan, seed), strength, seed)
+            results.add(row.to_json())
+        yield row
     if progress is not None:
-        progress(len(configurations), len(configurations))
+        progress(len(choices), len(choices))
 
 
-def summary(rows: list[Row]) -> list[Row]:
-    """Means over seeds for each strength: shares, differences in points (100 x share)."""
-    plain = [row["task_accuracy"] for row in rows if row["strength"] == 0]
+@dataclass(frozen=True)
+class Mean:
+    """Means over the seeds of one strength: shares, and differences in points (100 x share)."""
+
+    strength: float
+    seeds: int
+    task_accuracy: float
+    task_loss_points: float
+    above_majority_points: float
+    above_majority_plus_minus: float
+    floor_above_majority_points: float
+
+
+def summary(rows: Sequence[PartitioningRow]) -> list[Mean]:
+    """One for each strength. A row without one of its figures does not count in that mean."""
+    undefended = (row.task_accuracy for row in rows if row.strength == 0)
+    plain = fmean(share for share in undefended if share is not None)
     found = []
-    for strength in sorted({row["strength"] for row in rows}):
-        mine = [row for row in rows if row["strength"] == strength]
-        task = scores.mean(torch.tensor([row["task_accuracy"] for row in mine]))
-        above = scores.mean(
-            torch.tensor([row["attacker_accuracy"] - row["majority"] for row in mine])
-        )
-        floor = scores.mean(torch.tensor([row["floor_accuracy"] - row["majority"] for row in mine]))
+    for strength in sorted({row.strength for row in rows if row.strength is not None}):
+        mine = [row for row in rows if row.strength == strength]
+        task = _mean([row.task_accuracy for row in mine])
+        above = _mean([_difference(row.attacker_accuracy, row.majority) for row in mine])
+        floor = _mean([_difference(row.floor_accuracy, row.majority) for row in mine])
         found.append(
-            {
-                "strength": strength,
-                "seeds": len(mine),
-                "task_accuracy": task.value,
-                "task_loss_points": 100 * (sum(plain) / len(plain) - task.value),
-                "above_majority_points": 100 * above.value,
-                "above_majority_plus_minus": 100 * above.plus_minus,
-                "floor_above_majority_points": 100 * floor.value,
-            }
+            Mean(
+                strength,
+                len(mine),
+                task.value,
+                100 * (plain - task.value),
+                100 * above.value,
+                100 * above.plus_minus,
+                100 * floor.value,
+            )
         )
     return found
+
+
+def _mean(values: Sequence[Figure]) -> scores.Mean:
+    return scores.mean(torch.tensor([value for value in values if value is not None]))
+
+
+def _difference(one: Figure, other: Figure) -> Figure:
+    return None if one is None or other is None else one - other
 
 
 def with_task(data: Labelled, task: Task) -> Labelled:
@@ -156,11 +179,9 @@ def _stratified(data: Labelled, private: str, seed: int) -> TrainTest:
     )
 
 
-def _row(plan: Plan, parts: TrainTest, configuration: Row) -> Row:
-    seed, private = int(configuration["seed"]), plan.task.private
-    defence = registry.make(
-        str(configuration["defence"]), float(configuration["strength"]), private=private
-    )
+def _row(plan: Plan, parts: TrainTest, strength: float, seed: int) -> PartitioningRow:
+    private, name = plan.task.private, plan.defence if strength else "none"
+    defence = registry.make(name, strength, private=private)
     # No draws in this defence; the key is here because every device has one.
     key = hashlib.sha256(b"partitioning %d" % seed).digest()
     trainee = Trainee(preset(plan.network, 2), plan.cut, defence, key)
@@ -172,12 +193,15 @@ def _row(plan: Plan, parts: TrainTest, configuration: Row) -> Row:
     with torch.no_grad():
         logits = AttributeView(server(test), server(known), truth[0])
     floor = infer_attribute(logits, truth[1], plan.attackers)
-    return {
-        "images": len(parts.test),
-        "task_accuracy": accuracy(device, server, parts.test),
-        "attacker": through.strongest.architecture,
-        "attacker_accuracy": through.strongest.test.value,
-        "attacker_accuracy_hindsight": through.bound.test.value,
-        "floor_accuracy": floor.strongest.test.value,
-        "majority": through.majority,
-    }
+    return PartitioningRow(
+        defence=name,
+        strength=strength,
+        seed=seed,
+        images=len(parts.test),
+        task_accuracy=accuracy(device, server, parts.test),
+        attacker=through.strongest.architecture,
+        attacker_accuracy=through.strongest.test.value,
+        attacker_accuracy_hindsight=through.bound.test.value,
+        floor_accuracy=floor.strongest.test.value,
+        majority=through.majority,
+    )

@@ -40,8 +40,11 @@ from privedge_lab.attacks.inversion.linear import linear
 from privedge_lab.attacks.views import AttributeView, BlackBoxView, PartyView
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation.pixels import as_bytes
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.party import PartyRow
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
+EXPERIMENT = "party"
 SIGMAS = 5.0
 BOTH = "both"
 ATTACKS = ("linear", "read", "paper", "residual", "attribute")
@@ -93,9 +96,9 @@ class _Case:
 
 
 def measure(
-    train: Labelled, test: Labelled, settings: PartySettings, results: Results, progress: Progress
-) -> None:
-    """Adds a row to `results` for each party, reading, encoding and attack that it does not have.
+    settings: PartySettings, train: Labelled, test: Labelled, results: Results, progress: Progress
+) -> Iterator[PartyRow]:
+    """A row for each party, reading, encoding and attack that `results` does not have.
 
     `train` gives the owners' and the attacker's images, `test` the attacked ones. Raises ImageError
     for too few images, MissingExtra without CrypTen.
@@ -110,9 +113,16 @@ def measure(
         progress(f"attack {settings.preset}", done, len(cases))
         possible = _attacks(spec, where["reading"], case)
         for attack in (name for name in settings.attacks if name in possible):
-            named = {"attack": attack, "preset": settings.preset, **where, "seed": settings.seed}
+            named: Raw = {
+                "attack": attack,
+                "preset": settings.preset,
+                **where,
+                "seed": settings.seed,
+            }
             if results.find(named) is None:
-                results.add(named | possible[attack](case, settings.seed))
+                row = PartyRow(**named, **possible[attack](case, settings.seed))
+                results.add(row.to_json())
+                yield row
 
 
 def _spec(name: str, images: Labelled) -> RanSpec:
@@ -187,7 +197,8 @@ def _cases(
         yield where, _Case(known, tested, *together, encoding)
 
 
-_Attack = Callable[[_Case, int], Row]
+# The figures of a row.
+_Attack = Callable[[_Case, int], Raw]
 
 
 def _attacks(spec: RanSpec, reading: str, case: _Case) -> dict[str, _Attack]:
@@ -202,23 +213,23 @@ def _attacks(spec: RanSpec, reading: str, case: _Case) -> dict[str, _Attack]:
     return found
 
 
-def _linear(case: _Case, _: int) -> Row:
+def _linear(case: _Case, _: int) -> Raw:
     return _scored(linear(_black_box_view(case)), case)
 
 
-def _read(case: _Case, _: int) -> Row:
+def _read(case: _Case, _: int) -> Raw:
     return _scored(party.as_image(case.words), case)
 
 
 def _decoded(settings: BlackBoxSettings) -> _Attack:
-    def attack(case: _Case, seed: int) -> Row:
+    def attack(case: _Case, seed: int) -> Raw:
         generator = torch.Generator().manual_seed(seed)
         return _scored(black_box(_black_box_view(case), settings, generator=generator), case)
 
     return attack
 
 
-def _attribute(case: _Case, _: int) -> Row:
+def _attribute(case: _Case, _: int) -> Raw:
     view = AttributeView(case.seen(case.words), case.seen(case.known_words), case.known.labels)
     found = infer_attribute(view, case.tested.labels, _ATTACKERS)
     spread = math.sqrt(found.majority * (1 - found.majority) / len(case.tested))
@@ -249,7 +260,7 @@ def _standard(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     return (values - known.mean()) / known.std()
 
 
-def _scored(found: torch.Tensor, case: _Case) -> Row:
+def _scored(found: torch.Tensor, case: _Case) -> Raw:
     images = case.tested.images
     mean_image = case.known.images.mean(0, keepdim=True).expand_as(images)
     decibels = scores.psnr_db(found, images)

@@ -5,8 +5,8 @@ and all of them are asked the very same disturbed images. One row a disturbance,
 stored as soon as it is there. Sees everything in plaintext: it plays all roles.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
@@ -14,34 +14,48 @@ from privedge_lab.evaluation.cohort import Task
 from privedge_lab.evaluation.disturbances import REFERENCE, Disturbance
 from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import deal
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.robustness import RobustnessRow
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 EXPERIMENT = "robustness"
 
 
+@dataclass(frozen=True)
+class Request(Task):
+    """A task, and the disturbances that are measured beside none."""
+
+    disturbances: tuple[Disturbance, ...] = ()
+
+    def settings(self) -> Raw:
+        """As a Task's; disturbances are not part of it, so that further ones can be added."""
+        found = super().settings()
+        del found["disturbances"]
+        return found
+
+
 def measure(
-    task: Task,
-    disturbances: Sequence[Disturbance],
+    request: Request,
     data: Labelled,
     seeds: Sequence[int],
     results: Results,
     progress: Progress,
-) -> list[Row]:
-    """A row for the reference and each of `disturbances`, of each seed; old ones from `results`.
+) -> Iterator[RobustnessRow]:
+    """A row for each seed, the reference and each disturbance; old ones from `results`.
 
     Figures are of float32 errors. Raises as `identify.measure` does.
     """
-    wanted = list(dict.fromkeys([REFERENCE, *disturbances]))
-    rows = []
+    wanted = list(dict.fromkeys([REFERENCE, *request.disturbances]))
     for seed in seeds:
-        missing = [each for each in wanted if results.find(_configuration(each, seed)) is None]
-        if missing:
-            bench = _Bench(task, data, seed, progress)
-            for done, disturbance in enumerate(missing):
-                progress(f"{disturbance.name} {disturbance.level:g}", done, len(missing))
-                results.add(bench.row(disturbance))
-        rows += [results.find(_configuration(each, seed)) for each in wanted]
-    return [row for row in rows if row is not None]
+        bench: _Bench | None = None
+        for done, disturbance in enumerate(wanted):
+            row = results.row(RobustnessRow, _configuration(disturbance, seed))
+            if row is None:
+                bench = bench or _Bench(request, data, seed, progress)
+                progress(f"{disturbance.name} {disturbance.level:g}", done, len(wanted))
+                row = bench.row(disturbance)
+                results.add(row.to_json())
+            yield row
 
 
 class _Bench:
@@ -55,22 +69,23 @@ class _Bench:
         self._rans = cohort.train_models(parts, spec, settings, progress)
         self._baselines = identify_baselines.learnt(task.baselines, parts, spec, seed, progress)
 
-    def row(self, disturbance: Disturbance) -> Row:
+    def row(self, disturbance: Disturbance) -> RobustnessRow:
         parts = self._parts
         disturbed = replace(parts, images=disturbance.applied(parts.images, self._seed))
         models = cohort.asked(self._rans, disturbed)
         owners, truth = parts.owners, parts.labels
         found = identify_figures.figures(truth, models.errors.argmin(axis=1), owners)
-        return _configuration(disturbance, self._seed) | {
-            "preset": self._rans[0].spec.name,
-            "owners": len(owners),
-            "asked": len(truth),
-            "macro_recall": found["macro_recall"],
-            "accuracy": found["accuracy"],
-            "auroc_known": cohort.known(models, self._seed)["auroc_known"],
-            "baselines": identify_baselines.rows(self._baselines, disturbed.images, truth, owners),
-        }
+        return RobustnessRow(
+            **_configuration(disturbance, self._seed),
+            preset=self._rans[0].spec.name,
+            owners=len(owners),
+            asked=len(truth),
+            macro_recall=found.macro_recall,
+            accuracy=found.accuracy,
+            auroc_known=cohort.known(models, self._seed).auroc_known,
+            baselines=identify_baselines.scores(self._baselines, disturbed.images, truth, owners),
+        )
 
 
-def _configuration(disturbance: Disturbance, seed: int) -> Row:
+def _configuration(disturbance: Disturbance, seed: int) -> Raw:
     return {"seed": seed, "disturbance": disturbance.name, "level": disturbance.level}

@@ -33,7 +33,10 @@ from privedge_lab.evaluation.cohort import (
 )
 from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import Parts, deal
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.bench import QueryRow
+from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
+from privedge_lab.results.rows.values import Raw
+from privedge_lab.results.store import Results
 
 EXPERIMENT = "scale"
 _LEAST = 2
@@ -54,7 +57,7 @@ class Request(Task):
     private: bool = True
     queries: int = 20
 
-    def settings(self) -> Row:
+    def settings(self) -> Raw:
         """As a Task's; the sizes are not part of it, so that further ones can be added."""
         found = super().settings()
         del found["sizes"]
@@ -67,24 +70,26 @@ def measure(
     seeds: Sequence[int],
     results: Results,
     progress: Progress,
-) -> list[Row]:
+) -> Iterator[ScaleRow]:
     """A row for each of `seeds` and sizes; those that `results` has are not measured again.
 
     Raises ConfigError or ImageError for a set that cannot be dealt out like this, TrainingError for
     an owner with too few images, MissingExtra, and whatever a party refuses.
     """
     sizes = _sizes(request, data)
-    found = []
     for seed in seeds:
-        missing = [size for size in sizes if results.find(_named(seed, size)) is None]
-        if missing:
-            largest = _largest(request, data, seed, max(missing), progress)
-            with _servers(request, largest, progress) as ask:
-                for size in missing:
-                    cohort = first(largest, size)
-                    results.add(_figures(cohort, seed) | {"private": ask(cohort)})
-        found += [results.find(_named(seed, size)) for size in sizes]
-    return [row for row in found if row is not None]
+        there = {size: results.row(ScaleRow, _named(seed, size)) for size in sizes}
+        missing = [size for size, row in there.items() if row is None]
+        if not missing:
+            yield from (row for row in there.values() if row is not None)
+            continue
+        largest = _largest(request, data, seed, max(missing), progress)
+        with _servers(request, largest, progress) as ask:
+            for size, row in there.items():
+                if row is None:
+                    row = _figures(first(largest, size), seed, ask)
+                    results.add(row.to_json())
+                yield row
 
 
 def ordered(parts: Parts, seed: int) -> Parts:
@@ -131,7 +136,7 @@ def _sizes(request: Request, data: datasets.Labelled) -> list[int]:
     return sizes
 
 
-def _named(seed: int, size: int) -> Row:
+def _named(seed: int, size: int) -> Raw:
     return {"seed": seed, "owners": size}
 
 
@@ -145,24 +150,25 @@ def _largest(
     return asked(train_models(parts, spec, settings_of(request, spec, seed), progress), parts)
 
 
-def _figures(cohort: Cohort, seed: int) -> Row:
+def _figures(cohort: Cohort, seed: int, ask: "_Ask") -> ScaleRow:
     parts = cohort.parts
     size = len(parts.owners)
     found = identify_figures.figures(parts.labels, cohort.errors.argmin(axis=1), parts.owners)
-    return {
+    return ScaleRow(
         **_named(seed, size),
-        "preset": cohort.rans[0].spec.name,
-        "asked": len(parts.images),
-        "macro_recall": found["macro_recall"],
-        "accuracy": found["accuracy"],
-        "auroc_known": known(cohort, seed)["auroc_known"],
-        "chance": 1 / size,
-    }
+        preset=cohort.rans[0].spec.name,
+        asked=len(parts.images),
+        macro_recall=found.macro_recall,
+        accuracy=found.accuracy,
+        auroc_known=known(cohort, seed).auroc_known,
+        chance=1 / size,
+        private=ask(cohort),
+    )
 
 
 # --- What it costs privately ----------------------------------------------------------------------
 
-_Ask = Callable[[Cohort], Row | None]
+_Ask = Callable[[Cohort], PrivateCost | None]
 
 
 @contextmanager
@@ -174,7 +180,7 @@ def _servers(request: Request, largest: Cohort, progress: Progress) -> Iterator[
     with system.running(largest.rans[0].spec) as deployment:
         uploaded = 0
 
-        def ask(cohort: Cohort) -> Row:
+        def ask(cohort: Cohort) -> PrivateCost:
             nonlocal uploaded
             models = identify_engines.closed(cohort.rans)
             system.fill(deployment, models[uploaded:], progress)
@@ -184,7 +190,9 @@ def _servers(request: Request, largest: Cohort, progress: Progress) -> Iterator[
         yield ask
 
 
-def _private(request: Request, cohort: Cohort, deployment: Deployment, progress: Progress) -> Row:
+def _private(
+    request: Request, cohort: Cohort, deployment: Deployment, progress: Progress
+) -> PrivateCost:
     models, images = cohort.rans, cohort.parts.images[: request.queries + _UNCOUNTED]
     counted = len(images) - _UNCOUNTED
     if counted < 1:
@@ -201,19 +209,19 @@ def _private(request: Request, cohort: Cohort, deployment: Deployment, progress:
     return _costs(rows.row(what, samples, [[each] for each in expected]), samples)
 
 
-def _costs(found: rows.Measured, samples: Sequence[rows.Sample]) -> Row:
+def _costs(found: QueryRow, samples: Sequence[rows.Sample]) -> PrivateCost:
     """Medians over the queries that count; CPU seconds are means, because they come in steps."""
     last = samples[-1]
     at_client = last.client.bytes if last.client is not None else 0
-    return {
-        "queries": found.queries,
-        "seconds_per_query": found.median_s,
-        "online_s": found.online_s,
-        "offline_cpu_s": found.offline_cpu_s,
-        "cpu_s": found.cpu_s,
-        "bytes_per_query": at_client + sum(party.bytes_to_peer for party in last.parties),
-        "dealt_bytes": sum(party.bytes_from_dealer for party in last.parties),
-        "rounds": found.rounds,
-        "agreement": found.agreement,
-        "ties": found.ties,
-    }
+    return PrivateCost(
+        queries=found.queries,
+        seconds_per_query=found.median_s,
+        online_s=found.online_s,
+        offline_cpu_s=found.offline_cpu_s,
+        cpu_s=found.cpu_s,
+        bytes_per_query=at_client + sum(party.bytes_to_peer for party in last.parties),
+        dealt_bytes=sum(party.bytes_from_dealer for party in last.parties),
+        rounds=found.rounds,
+        agreement=found.agreement,
+        ties=found.ties,
+    )

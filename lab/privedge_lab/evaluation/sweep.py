@@ -8,7 +8,7 @@ for all cuts and strengths.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -28,8 +28,11 @@ from privedge_lab.baseline.spec import Linear, NetworkSpec
 from privedge_lab.baseline.train import Trainee, accuracy, train
 from privedge_lab.datasets import TrainTest
 from privedge_lab.evaluation.sweep_plan import ATTRIBUTE, NONE, SOLVERS, Choice, Plan, check
-from privedge_lab.results.store import Results, Row
+from privedge_lab.results.rows.sweep import SweepRow
+from privedge_lab.results.rows.values import Raw, shown
+from privedge_lab.results.store import Results
 
+EXPERIMENT = "sweep"
 _DROPPING = ("dropping", "feature-dropout")
 
 
@@ -37,28 +40,28 @@ _DROPPING = ("dropping", "feature-dropout")
 class Shown:
     """Reconstructions (n, C, H, W) of one row beside their originals, for a contact sheet."""
 
-    row: Row
+    row: SweepRow
     originals: torch.Tensor
     found: torch.Tensor
 
     @property
     def caption(self) -> str:
         """What was attacked, and how."""
-        defence = f"{self.row['defence']} {self.row['strength']:g}"
-        if self.row["defence"] == NONE:
-            defence = "no defence"
-        return f"{self.row['cut']}, {defence}\n{self.row['attack']}"
+        row = self.row
+        defence = f"{row.defence} {shown(row.strength, 'g')}"
+        return f"{row.cut}, {'no defence' if row.defence == NONE else defence}\n{row.attack}"
 
 
-def sweep(
+def measure(
     plan: Plan,
     parts: TrainTest,
     results: Results,
     *,
     progress: Callable[[int, int], None] | None = None,
-    shown: Callable[[Shown], None] | None = None,
-) -> None:
-    """Measure what `results` does not hold yet. `progress` gets choices done and in all.
+    keep: Callable[[Shown], None] | None = None,
+) -> Iterator[SweepRow]:
+    """Measure what `results` does not hold yet, and yield it. `progress` gets choices done and in
+    all, `keep` what an inversion made.
 
     Raises ConfigError for a cut or fact that is not there, TrainingError for images that do not
     fit the network.
@@ -69,9 +72,10 @@ def sweep(
         if progress is not None:
             progress(done, len(plan.choices))
         for one in bench.measured(choice, results):
-            results.add(one.row)
-            if shown is not None and one.row["attack"] != ATTRIBUTE:
-                shown(one)
+            results.add(one.row.to_json())
+            if keep is not None and one.row.attack != ATTRIBUTE:
+                keep(one)
+            yield one.row
     if progress is not None:
         progress(len(plan.choices), len(plan.choices))
 
@@ -85,7 +89,7 @@ class _Bench:
         self._attacked = parts.test.take(torch.arange(min(plan.images, len(parts.test))))
         self._known = parts.train.take(torch.arange(min(plan.known, len(parts.train))))
         mean = parts.train.images.mean(0).expand_as(self._attacked.images)
-        self._floor = {
+        self._floor: Raw = {
             "mean_image_psnr_db": scores.mean(scores.psnr_db(mean, self._attacked.images)).value,
             "mean_image_ssim": scores.mean(scores.ssim(mean, self._attacked.images)).value,
         }
@@ -108,16 +112,17 @@ class _Bench:
         )
         network = self._trained(choice, defence)
         device = Device(head(network, choice.cut), defence, _key(self._plan, b"device"))
-        common = {
-            "seed": self._plan.training.seed,
-            "images": len(self._attacked),
-            "task_accuracy": accuracy(device, tail(network, choice.cut), self._parts.test),
-            "learned": defence.learned(),
-        }
+        task = accuracy(device, tail(network, choice.cut), self._parts.test)
         for attack in missing:
-            row = _configuration(attack, choice) | common
+            row = SweepRow(
+                **_configuration(attack, choice),
+                seed=self._plan.training.seed,
+                images=len(self._attacked),
+                task_accuracy=task,
+                learned=defence.learned(),
+            )
             if attack == ATTRIBUTE:
-                yield Shown(row | self._attribute(device), torch.empty(0), torch.empty(0))
+                yield Shown(self._attribute(row, device), torch.empty(0), torch.empty(0))
             else:
                 yield self._inverted(row, head(network, choice.cut), device, defence)
 
@@ -145,8 +150,10 @@ class _Bench:
         defence.finish(head(self._plain, choice.cut), self._parts.train)
         return self._plain
 
-    def _inverted(self, row: Row, layers: nn.Sequential, device: Device, defence: Defence) -> Shown:
-        attack, generator = str(row["attack"]), torch.Generator()
+    def _inverted(
+        self, row: SweepRow, layers: nn.Sequential, device: Device, defence: Defence
+    ) -> Shown:
+        attack, generator = str(row.attack), torch.Generator()
         generator.manual_seed(self._plan.training.seed)
         sent = self._asked(device)(self._attacked.images)
         white = WhiteBoxView(sent, layers, self._plan.spec.input, defence)
@@ -165,9 +172,8 @@ class _Bench:
                 anneal=True,
             )
             found = black_box(black, settings, generator=generator)
-        return Shown(
-            row | _scored(found, self._attacked.images) | self._floor, self._attacked.images, found
-        )
+        scored = replace(row, **_scored(found, self._attacked.images), **self._floor)
+        return Shown(scored, self._attacked.images, found)
 
     def _asked(self, device: Device) -> Ask:
         """What the server holds after asking `device` about the same images `asked` times."""
@@ -175,10 +181,10 @@ class _Bench:
             return device.send
         return lambda images: averaged(asked_again(device.send, images, self._plan.asked))
 
-    def _white_box(self, row: Row, sent: torch.Tensor) -> WhiteBoxSettings:
+    def _white_box(self, row: SweepRow, sent: torch.Tensor) -> WhiteBoxSettings:
         determined = sent[0].numel() > 2 * self._attacked.images[0].numel()
-        smoothness = 0.0 if determined and row["defence"] == NONE else 1.0
-        if _dense(self._plan.spec, str(row["cut"])):
+        smoothness = 0.0 if determined and row.defence == NONE else 1.0
+        if _dense(self._plan.spec, str(row.cut)):
             smoothness = 1e3
         return WhiteBoxSettings(
             iterations=self._plan.iterations,
@@ -186,10 +192,10 @@ class _Bench:
             smoothness=smoothness,
             eps=1e-8,
             anneal=True,
-            masked=row["attack"] == "white-box-masked",
+            masked=row.attack == "white-box-masked",
         )
 
-    def _attribute(self, device: Device) -> Row:
+    def _attribute(self, row: SweepRow, device: Device) -> SweepRow:
         private, test = str(self._plan.private), self._parts.test
         view = AttributeView(
             sent=self._asked(device)(test.images),
@@ -197,17 +203,18 @@ class _Bench:
             known_attribute=self._known.facts[private],
         )
         score = infer_attribute(view, test.facts[private], self._plan.attackers)
-        return {
-            "private": private,
-            "images": len(test),
-            "attacker": score.strongest.architecture,
-            "attacker_accuracy": score.strongest.test.value,
-            "attacker_plus_minus": score.strongest.test.plus_minus,
-            "majority": score.majority,
-        }
+        return replace(
+            row,
+            private=private,
+            images=len(test),
+            attacker=score.strongest.architecture,
+            attacker_accuracy=score.strongest.test.value,
+            attacker_plus_minus=score.strongest.test.plus_minus,
+            majority=score.majority,
+        )
 
 
-def _configuration(attack: str, choice: Choice) -> Row:
+def _configuration(attack: str, choice: Choice) -> Raw:
     return {
         "attack": attack,
         "cut": choice.cut,
@@ -216,7 +223,7 @@ def _configuration(attack: str, choice: Choice) -> Row:
     }
 
 
-def _scored(found: torch.Tensor, images: torch.Tensor) -> Row:
+def _scored(found: torch.Tensor, images: torch.Tensor) -> Raw:
     psnr, ssim = scores.mean(scores.psnr_db(found, images)), scores.mean(scores.ssim(found, images))
     return {
         "psnr_db": psnr.value,

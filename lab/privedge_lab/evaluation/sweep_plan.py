@@ -14,7 +14,7 @@ from privedge_lab.baseline.draws import Repeat
 from privedge_lab.baseline.spec import NetworkSpec
 from privedge_lab.baseline.train import TrainSettings
 from privedge_lab.datasets import TrainTest
-from privedge_lab.results.store import Row
+from privedge_lab.results.rows.values import Raw
 
 # Solvers of a head of one layer, which is a system of linear equations.
 SOLVERS = {
@@ -57,7 +57,7 @@ class Plan:
     asked: int = 1
     attackers: AttackerSettings = field(default_factory=AttackerSettings)
 
-    def settings(self) -> Row:
+    def settings(self) -> Raw:
         """What all rows have in common, for the results' file."""
         return {
             "network": self.spec.name,

@@ -10,13 +10,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from privedge import private_file
 from privedge.errors import ConfigError
+from privedge_lab.results.rows.row import R, Row
+from privedge_lab.results.rows.values import Raw
 
 FORMAT = 1
-Row = dict[str, Any]
 
 
 class Results:
@@ -25,7 +25,7 @@ class Results:
     def __init__(
         self,
         experiment: str,
-        settings: Row,
+        settings: Raw,
         path: Path | None = None,
         *,
         resume: bool = False,
@@ -38,14 +38,14 @@ class Results:
         Raises ConfigError for a file of another experiment or other settings.
         """
         self.experiment, self.settings, self.command = experiment, settings, command
-        self.rows: list[Row] = []
+        self.rows: list[Raw] = []
         self._path = path
         if path is not None and path.exists():
             if not resume:
                 raise ConfigError(f"{path}: exists; give --resume to go on with it, or remove it")
             self.rows = self._stored(path)
 
-    def find(self, configuration: Row) -> Row | None:
+    def find(self, configuration: Raw) -> Raw | None:
         """The row measured under exactly `configuration`, if there is one."""
         wanted = json.loads(json.dumps(configuration))
         for row in self.rows:
@@ -53,20 +53,29 @@ class Results:
                 return row
         return None
 
-    def add(self, row: Row) -> None:
+    def row(self, kind: type[R], configuration: Raw) -> R | None:
+        """As `find`, as a row of its kind."""
+        found = self.find(configuration)
+        return None if found is None else kind.read(found)
+
+    def read(self, kind: type[R]) -> list[R]:
+        """All rows, as rows of their kind."""
+        return list(map(kind.read, self.rows))
+
+    def add(self, row: Raw) -> None:
         """Append `row` and store all rows."""
         self.rows.append(json.loads(json.dumps(row)))
         if self._path is not None:
             private_file.write(self._path, json.dumps(self.document(), indent=1).encode())
 
-    def document(self) -> Row:
+    def document(self) -> Raw:
         """What is stored, and what `--json` prints."""
-        named: Row = {"format": FORMAT, "experiment": self.experiment}
+        named: Raw = {"format": FORMAT, "experiment": self.experiment}
         if self.command is not None:
             named["command"] = self.command
         return named | {"settings": self.settings, "rows": self.rows}
 
-    def _stored(self, path: Path) -> list[Row]:
+    def _stored(self, path: Path) -> list[Raw]:
         try:
             document = json.loads(path.read_text())
             same = (document["format"], document["experiment"], document["settings"]) == (
@@ -86,36 +95,40 @@ class Results:
         return rows
 
 
-def summary(rows: Sequence[Row]) -> Row:
+def summary(rows: Sequence[Row]) -> Raw:
     """The mean over `rows` of every figure of the first, nested ones too.
 
     None for what is None in any of them; the seed and what is no number is left out.
     """
-    means: Row = {}
-    for name, first in rows[0].items():
-        values = [row[name] for row in rows]
-        if any(value is None for value in values):
-            means[name] = None
-        elif isinstance(first, dict):
-            means[name] = summary(values)
-        elif isinstance(first, int | float) and name != "seed":
-            means[name] = fmean(values)
-    return means
+    return _means([row.to_json() for row in rows])
 
 
-def means_by(by: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+def means_by(by: Sequence[str], rows: Sequence[Row]) -> list[Raw]:
     """`summary` of the rows that are equal in `by`, such as the seeds of one level; in their order.
 
     A mean has the values of `by` as they are.
     """
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
+    groups: dict[str, list[Raw]] = {}
+    for row in map(Row.to_json, rows):
         groups.setdefault(json.dumps([row[name] for name in by]), []).append(row)
     return [
-        {name: group[0][name] for name in by} | summary([_without(row, by) for row in group])
+        {name: group[0][name] for name in by} | _means([_without(row, by) for row in group])
         for group in groups.values()
     ]
 
 
-def _without(row: Row, names: Sequence[str]) -> Row:
+def _means(rows: Sequence[Raw]) -> Raw:
+    means: Raw = {}
+    for name, first in rows[0].items():
+        values = [row.get(name) for row in rows]
+        if any(value is None for value in values):
+            means[name] = None
+        elif isinstance(first, dict):
+            means[name] = _means([row[name] for row in rows])
+        elif isinstance(first, int | float) and name != "seed":
+            means[name] = fmean(row[name] for row in rows)
+    return means
+
+
+def _without(row: Raw, names: Sequence[str]) -> Raw:
     return {name: value for name, value in row.items() if name not in names}

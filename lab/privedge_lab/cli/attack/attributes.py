@@ -9,9 +9,10 @@ from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 from privedge_lab.cli.attack.party import DataOption, OutOption, ResumeOption, SeedOption
 from privedge_lab.cli.split.train import RepeatChoice
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge_lab.results.store import Row
+    from privedge_lab.results.rows.attributes import AttributesRow
 
 
 def register(group: typer.Typer) -> None:
@@ -57,10 +58,11 @@ def _attributes(
     """
     from privedge_lab import datasets
     from privedge_lab.evaluation import attributes, facts
+    from privedge_lab.results.rows.attributes import AttributesRow
     from privedge_lab.results.store import Results
 
     settings = {"data": data.name, "task": task, "private": private}
-    results = Results("attributes", settings, out, resume=resume, command=command_line())
+    results = Results(attributes.EXPERIMENT, settings, out, resume=resume, command=command_line())
     labelled = facts.with_task(datasets.read(data), task, private)
     parts = datasets.split(labelled, seed=seed)
     with progress_bar() as progress:
@@ -68,11 +70,11 @@ def _attributes(
             chosen = attributes.AttributeSettings(
                 private, preset, cut, defence, strength, repeat.value, epochs, seed
             )
-            attributes.measure(parts, chosen, results, progress)
+            list(attributes.measure(chosen, parts, results, progress))
     if as_json:
         print(json.dumps(results.document()))
         return
-    for row in results.rows:
+    for row in results.read(AttributesRow):
         print(_line(row))
 
 
@@ -84,12 +86,12 @@ def _numbers(listed: str) -> list[float]:
         raise typer.BadParameter(problem, param_hint="--strength") from None
 
 
-def _line(row: "Row") -> str:
-    points = 100 * row["above_majority"]
+def _line(row: "AttributesRow") -> str:
     return (
-        f"{row['preset']} {row['cut']} {row['defence']} {row['strength']:g}: "
-        f"{row['private']} {row['accuracy']:.1%} +- {row['plus_minus']:.1%} "
-        f"({row['architecture']}; at most {row['bound']:.1%}), majority {row['majority']:.1%}, "
-        f"{points:+.1f} points; from the logits {row['floor_accuracy']:.1%}; "
-        f"task {row['task_accuracy']:.1%}"
+        f"{row.preset} {row.cut} {row.defence} {shown(row.strength, 'g')}: "
+        f"{row.private} {shown(row.accuracy, '.1%')} +- {shown(row.plus_minus, '.1%')} "
+        f"({row.architecture}; at most {shown(row.bound, '.1%')}), majority "
+        f"{shown(row.majority, '.1%')}, {shown(row.above_majority, '+.1f', per=0.01)} points; "
+        f"from the logits {shown(row.floor_accuracy, '.1%')}; "
+        f"task {shown(row.task_accuracy, '.1%')}"
     )

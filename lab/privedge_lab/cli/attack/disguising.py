@@ -12,7 +12,7 @@ from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.disguising import Plan
-    from privedge_lab.results.store import Row
+    from privedge_lab.results.rows.disguising import DisguisingRow
 
 
 def register(group: typer.Typer) -> None:
@@ -50,6 +50,7 @@ def _disguising(
     """
     from privedge_lab import datasets
     from privedge_lab.evaluation import disguising
+    from privedge_lab.results.rows.disguising import DisguisingRow
     from privedge_lab.results.store import Results
 
     plan = _plan(disguises, images, epochs, seed)
@@ -64,13 +65,14 @@ def _disguising(
         command=command_line(),
     )
     with progress_bar() as show:
-        disguising.measure(
-            found, plan, results, out, lambda done, total, what: show(what, done, total)
+        measuring = disguising.measure(
+            plan, found, results, out, lambda done, total, what: show(what, done, total)
         )
+        list(measuring)
     if as_json:
         print(json.dumps(results.document()))
         return
-    for row in results.rows:
+    for row in results.read(DisguisingRow):
         print(_line(row))
     print(f"{out}: disguising.json and contact sheets")
 
@@ -95,12 +97,12 @@ def _folder(out: Path) -> None:
         raise ConfigError(f"{out}: cannot be created ({error.strerror})") from None
 
 
-def _line(row: "Row") -> str:
+def _line(row: "DisguisingRow") -> str:
     figures = " ".join(
         f"{name} {value:.4g}"
-        for name, value in row.items()
+        for name, value in row.to_json().items()
         if isinstance(value, float) and not name.endswith("_95")
     )
-    pairs = f", {row['pairs']} pairs" if "pairs" in row else ""
-    precision = f", {row['precision']}" if "precision" in row else ""
-    return f"{row['disguise']:15} {row['attack']}{pairs}{precision}: {figures}"
+    pairs = "" if row.pairs is None else f", {row.pairs} pairs"
+    precision = "" if row.precision is None else f", {row.precision}"
+    return f"{row.disguise or '-':15} {row.attack}{pairs}{precision}: {figures}"

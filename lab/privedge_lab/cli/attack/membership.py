@@ -8,6 +8,7 @@ import typer
 from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 from privedge_lab.cli.attack.party import DataOption, OutOption, ResumeOption, SeedOption
+from privedge_lab.results.rows.values import shown
 
 
 def register(group: typer.Typer) -> None:
@@ -44,19 +45,22 @@ def _membership(
     """
     from privedge_lab import datasets
     from privedge_lab.evaluation import membership
+    from privedge_lab.results.rows.membership import MembershipRow
     from privedge_lab.results.store import Results
 
     chosen = membership.MembershipSettings(preset, owners, members, asked, margin, steps, seed)
-    results = Results("membership", {"data": data.name}, out, resume=resume, command=command_line())
+    settings, command = {"data": data.name}, command_line()
+    results = Results(membership.EXPERIMENT, settings, out, resume=resume, command=command)
     with progress_bar() as progress:
-        membership.measure(datasets.read(data), chosen, results, progress)
+        list(membership.measure(chosen, datasets.read(data), results, progress))
     if as_json:
         print(json.dumps(results.document()))
         return
-    for row in results.rows:
+    for row in results.read(MembershipRow):
         print(
-            f"{row['preset']} {row['attack']}: AUC {row['auc']:.3f} +- {row['auc_plus_minus']:.3f},"
-            f" advantage {row['advantage']:+.3f} +- {row['advantage_plus_minus']:.3f}"
-            f" ({row['images']} images; right: {row['right_members']:.1%} of members,"
-            f" {row['right_others']:.1%} of others)"
+            f"{row.preset} {row.attack}: AUC {shown(row.auc, '.3f')} +- "
+            f"{shown(row.auc_plus_minus, '.3f')}, advantage {shown(row.advantage, '+.3f')} +- "
+            f"{shown(row.advantage_plus_minus, '.3f')} ({row.images} images; right: "
+            f"{shown(row.right_members, '.1%')} of members, {shown(row.right_others, '.1%')} of "
+            "others)"
         )

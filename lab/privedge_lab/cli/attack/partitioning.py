@@ -1,6 +1,7 @@
 """`privedge attack partitioning`: a defence trained against attackers, under fresh ones."""
 
 import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +12,7 @@ from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from privedge_lab.evaluation.partitioning import Task
-    from privedge_lab.results.store import Row
+    from privedge_lab.evaluation.partitioning import Mean, Task
 
 
 def register(group: typer.Typer) -> None:
@@ -68,7 +68,8 @@ def _partitioning(
     """
     from privedge_lab import datasets
     from privedge_lab.baseline.train import TrainSettings
-    from privedge_lab.evaluation.partitioning import Plan, measure, summary
+    from privedge_lab.evaluation.partitioning import EXPERIMENT, Plan, measure, summary
+    from privedge_lab.results.rows.partitioning import PartitioningRow
     from privedge_lab.results.store import Results
 
     plan = Plan(
@@ -82,12 +83,15 @@ def _partitioning(
         training=TrainSettings(epochs=epochs, mirror=True, shift=4),
     )
     settings = plan.settings() | {"data": data.name}
-    results = Results("partitioning", settings, out, resume=resume, command=command_line())
+    results = Results(EXPERIMENT, settings, out, resume=resume, command=command_line())
     with progress_bar() as show:
         progress = partial(show, "train and attack")
-        measure(plan, datasets.read(data), results, progress=progress)
-    found = summary(results.rows)
-    print(json.dumps(results.document() | {"summary": found}) if as_json else _table(found))
+        list(measure(plan, datasets.read(data), results, progress=progress))
+    found = summary(results.read(PartitioningRow))
+    if as_json:
+        print(json.dumps(results.document() | {"summary": list(map(asdict, found))}))
+    else:
+        print(_table(found))
 
 
 def _task(text: str, private: str) -> "Task":
@@ -110,11 +114,11 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise ConfigError(f"--strengths {text}: write numbers, as in 0.1,0.3") from None
 
 
-def _table(rows: list["Row"]) -> str:
+def _table(means: "list[Mean]") -> str:
     lines = ["strength  task accuracy  lost  attacker above majority  through the answer alone"]
-    for row in rows:
+    for mean in means:
         lines.append(
-            f"{row['strength']:8g} {row['task_accuracy']:14.1%} {row['task_loss_points']:5.1f} "
-            f"{row['above_majority_points']:24.1f} {row['floor_above_majority_points']:25.1f}"
+            f"{mean.strength:8g} {mean.task_accuracy:14.1%} {mean.task_loss_points:5.1f} "
+            f"{mean.above_majority_points:24.1f} {mean.floor_above_majority_points:25.1f}"
         )
     return "\n".join(lines)

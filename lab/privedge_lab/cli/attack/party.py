@@ -8,9 +8,10 @@ import typer
 
 from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge_lab.results.store import Results, Row
+    from privedge_lab.results.rows.party import PartyRow
 
 DataOption = Annotated[
     Path, typer.Option("--data", metavar="FILE.npz", help="images (uint8) and labels.")
@@ -53,23 +54,24 @@ def _party(
     """
     from privedge_lab import datasets
     from privedge_lab.evaluation import party_view
+    from privedge_lab.results.rows.party import PartyRow
     from privedge_lab.results.store import Results
 
     names = [name.strip() for name in preset.split(",")]
     settings = {"data": data.name, "owners": owners, "known": known, "queries": queries}
-    results = Results("party", settings, out, resume=resume, command=command_line())
+    results = Results(party_view.EXPERIMENT, settings, out, resume=resume, command=command_line())
     parts = datasets.split(datasets.read(data), seed=seed)
     with progress_bar() as progress:
         for name in names:
             chosen = party_view.PartySettings(name, owners, known, queries, seed)
-            party_view.measure(parts.train, parts.test, chosen, results, progress)
+            list(party_view.measure(chosen, parts.train, parts.test, results, progress))
     if as_json:
         print(json.dumps(results.document()))
         return
-    _table(results)
+    _table(results.read(PartyRow))
 
 
-def _table(results: "Results") -> None:
+def _table(rows: "list[PartyRow]") -> None:
     """Of each attack on each party, the row that did best; `--json` has them all."""
     from rich import box
     from rich.console import Console
@@ -77,16 +79,16 @@ def _table(results: "Results") -> None:
 
     titles = ("preset", "party", "attack", "best reading", "score", "guessing", "sigmas")
     table = Table(*titles, box=box.SIMPLE)
-    best: dict[tuple[str, str, str], Row] = {}
-    for row in results.rows:
-        key = (row["preset"], row["party"], row["attack"])
-        if key not in best or row["sigmas"] > best[key]["sigmas"]:
+    best: dict[tuple[str, str, str], PartyRow] = {}
+    for row in rows:
+        key = (row.preset or "", row.party or "", row.attack or "")
+        if key not in best or (row.sigmas or 0.0) > (best[key].sigmas or 0.0):
             best[key] = row
-    for (name, party, attack), row in sorted(best.items()):
-        reading = f"{row['reading']}, {row['encoding']}"
+    for (name, party, attack), row in sorted(best.items(), key=lambda each: each[0]):
+        score = f"{shown(row.psnr_db, '.2f')} dB"
+        guess = f"{shown(row.mean_image_psnr_db, '.2f')} dB"
         if attack == "attribute":
-            score, guess = f"{row['accuracy']:.1%}", f"{row['majority']:.1%}"
-        else:
-            score, guess = f"{row['psnr_db']:.2f} dB", f"{row['mean_image_psnr_db']:.2f} dB"
-        table.add_row(name, party, attack, reading, score, guess, f"{row['sigmas']:.1f}")
+            score, guess = shown(row.accuracy, ".1%"), shown(row.majority, ".1%")
+        reading, sigmas = f"{row.reading}, {row.encoding}", shown(row.sigmas, ".1f")
+        table.add_row(name, party, attack, reading, score, guess, sigmas)
     Console().print(table)

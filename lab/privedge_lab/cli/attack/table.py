@@ -9,9 +9,10 @@ import typer
 
 from privedge.cli.options import JsonOption, command_line
 from privedge.cli.progress import progress_bar
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge_lab.results.store import Row
+    from privedge_lab.results.rows.inversion import InversionRow
 
 _RESULTS = "table.json"
 _WIDTH = 110
@@ -55,6 +56,7 @@ def _table(
 
     from privedge_lab.evaluation import attack_pictures, attack_table
     from privedge_lab.evaluation.attack_plan import TableSettings
+    from privedge_lab.results.rows.inversion import InversionRow
     from privedge_lab.results.store import Results
 
     if resume and out is None:
@@ -63,27 +65,29 @@ def _table(
     pictures = attack_pictures.Pictures(out) if out is not None else None
     path = out / _RESULTS if out is not None else None
     measured = {"data": data.name} | asdict(settings)
-    results = Results("attack table", measured, path, resume=resume, command=command_line())
+    results = Results(
+        attack_table.EXPERIMENT, measured, path, resume=resume, command=command_line()
+    )
     with progress_bar() as progress:
         measuring = attack_table.measure(
-            data, settings, results, processes=processes, progress=progress
+            settings, data, results, processes=processes, progress=progress
         )
         for found in measuring:
             if pictures is not None:
                 pictures.keep(found)
     if pictures is not None:
-        pictures.draw(attack_table.originals(data, settings), results.rows)
+        pictures.draw(attack_table.originals(data, settings), results.read(InversionRow))
     if as_json:
         print(json.dumps(results.document()))
         return
-    _print(sorted(results.rows, key=_order))
+    _print(sorted(results.read(InversionRow), key=_order))
 
 
-def _order(row: "Row") -> tuple[Any, ...]:
-    return (row["defence"] != "none", row["cut"], row["defence"], row["strength"], row["attack"])
+def _order(row: "InversionRow") -> tuple[Any, ...]:
+    return (row.defence != "none", row.cut, row.defence, row.strength, row.attack)
 
 
-def _print(rows: "Sequence[Row]") -> None:
+def _print(rows: "Sequence[InversionRow]") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
@@ -92,10 +96,10 @@ def _print(rows: "Sequence[Row]") -> None:
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
     for row in rows:
         table.add_row(
-            *(row["cut"], row["defence"], f"{row['strength']:g}", row["attack"]),
-            f"{row['psnr_db']:.2f} ± {row['psnr_db_plus_minus']:.2f}",
-            f"{row['ssim']:.3f} ± {row['ssim_plus_minus']:.3f}",
-            f"{row['task_accuracy']:.2%}",
+            *(row.cut, row.defence, shown(row.strength, "g"), row.attack),
+            f"{shown(row.psnr_db, '.2f')} ± {shown(row.psnr_db_plus_minus, '.2f')}",
+            f"{shown(row.ssim, '.3f')} ± {shown(row.ssim_plus_minus, '.3f')}",
+            shown(row.task_accuracy, ".2%"),
         )
     console = Console()
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,11 +29,12 @@ from privedge_lab.cli.evaluate.options import (
     require_research,
     results_file,
 )
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.datasets import Labelled
-    from privedge_lab.evaluation.bias import Bias
-    from privedge_lab.evaluation.cohort import Task
+    from privedge_lab.evaluation.bias import Bias, Request
+    from privedge_lab.results.rows.bias import BiasRow, Trained
 
 _FILE = "bias.json"
 _WIDTH = 90
@@ -81,9 +83,9 @@ def _bias(
     """
     require_research()
     from privedge_lab import datasets
-    from privedge_lab.evaluation.cohort import Task
+    from privedge_lab.evaluation.bias import Request
 
-    task = Task(
+    request = Request(
         data=data,
         choice=choice_of(owners, part, group, test_where),
         preset=preset,
@@ -92,8 +94,9 @@ def _bias(
         baselines=names(baselines),
     )
     seeds, labelled = numbers(seed, "seed"), datasets.read(data)
-    biases = [*_counts(per_owner), *_values(labelled, train_fact, train_where)]
-    found = _measured(task, biases, labelled, seeds, results_file(out, _FILE), resume)
+    biases = (*_counts(per_owner), *_values(labelled, train_fact, train_where))
+    request = replace(request, biases=biases)
+    found = _measured(request, labelled, seeds, results_file(out, _FILE), resume)
     if as_json:
         print(json.dumps(found))
     else:
@@ -117,23 +120,19 @@ def _values(data: "Labelled", facts: str, wheres: str) -> "Iterator[Bias]":
 
 
 def _measured(
-    task: "Task",
-    biases: "list[Bias]",
-    data: "Labelled",
-    seeds: list[int],
-    file: Path,
-    resume: bool,
+    request: "Request", data: "Labelled", seeds: list[int], file: Path, resume: bool
 ) -> dict[str, Any]:
     from privedge.errors import ConfigError
     from privedge_lab.evaluation import bias
     from privedge_lab.results.store import Results, means_by
 
-    if not biases:
+    if not request.biases:
         raise ConfigError("bias: give --per-owner, --train-fact or --train-where")
-    settings, command = task.settings(), command_line()
+    settings, command = request.settings(), command_line()
     results = Results(bias.EXPERIMENT, settings, file, resume=resume, command=command)
+    skipped: list[dict[str, Any]] = []
     with progress_bar() as progress:
-        rows, skipped = bias.measure(task, biases, data, seeds, results, progress)
+        rows = list(bias.measure(request, data, seeds, results, progress, skipped.append))
     return {
         "biases": means_by(("bias", "value"), rows),
         "skipped": skipped,
@@ -149,19 +148,22 @@ def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    biases = found["biases"]
-    baselines = list(biases[0]["baselines"])
+    from privedge_lab.results.rows.bias import BiasRow
+
+    biases = list(map(BiasRow.read, found["biases"]))
+    baselines = list(biases[0].baselines)
     titles = ("trained on", "images", "asked about", "private", "mixed", *baselines)
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
     for row in biases:
-        value = "all" if row["value"] is None else f"{row['value']:g}"
-        name = f"{row['bias']} {value}"
-        about = "all" if row["bias"] == "images" else "others"
-        table.add_row(name, f"{row['trained_on']:.0f}", about, *_recalls(row, row["mixed"]))
-        if row["same"] is not None:
-            table.add_row("", "", "the same", *_recalls(row["same"], row["mixed"]["same"]))
+        mixed = row.mixed
+        about = "all" if row.bias == "images" else "others"
+        name = f"{row.bias} {'all' if row.value is None else row.value}"
+        table.add_row(name, shown(row.trained_on, ".0f"), about, *_recalls(row, mixed))
+        if row.same is not None:
+            same = None if mixed is None else mixed.same
+            table.add_row("", "", "the same", *_recalls(row.same, same))
     seeds = ", ".join(map(str, found["seeds"]))
-    print(f"macro recall, {biases[0]['owners']:.0f} owners, seeds {seeds}")
+    print(f"macro recall, {shown(biases[0].owners, '.0f')} owners, seeds {seeds}")
     console = Console()
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
     console.width = max(console.width, _WIDTH)
@@ -171,6 +173,7 @@ def _print(found: dict[str, Any]) -> None:
     print(f"rows in {found['file']}")
 
 
-def _recalls(row: dict[str, Any], mixed: dict[str, Any] | None) -> list[str]:
-    figures = [row, mixed, *row["baselines"].values()]
-    return ["-" if each is None else f"{each['macro_recall']:.3f}" for each in figures]
+def _recalls(row: "BiasRow | Trained", mixed: "Trained | None") -> list[str]:
+    recalls = (row.macro_recall, None if mixed is None else mixed.macro_recall)
+    others = (scores.macro_recall for scores in row.baselines.values())
+    return [shown(recall, ".3f") for recall in (*recalls, *others)]

@@ -26,6 +26,7 @@ from privedge_lab.cli.evaluate.options import (
     require_research,
     results_file,
 )
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.fairness import Request
@@ -105,22 +106,16 @@ def _fairness(
 def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
     from privedge_lab import datasets
     from privedge_lab.evaluation import fairness
-    from privedge_lab.results.store import Results, summary
+    from privedge_lab.results.store import Results, means_by
 
     data = datasets.read(request.data)
     settings = request.settings()
     path = results_file(out, _FILE)
     results = Results(fairness.EXPERIMENT, settings, path, resume=resume, command=command_line())
     with progress_bar() as progress:
-        rows = fairness.measure(request, data, seeds, results, progress)
-    kinds: dict[tuple[str, str], list[Any]] = {}
-    for row in rows:
-        kinds.setdefault((row["thief"], row["calibration"]), []).append(row)
+        rows = list(fairness.measure(request, data, seeds, results, progress))
     return {
-        "thieves": [
-            {"thief": thief, "calibration": calibration} | summary(same)
-            for (thief, calibration), same in kinds.items()
-        ],
+        "thieves": means_by(("thief", "calibration"), rows),
         "seeds": list(seeds),
         "file": str(path),
         "command": command_line(),
@@ -133,17 +128,21 @@ def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
+    from privedge_lab.results.rows.fairness import FairnessRow
+
     titles = ("thief", "components", "admitted", "calibration", "steals", "macro recall", "audit")
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
-    for row in found["thieves"]:
+    for each in found["thieves"]:
+        row = FairnessRow.read(each)
         table.add_row(
-            row["thief"],
-            "-" if row["components"] is None else f"{row['components']:.0f}",
-            "yes" if row["admitted"] else "no",
-            row["calibration"],
-            f"{row['steal_rate']:.1%}",
-            f"{row['macro_recall']:.3f}",
-            f"refuses {row['audit_refused_share']:.0%} ({row['audit_ratio']:.2f})",
+            row.thief,
+            shown(row.components, ".0f"),
+            # The mean of a fact that is the same in all rows.
+            "yes" if each["admitted"] else "no",
+            row.calibration,
+            shown(row.steal_rate, ".1%"),
+            shown(row.macro_recall, ".3f"),
+            f"refuses {shown(row.audit_refused_share, '.0%')} ({shown(row.audit_ratio, '.2f')})",
         )
     # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
     Console(width=max(Console().width, _WIDTH)).print(table)

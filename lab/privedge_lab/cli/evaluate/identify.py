@@ -28,6 +28,7 @@ from privedge_lab.cli.evaluate.options import (
     require_research,
     results_file,
 )
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.identify import Request
@@ -134,38 +135,44 @@ def _measured(
             resume=resume,
             watch=progress.owner,
         )
-        rows = identify.measure(request, data, seeds, results, progress, training)
+        rows = list(identify.measure(request, data, seeds, results, progress, training))
     named = {"file": str(out / _FILE), "command": command_line(), "settings": settings}
-    return summary(rows) | {"preset": rows[0]["preset"], "seeds": list(seeds)} | named
+    return summary(rows) | {"preset": rows[0].preset, "seeds": list(seeds)} | named
 
 
 def _text(found: dict[str, Any]) -> str:
+    from privedge_lab.results.rows.identify import IdentifyRow
+
+    mean, settings = IdentifyRow.read(found), found["settings"]
     lines = [
-        f"{found['owners']:.0f} owners, {found['asked']:.0f} images asked, {found['preset']}, "
-        f"engine {found['settings']['engine']}, seeds {', '.join(map(str, found['seeds']))}",
-        f"macro recall {found['macro_recall']:.3f}, macro precision "
-        f"{found['macro_precision']:.3f}, accuracy {found['accuracy']:.3f}, top 3 "
-        f"{found['top3']:.3f}",
+        f"{shown(mean.owners, '.0f')} owners, {shown(mean.asked, '.0f')} images asked, "
+        f"{mean.preset}, engine {settings['engine']}, seeds {', '.join(map(str, found['seeds']))}",
+        f"macro recall {shown(mean.macro_recall, '.3f')}, macro precision "
+        f"{shown(mean.macro_precision, '.3f')}, accuracy {shown(mean.accuracy, '.3f')}, top 3 "
+        f"{shown(mean.top3, '.3f')}",
     ]
-    if "voting" in found:
-        words = found["settings"]["words"]
-        lines.append(f"voting over {words}: macro recall {found['voting']['macro_recall']:.3f}")
-    if found["auroc_known"] is not None:
-        known = found["known"]
+    if mean.voting is not None:
+        recall = shown(mean.voting.macro_recall, ".3f")
+        lines.append(f"voting over {settings['words']}: macro recall {recall}")
+    if mean.auroc_known is not None and mean.known is not None:
+        known = mean.known
         lines.append(
-            f"known or not: AUROC {found['auroc_known']:.3f}, {known['auroc_margin']:.3f} by the "
-            f"second best alone, {known['auroc_best']:.3f} by the best error; at the owners' "
-            f"thresholds precision {known['precision']:.2f}, recall {known['recall']:.2f}"
+            f"known or not: AUROC {mean.auroc_known:.3f}, {shown(known.auroc_margin, '.3f')} by "
+            f"the second best alone, {shown(known.auroc_best, '.3f')} by the best error; at the "
+            f"owners' thresholds precision {shown(known.precision, '.2f')}, recall "
+            f"{shown(known.recall, '.2f')}"
         )
     lines += [
-        f"baseline {name}: macro recall {row['macro_recall']:.3f}"
-        for name, row in found["baselines"].items()
+        f"baseline {name}: macro recall {shown(scores.macro_recall, '.3f')}"
+        for name, scores in mean.baselines.items()
     ]
-    same = {name: value for name, value in found["agreement"].items() if name != "queries"}
+    agreement = mean.agreement.to_json() if mean.agreement is not None else {}
+    same = {name: value for name, value in agreement.items() if name != "queries"}
     lines += [f"agreement {name.replace('_', ' ')}: {value:.4g}" for name, value in same.items()]
-    if found["bytes_per_query"] is not None:
+    if mean.bytes_per_query is not None:
         lines.append(
-            f"a private query: {found['bytes_per_query'] / 1e3:.1f} kB, "
-            f"{found['seconds_per_query']:.3f} s"
+            f"a private query: {mean.bytes_per_query / 1e3:.1f} kB, "
+            f"{shown(mean.seconds_per_query, '.3f')} s"
         )
-    return "\n".join([*lines, f"{found['seconds']:.1f} s a seed; rows in {found['file']}"])
+    seconds = shown(mean.seconds, ".1f")
+    return "\n".join([*lines, f"{seconds} s a seed; rows in {found['file']}"])

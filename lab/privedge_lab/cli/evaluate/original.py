@@ -21,6 +21,7 @@ from privedge_lab.cli.evaluate.options import (
     require_research,
     results_file,
 )
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.original import Plan
@@ -90,20 +91,23 @@ def _measured(plan: "Plan", out: Path, resume: bool) -> dict[str, Any]:
     settings = plan.settings()
     results = Results(original.EXPERIMENT, settings, file, resume=resume, command=command)
     with nothing_left_running(), progress_bar() as progress:
-        row = original.measure(plan, data, results, out / "unfinished", progress)
-    return row | {"file": str(file), "command": results.command, "settings": settings}
+        (row,) = original.measure(plan, data, results, out / "unfinished", progress)
+    return row.as_stored() | {"file": str(file), "command": results.command, "settings": settings}
 
 
 def _text(found: dict[str, Any]) -> str:
-    steps = found["steps"].values()
+    from privedge_lab.results.rows.original import OriginalRow
+
+    row = OriginalRow.read(found)
+    steps = [count for count in row.steps.values() if count is not None]
     lines = [
-        f"{found['owners']} owners, {found['seconds_each'] / 60:.1f} minutes each: steps "
-        f"{min(steps)} to {max(steps)} of {found['batch']} images "
-        f"(published: {found['published_steps']} of {found['published_batch']})",
-        f"{found['asked']} images asked: macro recall {found['macro_recall']:.3f}",
+        f"{row.owners} owners, {shown(row.seconds_each, '.1f', per=60)} minutes each: steps "
+        f"{min(steps)} to {max(steps)} of {row.batch} images "
+        f"(published: {row.published_steps} of {row.published_batch})",
+        f"{row.asked} images asked: macro recall {shown(row.macro_recall, '.3f')}",
     ]
     lines += [
-        f"beside it, {name}: macro recall {row['macro_recall']:.3f}"
-        for name, row in found["baselines"].items()
+        f"beside it, {name}: macro recall {shown(scores.macro_recall, '.3f')}"
+        for name, scores in row.baselines.items()
     ]
     return "\n".join([*lines, f"rows in {found['file']}"])

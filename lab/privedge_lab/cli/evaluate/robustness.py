@@ -1,7 +1,6 @@
 """`privedge evaluate robustness`: models of clean images, asked about disturbed ones."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,10 +26,12 @@ from privedge_lab.cli.evaluate.options import (
     require_research,
     results_file,
 )
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge_lab.evaluation.cohort import Task
-    from privedge_lab.evaluation.disturbances import Disturbance
+    from privedge_lab.evaluation.robustness import Request
+    from privedge_lab.results.rows.robustness import RobustnessRow
+    from privedge_lab.results.rows.scores import Scores
 
 _FILE = "robustness.json"
 _WIDTH = 100
@@ -71,37 +72,36 @@ def _robustness(
       privedge evaluate robustness --data faces.npz --disturb jpeg:20:5,blur --seed 0,1 --out faces/
     """
     require_research()
-    from privedge_lab.evaluation.cohort import Task
     from privedge_lab.evaluation.disturbances import chosen
+    from privedge_lab.evaluation.robustness import Request
 
-    task = Task(
+    request = Request(
         data=data,
         choice=choice_of(owners, part, group, test_where),
         preset=preset,
         components=components,
         steps=steps,
         baselines=names(baselines),
+        disturbances=tuple(chosen(disturb)),
     )
-    found = _measured(task, chosen(disturb), numbers(seed, "seed"), out, resume)
+    found = _measured(request, numbers(seed, "seed"), out, resume)
     if as_json:
         print(json.dumps(found))
     else:
         _print(found)
 
 
-def _measured(
-    task: "Task", disturbances: "Sequence[Disturbance]", seeds: list[int], out: Path, resume: bool
-) -> dict[str, Any]:
+def _measured(request: "Request", seeds: list[int], out: Path, resume: bool) -> dict[str, Any]:
     from privedge_lab import datasets
     from privedge_lab.evaluation import robustness
     from privedge_lab.results.store import Results, means_by
 
-    data = datasets.read(task.data)
-    settings = task.settings()
+    data = datasets.read(request.data)
+    settings = request.settings()
     file, command = results_file(out, _FILE), command_line()
     results = Results(robustness.EXPERIMENT, settings, file, resume=resume, command=command)
     with progress_bar() as progress:
-        rows = robustness.measure(task, disturbances, data, seeds, results, progress)
+        rows = list(robustness.measure(request, data, seeds, results, progress))
     return {
         "levels": means_by(("disturbance", "level", "preset"), rows),
         "seeds": seeds,
@@ -116,20 +116,23 @@ def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    reference = found["levels"][0]
-    baselines = list(reference["baselines"])
+    from privedge_lab.results.rows.robustness import RobustnessRow
+
+    levels = list(map(RobustnessRow.read, found["levels"]))
+    reference = levels[0]
+    baselines = list(reference.baselines)
     titles = ("disturbed", "private", *baselines, "known")
     columns = [Column(title, no_wrap=True, justify="right") for title in titles]
     table = Table(*columns, box=box.SIMPLE)
-    for level in found["levels"]:
-        pairs = [(level["baselines"][name], reference["baselines"][name]) for name in baselines]
-        cells = [_change(here, there) for here, there in [(level, reference), *pairs]]
-        known = "-" if level["auroc_known"] is None else f"{level['auroc_known']:.3f}"
-        table.add_row(f"{level['disturbance']} {level['level']:g}", *cells, known)
+    for level in levels:
+        pairs = [(level.baselines[name], reference.baselines[name]) for name in baselines]
+        cells = [_change(level, reference), *(_change(here, there) for here, there in pairs)]
+        name = f"{level.disturbance} {shown(level.level, 'g')}"
+        table.add_row(name, *cells, shown(level.auroc_known, ".3f"))
     seeds = ", ".join(map(str, found["seeds"]))
     print(
-        f"{reference['owners']:.0f} owners, {reference['asked']:.0f} images asked, "
-        f"{reference['preset']}, seeds {seeds}\n"
+        f"{shown(reference.owners, '.0f')} owners, {shown(reference.asked, '.0f')} images asked, "
+        f"{reference.preset}, seeds {seeds}\n"
         "macro recall and its change against none; known: AUROC of known or not"
     )
     console = Console()
@@ -139,6 +142,7 @@ def _print(found: dict[str, Any]) -> None:
     print(f"rows in {found['file']}")
 
 
-def _change(here: dict[str, Any], there: dict[str, Any]) -> str:
-    recall = here["macro_recall"]
-    return f"{recall:.3f} {recall - there['macro_recall']:+.3f}"
+def _change(here: "RobustnessRow | Scores", there: "RobustnessRow | Scores") -> str:
+    recall, before = here.macro_recall, there.macro_recall
+    change = None if recall is None or before is None else recall - before
+    return f"{shown(recall, '.3f')} {shown(change, '+.3f')}"

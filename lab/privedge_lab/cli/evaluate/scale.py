@@ -27,6 +27,7 @@ from privedge_lab.cli.evaluate.options import (
     require_research,
     results_file,
 )
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.scale import Request
@@ -108,12 +109,12 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
     path = results_file(out, _FILE)
     results = Results(scale.EXPERIMENT, settings, path, resume=resume, command=command_line())
     with nothing_left_running(), progress_bar() as progress:
-        rows = scale.measure(request, data, seeds, results, progress)
-    sizes = dict.fromkeys(row["owners"] for row in rows)
+        rows = list(scale.measure(request, data, seeds, results, progress))
+    sizes = dict.fromkeys(row.owners for row in rows)
     return {
-        "preset": rows[0]["preset"],
+        "preset": rows[0].preset,
         "sizes": [
-            summary([row for row in rows if row["owners"] == size]) | {"owners": size}
+            summary([row for row in rows if row.owners == size]) | {"owners": size}
             for size in sizes
         ],
         "fit": growth.fitted(rows),
@@ -125,18 +126,22 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
 
 
 def _text(found: dict[str, Any]) -> str:
+    from privedge_lab.results.rows.scale import ScaleRow
+
     lines = [f"{found['preset']}, seeds {', '.join(map(str, found['seeds']))}"]
-    for row in found["sizes"]:
-        told = "" if row["auroc_known"] is None else f", AUROC known {row['auroc_known']:.3f}"
+    for each in found["sizes"]:
+        row = ScaleRow.read(each)
+        told = "" if row.auroc_known is None else f", AUROC known {row.auroc_known:.3f}"
         lines.append(
-            f"{row['owners']} owners: macro recall {row['macro_recall']:.3f}, accuracy "
-            f"{row['accuracy']:.3f} (chance {row['chance']:.3f}){told}"
+            f"{row.owners} owners: macro recall {shown(row.macro_recall, '.3f')}, accuracy "
+            f"{shown(row.accuracy, '.3f')} (chance {shown(row.chance, '.3f')}){told}"
         )
-        if row["private"] is not None:
-            cost = row["private"]
+        if row.private is not None:
+            cost = row.private
             lines.append(
-                f"  a private query: {1e3 * cost['online_s']:.1f} ms online, "
-                f"{cost['bytes_per_query'] / 1e3:.1f} kB, {cost['rounds']:.0f} rounds, "
-                f"{1e3 * cost['offline_cpu_s']:.1f} ms of the dealer's CPU"
+                f"  a private query: {shown(cost.online_s, '.1f', per=1e-3)} ms online, "
+                f"{shown(cost.bytes_per_query, '.1f', per=1e3)} kB, "
+                f"{shown(cost.rounds, '.0f')} rounds, "
+                f"{shown(cost.offline_cpu_s, '.1f', per=1e-3)} ms of the dealer's CPU"
             )
     return "\n".join([*lines, *found["fit"]["sentences"], f"Rows in {found['file']}"])

@@ -15,9 +15,10 @@ from privedge_lab.cli.split.train import (
     PresetOption,
     SeedOption,
 )
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge_lab.results.store import Row
+    from privedge_lab.results.rows.sweep import SweepRow
 
 _SHOWN = 10
 
@@ -109,8 +110,10 @@ def _sweep(
     from privedge_lab.baseline.presets import preset as named
     from privedge_lab.baseline.train import TrainSettings
     from privedge_lab.evaluation import figures, sheets
-    from privedge_lab.evaluation.sweep import Shown, sweep
+    from privedge_lab.evaluation import sweep as experiment
+    from privedge_lab.evaluation.sweep import Shown
     from privedge_lab.evaluation.sweep_plan import Plan, choices
+    from privedge_lab.results.rows.sweep import SweepRow
     from privedge_lab.results.store import Results
 
     found = datasets.read(data)
@@ -128,19 +131,19 @@ def _sweep(
         asked=asked,
     )
     settings = plan.settings() | {"data": data.name}
-    results = Results("sweep", settings, out, resume=resume, command=command_line())
+    results = Results(experiment.EXPERIMENT, settings, out, resume=resume, command=command_line())
     seen: list[Shown] = []
     with progress_bar() as show:
         parts = datasets.split(found, seed=seed)
         progress = partial(show, "train and attack")
-        sweep(plan, parts, results, progress=progress, shown=seen.append)
+        list(experiment.measure(plan, parts, results, progress=progress, keep=seen.append))
     if sheet is not None and seen:
         rows = [("original", seen[0].originals), *((each.caption, each.found) for each in seen)]
         pictures = [(caption, images[:_SHOWN]) for caption, images in rows]
         sheets.save(sheets.captioned(pictures), sheet)
     if figure is not None:
-        figures.write(results.rows, figure)
-    print(json.dumps(results.document()) if as_json else _table(results.rows))
+        figures.write(results.read(SweepRow), figure)
+    print(json.dumps(results.document()) if as_json else _table(results.read(SweepRow)))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -162,15 +165,16 @@ def _strengths(texts: list[str]) -> dict[str, tuple[float, ...]]:
     return found
 
 
-def _table(rows: list["Row"]) -> str:
+def _table(rows: list["SweepRow"]) -> str:
     lines = [f"{'cut':8} {'defence':16} {'strength':>8} {'accuracy':>8}  attack"]
     for row in rows:
-        if "psnr_db" in row:
-            got = f"{row['psnr_db']:.1f} dB, SSIM {row['ssim']:.3f}"
+        if row.psnr_db is not None:
+            got = f"{row.psnr_db:.1f} dB, SSIM {shown(row.ssim, '.3f')}"
         else:
-            got = f"{row['attacker_accuracy']:.1%}, majority {row['majority']:.1%}"
+            majority = shown(row.majority, ".1%")
+            got = f"{shown(row.attacker_accuracy, '.1%')}, majority {majority}"
         lines.append(
-            f"{row['cut']:8} {row['defence']:16} {row['strength']:8g} "
-            f"{row['task_accuracy']:8.1%}  {row['attack']}: {got}"
+            f"{row.cut or '-':8} {row.defence or '-':16} {shown(row.strength, '8g')} "
+            f"{shown(row.task_accuracy, '8.1%')}  {row.attack}: {got}"
         )
     return "\n".join(lines)

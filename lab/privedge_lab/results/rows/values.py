@@ -73,6 +73,6 @@ def plain(words: str, most: int = _LONGEST) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def shown(value: Figure, how: str, *, times: float = 1.0) -> str:
-    """`times` the value, formatted as `how` says; "-" for what was not measured."""
-    return "-" if value is None else format(times * value, how)
+def shown(value: Figure, how: str, *, per: float = 1.0) -> str:
+    """The value divided by `per`, formatted as `how` says; "-" for what was not measured."""
+    return "-" if value is None else format(value / per, how)

@@ -19,6 +19,7 @@ from privedge_lab.baseline.presets import lenet
 from privedge_lab.evaluation import attack_plan, attack_table
 from privedge_lab.evaluation.attack_pictures import Pictures
 from privedge_lab.evaluation.attack_plan import Job, TableSettings
+from privedge_lab.results.rows.inversion import InversionRow
 from privedge_lab.results.store import Results
 
 NEEDED = {"attack", "cut", "defence", "strength", "psnr_db", "ssim", "images"}
@@ -46,9 +47,9 @@ def empty(path=None, resume=False):
 
 def test_rows_tell_what_was_attacked_and_how_well(data):
     results = empty()
-    found = list(attack_table.measure(data, QUICK, results, jobs=FEW, processes=0))
-    assert [each.row["attack"] for each in found] == [name for job in FEW for name in job.attacks]
-    assert all(set(each.row) >= NEEDED for each in found)
+    found = list(attack_table.measure(QUICK, data, results, jobs=FEW, processes=0))
+    assert [each.row.attack for each in found] == [name for job in FEW for name in job.attacks]
+    assert all(set(each.row.to_json()) >= NEEDED for each in found)
     rows = {(row["attack"], row["defence"]): row for row in results.rows}
     assert rows["black-box", "none"]["psnr_db"] > rows["mean-image", "none"]["psnr_db"]
     assert {row["images"] for row in results.rows} == {12}
@@ -57,26 +58,26 @@ def test_rows_tell_what_was_attacked_and_how_well(data):
 
 def test_a_resumed_table_measures_only_what_is_missing(data, tmp_path):
     path, told = tmp_path / "table.json", []
-    measuring = attack_table.measure(data, QUICK, empty(path), jobs=FEW, processes=0)
+    measuring = attack_table.measure(QUICK, data, empty(path), jobs=FEW, processes=0)
     # The first row is stored when the second is asked for.
     first, _ = next(measuring), next(measuring)
     measuring.close()
     again = list(
         attack_table.measure(
-            data, QUICK, empty(path, resume=True), jobs=FEW[:1], processes=0,
+            QUICK, data, empty(path, resume=True), jobs=FEW[:1], processes=0,
             progress=lambda *now: told.append(now),
         )
     )  # fmt: skip
-    assert [each.row["attack"] for each in again] == ["white-box", "black-box"]
-    assert first.row in json.loads(path.read_text())["rows"]
+    assert [each.row.attack for each in again] == ["white-box", "black-box"]
+    assert first.row.to_json() in json.loads(path.read_text())["rows"]
     assert told == [("conv1 none", 1, 1)]
 
 
 def test_pictures_of_every_row_and_three_figures(data, tmp_path):
     results, pictures = empty(), Pictures(tmp_path / "out")
-    for found in attack_table.measure(data, QUICK, results, jobs=FEW, processes=0):
+    for found in attack_table.measure(QUICK, data, results, jobs=FEW, processes=0):
         pictures.keep(found)
-    pictures.draw(attack_table.originals(data, QUICK), results.rows)
+    pictures.draw(attack_table.originals(data, QUICK), results.read(InversionRow))
     made = {path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.rglob("*.png")}
     assert made >= {"sheet-conv1.png", "sheet-relu2.png"}
     assert made >= {"depth.png", "dense-layer.png", "defences.png"}
@@ -98,7 +99,7 @@ def test_the_command_prints_one_object_with_rows(data, tmp_path, monkeypatch, ca
     # A worker's figures are those of this process: all that is drawn comes from the seed.
     here = attack_table.run(data, QUICK, FEW[0])
     for row, found in zip(document["rows"], here, strict=True):
-        assert row["psnr_db"] == pytest.approx(found.row["psnr_db"], abs=0.2)
+        assert row["psnr_db"] == pytest.approx(found.row.psnr_db, abs=0.2)
 
 
 def test_resuming_needs_a_folder(data, monkeypatch, capsys):
@@ -114,7 +115,7 @@ def test_resuming_needs_a_folder(data, monkeypatch, capsys):
 def test_too_few_images_are_refused_before_anything_is_measured(data):
     many = TableSettings(images=1000)
     with pytest.raises(ConfigError, match="test images, 1000 were asked for"):
-        next(attack_table.measure(data, many, empty(), processes=0))
+        next(attack_table.measure(many, data, empty(), processes=0))
 
 
 def test_what_a_worker_cannot_do_is_told_in_its_words(data):

@@ -50,13 +50,13 @@ def test_what_goes_with_the_task_is_given_away_by_the_logits_too(tmp_path):
     parts = split(with_task(made(), "gender", "gender"), seed=0)
     settings = AttributeSettings("gender", "lenet", "conv1", epochs=3)
     results = Results("attributes", {}, tmp_path / "rows.json")
-    row = measure(parts, settings, results, lambda *_: None, QUICK)
-    assert row["accuracy"] > 0.9
-    assert row["above_majority"] == pytest.approx(row["accuracy"] - row["majority"])
-    assert row["task_accuracy"] > 0.9
-    assert row["floor_accuracy"] > 0.9
-    assert (row["cut"], row["seed"], row["images"]) == ("conv1", 0, len(parts.test))
+    (row,) = measure(settings, parts, results, lambda *_: None, QUICK)
+    assert row.accuracy > 0.9
+    assert row.above_majority == pytest.approx(row.accuracy - row.majority)
+    assert row.task_accuracy > 0.9
+    assert row.floor_accuracy > 0.9
+    assert (row.cut, row.seed, row.images) == ("conv1", 0, len(parts.test))
     # Once measured, a row is not measured again.
-    again = measure(parts, settings, results, lambda *_: pytest.fail("worked"), QUICK)
+    (again,) = measure(settings, parts, results, lambda *_: pytest.fail("worked"), QUICK)
     assert again == row
     assert len(Results("attributes", {}, tmp_path / "rows.json", resume=True).rows) == 1

@@ -1,14 +1,17 @@
 """Biased training measured on made images: who trains on what, what is asked, what is left out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from privedge.errors import ConfigError
 from privedge_lab import datasets
 from privedge_lab.evaluation import bias, cohort, identify_baselines
-from privedge_lab.evaluation.bias import IMAGES, Bias
+from privedge_lab.evaluation.bias import IMAGES, Bias, Request
 from privedge_lab.evaluation.cohort import Task
 from privedge_lab.evaluation.identify_parts import Choice
+from privedge_lab.results.rows.bias import Trained
 from privedge_lab.results.store import Results, summary
 
 OWNERS, EACH, SIDE, KINDS = 3, 30, 32, 2
@@ -51,6 +54,13 @@ def quiet(*_: object) -> None:
     """Nobody watches."""
 
 
+def measured(task, biases, data, seeds, results, progress):
+    """The rows, and what was left out."""
+    request, left_out = Request(**vars(task), biases=tuple(biases)), []
+    rows = list(bias.measure(request, data, seeds, results, progress, left_out.append))
+    return rows, left_out
+
+
 def task_of(file, **changes) -> Task:
     return Task(file, **{"choice": Choice(0), "components": 4, "baselines": ()} | changes)
 
@@ -81,9 +91,9 @@ def pictures(images) -> set[bytes]:
 def test_fewer_images_are_among_the_more_and_all_are_all(file, data, trained):
     biases = [Bias(IMAGES, 4), Bias(IMAGES, 9), Bias(IMAGES, None)]
     task = task_of(file, baselines=("knn",))
-    rows, skipped = bias.measure(task, biases, data, [1], Results("x", {}), quiet)
-    assert [row["trained_on"] for row in rows] == [12, 27, OWNERS * EACH * 4 / 5] and not skipped
-    assert {row["asked"] for row in rows} == {OWNERS * EACH / 5}
+    rows, skipped = measured(task, biases, data, [1], Results("x", {}), quiet)
+    assert [row.trained_on for row in rows] == [12, 27, OWNERS * EACH * 4 / 5] and not skipped
+    assert {row.asked for row in rows} == {OWNERS * EACH / 5}
     few, more, everything = trained["models"]
     for owner in range(OWNERS):
         chain = [pictures(each[owner]) for each in (few, more, everything)]
@@ -94,24 +104,24 @@ def test_fewer_images_are_among_the_more_and_all_are_all(file, data, trained):
 
 def test_models_of_one_kind_fail_on_the_other_and_mixed_ones_do_not(file, data, trained):
     task = task_of(file, baselines=("knn",))
-    (row,), _ = bias.measure(task, [Bias("kind", 0)], data, [0], Results("x", {}), quiet)
+    (row,), _ = measured(task, [Bias("kind", 0)], data, [0], Results("x", {}), quiet)
     own, mixed = trained["models"]
     assert all((images[:, 0, 0] == 0).all() for images in own)
     assert all(set(images[:, 0, 0]) > {0} for images in mixed)
     assert [*map(len, own)] == [*map(len, mixed)]
     assert len(trained["knn"]) == 1
     # Kind 1 looks like another owner's kind 0: who never saw it answers that owner.
-    assert row["same"]["macro_recall"] > 0.9 and row["macro_recall"] < 0.2
-    assert row["mixed"]["macro_recall"] > row["macro_recall"] + 0.2
-    assert row["same"]["asked"] + row["asked"] == OWNERS * EACH / 5
-    assert row["baselines"].keys() == row["same"]["baselines"].keys() == {"knn"}
+    assert row.same.macro_recall > 0.9 and row.macro_recall < 0.2
+    assert row.mixed.macro_recall > row.macro_recall + 0.2
+    assert row.same.asked + row.asked == OWNERS * EACH / 5
+    assert row.baselines.keys() == row.same.baselines.keys() == {"knn"}
 
 
 def test_a_value_or_number_that_an_owner_lacks_is_left_out_with_the_reason(file, data, trained):
     biases = [*bias.each_value(data, "kind"), Bias(IMAGES, 25), Bias(IMAGES, 2)]
     assert [each.value for each in biases] == [0, 1, 2, 25, 2]
-    rows, skipped = bias.measure(task_of(file), biases[1:], data, [0], Results("x", {}), quiet)
-    assert [(row["bias"], row["value"]) for row in rows] == [("kind", 1)]
+    rows, skipped = measured(task_of(file), biases[1:], data, [0], Results("x", {}), quiet)
+    assert [(row.bias, row.value) for row in rows] == [("kind", 1)]
     assert [each["reason"] for each in skipped] == [
         "kind=2: class-0 has 2 images to train on, which takes 3",
         "images=25: class-0 has 24 images to train on, which takes 25",
@@ -130,27 +140,27 @@ def test_a_value_or_number_that_an_owner_lacks_is_left_out_with_the_reason(file,
 )
 def test_nothing_left_to_measure_is_an_error(file, data, biases, message):
     with pytest.raises(ConfigError, match=message):
-        bias.measure(task_of(file), biases, data, [0], Results("x", {}), quiet)
+        measured(task_of(file), biases, data, [0], Results("x", {}), quiet)
 
 
 def test_a_kind_that_nobody_asks_about_is_not_the_same(file, data):
     """Asked are images of kind 1 only, so that there is nothing of kind 0 to ask."""
     owners_1_and_2 = data.take(data.labels > 0)
     task = task_of(file, choice=Choice(0, where=("kind", 1)))
-    rows, skipped = bias.measure(
+    rows, skipped = measured(
         task, bias.each_value(data, "kind")[:2], owners_1_and_2, [0], Results("x", {}), quiet
     )
-    assert [row["value"] for row in rows] == [0] and rows[0]["same"] is None
-    assert rows[0]["mixed"]["same"] is None and skipped[0]["value"] == 1
-    assert summary([rows[0], rows[0] | {"same": {"asked": 1}}])["same"] is None
+    assert [row.value for row in rows] == [0] and rows[0].same is None
+    assert rows[0].mixed.same is None and skipped[0]["value"] == 1
+    assert summary([rows[0], replace(rows[0], same=Trained.read({"asked": 1}))])["same"] is None
 
 
 def test_a_resumed_measurement_trains_only_what_is_missing(file, data, tmp_path, trained):
     path = tmp_path / "rows.json"
     first = [Bias(IMAGES, 4)]
-    bias.measure(task_of(file), first, data, [0], Results("x", {}, path), quiet)
+    measured(task_of(file), first, data, [0], Results("x", {}, path), quiet)
     again = Results("x", {}, path, resume=True)
-    bias.measure(task_of(file), first, data, [0], again, quiet)
+    measured(task_of(file), first, data, [0], again, quiet)
     assert len(trained["models"]) == 1
-    rows, _ = bias.measure(task_of(file), [*first, Bias(IMAGES, 9)], data, [0], again, quiet)
+    rows, _ = measured(task_of(file), [*first, Bias(IMAGES, 9)], data, [0], again, quiet)
     assert len(trained["models"]) == 2 and len(rows) == len(again.rows) == 2

@@ -12,6 +12,7 @@ from privedge.cli.main import build
 from privedge.errors import PrivEdgeError
 from privedge_lab.datasets import from_arrays
 from privedge_lab.evaluation import disguising
+from privedge_lab.results.rows.disguising import DisguisingRow
 from privedge_lab.results.store import Results
 
 
@@ -35,27 +36,27 @@ def results(folder, resume=False):
 def test_every_disguise_gets_its_rows_and_pictures_and_a_second_run_adds_none(digits, tmp_path):
     told = []
     found = results(tmp_path)
-    disguising.measure(digits, PLAN, found, tmp_path, lambda *now: told.append(now))
+    list(disguising.measure(PLAN, digits, found, tmp_path, lambda *now: told.append(now)))
     assert told[-1] == (17, 17, "done") and len(found.rows) == 17
 
     def row(**configuration):
-        return found.find(configuration)
+        return found.row(DisguisingRow, configuration)
 
-    assert row(disguise="rmt", attack="full-rank", precision="float64")["error"] < 1e-6
+    assert row(disguise="rmt", attack="full-rank", precision="float64").error < 1e-6
     assert row(disguise="rmt-noise", attack="full-rank", precision="float64") is None
     for disguise, attack in (("rmt", "regression"), ("aes", "codebook")):
         one, many = (row(disguise=disguise, attack=attack, pairs=pairs) for pairs in (1, 30))
-        assert many["psnr_db"] > one["psnr_db"] and many["images"] == 20
+        assert many.psnr_db > one.psnr_db and many.images == 20
     aes = row(disguise="aes", attack="codebook", pairs=30)
-    assert 0 < aes["hit_rate_foreground"] < aes["hit_rate"] < 1
+    assert 0 < aes.hit_rate_foreground < aes.hit_rate < 1
     adaptive = row(disguise="rmt", attack="adaptive")
-    assert adaptive["accuracy"] > 2 * adaptive["majority"]
+    assert adaptive.accuracy > 2 * adaptive.majority
     for name in PLAN.disguises:
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.size[0] > picture.size[1] > 0
 
     again = results(tmp_path, resume=True)
-    disguising.measure(digits, PLAN, again, tmp_path, lambda *now: None)
+    list(disguising.measure(PLAN, digits, again, tmp_path, lambda *now: None))
     assert again.rows == found.rows
 
 

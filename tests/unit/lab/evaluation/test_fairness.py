@@ -46,7 +46,7 @@ def found(file, data):
     """Rows of all thieves by thief and calibration."""
     request = request_of(file, *thieves.THIEVES)
     rows = fairness.measure(request, data, [0], Results("x", {}), quiet)
-    return {(row["thief"], row["calibration"]): row for row in rows}
+    return {(row.thief, row.calibration): row for row in rows}
 
 
 # --- What is stolen -------------------------------------------------------------------------------
@@ -54,41 +54,41 @@ def found(file, data):
 
 def test_honest_owners_steal_hardly_anything_and_pass_the_audit(found):
     row = found["none", "none"]
-    assert row["steal_rate"] < 0.1 and row["macro_recall"] > 0.8
-    assert row["admitted"] and not row["audit_refused"] and row["audit_ratio"] > 0.8
-    rates = row["win_rates"]
-    assert rates["least_won_over_asked"] <= 1 <= rates["most_won_over_asked"]
-    assert row["audit_refused_honest"] < 0.2
+    assert row.steal_rate < 0.1 and row.macro_recall > 0.8
+    assert row.admitted and not row.audit_refused and row.audit_ratio > 0.8
+    rates = row.win_rates
+    assert rates.least_won_over_asked <= 1 <= rates.most_won_over_asked
+    assert row.audit_refused_honest < 0.2
 
 
 def test_a_model_that_reconstructs_everything_wins_everything_but_is_not_admitted(found):
     row = found["identity", "none"]
-    assert row["steal_rate"] == 1 and row["macro_recall"] == pytest.approx(1 / OWNERS)
-    assert row["win_rates"]["thief_won_over_asked"] == OWNERS
-    assert row["win_rates"]["most_won_over_asked"] == 0
-    assert row["components"] == 512 and not row["admitted"]
-    assert row["audit_refused"] and row["audit_ratio"] == 0
+    assert row.steal_rate == 1 and row.macro_recall == pytest.approx(1 / OWNERS)
+    assert row.win_rates.thief_won_over_asked == OWNERS
+    assert row.win_rates.most_won_over_asked == 0
+    assert row.components == 512 and not row.admitted
+    assert row.audit_refused and row.audit_ratio == 0
 
 
 def test_a_model_of_more_components_is_not_of_the_cohorts_architecture(found):
-    assert found["wide2", "none"]["components"] == 2 * COMPONENTS
-    assert found["wide4", "none"]["components"] == 4 * COMPONENTS
-    assert not found["wide2", "none"]["admitted"] and not found["wide4", "none"]["admitted"]
+    assert found["wide2", "none"].components == 2 * COMPONENTS
+    assert found["wide4", "none"].components == 4 * COMPONENTS
+    assert not found["wide2", "none"].admitted and not found["wide4", "none"].admitted
 
 
 def test_models_of_the_right_shape_are_admitted_and_steal_more_than_honest_ones(found):
-    honest = found["none", "none"]["steal_rate"]
+    honest = found["none", "none"].steal_rate
     for name in ("pooled", "stretched"):
         row = found[name, "none"]
-        assert row["admitted"] and row["components"] == COMPONENTS
-        assert row["steal_rate"] > honest
-        assert row["macro_recall"] < found["none", "none"]["macro_recall"]
+        assert row.admitted and row.components == COMPONENTS
+        assert row.steal_rate > honest
+        assert row.macro_recall < found["none", "none"].macro_recall
 
 
 def test_a_stretched_basis_wins_nearly_everything_and_only_the_audit_sees_it(found):
     row = found["stretched", "none"]
-    assert row["steal_rate"] > 0.95 and row["admitted"]
-    assert row["audit_refused"] and row["audit_ratio"] < 0
+    assert row.steal_rate > 0.95 and row.admitted
+    assert row.audit_refused and row.audit_ratio < 0
 
 
 def test_the_parties_arithmetic_gives_a_stretched_basis_every_image(file, data):
@@ -128,15 +128,17 @@ def test_a_thief_is_added_to_rows_that_stay_and_nothing_is_trained_for_rows_ther
     file, data, tmp_path
 ):
     path = tmp_path / "rows.json"
-    fairness.measure(request_of(file, "identity"), data, [0], Results("x", {}, path), quiet)
+    list(fairness.measure(request_of(file, "identity"), data, [0], Results("x", {}, path), quiet))
     again = Results("x", {}, path, resume=True)
     before, steps = list(again.rows), []
     assert len(before) == 2 * len(CALIBRATIONS)
-    fairness.measure(request_of(file, "identity"), data, [0], again, lambda *s: steps.append(s))
+    one, watch = request_of(file, "identity"), lambda *step: steps.append(step)
+    list(fairness.measure(one, data, [0], again, watch))
     assert not steps and again.rows == before
-    rows = fairness.measure(request_of(file, "public", "identity"), data, [0], again, quiet)
+    both = request_of(file, "public", "identity")
+    rows = list(fairness.measure(both, data, [0], again, quiet))
     assert again.rows[: len(before)] == before
-    assert [row["thief"] for row in rows[4:8]] == ["public"] * 4 and len(again.rows) == 12
+    assert [row.thief for row in rows[4:8]] == ["public"] * 4 and len(again.rows) == 12
 
 
 def test_a_network_has_no_components_to_have_more_of():
@@ -147,10 +149,9 @@ def test_a_network_has_no_components_to_have_more_of():
 
 
 def test_wide_models_never_have_more_components_than_there_are_values(file, data):
-    row = fairness.measure(
-        request_of(file, "wide4", components=300, tries=1), data, [0], Results("x", {}), quiet
-    )[4]
-    assert row["components"] == 511
+    request = request_of(file, "wide4", components=300, tries=1)
+    row = list(fairness.measure(request, data, [0], Results("x", {}), quiet))[4]
+    assert row.components == 511
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -173,4 +174,4 @@ def test_what_cannot_be_measured_is_refused_in_one_line(file, data, changes, mes
     if "probes" in changes:
         changes = {"probes": file}
     with pytest.raises(ConfigError, match=message):
-        fairness.measure(request_of(file, **changes), data, [0], Results("x", {}), quiet)
+        list(fairness.measure(request_of(file, **changes), data, [0], Results("x", {}), quiet))

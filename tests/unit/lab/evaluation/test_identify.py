@@ -1,6 +1,5 @@
 """Identification measured on scikit-learn's digits: figures, baselines, splits, resuming."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from privedge_lab.evaluation import identify, identify_baselines, identify_figur
 from privedge_lab.evaluation.cohort import Training
 from privedge_lab.evaluation.identify import Request
 from privedge_lab.evaluation.identify_parts import Choice, Part, as_bytes, deal
+from privedge_lab.results.rows.identify import Agreement
 from privedge_lab.results.store import Results, summary
 
 OWNERS, EACH, PAGES = 4, 40, 4
@@ -132,11 +132,11 @@ def test_a_set_that_cannot_be_dealt_out_is_refused(data, choice, message):
 def test_figures_of_a_case_counted_by_hand():
     truth, answers = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, -1, 0])
     found = identify_figures.figures(truth, answers, ["a", "b", "c"])
-    assert found["macro_recall"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
-    assert found["macro_precision"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
-    assert found["accuracy"] == pytest.approx(3 / 6)
-    assert found["confusion"] == [[2, 1, 0, 0], [0, 1, 0, 1], [1, 0, 0, 0]]
-    assert [row["answered"] for row in found["per_owner"]] == [3, 2, 0]
+    assert found.macro_recall == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert found.macro_precision == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert found.accuracy == pytest.approx(3 / 6)
+    assert found.confusion == ((2, 1, 0, 0), (0, 1, 0, 1), (1, 0, 0, 0))
+    assert [each.answered for each in found.per_owner] == [3, 2, 0]
 
 
 def test_top_3_counts_an_owner_that_came_third_but_not_fourth():
@@ -150,11 +150,11 @@ def test_strangers_are_told_apart_where_only_registered_owners_fit_well():
     errors[np.arange(40), truth] = 1.0
     thresholds = np.full(4, 2.0)
     known = identify_figures.known(errors, truth, thresholds, seed=0)
-    assert known["auroc_known"] == known["auroc_margin"] == known["auroc_best"] == 1
-    assert known["precision"] == 1
-    assert known["recall"] == 1 and known["false_accept"] == 0
+    assert known.auroc_known == known.auroc_margin == known.auroc_best == 1
+    assert known.precision == 1
+    assert known.recall == 1 and known.false_accept == 0
     loose = identify_figures.known(errors, truth, np.full(4, 9.0), seed=0)
-    assert loose["precision"] == 0.5 and loose["false_accept"] == 1
+    assert loose.precision == 0.5 and loose.false_accept == 1
 
 
 def test_the_mean_of_all_tells_strangers_that_the_second_best_does_not():
@@ -165,8 +165,8 @@ def test_the_mean_of_all_tells_strangers_that_the_second_best_does_not():
     errors[np.arange(40), truth] = 1.0
     errors[np.arange(40), (truth + 1) % 8] = 2.0
     found = identify_figures.known(errors, truth, np.full(8, 1.5), seed=0)
-    assert found["auroc_mean"] == 1 > found["auroc_margin"]
-    assert found["auroc_margin"] <= found["auroc_known"] <= 1
+    assert found.auroc_mean == 1 > found.auroc_margin
+    assert found.auroc_margin <= found.auroc_known <= 1
 
 
 def test_votes_are_of_one_page_and_leftovers_are_not_asked():
@@ -181,22 +181,23 @@ def test_votes_are_of_one_page_and_leftovers_are_not_asked():
 
 def test_digits_are_told_apart_and_so_do_the_baselines(file, data):
     request = request_of(file, baselines=("pca", "knn"), choice=Choice(0, group="page"), words=5)
-    row = identify.measure(request, data, [0], Results("x", {}), quiet)[0]
-    assert row["macro_recall"] > 0.9 and row["top3"] >= row["accuracy"]
-    assert row["voting"]["macro_recall"] >= row["macro_recall"]
-    assert row["auroc_known"] > 0.8
-    assert row["agreement"] == {"fixed_plain": 1.0, "queries": 10}
-    assert {name: found["macro_recall"] > 0.8 for name, found in row["baselines"].items()} == {
+    (row,) = identify.measure(request, data, [0], Results("x", {}), quiet)
+    assert row.macro_recall > 0.9 and row.top3 >= row.accuracy
+    assert row.voting.macro_recall >= row.macro_recall
+    assert row.auroc_known > 0.8
+    assert row.agreement == Agreement(fixed_plain=1.0, queries=10)
+    assert {name: found.macro_recall > 0.8 for name, found in row.baselines.items()} == {
         "pca": True,
         "knn": True,
     }
-    assert np.array(row["confusion"]).sum() == row["asked"] == len(data) // PAGES
+    assert np.array(row.confusion).sum() == row.asked == len(data) // PAGES
 
 
 def test_a_fixed_point_engine_answers_everything(file, data):
-    row = identify.measure(request_of(file, engine="fixed"), data, [0], Results("x", {}), quiet)[0]
-    assert row["agreement"]["queries"] == row["asked"]
-    assert row["agreement"]["fixed_plain"] > 0.95
+    request = request_of(file, engine="fixed")
+    (row,) = identify.measure(request, data, [0], Results("x", {}), quiet)
+    assert row.agreement.queries == row.asked
+    assert row.agreement.fixed_plain > 0.95
 
 
 def test_the_pooled_network_learns_repeatably_from_its_generator(data):
@@ -212,11 +213,12 @@ def test_the_pooled_network_learns_repeatably_from_its_generator(data):
 
 def test_a_resumed_measurement_measures_only_what_is_missing(file, data, tmp_path):
     path, request = tmp_path / "rows.json", request_of(file)
-    first = identify.measure(request, data, [4], Results("x", {}, path), quiet)[0]
-    again = identify.measure(request, data, [4, 5], Results("x", {}, path, resume=True), quiet)
-    assert again[0] == json.loads(json.dumps(first)) and again[1]["seed"] == 5
+    (first,) = identify.measure(request, data, [4], Results("x", {}, path), quiet)
+    resumed = Results("x", {}, path, resume=True)
+    again = list(identify.measure(request, data, [4, 5], resumed, quiet))
+    assert again[0] == first and again[1].seed == 5
     mean = summary(again)
-    assert mean["accuracy"] == pytest.approx((again[0]["accuracy"] + again[1]["accuracy"]) / 2)
+    assert mean["accuracy"] == pytest.approx((again[0].accuracy + again[1].accuracy) / 2)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_a_request_that_means_nothing_is_refused(file, changes, message):
 
 def test_models_are_trained_side_by_side_and_gone_on_with(file, data, tmp_path):
     request = request_of(file, preset="ran32", components=None, steps=10, choice=Choice(0, 2))
-    serial = identify.measure(request, data, [0], Results("x", {}), quiet)[0]
+    (serial,) = identify.measure(request, data, [0], Results("x", {}), quiet)
     seen, stopped = [], []
 
     def stop(doing, done, _total):
@@ -247,24 +249,24 @@ def test_models_are_trained_side_by_side_and_gone_on_with(file, data, tmp_path):
 
     training = Training(tmp_path / "models", processes=2, watch=lambda *now: seen.append(now[:2]))
     with pytest.raises(KeyboardInterrupt):
-        identify.measure(request, data, [0], Results("x", {}), stop, training)
+        list(identify.measure(request, data, [0], Results("x", {}), stop, training))
     kept = sorted(file.name for file in (tmp_path / "models" / "seed-0" / "ran32").iterdir())
-    assert kept == [f"{row['owner']}.ran" for row in serial["per_owner"]]
+    assert kept == [f"{each.owner}.ran" for each in serial.per_owner]
     assert {step for _, step in seen} == {10}
     seen.clear()
     again = replace(training, resume=True)
-    row = identify.measure(request, data, [0], Results("x", {}), quiet, again)[0]
+    (row,) = identify.measure(request, data, [0], Results("x", {}), quiet, again)
     assert not seen
     for name in ("confusion", "macro_recall", "known"):
-        assert row[name] == serial[name]
+        assert getattr(row, name) == getattr(serial, name)
     assert not (tmp_path / "models").exists()
 
 
 def test_models_are_left_where_that_is_asked_for(file, data, tmp_path):
     training = Training(tmp_path / "models", keep=True)
     request = request_of(file, baselines=("paper:1",))
-    row = identify.measure(request, data, [3], Results("x", {}), quiet, training)[0]
-    assert 0 < row["baselines"]["paper:1"]["macro_recall"] <= row["macro_recall"]
+    (row,) = identify.measure(request, data, [3], Results("x", {}), quiet, training)
+    assert 0 < row.baselines["paper:1"].macro_recall <= row.macro_recall
     baseline = tmp_path / "models" / "seed-3" / "baseline" / "paper"
     assert {checkpoint.load(file).facts["steps"] for file in baseline.iterdir()} == {"1"}
     files = sorted((tmp_path / "models" / "seed-3" / "subspace32").iterdir())

@@ -19,20 +19,20 @@ def digits() -> datasets.Labelled:
 def test_rows_name_attack_settings_and_intervals():
     settings = MembershipSettings("subspace32", owners=2, members=20, asked=8)
     results = Results("membership", {})
-    measure(digits(), settings, results, lambda *_: None)
-    assert [row["attack"] for row in results.rows] == ["gap", "count", "learned"]
-    for row in results.rows:
-        assert row["images"] == 2 * 2 * 8
-        assert (row["preset"], row["members"], row["seed"]) == ("subspace32", 20, 0)
-        assert 0 <= row["auc"] <= 1
-        assert row["right_members"] > 0.9
-    measure(digits(), settings, results, lambda *_: pytest.fail("measured again"))
+    rows = list(measure(settings, digits(), results, lambda *_: None))
+    assert [row.attack for row in rows] == ["gap", "count", "learned"]
+    for row in rows:
+        assert row.images == 2 * 2 * 8
+        assert (row.preset, row.members, row.seed) == ("subspace32", 20, 0)
+        assert 0 <= row.auc <= 1
+        assert row.right_members > 0.9
+    list(measure(settings, digits(), results, lambda *_: pytest.fail("measured again")))
 
 
 def test_too_few_images_are_refused():
     with pytest.raises(ImageError, match="are needed"):
         settings = MembershipSettings("subspace32", owners=2, members=100)
-        measure(digits(), settings, Results("membership", {}), lambda *_: None)
+        list(measure(settings, digits(), Results("membership", {}), lambda *_: None))
     with pytest.raises(ImageError, match="asked about"):
         settings = MembershipSettings("subspace32", members=10, asked=11)
-        measure(digits(), settings, Results("membership", {}), lambda *_: None)
+        list(measure(settings, digits(), Results("membership", {}), lambda *_: None))

@@ -38,7 +38,7 @@ def quiet(*_: object) -> None:
 
 def test_the_curve_goes_on_and_ends_with_figures_beside_those_of_another_preset(plan, tmp_path):
     folder, path = tmp_path / "unfinished", tmp_path / "rows.json"
-    last = original.measure(plan, read(plan.data), Results("x", {}, path), folder, quiet)
+    (last,) = original.measure(plan, read(plan.data), Results("x", {}, path), folder, quiet)
     rows = json.loads(path.read_text())["rows"]
     for owner in ("class-0", "class-2"):
         curve = [row for row in rows if row.get("owner") == owner]
@@ -47,16 +47,17 @@ def test_the_curve_goes_on_and_ends_with_figures_beside_those_of_another_preset(
             values = [row[name] for row in curve]
             assert values == sorted(set(values)) and values[0] > 0
         assert curve[-1]["best_validation_error"] < curve[0]["validation_error"] < 10
-        assert last["steps"][owner] == curve[-1]["step"]
+        assert last.steps[owner] == curve[-1]["step"]
     together = [row for row in rows if "owner" not in row and "final" not in row]
     assert [row["point"] for row in together] == [1, 2, 3]
-    assert together[-1]["macro_recall"] == last["macro_recall"]
-    assert rows[-1] == json.loads(json.dumps(last))
-    assert last["baselines"]["subspace32"]["macro_recall"] > 0.9
-    assert last["seconds_each"] == pytest.approx(0.6)
+    assert together[-1]["macro_recall"] == last.macro_recall
+    assert rows[-1] == json.loads(json.dumps(last.to_json()))
+    assert last.baselines["subspace32"].macro_recall > 0.9
+    assert last.seconds_each == pytest.approx(0.6)
     assert not folder.exists()
     stored = Results("x", {}, path, resume=True)
-    assert original.measure(plan, read(plan.data), stored, folder, quiet) == rows[-1]
+    (again,) = original.measure(plan, read(plan.data), stored, folder, quiet)
+    assert again == last and again.as_stored() == rows[-1]
 
 
 def test_what_was_broken_off_is_gone_on_with(plan, tmp_path):
@@ -105,5 +106,5 @@ def test_owners_are_shared_out_and_take_turns_where_there_are_more_than_processe
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA here")
 def test_on_cuda_one_process_trains_all(plan, tmp_path):
     on_cuda = replace(plan, device="cuda", points=1)
-    last = original.measure(on_cuda, read(plan.data), Results("x", {}), tmp_path / "u", quiet)
-    assert min(last["steps"].values()) > 0 and last["macro_recall"] > 0.5
+    (last,) = original.measure(on_cuda, read(plan.data), Results("x", {}), tmp_path / "u", quiet)
+    assert min(last.steps.values()) > 0 and last.macro_recall > 0.5

@@ -12,6 +12,7 @@ from privedge_lab.attacks.attributes import AttackerSettings
 from privedge_lab.baseline.train import TrainSettings
 from privedge_lab.datasets import from_arrays
 from privedge_lab.evaluation.partitioning import Plan, Task, _parts, measure, summary, with_task
+from privedge_lab.results.rows.partitioning import PartitioningRow
 from privedge_lab.results.store import Results
 
 TASK = Task("digit", 4, "round")
@@ -44,15 +45,16 @@ def plan(part):
 def test_rows_hold_task_attacker_and_floor_with_and_without_the_defence(digits, tmp_path):
     path, seen = tmp_path / "rows.json", []
     results = Results("partitioning", {}, path)
-    measure(plan("test"), digits, results, progress=lambda done, of: seen.append((done, of)))
-    assert [row["defence"] for row in results.rows] == ["none", "partitioning"]
+    told = {"progress": lambda done, of: seen.append((done, of))}
+    rows = list(measure(plan("test"), digits, results, **told))
+    assert [row.defence for row in rows] == ["none", "partitioning"]
     assert seen == [(0, 2), (1, 2), (2, 2)]
-    plain = results.rows[0]
-    assert plain["task_accuracy"] > 0.6
-    assert plain["attacker_accuracy"] > plain["majority"]
-    assert {"floor_accuracy", "images", "seed"} <= plain.keys()
+    plain = rows[0]
+    assert plain.task_accuracy > 0.6
+    assert plain.attacker_accuracy > plain.majority
+    assert {"floor_accuracy", "images", "seed"} <= plain.to_json().keys()
     again = Results("partitioning", {}, path, resume=True)
-    measure(plan("test"), digits, again)
+    assert list(measure(plan("test"), digits, again)) == rows
     assert again.rows == results.rows
 
 
@@ -70,17 +72,20 @@ def test_strengths_are_chosen_without_test_images(digits):
 def test_a_summary_is_of_means_over_seeds():
     row = {"majority": 0.5, "floor_accuracy": 0.55}
     rows = [
-        row | {"strength": strength, "seed": seed, "task_accuracy": task, "attacker_accuracy": got}
+        PartitioningRow.read(
+            row
+            | {"strength": strength, "seed": seed, "task_accuracy": task, "attacker_accuracy": got}
+        )
         for strength, seed, task, got in (
             (0.0, 0, 0.8, 0.9), (0.0, 1, 0.7, 0.8), (1.0, 0, 0.75, 0.6), (1.0, 1, 0.71, 0.5),
         )
     ]  # fmt: skip
     plain, defended = summary(rows)
-    assert plain["task_loss_points"] == pytest.approx(0)
-    assert plain["above_majority_points"] == pytest.approx(35)
-    assert defended["task_loss_points"] == pytest.approx(2)
-    assert defended["above_majority_points"] == pytest.approx(5)
-    assert defended["floor_above_majority_points"] == pytest.approx(5)
+    assert plain.task_loss_points == pytest.approx(0)
+    assert plain.above_majority_points == pytest.approx(35)
+    assert defended.task_loss_points == pytest.approx(2)
+    assert defended.above_majority_points == pytest.approx(5)
+    assert defended.floor_above_majority_points == pytest.approx(5)
 
 
 @pytest.mark.parametrize(

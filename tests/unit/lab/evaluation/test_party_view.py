@@ -9,6 +9,7 @@ from privedge.errors import ImageError
 from privedge_lab import datasets
 from privedge_lab.attacks import both_parties
 from privedge_lab.evaluation.party_view import BOTH, SIGMAS, PartySettings, measure, sigmas
+from privedge_lab.results.rows.party import PartyRow
 from privedge_lab.results.store import Results
 
 SMALL = PartySettings("subspace32", known=120, queries=50, attacks=("linear",))
@@ -21,42 +22,41 @@ def digits() -> datasets.TrainTest:
     return datasets.split(datasets.from_arrays(images, given.target), seed=0)
 
 
-def measured(digits: datasets.TrainTest, settings: PartySettings) -> list[dict]:
+def measured(digits: datasets.TrainTest, settings: PartySettings) -> list[PartyRow]:
     results = Results("party", {})
-    measure(digits.train, digits.test, settings, results, lambda *_: None)
-    return results.rows
+    return list(measure(settings, digits.train, digits.test, results, lambda *_: None))
 
 
 def test_no_linear_reading_of_one_party_beats_the_mean_image_and_both_parties_do(digits):
     rows = measured(digits, SMALL)
-    alone = [row for row in rows if row["party"] in ("0", "1")]
-    assert {row["party"] for row in alone} == {"0", "1"}
-    assert len({(row["reading"], row["encoding"]) for row in alone}) == 12
-    assert max(row["sigmas"] for row in alone) < SIGMAS
-    assert max(row["sigmas_paired"] for row in alone) < SIGMAS
-    together = [row for row in rows if row["party"] == BOTH]
-    assert min(row["sigmas"] for row in together) > SIGMAS
-    assert min(row["psnr_db"] - row["mean_image_psnr_db"] for row in together) > 1
+    alone = [row for row in rows if row.party in ("0", "1")]
+    assert {row.party for row in alone} == {"0", "1"}
+    assert len({(row.reading, row.encoding) for row in alone}) == 12
+    assert max(row.sigmas for row in alone) < SIGMAS
+    assert max(row.sigmas_paired for row in alone) < SIGMAS
+    together = [row for row in rows if row.party == BOTH]
+    assert min(row.sigmas for row in together) > SIGMAS
+    assert min(row.psnr_db - row.mean_image_psnr_db for row in together) > 1
 
 
 def test_the_bench_finds_a_share_that_hides_nothing(digits, monkeypatch):
     monkeypatch.setattr(both_parties, "split", lambda secret: (np.zeros_like(secret), secret))
     rows = measured(digits, SMALL)
-    leaking = [row for row in rows if (row["party"], row["reading"]) == ("1", "image share")]
-    assert max(row["sigmas"] for row in leaking) > SIGMAS
-    whole = [row for row in rows if (row["party"], row["reading"]) == ("0", "image share")]
-    assert max(row["sigmas"] for row in whole) < SIGMAS
+    leaking = [row for row in rows if (row.party, row.reading) == ("1", "image share")]
+    assert max(row.sigmas for row in leaking) > SIGMAS
+    whole = [row for row in rows if (row.party, row.reading) == ("0", "image share")]
+    assert max(row.sigmas for row in whole) < SIGMAS
 
 
 @pytest.mark.slow
 def test_no_attack_on_one_party_beats_guessing(digits):
     settings = PartySettings("ran32", known=600, queries=300)
     rows = measured(digits, settings)
-    alone = [row for row in rows if row["party"] in ("0", "1")]
-    assert {row["attack"] for row in alone} == {"linear", "paper", "residual", "attribute"}
-    assert max(row["sigmas"] for row in alone) < SIGMAS
+    alone = [row for row in rows if row.party in ("0", "1")]
+    assert {row.attack for row in alone} == {"linear", "paper", "residual", "attribute"}
+    assert max(row.sigmas for row in alone) < SIGMAS
     for attack in ("linear", "residual", "attribute"):
-        together = [r["sigmas"] for r in rows if (r["party"], r["attack"]) == (BOTH, attack)]
+        together = [r.sigmas for r in rows if (r.party, r.attack) == (BOTH, attack)]
         assert max(together) > SIGMAS
 
 

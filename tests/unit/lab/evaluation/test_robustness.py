@@ -5,9 +5,10 @@ import pytest
 
 from privedge_lab import datasets
 from privedge_lab.evaluation import cohort, identify_baselines, robustness
-from privedge_lab.evaluation.cohort import Task
 from privedge_lab.evaluation.disturbances import REFERENCE, Disturbance
 from privedge_lab.evaluation.identify_parts import Choice, deal
+from privedge_lab.evaluation.robustness import Request
+from privedge_lab.results.rows.robustness import RobustnessRow
 from privedge_lab.results.store import Results, means_by
 
 OWNERS, EACH, SIDE = 4, 20, 32
@@ -40,30 +41,31 @@ def quiet(*_: object) -> None:
     """Nobody watches."""
 
 
-def task_of(file, **changes) -> Task:
-    return Task(file, **{"choice": Choice(0), "components": 4, "baselines": ()} | changes)
+def request_of(file, disturbances, **changes) -> Request:
+    changes = {"choice": Choice(0), "components": 4, "baselines": ()} | changes
+    return Request(file, disturbances=tuple(disturbances), **changes)
 
 
 @pytest.fixture(scope="module")
 def rows(file, data):
-    task = task_of(file, baselines=("knn",))
-    return robustness.measure(task, STRONG, data, [0], Results("x", {}), quiet)
+    request = request_of(file, STRONG, baselines=("knn",))
+    return list(robustness.measure(request, data, [0], Results("x", {}), quiet))
 
 
 def test_every_level_has_a_row_and_clean_images_come_first(rows):
-    assert [(row["disturbance"], row["level"]) for row in rows] == [
+    assert [(row.disturbance, row.level) for row in rows] == [
         *(("none", 0), ("blur", 8), ("noise", 200))
     ]
     for row in rows:
-        assert row["seed"] == 0 and row["owners"] == OWNERS and row["asked"] == OWNERS * EACH / 5
+        assert row.seed == 0 and row.owners == OWNERS and row.asked == OWNERS * EACH / 5
 
 
 def test_strong_disturbance_takes_away_what_models_go_by(rows):
     clean, blurred, noisy = rows
-    assert clean["macro_recall"] > 0.9 and clean["auroc_known"] > 0.8
-    assert max(blurred["macro_recall"], noisy["macro_recall"]) < clean["macro_recall"] - 0.2
+    assert clean.macro_recall > 0.9 and clean.auroc_known > 0.8
+    assert max(blurred.macro_recall, noisy.macro_recall) < clean.macro_recall - 0.2
     for row in rows:
-        assert 0 <= row["baselines"]["knn"]["macro_recall"] <= 1
+        assert 0 <= row.baselines["knn"].macro_recall <= 1
 
 
 def test_models_and_baselines_train_on_clean_images_and_are_asked_the_same(file, data, monkeypatch):
@@ -86,8 +88,8 @@ def test_models_and_baselines_train_on_clean_images_and_are_asked_the_same(file,
 
     monkeypatch.setattr(cohort, "asked", spied_asked)
     monkeypatch.setattr(identify_baselines, "knn", spied_knn)
-    task = task_of(file, baselines=("knn",))
-    robustness.measure(task, STRONG, data, [3], Results("x", {}), quiet)
+    request = request_of(file, STRONG, baselines=("knn",))
+    list(robustness.measure(request, data, [3], Results("x", {}), quiet))
     clean = deal(data, Choice(3))
     assert len(seen["train"]) == 1
     assert all(map(np.array_equal, seen["train"][0], clean.train))
@@ -96,7 +98,7 @@ def test_models_and_baselines_train_on_clean_images_and_are_asked_the_same(file,
 
 
 def test_resuming_trains_only_for_levels_that_are_missing(file, data, tmp_path, monkeypatch):
-    path, task, trained = tmp_path / "rows.json", task_of(file), []
+    path, one, trained = tmp_path / "rows.json", request_of(file, STRONG[:1]), []
     train = cohort.train_models
 
     def counted(*arguments):
@@ -104,17 +106,19 @@ def test_resuming_trains_only_for_levels_that_are_missing(file, data, tmp_path, 
         return train(*arguments)
 
     monkeypatch.setattr(cohort, "train_models", counted)
-    robustness.measure(task, STRONG[:1], data, [0], Results("x", {}, path), quiet)
+    list(robustness.measure(one, data, [0], Results("x", {}, path), quiet))
     again = Results("x", {}, path, resume=True)
-    rows = robustness.measure(task, STRONG[:1], data, [0], again, quiet)
+    rows = list(robustness.measure(one, data, [0], again, quiet))
     assert len(trained) == 1 and len(rows) == 2
-    rows = robustness.measure(task, STRONG, data, [0], again, quiet)
+    rows = list(robustness.measure(request_of(file, STRONG), data, [0], again, quiet))
     assert len(trained) == 2 and len(rows) == len(again.rows) == 3
 
 
 def test_means_are_of_the_seeds_of_one_level():
     rows = [
-        {"seed": seed, "disturbance": "blur", "level": level, "macro_recall": seed + level}
+        RobustnessRow.read(
+            {"seed": seed, "disturbance": "blur", "level": level, "macro_recall": seed + level}
+        )
         for seed in (0, 1)
         for level in (1, 2)
     ]

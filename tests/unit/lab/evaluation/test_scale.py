@@ -14,6 +14,7 @@ from privedge_lab.demo import digits
 from privedge_lab.evaluation import growth, identify, scale
 from privedge_lab.evaluation.cohort import settings_of, spec_of, train_cohort
 from privedge_lab.evaluation.identify_parts import Choice, deal
+from privedge_lab.results.rows.scale import ScaleRow
 from privedge_lab.results.store import Results
 
 OWNERS, EACH = 5, 25
@@ -45,7 +46,10 @@ def request_of(file, *sizes: int | None) -> scale.Request:
 def trained_in(file, data, results, *sizes: int | None) -> int:
     """How many models a measurement trained."""
     steps = []
-    scale.measure(request_of(file, *sizes), data, [0], results, lambda *step: steps.append(step))
+    rows = scale.measure(
+        request_of(file, *sizes), data, [0], results, lambda *step: steps.append(step)
+    )
+    assert len(list(rows)) == len(sizes)
     return sum(doing.startswith("train") for doing, _, _ in steps)
 
 
@@ -83,12 +87,12 @@ def test_owners_keep_their_images_in_whatever_order_they_come(data):
 
 
 def test_all_owners_are_told_apart_as_identify_says(file, data):
-    row = scale.measure(request_of(file, 2, None), data, [1], Results("x", {}), quiet)[-1]
+    _, row = scale.measure(request_of(file, 2, None), data, [1], Results("x", {}), quiet)
     whole = identify.Request(file, Choice(0), components=4, baselines=(), queries=1)
-    expected = identify.measure(whole, data, [1], Results("x", {}), quiet)[0]
-    assert row["owners"] == OWNERS and row["chance"] == 1 / OWNERS and row["private"] is None
-    assert row["accuracy"] == expected["accuracy"]
-    assert row["macro_recall"] == pytest.approx(expected["macro_recall"])
+    (expected,) = identify.measure(whole, data, [1], Results("x", {}), quiet)
+    assert row.owners == OWNERS and row.chance == 1 / OWNERS and row.private is None
+    assert row.accuracy == expected.accuracy
+    assert row.macro_recall == pytest.approx(expected.macro_recall)
 
 
 def test_a_resumed_measurement_trains_no_more_than_what_is_missing_takes(file, data, tmp_path):
@@ -110,7 +114,7 @@ def test_sizes_do_not_name_a_file_but_what_is_asked_does(file):
 @pytest.mark.parametrize("sizes", [(1, 2), (2, OWNERS + 1)])
 def test_a_number_of_owners_that_the_set_has_not_is_refused(file, data, sizes):
     with pytest.raises(ConfigError, match=f"{OWNERS} classes"):
-        scale.measure(request_of(file, *sizes), data, [0], Results("x", {}), quiet)
+        list(scale.measure(request_of(file, *sizes), data, [0], Results("x", {}), quiet))
 
 
 # --- Growth ---------------------------------------------------------------------------------------
@@ -149,7 +153,7 @@ def test_levels_are_as_many_as_powers_of_sixteen_it_takes(owners):
     assert 16 ** (growth.levels(owners) - 1) < owners <= 16 ** growth.levels(owners)
 
 
-def row_of(owners: int) -> dict[str, object]:
+def row_of(owners: int) -> ScaleRow:
     private = {
         "online_s": 0.01 + 0.0002 * owners,
         "seconds_per_query": 0.02,
@@ -160,7 +164,8 @@ def row_of(owners: int) -> dict[str, object]:
         "rounds": 2 + 5 * growth.levels(owners),
     }
     accuracy = 1 - 0.05 * math.log2(owners)
-    return {"owners": owners, "accuracy": accuracy, "macro_recall": accuracy, "private": private}
+    figures = {"accuracy": accuracy, "macro_recall": accuracy}
+    return ScaleRow.read({"owners": owners, **figures, "private": private})
 
 
 def test_growth_is_said_plainly():
@@ -175,5 +180,5 @@ def test_growth_is_said_plainly():
 
 
 def test_without_private_rows_there_is_no_growth_of_costs():
-    rows = [{**row_of(owners), "private": None} for owners in (5, 10)]
+    rows = [dataclasses.replace(row_of(owners), private=None) for owners in (5, 10)]
     assert set(growth.fitted(rows)) == {"accuracy", "macro_recall", "sentences"}

@@ -11,8 +11,9 @@ from privedge_lab.baseline.spec import Conv, Linear, NetworkSpec, Plain
 from privedge_lab.baseline.train import TrainSettings
 from privedge_lab.datasets import from_arrays, split
 from privedge_lab.evaluation import figures
-from privedge_lab.evaluation.sweep import sweep
+from privedge_lab.evaluation.sweep import measure
 from privedge_lab.evaluation.sweep_plan import Choice, Plan, choices
+from privedge_lab.results.rows.sweep import SweepRow
 from privedge_lab.results.store import Results
 
 SPEC = NetworkSpec(
@@ -58,74 +59,74 @@ def plan(**changes):
 
 @pytest.fixture(scope="module")
 def rows(parts):
-    results = Results("sweep", {})
-    sweep(plan(private="round"), parts, results)
-    return results.rows
+    return list(measure(plan(private="round"), parts, Results("sweep", {})))
 
 
 def only(rows, **wanted):
-    (row,) = (row for row in rows if all(row[name] == value for name, value in wanted.items()))
+    (row,) = (
+        row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())
+    )
     return row
 
 
 def test_every_row_says_what_it_is_of(rows):
-    assert {(row["cut"], row["defence"], row["strength"]) for row in rows} == {
+    assert {(row.cut, row.defence, row.strength) for row in rows} == {
         (cut, defence, strength)
         for cut in ("conv1", "fc1")
         for defence, strength in (("none", 0.0), ("feature-dropout", 0.6))
     }
-    assert all({"seed", "images", "task_accuracy", "attack"} <= row.keys() for row in rows)
-    assert only(rows, cut="conv1", defence="none", attack="white-box")["task_accuracy"] > 0.8
+    assert all(
+        {"seed", "images", "task_accuracy", "attack"} <= row.to_json().keys() for row in rows
+    )
+    assert only(rows, cut="conv1", defence="none", attack="white-box").task_accuracy > 0.8
 
 
 def test_a_dense_layer_on_the_device_and_dropping_both_leak_less(rows):
     shallow = only(rows, cut="conv1", defence="none", attack="white-box")
     deep = only(rows, cut="fc1", defence="none", attack="white-box")
-    assert shallow["psnr_db"] > 20 > deep["psnr_db"]
+    assert shallow.psnr_db > 20 > deep.psnr_db
     dropped = only(rows, cut="conv1", defence="feature-dropout", attack="white-box")
-    assert dropped["psnr_db"] < shallow["psnr_db"] - 10
+    assert dropped.psnr_db < shallow.psnr_db - 10
 
 
 def test_an_attacker_who_knows_of_the_dropping_gets_more(rows):
     dropped = {"cut": "conv1", "defence": "feature-dropout"}
     masked = only(rows, attack="white-box-masked", **dropped)
-    assert masked["psnr_db"] > only(rows, attack="white-box", **dropped)["psnr_db"] + 3
+    assert masked.psnr_db > only(rows, attack="white-box", **dropped).psnr_db + 3
 
 
 def test_the_attribute_attack_stands_beside_its_majority(rows):
     row = only(rows, cut="conv1", defence="none", attack="attribute")
-    assert row["attacker_accuracy"] > row["majority"] + 0.1
-    assert row["private"] == "round"
+    assert row.attacker_accuracy > row.majority + 0.1
+    assert row.private == "round"
 
 
 def test_resuming_measures_only_what_is_missing(parts, tmp_path):
     path = tmp_path / "rows.json"
     one = (Choice("conv1", "none", 0.0),)
     small = {"training": TrainSettings(epochs=1), "images": 2, "iterations": 2}
-    sweep(plan(choices=one, **small), parts, Results("sweep", {}, path))
+    list(measure(plan(choices=one, **small), parts, Results("sweep", {}, path)))
     results, seen = Results("sweep", {}, path, resume=True), []
     both = (*one, Choice("conv1", "gaussian", 0.5))
-    sweep(plan(choices=both, **small), parts, results, shown=seen.append)
-    assert [row["defence"] for row in results.rows] == ["none", "gaussian"]
-    assert [each.row["defence"] for each in seen] == ["gaussian"]
+    list(measure(plan(choices=both, **small), parts, results, keep=seen.append))
+    assert [row.defence for row in results.read(SweepRow)] == ["none", "gaussian"]
+    assert [each.row.defence for each in seen] == ["gaussian"]
     assert seen[0].found.shape == seen[0].originals.shape == (2, 1, 16, 16)
 
 
 def test_black_box_attackers_have_devices_of_their_own(parts):
-    results = Results("sweep", {})
     one = (Choice("conv1", "gaussian", 0.1),)
     settings = {"attacks": ("black-box",), "attack_epochs": 35}
-    sweep(plan(choices=one, **settings), parts, results)
-    assert results.rows[0]["psnr_db"] > results.rows[0]["mean_image_psnr_db"] + 1
+    (row,) = measure(plan(choices=one, **settings), parts, Results("sweep", {}))
+    assert row.psnr_db > row.mean_image_psnr_db + 1
 
 
 def test_a_device_that_draws_afresh_tells_more_each_time_it_is_asked(parts):
     def solved(asked, repeat):
-        results = Results("sweep", {})
         one = (Choice("conv1", "dropping", 0.8),)
         settings = {"attacks": ("pseudo-inverse",), "asked": asked, "repeat": repeat, "images": 4}
-        sweep(plan(choices=one, **settings), parts, results)
-        return results.rows[0]["psnr_db"]
+        (row,) = measure(plan(choices=one, **settings), parts, Results("sweep", {}))
+        return row.psnr_db
 
     assert solved(1, "fresh") < 30
     # Of 768 values, 98 % have come at least once after 16 answers: more than the 256 pixels.
@@ -143,7 +144,7 @@ def test_a_device_that_draws_afresh_tells_more_each_time_it_is_asked(parts):
 )
 def test_what_cannot_be_measured_is_refused_at_once(parts, changes, message):
     with pytest.raises(ConfigError, match=message):
-        sweep(plan(**changes), parts, Results("sweep", {}))
+        list(measure(plan(**changes), parts, Results("sweep", {})))
 
 
 def test_defences_need_strengths_in_range():
@@ -169,6 +170,6 @@ def test_a_figure_of_nothing_is_refused(rows, tmp_path):
 
 
 def test_the_strongest_attack_counts(rows):
-    best = figures.strongest([row for row in rows if "psnr_db" in row])
-    assert only(best, cut="conv1", defence="feature-dropout")["attack"] == "white-box-masked"
+    best = figures.strongest([row for row in rows if row.psnr_db is not None])
+    assert only(best, cut="conv1", defence="feature-dropout").attack == "white-box-masked"
     assert len(best) == 4
