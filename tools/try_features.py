@@ -54,7 +54,7 @@ def recall(cohort: Cohort, words: int) -> float:
     """Macro recall of the least error, or of the least sum over `words` images of one page."""
     parts = cohort.parts
     errors, truth = voted(cohort.errors, parts.labels, parts.pages, words)
-    return float(figures(truth, errors.argmin(axis=1), parts.owners)["macro_recall"])
+    return figures(truth, errors.argmin(axis=1), parts.owners).macro_recall
 
 
 def auroc(cohort: Cohort, share: float, seed: int) -> float:

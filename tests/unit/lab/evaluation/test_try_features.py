@@ -46,7 +46,7 @@ def test_its_figures_are_those_of_the_evaluation(faces):
     cohort = try_features.measured(datasets.read(faces), spec, 3, None)
     labels, owners = cohort.parts.labels, cohort.parts.owners
     expected = identify_figures.figures(labels, cohort.errors.argmin(axis=1), owners)
-    assert try_features.recall(cohort, 1) == expected["macro_recall"]
+    assert try_features.recall(cohort, 1) == expected.macro_recall
     known = identify_figures.known(cohort.errors, labels, np.zeros(len(owners)), 3)
     for share, name in ((0.0, "auroc_margin"), (MEAN_SHARE, "auroc_known"), (1.0, "auroc_mean")):
-        assert try_features.auroc(cohort, share, 3) == pytest.approx(known[name])
+        assert try_features.auroc(cohort, share, 3) == pytest.approx(getattr(known, name))
