@@ -6,11 +6,11 @@ It depends on privedge and parties, never the reverse. Nobody who serves, asks o
     disguise/    images disguised under a key, and networks trained on them
     attacks/     what an adversary makes of what it sees
     evaluation/  experiments: how well owners are told apart, what attacks reach
-    results/     stored results, as rows in JSON files
+    results/     stored results: rows as types, and the list of experiments
     report/      one page out of stored results
     bench/       seconds, rounds and bytes of a query
     demo/        the whole system on real digits
-    pages/       what pages of HTML have in common
+    pages/       charts, and pages of HTML that need nothing else
     datasets.py  labelled images out of npz files
     wire/        generated from protos/privedge_lab
     cli/         the commands that this package adds to `privedge`

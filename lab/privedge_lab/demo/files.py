@@ -26,7 +26,7 @@ def write(outcome: Outcome) -> Path:
     out = outcome.plan.out
     html = page.render(outcome)
     with _named(out):
-        (out / "index.html").write_text(html, encoding="utf-8")
+        (out / "index.html").write_bytes(html)
         summary = json.dumps(asdict(report.summary(outcome)), indent=2)
         (out / "summary.json").write_text(summary + "\n", encoding="utf-8")
     return out / "index.html"

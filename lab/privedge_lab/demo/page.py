@@ -14,9 +14,8 @@ from privedge.sharing.fixed_point import encode
 from privedge.sharing.split import split
 from privedge_lab.demo import pictures, report
 from privedge_lab.demo.run import Exchange, Outcome
-from privedge_lab.pages.templates import environment
+from privedge_lab.pages import page
 
-_TEMPLATE = "page.html.j2"
 # Mistakes first: they are what one wants to look at.
 _ORDER = ("wrong", "unknown", "right")
 
@@ -43,24 +42,21 @@ class Halves:
     shares: tuple[str, str]
 
 
-def render(outcome: Outcome) -> str:
-    """The page's HTML."""
+def render(outcome: Outcome) -> bytes:
+    """The page's HTML as UTF-8."""
     cards = sorted(_cards(outcome, outcome.asked), key=lambda card: _ORDER.index(card.mark))
-    return (
-        environment("privedge_lab.demo")
-        .get_template(_TEMPLATE)
-        .render(
-            outcome=outcome,
-            figures=report.summary(outcome),
-            lines=report.lines(outcome),
-            sights=report.sights(outcome),
-            collusion=report.COLLUSION,
-            one_machine=report.ONE_MACHINE,
-            halves=_halves(outcome.spec, outcome.asked[0]),
-            drawing=_drawing(outcome.spec),
-            cards=cards,
-            strangers=_cards(outcome, outcome.strangers),
-        )
+    return page.render(
+        "privedge_lab.demo",
+        outcome=outcome,
+        figures=report.summary(outcome),
+        lines=report.lines(outcome),
+        sights=report.sights(outcome),
+        collusion=report.COLLUSION,
+        one_machine=report.ONE_MACHINE,
+        halves=_halves(outcome.spec, outcome.asked[0]),
+        drawing=_drawing(outcome.spec),
+        cards=cards,
+        strangers=_cards(outcome, outcome.strangers),
     )
 
 

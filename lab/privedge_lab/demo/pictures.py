@@ -1,6 +1,5 @@
 """Arrays as pictures, and pictures as data URIs for the page. Public drawing, no secrets kept."""
 
-import base64
 import io
 import math
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from privedge.ran.spec import Oriented, OrientedCentre, OrientedScales, Pixels, RanSpec
 from privedge.sharing.ring import Words
+from privedge_lab.pages import page
 
 Pixmap = npt.NDArray[np.uint8]
 Reals = npt.NDArray[np.floating]
@@ -25,7 +25,7 @@ def data_uri(pixmap: Pixmap) -> str:
     """uint8 (H, W) or (H, W, 3) as an inline PNG."""
     file = io.BytesIO()
     Image.fromarray(pixmap).save(file, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return page.data_uri("png", file.getvalue())
 
 
 def drawn(spec: RanSpec, features: Reals) -> Pixmap:

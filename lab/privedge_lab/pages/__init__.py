@@ -1,1 +1,1 @@
-"""What pages of HTML have in common: the look of the house, and safe templates. No data."""
+"""Charts, and pages of HTML that need nothing else."""

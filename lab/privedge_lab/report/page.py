@@ -10,8 +10,8 @@ from itertools import groupby
 
 import privedge
 from privedge.errors import ConfigError
+from privedge_lab.pages import page as pages
 from privedge_lab.pages.svg import KINDS
-from privedge_lab.pages.templates import environment
 from privedge_lab.report import approaches, summary, trust
 from privedge_lab.report.blocks import Block, Curve, Grid, Origin, Picture, Rows, Section, origin
 from privedge_lab.report.pictures import BUDGET, Album
@@ -30,7 +30,6 @@ from privedge_lab.report.sections import (
     parties,
 )
 
-_TEMPLATE = "page.html.j2"
 # Which figures stand beside each other, by the class that the style sheet knows.
 _KINDS = {Curve: "figures", Rows: "figures", Grid: "figures", Picture: "pictures"}
 # By the name that results.registry has, in the order of the page.
@@ -135,22 +134,17 @@ def _page(found: Found, texts: Mapping[str, object], budget: int, progress: Prog
             sections.append(section)
     skipped = (*found.skipped, *album.skipped)
     files = [_File(origin(each), each.experiment, len(each.rows)) for each in found.sources]
-    html = (
-        environment("privedge_lab.report")
-        .get_template(_TEMPLATE)
-        .render(
-            texts,
-            sections=[_placed(section) for section in sections],
-            affordable=f"{100 * approaches.AFFORDABLE:.0f}",
-            trust=trust,
-            files=files,
-            skipped=skipped,
-            kinds=range(KINDS),
-        )
+    html = pages.render(
+        "privedge_lab.report",
+        **texts,
+        sections=[_placed(section) for section in sections],
+        affordable=f"{100 * approaches.AFFORDABLE:.0f}",
+        trust=trust,
+        files=files,
+        skipped=skipped,
+        kinds=range(KINDS),
     )
-    # A file may hold half of a surrogate pair, which UTF-8 cannot.
-    raw = html.encode("utf-8", "replace")
-    return Page(raw, sum(map(_figures, sections)), skipped, budget - album.left)
+    return Page(html, sum(map(_figures, sections)), skipped, budget - album.left)
 
 
 def _placed(section: Section) -> _Placed:

@@ -4,7 +4,6 @@ Drawn smaller and encoded anew, so that nothing but pixels of a PNG file gets on
 too many bytes. They may show faces: a report with reconstructions is as private as they are.
 """
 
-import base64
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from privedge_lab.pages.page import data_uri
 from privedge_lab.report.reader import Found, Skipped, Source
 from privedge_lab.results.registry import EXPERIMENTS
 from privedge_lab.results.rows.values import plain
@@ -96,8 +96,7 @@ def _encoded(file: Path, shown: str) -> Inline:
         smaller = (max(1, round(picture.width * times)), max(1, round(picture.height * times)))
         picture = picture.resize(smaller, Image.Resampling.LANCZOS)
     kind, raw = min((_png(picture), _jpeg(picture)), key=lambda each: len(each[1]))
-    uri = f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
-    return Inline(plain(file.stem), shown, uri, picture.width, picture.height)
+    return Inline(plain(file.stem), shown, data_uri(kind, raw), picture.width, picture.height)
 
 
 def _png(picture: Image.Image) -> tuple[str, bytes]:
