@@ -49,7 +49,7 @@ class Figures:
 
 
 def figures(truth: Labels, answers: Labels, owners: Sequence[str]) -> Figures:
-    """Of `answers` to images that are `truth`."""
+    """How well `answers` fit `truth`: numbers of owners, int64 (n,) both."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     numbers = list(range(len(owners)))

@@ -101,7 +101,7 @@ def _of_scale(found: Found) -> Iterator[Figure]:
 
 
 def _of_bench(found: Found) -> Iterator[Figure]:
-    """Of our own engine: a bench also measures those of others."""
+    """Our own engine's answers alone: a bench also measures other engines."""
     for file in found.of(QueryRow):
         yield from (row.agreement for row in file.rows if row.engine in (None, "fused"))
 

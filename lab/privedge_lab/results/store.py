@@ -54,7 +54,7 @@ class Results:
         return None
 
     def row(self, kind: type[R], configuration: Raw) -> R | None:
-        """As `find`, as a row of its kind."""
+        """What `find` finds, as a row of its kind."""
         found = self.find(configuration)
         return None if found is None else kind.read(found)
 

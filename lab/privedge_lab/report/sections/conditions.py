@@ -37,8 +37,7 @@ _LEVEL_FIELDS = ("seed", "disturbance", "level", *_FIELDS)
 _BIAS_FIELDS = (
     *("seed", "bias", "value", "trained_on", "owners", "asked", *_FIELDS, "same", "mixed"),
 )
-
-
+# Rows that both kinds of chart are made of.
 R = TypeVar("R", RobustnessRow, BiasRow)
 
 
@@ -168,7 +167,7 @@ def _levels_table(file: File[RobustnessRow]) -> Table:
 
 
 def _recalls(rows: Sequence[RobustnessRow] | Sequence[BiasRow], kinds: Iterable[str]) -> list[str]:
-    """Of each baseline."""
+    """The macro recall of each baseline, as text."""
     return [percents(spread(_of_baseline(kind, row) for row in rows)) for kind in kinds]
 
 

@@ -8,7 +8,10 @@ from privedge_lab.results.rows.values import Figure, Text
 
 @dataclass(frozen=True, kw_only=True)
 class PartitioningRow(Row):
-    """As AttributesRow. Which network, cut and fact: the file's settings say it."""
+    """What the strongest attacker reads of a private fact, with and without the defence.
+
+    The file's settings name the network, the cut and the fact.
+    """
 
     defence: Text
     strength: Figure

@@ -30,7 +30,7 @@ class Part:
         return cls(**{name: read(given.get(name)) for name, read in _readers(cls).items()})
 
     def to_json(self) -> Raw:
-        """As it is stored."""
+        """The JSON object that is stored."""
         found = {}
         for each in fields(self):
             value = getattr(self, each.name)
@@ -47,7 +47,7 @@ class Row(Part):
 
     @classmethod
     def read(cls, raw: object) -> Self:
-        """As `Part.read`."""
+        """What `raw` holds of it, and `raw` itself."""
         given = raw if isinstance(raw, dict) else {}
         read = {name: reader(given.get(name)) for name, reader in _readers(cls).items()}
         return cls(**read, stored=given)

@@ -8,7 +8,7 @@ from privedge_lab.results.rows.values import Figure, Text, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Part):
-    """Of any experiment; each file has only some of them."""
+    """The settings of any experiment; each file has only some of them."""
 
     data: Text
     data_sha256: Text
