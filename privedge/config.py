@@ -5,6 +5,7 @@ Every model derives from `Section`: it is frozen, refuses unknown keys, and reso
 as pydantic's validation context, so a `Section` built in code keeps its paths as they are.
 """
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -25,8 +26,14 @@ from privedge.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+# What names a file wherever a person gives one.
+StrPath = str | os.PathLike[str]
+
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _LAST_PORT = 65535
+
+# Between double quotes \ begins an escape, so TOML has no "certs\ca.crt".
+_SLASH = "in a path write / or use single quotes"
 
 
 def _addressed(text: str) -> str:
@@ -49,6 +56,9 @@ class Section(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
+        # "C:\temp" between double quotes is valid TOML, for a name with a tab in it.
+        if isinstance(value, Path) and any(ord(letter) < ord(" ") for letter in str(value)):
+            raise ValueError(f"has a control character; {_SLASH}")
         if isinstance(value, Path) and info.context:
             folder: Path = info.context["folder"]
             return folder / value.expanduser()
@@ -95,23 +105,35 @@ class ClientConfig(CallerConfig):
     party1: Address
 
 
-def load(kind: type[ModelT], path: Path) -> ModelT:
-    """Read `path` as TOML into `kind`.
+def load(kind: type[ModelT], path: StrPath) -> ModelT:
+    """Read `path` as TOML (UTF-8, with or without a byte order mark) into `kind`.
 
     Raises ConfigError, one line "FILE: field: why", for whatever is wrong with it.
     """
+    path = Path(path)
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; name one with --config") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a TOML file: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a TOML file: {error}; save it as UTF-8") from None
+    fields = _parsed(text, path)
     try:
         return kind.model_validate(fields, context={"folder": path.resolve().parent})
     except ValidationError as error:
         raise ConfigError(f"{path}: {_why(error)}") from None
+
+
+def _parsed(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        faulty = text.split("\n")[int(line[1]) - 1] if line else text
+        cure = f"; {_SLASH}" if "\\" in faulty else ""
+        raise ConfigError(f"{path}: not a TOML file: {error}{cure}") from None
 
 
 def _why(error: ValidationError) -> str:

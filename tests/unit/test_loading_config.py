@@ -86,6 +86,26 @@ def test_every_mistake_is_one_line_with_file_field_and_reason(write, text, why):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_byte_order_mark_is_read_over(tmp_path):
+    path = tmp_path / "privedge.toml"
+    path.write_text(TLS, encoding="utf-8-sig")
+    assert load(ClientConfig, path).party0 == "127.0.0.1:7000"
+
+
+def test_a_path_may_be_given_as_text(write):
+    assert load(ClientConfig, str(write(TLS))) == load(ClientConfig, write(TLS))
+
+
+@pytest.mark.parametrize(
+    "path", [r"certs\ca.crt", r"C:\Users\me\ca.crt", r"C:\temp\ca.crt", "C:\\"]
+)
+def test_a_windows_path_in_double_quotes_is_refused_with_the_cure(write, path):
+    file = write(TLS.replace("certs/ca.crt", path))
+    with pytest.raises(ConfigError, match="in a path write / or use single quotes") as refusal:
+        load(ClientConfig, file)
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_missing_file_a_folder_and_bytes_that_are_no_text_are_one_line(tmp_path):
     with pytest.raises(ConfigError, match="no such file; name one with --config"):
         load(ClientConfig, tmp_path / "absent.toml")
