@@ -24,6 +24,7 @@ import torch
 
 from privedge.errors import ImageError
 from privedge.ran import images as files
+from privedge.ran import inputs, pixels
 from privedge.ran.spec import ImageShape
 
 # No preset takes more, and whole photographs of a whole set would fill the memory.
@@ -117,12 +118,7 @@ def from_arrays(
     Of `further`, the numeric arrays of n values are kept as facts, and `label_names` if they are
     strings, one a class. Raises ImageError.
     """
-    shaped = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
-    if images.dtype != np.uint8 or not shaped or 0 in images.shape:
-        raise ImageError(
-            f"{where}: images must be uint8 of shape (n, H, W) or (n, H, W, 3), "
-            f"got {images.dtype} {images.shape}"
-        )
+    images = pixels.checked(images, where)
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ImageError(f"{where}: labels must be {len(images)} integers")
     if labels.min() < 0:
@@ -133,11 +129,11 @@ def from_arrays(
         if values.shape == labels.shape and values.dtype.kind in "biu"
     }
     channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    pixels = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
+    scaled = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
     names = (further or {}).get("label_names", np.zeros(0))
     named = names.ndim == 1 and names.dtype.kind == "U" and len(names) > labels.max()
     return Labelled(
-        pixels,
+        scaled,
         torch.from_numpy(labels.astype(np.int64)),
         facts,
         tuple(map(str, names)) if named else (),
@@ -188,7 +184,7 @@ def _drawn(
 def _read_folder(path: Path) -> Labelled:
     classes = _classes(path)
     found = [file for of_class in classes for file in of_class]
-    images = files.read(found, _shape(found))
+    images = inputs.given(found, _shape(found))
     labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in classes])
     names = np.array([_named(path, of_class) for of_class in classes])
     facts = {"label_names": names} | _groups(path, found)
@@ -210,32 +206,23 @@ def _named(path: Path, of_class: Sequence[Path]) -> str:
 
 def _classes(path: Path) -> list[list[Path]]:
     """Image files of every class, all in order of name."""
-    folders = [entry for entry in _entries(path) if entry.is_dir()]
+    folders = files.subfolders(path)
     if not folders:
         raise ImageError(f"{path}: holds no folders; put each class's images in one of its own")
     return [_class(folder) for folder in folders]
 
 
 def _class(folder: Path) -> list[Path]:
-    inner = [entry for entry in _entries(folder) if entry.is_dir()]
+    inner = files.subfolders(folder)
     here = files.listed(folder)
     if here and inner:
         raise ImageError(f"{folder}: holds images and folders; put all its images on one level")
     found = here or [file for group in inner for file in files.listed(group)]
-    if not found:
-        raise ImageError(f"{folder}: holds no .png, .jpg or .jpeg file")
-    return found
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
+    return found or files.required(folder)
 
 
 def _shape(found: Sequence[Path]) -> ImageShape:
-    size = files.measure(found)
+    size = inputs.measured(inputs.opened(found))
     by = min(1.0, SIDE / max(size.height, size.width))
     height, width = (max(_LEAST_SIDE, round(side * by)) for side in (size.height, size.width))
-    return ImageShape(height=height, width=width, channels=3 if size.channels == 3 else 1)
+    return ImageShape(height=height, width=width, channels=3 if size.stored == 3 else 1)

@@ -80,7 +80,7 @@ def _train(
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
     from privedge import private_file
-    from privedge.ran.images import read
+    from privedge.ran.inputs import given
     from privedge.user import checkpoint
     from privedge.user.fitting import fit_ran
     from privedge.user.saves import Saves
@@ -94,7 +94,7 @@ def _train(
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
-    pictures = read(source, spec.image, label=label)
+    pictures = given(source, spec.image, label=label)
     with _progress_bar(settings.steps) as progress:
         ran = fit_ran(pictures, spec, settings, owner, progress=progress, saving=saves)
     checkpoint.save(ran, out)
@@ -110,10 +110,10 @@ def _spec(
     encoder: Path | None,
 ) -> "RanSpec":
     from privedge.ran import onnx_encoder
-    from privedge.ran.images import measure
+    from privedge.ran.inputs import measured, opened
     from privedge.ran.presets import preset, with_encoder
 
-    size = measure(source, label=label)
+    size = measured(opened(source, label=label))
     spec = preset(
         name,
         height=size.height,

@@ -80,12 +80,12 @@ def _jobs(
     folder: Path, out: Path, preset: str, components: int | None, changes: dict[str, Any]
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.ran import images, presets
+    from privedge.ran import inputs, presets
     from privedge.user.many import Job
     from privedge.user.settings import settings_for
 
     owners = _owners(folder)
-    size = images.measure([file for owner in owners for file in images.listed(owner)])
+    size = inputs.measured(*(inputs.opened(owner) for owner in owners))
     spec = presets.preset(
         preset,
         height=size.height,

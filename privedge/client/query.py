@@ -35,7 +35,7 @@ from privedge.errors import (
 )
 from privedge.identity.roles import Role
 from privedge.ran import features
-from privedge.ran.images import fit, read
+from privedge.ran.inputs import Pictures, given
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
@@ -49,8 +49,6 @@ from privedge.sharing.ring import Words, from_bytes, to_bytes
 from privedge.sharing.split import split
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
-
-Images = npt.NDArray[np.uint8] | Sequence[Path]
 
 # A cohort may change between asking what it is and asking the question.
 _TRIES = 3
@@ -180,7 +178,7 @@ class Client:
         )
         return self._cohorts[cohort]
 
-    def identify(self, images: Images, cohort: str, *, one_subject: bool = False) -> Reply:
+    def identify(self, images: Pictures, cohort: str, *, one_subject: bool = False) -> Reply:
         """Whose images are these?
 
         images: files (PNG or JPEG), or uint8 (n, H, W) or (n, H, W, 3); any size, they are brought
@@ -191,7 +189,7 @@ class Client:
         return self._ask(images, cohort, verify_owner=None, one_subject=one_subject)
 
     def verify(
-        self, images: Images, owner: str, cohort: str, *, one_subject: bool = False
+        self, images: Pictures, owner: str, cohort: str, *, one_subject: bool = False
     ) -> Reply:
         """Are these images of `owner`? One answer an image: the owner, or None for no.
 
@@ -201,7 +199,7 @@ class Client:
         return self._ask(images, cohort, verify_owner=owner, one_subject=one_subject)
 
     def _ask(
-        self, images: Images, name: str, *, verify_owner: str | None, one_subject: bool
+        self, images: Pictures, name: str, *, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         for left in reversed(range(_TRIES)):
             cohort = self._cohorts.get(name) or self.describe(name)
@@ -239,12 +237,8 @@ class Client:
             replies.append(self._exchange(question, part, cohort.owners))
         return reduce(Reply.plus, replies)
 
-    def _features(self, spec: RanSpec, images: Images) -> npt.NDArray[np.float32]:
-        if isinstance(images, np.ndarray):
-            pixels = fit(images, spec.image)
-        else:
-            pixels = read(images, spec.image)
-        return features.extract(spec, pixels, encoder=self._encoder)
+    def _features(self, spec: RanSpec, images: Pictures) -> npt.NDArray[np.float32]:
+        return features.extract(spec, given(images, spec.image), encoder=self._encoder)
 
     def _exchange(self, question: Question, query: Words, owners: tuple[str, ...]) -> Reply:
         """Send both halves at once, wait for both, add the answers up."""

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from privedge import child_processes, private_file
 from privedge.errors import PrivEdgeError, TrainingError
-from privedge.ran.images import read
+from privedge.ran.inputs import given
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
 from privedge.user.fitting import Progress, fit_ran
@@ -41,7 +41,7 @@ _WORTH_S = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """One owner's training. `images`: a folder, npz or files, as `images.read` takes them, or uint8
+    """One owner's training. `images`: a folder, npz or files, as `inputs.given` takes them, or uint8
     (n, H, W[, 3]) of the size of `spec.image`; `out`: the file of the RAN.
     """
 
@@ -101,14 +101,13 @@ def answered(
     def watch(_: str, *now: float) -> None:
         tell({"now": now})
 
-    given = request["settings"]
-    encoder = Path(given["encoder"]) if given["encoder"] else None
-    images = request["images"]
+    settings, images = request["settings"], request["images"]
+    encoder = Path(settings["encoder"]) if settings["encoder"] else None
     job = Job(
         request["owner"],
         Path(images) if isinstance(images, str) else tuple(map(Path, images)),
         RanSpec.from_json(request["spec"]),
-        TrainSettings(**given | {"encoder": encoder}),
+        TrainSettings(**settings | {"encoder": encoder}),
         Path(request["out"]),
     )
     return {"reused": _trained(job, watch)}
@@ -125,11 +124,11 @@ def _side_by_side(
     try:
         with (
             # Beside the models: images are as secret, and there is room for both.
-            tempfile.TemporaryDirectory(dir=jobs[0].out.parent, prefix=".images-") as given,
+            tempfile.TemporaryDirectory(dir=jobs[0].out.parent, prefix=".images-") as folder,
             child_processes.started(min(processes, len(jobs)), _MODULE) as ask,
         ):
             requests = [
-                (job, _request(job, Path(given) / f"{n}.npz")) for n, job in enumerate(jobs)
+                (job, _request(job, Path(folder) / f"{n}.npz")) for n, job in enumerate(jobs)
             ]
             with closing(ask(requests, told)) as answers:
                 for job, answer in answers:
@@ -163,8 +162,9 @@ def _request(job: Job, npz: Path) -> child_processes.Message:
 
 def _trained(job: Job, watch: Watch | None) -> bool:
     """Whether the RAN of `job` was there; else it is trained and written."""
-    given = job.images
-    images = given if isinstance(given, np.ndarray) else read(given, job.spec.image)
+    images = job.images
+    if not isinstance(images, np.ndarray):
+        images = given(images, job.spec.image)
     task = _task(job, images)
     if job.out.exists():
         if checkpoint.load(job.out).facts.get(_TASK) != task:

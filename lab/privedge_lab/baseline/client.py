@@ -2,28 +2,26 @@
 
     from privedge_lab.baseline.client import SplitClient
 
-    with SplitClient.from_file(Path("split-client.toml")) as client:
-        reply = client.ask([Path("digit.png")])
+    with SplitClient.from_file("split-client.toml") as client:
+        reply = client.ask("digit.png")
         print(reply.labels[0])
 
 Sees the device's own images, head and key. What it sends is in the clear to the server: the
 defence of the head is all that stands between the server and the images.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from privedge.config import load
+from privedge.config import StrPath, load
 from privedge.errors import ManifestMismatch, ShareError
 from privedge.identity.roles import Role
-from privedge.ran.images import fit, read
+from privedge.ran.inputs import Pictures, given
 from privedge.ran.spec import ImageShape
 from privedge.rpc import codec
 from privedge.rpc.channel import open_as, peer_name
@@ -38,8 +36,6 @@ from privedge_lab.baseline.network import sent_shape
 from privedge_lab.baseline.spec import NetworkSpec
 from privedge_lab.wire import split_pb2 as pb
 from privedge_lab.wire import split_pb2_grpc
-
-Images = npt.NDArray[np.uint8] | Sequence[Path]
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class SplitClient:
         self._stub = split_pb2_grpc.SplitStub(self._channel)
 
     @staticmethod
-    def from_file(path: Path) -> "SplitClient":
+    def from_file(path: StrPath) -> "SplitClient":
         """As a configuration file says. Raises as the constructor does."""
         return SplitClient(load(SplitClientConfig, path))
 
@@ -112,11 +108,11 @@ class SplitClient:
         self._served = served
         return served
 
-    def ask(self, images: Images) -> SplitReply:
+    def ask(self, images: Pictures) -> SplitReply:
         """What do these images show?
 
-        images: files (PNG or JPEG), or uint8 (n, H, W) or (n, H, W, 3); any size, they are brought
-        to the network's. Raises ImageError and whatever the server refuses.
+        images: as for a private Client, of any size; they are brought to the network's. Raises
+        ImageError and whatever the server refuses.
         """
         pixels = _pixels(images, self._head.spec)
         served = self._served or self.describe()
@@ -154,10 +150,10 @@ def _requests(served: Served, sent: Floats, raw: bytes) -> Iterator[pb.PredictRe
         yield pb.PredictRequest(activations=piece)
 
 
-def _pixels(images: Images, spec: NetworkSpec) -> torch.Tensor:
+def _pixels(images: Pictures, spec: NetworkSpec) -> torch.Tensor:
     """float32 (n, C, H, W) in [0, 1]."""
     channels, height, width = spec.input
     shape = ImageShape(height=height, width=width, channels=3 if channels == 3 else 1)
-    found = fit(images, shape) if isinstance(images, np.ndarray) else read(images, shape)
+    found = given(images, shape)
     channelled = found[:, None] if found.ndim == 3 else found.transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255

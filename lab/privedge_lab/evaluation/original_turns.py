@@ -16,7 +16,7 @@ import torch
 
 from privedge import child_processes
 from privedge.ran import features
-from privedge.ran.images import read
+from privedge.ran.inputs import given
 from privedge.ran.spec import RanSpec
 from privedge.user import own_images, saves
 from privedge.user.adversarial import Contest, device_for, fingerprint
@@ -32,7 +32,7 @@ def answered(
     """Train every one of `request["owners"]` for `seconds`, telling a row at each of `points`."""
     spec = RanSpec.from_json(request["spec"])
     settings = TrainSettings(**request["settings"])
-    asked = features.extract(spec, read(Path(request["asked"]), spec.image))
+    asked = features.extract(spec, given(request["asked"], spec.image))
     turns = [_Turn(owner, spec, settings) for owner in request["owners"]]
     points, seconds = request["points"], request["seconds"]
     for point in range(_reached(turns, seconds, points), points + 1):
@@ -52,17 +52,17 @@ class _Turn:
     """One owner's training."""
 
     def __init__(
-        self, given: child_processes.Message, spec: RanSpec, settings: TrainSettings
+        self, asked: child_processes.Message, spec: RanSpec, settings: TrainSettings
     ) -> None:
-        self._owner, self._spec = given["owner"], spec
-        own = own_images.prepare(read(Path(given["images"]), spec.image), spec, settings)
+        self._owner, self._spec = asked["owner"], spec
+        own = own_images.prepare(given(asked["images"], spec.image), spec, settings)
         device = device_for(settings.device)
         self.contest = Contest(spec, settings, device)
         self._training = torch.from_numpy(own.training).to(device)
         self._validation = torch.from_numpy(own.validation).to(device)
         self._loss: float | None = None
         self._error: float | None = None
-        path = Path(given["unfinished"])
+        path = Path(asked["unfinished"])
         self._saves = Saves(path, every=1, resume=path.exists())
         self._task = {
             "spec": spec.digest(),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
 from privedge.errors import CheckpointError, PrivEdgeError, TrainingError
-from privedge.ran import images
+from privedge.ran import inputs
 from privedge.ran.presets import preset
 from privedge.user import checkpoint
 from privedge.user.fitting import fit_ran
@@ -79,7 +79,7 @@ def test_an_interrupted_training_is_resumed_to_the_same_file(photos, tmp_path):
     assert privedge(*command, "--out", whole, "--steps", 520).exit_code == 0
     # What an end between step 500 and 520 leaves: no RAN, but what was saved at step 500.
     spec = preset("ran32", height=32, width=32, channels=1)
-    pictures, settings = images.read(photos, spec.image), settings_for(spec, steps=510)
+    pictures, settings = inputs.given(photos, spec.image), settings_for(spec, steps=510)
     fit_ran(pictures, spec, settings, "ana", saving=Saves(tmp_path / "ana.ran.unfinished"))
     assert isinstance(privedge(*command, "--out", out).exception, TrainingError)
     assert privedge(*command, "--out", out, "--steps", 520, "--resume").exit_code == 0

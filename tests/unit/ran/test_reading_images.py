@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from privedge.errors import ImageError
-from privedge.ran import images
+from privedge.ran import images, inputs
 from privedge.ran.spec import ImageShape
 
 GREY = ImageShape(height=8, width=12, channels=1)
@@ -52,23 +52,23 @@ def test_a_folder_is_read_in_order_of_name_and_other_files_are_left_out(tmp_path
     write(tmp_path / "b.png", NOISE[..., 0])
     write(tmp_path / "a.PNG", NOISE[..., 1])
     (tmp_path / "notes.txt").write_text("not an image")
-    read = images.read(tmp_path, GREY)
+    read = inputs.given(tmp_path, GREY)
     assert read.dtype == np.uint8
     assert np.array_equal(read, np.stack([NOISE[..., 1], NOISE[..., 0]]))
 
 
 def test_files_are_read_in_the_order_given(tmp_path):
     first, second = write(tmp_path / "z.png", NOISE), write(tmp_path / "a.png", NOISE[::-1].copy())
-    assert np.array_equal(images.read([first, second], COLOUR), np.stack([NOISE, NOISE[::-1]]))
+    assert np.array_equal(inputs.given([first, second], COLOUR), np.stack([NOISE, NOISE[::-1]]))
 
 
 def test_one_file_is_enough(tmp_path):
-    assert images.read(write(tmp_path / "a.jpg", NOISE), GREY).shape == (1, 8, 12)
+    assert inputs.given(write(tmp_path / "a.jpg", NOISE), GREY).shape == (1, 8, 12)
 
 
 def test_images_are_brought_to_the_size_and_channels_asked_for(tmp_path):
     write(tmp_path / "a.png", np.full((100, 40), 90, np.uint8))
-    assert np.array_equal(images.read(tmp_path, COLOUR), np.full((1, 8, 12, 3), 90))
+    assert np.array_equal(inputs.given(tmp_path, COLOUR), np.full((1, 8, 12, 3), 90))
 
 
 def test_a_photo_is_turned_upright(tmp_path):
@@ -77,37 +77,37 @@ def test_a_photo_is_turned_upright(tmp_path):
     pixels = np.zeros((12, 8), np.uint8)
     pixels[:, :4] = 255
     write(tmp_path / "a.png", pixels, exif=exif)
-    assert images.read(tmp_path, GREY)[0, 0].min() == 255
+    assert inputs.given(tmp_path, GREY)[0, 0].min() == 255
 
 
 def test_transparency_becomes_white(tmp_path):
     write(tmp_path / "a.png", np.zeros((8, 12, 4), np.uint8))
-    assert images.read(tmp_path, GREY).min() == 255
+    assert inputs.given(tmp_path, GREY).min() == 255
 
 
 def test_16_bit_grey_keeps_its_upper_8_bits(tmp_path):
     write(tmp_path / "a.png", np.full((8, 12), 0x7F80, np.uint16))
-    assert np.array_equal(images.read(tmp_path, GREY), np.full((1, 8, 12), 0x7F))
+    assert np.array_equal(inputs.given(tmp_path, GREY), np.full((1, 8, 12), 0x7F))
 
 
 def test_measuring_gives_the_median_size_and_finds_colour(tmp_path):
     for index, width in enumerate((20, 30, 90)):
         write(tmp_path / f"{index}.png", np.zeros((10, width), np.uint8))
-    assert images.measure(tmp_path) == images.Measured(10, 30, 1, 3)
+    assert inputs.measured(inputs.opened(tmp_path)) == images.Measured(10, 30, 1, 3)
     write(tmp_path / "3.png", NOISE)
-    assert images.measure(tmp_path).channels == 3
+    assert inputs.measured(inputs.opened(tmp_path)).channels == 3
 
 
 def test_an_npz_gives_all_its_images(tmp_path):
     path = npz(tmp_path / "mine.npz", images=NOISE[None])
-    assert np.array_equal(images.read(path, COLOUR), NOISE[None])
-    assert images.measure(path) == images.Measured(8, 12, 3, 1)
+    assert np.array_equal(inputs.given(path, COLOUR), NOISE[None])
+    assert inputs.measured(inputs.opened(path)) == images.Measured(8, 12, 3, 1)
 
 
 def test_an_npz_with_labels_gives_those_of_the_label(tmp_path):
     pixels = np.arange(3, dtype=np.uint8)[:, None, None].repeat(8, 1).repeat(12, 2)
     path = npz(tmp_path / "all.npz", images=pixels, labels=np.array([4, 7, 4]))
-    assert np.array_equal(images.read(path, GREY, label=4), pixels[[0, 2]])
+    assert np.array_equal(inputs.given(path, GREY, label=4), pixels[[0, 2]])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_an_npz_with_labels_gives_those_of_the_label(tmp_path):
 def test_an_unusable_npz_is_refused_by_name(tmp_path, arrays, label, message):
     path = npz(tmp_path / "bad.npz", **arrays)
     with pytest.raises(ImageError, match=message) as refusal:
-        images.read(path, GREY, label=label)
+        inputs.given(path, GREY, label=label)
     assert "bad.npz" in str(refusal.value)
 
 
@@ -135,23 +135,23 @@ def test_a_file_that_only_claims_to_be_an_npz_is_refused(tmp_path, content):
     path = tmp_path / "bad.npz"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"bad\.npz: is not a sound npz"):
-        images.read(path, GREY)
+        inputs.given(path, GREY)
 
 
 def test_a_missing_file_is_named(tmp_path):
     for name in ("none.npz", "none.png"):
         with pytest.raises(ImageError, match=name):
-            images.read(tmp_path / name, GREY)
+            inputs.given(tmp_path / name, GREY)
 
 
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(ImageError, match=r"holds no \.png"):
-        images.read(tmp_path, GREY)
+        inputs.given(tmp_path, GREY)
 
 
 def test_a_label_is_for_npz_files_only(tmp_path):
     with pytest.raises(ImageError, match="only an npz"):
-        images.read(write(tmp_path / "a.png", NOISE), GREY, label=1)
+        inputs.given(write(tmp_path / "a.png", NOISE), GREY, label=1)
 
 
 @pytest.mark.parametrize("side", [5_001, 15_000, 60_000])
@@ -159,7 +159,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, side):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(side, side))
     with pytest.raises(ImageError, match=r"bomb\.png"):
-        images.read(path, GREY)
+        inputs.given(path, GREY)
 
 
 def test_a_file_over_10_mb_is_refused(tmp_path):
@@ -167,7 +167,7 @@ def test_a_file_over_10_mb_is_refused(tmp_path):
     with path.open("wb") as file:
         file.truncate(images.MAX_FILE_BYTES + 1)
     with pytest.raises(ImageError, match=r"large\.png: larger than 10 MB"):
-        images.read(path, GREY)
+        inputs.given(path, GREY)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
@@ -175,7 +175,7 @@ def test_other_formats_are_refused_whatever_they_are_called(tmp_path, kind):
     path = tmp_path / "other.png"
     path.write_bytes(encoded(kind))
     with pytest.raises(ImageError, match=r"other\.png: is not a sound"):
-        images.read(path, GREY)
+        inputs.given(path, GREY)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -184,7 +184,7 @@ def test_a_truncated_image_is_refused(tmp_path, kind):
     raw = encoded(kind)
     path.write_bytes(raw[: len(raw) * 2 // 3])
     with pytest.raises(ImageError, match=r"cut\.png: is not a sound"):
-        images.read(path, GREY)
+        inputs.given(path, GREY)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -196,7 +196,7 @@ def test_a_damaged_image_is_read_or_refused_but_never_crashes(tmp_path, kind, da
     path = tmp_path / "damaged.png"
     path.write_bytes(bytes(raw))
     try:
-        assert images.read(path, GREY).shape == (1, 8, 12)
+        assert inputs.given(path, GREY).shape == (1, 8, 12)
     except ImageError as refusal:
         assert "damaged.png" in str(refusal)
 
@@ -205,4 +205,4 @@ def test_a_damaged_image_is_read_or_refused_but_never_crashes(tmp_path, kind, da
 def test_a_picture_too_large_is_called_that_and_not_damaged(tmp_path, side):
     Image.new("1", (side, side)).save(tmp_path / "huge.png")
     with pytest.raises(ImageError, match=r"huge\.png: has more than 25 megapixels"):
-        images.read(tmp_path / "huge.png", GREY)
+        inputs.given(tmp_path / "huge.png", GREY)

@@ -1,0 +1,139 @@
+"""Pictures as arrays: the one check of what may be one, and the npz files that hold them.
+
+Sees plaintext images: for the owner's and the client's device only. A wrong type or layout would
+give a confident wrong answer, so nothing is guessed: what is not uint8 and of a known layout ends
+in an ImageError that gives type, shape and the line that converts it.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privedge.errors import ImageError
+from privedge.ran.images import DAMAGED, Images, require_plain_file
+
+MAX_ARRAY_BYTES = 4 << 30
+# A shorter side cannot be told from channels, nor a row of numbers from a picture.
+LEAST_SIDE = 5
+_MOST_LABELS = 20
+
+Array = npt.NDArray[Any]
+
+
+def checked(images: Array, where: str = "") -> Images:
+    """The pictures of an array: uint8 (n, H, W) for grey ones, (n, H, W, 3) for colour.
+
+    images: uint8, 0 to 255, any size; (n, H, W), (n, H, W, 1) or (n, H, W, 3). One picture, (H, W),
+    (H, W, 1) or (H, W, 3), is a batch of one: three axes of which the last has 3 are one colour
+    picture, and never grey ones three columns wide; (3, H, W) are three grey pictures. Raises
+    ImageError, which begins with `where`.
+    """
+    cure = _cure_of_type(images) if images.dtype != np.uint8 else _cure_of_shape(images.shape)
+    if cure is not None:
+        raise ImageError(
+            f"{where}{': ' if where else ''}images must be uint8 of shape (n, H, W) or "
+            f"(n, H, W, 3), got {images.dtype} {images.shape}: {cure}"
+        )
+    batch = images[None] if _is_one(images.shape) else images
+    return batch[..., 0] if batch.ndim == 4 and batch.shape[3] == 1 else batch
+
+
+def _is_one(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
+
+
+def _cure_of_shape(shape: tuple[int, ...]) -> str | None:
+    """What to do about the shape of a uint8 array; None if it is one of ours."""
+    if not 2 <= len(shape) <= 4:
+        return "give one axis for the pictures, their height, their width and their channels"
+    if 0 in shape:
+        return "it holds no pixels"
+    if len(shape) == 4 and shape[1] in (1, 3, 4) and shape[3] not in (1, 3):
+        return "images = images.transpose(0, 2, 3, 1)"
+    if len(shape) > 2 and shape[-1] in (2, 4):  # grey or RGB, and opacity
+        return f"images = images[..., {':3' if shape[-1] == 4 else '0'}]"
+    if len(shape) == 4 and shape[3] not in (1, 3):
+        return "the last axis must be 1 or 3 channels"
+    sides = shape[:2] if _is_one(shape) else shape[1:3]
+    return None if min(sides) >= LEAST_SIDE else f"a picture has {LEAST_SIDE} pixels a side or more"
+
+
+def _cure_of_type(images: Array) -> str:
+    """The line that makes uint8 of an array of another type."""
+    kind = images.dtype.kind
+    if kind in "US":
+        return "these are names; give images.tolist()"
+    if kind == "O":
+        return "images = [Image.fromarray(image) for image in images]"
+    if kind == "b":
+        return "images = images.astype('uint8') * 255"
+    if kind not in "fiu" or not images.size:
+        return "images = images.astype('uint8')"
+    if not np.isfinite(images).all():
+        return "some are not finite; replace these first"
+    return f"images = {_scaled(images)}.astype('uint8')"
+
+
+def _scaled(images: Array) -> str:
+    """Which scale the numbers are on can only be told from their range."""
+    low, high = images.min(), images.max()
+    if images.dtype.kind in "iu":
+        if low >= 0 and high <= 255:
+            return "images"
+        return "(images >> 8)" if images.dtype == np.uint16 else "images.clip(0, 255)"
+    if low >= 0:
+        return "(images * 255).round()" if high <= 1 else "images.clip(0, 255).round()"
+    return "((images + 1) * 127.5).round()" if low >= -1 and high <= 1 else "images.clip(0, 255)"
+
+
+# --- npz files ------------------------------------------------------------------------------------
+
+
+def read_npz(path: Path, label: int | str | None) -> Images:
+    """The array `images` of an npz without pickles, as `checked` gives it. Raises ImageError.
+
+    With an array `labels` (integers or strings, one an image), those that have `label`.
+    """
+    require_plain_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAY_BYTES:
+                raise ImageError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
+        with np.load(path, allow_pickle=False) as arrays:
+            images = np.asarray(arrays["images"])
+            labels = np.asarray(arrays["labels"]) if "labels" in arrays else None
+    except KeyError:
+        raise ImageError(f"{path}: has no array called images") from None
+    except (*DAMAGED, zipfile.BadZipFile) as error:
+        raise ImageError(f"{path}: is not a sound npz file without pickles") from error
+    return _chosen(path, checked(images, str(path)), labels, label)
+
+
+def _chosen(path: Path, images: Images, labels: Array | None, label: int | str | None) -> Images:
+    if labels is None:
+        if label is not None:
+            raise ImageError(f"{path}: has no labels to choose {label} from")
+        return images
+    if labels.shape != images.shape[:1]:
+        raise ImageError(f"{path}: has {len(images)} images but labels of shape {labels.shape}")
+    there = ", ".join(map(str, np.unique(labels)[:_MOST_LABELS]))
+    there += ", ..." if len(np.unique(labels)) > _MOST_LABELS else ""
+    if label is None:
+        raise ImageError(f"{path}: has labels; choose one with --label: {there}")
+    mine: Images = images[_with_label(labels, label)]
+    if not len(mine):
+        raise ImageError(f"{path}: has no image with label {label}; it has {there}")
+    return mine
+
+
+def _with_label(labels: Array, label: int | str) -> npt.NDArray[np.bool_]:
+    """A command line has text only, which may be a number."""
+    if labels.dtype.kind in "US":
+        return np.asarray(labels.astype(str) == str(label))
+    try:
+        return np.asarray(labels == float(label))
+    except ValueError:
+        return np.zeros(labels.shape, bool)
