@@ -17,7 +17,17 @@ from typer.core import TyperGroup
 
 import privedge
 from privedge import log
-from privedge.cli import certs, models, query, train, train_all, up, upload, verify
+from privedge.cli import (
+    certs,
+    models,
+    query,
+    standard_output,
+    train,
+    train_all,
+    up,
+    upload,
+    verify,
+)
 from privedge.errors import MissingExtra, PrivEdgeError
 
 PRODUCT = {
@@ -35,7 +45,9 @@ LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
 # What `attack`, `evaluate` and `split sweep` use beside what the product needs.
-_RESEARCH = frozenset({"matplotlib", "scipy", "sklearn", "torchmetrics"})
+_RESEARCH = ("matplotlib", "scipy", "sklearn", "torchmetrics")
+# Package -> the extra that installs it. `train` is the one product command with torch.
+_EXTRAS = {"torch": "train", **dict.fromkeys(_RESEARCH, "research")}
 
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130
@@ -57,16 +69,34 @@ def main() -> None:
     """Run `privedge` with the process's arguments, and exit."""
     # gRPC's own chatter would stand beside our one line. It reads this when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    log.configure("WARNING")
+    log.configure("WARNING", plain=True)
+    with standard_output.remembered() as output:
+        try:
+            _run()
+        except SystemExit as ending:
+            output.finish()
+            if output.lost is None or ending.code:
+                raise
+        except OSError:
+            if output.lost is None:
+                raise
+    if message := output.in_words():
+        _stop(message, _EXIT_FAILED)
+    sys.exit(_EXIT_FAILED)
+
+
+def _run() -> None:
+    """The command; always ends in SystemExit, unless something unforeseen happens."""
     try:
         build()(prog_name="privedge")
     except PrivEdgeError as error:
         _stop(str(error), _EXIT_FAILED)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _RESEARCH:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
             raise
         _stop(
-            "this command takes a few more packages: pip install 'privedge[research]'",
+            f"this command needs a few more packages: pip install 'privedge[{extra}]'",
             _EXIT_FAILED,
         )
     except KeyboardInterrupt:

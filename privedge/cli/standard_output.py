@@ -1,0 +1,65 @@
+"""Standard output that remembers why it could not be written: a full disk, a reader that left."""
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
+
+
+class StandardOutput:
+    """`stream`, but for `lost`: the error that a write ended with, if any."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """As a stream does."""
+        with self._watched():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """As a stream does."""
+        with self._watched():
+            self._stream.flush()
+
+    def finish(self) -> None:
+        """Write all that is left; if that fails, only `lost` says so."""
+        with suppress(OSError):
+            self.flush()
+
+    def in_words(self) -> str | None:
+        """What was lost and why; None if nothing, or if the reader has seen enough, as `head`."""
+        if self.lost is None or self.lost.errno == errno.EPIPE:
+            return None
+        return f"the output is lost: cannot be written ({self.lost.strerror})"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # The interpreter writes what is left once more as it ends, and would say that it
+            # cannot: let it succeed.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            self.lost = error
+            raise
+
+
+@contextmanager
+def remembered() -> Iterator[StandardOutput]:
+    """Inside the block, standard output remembers. A process may have none at all."""
+    before = sys.stdout
+    output = StandardOutput(before or io.StringIO())
+    if before is not None:
+        sys.stdout = cast(TextIO, output)
+    try:
+        yield output
+    finally:
+        sys.stdout = before
