@@ -3,9 +3,12 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from privedge.ran.spec import RanSpec
 
 ConfigOption = Annotated[
     Path,
@@ -26,10 +29,38 @@ DataOption = Annotated[
     ),
 ]
 
+JoinOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cohort", metavar="NAME", help="Train for this cohort: its architecture, from party 0."
+    ),
+]
+
+ChannelsOption = Annotated[
+    int | None,
+    typer.Option("--channels", help="1 for grey, 3 for colour, if not what the images have."),
+]
+
+SkipBadOption = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and name them.")
+]
+
 ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="That train side by side; default one a core."),
 ]
+
+
+def to_join(cohort: str | None, config: Path, preset: str) -> "str | RanSpec":
+    """The preset's name, or the architecture of the cohort to train for."""
+    if cohort is None:
+        return preset
+    from privedge.config import ClientConfig, load
+    from privedge.user.architecture import of_cohort
+
+    if preset != "auto":
+        raise typer.BadParameter("the cohort has one; leave it out", param_hint="--preset")
+    return of_cohort(cohort, load(ClientConfig, config))
 
 
 def command_line() -> str:

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ChannelsOption,
+    ConfigOption,
+    JoinOption,
+    JsonOption,
+    SkipBadOption,
+    to_join,
+)
 
 if TYPE_CHECKING:
-    from privedge.ran.spec import RanSpec
     from privedge.user.checkpoint import Ran
     from privedge.user.fitting import Progress
 
@@ -50,9 +57,13 @@ def _train(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
     ] = None,
+    channels: ChannelsOption = None,
+    cohort: JoinOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
     label: Annotated[
-        int | None, typer.Option("--label", help="The label to take from an npz that has labels.")
+        str | None, typer.Option("--label", help="The label to take from an npz that has labels.")
     ] = None,
+    skip_bad: SkipBadOption = False,
     threshold_quantile: Annotated[
         float | None,
         typer.Option(
@@ -77,53 +88,39 @@ def _train(
     \b
     Examples:
       privedge train photos/ --owner ana --out ana.ran
+      privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
     from privedge import private_file
-    from privedge.ran.inputs import given
+    from privedge.ran.inputs import opened, warn_if_same
     from privedge.user import checkpoint
+    from privedge.user.architecture import spec_for
     from privedge.user.fitting import fit_ran
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
 
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
-    spec = _spec(source, preset, components, label, encoder)
+    given = opened(source, label=label, skip_bad=skip_bad)
+    spec = spec_for(
+        given,
+        preset=to_join(cohort, config, preset),
+        components=components,
+        channels=channels,
+        encoder=encoder,
+    )
     changes: dict[str, Any] = {"seed": seed, "device": device.value, "encoder": encoder}
     changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
-    pictures = given(source, spec.image, label=label)
+    pictures = given.at(spec.image)
+    warn_if_same(pictures, owner)
     with _progress_bar(settings.steps) as progress:
         ran = fit_ran(pictures, spec, settings, owner, progress=progress, saving=saves)
     checkpoint.save(ran, out)
     saves.path.unlink(missing_ok=True)
     _summarise(ran, out, time.monotonic() - started, as_json)
-
-
-def _spec(
-    source: Path | list[Path],
-    name: str,
-    components: int | None,
-    label: int | None,
-    encoder: Path | None,
-) -> "RanSpec":
-    from privedge.ran import onnx_encoder
-    from privedge.ran.inputs import measured, opened
-    from privedge.ran.presets import preset, with_encoder
-
-    size = measured(opened(source, label=label))
-    spec = preset(
-        name,
-        height=size.height,
-        width=size.width,
-        channels=size.channels,
-        components=components,
-    )
-    if encoder is None:
-        return spec
-    return with_encoder(spec, *onnx_encoder.describe(encoder, spec.image))
 
 
 @contextmanager

@@ -9,11 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privedge.cli.ending import nothing_left_running
-from privedge.cli.options import JsonOption, ProcessesOption
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ChannelsOption,
+    ConfigOption,
+    JoinOption,
+    JsonOption,
+    ProcessesOption,
+    SkipBadOption,
+    to_join,
+)
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from privedge.ran.inputs import Opened
+    from privedge.ran.spec import RanSpec
     from privedge.user.many import Job
+    from privedge.user.settings import TrainSettings
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +55,10 @@ def _train_all(
             help="Call an image unknown if its error is above this quantile of the owner's own.",
         ),
     ] = None,
+    channels: ChannelsOption = None,
+    cohort: JoinOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    skip_bad: SkipBadOption = False,
     processes: ProcessesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what is trained already, go on with the rest.")
@@ -59,11 +75,21 @@ def _train_all(
       privedge train-all people/ --out models/
       privedge train-all people/ --out models/ --preset ran32 --processes 4 --resume
     """
+    from privedge.ran.inputs import in_folders
+    from privedge.user.architecture import spec_for
     from privedge.user.many import cores, train_all
+    from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
     changes |= {"steps": steps} if steps else {}
-    jobs = _jobs(folder, out, preset, components, changes)
+    owners = in_folders(folder, skip_bad=skip_bad)
+    spec = spec_for(
+        *owners.values(),
+        preset=to_join(cohort, config, preset),
+        components=components,
+        channels=channels,
+    )
+    jobs = _jobs(owners, out, spec, settings_for(spec, **changes))
     started = time.monotonic()
     reused = {}
     with nothing_left_running(), progress_bar() as progress:
@@ -77,45 +103,19 @@ def _train_all(
 
 
 def _jobs(
-    folder: Path, out: Path, preset: str, components: int | None, changes: dict[str, Any]
+    owners: "dict[Path, Opened]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.ran import inputs, presets
     from privedge.user.many import Job
-    from privedge.user.settings import settings_for
 
-    owners = _owners(folder)
-    size = inputs.measured(*(inputs.opened(owner) for owner in owners))
-    spec = presets.preset(
-        preset,
-        height=size.height,
-        width=size.width,
-        channels=size.channels,
-        components=components,
-    )
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
-    settings = settings_for(spec, **changes)
-    return [Job(owner.name, owner, spec, settings, out / f"{owner.name}.ran") for owner in owners]
-
-
-def _owners(folder: Path) -> list[Path]:
-    from privedge.errors import ImageError
-    from privedge.ran import images
-
-    try:
-        found = sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
-    owners = [entry for entry in found if entry.is_dir()]
-    if not owners:
-        raise ImageError(f"{folder}: holds no folders; put each owner's images in one of its own")
-    for owner in owners:
-        if not images.listed(owner):
-            raise ImageError(f"{owner}: holds no .png, .jpg or .jpeg file")
-    return owners
+    return [
+        Job(owner.name, given.files, spec, settings, out / f"{owner.name}.ran")
+        for owner, given in owners.items()
+    ]
 
 
 def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_json: bool) -> None:

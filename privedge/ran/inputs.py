@@ -48,13 +48,22 @@ class Opened:
     """Pictures that were given: either files still to be decoded, or an array.
 
     skip_bad: whether files that cannot be decoded are left out; None where nobody can choose.
-    alike: whether all are the same picture, once they have been measured.
     """
 
     pictures: Sequence[Path | Image.Image]
     array: Images | None = field(default=None, repr=False)
     skip_bad: bool | None = None
-    alike: bool = False
+    _looks: "list[_Look]" = field(default_factory=list, repr=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of the pictures that are files."""
+        return tuple(each for each in self.pictures if isinstance(each, Path))
+
+    @property
+    def alike(self) -> bool:
+        """Whether these are several pictures and all the same; known once they are measured."""
+        return len(self._looks) > 1 and len(set(self._looks)) == 1
 
     def at(self, shape: ImageShape) -> Images:
         """The pictures at the size and channels of `shape`; other aspects are stretched."""
@@ -123,17 +132,34 @@ def in_folder(path: Path) -> list[Path]:
     return found
 
 
+def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
+    """The pictures of each folder in `folder`, measured, in order of name.
+
+    Raises ImageError, which names all bad files of all folders. Warns of what is passed over, left
+    out, or the same picture many times.
+    """
+    found = files.subfolders(folder)
+    if not found:
+        raise ImageError(f"{folder}: holds no folders; put each owner's images in one of its own")
+    if left := files.passed_over(folder, found):
+        log.warning("%s: %s", folder, left)
+    sets = {each: opened(each, skip_bad=skip_bad) for each in found}
+    measured(*sets.values())
+    for each, pictures in sets.items():
+        if pictures.alike:
+            _say_same(each.name, len(pictures.pictures))
+    return sets
+
+
 def measured(*sets: Opened) -> Measured:
     """Sizes of all pictures together, to choose a preset by. Raises ImageError.
 
-    Says of each set whether its pictures are `alike`, and drops the files it may skip.
+    Files are decoded once, however often this is asked, and those that may be skipped are dropped.
     """
-    looks = _decoded(sets, _look)
-    for each, found in zip(sets, looks, strict=True):
-        if each.array is not None:
-            found += _looks(each.array)
-        each.alike = len(found) > 1 and len(set(found)) == 1
-    every = [look for found in looks for look in found]
+    new = [each for each in sets if not each._looks]
+    for each, found in zip(new, _decoded(new, _look), strict=True):
+        each._looks = found if each.array is None else _looks(each.array)
+    every = [look for each in sets for look in each._looks]
     return Measured(
         _middle([look.height for look in every]),
         _middle([look.width for look in every]),
@@ -143,9 +169,14 @@ def measured(*sets: Opened) -> Measured:
     )
 
 
-def same(images: Images) -> bool:
-    """Whether several images, (n, H, W[, 3]), are one and the same."""
-    return len(images) > 1 and bool((images == images[:1]).all())
+def warn_if_same(images: Images, whose: str) -> None:
+    """Of one picture alone a model learns nothing that it has in common with others."""
+    if len(images) > 1 and (images == images[:1]).all():
+        _say_same(whose, len(images))
+
+
+def _say_same(whose: str, count: int) -> None:
+    log.warning("%s: all %d pictures are the same; add others", whose, count)
 
 
 @dataclass(frozen=True)

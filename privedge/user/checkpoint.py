@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from privedge import private_file
+from privedge.config import StrPath
 from privedge.errors import CheckpointError
 from privedge.identity.roles import NAME
 from privedge.ran.spec import RanSpec, Subspace
@@ -33,12 +34,39 @@ Parameters = dict[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Ran:
-    """One owner's trained model. `facts` are notes on the training, for people."""
+    """One owner's trained model: as secret as the pictures it was trained on.
+
+    spec: the architecture. owner: the name in the owner's certificate. parameters: float32 arrays
+    by the names that `spec.parameters()` gives with their shapes. facts: notes on the training, for
+    people.
+
+    Example:
+        ran = train("pictures/", owner="ana")
+        ran.save("ana.ran")
+        assert Ran.load("ana.ran").owner == "ana"
+    """
 
     spec: RanSpec
     owner: str
     parameters: Parameters = field(repr=False)
     facts: dict[str, str] = field(default_factory=dict)
+
+    def save(self, path: StrPath) -> None:
+        """Write the model to `path`, readable by this user only, replacing what is there.
+
+        Raises:
+            CheckpointError: the model is not sound, or the file cannot be written.
+        """
+        save(self, Path(path))
+
+    @staticmethod
+    def load(path: StrPath) -> "Ran":
+        """Read a model that `save` or `privedge train` has written. No code in it is run.
+
+        Raises:
+            CheckpointError: the file is missing, damaged or of another version.
+        """
+        return load(Path(path))
 
 
 def save(ran: Ran, path: Path) -> None:

@@ -28,6 +28,7 @@ from privedge.sharing.manifest import (
 )
 from privedge.sharing.ring import Words, wire_view
 from privedge.sharing.split import split
+from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Party, connect
 
@@ -106,8 +107,8 @@ def _require_architecture(ran: Ran, cohort: str, party: Party) -> None:
     wanted = party.architecture(cohort)
     if wanted.digest() != ran.spec.digest():
         raise CheckpointError(
-            f"cohort {cohort} takes models of architecture {wanted.name}, this one is "
-            f"{ran.spec.name}; train with the cohort's preset and settings"
+            f"cohort {cohort} needs another architecture than this model has: "
+            f"{differences(wanted, ran.spec)}; train it with --cohort {cohort}"
         )
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
-from privedge.errors import PrivEdgeError
+from privedge.errors import ImageError, PrivEdgeError
 from privedge.user import checkpoint
 from privedge_lab.demo import digits
 
@@ -43,6 +43,41 @@ def test_every_folder_becomes_a_ran_and_what_is_missing_is_added(people, tmp_pat
         ("ben", 12, False),
         ("cleo", 12, True),
     ]
+
+
+def test_folders_of_a_system_are_no_owners_and_are_named(people, tmp_path, caplog):
+    (people / "__MACOSX" / "ana").mkdir(parents=True)
+    (people / "@eaDir").mkdir()
+    (people / "read me.txt").write_text("no picture")
+    said = train_all(people, "--out", tmp_path / "models")
+    assert said.exit_code == 0 and said.stdout.splitlines()[-1].startswith("3 owners")
+    expected = "1 file passed over (.txt), 2 folders passed over (@eaDir, __MACOSX)"
+    assert caplog.messages == [f"{people}: {expected}"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_w52_bad_files_of_all_owners_are_named_at_once_and_can_be_left_out(
+    people, tmp_path, caplog, processes
+):
+    cut, empty = people / "ana" / "98.jpg", people / "ben" / "99.png"
+    Image.new("L", (40, 40), 90).save(cut)
+    cut.write_bytes(cut.read_bytes()[:150])
+    empty.touch()
+    command = (people, "--out", tmp_path / "models", "--processes", processes)
+    command += ("--preset", "ran32", "--steps", 2)
+    error = train_all(*command).exception
+    assert isinstance(error, ImageError) and "2 files cannot be used" in str(error)
+    assert all(each in str(error) for each in (str(cut), str(empty), "--skip-bad"))
+    found = json.loads(train_all(*command, "--skip-bad", "--json").stdout)
+    assert [row["images"] for row in found["owners"]] == [12, 12, 12]
+    assert str(cut) in caplog.text and str(empty) in caplog.text
+
+
+def test_an_owner_whose_images_are_all_the_same_is_named(people, tmp_path, caplog):
+    for file in (people / "cleo").iterdir():
+        Image.new("L", (32, 32), 90).save(file)
+    assert train_all(people, "--out", tmp_path / "models").exit_code == 0
+    assert caplog.messages == ["cleo: all 12 pictures are the same; add others"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,43 @@ def test_an_npz_needs_its_label(photos, tmp_path):
     assert checkpoint.load(out).parameters["0.basis"].shape == (3, 512)
 
 
+def test_w56_a_label_may_be_a_string_and_those_that_are_there_are_listed(photos, tmp_path):
+    pixels = np.stack([np.asarray(Image.open(path)) for path in sorted(photos.iterdir())])
+    np.savez(tmp_path / "all.npz", images=pixels, labels=np.array(["ana", "bo"] * 6))
+    command = ("train", tmp_path / "all.npz", "--owner", "ana", "--out", tmp_path / "ana.ran")
+    assert "no image with label 1; it has ana, bo" in str(
+        privedge(*command, "--label", 1).exception
+    )
+    done = privedge(*command, "--label", "ana", "--json")
+    assert json.loads(done.stdout)["images"] == 6
+
+
+def test_w57_images_that_are_all_the_same_are_warned_of(tmp_path, caplog):
+    for number in range(8):
+        Image.new("L", (32, 32), 120).save(tmp_path / f"{number}.png")
+    assert privedge("train", tmp_path, "--owner", "ana", "--out", tmp_path / "a.ran").exit_code == 0
+    assert caplog.messages == ["ana: all 8 pictures are the same; add others"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "channels"),
+    [((), 1), (("--channels", 3), 3), (("--preset", "conv32", "--steps", 1, "--channels", 3), 3)],
+)
+def test_an_owner_can_say_how_many_channels_to_train_for(photos, tmp_path, arguments, channels):
+    out = tmp_path / "ana.ran"
+    assert privedge("train", photos, "--owner", "ana", "--out", out, *arguments).exit_code == 0
+    assert checkpoint.load(out).spec.image.channels == channels
+
+
+def test_w52_bad_files_are_named_at_once_and_can_be_left_out(photos, tmp_path):
+    (photos / "98.jpg").touch()
+    (photos / "99.png").write_bytes(b"no picture")
+    command = ("train", photos, "--owner", "ana", "--out", tmp_path / "ana.ran")
+    error = str(privedge(*command).exception)
+    assert "98.jpg" in error and "99.png" in error and "--skip-bad" in error
+    assert json.loads(privedge(*command, "--skip-bad", "--json").stdout)["images"] == 12
+
+
 def test_an_interrupted_training_is_resumed_to_the_same_file(photos, tmp_path):
     whole, out = tmp_path / "whole.ran", tmp_path / "ana.ran"
     command = ("train", photos, "--owner", "ana", "--preset", "ran32")
@@ -94,6 +131,8 @@ def test_an_interrupted_training_is_resumed_to_the_same_file(photos, tmp_path):
         (("--components", "0"), "components"),
         (("--steps", "5"), "closed form"),
         (("--label", "1"), "label"),
+        (("--channels", "2"), "channels: must be 1 or 3, not 2"),
+        (("--cohort", "faces", "--config", "none.toml"), "none.toml: no such file"),
         (("--threshold-quantile", "2"), "threshold"),
         (("--encoder", "none.onnx"), r"none.onnx"),
         (("--owner", "Ana Maria"), "letters, digits"),

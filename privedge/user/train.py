@@ -1,0 +1,86 @@
+"""Train a RAN from pictures in any form: read them, choose an architecture, fit.
+
+Sees plaintext images and the model, both the owner's secrets; sends nothing.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from privedge.config import StrPath
+from privedge.errors import MissingExtra
+from privedge.progress import Progress
+from privedge.ran.inputs import Pictures, opened, warn_if_same
+from privedge.ran.spec import RanSpec
+from privedge.user.architecture import spec_for
+from privedge.user.checkpoint import Ran
+from privedge.user.settings import settings_for
+
+
+def train(  # noqa: PLR0913 - every choice of a training, with a name
+    source: Pictures,
+    *,
+    owner: str,
+    preset: str | RanSpec = "auto",
+    components: int | None = None,
+    channels: int | None = None,
+    label: int | str | None = None,
+    encoder: StrPath | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Ran:
+    """Train a RAN on one owner's own pictures. Nothing leaves this device.
+
+    Needs PyTorch (`pip install 'privedge[train]'`). Pictures of any size are brought to the
+    architecture's. The same pictures and settings give the same RAN.
+
+    Args:
+        source: a folder of PNG and JPEG files, one such file or a list of them, an npz with an
+            array `images`, pictures of Pillow's, or an array: uint8, 0 to 255, of shape (n, H, W)
+            for grey or (n, H, W, 3) for colour. At least 3 pictures.
+        owner: the name in the owner's certificate.
+        preset: a name of `privedge.PRESETS`; "auto", by the pictures' size; or the RanSpec of the
+            cohort to join (`Owner.architecture`).
+        components: how many components a subspace preset has, if not its own number.
+        channels: 1 for grey or 3 for colour, if not what the pictures have.
+        label: of an npz with an array `labels`, the label to take.
+        encoder: a public ONNX file whose output takes the place of the preset's feature map.
+        skip_bad: leave out files that cannot be decoded, and name them in a warning.
+        progress: called with ("train", steps done, steps in all).
+        settings: fields of `privedge.user.settings.TrainSettings`, such as `seed`, `steps` or
+            `threshold_quantile`.
+
+    Returns:
+        The trained model, which is as secret as the pictures: keep it, and send only its shares.
+
+    Raises:
+        ImageError: pictures that cannot be used; all bad files are named.
+        TrainingError: too few pictures, or settings that do not fit.
+        ConfigError: an unknown preset, or options that do not go together.
+        MissingExtra: PyTorch, or onnxruntime for an encoder, is not installed.
+
+    Example:
+        ran = train("pictures/", owner="ana", seed=1)
+        ran.save("ana.ran")
+    """
+    try:
+        from privedge.user.fitting import fit_ran
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtra("training needs PyTorch: pip install 'privedge[train]'") from None
+
+    file = None if encoder is None else Path(encoder)
+    pictures = opened(source, label=label, skip_bad=skip_bad)
+    spec = spec_for(pictures, preset=preset, components=components, channels=channels, encoder=file)
+    chosen = settings_for(spec, **settings, encoder=file)
+    images = pictures.at(spec.image)
+    warn_if_same(images, owner)
+    told = None
+    if progress is not None:
+        tell = progress
+
+        def told(now: Any) -> None:
+            tell("train", now.step, now.steps)
+
+    return fit_ran(images, spec, chosen, owner, progress=told)
