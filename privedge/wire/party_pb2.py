@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19privedge/wire/party.proto\x12\x0bprivedge.v1\"?\n\x0bTensorEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x13\n\x0b\x63ommitments\x18\x03 \x03(\x0c\"\x80\x01\n\rModelManifest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x13\n\x0bspec_digest\x18\x04 \x01(\t\x12)\n\x07tensors\x18\x05 \x03(\x0b\x32\x18.privedge.v1.TensorEntry\"J\n\x0cUploadHeader\x12,\n\x08manifest\x18\x01 \x01(\x0b\x32\x1a.privedge.v1.ModelManifest\x12\x0c\n\x04salt\x18\x02 \x01(\x0c\"Z\n\x12UploadModelRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.privedge.v1.UploadHeaderH\x00\x12\x0f\n\x05words\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"+\n\x13UploadModelResponse\x12\x14\n\x0c\x62ytes_stored\x18\x01 \x01(\x04\"(\n\x14\x41\x63tivateModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\",\n\x15\x41\x63tivateModelResponse\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"&\n\x12\x44\x65leteModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"#\n\x11ListModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\"s\n\x08ModelRow\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x13\n\x0bshare_bytes\x18\x05 \x01(\x04\x12\x12\n\ncreated_at\x18\x06 \x01(\x03\";\n\x12ListModelsResponse\x12%\n\x06models\x18\x01 \x03(\x0b\x32\x15.privedge.v1.ModelRow\"\'\n\x15\x44\x65scribeCohortRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\"\x87\x01\n\x16\x44\x65scribeCohortResponse\x12\x11\n\tspec_json\x18\x01 \x01(\t\x12\x0e\n\x06margin\x18\x02 \x01(\x01\x12\x0e\n\x06owners\x18\x03 \x03(\t\x12\x13\n\x0bsnapshot_id\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\r\x12\x12\n\nmean_share\x18\x06 \x01(\x01\"\n\n\x08Identify\"\x17\n\x06Verify\x12\r\n\x05owner\x18\x01 \x01(\t\"\xc6\x01\n\x0bQueryHeader\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63ohort\x18\x02 \x01(\t\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12)\n\x08identify\x18\x05 \x01(\x0b\x32\x15.privedge.v1.IdentifyH\x00\x12%\n\x06verify\x18\x06 \x01(\x0b\x32\x13.privedge.v1.VerifyH\x00\x12\x13\n\x0bone_subject\x18\x07 \x01(\x08\x42\n\n\x08question\"S\n\x0cQueryRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.privedge.v1.QueryHeaderH\x00\x12\x0f\n\x05words\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xb2\x01\n\x04\x43ost\x12\x0e\n\x06rounds\x18\x01 \x01(\x04\x12\x15\n\rbytes_to_peer\x18\x02 \x01(\x04\x12\x19\n\x11\x62ytes_from_dealer\x18\x03 \x01(\x04\x12\x0f\n\x07queue_s\x18\x04 \x01(\x01\x12\x0e\n\x06load_s\x18\x05 \x01(\x01\x12\x10\n\x08online_s\x18\x06 \x01(\x01\x12\x11\n\toffline_s\x18\x07 \x01(\x01\x12\"\n\x06phases\x18\x08 \x03(\x0b\x32\x12.privedge.v1.Phase\"<\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06rounds\x18\x02 \x01(\x04\x12\x15\n\rbytes_to_peer\x18\x03 \x01(\x04\">\n\x0c\x41nswerHeader\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x1f\n\x04\x63ost\x18\x02 \x01(\x0b\x32\x11.privedge.v1.Cost\"U\n\rQueryResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.privedge.v1.AnswerHeaderH\x00\x12\x0f\n\x05words\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x0f\n\rStatusRequest\"\xf1\x01\n\x0eStatusResponse\x12\r\n\x05party\x18\x01 \x01(\r\x12\x18\n\x10queries_answered\x18\x02 \x01(\x04\x12\x16\n\x0equeries_failed\x18\x03 \x01(\x04\x12\x17\n\x0fqueries_running\x18\x04 \x01(\x04\x12\x15\n\rmodels_active\x18\x05 \x01(\x04\x12\x14\n\x0cupload_bytes\x18\x06 \x01(\x04\x12\x13\n\x0bquery_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bworker_pids\x18\x08 \x03(\r\x12 \n\x05pools\x18\t \x03(\x0b\x32\x11.privedge.v1.Pool\x12\x0c\n\x04runs\x18\n \x01(\x04\"D\n\x04Pool\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\r\x12\r\n\x05ready\x18\x03 \x01(\r\x12\x0e\n\x06wanted\x18\x04 \x01(\r2\xb6\x04\n\x05Party\x12R\n\x0bUploadModel\x12\x1f.privedge.v1.UploadModelRequest\x1a .privedge.v1.UploadModelResponse(\x01\x12V\n\rActivateModel\x12!.privedge.v1.ActivateModelRequest\x1a\".privedge.v1.ActivateModelResponse\x12P\n\x0b\x44\x65leteModel\x12\x1f.privedge.v1.DeleteModelRequest\x1a .privedge.v1.DeleteModelResponse\x12M\n\nListModels\x12\x1e.privedge.v1.ListModelsRequest\x1a\x1f.privedge.v1.ListModelsResponse\x12Y\n\x0e\x44\x65scribeCohort\x12\".privedge.v1.DescribeCohortRequest\x1a#.privedge.v1.DescribeCohortResponse\x12\x42\n\x05Query\x12\x19.privedge.v1.QueryRequest\x1a\x1a.privedge.v1.QueryResponse(\x01\x30\x01\x12\x41\n\x06Status\x12\x1a.privedge.v1.StatusRequest\x1a\x1b.privedge.v1.StatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19privedge/wire/party.proto\x12\x0bprivedge.v1\"?\n\x0bTensorEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x13\n\x0b\x63ommitments\x18\x03 \x03(\x0c\"\x80\x01\n\rModelManifest\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x13\n\x0bspec_digest\x18\x04 \x01(\t\x12)\n\x07tensors\x18\x05 \x03(\x0b\x32\x18.privedge.v1.TensorEntry\"J\n\x0cUploadHeader\x12,\n\x08manifest\x18\x01 \x01(\x0b\x32\x1a.privedge.v1.ModelManifest\x12\x0c\n\x04salt\x18\x02 \x01(\x0c\"Z\n\x12UploadModelRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.privedge.v1.UploadHeaderH\x00\x12\x0f\n\x05words\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"+\n\x13UploadModelResponse\x12\x14\n\x0c\x62ytes_stored\x18\x01 \x01(\x04\"(\n\x14\x41\x63tivateModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\",\n\x15\x41\x63tivateModelResponse\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\"&\n\x12\x44\x65leteModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteModelResponse\"#\n\x11ListModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\"s\n\x08ModelRow\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63ohort\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x13\n\x0bshare_bytes\x18\x05 \x01(\x04\x12\x12\n\ncreated_at\x18\x06 \x01(\x03\";\n\x12ListModelsResponse\x12%\n\x06models\x18\x01 \x03(\x0b\x32\x15.privedge.v1.ModelRow\"\x14\n\x12ListCohortsRequest\".\n\tCohortRow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bspec_digest\x18\x02 \x01(\t\">\n\x13ListCohortsResponse\x12\'\n\x07\x63ohorts\x18\x01 \x03(\x0b\x32\x16.privedge.v1.CohortRow\"\'\n\x15\x44\x65scribeCohortRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\"\x87\x01\n\x16\x44\x65scribeCohortResponse\x12\x11\n\tspec_json\x18\x01 \x01(\t\x12\x0e\n\x06margin\x18\x02 \x01(\x01\x12\x0e\n\x06owners\x18\x03 \x03(\t\x12\x13\n\x0bsnapshot_id\x18\x04 \x01(\t\x12\x11\n\tmax_batch\x18\x05 \x01(\r\x12\x12\n\nmean_share\x18\x06 \x01(\x01\"\n\n\x08Identify\"\x17\n\x06Verify\x12\r\n\x05owner\x18\x01 \x01(\t\"\xc6\x01\n\x0bQueryHeader\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63ohort\x18\x02 \x01(\t\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12)\n\x08identify\x18\x05 \x01(\x0b\x32\x15.privedge.v1.IdentifyH\x00\x12%\n\x06verify\x18\x06 \x01(\x0b\x32\x13.privedge.v1.VerifyH\x00\x12\x13\n\x0bone_subject\x18\x07 \x01(\x08\x42\n\n\x08question\"S\n\x0cQueryRequest\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x18.privedge.v1.QueryHeaderH\x00\x12\x0f\n\x05words\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xb2\x01\n\x04\x43ost\x12\x0e\n\x06rounds\x18\x01 \x01(\x04\x12\x15\n\rbytes_to_peer\x18\x02 \x01(\x04\x12\x19\n\x11\x62ytes_from_dealer\x18\x03 \x01(\x04\x12\x0f\n\x07queue_s\x18\x04 \x01(\x01\x12\x0e\n\x06load_s\x18\x05 \x01(\x01\x12\x10\n\x08online_s\x18\x06 \x01(\x01\x12\x11\n\toffline_s\x18\x07 \x01(\x01\x12\"\n\x06phases\x18\x08 \x03(\x0b\x32\x12.privedge.v1.Phase\"<\n\x05Phase\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06rounds\x18\x02 \x01(\x04\x12\x15\n\rbytes_to_peer\x18\x03 \x01(\x04\">\n\x0c\x41nswerHeader\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x1f\n\x04\x63ost\x18\x02 \x01(\x0b\x32\x11.privedge.v1.Cost\"U\n\rQueryResponse\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.privedge.v1.AnswerHeaderH\x00\x12\x0f\n\x05words\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x0f\n\rStatusRequest\"\xf1\x01\n\x0eStatusResponse\x12\r\n\x05party\x18\x01 \x01(\r\x12\x18\n\x10queries_answered\x18\x02 \x01(\x04\x12\x16\n\x0equeries_failed\x18\x03 \x01(\x04\x12\x17\n\x0fqueries_running\x18\x04 \x01(\x04\x12\x15\n\rmodels_active\x18\x05 \x01(\x04\x12\x14\n\x0cupload_bytes\x18\x06 \x01(\x04\x12\x13\n\x0bquery_bytes\x18\x07 \x01(\x04\x12\x13\n\x0bworker_pids\x18\x08 \x03(\r\x12 \n\x05pools\x18\t \x03(\x0b\x32\x11.privedge.v1.Pool\x12\x0c\n\x04runs\x18\n \x01(\x04\"D\n\x04Pool\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\r\x12\r\n\x05ready\x18\x03 \x01(\r\x12\x0e\n\x06wanted\x18\x04 \x01(\r2\x88\x05\n\x05Party\x12R\n\x0bUploadModel\x12\x1f.privedge.v1.UploadModelRequest\x1a .privedge.v1.UploadModelResponse(\x01\x12V\n\rActivateModel\x12!.privedge.v1.ActivateModelRequest\x1a\".privedge.v1.ActivateModelResponse\x12P\n\x0b\x44\x65leteModel\x12\x1f.privedge.v1.DeleteModelRequest\x1a .privedge.v1.DeleteModelResponse\x12M\n\nListModels\x12\x1e.privedge.v1.ListModelsRequest\x1a\x1f.privedge.v1.ListModelsResponse\x12P\n\x0bListCohorts\x12\x1f.privedge.v1.ListCohortsRequest\x1a .privedge.v1.ListCohortsResponse\x12Y\n\x0e\x44\x65scribeCohort\x12\".privedge.v1.DescribeCohortRequest\x1a#.privedge.v1.DescribeCohortResponse\x12\x42\n\x05Query\x12\x19.privedge.v1.QueryRequest\x1a\x1a.privedge.v1.QueryResponse(\x01\x30\x01\x12\x41\n\x06Status\x12\x1a.privedge.v1.StatusRequest\x1a\x1b.privedge.v1.StatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,32 +55,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELROW']._serialized_end=754
   _globals['_LISTMODELSRESPONSE']._serialized_start=756
   _globals['_LISTMODELSRESPONSE']._serialized_end=815
-  _globals['_DESCRIBECOHORTREQUEST']._serialized_start=817
-  _globals['_DESCRIBECOHORTREQUEST']._serialized_end=856
-  _globals['_DESCRIBECOHORTRESPONSE']._serialized_start=859
-  _globals['_DESCRIBECOHORTRESPONSE']._serialized_end=994
-  _globals['_IDENTIFY']._serialized_start=996
-  _globals['_IDENTIFY']._serialized_end=1006
-  _globals['_VERIFY']._serialized_start=1008
-  _globals['_VERIFY']._serialized_end=1031
-  _globals['_QUERYHEADER']._serialized_start=1034
-  _globals['_QUERYHEADER']._serialized_end=1232
-  _globals['_QUERYREQUEST']._serialized_start=1234
-  _globals['_QUERYREQUEST']._serialized_end=1317
-  _globals['_COST']._serialized_start=1320
-  _globals['_COST']._serialized_end=1498
-  _globals['_PHASE']._serialized_start=1500
-  _globals['_PHASE']._serialized_end=1560
-  _globals['_ANSWERHEADER']._serialized_start=1562
-  _globals['_ANSWERHEADER']._serialized_end=1624
-  _globals['_QUERYRESPONSE']._serialized_start=1626
-  _globals['_QUERYRESPONSE']._serialized_end=1711
-  _globals['_STATUSREQUEST']._serialized_start=1713
-  _globals['_STATUSREQUEST']._serialized_end=1728
-  _globals['_STATUSRESPONSE']._serialized_start=1731
-  _globals['_STATUSRESPONSE']._serialized_end=1972
-  _globals['_POOL']._serialized_start=1974
-  _globals['_POOL']._serialized_end=2042
-  _globals['_PARTY']._serialized_start=2045
-  _globals['_PARTY']._serialized_end=2611
+  _globals['_LISTCOHORTSREQUEST']._serialized_start=817
+  _globals['_LISTCOHORTSREQUEST']._serialized_end=837
+  _globals['_COHORTROW']._serialized_start=839
+  _globals['_COHORTROW']._serialized_end=885
+  _globals['_LISTCOHORTSRESPONSE']._serialized_start=887
+  _globals['_LISTCOHORTSRESPONSE']._serialized_end=949
+  _globals['_DESCRIBECOHORTREQUEST']._serialized_start=951
+  _globals['_DESCRIBECOHORTREQUEST']._serialized_end=990
+  _globals['_DESCRIBECOHORTRESPONSE']._serialized_start=993
+  _globals['_DESCRIBECOHORTRESPONSE']._serialized_end=1128
+  _globals['_IDENTIFY']._serialized_start=1130
+  _globals['_IDENTIFY']._serialized_end=1140
+  _globals['_VERIFY']._serialized_start=1142
+  _globals['_VERIFY']._serialized_end=1165
+  _globals['_QUERYHEADER']._serialized_start=1168
+  _globals['_QUERYHEADER']._serialized_end=1366
+  _globals['_QUERYREQUEST']._serialized_start=1368
+  _globals['_QUERYREQUEST']._serialized_end=1451
+  _globals['_COST']._serialized_start=1454
+  _globals['_COST']._serialized_end=1632
+  _globals['_PHASE']._serialized_start=1634
+  _globals['_PHASE']._serialized_end=1694
+  _globals['_ANSWERHEADER']._serialized_start=1696
+  _globals['_ANSWERHEADER']._serialized_end=1758
+  _globals['_QUERYRESPONSE']._serialized_start=1760
+  _globals['_QUERYRESPONSE']._serialized_end=1845
+  _globals['_STATUSREQUEST']._serialized_start=1847
+  _globals['_STATUSREQUEST']._serialized_end=1862
+  _globals['_STATUSRESPONSE']._serialized_start=1865
+  _globals['_STATUSRESPONSE']._serialized_end=2106
+  _globals['_POOL']._serialized_start=2108
+  _globals['_POOL']._serialized_end=2176
+  _globals['_PARTY']._serialized_start=2179
+  _globals['_PARTY']._serialized_end=2827
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,11 @@ class PartyStub:
                 request_serializer=privedge_dot_wire_dot_party__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListCohorts = channel.unary_unary(
+                '/privedge.v1.Party/ListCohorts',
+                request_serializer=privedge_dot_wire_dot_party__pb2.ListCohortsRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.ListCohortsResponse.FromString,
+                _registered_method=True)
         self.DescribeCohort = channel.unary_unary(
                 '/privedge.v1.Party/DescribeCohort',
                 request_serializer=privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.SerializeToString,
@@ -106,6 +111,13 @@ class PartyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCohorts(self, request, context):
+        """Owner, client or admin. The cohorts of this party. Read only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeCohort(self, request, context):
         """Owner, client or admin. The public facts of one cohort. Read only.
         """
@@ -150,6 +162,11 @@ def add_PartyServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=privedge_dot_wire_dot_party__pb2.ListModelsRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'ListCohorts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCohorts,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.ListCohortsRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.ListCohortsResponse.SerializeToString,
             ),
             'DescribeCohort': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeCohort,
@@ -276,6 +293,33 @@ class Party:
             '/privedge.v1.Party/ListModels',
             privedge_dot_wire_dot_party__pb2.ListModelsRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCohorts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/ListCohorts',
+            privedge_dot_wire_dot_party__pb2.ListCohortsRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.ListCohortsResponse.FromString,
             options,
             channel_credentials,
             insecure,

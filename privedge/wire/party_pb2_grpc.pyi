@@ -48,6 +48,8 @@ class PartyStub:
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. Idempotent."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]
     """Owner (own models) or admin (all). Read only."""
+    ListCohorts: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]
+    """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _grpc.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]
     """Owner, client or admin. The public facts of one cohort. Read only."""
     Query: _grpc.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]
@@ -74,6 +76,8 @@ class PartyAsyncStub(PartyStub):
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. Idempotent."""
     ListModels: _aio.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Owner (own models) or admin (all). Read only."""
+    ListCohorts: _aio.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]  # type: ignore[assignment]
+    """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _aio.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]  # type: ignore[assignment]
     """Owner, client or admin. The public facts of one cohort. Read only."""
     Query: _aio.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]  # type: ignore[assignment]
@@ -121,6 +125,14 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.ListModelsResponse, _abc.Awaitable[_party_pb2.ListModelsResponse]]:
         """Owner (own models) or admin (all). Read only."""
+
+    @_abc_1.abstractmethod
+    def ListCohorts(
+        self,
+        request: _party_pb2.ListCohortsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.ListCohortsResponse, _abc.Awaitable[_party_pb2.ListCohortsResponse]]:
+        """Owner, client or admin. The cohorts of this party. Read only."""
 
     @_abc_1.abstractmethod
     def DescribeCohort(
