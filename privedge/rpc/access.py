@@ -26,6 +26,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/ActivateModel": _only(Role.OWNER),
     "/privedge.v1.Party/DeleteModel": _only(Role.OWNER, Role.ADMIN),
     "/privedge.v1.Party/ListModels": _only(Role.OWNER, Role.ADMIN),
+    "/privedge.v1.Party/ListCohorts": _only(Role.OWNER, Role.CLIENT, Role.ADMIN),
     "/privedge.v1.Party/DescribeCohort": _only(Role.OWNER, Role.CLIENT, Role.ADMIN),
     "/privedge.v1.Party/Query": _only(Role.CLIENT),
     "/privedge.v1.Party/Status": _only(Role.ADMIN),

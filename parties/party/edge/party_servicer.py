@@ -72,6 +72,16 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         ]
         return pb.ListModelsResponse(models=rows)
 
+    def ListCohorts(
+        self, request: pb.ListCohortsRequest, context: grpc.ServicerContext
+    ) -> pb.ListCohortsResponse:
+        """The cohorts of this party."""
+        rows = [
+            pb.CohortRow(name=name, spec_digest=cohort.spec_digest)
+            for name, cohort in sorted(self._models.cohorts.items())
+        ]
+        return pb.ListCohortsResponse(cohorts=rows)
+
     def DescribeCohort(
         self, request: pb.DescribeCohortRequest, context: grpc.ServicerContext
     ) -> pb.DescribeCohortResponse:
