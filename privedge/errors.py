@@ -102,5 +102,13 @@ class OutOfTime(Refused):
 # --- What only a client can notice ----------------------------------------------------------------
 
 
+class Cancelled(Unreachable):
+    """A call was given up, here or on its way; why, another call says."""
+
+
+class Closed(PrivEdgeError):
+    """A connection was used after it was closed, or in a process that was forked from its own."""
+
+
 class IntegrityError(PrivEdgeError):
     """The two answer shares do not add up to a valid answer; nothing is reported."""

@@ -63,7 +63,7 @@ _FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
     Code.RESOURCE_EXHAUSTED: (errors.LimitExceeded, "too busy or too large", "try again later"),
     Code.UNAUTHENTICATED: (errors.NotAllowed, "not authenticated", "check the certificate's role"),
     Code.PERMISSION_DENIED: (errors.NotAllowed, "not allowed", "check the certificate's role"),
-    Code.CANCELLED: (errors.Unreachable, "the call was cancelled", "try again"),
+    Code.CANCELLED: (errors.Cancelled, "the call was cancelled", "try again"),
     Code.INVALID_ARGUMENT: (errors.ShareError, "malformed request", "check both versions"),
     Code.UNIMPLEMENTED: (errors.NotReady, "does not know this call", "check both versions"),
 }

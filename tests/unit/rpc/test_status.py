@@ -31,6 +31,9 @@ def every_refusal():
 
 def test_every_refusal_of_our_tree_has_a_status_of_its_own():
     refusals = {k for k in every_refusal() if issubclass(k, Refused) and k is not Refused}
+    # A server whose own call was cancelled says what it says of any part that it lost.
+    refusals -= {errors.Cancelled}
+    assert status_of(errors.Cancelled("x")) == STATUS[errors.Unreachable]
     assert refusals == set(STATUS) - {Exception}
     assert len(set(STATUS.values())) == len(STATUS)
 
@@ -56,6 +59,11 @@ def test_what_a_peer_wrote_is_never_shown(code):
 def test_the_id_of_an_internal_error_is_passed_on():
     error = Failed(Code.INTERNAL, "internal error", [(ERROR_ID, "1f2e3d4c")])
     assert str(from_status(error, PEER)) == f"{PEER}: internal error 1f2e3d4c; ask its operator"
+
+
+def test_a_cancelled_call_is_a_kind_of_its_own():
+    error = from_status(Failed(Code.CANCELLED, "Locally cancelled by application!"), PEER)
+    assert type(error) is errors.Cancelled and isinstance(error, errors.Unreachable)
 
 
 def test_inside_the_block_a_failed_call_becomes_ours_and_other_errors_pass():
