@@ -1,5 +1,11 @@
 """privedge: private prediction with secret-shared one-class models.
 
+    from privedge import Client, Owner, Ran, train, errors
+
+`__all__` is what others may rely on; everything else is internal and may change in any version.
+Nothing heavy is loaded before a name is used, and torch only by `train`. Import privedge before
+grpc, which reads the floor of TLS as it is imported (rpc/tls_floor.py).
+
 A folder is a trust domain or a crossing between two; read them in the order of a query's life:
 
     ran/        the model: public facts (spec, presets, feature maps) and plain torch
@@ -15,4 +21,70 @@ A folder is a trust domain or a crossing between two; read them in the order of 
     cli/        the command `privedge`
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from privedge.rpc import tls_floor as tls_floor
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "Answer",
+    "Client",
+    "ClientConfig",
+    "Cohort",
+    "Cost",
+    "ModelFacts",
+    "Owner",
+    "Ran",
+    "RanSpec",
+    "Receipt",
+    "Reply",
+    "__version__",
+    "errors",
+    "preset",
+    "train",
+]
+
+if TYPE_CHECKING:
+    from privedge import errors
+    from privedge.client.answers import Answer
+    from privedge.client.query import Client, Cohort, Reply
+    from privedge.config import ClientConfig
+    from privedge.ran.presets import PRESETS, preset
+    from privedge.ran.spec import RanSpec
+    from privedge.sharing.cost import Cost
+    from privedge.user.checkpoint import Ran
+    from privedge.user.owner import Owner
+    from privedge.user.party import ModelFacts
+    from privedge.user.train import train
+    from privedge.user.upload import Receipt
+else:
+    _HOME = {
+        "PRESETS": "privedge.ran.presets",
+        "Answer": "privedge.client.answers",
+        "Client": "privedge.client.query",
+        "ClientConfig": "privedge.config",
+        "Cohort": "privedge.client.query",
+        "Cost": "privedge.sharing.cost",
+        "ModelFacts": "privedge.user.party",
+        "Owner": "privedge.user.owner",
+        "Ran": "privedge.user.checkpoint",
+        "RanSpec": "privedge.ran.spec",
+        "Receipt": "privedge.user.upload",
+        "Reply": "privedge.client.query",
+        "preset": "privedge.ran.presets",
+        "train": "privedge.user.train",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name == "errors":
+            return import_module("privedge.errors")
+        if name not in _HOME:
+            raise AttributeError(f"module 'privedge' has no attribute {name!r}")
+        found = globals()[name] = getattr(import_module(_HOME[name]), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -99,7 +99,20 @@ class CallerConfig(Section):
 
 
 class ClientConfig(CallerConfig):
-    """How owners, clients and admins reach the two parties (`--config`, ./privedge.toml)."""
+    """How owners, clients and admins reach the two parties (`--config`, ./privedge.toml).
+
+    party0, party1: HOST:PORT.
+    tls: the files `ca`, `certificate` and `key`, which say who calls.
+    insecure_loopback, role, name: in place of `tls`, on this machine only.
+    rpc_timeout_s: seconds that a call may take; 60 if not given.
+
+    Example:
+        config = ClientConfig(
+            party0="party0.example.org:7000",
+            party1="party1.example.org:7001",
+            tls={"ca": "ca.crt", "certificate": "client-me.crt", "key": "client-me.key"},
+        )
+    """
 
     party0: Address
     party1: Address

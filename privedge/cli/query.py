@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from privedge.client.query import Reply
 
 ImagesArgument = Annotated[
-    list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files; one batch.")
+    list[Path],
+    typer.Argument(metavar="IMAGE...", help="PNG or JPEG files, or one folder of them; one batch."),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
 EncoderOption = Annotated[
@@ -52,6 +53,7 @@ def _query(
     """
     from privedge.client.query import Client
 
+    images = files(images)
     with Client.from_file(config, encoder=encoder) as client:
         reply = client.identify(images, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
@@ -60,6 +62,13 @@ def _query(
         return
     for name, owner in zip(subjects(images, one_subject), answers, strict=True):
         print(f"{name}: {owner or 'unknown'}")
+
+
+def files(images: list[Path]) -> list[Path]:
+    """The pictures that were named, or those of the one folder that was."""
+    from privedge.ran.inputs import in_folder
+
+    return in_folder(images[0]) if len(images) == 1 else images
 
 
 def subjects(images: list[Path], one_subject: bool) -> list[str]:

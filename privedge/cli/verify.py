@@ -12,6 +12,7 @@ from privedge.cli.query import (
     ImagesArgument,
     TogetherOption,
     costs,
+    files,
     subjects,
 )
 
@@ -41,6 +42,7 @@ def _verify(
     """
     from privedge.client.query import Client
 
+    images = files(images)
     with Client.from_file(config, encoder=encoder) as client:
         reply = client.verify(images, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]

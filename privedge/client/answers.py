@@ -14,7 +14,10 @@ from privedge.sharing.ring import Words
 
 @dataclass(frozen=True)
 class Answer:
-    """Whose image it is; None for unknown, or for "no" when verifying."""
+    """The answer to one picture.
+
+    owner: the name of the owner whose picture it is; None for unknown, or for "no" when verifying.
+    """
 
     owner: str | None
 

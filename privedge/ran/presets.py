@@ -42,10 +42,19 @@ _WRITING_ASPECT = 2
 def preset(
     name: str, *, height: int, width: int, channels: int, components: int | None = None
 ) -> RanSpec:
-    """The spec called `name` (see PRESETS, or "auto") for images of the given size.
+    """The architecture called `name`.
 
-    `channels` is 1 or 3. `components` replaces the number of components of a `subspace*` preset.
-    Raises ConfigError for an unknown name or a `components` that does not fit.
+    Args:
+        name: one of PRESETS, or "auto": the one for pictures of this size.
+        height, width: of the pictures, in pixels; most presets bring them to a size of their own.
+        channels: 1 for grey, 3 for colour.
+        components: of a subspace preset, in place of its own number.
+
+    Raises:
+        ConfigError: the name is unknown, or `components` does not fit.
+
+    Example:
+        assert preset("auto", height=48, width=40, channels=1).name == "subspace32"
     """
     if name == "auto":
         name = _by_size(height, width, channels)

@@ -203,7 +203,12 @@ class ImageShape(_Frozen):
 
 
 class RanSpec(_Frozen):
-    """One architecture: image shape, feature map, layers."""
+    """One architecture: image shape, feature map, layers. Equal specs have equal digests.
+
+    Example:
+        spec = preset("subspace32", height=32, width=32, channels=1)
+        assert RanSpec.from_json(spec.to_json()).digest() == spec.digest()
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
     image: ImageShape

@@ -32,12 +32,12 @@ def require_role(tls: TlsFiles | None, role: Role) -> None:
 
 def preflight(tls: TlsFiles) -> Identity:
     """Who this process is. Raises CertificateError for files that TLS would refuse without a word,
-    ConfigError if gRPC was imported before privedge.rpc and would still accept TLS 1.2.
+    ConfigError if gRPC was imported before privedge and would still accept TLS 1.2.
     """
     if not tls_floor.in_force:
         raise ConfigError(
-            "grpc was imported before privedge.rpc, so TLS 1.2 would be accepted; import "
-            f"privedge.rpc first or set {tls_floor.VARIABLE}={tls_floor.SUITES}"
+            "grpc was imported before privedge, so TLS 1.2 would be accepted; import "
+            f"privedge first or set {tls_floor.VARIABLE}={tls_floor.SUITES}"
         )
     return check_files(tls.ca, tls.certificate, tls.key)
 

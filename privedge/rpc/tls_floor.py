@@ -5,8 +5,8 @@ The list gets one suite, which needs an RSA certificate. Our certificates are al
 (identity/certificates.py refuses others), so no TLS 1.2 handshake can ever agree on it, at
 either end. TLS 1.3 has its own suites, which the list does not touch.
 
-gRPC reads the variable once, while it is imported. So this module must run first; privedge.rpc
-sees to that, and `in_force` tells rpc/tls.py whether it came in time.
+gRPC reads the variable once, while it is imported. So this module must run first; the package
+privedge sees to that, and `in_force` tells rpc/tls.py whether it came in time.
 """
 
 import os

@@ -21,11 +21,17 @@ class Phase:
 
 @dataclass(frozen=True)
 class Cost:
-    """Exchanges with the other party, bytes sent to it, correction bytes received from the dealer;
-    seconds waiting for a worker, loading shares, dealing and computing, and what was spent ahead on
-    preparing the randomness (0 if the dealer served it meanwhile); and the exchanges by phase, in
-    the order of the computation: "network", of it apart "normalisation" and "output" (tanh or
-    clip), "decision", and "weights" when a run opens those.
+    """What one query cost one party.
+
+    rounds: exchanges with the other party.
+    bytes_to_peer: bytes sent to the other party.
+    bytes_from_dealer: bytes of corrections received from the dealer.
+    queue_s, load_s, online_s: seconds of waiting for a worker, of loading shares, and of dealing
+        and computing.
+    offline_s: seconds spent ahead on preparing the randomness; 0 if the dealer served it meanwhile.
+    phases: the exchanges by purpose, in the order of the computation: "network", of it apart
+        "normalisation" and "output" (tanh or clip), "decision", and "weights" when a run opens
+        those.
 
     A party may serve several queries in one run. Then every figure but two is the whole run's:
     `queue_s` is from this party having the query in full until its run starts, `online_s` from

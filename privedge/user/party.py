@@ -20,7 +20,13 @@ from privedge.wire.party_pb2_grpc import PartyStub
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a party says of one model. `created_at` is seconds since 1970, UTC."""
+    """What a party says of one model.
+
+    model_id: 32 hexadecimal digits. cohort, owner: names.
+    state: "uploaded", "prepared", "active" or "retired".
+    share_bytes: the size of this party's share.
+    created_at: when it was uploaded, in seconds since 1970, UTC.
+    """
 
     model_id: str
     cohort: str

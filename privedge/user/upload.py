@@ -42,7 +42,12 @@ _WITHDRAWAL_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Receipt:
-    """What an accepted upload is known by."""
+    """What an accepted upload is known by.
+
+    model_id: 32 hexadecimal digits, to delete it by.
+    snapshot_id: names the set of models that is asked from now on.
+    bytes_per_party: the size of one share.
+    """
 
     model_id: str
     snapshot_id: str

@@ -208,10 +208,19 @@ def test_every_folder_of_code_is_a_package():
 
 
 # What an __init__.py may hold beside its docstring.
+FLOOR = "from privedge.rpc import tls_floor as tls_floor"
 EXTRAS = {
-    "privedge/__init__.py": "__version__ = ",
-    "lab/privedge_lab/__init__.py": "__version__ = ",
-    "privedge/rpc/__init__.py": "from privedge.rpc import tls_floor as tls_floor",
+    # The door (tests/unit/test_door.py).
+    "privedge/__init__.py": (
+        "from importlib import import_module",
+        "from typing import TYPE_CHECKING",
+        FLOOR,
+        "__version__ = ",
+        "__all__ = ",
+        "if TYPE_CHECKING:",
+    ),
+    "lab/privedge_lab/__init__.py": ("__version__ = ",),
+    "privedge/rpc/__init__.py": (FLOOR,),
 }
 
 
@@ -220,9 +229,42 @@ EXTRAS = {
 )
 def test_a_package_file_holds_its_docstring_only(path):
     _, *rest = ast.parse(path.read_text()).body
-    allowed = EXTRAS.get(name_of(path))
-    assert len(rest) == (allowed is not None)
-    assert all(ast.unparse(line).startswith(str(allowed)) for line in rest)
+    allowed = EXTRAS.get(name_of(path), ())
+    assert len(rest) == len(allowed)
+    for line, start in zip(rest, allowed, strict=True):
+        assert ast.unparse(line).startswith(start)
+
+
+def through_the_door(tree: ast.AST) -> set[str]:
+    """Names of `privedge.__all__` that code takes from the package itself."""
+    names = set(privedge.__all__) - {"__version__", "errors"}
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "privedge" and not node.level
+        for alias in node.names
+    }
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "privedge"
+    }
+    return (imported | used) & (names | {"*"})
+
+
+# Import rules do not look behind the door, which names everything.
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_module_of_ours_comes_in_by_the_door(path):
+    if name_of(path) != "privedge/__init__.py":
+        assert through_the_door(ast.parse(path.read_text())) == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["from privedge import Client", "import privedge\nprivedge.train", "from privedge import *"],
+)
+def test_whoever_comes_in_by_the_door_is_seen(code):
+    assert through_the_door(ast.parse(code))
 
 
 def modules_after(statement: str) -> set[str]:
