@@ -17,8 +17,10 @@ from privedge.user.upload import Receipt
 
 
 class Owner:
-    """An owner as both parties know them. Every call has connections of its own, so one Owner
-    works from any number of threads, and after a fork.
+    """An owner as both parties know them.
+
+    Every call has connections of its own, so one Owner works from any number of threads, and after
+    a fork. The parties accept one upload of an owner at a time.
 
     Example:
         owner = Owner.from_file("owner.toml")
