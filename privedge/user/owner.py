@@ -23,9 +23,9 @@ class Owner:
     a fork. The parties accept one upload of an owner at a time.
 
     Example:
-        owner = Owner.from_file("owner.toml")
+        owner = Owner.from_file("owner-ana.toml")
         receipt = owner.upload("ana.ran", cohort="faces")
-        print(receipt.model_id, [model.state for model in owner.models("faces")])
+        print(receipt.model_id, owner.models("faces")[0].state)
         owner.delete(receipt.model_id)
     """
 

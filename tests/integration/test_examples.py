@@ -1,0 +1,98 @@
+"""The Python of the README and the examples in docstrings run as they stand, on three servers."""
+
+import inspect
+import re
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import privedge
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import CohortSetting, Deployment
+
+pytestmark = pytest.mark.mpc
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+EXAMPLE = re.compile(r"^Example:\n((?:    .*\n|\n)+)", re.MULTILINE)
+
+
+def pictures(of: str) -> np.ndarray:
+    """Twelve pictures of a bar: upright and a little tilted for ana, flat for bo."""
+    rows, columns = np.mgrid[-16:16, -16:16]
+    if of == "bo":
+        rows, columns = columns, rows
+    distances = (
+        np.abs(columns * np.cos(tilt / 40) + rows * np.sin(tilt / 40)) for tilt in range(12)
+    )
+    return np.stack([np.where(distance < 4, 255, 0).astype(np.uint8) for distance in distances])
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A cohort of which bo is an owner already."""
+    faces = [CohortSetting("faces", "subspace32")]
+    settings = {"pool": {"bundles": 0}}
+    with Deployment(tmp_path_factory.mktemp("deployment"), faces, settings) as running:
+        bo = running.write_client_config(Identity(Role.OWNER, "bo"))
+        privedge.Owner.from_file(bo).upload(privedge.train(pictures("bo"), owner="bo"), "faces")
+        yield running
+
+
+@pytest.fixture
+def folder(deployment, tmp_path, monkeypatch) -> Path:
+    """Where the examples are run, with the files that they name; ana is in the cohort."""
+    for name, who in (("privedge", Identity(Role.CLIENT, "carla")), ("owner-ana", ANA)):
+        shutil.copy(deployment.write_client_config(who), tmp_path / f"{name}.toml")
+    (tmp_path / "pictures").mkdir()
+    mine = pictures("ana")
+    for number, pixels in enumerate(mine):
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number:02}.png")
+    Image.fromarray(mine[5]).save(tmp_path / "face.png")
+    ran = privedge.train(mine, owner="ana")
+    ran.save(tmp_path / "ana.ran")
+    privedge.Owner.from_file(tmp_path / "owner-ana.toml").upload(ran, "faces")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+ANA = Identity(Role.OWNER, "ana")
+
+
+def test_the_python_of_the_readme_trains_uploads_and_asks(folder, capsys):
+    block = BLOCK.search((ROOT / "README.md").read_text())
+    assert block is not None
+    (folder / "ana.ran").unlink()
+    exec(block[1], {})
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"ana \d+\.\d\d s", first) and second == "True"
+    assert privedge.Ran.load("ana.ran").owner == "ana"
+
+
+WITH_EXAMPLES = ("Client", "ClientConfig", "Owner", "Ran", "RanSpec", "preset", "train")
+PRINTED = {
+    "Client": [r"\('faces',\)", r"ana \d+\.\d\d s"],
+    "Owner": [r"[0-9a-f]{32} active"],
+}
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_the_example_in_a_docstring_runs(folder, capsys, name):
+    example = EXAMPLE.search(inspect.getdoc(getattr(privedge, name)) + "\n")
+    assert example is not None
+    exec(textwrap.dedent(example[1]), {each: getattr(privedge, each) for each in privedge.__all__})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(PRINTED.get(name, []))
+    for line, expected in zip(lines, PRINTED.get(name, []), strict=True):
+        assert re.fullmatch(expected, line)
+
+
+def test_no_other_example_goes_unchecked():
+    values = {name: getattr(privedge, name) for name in privedge.__all__}
+    documented = {name for name, value in values.items() if "Example:" in (value.__doc__ or "")}
+    assert documented == set(WITH_EXAMPLES)
