@@ -9,10 +9,12 @@ import grpc
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from privedge.errors import (
     CheckpointError,
     ConfigError,
+    ImageError,
     ManifestMismatch,
     NotAllowed,
     OutOfTime,
@@ -118,6 +120,15 @@ def test_an_image_gets_the_label_of_the_whole_network_and_its_cost(running, file
     assert reply.cost.online_s >= reply.cost.queue_s >= 0
     assert reply.seconds >= reply.cost.online_s > 0 and reply.device_s > 0
     assert (reply.cost.rounds, reply.cost.bytes_to_peer, reply.cost.phases) == (0, 0, ())
+
+
+def test_w47_one_picture_gets_one_label_and_floats_are_refused(running, files):
+    with running.client(files) as client:
+        for single in (IMAGES[0], Image.fromarray(IMAGES[0]), list(IMAGES[:1])):
+            assert client.ask(single).labels == expected(IMAGES[:1])
+        for wrong in (IMAGES / 255, IMAGES.astype(np.uint16), IMAGES[:0], "none.png"):
+            with pytest.raises(ImageError):
+                client.ask(wrong)
 
 
 def test_more_images_than_a_call_takes_go_in_several(running, files):
