@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privedge.errors import ConfigError, ImageError, PrivEdgeError
-from privedge.ran import images
+from privedge.ran import images, inputs
 from privedge.ran.spec import ImageShape
 
 
@@ -60,13 +60,13 @@ def arrays(
     """
     classes = _classes(folder, test)
     files = [file for of_class in classes.values() for file in of_class]
-    size = images.measure(files)
+    size = inputs.measured(inputs.opened(files))
     height, width = (side, side) if side else (size.height, size.width)
     shape = ImageShape(height=height, width=width, channels=3 if size.channels == 3 else 1)
     counts = [len(of_class) for of_class in classes.values()]
     inside = [file.relative_to(folder) for file in files]
     made: dict[str, npt.NDArray[np.generic]] = {
-        "images": images.read(files, shape),
+        "images": inputs.given(files, shape),
         "labels": np.repeat(np.arange(len(classes)), counts),
         "label_names": np.array(list(classes)),
     }

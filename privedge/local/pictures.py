@@ -14,17 +14,13 @@ from statistics import median_high
 from privedge.errors import ImageError, TrainingError
 from privedge.local.names import owner_names
 from privedge.ran import images
-from privedge.ran.images import Measured
+from privedge.ran.images import Measured, is_system
+from privedge.ran.inputs import measured, opened
 from privedge.user.own_images import MIN_IMAGES
 
 # Called with (what is being done, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
 
-# What systems and network drives put beside folders.
-_SYSTEM = frozenset(
-    {"__macosx", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
-)
-_SYSTEM_FIRST = (".", "@", "$")
 # So many of a kind are named; of more the number is said.
 _NAMED = 8
 
@@ -110,12 +106,12 @@ def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
         raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
     own = beside.resolve()
     found = [entry for entry in found if entry.resolve() not in (own, *own.parents)]
-    places = [entry for entry in found if not _is_system(entry.name)]
+    places = [entry for entry in found if not is_system(entry.name)]
     if not places:
         raise ImageError(
             f"{folder}: holds no folders; put each owner's pictures in a folder of its own there"
         )
-    return places, [entry.name for entry in found if _is_system(entry.name)]
+    return places, [entry.name for entry in found if is_system(entry.name)]
 
 
 class _Count:
@@ -130,25 +126,22 @@ class _Count:
         self._progress("read pictures", self._done, self._total)
 
 
-def _is_system(name: str) -> bool:
-    return name.lower() in _SYSTEM or name.startswith(_SYSTEM_FIRST)
-
-
 def _read(
     place: Path, files: Sequence[Path], known: Mapping[str, Measured], count: _Count
 ) -> _Folder:
     sound, damaged = [], []
     for file in files:
         try:
+            images.require_plain_file(file)
             digest = _digest(file)
-            sound.append(_Picture(file, digest, known.get(digest) or images.measure([file])))
+            sound.append(_Picture(file, digest, known.get(digest) or measured(opened([file]))))
         except ImageError as error:
             damaged.append(f"{place.name}/{file.name} {str(error).removeprefix(f'{file}: ')}")
         count.one_more()
     others = [
         (entry.suffix.lower() or "without a suffix") if entry.is_file() else "folders in folders"
         for entry in place.iterdir()
-        if entry not in files and not _is_system(entry.name)
+        if entry not in files and not is_system(entry.name)
     ]
     return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
 

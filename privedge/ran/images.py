@@ -28,10 +28,11 @@ Images = npt.NDArray[np.uint8]
 MAX_FILE_BYTES = 10 * 1000 * 1000
 MAX_PIXELS = 25 * 1000 * 1000
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
-# What systems leave beside a person's own folders.
+# What systems and network drives put beside a person's own files, in lower case.
 _SYSTEM = frozenset(
-    {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+    {"__macosx", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
 )
+_SYSTEM_FIRST = (".", "@", "$")
 # What Pillow is known to raise for damaged files, beside its own kinds (all OSError or ValueError).
 DAMAGED = (
     OSError,
@@ -87,14 +88,20 @@ def required(folder: Path) -> list[Path]:
 
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder`, in order of name, without hidden ones and those of a system."""
-    return [entry for entry in _entries(folder) if entry.is_dir() and entry.name not in _SYSTEM]
+    return [entry for entry in _entries(folder) if entry.is_dir() and not is_system(entry.name)]
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder of this name is a system's and nobody's own; hidden ones are."""
+    return name.lower() in _SYSTEM or name.startswith(_SYSTEM_FIRST)
 
 
 def passed_over(folder: Path, taken: Iterable[Path]) -> str | None:
-    """What `folder` holds besides `taken` and hidden files, in words; None for nothing."""
+    """What `folder` holds besides `taken` and files of a system, in words; None for nothing."""
     left = sorted(set(_entries(folder)).difference(taken))
     folders = [entry.name for entry in left if entry.is_dir()]
-    endings = Counter(entry.suffix.lower() or "no ending" for entry in left if not entry.is_dir())
+    others = [entry for entry in left if not entry.is_dir() and not is_system(entry.name)]
+    endings = Counter(entry.suffix.lower() or "no ending" for entry in others)
     said = [
         f"{count} {what}{'s' if count > 1 else ''} passed over ({_some(names)})"
         for count, what, names in (

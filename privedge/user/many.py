@@ -41,8 +41,8 @@ _WORTH_S = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """One owner's training. `images`: a folder, npz or files, as `inputs.given` takes them, or uint8
-    (n, H, W[, 3]) of the size of `spec.image`; `out`: the file of the RAN.
+    """One owner's training. `images`: a folder, an npz or files, or uint8 (n, H, W[, 3]) of the
+    size of `spec.image`; `out`: the file of the RAN.
     """
 
     owner: str

@@ -1,5 +1,6 @@
 """A folder of folders of pictures as people have it: what is used, and what is said of the rest."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,14 +148,19 @@ def test_one_owner_alone_gets_a_threshold_and_that_is_said(tmp_path):
     assert "the worst of 2 held-out pictures" in notes[0]
 
 
+def test_a_pipe_in_place_of_a_picture_is_left_out_and_not_waited_for(people):
+    os.mkfifo(people / "ana" / "pipe.png")
+    assert "ana/pipe.png is not a file" in " ".join(looked(people).notes)
+
+
 def test_what_is_held_out_is_what_training_does_not_learn_from(people):
-    from privedge.ran.images import read
+    from privedge.ran.inputs import given
     from privedge.user import own_images
 
     plan, _ = models.plan(looked(people), "auto")
     owner = plan.owners[1]
-    _, validation = own_images.halves(read(owner.files, plan.spec.image), plan.settings)
-    held_out = read(plan.held_out(owner), plan.spec.image)
+    _, validation = own_images.halves(given(owner.files, plan.spec.image), plan.settings)
+    held_out = given(plan.held_out(owner), plan.spec.image)
     assert np.array_equal(held_out, validation)
 
 
