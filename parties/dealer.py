@@ -20,7 +20,7 @@ from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
-from privedge.errors import AlreadyExists, LimitExceeded, OutOfTime, ShareError, Unreachable
+from privedge.errors import AlreadyExists, DeadlineExceeded, LimitExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
@@ -78,8 +78,8 @@ class Sessions:
         """Wait for the other party's side of `run`; the session ends when one side leaves, be it
         while it waits.
 
-        Raises AlreadyExists for a session or side opened before, LimitExceeded, OutOfTime if the
-        other party does not come, Unreachable if it came and left.
+        Raises AlreadyExists for a session or side opened before, LimitExceeded,
+        DeadlineExceeded if the other party does not come, Unreachable if it came and left.
         """
         pairing = self._open(run, party, seeds)
         # Without this a thread, and a session's place, would wait for a party that nobody is at.
@@ -112,7 +112,7 @@ class Sessions:
             if pairing.left:
                 raise Unreachable("a party left the session")
             if pairing.dealer is None:
-                raise OutOfTime("the other party did not open the session")
+                raise DeadlineExceeded("the other party did not open the session")
             return pairing.dealer
 
     def _dealer(self, run: SessionId, pairing: _Pairing) -> Dealer:

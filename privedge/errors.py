@@ -95,7 +95,7 @@ class Unreachable(Refused):
     """A party, worker or dealer is down or was lost."""
 
 
-class OutOfTime(Refused):
+class DeadlineExceeded(Refused):
     """The deadline passed."""
 
 

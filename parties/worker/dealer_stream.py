@@ -42,7 +42,10 @@ class DealerStream:
         self._outgoing.put(pb.DealRequest(tuples=pb.TupleRequests(tuples=wanted)))
 
     def receive(self, counter: int) -> torch.Tensor:
-        """The next correction, flat int64. Raises Unreachable, OutOfTime, TranscriptMismatch."""
+        """The next correction, flat int64.
+
+        Raises Unreachable, DeadlineExceeded, TranscriptMismatch.
+        """
         received = bytearray()
         with calls_to("the dealer"):
             for response in self._call:

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from privedge.errors import OutOfTime, TranscriptMismatch, Unreachable
+from privedge.errors import DeadlineExceeded, TranscriptMismatch, Unreachable
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
@@ -207,8 +207,8 @@ class Acceptor:
                 self._waiting.pop(run, None)
 
     def take(self, run: SessionId, deadline: Deadline, given_up: threading.Event) -> PeerStream:
-        """The stream of `run`. Raises OutOfTime if party 0's worker does not come in time, and
-        Unreachable when the query is given up meanwhile.
+        """The stream of `run`. Raises DeadlineExceeded if party 0's worker does not come in time,
+        and Unreachable when the query is given up meanwhile.
         """
         with self._arrived:
             self._arrived.wait_for(
@@ -217,7 +217,7 @@ class Acceptor:
             if given_up.is_set():
                 raise Unreachable("the query was given up")
             if run not in self._waiting:
-                raise OutOfTime("party 0's worker did not open the session")
+                raise DeadlineExceeded("party 0's worker did not open the session")
             return self._waiting.pop(run)
 
     def look_again(self) -> None:

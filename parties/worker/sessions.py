@@ -114,7 +114,7 @@ class Sessions:
         """Begin `run`. All streams end with the block, or at once if the run is abandoned.
 
         Raises ManifestMismatch if the other worker is about to compute something else, Unreachable,
-        OutOfTime.
+        DeadlineExceeded.
         """
         offered = None
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from privedge.errors import OutOfTime
+from privedge.errors import DeadlineExceeded
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Deadline:
         return Deadline.after(at_most_s if theirs is None else min(theirs, at_most_s))
 
     def remaining(self) -> float:
-        """Seconds left. Raises OutOfTime when there are none."""
+        """Seconds left. Raises DeadlineExceeded when there are none."""
         left = self.at - time.monotonic()
         if left <= 0:
-            raise OutOfTime("the deadline passed")
+            raise DeadlineExceeded("the deadline passed")
         return left

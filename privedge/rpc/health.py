@@ -3,7 +3,7 @@
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from privedge.errors import OutOfTime
+from privedge.errors import DeadlineExceeded
 from privedge.rpc.deadline import Deadline
 
 
@@ -17,7 +17,7 @@ def serves(channel: grpc.Channel, service: str, *, within_s: float) -> bool:
     )
     try:
         return any(response.status == serving for response in watch)
-    except (grpc.RpcError, OutOfTime):
+    except (grpc.RpcError, DeadlineExceeded):
         return False
     finally:
         watch.cancel()

@@ -32,7 +32,7 @@ STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     errors.LimitExceeded: (Code.RESOURCE_EXHAUSTED, "a limit was reached"),
     errors.DigestMismatch: (Code.DATA_LOSS, "bytes do not match their digest"),
     errors.Unreachable: (Code.UNAVAILABLE, "a part of the service is down"),
-    errors.OutOfTime: (Code.DEADLINE_EXCEEDED, "the deadline passed"),
+    errors.DeadlineExceeded: (Code.DEADLINE_EXCEEDED, "the deadline passed"),
     Exception: (Code.INTERNAL, "internal error"),
 }
 
@@ -49,7 +49,7 @@ _ADVICE: dict[type[Exception], str] = {
     errors.LimitExceeded: "send less, or try again later",
     errors.DigestMismatch: "send it again; if it was a query, tell the operator of a damaged model",
     errors.Unreachable: "try again in a moment",
-    errors.OutOfTime: "try again, or raise rpc_timeout_s",
+    errors.DeadlineExceeded: "try again, or raise rpc_timeout_s",
 }
 
 # What gRPC itself says, with texts of its own: code -> kind, text, what to do.
@@ -59,7 +59,7 @@ _FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
         "cannot be reached",
         "check that it is running and that neither certificate is expired or of another authority",
     ),
-    Code.DEADLINE_EXCEEDED: (errors.OutOfTime, "the deadline passed", "raise rpc_timeout_s"),
+    Code.DEADLINE_EXCEEDED: (errors.DeadlineExceeded, "the deadline passed", "raise rpc_timeout_s"),
     Code.RESOURCE_EXHAUSTED: (errors.LimitExceeded, "too busy or too large", "try again later"),
     Code.UNAUTHENTICATED: (errors.NotAllowed, "not authenticated", "check the certificate's role"),
     Code.PERMISSION_DENIED: (errors.NotAllowed, "not allowed", "check the certificate's role"),

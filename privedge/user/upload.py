@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from privedge.config import ClientConfig
-from privedge.errors import CheckpointError, OutOfTime, PrivEdgeError, Unreachable
+from privedge.errors import CheckpointError, DeadlineExceeded, PrivEdgeError, Unreachable
 from privedge.identity.certificates import check_files
 from privedge.identity.roles import Role
 from privedge.rpc.chunks import cut
@@ -85,7 +85,7 @@ def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None 
             raise
         try:
             snapshot_id = _activate(party_0, manifest.model_id)
-        except (Unreachable, OutOfTime) as error:
+        except (Unreachable, DeadlineExceeded) as error:
             # It may be active by now, so nothing is taken back.
             raise type(error)(
                 f"{error}; see `privedge models list` for {manifest.model_id}"

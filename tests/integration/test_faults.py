@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from privedge.client.query import Reply
-from privedge.errors import OutOfTime, PrivEdgeError, Unreachable
+from privedge.errors import DeadlineExceeded, PrivEdgeError, Unreachable
 from privedge.identity.roles import Role
 from privedge.local.deployment import Deployment
 from privedge.rpc import codec
@@ -99,7 +99,7 @@ def test_a_frozen_worker_costs_a_query_its_deadline_not_more(deployment, one_ima
     with (
         frozen(worker(deployment, Role.PARTY1)),
         client(deployment, rpc_timeout_s=3) as asking,
-        pytest.raises((OutOfTime, Unreachable)),
+        pytest.raises((DeadlineExceeded, Unreachable)),
     ):
         asking.identify(one_image, COHORT)
     assert answers(deployment, one_image) == 1
@@ -146,7 +146,7 @@ def alive(pid: int) -> bool:
 def test_a_client_that_leaves_frees_both_workers(deployment, one_image):
     stopped = worker(deployment, Role.PARTY1)
     with frozen(stopped), client(deployment, rpc_timeout_s=2) as asking:
-        with pytest.raises((OutOfTime, Unreachable)):
+        with pytest.raises((DeadlineExceeded, Unreachable)):
             asking.identify(one_image, COHORT)
         until(lambda: not any(status(deployment, party).queries_running for party in PARTIES))
     assert answers(deployment, one_image) == 1

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from privedge.errors import OutOfTime, Unreachable
+from privedge.errors import DeadlineExceeded, Unreachable
 
 
 class Children:
@@ -67,14 +67,14 @@ class Children:
                     pipe.write(f"{json.dumps(line)}\n".encode())
 
     def hear(self, names: Sequence[str], within_s: float) -> list[Any]:
-        """One line of each. Raises OutOfTime, and Unreachable if one has ended."""
+        """One line of each. Raises DeadlineExceeded, and Unreachable if one has ended."""
         ends = time.monotonic() + within_s
         pipes = [self._processes[name].stdout for name in names]
         said = {pipe: b"" for pipe in pipes if pipe is not None}
         while waiting := [pipe for pipe, text in said.items() if not text.endswith(b"\n")]:
             ready, _, _ = select.select(waiting, [], [], max(0.0, ends - time.monotonic()))
             if not ready:
-                raise OutOfTime(f"{self._what} said nothing for {within_s:.0f} seconds")
+                raise DeadlineExceeded(f"{self._what} said nothing for {within_s:.0f} seconds")
             for pipe in ready:
                 part = pipe.read(1 << 16)
                 if not part:

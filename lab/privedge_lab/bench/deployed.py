@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from privedge.client.query import Client
-from privedge.errors import OutOfTime
+from privedge.errors import DeadlineExceeded
 from privedge.identity.roles import Role
 from privedge.local.deployment import ADMIN, Deployment
 from privedge.rpc.channel import open_party
@@ -53,7 +53,7 @@ class Deployed:
         self._before = self._processes.cpu_s()
 
     def ask(self, number: int) -> Sample:
-        """Ask, then wait for the pools. Raises what a party refuses, and OutOfTime."""
+        """Ask, then wait for the pools. Raises what a party refuses, and DeadlineExceeded."""
         mine, started = time.process_time(), time.perf_counter()
         reply = self._client.identify(self._batches[number], system.COHORT)
         seconds, my_cpu_s = time.perf_counter() - started, time.process_time() - mine
@@ -94,7 +94,7 @@ class Pools:
         self._full: Sequence[Level] = ()
 
     def wait_full(self) -> None:
-        """As until_full, of both parties' pools. Raises OutOfTime."""
+        """As until_full, of both parties' pools. Raises DeadlineExceeded."""
         self._full = until_full(
             lambda: [(pool.ready, pool.wanted) for pool in self._listed()], self._full
         )
@@ -123,7 +123,7 @@ def until_full(
     is none.
 
     `levels` looks. `full` is what an earlier call returned: more than that a limit on memory did
-    not let come then, so that it is not waited for again. Raises OutOfTime.
+    not let come then, so that it is not waited for again. Raises DeadlineExceeded.
     """
     ends = time.monotonic() + _WARM_WITHIN_S
     before: Sequence[Level] = ()
@@ -139,7 +139,9 @@ def until_full(
             return full
         if all(ready >= wanted or (settled and ready) for ready, wanted in now):
             return now
-    raise OutOfTime(f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; try --pool empty")
+    raise DeadlineExceeded(
+        f"the pools are not full after {_WARM_WITHIN_S:.0f} seconds; try --pool empty"
+    )
 
 
 def _at_least(now: Level, then: Level) -> bool:

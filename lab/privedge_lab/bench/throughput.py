@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from privedge.errors import OutOfTime
+from privedge.errors import DeadlineExceeded
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import Deployment
 from privedge.ran import features
@@ -47,7 +47,7 @@ class Workload:
 
 
 def measure(load: Workload, progress: Progress) -> ThroughputRow:
-    """Raises ConfigError, what a party refuses, and OutOfTime if no query ended in time."""
+    """Raises ConfigError, what a party refuses, and DeadlineExceeded if no query ended in time."""
     system.check_engine(load.engine)
     spec = system.spec_of(load.preset)
     models = made.models(spec, load.owners, _SEED)
@@ -90,7 +90,9 @@ def _row(
 ) -> ThroughputRow:
     asked = [query for client in heard for query in client["asked"]]
     if not asked:
-        raise OutOfTime(f"no query ended within {load.seconds:g} seconds; give more --seconds")
+        raise DeadlineExceeded(
+            f"no query ended within {load.seconds:g} seconds; give more --seconds"
+        )
     seconds = [took for _, took, _ in asked]
     cpu_s = {kind: value / len(asked) for kind, value in spent.items()}
     return ThroughputRow(

@@ -18,7 +18,7 @@ class ModelRef:
 
 
 class Peer(Protocol):
-    """What activation needs of party 1. Every call raises Unreachable or OutOfTime."""
+    """What activation needs of party 1. Every call raises Unreachable or DeadlineExceeded."""
 
     def prepare(self, ref: ModelRef) -> None:
         """Raises UnknownModel (not uploaded there) or ManifestMismatch (dropped there)."""

@@ -78,7 +78,7 @@ class ModelService:
         """Party 0: make an uploaded model its owner's active one; returns the new snapshot id.
 
         Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
-        dropped the model), Unreachable, OutOfTime.
+        dropped the model), Unreachable, DeadlineExceeded.
         """
         peer = self._leads()
         with self._leading:
@@ -180,7 +180,7 @@ class ModelService:
         A party 0 that was started on an empty state folder by mistake knows of none: its empty
         lists would make party 1 drop every share it has.
 
-        Raises Unreachable, OutOfTime, or ManifestMismatch if party 1 lacks a listed model.
+        Raises Unreachable, DeadlineExceeded, or ManifestMismatch if party 1 lacks a listed model.
         """
         with self._leading:
             for name in self.cohorts if cohort is None else [cohort]:

@@ -16,7 +16,7 @@ from parties.party.queries.pending import PendingQuery, Waiters, settle
 from parties.party.queries.runs import Runs
 from parties.party.workers.processes import AnswerBytes, WorkerPool, WorkerProcess
 from parties.serving.time_limit import ring_after
-from privedge.errors import LimitExceeded, OutOfTime
+from privedge.errors import DeadlineExceeded, LimitExceeded
 from privedge.wire import peer_pb2 as pb
 
 # Party 0 orders the next run of a worker when its own part of the last one is over. Then the part
@@ -70,8 +70,10 @@ class Follower:
         self._inbox.put(asked)
         try:
             return asked.wait()
-        except OutOfTime:
-            raise OutOfTime(f"query {asked.id}: not answered in time, or never ordered") from None
+        except DeadlineExceeded:
+            raise DeadlineExceeded(
+                f"query {asked.id}: not answered in time, or never ordered"
+            ) from None
         finally:
             asked.leave()
             self._inbox.remove(asked)

@@ -18,7 +18,7 @@ from parties.party.queries.pairing import Pairing
 from parties.party.queries.pending import PendingQuery, Waiters, settle
 from parties.party.queries.runs import Runs
 from parties.party.workers.processes import AnswerBytes, WorkerPool, WorkerProcess
-from privedge.errors import ManifestMismatch, OutOfTime, Refused, Unreachable
+from privedge.errors import DeadlineExceeded, ManifestMismatch, Refused, Unreachable
 from privedge.rpc.status import calls_to
 from privedge.wire import peer_pb2, peer_pb2_grpc
 
@@ -69,7 +69,7 @@ class Leader:
         self._halves.expect(asked)
         try:
             return asked.wait(lambda: self._halves.look(asked))
-        except (ManifestMismatch, OutOfTime) as error:
+        except (ManifestMismatch, DeadlineExceeded) as error:
             # Party 1 may have refused its half because it lacks the newest list of models.
             self._models.behind.set()
             if isinstance(error, ManifestMismatch) and asked.ready is None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import grpc
 
 from parties.party.queries.pending import PendingQuery
-from privedge.errors import ManifestMismatch, OutOfTime, Refused, Unreachable
+from privedge.errors import DeadlineExceeded, ManifestMismatch, Refused, Unreachable
 from privedge.rpc.status import calls_to
 from privedge.wire import peer_pb2 as pb
 from privedge.wire import peer_pb2_grpc
@@ -65,15 +65,15 @@ class Pairing:
             self._there.pop(asked.id, None)
 
     def look(self, asked: PendingQuery) -> None:
-        """Raises OutOfTime if the query has no other half and has waited long enough, Unreachable
-        if party 1 cannot say so now.
+        """Raises DeadlineExceeded if the query has no other half and has waited long enough,
+        Unreachable if party 1 cannot say so now.
         """
         if asked.ready is not None:
             return
         if not self._connected:
             raise Unreachable("party 1: cannot be reached; check that it is running")
         if time.perf_counter() - asked.arrived > _HALF_S:
-            raise OutOfTime(f"query {asked.id}: its other half did not arrive")
+            raise DeadlineExceeded(f"query {asked.id}: its other half did not arrive")
 
     def _compare(self, asked: PendingQuery, digest: bytes) -> None:
         if digest != asked.question.digest():

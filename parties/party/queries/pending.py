@@ -97,8 +97,8 @@ class PendingQuery:
         return self._outcome is not None
 
     def wait(self, look: Callable[[], object] = lambda: None) -> AnswerBytes:
-        """Return the answer share. Raises what the query ends with, OutOfTime at its deadline, and
-        whatever `look` raises, which is called every LOOK_S.
+        """Return the answer share. Raises what the query ends with, DeadlineExceeded at its
+        deadline, and whatever `look` raises, which is called every LOOK_S.
         """
         with self._changed:
             while self._outcome is None:

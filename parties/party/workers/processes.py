@@ -73,7 +73,7 @@ class WorkerProcess:
 
         Waits for a worker that is being restarted. Raises UnknownModel if it was not told of the
         snapshot and has not begun, what else the worker refused, Unreachable if it dies meanwhile,
-        OutOfTime.
+        DeadlineExceeded.
         """
         try:
             with calls_to(self._name):
@@ -89,7 +89,7 @@ class WorkerProcess:
             raise PrivEdgeError(str(error)) from None
 
     def learn(self, snapshot: Snapshot, deadline: Deadline) -> None:
-        """Tell the worker which models a snapshot has. Raises Unreachable, OutOfTime."""
+        """Tell the worker which models a snapshot has. Raises Unreachable, DeadlineExceeded."""
         with calls_to(self._name):
             self.stub.Learn(pieces(snapshot), timeout=deadline.remaining(), wait_for_ready=True)
 

@@ -25,10 +25,10 @@ from parties.party.queries.runs import Runs
 from parties.party.workers.processes import AnswerBytes
 from parties.serving.admission import Admission
 from privedge.errors import (
+    DeadlineExceeded,
     DigestMismatch,
     LimitExceeded,
     ManifestMismatch,
-    OutOfTime,
     PrivEdgeError,
     Unreachable,
 )
@@ -384,7 +384,7 @@ def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch
     assert not any(half.done() for half in alone)
     # Their patience ends at their next look.
     monkeypatch.setattr(other_halves, "_HALF_S", 0.0)
-    assert [type(half.exception(SOON)) for half in alone] == [OutOfTime] * 3
+    assert [type(half.exception(SOON)) for half in alone] == [DeadlineExceeded] * 3
     assert pair.workers[0].batches == [1] * 3
     assert pair.models.behind.is_set()
 
@@ -392,7 +392,7 @@ def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch
 def test_a_half_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
     question = Question(new_query_id(), "digits", "s1", (1, 2))
     half = PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
-    assert isinstance(pair.ask(1, half).exception(SOON), OutOfTime)
+    assert isinstance(pair.ask(1, half).exception(SOON), DeadlineExceeded)
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from privedge.errors import OutOfTime, ShareError
+from privedge.errors import DeadlineExceeded, ShareError
 from privedge.rpc.deadline import Deadline
 from privedge_lab.baseline.codec import Floats
 from privedge_lab.baseline.model_file import Tail
@@ -33,12 +33,12 @@ class Job:
         self._future.cancel()
 
     def result(self, deadline: Deadline) -> Predicted:
-        """Wait for it. Raises OutOfTime, and ShareError if the answer is not finite."""
+        """Wait for it. Raises DeadlineExceeded, and ShareError if the answer is not finite."""
         try:
             return self._future.result(timeout=deadline.remaining())
         except TookTooLong:
             self._future.cancel()
-            raise OutOfTime("the processor was busy for too long") from None
+            raise DeadlineExceeded("the processor was busy for too long") from None
 
 
 class Predictor:

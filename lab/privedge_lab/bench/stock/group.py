@@ -60,7 +60,7 @@ class Group:
         return list(self._children.pids.values())
 
     def ask(self, number: int) -> tuple[Account, Account]:
-        """Both parties' accounts of query `number`. Raises Unreachable or OutOfTime."""
+        """Both parties' accounts of query `number`. Raises Unreachable or DeadlineExceeded."""
         self._children.tell(_PARTIES, number)
         first, second = self._children.hear(_PARTIES, self._timeout_s)
         return Account(**first), Account(**second)

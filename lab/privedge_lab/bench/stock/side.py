@@ -33,7 +33,7 @@ class Stock:
         self._before = self._processes.cpu_s()
 
     def ask(self, number: int) -> Sample:
-        """Raises Unreachable or OutOfTime."""
+        """Raises Unreachable or DeadlineExceeded."""
         first, second = self._group.ask(number)
         cpu_s = self._spent()
         # CrypTen counts what is sent and received together. Party 1 talks to party 0 alone; what

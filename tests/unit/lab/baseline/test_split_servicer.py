@@ -14,10 +14,10 @@ from PIL import Image
 from privedge.errors import (
     CheckpointError,
     ConfigError,
+    DeadlineExceeded,
     ImageError,
     ManifestMismatch,
     NotAllowed,
-    OutOfTime,
     Unreachable,
 )
 from privedge.identity.roles import Role
@@ -297,7 +297,7 @@ def test_a_batch_that_waits_too_long_for_the_processor_is_given_up(files):
         first = predictor.start(batch)
         begun.wait(20)
         second = predictor.start(batch)
-        with pytest.raises(OutOfTime):
+        with pytest.raises(DeadlineExceeded):
             second.result(Deadline.after(0.05))
         busy.set()
         assert first.result(Deadline.after(20)).logits.shape == (1, 10)

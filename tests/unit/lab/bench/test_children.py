@@ -2,7 +2,7 @@
 
 import pytest
 
-from privedge.errors import OutOfTime, Unreachable
+from privedge.errors import DeadlineExceeded, Unreachable
 from privedge_lab.bench.children import Children
 
 # Reads addresses, and answers each; silent until then.
@@ -12,7 +12,7 @@ MODULE = "privedge_lab.bench.relay"
 def test_a_silent_process_is_not_waited_for_for_ever(tmp_path):
     with Children("a relay", tmp_path) as children:
         children.start("one", MODULE, ["0"], {})
-        with pytest.raises(OutOfTime, match="a relay said nothing for 0 seconds"):
+        with pytest.raises(DeadlineExceeded, match="a relay said nothing for 0 seconds"):
             children.hear(["one"], 0.01)
 
 

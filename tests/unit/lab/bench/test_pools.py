@@ -2,7 +2,7 @@
 
 import pytest
 
-from privedge.errors import OutOfTime
+from privedge.errors import DeadlineExceeded
 from privedge_lab.bench import deployed
 
 GROWING = [[(0, 4), (0, 4)], [(4, 4), (3, 4)], [(4, 4), (4, 4)], [(0, 4), (0, 4)]]
@@ -33,5 +33,5 @@ def test_what_such_a_pool_had_once_is_waited_for_and_no_more(monkeypatch):
 def test_an_empty_pool_is_never_warm(monkeypatch):
     monkeypatch.setattr(deployed, "_UNCHANGED_S", 0.05)
     monkeypatch.setattr(deployed, "_WARM_WITHIN_S", 0.2)
-    with pytest.raises(OutOfTime, match="--pool empty"):
+    with pytest.raises(DeadlineExceeded, match="--pool empty"):
         deployed.until_full(lambda: [(0, 4), (4, 4)])
