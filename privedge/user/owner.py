@@ -25,7 +25,7 @@ class Owner:
     Example:
         owner = Owner.from_file("owner-ana.toml")
         receipt = owner.upload("ana.ran", cohort="faces")
-        print(receipt.model_id, owner.models("faces")[0].state)
+        print([model.model_id for model in owner.models("faces") if model.state == "active"])
         owner.delete(receipt.model_id)
     """
 

@@ -77,7 +77,7 @@ def test_the_python_of_the_readme_trains_uploads_and_asks(folder, capsys):
 WITH_EXAMPLES = ("Client", "ClientConfig", "Owner", "Ran", "RanSpec", "preset", "train")
 PRINTED = {
     "Client": [r"\('faces',\)", r"ana \d+\.\d\d s"],
-    "Owner": [r"[0-9a-f]{32} active"],
+    "Owner": [r"\['[0-9a-f]{32}'\]"],
 }
 
 
