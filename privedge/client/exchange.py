@@ -101,8 +101,8 @@ class _Both:
         """
         causes = [error for error in self._errors if not isinstance(error, Cancelled)]
         causes.sort(key=lambda error: isinstance(error, Unreachable))
-        for error in causes or self._errors:
-            raise error
+        if failures := causes or self._errors:
+            raise failures[0]
         return self._halves[0], self._halves[1]
 
 
