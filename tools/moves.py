@@ -134,12 +134,10 @@ LABORATORY = {
         ]
     },
 }
-FITTING = {"privedge/user/train.py": "privedge/user/fitting.py"}
 STAGES = {
     "parties": PARTIES,
     "reference": REFERENCE,
     "lab": LABORATORY,
-    "fitting": FITTING,
 }
 
 # Packages that are new, and what they say of themselves.
@@ -167,7 +165,6 @@ PACKAGES = {
         LAB + "results": "Stored results: rows in JSON files.",
         LAB + "wire": "Generated from protos/privedge_lab; nothing is written by hand.",
     },
-    "fitting": {},
 }
 
 # Class names: (files by prefix, old -> new). Only names in code, and names in `backticks`.
