@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # No resolver can install CrypTen from its own metadata (docs/adr/0002), so its pin lives here.
@@ -14,11 +14,13 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -Iprotos \
 	--plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 PROTOC_OUT = --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1)
+# The versions of Python that `make matrix` tests; the classifiers in pyproject.toml say the same.
+PYTHONS := 3.11 3.12 3.13
 # $(call GENERATE,FOLDER): the product's code into FOLDER, the laboratory's into FOLDER/lab.
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo up test test-slow check lint format types imports proto proto-check build bench lock clean
+.PHONY: help demo up test test-quick test-slow cover matrix check lint format types imports proto proto-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,11 +47,23 @@ up: $(INSTALLED) ## a private service over your own pictures: make up DIR=people
 
 # Tests that start servers keep to one process (tests/conftest.py), which begins with them, for they
 # take longest; the others run beside them.
+PYTEST_FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
 test: $(INSTALLED) ## every test but the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
+	$(PYTEST_FAST)
+
+test-quick: $(INSTALLED) ## unit tests of the product, and private queries to real servers
+	$(PYTEST_FAST) tests/unit --ignore=tests/unit/lab tests/integration/test_private_queries.py
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+# pytest's own summary stays the last line of a run that passes: the floors are silent if they hold.
+cover: $(INSTALLED) ## make test, with coverage by package; writes build/coverage
+	$(PYTEST_FAST) --cov --cov-report=html --cov-report=json -p tools.coverage_table
+	@$(BIN)/python tools/coverage_table.py
+
+matrix: ## make test-quick on each Python that is here, each in its .venv-3.xx
+	@$(PYTHON) tools/matrix.py $(PYTHONS)
 
 check: lint types imports proto-check ## everything that needs no running: lint, types, imports, protos
 
