@@ -5,8 +5,8 @@
     python tools/coverage_table.py --measured                 print floors for pyproject.toml
 
 A floor is a whole percentage of lines, in pyproject.toml under [tool.privedge.coverage-floors].
-Every package of `privedge` and `parties` has one; the laboratory has none. All three forms read the
-JSON file that pytest-cov writes (pyproject.toml, [tool.coverage.json]).
+Every package of `privedge` and `parties` has one; the laboratory has none. Run all three at the top
+of a clone: they read the JSON file that pytest-cov writes (pyproject.toml, [tool.coverage.json]).
 """
 
 import argparse
@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-PYPROJECT = ROOT / "pyproject.toml"
 PRODUCT = ("privedge", "parties")
 
 
@@ -104,17 +102,17 @@ def measured(packages: list[Coverage]) -> str:
     return "\n".join(f'"{p.package}" = {max(0, int(p.percent) - 1)}' for p in product)
 
 
-def read() -> tuple[list[Coverage], dict[str, int]]:
-    """What the last run measured, and the floors. FileNotFoundError without a run."""
-    tools = tomllib.loads(PYPROJECT.read_text())["tool"]
-    report = json.loads((ROOT / tools["coverage"]["json"]["output"]).read_text())
+def read(root: Path) -> tuple[list[Coverage], dict[str, int]]:
+    """What the last run in `root` measured, and the floors. FileNotFoundError without a run."""
+    tools = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
+    report = json.loads((root / tools["coverage"]["json"]["output"]).read_text())
     return by_package(report), tools["privedge"]["coverage-floors"]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """pytest's hook: print the table. The summary of pytest itself comes after it."""
+    """pytest's hook: print the table. The last line, with the number of tests, comes after it."""
     terminalreporter.section("coverage by package")
-    terminalreporter.write_line(table(*read()))
+    terminalreporter.write_line(table(*read(terminalreporter.config.rootpath)))
     terminalreporter.write_line("line by line: build/coverage/html/index.html")
 
 
@@ -124,7 +122,7 @@ def main() -> int:
     parser.add_argument("--measured", action="store_true", help="print the floors that hold today")
     arguments = parser.parse_args()
     try:
-        packages, floors = read()
+        packages, floors = read(Path.cwd())
     except FileNotFoundError:
         print("nothing was measured yet: run make cover", file=sys.stderr)
         return 1
