@@ -96,10 +96,11 @@ def _complaint(package: Coverage, floors: dict[str, int]) -> str:
 def measured(packages: list[Coverage]) -> str:
     """Floors for today's figures, as lines of TOML.
 
-    Rounded down, less one point: which lines a server runs depends a little on who comes first.
+    Rounded down, less two points: which lines a server runs depends a little on who comes first,
+    and a process that a test kills takes with it what it had counted.
     """
     product = [package for package in packages if package.is_product]
-    return "\n".join(f'"{p.package}" = {max(0, int(p.percent) - 1)}' for p in product)
+    return "\n".join(f'"{p.package}" = {max(0, int(p.percent) - 2)}' for p in product)
 
 
 def read(root: Path) -> tuple[list[Coverage], dict[str, int]]:
