@@ -51,8 +51,8 @@ PYTEST_FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dis
 test: $(INSTALLED) ## every test but the slow ones
 	$(PYTEST_FAST)
 
-test-quick: $(INSTALLED) ## unit tests of the product, and private queries to real servers
-	$(PYTEST_FAST) tests/unit --ignore=tests/unit/lab tests/integration/test_private_queries.py
+test-quick: $(INSTALLED) ## unit tests, and private queries to real servers
+	$(PYTEST_FAST) tests/unit tests/integration/test_private_queries.py
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -m slow
