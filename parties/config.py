@@ -139,7 +139,8 @@ class PartyConfig(ServerConfig):
     # fused: weights masked once, comparisons in four rounds. crypten: the reference.
     engine: Literal["fused", "crypten"] = "fused"
     # one-unit: truncation gives the floor or one unit more, which depends on the masks too. exact:
-    # always the floor, for two rounds more wherever no ReLU follows (docs/threat-model.md).
+    # always the floor, for two rounds more wherever no ReLU follows
+    # (docs/explanation/threat-model.md).
     rounding: Literal["one-unit", "exact"] = "one-unit"
     workers: int = Field(default=1, ge=1, le=64)
     # Each worker keeps to one processor core, one after the other. Switch it off where something

@@ -62,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Measured:
-    """One row of the table; docs/bench.md says what each field means."""
+    """One row of the table; docs/results/bench.md says what each field means."""
 
     engine: str
     preset: str

@@ -6,5 +6,6 @@ second is the second best error, mean that of all owners of the cohort. The mean
 image is for everybody; second alone says how near the nearest other owner is.
 """
 
-# Chosen on validation images of letters and faces (docs/evaluation.md). 0 is the second best alone.
+# Chosen on validation images of letters and faces (docs/results/evaluation.md). 0 is the second
+# best alone.
 MEAN_SHARE = 0.35
