@@ -1,4 +1,4 @@
-"""What a bundle takes is what docs/tutorial/three-servers.md says: public shapes decide it."""
+"""What a bundle takes is what docs/how-to/size-a-pool.md says: public shapes decide it."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from privedge.ran.presets import preset
 from tests.unit.mpc.models import batch, cohort
 from tests.unit.mpc.pair import fresh_masks, run
 
-PAGE = (Path(__file__).resolve().parents[4] / "docs" / "tutorial" / "three-servers.md").read_text()
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "how-to" / "size-a-pool.md").read_text()
 ROWS = re.findall(r"^ *\| `(\w+)` \| (\d+) \| (\d+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
 
 
