@@ -234,7 +234,7 @@ class PartyConfig(ServerConfig):
     query_deadline_s: float = Field(
         default=60, gt=0, description="Seconds that a query may take, from its first byte."
     )
-    peer: PeerSection | None = Field(default=None, description="Party 0 only.")
+    peer: PeerSection | None = None
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
