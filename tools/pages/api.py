@@ -15,6 +15,8 @@ _ONE_LINE = 96
 # How our docstrings begin their parts.
 _PARTS = ("Args", "Returns", "Raises", "Example", "Examples", "Attributes", "Yields")
 _LISTED = ("Args", "Raises", "Attributes")
+# Shown by name in signatures; the page says what they stand for.
+_ALIASES = ("Pictures", "StrPath")
 
 
 def page() -> str:
@@ -24,6 +26,10 @@ def page() -> str:
         md.paragraph(
             "All of it is imported from `privedge`. [Using the Python library](python.md) has what "
             "is common to all: order of imports, forms of pictures, threads, errors."
+        ),
+        md.paragraph(
+            "In signatures, `StrPath` is `str` or `os.PathLike[str]`, and `Pictures` is any of the "
+            "[forms of pictures](python.md#pictures)."
         ),
         *(
             block
@@ -63,7 +69,7 @@ def _class(name: str, kind: type) -> Iterator[str]:
         yield md.code(_signature(name, kind), "python")
     yield from _docstring(kind)
     if fields:
-        rows = [(f"`{field.name}`", f"`{_short(field.type)}`") for field in fields]
+        rows = [(f"`{field.name}`", f"`{_plain(field.type)}`") for field in fields]
         yield md.table(("field", "type"), rows)
     elif models is not None:
         yield md.paragraph("Its fields are the keys of the [configuration](config.md) file.")
@@ -86,31 +92,58 @@ _METHODS = (types.FunctionType, staticmethod, classmethod, property)
 
 def _signature(name: str, thing: Any) -> str:
     """One line, or one line a parameter where it would be too long."""
-    signature = inspect.signature(thing)
-    parameters = [part for part in signature.parameters.values() if part.name != "self"]
-    signature = signature.replace(parameters=parameters)
-    line = f"{name}{_short(str(signature))}"
+    signature, aliases = inspect.signature(thing), _aliases(thing)
+    parts = list(_parameters(signature, aliases))
+    made = signature.return_annotation
+    unsaid = inspect.isclass(thing) or made is signature.empty
+    returned = "" if unsaid else f" -> {_short(made, aliases)}"
+    line = f"{name}({', '.join(parts)}){returned}"
     if len(line) <= _ONE_LINE:
         return line
-    inside = ",\n    ".join(_separated(parameters))
-    returned = line.rpartition(") -> ")[2] if ") -> " in line else ""
-    return f"{name}(\n    {inside},\n)" + (f" -> {returned}" if returned else "")
+    inside = ",\n    ".join(parts)
+    return f"{name}(\n    {inside},\n){returned}"
 
 
-def _separated(parameters: list[inspect.Parameter]) -> Iterator[str]:
-    """Each parameter, and the star before those that need their name."""
+def _aliases(thing: Any) -> list[tuple[str, str]]:
+    """(name, what it stands for) of the aliases that the module of `thing` uses, longest first."""
+    names = getattr(thing.__init__ if inspect.isclass(thing) else thing, "__globals__", {})
+    found = [(name, _plain(names[name])) for name in _ALIASES if name in names]
+    return sorted(found, key=lambda alias: -len(alias[1]))
+
+
+def _parameters(signature: inspect.Signature, aliases: list[tuple[str, str]]) -> Iterator[str]:
+    """Each parameter but self, and the star before those that need their name."""
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     named = False
-    for part in parameters:
+    for part in signature.parameters.values():
+        if part.name == "self":
+            continue
         if part.kind is part.KEYWORD_ONLY and not named:
             named = True
             yield "*"
-        yield _short(str(part))
+        text = f"{stars.get(part.kind, '')}{part.name}"
+        if part.annotation is not part.empty:
+            text += f": {_short(part.annotation, aliases)}"
+        if isinstance(part.default, str):
+            text += f' = "{part.default}"'
+        elif part.default is not part.empty:
+            plain = part.default is None or isinstance(part.default, int | float | bool)
+            text += f" = {part.default!r}" if plain else " = ..."
+        yield text
 
 
-def _short(kind: object) -> str:
-    """An annotation without the modules that its names come from."""
+def _short(kind: object, aliases: list[tuple[str, str]]) -> str:
+    """An annotation without the modules that its names come from; aliases by their names."""
+    text = _plain(kind)
+    for alias, whole in aliases:
+        text = text.replace(whole, alias)
+    return text
+
+
+def _plain(kind: object) -> str:
     text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
     text = re.sub(r"(?<![\w\"'])(?:\w+\.)+(\w+)", r"\1", text)
+    text = re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"NDArray[\1]", text)
     return text.replace("NoneType", "None").replace('"', "").replace("'", "")
 
 
