@@ -22,6 +22,8 @@ README = ROOT / "README.md"
 PAGES = sorted(DOCS.rglob("*.md"))
 PICTURES = sorted(DOCS.rglob("*.svg"))
 WIDTH = 120
+# The rule of the house is 30 words a sentence. This is where a reader loses the thread.
+WORDS = 40
 
 
 def name_of(path: Path) -> str:
@@ -54,6 +56,29 @@ def test_a_page_begins_with_its_title_and_has_one(path):
     outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     assert text.startswith("# ")
     assert len(re.findall(r"^# ", outside, re.MULTILINE)) == 1
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a page, without code, tables and headings."""
+    text = re.sub(r"^( *)```.*?^\1```", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^(    .*|#.*| *\|.*)$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"`[^`]*`", "Code", text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    for block in re.split(r"\n\s*\n|^ *(?:[-*]|\d+\.) |^> ?", text, flags=re.MULTILINE):
+        yield from re.split(r"(?<=[.!?:;])\s+", " ".join(block.replace("**", "").split()))
+
+
+def test_sentences_end_where_a_reader_hears_them_end():
+    text = "One `a. b` ends. Two\ngoes on; [three](x.md)?\n\n    code. code\n\n- Four: five.\n- Six"
+    assert [each for each in sentences(text) if each] == [
+        "One Code ends.", "Two goes on;", "three?", "Four:", "five.", "Six",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [README, *PAGES], ids=name_of)
+def test_no_sentence_of_a_page_is_endless(path):
+    endless = [each for each in sentences(path.read_text()) if len(each.split()) > WORDS]
+    assert endless == []
 
 
 # --- Finding --------------------------------------------------------------------------------------
