@@ -20,7 +20,8 @@ PYTHONS := 3.11 3.12 3.13
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo up test test-quick test-slow cover matrix check lint format types imports proto proto-check build bench lock clean
+.PHONY: help demo up test test-quick test-slow cover matrix check lint format types imports proto proto-check docs \
+	docs-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,7 +66,7 @@ cover: $(INSTALLED) ## make test, with coverage by package; writes build/coverag
 matrix: ## make test-quick on each Python that is here, each in its .venv-3.xx
 	@$(PYTHON) tools/matrix.py $(PYTHONS)
 
-check: lint types imports proto-check ## everything that needs no running: lint, types, imports, protos
+check: lint types imports proto-check docs-check ## everything that needs no running: lint, types, imports, drift
 
 lint: $(INSTALLED) ## ruff: rules and formatting
 	$(BIN)/ruff check .
@@ -92,6 +93,16 @@ proto-check: $(INSTALLED) ## is the generated code in step with protos?
 			|| { echo "$$wire is out of step with protos: run make proto" >&2; exit 1; }; \
 	done
 	@echo "the generated code is in step with protos"
+
+docs: $(INSTALLED) ## write the generated pages, and make a site of docs/ in build/docs
+	$(BIN)/python tools/reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@! grep -rlE '<(script|link|img)[^>]* (src|href)="https?:' build/docs --include='*.html' \
+		|| { echo "these pages fetch something from elsewhere" >&2; exit 1; }
+	@echo "build/docs/index.html"
+
+docs-check: $(INSTALLED) ## are the generated pages in step with the code?
+	@$(BIN)/python tools/reference.py --check
 
 build: $(INSTALLED) ## wheels and sdists of privedge and privedge-lab in dist/
 	rm -rf dist

@@ -23,7 +23,7 @@ Three operators run these: whoever runs party 0 must not collude with whoever ru
 neither with the dealer. The split server is a plaintext baseline for comparison: it sees what
 devices send it, and protects nothing.
 
-parties/samples/ has one file of each kind; docs/operators.md explains.
+parties/samples/ has one file of each kind; docs/tutorial/three-servers.md explains.
 """
 
 

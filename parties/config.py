@@ -20,60 +20,101 @@ log = logging.getLogger(__name__)
 class PeerSection(Section):
     """Party 0 only: where the other front end listens."""
 
-    address: Address
+    address: Address = Field(description="`listen` of party 1, as party 0 reaches it.")
 
 
 class MpcSection(Section):
     """The workers' own connection. Worker k uses the port given here plus k."""
 
-    # Party 1: where its worker 0 listens.
-    listen: Address | None = None
-    # Party 0: where party 1's worker 0 is.
-    address: Address | None = None
+    listen: Address | None = Field(
+        default=None, description="Party 1 only: where its worker 0 listens."
+    )
+    address: Address | None = Field(
+        default=None, description="Party 0 only: where party 1's worker 0 listens."
+    )
 
 
 class DealerSection(Section):
     """Where the dealer listens."""
 
-    address: Address
+    address: Address = Field(description="`listen` of the dealer, as this party reaches it.")
 
 
 class PartyLimits(Section):
     """What one party accepts. A refusal is RESOURCE_EXHAUSTED."""
 
-    max_share_mib: int = Field(default=256, ge=1)
-    # Models an owner may hold at once, superseded ones not counted.
-    max_models_per_owner: int = Field(default=8, ge=1)
-    upload_deadline_s: float = Field(default=300, gt=0)
-    max_batch: int = Field(default=64, ge=1)
-    # Queries at once, from their first byte until their answer is sent: of all clients, and of one.
-    max_queries: int = Field(default=256, ge=1)
-    max_queries_per_client: int = Field(default=64, ge=1)
+    max_share_mib: int = Field(default=256, ge=1, description="Size of one model's share, in MiB.")
+    max_models_per_owner: int = Field(
+        default=8,
+        ge=1,
+        description="Models an owner may hold at once, superseded ones not counted.",
+    )
+    upload_deadline_s: float = Field(
+        default=300, gt=0, description="Seconds that one upload may take."
+    )
+    max_batch: int = Field(default=64, ge=1, description="Images in one query.")
+    max_queries: int = Field(
+        default=256,
+        ge=1,
+        description="Queries of all clients at once, from their first byte until their answer is "
+        "sent. Each costs a thread and the memory of its images' share.",
+    )
+    max_queries_per_client: int = Field(
+        default=64, ge=1, description="The same, of one client's name."
+    )
 
 
 class BatchingSection(Section):
     """Party 0 only: which waiting queries are computed together."""
 
-    # How long a query waits for others although a worker is free.
-    delay_ms: float = Field(default=0, ge=0, le=1000)
-    # Images in one run, as long as more than one query is in it; never more than max_batch. With 1
-    # every query has a run of its own.
-    max_images: int = Field(default=64, ge=1)
+    delay_ms: float = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Milliseconds that a query waits for others although a worker is free. Every "
+        "query that comes alone pays them.",
+    )
+    max_images: int = Field(
+        default=64,
+        ge=1,
+        description="Images in one run, as long as more than one query is in it; never more than "
+        "`max_batch`. With 1 every query has a run of its own.",
+    )
 
 
 class PoolSection(Section):
     """Correlated randomness prepared ahead. Give both parties the same."""
 
-    # Bundles of each kind to have ready: one serves one run. 0 prepares nothing.
-    bundles: int = Field(default=4, ge=0, le=1024)
-    # Fill up again when fewer are left. Default: always.
-    refill_below: int | None = Field(default=None, ge=1)
-    # For how many images a run, before anybody has asked.
-    batches: tuple[int, ...] = (1,)
-    # Bundles of one worker take at most this; it is memory, never disk.
-    memory_mib: int = Field(default=1024, ge=1)
-    # How long a cohort's models must have stayed the same before anything is prepared for them.
-    settle_s: float = Field(default=1, ge=0)
+    bundles: int = Field(
+        default=4,
+        ge=0,
+        le=1024,
+        description="Bundles of each kind (cohort and images a run) that each worker has ready; "
+        "one serves one run. 0 at either party prepares nothing.",
+    )
+    refill_below: int | None = Field(
+        default=None,
+        ge=1,
+        description="Fill up again when fewer bundles are left. Left out, it equals `bundles`: "
+        "fill up at once. A smaller number works in fewer, longer stretches.",
+    )
+    batches: tuple[int, ...] = Field(
+        default=(1,),
+        description="For how many images a run to prepare before anybody has asked. The eight "
+        "sizes asked last are prepared too.",
+    )
+    memory_mib: int = Field(
+        default=1024,
+        ge=1,
+        description="Memory, never disk, that all bundles of one worker may take, in MiB. What "
+        "does not fit is served live.",
+    )
+    settle_s: float = Field(
+        default=1,
+        ge=0,
+        description="Seconds that a cohort's models must have stayed the same before anything is "
+        "prepared for them, so that a series of uploads does not waste work.",
+    )
 
     @property
     def low(self) -> int:
@@ -84,17 +125,40 @@ class PoolSection(Section):
 class CohortSection(Section):
     """One cohort: its architecture, by preset or as a file, and its margin rule."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
-    preset: str | None = None
-    # For `preset`: grey or colour images; and, for subspace presets, another number of components.
-    channels: Literal[1, 3] = 1
-    components: int | None = Field(default=None, ge=1, le=4096)
-    # The JSON of a RanSpec.
-    spec_file: Path | None = None
-    # known = best < margin * ((1 - mean_share) * second best + mean_share * mean of all owners);
-    # a margin of 1 answers always.
-    margin: float = Field(default=1.0, gt=0, le=1)
-    mean_share: float = Field(default=0.0, ge=0, le=1)
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        description="The cohort's name, the same at both parties.",
+    )
+    preset: str | None = Field(
+        default=None,
+        description="The architecture, by the name of a preset. Give either this or `spec_file`.",
+    )
+    channels: Literal[1, 3] = Field(
+        default=1, description="For `preset`: 1 for grey images, 3 for colour."
+    )
+    components: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="For subspace presets: another number of components than the preset's.",
+    )
+    spec_file: Path | None = Field(
+        default=None, description="The architecture as a file: the JSON of a RanSpec."
+    )
+    margin: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="An image is known if best < margin * ((1 - mean_share) * second best + "
+        "mean_share * mean of all owners). A margin of 1 always names somebody.",
+    )
+    mean_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How much the mean error over all owners counts in that rule. Above 0, and "
+        "with a margin below 1, a query takes one round more.",
+    )
 
     @model_validator(mode="after")
     def _one_architecture(self) -> Self:
@@ -110,10 +174,15 @@ class CohortSection(Section):
 class ServerConfig(Section):
     """What every server's file has."""
 
-    listen: Address
-    tls: TlsFiles | None = None
-    # Plain text, for a test on one machine: refuses any address that is not loopback.
-    insecure_loopback: bool = False
+    listen: Address = Field(description="Where this server listens.")
+    tls: TlsFiles | None = Field(
+        default=None, description="Certificate files; needed unless `insecure_loopback` is true."
+    )
+    insecure_loopback: bool = Field(
+        default=False,
+        description="Plain text, for a test on one machine: refuses any address that is not "
+        "loopback. Needs `--insecure-loopback` on the command line too.",
+    )
 
     def _addresses(self) -> list[str]:
         return [self.listen]
@@ -131,28 +200,49 @@ class ServerConfig(Section):
 class PartyConfig(ServerConfig):
     """One party: `python -m parties party --config FILE`."""
 
-    index: Literal[0, 1]
-    # Registry and shares; created with mode 0700.
-    state: Path
-    # Another database than the SQLite file in `state`, as an SQLAlchemy URL.
-    registry_url: str | None = Field(default=None, repr=False)
-    # fused: weights masked once, comparisons in four rounds. crypten: the reference.
-    engine: Literal["fused", "crypten"] = "fused"
-    # one-unit: truncation gives the floor or one unit more, which depends on the masks too. exact:
-    # always the floor, for two rounds more wherever no ReLU follows (docs/threat-model.md).
-    rounding: Literal["one-unit", "exact"] = "one-unit"
-    workers: int = Field(default=1, ge=1, le=64)
-    # Each worker keeps to one processor core, one after the other. Switch it off where something
-    # else says which process runs on which core.
-    one_core_workers: bool = True
-    query_deadline_s: float = Field(default=60, gt=0)
+    index: Literal[0, 1] = Field(description="Which party this is. Party 0 leads.")
+    state: Path = Field(
+        description="Folder of the registry and the shares; created with mode 0700."
+    )
+    registry_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="Another database than the SQLite file in `state`, as an SQLAlchemy URL.",
+    )
+    engine: Literal["fused", "crypten"] = Field(
+        default="fused",
+        description="`fused`: weights masked once, comparisons in four rounds. `crypten`: the "
+        "reference. The same at both parties.",
+    )
+    rounding: Literal["one-unit", "exact"] = Field(
+        default="one-unit",
+        description="`one-unit`: truncation gives the floor or one unit more, which depends on "
+        "the masks too. `exact`: always the floor, for two rounds more wherever no ReLU follows "
+        "(docs/explanation/threat-model.md). The same at both parties.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Worker processes; each works on one run at a time. The same at both parties.",
+    )
+    one_core_workers: bool = Field(
+        default=True,
+        description="Each worker keeps to one processor core, one after the other. Switch it off "
+        "where something else says which process runs on which core.",
+    )
+    query_deadline_s: float = Field(
+        default=60, gt=0, description="Seconds that a query may take, from its first byte."
+    )
     peer: PeerSection | None = None
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()
-    cohorts: tuple[CohortSection, ...] = Field(min_length=1)
+    cohorts: tuple[CohortSection, ...] = Field(
+        min_length=1, description="One table for each cohort, the same at both parties."
+    )
 
     def _addresses(self) -> list[str]:
         peer = self.peer.address if self.peer else None
@@ -191,11 +281,16 @@ def _require_loopback(address: str) -> None:
 class DealerLimits(Section):
     """What the dealer accepts from the parties."""
 
-    # Elements of one tuple, and sessions it keeps counters for at once.
-    max_elements: int = Field(default=1 << 26, ge=1)
-    max_sessions: int = Field(default=1024, ge=1)
-    # Masks of the models' weights kept between queries; 0 expands them for every query.
-    weight_cache_mib: int = Field(default=1024, ge=0)
+    max_elements: int = Field(default=1 << 26, ge=1, description="Elements of one tuple.")
+    max_sessions: int = Field(
+        default=1024, ge=1, description="Sessions that it keeps counters for at once."
+    )
+    weight_cache_mib: int = Field(
+        default=1024,
+        ge=0,
+        description="Masks of the models' weights kept between queries, in MiB; 0 expands them "
+        "for every query.",
+    )
 
 
 class DealerConfig(ServerConfig):

@@ -68,9 +68,9 @@ class Section(BaseModel):
 class TlsFiles(Section):
     """Where one process finds its authority, its own certificate and its key (all PEM)."""
 
-    ca: Path
-    certificate: Path
-    key: Path
+    ca: Path = Field(description="The authority's certificate.")
+    certificate: Path = Field(description="This process's certificate: its role and name.")
+    key: Path = Field(description="Its key, readable by its user only (mode 0600).")
 
 
 class CallerConfig(Section):
@@ -80,11 +80,21 @@ class CallerConfig(Section):
     that second form works on this machine only.
     """
 
-    tls: TlsFiles | None = None
-    insecure_loopback: bool = False
-    role: str | None = None
-    name: str | None = None
-    rpc_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    tls: TlsFiles | None = Field(
+        default=None, description="Certificate files; needed unless `insecure_loopback` is true."
+    )
+    insecure_loopback: bool = Field(
+        default=False, description="Plain text, for a test on one machine. Protects nothing."
+    )
+    role: str | None = Field(
+        default=None, description="With `insecure_loopback` only: the role to claim."
+    )
+    name: str | None = Field(
+        default=None, description="With `insecure_loopback` only: the name to claim."
+    )
+    rpc_timeout_s: float = Field(
+        default=60.0, gt=0, le=3600, description="Seconds that one call may take."
+    )
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -114,8 +124,8 @@ class ClientConfig(CallerConfig):
         )
     """
 
-    party0: Address
-    party1: Address
+    party0: Address = Field(description="Where party 0 listens.")
+    party1: Address = Field(description="Where party 1 listens.")
 
 
 def load(kind: type[ModelT], path: StrPath) -> ModelT:

@@ -204,15 +204,15 @@ _BUILDERS: dict[str, _Builder] = {
     "ran64": _ran("ran64", 64, cell=8),
     "subspace32": _subspace("subspace32", 32, Oriented(cell=4), components=64),
     # Cell 4 tells strangers from owners better than cell 8
-    # (docs/evaluation.md#how-the-presets-were-chosen).
+    # (docs/results/evaluation.md#how-the-presets-were-chosen).
     "subspace64": _subspace("subspace64", 64, Oriented(cell=4), components=32),
     # Sixteen directions at two blurs tell letters and faces apart better than eight, for four times
-    # the weights (docs/evaluation.md#how-the-presets-were-chosen).
+    # the weights (docs/results/evaluation.md#how-the-presets-were-chosen).
     "subspace32-fine": _subspace("subspace32-fine", 32, _fine(cell=4), components=64),
     "subspace64-fine": _subspace("subspace64-fine", 64, _fine(cell=8), components=48),
     # A photograph of a head has more around the face than in it. Its middle quarter, a little above
     # the centre where the eyes are, in cells of half the size, costs as much
-    # (docs/evaluation.md#how-the-presets-were-chosen).
+    # (docs/results/evaluation.md#how-the-presets-were-chosen).
     "subspace64-centre": _subspace("subspace64-centre", 64, _centre(), components=64),
     "subspace-writer": _writer("subspace-writer", Cooccurrence()),
     "subspace-writer-fine": _writer("subspace-writer-fine", FineCooccurrence(directions=16)),

@@ -3,7 +3,7 @@
 isort:skip_file
 What crosses between an owner or client and one party. Nothing here ever holds a plaintext
 weight, image or label: `words` are additive shares over Z_2^64, eight little-endian bytes each.
-docs/wire.md gives test vectors.
+docs/reference/wire.md gives test vectors.
 """
 
 from collections import abc as _abc

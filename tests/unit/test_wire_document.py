@@ -1,4 +1,4 @@
-"""docs/wire.md promises test vectors to clients in other languages; our own code must agree."""
+"""docs/reference/wire.md promises test vectors to clients in other languages: ours must agree."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from privedge.sharing.fixed_point import decode, encode
 from privedge.sharing.manifest import commitment
 from privedge.sharing.ring import Words, from_bytes, to_bytes
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "wire.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "wire.md").read_text()
 BLOCK = re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)
 assert BLOCK is not None
 VECTORS = json.loads(BLOCK[1])

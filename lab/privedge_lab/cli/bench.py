@@ -1,4 +1,7 @@
-"""`privedge bench`: measure the system on this machine, with made-up models. See docs/bench.md."""
+"""`privedge bench`: measure the system on this machine, with made-up models.
+
+See docs/results/bench.md.
+"""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""`privedge report`: one page out of stored results. See docs/report.md."""
+"""`privedge report`: one page out of stored results. See docs/reference/report.md."""
 
 import importlib.util
 import json

@@ -5,7 +5,7 @@
     3. answer every test image by least error, as the parties do, and by calibrated errors
     4. audit: is the thief's error on public images far below the cohort's median?
 
-What came of it is in docs/evaluation.md#fairness-of-the-least-error.
+What came of it is in docs/results/evaluation.md#fairness-of-the-least-error.
 
 A row a seed, thief and calibration. Only the raw error is what the parties compare, and neither
 calibration nor audit is part of the protocol: this measures whether they should be.

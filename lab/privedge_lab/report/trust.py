@@ -1,4 +1,4 @@
-"""What is claimed, in the words of docs/threat-model.md (a test holds the two together)."""
+"""What is claimed, in the words of docs/explanation/threat-model.md (a test compares the two)."""
 
 CLAIM = (
     "Privacy holds as long as party 0 and party 1 do not work together, and the dealer works "

@@ -3,7 +3,7 @@
 isort:skip_file
 What crosses between a client and the split server: the plaintext baseline, for comparison with
 private prediction (party.proto). The server SEES these activations, and attackers can make
-images of them; docs/threat-model.md. docs/wire.md has the encoding.
+images of them; docs/explanation/baseline.md. docs/reference/wire.md has the encoding.
 """
 
 from collections import abc as _abc

@@ -138,7 +138,7 @@ def test_any_change_of_the_key_gives_unrelated_masks(other):
 
 
 def test_the_mask_stream_is_the_documented_one():
-    # docs/wire.md, "Masks": a dealer in another language must get the same words.
+    # docs/reference/wire.md, "Masks": a dealer in another language must get the same words.
     words = stream().take((2,)).numpy().view("uint64")
     assert [f"{word:016x}" for word in words] == ["f1eb80c12f37fb32", "88df30d3dccd2df9"]
 

@@ -12,20 +12,32 @@ from privedge.config import Section
 class SplitLimits(Section):
     """What the split server accepts. A refusal is RESOURCE_EXHAUSTED."""
 
-    # Images in one call, and their activations in all.
-    max_batch: int = Field(default=64, ge=1, le=4096)
-    max_query_mib: int = Field(default=64, ge=1, le=1024)
-    # Calls at once, from their first byte until their answer is sent: of all clients, and of one.
-    max_queries: int = Field(default=32, ge=1, le=1024)
-    max_queries_per_client: int = Field(default=8, ge=1)
+    max_batch: int = Field(default=64, ge=1, le=4096, description="Images in one call.")
+    max_query_mib: int = Field(
+        default=64, ge=1, le=1024, description="Activations in one call, in MiB."
+    )
+    max_queries: int = Field(
+        default=32,
+        ge=1,
+        le=1024,
+        description="Calls of all clients at once, from their first byte until their answer is "
+        "sent.",
+    )
+    max_queries_per_client: int = Field(
+        default=8, ge=1, description="The same, of one client's name."
+    )
 
 
 class SplitConfig(ServerConfig):
     """The plaintext baseline's server: `python -m parties split --config FILE`."""
 
-    # NAME.tail, as `privedge split train` writes it.
-    tail: Path
-    # logits tell clients more about the network than the label they ask for.
-    answers: Literal["labels", "logits"] = "labels"
-    query_deadline_s: float = Field(default=60, gt=0)
+    tail: Path = Field(description="NAME.tail, as `privedge split train` writes it.")
+    answers: Literal["labels", "logits"] = Field(
+        default="labels",
+        description="`labels`: one label an image. `logits`: all scores, which tell clients more "
+        "about the network than the label they ask for.",
+    )
+    query_deadline_s: float = Field(
+        default=60, gt=0, description="Seconds that a call may take, from its first byte."
+    )
     limits: SplitLimits = SplitLimits()

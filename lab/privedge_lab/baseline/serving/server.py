@@ -1,7 +1,7 @@
 """Serve the tail of a cut network, for comparison with private prediction.
 
 Whoever runs this SEES the activations of every image, and can make images of them
-(docs/threat-model.md): it protects nothing that the devices' own defence does not.
+(docs/explanation/baseline.md): it protects nothing that the devices' own defence does not.
 """
 
 import logging

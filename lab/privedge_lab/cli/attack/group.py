@@ -1,4 +1,6 @@
-"""`privedge attack`: what an adversary gets out of the plaintext baseline. See docs/attacks.md.
+"""`privedge attack`: what an adversary gets out of the plaintext baseline.
+
+See docs/results/attacks.md.
 
 One module of this folder per family of attacks. Each has `register(group)`.
 """

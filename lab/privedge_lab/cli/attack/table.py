@@ -1,4 +1,7 @@
-"""`privedge attack table`: inversion attacks on LeNet, as one table. See docs/attacks.md."""
+"""`privedge attack table`: inversion attacks on LeNet, as one table.
+
+See docs/results/attacks.md.
+"""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`privedge evaluate`: the experiments, on any labelled image set. See docs/evaluation.md.
+"""`privedge evaluate`: the experiments, on any labelled image set. See docs/results/evaluation.md.
 
 One module of this folder per experiment. Each has `register(group)`.
 """

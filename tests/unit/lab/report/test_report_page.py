@@ -264,7 +264,7 @@ def plain_words(text: str) -> str:
 
 
 def test_the_trust_claim_is_word_for_word_that_of_the_threat_model():
-    document = plain_words((ROOT / "docs" / "threat-model.md").read_text())
+    document = plain_words((ROOT / "docs" / "explanation" / "threat-model.md").read_text())
     claims = (trust.CLAIM, trust.OPERATORS, trust.SEMI_HONEST, trust.DEVIATES)
     cells = [cell for line in (trust.SEES_TITLES, *trust.SEES) for cell in line]
     assert [words for words in (*claims, *cells) if words not in document] == []

@@ -1,4 +1,4 @@
-"""What docs/operators.md says a bundle takes is what it takes: public shapes decide it."""
+"""What a bundle takes is what docs/how-to/size-a-pool.md says: public shapes decide it."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from privedge.ran.presets import preset
 from tests.unit.mpc.models import batch, cohort
 from tests.unit.mpc.pair import fresh_masks, run
 
-PAGE = (Path(__file__).resolve().parents[4] / "docs" / "operators.md").read_text()
+PAGE = (Path(__file__).resolve().parents[4] / "docs" / "how-to" / "size-a-pool.md").read_text()
 ROWS = re.findall(r"^ *\| `(\w+)` \| (\d+) \| (\d+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
 
 
