@@ -6,6 +6,6 @@ second is the second best error, mean that of all owners of the cohort. The mean
 image is for everybody; second alone says how near the nearest other owner is.
 """
 
-# Chosen on validation images of letters and faces (docs/results/evaluation.md#how-the-presets-were-chosen).
-# 0 is the second best alone.
+# Chosen on validation images of letters and faces; 0 is the second best alone
+# (docs/results/evaluation.md#how-the-presets-were-chosen).
 MEAN_SHARE = 0.35

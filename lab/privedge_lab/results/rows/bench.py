@@ -1,4 +1,4 @@
-"""`privedge bench ... --json`: a row for each thing measured, as docs/results/bench.md describes it."""
+"""`privedge bench ... --json`: a row for each thing measured (docs/results/bench.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
