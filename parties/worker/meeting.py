@@ -18,11 +18,9 @@ from privedge.mpc.dealing import SessionId
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import from_status
+from privedge.rpc.versions import MPC
 from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
-
-# Raised when frames, the order of operations or the form of prepared weights change.
-PROTOCOL = 3
 
 _Outgoing = SimpleQueue[pb.Frame | None]
 # What is to be sent on a call, and the call.
@@ -105,7 +103,7 @@ class PeerStream:
 def hello(run: SessionId, agreement: bytes) -> pb.SessionHello:
     """The opening message of a session."""
     return pb.SessionHello(
-        protocol=PROTOCOL, session=run.session, attempt=run.attempt, agreement=agreement
+        protocol=MPC, session=run.session, attempt=run.attempt, agreement=agreement
     )
 
 

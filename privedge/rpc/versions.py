@@ -1,0 +1,34 @@
+"""The versions that servers tell each other, and how two servers' versions are compared.
+
+Versions of stored files are constants beside the code that reads them. docs/reference/versions.md
+lists all versions of both kinds, and what raises each; a test compares it with the code.
+"""
+
+from dataclasses import dataclass
+
+from privedge import __version__
+
+# Raised when a message or a call changes so that an older server or client would misread it.
+WIRE = 1
+# Raised when the frames between the workers, the order of their operations, the form of prepared
+# weights or the encoding of what they agree on change.
+MPC = 3
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What a server says it is. The release is for people: it is never compared."""
+
+    release: str = __version__
+    wire: int = WIRE
+    mpc: int = MPC
+
+
+def differences(mine: Versions, theirs: Versions) -> tuple[str, ...]:
+    """One line for each version that differs: "mpc: 4 here, 3 there"."""
+    pairs = {"wire": (mine.wire, theirs.wire), "mpc": (mine.mpc, theirs.mpc)}
+    return tuple(
+        f"{name}: {here} here, {there} there"
+        for name, (here, there) in pairs.items()
+        if here != there
+    )
