@@ -95,7 +95,7 @@ class Sessions:
         with self._changed:
             pairing = self._running.get(run)
             if run in self._past or (pairing and party in pairing.seeds):
-                raise AlreadyExists("this session was opened before; use a new attempt")
+                raise AlreadyExists("this session was opened before")
             if pairing is None:
                 if len(self._running) >= self._limits.max_sessions:
                     raise LimitExceeded("too many sessions at once")
@@ -158,7 +158,7 @@ def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
     if len(opening.weight_seed) not in (0, SEED_BYTES):
         raise ShareError("deal: a weight seed has 32 bytes")
     seeds = _Seeds(opening.seed, opening.weight_seed or None)
-    return SessionId(opening.session, opening.attempt), seeds
+    return SessionId(opening.session), seeds
 
 
 def _corrected(dealer: Dealer, party: int, wanted: pb.TupleRequest) -> Iterator[pb.DealResponse]:

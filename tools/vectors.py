@@ -399,7 +399,7 @@ class _Wire:
 
 
 def _run() -> SessionId:
-    return SessionId(SESSION, 0)
+    return SessionId(SESSION)
 
 
 def _dealer() -> Dealer:
@@ -407,7 +407,7 @@ def _dealer() -> Dealer:
 
 
 def _stream(seed: bytes, purpose: str, counter: int) -> MaskStream:
-    return MaskStream(seed, purpose=purpose, session=SESSION, attempt=0, counter=counter)
+    return MaskStream(seed, purpose=purpose, session=SESSION, counter=counter)
 
 
 def _test_words(label: str, shape: Sequence[int]) -> torch.Tensor:

@@ -30,9 +30,7 @@ class DealerStream:
     ) -> None:
         self.bytes_received = 0
         self._outgoing: SimpleQueue[pb.DealRequest | None] = SimpleQueue()
-        opening = pb.OpenSession(
-            session=run.session, attempt=run.attempt, seed=seed, weight_seed=weight_seed
-        )
+        opening = pb.OpenSession(session=run.session, seed=seed, weight_seed=weight_seed)
         self._outgoing.put(pb.DealRequest(open=opening))
         self._call = stub.Deal(iter(self._outgoing.get, None), timeout=deadline.remaining())
 

@@ -102,9 +102,7 @@ class PeerStream:
 
 def hello(run: SessionId, agreement: bytes) -> pb.SessionHello:
     """The opening message of a session."""
-    return pb.SessionHello(
-        protocol=MPC, session=run.session, attempt=run.attempt, agreement=agreement
-    )
+    return pb.SessionHello(protocol=MPC, session=run.session, agreement=agreement)
 
 
 class Dialer:
@@ -184,7 +182,7 @@ class Acceptor:
                     release=over.release,
                     cut_off=context.cancel,
                 )
-                run = SessionId(first.hello.session, first.hello.attempt)
+                run = SessionId(first.hello.session)
                 with self._offered(run, stream):
                     over.acquire()
             end()

@@ -61,7 +61,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         job = request.job
         task = Task.of_job(job, self._wishes.known.get(job.snapshot_id), self._method)
         share = _share(job, request.words)
-        run = SessionId(job.session, job.attempt)
+        run = SessionId(job.session)
         with self._turns.query():
             answer = self._computation.run(run, task, share, deadline, Cancellation(context))
         self._wishes.asked(task.kind)

@@ -263,7 +263,7 @@ def _terms(
 
 def _require_agreement(peer: PeerStream, mine: pb.SessionHello, theirs: pb.SessionHello) -> None:
     """Raises ManifestMismatch, before anything is opened, unless both mean the same run."""
-    facts = [(h.protocol, h.session, h.attempt, h.agreement) for h in (mine, theirs)]
+    facts = [(h.protocol, h.session, h.agreement) for h in (mine, theirs)]
     if facts[0] != facts[1]:
         # The other side finds the same: hanging up now would cut it off before it has read why.
         peer.finish()

@@ -91,7 +91,7 @@ class BothParties:
         )
 
     def _ask(self, image: Words) -> tuple[_Seen, _Seen]:
-        run, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
+        run, seeds = SessionId(os.urandom(16)), (new_seed(), new_seed())
         links, shares = QueueLink.pair(), split(image)
         seen: list[_Seen | BaseException] = [RuntimeError("no answer")] * 2
 

@@ -152,7 +152,6 @@ class _Placed:
 def _order(worker: WorkerProcess, queries: Sequence[PendingQuery]) -> peer_pb2.StartRunRequest:
     return peer_pb2.StartRunRequest(
         session=os.urandom(_SESSION_BYTES),
-        attempt=0,
         worker=worker.slot,
         queries=[
             peer_pb2.Half(query_id=bytes.fromhex(asked.id), header_sha256=asked.question.digest())

@@ -69,7 +69,6 @@ def _job(order: peer_pb2.StartRunRequest, queries: Sequence[PendingQuery]) -> wo
     question, snapshot = queries[0].question, queries[0].snapshot
     job = worker_pb2.Job(
         session=order.session,
-        attempt=order.attempt,
         snapshot_id=snapshot.id,
         shape=(_images(queries), *question.shape[1:]),
         one_subject=question.one_subject,

@@ -46,7 +46,7 @@ class Preparer:
         deadline = Deadline.after(_REHEARSAL_S)
         abandon = Cancellation()
         with orders.during(abandon.now):
-            self._computation.run(SessionId(session, 0), task, zeros, deadline, abandon)
+            self._computation.run(SessionId(session), task, zeros, deadline, abandon)
 
     def pairing(self, kind: Kind) -> bytes | None:
         """Under which masked weights bundles of that kind can be drawn; None before a rehearsal."""
@@ -71,7 +71,7 @@ class Preparer:
             raise NotReady("nothing is known yet about runs of this kind")
         if not self.fits(kind):
             raise LimitExceeded("the pool has no room for another bundle; see [pool] memory_mib")
-        run, seed = SessionId(name, 0), new_seed()
+        run, seed = SessionId(name), new_seed()
         link = self._sessions.dealer_stream(run, seed, masked.seed, Deadline.after(_BUNDLE_S))
         try:
             with orders.during(link.abandon):

@@ -108,7 +108,7 @@ def fresh_masks() -> Masked:
 
 def drawn(plan: list[TupleKind], masked: Masked) -> tuple[Bundle, Bundle]:
     """Both halves of a bundle, made under the masks of weights that a run has opened."""
-    run_id, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
+    run_id, seeds = SessionId(os.urandom(16)), (new_seed(), new_seed())
     dealers = [_dealer(run_id, seeds, masked) for _ in (0, 1)]
     first, second = (
         Bundle.drawn(
@@ -131,7 +131,7 @@ def _engine(kind: type[CryptenEngine], session: Session, masked: MaskedWeights) 
 def _sessions(
     plan: list[TupleKind] | None, masked: Masked, bundles: tuple[Bundle, Bundle] | None
 ) -> tuple[tuple[RecordingSession, RecordingSession], tuple[QueueLink, QueueLink]]:
-    run_id, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
+    run_id, seeds = SessionId(os.urandom(16)), (new_seed(), new_seed())
     links = QueueLink.pair()
 
     def session(index: int) -> RecordingSession:

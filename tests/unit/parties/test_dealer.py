@@ -43,7 +43,7 @@ def stubs(address, tls_for) -> Iterator[list[dealer_pb2_grpc.DealerStub]]:
 
 
 def fresh() -> SessionId:
-    return SessionId(os.urandom(16), 0)
+    return SessionId(os.urandom(16))
 
 
 def opened(stubs, run: SessionId) -> list[DealerStream]:

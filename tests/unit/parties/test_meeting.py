@@ -69,7 +69,7 @@ def met(dialler: Dialer, lobby: Acceptor, run: SessionId) -> Sides:
 
 
 def new_run() -> SessionId:
-    return SessionId(os.urandom(16), 0)
+    return SessionId(os.urandom(16))
 
 
 def swapped(sides: Sides) -> None:

@@ -19,7 +19,7 @@ PATIENCE_S = 20
 
 def prepared() -> Prepared:
     name = os.urandom(16)
-    return Prepared(name, b"pairing", Bundle(SessionId(name, 0), [], 0.0), SIZE, 0)
+    return Prepared(name, b"pairing", Bundle(SessionId(name), [], 0.0), SIZE, 0)
 
 
 def filled(kind: Kind, count: int, limit_bytes: int = 1 << 20) -> tuple[Pool, list[bytes]]:

@@ -132,7 +132,7 @@ def a_query_gets_its_turn(turns: Scheduler) -> bool:
 
 
 def half(name: bytes) -> Prepared:
-    return Prepared(name, b"", Bundle(SessionId(name, 0), [], 0.0), 1, 0)
+    return Prepared(name, b"", Bundle(SessionId(name), [], 0.0), 1, 0)
 
 
 def emptied(pool: Pool) -> bool:
