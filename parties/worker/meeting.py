@@ -55,6 +55,16 @@ class PeerStream:
         """What the other side is about to do."""
         return self._next().hello
 
+    def explain(self, facts: str) -> str:
+        """Say what this side meant by an agreement that differs, and hear the other's; empty if it
+        has left.
+        """
+        self._outgoing.put(pb.Frame(facts=facts))
+        try:
+            return self._next().facts
+        except Unreachable:
+            return ""
+
     def exchange(self, payload: bytes) -> bytearray:
         """Send `payload` and return what the other side sent in the same exchange."""
         pieces = list(cut(payload)) or [b""]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import grpc
 
 from parties.bounded_dict import BoundedDict
+from parties.worker.agreement import disagreement
 from parties.worker.cancellation import Cancellation
 from parties.worker.dealer_stream import DealerStream
 from parties.worker.meeting import Acceptor, Dialer, PeerStream, hello
@@ -113,8 +114,8 @@ class Sessions:
     ) -> Iterator[Opened]:
         """Begin `run`. All streams end with the block, or at once if the run is abandoned.
 
-        Raises ManifestMismatch if the other worker is about to compute something else, Unreachable,
-        OutOfTime.
+        Raises ManifestMismatch that names what the other worker is about to do otherwise,
+        Unreachable, OutOfTime.
         """
         offered = None
         try:
@@ -205,7 +206,7 @@ class Sessions:
             prepared = self._pool.take_named(task.kind, theirs.bundle)
             mine.bundle = prepared.name if prepared else b""
             peer.say(mine)
-        _require_agreement(peer, mine, theirs)
+        _require_agreement(peer, task, mine, theirs)
         return peer, _terms(held, prepared, mine, theirs)
 
     def _supplied(
@@ -261,10 +262,25 @@ def _terms(
     return _Terms(held, same=True, prepared=prepared)
 
 
-def _require_agreement(peer: PeerStream, mine: pb.SessionHello, theirs: pb.SessionHello) -> None:
-    """Raises ManifestMismatch, before anything is opened, unless both mean the same run."""
+def _require_agreement(
+    peer: PeerStream, task: Task, mine: pb.SessionHello, theirs: pb.SessionHello
+) -> None:
+    """Raises ManifestMismatch, before anything is opened, that names what the two workers would do
+    differently.
+    """
     facts = [(h.protocol, h.session, h.agreement) for h in (mine, theirs)]
-    if facts[0] != facts[1]:
-        # The other side finds the same: hanging up now would cut it off before it has read why.
-        peer.finish()
-        raise ManifestMismatch("the other party's worker is about to compute something else")
+    if facts[0] == facts[1]:
+        return
+    differing = _differing(peer, task, mine, theirs)
+    # The other side finds the same: hanging up now would cut it off before it has read why.
+    peer.finish()
+    raise ManifestMismatch(f"the parties disagree on: {differing}")
+
+
+def _differing(peer: PeerStream, task: Task, mine: pb.SessionHello, theirs: pb.SessionHello) -> str:
+    if mine.protocol != theirs.protocol:
+        return f"protocol ({mine.protocol} here, {theirs.protocol} there)"
+    if mine.session != theirs.session:
+        return "session"
+    facts = task.facts()
+    return disagreement(facts, peer.explain(facts)) or "something the other worker did not name"

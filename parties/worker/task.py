@@ -1,10 +1,10 @@
 """What a run computes, in the terms in which the two workers must mean the same."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from parties.worker import agreement
 from privedge.mpc.predict import Rule
 from privedge.ran.spec import RanSpec
 from privedge.wire import worker_pb2 as pb
@@ -54,10 +54,25 @@ class Task:
         """Which plan and which bundles fit."""
         return Kind(self.snapshot.id, self.shape, self.rule.one_subject)
 
+    def facts(self) -> str:
+        """Models, architecture, question, shape and method, as the text of agreement.py."""
+        return agreement.canonical(
+            {
+                "snapshot": self.snapshot.id,
+                "spec": _digest(self.spec),
+                "shape": list(self.shape),
+                "margin": self.rule.margin,
+                "mean_share": self.rule.mean_share,
+                "one_subject": self.rule.one_subject,
+                "verify_position": self.rule.verify_position,
+                "engine": self.method.engine,
+                "rounding": self.method.rounding,
+            }
+        )
+
     def agreement(self) -> bytes:
-        """SHA-256 over models, architecture, question, shape and method."""
-        facts = (self.snapshot.id, _digest(self.spec), self.shape, self.rule, self.method)
-        return hashlib.sha256(repr(facts).encode()).digest()
+        """SHA-256 of `facts`: equal at both workers, or they do not compute."""
+        return agreement.digest(self.facts())
 
 
 # Every query brings its specification along, and there are few different ones.

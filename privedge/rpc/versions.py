@@ -12,7 +12,7 @@ from privedge import __version__
 WIRE = 1
 # Raised when the frames between the workers, the order of their operations, the form of prepared
 # weights or the encoding of what they agree on change.
-MPC = 3
+MPC = 4
 
 
 @dataclass(frozen=True)
