@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 DEALER_SERVICE = pb.DESCRIPTOR.services_by_name["Dealer"].full_name
 
 _SESSION_BYTES = 16
-# How long one side waits for the other to open the same session.
-_PAIRING_S = 20.0
 _REMEMBERED_SESSIONS = 1 << 16
 # A call holds one: each pair of workers has two for a run, and two for a bundle that waits for it.
 _THREADS = 256
@@ -64,8 +62,10 @@ class _Pairing:
 class Sessions:
     """The running sessions, and which ids have been used."""
 
-    def __init__(self, limits: DealerLimits) -> None:
+    def __init__(self, limits: DealerLimits, *, pairing_s: float) -> None:
+        """One side of a session waits `pairing_s` seconds for the other."""
         self._limits = limits
+        self._pairing_s = pairing_s
         self._changed = threading.Condition()
         self._running: dict[SessionId, _Pairing] = {}
         self._past: BoundedDict[SessionId, None] = BoundedDict(_REMEMBERED_SESSIONS)
@@ -108,7 +108,7 @@ class Sessions:
 
     def _complete(self, pairing: _Pairing) -> Dealer:
         with self._changed:
-            self._changed.wait_for(lambda: pairing.dealer or pairing.left, _PAIRING_S)
+            self._changed.wait_for(lambda: pairing.dealer or pairing.left, self._pairing_s)
             if pairing.left:
                 raise Unreachable("a party left the session")
             if pairing.dealer is None:
@@ -134,8 +134,8 @@ class Sessions:
 class DealerServicer(dealer_pb2_grpc.DealerServicer):
     """Serves both parties. One call is one party's side of one session."""
 
-    def __init__(self, limits: DealerLimits) -> None:
-        self._sessions = Sessions(limits)
+    def __init__(self, config: DealerConfig) -> None:
+        self._sessions = Sessions(config.limits, pairing_s=config.timeouts.pairing_s)
 
     def Deal(
         self, request_iterator: Iterator[pb.DealRequest], context: grpc.ServicerContext
@@ -174,7 +174,7 @@ def serve_dealer(config: DealerConfig) -> None:
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
     server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config.limits), server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config), server)
     statuses = add_health(server)
     add_reflection(server, [DEALER_SERVICE])
     server.start()

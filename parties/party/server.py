@@ -79,7 +79,7 @@ def _party(
         runs = Runs(models, tally := Counters())
         side: Leader | Follower
         if stub is None:
-            side = Follower(pool, runs)
+            side = Follower(pool, runs, late_s=config.timeouts.late_s)
             peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, side), server)
         else:
             side = Leader(config, models, pool, runs, stub)

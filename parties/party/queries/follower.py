@@ -19,10 +19,6 @@ from parties.serving.time_limit import ring_after
 from privedge.errors import LimitExceeded, OutOfTime
 from privedge.wire import peer_pb2 as pb
 
-# Party 0 orders the next run of a worker when its own part of the last one is over. Then the part
-# of party 1 is over in a moment, or never.
-_LATE_S = 5.0
-
 
 @dataclass(frozen=True)
 class _Run:
@@ -43,8 +39,12 @@ class _Slot:
 class Follower:
     """The query half of party 1: desk.Side and desk.Ordered."""
 
-    def __init__(self, pool: WorkerPool, runs: Runs) -> None:
+    def __init__(self, pool: WorkerPool, runs: Runs, *, late_s: float) -> None:
+        """`late_s`: party 0 orders the next run of a worker when its own part of the last one is
+        over; then party 1's part is over within that many seconds, or it is given up.
+        """
         self._runs = runs
+        self._late_s = late_s
         self._inbox = Inbox()
         self._slots = [_Slot(worker) for worker in pool.workers]
 
@@ -89,7 +89,7 @@ class Follower:
         if queries:
             slot = self._slots[order.worker]
             if slot.last is not None:
-                ring_after(_LATE_S, slot.last.audience.dismiss)
+                ring_after(self._late_s, slot.last.audience.dismiss)
             slot.last = _Run(order, queries, Waiters(queries))
             slot.queue.put(slot.last)
         return missing

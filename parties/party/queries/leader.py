@@ -24,8 +24,6 @@ from privedge.wire import peer_pb2, peer_pb2_grpc
 
 _SESSION_BYTES = 16
 _PEER = "party 1"
-# Party 1 answers an order at once, or not at all.
-_ORDER_S = 10.0
 
 
 class Leader:
@@ -42,8 +40,9 @@ class Leader:
         self._models = models
         self._runs = runs
         self._peer = peer
+        self._order_s = config.timeouts.order_s
         self._lines = BatchQueue(config.batching, config.limits.max_batch)
-        self._halves = Pairing(peer, self._lines.add)
+        self._halves = Pairing(peer, self._lines.add, half_s=config.timeouts.half_s)
         self._threads = [
             threading.Thread(target=self._lead, args=(worker,), name=f"slot {worker.slot}")
             for worker in pool.workers
@@ -84,7 +83,7 @@ class Leader:
         # In vain if party 1 is away; then the client learns of that.
         with suppress(Refused), calls_to(_PEER):
             self._peer.RefuseHalf(
-                peer_pb2.RefuseHalfRequest(query_id=bytes.fromhex(asked.id)), timeout=_ORDER_S
+                peer_pb2.RefuseHalfRequest(query_id=bytes.fromhex(asked.id)), timeout=self._order_s
             )
 
     # --- A thread for each worker -----------------------------------------------------------------
@@ -94,7 +93,7 @@ class Leader:
             audience = Waiters(queries)
             try:
                 order = _order(worker, queries)
-                placed = _Placed(self._peer, order, audience)
+                placed = _Placed(self._peer, order, audience, self._order_s)
             except Exception as error:  # whatever it is, nobody must be left waiting
                 settle(queries, error)
                 continue
@@ -127,11 +126,16 @@ class _Placed:
     """
 
     def __init__(
-        self, peer: peer_pb2_grpc.PeerStub, order: peer_pb2.StartRunRequest, audience: Waiters
+        self,
+        peer: peer_pb2_grpc.PeerStub,
+        order: peer_pb2.StartRunRequest,
+        audience: Waiters,
+        order_s: float,
     ) -> None:
+        """Party 1 answers within `order_s` seconds, or not at all."""
         self._ids = {half.query_id.hex() for half in order.queries}
         self._audience = audience
-        self._call = peer.StartRun.future(order, timeout=_ORDER_S)
+        self._call = peer.StartRun.future(order, timeout=order_s)
         self._call.add_done_callback(self._look)
 
     def gone(self) -> set[str]:

@@ -19,16 +19,23 @@ from privedge.wire import peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-# How long a query waits for the client's other half.
-_HALF_S = 10.0
 _PAUSE_S = 0.2
 
 
 class Pairing:
     """Pairs this party's queries with party 1's halves. A thread of its own follows party 1."""
 
-    def __init__(self, peer: peer_pb2_grpc.PeerStub, pair: Callable[[PendingQuery], None]) -> None:
-        """`pair` is called with each query that is in full at both parties."""
+    def __init__(
+        self,
+        peer: peer_pb2_grpc.PeerStub,
+        pair: Callable[[PendingQuery], None],
+        *,
+        half_s: float,
+    ) -> None:
+        """`pair` is called with each query that is in full at both parties; a query waits `half_s`
+        seconds for the client's other half.
+        """
+        self._half_s = half_s
         self._peer = peer
         self._pair = pair
         self._lock = threading.Lock()
@@ -72,7 +79,7 @@ class Pairing:
             return
         if not self._connected:
             raise Unreachable("party 1: cannot be reached; check that it is running")
-        if time.perf_counter() - asked.arrived > _HALF_S:
+        if time.perf_counter() - asked.arrived > self._half_s:
             raise OutOfTime(f"query {asked.id}: its other half did not arrive")
 
     def _compare(self, asked: PendingQuery, digest: bytes) -> None:

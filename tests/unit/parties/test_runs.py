@@ -12,10 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from parties.config import BatchingSection, PartyLimits
+from parties.config import BatchingSection, PartyLimits, TimeoutsSection
 from parties.party.edge.peer_servicer import PeerServicer
-from parties.party.queries import follower as follower_module
-from parties.party.queries import pairing as other_halves
 from parties.party.queries import pending as asked_module
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
@@ -114,7 +112,14 @@ def snapshot(name: str) -> SimpleNamespace:
 class Pair:
     """Both front ends' query halves, connected."""
 
-    def __init__(self, stack: ExitStack, *, delay_ms: float = 0, wrap=lambda stub, pair: stub):
+    def __init__(
+        self,
+        stack: ExitStack,
+        *,
+        delay_ms: float = 0,
+        wrap=lambda stub, pair: stub,
+        **timeouts: float,
+    ):
         self.stack = stack
         self.threads = stack.enter_context(ThreadPoolExecutor(64))
         meeting, met = threading.Condition(), []
@@ -127,7 +132,11 @@ class Pair:
         claim = Identity(Role.PARTY0, "party0")
         address = f"127.0.0.1:{self.port}"
         channel = open_channel(address, server=Role.PARTY1, tls=None, claim=claim)
-        config = SimpleNamespace(batching=BatchingSection(delay_ms=delay_ms), limits=PartyLimits())
+        config = SimpleNamespace(
+            batching=BatchingSection(delay_ms=delay_ms),
+            limits=PartyLimits(),
+            timeouts=TimeoutsSection(**timeouts),
+        )
         self.leader = Leader(
             config,
             self.models,
@@ -153,7 +162,9 @@ class Pair:
 
     def _follower(self) -> Follower:
         pool = SimpleNamespace(workers=[self.workers[1]])
-        follower = Follower(pool, Runs(self.models, self.tallies[1]))
+        follower = Follower(
+            pool, Runs(self.models, self.tallies[1]), late_s=TimeoutsSection().late_s
+        )
         follower.start()
         return follower
 
@@ -383,7 +394,7 @@ def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch
         pair.both(word).check()
     assert not any(half.done() for half in alone)
     # Their patience ends at their next look.
-    monkeypatch.setattr(other_halves, "_HALF_S", 0.0)
+    monkeypatch.setattr(pair.leader._halves, "_half_s", 0.0)
     assert [type(half.exception(SOON)) for half in alone] == [OutOfTime] * 3
     assert pair.workers[0].batches == [1] * 3
     assert pair.models.behind.is_set()
@@ -436,13 +447,31 @@ def test_a_watch_that_was_lost_begins_with_what_is_there(pair):
 
 
 def test_a_run_that_is_late_at_party_1_makes_way_for_the_next(pair, monkeypatch):
-    monkeypatch.setattr(follower_module, "_LATE_S", 0.05)
+    monkeypatch.setattr(pair.follower, "_late_s", 0.05)
     late = pair.busy()
     pair.workers[0].gate.set()
     late.futures[0].result(SOON)
     following = pair.both(1)
     assert isinstance(late.futures[1].exception(SOON), Unreachable)
     following.check()
+
+
+def test_an_order_that_party_1_does_not_answer_ends_its_queries_in_time(monkeypatch):
+    asked, answered = threading.Event(), threading.Event()
+
+    def order(self, order):
+        asked.set()
+        assert answered.wait(SOON)
+        return []
+
+    with ExitStack() as stack:
+        pair = Pair(stack, order_s=0.2)
+        stack.callback(answered.set)
+        monkeypatch.setattr(Follower, "order", order)
+        query = pair.both(1)
+        assert isinstance(query.futures[0].exception(SOON), OutOfTime)
+        assert asked.is_set()
+        query.halves[1].leave()
 
 
 def test_the_time_a_query_took_is_its_own(pair):
