@@ -14,17 +14,18 @@ from functools import partial
 
 import grpc
 import torch
-from grpc_health.v1 import health_pb2
 
 from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.handshake import Handshake, Heard
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
 from privedge.errors import AlreadyExists, LimitExceeded, OutOfTime, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
 from privedge.mpc.weight_masks import WeightMasks
+from privedge.rpc import versions
 from privedge.rpc.access import ACCESS
 from privedge.rpc.chunks import cut
 from privedge.rpc.server import build_server, caller
@@ -134,8 +135,17 @@ class Sessions:
 class DealerServicer(dealer_pb2_grpc.DealerServicer):
     """Serves both parties. One call is one party's side of one session."""
 
-    def __init__(self, config: DealerConfig) -> None:
+    def __init__(self, config: DealerConfig, handshake: Handshake) -> None:
+        """`handshake` learns in what the parties differ from this dealer."""
+        self._handshake = handshake
         self._sessions = Sessions(config.limits, pairing_s=config.timeouts.pairing_s)
+
+    def Hello(self, request: pb.DealerTerms, context: grpc.ServicerContext) -> pb.DealerTerms:
+        """Exchange versions."""
+        mine, theirs = versions.Versions(), versions.from_wire(request)
+        found = Heard(theirs.release, versions.differences(mine, theirs))
+        self._handshake.hear(caller(context).role.label, found)
+        return versions.to_wire(mine)
 
     def Deal(
         self, request_iterator: Iterator[pb.DealRequest], context: grpc.ServicerContext
@@ -174,11 +184,14 @@ def serve_dealer(config: DealerConfig) -> None:
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
     server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config), server)
+    handshake = Handshake()
+    servicer = DealerServicer(config, handshake)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
     statuses = add_health(server)
     add_reflection(server, [DEALER_SERVICE])
     server.start()
-    for service in ("", DEALER_SERVICE):
-        statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+    # The process serves: a party that is told otherwise takes it for one that is about to end.
+    set_serving(statuses, [""], True)
+    handshake.watch(partial(set_serving, statuses, [DEALER_SERVICE]))
     log.info("dealer: ready on port %d", port)
     run_until_told(server, statuses)

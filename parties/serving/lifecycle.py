@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -17,6 +17,13 @@ def add_health(server: grpc.Server) -> health.HealthServicer:
     statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
     return statuses
+
+
+def set_serving(statuses: health.HealthServicer, services: Iterable[str], serves: bool) -> None:
+    """Say of each of these services whether it serves."""
+    kinds = health_pb2.HealthCheckResponse
+    for service in services:
+        statuses.set(service, kinds.SERVING if serves else kinds.NOT_SERVING)
 
 
 def add_reflection(server: grpc.Server, services: list[str]) -> None:

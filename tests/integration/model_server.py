@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parties.config import PartyConfig
+from parties.party.edge.hello import Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
@@ -20,6 +21,8 @@ from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
 from parties.party.queries.desk import QueryCounters
+from parties.party.terms import of_party
+from parties.serving.handshake import Handshake
 from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import NotReady
 from privedge.identity.roles import Role
@@ -89,10 +92,11 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
             stub = PeerStub(stack.enter_context(channel))
             peer = PeerClient(stub, peer_name(Role.PARTY1, address))
         models = stack.enter_context(open_models(config, peer))
+        hello = Hello(of_party(config, models.cohorts.values()), Handshake())
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=8)
-        add_PartyServicer_to_server(PartyServicer(models, ClosedDesk()), server)
+        add_PartyServicer_to_server(PartyServicer(models, ClosedDesk(), hello.handshake), server)
         if peer is None:
-            add_PeerServicer_to_server(PeerServicer(models, NoOrders()), server)
+            add_PeerServicer_to_server(PeerServicer(models, NoOrders(), hello), server)
         else:
             synchroniser = Synchroniser(models)
             synchroniser.start()

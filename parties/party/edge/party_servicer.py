@@ -10,10 +10,13 @@ import grpc
 from parties.party.models.service import ModelService
 from parties.party.queries.desk import QueryDesk
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
+from parties.serving.handshake import Handshake
 from parties.serving.time_limit import given_up_after
+from privedge import __version__
 from privedge.errors import ShareError
 from privedge.rpc import codec
 from privedge.rpc.server import caller
+from privedge.rpc.versions import MPC, WIRE
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
 
@@ -22,11 +25,16 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     """Serves owners, clients and admins. Holds no state of its own."""
 
     def __init__(
-        self, models: ModelService, queries: QueryDesk, keepers: Sequence[SnapshotFeed] = ()
+        self,
+        models: ModelService,
+        queries: QueryDesk,
+        handshake: Handshake,
+        keepers: Sequence[SnapshotFeed] = (),
     ) -> None:
-        """`keepers`: one for each worker."""
+        """`handshake` says what may be activated; `keepers`: one for each worker."""
         self._models = models
         self._queries = queries
+        self._handshake = handshake
         self._keepers = keepers
 
     def UploadModel(
@@ -45,7 +53,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.ActivateModelRequest, context: grpc.ServicerContext
     ) -> pb.ActivateModelResponse:
         """Make an uploaded model its owner's active one."""
-        snapshot_id = self._models.activate(codec.model_id(request.model_id), caller(context))
+        model_id, who = codec.model_id(request.model_id), caller(context)
+        self._handshake.require(self._models.cohort_of(model_id, who))
+        snapshot_id = self._models.activate(model_id, who)
         return pb.ActivateModelResponse(snapshot_id=snapshot_id)
 
     def DeleteModel(
@@ -106,6 +116,10 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             worker_pids=queries.worker_pids,
             runs=queries.runs,
             pools=added_up([pool for keeper in self._keepers for pool in keeper.pools]),
+            differences=self._handshake.differences,
+            release=__version__,
+            wire=WIRE,
+            mpc=MPC,
         )
 
 

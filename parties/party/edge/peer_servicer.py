@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import grpc
 
+from parties.party.edge.hello import Hello
 from parties.party.edge.peer import ModelRef
 from parties.party.models.service import ModelService
 from parties.party.queries.desk import Ordered
@@ -15,9 +16,14 @@ from privedge.wire import peer_pb2_grpc
 class PeerServicer(peer_pb2_grpc.PeerServicer):
     """Serves party 0. Holds no state of its own."""
 
-    def __init__(self, models: ModelService, ordered: Ordered) -> None:
+    def __init__(self, models: ModelService, ordered: Ordered, hello: Hello) -> None:
         self._models = models
         self._ordered = ordered
+        self._hello = hello
+
+    def Hello(self, request: pb.Terms, context: grpc.ServicerContext) -> pb.Terms:
+        """Exchange terms."""
+        return self._hello.from_party(request)
 
     def PrepareModel(
         self, request: pb.PrepareModelRequest, context: grpc.ServicerContext

@@ -113,6 +113,10 @@ class ModelService:
                 self._follow_or_later(row.cohort)
         log.info("model %s: deleted", model_id)
 
+    def cohort_of(self, model_id: str, caller: Identity) -> str:
+        """The cohort of a model that the caller may know of. Raises UnknownModel."""
+        return self._visible(model_id, caller).cohort
+
     def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
         """The caller's models, or everybody's for an admin; newest first."""
         if cohort is not None:

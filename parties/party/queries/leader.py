@@ -8,10 +8,12 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import grpc
 
 from parties.config import PartyConfig
+from parties.party.edge.hello import Hello
 from parties.party.models.service import ModelService
 from parties.party.queries.batch_queue import BatchQueue
 from parties.party.queries.pairing import Pairing
@@ -36,13 +38,20 @@ class Leader:
         pool: WorkerPool,
         runs: Runs,
         peer: peer_pb2_grpc.PeerStub,
+        hello: Hello,
     ) -> None:
         self._models = models
         self._runs = runs
         self._peer = peer
         self._order_s = config.timeouts.order_s
         self._lines = BatchQueue(config.batching, config.limits.max_batch)
-        self._halves = Pairing(peer, self._lines.add, half_s=config.timeouts.half_s)
+        self._handshake = hello.handshake
+        self._halves = Pairing(
+            peer,
+            self._lines.add,
+            half_s=config.timeouts.half_s,
+            greet=partial(hello.to_party, peer),
+        )
         self._threads = [
             threading.Thread(target=self._lead, args=(worker,), name=f"slot {worker.slot}")
             for worker in pool.workers
@@ -67,7 +76,7 @@ class Leader:
         """Wait for the answer share. Raises what the query ends with."""
         self._halves.expect(asked)
         try:
-            return asked.wait(lambda: self._halves.look(asked))
+            return asked.wait(lambda: self._look(asked))
         except (ManifestMismatch, OutOfTime) as error:
             # Party 1 may have refused its half because it lacks the newest list of models.
             self._models.behind.set()
@@ -78,6 +87,12 @@ class Leader:
             asked.leave()
             self._halves.forget(asked)
             self._lines.remove(asked)
+
+    def _look(self, asked: PendingQuery) -> None:
+        """Raises why waiting makes no sense any more: the other half, or terms that differ now."""
+        if asked.ready is None:
+            self._handshake.require(asked.question.cohort)
+        self._halves.look(asked)
 
     def _refuse(self, asked: PendingQuery) -> None:
         # In vain if party 1 is away; then the client learns of that.

@@ -1,15 +1,14 @@
 """Party 0's picture of what party 1 holds, so that only queries in full at both take a worker.
 
 Sees ids and digests. Party 1 tells over one long call (WatchHalves), which starts over whenever it
-is lost: each call begins with everything party 1 holds.
+is lost: each call begins with everything party 1 holds. Both say hello before it.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-
-import grpc
+from typing import Any
 
 from parties.party.queries.pending import PendingQuery
 from privedge.errors import ManifestMismatch, OutOfTime, Refused, Unreachable
@@ -31,10 +30,13 @@ class Pairing:
         pair: Callable[[PendingQuery], None],
         *,
         half_s: float,
+        greet: Callable[[Callable[[Any], Any]], object],
     ) -> None:
         """`pair` is called with each query that is in full at both parties; a query waits `half_s`
-        seconds for the client's other half.
+        seconds for the client's other half. `greet` is called on each new connection, before
+        anything is known of party 1's halves; what it is given must see each call it begins.
         """
+        self._greet = greet
         self._half_s = half_s
         self._peer = peer
         self._pair = pair
@@ -43,7 +45,7 @@ class Pairing:
         self._there: dict[str, bytes] = {}
         self._connected = False
         self._stopping = threading.Event()
-        self._call: grpc.Call | None = None
+        self._call: Any = None
         self._thread = threading.Thread(target=self._follow, name="other halves", daemon=True)
 
     def start(self) -> None:
@@ -110,16 +112,21 @@ class Pairing:
             self._stopping.wait(_PAUSE_S)
 
     def _follow_once(self) -> None:
-        call = self._peer.WatchHalves(pb.WatchHalvesRequest(), wait_for_ready=True)
-        self._call = call
-        if self._stopping.is_set():
-            call.cancel()
+        self._greet(self._begun)
+        call = self._begun(self._peer.WatchHalves(pb.WatchHalvesRequest(), wait_for_ready=True))
         for number, change in enumerate(call):
             if number == 0:
                 with self._lock:
                     self._there.clear()
                 self._connected = True
             self._apply(change)
+
+    def _begun(self, call: Any) -> Any:
+        """`call`, which `stop` will cancel."""
+        self._call = call
+        if self._stopping.is_set():
+            call.cancel()
+        return call
 
     def _apply(self, change: pb.HalvesChange) -> None:
         for half in change.arrived:

@@ -28,6 +28,7 @@ from parties.party.queries.desk import QueryCounters, Side
 from parties.party.queries.pending import PendingQuery
 from parties.party.workers.processes import WorkerPool
 from parties.serving.admission import Admission
+from parties.serving.handshake import Handshake
 from parties.serving.time_limit import given_up_after, timely
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.identity.roles import Identity
@@ -53,8 +54,12 @@ class QueryService:
         pool: WorkerPool,
         tally: Counters,
         side: Side,
+        handshake: Handshake,
     ) -> None:
-        """`side` is what this party does with a query that it has in full."""
+        """`side` is what this party does with a query that it has in full; `handshake` says which
+        queries it may take.
+        """
+        self._handshake = handshake
         self._config = config
         self._models = models
         self._pool = pool
@@ -79,6 +84,7 @@ class QueryService:
                 if first.WhichOneof("part") != "header":
                     raise ShareError("query: the first message must be the header")
                 question = codec.question_from_wire(first.header)
+                self._handshake.require(question.cohort)
                 self._use_once(question.query_id)
                 with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
                     self._check(question, snapshot)

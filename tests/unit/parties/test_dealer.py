@@ -8,6 +8,7 @@ import pytest
 
 from parties.config import DealerConfig, DealerLimits
 from parties.dealer import DealerServicer
+from parties.serving.handshake import Handshake
 from parties.worker.dealer_stream import DealerStream
 from privedge.errors import (
     AlreadyExists,
@@ -31,21 +32,22 @@ from privedge.wire import dealer_pb2_grpc
 PARTIES = (Role.PARTY0, Role.PARTY1)
 
 
-def config(limits: DealerLimits | None = None, **timeouts: float) -> DealerConfig:
+def servicer(limits: DealerLimits | None = None, **timeouts: float) -> DealerServicer:
     """Of a dealer whose server the test builds."""
-    return DealerConfig(
+    config = DealerConfig(
         listen="127.0.0.1:0",
         insecure_loopback=True,
         limits=limits or DealerLimits(),
         timeouts=timeouts,
     )
+    return DealerServicer(config, Handshake())
 
 
 @pytest.fixture(scope="module")
 def address(tls_for) -> Iterator[str]:
     limits = DealerLimits(max_elements=1000, max_sessions=4)
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=16)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config(limits)), server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(limits), server)
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None).wait()
@@ -145,7 +147,7 @@ def test_a_session_that_both_have_left_is_over(stubs):
 
 def test_a_side_that_leaves_before_the_other_comes_leaves_no_thread_waiting(tls_for):
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=2)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config()), server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(), server)
     server.start()
     with ExitStack() as stack:
         stack.callback(lambda: server.stop(None).wait())
@@ -173,8 +175,7 @@ def test_a_side_that_leaves_before_the_other_comes_leaves_no_thread_waiting(tls_
 
 def test_a_side_whose_other_party_never_comes_ends_after_the_dealers_patience(tls_for):
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=2)
-    servicer = DealerServicer(config(pairing_s=0.05))
-    dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(pairing_s=0.05), server)
     server.start()
     with ExitStack() as stack:
         stack.callback(lambda: server.stop(None).wait())
@@ -229,7 +230,7 @@ def test_a_party_that_does_not_read_makes_the_dealer_stop_dealing_to_it(tls_for,
     monkeypatch.setattr(Dealer, "correct", counting)
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=4)
     limits = DealerLimits(max_elements=elements)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config(limits)), server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(limits), server)
     server.start()
     with ExitStack() as stack:
         stack.callback(lambda: server.stop(None).wait())

@@ -4,15 +4,18 @@ A stand-in answers each image with the image's own first word, so a row that rea
 would show.
 """
 
+import queue
 import struct
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from parties.config import BatchingSection, PartyLimits, TimeoutsSection
+from parties.party.edge.hello import Hello
 from parties.party.edge.peer_servicer import PeerServicer
 from parties.party.queries import pending as asked_module
 from parties.party.queries.counters import Counters
@@ -20,14 +23,18 @@ from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
 from parties.party.queries.pending import PendingQuery
 from parties.party.queries.runs import Runs
+from parties.party.terms import CohortTerms, Terms
 from parties.party.workers.processes import AnswerBytes
 from parties.serving.admission import Admission
+from parties.serving.handshake import Handshake
 from privedge.errors import (
+    CohortDiffers,
     DigestMismatch,
     LimitExceeded,
     ManifestMismatch,
     OutOfTime,
     PrivEdgeError,
+    TermsDiffer,
     Unreachable,
 )
 from privedge.identity.roles import Identity, Role
@@ -109,6 +116,9 @@ def snapshot(name: str) -> SimpleNamespace:
     return SimpleNamespace(id=name, cohort=cohort, models=(), owners=("ana", "ben"))
 
 
+TERMS = Terms("fused", "one-unit", 1, (CohortTerms("digits", "5a" * 32, 0.5, 0.0),))
+
+
 class Pair:
     """Both front ends' query halves, connected."""
 
@@ -126,6 +136,9 @@ class Pair:
         self.workers = (Worker(meeting, met), Worker(meeting, met))
         self.tallies = (Counters(), Counters())
         self.models = ModelService()
+        # What party 1 says of itself from its next start on.
+        self.theirs = TERMS
+        self.handshakes = (Handshake(), Handshake())
         self.port = 0
         self.follower = self._follower()
         self.server = self._serve()
@@ -143,6 +156,7 @@ class Pair:
             SimpleNamespace(workers=[self.workers[0]]),
             Runs(self.models, self.tallies[0]),
             wrap(peer_pb2_grpc.PeerStub(channel), self),
+            Hello(TERMS, self.handshakes[0]),
         )
         self.leader.start()
         stack.callback(channel.close)
@@ -172,7 +186,8 @@ class Pair:
         server, self.port = build_server(
             f"127.0.0.1:{self.port}", tls=None, access=ACCESS, threads=16
         )
-        servicer = PeerServicer(self.models, self.follower)
+        hello = Hello(self.theirs, self.handshakes[1])
+        servicer = PeerServicer(self.models, self.follower, hello)
         peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
         server.start()
         return server
@@ -333,7 +348,7 @@ class LeavesJustBefore:
 
     def __init__(self, stub, pair) -> None:
         self._stub = stub
-        self.WatchHalves = stub.WatchHalves
+        self.Hello, self.WatchHalves = stub.Hello, stub.WatchHalves
         self.leaving: list[Query] = []
         self.orders: list[bytes] = []
         self.StartRun = SimpleNamespace(future=self._start)
@@ -428,6 +443,38 @@ def test_without_party_1_a_query_ends_as_unreachable_and_works_when_it_is_back(p
     monkeypatch.setattr(asked_module, "LOOK_S", 10.0)
     pair.restart_party_1()
     pair.both(2).check()
+
+
+@pytest.mark.parametrize(
+    ("other", "error"),
+    [
+        ({"rounding": "exact"}, TermsDiffer),
+        ({"cohorts": (replace(TERMS.cohorts[0], margin=0.4),)}, CohortDiffers),
+    ],
+)
+def test_w60_a_party_1_that_comes_back_with_other_terms_is_refused_until_they_agree_again(
+    pair, monkeypatch, other, error
+):
+    monkeypatch.setattr(asked_module, "LOOK_S", 0.1)
+    pair.both(1).check()
+    said = queue.SimpleQueue()
+    pair.handshakes[0].watch(said.put)
+    assert said.get(timeout=SOON)
+    for terms in (replace(TERMS, **other), TERMS):
+        pair.stop_party_1()
+        pair.theirs = terms
+        pair.restart_party_1()
+        # Heard at party 0, before it asks for halves.
+        assert said.get(timeout=SOON) == (error is CohortDiffers or terms is TERMS)
+        if terms is TERMS:
+            pair.both(2).check()
+        else:
+            # Whoever has come meanwhile learns of it at the next look.
+            assert isinstance(one_half(pair, 0).exception(SOON), error)
+            for handshake in pair.handshakes:
+                with pytest.raises(error):
+                    handshake.require("digits")
+    assert pair.workers[0].batches == [1, 1]
 
 
 def test_a_watch_that_was_lost_begins_with_what_is_there(pair):
