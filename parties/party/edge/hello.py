@@ -22,7 +22,8 @@ from privedge.wire import dealer_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-_PAUSE_S = 0.5
+# After a connection that ended; longer while no hello succeeds.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 
 # Is given a call that was begun, for whoever must be able to cancel it; returns it.
 Begun = Callable[[Any], Any]
@@ -82,6 +83,7 @@ class DealerGreeter:
         self._dealer = dealer_pb2_grpc.DealerStub(channel)
         self._stopping = threading.Event()
         self._call: Any = None
+        self._pause_s = _FIRST_PAUSE_S
         self._thread = threading.Thread(target=self._run, name="dealer greeter", daemon=True)
 
     def start(self) -> None:
@@ -96,16 +98,15 @@ class DealerGreeter:
         self._thread.join()
 
     def _run(self) -> None:
-        said = ""
         while not self._stopping.is_set():
             try:
                 with calls_to(Role.DEALER.label):
                     self._greet()
             except Refused as error:
-                if not self._stopping.is_set() and str(error) != said:
-                    said = str(error)
-                    log.warning("does not know the dealer's terms: %s", said)
-            self._stopping.wait(_PAUSE_S)
+                if not self._stopping.is_set():
+                    log.warning("does not know the dealer's terms: %s", error)
+            self._stopping.wait(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def _greet(self) -> None:
         watch = self._health.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
@@ -118,6 +119,7 @@ class DealerGreeter:
                 greeted = True
                 self._hello.to_dealer(self._dealer, self._begun)
                 self._begun(watch)
+                self._pause_s = _FIRST_PAUSE_S
 
     def _begun(self, call: Any) -> Any:
         self._call = call
