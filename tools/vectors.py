@@ -327,8 +327,8 @@ def manifest() -> Any:
     }
 
 
-# One function a vector. `agreement`, what two workers compare in their first message
-# (docs/protocol.md#sessions), has its place after `query_digest`.
+# One function a vector. What two workers compare in their first message (docs/protocol.md#sessions)
+# has its own: tests/golden/agreement.json.
 VECTORS: dict[str, Callable[[], Any]] = {
     "keys": keys,
     "tuples": tuples,
