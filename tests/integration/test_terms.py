@@ -6,27 +6,25 @@ Each test starts one server anew with something else and puts it right again.
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
-import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from parties.dealer import DEALER_SERVICE
 from parties.party.server import PARTY_SERVICE
 from privedge.errors import CohortDiffers, TermsDiffer
 from privedge.identity.roles import Identity, Role
-from privedge.local.deployment import ADMIN, CohortSetting, Deployment
+from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran.presets import preset
 from privedge.rpc import codec
-from privedge.rpc.channel import open_channel
 from privedge.rpc.status import calls_to
 from privedge.rpc.versions import MPC
 from privedge.sharing.question import Question, new_query_id
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
-from tests.integration.asking import PARTIES, client, status, stub, until
+from tests.integration.asking import PARTIES, client, health, status, stub, until
 from tests.integration.conftest import COHORT
 
 pytestmark = pytest.mark.mpc
@@ -79,19 +77,6 @@ def restart(deployment: Deployment, server: Role) -> None:
 def end(deployment: Deployment, server: Role) -> None:
     deployment.processes[server].terminate()
     deployment.processes[server].wait(30)
-
-
-def health(deployment: Deployment, server: Role, service: str = "") -> int | None:
-    """None while the server starts, which is before it says anything of a service by name."""
-    channel = open_channel(deployment.address(server), server=server, tls=deployment.tls(ADMIN))
-    with closing(channel):
-        check = health_pb2_grpc.HealthStub(channel).Check
-        request = health_pb2.HealthCheckRequest(service=service)
-        try:
-            return check(request, timeout=60, wait_for_ready=True).status
-        except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.NOT_FOUND
-            return None
 
 
 def until_all(deployment: Deployment, wanted: int) -> None:
