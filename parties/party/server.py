@@ -74,7 +74,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
 @contextmanager
 def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
     """Everything a party consists of, wired up; undone in reverse order."""
-    role = Role.PARTY0 if config.index == 0 else Role.PARTY1
+    role = Role.party(config.index)
     require_role(config.tls, role)
     with ExitStack() as parts:
         stub, peer = parts.enter_context(_party_1(config))

@@ -27,6 +27,11 @@ class Role(StrEnum):
     SPLIT = "split"
     ADMIN = "admin"
 
+    @staticmethod
+    def party(index: int) -> "Role":
+        """Party 0's role or party 1's."""
+        return (Role.PARTY0, Role.PARTY1)[index]
+
     @property
     def serves(self) -> bool:
         """Whether others connect to it."""

@@ -50,7 +50,7 @@ class WorkerProcess:
             *(sys.executable, "-m", "parties", "worker", "--config", str(config_file.resolve())),
             *("--slot", str(slot), "--socket", str(self._socket)),
         ]
-        role = Role.PARTY0 if index == 0 else Role.PARTY1
+        role = Role.party(index)
         self._channel = open_channel(
             f"unix:{self._socket}", server=role, tls=None, claim=Identity(role, role.value)
         )
