@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 
-from parties.worker import agreement, sessions
+from parties.worker import agreement, codec
 from parties.worker.cancellation import Cancellation
-from parties.worker.meeting import Acceptor, Dialer
+from parties.worker.meeting import Acceptor, Agreement, Dialer, Greeting
 from parties.worker.preprocessing.pool import Pool
 from parties.worker.sessions import Sessions
 from parties.worker.task import Method, Task
@@ -26,7 +27,7 @@ from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
 from privedge.rpc.versions import MPC
-from privedge.wire import mpc_pb2, mpc_pb2_grpc, worker_pb2
+from privedge.wire import mpc_pb2_grpc, worker_pb2
 from tests.unit.mpc.models import SPECS
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden/agreement.json").read_text())
@@ -48,22 +49,23 @@ PATIENCE_S = 20
 def task(**changes) -> Task:
     """As a front end's job and a party's configuration make it."""
     facts = FACTS | changes
-    snapshot = worker_pb2.Snapshot(
+    told = worker_pb2.Snapshot(
         id=facts["snapshot"],
         spec_json=facts["spec_json"],
         margin=facts["margin"],
         mean_share=facts["mean_share"],
     )
+    snapshot = codec.snapshot_from_wire([told])
     job = worker_pb2.Job(shape=facts["shape"], one_subject=facts["one_subject"])
     if facts["verify_position"] is not None:
         job.verify_position = facts["verify_position"]
-    return Task.of_job(job, snapshot, Method(facts["engine"], facts["rounding"]))
+    return codec.task_from_wire(job, snapshot, Method(facts["engine"], facts["rounding"]))
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["name"])
 def test_the_agreement_is_the_documented_one(case):
     given = task(**case["facts"])
-    assert given.spec == RanSpec.from_json(case["facts"]["spec_json"])
+    assert given.snapshot.spec == RanSpec.from_json(case["facts"]["spec_json"])
     assert given.facts() == case["text"]
     assert hashlib.sha256(case["text"].encode()).hexdigest() == case["sha256"]
     assert given.agreement().hex() == case["sha256"]
@@ -173,14 +175,13 @@ def test_w60_workers_that_would_round_differently_both_name_it(both):
 
 
 def test_workers_of_two_protocols_both_name_it(both, monkeypatch):
-    said = sessions.hello
+    said = Agreement.greeting
 
-    def another(run: SessionId, agreed: bytes) -> mpc_pb2.SessionHello:
-        hello = said(run, agreed)
-        hello.protocol += threading.current_thread().name == "party 1"
-        return hello
+    def another(agreement: Agreement, run: SessionId, bundle: bytes) -> Greeting:
+        mine = said(agreement, run, bundle)
+        return replace(mine, protocol=MPC + (threading.current_thread().name == "party 1"))
 
-    monkeypatch.setattr(sessions, "hello", another)
+    monkeypatch.setattr(Agreement, "greeting", another)
     errors = refusals(both, task(), task())
     assert [str(error) for error in errors] == [
         f"the parties disagree on: protocol ({MPC} here, {MPC + 1} there)",

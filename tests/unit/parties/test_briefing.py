@@ -7,6 +7,7 @@ import pytest
 
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
 from parties.party.workers.briefing import pieces
+from parties.worker.codec import snapshot_from_wire
 from parties.worker.snapshot_cache import SnapshotCache
 from privedge.errors import UnknownModel
 from privedge.ran.presets import preset
@@ -34,26 +35,26 @@ def snapshot(models: int, manifest_bytes: int = 1) -> Snapshot:
 
 @pytest.mark.parametrize(("models", "manifest_bytes"), [(0, 1), (1, 1), (9000, 900), (9, 1 << 20)])
 def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
-    told, known = snapshot(models, manifest_bytes), SnapshotCache(keep=1)
+    told, snapshots = snapshot(models, manifest_bytes), SnapshotCache(keep=1)
     messages = list(pieces(told))
     assert all(message.ByteSize() < MAX_MESSAGE_BYTES for message in messages)
-    known.learn(messages)
-    learnt = known.get(told.id)
+    snapshots.put(snapshot_from_wire(messages))
+    learnt = snapshots.get(told.id)
     assert (learnt.id, learnt.cohort) == (told.id, "digits")
     assert (learnt.margin, learnt.mean_share) == (0.5, 0.25)
-    assert learnt.spec_json == SPEC.to_json()
+    assert learnt.spec == SPEC
     assert [(each.path, each.manifest_json, each.salt) for each in learnt.models] == [
-        (str(each.path), each.manifest_json, each.salt) for each in told.models
+        (each.path, each.manifest_json, each.salt) for each in told.models
     ]
 
 
 def test_what_was_not_asked_for_longest_is_forgotten():
     first, second, third = (snapshot(n) for n in (1, 2, 3))
-    known = SnapshotCache(keep=2)
-    known.learn(pieces(first))
-    known.learn(pieces(second))
-    known.get(first.id)
-    known.learn(pieces(third))
-    assert len(known.get(first.id).models) == 1 and len(known.get(third.id).models) == 3
+    snapshots = SnapshotCache(keep=2)
+    snapshots.put(snapshot_from_wire(pieces(first)))
+    snapshots.put(snapshot_from_wire(pieces(second)))
+    snapshots.get(first.id)
+    snapshots.put(snapshot_from_wire(pieces(third)))
+    assert len(snapshots.get(first.id).models) == 1 and len(snapshots.get(third.id).models) == 3
     with pytest.raises(UnknownModel):
-        known.get(second.id)
+        snapshots.get(second.id)

@@ -118,7 +118,7 @@ def test_a_bundle_is_alive_from_when_it_is_put_until_its_run_is_over():
 def test_orphans_are_dropped_by_name():
     pool, names = filled(ONE, 4)
     pool.put(OTHER, prepared())
-    pool.forget_but({names[1], names[3]})
+    pool.keep_only({names[1], names[3]})
     assert pool.count(OTHER) == 0
     assert [pool.take(ONE).name for _ in range(2)] == [names[1], names[3]]
 
@@ -127,7 +127,7 @@ CHANGES = {
     "put": lambda pool: pool.put(ONE, prepared()),
     "take": lambda pool: pool.take(ONE),
     "forget": lambda pool: pool.forget(),
-    "orphans": lambda pool: pool.forget_but(()),
+    "orphans": lambda pool: pool.keep_only(()),
     "wake": lambda pool: pool.wake(),
 }
 
@@ -146,7 +146,7 @@ def test_nothing_is_reported_when_nothing_changed():
     pool, names = filled(ONE, 1)
     seen = pool.version
     pool.forget(lambda _: True)
-    pool.forget_but(names)
+    pool.keep_only(names)
     assert pool.take(MANY) is None
     assert pool.wait_changed(seen, 0) == seen
 
