@@ -36,11 +36,11 @@ def run_until_told(
     server: grpc.Server,
     statuses: health.HealthServicer,
     *,
-    let_go: Callable[[], object] = lambda: None,
+    end_calls: Callable[[], object] = lambda: None,
 ) -> None:
     """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish.
 
-    `let_go` must end the calls that would never finish by themselves.
+    `end_calls` must end the calls that would never finish by themselves.
     """
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -48,5 +48,5 @@ def run_until_told(
     told.wait()
     statuses.enter_graceful_shutdown()
     stopped = server.stop(_GRACE_S)
-    let_go()
+    end_calls()
     stopped.wait()

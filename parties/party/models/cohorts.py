@@ -46,6 +46,14 @@ class SnapshotModel:
 
 
 @dataclass(frozen=True)
+class ModelRef:
+    """One model by id and manifest digest (SHA-256, hex)."""
+
+    model_id: str
+    manifest_digest: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The active models of a cohort at one moment, ordered by owner: the answer's columns."""
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from parties.config import PartyLimits
-from parties.party.edge.peer import ModelRef, Peer
-from parties.party.models.cohorts import Cohort, Snapshot, find
+from parties.party.edge.peer import Peer
+from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
 from parties.party.models.registry import Model, Registry, State
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.snapshots import Holds, Snapshots

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from parties.config import PartyConfig
-from parties.party.edge.peer import ModelRef
+from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
 from privedge.errors import (

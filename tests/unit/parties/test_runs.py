@@ -16,15 +16,16 @@ import pytest
 
 from parties.config import BatchingSection, PartyLimits, TimeoutsSection
 from parties.party.edge.hello import Hello
+from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
-from parties.party.queries import pending as asked_module
+from parties.party.queries import pending
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
 from parties.party.queries.pending import PendingQuery
 from parties.party.queries.runs import Runs
 from parties.party.terms import CohortTerms, Terms
-from parties.party.workers.processes import AnswerBytes
+from parties.party.workers.messages import AnswerBytes
 from parties.serving.admission import Admission
 from parties.serving.handshake import Handshake
 from privedge.errors import (
@@ -55,6 +56,7 @@ class Worker:
     def __init__(self, meeting: threading.Condition, met: "list[bytes]", slot: int = 0) -> None:
         """Sessions that begin are put on the list `met`, each by both workers."""
         self.slot = slot
+        self.client = self
         self.meeting = meeting
         self.met = met
         self.gate = threading.Event()
@@ -66,7 +68,7 @@ class Worker:
         self.error: Exception | None = None
         self.rows_too_many = 0
 
-    def run(self, job, words, deadline, audience) -> AnswerBytes:
+    def run(self, job, words, deadline, caller) -> AnswerBytes:
         rows, width = job.shape
         self.batches.append(rows)
         self.sessions.append(job.session)
@@ -79,7 +81,7 @@ class Worker:
                 left.set()
                 self.meeting.notify_all()
 
-        if not audience.add_callback(leave):
+        if not caller.add_callback(leave):
             leave()
         self.began.release()
         with self.meeting:
@@ -134,7 +136,7 @@ class Pair:
         self.threads = stack.enter_context(ThreadPoolExecutor(64))
         meeting, met = threading.Condition(), []
         self.workers = (Worker(meeting, met), Worker(meeting, met))
-        self.tallies = (Counters(), Counters())
+        self.counters = (Counters(), Counters())
         self.models = ModelService()
         # What party 1 says of itself from its next start on.
         self.theirs = TERMS
@@ -154,8 +156,8 @@ class Pair:
             config,
             self.models,
             SimpleNamespace(workers=[self.workers[0]]),
-            Runs(self.models, self.tallies[0]),
-            wrap(peer_pb2_grpc.PeerStub(channel), self),
+            Runs(self.models, self.counters[0]),
+            PeerClient(wrap(peer_pb2_grpc.PeerStub(channel), self), "party 1"),
             Hello(TERMS, self.handshakes[0]),
         )
         self.leader.start()
@@ -165,7 +167,7 @@ class Pair:
 
     def stop_party_1(self) -> None:
         stopped = self.server.stop(SOON)
-        self.follower.let_go()
+        self.follower.end_watch()
         stopped.wait()
         self.follower.stop()
 
@@ -177,7 +179,7 @@ class Pair:
     def _follower(self) -> Follower:
         pool = SimpleNamespace(workers=[self.workers[1]])
         follower = Follower(
-            pool, Runs(self.models, self.tallies[1]), late_s=TimeoutsSection().late_s
+            pool, Runs(self.models, self.counters[1]), late_s=TimeoutsSection().late_s
         )
         follower.start()
         return follower
@@ -194,8 +196,8 @@ class Pair:
 
     def ask(self, party: int, query: PendingQuery) -> "Future[AnswerBytes]":
         """Hand one half to its party."""
-        side = (self.leader, self.follower)[party]
-        return self.threads.submit(side.answer, query)
+        answer = (self.leader.answer, self.follower.answer)[party]
+        return self.threads.submit(answer, query)
 
     def both(self, *words: int, **changes) -> "Query":
         """Both halves of a query whose images begin with these words."""
@@ -211,10 +213,11 @@ class Pair:
         return query
 
     def waiting(self, count: int) -> None:
-        """Return once party 0 has that many in line. Every look is at live threads' work."""
-        with self.leader._lines._changed:
-            assert self.leader._lines._changed.wait_for(
-                lambda: sum(map(len, self.leader._lines._lines.values())) == count, SOON
+        """Return once party 0 has that many in its queues. Every look is at live threads' work."""
+        batch_queue = self.leader._batch_queue
+        with batch_queue._changed:
+            assert batch_queue._changed.wait_for(
+                lambda: sum(map(len, batch_queue._queues.values())) == count, SOON
             )
 
     def open_gates(self) -> None:
@@ -258,9 +261,9 @@ def test_queries_that_wait_together_run_together_and_get_their_own_rows(pair):
     for query in [first, *others]:
         query.check()
     assert pair.workers[0].batches == pair.workers[1].batches == [1, 8]
-    for tally in pair.tallies:
-        counters = tally.read(())
-        assert (counters.runs, counters.running) == (2, 0)
+    for counters in pair.counters:
+        now = counters.read(())
+        assert (now.runs, now.running) == (2, 0)
 
 
 def test_both_workers_are_told_the_same_sessions_each_a_new_one(pair):
@@ -403,13 +406,13 @@ def one_half(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
 
 
 def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
-    monkeypatch.setattr(asked_module, "LOOK_S", 0.1)
+    monkeypatch.setattr(pending, "LOOK_S", 0.1)
     alone = [one_half(pair, 0) for _ in range(3)]
     for word in range(3):
         pair.both(word).check()
     assert not any(half.done() for half in alone)
     # Their patience ends at their next look.
-    monkeypatch.setattr(pair.leader._halves, "_half_s", 0.0)
+    monkeypatch.setattr(pair.leader._pairing, "_half_s", 0.0)
     assert [type(half.exception(SOON)) for half in alone] == [OutOfTime] * 3
     assert pair.workers[0].batches == [1] * 3
     assert pair.models.behind.is_set()
@@ -436,11 +439,11 @@ def test_halves_that_differ_are_refused_at_both(pair, first):
 
 
 def test_without_party_1_a_query_ends_as_unreachable_and_works_when_it_is_back(pair, monkeypatch):
-    monkeypatch.setattr(asked_module, "LOOK_S", 0.1)
+    monkeypatch.setattr(pending, "LOOK_S", 0.1)
     pair.both(1).check()
     pair.stop_party_1()
     assert isinstance(one_half(pair, 0).exception(SOON), Unreachable)
-    monkeypatch.setattr(asked_module, "LOOK_S", 10.0)
+    monkeypatch.setattr(pending, "LOOK_S", 10.0)
     pair.restart_party_1()
     pair.both(2).check()
 
@@ -455,7 +458,7 @@ def test_without_party_1_a_query_ends_as_unreachable_and_works_when_it_is_back(p
 def test_w60_a_party_1_that_comes_back_with_other_terms_is_refused_until_they_agree_again(
     pair, monkeypatch, other, error
 ):
-    monkeypatch.setattr(asked_module, "LOOK_S", 0.1)
+    monkeypatch.setattr(pending, "LOOK_S", 0.1)
     pair.both(1).check()
     said = queue.SimpleQueue()
     pair.handshakes[0].watch(said.put)
@@ -482,7 +485,7 @@ def test_a_watch_that_was_lost_begins_with_what_is_there(pair):
     waits = pair.both(1)
     pair.waiting(1)
     # A second watcher ends the first, which then comes back and ends the second.
-    stub = pair.leader._peer
+    stub = pair.leader._peer.stub
     other = stub.WatchHalves(peer_pb2.WatchHalvesRequest())
     assert [half.query_id.hex() for half in next(other).arrived] == [waits.halves[1].id]
     for _ in other:
@@ -509,7 +512,7 @@ def test_an_order_that_party_1_does_not_answer_ends_its_queries_in_time(monkeypa
     def order(self, order):
         asked.set()
         assert answered.wait(SOON)
-        return []
+        return ()
 
     with ExitStack() as stack:
         pair = Pair(stack, order_s=0.2)

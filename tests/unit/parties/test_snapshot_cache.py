@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from parties.party.edge.codec import snapshot_to_wire
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
-from parties.party.workers.briefing import pieces
 from parties.worker.codec import snapshot_from_wire
 from parties.worker.snapshot_cache import SnapshotCache
 from privedge.errors import UnknownModel
@@ -36,7 +36,7 @@ def snapshot(models: int, manifest_bytes: int = 1) -> Snapshot:
 @pytest.mark.parametrize(("models", "manifest_bytes"), [(0, 1), (1, 1), (9000, 900), (9, 1 << 20)])
 def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
     told, snapshots = snapshot(models, manifest_bytes), SnapshotCache(keep=1)
-    messages = list(pieces(told))
+    messages = list(snapshot_to_wire(told))
     assert all(message.ByteSize() < MAX_MESSAGE_BYTES for message in messages)
     snapshots.put(snapshot_from_wire(messages))
     learnt = snapshots.get(told.id)
@@ -51,10 +51,10 @@ def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
 def test_what_was_not_asked_for_longest_is_forgotten():
     first, second, third = (snapshot(n) for n in (1, 2, 3))
     snapshots = SnapshotCache(keep=2)
-    snapshots.put(snapshot_from_wire(pieces(first)))
-    snapshots.put(snapshot_from_wire(pieces(second)))
+    snapshots.put(snapshot_from_wire(snapshot_to_wire(first)))
+    snapshots.put(snapshot_from_wire(snapshot_to_wire(second)))
     snapshots.get(first.id)
-    snapshots.put(snapshot_from_wire(pieces(third)))
+    snapshots.put(snapshot_from_wire(snapshot_to_wire(third)))
     assert len(snapshots.get(first.id).models) == 1 and len(snapshots.get(third.id).models) == 3
     with pytest.raises(UnknownModel):
         snapshots.get(second.id)
