@@ -96,7 +96,7 @@ def test_verify_and_one_subject_run_alone_even_beside_their_like(same):
     assert batch_queue.take() == [second]
 
 
-def test_the_line_that_has_waited_longest_comes_first_whatever_it_asks():
+def test_the_queue_that_has_waited_longest_comes_first_whatever_it_asks():
     batch_queue = a_queue()
     order = [
         a_query(verify_owner="ana"),
@@ -108,7 +108,7 @@ def test_the_line_that_has_waited_longest_comes_first_whatever_it_asks():
     assert [batch_queue.take() for _ in order] == [[query] for query in order]
 
 
-def test_a_full_line_and_a_verify_do_not_wait_for_others():
+def test_a_full_queue_and_a_verify_do_not_wait_for_others():
     batch_queue = a_queue(delay_ms=200, max_images=2)
     slow = filled(batch_queue, [a_query(snapshot="s2")])
     full = filled(batch_queue, [a_query(), a_query()])
@@ -136,7 +136,7 @@ def test_a_query_that_is_over_is_not_taken():
     assert batch_queue.take() == [stays]
 
 
-def test_closed_lines_give_nothing():
+def test_closed_queues_give_nothing():
     batch_queue = a_queue()
     filled(batch_queue, [a_query()])
     batch_queue.close()
