@@ -21,7 +21,7 @@ from privedge.mpc.prg import MaskStream
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
 from privedge.mpc.window import Window
 from privedge.wire import dealer_pb2 as pb
-from tests.unit.mpc.pair import NearDealer
+from tests.unit.mpc.pair import WireLink
 
 KINDS: list[TupleKind] = [
     Product("mul", (3, 4), (3, 4)),
@@ -46,7 +46,7 @@ def dealt(kinds: list[TupleKind]) -> list[tuple[TupleKind, list[torch.Tensor]]]:
     """Draw all kinds at both parties and open them."""
     run, seeds = SessionId(os.urandom(16)), (new_seed(), new_seed())
     dealer = Dealer(run, seeds, max_elements=1 << 20)
-    sides = [Tuples(party, run, seeds[party], NearDealer(dealer, party)) for party in (0, 1)]
+    sides = [Tuples(party, run, seeds[party], WireLink(dealer, party)) for party in (0, 1)]
     opened = []
     for kind in kinds:
         first, second = (side.draw(kind) for side in sides)

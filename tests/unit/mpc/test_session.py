@@ -13,7 +13,7 @@ from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import Square
 from privedge.sharing.cost import Phase
-from tests.unit.mpc.pair import TIMEOUT_S, NearDealer, QueueLink
+from tests.unit.mpc.pair import TIMEOUT_S, QueueLink, WireLink
 
 DIGEST_BYTES = 16
 
@@ -25,7 +25,7 @@ def sessions(runs: tuple[SessionId, SessionId] | None = None) -> list[Session]:
     made = []
     for party, run in enumerate(runs or (one, one)):
         dealer = Dealer(run, seeds, max_elements=100)
-        tuples = Tuples(party, run, seeds[party], NearDealer(dealer, party))
+        tuples = Tuples(party, run, seeds[party], WireLink(dealer, party))
         made.append(Session(party, QueueLink(pipes[party], pipes[1 - party]), tuples))
     return made
 
