@@ -1,8 +1,8 @@
 """The dealer: a third operator that supplies correlated randomness and sees no data.
 
-What reaches it: two seeds a session, counters, kinds and shapes. What it keeps, in memory: the
-counters of running sessions and the ids of recent ones, so that no counter is ever served twice;
-and the masks of weights, which many sessions have in common.
+It receives two seeds a session, counters, kinds and shapes. It keeps in memory the counters of
+running sessions and the ids of recent ones, so that no counter is ever served twice, and the masks
+of weights, which many sessions have in common.
 """
 
 import logging
@@ -53,7 +53,7 @@ class _Seeds:
 
 @dataclass
 class _Pairing:
-    """Two halves of one session. Seeds are secret: no repr."""
+    """Both parties' sides of one session. Seeds are secret: no repr."""
 
     seeds: dict[int, _Seeds] = field(default_factory=dict, repr=False)
     dealer: Dealer | None = field(default=None, repr=False)
@@ -61,7 +61,7 @@ class _Pairing:
 
 
 class Sessions:
-    """The running sessions, and which ids have been used."""
+    """The running sessions, and the ids that were used before. Many threads may call it."""
 
     def __init__(self, limits: DealerLimits, *, pairing_s: float) -> None:
         """One side of a session waits `pairing_s` seconds for the other."""
@@ -76,14 +76,14 @@ class Sessions:
     def joined(
         self, run: SessionId, party: int, seeds: _Seeds, context: grpc.ServicerContext
     ) -> Iterator[Dealer]:
-        """Wait for the other party's side of `run`; the session ends when one side leaves, be it
-        while it waits.
+        """Wait for the other party's side of `run`. The session ends when one side leaves, also
+        while that side waits.
 
         Raises AlreadyExists for a session or side opened before, LimitExceeded, OutOfTime if the
         other party does not come, Unreachable if it came and left.
         """
         pairing = self._open(run, party, seeds)
-        # Without this a thread, and a session's place, would wait for a party that nobody is at.
+        # Without this a thread and a session's place would wait for a party that has left.
         leave = partial(self._leave, run, pairing)
         if not context.add_callback(leave):  # it has left already
             leave()
@@ -150,13 +150,13 @@ class DealerServicer(dealer_pb2_grpc.DealerServicer):
     def Deal(
         self, request_iterator: Iterator[pb.DealRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.DealResponse]:
-        """Corrections in the order they are asked for; the stream's flow control bounds memory."""
+        """Send corrections as they are requested; the stream's flow control bounds memory."""
         party = 0 if caller(context).role is Role.PARTY0 else 1
         run, seeds = _opening(next(request_iterator, pb.DealRequest()))
         with self._sessions.joined(run, party, seeds, context) as dealer:
             for request in request_iterator:
-                for wanted in request.tuples.tuples:
-                    yield from _corrected(dealer, party, wanted)
+                for tuple_request in request.tuples.tuples:
+                    yield from _corrected(dealer, party, tuple_request)
 
 
 def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
@@ -171,12 +171,12 @@ def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
     return SessionId(opening.session), seeds
 
 
-def _corrected(dealer: Dealer, party: int, wanted: pb.TupleRequest) -> Iterator[pb.DealResponse]:
-    kind = tuple_codec.from_wire(wanted)
-    words = dealer.correct(party, wanted.counter, kind)
+def _corrected(dealer: Dealer, party: int, request: pb.TupleRequest) -> Iterator[pb.DealResponse]:
+    kind = tuple_codec.from_wire(request)
+    words = dealer.correct(party, request.counter, kind)
     pieces = list(cut(words.numpy().data))
     for number, piece in enumerate(pieces, start=1):
-        yield pb.DealResponse(counter=wanted.counter, words=piece, last=number == len(pieces))
+        yield pb.DealResponse(counter=request.counter, words=piece, last=number == len(pieces))
 
 
 def serve_dealer(config: DealerConfig) -> None:

@@ -1,4 +1,4 @@
-"""What every server does: health, reflection, and an orderly end."""
+"""What every server has: health, reflection, and an orderly end."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ _GRACE_S = 10.0
 
 
 def add_health(server: grpc.Server) -> health.HealthServicer:
-    """The standard health service; everything is NOT_SERVING until it is set."""
+    """Add the standard health service; all services are NOT_SERVING until they are set."""
     statuses = health.HealthServicer()
     statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(statuses, server)

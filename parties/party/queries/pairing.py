@@ -87,7 +87,7 @@ class Pairing:
         if not self._connected:
             raise Unreachable("party 1: cannot be reached; check that it is running")
         if time.perf_counter() - query.arrived > self._half_s:
-            raise OutOfTime(f"query {query.id}: its other half did not arrive")
+            raise OutOfTime(f"query {query.id}: its other share did not arrive")
 
     def _compare(self, query: PendingQuery, digest: bytes) -> None:
         if digest != query.ref.question_digest:

@@ -148,7 +148,7 @@ def settle(queries: Sequence[PendingQuery], error: Exception) -> None:
 
 def mismatch(query_id: str) -> ManifestMismatch:
     """What a query ends with whose shares came to the two parties with different questions."""
-    return ManifestMismatch(f"query {query_id}: its two halves differ in shape, question or cohort")
+    return ManifestMismatch(f"query {query_id}: its shares differ in shape, question or cohort")
 
 
 class Waiters:

@@ -127,5 +127,5 @@ class QueryService:
     def _use_once(self, query_id: str) -> None:
         with self._lock:
             if query_id in self._used_ids:
-                raise AlreadyExists(f"query {query_id}: asked before")
+                raise AlreadyExists(f"query {query_id}: this id was used before")
             self._used_ids[query_id] = None
