@@ -29,8 +29,8 @@ class Role(StrEnum):
 
     @staticmethod
     def party(index: int) -> "Role":
-        """Party 0's role or party 1's."""
-        return (Role.PARTY0, Role.PARTY1)[index]
+        """The role of party 0 or party 1. Raises ValueError for another index."""
+        return Role(f"party{index}")
 
     @property
     def serves(self) -> bool:

@@ -1,4 +1,4 @@
-"""The query half of both front ends over a real connection; only the workers are stand-ins.
+"""The queries of both front ends over a real connection; only the workers are stand-ins.
 
 A stand-in answers each image with the image's own first word, so a row that reached another query
 would show.
@@ -122,7 +122,7 @@ TERMS = Terms("fused", "one-unit", 1, (CohortTerms("digits", "5a" * 32, 0.5, 0.0
 
 
 class Pair:
-    """Both front ends' query halves, connected."""
+    """The query services of both front ends, connected."""
 
     def __init__(
         self,
@@ -195,12 +195,12 @@ class Pair:
         return server
 
     def ask(self, party: int, query: PendingQuery) -> "Future[AnswerBytes]":
-        """Hand one half to its party."""
+        """Hand one share to its party."""
         answer = (self.leader.answer, self.follower.answer)[party]
         return self.threads.submit(answer, query)
 
     def both(self, *words: int, **changes) -> "Query":
-        """Both halves of a query whose images begin with these words."""
+        """Both shares of a query whose images begin with these words."""
         return Query(self, words, **changes)
 
     def busy(self) -> "Query":
@@ -226,15 +226,15 @@ class Pair:
 
 
 class Query:
-    """One query: the halves and the futures of their answers."""
+    """One query: the shares and the futures of their answers."""
 
     def __init__(self, pair: Pair, words: tuple[int, ...], *, snapshot_id: str = "s1", **changes):
         self.words = words
         question = Question(new_query_id(), "digits", snapshot_id, (len(words), 2), **changes)
         body = b"".join(struct.pack("<qq", word, -1) for word in words)
         pinned = snapshot(snapshot_id)
-        self.halves = [PendingQuery(question, pinned, body, Deadline.after(60)) for _ in range(2)]
-        self.futures = [pair.ask(party, half) for party, half in enumerate(self.halves)]
+        self.shares = [PendingQuery(question, pinned, body, Deadline.after(60)) for _ in range(2)]
+        self.futures = [pair.ask(party, share) for party, share in enumerate(self.shares)]
 
     def check(self) -> None:
         """Both parties gave it its own rows, and only these."""
@@ -307,8 +307,8 @@ def test_a_client_that_leaves_during_a_run_does_not_fail_the_others():
         for worker in pair.workers:
             assert worker.began.acquire(timeout=SOON)
         assert pair.workers[0].batches == [2]
-        for half in leaves.halves:
-            half.leave()
+        for share in leaves.shares:
+            share.leave()
         assert leaves.errors() == [Unreachable, Unreachable]
         assert not any(worker.given_up.is_set() for worker in pair.workers)
         pair.open_gates()
@@ -317,8 +317,8 @@ def test_a_client_that_leaves_during_a_run_does_not_fail_the_others():
 
 def test_a_run_is_given_up_when_its_last_client_leaves(pair):
     query = pair.busy()
-    for half, worker in zip(query.halves, pair.workers, strict=True):
-        half.leave()
+    for share, worker in zip(query.shares, pair.workers, strict=True):
+        share.leave()
         assert worker.given_up.wait(SOON)
     pair.both(1).check()
 
@@ -327,8 +327,8 @@ def test_a_client_that_leaves_while_it_waits_takes_no_worker(pair):
     first = pair.busy()
     leaves, stays = pair.both(1), pair.both(2)
     pair.waiting(2)
-    for half in leaves.halves:
-        half.leave()
+    for share in leaves.shares:
+        share.leave()
     pair.waiting(1)
     pair.open_gates()
     first.check()
@@ -340,7 +340,7 @@ def test_a_client_that_leaves_party_1_only_ends_at_party_0_too(pair):
     first = pair.busy()
     leaves = pair.both(1)
     pair.waiting(1)
-    leaves.halves[1].leave()
+    leaves.shares[1].leave()
     assert leaves.errors() == [Unreachable, Unreachable]
     pair.open_gates()
     first.check()
@@ -359,7 +359,7 @@ class LeavesJustBefore:
     def _start(self, order, **options):
         self.orders.append(order.session)
         for query in self.leaving:
-            query.halves[1].leave()
+            query.shares[1].leave()
             query.futures[1].exception(SOON)
         return self._stub.StartRun.future(order, **options)
 
@@ -400,41 +400,41 @@ def test_a_run_that_fails_ends_alike_for_all_its_queries(pair):
     pair.both(7).check()
 
 
-def one_half(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
+def one_share(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
     question = Question(new_query_id(), "digits", "s1", (1, 2), **changes)
     return pair.ask(party, PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(60)))
 
 
-def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
+def test_shares_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
     monkeypatch.setattr(pending, "LOOK_S", 0.1)
-    alone = [one_half(pair, 0) for _ in range(3)]
+    alone = [one_share(pair, 0) for _ in range(3)]
     for word in range(3):
         pair.both(word).check()
-    assert not any(half.done() for half in alone)
+    assert not any(share.done() for share in alone)
     # Their patience ends at their next look.
     monkeypatch.setattr(pair.leader._pairing, "_half_s", 0.0)
-    assert [type(half.exception(SOON)) for half in alone] == [OutOfTime] * 3
+    assert [type(share.exception(SOON)) for share in alone] == [OutOfTime] * 3
     assert pair.workers[0].batches == [1] * 3
     assert pair.models.behind.is_set()
 
 
-def test_a_half_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
+def test_a_share_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
     question = Question(new_query_id(), "digits", "s1", (1, 2))
-    half = PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
-    assert isinstance(pair.ask(1, half).exception(SOON), OutOfTime)
+    share = PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
+    assert isinstance(pair.ask(1, share).exception(SOON), OutOfTime)
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_halves_that_differ_are_refused_at_both(pair, first):
+def test_shares_that_differ_are_refused_at_both(pair, first):
     query_id = new_query_id()
-    halves = []
+    shares = []
     for party, shape in sorted([(0, (1, 2)), (1, (2, 2))], reverse=first == 1):
         question = Question(query_id, "digits", "s1", shape)
         words = bytes(8 * question.words)
-        halves.append(
+        shares.append(
             pair.ask(party, PendingQuery(question, snapshot("s1"), words, Deadline.after(60)))
         )
-    assert [type(half.exception(SOON)) for half in halves] == [ManifestMismatch] * 2
+    assert [type(share.exception(SOON)) for share in shares] == [ManifestMismatch] * 2
     assert pair.workers[0].batches == []
 
 
@@ -442,7 +442,7 @@ def test_without_party_1_a_query_ends_as_unreachable_and_works_when_it_is_back(p
     monkeypatch.setattr(pending, "LOOK_S", 0.1)
     pair.both(1).check()
     pair.stop_party_1()
-    assert isinstance(one_half(pair, 0).exception(SOON), Unreachable)
+    assert isinstance(one_share(pair, 0).exception(SOON), Unreachable)
     monkeypatch.setattr(pending, "LOOK_S", 10.0)
     pair.restart_party_1()
     pair.both(2).check()
@@ -467,13 +467,13 @@ def test_w60_a_party_1_that_comes_back_with_other_terms_is_refused_until_they_ag
         pair.stop_party_1()
         pair.theirs = terms
         pair.restart_party_1()
-        # Heard at party 0, before it asks for halves.
+        # Heard at party 0, before it asks for shares.
         assert said.get(timeout=SOON) == (error is CohortDiffers or terms is TERMS)
         if terms is TERMS:
             pair.both(2).check()
         else:
             # Whoever has come meanwhile learns of it at the next look.
-            assert isinstance(one_half(pair, 0).exception(SOON), error)
+            assert isinstance(one_share(pair, 0).exception(SOON), error)
             for handshake in pair.handshakes:
                 with pytest.raises(error):
                     handshake.require("digits")
@@ -487,7 +487,7 @@ def test_a_watch_that_was_lost_begins_with_what_is_there(pair):
     # A second watcher ends the first, which then comes back and ends the second.
     stub = pair.leader._peer.stub
     other = stub.WatchHalves(peer_pb2.WatchHalvesRequest())
-    assert [half.query_id.hex() for half in next(other).arrived] == [waits.halves[1].id]
+    assert [share.query_id.hex() for share in next(other).arrived] == [waits.shares[1].id]
     for _ in other:
         pass
     pair.open_gates()
@@ -521,7 +521,7 @@ def test_an_order_that_party_1_does_not_answer_ends_its_queries_in_time(monkeypa
         query = pair.both(1)
         assert isinstance(query.futures[0].exception(SOON), OutOfTime)
         assert asked.is_set()
-        query.halves[1].leave()
+        query.shares[1].leave()
 
 
 def test_the_time_a_query_took_is_its_own(pair):

@@ -1,4 +1,4 @@
-"""A worker learns a snapshot of any size in messages that gRPC carries, and forgets old ones."""
+"""A worker stores a snapshot of any size in messages that gRPC carries, and forgets old ones."""
 
 import os
 from pathlib import Path
@@ -34,21 +34,21 @@ def snapshot(models: int, manifest_bytes: int = 1) -> Snapshot:
 
 
 @pytest.mark.parametrize(("models", "manifest_bytes"), [(0, 1), (1, 1), (9000, 900), (9, 1 << 20)])
-def test_a_snapshot_is_learnt_as_it_is(models, manifest_bytes):
-    told, snapshots = snapshot(models, manifest_bytes), SnapshotCache(keep=1)
-    messages = list(snapshot_to_wire(told))
+def test_a_snapshot_is_stored_as_it_is(models, manifest_bytes):
+    described, snapshots = snapshot(models, manifest_bytes), SnapshotCache(keep=1)
+    messages = list(snapshot_to_wire(described))
     assert all(message.ByteSize() < MAX_MESSAGE_BYTES for message in messages)
     snapshots.put(snapshot_from_wire(messages))
-    learnt = snapshots.get(told.id)
-    assert (learnt.id, learnt.cohort) == (told.id, "digits")
-    assert (learnt.margin, learnt.mean_share) == (0.5, 0.25)
-    assert learnt.spec == SPEC
-    assert [(each.path, each.manifest_json, each.salt) for each in learnt.models] == [
-        (each.path, each.manifest_json, each.salt) for each in told.models
+    stored = snapshots.get(described.id)
+    assert (stored.id, stored.cohort) == (described.id, "digits")
+    assert (stored.margin, stored.mean_share) == (0.5, 0.25)
+    assert stored.spec == SPEC
+    assert [(each.path, each.manifest_json, each.salt) for each in stored.models] == [
+        (each.path, each.manifest_json, each.salt) for each in described.models
     ]
 
 
-def test_what_was_not_asked_for_longest_is_forgotten():
+def test_the_snapshot_that_was_not_used_for_longest_makes_way():
     first, second, third = (snapshot(n) for n in (1, 2, 3))
     snapshots = SnapshotCache(keep=2)
     snapshots.put(snapshot_from_wire(snapshot_to_wire(first)))
