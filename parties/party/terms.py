@@ -14,7 +14,7 @@ from privedge.rpc.versions import Versions
 
 # Where correlated randomness comes from. There is no other way yet.
 DEALER = "dealer"
-# Of an architecture's digest: enough to see that two are not one.
+# How much of an architecture's digest is shown: enough to see that two differ.
 _DIGITS = 12
 
 

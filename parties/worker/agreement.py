@@ -1,4 +1,4 @@
-"""What two workers must mean alike before they compute, as one text, and how two texts differ.
+"""The facts on which two workers must agree before they compute: one text, and its comparison.
 
 The text is canonical JSON: keys sorted, no spaces, ASCII, integers in decimal, and a float as the
 16 hexadecimal digits of its IEEE 754 binary64, most significant first. So equal facts have equal
@@ -14,10 +14,10 @@ from typing import Any
 
 # Far more than any text of ours has; what is longer is not looked at.
 _MAX_CHARACTERS = 4096
-# Of digests, and of whatever else should be short.
+# How much is shown of a digest, and of every other value.
 _SHORT = 12
 _FLOATS = ("margin", "mean_share")
-# Whom a query asks about is nothing for the log.
+# Never shown: the log must not say about whom a query asks.
 _NOT_SHOWN = ("verify_position",)
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # After a connection that ended; longer while no hello succeeds.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 
-# Is given a call that was begun, for whoever must be able to cancel it; returns it.
+# Receives each call that is begun, so that it can be cancelled, and returns it.
 Begun = Callable[[Any], Any]
 
 
