@@ -30,7 +30,7 @@ parties/samples/ has one file of each kind; docs/tutorial/three-servers.md expla
 def main() -> int:
     """Parse, read the configuration, serve. Returns the exit status."""
     arguments = _parser().parse_args()
-    # gRPC's own chatter would stand beside our one line. It reads this when it is imported.
+    # Without this gRPC logs lines of its own beside ours. It reads the variable when imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     log.configure()
     try:

@@ -1,4 +1,4 @@
-"""A small memory of what came last: what a server remembers, but not for ever."""
+"""A dictionary that keeps its newest entries only."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
@@ -9,15 +9,15 @@ ValueT = TypeVar("ValueT")
 
 
 class BoundedDict(MutableMapping[KeyT, ValueT]):
-    """At most `limit` entries, oldest first; setting one makes it the newest.
+    """At most `limit` entries, oldest first; setting an entry makes it the newest.
 
-    Reading leaves the order as it is, `used` does not. Not safe for threads by itself. It has no
-    repr of its own, so it shows nothing of what it holds.
+    Reading an entry does not change the order; `used` does. Not safe to call from several threads.
+    It has no repr of its own, so it shows nothing of what it holds.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # Of a plain dict, finding the oldest entry takes longer the more have left before it.
+        # In a plain dict, the oldest entry takes longer to find the more were removed before it.
         self._kept: OrderedDict[KeyT, ValueT] = OrderedDict()
 
     def __getitem__(self, key: KeyT) -> ValueT:
@@ -43,6 +43,6 @@ class BoundedDict(MutableMapping[KeyT, ValueT]):
         return self._kept[key]
 
     def shrink(self, size: int) -> None:
-        """Let go of the oldest entries until there are no more than `size`."""
+        """Drop the oldest entries until there are no more than `size`."""
         while len(self._kept) > size:
             self._kept.popitem(last=False)

@@ -122,6 +122,28 @@ class PoolSection(Section):
         return min(self.refill_below or self.bundles, self.bundles)
 
 
+class TimeoutsSection(Section):
+    """How long one party waits for the other. Raise them where the network between is slow."""
+
+    half_s: float = Field(
+        default=10,
+        gt=0,
+        description="Party 0: seconds until party 1 holds the other share of a query; a client "
+        "sends both at once.",
+    )
+    order_s: float = Field(
+        default=10,
+        gt=0,
+        description="Party 0: seconds until party 1 has answered an order to run queries.",
+    )
+    late_s: float = Field(
+        default=5,
+        gt=0,
+        description="Party 1: seconds that a run may go on after party 0 has given its worker the "
+        "next one.",
+    )
+
+
 class CohortSection(Section):
     """One cohort: its architecture, by preset or as a file, and its margin rule."""
 
@@ -240,6 +262,7 @@ class PartyConfig(ServerConfig):
     limits: PartyLimits = PartyLimits()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()
+    timeouts: TimeoutsSection = TimeoutsSection()
     cohorts: tuple[CohortSection, ...] = Field(
         min_length=1, description="One table for each cohort, the same at both parties."
     )
@@ -293,10 +316,21 @@ class DealerLimits(Section):
     )
 
 
+class DealerTimeouts(Section):
+    """How long the dealer waits."""
+
+    pairing_s: float = Field(
+        default=20,
+        gt=0,
+        description="Seconds until both parties have opened a session, after the first did.",
+    )
+
+
 class DealerConfig(ServerConfig):
     """The dealer: `python -m parties dealer --config FILE`."""
 
     limits: DealerLimits = DealerLimits()
+    timeouts: DealerTimeouts = DealerTimeouts()
 
 
 def require_said_twice(config: ServerConfig, path: Path, insecure: bool) -> None:

@@ -1,8 +1,8 @@
 """The dealer: a third operator that supplies correlated randomness and sees no data.
 
-What reaches it: two seeds a session, counters, kinds and shapes. What it keeps, in memory: the
-counters of running sessions and the ids of recent ones, so that no counter is ever served twice;
-and the masks of weights, which many sessions have in common.
+It receives two seeds a session, counters, kinds and shapes. It keeps in memory the counters of
+running sessions and the ids of recent ones, so that no counter is ever served twice, and the masks
+of weights, which many sessions have in common.
 """
 
 import logging
@@ -14,17 +14,18 @@ from functools import partial
 
 import grpc
 import torch
-from grpc_health.v1 import health_pb2
 
 from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.handshake import Handshake, Heard
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
 from privedge.errors import AlreadyExists, DeadlineExceeded, LimitExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
 from privedge.mpc.weight_masks import WeightMasks
+from privedge.rpc import versions
 from privedge.rpc.access import ACCESS
 from privedge.rpc.chunks import cut
 from privedge.rpc.server import build_server, caller
@@ -37,8 +38,6 @@ log = logging.getLogger(__name__)
 DEALER_SERVICE = pb.DESCRIPTOR.services_by_name["Dealer"].full_name
 
 _SESSION_BYTES = 16
-# How long one side waits for the other to open the same session.
-_PAIRING_S = 20.0
 _REMEMBERED_SESSIONS = 1 << 16
 # A call holds one: each pair of workers has two for a run, and two for a bundle that waits for it.
 _THREADS = 256
@@ -54,7 +53,7 @@ class _Seeds:
 
 @dataclass
 class _Pairing:
-    """Two halves of one session. Seeds are secret: no repr."""
+    """Both parties' sides of one session. Seeds are secret: no repr."""
 
     seeds: dict[int, _Seeds] = field(default_factory=dict, repr=False)
     dealer: Dealer | None = field(default=None, repr=False)
@@ -62,10 +61,12 @@ class _Pairing:
 
 
 class Sessions:
-    """The running sessions, and which ids have been used."""
+    """The running sessions, and the ids that were used before. Many threads may call it."""
 
-    def __init__(self, limits: DealerLimits) -> None:
+    def __init__(self, limits: DealerLimits, *, pairing_s: float) -> None:
+        """One side of a session waits `pairing_s` seconds for the other."""
         self._limits = limits
+        self._pairing_s = pairing_s
         self._changed = threading.Condition()
         self._running: dict[SessionId, _Pairing] = {}
         self._past: BoundedDict[SessionId, None] = BoundedDict(_REMEMBERED_SESSIONS)
@@ -75,14 +76,14 @@ class Sessions:
     def joined(
         self, run: SessionId, party: int, seeds: _Seeds, context: grpc.ServicerContext
     ) -> Iterator[Dealer]:
-        """Wait for the other party's side of `run`; the session ends when one side leaves, be it
-        while it waits.
+        """Wait for the other party's side of `run`. The session ends when one side leaves, also
+        while that side waits.
 
         Raises AlreadyExists for a session or side opened before, LimitExceeded,
         DeadlineExceeded if the other party does not come, Unreachable if it came and left.
         """
         pairing = self._open(run, party, seeds)
-        # Without this a thread, and a session's place, would wait for a party that nobody is at.
+        # Without this a thread and a session's place would wait for a party that has left.
         leave = partial(self._leave, run, pairing)
         if not context.add_callback(leave):  # it has left already
             leave()
@@ -95,7 +96,7 @@ class Sessions:
         with self._changed:
             pairing = self._running.get(run)
             if run in self._past or (pairing and party in pairing.seeds):
-                raise AlreadyExists("this session was opened before; use a new attempt")
+                raise AlreadyExists("this session was opened before")
             if pairing is None:
                 if len(self._running) >= self._limits.max_sessions:
                     raise LimitExceeded("too many sessions at once")
@@ -108,7 +109,7 @@ class Sessions:
 
     def _complete(self, pairing: _Pairing) -> Dealer:
         with self._changed:
-            self._changed.wait_for(lambda: pairing.dealer or pairing.left, _PAIRING_S)
+            self._changed.wait_for(lambda: pairing.dealer or pairing.left, self._pairing_s)
             if pairing.left:
                 raise Unreachable("a party left the session")
             if pairing.dealer is None:
@@ -134,19 +135,28 @@ class Sessions:
 class DealerServicer(dealer_pb2_grpc.DealerServicer):
     """Serves both parties. One call is one party's side of one session."""
 
-    def __init__(self, limits: DealerLimits) -> None:
-        self._sessions = Sessions(limits)
+    def __init__(self, config: DealerConfig, handshake: Handshake) -> None:
+        """`handshake` learns in what the parties differ from this dealer."""
+        self._handshake = handshake
+        self._sessions = Sessions(config.limits, pairing_s=config.timeouts.pairing_s)
+
+    def Hello(self, request: pb.DealerTerms, context: grpc.ServicerContext) -> pb.DealerTerms:
+        """Exchange versions."""
+        mine, theirs = versions.Versions(), versions.from_wire(request)
+        found = Heard(theirs.release, versions.differences(mine, theirs))
+        self._handshake.hear(caller(context).role.label, found)
+        return versions.to_wire(mine)
 
     def Deal(
         self, request_iterator: Iterator[pb.DealRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.DealResponse]:
-        """Corrections in the order they are asked for; the stream's flow control bounds memory."""
+        """Send corrections as they are requested; the stream's flow control bounds memory."""
         party = 0 if caller(context).role is Role.PARTY0 else 1
         run, seeds = _opening(next(request_iterator, pb.DealRequest()))
         with self._sessions.joined(run, party, seeds, context) as dealer:
             for request in request_iterator:
-                for wanted in request.tuples.tuples:
-                    yield from _corrected(dealer, party, wanted)
+                for tuple_request in request.tuples.tuples:
+                    yield from _corrected(dealer, party, tuple_request)
 
 
 def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
@@ -158,15 +168,15 @@ def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
     if len(opening.weight_seed) not in (0, SEED_BYTES):
         raise ShareError("deal: a weight seed has 32 bytes")
     seeds = _Seeds(opening.seed, opening.weight_seed or None)
-    return SessionId(opening.session, opening.attempt), seeds
+    return SessionId(opening.session), seeds
 
 
-def _corrected(dealer: Dealer, party: int, wanted: pb.TupleRequest) -> Iterator[pb.DealResponse]:
-    kind = tuple_codec.from_wire(wanted)
-    words = dealer.correct(party, wanted.counter, kind)
+def _corrected(dealer: Dealer, party: int, request: pb.TupleRequest) -> Iterator[pb.DealResponse]:
+    kind = tuple_codec.from_wire(request)
+    words = dealer.correct(party, request.counter, kind)
     pieces = list(cut(words.numpy().data))
     for number, piece in enumerate(pieces, start=1):
-        yield pb.DealResponse(counter=wanted.counter, words=piece, last=number == len(pieces))
+        yield pb.DealResponse(counter=request.counter, words=piece, last=number == len(pieces))
 
 
 def serve_dealer(config: DealerConfig) -> None:
@@ -174,11 +184,14 @@ def serve_dealer(config: DealerConfig) -> None:
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
     server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(config.limits), server)
+    handshake = Handshake()
+    servicer = DealerServicer(config, handshake)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
     statuses = add_health(server)
     add_reflection(server, [DEALER_SERVICE])
     server.start()
-    for service in ("", DEALER_SERVICE):
-        statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+    # The process serves: a party that is told otherwise takes it for one that is about to end.
+    set_serving(statuses, [""], True)
+    handshake.watch(partial(set_serving, statuses, [DEALER_SERVICE]))
     log.info("dealer: ready on port %d", port)
     run_until_told(server, statuses)

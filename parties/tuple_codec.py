@@ -1,7 +1,7 @@
 """Tuple requests <-> protobuf, pure. Sees kinds and shapes only.
 
-What arrives is hostile: `from_wire` checks it before anything is built from it; sizes are checked
-against the dealer's limit later (privedge.mpc.tuples.check_size).
+`from_wire` treats its message as hostile and checks it before anything is built from it. Sizes are
+checked against the dealer's limit later (privedge.mpc.tuples.check_size).
 """
 
 import re
@@ -99,7 +99,7 @@ def _bits_to_wire(
 
 
 def from_wire(request: pb.TupleRequest) -> TupleKind:
-    """The kind asked for. Raises ShareError for anything that is not on the list."""
+    """The kind of tuple requested. Raises ShareError for anything that is not on the list."""
     name = request.WhichOneof("tuple")
     if name is None:
         raise ShareError("tuple request: no kind named")

@@ -67,8 +67,16 @@ class NotReady(Refused):
     """The cohort has no active model, or the parties do not agree yet."""
 
 
+class TermsDiffer(NotReady):
+    """The servers run different versions or settings; nothing is served until they agree."""
+
+
 class ManifestMismatch(Refused):
     """The two parties hold different manifests, shapes or snapshots."""
+
+
+class CohortDiffers(ManifestMismatch):
+    """The two parties configure the cohort differently; it is not served until they agree."""
 
 
 class SnapshotChanged(Refused):

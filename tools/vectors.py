@@ -327,8 +327,8 @@ def manifest() -> Any:
     }
 
 
-# One function a vector. `agreement`, what two workers compare in their first message
-# (docs/protocol.md#sessions), has its place after `query_digest`.
+# One function a vector. What two workers compare in their first message (docs/protocol.md#sessions)
+# has its own: tests/golden/agreement.json.
 VECTORS: dict[str, Callable[[], Any]] = {
     "keys": keys,
     "tuples": tuples,
@@ -399,7 +399,7 @@ class _Wire:
 
 
 def _run() -> SessionId:
-    return SessionId(SESSION, 0)
+    return SessionId(SESSION)
 
 
 def _dealer() -> Dealer:
@@ -407,7 +407,7 @@ def _dealer() -> Dealer:
 
 
 def _stream(seed: bytes, purpose: str, counter: int) -> MaskStream:
-    return MaskStream(seed, purpose=purpose, session=SESSION, attempt=0, counter=counter)
+    return MaskStream(seed, purpose=purpose, session=SESSION, counter=counter)
 
 
 def _test_words(label: str, shape: Sequence[int]) -> torch.Tensor:

@@ -1,14 +1,17 @@
 """A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import grpc
-from grpc_health.v1 import health_pb2
 
 from parties.config import PartyConfig
+from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
@@ -18,11 +21,15 @@ from parties.party.models.synchroniser import Synchroniser
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
+from parties.party.queries.pending import PendingQuery
 from parties.party.queries.runs import Runs
 from parties.party.queries.service import QueryService
+from parties.party.terms import of_party
+from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.handshake import Handshake
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel, peer_name
@@ -41,77 +48,123 @@ PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
 PEER_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
 
 
+class _Runnable(Protocol):
+    """A part of a party that works in threads of its own."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What being party 0 or party 1 comes down to. `answer` waits for the answer share of a query;
+    `end_calls` ends the calls that would never finish by themselves.
+    """
+
+    answer: Callable[[PendingQuery], AnswerBytes]
+    end_calls: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Party:
+    """The parts of a party that its start and its end need."""
+
+    server: grpc.Server
+    port: int
+    pool: WorkerPool
+    side: _Side
+    handshake: Handshake
+
+
 def serve_party(config: PartyConfig, config_file: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
-    with _party(config, config_file) as (server, port, pool, side):
-        statuses = add_health(server)
-        add_reflection(server, [PARTY_SERVICE, PEER_SERVICE])
-        server.start()
-        log.info("party %d: listening on port %d", config.index, port)
+    with _party(config, config_file) as party:
+        statuses = add_health(party.server)
+        add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
+        party.server.start()
+        log.info("party %d: listening on port %d", config.index, party.port)
         ready = Deadline.after(_WORKER_START_S)
-        for worker in pool.workers:
+        for worker in party.pool.workers:
             worker.wait_ready(ready)
-        for service in ("", PARTY_SERVICE):
-            statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+        party.handshake.watch(partial(set_serving, statuses, ("", PARTY_SERVICE)))
         log.info("party %d: ready", config.index)
-        run_until_told(server, statuses, let_go=side.let_go)
+        run_until_told(party.server, statuses, end_calls=party.side.end_calls)
 
 
 @contextmanager
-def _party(
-    config: PartyConfig, config_file: Path
-) -> Iterator[tuple[grpc.Server, int, WorkerPool, Leader | Follower]]:
+def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
     """Everything a party consists of, wired up; undone in reverse order."""
-    require_role(config.tls, Role.PARTY0 if config.index == 0 else Role.PARTY1)
+    require_role(config.tls, Role.party(config.index))
     with ExitStack() as parts:
-        stub = peer = None
-        if config.peer is not None:
-            address = config.peer.address
-            claim = Identity(Role.PARTY0, Role.PARTY0.value)
-            channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=claim)
-            parts.enter_context(closing(channel))
-            stub = peer_pb2_grpc.PeerStub(channel)
-            peer = PeerClient(stub, peer_name(Role.PARTY1, address))
+        peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
+        handshake = Handshake()
+        hello = Hello(of_party(config, models.cohorts.values()), handshake)
         threads = config.limits.max_queries + _OTHER_THREADS
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
         pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
-        runs = Runs(models, tally := Counters())
-        side: Leader | Follower
-        if stub is None:
-            side = Follower(pool, runs)
-            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, side), server)
+        runs = Runs(models, counters := Counters())
+        if peer is None:
+            follower = Follower(pool, runs, late_s=config.timeouts.late_s)
+            side = parts.enter_context(_following(follower))
+            servicer = PeerServicer(models, follower, hello)
+            peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
         else:
-            side = Leader(config, models, pool, runs, stub)
-            parts.enter_context(_synchronised(models))
-        side.start()
-        parts.callback(side.stop)
-        queries = QueryService(config, models, pool, tally, side)
-        keepers = parts.enter_context(_keepers(config, models, pool))
-        servicer = PartyServicer(models, queries, keepers)
-        party_pb2_grpc.add_PartyServicer_to_server(servicer, server)
-        yield server, port, pool, side
+            leader = Leader(config, models, pool, runs, peer, hello)
+            side = parts.enter_context(_leading(leader, models))
+        parts.enter_context(_dealer_greeted(config, hello))
+        queries = QueryService(config, models, pool, counters, side.answer, handshake)
+        feeds = [SnapshotFeed(config, models, worker.client) for worker in pool.workers]
+        for feed in feeds:
+            parts.enter_context(_running(feed))
+        party_servicer = PartyServicer(models, queries, handshake, feeds)
+        party_pb2_grpc.add_PartyServicer_to_server(party_servicer, server)
+        yield _Party(server, port, pool, side, handshake)
 
 
 @contextmanager
-def _keepers(
-    config: PartyConfig, models: ModelService, pool: WorkerPool
-) -> Iterator[list[SnapshotFeed]]:
-    keepers = [SnapshotFeed(config, models, worker.stub) for worker in pool.workers]
-    for keeper in keepers:
-        keeper.start()
-    try:
-        yield keepers
-    finally:
-        for keeper in keepers:
-            keeper.stop()
+def _party_1(config: PartyConfig) -> Iterator[PeerClient | None]:
+    """The other front end as party 0 calls it; None at party 1."""
+    if config.peer is None:
+        yield None
+        return
+    address, claim = config.peer.address, Identity(Role.PARTY0, Role.PARTY0.value)
+    channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=claim)
+    with closing(channel):
+        yield PeerClient(peer_pb2_grpc.PeerStub(channel), peer_name(Role.PARTY1, address))
 
 
 @contextmanager
-def _synchronised(models: ModelService) -> Iterator[None]:
-    synchroniser = Synchroniser(models)
-    synchroniser.start()
+def _leading(leader: Leader, models: ModelService) -> Iterator[_Side]:
+    """Party 0. All calls to it end by themselves."""
+    with _running(Synchroniser(models)), _running(leader):
+        yield _Side(leader.answer, lambda: None)
+
+
+@contextmanager
+def _following(follower: Follower) -> Iterator[_Side]:
+    """Party 1. Party 0's watch would go on for ever."""
+    with _running(follower):
+        yield _Side(follower.answer, follower.end_watch)
+
+
+@contextmanager
+def _dealer_greeted(config: PartyConfig, hello: Hello) -> Iterator[None]:
+    """Hello is said to the dealer on every connection. Nothing else goes over this channel."""
+    role = Role.party(config.index)
+    claim = Identity(role, role.value)
+    channel = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=claim)
+    with closing(channel), _running(DealerGreeter(channel, hello)):
+        yield
+
+
+@contextmanager
+def _running(part: _Runnable) -> Iterator[None]:
+    part.start()
     try:
         yield
     finally:
-        synchroniser.stop()
+        part.stop()

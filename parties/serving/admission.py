@@ -1,4 +1,4 @@
-"""How many queries a server has at once, in all and of one client."""
+"""Limits how many queries a server has at once: of all clients, and of one client."""
 
 import threading
 from collections import Counter
@@ -10,15 +10,15 @@ from privedge.errors import LimitExceeded
 
 
 class AdmissionLimits(Protocol):
-    """The two limits of a configuration file that matter here."""
+    """Two limits of a server's configuration file."""
 
     @property
     def max_queries(self) -> int:
-        """At once, of all clients."""
+        """Queries at once, of all clients."""
 
     @property
     def max_queries_per_client(self) -> int:
-        """At once, of one client."""
+        """Queries at once, of one client."""
 
 
 class Admission:
@@ -32,7 +32,7 @@ class Admission:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Let one query of `client` in for as long as the block lasts. Raises LimitExceeded."""
+        """Admit one query of `client` until the block ends. Raises LimitExceeded."""
         with self._lock:
             if self._all >= self._limits.max_queries:
                 raise LimitExceeded("too many queries at once; see max_queries")

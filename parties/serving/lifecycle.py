@@ -1,8 +1,8 @@
-"""What every server does: health, reflection, and an orderly end."""
+"""What every server has: health, reflection, and an orderly end."""
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -12,11 +12,18 @@ _GRACE_S = 10.0
 
 
 def add_health(server: grpc.Server) -> health.HealthServicer:
-    """The standard health service; everything is NOT_SERVING until it is set."""
+    """Add the standard health service; all services are NOT_SERVING until they are set."""
     statuses = health.HealthServicer()
     statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
     return statuses
+
+
+def set_serving(statuses: health.HealthServicer, services: Iterable[str], serves: bool) -> None:
+    """Say of each of these services whether it serves."""
+    kinds = health_pb2.HealthCheckResponse
+    for service in services:
+        statuses.set(service, kinds.SERVING if serves else kinds.NOT_SERVING)
 
 
 def add_reflection(server: grpc.Server, services: list[str]) -> None:
@@ -29,11 +36,11 @@ def run_until_told(
     server: grpc.Server,
     statuses: health.HealthServicer,
     *,
-    let_go: Callable[[], object] = lambda: None,
+    end_calls: Callable[[], object] = lambda: None,
 ) -> None:
     """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish.
 
-    `let_go` must end the calls that would never finish by themselves.
+    `end_calls` must end the calls that would never finish by themselves.
     """
     told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,5 +48,5 @@ def run_until_told(
     told.wait()
     statuses.enter_graceful_shutdown()
     stopped = server.stop(_GRACE_S)
-    let_go()
+    end_calls()
     stopped.wait()

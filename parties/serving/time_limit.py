@@ -1,4 +1,4 @@
-"""Ends a call whose peer takes too long: it may trickle, stop, or set no deadline of its own."""
+"""Cancels a call whose peer is too slow: one that trickles, stops, or sets no deadline."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class _Alarms:
-    """One thread for all limits: a timer of its own would cost every query two threads."""
+    """One thread for all time limits, because a timer each would cost every query two threads."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -37,18 +37,18 @@ class _Alarms:
         return number
 
     def remove(self, number: int) -> None:
-        """Not needed any more. Fine if it has rung."""
+        """Remove an alarm. Nothing happens if it has rung."""
         with self._changed:
             self._pending.pop(number, None)
 
     def _watch(self) -> None:
         while True:
             for ring in self._due():
-                with suppress(Exception):  # one call's trouble is not the others'
+                with suppress(Exception):  # one failing call must not silence the other alarms
                     ring()
 
     def _due(self) -> list[Callable[[], object]]:
-        """Wait until something may be due, and take it out."""
+        """Wait until an alarm may be due, and take out all that are."""
         with self._changed:
             now = time.monotonic()
             numbers = [number for number, (at, _) in self._pending.items() if at <= now]
@@ -77,8 +77,8 @@ def given_up_after(seconds: float, context: grpc.ServicerContext) -> Iterator[No
 
 
 def timely(requests: Iterator[T], seconds: float, context: grpc.ServicerContext) -> Iterator[T]:
-    """All of `requests`; the call is cancelled if the last has not come that long after the first
-    was asked for.
+    """Give all of `requests`. The call is cancelled if they do not end within `seconds`, counted
+    from the first one that is waited for.
     """
     with given_up_after(seconds, context):
         yield from requests

@@ -1,4 +1,4 @@
-"""What to hang up when a run fails or its caller has left, so that nobody waits in vain."""
+"""What to end when a run fails or its caller leaves, so that nobody waits in vain."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -11,33 +11,33 @@ class Cancellation:
     """The steps that end a run early. Safe to call from several threads."""
 
     def __init__(self, context: grpc.ServicerContext | None = None) -> None:
-        """With a `context`, its caller's leaving is one reason."""
-        self.given_up = threading.Event()
+        """With a `context`, the steps also run when its caller leaves."""
+        self.cancelled = threading.Event()
         self._steps: list[Callable[[], object]] = []
-        if context is not None and not context.add_callback(self.now):
-            self.now()
+        if context is not None and not context.add_callback(self.cancel):
+            self.cancel()
 
-    def also(self, step: Callable[[], object]) -> None:
-        """Add a step; it runs at once if it is too late already."""
+    def add(self, step: Callable[[], object]) -> None:
+        """Add a step. It runs at once if the run was cancelled before."""
         self._steps.append(step)
-        if self.given_up.is_set():
+        if self.cancelled.is_set():
             step()
 
     @contextmanager
     def during(self, step: Callable[[], object]) -> Iterator[None]:
-        """`step` is one of them inside the block only."""
-        self.also(step)
+        """Add a step that is removed again when the block ends."""
+        self.add(step)
         try:
             yield
         finally:
             self._steps.remove(step)
 
-    def not_needed(self) -> None:
-        """The run ended well."""
+    def disarm(self) -> None:
+        """Remove all steps: the run ended well."""
         self._steps = []
 
-    def now(self) -> None:
-        """Hang up."""
-        self.given_up.set()
+    def cancel(self) -> None:
+        """Run all steps."""
+        self.cancelled.set()
         for step in list(self._steps):
             step()

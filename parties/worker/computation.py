@@ -1,4 +1,4 @@
-"""One run on CrypTen: a share of the query in, a share of the answer out, and what it cost."""
+"""One run on CrypTen: from a share of the query to a share of the answer, and what it cost."""
 
 import time
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class AnswerShare:
 
 
 class Computation:
-    """Runs tasks, one at a time: CrypTen is one per process."""
+    """Runs one task at a time, because CrypTen keeps its state in the process."""
 
     def __init__(self, sessions: Sessions, weights: Weights) -> None:
         self._sessions = sessions
@@ -38,7 +38,7 @@ class Computation:
         task: Task,
         share: torch.Tensor,
         deadline: Deadline,
-        abandon: Cancellation,
+        cancellation: Cancellation,
     ) -> AnswerShare:
         """Compute `task` on this share of its images, in step with the other party's worker.
 
@@ -46,11 +46,11 @@ class Computation:
         runs, and what Sessions.open raises.
         """
         started = time.perf_counter()
-        weights = self._weights.load(task.snapshot.id, task.spec, task.snapshot.models)
+        weights = self._weights.load(task.snapshot.id, task.snapshot.spec, task.snapshot.models)
         loaded = time.perf_counter()
-        with self._sessions.open(run, task, deadline, abandon) as opened:
+        with self._sessions.open(run, task, deadline, cancellation) as opened:
             words = _predicted(opened, task, weights, share)
-            # Only now may the share leave.
+            # The share may leave only after both parties have compared what they saw.
             opened.session.confirm()
         prepared = opened.prepared
         cost = Cost(
@@ -73,7 +73,7 @@ def _predicted(opened: Opened, task: Task, weights: Stacked, share: torch.Tensor
         engine = CryptenEngine(opened.session)
     try:
         parameters = {name: engine.share(words) for name, words in weights.items()}
-        answer = predict(engine, task.spec, parameters, engine.share(share), task.rule)
+        answer = predict(engine, task.snapshot.spec, parameters, engine.share(share), task.rule)
         words: torch.Tensor = answer.share
         return words
     finally:

@@ -1,4 +1,4 @@
-"""A worker's stream to the dealer: seed, counters and shapes up, corrections down."""
+"""A worker's stream to the dealer: seeds, counters and shapes go up, corrections come down."""
 
 from contextlib import suppress
 from queue import SimpleQueue
@@ -30,21 +30,32 @@ class DealerStream:
     ) -> None:
         self.bytes_received = 0
         self._outgoing: SimpleQueue[pb.DealRequest | None] = SimpleQueue()
-        opening = pb.OpenSession(
-            session=run.session, attempt=run.attempt, seed=seed, weight_seed=weight_seed
-        )
+        opening = pb.OpenSession(session=run.session, seed=seed, weight_seed=weight_seed)
         self._outgoing.put(pb.DealRequest(open=opening))
         self._call = stub.Deal(iter(self._outgoing.get, None), timeout=deadline.remaining())
 
+    @staticmethod
+    def on(
+        channel: grpc.Channel,
+        run: SessionId,
+        seed: bytes,
+        deadline: Deadline,
+        *,
+        weight_seed: bytes,
+    ) -> "DealerStream":
+        """Open a session on a channel to the dealer."""
+        stub = dealer_pb2_grpc.DealerStub(channel)
+        return DealerStream(stub, run, seed, deadline, weight_seed=weight_seed)
+
     def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
-        """Ask for corrections; does not wait."""
-        wanted = [tuple_codec.to_wire(counter, kind) for counter, kind in tuples]
-        self._outgoing.put(pb.DealRequest(tuples=pb.TupleRequests(tuples=wanted)))
+        """Ask for corrections, without waiting for them."""
+        requests = [tuple_codec.to_wire(counter, kind) for counter, kind in tuples]
+        self._outgoing.put(pb.DealRequest(tuples=pb.TupleRequests(tuples=requests)))
 
     def receive(self, counter: int) -> torch.Tensor:
-        """The next correction, flat int64.
+        """Wait for the next correction, flat int64.
 
-        Raises Unreachable, DeadlineExceeded, TranscriptMismatch.
+        Raises Unreachable, DeadlineExceeded, or TranscriptMismatch if it is another one.
         """
         received = bytearray()
         with calls_to("the dealer"):
@@ -60,13 +71,13 @@ class DealerStream:
         return torch.frombuffer(received, dtype=torch.int64)
 
     def finish(self) -> None:
-        """End a session that went well."""
+        """End a session that went well, and wait until the dealer has ended it too."""
         self._outgoing.put(None)
         with suppress(grpc.RpcError):
             for _ in self._call:
                 pass
 
     def abandon(self) -> None:
-        """End the session at once, whatever the dealer is doing."""
+        """End the session at once, whatever the dealer does."""
         self._outgoing.put(None)
         self._call.cancel()

@@ -1,32 +1,62 @@
-"""The stream between the two parties' workers. Sees openings, which uniform masks hide.
+"""How the two parties' workers meet, and their stream. Sees openings, which uniform masks hide.
 
-Party 0's worker dials, party 1's answers. One call carries one session after another, as long as
-they go well: opening a call takes longer than a small session. Both sides first say which session
-it is and what they are about to compute, then exchange frames in lockstep.
+Party 0's worker dials and party 1's accepts. One call carries one session after another while they
+go well, because opening a call takes longer than a small session. In each session:
+
+    1.  party 0 -> party 1   Greeting: what it will compute, its masked weights, its bundle
+    2.  party 1 -> party 0   Greeting, with the same bundle if party 1 has it too
+    3.  both                 exchange frames of words in lockstep
 """
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
+from parties.worker.cancellation import Cancellation
+from parties.worker.preprocessing.pool import BundleChoice
 from privedge.errors import DeadlineExceeded, TranscriptMismatch, Unreachable
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import from_status
+from privedge.rpc.versions import MPC
 from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
-
-# Raised when frames, the order of operations or the form of prepared weights change.
-PROTOCOL = 3
 
 _Outgoing = SimpleQueue[pb.Frame | None]
 # What is to be sent on a call, and the call.
 _Call = tuple[_Outgoing, Any]
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What one worker says as a session opens. Empty `masked_weights` or `bundle` means none."""
+
+    session: bytes
+    agreement: bytes
+    masked_weights: bytes = b""
+    bundle: bytes = b""
+    protocol: int = MPC
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What this worker brings to a session: the digest of its task, the name of the masked weights
+    that it holds, and the choice of a bundle.
+    """
+
+    digest: bytes
+    masked_weights: bytes
+    choice: BundleChoice
+
+    def greeting(self, run: SessionId, bundle: bytes) -> Greeting:
+        """This worker's greeting, with the bundle that it chose."""
+        return Greeting(run.session, self.digest, self.masked_weights, bundle)
 
 
 class PeerStream:
@@ -40,8 +70,8 @@ class PeerStream:
         release: Callable[[], object],
         cut_off: Callable[[], object],
     ) -> None:
-        """`release()` ends a session that went well; the call may carry another one. `cut_off()`
-        ends the call.
+        """`release()` ends a session that went well, after which the call may carry another one.
+        `cut_off()` ends the call.
         """
         self.release = release
         self.cut_off = cut_off
@@ -49,13 +79,23 @@ class PeerStream:
         self._incoming = incoming
         self._counter = 0
 
-    def say(self, mine: pb.SessionHello) -> None:
-        """Open the session: what this side is about to do."""
-        self._outgoing.put(pb.Frame(hello=mine))
+    def say(self, mine: Greeting) -> None:
+        """Send this side's greeting."""
+        self._outgoing.put(pb.Frame(hello=_greeting_to_wire(mine)))
 
-    def hear(self) -> pb.SessionHello:
-        """What the other side is about to do."""
-        return self._next().hello
+    def hear(self) -> Greeting:
+        """Wait for the other side's greeting."""
+        return _greeting_from_wire(self._next().hello)
+
+    def explain(self, facts: str) -> str:
+        """After greetings that differ: send the facts behind this side's agreement and return the
+        other side's; empty if it has left.
+        """
+        self._outgoing.put(pb.Frame(facts=facts))
+        try:
+            return self._next().facts
+        except Unreachable:
+            return ""
 
     def exchange(self, payload: bytes) -> bytearray:
         """Send `payload` and return what the other side sent in the same exchange."""
@@ -81,8 +121,8 @@ class PeerStream:
                 return bytearray().join(pieces)
 
     def finish(self) -> None:
-        """End a session that both sides know has failed: each closes and waits until the other has,
-        so that neither hangs up before its last words are read.
+        """End a session that both sides know has failed: each closes its half of the call and waits
+        until the other has too, so that neither hangs up before its last words are read.
         """
         self._outgoing.put(None)
         with suppress(grpc.RpcError):
@@ -93,7 +133,7 @@ class PeerStream:
         try:
             frame = next(self._incoming, None)
         except grpc.RpcError as error:
-            # Seen from the answering side a lost call is an RpcError without a status.
+            # On the accepting side a lost call is an RpcError without a status.
             if isinstance(error, grpc.Call):
                 raise from_status(error, "the other party's worker") from None
             frame = None
@@ -102,41 +142,52 @@ class PeerStream:
         return frame
 
 
-def hello(run: SessionId, agreement: bytes) -> pb.SessionHello:
-    """The opening message of a session."""
-    return pb.SessionHello(
-        protocol=PROTOCOL, session=run.session, attempt=run.attempt, agreement=agreement
-    )
+@dataclass(frozen=True)
+class Met:
+    """A session that both workers have opened, and both greetings."""
+
+    stream: PeerStream
+    mine: Greeting
+    theirs: Greeting
+
+
+class Meeting(Protocol):
+    """How this party's worker meets the other one."""
+
+    def open(
+        self, run: SessionId, agreement: Agreement, deadline: Deadline, cancellation: Cancellation
+    ) -> Met:
+        """Open the session of `run` and exchange greetings. `cancellation` then ends the call.
+
+        Raises Unreachable if the other worker leaves or the run is cancelled, and DeadlineExceeded.
+        """
+        ...
 
 
 class Dialer:
-    """Party 0's side: one call, kept for the next session. For one session at a time."""
+    """Party 0's Meeting: one call, kept for the next session. It serves one session at a time."""
 
     def __init__(self, stub: mpc_pb2_grpc.MpcStub) -> None:
         self._stub = stub
         self._kept: _Call | None = None
 
-    def greet(
-        self, mine: pb.SessionHello, abandon: Callable[[Callable[[], object]], None]
-    ) -> tuple[PeerStream, pb.SessionHello]:
-        """The session's stream, and what party 1's worker says to `mine`. `abandon` is told how to
-        cut the call. Waits until that worker is up. Raises Unreachable.
+    def open(
+        self, run: SessionId, agreement: Agreement, deadline: Deadline, cancellation: Cancellation
+    ) -> Met:
+        """Meeting.open. It waits until party 1's worker is up, or the caller of the run leaves,
+        which a caller does at its deadline.
         """
+        mine = agreement.greeting(run, agreement.choice.pick())
         if self._kept is not None and self._kept[1].is_active():
-            with suppress(Unreachable):  # it went, and was not missed yet
-                return self._greeted(self._kept, mine, abandon)
-            # Party 1 may have spent its half of the bundle: no name is said twice.
-            mine.bundle = b""
+            with suppress(Unreachable):  # party 1's worker went, which was not noticed yet
+                return self._open_on(self._kept, mine, cancellation)
+            # Party 1 may have used its share of the bundle, so its name is not said twice.
+            mine = replace(mine, bundle=b"")
         outgoing: _Outgoing = SimpleQueue()
         call = self._stub.Exchange(iter(outgoing.get, None), wait_for_ready=True)
-        return self._greeted((outgoing, call), mine, abandon)
+        return self._open_on((outgoing, call), mine, cancellation)
 
-    def _greeted(
-        self,
-        kept: _Call,
-        mine: pb.SessionHello,
-        abandon: Callable[[Callable[[], object]], None],
-    ) -> tuple[PeerStream, pb.SessionHello]:
+    def _open_on(self, kept: _Call, mine: Greeting, cancellation: Cancellation) -> Met:
         outgoing, call = kept
         self._kept = None
 
@@ -149,26 +200,40 @@ class Dialer:
             call.cancel()
 
         stream = PeerStream(outgoing, call, release=release, cut_off=cut_off)
-        abandon(cut_off)
+        cancellation.add(cut_off)
         try:
             stream.say(mine)
-            return stream, stream.hear()
+            return Met(stream, mine, stream.hear())
         except BaseException:
             cut_off()
             raise
 
 
 class Acceptor:
-    """Party 1's side: where sessions of party 0's worker wait for whoever wants them."""
+    """Party 1's Meeting: sessions of party 0's worker wait here until a run of party 1 takes them.
+    Safe to call from several threads.
+    """
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self._waiting: dict[SessionId, PeerStream] = {}
 
+    def open(
+        self, run: SessionId, agreement: Agreement, deadline: Deadline, cancellation: Cancellation
+    ) -> Met:
+        """Meeting.open. Raises DeadlineExceeded if party 0's worker comes after `deadline`."""
+        cancellation.add(self._look_again)
+        stream = self._take(run, deadline, cancellation.cancelled)
+        cancellation.add(stream.cut_off)
+        theirs = stream.hear()
+        mine = agreement.greeting(run, agreement.choice.match(theirs.bundle))
+        stream.say(mine)
+        return Met(stream, mine, theirs)
+
     def exchange(
         self, request_iterator: Iterator[pb.Frame], context: grpc.ServicerContext
     ) -> Iterator[pb.Frame]:
-        """Hold the call open for the sessions that come over it, until one of the two ends it."""
+        """Serve one call of party 0's worker and the sessions on it, until one side ends it."""
         outgoing: _Outgoing = SimpleQueue()
         over = threading.Semaphore(0)
         ended = threading.Event()
@@ -179,20 +244,19 @@ class Acceptor:
             outgoing.put(None)
 
         def sessions() -> None:
-            while not ended.is_set() and (first := _opening(request_iterator)):
+            while not ended.is_set() and (first := _first_frame(request_iterator)):
                 stream = PeerStream(
                     outgoing,
                     _prefixed(first, request_iterator),
                     release=over.release,
                     cut_off=context.cancel,
                 )
-                run = SessionId(first.hello.session, first.hello.attempt)
-                with self._offered(run, stream):
+                with self._offered(SessionId(first.hello.session), stream):
                     over.acquire()
             end()
 
         if context.add_callback(end):
-            threading.Thread(target=sessions, name="lobby", daemon=True).start()
+            threading.Thread(target=sessions, name="acceptor", daemon=True).start()
             yield from iter(outgoing.get, None)
 
     @contextmanager
@@ -206,27 +270,23 @@ class Acceptor:
             with self._arrived:
                 self._waiting.pop(run, None)
 
-    def take(self, run: SessionId, deadline: Deadline, given_up: threading.Event) -> PeerStream:
-        """The stream of `run`. Raises DeadlineExceeded if party 0's worker does not come in time,
-        and Unreachable when the query is given up meanwhile.
-        """
+    def _take(self, run: SessionId, deadline: Deadline, cancelled: threading.Event) -> PeerStream:
         with self._arrived:
             self._arrived.wait_for(
-                lambda: run in self._waiting or given_up.is_set(), deadline.remaining()
+                lambda: run in self._waiting or cancelled.is_set(), deadline.remaining()
             )
-            if given_up.is_set():
+            if cancelled.is_set():
                 raise Unreachable("the query was given up")
             if run not in self._waiting:
                 raise DeadlineExceeded("party 0's worker did not open the session")
             return self._waiting.pop(run)
 
-    def look_again(self) -> None:
-        """Wake up whoever waits in `take`."""
+    def _look_again(self) -> None:
         with self._arrived:
             self._arrived.notify_all()
 
 
-def _opening(incoming: Iterator[pb.Frame]) -> pb.Frame | None:
+def _first_frame(incoming: Iterator[pb.Frame]) -> pb.Frame | None:
     """The first frame of the next session; None when the call is over."""
     try:
         return next(incoming, None)
@@ -237,3 +297,19 @@ def _opening(incoming: Iterator[pb.Frame]) -> pb.Frame | None:
 def _prefixed(first: pb.Frame, rest: Iterator[pb.Frame]) -> Iterator[pb.Frame]:
     yield first
     yield from rest
+
+
+def _greeting_to_wire(greeting: Greeting) -> pb.SessionHello:
+    return pb.SessionHello(
+        protocol=greeting.protocol,
+        session=greeting.session,
+        agreement=greeting.agreement,
+        masked_weights=greeting.masked_weights,
+        bundle=greeting.bundle,
+    )
+
+
+def _greeting_from_wire(hello: pb.SessionHello) -> Greeting:
+    return Greeting(
+        hello.session, hello.agreement, hello.masked_weights, hello.bundle, hello.protocol
+    )

@@ -6,6 +6,7 @@ the MPC port. It ends when its standard input ends, so it never outlives its fro
 
 import gc
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -13,8 +14,9 @@ import torch
 
 from parties.config import PartyConfig
 from parties.worker.computation import Computation
-from parties.worker.meeting import Acceptor, Dialer
+from parties.worker.meeting import Acceptor, Dialer, Meeting
 from parties.worker.mpc_servicer import MpcServicer
+from parties.worker.preprocessing.follower import PoolFollower
 from parties.worker.preprocessing.leader import PoolLeader
 from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.prepare import Preparer
@@ -35,33 +37,25 @@ from privedge.wire import mpc_pb2_grpc, worker_pb2_grpc
 _THREADS = 8
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What both parties' workers consist of, beside the way in which they meet."""
+
+    servicer: WorkerServicer
+    preparer: Preparer
+    pool: Pool
+    scheduler: Scheduler
+    targets: PoolTargets
+
+
 def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     """Run until standard input ends. Raises ConfigError or CertificateError."""
     torch.set_num_threads(1)
-    me = Identity(Role.PARTY0 if config.index == 0 else Role.PARTY1, f"party{config.index}")
-    dealer = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=me)
-    peer = _peer(config, slot, me)
-    pool, turns = Pool(config.pool.memory_mib << 20), Scheduler()
-    method = Method(config.engine, config.rounding)
-    # One more than are in use at once: while models change, queries are asked of both.
-    keep = len(config.cohorts) + 1
-    wishes = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
-    meeting = Dialer(peer) if isinstance(peer, mpc_pb2_grpc.MpcStub) else peer
-    sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
-    computation = Computation(sessions, Weights(config.index, keep=keep))
-    preparer = Preparer(sessions, computation, pool, turns)
-    runner = WorkerServicer(computation, pool, turns, wishes, method=method, settings=config.pool)
-    local, _ = build_server(f"unix:{socket}", tls=None, access=ACCESS, threads=_THREADS)
-    worker_pb2_grpc.add_WorkerServicer_to_server(runner, local)
-    # Held until the end: gRPC closes a server that nobody refers to.
-    servers = [local]
-    if isinstance(peer, Acceptor):
-        servers.append(_outside(config, slot, MpcServicer(peer, preparer, pool, turns, wishes)))
-    else:
-        PoolLeader(peer, preparer, pool, turns, wishes, config.pool).start()
+    # The list is held until the end, because gRPC closes a server that nobody refers to.
+    servers = _party0(config, slot, socket) if config.index == 0 else _party1(config, slot, socket)
     for server in servers:
         server.start()
-    # What is there now stays: collecting it again and again would only make runs wait.
+    # Collecting what is there now again and again would only delay runs.
     gc.collect()
     gc.freeze()
     sys.stdin.buffer.read()
@@ -70,18 +64,54 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
         server.stop(None)
 
 
-def _peer(config: PartyConfig, slot: int, me: Identity) -> mpc_pb2_grpc.MpcStub | Acceptor:
-    """The other party's worker as this one sees it."""
-    if not config.mpc.address:
-        return Acceptor()
-    address = shifted(config.mpc.address, slot)
-    channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=me)
-    return mpc_pb2_grpc.MpcStub(channel)
+def _party0(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
+    """Dial party 1's worker, and lead."""
+    address = shifted(config.mpc.address or "", slot)
+    channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=_identity(config))
+    stub = mpc_pb2_grpc.MpcStub(channel)
+    parts = _parts(config, Dialer(stub))
+    pool_leader = PoolLeader(
+        stub, parts.preparer, parts.pool, parts.scheduler, parts.targets, config.pool
+    )
+    pool_leader.start()
+    return [_inside(parts, socket)]
 
 
-def _outside(config: PartyConfig, slot: int, follower: MpcServicer) -> grpc.Server:
-    """Party 1: where party 0's worker calls."""
+def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
+    """Let party 0's worker dial, and follow."""
+    acceptor = Acceptor()
+    parts = _parts(config, acceptor)
+    pool_follower = PoolFollower(parts.preparer, parts.pool, parts.scheduler, parts.targets)
     listen = shifted(config.mpc.listen or "", slot)
     outside, _ = build_server(listen, tls=config.tls, access=ACCESS, threads=_THREADS)
-    mpc_pb2_grpc.add_MpcServicer_to_server(follower, outside)
-    return outside
+    mpc_pb2_grpc.add_MpcServicer_to_server(MpcServicer(acceptor, pool_follower), outside)
+    return [_inside(parts, socket), outside]
+
+
+def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
+    me = _identity(config)
+    dealer = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=me)
+    pool, scheduler = Pool(config.pool.memory_mib << 20), Scheduler()
+    method = Method(config.engine, config.rounding)
+    # One more than are in use at once: while models change, queries ask for both snapshots.
+    keep = len(config.cohorts) + 1
+    targets = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
+    sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
+    computation = Computation(sessions, Weights(config.index, keep=keep))
+    preparer = Preparer(sessions, computation, pool, scheduler)
+    servicer = WorkerServicer(
+        computation, pool, scheduler, targets, method=method, settings=config.pool
+    )
+    return _Parts(servicer, preparer, pool, scheduler, targets)
+
+
+def _identity(config: PartyConfig) -> Identity:
+    role = Role.party(config.index)
+    return Identity(role, role.value)
+
+
+def _inside(parts: _Parts, socket: Path) -> grpc.Server:
+    """The server for this worker's own front end."""
+    inside, _ = build_server(f"unix:{socket}", tls=None, access=ACCESS, threads=_THREADS)
+    worker_pb2_grpc.add_WorkerServicer_to_server(parts.servicer, inside)
+    return inside

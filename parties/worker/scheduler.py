@@ -1,4 +1,4 @@
-"""Who may use the processor: one run at a time, and preparing only while no query is there."""
+"""Who may use the processor: one run at a time, and preprocessing only while there is no query."""
 
 import threading
 import time
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LOOK_AGAIN_S = 1.0
-# Where one query follows another, randomness is dealt while they run: preparing it in the gaps
-# between them would only take the processor from whoever comes next.
+# Where one query follows another, tuples are dealt while they run. Preprocessing in the gaps
+# between them would only delay the next query.
 _QUIET_S = 0.05
 
 
@@ -15,7 +15,7 @@ class Scheduler:
     """Safe to call from several threads."""
 
     def __init__(self) -> None:
-        # Not a thread's own: a rehearsal may end in another thread than it began in.
+        # No thread owns this lock: a rehearsal may end in another thread than it began in.
         self._running = threading.Lock()
         self._queries = 0
         self._quiet_at = 0.0
@@ -23,7 +23,7 @@ class Scheduler:
 
     @contextmanager
     def query(self) -> Iterator[None]:
-        """Wait for this query's turn. From now on nothing is prepared."""
+        """Wait for this query's turn. No preprocessing begins from now on."""
         with self._left:
             self._queries += 1
         try:
@@ -37,7 +37,7 @@ class Scheduler:
 
     @contextmanager
     def rehearsal(self) -> Iterator[bool]:
-        """Whether it may run now; if not, a query is there."""
+        """Whether a rehearsal may run now; False while there is a query."""
         free = not self._queries and self._running.acquire(blocking=False)
         try:
             yield free
@@ -45,10 +45,10 @@ class Scheduler:
             if free:
                 self._running.release()
 
-    def wait_idle(self, given_up: threading.Event) -> None:
-        """Return when no query has been there for a moment, or when `given_up` is set."""
+    def wait_idle(self, cancelled: threading.Event) -> None:
+        """Wait until there has been no query for a moment, or `cancelled` is set."""
         with self._left:
-            while not given_up.is_set():
+            while not cancelled.is_set():
                 left = _LOOK_AGAIN_S if self._queries else self._quiet_at - time.monotonic()
                 if left <= 0:
                     return

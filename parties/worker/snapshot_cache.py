@@ -1,32 +1,58 @@
-"""Which models a snapshot consists of: what the front end told this worker. Sees public facts and
-this party's salts.
+"""The snapshots that the front end described to this worker. Sees public facts and this party's
+salts.
 """
 
 import threading
-from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
 from parties.bounded_dict import BoundedDict
 from privedge.errors import UnknownModel
-from privedge.wire import worker_pb2 as pb
+from privedge.ran.spec import RanSpec
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One model of a snapshot: its share file, and the manifest and salt that the file must fit."""
+
+    path: Path
+    manifest_json: str
+    salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The models that queries of a cohort are answered with, in answer order, and the rule."""
+
+    id: str
+    cohort: str
+    spec: RanSpec
+    margin: float
+    mean_share: float
+    models: tuple[ModelFile, ...]
+
+    @cached_property
+    def spec_digest(self) -> str:
+        """SHA-256 (hex) of the architecture."""
+        return self.spec.digest()
 
 
 class SnapshotCache:
-    """The last few snapshots that were told or asked for. Safe to call from several threads."""
+    """The snapshots that were stored or read last. Safe to call from several threads."""
 
     def __init__(self, *, keep: int) -> None:
+        """Keep `keep` snapshots; the one that was not used for longest makes way."""
         self._lock = threading.Lock()
-        self._snapshots: BoundedDict[str, pb.Snapshot] = BoundedDict(keep)
+        self._snapshots: BoundedDict[str, Snapshot] = BoundedDict(keep)
 
-    def learn(self, pieces: Iterable[pb.Snapshot]) -> None:
-        """Remember the snapshot that comes in these pieces."""
-        whole = pb.Snapshot()
-        for piece in pieces:
-            whole.MergeFrom(piece)
+    def put(self, snapshot: Snapshot) -> None:
+        """Store a snapshot."""
         with self._lock:
-            self._snapshots[whole.id] = whole
+            self._snapshots[snapshot.id] = snapshot
 
-    def get(self, snapshot_id: str) -> pb.Snapshot:
-        """Raises UnknownModel if it was never told, or is forgotten."""
+    def get(self, snapshot_id: str) -> Snapshot:
+        """Return a snapshot. Raises UnknownModel if it was never stored, or has made way."""
         with self._lock:
             if snapshot_id not in self._snapshots:
                 raise UnknownModel("this worker was not told of the snapshot")

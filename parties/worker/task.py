@@ -1,13 +1,11 @@
-"""What a run computes, in the terms in which the two workers must mean the same."""
+"""What one run computes: the facts on which both workers must agree."""
 
-import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from parties.worker import agreement
+from parties.worker.snapshot_cache import Snapshot
 from privedge.mpc.predict import Rule
-from privedge.ran.spec import RanSpec
-from privedge.wire import worker_pb2 as pb
 
 
 class Method(NamedTuple):
@@ -18,7 +16,7 @@ class Method(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Runs of one kind take the same tuples: the sizes of models and query decide, no value."""
+    """Runs of one kind use the same tuples: these depend on sizes only, never on values."""
 
     snapshot_id: str
     # (batch, then the spec's input shape).
@@ -28,46 +26,40 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """One run on a snapshot's models."""
+    """One run on a snapshot's models. `shape` is (batch, then the spec's input shape)."""
 
-    snapshot: pb.Snapshot
-    spec: RanSpec
+    snapshot: Snapshot
     shape: tuple[int, ...]
     rule: Rule
     method: Method
 
     @staticmethod
-    def of_job(job: pb.Job, snapshot: pb.Snapshot, method: Method) -> "Task":
-        """What a front end asks for, of the snapshot that the job names."""
-        position = job.verify_position if job.HasField("verify_position") else None
-        rule = Rule(snapshot.margin, job.one_subject, position, snapshot.mean_share)
-        return Task(snapshot, parsed(snapshot.spec_json), tuple(job.shape), rule, method)
-
-    @staticmethod
-    def of_kind(kind: Kind, snapshot: pb.Snapshot, method: Method) -> "Task":
-        """A question of that kind, whichever."""
+    def of_kind(kind: Kind, snapshot: Snapshot, method: Method) -> "Task":
+        """A task of that kind: to identify, not to verify one owner."""
         rule = Rule(snapshot.margin, kind.one_subject, mean_share=snapshot.mean_share)
-        return Task(snapshot, parsed(snapshot.spec_json), kind.shape, rule, method)
+        return Task(snapshot, kind.shape, rule, method)
 
     @property
     def kind(self) -> Kind:
         """Which plan and which bundles fit."""
         return Kind(self.snapshot.id, self.shape, self.rule.one_subject)
 
+    def facts(self) -> str:
+        """Models, architecture, question, shape and method, as the text of agreement.py."""
+        return agreement.canonical(
+            {
+                "snapshot": self.snapshot.id,
+                "spec": self.snapshot.spec_digest,
+                "shape": list(self.shape),
+                "margin": self.rule.margin,
+                "mean_share": self.rule.mean_share,
+                "one_subject": self.rule.one_subject,
+                "verify_position": self.rule.verify_position,
+                "engine": self.method.engine,
+                "rounding": self.method.rounding,
+            }
+        )
+
     def agreement(self) -> bytes:
-        """SHA-256 over models, architecture, question, shape and method."""
-        facts = (self.snapshot.id, _digest(self.spec), self.shape, self.rule, self.method)
-        return hashlib.sha256(repr(facts).encode()).digest()
-
-
-# Every query brings its specification along, and there are few different ones.
-
-
-@lru_cache(maxsize=64)
-def parsed(text: str) -> RanSpec:
-    return RanSpec.from_json(text)
-
-
-@lru_cache(maxsize=64)
-def _digest(spec: RanSpec) -> str:
-    return spec.digest()
+        """SHA-256 of `facts`: both workers must have the same one."""
+        return agreement.digest(self.facts())

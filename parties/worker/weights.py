@@ -4,21 +4,20 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from parties.bounded_dict import BoundedDict
+from parties.worker.snapshot_cache import ModelFile
 from privedge.errors import DigestMismatch
 from privedge.ran.spec import RanSpec
 from privedge.sharing.manifest import ModelManifest, commitment
 from privedge.sharing.ring import WORD_BYTES
-from privedge.wire import worker_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-# A snapshot larger than this is not kept beside another one: two might not fit into memory.
+# A snapshot larger than this is kept alone, because two might not fit into memory.
 LARGE_BYTES = 1 << 29
 
 Stacked = dict[str, torch.Tensor]
@@ -32,8 +31,8 @@ class Weights:
         self._keep = keep
         self._loaded: BoundedDict[str, Stacked] = BoundedDict(keep)
 
-    def load(self, snapshot_id: str, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
-        """Name -> int64 (N, *shape), owners in the order of `files`.
+    def load(self, snapshot_id: str, spec: RanSpec, files: Sequence[ModelFile]) -> Stacked:
+        """Return name -> int64 (N, *shape), with owners in the order of `files`.
 
         Raises DigestMismatch, naming the model, if a file is not what its manifest says.
         """
@@ -46,11 +45,11 @@ class Weights:
         return self._loaded.used(snapshot_id)
 
     def _make_room(self, spec: RanSpec, owners: int) -> None:
-        """Let go of what was used longest ago; before the new one is there, if that is large."""
+        """Drop the snapshots least recently used; all of them if the new one is large."""
         words = owners * sum(math.prod(shape) for shape in spec.parameters().values())
         self._loaded.shrink(0 if WORD_BYTES * words > LARGE_BYTES else self._keep - 1)
 
-    def _read(self, spec: RanSpec, files: Sequence[pb.ModelFile]) -> Stacked:
+    def _read(self, spec: RanSpec, files: Sequence[ModelFile]) -> Stacked:
         stacked = {
             name: torch.empty((len(files), *shape), dtype=torch.int64)
             for name, shape in spec.parameters().items()
@@ -59,11 +58,11 @@ class Weights:
             self._fill(stacked, position, file)
         return stacked
 
-    def _fill(self, stacked: Stacked, position: int, file: pb.ModelFile) -> None:
+    def _fill(self, stacked: Stacked, position: int, file: ModelFile) -> None:
         manifest = ModelManifest.from_json(file.manifest_json)
         what = f"model {manifest.model_id}: its share file"
         try:
-            words = np.memmap(Path(file.path), dtype="<i8", mode="r")
+            words = np.memmap(file.path, dtype="<i8", mode="r")
         except (OSError, ValueError):
             raise DigestMismatch(f"{what} is missing or empty; upload it again") from None
         if words.size * WORD_BYTES != manifest.share_bytes:

@@ -44,7 +44,7 @@ def _list(
     from privedge.identity.roles import Role
     from privedge.user import models
 
-    at = Role.PARTY0 if party == 0 else Role.PARTY1
+    at = Role.party(party)
     rows = models.listed(load(ClientConfig, config), cohort, at)
     if as_json:
         print(json.dumps({"models": [asdict(row) for row in rows]}))

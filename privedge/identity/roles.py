@@ -27,6 +27,11 @@ class Role(StrEnum):
     SPLIT = "split"
     ADMIN = "admin"
 
+    @staticmethod
+    def party(index: int) -> "Role":
+        """The role of party 0 or party 1. Raises ValueError for another index."""
+        return Role(f"party{index}")
+
     @property
     def serves(self) -> bool:
         """Whether others connect to it."""

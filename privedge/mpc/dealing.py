@@ -36,20 +36,13 @@ Ahead = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class SessionId:
-    """One run of one batch. A retry keeps the session and raises the attempt."""
+    """One run of one batch: 16 fresh random bytes. A retry is a session of its own."""
 
     session: bytes
-    attempt: int
 
     def stream(self, seed: bytes, kind: TupleKind, counter: int) -> MaskStream:
         """The masks of tuple number `counter` of the party whose seed this is."""
-        return MaskStream(
-            seed,
-            purpose=kind.purpose,
-            session=self.session,
-            attempt=self.attempt,
-            counter=counter,
-        )
+        return MaskStream(seed, purpose=kind.purpose, session=self.session, counter=counter)
 
 
 class Dealer:

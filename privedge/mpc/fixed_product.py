@@ -161,7 +161,7 @@ def weight_mask(seed: bytes, name: str, shape: Shape, run: slice) -> torch.Tenso
     # No session: the mask outlives it. What keeps it to one W is the seed, fresh for each load. The
     # run's first owner is in the purpose, so that no two runs have one key.
     purpose = f"weight {name} {shape} from {run.start}"
-    stream = MaskStream(seed, purpose=purpose, session=b"", attempt=0, counter=0)
+    stream = MaskStream(seed, purpose=purpose, session=b"", counter=0)
     return stream.take((run.stop - run.start, *shape[1:]))
 
 

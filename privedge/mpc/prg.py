@@ -1,7 +1,7 @@
 """The masks' pseudo-random streams: AES-128-CTR, one key per tuple (docs/protocol.md#keys).
 
 A party draws a fresh 32-byte seed from its operating system for every session and tells it to the
-dealer. Each tuple of the session has its own key, HKDF(seed; purpose, session, attempt, counter),
+dealer. Each tuple of the session has its own key, HKDF(seed; purpose, session, 0, counter),
 so no mask is ever used twice: not by a retry, not by another tuple, not after a restart. The
 tuple's own description is the purpose, so two parties that disagree about what tuple number 7 is
 get unrelated masks rather than related ones.
@@ -19,16 +19,16 @@ _KEY_BYTES = 16
 class MaskStream:
     """Uniform ring elements, in order, from one key. Secret; it has no useful repr."""
 
-    def __init__(
-        self, seed: bytes, *, purpose: str, session: bytes, attempt: int, counter: int
-    ) -> None:
+    def __init__(self, seed: bytes, *, purpose: str, session: bytes, counter: int) -> None:
         # No part can hold a zero byte, so different parts never join to the same text.
         info = b"\0".join(
             (
                 b"privedge mask v1",
                 purpose.encode(),
                 session.hex().encode(),
-                str(attempt).encode(),
+                # Once the number of a retry; a retry has a session of its own. Without this literal
+                # every mask, and every mask kept on disk, would be another one.
+                b"0",
                 str(counter).encode(),
             )
         )

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from privedge.errors import TranscriptMismatch
 from privedge.mpc.bundles import Supply
-from privedge.mpc.dealing import DealerLink, SessionId, Tuples, TupleShares
+from privedge.mpc.dealing import Dealer, DealerLink, SessionId, Tuples, TupleShares
 from privedge.mpc.session import PeerLink, Session
 from privedge.mpc.tuples import TupleKind
 
@@ -20,10 +21,11 @@ _TIMEOUT_S = 60
 
 @dataclass
 class Record:
-    """All that one party sees of one run beyond its inputs: its share of every tuple and the words
-    of every exchange, int64.
+    """All that one party sees of one run beyond its inputs: the seed that it sent the dealer, its
+    share of every tuple, and the words of every exchange, int64.
     """
 
+    seed: bytes = field(default=b"", repr=False)
     tuples: list[tuple[TupleKind, TupleShares]] = field(default_factory=list, repr=False)
     sent: list[torch.Tensor] = field(default_factory=list, repr=False)
     received: list[torch.Tensor] = field(default_factory=list, repr=False)
@@ -46,7 +48,7 @@ class RecordingTuples(Tuples):
         plan: list[TupleKind] | None = None,
     ) -> None:
         super().__init__(party, run, seed, link, plan)
-        self.record = Record()
+        self.record = Record(seed)
 
     def draw(self, kind: TupleKind) -> TupleShares:
         """As Tuples says."""
@@ -68,6 +70,25 @@ class RecordingSession(Session):
         self.record.sent.append(mine.clone())
         self.record.received.append(theirs.clone())
         return theirs
+
+
+class NearLink:
+    """mpc.dealing.DealerLink to a dealer in the same process."""
+
+    def __init__(self, dealer: Dealer, party: int) -> None:
+        self._dealer, self._party = dealer, party
+        self._requested: list[tuple[int, TupleKind]] = []
+
+    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
+        """As DealerLink says."""
+        self._requested += tuples
+
+    def receive(self, counter: int) -> torch.Tensor:
+        """As DealerLink says. Raises TranscriptMismatch if another one was asked for."""
+        requested, kind = self._requested.pop(0)
+        if requested != counter:
+            raise TranscriptMismatch(f"correction {requested} came for {counter}")
+        return self._dealer.correct(self._party, counter, kind)
 
 
 class QueueLink:

@@ -30,6 +30,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/DescribeCohort": _only(Role.OWNER, Role.CLIENT, Role.ADMIN),
     "/privedge.v1.Party/Query": _only(Role.CLIENT),
     "/privedge.v1.Party/Status": _only(Role.ADMIN),
+    "/privedge.v1.Peer/Hello": _only(Role.PARTY0),
     "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/AddActiveModel": _only(Role.PARTY0),
@@ -38,6 +39,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Peer/StartRun": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Exchange": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Prepare": _only(Role.PARTY0),
+    "/privedge.v1.Dealer/Hello": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Dealer/Deal": _only(Role.PARTY0, Role.PARTY1),
     # A worker is reached by its own front end only, over a socket in a private folder.
     "/privedge.v1.Worker/Run": _only(Role.PARTY0, Role.PARTY1),

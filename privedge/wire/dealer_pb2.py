@@ -24,47 +24,49 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprivedge/wire/dealer.proto\x12\x0bprivedge.v1\"R\n\x0bOpenSession\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x0c\n\x04seed\x18\x03 \x01(\x0c\x12\x13\n\x0bweight_seed\x18\x04 \x01(\x0c\"\xb8\x01\n\x0cProductTuple\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.privedge.v1.ProductTuple.Kind\x12\x0c\n\x04left\x18\x02 \x03(\x04\x12\r\n\x05right\x18\x03 \x03(\x04\x12\x0e\n\x06stride\x18\x04 \x01(\r\x12\x0e\n\x06groups\x18\x05 \x01(\r\"=\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x07\n\x03MUL\x10\x01\x12\n\n\x06MATMUL\x10\x02\x12\n\n\x06\x43ONV2D\x10\x03\"\xe3\x01\n\x11\x46ixedProductTuple\x12/\n\x03map\x18\x01 \x01(\x0e\x32\".privedge.v1.FixedProductTuple.Map\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x03(\x04\x12\r\n\x05input\x18\x04 \x03(\x04\x12\x0e\n\x06stride\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61\x63tor\x18\x06 \x01(\r\x12\x0f\n\x07padding\x18\x07 \x03(\r\"?\n\x03Map\x12\x13\n\x0fMAP_UNSPECIFIED\x10\x00\x12\t\n\x05\x44\x45NSE\x10\x01\x12\x0e\n\nDENSE_BACK\x10\x02\x12\x08\n\x04\x43ONV\x10\x03\"\x1c\n\x0bSquareTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\"\x19\n\x08\x41ndTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\"\x19\n\x08\x42itTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\"=\n\x0fTruncationTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\".\n\x0f\x43omparisonTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\"7\n\tReluTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\"3\n\x14TruncatedSquareTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\"<\n\x0b\x43hoiceTuple\x12\x0f\n\x07indices\x18\x01 \x01(\x04\x12\x0e\n\x06values\x18\x02 \x01(\x04\x12\x0c\n\x04\x62its\x18\x03 \x01(\r\"\x8a\x04\n\x0cTupleRequest\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12,\n\x07product\x18\x02 \x01(\x0b\x32\x19.privedge.v1.ProductTupleH\x00\x12*\n\x06square\x18\x03 \x01(\x0b\x32\x18.privedge.v1.SquareTupleH\x00\x12,\n\x0b\x63onjunction\x18\x04 \x01(\x0b\x32\x15.privedge.v1.AndTupleH\x00\x12$\n\x03\x62it\x18\x05 \x01(\x0b\x32\x15.privedge.v1.BitTupleH\x00\x12\x32\n\ntruncation\x18\x06 \x01(\x0b\x32\x1c.privedge.v1.TruncationTupleH\x00\x12\x32\n\ncomparison\x18\x07 \x01(\x0b\x32\x1c.privedge.v1.ComparisonTupleH\x00\x12&\n\x04relu\x18\x08 \x01(\x0b\x32\x16.privedge.v1.ReluTupleH\x00\x12\x37\n\rfixed_product\x18\t \x01(\x0b\x32\x1e.privedge.v1.FixedProductTupleH\x00\x12=\n\x10truncated_square\x18\n \x01(\x0b\x32!.privedge.v1.TruncatedSquareTupleH\x00\x12*\n\x06\x63hoice\x18\x0b \x01(\x0b\x32\x18.privedge.v1.ChoiceTupleH\x00\x42\x07\n\x05tuple\":\n\rTupleRequests\x12)\n\x06tuples\x18\x01 \x03(\x0b\x32\x19.privedge.v1.TupleRequest\"m\n\x0b\x44\x65\x61lRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.privedge.v1.OpenSessionH\x00\x12,\n\x06tuples\x18\x02 \x01(\x0b\x32\x1a.privedge.v1.TupleRequestsH\x00\x42\x06\n\x04part\"<\n\x0c\x44\x65\x61lResponse\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\r\n\x05words\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\x32I\n\x06\x44\x65\x61ler\x12?\n\x04\x44\x65\x61l\x12\x18.privedge.v1.DealRequest\x1a\x19.privedge.v1.DealResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aprivedge/wire/dealer.proto\x12\x0bprivedge.v1\"9\n\x0b\x44\x65\x61lerTerms\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x0c\n\x04wire\x18\x02 \x01(\r\x12\x0b\n\x03mpc\x18\x03 \x01(\r\"P\n\x0bOpenSession\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0c\n\x04seed\x18\x03 \x01(\x0c\x12\x13\n\x0bweight_seed\x18\x04 \x01(\x0cJ\x04\x08\x02\x10\x03R\x07\x61ttempt\"\xb8\x01\n\x0cProductTuple\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.privedge.v1.ProductTuple.Kind\x12\x0c\n\x04left\x18\x02 \x03(\x04\x12\r\n\x05right\x18\x03 \x03(\x04\x12\x0e\n\x06stride\x18\x04 \x01(\r\x12\x0e\n\x06groups\x18\x05 \x01(\r\"=\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x07\n\x03MUL\x10\x01\x12\n\n\x06MATMUL\x10\x02\x12\n\n\x06\x43ONV2D\x10\x03\"\xe3\x01\n\x11\x46ixedProductTuple\x12/\n\x03map\x18\x01 \x01(\x0e\x32\".privedge.v1.FixedProductTuple.Map\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06weight\x18\x03 \x03(\x04\x12\r\n\x05input\x18\x04 \x03(\x04\x12\x0e\n\x06stride\x18\x05 \x01(\r\x12\x0e\n\x06\x66\x61\x63tor\x18\x06 \x01(\r\x12\x0f\n\x07padding\x18\x07 \x03(\r\"?\n\x03Map\x12\x13\n\x0fMAP_UNSPECIFIED\x10\x00\x12\t\n\x05\x44\x45NSE\x10\x01\x12\x0e\n\nDENSE_BACK\x10\x02\x12\x08\n\x04\x43ONV\x10\x03\"\x1c\n\x0bSquareTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\"\x19\n\x08\x41ndTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\"\x19\n\x08\x42itTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\"=\n\x0fTruncationTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\".\n\x0f\x43omparisonTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\"7\n\tReluTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\x12\r\n\x05\x65xact\x18\x03 \x01(\x08\"3\n\x14TruncatedSquareTuple\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\x0c\n\x04\x62its\x18\x02 \x01(\r\"<\n\x0b\x43hoiceTuple\x12\x0f\n\x07indices\x18\x01 \x01(\x04\x12\x0e\n\x06values\x18\x02 \x01(\x04\x12\x0c\n\x04\x62its\x18\x03 \x01(\r\"\x8a\x04\n\x0cTupleRequest\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12,\n\x07product\x18\x02 \x01(\x0b\x32\x19.privedge.v1.ProductTupleH\x00\x12*\n\x06square\x18\x03 \x01(\x0b\x32\x18.privedge.v1.SquareTupleH\x00\x12,\n\x0b\x63onjunction\x18\x04 \x01(\x0b\x32\x15.privedge.v1.AndTupleH\x00\x12$\n\x03\x62it\x18\x05 \x01(\x0b\x32\x15.privedge.v1.BitTupleH\x00\x12\x32\n\ntruncation\x18\x06 \x01(\x0b\x32\x1c.privedge.v1.TruncationTupleH\x00\x12\x32\n\ncomparison\x18\x07 \x01(\x0b\x32\x1c.privedge.v1.ComparisonTupleH\x00\x12&\n\x04relu\x18\x08 \x01(\x0b\x32\x16.privedge.v1.ReluTupleH\x00\x12\x37\n\rfixed_product\x18\t \x01(\x0b\x32\x1e.privedge.v1.FixedProductTupleH\x00\x12=\n\x10truncated_square\x18\n \x01(\x0b\x32!.privedge.v1.TruncatedSquareTupleH\x00\x12*\n\x06\x63hoice\x18\x0b \x01(\x0b\x32\x18.privedge.v1.ChoiceTupleH\x00\x42\x07\n\x05tuple\":\n\rTupleRequests\x12)\n\x06tuples\x18\x01 \x03(\x0b\x32\x19.privedge.v1.TupleRequest\"m\n\x0b\x44\x65\x61lRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.privedge.v1.OpenSessionH\x00\x12,\n\x06tuples\x18\x02 \x01(\x0b\x32\x1a.privedge.v1.TupleRequestsH\x00\x42\x06\n\x04part\"<\n\x0c\x44\x65\x61lResponse\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\r\n\x05words\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\x32\x86\x01\n\x06\x44\x65\x61ler\x12;\n\x05Hello\x12\x18.privedge.v1.DealerTerms\x1a\x18.privedge.v1.DealerTerms\x12?\n\x04\x44\x65\x61l\x12\x18.privedge.v1.DealRequest\x1a\x19.privedge.v1.DealResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'privedge.wire.dealer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPENSESSION']._serialized_start=43
-  _globals['_OPENSESSION']._serialized_end=125
-  _globals['_PRODUCTTUPLE']._serialized_start=128
-  _globals['_PRODUCTTUPLE']._serialized_end=312
-  _globals['_PRODUCTTUPLE_KIND']._serialized_start=251
-  _globals['_PRODUCTTUPLE_KIND']._serialized_end=312
-  _globals['_FIXEDPRODUCTTUPLE']._serialized_start=315
-  _globals['_FIXEDPRODUCTTUPLE']._serialized_end=542
-  _globals['_FIXEDPRODUCTTUPLE_MAP']._serialized_start=479
-  _globals['_FIXEDPRODUCTTUPLE_MAP']._serialized_end=542
-  _globals['_SQUARETUPLE']._serialized_start=544
-  _globals['_SQUARETUPLE']._serialized_end=572
-  _globals['_ANDTUPLE']._serialized_start=574
-  _globals['_ANDTUPLE']._serialized_end=599
-  _globals['_BITTUPLE']._serialized_start=601
-  _globals['_BITTUPLE']._serialized_end=626
-  _globals['_TRUNCATIONTUPLE']._serialized_start=628
-  _globals['_TRUNCATIONTUPLE']._serialized_end=689
-  _globals['_COMPARISONTUPLE']._serialized_start=691
-  _globals['_COMPARISONTUPLE']._serialized_end=737
-  _globals['_RELUTUPLE']._serialized_start=739
-  _globals['_RELUTUPLE']._serialized_end=794
-  _globals['_TRUNCATEDSQUARETUPLE']._serialized_start=796
-  _globals['_TRUNCATEDSQUARETUPLE']._serialized_end=847
-  _globals['_CHOICETUPLE']._serialized_start=849
-  _globals['_CHOICETUPLE']._serialized_end=909
-  _globals['_TUPLEREQUEST']._serialized_start=912
-  _globals['_TUPLEREQUEST']._serialized_end=1434
-  _globals['_TUPLEREQUESTS']._serialized_start=1436
-  _globals['_TUPLEREQUESTS']._serialized_end=1494
-  _globals['_DEALREQUEST']._serialized_start=1496
-  _globals['_DEALREQUEST']._serialized_end=1605
-  _globals['_DEALRESPONSE']._serialized_start=1607
-  _globals['_DEALRESPONSE']._serialized_end=1667
-  _globals['_DEALER']._serialized_start=1669
-  _globals['_DEALER']._serialized_end=1742
+  _globals['_DEALERTERMS']._serialized_start=43
+  _globals['_DEALERTERMS']._serialized_end=100
+  _globals['_OPENSESSION']._serialized_start=102
+  _globals['_OPENSESSION']._serialized_end=182
+  _globals['_PRODUCTTUPLE']._serialized_start=185
+  _globals['_PRODUCTTUPLE']._serialized_end=369
+  _globals['_PRODUCTTUPLE_KIND']._serialized_start=308
+  _globals['_PRODUCTTUPLE_KIND']._serialized_end=369
+  _globals['_FIXEDPRODUCTTUPLE']._serialized_start=372
+  _globals['_FIXEDPRODUCTTUPLE']._serialized_end=599
+  _globals['_FIXEDPRODUCTTUPLE_MAP']._serialized_start=536
+  _globals['_FIXEDPRODUCTTUPLE_MAP']._serialized_end=599
+  _globals['_SQUARETUPLE']._serialized_start=601
+  _globals['_SQUARETUPLE']._serialized_end=629
+  _globals['_ANDTUPLE']._serialized_start=631
+  _globals['_ANDTUPLE']._serialized_end=656
+  _globals['_BITTUPLE']._serialized_start=658
+  _globals['_BITTUPLE']._serialized_end=683
+  _globals['_TRUNCATIONTUPLE']._serialized_start=685
+  _globals['_TRUNCATIONTUPLE']._serialized_end=746
+  _globals['_COMPARISONTUPLE']._serialized_start=748
+  _globals['_COMPARISONTUPLE']._serialized_end=794
+  _globals['_RELUTUPLE']._serialized_start=796
+  _globals['_RELUTUPLE']._serialized_end=851
+  _globals['_TRUNCATEDSQUARETUPLE']._serialized_start=853
+  _globals['_TRUNCATEDSQUARETUPLE']._serialized_end=904
+  _globals['_CHOICETUPLE']._serialized_start=906
+  _globals['_CHOICETUPLE']._serialized_end=966
+  _globals['_TUPLEREQUEST']._serialized_start=969
+  _globals['_TUPLEREQUEST']._serialized_end=1491
+  _globals['_TUPLEREQUESTS']._serialized_start=1493
+  _globals['_TUPLEREQUESTS']._serialized_end=1551
+  _globals['_DEALREQUEST']._serialized_start=1553
+  _globals['_DEALREQUEST']._serialized_end=1662
+  _globals['_DEALRESPONSE']._serialized_start=1664
+  _globals['_DEALRESPONSE']._serialized_end=1724
+  _globals['_DEALER']._serialized_start=1727
+  _globals['_DEALER']._serialized_end=1861
 # @@protoc_insertion_point(module_scope)

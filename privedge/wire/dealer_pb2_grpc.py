@@ -26,8 +26,7 @@ if _version_not_supported:
 
 
 class DealerStub:
-    """Served by the dealer to both parties (roles party0, party1). One call is one party's side of one
-    session; the dealer serves a session once both sides have opened it.
+    """Served by the dealer to both parties (roles party0, party1).
     """
 
     def __init__(self, channel):
@@ -36,6 +35,11 @@ class DealerStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Hello = channel.unary_unary(
+                '/privedge.v1.Dealer/Hello',
+                request_serializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
+                _registered_method=True)
         self.Deal = channel.stream_stream(
                 '/privedge.v1.Dealer/Deal',
                 request_serializer=privedge_dot_wire_dot_dealer__pb2.DealRequest.SerializeToString,
@@ -44,12 +48,21 @@ class DealerStub:
 
 
 class DealerServicer:
-    """Served by the dealer to both parties (roles party0, party1). One call is one party's side of one
-    session; the dealer serves a session once both sides have opened it.
+    """Served by the dealer to both parties (roles party0, party1).
     """
 
+    def Hello(self, request, context):
+        """The first call on every connection of a party's front end: each side says which versions it
+        runs. While they differ, the party answers no queries. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Deal(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """One call is one party's side of one session; the dealer serves a session once both sides have
+        opened it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -57,6 +70,11 @@ class DealerServicer:
 
 def add_DealerServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Hello': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hello,
+                    request_deserializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
+                    response_serializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
+            ),
             'Deal': grpc.stream_stream_rpc_method_handler(
                     servicer.Deal,
                     request_deserializer=privedge_dot_wire_dot_dealer__pb2.DealRequest.FromString,
@@ -71,9 +89,35 @@ def add_DealerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Dealer:
-    """Served by the dealer to both parties (roles party0, party1). One call is one party's side of one
-    session; the dealer serves a session once both sides have opened it.
+    """Served by the dealer to both parties (roles party0, party1).
     """
+
+    @staticmethod
+    def Hello(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Dealer/Hello',
+            privedge_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
+            privedge_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Deal(request_iterator,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17privedge/wire/mpc.proto\x12\x0bprivedge.v1\"}\n\x0cSessionHello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x11\n\tagreement\x18\x04 \x01(\x0c\x12\x16\n\x0emasked_weights\x18\x05 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x06 \x01(\x0c\"7\n\x05Words\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"`\n\x05\x46rame\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.privedge.v1.SessionHelloH\x00\x12#\n\x05words\x18\x02 \x01(\x0b\x32\x12.privedge.v1.WordsH\x00\x42\x06\n\x04part\"\xe4\x01\n\x0bPreparation\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.privedge.v1.Preparation.Kind\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x13\n\x0bone_subject\x18\x05 \x01(\x08\x12\x16\n\x0emasked_weights\x18\x06 \x01(\x0c\x12\r\n\x05\x61live\x18\x07 \x03(\x0c\"7\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tREHEARSAL\x10\x01\x12\n\n\x06\x42UNDLE\x10\x02\"\x91\x01\n\x08Prepared\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.privedge.v1.Prepared.State\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\t\n\x05READY\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\x0b\n\x07UNKNOWN\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x32}\n\x03Mpc\x12\x36\n\x08\x45xchange\x12\x12.privedge.v1.Frame\x1a\x12.privedge.v1.Frame(\x01\x30\x01\x12>\n\x07Prepare\x12\x18.privedge.v1.Preparation\x1a\x15.privedge.v1.Prepared(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17privedge/wire/mpc.proto\x12\x0bprivedge.v1\"{\n\x0cSessionHello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x11\n\tagreement\x18\x04 \x01(\x0c\x12\x16\n\x0emasked_weights\x18\x05 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x06 \x01(\x0cJ\x04\x08\x03\x10\x04R\x07\x61ttempt\"7\n\x05Words\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"q\n\x05\x46rame\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.privedge.v1.SessionHelloH\x00\x12#\n\x05words\x18\x02 \x01(\x0b\x32\x12.privedge.v1.WordsH\x00\x12\x0f\n\x05\x66\x61\x63ts\x18\x03 \x01(\tH\x00\x42\x06\n\x04part\"\xe4\x01\n\x0bPreparation\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.privedge.v1.Preparation.Kind\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x13\n\x0bone_subject\x18\x05 \x01(\x08\x12\x16\n\x0emasked_weights\x18\x06 \x01(\x0c\x12\r\n\x05\x61live\x18\x07 \x03(\x0c\"7\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tREHEARSAL\x10\x01\x12\n\n\x06\x42UNDLE\x10\x02\"\x91\x01\n\x08Prepared\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.privedge.v1.Prepared.State\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\t\n\x05READY\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\x0b\n\x07UNKNOWN\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x32}\n\x03Mpc\x12\x36\n\x08\x45xchange\x12\x12.privedge.v1.Frame\x1a\x12.privedge.v1.Frame(\x01\x30\x01\x12>\n\x07Prepare\x12\x18.privedge.v1.Preparation\x1a\x15.privedge.v1.Prepared(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,19 +32,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'privedge.wire.mpc_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SESSIONHELLO']._serialized_start=40
-  _globals['_SESSIONHELLO']._serialized_end=165
-  _globals['_WORDS']._serialized_start=167
-  _globals['_WORDS']._serialized_end=222
-  _globals['_FRAME']._serialized_start=224
-  _globals['_FRAME']._serialized_end=320
-  _globals['_PREPARATION']._serialized_start=323
-  _globals['_PREPARATION']._serialized_end=551
-  _globals['_PREPARATION_KIND']._serialized_start=496
-  _globals['_PREPARATION_KIND']._serialized_end=551
-  _globals['_PREPARED']._serialized_start=554
-  _globals['_PREPARED']._serialized_end=699
-  _globals['_PREPARED_STATE']._serialized_start=610
-  _globals['_PREPARED_STATE']._serialized_end=699
-  _globals['_MPC']._serialized_start=701
-  _globals['_MPC']._serialized_end=826
+  _globals['_SESSIONHELLO']._serialized_end=163
+  _globals['_WORDS']._serialized_start=165
+  _globals['_WORDS']._serialized_end=220
+  _globals['_FRAME']._serialized_start=222
+  _globals['_FRAME']._serialized_end=335
+  _globals['_PREPARATION']._serialized_start=338
+  _globals['_PREPARATION']._serialized_end=566
+  _globals['_PREPARATION_KIND']._serialized_start=511
+  _globals['_PREPARATION_KIND']._serialized_end=566
+  _globals['_PREPARED']._serialized_start=569
+  _globals['_PREPARED']._serialized_end=714
+  _globals['_PREPARED_STATE']._serialized_start=625
+  _globals['_PREPARED_STATE']._serialized_end=714
+  _globals['_MPC']._serialized_start=716
+  _globals['_MPC']._serialized_end=841
 # @@protoc_insertion_point(module_scope)

@@ -27,16 +27,14 @@ class SessionHello(_message.Message):
 
     PROTOCOL_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
     AGREEMENT_FIELD_NUMBER: _builtins.int
     MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """Raised when frames or the order of operations change; both must be equal."""
     session: _builtins.bytes
-    attempt: _builtins.int
     agreement: _builtins.bytes
-    """SHA-256 over snapshot, question, batch shape and engine."""
+    """SHA-256 of a JSON text that says what this side computes; docs/wire.md has its keys."""
     masked_weights: _builtins.bytes
     """Which masked weights of the snapshot this side holds; empty for none. If the two sides differ,
     both mask afresh in this session. Not part of what must be equal.
@@ -50,14 +48,13 @@ class SessionHello(_message.Message):
         *,
         protocol: _builtins.int = ...,
         session: _builtins.bytes = ...,
-        attempt: _builtins.int = ...,
         agreement: _builtins.bytes = ...,
         masked_weights: _builtins.bytes = ...,
         bundle: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "attempt", b"attempt", "bundle", b"bundle", "masked_weights", b"masked_weights", "protocol", b"protocol", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "bundle", b"bundle", "masked_weights", b"masked_weights", "protocol", b"protocol", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -101,6 +98,11 @@ class Frame(_message.Message):
 
     HELLO_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    facts: _builtins.str
+    """From both, after two hellos whose agreements differ: the JSON text of this side's agreement,
+    so that both logs can say what differs. The session has failed.
+    """
     @_builtins.property
     def hello(self) -> Global___SessionHello: ...
     @_builtins.property
@@ -110,12 +112,13 @@ class Frame(_message.Message):
         *,
         hello: Global___SessionHello | None = ...,
         words: Global___Words | None = ...,
+        facts: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "part", b"part", "words", b"words"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "hello", b"hello", "part", b"part", "words", b"words"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "part", b"part", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "hello", b"hello", "part", b"part", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["hello", "words"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["hello", "words", "facts"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 

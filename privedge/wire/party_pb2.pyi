@@ -748,6 +748,10 @@ class StatusResponse(_message.Message):
     WORKER_PIDS_FIELD_NUMBER: _builtins.int
     POOLS_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    WIRE_FIELD_NUMBER: _builtins.int
+    MPC_FIELD_NUMBER: _builtins.int
     party: _builtins.int
     """0 or 1."""
     queries_answered: _builtins.int
@@ -760,6 +764,10 @@ class StatusResponse(_message.Message):
     query_bytes: _builtins.int
     runs: _builtins.int
     """Runs that gave their queries an answer; one run may serve several queries."""
+    release: _builtins.str
+    """Which versions this party runs; docs/reference/versions.md."""
+    wire: _builtins.int
+    mpc: _builtins.int
     @_builtins.property
     def worker_pids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Process ids of the MPC workers."""
@@ -767,6 +775,12 @@ class StatusResponse(_message.Message):
     @_builtins.property
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pool]:
         """What is prepared for queries to come, of all workers together."""
+
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What this party and another server disagree on, a line for each: "party 1: rounding: exact
+        here, one-unit there". While there are any, this party does not serve, or not that cohort.
+        """
 
     def __init__(
         self,
@@ -781,10 +795,14 @@ class StatusResponse(_message.Message):
         worker_pids: _abc.Iterable[_builtins.int] | None = ...,
         pools: _abc.Iterable[Global___Pool] | None = ...,
         runs: _builtins.int = ...,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
+        release: _builtins.str = ...,
+        wire: _builtins.int = ...,
+        mpc: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models_active", b"models_active", "party", b"party", "pools", b"pools", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "runs", b"runs", "upload_bytes", b"upload_bytes", "worker_pids", b"worker_pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "models_active", b"models_active", "mpc", b"mpc", "party", b"party", "pools", b"pools", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "release", b"release", "runs", b"runs", "upload_bytes", b"upload_bytes", "wire", b"wire", "worker_pids", b"worker_pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

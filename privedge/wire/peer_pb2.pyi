@@ -19,6 +19,86 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class Terms(_message.Message):
+    """What both parties must configure alike, and which release each of them runs. All of it is public."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    WIRE_FIELD_NUMBER: _builtins.int
+    MPC_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    ROUNDING_FIELD_NUMBER: _builtins.int
+    RANDOMNESS_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    COHORTS_FIELD_NUMBER: _builtins.int
+    release: _builtins.str
+    """For people; releases may differ."""
+    wire: _builtins.int
+    """docs/reference/versions.md."""
+    mpc: _builtins.int
+    engine: _builtins.str
+    """As in the party's file: fused or crypten; one-unit or exact."""
+    rounding: _builtins.str
+    randomness: _builtins.str
+    """Where correlated randomness comes from: dealer."""
+    workers: _builtins.int
+    """How many pairs of workers there are."""
+    @_builtins.property
+    def cohorts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CohortTerms]: ...
+    def __init__(
+        self,
+        *,
+        release: _builtins.str = ...,
+        wire: _builtins.int = ...,
+        mpc: _builtins.int = ...,
+        engine: _builtins.str = ...,
+        rounding: _builtins.str = ...,
+        randomness: _builtins.str = ...,
+        workers: _builtins.int = ...,
+        cohorts: _abc.Iterable[Global___CohortTerms] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohorts", b"cohorts", "engine", b"engine", "mpc", b"mpc", "randomness", b"randomness", "release", b"release", "rounding", b"rounding", "wire", b"wire", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Terms: _TypeAlias = Terms  # noqa: Y015
+
+@_typing.final
+class CohortTerms(_message.Message):
+    """One cohort. If only this differs, only this cohort is refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SPEC_DIGEST_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    MEAN_SHARE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    spec_digest: _builtins.str
+    """SHA-256 (hex) of the architecture."""
+    margin: _builtins.float
+    """See DescribeCohortResponse."""
+    mean_share: _builtins.float
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        spec_digest: _builtins.str = ...,
+        margin: _builtins.float = ...,
+        mean_share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "mean_share", b"mean_share", "name", b"name", "spec_digest", b"spec_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CohortTerms: _TypeAlias = CohortTerms  # noqa: Y015
+
+@_typing.final
 class ModelRef(_message.Message):
     """One model by id and manifest digest (SHA-256, hex)."""
 
@@ -284,12 +364,10 @@ class StartRunRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     QUERIES_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
     """16 fresh random bytes from party 0; keys every mask of this run."""
-    attempt: _builtins.int
     worker: _builtins.int
     """Which worker pair runs it."""
     @_builtins.property
@@ -302,13 +380,12 @@ class StartRunRequest(_message.Message):
         self,
         *,
         session: _builtins.bytes = ...,
-        attempt: _builtins.int = ...,
         worker: _builtins.int = ...,
         queries: _abc.Iterable[Global___Half] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "queries", b"queries", "session", b"session", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queries", b"queries", "session", b"session", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -35,6 +35,11 @@ class PeerStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Hello = channel.unary_unary(
+                '/privedge.v1.Peer/Hello',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+                _registered_method=True)
         self.PrepareModel = channel.unary_unary(
                 '/privedge.v1.Peer/PrepareModel',
                 request_serializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
@@ -70,6 +75,14 @@ class PeerStub:
 class PeerServicer:
     """Served by party 1 to party 0 (role party0).
     """
+
+    def Hello(self, request, context):
+        """The first call on every connection: each party says its terms, and gets the other one's. While
+        they differ, neither party answers queries or activates models. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def PrepareModel(self, request, context):
         """First half of an activation: party 1 compares manifest digests and keeps the model ready.
@@ -122,6 +135,11 @@ class PeerServicer:
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Hello': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hello,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+            ),
             'PrepareModel': grpc.unary_unary_rpc_method_handler(
                     servicer.PrepareModel,
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.FromString,
@@ -163,6 +181,33 @@ def add_PeerServicer_to_server(servicer, server):
 class Peer:
     """Served by party 1 to party 0 (role party0).
     """
+
+    @staticmethod
+    def Hello(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/Hello',
+            privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def PrepareModel(request,

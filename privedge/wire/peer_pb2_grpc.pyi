@@ -33,6 +33,10 @@ class PeerStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PeerAsyncStub: ...
+    Hello: _grpc.UnaryUnaryMultiCallable[_peer_pb2.Terms, _peer_pb2.Terms]
+    """The first call on every connection: each party says its terms, and gets the other one's. While
+    they differ, neither party answers queries or activates models. Idempotent.
+    """
     PrepareModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelRequest, _peer_pb2.PrepareModelResponse]
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects it at both. Idempotent.
@@ -62,6 +66,10 @@ class PeerAsyncStub(PeerStub):
     """Served by party 1 to party 0 (role party0)."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    Hello: _aio.UnaryUnaryMultiCallable[_peer_pb2.Terms, _peer_pb2.Terms]  # type: ignore[assignment]
+    """The first call on every connection: each party says its terms, and gets the other one's. While
+    they differ, neither party answers queries or activates models. Idempotent.
+    """
     PrepareModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelRequest, _peer_pb2.PrepareModelResponse]  # type: ignore[assignment]
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects it at both. Idempotent.
@@ -88,6 +96,16 @@ class PeerAsyncStub(PeerStub):
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
     """Served by party 1 to party 0 (role party0)."""
+
+    @_abc_1.abstractmethod
+    def Hello(
+        self,
+        request: _peer_pb2.Terms,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.Terms, _abc.Awaitable[_peer_pb2.Terms]]:
+        """The first call on every connection: each party says its terms, and gets the other one's. While
+        they differ, neither party answers queries or activates models. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def PrepareModel(

@@ -94,13 +94,11 @@ class Job(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
-    ATTEMPT_FIELD_NUMBER: _builtins.int
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     SHAPE_FIELD_NUMBER: _builtins.int
     ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     VERIFY_POSITION_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
-    attempt: _builtins.int
     snapshot_id: _builtins.str
     """One that the worker has learnt."""
     one_subject: _builtins.bool
@@ -114,7 +112,6 @@ class Job(_message.Message):
         self,
         *,
         session: _builtins.bytes = ...,
-        attempt: _builtins.int = ...,
         snapshot_id: _builtins.str = ...,
         shape: _abc.Iterable[_builtins.int] | None = ...,
         one_subject: _builtins.bool = ...,
@@ -122,7 +119,7 @@ class Job(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "verify_position", b"verify_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "attempt", b"attempt", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verify_position: _TypeAlias = _typing.Literal["verify_position"]  # noqa: Y015
     _WhichOneofArgType__verify_position: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position"]  # noqa: Y015

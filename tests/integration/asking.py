@@ -1,10 +1,13 @@
 """Short ways for tests to ask a running deployment."""
 
 from collections.abc import Callable
+from contextlib import closing
 
+import grpc
 import numpy as np
 import pytest
 import torch
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from privedge.client.query import Client
 from privedge.config import ClientConfig
@@ -13,7 +16,7 @@ from privedge.local.deployment import ADMIN, Deployment
 from privedge.mpc.network import Network
 from privedge.ran import features
 from privedge.reference.clear import ClearEngine
-from privedge.rpc.channel import open_party
+from privedge.rpc.channel import open_channel, open_party
 from privedge.sharing.fixed_point import encode
 from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
@@ -39,6 +42,19 @@ def stub(deployment: Deployment, party: Role, who: Identity = CLIENT) -> party_p
 
 def status(deployment: Deployment, party: Role) -> pb.StatusResponse:
     return stub(deployment, party, ADMIN).Status(pb.StatusRequest(), timeout=10)
+
+
+def health(deployment: Deployment, server: Role, service: str = "") -> int | None:
+    """None while the server starts, which is before it says anything of a service by name."""
+    channel = open_channel(deployment.address(server), server=server, tls=deployment.tls(ADMIN))
+    with closing(channel):
+        check = health_pb2_grpc.HealthStub(channel).Check
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            return check(request, timeout=60, wait_for_ready=True).status
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.NOT_FOUND
+            return None
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parties.config import PartyConfig
+from parties.party.edge.hello import Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
-from parties.party.queries.desk import QueryCounters
+from parties.party.queries.counters import QueryCounters
+from parties.party.terms import of_party
+from parties.serving.handshake import Handshake
 from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import NotReady
 from privedge.identity.roles import Role
@@ -53,10 +56,12 @@ SALTS = (new_salt(), new_salt())
 # --- Servers --------------------------------------------------------------------------------------
 
 
-class ClosedDesk:
+class NoQueries:
     """The query half of a party that takes no queries."""
 
-    def answer(self, request_iterator, caller, context):
+    deadline_s = TIMEOUT_S
+
+    def answered(self, read, name, deadline, client):
         raise NotReady("no queries here")
 
     def counters(self):
@@ -68,13 +73,13 @@ class ClosedDesk:
 class NoOrders:
     """What party 1 has to say to an order when it takes no queries."""
 
-    def order(self, order):
+    def order(self, run):
         raise NotReady("no queries here")
 
     def refuse(self, query_id):
         raise NotReady("no queries here")
 
-    def changes(self, context):
+    def changes(self, watcher):
         raise NotReady("no queries here")
 
 
@@ -89,10 +94,11 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
             stub = PeerStub(stack.enter_context(channel))
             peer = PeerClient(stub, peer_name(Role.PARTY1, address))
         models = stack.enter_context(open_models(config, peer))
+        hello = Hello(of_party(config, models.cohorts.values()), Handshake())
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=8)
-        add_PartyServicer_to_server(PartyServicer(models, ClosedDesk()), server)
+        add_PartyServicer_to_server(PartyServicer(models, NoQueries(), hello.handshake), server)
         if peer is None:
-            add_PeerServicer_to_server(PeerServicer(models, NoOrders()), server)
+            add_PeerServicer_to_server(PeerServicer(models, NoOrders(), hello), server)
         else:
             synchroniser = Synchroniser(models)
             synchroniser.start()

@@ -1,13 +1,17 @@
 """What is not the default, the reference engine and exact rounding, gives the same answers."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2
 
-from privedge.errors import ManifestMismatch
+from parties.party.server import PARTY_SERVICE
+from privedge.errors import TermsDiffer
 from privedge.identity.roles import Identity, Role
-from privedge.local.deployment import CohortSetting, Deployment
+from privedge.local.deployment import SERVERS, CohortSetting, Deployment
 from privedge.user.upload import send
-from tests.integration.asking import clear_distances, client
+from tests.integration.asking import PARTIES, clear_distances, client, health, until
 from tests.integration.conftest import COHORT
 
 pytestmark = pytest.mark.mpc
@@ -29,13 +33,18 @@ def test_answers_are_the_plaintext_labels(tmp_path, rans, some_digits, setting):
 @pytest.mark.parametrize(
     ("key", "here", "there"), [("engine", "fused", "crypten"), ("rounding", "one-unit", "exact")]
 )
-def test_parties_that_would_compute_differently_refuse(tmp_path, rans, one_image, key, here, there):
+def test_parties_that_would_compute_differently_refuse(tmp_path, rans, key, here, there):
     cohorts = [CohortSetting(COHORT, "subspace32", components=16)]
     deployment = Deployment(tmp_path, cohorts, {key: here})
     other = deployment.config_file(Role.PARTY1)
     other.write_text(other.read_text().replace(f'{key} = "{here}"', f'{key} = "{there}"'))
-    with deployment:
+    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+    with ExitStack() as stack:
+        stack.callback(deployment.stop)
+        for server in SERVERS:
+            deployment.start(server)
+        for party in PARTIES:
+            until(lambda party=party: health(deployment, party, PARTY_SERVICE) == not_serving)
         ran = rans[0]
-        send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))
-        with client(deployment) as asking, pytest.raises(ManifestMismatch):
-            asking.identify(one_image, COHORT)
+        with pytest.raises(TermsDiffer):
+            send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))

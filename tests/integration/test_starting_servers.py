@@ -1,7 +1,9 @@
 """`python -m parties` starts with one clear line, or does not start with one clear line."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,20 @@ def test_a_port_in_use_is_named(prepared):
         assert prepared.address(Role.DEALER) in line
     finally:
         prepared.stop()
+
+
+def test_w65_a_registry_of_a_newer_release_is_named_in_a_line(prepared):
+    prepared.start(Role.PARTY1)
+    try:
+        prepared.wait_ready(Role.PARTY1)
+    finally:
+        prepared.stop()
+    file = prepared.folder / "state/party1/registry.sqlite"
+    with closing(sqlite3.connect(file)) as registry:
+        registry.execute("UPDATE meta SET schema_version = 99")
+        registry.commit()
+    line = refusal("party", prepared.config_file(Role.PARTY1))
+    assert "has schema version 99, this release reads 1; " in line
 
 
 def test_help_says_who_must_not_collude():

@@ -1,25 +1,22 @@
 """Both parties of private prediction and the dealer in this process, each party recorded.
 
-The engine, the dealing and the decision are those that the servers run; only the transport is a
-queue. Whoever runs this has all secrets of both parties: it is for attacks on made or public data.
+privedge.reference.run computes; this keeps what each party sees of a snapshot and its queries. It
+has all secrets of both parties: it is for attacks on made or public data.
 """
 
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from privedge.mpc.dealing import Dealer, SessionId, new_seed
-from privedge.mpc.fixed_product import MaskedWeights
-from privedge.mpc.fused.engine import FusedEngine
+from privedge.mpc.dealing import Dealer, DealerLink, SessionId
+from privedge.mpc.engine import Engine, T
 from privedge.mpc.predict import Rule, predict
-from privedge.mpc.tuples import TupleKind
 from privedge.mpc.weight_masks import WeightMasks
 from privedge.ran.spec import RanSpec
-from privedge.reference.recording import QueueLink, Record, RecordingSession, RecordingTuples
+from privedge.reference.recording import NearLink, Record
+from privedge.reference.run import Shares, as_tensor, fresh_masks, run
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
 from privedge_lab.attacks.views import PartyView
@@ -60,12 +57,9 @@ class BothParties:
         exchange that are recorded.
         """
         self._spec, self._rule, self._keep = spec, rule, keep
-        halves = {name: split(words) for name, words in parameters.items()}
-        self._weights = [
-            {name: _tensor(half[party]) for name, half in halves.items()} for party in (0, 1)
-        ]
-        self._masked = (MaskedWeights.fresh(b""), MaskedWeights.fresh(b""))
-        self._known = WeightMasks(_KEPT_MASKS_BYTES)
+        self._weights = {name: _shares(words) for name, words in parameters.items()}
+        self._masked = fresh_masks()
+        self._expanded = WeightMasks(_KEPT_MASKS_BYTES)
         # The first run also opens the weights, once; queries come after it, as at the servers.
         self._ask(np.zeros((1, *spec.input_shape), np.uint64))
 
@@ -80,7 +74,7 @@ class BothParties:
     def _view(self, party: int, seen: Sequence[_Seen]) -> PartyView:
         return PartyView(
             party=party,
-            weights=self._weights[party],
+            weights={name: shares[party] for name, shares in self._weights.items()},
             masked_weights=self._masked[party].opened,
             image_share=torch.cat([each.image for each in seen]),
             answer_share=torch.cat([each.answer for each in seen]),
@@ -91,55 +85,33 @@ class BothParties:
         )
 
     def _ask(self, image: Words) -> tuple[_Seen, _Seen]:
-        run, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
-        links, shares = QueueLink.pair(), split(image)
-        seen: list[_Seen | BaseException] = [RuntimeError("no answer")] * 2
+        shares = _shares(image)
 
-        def party(index: int) -> None:
-            dealer = _NearDealer(self._dealer(run, seeds), index)
-            tuples = RecordingTuples(index, run, seeds[index], dealer)
-            session = RecordingSession(index, links[index], tuples)
-            try:
-                share = _tensor(shares[index])
-                answer = self._computed(session, share)
-                seen[index] = self._cut(session.record, seeds[index], share, answer)
-            except BaseException as error:  # raised below, in the caller's thread
-                seen[index] = error
-                links[index].hang_up()
+        def program(engine: Engine[T], images: T, *weights: T) -> T:
+            parameters = dict(zip(self._weights, weights, strict=True))
+            return predict(engine, self._spec, parameters, images, self._rule)
 
-        other = threading.Thread(target=party, args=(1,))
-        other.start()
-        party(0)
-        other.join()
-        first, second = seen
-        for each in (first, second):
-            if isinstance(each, BaseException):
-                raise each
-        assert isinstance(first, _Seen) and isinstance(second, _Seen)  # noqa: S101
+        secrets = (shares, *self._weights.values())
+        outcome = run(program, *secrets, masked=self._masked, dealer=self._dealer, record=True)
+        first, second = (
+            self._cut(outcome.views[party], shares[party], outcome.shares[party])
+            for party in (0, 1)
+        )
         return first, second
 
-    def _computed(self, session: RecordingSession, share: torch.Tensor) -> torch.Tensor:
-        engine = FusedEngine(session, self._masked[session.party])
-        try:
-            weights = self._weights[session.party]
-            parameters = {name: engine.share(words) for name, words in weights.items()}
-            answer = predict(engine, self._spec, parameters, engine.share(share), self._rule)
-            session.confirm()
-            words: torch.Tensor = answer.share
-            return words
-        finally:
-            engine.close()
+    def _dealer(
+        self, run: SessionId, seeds: tuple[bytes, bytes], weights: tuple[bytes, bytes], party: int
+    ) -> DealerLink:
+        """Expands the weights' masks once, as the dealer does."""
+        masks = self._expanded
+        return NearLink(Dealer(run, seeds, weights, max_elements=_MAX_ELEMENTS, masks=masks), party)
 
-    def _dealer(self, run: SessionId, seeds: tuple[bytes, bytes]) -> Dealer:
-        weight_seeds = (self._masked[0].seed, self._masked[1].seed)
-        return Dealer(run, seeds, weight_seeds, max_elements=_MAX_ELEMENTS, masks=self._known)
-
-    def _cut(self, record: Record, seed: bytes, share: torch.Tensor, answer: torch.Tensor) -> _Seen:
+    def _cut(self, record: Record, share: torch.Tensor, answer: torch.Tensor) -> _Seen:
         parts = [part for _, shares in record.tuples for part in (*shares.free, *shares.derived)]
         return _Seen(
             image=share,
             answer=answer.reshape(1, -1),
-            seed=torch.frombuffer(bytearray(seed), dtype=torch.int64),
+            seed=torch.frombuffer(bytearray(record.seed), dtype=torch.int64),
             masks=self._first(parts),
             sent=self._first(record.sent),
             received=self._first(record.received),
@@ -149,21 +121,6 @@ class BothParties:
         return torch.cat([part.reshape(-1)[: self._keep].long() for part in parts])
 
 
-class _NearDealer:
-    """mpc.dealing.DealerLink to a dealer in the same process."""
-
-    def __init__(self, dealer: Dealer, party: int) -> None:
-        self._dealer, self._party = dealer, party
-        self._wanted: list[tuple[int, TupleKind]] = []
-
-    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
-        self._wanted += tuples
-
-    def receive(self, counter: int) -> torch.Tensor:
-        asked, kind = self._wanted.pop(0)
-        return self._dealer.correct(self._party, asked, kind)
-
-
-def _tensor(words: Words) -> torch.Tensor:
-    """The same bits as int64."""
-    return torch.from_numpy(words.view(np.int64).copy())
+def _shares(secret: Words) -> Shares:
+    first, second = split(secret)
+    return as_tensor(first), as_tensor(second)

@@ -54,8 +54,7 @@ class KeyedDraws:
         else:
             names = [os.urandom(32) for _ in images]
         self._streams = [
-            MaskStream(key, purpose=f"split {repeat}", session=name, attempt=0, counter=0)
-            for name in names
+            MaskStream(key, purpose=f"split {repeat}", session=name, counter=0) for name in names
         ]
 
     def uniform(self, shape: tuple[int, ...]) -> torch.Tensor:

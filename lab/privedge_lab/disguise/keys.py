@@ -47,7 +47,7 @@ class KeyStream:
 
     def __init__(self, secret: bytes, purpose: str, position: int = 0) -> None:
         self._stream = MaskStream(
-            secret, purpose=f"disguise {purpose}", session=b"", attempt=0, counter=position
+            secret, purpose=f"disguise {purpose}", session=b"", counter=position
         )
 
     def uniform(self, shape: tuple[int, ...]) -> torch.Tensor:

@@ -1,1 +1,1 @@
-"""The front end's gRPC edge: services it offers and calls it makes."""
+"""The front end's gRPC edge: the services it offers and the calls it makes."""

@@ -3,17 +3,25 @@
 Sees one share of models and queries, and this party's salts of models.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import grpc
 
+from parties.party.edge import codec as edge_codec
 from parties.party.models.service import ModelService
-from parties.party.queries.desk import QueryDesk
+from parties.party.queries.service import QueryService
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
-from parties.serving.time_limit import given_up_after
+from parties.serving.handshake import Handshake
+from parties.serving.time_limit import given_up_after, timely
+from privedge import __version__
 from privedge.errors import ShareError
 from privedge.rpc import codec
+from privedge.rpc.chunks import cut
+from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import caller
+from privedge.rpc.versions import MPC, WIRE
+from privedge.sharing.question import Question
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
 
@@ -22,12 +30,17 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     """Serves owners, clients and admins. Holds no state of its own."""
 
     def __init__(
-        self, models: ModelService, queries: QueryDesk, keepers: Sequence[SnapshotFeed] = ()
+        self,
+        models: ModelService,
+        queries: QueryService,
+        handshake: Handshake,
+        feeds: Sequence[SnapshotFeed] = (),
     ) -> None:
-        """`keepers`: one for each worker."""
+        """`handshake` says what may be activated. There is one feed for each worker."""
         self._models = models
         self._queries = queries
-        self._keepers = keepers
+        self._handshake = handshake
+        self._feeds = feeds
 
     def UploadModel(
         self, request_iterator: Iterator[pb.UploadModelRequest], context: grpc.ServicerContext
@@ -45,7 +58,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.ActivateModelRequest, context: grpc.ServicerContext
     ) -> pb.ActivateModelResponse:
         """Make an uploaded model its owner's active one."""
-        snapshot_id = self._models.activate(codec.model_id(request.model_id), caller(context))
+        model_id, who = codec.model_id(request.model_id), caller(context)
+        self._handshake.require(self._models.cohort_of(model_id, who))
+        snapshot_id = self._models.activate(model_id, who)
         return pb.ActivateModelResponse(snapshot_id=snapshot_id)
 
     def DeleteModel(
@@ -100,11 +115,21 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request_iterator: Iterator[pb.QueryRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.QueryResponse]:
         """Answer a batch of queries, share for share."""
-        return self._queries.answer(request_iterator, caller(context), context)
+        deadline = Deadline.of(context, at_most_s=self._queries.deadline_s)
+        read = partial(_query, request_iterator, deadline, context)
+        with (
+            self._queries.answered(read, caller(context).name, deadline, context) as answer,
+            given_up_after(self._queries.deadline_s, context),
+        ):
+            cost = codec.cost_to_wire(answer.cost)
+            yield pb.QueryResponse(header=pb.AnswerHeader(shape=answer.shape, cost=cost))
+            for piece in cut(answer.words):
+                yield pb.QueryResponse(words=piece)
 
     def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
         """Counters for operators."""
         queries = self._queries.counters()
+        levels = added_up([level for feed in self._feeds for level in feed.levels])
         return pb.StatusResponse(
             party=self._models.party,
             queries_answered=queries.answered,
@@ -115,7 +140,11 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             query_bytes=queries.bytes_received,
             worker_pids=queries.worker_pids,
             runs=queries.runs,
-            pools=added_up([pool for keeper in self._keepers for pool in keeper.pools]),
+            pools=edge_codec.pool_levels_to_wire(levels),
+            differences=self._handshake.differences,
+            release=__version__,
+            wire=WIRE,
+            mpc=MPC,
         )
 
 
@@ -124,3 +153,14 @@ def _words(requests: Iterator[pb.UploadModelRequest]) -> Iterator[bytes]:
         if not request.words:
             raise ShareError("upload: only bytes may follow the header")
         yield request.words
+
+
+def _query(
+    requests: Iterator[pb.QueryRequest], deadline: Deadline, context: grpc.ServicerContext
+) -> tuple[Question, Iterable[bytes]]:
+    """The question, and its words as they arrive; the call is cancelled if they are late."""
+    in_time = timely(requests, deadline.remaining(), context)
+    first = next(in_time, pb.QueryRequest())
+    if first.WhichOneof("part") != "header":
+        raise ShareError("query: the first message must be the header")
+    return codec.question_from_wire(first.header), (request.words for request in in_time)

@@ -1,20 +1,19 @@
-"""Party 1 as party 0 sees it. Ids and digests only."""
+"""Party 1 as party 0 calls it (peer.proto). Ids and digests only."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+import grpc
+
+from parties.party.edge import codec
+from parties.party.edge.watch import Watch
+from parties.party.models.cohorts import ModelRef
+from parties.party.queries.inbox import HeldChange
+from parties.party.queries.pending import Run
+from privedge.errors import ManifestMismatch
 from privedge.rpc.status import calls_to
 from privedge.wire import peer_pb2 as pb
 from privedge.wire.peer_pb2_grpc import PeerStub
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """One model by id and manifest digest (SHA-256, hex)."""
-
-    model_id: str
-    manifest_digest: str
 
 
 class Peer(Protocol):
@@ -33,34 +32,84 @@ class Peer(Protocol):
         ...
 
 
+class PlacedRun:
+    """An order that is on its way to party 1. This party's worker begins meanwhile."""
+
+    def __init__(self, call: Any, name: str, run: Run, when_refused: Callable[[], None]) -> None:
+        self._call = call
+        self._name = name
+        self._ordered = {ref.query_id for ref in run.queries}
+        self._when_refused = when_refused
+        call.add_done_callback(self._look)
+
+    def missing(self) -> set[str]:
+        """Wait for party 1, and return the ids that it no longer holds: if there are any, it runs
+        none of the queries.
+
+        Raises what party 1 refused, ManifestMismatch, Unreachable, DeadlineExceeded.
+        """
+        with calls_to(self._name):
+            missing = {query_id.hex() for query_id in self._call.result().missing}
+        if not missing <= self._ordered:
+            raise ManifestMismatch("party 1 misses queries that were not ordered")
+        return missing
+
+    def _look(self, _: object) -> None:
+        if self._call.code() is not grpc.StatusCode.OK or self._call.result().missing:
+            self._when_refused()
+
+
 class PeerClient:
-    """A Peer over gRPC."""
+    """A Peer over gRPC, and what queries need of party 1. Safe to call from many threads."""
 
     def __init__(self, stub: PeerStub, name: str, *, timeout_s: float = 10.0) -> None:
-        """`name` is for messages: "party 1 (host:port)"."""
-        self._stub = stub
+        """`name` is for messages: "party 1 (host:port)". `timeout_s` holds for activation."""
+        self.stub = stub
         self._name = name
         self._timeout_s = timeout_s
 
+    # --- Models -----------------------------------------------------------------------------------
+
     def prepare(self, ref: ModelRef) -> None:
-        """PrepareModel."""
-        request = pb.PrepareModelRequest(model=_to_wire(ref))
+        """Peer.prepare."""
+        request = pb.PrepareModelRequest(model=codec.model_ref_to_wire(ref))
         with calls_to(self._name):
-            self._stub.PrepareModel(request, timeout=self._timeout_s)
+            self.stub.PrepareModel(request, timeout=self._timeout_s)
 
     def set_active(self, cohort: str, refs: Sequence[ModelRef]) -> None:
-        """SetActiveModels."""
-        models = [_to_wire(ref) for ref in refs]
+        """Peer.set_active."""
+        models = map(codec.model_ref_to_wire, refs)
         request = pb.SetActiveModelsRequest(cohort=cohort, models=models)
         with calls_to(self._name):
-            self._stub.SetActiveModels(request, timeout=self._timeout_s)
+            self.stub.SetActiveModels(request, timeout=self._timeout_s)
 
     def add_active(self, cohort: str, since: str, ref: ModelRef) -> None:
-        """AddActiveModel."""
-        request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=_to_wire(ref))
+        """Peer.add_active."""
+        model = codec.model_ref_to_wire(ref)
+        request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=model)
         with calls_to(self._name):
-            self._stub.AddActiveModel(request, timeout=self._timeout_s)
+            self.stub.AddActiveModel(request, timeout=self._timeout_s)
 
+    # --- Queries ----------------------------------------------------------------------------------
 
-def _to_wire(ref: ModelRef) -> pb.ModelRef:
-    return pb.ModelRef(model_id=ref.model_id, manifest_digest=ref.manifest_digest)
+    def watch(self) -> Watch[HeldChange]:
+        """Follow which queries party 1 holds, over a connection that may be yet to come.
+
+        The first change has all of them. Iterating raises what gRPC does.
+        """
+        call = self.stub.WatchHalves(pb.WatchHalvesRequest(), wait_for_ready=True)
+        return Watch(call, codec.held_change_from_wire)
+
+    def refuse(self, query_id: str, *, timeout_s: float) -> None:
+        """Let party 1 end a query whose question differs. Raises Refused."""
+        request = pb.RefuseHalfRequest(query_id=codec.id_to_wire(query_id))
+        with calls_to(self._name):
+            self.stub.RefuseHalf(request, timeout=timeout_s)
+
+    def start(self, run: Run, when_refused: Callable[[], None], *, timeout_s: float) -> PlacedRun:
+        """Order a run, without waiting for party 1. It answers within `timeout_s`, or not at all.
+
+        `when_refused` is called, from another thread, as soon as party 1 is known not to run it.
+        """
+        call = self.stub.StartRun.future(codec.run_to_wire(run), timeout=timeout_s)
+        return PlacedRun(call, self._name, run, when_refused)

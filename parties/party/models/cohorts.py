@@ -1,4 +1,4 @@
-"""A cohort: the models one query is asked against. A snapshot: exactly which models those are.
+"""A cohort: models that one query is compared with. A snapshot: exactly which models those are.
 
 Sees public facts and this party's salt of each model. Both parties compute the snapshot id from
 the public facts in their own registry; equal ids mean equal architecture, margin rule, models and
@@ -43,6 +43,14 @@ class SnapshotModel:
     manifest_json: str
     path: Path
     salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """One model by id and manifest digest (SHA-256, hex)."""
+
+    model_id: str
+    manifest_digest: str
 
 
 @dataclass(frozen=True)

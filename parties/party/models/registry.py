@@ -22,16 +22,20 @@ from sqlalchemy import (
     create_engine,
     event,
     func,
+    insert,
+    inspect,
     select,
     text,
 )
-from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from privedge.errors import AlreadyExists, ConfigError, LimitExceeded
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest, UploadHeader
 
+# Raised when an older release could not read the tables any more, or would misread them.
+SCHEMA_VERSION = 1
 # The longest list an operator gets; keeps one answer within one gRPC message.
 MAX_LISTED = 2000
 
@@ -51,6 +55,13 @@ _LIVE = (State.UPLOADED, State.PREPARED, State.ACTIVE)
 
 class _Base(DeclarativeBase):
     pass
+
+
+class Meta(_Base):
+    """One row. A database without this table has version 1, which had none."""
+
+    __tablename__ = "meta"
+    schema_version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class Model(_Base):
@@ -93,7 +104,9 @@ class Registry:
     """The table of models behind an SQLAlchemy URL. Safe to call from several threads."""
 
     def __init__(self, url: str) -> None:
-        """Open, creating the table if needed. Raises ConfigError when the URL cannot be used."""
+        """Open, creating the tables if needed. Raises ConfigError when the URL cannot be used, or
+        a newer release has written there.
+        """
         self._engine = _open(url)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
         # One writer at a time: a read followed by a write then never meets a busy SQLite file.
@@ -240,7 +253,8 @@ def _open(url: str) -> Engine:
         engine = create_engine(make_url(url), hide_parameters=True)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _make_durable)
-        _Base.metadata.create_all(engine)
+        with engine.begin() as connection:
+            _bring_up_to_date(connection)
     except ArgumentError:
         raise ConfigError("registry_url: not a database URL; see SQLAlchemy's URL format") from None
     except ModuleNotFoundError as error:
@@ -249,6 +263,21 @@ def _open(url: str) -> Engine:
         # Only the kind: the driver's own text may repeat the URL and its password.
         raise ConfigError(f"registry: cannot open it ({type(error.orig).__name__})") from None
     return engine
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    """Create what is missing. Raises ConfigError before any change if the version is not ours."""
+    known, version = inspect(connection).has_table(Meta.__tablename__), None
+    if known:
+        version = connection.scalar(select(func.max(Meta.schema_version)))
+        if version is not None and version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"registry: has schema version {version}, this release reads {SCHEMA_VERSION}; "
+                "start the release that wrote it, or restore its backup"
+            )
+    _Base.metadata.create_all(connection)
+    if version is None:
+        connection.execute(insert(Meta).values(schema_version=SCHEMA_VERSION))
 
 
 def _make_durable(connection: Any, _record: object) -> None:

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from parties.config import PartyLimits
-from parties.party.edge.peer import ModelRef, Peer
-from parties.party.models.cohorts import Cohort, Snapshot, find
+from parties.party.edge.peer import Peer
+from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
 from parties.party.models.registry import Model, Registry, State
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.snapshots import Holds, Snapshots
@@ -61,7 +61,7 @@ class ModelService:
         self._peer = peer
         # One activation, deletion or synchronisation at a time, so that lists cannot overtake.
         self._leading = threading.Lock()
-        # Makes "read the active rows and hold their files" and "retire and remove" exclusive.
+        # Keeps "read the active rows and hold their files" and "retire and remove" apart.
         self._rows = threading.RLock()
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
@@ -89,7 +89,7 @@ class ModelService:
                 self._agree(peer, row)
                 before = self._make_active(row)
                 log.info("model %s: active", model_id)
-                self._tell()
+                self._notify()
                 self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
             else:
                 self._follow_or_later(row.cohort)
@@ -108,10 +108,14 @@ class ModelService:
                     raise NotReady(f"model {model_id}: delete it at party 0 first")
                 self._registry.delete(model_id)
                 self._files.remove(model_id)
-            self._tell()
+            self._notify()
             if self._peer is not None and row.state != State.DELETED:
                 self._follow_or_later(row.cohort)
         log.info("model %s: deleted", model_id)
+
+    def cohort_of(self, model_id: str, caller: Identity) -> str:
+        """The cohort of a model that the caller may know of. Raises UnknownModel."""
+        return self._visible(model_id, caller).cohort
 
     def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
         """The caller's models, or everybody's for an admin; newest first."""
@@ -206,7 +210,7 @@ class ModelService:
             if self.snapshot(cohort).id != since:
                 raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
             self._make_active(_held(self._registry.get(ref.model_id), cohort, ref))
-        self._tell()
+        self._notify()
 
     def follow(self, cohort: str, refs: Sequence[ModelRef]) -> None:
         """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
@@ -220,13 +224,13 @@ class ModelService:
             for model_id in retired:
                 log.info("model %s: no longer on party 0's list, removed", model_id)
             self._drop_files(retired)
-        self._tell()
+        self._notify()
 
     # --- Parts ------------------------------------------------------------------------------------
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """While rows change. However the block ends, nobody gets a snapshot of before after it."""
+        """Change rows inside the block. After it no snapshot is older, however the block ends."""
         with self._rows:
             try:
                 yield
@@ -245,7 +249,7 @@ class ModelService:
             raise NotAllowed("only party 0 activates models")
         return self._peer
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for changed in self._watchers:
             changed()
 

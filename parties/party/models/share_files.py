@@ -1,9 +1,9 @@
 """Share files: one per model, `<model id>.words`, the tensors' words in manifest order.
 
 Sees one additive share of every model, and this party's salt of it. A file with its final name is
-complete, checked and synced: it is written under a temporary name in the same folder, and a
-temporary file outlives its upload only if the process dies, until the next start. Memory use is one
-chunk, whatever the size.
+complete, checked and synced, because it is written under a temporary name in the same folder. A
+temporary file outlives its upload only if the process dies, and the next start removes it. An
+upload of any size uses the memory of one chunk.
 """
 
 import errno
@@ -35,7 +35,7 @@ class ShareFiles:
         self._folder = folder
         self._party = party
         self._lock = threading.Lock()
-        # What each holder holds; there may be thousands in one, and holding must cost nothing.
+        # What each holder holds. One may hold thousands, so holding copies nothing.
         self._held: list[Collection[str]] = []
         self._unwanted: set[str] = set()
 
@@ -81,7 +81,7 @@ class ShareFiles:
                     self._remove_if_free(model_id)
 
     def remove(self, model_id: str) -> None:
-        """Remove a share file now, or when its last holder lets go. Gone already is fine."""
+        """Remove a share file, now or after its last holder is done. It may be missing already."""
         with self._lock:
             self._unwanted.add(model_id)
             self._remove_if_free(model_id)

@@ -1,7 +1,7 @@
 """The active models of each cohort as they are now, and which snapshots runs still need.
 
-Sees public facts and this party's salts. Every query asks for both, and a cohort may have thousands
-of models, so the registry is read once per change and a snapshot's files are held once.
+Sees public facts and this party's salts. Every query needs both, and a cohort may have thousands of
+models. So the registry is read once per change, and a snapshot's files are held once.
 """
 
 import threading
@@ -15,32 +15,33 @@ from parties.party.models.share_files import ShareFiles
 
 
 class Snapshots:
-    """What the registry says of each cohort. Not locked: models.py reads and changes it one at a
-    time, and calls `changed` after every change of the registry.
+    """What the registry says of each cohort. Not safe to call from several threads.
+
+    service.py has a lock around it, and calls `changed` after every change of the registry.
     """
 
     def __init__(self, registry: Registry, files: ShareFiles) -> None:
         self._registry = registry
         self._files = files
-        self._known: dict[str, Snapshot] = {}
+        self._current: dict[str, Snapshot] = {}
 
     def now(self, cohort: Cohort) -> Snapshot:
-        """The active models now. May be empty."""
-        snapshot = self._known.get(cohort.name)
+        """The active models now; there may be none."""
+        snapshot = self._current.get(cohort.name)
         if snapshot is None:
-            snapshot = self._known[cohort.name] = Snapshot(cohort, self._read(cohort.name))
+            snapshot = self._current[cohort.name] = Snapshot(cohort, self._read(cohort.name))
         return snapshot
 
     def changed(self) -> None:
         """Read the registry again."""
-        self._known.clear()
+        self._current.clear()
 
     def added(self, before: Snapshot, row: Model) -> Snapshot:
-        """The models now are those of `before`, but for one that became its owner's active one."""
+        """One model became its owner's active one, and nothing else changed since `before`."""
         model = self._model(row)
         others = [other for other in before.models if other.owner != model.owner]
         insort(others, model, key=lambda each: each.owner)
-        after = self._known[before.cohort.name] = Snapshot(before.cohort, tuple(others))
+        after = self._current[before.cohort.name] = Snapshot(before.cohort, tuple(others))
         return after
 
     def _read(self, cohort: str) -> tuple[SnapshotModel, ...]:

@@ -1,4 +1,4 @@
-"""Party 0's reminder: sends party 1 the active lists at start, and again while it is behind."""
+"""Sends party 1 the lists of active models: at party 0's start, and while party 1 is behind."""
 
 import logging
 import threading
@@ -12,7 +12,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 
 
 class Synchroniser:
-    """A thread of party 0. `stop` ends it."""
+    """A thread of party 0."""
 
     def __init__(self, models: ModelService) -> None:
         self._models = models

@@ -1,4 +1,4 @@
-"""Take one share from an owner: check its manifest, store its bytes, register it.
+"""Receives shares of models: checks the manifest, stores the bytes, registers the model.
 
 Sees one additive share of each model, as bytes it never interprets, and this party's salt of it.
 """
@@ -37,7 +37,7 @@ class Uploads:
         self._files = files
         self._limits = limits
         self._lock = threading.Lock()
-        # Model id -> owner, of the uploads that run now.
+        # Model id -> owner, for the uploads that run now.
         self._running: dict[str, str] = {}
 
     def take(self, header: UploadHeader, caller: Identity, chunks: Iterable[bytes]) -> int:
@@ -50,9 +50,9 @@ class Uploads:
         manifest = header.manifest
         self._check(manifest, caller)
         with self._only_upload(manifest.model_id, caller.name):
-            known = self._registry.get(manifest.model_id)
-            if known is not None:
-                return _repeated(known, header)
+            row = self._registry.get(manifest.model_id)
+            if row is not None:
+                return _repeated(row, header)
             if self._registry.count_live(caller.name) >= self._limits.max_models_per_owner:
                 raise LimitExceeded(f"owner {caller.name}: too many models; delete one first")
             self._files.store(header, self._counted(chunks))
@@ -102,12 +102,12 @@ class Uploads:
             yield chunk
 
 
-def _repeated(known: Model, header: UploadHeader) -> int:
+def _repeated(row: Model, header: UploadHeader) -> int:
     """The answer to an upload whose id is in the registry already."""
     manifest = header.manifest
-    if known.owner != manifest.owner:
+    if row.owner != manifest.owner:
         raise UnknownModel(f"model {manifest.model_id}: not this caller's")
-    gone = known.state in (State.RETIRED, State.DELETED)
-    if gone or (known.manifest_digest, known.salt) != (manifest.digest(), header.salt):
+    gone = row.state in (State.RETIRED, State.DELETED)
+    if gone or (row.manifest_digest, row.salt) != (manifest.digest(), header.salt):
         raise AlreadyExists(f"model {manifest.model_id}: this id was used before")
     return manifest.share_bytes

@@ -1,7 +1,7 @@
-"""Party 0's waiting lines, and which queries of a line are computed together.
+"""Party 0's queues of queries, and which queries of a queue are computed together.
 
-A line holds queries of one kind that both parties have in full. Whoever has a free worker takes the
-head of the line that has waited longest and as many behind it as fit into one run.
+A queue holds queries of one kind that both parties have in full. A free worker takes the head of
+the queue that has waited longest, and as many behind it as fit into one run.
 """
 
 import threading
@@ -13,45 +13,45 @@ from parties.party.queries.pending import Kind, PendingQuery
 
 
 class BatchQueue:
-    """All lines of one party. Safe to call from many threads."""
+    """All queues of one party. Safe to call from many threads."""
 
     def __init__(self, batching: BatchingSection, max_batch: int) -> None:
-        """No run is larger than `max_batch` images, unless one query alone is."""
+        """No run has more than `max_batch` images, unless one query alone has."""
         self._delay_s = batching.delay_ms / 1000
-        self._at_most = min(batching.max_images, max_batch)
+        self._max_images = min(batching.max_images, max_batch)
         self._changed = threading.Condition()
-        self._lines: dict[Kind, list[PendingQuery]] = {}
+        self._queues: dict[Kind, list[PendingQuery]] = {}
         self._closed = False
 
-    def add(self, asked: PendingQuery) -> None:
-        """To the end of its line, unless it is settled: then nobody would take it out."""
+    def add(self, query: PendingQuery) -> None:
+        """Put a query at the end of its queue, unless it is settled: nobody would take it out."""
         with self._changed:
-            if not asked.settled:
-                self._lines.setdefault(asked.kind, []).append(asked)
+            if not query.settled:
+                self._queues.setdefault(query.kind, []).append(query)
                 self._changed.notify_all()
 
     def put_back(self, queries: Sequence[PendingQuery]) -> None:
-        """To the head of their line: queries of one kind that were taken and not run."""
+        """Put queries of one kind, which were taken and not run, at the head of their queue."""
         with self._changed:
-            for asked in reversed(queries):
-                if not asked.settled:
-                    self._lines.setdefault(asked.kind, []).insert(0, asked)
+            for query in reversed(queries):
+                if not query.settled:
+                    self._queues.setdefault(query.kind, []).insert(0, query)
             self._changed.notify_all()
 
-    def remove(self, asked: PendingQuery) -> None:
-        """Out of its line, once it is settled. Fine if it is in none."""
+    def remove(self, query: PendingQuery) -> None:
+        """Take a settled query out of its queue. Nothing happens if it is in none."""
         with self._changed:
-            line = self._lines.get(asked.kind, [])
-            if asked in line:
-                line.remove(asked)
-                self._drop_if_empty(asked.kind)
+            queue = self._queues.get(query.kind, [])
+            if query in queue:
+                queue.remove(query)
+                self._drop_if_empty(query.kind)
                 self._changed.notify_all()
 
     def take(self) -> list[PendingQuery] | None:
         """Wait for a run's worth of queries, in order; None after `close`."""
         with self._changed:
             while not self._closed:
-                kind = min(self._lines, key=self._due, default=None)
+                kind = min(self._queues, key=self._due, default=None)
                 pause = None if kind is None else self._due(kind) - time.perf_counter()
                 if kind is not None and pause is not None and pause <= 0:
                     return self._cut_off(kind)
@@ -59,41 +59,41 @@ class BatchQueue:
             return None
 
     def close(self) -> None:
-        """Nobody gets anything from `take` any more."""
+        """From now on `take` returns None."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def _due(self, kind: Kind) -> float:
-        """Until when the line waits for more."""
-        line = self._lines[kind]
-        came = line[0].ready or line[0].arrived
-        full = line[0].alone or sum(asked.images for asked in line) >= self._at_most
+        """Until when this queue waits for more queries."""
+        queue = self._queues[kind]
+        came = queue[0].ready or queue[0].arrived
+        full = queue[0].alone or sum(query.images for query in queue) >= self._max_images
         return came if full else came + self._delay_s
 
     def _cut_off(self, kind: Kind) -> list[PendingQuery]:
-        line = self._lines[kind]
-        count = together([asked.images for asked in line], self._at_most)
-        taken, line[:count] = line[:count], []
+        queue = self._queues[kind]
+        count = together([query.images for query in queue], self._max_images)
+        taken, queue[:count] = queue[:count], []
         self._drop_if_empty(kind)
         return taken
 
     def _drop_if_empty(self, kind: Kind) -> None:
-        if not self._lines[kind]:
-            del self._lines[kind]
+        if not self._queues[kind]:
+            del self._queues[kind]
 
 
-def together(images: Sequence[int], at_most: int) -> int:
-    """How many queries of a line, with that many images each, one run takes.
+def together(images: Sequence[int], max_images: int) -> int:
+    """How many queries of a queue one run takes, given how many images each of them has.
 
-    The most, from the first on, that have a power of two of images between them, at most
-    `at_most`: what is prepared for a run is prepared for one number of images, so the numbers
-    must be few. Otherwise the first alone, whatever it has.
+    It is the most, from the first on, whose images add up to a power of two and to no more than
+    `max_images`: a bundle fits one number of images, so there must be few such numbers. If there is
+    none, it is the first query alone, however many images it has.
     """
     taken, total = 1, 0
     for count, more in enumerate(images, start=1):
         total += more
-        if total > at_most:
+        if total > max_images:
             break
         if total.bit_count() == 1:
             taken = count

@@ -1,14 +1,25 @@
-"""A front end's counters since start."""
+"""A front end's counters since its start."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from parties.party.queries.desk import QueryCounters
+
+@dataclass(frozen=True)
+class QueryCounters:
+    """All counters at one moment, for operators."""
+
+    answered: int
+    failed: int
+    running: int
+    runs: int
+    bytes_received: int
+    worker_pids: tuple[int, ...]
 
 
 class Counters:
-    """Safe to count in from many threads."""
+    """Safe to call from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -16,7 +27,7 @@ class Counters:
 
     @contextmanager
     def query(self) -> Iterator[None]:
-        """One query, answered or failed as the block ends."""
+        """Count one query, as failed if the block raises and else as answered."""
         try:
             yield
         except BaseException:
@@ -28,7 +39,7 @@ class Counters:
 
     @contextmanager
     def run(self, queries: int) -> Iterator[None]:
-        """While that many queries hold a worker together."""
+        """Count `queries` as running during the block, and one run if it raises nothing."""
         with self._lock:
             self._running += queries
         try:
@@ -40,12 +51,12 @@ class Counters:
                 self._running -= queries
 
     def received(self, count: int) -> None:
-        """That many bytes of queries."""
+        """Count bytes of queries."""
         with self._lock:
             self._bytes += count
 
     def read(self, worker_pids: tuple[int, ...]) -> QueryCounters:
-        """The counters as they are now."""
+        """The counters now, with the processes that serve."""
         with self._lock:
             return QueryCounters(
                 answered=self._answered,

@@ -1,6 +1,6 @@
-"""Party 1's part: holds queries until party 0 orders them, then runs them in party 0's order.
+"""Party 1's part: it holds queries until party 0 orders them, then runs them in party 0's order.
 
-One thread a worker, so that the runs of a worker begin in the order in which they were ordered.
+Each worker has a thread, so the runs of a worker begin in the order in which they were ordered.
 Sees one share of queries and answers, as bytes.
 """
 
@@ -9,26 +9,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-import grpc
-
-from parties.party.queries.inbox import Inbox
-from parties.party.queries.pending import PendingQuery, Waiters, settle
+from parties.party.queries.inbox import HeldChange, Inbox
+from parties.party.queries.pending import PendingQuery, Run, Waiters, settle
 from parties.party.queries.runs import Runs
-from parties.party.workers.processes import AnswerBytes, WorkerPool, WorkerProcess
+from parties.party.workers.messages import AnswerBytes
+from parties.party.workers.processes import WorkerPool, WorkerProcess
 from parties.serving.time_limit import ring_after
 from privedge.errors import DeadlineExceeded, LimitExceeded
-from privedge.wire import peer_pb2 as pb
-
-# Party 0 orders the next run of a worker when its own part of the last one is over. Then the part
-# of party 1 is over in a moment, or never.
-_LATE_S = 5.0
+from privedge.rpc.server import MayLeave
 
 
 @dataclass(frozen=True)
-class _Run:
-    order: pb.StartRunRequest
+class _Ordered:
+    """A run that party 0 has ordered."""
+
+    session: bytes
     queries: list[PendingQuery]
-    audience: Waiters
+    waiters: Waiters
 
 
 class _Slot:
@@ -36,27 +33,31 @@ class _Slot:
 
     def __init__(self, worker: WorkerProcess) -> None:
         self.worker = worker
-        self.queue: SimpleQueue[_Run | None] = SimpleQueue()
-        self.last: _Run | None = None
+        self.queue: SimpleQueue[_Ordered | None] = SimpleQueue()
+        self.last: _Ordered | None = None
 
 
 class Follower:
-    """The query half of party 1: desk.Side and desk.Ordered."""
+    """Party 1's queries. Safe to call from many threads."""
 
-    def __init__(self, pool: WorkerPool, runs: Runs) -> None:
+    def __init__(self, pool: WorkerPool, runs: Runs, *, late_s: float) -> None:
+        """`late_s`: party 0 orders the next run of a worker when its own part of the last one is
+        over; party 1's part is then over within that many seconds, or it is cancelled.
+        """
         self._runs = runs
+        self._late_s = late_s
         self._inbox = Inbox()
         self._slots = [_Slot(worker) for worker in pool.workers]
 
     def start(self) -> None:
         """Begin to serve."""
         for slot in self._slots:
-            # A daemon: it may be waiting for a worker that does not answer.
+            # A daemon, because it may be waiting for a worker that does not answer.
             name = f"slot {slot.worker.slot}"
             threading.Thread(target=self._follow, args=(slot,), name=name, daemon=True).start()
 
-    def let_go(self) -> None:
-        """End party 0's watch, which would go on for ever."""
+    def end_watch(self) -> None:
+        """End party 0's watch, which would otherwise go on for ever."""
         self._inbox.close()
 
     def stop(self) -> None:
@@ -64,51 +65,52 @@ class Follower:
         for slot in self._slots:
             slot.queue.put(None)
 
-    def answer(self, asked: PendingQuery) -> AnswerBytes:
+    def answer(self, query: PendingQuery) -> AnswerBytes:
         """Wait for the answer share. Raises what the query ends with."""
-        asked.ready = asked.arrived  # as far as this party can know
-        self._inbox.put(asked)
+        query.ready = query.arrived  # as far as this party can know
+        self._inbox.put(query)
         try:
-            return asked.wait()
+            return query.wait()
         except DeadlineExceeded:
             raise DeadlineExceeded(
-                f"query {asked.id}: not answered in time, or never ordered"
+                f"query {query.id}: not answered in time, or never ordered"
             ) from None
         finally:
-            asked.leave()
-            self._inbox.remove(asked)
+            query.leave()
+            self._inbox.remove(query)
 
     # --- What party 0 asks for --------------------------------------------------------------------
 
-    def order(self, order: pb.StartRunRequest) -> list[bytes]:
+    def order(self, run: Run) -> tuple[str, ...]:
         """Begin a run, or return the ids of the queries that are not here.
 
-        Raises LimitExceeded for a worker this party has not, ManifestMismatch.
+        Raises LimitExceeded for a worker that this party does not have, and ManifestMismatch.
         """
-        if order.worker >= len(self._slots):
+        if run.worker >= len(self._slots):
             raise LimitExceeded("party 0 has more workers than this party; set `workers` alike")
-        queries, missing = self._inbox.claim(order.queries)
+        queries, missing = self._inbox.claim(run.queries)
         if queries:
-            slot = self._slots[order.worker]
+            slot = self._slots[run.worker]
             if slot.last is not None:
-                ring_after(_LATE_S, slot.last.audience.dismiss)
-            slot.last = _Run(order, queries, Waiters(queries))
+                ring_after(self._late_s, slot.last.waiters.dismiss)
+            slot.last = _Ordered(run.session, queries, Waiters(queries))
             slot.queue.put(slot.last)
         return missing
 
-    def refuse(self, query_id: bytes) -> None:
-        """Refuse a query of which party 0 holds another half."""
+    def refuse(self, query_id: str) -> None:
+        """End a query, because party 0 holds another question of that id."""
         self._inbox.refuse(query_id)
 
-    def changes(self, context: grpc.ServicerContext) -> Iterator[pb.HalvesChange]:
-        """What is here, and every change."""
-        return self._inbox.changes(context)
+    def changes(self, watcher: MayLeave) -> Iterator[HeldChange]:
+        """Give all queries that are here, then every change."""
+        return self._inbox.changes(watcher)
 
     # --- A thread for each worker -----------------------------------------------------------------
 
     def _follow(self, slot: _Slot) -> None:
-        while (run := slot.queue.get()) is not None:
+        while (next_run := slot.queue.get()) is not None:
+            queries = next_run.queries
             try:
-                self._runs.compute(slot.worker, run.order, run.queries, run.audience)
+                self._runs.compute(slot.worker.client, next_run.session, queries, next_run.waiters)
             except Exception as error:  # whatever it is, nobody must be left waiting
-                settle(run.queries, error)
+                settle(queries, error)

@@ -1,93 +1,102 @@
-"""Party 1's inbox: queries in full here that wait for party 0's order.
+"""Party 1's inbox: queries that have arrived in full here and wait for party 0's order.
 
-Party 0 watches it (WatchHalves) and orders only what it has seen here and holds itself.
+Party 0 watches the inbox (WatchHalves) and orders only queries that it has seen here and holds
+itself. Sees one share of each query, as bytes.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import grpc
-
-from parties.party.queries.pending import PendingQuery
+from parties.party.queries.pending import PendingQuery, QueryRef, mismatch
 from privedge.errors import ManifestMismatch
-from privedge.wire import peer_pb2 as pb
+from privedge.rpc.server import MayLeave
+
+
+@dataclass(frozen=True)
+class HeldChange:
+    """Queries that arrived at party 1, and ids of those that left, since the change before."""
+
+    arrived: tuple[QueryRef, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 class Inbox:
-    """Queries by id, and what changed since party 0 was last told."""
+    """Queries by id, and what changed since party 0 was last told. Many threads may call it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._held: dict[bytes, PendingQuery] = {}
-        self._arrived: list[pb.Half] = []
-        self._left: list[bytes] = []
-        # Which watcher is the present one, and whether it still watches.
+        self._held: dict[str, PendingQuery] = {}
+        self._arrived: list[QueryRef] = []
+        self._left: list[str] = []
+        # The number of the present watcher, and whether it still watches.
         self._watcher = 0
         self._watched = False
 
-    def put(self, asked: PendingQuery) -> None:
+    def put(self, query: PendingQuery) -> None:
         """Hold a query until it is claimed or removed."""
         with self._changed:
-            self._held[bytes.fromhex(asked.id)] = asked
+            self._held[query.id] = query
             if self._watched:
-                self._arrived.append(_half(asked))
+                self._arrived.append(query.ref)
                 self._changed.notify_all()
 
-    def remove(self, asked: PendingQuery) -> None:
-        """Its client has left. Fine if it was claimed."""
+    def remove(self, query: PendingQuery) -> None:
+        """Drop a query whose client has left. Nothing happens if it was claimed."""
         with self._changed:
-            held = self._held.pop(bytes.fromhex(asked.id), None)
+            held = self._held.pop(query.id, None)
             if held is not None and self._watched:
-                self._left.append(bytes.fromhex(asked.id))
+                self._left.append(query.id)
                 self._changed.notify_all()
 
-    def claim(self, wanted: Sequence[pb.Half]) -> tuple[list[PendingQuery], list[bytes]]:
-        """Take all of `wanted` out, in order; or none, and return the ids that are not here.
+    def claim(self, refs: Sequence[QueryRef]) -> tuple[list[PendingQuery], tuple[str, ...]]:
+        """Take all these queries out, in order; or none, and return the ids that are not here.
 
-        Raises ManifestMismatch, here and for each of the clients, if party 0 has another question,
-        or would compute together what cannot be.
+        Raises ManifestMismatch, here and to each of the clients, if party 0 has another question,
+        or would compute queries of different kinds together.
         """
         with self._changed:
-            missing = [half.query_id for half in wanted if half.query_id not in self._held]
+            missing = tuple(ref.query_id for ref in refs if ref.query_id not in self._held)
             if missing:
                 return [], missing
-            claimed = [self._held.pop(half.query_id) for half in wanted]
-        same = all(
-            half.header_sha256 == asked.question.digest()
-            for half, asked in zip(wanted, claimed, strict=True)
-        )
-        if not same or len({asked.kind for asked in claimed}) != 1:
-            for asked in claimed:
-                asked.settle(_mismatch(asked.id))
+            claimed = [self._held.pop(ref.query_id) for ref in refs]
+        same = all(ref == query.ref for ref, query in zip(refs, claimed, strict=True))
+        if not same or len({query.kind for query in claimed}) != 1:
+            for query in claimed:
+                query.settle(mismatch(query.id))
             raise ManifestMismatch("a run: the parties hold different questions")
-        return claimed, []
+        return claimed, ()
 
-    def refuse(self, query_id: bytes) -> None:
-        """Party 0 holds another question of that id. Fine if the query is not here."""
+    def refuse(self, query_id: str) -> None:
+        """End a query, because party 0 holds another question of that id. Nothing happens if it is
+        not here.
+        """
         with self._changed:
-            asked = self._held.get(query_id)
-        if asked is not None:
-            asked.settle(_mismatch(asked.id))
+            query = self._held.get(query_id)
+        if query is not None:
+            query.settle(mismatch(query_id))
 
-    def changes(self, context: grpc.ServicerContext) -> Iterator[pb.HalvesChange]:
-        """What is here, at once; then every change, until the caller leaves or another comes."""
+    def changes(self, watcher: MayLeave) -> Iterator[HeldChange]:
+        """Give all that is here at once, then every change, until the watcher leaves or another one
+        comes.
+        """
         with self._changed:
             self._watcher += 1
             self._watched = True
-            mine = self._watcher
-            self._arrived = [_half(asked) for asked in self._held.values()]
+            number = self._watcher
+            self._arrived = [query.ref for query in self._held.values()]
             self._left = []
             self._changed.notify_all()
             first = self._news()
-        if context.add_callback(lambda: self._end(mine)):
+        if watcher.add_callback(lambda: self._end(number)):
             yield first
-            yield from iter(lambda: self._next(mine), None)
+            yield from iter(lambda: self._next(number), None)
 
     def close(self) -> None:
-        """Let the watcher go: its call would keep the server from ending."""
+        """End the present watch, whose call would keep the server from ending."""
         self._end(self._watcher)
 
-    def _next(self, watcher: int) -> pb.HalvesChange | None:
+    def _next(self, watcher: int) -> HeldChange | None:
         with self._changed:
             while self._watched and self._watcher == watcher:
                 if self._arrived or self._left:
@@ -95,8 +104,8 @@ class Inbox:
                 self._changed.wait()
             return None
 
-    def _news(self) -> pb.HalvesChange:
-        change = pb.HalvesChange(arrived=self._arrived, left=self._left)
+    def _news(self) -> HeldChange:
+        change = HeldChange(tuple(self._arrived), tuple(self._left))
         self._arrived, self._left = [], []
         return change
 
@@ -107,11 +116,3 @@ class Inbox:
                 # Nobody reads them: the next watcher starts from what is held.
                 self._arrived, self._left = [], []
                 self._changed.notify_all()
-
-
-def _half(asked: PendingQuery) -> pb.Half:
-    return pb.Half(query_id=bytes.fromhex(asked.id), header_sha256=asked.question.digest())
-
-
-def _mismatch(query_id: str) -> ManifestMismatch:
-    return ManifestMismatch(f"query {query_id}: its two halves differ in shape, question or cohort")

@@ -1,43 +1,57 @@
-"""Party 0's picture of what party 1 holds, so that only queries in full at both take a worker.
+"""Party 0's picture of what party 1 holds, so that only queries that both hold use a worker.
 
 Sees ids and digests. Party 1 tells over one long call (WatchHalves), which starts over whenever it
-is lost: each call begins with everything party 1 holds.
+is lost: each call begins with everything party 1 holds. Both say hello before it.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-import grpc
-
-from parties.party.queries.pending import PendingQuery
-from privedge.errors import DeadlineExceeded, ManifestMismatch, Refused, Unreachable
+from parties.party.edge.peer import PeerClient
+from parties.party.queries.inbox import HeldChange
+from parties.party.queries.pending import PendingQuery, mismatch
+from privedge.errors import DeadlineExceeded, Refused, Unreachable
+from privedge.identity.roles import Role
 from privedge.rpc.status import calls_to
-from privedge.wire import peer_pb2 as pb
-from privedge.wire import peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-# How long a query waits for the client's other half.
-_HALF_S = 10.0
 _PAUSE_S = 0.2
 
 
 class Pairing:
-    """Pairs this party's queries with party 1's halves. A thread of its own follows party 1."""
+    """Pairs this party's queries with those of party 1. Safe to call from many threads.
 
-    def __init__(self, peer: peer_pb2_grpc.PeerStub, pair: Callable[[PendingQuery], None]) -> None:
-        """`pair` is called with each query that is in full at both parties."""
+    A thread of its own follows party 1.
+    """
+
+    def __init__(
+        self,
+        peer: PeerClient,
+        pair: Callable[[PendingQuery], None],
+        *,
+        half_s: float,
+        greet: Callable[[Callable[[Any], Any]], object],
+    ) -> None:
+        """`pair` is called with each query that is in full at both parties. A query waits `half_s`
+        seconds for its other share. `greet` is called on each new connection, before anything is
+        known of party 1's queries; it must pass each call that it begins to what it is given.
+        """
+        self._greet = greet
+        self._half_s = half_s
         self._peer = peer
         self._pair = pair
         self._lock = threading.Lock()
         self._here: dict[str, PendingQuery] = {}
+        # Query id -> question digest, of all that party 1 holds.
         self._there: dict[str, bytes] = {}
         self._connected = False
         self._stopping = threading.Event()
-        self._call: grpc.Call | None = None
-        self._thread = threading.Thread(target=self._follow, name="other halves", daemon=True)
+        self._call: Any = None
+        self._thread = threading.Thread(target=self._follow, name="pairing", daemon=True)
 
     def start(self) -> None:
         """Begin to follow party 1."""
@@ -50,51 +64,47 @@ class Pairing:
             self._call.cancel()
         self._thread.join()
 
-    def expect(self, asked: PendingQuery) -> None:
-        """Pair this query as soon as its other half is there, which may be now."""
+    def expect(self, query: PendingQuery) -> None:
+        """Pair this query as soon as party 1 holds it, which may be now."""
         with self._lock:
-            self._here[asked.id] = asked
-            digest = self._there.get(asked.id)
+            self._here[query.id] = query
+            digest = self._there.get(query.id)
         if digest is not None:
-            self._compare(asked, digest)
+            self._compare(query, digest)
 
-    def forget(self, asked: PendingQuery) -> None:
+    def forget(self, query: PendingQuery) -> None:
         """The query is over."""
         with self._lock:
-            self._here.pop(asked.id, None)
-            self._there.pop(asked.id, None)
+            self._here.pop(query.id, None)
+            self._there.pop(query.id, None)
 
-    def look(self, asked: PendingQuery) -> None:
-        """Raises DeadlineExceeded if the query has no other half and has waited long enough,
-        Unreachable if party 1 cannot say so now.
+    def look(self, query: PendingQuery) -> None:
+        """Raises DeadlineExceeded if party 1 does not hold the query and it has waited long
+        enough, and Unreachable if party 1 cannot say so now.
         """
-        if asked.ready is not None:
+        if query.ready is not None:
             return
         if not self._connected:
             raise Unreachable("party 1: cannot be reached; check that it is running")
-        if time.perf_counter() - asked.arrived > _HALF_S:
-            raise DeadlineExceeded(f"query {asked.id}: its other half did not arrive")
+        if time.perf_counter() - query.arrived > self._half_s:
+            raise DeadlineExceeded(f"query {query.id}: its other share did not arrive")
 
-    def _compare(self, asked: PendingQuery, digest: bytes) -> None:
-        if digest != asked.question.digest():
-            asked.settle(
-                ManifestMismatch(
-                    f"query {asked.id}: its two halves differ in shape, question or cohort"
-                )
-            )
+    def _compare(self, query: PendingQuery, digest: bytes) -> None:
+        if digest != query.ref.question_digest:
+            query.settle(mismatch(query.id))
             return
         with self._lock:
             # After a lost call party 1 tells everything again.
-            again, asked.ready = asked.ready is not None, asked.ready or time.perf_counter()
+            again, query.ready = query.ready is not None, query.ready or time.perf_counter()
         if not again:
-            self._pair(asked)
+            self._pair(query)
 
     # --- The thread -------------------------------------------------------------------------------
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
             try:
-                with calls_to("party 1"):
+                with calls_to(Role.PARTY1.label):
                     self._follow_once()
             except Refused as error:
                 if not self._stopping.is_set():
@@ -103,28 +113,31 @@ class Pairing:
             self._stopping.wait(_PAUSE_S)
 
     def _follow_once(self) -> None:
-        call = self._peer.WatchHalves(pb.WatchHalvesRequest(), wait_for_ready=True)
-        self._call = call
-        if self._stopping.is_set():
-            call.cancel()
-        for number, change in enumerate(call):
+        self._greet(self._begun)
+        for number, change in enumerate(self._begun(self._peer.watch())):
             if number == 0:
                 with self._lock:
                     self._there.clear()
                 self._connected = True
             self._apply(change)
 
-    def _apply(self, change: pb.HalvesChange) -> None:
-        for half in change.arrived:
-            query_id = half.query_id.hex()
+    def _begun(self, call: Any) -> Any:
+        """Return `call`, which `stop` will cancel."""
+        self._call = call
+        if self._stopping.is_set():
+            call.cancel()
+        return call
+
+    def _apply(self, change: HeldChange) -> None:
+        for ref in change.arrived:
             with self._lock:
-                self._there[query_id] = half.header_sha256
-                asked = self._here.get(query_id)
-            if asked is not None:
-                self._compare(asked, half.header_sha256)
-        for raw in change.left:
+                self._there[ref.query_id] = ref.question_digest
+                query = self._here.get(ref.query_id)
+            if query is not None:
+                self._compare(query, ref.question_digest)
+        for query_id in change.left:
             with self._lock:
-                self._there.pop(raw.hex(), None)
-                asked = self._here.get(raw.hex())
-            if asked is not None:
-                asked.settle(Unreachable("the client left party 1"))
+                self._there.pop(query_id, None)
+                query = self._here.get(query_id)
+            if query is not None:
+                query.settle(Unreachable("the client left party 1"))

@@ -1,28 +1,53 @@
 """One query on its way through a front end, from its last byte to its answer share.
 
-The thread that serves the client waits here; the thread of a worker settles it. Sees one share of
-the query and of the answer, as bytes.
+The thread that serves the client waits here, and the thread of a worker settles the query. Sees one
+share of the query and of the answer, as bytes.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from parties.party.models.cohorts import Snapshot
-from parties.party.workers.processes import AnswerBytes
-from privedge.errors import Unreachable
+from parties.party.workers.messages import AnswerBytes
+from privedge.errors import ManifestMismatch, Unreachable
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.question import Question
 
-# How often a waiting query asks whether waiting still makes sense.
+# How often a waiting query checks whether it should go on waiting.
 LOOK_S = 2.0
 
 # Queries of one kind can be computed together.
 Kind = tuple[str, str, str]
 
 
+@dataclass(frozen=True)
+class QueryRef:
+    """One query by id (32 hexadecimal digits) and SHA-256 of its question: what the front ends tell
+    each other of it.
+    """
+
+    query_id: str
+    question_digest: bytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything about a run on which both parties must agree.
+
+    `session` is 16 fresh random bytes of party 0, `worker` the number of the pair of workers. The
+    images of the queries are concatenated in this order.
+    """
+
+    session: bytes
+    worker: int
+    queries: tuple[QueryRef, ...]
+
+
 class PendingQuery:
-    """A query in full at this party. No repr: `words` is a share."""
+    """A query that has arrived in full at this party. No repr: `words` is a share."""
 
     def __init__(
         self, question: Question, snapshot: Snapshot, words: bytes, deadline: Deadline
@@ -31,34 +56,39 @@ class PendingQuery:
         self.snapshot = snapshot
         self.words = words
         self.deadline = deadline
-        # In seconds of time.perf_counter: when it was in full here, and when this party knew that
-        # it was in full at both.
+        # Seconds of time.perf_counter: when the query had arrived in full at this party, and when
+        # this party knew that it had at both.
         self.arrived = time.perf_counter()
         self.ready: float | None = None
         self._changed = threading.Condition()
         self._outcome: AnswerBytes | Exception | None = None
         self._left = False
-        self._tell: list[Callable[[], None]] = []
+        self._when_left: list[Callable[[], None]] = []
 
     @property
     def id(self) -> str:
         """The query id, 32 hexadecimal digits."""
         return self.question.query_id
 
+    @cached_property
+    def ref(self) -> QueryRef:
+        """What the other front end is told of it."""
+        return QueryRef(self.id, self.question.digest())
+
     @property
     def images(self) -> int:
-        """How many the client sent."""
+        """How many images the client sent."""
         return self.question.shape[0]
 
     @property
     def answers(self) -> int:
-        """How many rows of a run's answer are this query's."""
+        """How many rows of a run's answer belong to this query."""
         return 1 if self.question.one_subject else self.images
 
     @property
     def alone(self) -> bool:
-        """Whether it must have a run of its own: its images are not asked about one by one, or not
-        about the whole cohort.
+        """Whether it must have a run of its own: it has one answer for all its images, or asks for
+        one owner only.
         """
         return self.question.one_subject or self.question.verify_owner is not None
 
@@ -75,25 +105,25 @@ class PendingQuery:
                 self._changed.notify_all()
 
     def leave(self) -> None:
-        """Its client has gone, or has its answer. May be called again."""
+        """Its client has left, or has its answer. May be called again."""
         self.settle(Unreachable("the client left"))
         with self._changed:
             self._left = True
-            told, self._tell = self._tell, []
-        for tell in told:
-            tell()
+            callbacks, self._when_left = self._when_left, []
+        for callback in callbacks:
+            callback()
 
-    def when_left(self, tell: Callable[[], None]) -> None:
-        """Call `tell` once its client has left; at once if it has already."""
+    def when_left(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once its client has left; at once if it has already."""
         with self._changed:
             if not self._left:
-                self._tell.append(tell)
+                self._when_left.append(callback)
                 return
-        tell()
+        callback()
 
     @property
     def settled(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Whether it has its outcome."""
         return self._outcome is not None
 
     def wait(self, look: Callable[[], object] = lambda: None) -> AnswerBytes:
@@ -111,32 +141,37 @@ class PendingQuery:
 
 
 def settle(queries: Sequence[PendingQuery], error: Exception) -> None:
-    """End them all alike, except those that have an outcome."""
-    for asked in queries:
-        asked.settle(error)
+    """End all queries alike, except those that have an outcome."""
+    for query in queries:
+        query.settle(error)
+
+
+def mismatch(query_id: str) -> ManifestMismatch:
+    """What a query ends with whose shares came to the two parties with different questions."""
+    return ManifestMismatch(f"query {query_id}: its shares differ in shape, question or cohort")
 
 
 class Waiters:
-    """Those who wait for one run. To a call made on their behalf it is what a servicer context is:
-    somebody who may leave. It leaves with the last of them.
+    """The clients of one run's queries. As the caller of a call (rpc.server.MayLeave) they leave
+    when the last of them does, so the call is cancelled then.
     """
 
     def __init__(self, queries: Sequence[PendingQuery]) -> None:
         self._lock = threading.Lock()
         self._waiting = len(queries)
         self._callbacks: list[Callable[[], None]] = []
-        for asked in queries:
-            asked.when_left(self._one_left)
+        for query in queries:
+            query.when_left(self._one_left)
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Call it when everybody has left. False, and no call, if they have already."""
+        """Call `callback` when the last client has left. False, and no call, if it has already."""
         with self._lock:
             if self._waiting > 0:
                 self._callbacks.append(callback)
             return self._waiting > 0
 
     def dismiss(self) -> None:
-        """Act as if everybody had left."""
+        """Act as if all clients had left."""
         with self._lock:
             self._waiting = 0
             callbacks, self._callbacks = self._callbacks, []
@@ -144,7 +179,7 @@ class Waiters:
             callback()
 
     def served(self) -> None:
-        """The run is over: there is nothing left to call."""
+        """The run is over, so nothing is left to cancel."""
         with self._lock:
             self._callbacks = []
 

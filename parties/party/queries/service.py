@@ -1,13 +1,13 @@
-"""The query half of a front end. Sees one share of each query and of each answer, as bytes.
+"""The queries of a front end. Sees one share of each query and of each answer, as bytes.
 
-    1.  client -> both parties    question and one share of the batch, to each its own
-    2.  each party                pins the snapshot the client named
-    3.  party 1 -> party 0        which halves are there (WatchHalves; inbox.py, pairing.py)
-    4.  party 0                   lines up what both hold; with a free worker, takes a run's worth
+    1.  client -> both parties    the question, and to each party its own share of the images
+    2.  each party                pins the snapshot that the client named
+    3.  party 1 -> party 0        which queries it holds (WatchHalves; inbox.py, pairing.py)
+    4.  party 0                   queues what both hold; with a free worker, takes a run's worth
                                   (batch_queue.py), orders it at party 1 (StartRun; leader.py) and
                                   starts its worker, which waits there for the other one
-    5.  party 1                   checks that it holds the same, starts its worker (follower.py);
-                                  or else party 0 gives the run up
+    5.  party 1                   checks that it holds the same and starts its worker (follower.py);
+                                  otherwise party 0 gives the run up
     6.  both workers              compute; each front end passes its answer shares on (runs.py)
 
 Party 0 leads, so there is one order of runs; party 1 never starts one by itself.
@@ -15,89 +15,90 @@ Party 0 leads, so there is one order of runs; party 1 never starts one by itself
 
 import logging
 import threading
-from collections.abc import Iterator
-
-import grpc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from parties.bounded_dict import BoundedDict
 from parties.config import PartyConfig
 from parties.party.models.cohorts import Snapshot
 from parties.party.models.service import ModelService
-from parties.party.queries.counters import Counters
-from parties.party.queries.desk import QueryCounters, Side
+from parties.party.queries.counters import Counters, QueryCounters
 from parties.party.queries.pending import PendingQuery
+from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.serving.admission import Admission
-from parties.serving.time_limit import given_up_after, timely
+from parties.serving.handshake import Handshake
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
-from privedge.identity.roles import Identity
-from privedge.rpc import codec
-from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
+from privedge.rpc.server import MayLeave
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
 from privedge.sharing.ring import WORD_BYTES
-from privedge.wire import party_pb2 as pb
 
 log = logging.getLogger(__name__)
 
 _REMEMBERED_IDS = 1 << 16
 
+# Reads the head of a client's stream: the question, and its words, still to be read, in pieces.
+ReadQuery = Callable[[], tuple[Question, Iterable[bytes]]]
+
 
 class QueryService:
-    """Takes queries in and gets them answered: desk.QueryDesk. Safe to call from many threads."""
+    """Accepts queries and gets them answered. Safe to call from many threads."""
 
     def __init__(
         self,
         config: PartyConfig,
         models: ModelService,
         pool: WorkerPool,
-        tally: Counters,
-        side: Side,
+        counters: Counters,
+        answer: Callable[[PendingQuery], AnswerBytes],
+        handshake: Handshake,
     ) -> None:
-        """`side` is what this party does with a query that it has in full."""
+        """`answer` waits for the answer share of a query that has arrived in full: Leader.answer or
+        Follower.answer. `handshake` says which queries may be accepted.
+        """
+        self._handshake = handshake
         self._config = config
         self._models = models
         self._pool = pool
-        self._tally = tally
-        self._side = side
+        self._counters = counters
+        self._answer = answer
         self._admission = Admission(config.limits)
         self._lock = threading.Lock()
-        self._seen: BoundedDict[str, None] = BoundedDict(_REMEMBERED_IDS)
+        self._used_ids: BoundedDict[str, None] = BoundedDict(_REMEMBERED_IDS)
 
-    def answer(
-        self,
-        request_iterator: Iterator[pb.QueryRequest],
-        caller: Identity,
-        context: grpc.ServicerContext,
-    ) -> Iterator[pb.QueryResponse]:
-        """Read one query stream to its end and give the answer stream."""
-        with self._admission.one(caller.name):
-            with self._tally.query():
-                deadline = Deadline.of(context, at_most_s=self._config.query_deadline_s)
-                requests = timely(request_iterator, deadline.remaining(), context)
-                first = next(requests, pb.QueryRequest())
-                if first.WhichOneof("part") != "header":
-                    raise ShareError("query: the first message must be the header")
-                question = codec.question_from_wire(first.header)
+    @property
+    def deadline_s(self) -> float:
+        """How long a query may take, and after that the sending of its answer."""
+        return self._config.query_deadline_s
+
+    @contextmanager
+    def answered(
+        self, read: ReadQuery, name: str, deadline: Deadline, client: MayLeave
+    ) -> Iterator[AnswerBytes]:
+        """Read one query of the client of that name, and give its answer share.
+
+        The query counts as one of the client's until the block ends. Raises what the query is
+        refused for or ends with.
+        """
+        with self._admission.one(name):
+            with self._counters.query():
+                question, pieces = read()
+                self._handshake.require(question.cohort)
                 self._use_once(question.query_id)
                 with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
                     self._check(question, snapshot)
-                    asked = PendingQuery(
-                        question, snapshot, self._read(question, requests), deadline
-                    )
-                    if not context.add_callback(asked.leave):
-                        asked.leave()
-                    answer = self._side.answer(asked)
+                    words = self._joined(question, pieces)
+                    query = PendingQuery(question, snapshot, words, deadline)
+                    if not client.add_callback(query.leave):
+                        query.leave()
+                    answer = self._answer(query)
             log.info("query %s: answered", question.query_id)
-            header = pb.AnswerHeader(shape=answer.shape, cost=codec.cost_to_wire(answer.cost))
-            with given_up_after(self._config.query_deadline_s, context):
-                yield pb.QueryResponse(header=header)
-                for piece in cut(answer.words):
-                    yield pb.QueryResponse(words=piece)
+            yield answer
 
     def counters(self) -> QueryCounters:
-        """The counters as they are now."""
-        return self._tally.read(self._pool.pids)
+        """The counters now."""
+        return self._counters.read(self._pool.pids)
 
     def _check(self, question: Question, snapshot: Snapshot) -> None:
         batch, *sample = question.shape
@@ -111,20 +112,20 @@ class QueryService:
         if owner is not None and owner not in snapshot.owners:
             raise ShareError("query: the cohort has no such owner")
 
-    def _read(self, question: Question, requests: Iterator[pb.QueryRequest]) -> bytes:
+    def _joined(self, question: Question, pieces: Iterable[bytes]) -> bytes:
         expected = WORD_BYTES * question.words
         received = bytearray()
-        for request in requests:
-            received += request.words
+        for piece in pieces:
+            received += piece
             if len(received) > expected:
                 break
-        self._tally.received(len(received))
+        self._counters.received(len(received))
         if len(received) != expected:
             raise ShareError(f"query: its share is not the {expected} bytes announced")
         return bytes(received)
 
     def _use_once(self, query_id: str) -> None:
         with self._lock:
-            if query_id in self._seen:
-                raise AlreadyExists(f"query {query_id}: asked before")
-            self._seen[query_id] = None
+            if query_id in self._used_ids:
+                raise AlreadyExists(f"query {query_id}: this id was used before")
+            self._used_ids[query_id] = None

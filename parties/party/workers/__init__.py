@@ -1,1 +1,1 @@
-"""The worker processes of a front end, and what they are told."""
+"""The worker processes of a front end, and what it tells them."""

@@ -1,7 +1,7 @@
 """The MPC workers of a front end: started as child processes, watched, restarted when they die.
 
-A worker that dies takes its one session with it and nothing else. Front end and worker speak gRPC
-over a Unix socket in a folder only this user can enter.
+A worker that dies ends its one session and nothing else. Front end and worker speak gRPC over a
+Unix socket in a folder that only this user can enter.
 """
 
 import logging
@@ -11,18 +11,10 @@ import tempfile
 import threading
 from pathlib import Path
 
-from parties.party.models.cohorts import Snapshot
-from parties.party.workers.briefing import pieces
-from privedge.errors import PrivEdgeError, ShareError
+from parties.party.edge.worker_client import WorkerClient
 from privedge.identity.roles import Identity, Role
-from privedge.rpc import codec
 from privedge.rpc.channel import open_channel, wait_connected
 from privedge.rpc.deadline import Deadline
-from privedge.rpc.server import MayLeave, cancel_with
-from privedge.rpc.status import calls_to
-from privedge.sharing.cost import Cost
-from privedge.wire import worker_pb2 as pb
-from privedge.wire import worker_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +22,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _STOP_S = 5.0
 
 
-class AnswerBytes:
-    """One answer share as it came from a worker. No repr: the words are a share."""
-
-    def __init__(self, shape: tuple[int, ...], words: bytes, cost: Cost) -> None:
-        self.shape = shape
-        self.words = words
-        self.cost = cost
-
-
 class WorkerProcess:
-    """One slot: the process that serves it now, and the way to it."""
+    """One slot: the process that serves it now, and the `client` that reaches it."""
 
     def __init__(self, config_file: Path, index: int, slot: int, folder: Path) -> None:
         self.slot = slot
@@ -50,11 +33,11 @@ class WorkerProcess:
             *(sys.executable, "-m", "parties", "worker", "--config", str(config_file.resolve())),
             *("--slot", str(slot), "--socket", str(self._socket)),
         ]
-        role = Role.PARTY0 if index == 0 else Role.PARTY1
+        role = Role.party(index)
         self._channel = open_channel(
             f"unix:{self._socket}", server=role, tls=None, claim=Identity(role, role.value)
         )
-        self.stub = worker_pb2_grpc.WorkerStub(self._channel)
+        self.client = WorkerClient(self._channel, self._name)
         self._stopping = threading.Event()
         self._process = self._spawn()
         threading.Thread(target=self._watch, name=self._name, daemon=True).start()
@@ -67,31 +50,6 @@ class WorkerProcess:
     def wait_ready(self, deadline: Deadline) -> None:
         """Return once the worker serves. Raises Unreachable."""
         wait_connected(self._channel, self._name, within_s=deadline.remaining())
-
-    def run(self, job: pb.Job, words: bytes, deadline: Deadline, audience: MayLeave) -> AnswerBytes:
-        """Let the worker compute one answer share; given up when `audience` leaves.
-
-        Waits for a worker that is being restarted. Raises UnknownModel if it was not told of the
-        snapshot and has not begun, what else the worker refused, Unreachable if it dies meanwhile,
-        DeadlineExceeded.
-        """
-        try:
-            with calls_to(self._name):
-                call = self.stub.Run.future(
-                    pb.RunRequest(job=job, words=words),
-                    timeout=deadline.remaining(),
-                    wait_for_ready=True,
-                )
-                cancel_with(audience, call)
-                return _answer(call.result())
-        except ShareError as error:
-            # The job is ours, not the client's: what is malformed about it is not theirs to mend.
-            raise PrivEdgeError(str(error)) from None
-
-    def learn(self, snapshot: Snapshot, deadline: Deadline) -> None:
-        """Tell the worker which models a snapshot has. Raises Unreachable, DeadlineExceeded."""
-        with calls_to(self._name):
-            self.stub.Learn(pieces(snapshot), timeout=deadline.remaining(), wait_for_ready=True)
 
     def stop(self) -> None:
         """End the process and wait for it."""
@@ -139,11 +97,3 @@ class WorkerPool:
     def pids(self) -> tuple[int, ...]:
         """Process ids, by slot."""
         return tuple(worker.pid for worker in self.workers)
-
-
-def _answer(response: pb.RunResponse) -> AnswerBytes:
-    shape = codec.shape_from_wire(response.header.shape, "answer")
-    cost = codec.cost_from_wire(response.header.cost)
-    if not response.words:
-        raise ShareError("answer: no words came")
-    return AnswerBytes(shape, response.words, cost)

@@ -1,4 +1,4 @@
-"""Tells a worker which models queries may be asked against, so that it can get ready for them."""
+"""Keeps a worker told which models queries may name, so that it prepares for them."""
 
 import threading
 from collections.abc import Sequence
@@ -7,31 +7,29 @@ from typing import Any
 import grpc
 
 from parties.config import PartyConfig
+from parties.party.edge.worker_client import WorkerClient
 from parties.party.models.cohorts import Snapshot
 from parties.party.models.service import ModelService
-from parties.party.workers.briefing import pieces
-from privedge.wire import party_pb2, worker_pb2, worker_pb2_grpc
+from parties.party.workers.messages import PoolLevel
 
-# After a call that ended by itself: the worker died, and another one is on its way.
+# After a call that ended by itself: the worker died, and another one is starting.
 _PAUSE_S = 0.5
-# Models that come one after another are told of together, when none has come for so long.
+# Models that become active one after another are told of together, once none has for so long.
 _QUIET_S = 0.25
 
 
 class SnapshotFeed:
-    """A thread of a front end, for one worker. `pools` is what that worker has ready."""
+    """A thread of a front end, for one worker. `levels` is what that worker has ready."""
 
-    def __init__(
-        self, config: PartyConfig, models: ModelService, stub: worker_pb2_grpc.WorkerStub
-    ) -> None:
-        self.pools: Sequence[party_pb2.Pool] = ()
+    def __init__(self, config: PartyConfig, models: ModelService, worker: WorkerClient) -> None:
+        self.levels: Sequence[PoolLevel] = ()
         self._config = config
         self._models = models
-        self._stub = stub
+        self._worker = worker
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._call: Any = None
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="snapshot feed", daemon=True)
 
     def start(self) -> None:
         """Begin, and follow every change of the models."""
@@ -53,11 +51,11 @@ class SnapshotFeed:
         while not self._stopping.is_set():
             self._wait_quiet()
             snapshots = [each for each in self._models.snapshots() if each.models]
-            self.pools = self._none_yet(snapshots)
+            self.levels = self._nothing_ready(snapshots)
             try:
-                self._keep(snapshots)
+                self._feed(snapshots)
             except (grpc.RpcError, grpc.FutureCancelledError):
-                self.pools = self._none_yet(snapshots)
+                self.levels = self._nothing_ready(snapshots)
             if not self._changed.is_set():
                 self._stopping.wait(_PAUSE_S)
 
@@ -66,39 +64,39 @@ class SnapshotFeed:
         while not self._stopping.is_set() and self._changed.wait(_QUIET_S):
             self._changed.clear()
 
-    def _keep(self, snapshots: Sequence[Snapshot]) -> None:
-        """Say what there is, and listen until it changes. Raises what gRPC does."""
+    def _feed(self, snapshots: Sequence[Snapshot]) -> None:
+        """Describe all snapshots, then follow what the worker has ready. A change of the models
+        cancels the call. Raises what gRPC does.
+        """
         for snapshot in snapshots:
-            self._begun(self._stub.Learn.future(pieces(snapshot), wait_for_ready=True)).result()
-        request = worker_pb2.KeepRequest(snapshot_ids=[each.id for each in snapshots])
-        for response in self._begun(self._stub.Keep(request, wait_for_ready=True)):
-            self.pools = tuple(response.pools)
+            self._begun(self._worker.begin_describing(snapshot)).result()
+        for levels in self._begun(self._worker.prepare_for(snapshots)):
+            self.levels = levels
 
     def _begun(self, call: Any) -> Any:
-        """`call`, which a change from now on cancels, or one since the models were read did."""
+        """Return `call`, which `_tell` will cancel, or cancels now if the models have changed."""
         self._call = call
         if self._changed.is_set() or self._stopping.is_set():
             call.cancel()
         return call
 
-    def _none_yet(self, snapshots: Sequence[Snapshot]) -> list[party_pb2.Pool]:
+    def _nothing_ready(self, snapshots: Sequence[Snapshot]) -> list[PoolLevel]:
         settings = self._config.pool
         if self._config.engine != "fused" or not settings.bundles:
             return []
         return [
-            party_pb2.Pool(cohort=snapshot.cohort.name, batch=batch, wanted=settings.bundles)
+            PoolLevel(snapshot.cohort.name, batch, 0, settings.bundles)
             for snapshot in snapshots
             for batch in settings.batches
         ]
 
 
-def added_up(pools: Sequence[party_pb2.Pool]) -> list[party_pb2.Pool]:
-    """Of several workers: one entry for each cohort and batch size."""
-    sums: dict[tuple[str, int], party_pb2.Pool] = {}
-    for each in pools:
-        total = sums.setdefault(
-            (each.cohort, each.batch), party_pb2.Pool(cohort=each.cohort, batch=each.batch)
-        )
-        total.ready += each.ready
-        total.wanted += each.wanted
+def added_up(levels: Sequence[PoolLevel]) -> list[PoolLevel]:
+    """The levels of several workers, as one for each cohort and batch size."""
+    sums: dict[tuple[str, int], PoolLevel] = {}
+    for each in levels:
+        key = (each.cohort, each.batch)
+        before = sums.get(key, PoolLevel(*key, ready=0, wanted=0))
+        ready, wanted = before.ready + each.ready, before.wanted + each.wanted
+        sums[key] = PoolLevel(*key, ready, wanted)
     return list(sums.values())

@@ -1,7 +1,13 @@
-"""Party 0's side of preparing: a thread that keeps the pool between its watermarks.
+"""Party 0's side of preprocessing: a thread that keeps the pool between its watermarks.
 
-It leads, so there is one order of bundles: both workers make a bundle, and only when party 1 has
-its half does party 0 put its own into the pool, from where a query may take it.
+    1.  choose      the likeliest kind of run with too few bundles (targets.py)
+    2.  order       party 1's worker takes part, or says why not; one order at a time
+    3.  rehearse    both workers run that kind on zeros, if they have no masked weights or plan yet
+    4.  draw        both draw their shares of one bundle from the dealer
+    5.  keep        party 0 puts its share into the pool only after party 1 has said that its own is
+                    in its pool, so no query takes a bundle that party 1 lacks
+
+Party 0 leads, so both workers see one order of bundles. Sees masks of later queries.
 """
 
 import logging
@@ -12,8 +18,10 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from parties.config import PoolSection
+from parties.worker import codec
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.backoff import Backoff, reason
+from parties.worker.preprocessing.orders import Order, State
 from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
@@ -26,7 +34,6 @@ from privedge.wire import mpc_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-_State = pb.Prepared.State
 _NAME_BYTES = 16
 _PEER = "party 1's worker"
 # After a failure, and while nothing is to be done.
@@ -41,24 +48,24 @@ class PoolLeader:
         stub: mpc_pb2_grpc.MpcStub,
         preparer: Preparer,
         pool: Pool,
-        turns: Scheduler,
-        wishes: PoolTargets,
+        scheduler: Scheduler,
+        targets: PoolTargets,
         settings: PoolSection,
     ) -> None:
         self._stub = stub
         self._preparer = preparer
         self._pool = pool
-        self._turns = turns
-        self._wishes = wishes
+        self._scheduler = scheduler
+        self._targets = targets
         self._settings = settings
-        # Kinds below the lower watermark, until they reach the upper one.
+        # Kinds that fell below the lower watermark and have not reached the upper one since.
         self._filling: set[Kind] = set()
         self._not_before: dict[Kind, float] = {}
-        self._trouble = Backoff()
+        self._backoff = Backoff()
 
     def start(self) -> None:
         """Begin, for as long as the process lives."""
-        threading.Thread(target=self._run, name="filler", daemon=True).start()
+        threading.Thread(target=self._run, name="pool leader", daemon=True).start()
 
     def _run(self) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -68,23 +75,23 @@ class PoolLeader:
                     while True:
                         self._step(orders)
                         pause_s = _FIRST_PAUSE_S
-            except Exception as error:  # whatever it is, there must be somebody to prepare
+            except Exception as error:  # whatever it is, this thread must go on
                 if pause_s == _FIRST_PAUSE_S:
                     log.info("preparing stopped: %s", reason(error))
-            # Party 1 has dropped its halves with the call.
+            # Party 1 has dropped its shares of all bundles with the call.
             self._pool.forget()
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _step(self, orders: "_Orders") -> None:
-        """One rehearsal or bundle, or wait until there is something to do."""
-        self._turns.wait_idle(orders.abandon.given_up)
+        """Make one rehearsal or bundle, or wait until there is something to do."""
+        self._scheduler.wait_idle(orders.cancellation.cancelled)
         seen = self._pool.version
         orders.check()
-        wanted = self._wishes.kinds()
-        self._pool.forget(set(wanted).__contains__)
-        self._trouble.only(wanted)
-        kind = self._next(wanted)
+        targets = self._targets.kinds()
+        self._pool.forget(set(targets).__contains__)
+        self._backoff.keep_only(targets)
+        kind = self._next(targets)
         if kind is None:
             self._pool.wait_changed(seen, self._until_next())
         elif self._preparer.pairing(kind) is None:
@@ -92,12 +99,13 @@ class PoolLeader:
         else:
             self._fill(orders, kind)
 
-    def _next(self, wanted: list[Kind]) -> Kind | None:
-        if self._wishes.unsettled_s() > 0:
+    def _next(self, targets: list[Kind]) -> Kind | None:
+        """Step 1: the first target that has too few bundles and is not left alone for now."""
+        if self._targets.unsettled_s() > 0:
             return None
         now = time.monotonic()
         self._not_before = {kind: at for kind, at in self._not_before.items() if at > now}
-        for kind in wanted:
+        for kind in targets:
             ready = self._pool.count(kind)
             if ready < self._settings.low:
                 self._filling.add(kind)
@@ -109,88 +117,84 @@ class PoolLeader:
         return None
 
     def _until_next(self) -> float:
-        unsettled = self._wishes.unsettled_s()
+        unsettled = self._targets.unsettled_s()
         waits = [at - time.monotonic() for at in self._not_before.values()]
         waits += [unsettled] if unsettled > 0 else []
         return max(0.0, min([_LOOK_AGAIN_S, *waits]))
 
     def _rehearse(self, orders: "_Orders", kind: Kind) -> None:
-        self._turns.wait_idle(orders.abandon.given_up)
-        with self._turns.rehearsal() as mine:
-            task = self._wishes.task(kind)
-            if not mine or task is None:
+        self._scheduler.wait_idle(orders.cancellation.cancelled)
+        with self._scheduler.rehearsal() as free:
+            task = self._targets.task(kind)
+            if not free or task is None:
                 return
+            # Step 2: a session of its own, in which party 1 takes part, or says that it is busy.
             session = os.urandom(_NAME_BYTES)
-            said = orders.give(self._order(pb.Preparation.REHEARSAL, session, kind))
+            state = orders.give(self._order(session, kind, rehearsal=True))
             done = False
-            if said == _State.STARTED:
-                with self._trouble.kept_in("rehearsal", kind):
-                    self._preparer.rehearse(session, task, orders.abandon)
+            if state is State.STARTED:
+                # Step 3.
+                with self._backoff.catching("rehearsal", kind):
+                    self._preparer.rehearse(session, task, orders.cancellation)
                     done = True
-            elif said != _State.BUSY:
-                self._trouble.add(kind)
+            elif state is not State.BUSY:
+                self._backoff.count(kind)
         if not done:
             self._later(kind)
 
     def _fill(self, orders: "_Orders", kind: Kind) -> None:
+        # Step 2: party 1 refuses unless it holds the same masked weights.
         pairing = self._preparer.pairing(kind) or b""
         name = os.urandom(_NAME_BYTES)
-        said = orders.give(self._order(pb.Preparation.BUNDLE, name, kind, pairing))
-        if said == _State.UNKNOWN:
-            # Its worker is another one than when this kind was rehearsed.
+        state = orders.give(self._order(name, kind, pairing=pairing))
+        if state is State.UNKNOWN:
+            # Party 1's worker was restarted after this kind was rehearsed.
             self._rehearse(orders, kind)
-        elif said == _State.STARTED:
+        elif state is State.STARTED:
             self._draw(orders, name, kind, pairing)
         else:
-            self._trouble.add(kind)
+            self._backoff.count(kind)
             self._later(kind)
 
     def _draw(self, orders: "_Orders", name: bytes, kind: Kind, pairing: bytes) -> None:
-        """Both make their halves; a half without the other one is dropped."""
-        with self._trouble.kept_in("bundle", kind):
+        with self._backoff.catching("bundle", kind):
             try:
-                prepared = self._preparer.draw(name, kind, pairing, orders.abandon)
+                # Step 4.
+                prepared = self._preparer.draw(name, kind, pairing, orders.cancellation)
             finally:
-                said = orders.answer()
-            if said != _State.READY:
-                raise NotReady(f"{_PEER} could not make its half")
+                state = orders.answer()
+            # Step 5: a share without the other party's is dropped.
+            if state is not State.READY:
+                raise NotReady(f"{_PEER} could not make its share")
             self._pool.put(kind, prepared)
             return
         self._later(kind)
 
     def _later(self, kind: Kind) -> None:
-        self._not_before[kind] = time.monotonic() + self._trouble.pause_s(kind)
+        self._not_before[kind] = time.monotonic() + self._backoff.pause_s(kind)
 
     def _order(
-        self, what: pb.Preparation.Kind.ValueType, session: bytes, kind: Kind, pairing: bytes = b""
-    ) -> pb.Preparation:
-        return pb.Preparation(
-            kind=what,
-            session=session,
-            snapshot_id=kind.snapshot_id,
-            shape=kind.shape,
-            one_subject=kind.one_subject,
-            masked_weights=pairing,
-            alive=self._pool.alive(),
-        )
+        self, session: bytes, kind: Kind, *, rehearsal: bool = False, pairing: bytes = b""
+    ) -> Order:
+        return Order(rehearsal, session, kind, pairing, tuple(self._pool.alive()))
 
 
 class _Orders:
-    """One Prepare call. Use as a context manager; errors become ours.
+    """One Prepare call. Use as a context manager; it raises errors of our own.
 
-    What is done for an order is given up with `abandon` when the call ends.
+    `cancellation` ends what is being done for an order when the call ends.
     """
 
     def __init__(self, stub: mpc_pb2_grpc.MpcStub, on_end: Callable[[], None]) -> None:
-        self.abandon = Cancellation()
-        self.abandon.also(on_end)
+        self.cancellation = Cancellation()
+        self.cancellation.add(on_end)
         self._outgoing: SimpleQueue[pb.Preparation | None] = SimpleQueue()
         self._call = stub.Prepare(iter(self._outgoing.get, None), wait_for_ready=True)
-        if not self._call.add_callback(self.abandon.now):
-            self.abandon.now()
+        if not self._call.add_callback(self.cancellation.cancel):
+            self.cancellation.cancel()
 
     def __enter__(self) -> "_Orders":
-        """Returns once party 1's worker listens: no turn is held while waiting for that."""
+        """Wait until party 1's worker listens, so that no turn is held during that wait."""
         self._call.initial_metadata()
         return self
 
@@ -203,15 +207,15 @@ class _Orders:
         if not self._call.is_active():
             raise Unreachable(f"{_PEER} left")
 
-    def give(self, order: pb.Preparation) -> pb.Prepared.State.ValueType:
-        """Give an order; what it says at once."""
-        self._outgoing.put(order)
+    def give(self, order: Order) -> State:
+        """Give an order and return the first answer, which comes at once."""
+        self._outgoing.put(codec.order_to_wire(order))
         return self.answer()
 
-    def answer(self) -> pb.Prepared.State.ValueType:
-        """What it says next. Raises Unreachable."""
+    def answer(self) -> State:
+        """Wait for the next answer. Raises Unreachable."""
         with calls_to(_PEER):
-            said = next(self._call, None)
-        if said is None:
+            message = next(self._call, None)
+        if message is None:
             raise Unreachable(f"{_PEER} left")
-        return said.state
+        return codec.state_from_wire(message)

@@ -1,7 +1,7 @@
-"""The pool of bundles: what is prepared for queries to come, in memory only.
+"""The pool of bundles that later queries will use. It exists in memory only.
 
-A bundle leaves the pool in the moment it is taken, before anything masked with it is sent, and
-nothing puts it back: a retry takes another one, and a restart knows of none
+A bundle leaves the pool the moment a run takes it, before anything masked with it is sent, and
+nothing puts it back: a retry takes another one, and a restarted worker has none
 (docs/protocol.md#pool).
 """
 
@@ -16,7 +16,7 @@ from privedge.mpc.bundles import Bundle
 
 @dataclass(frozen=True)
 class Prepared:
-    """A bundle, its name at both parties, under which masked weights it was made, its cost."""
+    """A bundle, its name at both parties, the masked weights it was made for, and its cost."""
 
     name: bytes
     pairing: bytes
@@ -32,93 +32,128 @@ class Pool:
         self._limit = limit_bytes
         self._changed = threading.Condition()
         self._ready: dict[Kind, OrderedDict[bytes, Prepared]] = {}
-        # Taken for a run that is not over.
+        # Names of bundles that were taken for a run that is not over.
         self._in_use: set[bytes] = set()
         self._version = 0
 
     @property
     def version(self) -> int:
-        """Another one after every change."""
+        """A number that every change raises."""
         with self._changed:
             return self._version
 
     def has_room(self, size: int) -> bool:
-        """Whether another bundle of that many bytes fits."""
+        """Whether another bundle of `size` bytes fits."""
         with self._changed:
-            held = sum(each.size for line in self._ready.values() for each in line.values())
+            held = sum(each.size for named in self._ready.values() for each in named.values())
             return held + size <= self._limit
 
     def put(self, kind: Kind, prepared: Prepared) -> None:
-        """Add one."""
+        """Add a bundle."""
         with self._changed:
             self._ready.setdefault(kind, OrderedDict())[prepared.name] = prepared
             self._notify()
 
     def take(self, kind: Kind) -> Prepared | None:
-        """The oldest of a kind, for this run and no other. Say `spent` when the run is over."""
+        """Remove the oldest bundle of a kind, for one run; None if there is none.
+
+        Call `spent` when the run is over.
+        """
         with self._changed:
-            line = self._ready.get(kind)
-            if not line:
+            named = self._ready.get(kind)
+            if not named:
                 return None
             self._notify()
-            name, prepared = line.popitem(last=False)
+            name, prepared = named.popitem(last=False)
             self._in_use.add(name)
             return prepared
 
     def spent(self, name: bytes) -> None:
-        """The run that took it is over, however it ended."""
+        """The run that took this bundle is over, however it ended."""
         with self._changed:
             self._in_use.discard(name)
 
     def alive(self) -> list[bytes]:
-        """Names of all that are ready or in use."""
+        """Names of all bundles that are ready or in use."""
         with self._changed:
-            return [*(name for line in self._ready.values() for name in line), *self._in_use]
+            return [*(name for named in self._ready.values() for name in named), *self._in_use]
 
     def take_named(self, kind: Kind, name: bytes) -> Prepared | None:
-        """The one the other party took."""
+        """Remove the bundle that the other party took; None if it is not here."""
         with self._changed:
             prepared = self._ready.get(kind, OrderedDict()).pop(name, None)
             self._notify()
             return prepared
 
     def count(self, kind: Kind) -> int:
-        """How many are ready."""
+        """How many bundles of a kind are ready."""
         with self._changed:
             return len(self._ready.get(kind, ()))
 
     def forget(self, worth_keeping: Callable[[Kind], bool] = lambda _: False) -> None:
-        """Drop all but these kinds; without argument all."""
+        """Drop the bundles of all kinds but these; without an argument, all bundles."""
         with self._changed:
-            kept = {kind: line for kind, line in self._ready.items() if worth_keeping(kind)}
+            kept = {kind: named for kind, named in self._ready.items() if worth_keeping(kind)}
             if len(kept) < len(self._ready):
                 self._ready = kept
                 self._notify()
 
-    def forget_but(self, alive: Container[bytes]) -> None:
-        """Drop all but those of these names."""
+    def keep_only(self, alive: Container[bytes]) -> None:
+        """Drop all bundles but those with one of these names."""
         with self._changed:
-            for line in self._ready.values():
-                for name in [name for name in line if name not in alive]:
-                    del line[name]
+            for named in self._ready.values():
+                for name in [name for name in named if name not in alive]:
+                    del named[name]
                     self._notify()
 
     def counts(self) -> dict[Kind, int]:
-        """How many of each kind."""
+        """How many bundles of each kind are ready."""
         with self._changed:
-            return {kind: len(line) for kind, line in self._ready.items()}
+            return {kind: len(named) for kind, named in self._ready.items()}
 
     def wait_changed(self, seen: int, timeout_s: float) -> int:
-        """Wait until the pool is not as it was at version `seen`; returns the version now."""
+        """Wait until the pool has another version than `seen`; returns the version now."""
         with self._changed:
             self._changed.wait_for(lambda: self._version != seen, timeout_s)
             return self._version
 
     def wake(self) -> None:
-        """Let whoever waits look around."""
+        """Let everybody who waits in `wait_changed` look again."""
         with self._changed:
             self._notify()
 
     def _notify(self) -> None:
         self._version += 1
         self._changed.notify_all()
+
+
+class BundleChoice:
+    """The bundle that one run uses. Party 0 picks it; party 1 matches it by name."""
+
+    def __init__(self, pool: Pool, kind: Kind, *, usable: bool) -> None:
+        """Nothing is picked unless `usable`: bundles need masked weights that this worker holds."""
+        self._pool = pool
+        self._kind = kind
+        self._usable = usable
+        self.taken: Prepared | None = None
+
+    def pick(self) -> bytes:
+        """Party 0: take the oldest bundle. It is gone from the pool, whatever party 1 answers.
+
+        Returns its name, or b"" if there is none.
+        """
+        self.taken = self._pool.take(self._kind) if self._usable else None
+        return self._name()
+
+    def match(self, name: bytes) -> bytes:
+        """Party 1: take the bundle that party 0 named. Returns the name, or b"" if it is gone."""
+        self.taken = self._pool.take_named(self._kind, name)
+        return self._name()
+
+    def release(self) -> None:
+        """The run is over, so the bundle is no longer in use."""
+        if self.taken is not None:
+            self._pool.spent(self.taken.name)
+
+    def _name(self) -> bytes:
+        return self.taken.name if self.taken is not None else b""

@@ -1,7 +1,8 @@
-"""Getting ready for queries to come: rehearsals and bundles, at both parties alike.
+"""Rehearsals and bundles, which both workers make in the same way. Sees masks of later queries.
 
-A rehearsal is a run on zeros whose answer nobody gets. It opens the masked weights of a snapshot,
-once, and shows which tuples a run of its kind takes; bundles are then drawn from that plan.
+1.  rehearsal   a run on zeros whose answer nobody gets. It opens the masked weights of a
+                snapshot, once, and shows which tuples a run of its kind uses: the plan
+2.  bundle      all tuples of one such run, drawn from the dealer under a name of their own
 """
 
 from functools import partial
@@ -20,63 +21,64 @@ from privedge.mpc.dealing import SessionId, Tuples, new_seed
 from privedge.rpc.deadline import Deadline
 
 _REHEARSAL_S = 600.0
-# A bundle waits at the dealer while queries run, so it may take long.
+# The drawing of a bundle pauses while queries run, so it may take long.
 _BUNDLE_S = 3600.0
 
 
 class Preparer:
-    """What one worker does for its half.
-
-    A rehearsal needs the turn (scheduler.py), a bundle does not.
-    """
+    """One worker's side. A rehearsal needs the scheduler's turn, a bundle does not."""
 
     def __init__(
-        self, sessions: Sessions, computation: Computation, pool: Pool, turns: Scheduler
+        self, sessions: Sessions, computation: Computation, pool: Pool, scheduler: Scheduler
     ) -> None:
         self._sessions = sessions
         self._computation = computation
         self._pool = pool
-        self._turns = turns
+        self._scheduler = scheduler
 
     def rehearse(self, session: bytes, task: Task, orders: Cancellation) -> None:
-        """Run `task` on zeros, in step with the other party; given up with the orders, since the
-        other party has then left, and queries wait for this turn. Raises what a run raises.
+        """Run `task` on zeros, in step with the other worker. Raises what a run raises.
+
+        It ends early with `orders`: the other worker has then left, and queries wait for this turn.
         """
         zeros = torch.zeros(task.shape, dtype=torch.int64)
         deadline = Deadline.after(_REHEARSAL_S)
-        abandon = Cancellation()
-        with orders.during(abandon.now):
-            self._computation.run(SessionId(session, 0), task, zeros, deadline, abandon)
+        cancellation = Cancellation()
+        with orders.during(cancellation.cancel):
+            self._computation.run(SessionId(session), task, zeros, deadline, cancellation)
 
     def pairing(self, kind: Kind) -> bytes | None:
-        """Under which masked weights bundles of that kind can be drawn; None before a rehearsal."""
+        """The name of the masked weights that bundles of that kind are made for; None before a
+        rehearsal.
+        """
         masked = self._sessions.masked(kind.snapshot_id)
         return masked.pairing if masked and self._sessions.plan(kind) else None
 
     def fits(self, kind: Kind) -> bool:
-        """Whether the pool has room for one more."""
+        """Whether the pool has room for one more bundle of that kind."""
         plan = self._sessions.plan(kind)
         return plan is not None and self._pool.has_room(size_of(plan))
 
     def draw(self, name: bytes, kind: Kind, pairing: bytes, orders: Cancellation) -> Prepared:
-        """This party's half of a bundle, as far as it goes without a query.
+        """Draw this party's share of a bundle, and compute with it as far as no input is needed.
 
-        Given up with the orders.
-
-        Raises NotReady before a rehearsal, LimitExceeded if it does not fit, and what the dealer
-        refuses.
+        It ends early with `orders`. Raises NotReady before a rehearsal, LimitExceeded if it does
+        not fit, and what the dealer refuses.
         """
+        # 1. The plan and the masked weights must be those that party 0 ordered the bundle for.
         plan, masked = self._sessions.plan(kind), self._sessions.masked(kind.snapshot_id)
         if plan is None or masked is None or masked.pairing != pairing:
             raise NotReady("nothing is known yet about runs of this kind")
         if not self.fits(kind):
             raise LimitExceeded("the pool has no room for another bundle; see [pool] memory_mib")
-        run, seed = SessionId(name, 0), new_seed()
+        # 2. A session with the dealer that no query has, with a fresh seed: no mask is used twice.
+        run, seed = SessionId(name), new_seed()
         link = self._sessions.dealer_stream(run, seed, masked.seed, Deadline.after(_BUNDLE_S))
         try:
             with orders.during(link.abandon):
+                # 3. Ask for all tuples of the plan at once, and pause whenever there is a query.
                 tuples = Tuples(self._sessions.index, run, seed, link, plan)
-                pause = partial(self._turns.wait_idle, orders.given_up)
+                pause = partial(self._scheduler.wait_idle, orders.cancelled)
                 bundle = Bundle.drawn(tuples, plan, masked.opened, pause)
                 link.finish()
         finally:

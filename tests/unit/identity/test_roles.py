@@ -33,3 +33,9 @@ def test_a_server_has_no_other_name_than_its_role(role):
     assert Identity(role, role.value).uri == f"spiffe://privedge/{role}/{role}"
     with pytest.raises(CertificateError, match="only one"):
         Identity(role, "second")
+
+
+def test_a_partys_role_goes_by_its_index():
+    assert [Role.party(index) for index in (0, 1)] == [Role.PARTY0, Role.PARTY1]
+    with pytest.raises(ValueError, match="party2"):
+        Role.party(2)

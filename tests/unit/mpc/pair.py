@@ -1,63 +1,44 @@
-"""Two parties and a dealer in one process: real engine, real dealer, links that remember.
-
-What each party could write down is kept in its `View`, so that tests can play a curious party.
+"""privedge.reference.run as tests of the protocol need it: always recorded, with either engine, and
+with requests to the dealer that pass through the codec of the wire.
 """
 
-import os
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import torch
 
 from parties.tuple_codec import from_wire, to_wire
 from privedge.mpc.bundles import Bundle, Supply
 from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
+from privedge.mpc.dealing import Dealer, DealerLink, SessionId
 from privedge.mpc.fixed_product import MaskedWeights
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import TupleKind
-from privedge.reference.recording import QueueLink, RecordingSession, RecordingTuples
-from privedge.reference.recording import Record as View
-from privedge.sharing.combine import combine
+from privedge.reference import run as reference
+from privedge.reference.recording import NearLink
+from privedge.reference.recording import QueueLink as QueueLink
+from privedge.reference.recording import Record as View  # noqa: F401 (what a curious party has)
+from privedge.reference.run import Masked, Program
+from privedge.reference.run import Outcome as Outcome
+from privedge.reference.run import as_tensor as as_tensor
+from privedge.reference.run import as_words as as_words
+from privedge.reference.run import fresh_masks as fresh_masks
 from privedge.sharing.ring import Words
-from privedge.sharing.split import split
 
 TIMEOUT_S = 60
+_MAX_ELEMENTS = 1 << 24
 
 
-class NearDealer:
-    """mpc.dealing.DealerLink to a dealer in the same process."""
-
-    def __init__(self, dealer: Dealer, party: int) -> None:
-        self._dealer, self._party = dealer, party
-        self._wanted: list[tuple[int, TupleKind]] = []
+class WireLink(NearLink):
+    """Requests go as they do on the wire, whose limits every one of them must keep."""
 
     def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
-        # As on the wire, whose limits every request must keep.
-        self._wanted += [(at, from_wire(to_wire(at, kind))) for at, kind in tuples]
-
-    def receive(self, counter: int) -> torch.Tensor:
-        asked, kind = self._wanted.pop(0)
-        assert asked == counter
-        return self._dealer.correct(self._party, counter, kind)
+        super().request([(at, from_wire(to_wire(at, kind))) for at, kind in tuples])
 
 
-@dataclass
-class Outcome:
-    """What a run opened to, and what each party saw and counted."""
-
-    value: Words
-    views: tuple[View, View]
-    sessions: tuple[Session, Session]
-
-
-Program = Callable[..., Any]
-# Both parties'.
-Masked = tuple[MaskedWeights, MaskedWeights]
+def wire_dealer(
+    run: SessionId, seeds: tuple[bytes, bytes], weight_seeds: tuple[bytes, bytes], party: int
+) -> DealerLink:
+    """A reference.Deal."""
+    return WireLink(Dealer(run, seeds, weight_seeds, max_elements=_MAX_ELEMENTS), party)
 
 
 def run(
@@ -68,94 +49,25 @@ def run(
     masked: Masked | None = None,
     bundles: tuple[Bundle, Bundle] | None = None,
 ) -> Outcome:
-    """Run `program(engine, *shares)` at both parties and open what it returns.
+    """Run `program(engine, *shares)` at both parties.
 
     `masked`: from `fresh_masks`, for several runs on the same weights. `bundles`: from `drawn`,
     instead of a dealer. Raises what party 0, or else party 1, raised.
     """
+
+    def engine(session: Session, mine: MaskedWeights) -> CryptenEngine:
+        arguments: Any = (mine,) if issubclass(engine_type, FusedEngine) else ()
+        return engine_type(session, *arguments)
+
     masked = masked or fresh_masks()
-    sessions, links = _sessions(plan, masked, bundles)
-    halves = [split(secret) for secret in secrets]
-    results: list[Any] = [None, None]
-
-    def party(index: int) -> None:
-        engine = _engine(engine_type, sessions[index], masked[index])
-        try:
-            answer = program(engine, *(engine.share(as_tensor(half[index])) for half in halves))
-            sessions[index].confirm()
-            results[index] = as_words(answer.share)
-        except BaseException as error:  # handed to the test below
-            results[index] = error
-            links[index].hang_up()
-        finally:
-            engine.close()
-
-    threads = [threading.Thread(target=party, args=(index,)) for index in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(TIMEOUT_S)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return Outcome(combine(*results), (sessions[0].record, sessions[1].record), sessions)
-
-
-def fresh_masks() -> Masked:
-    """Both parties' side of a snapshot whose weights were not opened yet."""
-    return MaskedWeights.fresh(b""), MaskedWeights.fresh(b"")
+    supplies: tuple[Supply, Supply] = bundles or reference.supply(
+        masked, wire_dealer, plan, record=True
+    )
+    return reference.run(
+        program, *secrets, masked=masked, bundles=supplies, record=True, engine=engine
+    )
 
 
 def drawn(plan: list[TupleKind], masked: Masked) -> tuple[Bundle, Bundle]:
     """Both halves of a bundle, made under the masks of weights that a run has opened."""
-    run_id, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
-    dealers = [_dealer(run_id, seeds, masked) for _ in (0, 1)]
-    first, second = (
-        Bundle.drawn(
-            Tuples(index, run_id, seeds[index], NearDealer(dealers[index], index), plan),
-            plan,
-            masked[index].opened,
-            lambda: None,
-        )
-        for index in (0, 1)
-    )
-    return first, second
-
-
-def _engine(kind: type[CryptenEngine], session: Session, masked: MaskedWeights) -> CryptenEngine:
-    if issubclass(kind, FusedEngine):
-        return kind(session, masked)
-    return kind(session)
-
-
-def _sessions(
-    plan: list[TupleKind] | None, masked: Masked, bundles: tuple[Bundle, Bundle] | None
-) -> tuple[tuple[RecordingSession, RecordingSession], tuple[QueueLink, QueueLink]]:
-    run_id, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
-    links = QueueLink.pair()
-
-    def session(index: int) -> RecordingSession:
-        supply: Supply
-        if bundles is None:
-            dealer = NearDealer(_dealer(run_id, seeds, masked), index)
-            supply = RecordingTuples(index, run_id, seeds[index], dealer, plan)
-        else:
-            supply = bundles[index]
-        return RecordingSession(index, links[index], supply)
-
-    return (session(0), session(1)), links
-
-
-def _dealer(run_id: SessionId, seeds: tuple[bytes, bytes], masked: Masked) -> Dealer:
-    return Dealer(run_id, seeds, (masked[0].seed, masked[1].seed), max_elements=1 << 24)
-
-
-def as_tensor(words: Words) -> torch.Tensor:
-    """The same bits as int64."""
-    return torch.from_numpy(words.view(np.int64).copy())
-
-
-def as_words(tensor: torch.Tensor) -> Words:
-    """The same bits as uint64."""
-    words: Words = tensor.contiguous().numpy().view(np.uint64)
-    return words
+    return reference.draw(plan, masked, wire_dealer)

@@ -21,7 +21,7 @@ from privedge.mpc.prg import MaskStream
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
 from privedge.mpc.window import Window
 from privedge.wire import dealer_pb2 as pb
-from tests.unit.mpc.pair import NearDealer
+from tests.unit.mpc.pair import WireLink
 
 KINDS: list[TupleKind] = [
     Product("mul", (3, 4), (3, 4)),
@@ -44,9 +44,9 @@ KINDS: list[TupleKind] = [
 
 def dealt(kinds: list[TupleKind]) -> list[tuple[TupleKind, list[torch.Tensor]]]:
     """Draw all kinds at both parties and open them."""
-    run, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
+    run, seeds = SessionId(os.urandom(16)), (new_seed(), new_seed())
     dealer = Dealer(run, seeds, max_elements=1 << 20)
-    sides = [Tuples(party, run, seeds[party], NearDealer(dealer, party)) for party in (0, 1)]
+    sides = [Tuples(party, run, seeds[party], WireLink(dealer, party)) for party in (0, 1)]
     opened = []
     for kind in kinds:
         first, second = (side.draw(kind) for side in sides)
@@ -65,7 +65,7 @@ def test_every_kind_of_tuple_opens_to_what_it_promises():
 
 
 def test_corrections_alternate_between_the_parties():
-    run, seeds = SessionId(os.urandom(16), 0), (new_seed(), new_seed())
+    run, seeds = SessionId(os.urandom(16)), (new_seed(), new_seed())
     dealer = Dealer(run, seeds, max_elements=100)
     dealer.correct(0, 0, Square((2,)))
     dealer.correct(1, 1, Square((2,)))
@@ -74,7 +74,7 @@ def test_corrections_alternate_between_the_parties():
 
 
 def test_a_repeated_counter_is_refused():
-    dealer = Dealer(SessionId(os.urandom(16), 0), (new_seed(), new_seed()), max_elements=100)
+    dealer = Dealer(SessionId(os.urandom(16)), (new_seed(), new_seed()), max_elements=100)
     dealer.correct(0, 4, Square((2,)))
     for counter in (4, 2):
         with pytest.raises(AlreadyExists):
@@ -82,7 +82,7 @@ def test_a_repeated_counter_is_refused():
 
 
 def test_a_tuple_larger_than_the_bound_is_refused_before_it_is_made():
-    dealer = Dealer(SessionId(os.urandom(16), 0), (new_seed(), new_seed()), max_elements=100)
+    dealer = Dealer(SessionId(os.urandom(16)), (new_seed(), new_seed()), max_elements=100)
     with pytest.raises(LimitExceeded):
         dealer.correct(0, 0, Square((1 << 60,)))
     with pytest.raises(LimitExceeded):
@@ -92,7 +92,7 @@ def test_a_tuple_larger_than_the_bound_is_refused_before_it_is_made():
 
 def test_a_fixed_weight_larger_than_the_bound_is_refused_before_its_mask_is_made():
     seeds, weight_seeds = (new_seed(), new_seed()), (new_seed(), new_seed())
-    dealer = Dealer(SessionId(os.urandom(16), 0), seeds, weight_seeds, max_elements=100)
+    dealer = Dealer(SessionId(os.urandom(16)), seeds, weight_seeds, max_elements=100)
     with pytest.raises(LimitExceeded):
         dealer.correct(0, 0, FixedProduct("dense", "0.weight", (2, 8, 1 << 20), (1, 1, 1 << 20)))
     small = FixedProduct("dense", "0.weight", (2, 5, 10), (1, 1, 10))
@@ -113,13 +113,13 @@ def test_a_fixed_weight_larger_than_the_bound_is_refused_before_its_mask_is_made
     "kind", [Product("matmul", (2, 3), (4, 5)), Product("conv2d", (1, 3, 5, 5), (4, 2, 3, 3))]
 )
 def test_a_product_that_does_not_exist_is_refused(kind):
-    dealer = Dealer(SessionId(os.urandom(16), 0), (new_seed(), new_seed()), max_elements=100)
+    dealer = Dealer(SessionId(os.urandom(16)), (new_seed(), new_seed()), max_elements=100)
     with pytest.raises(ShareError):
         dealer.correct(0, 0, kind)
 
 
-def stream(seed=b"s" * 32, purpose="p", session=b"x" * 16, attempt=0, counter=0):
-    return MaskStream(seed, purpose=purpose, session=session, attempt=attempt, counter=counter)
+def stream(seed=b"s" * 32, purpose="p", session=b"x" * 16, counter=0):
+    return MaskStream(seed, purpose=purpose, session=session, counter=counter)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,6 @@ def stream(seed=b"s" * 32, purpose="p", session=b"x" * 16, attempt=0, counter=0)
         {"seed": b"t" * 32},
         {"purpose": "q"},
         {"session": b"y" * 16},
-        {"attempt": 1},
         {"counter": 1},
     ],
     ids=lambda change: next(iter(change)),

@@ -13,19 +13,19 @@ from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import Square
 from privedge.sharing.cost import Phase
-from tests.unit.mpc.pair import TIMEOUT_S, NearDealer, QueueLink
+from tests.unit.mpc.pair import TIMEOUT_S, QueueLink, WireLink
 
 DIGEST_BYTES = 16
 
 
 def sessions(runs: tuple[SessionId, SessionId] | None = None) -> list[Session]:
     """Both parties' sessions, of one run unless told."""
-    one = SessionId(os.urandom(16), 0)
+    one = SessionId(os.urandom(16))
     seeds, pipes = (new_seed(), new_seed()), (queue.Queue(), queue.Queue())
     made = []
     for party, run in enumerate(runs or (one, one)):
         dealer = Dealer(run, seeds, max_elements=100)
-        tuples = Tuples(party, run, seeds[party], NearDealer(dealer, party))
+        tuples = Tuples(party, run, seeds[party], WireLink(dealer, party))
         made.append(Session(party, QueueLink(pipes[party], pipes[1 - party]), tuples))
     return made
 
@@ -113,11 +113,9 @@ def test_parties_that_drew_different_tuples_find_out_with_the_next_exchange(firs
     assert [type(result) for result in results] == [TranscriptMismatch] * 2
 
 
-@pytest.mark.parametrize("other", ["session", "attempt"])
-def test_parties_in_different_runs_find_out_with_the_first_exchange(other):
-    one = SessionId(os.urandom(16), 0)
-    two = SessionId(os.urandom(16), 0) if other == "session" else SessionId(one.session, 1)
-    results = both(sessions((one, two)), lambda session: session.exchange(words(1)))
+def test_parties_in_different_runs_find_out_with_the_first_exchange():
+    runs = SessionId(os.urandom(16)), SessionId(os.urandom(16))
+    results = both(sessions(runs), lambda session: session.exchange(words(1)))
     assert [type(result) for result in results] == [TranscriptMismatch] * 2
 
 

@@ -85,7 +85,7 @@ def test_threads_get_the_right_masks_within_the_limit():
 
 
 def test_sessions_deal_the_same_corrections_with_kept_masks_as_without():
-    run, seeds, weights = SessionId(os.urandom(16), 0), pair(), pair()
+    run, seeds, weights = SessionId(os.urandom(16)), pair(), pair()
     masks = WeightMasks(100 * BYTES)
     sessions = [
         Dealer(run, seeds, weights, max_elements=1000, masks=kept) for kept in (None, masks, masks)
@@ -114,7 +114,7 @@ def test_runs_of_owners_have_masks_of_their_own(monkeypatch):
 
 
 def test_a_weight_may_be_larger_than_a_tuple_but_not_its_runs(monkeypatch):
-    dealer = Dealer(SessionId(os.urandom(16), 0), pair(), pair(), max_elements=20)
+    dealer = Dealer(SessionId(os.urandom(16)), pair(), pair(), max_elements=20)
     with pytest.raises(LimitExceeded):
         dealer.correct(0, 0, product(NAMES[0]))
     monkeypatch.setattr(products, "RUN_WORDS", 12)

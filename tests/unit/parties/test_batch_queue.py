@@ -14,7 +14,7 @@ from privedge.rpc.deadline import Deadline
 from privedge.sharing.question import Question, new_query_id
 
 
-def asked(
+def a_query(
     images: int = 1, *, snapshot: str = "s1", cohort: str = "digits", **changes
 ) -> PendingQuery:
     question = Question(new_query_id(), cohort, snapshot, (images, 4), **changes)
@@ -23,18 +23,18 @@ def asked(
     return query
 
 
-def lines(delay_ms: float = 0, max_images: int = 64, max_batch: int = 64) -> BatchQueue:
+def a_queue(delay_ms: float = 0, max_images: int = 64, max_batch: int = 64) -> BatchQueue:
     return BatchQueue(BatchingSection(delay_ms=delay_ms, max_images=max_images), max_batch)
 
 
-def filled(waiting: BatchQueue, queries: list[PendingQuery]) -> list[PendingQuery]:
+def filled(batch_queue: BatchQueue, queries: list[PendingQuery]) -> list[PendingQuery]:
     for query in queries:
-        waiting.add(query)
+        batch_queue.add(query)
     return queries
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=80), st.integers(1, 64))
-def test_a_run_is_the_longest_start_of_the_line_whose_images_are_a_power_of_two(images, at_most):
+def test_a_run_is_the_longest_start_of_the_queue_whose_images_are_a_power_of_two(images, at_most):
     def fits(count: int) -> bool:
         total = sum(images[:count])
         return total <= at_most and total & (total - 1) == 0
@@ -53,23 +53,23 @@ def test_examples_of_runs(images, taken):
 
 
 def test_queries_are_taken_in_the_order_in_which_they_came():
-    waiting = lines()
-    queries = filled(waiting, [asked() for _ in range(7)])
-    assert waiting.take() == queries[:4]
-    assert waiting.take() == queries[4:6]
-    assert waiting.take() == queries[6:]
+    batch_queue = a_queue()
+    queries = filled(batch_queue, [a_query() for _ in range(7)])
+    assert batch_queue.take() == queries[:4]
+    assert batch_queue.take() == queries[4:6]
+    assert batch_queue.take() == queries[6:]
 
 
 def test_a_run_is_never_larger_than_the_party_takes_in_one_query():
-    waiting = lines(max_images=64, max_batch=2)
-    queries = filled(waiting, [asked() for _ in range(4)])
-    assert waiting.take() == queries[:2]
+    batch_queue = a_queue(max_images=64, max_batch=2)
+    queries = filled(batch_queue, [a_query() for _ in range(4)])
+    assert batch_queue.take() == queries[:2]
 
 
 def test_with_one_image_a_run_nothing_is_merged():
-    waiting = lines(max_images=1)
-    queries = filled(waiting, [asked() for _ in range(3)])
-    assert [waiting.take() for _ in range(3)] == [[query] for query in queries]
+    batch_queue = a_queue(max_images=1)
+    queries = filled(batch_queue, [a_query() for _ in range(3)])
+    assert [batch_queue.take() for _ in range(3)] == [[query] for query in queries]
 
 
 @pytest.mark.parametrize(
@@ -82,57 +82,62 @@ def test_with_one_image_a_run_nothing_is_merged():
     ],
 )
 def test_what_asks_something_else_never_shares_a_run(other):
-    waiting = lines()
-    plain, different = filled(waiting, [asked(), asked(**other)])
-    assert waiting.take() == [plain]
-    assert waiting.take() == [different]
+    batch_queue = a_queue()
+    plain, different = filled(batch_queue, [a_query(), a_query(**other)])
+    assert batch_queue.take() == [plain]
+    assert batch_queue.take() == [different]
 
 
 @pytest.mark.parametrize("same", [{"verify_owner": "ana"}, {"one_subject": True}])
 def test_verify_and_one_subject_run_alone_even_beside_their_like(same):
-    waiting = lines()
-    first, second = filled(waiting, [asked(**same), asked(**same)])
-    assert waiting.take() == [first]
-    assert waiting.take() == [second]
+    batch_queue = a_queue()
+    first, second = filled(batch_queue, [a_query(**same), a_query(**same)])
+    assert batch_queue.take() == [first]
+    assert batch_queue.take() == [second]
 
 
-def test_the_line_that_has_waited_longest_comes_first_whatever_it_asks():
-    waiting = lines()
-    order = [asked(verify_owner="ana"), asked(snapshot="s2"), asked(), asked(one_subject=True)]
-    filled(waiting, order)
-    assert [waiting.take() for _ in order] == [[query] for query in order]
+def test_the_queue_that_has_waited_longest_comes_first_whatever_it_asks():
+    batch_queue = a_queue()
+    order = [
+        a_query(verify_owner="ana"),
+        a_query(snapshot="s2"),
+        a_query(),
+        a_query(one_subject=True),
+    ]
+    filled(batch_queue, order)
+    assert [batch_queue.take() for _ in order] == [[query] for query in order]
 
 
-def test_a_full_line_and_a_verify_do_not_wait_for_others():
-    waiting = lines(delay_ms=200, max_images=2)
-    slow = filled(waiting, [asked(snapshot="s2")])
-    full = filled(waiting, [asked(), asked()])
-    alone = filled(waiting, [asked(verify_owner="ana")])
-    assert [waiting.take() for _ in range(3)] == [full, alone, slow]
+def test_a_full_queue_and_a_verify_do_not_wait_for_others():
+    batch_queue = a_queue(delay_ms=200, max_images=2)
+    slow = filled(batch_queue, [a_query(snapshot="s2")])
+    full = filled(batch_queue, [a_query(), a_query()])
+    alone = filled(batch_queue, [a_query(verify_owner="ana")])
+    assert [batch_queue.take() for _ in range(3)] == [full, alone, slow]
 
 
 def test_queries_put_back_are_the_next_ones_again():
-    waiting = lines()
-    queries = filled(waiting, [asked() for _ in range(5)])
-    taken = waiting.take()
+    batch_queue = a_queue()
+    queries = filled(batch_queue, [a_query() for _ in range(5)])
+    taken = batch_queue.take()
     taken[1].settle(Unreachable("left"))
-    waiting.put_back(taken)
-    assert waiting.take() == [queries[0], *queries[2:5]]
+    batch_queue.put_back(taken)
+    assert batch_queue.take() == [queries[0], *queries[2:5]]
 
 
 def test_a_query_that_is_over_is_not_taken():
-    waiting = lines()
-    early, late, stays = asked(), asked(), asked()
-    filled(waiting, [early, stays])
+    batch_queue = a_queue()
+    early, late, stays = a_query(), a_query(), a_query()
+    filled(batch_queue, [early, stays])
     early.leave()
-    waiting.remove(early)
+    batch_queue.remove(early)
     late.leave()
-    waiting.add(late)
-    assert waiting.take() == [stays]
+    batch_queue.add(late)
+    assert batch_queue.take() == [stays]
 
 
-def test_closed_lines_give_nothing():
-    waiting = lines()
-    filled(waiting, [asked()])
-    waiting.close()
-    assert waiting.take() is None
+def test_closed_queues_give_nothing():
+    batch_queue = a_queue()
+    filled(batch_queue, [a_query()])
+    batch_queue.close()
+    assert batch_queue.take() is None

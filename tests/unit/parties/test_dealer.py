@@ -6,10 +6,18 @@ from contextlib import ExitStack
 
 import pytest
 
-from parties.config import DealerLimits
+from parties.config import DealerConfig, DealerLimits
 from parties.dealer import DealerServicer
+from parties.serving.handshake import Handshake
 from parties.worker.dealer_stream import DealerStream
-from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError, Unreachable
+from privedge.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    LimitExceeded,
+    NotAllowed,
+    ShareError,
+    Unreachable,
+)
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.tuples import Square
@@ -24,11 +32,22 @@ from privedge.wire import dealer_pb2_grpc
 PARTIES = (Role.PARTY0, Role.PARTY1)
 
 
+def servicer(limits: DealerLimits | None = None, **timeouts: float) -> DealerServicer:
+    """Of a dealer whose server the test builds."""
+    config = DealerConfig(
+        listen="127.0.0.1:0",
+        insecure_loopback=True,
+        limits=limits or DealerLimits(),
+        timeouts=timeouts,
+    )
+    return DealerServicer(config, Handshake())
+
+
 @pytest.fixture(scope="module")
 def address(tls_for) -> Iterator[str]:
     limits = DealerLimits(max_elements=1000, max_sessions=4)
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=16)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(limits), server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(limits), server)
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None).wait()
@@ -43,7 +62,7 @@ def stubs(address, tls_for) -> Iterator[list[dealer_pb2_grpc.DealerStub]]:
 
 
 def fresh() -> SessionId:
-    return SessionId(os.urandom(16), 0)
+    return SessionId(os.urandom(16))
 
 
 def opened(stubs, run: SessionId) -> list[DealerStream]:
@@ -128,7 +147,7 @@ def test_a_session_that_both_have_left_is_over(stubs):
 
 def test_a_side_that_leaves_before_the_other_comes_leaves_no_thread_waiting(tls_for):
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=2)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(DealerLimits()), server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(), server)
     server.start()
     with ExitStack() as stack:
         stack.callback(lambda: server.stop(None).wait())
@@ -152,6 +171,20 @@ def test_a_side_that_leaves_before_the_other_comes_leaves_no_thread_waiting(tls_
         assert pair[0].receive(0).numel() == 2
         for stream in pair:
             stream.finish()
+
+
+def test_a_side_whose_other_party_never_comes_ends_after_the_dealers_patience(tls_for):
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=2)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(pairing_s=0.05), server)
+    server.start()
+    with ExitStack() as stack:
+        stack.callback(lambda: server.stop(None).wait())
+        channel = stack.enter_context(
+            open_channel(f"127.0.0.1:{port}", server=Role.DEALER, tls=tls_for(Role.PARTY0))
+        )
+        stub = dealer_pb2_grpc.DealerStub(channel)
+        with pytest.raises(DeadlineExceeded):
+            DealerStream(stub, fresh(), new_seed(), Deadline.after(60)).receive(0)
 
 
 @pytest.mark.parametrize("role", [Role.OWNER, Role.CLIENT, Role.ADMIN])
@@ -197,7 +230,7 @@ def test_a_party_that_does_not_read_makes_the_dealer_stop_dealing_to_it(tls_for,
     monkeypatch.setattr(Dealer, "correct", counting)
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=4)
     limits = DealerLimits(max_elements=elements)
-    dealer_pb2_grpc.add_DealerServicer_to_server(DealerServicer(limits), server)
+    dealer_pb2_grpc.add_DealerServicer_to_server(servicer(limits), server)
     server.start()
     with ExitStack() as stack:
         stack.callback(lambda: server.stop(None).wait())

@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from parties.worker.meeting import Acceptor, Dialer, PeerStream, hello
+from parties.worker.cancellation import Cancellation
+from parties.worker.meeting import Acceptor, Agreement, Dialer, Greeting, Meeting, Met, PeerStream
+from parties.worker.preprocessing.pool import BundleChoice, Pool
+from parties.worker.task import Kind
 from privedge.errors import Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import SessionId
@@ -22,25 +25,25 @@ PATIENCE_S = 20
 
 
 class OnlyExchange(mpc_pb2_grpc.MpcServicer):
-    def __init__(self, lobby: Acceptor) -> None:
-        self._lobby = lobby
+    def __init__(self, acceptor: Acceptor) -> None:
+        self._acceptor = acceptor
 
     def Exchange(self, request_iterator, context):
-        return self._lobby.exchange(request_iterator, context)
+        return self._acceptor.exchange(request_iterator, context)
 
     def Prepare(self, request_iterator, context):
         raise NotImplementedError
 
 
 @pytest.fixture
-def lobby() -> Acceptor:
+def acceptor() -> Acceptor:
     return Acceptor()
 
 
 @pytest.fixture
-def channel(lobby, tls_for) -> Iterator[grpc.Channel]:
+def channel(acceptor, tls_for) -> Iterator[grpc.Channel]:
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
-    mpc_pb2_grpc.add_MpcServicer_to_server(OnlyExchange(lobby), server)
+    mpc_pb2_grpc.add_MpcServicer_to_server(OnlyExchange(acceptor), server)
     server.start()
     address = f"127.0.0.1:{port}"
     with open_channel(address, server=Role.PARTY1, tls=tls_for(Role.PARTY0)) as opened:
@@ -51,25 +54,22 @@ def channel(lobby, tls_for) -> Iterator[grpc.Channel]:
 Sides = tuple[PeerStream, PeerStream]
 
 
-def met(dialler: Dialer, lobby: Acceptor, run: SessionId) -> Sides:
-    """A session's two sides, greeted."""
-    theirs: list[PeerStream] = []
+def met(dialer: Dialer, acceptor: Acceptor, run: SessionId) -> Sides:
+    """A session's two sides, which have greeted each other."""
 
-    def party1() -> None:
-        stream = lobby.take(run, Deadline.after(PATIENCE_S), threading.Event())
-        stream.say(stream.hear())
-        theirs.append(stream)
+    def opened(meeting: Meeting) -> Met:
+        choice = BundleChoice(Pool(1), Kind("snapshot", (1, 4)), usable=False)
+        agreement = Agreement(b"same", b"", choice)
+        return meeting.open(run, agreement, Deadline.after(PATIENCE_S), Cancellation())
 
-    thread = threading.Thread(target=party1)
-    thread.start()
-    mine, said = dialler.greet(hello(run, b"same"), lambda _: None)
-    thread.join(PATIENCE_S)
-    assert said == hello(run, b"same")
-    return mine, theirs[0]
+    with ThreadPoolExecutor(2) as threads:
+        mine, theirs = threads.map(opened, (dialer, acceptor))
+    assert mine.theirs == theirs.theirs == Greeting(run.session, b"same")
+    return mine.stream, theirs.stream
 
 
 def new_run() -> SessionId:
-    return SessionId(os.urandom(16), 0)
+    return SessionId(os.urandom(16))
 
 
 def swapped(sides: Sides) -> None:
@@ -79,26 +79,26 @@ def swapped(sides: Sides) -> None:
     assert received == [words[1], words[0]]
 
 
-def test_sessions_that_go_well_share_one_call_and_one_that_failed_does_not(channel, lobby):
+def test_sessions_that_go_well_share_one_call_and_one_that_failed_does_not(channel, acceptor):
     calls = Calls(mpc_pb2_grpc.MpcStub(channel))
-    dialler = Dialer(calls)
+    dialer = Dialer(calls)
     for _ in range(3):
-        sides = met(dialler, lobby, new_run())
+        sides = met(dialer, acceptor, new_run())
         swapped(sides)
         for side in sides:
             side.release()
     assert calls.opened == 1
     sides[0].cut_off()
-    swapped(met(dialler, lobby, new_run()))
+    swapped(met(dialer, acceptor, new_run()))
     assert calls.opened == 2
 
 
-def test_a_kept_call_that_party_1_has_ended_is_replaced(channel, lobby):
-    dialler = Dialer(mpc_pb2_grpc.MpcStub(channel))
-    mine, theirs = met(dialler, lobby, new_run())
+def test_a_kept_call_that_party_1_has_ended_is_replaced(channel, acceptor):
+    dialer = Dialer(mpc_pb2_grpc.MpcStub(channel))
+    mine, theirs = met(dialer, acceptor, new_run())
     mine.release()
     theirs.cut_off()
-    swapped(met(dialler, lobby, new_run()))
+    swapped(met(dialer, acceptor, new_run()))
 
 
 class Calls:
@@ -113,9 +113,9 @@ class Calls:
         return self._stub.Exchange(frames, **options)
 
 
-def test_a_session_that_is_given_up_leaves_no_thread(channel, lobby):
+def test_a_session_that_is_given_up_leaves_no_thread(channel, acceptor):
     before = set(threading.enumerate())
-    mine, theirs = met(Dialer(mpc_pb2_grpc.MpcStub(channel)), lobby, new_run())
+    mine, theirs = met(Dialer(mpc_pb2_grpc.MpcStub(channel)), acceptor, new_run())
     mine.cut_off()
     with pytest.raises(Unreachable):
         theirs.exchange(memoryview(b"12345678"))

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from parties.config import PartyConfig
-from parties.party.edge.peer import ModelRef
+from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
 from privedge.errors import (
@@ -84,7 +84,7 @@ class Parties:
 
     def uploaded(self, owner=ANA):
         """The id of a model that both parties have."""
-        headers, raw = halves(owner)
+        headers, raw = shares_of(owner)
         for models, header, share in zip((self.leader, self.follower), headers, raw, strict=True):
             models.upload(header, owner, [share])
         return headers[0].manifest.model_id
@@ -100,7 +100,7 @@ class Parties:
         return self.leader.snapshot(COHORT).id == self.follower.snapshot(COHORT).id
 
 
-def halves(owner):
+def shares_of(owner):
     entries, parts, salts = [], ([], []), (new_salt(), new_salt())
     for name, shape in SPEC.parameters().items():
         size = TensorEntry(name, shape, ("", "")).share_bytes
@@ -303,7 +303,7 @@ def test_a_superseded_model_cannot_come_back(parties):
 
 
 def test_a_superseded_id_cannot_be_uploaded_again(parties):
-    headers, raw = halves(ANA)
+    headers, raw = shares_of(ANA)
     both = (parties.leader, parties.follower)
     for models, header, share in zip(both, headers, raw, strict=True):
         models.upload(header, ANA, [share])

@@ -136,3 +136,27 @@ def test_a_database_url_is_not_shown():
     config = load(PartyConfig, SAMPLES / "party0.toml")
     shown = repr(config.model_copy(update={"registry_url": "postgresql://u:hidden@db/x"}))
     assert "hidden" not in shown
+
+
+def test_waits_between_servers_are_those_of_before_unless_the_file_says_otherwise():
+    leader = load(PartyConfig, SAMPLES / "party0.toml")
+    dealer = load(DealerConfig, SAMPLES / "dealer.toml")
+    waits = leader.timeouts
+    assert (waits.half_s, waits.order_s, waits.late_s) == (10, 10, 5)
+    assert dealer.timeouts.pairing_s == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "line", "why"),
+    [
+        ("party0.toml", PartyConfig, "half_s = 0", r"timeouts\.half_s"),
+        ("party1.toml", PartyConfig, "late_s = -1", r"timeouts\.late_s"),
+        ("party1.toml", PartyConfig, "pairing_s = 5", r"timeouts\.pairing_s: unknown key"),
+        ("dealer.toml", DealerConfig, "pairing_s = 0", r"timeouts\.pairing_s"),
+    ],
+)
+def test_a_wait_that_cannot_be_is_refused_by_name(tmp_path, name, kind, line, why):
+    head, _, rest = (SAMPLES / name).read_text().partition("[timeouts]\n")
+    (tmp_path / name).write_text(f"{head}[timeouts]\n{line}\n" + rest[rest.find("\n[") :])
+    with pytest.raises(ConfigError, match=why):
+        load(kind, tmp_path / name)

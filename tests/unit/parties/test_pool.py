@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from parties.worker.preprocessing.pool import Pool, Prepared
+from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind
 from privedge.mpc.bundles import Bundle
 from privedge.mpc.dealing import SessionId
@@ -19,7 +19,7 @@ PATIENCE_S = 20
 
 def prepared() -> Prepared:
     name = os.urandom(16)
-    return Prepared(name, b"pairing", Bundle(SessionId(name, 0), [], 0.0), SIZE, 0)
+    return Prepared(name, b"pairing", Bundle(SessionId(name), [], 0.0), SIZE, 0)
 
 
 def filled(kind: Kind, count: int, limit_bytes: int = 1 << 20) -> tuple[Pool, list[bytes]]:
@@ -118,16 +118,42 @@ def test_a_bundle_is_alive_from_when_it_is_put_until_its_run_is_over():
 def test_orphans_are_dropped_by_name():
     pool, names = filled(ONE, 4)
     pool.put(OTHER, prepared())
-    pool.forget_but({names[1], names[3]})
+    pool.keep_only({names[1], names[3]})
     assert pool.count(OTHER) == 0
     assert [pool.take(ONE).name for _ in range(2)] == [names[1], names[3]]
+
+
+def test_a_bundle_that_party_0_picks_is_in_use_until_its_run_is_over():
+    pool, names = filled(ONE, 2)
+    choice = BundleChoice(pool, ONE, usable=True)
+    assert choice.pick() == names[0] and choice.taken.name == names[0]
+    assert sorted(pool.alive()) == sorted(names) and pool.count(ONE) == 1
+    choice.release()
+    assert pool.alive() == names[1:]
+
+
+def test_nothing_is_picked_without_masked_weights():
+    pool, names = filled(ONE, 1)
+    choice = BundleChoice(pool, ONE, usable=False)
+    assert choice.pick() == b"" and choice.taken is None
+    choice.release()
+    assert pool.alive() == names
+
+
+def test_party_1_matches_a_bundle_by_name_or_has_none():
+    pool, names = filled(ONE, 2)
+    assert BundleChoice(pool, ONE, usable=True).match(names[1]) == names[1]
+    for name in (names[1], b"", b"another"):
+        choice = BundleChoice(pool, ONE, usable=True)
+        assert choice.match(name) == b"" and choice.taken is None
+    assert pool.alive() == names[:1]
 
 
 CHANGES = {
     "put": lambda pool: pool.put(ONE, prepared()),
     "take": lambda pool: pool.take(ONE),
     "forget": lambda pool: pool.forget(),
-    "orphans": lambda pool: pool.forget_but(()),
+    "orphans": lambda pool: pool.keep_only(()),
     "wake": lambda pool: pool.wake(),
 }
 
@@ -146,7 +172,7 @@ def test_nothing_is_reported_when_nothing_changed():
     pool, names = filled(ONE, 1)
     seen = pool.version
     pool.forget(lambda _: True)
-    pool.forget_but(names)
+    pool.keep_only(names)
     assert pool.take(MANY) is None
     assert pool.wait_changed(seen, 0) == seen
 

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from queue import SimpleQueue
 
 import grpc
@@ -15,12 +16,13 @@ from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor
 from parties.worker.mpc_servicer import MpcServicer
 from parties.worker.preprocessing.backoff import Backoff
+from parties.worker.preprocessing.follower import PoolFollower
 from parties.worker.preprocessing.pool import Pool, Prepared
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
 from parties.worker.sessions import Sessions
-from parties.worker.snapshot_cache import SnapshotCache
+from parties.worker.snapshot_cache import ModelFile, Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method
 from parties.worker.weights import Weights
 from privedge.errors import NotReady
@@ -31,7 +33,7 @@ from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server
 from privedge.wire import mpc_pb2 as pb
-from privedge.wire import mpc_pb2_grpc, worker_pb2
+from privedge.wire import mpc_pb2_grpc
 from tests.unit.mpc.models import SPECS
 
 PATIENCE_S = 20
@@ -41,38 +43,35 @@ NOT_KNOWN = Kind("another", (1, *SPEC.input_shape))
 State = pb.Prepared.State
 
 
-class WatchedLobby(Acceptor):
+class WatchedAcceptor(Acceptor):
     """Says when a session waits for party 0."""
 
     def __init__(self) -> None:
         super().__init__()
         self.wanted = threading.Event()
 
-    def take(self, run, deadline, given_up):
+    def open(self, run, agreement, deadline, cancellation):
         self.wanted.set()
-        return super().take(run, deadline, given_up)
+        return super().open(run, agreement, deadline, cancellation)
 
 
 class Party1:
     """All of a worker that takes part in preparing. Nobody is at the dealer's address."""
 
     def __init__(self, tls_for) -> None:
-        self.pool, self.turns, self.lobby = Pool(1 << 20), Scheduler(), WatchedLobby()
+        self.pool, self.scheduler, self.acceptor = Pool(1 << 20), Scheduler(), WatchedAcceptor()
         settings, method = PoolSection(settle_s=0), Method("fused", "one-unit")
-        self.wishes = PoolTargets(settings, method, SnapshotCache(keep=2), self.pool.wake)
+        self.targets = PoolTargets(settings, method, SnapshotCache(keep=2), self.pool.wake)
         self.dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
-        sessions = Sessions(1, self.dealer, self.lobby, self.pool, keep=2)
-        preparer = Preparer(
-            sessions, Computation(sessions, Weights(1, keep=2)), self.pool, self.turns
-        )
-        self.follower = MpcServicer(self.lobby, preparer, self.pool, self.turns, self.wishes)
+        sessions = Sessions(1, self.dealer, self.acceptor, self.pool, keep=2)
+        computation = Computation(sessions, Weights(1, keep=2))
+        preparer = Preparer(sessions, computation, self.pool, self.scheduler)
+        pool_follower = PoolFollower(preparer, self.pool, self.scheduler, self.targets)
+        self.servicer = MpcServicer(self.acceptor, pool_follower)
 
-    def keep(self, *files: worker_pb2.ModelFile) -> None:
-        snapshot = worker_pb2.Snapshot(
-            cohort="c", id=KIND.snapshot_id, spec_json=SPEC.to_json(), margin=1.0, models=files
-        )
-        self.wishes.known.learn([snapshot])
-        self.wishes.keep([snapshot.id])
+    def use(self, *files: ModelFile) -> None:
+        self.targets.snapshots.put(Snapshot(KIND.snapshot_id, "c", SPEC, 1.0, 0.0, files))
+        self.targets.use([KIND.snapshot_id])
 
 
 class Leader:
@@ -110,7 +109,7 @@ def party1(tls_for) -> Iterator[Party1]:
 @pytest.fixture
 def channel(party1, tls_for) -> Iterator[grpc.Channel]:
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
-    mpc_pb2_grpc.add_MpcServicer_to_server(party1.follower, server)
+    mpc_pb2_grpc.add_MpcServicer_to_server(party1.servicer, server)
     server.start()
     address = f"127.0.0.1:{port}"
     with open_channel(address, server=Role.PARTY1, tls=tls_for(Role.PARTY0)) as opened:
@@ -118,11 +117,11 @@ def channel(party1, tls_for) -> Iterator[grpc.Channel]:
     server.stop(None).wait()
 
 
-def a_query_gets_its_turn(turns: Scheduler) -> bool:
+def a_query_gets_its_turn(scheduler: Scheduler) -> bool:
     """Long before the ten minutes that a rehearsal may take."""
 
     def query() -> None:
-        with turns.query():
+        with scheduler.query():
             pass
 
     thread = threading.Thread(target=query, daemon=True)
@@ -131,8 +130,8 @@ def a_query_gets_its_turn(turns: Scheduler) -> bool:
     return not thread.is_alive()
 
 
-def half(name: bytes) -> Prepared:
-    return Prepared(name, b"", Bundle(SessionId(name, 0), [], 0.0), 1, 0)
+def a_share(name: bytes) -> Prepared:
+    return Prepared(name, b"", Bundle(SessionId(name), [], 0.0), 1, 0)
 
 
 def emptied(pool: Pool) -> bool:
@@ -144,31 +143,31 @@ def emptied(pool: Pool) -> bool:
 
 
 def test_a_rehearsal_whose_leader_dies_frees_the_turn(party1, channel):
-    party1.keep()
+    party1.use()
     with closing(Leader(channel)) as leader:
         assert leader.order(pb.Preparation.REHEARSAL) == State.STARTED
-        assert party1.lobby.wanted.wait(PATIENCE_S)
-    assert a_query_gets_its_turn(party1.turns)
+        assert party1.acceptor.wanted.wait(PATIENCE_S)
+    assert a_query_gets_its_turn(party1.scheduler)
 
 
 def test_a_new_leader_does_not_wait_for_one_that_lingers(party1, channel):
-    party1.keep()
+    party1.use()
     with closing(Leader(channel)) as old:
         # It waits for a party 0 that never comes, with its call still open.
         assert old.order(pb.Preparation.REHEARSAL) == State.STARTED
-        assert party1.lobby.wanted.wait(PATIENCE_S)
+        assert party1.acceptor.wanted.wait(PATIENCE_S)
         with closing(Leader(channel)) as new:
             assert new.order(pb.Preparation.REHEARSAL, NOT_KNOWN) == State.UNKNOWN
-            assert a_query_gets_its_turn(party1.turns)
+            assert a_query_gets_its_turn(party1.scheduler)
         with pytest.raises(grpc.RpcError) as ended:
             next(old.call)
         assert ended.value.code() is grpc.StatusCode.CANCELLED
 
 
 def test_while_a_query_is_there_no_rehearsal_begins(party1, channel):
-    party1.keep()
+    party1.use()
     with closing(Leader(channel)) as leader:
-        with party1.turns.query():
+        with party1.scheduler.query():
             assert leader.order(pb.Preparation.REHEARSAL) == State.BUSY
         assert leader.order(pb.Preparation.REHEARSAL) == State.STARTED
 
@@ -178,35 +177,35 @@ def test_halves_that_party_0_no_longer_has_are_dropped(party1, channel):
         assert leader.order(pb.Preparation.BUNDLE, NOT_KNOWN) == State.UNKNOWN
         names = [os.urandom(16) for _ in range(3)]
         for name in names:
-            party1.pool.put(KIND, half(name))
+            party1.pool.put(KIND, a_share(name))
         leader.order(pb.Preparation.BUNDLE, NOT_KNOWN, alive=[names[1]])
         assert party1.pool.alive() == [names[1]]
     assert emptied(party1.pool)
 
 
 def test_a_model_that_cannot_be_loaded_costs_one_line_and_not_the_call(party1, channel, caplog):
-    party1.keep(worker_pb2.ModelFile(path="/nowhere", manifest_json="{}", salt=bytes(32)))
+    party1.use(ModelFile(Path("/nowhere"), "{}", bytes(32)))
     with caplog.at_level(logging.INFO), closing(Leader(channel)) as leader:
         for _ in range(3):
             assert leader.order(pb.Preparation.REHEARSAL) == State.STARTED
             assert leader.order(pb.Preparation.BUNDLE, NOT_KNOWN) == State.UNKNOWN
     assert len([line for line in caplog.records if "rehearsal" in line.getMessage()]) == 1
-    assert a_query_gets_its_turn(party1.turns)
+    assert a_query_gets_its_turn(party1.scheduler)
 
 
 def test_pauses_grow_to_a_bound_and_start_again_after_success():
-    trouble, pauses = Backoff(), []
+    backoff, pauses = Backoff(), []
     for _ in range(8):
-        with trouble.kept_in("bundle", KIND):
+        with backoff.catching("bundle", KIND):
             raise NotReady("not yet")
-        pauses.append(trouble.pause_s(KIND))
+        pauses.append(backoff.pause_s(KIND))
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10, 10]
-    with trouble.kept_in("bundle", KIND):
+    with backoff.catching("bundle", KIND):
         pass
-    assert trouble.pause_s(KIND) == pauses[0]
+    assert backoff.pause_s(KIND) == pauses[0]
 
 
 def test_what_others_raise_is_logged_by_type_only(caplog):
-    with Backoff().kept_in("bundle", KIND):
+    with Backoff().catching("bundle", KIND):
         raise ValueError("mask 1234")
     assert "ValueError" in caplog.text and "1234" not in caplog.text

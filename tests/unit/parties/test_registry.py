@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from parties.party.models.registry import Registry, State
+from parties.party.models.registry import SCHEMA_VERSION, Registry, State
 from privedge.errors import AlreadyExists, ConfigError, LimitExceeded
 from privedge.sharing.manifest import (
     ModelManifest,
@@ -160,6 +160,55 @@ def test_a_full_disk_is_a_limit_and_what_was_there_stays(registry):
         for _ in range(100):
             added(registry)
     assert kept in states(registry)
+
+
+# As the first releases made it: without a table that says its version.
+FIRST_SCHEMA = """
+CREATE TABLE models (
+    model_id VARCHAR(32) NOT NULL, cohort VARCHAR(64) NOT NULL, owner VARCHAR(255) NOT NULL,
+    state VARCHAR(16) NOT NULL, manifest_json TEXT NOT NULL, manifest_digest VARCHAR(64) NOT NULL,
+    salt BLOB NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (model_id)
+);
+CREATE UNIQUE INDEX one_active_model ON models (cohort, owner) WHERE state = 'active';
+"""
+
+
+def test_w65_a_registry_from_before_versions_opens_with_its_models(tmp_path, url):
+    header = a_header()
+    manifest = header.manifest
+    row = (
+        *(manifest.model_id, manifest.cohort, manifest.owner, "active"),
+        *(manifest.to_json(), manifest.digest(), header.salt, 1_700_000_000),
+    )
+    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as file:
+        file.executescript(FIRST_SCHEMA)
+        file.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        file.commit()
+    for _ in range(2):
+        with closing(Registry(url)) as opened:
+            assert [each.salt for each in opened.active("digits")] == [header.salt]
+            assert opened.get(added(opened)).state == State.UPLOADED
+    assert versions(tmp_path) == [SCHEMA_VERSION]
+
+
+def test_w65_a_registry_of_a_newer_release_is_refused_in_a_line_and_left_alone(
+    tmp_path, registry, url
+):
+    assert versions(tmp_path) == [SCHEMA_VERSION]
+    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as file:
+        file.execute("UPDATE meta SET schema_version = schema_version + 1")
+        file.execute("DROP TABLE models")
+        file.commit()
+    with pytest.raises(ConfigError, match=f"version {SCHEMA_VERSION + 1}.*reads {SCHEMA_VERSION};"):
+        Registry(url)
+    assert versions(tmp_path) == [SCHEMA_VERSION + 1]
+    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as file:
+        assert file.execute("SELECT name FROM sqlite_master WHERE name = 'models'").fetchall() == []
+
+
+def versions(folder) -> list[int]:
+    with closing(sqlite3.connect(folder / "registry.sqlite")) as file:
+        return [version for (version,) in file.execute("SELECT schema_version FROM meta")]
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,41 @@
-"""The query half of both front ends over a real connection; only the workers are stand-ins.
+"""The queries of both front ends over a real connection; only the workers are stand-ins.
 
 A stand-in answers each image with the image's own first word, so a row that reached another query
 would show.
 """
 
+import queue
 import struct
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from parties.config import BatchingSection, PartyLimits
+from parties.config import BatchingSection, PartyLimits, TimeoutsSection
+from parties.party.edge.hello import Hello
+from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
-from parties.party.queries import follower as follower_module
-from parties.party.queries import pairing as other_halves
-from parties.party.queries import pending as asked_module
+from parties.party.queries import pending
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
 from parties.party.queries.pending import PendingQuery
 from parties.party.queries.runs import Runs
-from parties.party.workers.processes import AnswerBytes
+from parties.party.terms import CohortTerms, Terms
+from parties.party.workers.messages import AnswerBytes
 from parties.serving.admission import Admission
+from parties.serving.handshake import Handshake
 from privedge.errors import (
+    CohortDiffers,
     DeadlineExceeded,
     DigestMismatch,
     LimitExceeded,
     ManifestMismatch,
     PrivEdgeError,
+    TermsDiffer,
     Unreachable,
 )
 from privedge.identity.roles import Identity, Role
@@ -50,6 +56,7 @@ class Worker:
     def __init__(self, meeting: threading.Condition, met: "list[bytes]", slot: int = 0) -> None:
         """Sessions that begin are put on the list `met`, each by both workers."""
         self.slot = slot
+        self.client = self
         self.meeting = meeting
         self.met = met
         self.gate = threading.Event()
@@ -61,7 +68,7 @@ class Worker:
         self.error: Exception | None = None
         self.rows_too_many = 0
 
-    def run(self, job, words, deadline, audience) -> AnswerBytes:
+    def run(self, job, words, deadline, caller) -> AnswerBytes:
         rows, width = job.shape
         self.batches.append(rows)
         self.sessions.append(job.session)
@@ -74,7 +81,7 @@ class Worker:
                 left.set()
                 self.meeting.notify_all()
 
-        if not audience.add_callback(leave):
+        if not caller.add_callback(leave):
             leave()
         self.began.release()
         with self.meeting:
@@ -111,29 +118,47 @@ def snapshot(name: str) -> SimpleNamespace:
     return SimpleNamespace(id=name, cohort=cohort, models=(), owners=("ana", "ben"))
 
 
-class Pair:
-    """Both front ends' query halves, connected."""
+TERMS = Terms("fused", "one-unit", 1, (CohortTerms("digits", "5a" * 32, 0.5, 0.0),))
 
-    def __init__(self, stack: ExitStack, *, delay_ms: float = 0, wrap=lambda stub, pair: stub):
+
+class Pair:
+    """The query services of both front ends, connected."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        *,
+        delay_ms: float = 0,
+        wrap=lambda stub, pair: stub,
+        **timeouts: float,
+    ):
         self.stack = stack
         self.threads = stack.enter_context(ThreadPoolExecutor(64))
         meeting, met = threading.Condition(), []
         self.workers = (Worker(meeting, met), Worker(meeting, met))
-        self.tallies = (Counters(), Counters())
+        self.counters = (Counters(), Counters())
         self.models = ModelService()
+        # What party 1 says of itself from its next start on.
+        self.theirs = TERMS
+        self.handshakes = (Handshake(), Handshake())
         self.port = 0
         self.follower = self._follower()
         self.server = self._serve()
         claim = Identity(Role.PARTY0, "party0")
         address = f"127.0.0.1:{self.port}"
         channel = open_channel(address, server=Role.PARTY1, tls=None, claim=claim)
-        config = SimpleNamespace(batching=BatchingSection(delay_ms=delay_ms), limits=PartyLimits())
+        config = SimpleNamespace(
+            batching=BatchingSection(delay_ms=delay_ms),
+            limits=PartyLimits(),
+            timeouts=TimeoutsSection(**timeouts),
+        )
         self.leader = Leader(
             config,
             self.models,
             SimpleNamespace(workers=[self.workers[0]]),
-            Runs(self.models, self.tallies[0]),
-            wrap(peer_pb2_grpc.PeerStub(channel), self),
+            Runs(self.models, self.counters[0]),
+            PeerClient(wrap(peer_pb2_grpc.PeerStub(channel), self), "party 1"),
+            Hello(TERMS, self.handshakes[0]),
         )
         self.leader.start()
         stack.callback(channel.close)
@@ -142,7 +167,7 @@ class Pair:
 
     def stop_party_1(self) -> None:
         stopped = self.server.stop(SOON)
-        self.follower.let_go()
+        self.follower.end_watch()
         stopped.wait()
         self.follower.stop()
 
@@ -153,7 +178,9 @@ class Pair:
 
     def _follower(self) -> Follower:
         pool = SimpleNamespace(workers=[self.workers[1]])
-        follower = Follower(pool, Runs(self.models, self.tallies[1]))
+        follower = Follower(
+            pool, Runs(self.models, self.counters[1]), late_s=TimeoutsSection().late_s
+        )
         follower.start()
         return follower
 
@@ -161,18 +188,19 @@ class Pair:
         server, self.port = build_server(
             f"127.0.0.1:{self.port}", tls=None, access=ACCESS, threads=16
         )
-        servicer = PeerServicer(self.models, self.follower)
+        hello = Hello(self.theirs, self.handshakes[1])
+        servicer = PeerServicer(self.models, self.follower, hello)
         peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
         server.start()
         return server
 
     def ask(self, party: int, query: PendingQuery) -> "Future[AnswerBytes]":
-        """Hand one half to its party."""
-        side = (self.leader, self.follower)[party]
-        return self.threads.submit(side.answer, query)
+        """Hand one share to its party."""
+        answer = (self.leader.answer, self.follower.answer)[party]
+        return self.threads.submit(answer, query)
 
     def both(self, *words: int, **changes) -> "Query":
-        """Both halves of a query whose images begin with these words."""
+        """Both shares of a query whose images begin with these words."""
         return Query(self, words, **changes)
 
     def busy(self) -> "Query":
@@ -185,10 +213,11 @@ class Pair:
         return query
 
     def waiting(self, count: int) -> None:
-        """Return once party 0 has that many in line. Every look is at live threads' work."""
-        with self.leader._lines._changed:
-            assert self.leader._lines._changed.wait_for(
-                lambda: sum(map(len, self.leader._lines._lines.values())) == count, SOON
+        """Return once party 0 has that many in its queues. Every look is at live threads' work."""
+        batch_queue = self.leader._batch_queue
+        with batch_queue._changed:
+            assert batch_queue._changed.wait_for(
+                lambda: sum(map(len, batch_queue._queues.values())) == count, SOON
             )
 
     def open_gates(self) -> None:
@@ -197,15 +226,15 @@ class Pair:
 
 
 class Query:
-    """One query: the halves and the futures of their answers."""
+    """One query: the shares and the futures of their answers."""
 
     def __init__(self, pair: Pair, words: tuple[int, ...], *, snapshot_id: str = "s1", **changes):
         self.words = words
         question = Question(new_query_id(), "digits", snapshot_id, (len(words), 2), **changes)
         body = b"".join(struct.pack("<qq", word, -1) for word in words)
         pinned = snapshot(snapshot_id)
-        self.halves = [PendingQuery(question, pinned, body, Deadline.after(60)) for _ in range(2)]
-        self.futures = [pair.ask(party, half) for party, half in enumerate(self.halves)]
+        self.shares = [PendingQuery(question, pinned, body, Deadline.after(60)) for _ in range(2)]
+        self.futures = [pair.ask(party, share) for party, share in enumerate(self.shares)]
 
     def check(self) -> None:
         """Both parties gave it its own rows, and only these."""
@@ -232,9 +261,9 @@ def test_queries_that_wait_together_run_together_and_get_their_own_rows(pair):
     for query in [first, *others]:
         query.check()
     assert pair.workers[0].batches == pair.workers[1].batches == [1, 8]
-    for tally in pair.tallies:
-        counters = tally.read(())
-        assert (counters.runs, counters.running) == (2, 0)
+    for counters in pair.counters:
+        now = counters.read(())
+        assert (now.runs, now.running) == (2, 0)
 
 
 def test_both_workers_are_told_the_same_sessions_each_a_new_one(pair):
@@ -278,8 +307,8 @@ def test_a_client_that_leaves_during_a_run_does_not_fail_the_others():
         for worker in pair.workers:
             assert worker.began.acquire(timeout=SOON)
         assert pair.workers[0].batches == [2]
-        for half in leaves.halves:
-            half.leave()
+        for share in leaves.shares:
+            share.leave()
         assert leaves.errors() == [Unreachable, Unreachable]
         assert not any(worker.given_up.is_set() for worker in pair.workers)
         pair.open_gates()
@@ -288,8 +317,8 @@ def test_a_client_that_leaves_during_a_run_does_not_fail_the_others():
 
 def test_a_run_is_given_up_when_its_last_client_leaves(pair):
     query = pair.busy()
-    for half, worker in zip(query.halves, pair.workers, strict=True):
-        half.leave()
+    for share, worker in zip(query.shares, pair.workers, strict=True):
+        share.leave()
         assert worker.given_up.wait(SOON)
     pair.both(1).check()
 
@@ -298,8 +327,8 @@ def test_a_client_that_leaves_while_it_waits_takes_no_worker(pair):
     first = pair.busy()
     leaves, stays = pair.both(1), pair.both(2)
     pair.waiting(2)
-    for half in leaves.halves:
-        half.leave()
+    for share in leaves.shares:
+        share.leave()
     pair.waiting(1)
     pair.open_gates()
     first.check()
@@ -311,7 +340,7 @@ def test_a_client_that_leaves_party_1_only_ends_at_party_0_too(pair):
     first = pair.busy()
     leaves = pair.both(1)
     pair.waiting(1)
-    leaves.halves[1].leave()
+    leaves.shares[1].leave()
     assert leaves.errors() == [Unreachable, Unreachable]
     pair.open_gates()
     first.check()
@@ -322,7 +351,7 @@ class LeavesJustBefore:
 
     def __init__(self, stub, pair) -> None:
         self._stub = stub
-        self.WatchHalves = stub.WatchHalves
+        self.Hello, self.WatchHalves = stub.Hello, stub.WatchHalves
         self.leaving: list[Query] = []
         self.orders: list[bytes] = []
         self.StartRun = SimpleNamespace(future=self._start)
@@ -330,7 +359,7 @@ class LeavesJustBefore:
     def _start(self, order, **options):
         self.orders.append(order.session)
         for query in self.leaving:
-            query.halves[1].leave()
+            query.shares[1].leave()
             query.futures[1].exception(SOON)
         return self._stub.StartRun.future(order, **options)
 
@@ -371,52 +400,84 @@ def test_a_run_that_fails_ends_alike_for_all_its_queries(pair):
     pair.both(7).check()
 
 
-def one_half(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
+def one_share(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
     question = Question(new_query_id(), "digits", "s1", (1, 2), **changes)
     return pair.ask(party, PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(60)))
 
 
-def test_halves_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
-    monkeypatch.setattr(asked_module, "LOOK_S", 0.1)
-    alone = [one_half(pair, 0) for _ in range(3)]
+def test_shares_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
+    monkeypatch.setattr(pending, "LOOK_S", 0.1)
+    alone = [one_share(pair, 0) for _ in range(3)]
     for word in range(3):
         pair.both(word).check()
-    assert not any(half.done() for half in alone)
+    assert not any(share.done() for share in alone)
     # Their patience ends at their next look.
-    monkeypatch.setattr(other_halves, "_HALF_S", 0.0)
-    assert [type(half.exception(SOON)) for half in alone] == [DeadlineExceeded] * 3
+    monkeypatch.setattr(pair.leader._pairing, "_half_s", 0.0)
+    assert [type(share.exception(SOON)) for share in alone] == [DeadlineExceeded] * 3
     assert pair.workers[0].batches == [1] * 3
     assert pair.models.behind.is_set()
 
 
-def test_a_half_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
+def test_a_share_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
     question = Question(new_query_id(), "digits", "s1", (1, 2))
-    half = PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
-    assert isinstance(pair.ask(1, half).exception(SOON), DeadlineExceeded)
+    share = PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
+    assert isinstance(pair.ask(1, share).exception(SOON), DeadlineExceeded)
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_halves_that_differ_are_refused_at_both(pair, first):
+def test_shares_that_differ_are_refused_at_both(pair, first):
     query_id = new_query_id()
-    halves = []
+    shares = []
     for party, shape in sorted([(0, (1, 2)), (1, (2, 2))], reverse=first == 1):
         question = Question(query_id, "digits", "s1", shape)
         words = bytes(8 * question.words)
-        halves.append(
+        shares.append(
             pair.ask(party, PendingQuery(question, snapshot("s1"), words, Deadline.after(60)))
         )
-    assert [type(half.exception(SOON)) for half in halves] == [ManifestMismatch] * 2
+    assert [type(share.exception(SOON)) for share in shares] == [ManifestMismatch] * 2
     assert pair.workers[0].batches == []
 
 
 def test_without_party_1_a_query_ends_as_unreachable_and_works_when_it_is_back(pair, monkeypatch):
-    monkeypatch.setattr(asked_module, "LOOK_S", 0.1)
+    monkeypatch.setattr(pending, "LOOK_S", 0.1)
     pair.both(1).check()
     pair.stop_party_1()
-    assert isinstance(one_half(pair, 0).exception(SOON), Unreachable)
-    monkeypatch.setattr(asked_module, "LOOK_S", 10.0)
+    assert isinstance(one_share(pair, 0).exception(SOON), Unreachable)
+    monkeypatch.setattr(pending, "LOOK_S", 10.0)
     pair.restart_party_1()
     pair.both(2).check()
+
+
+@pytest.mark.parametrize(
+    ("other", "error"),
+    [
+        ({"rounding": "exact"}, TermsDiffer),
+        ({"cohorts": (replace(TERMS.cohorts[0], margin=0.4),)}, CohortDiffers),
+    ],
+)
+def test_w60_a_party_1_that_comes_back_with_other_terms_is_refused_until_they_agree_again(
+    pair, monkeypatch, other, error
+):
+    monkeypatch.setattr(pending, "LOOK_S", 0.1)
+    pair.both(1).check()
+    said = queue.SimpleQueue()
+    pair.handshakes[0].watch(said.put)
+    assert said.get(timeout=SOON)
+    for terms in (replace(TERMS, **other), TERMS):
+        pair.stop_party_1()
+        pair.theirs = terms
+        pair.restart_party_1()
+        # Heard at party 0, before it asks for shares.
+        assert said.get(timeout=SOON) == (error is CohortDiffers or terms is TERMS)
+        if terms is TERMS:
+            pair.both(2).check()
+        else:
+            # Whoever has come meanwhile learns of it at the next look.
+            assert isinstance(one_share(pair, 0).exception(SOON), error)
+            for handshake in pair.handshakes:
+                with pytest.raises(error):
+                    handshake.require("digits")
+    assert pair.workers[0].batches == [1, 1]
 
 
 def test_a_watch_that_was_lost_begins_with_what_is_there(pair):
@@ -424,9 +485,9 @@ def test_a_watch_that_was_lost_begins_with_what_is_there(pair):
     waits = pair.both(1)
     pair.waiting(1)
     # A second watcher ends the first, which then comes back and ends the second.
-    stub = pair.leader._peer
+    stub = pair.leader._peer.stub
     other = stub.WatchHalves(peer_pb2.WatchHalvesRequest())
-    assert [half.query_id.hex() for half in next(other).arrived] == [waits.halves[1].id]
+    assert [share.query_id.hex() for share in next(other).arrived] == [waits.shares[1].id]
     for _ in other:
         pass
     pair.open_gates()
@@ -436,13 +497,31 @@ def test_a_watch_that_was_lost_begins_with_what_is_there(pair):
 
 
 def test_a_run_that_is_late_at_party_1_makes_way_for_the_next(pair, monkeypatch):
-    monkeypatch.setattr(follower_module, "_LATE_S", 0.05)
+    monkeypatch.setattr(pair.follower, "_late_s", 0.05)
     late = pair.busy()
     pair.workers[0].gate.set()
     late.futures[0].result(SOON)
     following = pair.both(1)
     assert isinstance(late.futures[1].exception(SOON), Unreachable)
     following.check()
+
+
+def test_an_order_that_party_1_does_not_answer_ends_its_queries_in_time(monkeypatch):
+    asked, answered = threading.Event(), threading.Event()
+
+    def order(self, order):
+        asked.set()
+        assert answered.wait(SOON)
+        return ()
+
+    with ExitStack() as stack:
+        pair = Pair(stack, order_s=0.2)
+        stack.callback(answered.set)
+        monkeypatch.setattr(Follower, "order", order)
+        query = pair.both(1)
+        assert isinstance(query.futures[0].exception(SOON), DeadlineExceeded)
+        assert asked.is_set()
+        query.shares[1].leave()
 
 
 def test_the_time_a_query_took_is_its_own(pair):

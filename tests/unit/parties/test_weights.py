@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from parties.worker import weights
+from parties.worker.snapshot_cache import ModelFile
 from parties.worker.weights import Weights
 from privedge.errors import DigestMismatch
 from privedge.ran.presets import preset
 from privedge.sharing.manifest import ModelManifest, TensorEntry, commitment, new_model_id
-from privedge.wire import worker_pb2 as pb
 
 SPEC = preset("subspace32", height=32, width=32, channels=1, components=2)
 SALT = bytes(32)
 
 
-def stored(folder: Path) -> tuple[pb.ModelFile, dict[str, np.ndarray]]:
+def stored(folder: Path) -> tuple[ModelFile, dict[str, np.ndarray]]:
     """A share file of one made-up model, with what is in it."""
     rng = np.random.default_rng()
     words = {
@@ -32,7 +32,7 @@ def stored(folder: Path) -> tuple[pb.ModelFile, dict[str, np.ndarray]]:
     manifest = ModelManifest(new_model_id(), "digits", "ana", SPEC.digest(), tuple(entries))
     path = folder / f"{manifest.model_id}.words"
     path.write_bytes(b"".join(values.tobytes() for values in words.values()))
-    return pb.ModelFile(path=str(path), manifest_json=manifest.to_json(), salt=SALT), words
+    return ModelFile(path, manifest.to_json(), SALT), words
 
 
 def test_shares_are_stacked_in_the_order_of_the_snapshot(tmp_path):

@@ -1,0 +1,134 @@
+"""Protobuf <-> domain values of a front end, pure: peer.proto and worker.proto.
+
+Sees ids, digests and this party's salts; and one share of queries and answers, as bytes that it
+passes on. The messages of clients and owners (party.proto) are privedge.rpc.codec's.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from parties.party.models.cohorts import ModelRef, Snapshot
+from parties.party.queries.inbox import HeldChange
+from parties.party.queries.pending import QueryRef, Run
+from parties.party.workers.messages import AnswerBytes, Job, PoolLevel
+from privedge.errors import ShareError
+from privedge.rpc.codec import cost_from_wire, model_id, shape_from_wire
+from privedge.wire import party_pb2, peer_pb2, worker_pb2
+
+# One message carries about so many bytes of manifests; everything else of a model is small.
+_PIECE_BYTES = 1 << 20
+
+
+# --- Between the front ends (peer.proto) ----------------------------------------------------------
+
+
+def model_ref_to_wire(ref: ModelRef) -> peer_pb2.ModelRef:
+    """Inverse of `model_ref_from_wire`."""
+    return peer_pb2.ModelRef(model_id=ref.model_id, manifest_digest=ref.manifest_digest)
+
+
+def model_ref_from_wire(message: peer_pb2.ModelRef) -> ModelRef:
+    """Raises ShareError for anything but a model id."""
+    return ModelRef(model_id(message.model_id), message.manifest_digest)
+
+
+def query_ref_to_wire(ref: QueryRef) -> peer_pb2.Half:
+    """Inverse of `query_ref_from_wire`."""
+    return peer_pb2.Half(query_id=id_to_wire(ref.query_id), header_sha256=ref.question_digest)
+
+
+def query_ref_from_wire(message: peer_pb2.Half) -> QueryRef:
+    """One query, as the other front end names it."""
+    return QueryRef(message.query_id.hex(), message.header_sha256)
+
+
+def id_to_wire(query_id: str) -> bytes:
+    """A query id as bytes."""
+    return bytes.fromhex(query_id)
+
+
+def held_change_to_wire(change: HeldChange) -> peer_pb2.HalvesChange:
+    """Inverse of `held_change_from_wire`."""
+    return peer_pb2.HalvesChange(
+        arrived=map(query_ref_to_wire, change.arrived), left=map(id_to_wire, change.left)
+    )
+
+
+def held_change_from_wire(message: peer_pb2.HalvesChange) -> HeldChange:
+    """Which queries came to party 1 and left it."""
+    return HeldChange(
+        tuple(map(query_ref_from_wire, message.arrived)),
+        tuple(query_id.hex() for query_id in message.left),
+    )
+
+
+def run_to_wire(run: Run) -> peer_pb2.StartRunRequest:
+    """Inverse of `run_from_wire`."""
+    return peer_pb2.StartRunRequest(
+        session=run.session, worker=run.worker, queries=map(query_ref_to_wire, run.queries)
+    )
+
+
+def run_from_wire(message: peer_pb2.StartRunRequest) -> Run:
+    """The run that party 0 orders."""
+    return Run(message.session, message.worker, tuple(map(query_ref_from_wire, message.queries)))
+
+
+# --- Between a front end and its workers (worker.proto) -------------------------------------------
+
+
+def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
+    """A snapshot in pieces, because it may have thousands of models."""
+    piece = worker_pb2.Snapshot(
+        cohort=snapshot.cohort.name,
+        id=snapshot.id,
+        spec_json=snapshot.cohort.spec.to_json(),
+        margin=snapshot.cohort.margin,
+        mean_share=snapshot.cohort.mean_share,
+    )
+    size = 0
+    for model in snapshot.models:
+        if size > _PIECE_BYTES:
+            yield piece
+            piece, size = worker_pb2.Snapshot(), 0
+        piece.models.add(path=str(model.path), manifest_json=model.manifest_json, salt=model.salt)
+        size += len(model.manifest_json)
+    yield piece
+
+
+def run_request_to_wire(job: Job, words: bytes) -> worker_pb2.RunRequest:
+    """A job, and this party's share of its images."""
+    message = worker_pb2.Job(
+        session=job.session,
+        snapshot_id=job.snapshot_id,
+        shape=job.shape,
+        one_subject=job.one_subject,
+    )
+    if job.verify_position is not None:
+        message.verify_position = job.verify_position
+    return worker_pb2.RunRequest(job=message, words=words)
+
+
+def answer_from_wire(response: worker_pb2.RunResponse) -> AnswerBytes:
+    """A worker's answer share. Raises ShareError if it is malformed."""
+    shape = shape_from_wire(response.header.shape, "answer")
+    cost = cost_from_wire(response.header.cost)
+    if not response.words:
+        raise ShareError("answer: no words came")
+    return AnswerBytes(shape, response.words, cost)
+
+
+def pool_levels_from_wire(response: worker_pb2.KeepResponse) -> tuple[PoolLevel, ...]:
+    """What a worker has ready."""
+    return tuple(
+        PoolLevel(pool.cohort, pool.batch, pool.ready, pool.wanted) for pool in response.pools
+    )
+
+
+def pool_levels_to_wire(levels: Iterable[PoolLevel]) -> list[party_pb2.Pool]:
+    """What operators are told of the pools (party.proto)."""
+    return [
+        party_pb2.Pool(
+            cohort=level.cohort, batch=level.batch, ready=level.ready, wanted=level.wanted
+        )
+        for level in levels
+    ]

@@ -1,0 +1,177 @@
+"""How a front end says hello to the other party and to the dealer, and what it makes of theirs.
+
+What another server says is compared and shown, so only plain words and numbers of it are kept.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from parties.party.terms import CohortTerms, Terms, cohort_differences, differences
+from parties.serving.handshake import NO_HANDSHAKE, Handshake, Heard
+from privedge.errors import Refused, Unreachable
+from privedge.identity.roles import Role
+from privedge.rpc import versions
+from privedge.rpc.status import calls_to
+from privedge.rpc.versions import Versions, plain
+from privedge.wire import dealer_pb2_grpc, peer_pb2, peer_pb2_grpc
+
+log = logging.getLogger(__name__)
+
+# After a connection that ended; longer while no hello succeeds.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
+
+# Receives each call that is begun, so that it can be cancelled, and returns it.
+Begun = Callable[[Any], Any]
+
+
+class Hello:
+    """This party's own terms, and what follows from those of others."""
+
+    def __init__(self, mine: Terms, handshake: Handshake) -> None:
+        self.handshake = handshake
+        self._mine = mine
+
+    def to_party(self, stub: peer_pb2_grpc.PeerStub, begun: Begun) -> None:
+        """Party 0: exchange terms, over a connection that may yet have to come. Raises what gRPC
+        does, and Unreachable if the call is cancelled.
+        """
+        theirs = _asked(begun(stub.Hello.future(to_wire(self._mine), wait_for_ready=True)))
+        if theirs is None:
+            self.handshake.hear(Role.PARTY1.label, Heard(lines=(NO_HANDSHAKE,)))
+        else:
+            self._hear(Role.PARTY1, from_wire(theirs))
+
+    def from_party(self, said: peer_pb2.Terms) -> peer_pb2.Terms:
+        """Party 1: hear party 0's terms, and answer with these."""
+        self._hear(Role.PARTY0, from_wire(said))
+        return to_wire(self._mine)
+
+    def to_dealer(self, stub: dealer_pb2_grpc.DealerStub, begun: Begun) -> None:
+        """Exchange versions. Raises as `to_party`."""
+        mine = self._mine.versions
+        said = _asked(begun(stub.Hello.future(versions.to_wire(mine), wait_for_ready=True)))
+        found = Heard(lines=(NO_HANDSHAKE,))
+        if said is not None:
+            theirs = versions.from_wire(said)
+            found = Heard(theirs.release, versions.differences(mine, theirs))
+        self.handshake.hear(Role.DEALER.label, found)
+
+    def _hear(self, who: Role, theirs: Terms) -> None:
+        found = Heard(
+            theirs.versions.release,
+            differences(self._mine, theirs),
+            cohort_differences(self._mine, theirs),
+        )
+        self.handshake.hear(who.label, found)
+
+
+class DealerGreeter:
+    """A thread that says hello to the dealer on every new connection to it.
+
+    A health watch lasts as long as the connection does. It ends when the dealer says that it no
+    longer serves, too: a dealer that is told to stop waits for running calls.
+    """
+
+    def __init__(self, channel: grpc.Channel, hello: Hello) -> None:
+        self._hello = hello
+        self._health = health_pb2_grpc.HealthStub(channel)
+        self._dealer = dealer_pb2_grpc.DealerStub(channel)
+        self._stopping = threading.Event()
+        self._call: Any = None
+        self._pause_s = _FIRST_PAUSE_S
+        self._thread = threading.Thread(target=self._run, name="dealer greeter", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the dealer may come later."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stopping.set()
+        if self._call is not None:
+            self._call.cancel()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with calls_to(Role.DEALER.label):
+                    self._greet()
+            except Refused as error:
+                if not self._stopping.is_set():
+                    log.warning("does not know the dealer's terms: %s", error)
+            self._stopping.wait(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    def _greet(self) -> None:
+        watch = self._health.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+        greeted = False
+        for response in self._begun(watch):
+            if response.status != health_pb2.HealthCheckResponse.SERVING:
+                watch.cancel()
+                return
+            if not greeted:
+                greeted = True
+                self._hello.to_dealer(self._dealer, self._begun)
+                self._begun(watch)
+                self._pause_s = _FIRST_PAUSE_S
+
+    def _begun(self, call: Any) -> Any:
+        self._call = call
+        if self._stopping.is_set():
+            call.cancel()
+        return call
+
+
+def to_wire(terms: Terms) -> peer_pb2.Terms:
+    """The message of this party's terms."""
+    return peer_pb2.Terms(
+        release=terms.versions.release,
+        wire=terms.versions.wire,
+        mpc=terms.versions.mpc,
+        engine=terms.engine,
+        rounding=terms.rounding,
+        randomness=terms.randomness,
+        workers=terms.workers,
+        cohorts=[
+            peer_pb2.CohortTerms(
+                name=each.name,
+                spec_digest=each.spec_digest,
+                margin=each.margin,
+                mean_share=each.mean_share,
+            )
+            for each in terms.cohorts
+        ],
+    )
+
+
+def from_wire(message: peer_pb2.Terms) -> Terms:
+    """The other party's terms. What is no plain word becomes one that says so."""
+    return Terms(
+        engine=plain(message.engine),
+        rounding=plain(message.rounding),
+        randomness=plain(message.randomness),
+        workers=message.workers,
+        cohorts=tuple(
+            CohortTerms(plain(each.name), plain(each.spec_digest), each.margin, each.mean_share)
+            for each in message.cohorts
+        ),
+        versions=Versions(plain(message.release), message.wire, message.mpc),
+    )
+
+
+def _asked(call: Any) -> Any:
+    """The answer; None if the server does not know the call."""
+    try:
+        return call.result()
+    except grpc.FutureCancelledError:
+        raise Unreachable("the hello was given up") from None
+    except grpc.RpcError as error:
+        if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return None
+        raise

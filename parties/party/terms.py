@@ -1,0 +1,87 @@
+"""What the parties must configure alike, and in which words two sides differ. Pure; all public.
+
+Party 0's `Terms` and party 1's are compared field by field. Releases may differ, or nobody could
+upgrade one party after the other.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from parties.config import PartyConfig
+from parties.party.models.cohorts import Cohort
+from privedge.rpc import versions
+from privedge.rpc.versions import Versions
+
+# Where correlated randomness comes from. There is no other way yet.
+DEALER = "dealer"
+# How much of an architecture's digest is shown: enough to see that two differ.
+_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class CohortTerms:
+    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture."""
+
+    name: str
+    spec_digest: str
+    margin: float
+    mean_share: float
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What one party computes with, and for which cohorts."""
+
+    engine: str
+    rounding: str
+    workers: int
+    cohorts: tuple[CohortTerms, ...]
+    randomness: str = DEALER
+    versions: Versions = field(default_factory=Versions)
+
+
+def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
+    """This party's own."""
+    return Terms(
+        engine=config.engine,
+        rounding=config.rounding,
+        workers=config.workers,
+        cohorts=tuple(
+            CohortTerms(each.name, each.spec_digest, each.margin, each.mean_share)
+            for each in cohorts
+        ),
+    )
+
+
+def differences(mine: Terms, theirs: Terms) -> tuple[str, ...]:
+    """What keeps the parties from computing anything: ("rounding: exact here, one-unit there",)."""
+    names = ("engine", "rounding", "randomness", "workers")
+    return versions.differences(mine.versions, theirs.versions) + tuple(
+        f"{name}: {getattr(mine, name)} here, {getattr(theirs, name)} there"
+        for name in names
+        if getattr(mine, name) != getattr(theirs, name)
+    )
+
+
+def cohort_differences(mine: Terms, theirs: Terms) -> Mapping[str, tuple[str, ...]]:
+    """By name, in which ways a cohort of either party differs. Only such cohorts are in it."""
+    here = {cohort.name: cohort for cohort in mine.cohorts}
+    there = {cohort.name: cohort for cohort in theirs.cohorts}
+    found = {name: _differing(here.get(name), there.get(name)) for name in sorted({*here, *there})}
+    return {name: lines for name, lines in found.items() if lines}
+
+
+def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str, ...]:
+    if here is None:
+        return ("not configured here",)
+    if there is None:
+        return ("not configured there",)
+    lines = []
+    if here.spec_digest != there.spec_digest:
+        digests = here.spec_digest[:_DIGITS], there.spec_digest[:_DIGITS]
+        lines.append(f"architecture: {digests[0]} here, {digests[1]} there")
+    for name in ("margin", "mean_share"):
+        one, other = getattr(here, name), getattr(there, name)
+        if one != other:
+            lines.append(f"{name}: {one} here, {other} there")
+    return tuple(lines)

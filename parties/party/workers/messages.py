@@ -1,0 +1,41 @@
+"""What a front end and its workers tell each other: values. Sees one share of queries and answers.
+
+AnswerBytes carries a share, so it has no useful repr.
+"""
+
+from dataclasses import dataclass, field
+
+from privedge.sharing.cost import Cost
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, as a worker is told of it. `shape` is (batch, then the spec's input shape).
+
+    `verify_position` is the place of the owner to verify in the snapshot; None to identify.
+    """
+
+    session: bytes
+    snapshot_id: str
+    shape: tuple[int, ...]
+    one_subject: bool
+    verify_position: int | None
+
+
+@dataclass(frozen=True)
+class AnswerBytes:
+    """One answer share as it came from a worker: words of `shape`, and what they cost."""
+
+    shape: tuple[int, ...]
+    words: bytes = field(repr=False)
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class PoolLevel:
+    """How many bundles are ready for runs of `batch` images of a cohort, and how many should be."""
+
+    cohort: str
+    batch: int
+    ready: int
+    wanted: int

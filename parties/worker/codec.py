@@ -1,0 +1,110 @@
+"""Protobuf <-> domain values of a worker, pure. Sees one share of queries and of answers.
+
+A worker decodes what its own front end and the other party's worker send; both have been let in by
+role. Shapes and sizes are checked before anything is built from them.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from parties.worker.computation import AnswerShare
+from parties.worker.preprocessing.orders import Order, State
+from parties.worker.snapshot_cache import ModelFile, Snapshot
+from parties.worker.task import Kind, Method, Task
+from privedge.errors import ShareError
+from privedge.mpc.predict import Rule
+from privedge.ran.spec import RanSpec
+from privedge.rpc.codec import cost_to_wire
+from privedge.sharing.ring import WORD_BYTES
+from privedge.wire import mpc_pb2, party_pb2
+from privedge.wire import worker_pb2 as pb
+
+_STATES: dict[State, mpc_pb2.Prepared.State.ValueType] = {
+    State.STARTED: mpc_pb2.Prepared.STARTED,
+    State.READY: mpc_pb2.Prepared.READY,
+    State.BUSY: mpc_pb2.Prepared.BUSY,
+    State.UNKNOWN: mpc_pb2.Prepared.UNKNOWN,
+    State.FAILED: mpc_pb2.Prepared.FAILED,
+}
+_STATE_OF: dict[int, State] = {number: state for state, number in _STATES.items()}
+
+
+# --- The front end's messages (worker.proto) ------------------------------------------------------
+
+
+def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
+    """Join the pieces of one snapshot. Raises CheckpointError for a spec that is none."""
+    whole = pb.Snapshot()
+    for piece in pieces:
+        whole.MergeFrom(piece)
+    return Snapshot(
+        id=whole.id,
+        cohort=whole.cohort,
+        spec=RanSpec.from_json(whole.spec_json),
+        margin=whole.margin,
+        mean_share=whole.mean_share,
+        models=tuple(
+            ModelFile(Path(model.path), model.manifest_json, model.salt) for model in whole.models
+        ),
+    )
+
+
+def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
+    """The task of a front end's job on the snapshot that the job names."""
+    position = job.verify_position if job.HasField("verify_position") else None
+    rule = Rule(snapshot.margin, job.one_subject, position, snapshot.mean_share)
+    return Task(snapshot, tuple(job.shape), rule, method)
+
+
+def share_from_wire(words: bytes, shape: tuple[int, ...]) -> torch.Tensor:
+    """This party's share of the images, int64 of `shape`. Raises ShareError for another size."""
+    if len(words) != WORD_BYTES * torch.Size(shape).numel():
+        raise ShareError(f"query share: {len(words)} bytes for shape {shape}")
+    # A copy, because tensors are written to and bytes must not be.
+    return torch.frombuffer(bytearray(words), dtype=torch.int64).reshape(shape)
+
+
+def answer_to_wire(answer: AnswerShare) -> pb.RunResponse:
+    """This party's share of the answer, and what it cost."""
+    header = party_pb2.AnswerHeader(shape=answer.words.shape, cost=cost_to_wire(answer.cost))
+    return pb.RunResponse(header=header, words=answer.words.contiguous().numpy().tobytes())
+
+
+# --- The other worker's messages about preprocessing (mpc.proto) ----------------------------------
+
+
+def order_to_wire(order: Order) -> mpc_pb2.Preparation:
+    """Inverse of `order_from_wire`."""
+    preparation = mpc_pb2.Preparation
+    return preparation(
+        kind=preparation.REHEARSAL if order.rehearsal else preparation.BUNDLE,
+        session=order.session,
+        snapshot_id=order.kind.snapshot_id,
+        shape=order.kind.shape,
+        one_subject=order.kind.one_subject,
+        masked_weights=order.pairing,
+        alive=order.alive,
+    )
+
+
+def order_from_wire(message: mpc_pb2.Preparation) -> Order:
+    """What party 0's worker orders."""
+    return Order(
+        rehearsal=message.kind == mpc_pb2.Preparation.REHEARSAL,
+        session=message.session,
+        kind=Kind(message.snapshot_id, tuple(message.shape), message.one_subject),
+        pairing=message.masked_weights,
+        alive=tuple(message.alive),
+    )
+
+
+def state_to_wire(state: State) -> mpc_pb2.Prepared:
+    """Inverse of `state_from_wire`."""
+    return mpc_pb2.Prepared(state=_STATES[state])
+
+
+def state_from_wire(message: mpc_pb2.Prepared) -> State:
+    """How far party 1's worker is. A state that this release does not know counts as a failure."""
+    return _STATE_OF.get(message.state, State.FAILED)
