@@ -1,7 +1,8 @@
-"""Both parties of private prediction and the dealer in this process, each party recorded.
+"""Run both parties of private prediction and the dealer in this process, and record each party.
 
 The engine, the dealing and the decision are those that the servers run; only the transport is a
-queue. Whoever runs this has all secrets of both parties: it is for attacks on made or public data.
+queue. Anyone who runs this module has all secrets of both parties. Use it only for attacks on
+synthetic or public data.
 """
 
 import os
@@ -26,13 +27,13 @@ from privedge_lab.attacks.views import PartyView
 
 _MAX_ELEMENTS = 1 << 24
 _KEPT_MASKS_BYTES = 1 << 28
-# Words kept of each tuple part and exchange: all of a small preset's.
+# Words kept of each tuple part and exchange. A small preset has no more than this.
 _KEEP = 4096
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The answers int64 (n, owners), 0 or 1, and what each party saw."""
+    """The answers int64 (n, owners), 0 or 1, and each party's view."""
 
     answers: torch.Tensor = field(repr=False)
     views: tuple[PartyView, PartyView] = field(repr=False)
@@ -56,8 +57,9 @@ class BothParties:
     def __init__(
         self, spec: RanSpec, parameters: Mapping[str, Words], rule: Rule, *, keep: int = _KEEP
     ) -> None:
-        """`parameters`: name -> uint64 (owners, *shape) at f. `keep`: words of each tuple part and
-        exchange that are recorded.
+        """Share `parameters` (name -> uint64 (owners, *shape) at f) between the two parties.
+
+        `keep`: how many words of each tuple part and exchange are recorded.
         """
         self._spec, self._rule, self._keep = spec, rule, keep
         halves = {name: split(words) for name, words in parameters.items()}
@@ -66,7 +68,7 @@ class BothParties:
         ]
         self._masked = (MaskedWeights.fresh(b""), MaskedWeights.fresh(b""))
         self._known = WeightMasks(_KEPT_MASKS_BYTES)
-        # The first run also opens the weights, once; queries come after it, as at the servers.
+        # The first run also opens the masked weights, once. At the servers, too, queries follow it.
         self._ask(np.zeros((1, *spec.input_shape), np.uint64))
 
     def ask(self, images: Words) -> Asked:
@@ -150,7 +152,7 @@ class BothParties:
 
 
 class _NearDealer:
-    """mpc.dealing.DealerLink to a dealer in the same process."""
+    """A link (mpc.dealing.DealerLink) to a dealer in the same process."""
 
     def __init__(self, dealer: Dealer, party: int) -> None:
         self._dealer, self._party = dealer, party
@@ -165,5 +167,5 @@ class _NearDealer:
 
 
 def _tensor(words: Words) -> torch.Tensor:
-    """The same bits as int64."""
+    """Return the same bits as int64."""
     return torch.from_numpy(words.view(np.int64).copy())
