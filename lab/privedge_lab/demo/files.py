@@ -1,4 +1,4 @@
-"""Write what a demo leaves behind: summary.json and index.html. Sees the outcome, in the clear."""
+"""Write a demo's results: summary.json and index.html. Sees the outcome in the clear."""
 
 import importlib.util
 import json
@@ -13,7 +13,7 @@ from privedge_lab.demo.run import Outcome
 
 
 def prepare(out: Path) -> None:
-    """Make the folder, before the work is done. Raises ConfigError or MissingExtra."""
+    """Make the folder before the work begins. Raises ConfigError or MissingExtra."""
     for package in ("jinja2", "psutil", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra("the demo takes a few more packages: pip install 'privedge[demo]'")
@@ -22,7 +22,7 @@ def prepare(out: Path) -> None:
 
 
 def write(outcome: Outcome) -> Path:
-    """Replace both files in the plan's folder; returns the page. Raises ConfigError."""
+    """Replace both files in the plan's folder; return the page's path. Raises ConfigError."""
     out = outcome.plan.out
     html = page.render(outcome)
     with _named(out):
