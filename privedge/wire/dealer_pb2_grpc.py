@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class DealerStub:
     """Served by the dealer to both parties (roles party0, party1). One call is one party's side of one
-    session; the dealer serves a session once both sides have opened it.
+    session. The dealer serves a session once both sides have opened it.
     """
 
     def __init__(self, channel):
@@ -45,7 +45,7 @@ class DealerStub:
 
 class DealerServicer:
     """Served by the dealer to both parties (roles party0, party1). One call is one party's side of one
-    session; the dealer serves a session once both sides have opened it.
+    session. The dealer serves a session once both sides have opened it.
     """
 
     def Deal(self, request_iterator, context):
@@ -72,7 +72,7 @@ def add_DealerServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Dealer:
     """Served by the dealer to both parties (roles party0, party1). One call is one party's side of one
-    session; the dealer serves a session once both sides have opened it.
+    session. The dealer serves a session once both sides have opened it.
     """
 
     @staticmethod
