@@ -27,7 +27,7 @@ Told = Callable[[T, Message], None]
 # Called with (name, request) pairs, and perhaps a Told.
 Ask = Callable[..., Generator[tuple[T, Message], None, None]]
 
-_ENDED = "a process that worked for this command ended too early (killed, or out of memory?)"
+_ENDED = "a worker process of this command ended too early (killed, or out of memory?)"
 _TERMINATED = 128 + signal.SIGTERM
 # A worker that is told to end finishes the current operation and removes half-written files.
 _ENDING_S = 5.0

@@ -46,7 +46,7 @@ class Fact:
         """Return the number of the image at `path`, relative to the set. Raises ImageError."""
         found = self.pattern.search(path.as_posix())
         if found is None or not found[1].isdecimal():
-            raise ImageError(f"{path}: its name tells no number for {self.name}")
+            raise ImageError(f"{path}: its path has no number for {self.name}")
         return int(found[1])
 
 
@@ -100,7 +100,7 @@ def _folders(folder: Path) -> list[Path]:
         raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
     shown = [each for each in found if not each.name.startswith(".")]
     if not shown:
-        raise ImageError(f"{folder}: holds no folders; put each class's images in one of its own")
+        raise ImageError(f"{folder}: holds no folders; put the images of each class in a folder")
     return shown
 
 

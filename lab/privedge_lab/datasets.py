@@ -197,7 +197,7 @@ def _groups(path: Path, found: Sequence[Path]) -> dict[str, npt.NDArray[np.int64
     if not inner:
         return {}
     if len(inner) < len(found):
-        raise ImageError(f"{path}: some classes hold folders and some images; use one level")
+        raise ImageError(f"{path}: some classes hold folders, others images; use one level")
     return {"group": np.unique(inner, return_inverse=True)[1]}
 
 
@@ -209,7 +209,7 @@ def _classes(path: Path) -> list[list[Path]]:
     """Return the image files of every class, all in order of name."""
     folders = files.subfolders(path)
     if not folders:
-        raise ImageError(f"{path}: holds no folders; put each class's images in one of its own")
+        raise ImageError(f"{path}: holds no folders; put the images of each class in a folder")
     return [_class(folder) for folder in folders]
 
 

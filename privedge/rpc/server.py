@@ -231,7 +231,7 @@ def _ended(
 ) -> tuple[grpc.StatusCode, str]:
     """Log how the call ended, and choose its status."""
     if not context.is_active():  # cancelled, disconnected or out of time: nobody is listening
-        log.info("%s: given up by its caller (%s)", method, type(error).__name__)
+        log.info("%s: abandoned by its caller (%s)", method, type(error).__name__)
         return grpc.StatusCode.CANCELLED, "cancelled"
     code, text = status_of(error)
     if isinstance(error, PrivEdgeError) and code is not grpc.StatusCode.INTERNAL:

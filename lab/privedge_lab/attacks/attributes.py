@@ -252,10 +252,12 @@ def _draw(network: nn.Sequential, generator: torch.Generator) -> None:
 def _check(view: AttributeView, attribute: torch.Tensor) -> None:
     if view.sent.shape[1:] != view.known_sent.shape[1:]:
         raise TrainingError(
-            f"what is attacked has shape {tuple(view.sent.shape[1:])}, "
-            f"what is known {tuple(view.known_sent.shape[1:])}: take both from the same cut"
+            f"attacked activations have shape {tuple(view.sent.shape[1:])}, "
+            f"known ones {tuple(view.known_sent.shape[1:])}: take both from the same cut"
         )
     if len(view.sent) != len(attribute) or len(view.known_sent) != len(view.known_attribute):
         raise TrainingError("there must be one attribute for each image")
     if len(view.known_attribute.unique()) < 2 or len(view.known_attribute) < _FEWEST:
-        raise TrainingError(f"the attacker needs {_FEWEST} known images, not all of one attribute")
+        raise TrainingError(
+            f"the attacker needs {_FEWEST} known images with at least two values of the attribute"
+        )

@@ -67,7 +67,7 @@ def infer_membership(view: AnswersView, members: torch.Tensor) -> list[Membershi
     """
     for some in (members, view.known_members):
         if len(some.unique()) < 2:
-            raise TrainingError("membership: there must be members and others in both sets")
+            raise TrainingError("membership: both sets need members and non-members")
     found = {
         "gap": (view.known_right[:, 0].double(), view.right[:, 0].double()),
         "count": (view.known_right.double().mean(1), view.right.double().mean(1)),

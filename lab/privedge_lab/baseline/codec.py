@@ -121,14 +121,14 @@ def labels_from_answer(
     shape = shape_from_wire(header.shape, "answer")
     expected = (batch,) if served.answers == "labels" else (batch, served.classes)
     if shape != expected:
-        raise ShareError("answer: its shape is not that of one answer an image")
+        raise ShareError("answer: its shape does not fit one answer for each image")
     if served.answers == "logits":
         best: Labels = _floats(raw, shape, "answer").argmax(axis=1).astype(np.uint32)
         return best
     _check_length(raw, shape, "answer")
     labels: Labels = np.frombuffer(raw, "<u4").astype(np.uint32)
     if (labels >= served.classes).any():
-        raise ShareError("answer: names a class that there is not")
+        raise ShareError("answer: names a class that does not exist")
     return labels
 
 

@@ -63,7 +63,7 @@ class CutFiles:
         if not self.key.exists():
             save_key(self.key, trainee.key)
         elif load_key(self.key) != trainee.key:
-            raise CheckpointError(f"{self.key}: is another key; use it, or move it away first")
+            raise CheckpointError(f"{self.key}: another key is here; use it, or move it away first")
         written = save_tail(self.tail, spec, cut, tail(network, cut))
         part = make_head(
             spec, cut, head(network, cut), trainee.defence, tail=written.digest, key=trainee.key

@@ -108,7 +108,7 @@ def _settings(module: nn.Module, place: int) -> dict[str, Any]:
     settings = reader(module) if reader is not None else None
     if settings is None:
         raise ConfigError(
-            f"layer {place}, {module}: has no place in a network spec; "
+            f"layer {place}, {module}: cannot be described in a network spec; "
             "see privedge_lab.baseline.describe"
         )
     return settings

@@ -109,7 +109,7 @@ def _defence(described: Mapping[str, Any], measuring: bool) -> Defence:
     repeat, learned = described["repeat"], described["learned"]
     sound = isinstance(strength, int | float) and isinstance(learned, dict)
     if not sound or repeat not in get_args(Repeat):
-        raise ConfigError("its defence is not described soundly")
+        raise ConfigError("its description of the defence is malformed")
     return registry.make(str(name), strength, repeat, measuring=measuring, learned=learned)
 
 

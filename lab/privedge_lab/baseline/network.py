@@ -133,5 +133,5 @@ def _check(network: nn.Sequential, spec: NetworkSpec) -> None:
     network.train()
     if tuple(out.shape) != (1, spec.classes):
         raise ConfigError(
-            f"{spec.name}: puts out {tuple(out.shape[1:])} values for {spec.classes} classes"
+            f"{spec.name}: outputs {tuple(out.shape[1:])} values for {spec.classes} classes"
         )

@@ -190,7 +190,7 @@ def _draws(trainee: Trainee, images: torch.Tensor, generator: torch.Generator) -
 def _check(spec: NetworkSpec, data: Labelled) -> None:
     if tuple(data.images.shape[1:]) != spec.input:
         raise TrainingError(
-            f"{spec.name}: takes images of {spec.input}, these are {tuple(data.images.shape[1:])}"
+            f"{spec.name}: needs images of {spec.input}, these are {tuple(data.images.shape[1:])}"
         )
     if data.classes > spec.classes:
         raise TrainingError(f"{spec.name}: has {spec.classes} classes, the images {data.classes}")

@@ -60,7 +60,7 @@ def _process(pid: int) -> Any:
         import psutil  # type: ignore[import-untyped]  # no stubs among our tools
     except ImportError:
         raise MissingExtra(
-            "measuring processes takes psutil: pip install 'privedge[demo]'"
+            "measuring processes needs psutil: pip install 'privedge[demo]'"
         ) from None
     return psutil.Process(pid)
 

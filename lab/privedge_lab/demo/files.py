@@ -16,7 +16,7 @@ def prepare(out: Path) -> None:
     """Make the folder before the work begins. Raises ConfigError or MissingExtra."""
     for package in ("jinja2", "psutil", "sklearn"):
         if importlib.util.find_spec(package) is None:
-            raise MissingExtra("the demo takes a few more packages: pip install 'privedge[demo]'")
+            raise MissingExtra("the demo needs a few more packages: pip install 'privedge[demo]'")
     with _named(out):
         out.mkdir(parents=True, exist_ok=True)
 

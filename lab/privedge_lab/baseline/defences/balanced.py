@@ -59,8 +59,8 @@ class BalancedPartitioning(Partitioning):
         guesses = len(self._shares)
         if len(shape) != 2 or shape[1] <= guesses:
             raise ConfigError(
-                f"{self.name}: cut at a layer that puts out a list of more than {guesses}: as many "
-                f"values guess {self.private}, and stay on the device"
+                f"{self.name}: cut at a layer with a list of more than {guesses} outputs; "
+                f"{guesses} of them guess {self.private} and stay on the device"
             )
         self._balance = torch.zeros((guesses, shape[1] - guesses))
         super().begin(head, data, generator)

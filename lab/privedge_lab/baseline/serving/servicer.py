@@ -95,9 +95,9 @@ class SplitServicer(split_pb2_grpc.SplitServicer):
             raise ShareError("predict: the first message must be the header")
         tail, shape = split_codec.asked_from_wire(first.header)
         if tail != self._served.tail:
-            raise ShareError("predict: for another tail than this server's")
+            raise ShareError("predict: tail_sha256 is not that of this server's tail")
         if shape[1:] != self._served.sent_shape:
-            raise ShareError("predict: its shape is not what leaves a device at this cut")
+            raise ShareError("predict: its shape is not that of activations at this cut")
         if shape[0] > self._served.max_batch:
             raise LimitExceeded(f"predict: at most {self._served.max_batch} images at once")
         expected = split_codec.VALUE_BYTES * math.prod(shape)

@@ -59,7 +59,9 @@ class Stock:
 def check(engine: str, spec: RanSpec) -> None:
     """Raise ConfigError for a preset with a layer that network.py lacks."""
     if missing := unsupported(spec):
-        raise ConfigError(f"engine {engine}: preset {spec.name}: {missing} is not written for it")
+        raise ConfigError(
+            f"engine {engine}: preset {spec.name}: {missing} is not implemented for it"
+        )
 
 
 @contextmanager
