@@ -1,8 +1,9 @@
-"""Processes that work side by side: one JSON object a line in, one out. No pickle.
+"""Run worker processes in parallel. They read and write one JSON object per line, without pickle.
 
-A worker imports the module it is started for and answers each request by that module's
-`answered(request, tell)`; until then it can `tell` any number of objects, such as how far it is.
-Each computes on one thread, so that n of them use n cores and figures do not depend on n.
+A worker imports the module it is started for, and answers each request by that module's
+`answered(request, tell)`. Before it answers, it can `tell` any number of objects, such as its
+progress. Each worker computes on one thread, so n workers use n cores, and results do not depend on
+n.
 """
 
 import json
@@ -23,22 +24,23 @@ Message = dict[str, Any]
 Tell = Callable[[Message], None]
 T = TypeVar("T")
 Told = Callable[[T, Message], None]
-# Given (name, request) pairs and perhaps a Told.
+# Called with (name, request) pairs, and perhaps a Told.
 Ask = Callable[..., Generator[tuple[T, Message], None, None]]
 
-_ENDED = "a process that worked for this command ended too early (killed, or out of memory?)"
+_ENDED = "a worker process of this command ended too early (killed, or out of memory?)"
 _TERMINATED = 128 + signal.SIGTERM
-# A worker that is told to end finishes the operation at hand, and removes what is half-written.
+# A worker that is told to end finishes the current operation and removes half-written files.
 _ENDING_S = 5.0
 
 
 @contextmanager
 def started(count: int, module: str) -> Iterator[Ask[Any]]:
-    """`count` workers for `module`; called with (name, request) pairs, gives (name, answer) pairs.
+    """Start `count` workers for `module`; yield a function from requests to answers.
 
-    Answers come as they are ready; a second argument is called, in the caller's thread, with (name,
-    object) for whatever a worker tells. Raises TrainingError with a worker's own message if it
-    could not answer, and ends all workers when the block is left.
+    The function accepts (name, request) pairs, and yields (name, answer) pairs as they are ready.
+    Its second argument, if given, is called in the caller's thread with (name, object) for each
+    object that a worker tells. It raises TrainingError with a worker's own message if that worker
+    could not answer. Leaving the block ends all workers.
     """
     pool = _Pool()
     try:
@@ -85,7 +87,8 @@ class _Pool:
             self._idle.put(worker)
 
     def end(self) -> None:
-        # A thread that waits for an answer goes on when its worker has ended.
+        # Do not wait for the threads yet: one that waits for an answer goes on only when its worker
+        # has ended.
         for threads in self._threads:
             threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._all:
@@ -109,7 +112,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
-            # Ctrl-C is for whoever asked: that process ends the workers.
+            # Ctrl-C is for the parent process alone, which then ends its workers.
             start_new_session=True,
         )
 
@@ -148,12 +151,12 @@ class _Worker:
 
 
 def serve(module: str) -> None:
-    """A worker's life: answer what comes on standard input until it ends."""
+    """Answer requests on standard input until it ends: this is all that a worker does."""
     import importlib
 
     signal.signal(signal.SIGTERM, _leave)
     answered = importlib.import_module(module).answered
-    if "torch" in sys.modules:  # OMP_NUM_THREADS is not all it goes by
+    if "torch" in sys.modules:  # torch does not go by OMP_NUM_THREADS alone
         sys.modules["torch"].set_num_threads(1)
     for line in sys.stdin:
         try:
@@ -168,5 +171,5 @@ def _say(message: Message) -> None:
 
 
 def _leave(*_: object) -> NoReturn:
-    # Not at once, as by default: files being written are removed on the way out.
+    # By default a process would end at once; this way it removes the files it is writing.
     sys.exit(_TERMINATED)

@@ -1,8 +1,8 @@
-"""Configuration: one TOML file, read once at the door into a frozen model. Sees paths, no secrets.
+"""Configuration: one TOML file, read once at startup into a frozen model. Sees paths, no secrets.
 
 Every model derives from `Section`: it is frozen, refuses unknown keys, and resolves a relative
-`Path` against the folder of the file it was read from (`~` is the home folder). The folder travels
-as pydantic's validation context, so a `Section` built in code keeps its paths as they are.
+`Path` against the folder of its file (`~` is the home folder). The folder is passed in pydantic's
+validation context, so a `Section` built in code keeps its paths unchanged.
 """
 
 import os
@@ -26,7 +26,7 @@ from privedge.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-# What names a file wherever a person gives one.
+# The path of a file, wherever a person gives one.
 StrPath = str | os.PathLike[str]
 
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
@@ -38,13 +38,14 @@ _SLASH = "in a path write / or use single quotes"
 
 def _addressed(text: str) -> str:
     match = _HOST_AND_PORT.fullmatch(text)
-    # gRPC would take a larger port modulo 65536.
+    # gRPC would reduce a larger port modulo 65536.
     if match is None or int(match[1]) > _LAST_PORT:
         raise ValueError(f"must be HOST:PORT with a port up to {_LAST_PORT}, not {text!r}")
     return text
 
 
-# HOST:PORT, an IPv6 address in brackets. Without a scheme: gRPC would follow `dns:` or `unix:`.
+# HOST:PORT, with brackets around an IPv6 address. A scheme is refused, because gRPC would follow
+# `dns:` or `unix:`.
 Address = Annotated[str, AfterValidator(_addressed)]
 
 
@@ -66,7 +67,7 @@ class Section(BaseModel):
 
 
 class TlsFiles(Section):
-    """Where one process finds its authority, its own certificate and its key (all PEM)."""
+    """The files of one process: its authority, its own certificate and its key (all PEM)."""
 
     ca: Path = Field(description="The authority's certificate.")
     certificate: Path = Field(description="This process's certificate: its role and name.")
@@ -74,10 +75,10 @@ class TlsFiles(Section):
 
 
 class CallerConfig(Section):
-    """Who calls, for how long, and nothing about whom.
+    """Who calls and how long a call may last, but not which server is called.
 
-    Either `tls`, or `insecure_loopback = true` with the `role` and `name` to claim without proof;
-    that second form works on this machine only.
+    Either `tls` is set, or `insecure_loopback = true` with a `role` and `name` to claim without
+    proof. The second form works only on this machine.
     """
 
     tls: TlsFiles | None = Field(
@@ -131,7 +132,7 @@ class ClientConfig(CallerConfig):
 def load(kind: type[ModelT], path: StrPath) -> ModelT:
     """Read `path` as TOML (UTF-8, with or without a byte order mark) into `kind`.
 
-    Raises ConfigError, one line "FILE: field: why", for whatever is wrong with it.
+    Raises ConfigError, one line "FILE: field: why", for anything that is wrong with it.
     """
     path = Path(path)
     try:

@@ -1,7 +1,7 @@
-"""Every error privedge raises on purpose, as one tree.
+"""Every error that privedge raises on purpose, as one tree.
 
-Messages name files, fields, ids and shapes; never a value, a share or a mask. A peer never sees
-them: rpc/status.py maps each kind to a gRPC status with a fixed text.
+Messages name files, fields, ids and shapes, but never a value, a share or a mask. A peer never sees
+a message: rpc/status.py maps each kind of error to a gRPC status with a fixed text.
 """
 
 
@@ -9,7 +9,7 @@ class PrivEdgeError(Exception):
     """Root of the tree. The CLI prints it as one line and exits with 1."""
 
 
-# --- What a user can put right on their own device ------------------------------------------------
+# --- Errors that users can correct on their own device --------------------------------------------
 
 
 class ConfigError(PrivEdgeError):
@@ -25,11 +25,11 @@ class ImageError(PrivEdgeError):
 
 
 class CheckpointError(PrivEdgeError):
-    """A RAN file is damaged, of another version or does not fit its own spec."""
+    """A RAN file is damaged, has another version, or does not fit its own spec."""
 
 
 class TrainingError(PrivEdgeError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
 
 class RangeError(PrivEdgeError):
@@ -40,11 +40,11 @@ class MissingExtra(PrivEdgeError):
     """A command needs an optional dependency that is not installed."""
 
 
-# --- What a server refuses ------------------------------------------------------------------------
+# --- Refusals by a server -------------------------------------------------------------------------
 
 
 class Refused(PrivEdgeError):
-    """Root of what a server refuses; each kind below has its gRPC status in rpc/status.py."""
+    """Root of a server's refusals; rpc/status.py has the gRPC status of each kind below."""
 
 
 class ShareError(Refused):
@@ -52,15 +52,15 @@ class ShareError(Refused):
 
 
 class UnknownModel(Refused):
-    """No such model, or not one this caller may know of."""
+    """There is no such model, or this caller may not know of it."""
 
 
 class UnknownCohort(Refused):
-    """No such cohort at this party."""
+    """There is no such cohort at this party."""
 
 
 class AlreadyExists(Refused):
-    """The id was used before with other content."""
+    """The id was used before, with other content."""
 
 
 class NotReady(Refused):
@@ -80,7 +80,7 @@ class CohortDiffers(ManifestMismatch):
 
 
 class SnapshotChanged(Refused):
-    """The cohort's active set is no longer the one the caller pinned."""
+    """The cohort's active models are no longer those that the caller pinned."""
 
 
 class TranscriptMismatch(Refused):
@@ -92,26 +92,26 @@ class NotAllowed(Refused):
 
 
 class LimitExceeded(Refused):
-    """A size, count or rate limit was hit, or the disk is full."""
+    """A size, count or rate limit was exceeded, or the disk is full."""
 
 
 class DigestMismatch(Refused):
-    """Bytes do not have the digest they were announced or stored with."""
+    """Bytes do not match the digest that they were announced or stored with."""
 
 
 class Unreachable(Refused):
-    """A party, worker or dealer is down or was lost."""
+    """A party, worker or dealer is down, or the connection to it was lost."""
 
 
 class DeadlineExceeded(Refused):
     """The deadline passed."""
 
 
-# --- What only a client can notice ----------------------------------------------------------------
+# --- Errors that only a client can notice ---------------------------------------------------------
 
 
 class Cancelled(Unreachable):
-    """A call was given up, here or on its way; why, another call says."""
+    """A call was abandoned, here or on its way; another call tells why."""
 
 
 class Closed(PrivEdgeError):
@@ -119,4 +119,4 @@ class Closed(PrivEdgeError):
 
 
 class IntegrityError(PrivEdgeError):
-    """The two answer shares do not add up to a valid answer; nothing is reported."""
+    """The two answer shares do not add up to a valid answer, so no answer is reported."""

@@ -1,6 +1,6 @@
 """Log lines on standard error: facts (ids, shapes, counts, milliseconds), never values.
 
-Called by cli and parties only; every other module just asks for `logging.getLogger(__name__)`.
+Only cli and parties call this; every other module just uses `logging.getLogger(__name__)`.
 """
 
 import logging

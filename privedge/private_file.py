@@ -7,12 +7,12 @@ from pathlib import Path
 
 from privedge.errors import CheckpointError
 
-# Ends the name of a file that is being written.
+# The suffix of a file that is being written.
 _PART = ".part"
 
 
 def require_writable(path: Path) -> None:
-    """Raise CheckpointError if `write` would surely fail: better before hours of training."""
+    """Raise CheckpointError if `write` would surely fail. Call it before hours of training."""
     if not path.absolute().parent.is_dir():
         raise CheckpointError(f"{path}: its folder does not exist; create it first")
     if path.exists() and not path.is_file():  # a rename would even replace a device
@@ -24,7 +24,7 @@ def require_writable(path: Path) -> None:
 def write(path: Path, raw: bytes) -> None:
     """Replace `path` by `raw` atomically: mode 0600, on disk before the old content is gone.
 
-    Raises CheckpointError if it cannot be written; nothing half-written stays.
+    Raises CheckpointError if it cannot be written; no half-written file is left behind.
     """
     require_writable(path)
     try:
@@ -44,15 +44,16 @@ def write(path: Path, raw: bytes) -> None:
 
 
 def remove_parts(path: Path) -> None:
-    """Remove what a process left that was killed while it wrote `path`. Nobody may be writing it
-    now.
+    """Remove the leftovers of processes that were killed while they wrote `path`.
+
+    No process may be writing `path` now.
     """
     for part in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
         part.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` itself survive a power cut."""
+    """Make renames in `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -4,7 +4,7 @@
     python tools/lock.py crypten==0.4.1 < REPORT > requirements.lock
 
 Arguments are pins added by hand: packages whose metadata no resolver accepts (docs/adr/0002). The
-file holds names and versions only: no address, no path and no build label, so that the same line
+file holds only names and versions, without addresses, paths and build labels. So the same line
 finds torch's CPU build on one machine and its accelerator build on another (docs/adr/0003).
 """
 
@@ -18,12 +18,13 @@ HEADER = """\
 # Installed by the Makefile: torch first (with what its build needs), then the rest with --no-deps.
 # Why versions and not hashes: docs/adr/0003-lock-file.md
 """
-# An accelerator build of torch asks for these at exact versions; they come with it, not from here.
+# An accelerator build of torch needs these at exact versions. They are installed with torch, so the
+# lock leaves them out.
 WITH_TORCH = ("nvidia-", "cuda-", "triton")
 
 
 def pins(report: dict[str, Any]) -> Iterator[str]:
-    """Yield "name==version" for each package of the report but the project itself."""
+    """Yield "name==version" for each package of the report except the project itself."""
     for item in report["install"]:
         name, version = item["metadata"]["name"], item["metadata"]["version"]
         is_project = "dir_info" in item["download_info"]

@@ -1,11 +1,11 @@
-"""Make an npz for experiments of a folder that holds one folder a class (docs/how-to/data.md).
+"""Make an npz for experiments from a folder with one folder for each class (docs/how-to/data.md).
 
     python tools/make_npz.py mnist/ mnist_28.npz --side 28 --test test
     python tools/make_npz.py utkface/ faces_utk_gender_64.npz --side 64 \
         --fact 'age=(\\d+)_\\d_' --fact 'gender=\\d+_(\\d)_'
 
-The npz holds `images` (uint8, all of one size), `labels` (the number of the class, in order of
-name), `label_names`, and one int64 array for each fact. Sees plaintext images.
+The npz holds `images` (uint8, all of one size), `labels` (classes numbered in order of name),
+`label_names`, and one int64 array for each fact. Sees plaintext images.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from privedge.ran.spec import ImageShape
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that the path of an image tells: what the one group of `pattern` finds in it."""
+    """A number in the path of an image, found by the one group of `pattern`."""
 
     name: str
     pattern: "re.Pattern[str]"
 
     @staticmethod
     def parsed(text: str) -> "Fact":
-        """NAME=REGEX. Raises ConfigError."""
+        """Parse NAME=REGEX. Raises ConfigError."""
         name, _, pattern = text.partition("=")
         try:
             compiled = re.compile(pattern)
@@ -43,20 +43,20 @@ class Fact:
         return Fact(name, compiled)
 
     def of(self, path: Path) -> int:
-        """The number of the image at `path`, relative to the set. Raises ImageError."""
+        """Return the number of the image at `path`, relative to the set. Raises ImageError."""
         found = self.pattern.search(path.as_posix())
         if found is None or not found[1].isdecimal():
-            raise ImageError(f"{path}: its name tells no number for {self.name}")
+            raise ImageError(f"{path}: its path has no number for {self.name}")
         return int(found[1])
 
 
 def arrays(
     folder: Path, *, side: int | None, facts: Sequence[Fact] = (), test: str | None = None
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """The arrays of the npz. Raises ImageError.
+    """Make the arrays of the npz. Raises ImageError.
 
-    `side` is the height and width of all images; None takes the median height and width. `test`
-    names folders, below the classes or above, whose images are the test part (`is_test`).
+    `side` is the height and width of all images; None uses the median height and width. `test`
+    names folders, inside the classes or around them, whose images are the test part (`is_test`).
     """
     classes = _classes(folder, test)
     files = [file for of_class in classes.values() for file in of_class]
@@ -76,8 +76,10 @@ def arrays(
 
 
 def _classes(folder: Path, test: str | None) -> dict[str, list[Path]]:
-    """Image files by class, in order of name. If `test` is one of the outermost folders, these are
-    parts of the set, and the classes are the folders inside them.
+    """Return the image files by class, in order of name.
+
+    If `test` is one of the outermost folders, these are parts of the set, and the classes are the
+    folders inside them.
     """
     folders = _folders(folder)
     if test in {each.name for each in folders}:
@@ -98,7 +100,7 @@ def _folders(folder: Path) -> list[Path]:
         raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
     shown = [each for each in found if not each.name.startswith(".")]
     if not shown:
-        raise ImageError(f"{folder}: holds no folders; put each class's images in one of its own")
+        raise ImageError(f"{folder}: holds no folders; put the images of each class in a folder")
     return shown
 
 
@@ -114,7 +116,7 @@ def _side(text: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """What the module says; the exit status."""
+    """Do what the module docstring says; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

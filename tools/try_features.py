@@ -5,11 +5,11 @@
     python tools/try_features.py --data words.npz --size 64x128 --components 16 --seed 0 \
         --group document --words 5 --features '{"kind": "fine-cooccurrence", "directions": 24}'
 
-Every class is an owner. Each owner fits a subspace to the owner's own images, and a fifth of the
-training images is asked; no test image is touched. A line for each number of components: macro
-recall of each seed, with --words also over so many images of one page, and, with half of the owners
-as strangers, the AUROC of the parties' rule for "unknown" at several shares of the mean. Sees
-everything in plaintext.
+Every class is an owner. Each owner fits a subspace to its own images, and a fifth of the training
+images are queries; no test image is used. There is one line for each number of components. It has
+the macro recall of each seed, and with --words also that over so many images of one page. It also
+has the AUROC of the parties' rule for "unknown" at several shares of the mean, with half of the
+owners as unknown subjects. Sees everything in plaintext.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from privedge_lab.evaluation.cohort import Cohort, train_cohort
 from privedge_lab.evaluation.identify_figures import figures, voted
 from privedge_lab.evaluation.identify_parts import Choice, Part, deal
 
-# Shares of the mean in the rule; 0 goes by the second best alone.
+# Shares of the mean in the rule; with 0, only the second best counts.
 SHARES = (0.0, 0.2, 0.35, 0.5, 1.0)
-# Halves of the owners drawn to be registered, of which the mean is taken.
+# How often half of the owners are drawn to be registered; the result is the mean over these draws.
 _HALVES = 4
 
 
 def spec_for(features: str, size: tuple[int, int], channels: int, components: int) -> RanSpec:
-    """A subspace on the feature map that `features`, JSON as in a spec, describes."""
+    """Return the spec of a subspace on the feature map `features`, JSON as in a spec."""
     height, width = size
     return RanSpec.from_json(
         f'{{"name": "trial", "image": {{"height": {height}, "width": {width}, '
@@ -45,21 +45,23 @@ def spec_for(features: str, size: tuple[int, int], channels: int, components: in
 
 
 def measured(data: datasets.Labelled, spec: RanSpec, seed: int, group: str | None) -> Cohort:
-    """One model an owner, asked about validation images; whole groups if there is one."""
+    """Train one model per owner, and ask about validation images; keep groups of `group` whole."""
     parts = deal(data, Choice(seed, part=Part.VALIDATION, group=group))
     return train_cohort(parts, spec, settings_for(spec, seed=seed), lambda *_: None)
 
 
 def recall(cohort: Cohort, words: int) -> float:
-    """Macro recall of the least error, or of the least sum over `words` images of one page."""
+    """Return the macro recall of the least error, or of the least sum over `words` of a page."""
     parts = cohort.parts
     errors, truth = voted(cohort.errors, parts.labels, parts.pages, words)
     return figures(truth, errors.argmin(axis=1), parts.owners).macro_recall
 
 
 def auroc(cohort: Cohort, share: float, seed: int) -> float:
-    """How well best / ((1 - share) * second + share * mean) tells owners' images from strangers',
-    with half of the owners registered; the mean of four halves drawn by `seed`.
+    """Return the AUROC of the rule, images of registered owners against those of unknown subjects.
+
+    The score is best / ((1 - share) * second + share * mean). Half of the owners are registered;
+    the result is the mean over four such halves drawn by `seed`.
     """
     rng, owners = np.random.default_rng(seed), cohort.errors.shape[1]
     halves = [np.sort(rng.permutation(owners)[: owners // 2]) for _ in range(_HALVES)]
@@ -67,7 +69,7 @@ def auroc(cohort: Cohort, share: float, seed: int) -> float:
 
 
 def known(cohorts: Mapping[int, Cohort], share: float) -> float:
-    """The mean of `auroc` over cohorts by seed."""
+    """Return the mean of `auroc` over cohorts by seed."""
     return float(np.mean([auroc(cohort, share, seed) for seed, cohort in cohorts.items()]))
 
 

@@ -3,9 +3,10 @@
     python tools/vectors.py            write the file anew
     python tools/vectors.py --check    compare with the file; 1 if a vector differs, and its name
 
-docs/protocol.md says what each vector means. All seeds, masks and shares here are test values: real
-ones come from the operating system. `words` are 16 hexadecimal digits each, as the number they are,
-row-major, with spaces between; a long array has its SHA-256 in wire form instead.
+docs/protocol.md says what each vector means. All seeds, masks and shares here are test values; real
+ones come from the operating system. In `words`, each word is a number of 16 hexadecimal digits;
+words are row-major, with spaces between them. A long array is replaced by the SHA-256 of its wire
+form.
 """
 
 import hashlib
@@ -42,7 +43,7 @@ FILE = Path(__file__).resolve().parents[1] / "tests" / "golden" / "protocol.json
 SESSION = bytes(range(0x40, 0x50))
 SEEDS = bytes(range(0x00, 0x20)), bytes(range(0x20, 0x40))
 WEIGHT_SEEDS = bytes(range(0x80, 0xA0)), bytes(range(0xA0, 0xC0))
-# A longer array is given by its digest.
+# A longer array is replaced by its digest.
 _MOST_WORDS = 32
 _TIMEOUT_S = 60
 
@@ -130,7 +131,7 @@ def fixed_product() -> Any:
 def _fixed(name: Any, weight: tuple[int, ...], given: tuple[int, ...], *window: Window) -> Any:
     kind = FixedProduct(name, "0.weight", weight, given, *window)
     owners = slice(0, weight[0])
-    # Shares of the layer's weight W and input x, and of the weight as it is prepared for products.
+    # Shares of the layer's weight W and input x, and of the weight as prepared for products.
     w, x = (_shared(label, shape) for label, shape in (("weight", weight), ("input", given)))
     prepared = [kind.prepared(share) for share in w]
     masks = [kind.weight_mask(seed, owners) for seed in WEIGHT_SEEDS]
@@ -274,7 +275,7 @@ def _full(drawn: TupleShares) -> Any:
 
 
 def snapshot_id() -> Any:
-    """docs/protocol.md#sessions: what names the models that a query is asked against."""
+    """docs/protocol.md#sessions: the id of the models that a query is asked against."""
     cohort = Cohort("digits", preset("subspace32", height=32, width=32, channels=1), 0.9, 0.35)
     owners = [("ana", "0a" * 16, "1b" * 32), ("ben", "0c" * 16, "1d" * 32)]
     models = tuple(SnapshotModel(*each, "{}", Path("share"), b"") for each in owners)
@@ -288,7 +289,7 @@ def snapshot_id() -> Any:
 
 
 def query_digest() -> Any:
-    """docs/protocol.md#sessions: what both parties compare before a run."""
+    """docs/protocol.md#sessions: the digest that both parties compare before a run."""
     every = [
         Question("0e" * 16, "digits", "1f" * 32, (1, 1, 32, 32)),
         Question("0e" * 16, "digits", "1f" * 32, (3, 1, 32, 32), "ana", one_subject=True),
@@ -349,7 +350,7 @@ VECTORS: dict[str, Callable[[], Any]] = {
 
 
 class _Near:
-    """mpc.dealing.DealerLink to a dealer in this process."""
+    """A link (mpc.dealing.DealerLink) to a dealer in this process."""
 
     def __init__(self, dealer: Dealer, party: int) -> None:
         self._dealer, self._party = dealer, party
@@ -364,7 +365,7 @@ class _Near:
 
 
 class _Kept(Tuples):
-    """Tuples that are also written down."""
+    """Tuples that are also recorded."""
 
     def __init__(self, party: int, run: SessionId, seed: bytes, link: _Near) -> None:
         super().__init__(party, run, seed, link)
@@ -379,7 +380,10 @@ class _Kept(Tuples):
 
 
 class _Wire:
-    """mpc.session.PeerLink within this process, one end; what it sent: words, and digest in hex."""
+    """One end of a link (mpc.session.PeerLink) in this process.
+
+    It records what it sent: words, and the digest in hex.
+    """
 
     def __init__(self, out: "Queue[bytes]", back: "Queue[bytes]") -> None:
         self._out, self._back = out, back
@@ -418,7 +422,7 @@ def _test_words(label: str, shape: Sequence[int]) -> torch.Tensor:
 
 
 def _shared(label: str, secret: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both shares of the numbers `secret`; of a shape given as a tuple, those of 1, 2, 3, ..."""
+    """Share the numbers `secret`; if it is a tuple, it is a shape, and 1, 2, 3, ... are shared."""
     if isinstance(secret, tuple):
         values = torch.arange(1, torch.Size(secret).numel() + 1).reshape(secret)
     else:
@@ -439,7 +443,7 @@ def _array(array: torch.Tensor) -> Any:
 
 
 def text(vectors: dict[str, Any]) -> str:
-    """The file: a line for each part of a vector, so that a difference is easy to see."""
+    """Return the file's text, a line for each part of a vector, so that a diff is easy to read."""
     return "{\n" + ",\n".join(map(_lines, vectors.items())) + "\n}\n"
 
 
@@ -452,13 +456,13 @@ def _lines(vector: tuple[str, Any]) -> str:
 
 
 def differing(stored: dict[str, Any]) -> list[str]:
-    """Names of the vectors that are not what the code computes now, or that one side lacks."""
+    """Return the names of vectors that the code computes differently, or that one side lacks."""
     made = {name: json.loads(json.dumps(make())) for name, make in VECTORS.items()}
     return sorted(name for name in made | stored if made.get(name) != stored.get(name))
 
 
 def main(arguments: Sequence[str], file: Path = FILE) -> int:
-    """What the module says; the exit status."""
+    """Do what the module docstring says; return the exit status."""
     if list(arguments) == ["--check"]:
         wrong = differing(json.loads(file.read_text()))
         for name in wrong:

@@ -1,14 +1,14 @@
 """Labelled image sets for experiments: an npz without pickles or a folder, split into two parts.
 
 Sees plaintext images. An npz holds `images` (uint8, n x H x W or n x H x W x 3) and `labels`
-(int64), and may hold `label_names` (a string a class) and further arrays of one value an image
+(int64). It may hold `label_names` (one string per class) and further arrays of one value per image
 (`gender`, `document`, `is_test`, ...).
 
-A folder holds one folder a class, which holds PNG and JPEG files. Classes are numbered in order of
-their folders' names. Where the files are one level deeper, the folders between become the fact
-`group`, numbered in order of name over all classes. Names that begin with a dot are passed over.
-Every image is brought to the median height and the median width of all, as `privedge train` does,
-and if that is more than SIDE pixels, to the same shape with SIDE pixels on its longer side.
+A folder holds one folder for each class, with PNG and JPEG files. Classes are numbered in order of
+their folders' names. If the files are one level deeper, the folders between become the fact
+`group`, numbered in order of name over all classes. Names that begin with a dot are ignored.
+Every image is scaled to the median height and the median width of all, as `privedge train` does. If
+the longer of these is more than SIDE pixels, it becomes SIDE, and the proportions are kept.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from privedge.ran import images as files
 from privedge.ran import inputs, pixels
 from privedge.ran.spec import ImageShape
 
-# No preset takes more, and whole photographs of a whole set would fill the memory.
+# No preset accepts more, and a set of photographs at full size would fill the memory.
 SIDE = 128
 _LEAST_SIDE = 8
 
@@ -38,7 +38,7 @@ _TEST_SHARE = 0.2
 class Labelled:
     """Images float32 (n, C, H, W) in [0, 1], labels int64 (n,), and facts of n values each.
 
-    `names[label]` is what a class is called; empty where the set does not say.
+    `names[label]` is the name of a class; `names` is empty if the set has none.
     """
 
     images: torch.Tensor = field(repr=False)
@@ -51,11 +51,11 @@ class Labelled:
 
     @property
     def classes(self) -> int:
-        """One more than the largest label."""
+        """The number of classes: one more than the largest label."""
         return int(self.labels.max()) + 1
 
     def take(self, index: torch.Tensor) -> "Labelled":
-        """The images of `index` (int64 positions or a bool mask), in its order."""
+        """Return the images at `index` (int64 positions or a bool mask), in its order."""
         facts = {name: values[index] for name, values in self.facts.items()}
         return replace(self, images=self.images[index], labels=self.labels[index], facts=facts)
 
@@ -69,9 +69,9 @@ class TrainTest:
 
 
 def read(path: Path) -> Labelled:
-    """The set in the npz or folder at `path`, in its own order. Raises ImageError naming a fault.
+    """Read the set in the npz or folder at `path`, in its own order. Raises ImageError.
 
-    The order of a folder is that of the names of classes, groups and files.
+    A folder's order is that of the names of classes, groups and files.
     """
     if path.is_dir():
         return _read_folder(path)
@@ -89,8 +89,9 @@ def read(path: Path) -> Labelled:
 
 
 def digest(path: Path) -> str:
-    """SHA-256, in hexadecimal, of what `read` reads: a file's bytes, or a folder's image files and
-    their names. Raises ImageError.
+    """Return the SHA-256, in hexadecimal, of what `read` reads. Raises ImageError.
+
+    It covers a file's bytes, or a folder's image files and their names.
     """
     try:
         if not path.is_dir():
@@ -113,10 +114,10 @@ def from_arrays(
     *,
     where: str = "images",
 ) -> Labelled:
-    """uint8 images (n, H, W) or (n, H, W, 3) and integer labels (n,) as one set.
+    """Make a set of uint8 images (n, H, W) or (n, H, W, 3) and integer labels (n,).
 
-    Of `further`, the numeric arrays of n values are kept as facts, and `label_names` if they are
-    strings, one a class. Raises ImageError.
+    Numeric arrays of n values in `further` become facts. Its `label_names` become names if they are
+    strings, one per class. Raises ImageError.
     """
     images = pixels.checked(images, where)
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
@@ -143,9 +144,9 @@ def from_arrays(
 def split(
     data: Labelled, *, seed: int, test_share: float = _TEST_SHARE, group: str | None = None
 ) -> TrainTest:
-    """Training and test part by the set's own `is_test`, else drawn by `seed` within each class.
+    """Split by the set's own `is_test`, else at random by `seed` within each class.
 
-    With `group` (a fact's name, such as `document`) no group has images in both parts: about
+    With `group` (a fact's name, such as `document`), no group has images in both parts, and about
     `test_share` of each class's groups are for testing. Raises ImageError for an unknown `group`.
     """
     if group is not None and group not in data.facts:
@@ -196,7 +197,7 @@ def _groups(path: Path, found: Sequence[Path]) -> dict[str, npt.NDArray[np.int64
     if not inner:
         return {}
     if len(inner) < len(found):
-        raise ImageError(f"{path}: some classes hold folders and some images; use one level")
+        raise ImageError(f"{path}: some classes hold folders, others images; use one level")
     return {"group": np.unique(inner, return_inverse=True)[1]}
 
 
@@ -205,10 +206,10 @@ def _named(path: Path, of_class: Sequence[Path]) -> str:
 
 
 def _classes(path: Path) -> list[list[Path]]:
-    """Image files of every class, all in order of name."""
+    """Return the image files of every class, all in order of name."""
     folders = files.subfolders(path)
     if not folders:
-        raise ImageError(f"{path}: holds no folders; put each class's images in one of its own")
+        raise ImageError(f"{path}: holds no folders; put the images of each class in a folder")
     return [_class(folder) for folder in folders]
 
 

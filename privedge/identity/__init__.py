@@ -1,1 +1,1 @@
-"""Who somebody is: roles, names, and the development certificate authority."""
+"""Identities: roles, names, and the development certificate authority."""

@@ -1,6 +1,6 @@
-"""A development certificate authority, and the check of certificate files before they are used.
+"""A development certificate authority, and a check of certificate files before they are used.
 
-Sees private keys: they are written with mode 0600, never over another file, and never printed.
+Sees private keys. They are written with mode 0600, never over another file, and never printed.
 All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
 """
 
@@ -19,14 +19,14 @@ from privedge.errors import CertificateError
 from privedge.identity.roles import Identity
 
 _AUTHORITY = "privedge development CA"
-# A certificate is valid a little earlier than now, for machines whose clock is behind.
+# A certificate is valid from a little before now, for machines whose clock is behind.
 _LEEWAY = datetime.timedelta(minutes=5)
 
 
 def create_authority(folder: Path, *, days: int = 365) -> None:
     """Write `ca.crt` and `ca.key` into `folder`, creating it.
 
-    Raises CertificateError if either file is there already, or cannot be written.
+    Raises CertificateError if either file exists or cannot be written.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _AUTHORITY)])
@@ -47,7 +47,7 @@ def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsFiles:
     """Write a certificate for `identity`, signed by the authority in `folder`, and its key.
 
     The files are <role>-<name>.crt and .key, for servers <role>.crt and .key. Raises
-    CertificateError if they are there already or the authority is missing or unusable.
+    CertificateError if they exist, or if the authority is missing or unusable.
     """
     authority, authority_key = _authority(folder)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -80,11 +80,14 @@ def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsFiles:
 
 
 def check_files(ca: Path, certificate: Path, key: Path) -> Identity:
-    """Say what TLS would only call "Socket closed"; return who the certificate names.
+    """Check the files of one process, and return the identity in its certificate.
 
-    Raises CertificateError, naming the file, if a file is missing or not PEM, the key is readable
-    by others, the certificate or the authority is out of date, anything is not ECDSA, or the key
-    or the authority does not belong to the certificate.
+    TLS itself would only report "Socket closed". Raises CertificateError, naming the file, if
+
+    - a file is missing, or is not PEM or not ECDSA;
+    - others can read the key;
+    - the certificate or the authority is out of date;
+    - the key or the authority does not belong to the certificate.
     """
     authority, own = _read_certificate(ca), _read_certificate(certificate)
     private = _read_key(key)
@@ -201,7 +204,7 @@ def _store(
     key_path: Path,
     key: ec.EllipticCurvePrivateKey,
 ) -> None:
-    """Write the pair, or nothing at all."""
+    """Write both files, or neither."""
     secret = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

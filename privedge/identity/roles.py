@@ -1,9 +1,10 @@
-"""Who somebody is: one role and one name, carried in a certificate as a URI.
+"""Identities: one role and one name, carried in a certificate as a URI.
 
     spiffe://privedge/<role>/<name>
 
-A server (a party, the dealer, the split server) exists once, so its name is its role. It also
-answers to the DNS name <role>.privedge, which a caller demands: none can stand in for another.
+A server (a party, the dealer, the split server) exists once, so its name is its role. Its
+certificate also has the DNS name <role>.privedge, which callers demand, so no server can
+impersonate another.
 """
 
 import re
@@ -17,7 +18,7 @@ _URI = re.compile(r"spiffe://privedge/([a-z0-9]+)/([^/]+)")
 
 
 class Role(StrEnum):
-    """What somebody may do; rpc/access.py has the table."""
+    """A role decides what a caller may do; rpc/access.py has the table."""
 
     OWNER = "owner"
     CLIENT = "client"
@@ -34,7 +35,7 @@ class Role(StrEnum):
 
     @property
     def serves(self) -> bool:
-        """Whether others connect to it."""
+        """Whether this role is a server's."""
         return self in (Role.PARTY0, Role.PARTY1, Role.DEALER, Role.SPLIT)
 
     @property
@@ -44,7 +45,7 @@ class Role(StrEnum):
 
     @property
     def label(self) -> str:
-        """For people: "party 0", "the dealer"."""
+        """The role's name for people: "party 0", "the dealer"."""
         labels = {
             Role.PARTY0: "party 0",
             Role.PARTY1: "party 1",
@@ -77,7 +78,7 @@ class Identity:
 
     @staticmethod
     def from_uri(uri: str) -> "Identity":
-        """Inverse of `uri`. Raises CertificateError for anything else."""
+        """Parse a `uri`. Raises CertificateError for any other text."""
         match = _URI.fullmatch(uri)
         if match is None or match[1] not in set(Role):
             raise CertificateError("the certificate names no privedge role; issue another one")

@@ -1,12 +1,12 @@
 """Dealer, party 0 and party 1 as separate processes on loopback, with mutual TLS.
 
-One machine holding both parties and the dealer protects nobody: this is for trying things out,
+One machine that holds both parties and the dealer protects nobody: this is for trying things out,
 for measuring and for tests. It writes into one folder
 
-    certs/        a development authority and a certificate for everybody
+    certs/        a development authority, and a certificate for every identity
     *.toml        the servers' configuration
-    state/        what each party stores
-    logs/         what each process said
+    state/        the stores of both parties
+    logs/         the log of each process
 
 and starts `python -m parties` three times.
 """
@@ -37,7 +37,7 @@ ADMIN = Identity(Role.ADMIN, "operator")
 
 @dataclass(frozen=True)
 class CohortSetting:
-    """One [[cohorts]] table: the same at both parties."""
+    """One [[cohorts]] table, the same at both parties."""
 
     name: str
     preset: str
@@ -58,9 +58,12 @@ class Deployment:
         route: Callable[[str], str] = str,
         ports: Sequence[int] = (),
     ) -> None:
-        """`settings` are further top-level keys of both party files, such as `workers`; a dict is a
-        table. `route` turns the address of a server into the one that the other servers dial.
-        `ports` are those of an earlier one, whose servers may still run; by default free ones.
+        """Write certificates and configuration into `folder`.
+
+        `settings` are further top-level keys of both party files, such as `workers`; a dict is a
+        table. `route` maps a server's address to the one that the other servers dial. `ports` are
+        those of an earlier deployment, whose servers may still run; by default, free ports are
+        chosen.
         """
         self.folder = folder.resolve()
         self._route = route
@@ -86,21 +89,22 @@ class Deployment:
         self.stop()
 
     def start(self, server: Role) -> None:
-        """Start one server; does not wait."""
+        """Start one server, without waiting for it."""
         with self.log_file(server).open("ab") as log:
             self.processes[server] = subprocess.Popen(
                 self.command(server), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def command(self, server: Role) -> list[str]:
-        """The command line that serves as `server`."""
+        """Return the command line that starts `server`."""
         kind = "dealer" if server is Role.DEALER else "party"
         return [sys.executable, "-m", "parties", kind, "--config", str(self.config_file(server))]
 
     def wait_ready(self, server: Role, runs: Callable[[], bool] | None = None) -> None:
-        """Return once the server says it serves. Raises Unreachable with its last log line.
+        """Return once the server reports that it serves.
 
-        `runs` says whether its process is there, if `start` did not start it.
+        `runs` tells whether its process is running, if `start` did not start it. Raises Unreachable
+        with the server's last log line.
         """
         channel = open_channel(self.address(server), server=server, tls=self.tls(ADMIN))
         with closing(channel):
@@ -125,19 +129,19 @@ class Deployment:
                 process.wait()
 
     def address(self, server: Role) -> str:
-        """HOST:PORT of a server."""
+        """Return the HOST:PORT of a server."""
         return f"127.0.0.1:{self._ports[server]}"
 
     def config_file(self, server: Role) -> Path:
-        """The server's TOML file."""
+        """Return the path of the server's TOML file."""
         return self.folder / f"{server}.toml"
 
     def log_file(self, server: Role) -> Path:
-        """What the server said."""
+        """Return the path of the server's log."""
         return self.folder / "logs" / f"{server}.log"
 
     def tls(self, identity: Identity) -> TlsFiles:
-        """The certificate of `identity`, issued when first asked for."""
+        """Return the certificate files of `identity`; the first call issues them."""
         certs = self.folder / "certs"
         name = identity.name if identity.role.serves else f"{identity.role}-{identity.name}"
         if not (certs / f"{name}.crt").exists():
@@ -147,7 +151,7 @@ class Deployment:
         )
 
     def client_config(self, identity: Identity, *, rpc_timeout_s: float = 60) -> ClientConfig:
-        """How an owner, client or admin reaches the parties."""
+        """Return the configuration with which an owner, client or admin calls the parties."""
         return ClientConfig(
             party0=self.address(Role.PARTY0),
             party1=self.address(Role.PARTY1),
@@ -156,7 +160,7 @@ class Deployment:
         )
 
     def write_client_config(self, identity: Identity, path: Path | None = None) -> Path:
-        """The same as a file for `--config`; by default ROLE-NAME.toml in the folder."""
+        """Write the same configuration as a file; by default ROLE-NAME.toml in the folder."""
         path = path or self.folder / f"{identity.role}-{identity.name}.toml"
         lines = [
             f"party0 = {json.dumps(self.address(Role.PARTY0))}",
@@ -167,7 +171,7 @@ class Deployment:
         return path
 
     def last_words(self, server: Role) -> str:
-        """The last line a server said, or where it would be."""
+        """Return the last line of a server's log, or say where the log is."""
         log = self.log_file(server)
         lines = (
             log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else ()
@@ -224,12 +228,12 @@ def _write(path: Path, lines: Sequence[str]) -> None:
 
 
 def _keys(values: dict[str, Any]) -> list[str]:
-    """As TOML; strings, numbers and lists of them look as in JSON."""
+    """Format values as TOML; strings, numbers and lists of them are written as in JSON."""
     return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 
 
 def _free_ports(count: int) -> tuple[int, ...]:
-    """Ports nobody listens on now."""
+    """Return ports that are free now."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -1,6 +1,6 @@
-"""The one table of who may call what. A method that is not in it is refused to everybody.
+"""The one table of who may call which method. Nobody may call a method that is not in it.
 
-`build_server` takes this table as it is: a server only answers for the services added to it.
+`build_server` uses the whole table, but a server answers only for the services added to it.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Mpc/Prepare": _only(Role.PARTY0),
     "/privedge.v1.Dealer/Hello": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Dealer/Deal": _only(Role.PARTY0, Role.PARTY1),
-    # A worker is reached by its own front end only, over a socket in a private folder.
+    # Only its own front end can reach a worker, over a socket in a private folder.
     "/privedge.v1.Worker/Run": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Worker/Keep": _only(Role.PARTY0, Role.PARTY1),
     "/privedge.v1.Worker/Learn": _only(Role.PARTY0, Role.PARTY1),

@@ -1,6 +1,7 @@
-"""Dial a server. Sees addresses and certificates; calls are made by others.
+"""Open channels to servers. Sees addresses and certificates; other modules make the calls.
 
-A dropped connection is dialled again within a second, and a silent peer is noticed in about 15.
+A dropped connection is dialled again within a second. A silent peer is noticed after about 15
+seconds.
 """
 
 from dataclasses import dataclass
@@ -17,21 +18,21 @@ MAX_MESSAGE_BYTES = 4 << 20
 ROLE_KEY, NAME_KEY = "privedge-role", "privedge-name"
 
 _OPTIONS = [
-    # A message as one frame, not as hundreds of 16 KiB: a fifth off the time of a MiB.
+    # One frame for a message, not hundreds of 16 KiB: this saves a fifth of the time per MiB.
     ("grpc.http2.max_frame_size", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # How long one attempt may take, handshake included; 100 ms is too short on a busy machine.
+    # How long one attempt may last, handshake included; 100 ms is too short on a busy machine.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A ping that is not answered closes the connection. Without the third line that takes a
-    # minute; without the fourth, calls on which no data flows are pinged only twice.
+    # An unanswered ping closes the connection. Without the third line that needs a minute; without
+    # the fourth, a call on which no data flows is pinged only twice.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A call is repeated only by code that knows it may be.
+    # Only code that knows that a call may be repeated repeats it.
     ("grpc.enable_retries", 0),
-    # No connection goes through a proxy, nor is it shared with another channel's identity.
+    # No connection uses a proxy, and none is shared with a channel of another identity.
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
@@ -40,11 +41,11 @@ _OPTIONS = [
 def open_channel(
     address: str, *, server: Role, tls: TlsFiles | None, claim: Identity | None = None
 ) -> grpc.Channel:
-    """A channel to `address`, where `server` must answer: its certificate is checked for it.
+    """Open a channel to `address`; the certificate there must be that of `server`.
 
-    With `tls` None the address must be a loopback one, and `claim` is sent as the caller's
-    unproven identity. Raises ConfigError or CertificateError; an absent server only shows in
-    the first call.
+    If `tls` is None, the address must be a loopback one, and `claim` is sent as the caller's
+    unproven identity. Raises ConfigError or CertificateError. Only the first call shows whether the
+    server is absent.
     """
     if tls is not None:
         return _secure(address, server, tls)
@@ -58,12 +59,12 @@ def open_channel(
 
 
 def open_party(config: ClientConfig, party: Role) -> grpc.Channel:
-    """A channel to party 0 or party 1 as an owner's, client's or admin's `config` says."""
+    """Open a channel to party 0 or party 1 as an owner's, client's or admin's `config` says."""
     return open_as(config, config.party0 if party is Role.PARTY0 else config.party1, party)
 
 
 def open_as(config: CallerConfig, address: str, server: Role) -> grpc.Channel:
-    """A channel to `server` at `address` for whoever `config` says is calling."""
+    """Open a channel to `server` at `address` for the caller in `config`."""
     claim = None
     if config.role is not None and config.name is not None:
         if config.role not in set(Role):
@@ -73,16 +74,16 @@ def open_as(config: CallerConfig, address: str, server: Role) -> grpc.Channel:
 
 
 def message_limits(address: str) -> list[tuple[str, int]]:
-    """gRPC options. On a Unix socket both ends are processes of one operator: no limit."""
+    """Return gRPC options: a Unix socket has no limit, for one operator owns both of its ends."""
     limit = -1 if address.startswith("unix:") else MAX_MESSAGE_BYTES
     return [("grpc.max_send_message_length", limit), ("grpc.max_receive_message_length", limit)]
 
 
 def wait_connected(channel: grpc.Channel, peer: str, *, within_s: float = 2.0) -> None:
-    """Return once the channel is connected: at once if it is, a moment after its server came back.
+    """Return once the channel is connected. Raises Unreachable, naming `peer`.
 
-    Raises Unreachable, naming `peer`. Without it a call that finds the server just restarted would
-    fail, since gRPC pauses between two attempts to connect.
+    Without this wait, a call to a server that has just restarted would fail, because gRPC pauses
+    between two attempts to connect.
     """
     try:
         grpc.channel_ready_future(channel).result(timeout=within_s)
@@ -91,7 +92,7 @@ def wait_connected(channel: grpc.Channel, peer: str, *, within_s: float = 2.0) -
 
 
 def peer_name(server: Role, address: str) -> str:
-    """How error messages call it: "party 0 (host:port)"."""
+    """Return a server's name for error messages: "party 0 (host:port)"."""
     return f"{server.label} ({address})"
 
 
@@ -108,7 +109,7 @@ class _Claim(
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    """Sends the claimed role and name with every call."""
+    """Send the claimed role and name with every call."""
 
     def __init__(self, claim: Identity) -> None:
         self._entries = [(ROLE_KEY, claim.role.value), (NAME_KEY, claim.name)]
@@ -132,7 +133,7 @@ class _Claim(
 
 @dataclass(frozen=True)
 class _Details(grpc.ClientCallDetails):
-    """gRPC's own details cannot be built or changed, so it takes a look-alike."""
+    """A substitute for gRPC's own details, which cannot be built or changed."""
 
     method: str
     timeout: float | None

@@ -1,4 +1,4 @@
-"""Long byte strings as chunks that fit one message."""
+"""Cut long byte strings into chunks that fit one message."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ CHUNK_BYTES = 1 << 20
 def cut(raw: bytes | memoryview, size: int = CHUNK_BYTES) -> Iterator[bytes]:
     """Yield `raw` in pieces of `size` bytes, the last one shorter; nothing if `raw` is empty."""
     if isinstance(raw, bytes) and 0 < len(raw) <= size:
-        yield raw  # as it is: bytes of a part would be a copy
+        yield raw  # unchanged, because slicing bytes would copy them
         return
     view = memoryview(raw).cast("B")
     for start in range(0, len(view), size):

@@ -1,4 +1,6 @@
-"""Protobuf <-> domain, pure. Sees public descriptions and one party's salts, no shares.
+"""Convert between protobuf and domain types, without I/O.
+
+Sees public descriptions and one party's salts, no shares.
 
 Every `*_from_wire` treats its message as hostile: ids, names, lengths and sizes are checked before
 anything is built from them. It raises ShareError, which names the field and never quotes it.
@@ -15,11 +17,11 @@ from privedge.sharing.manifest import SALT_BYTES, ModelManifest, TensorEntry, Up
 from privedge.sharing.question import Question
 from privedge.wire import party_pb2 as pb
 
-# Twice what the longest RanSpec (64 layers of two tensors and the threshold) can need.
+# Twice the need of the longest RanSpec: 64 layers of two tensors each, and the threshold.
 MAX_TENSORS = 256
 MAX_RANK = 6
 MAX_PHASES = 16
-# 8 GiB a tensor; a party's own limits are far below.
+# 8 GiB for a tensor; a party's own limits are far lower.
 MAX_WORDS = 1 << 30
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -32,19 +34,19 @@ _MAX_COUNT = 1 << 53
 
 
 def upload_header_to_wire(header: UploadHeader) -> pb.UploadHeader:
-    """Inverse of `upload_header_from_wire`."""
+    """Convert the header of an upload to its message."""
     return pb.UploadHeader(manifest=manifest_to_wire(header.manifest), salt=header.salt)
 
 
 def upload_header_from_wire(message: pb.UploadHeader) -> UploadHeader:
-    """Check the header of an upload. Raises ShareError."""
+    """Check and convert the header of an upload. Raises ShareError."""
     if len(message.salt) != SALT_BYTES:
         raise ShareError(f"upload: salt: needs {SALT_BYTES} bytes")
     return UploadHeader(manifest_from_wire(message.manifest), message.salt)
 
 
 def manifest_to_wire(manifest: ModelManifest) -> pb.ModelManifest:
-    """Inverse of `manifest_from_wire`."""
+    """Convert an upload's manifest to its message."""
     return pb.ModelManifest(
         model_id=manifest.model_id,
         cohort=manifest.cohort,
@@ -62,7 +64,7 @@ def manifest_to_wire(manifest: ModelManifest) -> pb.ModelManifest:
 
 
 def manifest_from_wire(message: pb.ModelManifest) -> ModelManifest:
-    """Check an upload's manifest. Raises ShareError."""
+    """Check and convert an upload's manifest. Raises ShareError."""
     if not 1 <= len(message.tensors) <= MAX_TENSORS:
         raise ShareError(
             f"manifest: between 1 and {MAX_TENSORS} tensors, not {len(message.tensors)}"
@@ -93,7 +95,7 @@ def cohort_name(text: str) -> str:
 
 
 def question_to_wire(question: Question) -> pb.QueryHeader:
-    """Inverse of `question_from_wire`."""
+    """Convert a question to the header of a query."""
     header = pb.QueryHeader(
         query_id=bytes.fromhex(question.query_id),
         cohort=question.cohort,
@@ -109,7 +111,7 @@ def question_to_wire(question: Question) -> pb.QueryHeader:
 
 
 def question_from_wire(header: pb.QueryHeader) -> Question:
-    """Check the header of a query. Raises ShareError."""
+    """Check and convert the header of a query. Raises ShareError."""
     kind = header.WhichOneof("question")
     if kind is None:
         raise ShareError("query: neither identify nor verify")
@@ -135,7 +137,7 @@ def shape_from_wire(extents: Iterable[int], what: str) -> tuple[int, ...]:
 
 
 def cost_to_wire(cost: Cost) -> pb.Cost:
-    """Inverse of `cost_from_wire`."""
+    """Convert a query's cost to its message."""
     return pb.Cost(
         rounds=cost.rounds,
         bytes_to_peer=cost.bytes_to_peer,
@@ -152,7 +154,7 @@ def cost_to_wire(cost: Cost) -> pb.Cost:
 
 
 def cost_from_wire(message: pb.Cost) -> Cost:
-    """Check what a party says a query cost. Raises ShareError."""
+    """Check and convert the cost that a party reports. Raises ShareError."""
     counts = (message.rounds, message.bytes_to_peer, message.bytes_from_dealer)
     seconds = (message.queue_s, message.load_s, message.online_s, message.offline_s)
     if max(counts) > _MAX_COUNT or not all(math.isfinite(s) and s >= 0 for s in seconds):

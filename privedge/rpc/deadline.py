@@ -1,4 +1,4 @@
-"""A moment by which a piece of work must be done, handed down from call to call."""
+"""Deadlines: the moment by which a piece of work must be done, passed on from call to call."""
 
 import time
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ class Deadline:
 
     @staticmethod
     def after(seconds: float) -> "Deadline":
-        """That many seconds from now."""
+        """Return the deadline that many seconds from now."""
         return Deadline(time.monotonic() + seconds)
 
     @staticmethod
     def of(context: grpc.ServicerContext, *, at_most_s: float) -> "Deadline":
-        """The caller's own deadline, or `at_most_s` from now if that is earlier."""
+        """Return the caller's own deadline, or `at_most_s` from now if that is earlier."""
         theirs = context.time_remaining()
         return Deadline.after(at_most_s if theirs is None else min(theirs, at_most_s))
 
     def remaining(self) -> float:
-        """Seconds left. Raises DeadlineExceeded when there are none."""
+        """Return the seconds left. Raises DeadlineExceeded if there are none."""
         left = self.at - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed")

@@ -8,7 +8,7 @@ from privedge.rpc.deadline import Deadline
 
 
 def serves(channel: grpc.Channel, service: str, *, within_s: float) -> bool:
-    """Whether `service` is up, or comes up within that many seconds."""
+    """Return whether `service` is up, or comes up within that many seconds."""
     deadline = Deadline.after(within_s)
     request = health_pb2.HealthCheckRequest(service=service)
     serving = health_pb2.HealthCheckResponse.SERVING

@@ -1,4 +1,4 @@
-"""Which addresses may be used without TLS: those that never leave this machine."""
+"""Decide which addresses may be used without TLS: those that never leave this machine."""
 
 import ipaddress
 
@@ -11,7 +11,7 @@ _IPV6_LOOPBACK = ipaddress.ip_address("::1")
 def require(address: str) -> None:
     """Raise ConfigError unless `address` is 127.x.x.x:PORT, [::1]:PORT or unix:/PATH.
 
-    Names are refused too: what `localhost` means is decided elsewhere.
+    Names are refused too, because the meaning of `localhost` is decided elsewhere.
     """
     if not (address.startswith("unix:/") or _is_loopback(address)):
         raise ConfigError(

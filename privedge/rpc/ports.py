@@ -2,6 +2,6 @@
 
 
 def shifted(address: str, by: int) -> str:
-    """The same host, `by` ports further on: where worker number `by` listens."""
+    """Return the same host with a port higher by `by`: worker number `by` listens there."""
     host, _, port = address.rpartition(":")
     return f"{host}:{int(port) + by}"

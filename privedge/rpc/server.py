@@ -1,13 +1,13 @@
-"""A gRPC server that refuses by default and never tells a peer more than a fixed text.
+"""A gRPC server that refuses calls by default, and never tells a peer more than a fixed text.
 
 Every call passes the gate, in this order:
 
     1. the connection is TLS 1.3 with a certificate of our authority, or insecure loopback
     2. the caller's role is in the access table for this method
-    3. the servicer runs; whatever it raises becomes a status of rpc/status.py
+    3. the servicer runs; any exception becomes a status of rpc/status.py
 
-Logs say who called what and how it ended; the message of one of our own errors is logged, any
-other exception only by type and place.
+Logs say who called which method and how the call ended. The message of one of our own errors is
+logged; any other exception is logged only by type and place.
 """
 
 import logging
@@ -30,13 +30,13 @@ from privedge.rpc.status import ERROR_ID, status_of
 log = logging.getLogger(__name__)
 
 _OPTIONS = [
-    # Without it a second server on the same port starts silently and takes half the calls.
+    # Without this, a second server on the same port would start silently and get half the calls.
     ("grpc.so_reuseport", 0),
     ("grpc.http2.max_frame_size", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 4096),
     ("grpc.absolute_max_metadata_size", 8192),
     ("grpc.max_concurrent_streams", 128),
-    # Callers ping every 10 s (rpc/channel.py); anything much quicker is cut off.
+    # Callers ping every 10 s (rpc/channel.py); a caller that pings much faster is disconnected.
     ("grpc.http2.min_ping_interval_without_data_ms", 8_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 8_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -53,11 +53,12 @@ def build_server(
     threads: int,
     max_calls: int | None = None,
 ) -> tuple[grpc.Server, int]:
-    """Return a server that is not started yet, and the port it is bound to.
+    """Return a server that is not started yet, and the port that it is bound to.
 
-    A running call holds one of `threads`; from `max_calls` on (default: `threads`, so that no call
-    waits in line) new ones are refused with RESOURCE_EXHAUSTED. With `tls` None, `listen` must be
-    a loopback address. Raises ConfigError if it is not, or is taken; CertificateError.
+    A running call holds one of `threads`. If `max_calls` are running, new calls are refused with
+    RESOURCE_EXHAUSTED; the default is `threads`, so that no call waits in a queue. If `tls` is
+    None, `listen` must be a loopback address. Raises ConfigError if it is not, or if the port is in
+    use. Raises CertificateError.
     """
     if tls is None:
         loopback.require(listen)
@@ -78,9 +79,9 @@ def build_server(
 
 
 def caller(context: grpc.ServicerContext) -> Identity:
-    """Who calls: the URI of the certificate, or on insecure loopback what the caller claims.
+    """Return who calls: the certificate's identity, or on insecure loopback the claimed one.
 
-    Raises NotAllowed if there is none or TLS is older than 1.3.
+    Raises NotAllowed if there is none, or if TLS is older than 1.3.
     """
     facts: Mapping[str, Any] = context.auth_context()
     if facts.get("transport_security_type") == [b"ssl"]:
@@ -98,10 +99,10 @@ def caller(context: grpc.ServicerContext) -> Identity:
 
 
 class MayLeave(Protocol):
-    """Somebody on whose behalf calls are made: a servicer's context, or something like it."""
+    """A caller on whose behalf other calls are made: a servicer's context, or something like it."""
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Call it on leaving. False if that was before: then it is not called."""
+        """Call `callback` when this caller leaves. If it has left, return False and do not call."""
         ...
 
 
@@ -111,7 +112,7 @@ def cancel_with(caller: MayLeave, call: Any) -> None:
     def cancel() -> None:
         call.cancel()
 
-    if not caller.add_callback(cancel):  # it has left already
+    if not caller.add_callback(cancel):  # the caller has left already
         cancel()
 
 
@@ -119,11 +120,11 @@ _NOBODY: frozenset[Role] = frozenset()
 
 
 class _Unparsed:
-    """Stands for a request whose bytes are not the message they should be."""
+    """A marker for a request whose bytes do not parse as its message."""
 
 
 class _Gate(grpc.ServerInterceptor):
-    """Wraps every handler of the server; see the steps above."""
+    """Wrap every handler of the server; see the steps above."""
 
     def __init__(self, access: Mapping[str, frozenset[Role]]) -> None:
         self._access = access
@@ -169,14 +170,14 @@ def _wrap(handler: Any, method: str, allowed: frozenset[Role]) -> "grpc.RpcMetho
 
 
 def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Put off a parse error until the gate can answer it: gRPC itself would say INTERNAL."""
+    """Defer a parse error until the gate can answer it: gRPC itself would answer INTERNAL."""
     if parse is None:
         return None
 
     def parse_or_mark(raw: bytes) -> Any:
         try:
             return parse(raw)
-        except Exception:  # protobuf's own kinds; what they say about the bytes is not ours to tell
+        except Exception:  # protobuf's own kinds; their texts may quote the bytes, so drop them
             return _Unparsed()
 
     return parse_or_mark
@@ -209,7 +210,7 @@ def _admit(context: grpc.ServicerContext, allowed: frozenset[Role]) -> None:
 
 @contextmanager
 def _translated(method: str, context: grpc.ServicerContext) -> Iterator[None]:
-    """Turn whatever the block raises into a status with a fixed text."""
+    """Turn any exception of the block into a status with a fixed text."""
     try:
         yield
         return
@@ -221,16 +222,16 @@ def _translated(method: str, context: grpc.ServicerContext) -> Iterator[None]:
 
 
 def _aborted(error: Exception, context: Any) -> bool:
-    """Whether the servicer called context.abort(), which raises a bare Exception."""
+    """Return whether the servicer called context.abort(), which raises a bare Exception."""
     return type(error) is Exception and not error.args and context.code() is not None
 
 
 def _ended(
     method: str, context: grpc.ServicerContext, error: Exception
 ) -> tuple[grpc.StatusCode, str]:
-    """Log how the call ended and choose its status."""
+    """Log how the call ended, and choose its status."""
     if not context.is_active():  # cancelled, disconnected or out of time: nobody is listening
-        log.info("%s: given up by its caller (%s)", method, type(error).__name__)
+        log.info("%s: abandoned by its caller (%s)", method, type(error).__name__)
         return grpc.StatusCode.CANCELLED, "cancelled"
     code, text = status_of(error)
     if isinstance(error, PrivEdgeError) and code is not grpc.StatusCode.INTERNAL:
@@ -243,7 +244,7 @@ def _ended(
 
 
 def _place(error: Exception) -> str:
-    """Type and line of `error`; its text could quote data. Our own texts never do."""
+    """Return type and line of `error`, without its text, which could quote data."""
     where, trace = "", error.__traceback__
     while trace is not None:
         where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

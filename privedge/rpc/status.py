@@ -1,7 +1,7 @@
-"""The one table between our errors and gRPC statuses. Nothing secret can ride on a fixed text.
+"""The one table between our errors and gRPC statuses. A fixed text cannot carry a secret.
 
-A server looks up (code, text) by the kind of error; a caller looks the pair up again and gets the
-same kind back. What a peer wrote is only compared with the table, never shown: it is not trusted.
+A server looks up (code, text) by the kind of error. A caller looks the pair up again and gets the
+same kind back. A peer's text is not trusted: it is only compared with the table, never shown.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ Code = grpc.StatusCode
 # The trailing metadata that carries the id under which an internal error was logged.
 ERROR_ID = "privedge-error-id"
 
-# The most specific kind first; the last line is for everything nobody meant to raise.
+# The most specific kind comes first; the last line is for every unexpected exception.
 STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     errors.ShareError: (Code.INVALID_ARGUMENT, "malformed request"),
     errors.UnknownModel: (Code.NOT_FOUND, "unknown model"),
@@ -59,7 +59,7 @@ _ADVICE: dict[type[Exception], str] = {
     errors.DeadlineExceeded: "try again, or raise rpc_timeout_s",
 }
 
-# What gRPC itself says, with texts of its own: code -> kind, text, what to do.
+# gRPC's own statuses, which have other texts: code -> kind, text, what to do.
 _FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
     Code.UNAVAILABLE: (
         errors.Unreachable,
@@ -77,12 +77,12 @@ _FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
 
 
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
-    """The code and the fixed text that a peer gets for `error`."""
+    """Return the code and the fixed text that a peer gets for `error`."""
     return next(status for kind, status in STATUS.items() if isinstance(error, kind))
 
 
 def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
-    """What a failed call to `peer` ("party 0 (host:port)") means in our tree, as one line."""
+    """Convert a failed call to `peer` ("party 0 (host:port)") to an error of our tree, one line."""
     call: Any = error  # every RpcError a stub raises is also a grpc.Call
     code, text = call.code(), call.details()
     for kind, status in STATUS.items():

@@ -1,6 +1,6 @@
-"""gRPC credentials from files: mutual TLS 1.3, nothing less (rpc/tls_floor.py says how).
+"""gRPC credentials from files: mutual TLS 1.3 and nothing less (rpc/tls_floor.py says how).
 
-Sees this process's private key, and hands it to gRPC only.
+Sees this process's private key, and passes it only to gRPC.
 """
 
 import logging
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def require_role(tls: TlsFiles | None, role: Role) -> None:
-    """A server with another's certificate would start well and be refused by everybody.
+    """Raise CertificateError, naming the file, if a server's certificate is not for `role`.
 
-    Raises CertificateError, naming the file, if it is not for `role`. Without TLS there is none.
+    Such a server would start, but every caller would refuse it. Without TLS nothing is checked.
     """
     if tls is not None and (found := preflight(tls).role) is not role:
         raise CertificateError(
@@ -31,7 +31,9 @@ def require_role(tls: TlsFiles | None, role: Role) -> None:
 
 
 def preflight(tls: TlsFiles) -> Identity:
-    """Who this process is. Raises CertificateError for files that TLS would refuse without a word,
+    """Check the files, and return the identity of this process.
+
+    Raises CertificateError for files that TLS would refuse without an explanation. Raises
     ConfigError if gRPC was imported before privedge and would still accept TLS 1.2.
     """
     if not tls_floor.in_force:
@@ -43,7 +45,7 @@ def preflight(tls: TlsFiles) -> Identity:
 
 
 def client_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
-    """Credentials to dial with. Raises what `preflight` raises."""
+    """Return credentials to dial with. Raises as `preflight` does."""
     preflight(tls)
     credentials: grpc.ChannelCredentials = grpc.ssl_channel_credentials(
         root_certificates=tls.ca.read_bytes(),
@@ -54,13 +56,13 @@ def client_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
 
 
 def server_credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    """Credentials to listen with; a caller needs a certificate of the same authority.
+    """Return credentials to listen with; a caller needs a certificate of the same authority.
 
-    The files are looked at again at every handshake, so certificates can be renewed while the
-    server runs; open connections stay as they are. Raises what `preflight` raises.
+    The files are checked for changes at every handshake, so certificates can be renewed while the
+    server runs. Open connections are not affected. Raises as `preflight` does.
     """
     preflight(tls)
-    # None means "keep the present one"; the stubs do not know.
+    # None means "keep the present one"; gRPC's type stubs lack this.
     renewal: Any = _Renewal(tls)
     credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
         _server_configuration(tls), renewal, require_client_authentication=True
@@ -77,7 +79,7 @@ def _server_configuration(tls: TlsFiles) -> grpc.ServerCertificateConfiguration:
 
 
 class _Renewal:
-    """Reads the files again when one has changed; keeps the old ones while the new are unusable."""
+    """Read the files again if one has changed, but keep the old ones if the new are unusable."""
 
     def __init__(self, tls: TlsFiles) -> None:
         self._tls = tls

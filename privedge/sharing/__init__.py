@@ -1,1 +1,1 @@
-"""(2) The crossing between plaintext and shares, over the ring Z_2^64."""
+"""(2) The crossing between plaintext and secret shares, over the ring Z_2^64."""

@@ -1,4 +1,4 @@
-"""What one query cost one party. Functions of public shapes and of time, never of values."""
+"""The cost of one query at one party: functions of public shapes and of time, never of values."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Phase:
-    """Exchanges with the other party for one purpose, and the bytes sent to it in them."""
+    """The exchanges with the other party for one purpose, and the bytes sent to it in them."""
 
     name: str
     rounds: int = 0
     bytes_to_peer: int = 0
 
     def plus(self, other: "Phase") -> "Phase":
-        """Both together, under the name of the first."""
+        """Return the sum of both, under the name of the first."""
         return Phase(
             self.name, self.rounds + other.rounds, self.bytes_to_peer + other.bytes_to_peer
         )
@@ -21,23 +21,24 @@ class Phase:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one query cost one party.
+    """The cost of one query at one party.
 
     rounds: exchanges with the other party.
     bytes_to_peer: bytes sent to the other party.
     bytes_from_dealer: bytes of corrections received from the dealer.
     queue_s, load_s, online_s: seconds of waiting for a worker, of loading shares, and of dealing
-        and computing.
-    offline_s: seconds spent ahead on preparing the randomness; 0 if the dealer served it meanwhile.
-    phases: the exchanges by purpose, in the order of the computation: "network", of it apart
-        "normalisation" and "output" (tanh or clip), "decision", and "weights" when a run opens
-        those.
+        and computing (online phase).
+    offline_s: seconds spent ahead on preparing the correlated randomness (offline phase); 0 if the
+        dealer served it during the run.
+    phases: the exchanges by purpose, in the order of the computation: "network", "decision", and
+        "weights" if a run opens the masked weights. The network's "normalisation" and "output"
+        (tanh or clip) are listed separately.
 
-    A party may serve several queries in one run. Then every figure but two is the whole run's:
-    `queue_s` is from this party having the query in full until its run starts, `online_s` from
-    party 0 knowing that both parties have it in full (at party 1: from having it in full) until
-    this party has its answer share, waiting for a worker included. A worker's own report of
-    `online_s` is of the computation alone.
+    A party may serve several queries in one run. Then every figure but two is the whole run's.
+    `queue_s` runs from the moment this party has the query in full until its run starts. `online_s`
+    starts when party 0 knows that both parties have the query in full (at party 1: when it has the
+    query in full). It ends when this party has its answer share, and includes waiting for a worker.
+    A worker's own report of `online_s` covers only the computation.
     """
 
     rounds: int = 0
@@ -50,7 +51,7 @@ class Cost:
     phases: tuple[Phase, ...] = ()
 
     def plus(self, other: "Cost") -> "Cost":
-        """Both together; phases of one name are added up."""
+        """Return the sum of both; phases of one name are added up."""
         sums = {
             field.name: getattr(self, field.name) + getattr(other, field.name)
             for field in fields(Cost)

@@ -1,7 +1,7 @@
-"""Real numbers as words: v is held as round(v * 2^f) in two's complement, f = 16.
+"""Encode real numbers as words: v becomes round(v * 2^f) in two's complement, f = 16.
 
-The bound is that of the protocol: a product of two encoded values has scale 2^(2f), and
-truncation and comparison are exact only while it stays under 2^(L-1), L-1 = 47.
+The protocol sets the bound. A product of two encoded values has scale 2^(2f), and truncation and
+comparison are exact only while it stays under 2^(L-1), L-1 = 47.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ LIMIT = float(1 << (MAGNITUDE_BITS - 2 * FRACTIONAL_BITS))
 
 
 def encode(values: npt.ArrayLike, *, what: str = "values") -> Words:
-    """Round reals (any shape) to the nearest multiple of 2^-16 and return them as words.
+    """Round reals (any shape) to the nearest multiple of 2^-16; return words, uint64 of that shape.
 
     Raises RangeError, naming `what`, for NaN, infinity or an absolute value of LIMIT or more.
     """
@@ -34,5 +34,8 @@ def encode(values: npt.ArrayLike, *, what: str = "values") -> Words:
 
 
 def decode(words: Words, *, fractional_bits: int = FRACTIONAL_BITS) -> npt.NDArray[np.float64]:
-    """Read words as signed fixed point with `fractional_bits` bits (16; 32 after one product)."""
+    """Decode words, uint64 of any shape, as signed fixed point: float64 of that shape.
+
+    `fractional_bits` is 16, or 32 after one product.
+    """
     return words.view(np.int64).astype(np.float64) / float(1 << fractional_bits)

@@ -1,11 +1,11 @@
-"""What a shared model consists of: ids, names, shapes and a commitment to each share.
+"""The manifest of a shared model: ids, names, shapes and a commitment to each share.
 
-Both parties receive the same manifest, each with its own share; they compare manifest digests
+Both parties receive the same manifest, each with its own share. They compare manifest digests
 before a model becomes active, so no computation ever starts on shares that do not fit.
 
-A commitment is SHA-256(salt || name || 0x00 || the share's words). The manifest is public to both
-parties, the salt is not: each gets only its own. A plain digest of [x]_1 would let party 0, which
-has [x]_0, test any guess of x by comparing the digest of x - [x]_0.
+A commitment is SHA-256(salt || name || 0x00 || the share's words). Both parties see the manifest,
+but each gets only its own salt. A plain digest of [x]_1 would let party 0, which has [x]_0, test
+any guess of x: it would compare the digest of x - [x]_0.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ SALT_BYTES = 32
 class TensorEntry:
     """One tensor: its name, its shape, and the commitments (hex) to party 0's and party 1's share.
 
-    Hidden by a salt each, because both parties see both.
+    Each commitment has a salt of its own, because both parties see both commitments.
     """
 
     name: str
@@ -32,7 +32,7 @@ class TensorEntry:
 
     @property
     def words(self) -> int:
-        """How many ring elements the tensor has."""
+        """The number of ring elements in the tensor."""
         count = 1
         for size in self.shape:
             count *= size
@@ -40,14 +40,15 @@ class TensorEntry:
 
     @property
     def share_bytes(self) -> int:
-        """How many bytes one share of it takes on the wire and on disk."""
+        """The size of one share of the tensor, in bytes, on the wire and on disk."""
         return WORD_BYTES * self.words
 
 
 @dataclass(frozen=True)
 class ModelManifest:
-    """One upload. `model_id` is fresh for each, and never used again: snapshots, and with them the
-    masks of weights, go by it (docs/protocol.md#sessions).
+    """One upload. `model_id` is fresh for each upload and never used again.
+
+    Snapshots depend on it, and with them the masks of weights (docs/protocol.md#sessions).
     """
 
     model_id: str
@@ -58,16 +59,16 @@ class ModelManifest:
 
     @property
     def share_bytes(self) -> int:
-        """The size of one share file: all tensors in order, nothing between them."""
+        """The size of one share file, in bytes: all tensors in order, with nothing between them."""
         return sum(entry.share_bytes for entry in self.tensors)
 
     def to_json(self) -> str:
-        """Canonical text: sorted keys, no spaces. `digest` is taken over it."""
+        """Return the canonical text, which `digest` covers: sorted keys, no spaces."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> "ModelManifest":
-        """Inverse of `to_json`; for text this process wrote itself (the registry)."""
+        """Parse a `to_json` text that this process wrote itself (in the registry)."""
         fields = json.loads(text)
         tensors = tuple(
             TensorEntry(t["name"], tuple(t["shape"]), (t["commitments"][0], t["commitments"][1]))
@@ -76,15 +77,15 @@ class ModelManifest:
         return ModelManifest(tensors=tensors, **fields)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the canonical text."""
+        """Return the SHA-256 (hex) of the canonical text."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class UploadHeader:
-    """What one party gets before its share: the manifest, and the salt of its own commitments.
+    """What one party receives before its share: the manifest, and the salt of its own commitments.
 
-    The salt is a secret from the other party.
+    The salt is secret from the other party.
     """
 
     manifest: ModelManifest
@@ -92,19 +93,19 @@ class UploadHeader:
 
 
 def commitment(salt: bytes, name: str) -> "hashlib._Hash":
-    """The commitment to one party's share of tensor `name`, to be updated with its wire form.
+    """Start the commitment to one party's share of tensor `name`; update it with the wire form.
 
-    `salt` is that party's own, SALT_BYTES long: with a fixed length, and no zero byte in a name,
-    no two tensors are hashed alike.
+    `salt` is that party's own, SALT_BYTES long. The salt has a fixed length and no name has a zero
+    byte, so no two tensors hash the same input.
     """
     return hashlib.sha256(salt + name.encode() + b"\0")
 
 
 def new_salt() -> bytes:
-    """SALT_BYTES fresh random bytes: one party's salt for one upload."""
+    """Draw SALT_BYTES fresh random bytes: one party's salt for one upload."""
     return os.urandom(SALT_BYTES)
 
 
 def new_model_id() -> str:
-    """A fresh 128-bit id, as 32 hexadecimal digits."""
+    """Draw a fresh 128-bit id, as 32 hexadecimal digits."""
     return secrets.token_hex(16)

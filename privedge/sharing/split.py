@@ -14,6 +14,6 @@ from privedge.sharing.ring import Words
 
 
 def split(secret: Words) -> tuple[Words, Words]:
-    """Return ([x]_0, [x]_1) for x = `secret` (uint64 of any shape)."""
+    """Return ([x]_0, [x]_1), uint64, for x = `secret`, uint64 of any shape."""
     mask = np.frombuffer(os.urandom(secret.nbytes), dtype=np.uint64).reshape(secret.shape)
     return mask, secret - mask

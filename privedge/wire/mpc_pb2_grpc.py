@@ -58,8 +58,8 @@ class MpcServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Prepare(self, request_iterator, context):
-        """What party 0's worker wants to have ready for queries to come, one order at a time. All that was
-        prepared under this call is dropped by both sides when it ends.
+        """Preprocessing (offline phase): party 0's worker orders what to prepare for future queries, one
+        order at a time. When the call ends, both sides drop everything prepared under it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -83,7 +83,7 @@ class PartyServicer:
 
     def UploadModel(self, request_iterator, context):
         """Owner. First the header, then the share's bytes in chunks of at most 1 MiB. Idempotent: the
-        same id with the same header is answered again; with another one it is ALREADY_EXISTS.
+        same id with the same header gets the same answer; with another header it is ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +127,7 @@ class PartyServicer:
 
     def Query(self, request_iterator, context):
         """Client. One share of a batch of queries up, one share of the answers down. Each query id is
-        used once: a repeated one is ALREADY_EXISTS.
+        used once: a repeated id is ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -86,47 +86,48 @@ class PeerServicer:
 
     def PrepareModel(self, request, context):
         """First half of an activation: party 1 compares manifest digests and keeps the model ready.
-        FAILED_PRECONDITION rejects it at both. Idempotent.
+        FAILED_PRECONDITION rejects the model at both parties. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetActiveModels(self, request, context):
-        """Second half: party 1 takes over party 0's list of active models of a cohort. Idempotent.
+        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AddActiveModel(self, request, context):
-        """The same where only one owner's model has changed, if party 1's active models are still those of
-        `since`; FAILED_PRECONDITION if they are not: then party 0 sends the whole list.
+        """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
+        active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
+        list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchHalves(self, request, context):
-        """Which halves of queries party 1 holds: all of them first, then every change, until the call
-        ends. Party 0 keeps one such call open; a newer one ends an older one.
+        """Reports which halves (shares) of queries party 1 holds: first all of them, then every change,
+        until the call ends. Party 0 keeps one such call open; a newer call ends an older one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefuseHalf(self, request, context):
-        """Party 0 holds a half of that id, and its question is another one: refuse the client's half at
-        party 1 too. Idempotent.
+        """Party 0 holds a half with the same id but another question: refuse the client's half at party 1
+        too. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartRun(self, request, context):
-        """Order one run. Party 1 checks that it holds the other half of each query, with the same
-        question and the same models, and starts its worker on all of them, in this order. If it lacks
-        one it starts nothing and says which. A half is ordered once.
+        """Orders one run. Party 1 checks that it holds the other half of each query, with the same
+        question and the same models. It starts its worker on all of them, in this order. If a half is
+        missing, party 1 starts nothing and reports which. Each half is ordered once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

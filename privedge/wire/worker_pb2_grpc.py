@@ -57,24 +57,25 @@ class WorkerServicer:
     """
 
     def Run(self, request, context):
-        """One message each way, however large: opening a stream takes longer than copying. A job on a
-        snapshot that this worker was not told of is NOT_FOUND, and nothing has begun.
+        """Computes one job. There is one message each way, of any size, because opening a stream is
+        slower than copying. A job on a snapshot that this worker has not learnt is NOT_FOUND; nothing
+        begins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Keep(self, request, context):
-        """What to be ready for, instead of what the call before said; back comes what is ready, now and
-        whenever it changes. Lives until the list changes.
+        """Says which snapshots to be ready for, in place of the previous call's. The worker reports what
+        is ready, now and whenever it changes. The call lasts until the list changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Learn(self, request_iterator, context):
-        """What one snapshot consists of, in pieces: the first has all but the models, and models come in
-        every piece, in order. The worker remembers the last few snapshots.
+        """Describes one snapshot, in pieces. The first piece has every other field; models are in every
+        piece, in order. The worker remembers the last few snapshots.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -155,7 +155,7 @@ def test_a_training_bench_prints_seconds_an_owner():
         (("--engine", "abacus"), "engine 'abacus' is unknown; choose from fused, crypten"),
         (
             ("--engine", "stock", "--preset", "paper"),
-            "engine stock: preset paper: layer 1 (leaky_relu) is not written for it",
+            "engine stock: preset paper: layer 1 (leaky_relu) is not implemented for it",
         ),
         (("--engine", "stock", "--rtt-ms", "9"), "engine stock: gloo connects by itself"),
         (("--pool", "full"), "pool 'full' is unknown; choose from warm, empty"),

@@ -68,7 +68,7 @@ def test_facts_are_read_from_the_names_of_files(tmp_path, capsys):
         ("age", "give NAME=REGEX"),
         ("age=(", "is not a regular expression"),
         (r"age=\d+", "with one group"),
-        (r"age=x(\d+)", "tells no number for age"),
+        (r"age=x(\d+)", "has no number for age"),
     ],
 )
 def test_what_cannot_be_a_fact_is_said_in_one_line(tmp_path, capsys, fact, reason):

@@ -1,1 +1,1 @@
-"""What each adversary can do with what it sees; one View per adversary (views.py)."""
+"""Attacks by honest-but-curious adversaries. Each adversary has one View (views.py)."""

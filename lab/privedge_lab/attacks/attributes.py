@@ -1,10 +1,10 @@
-"""Attribute inference: a private fact (gender, ...) read from what a device sends.
+"""Attribute inference: read a private fact (gender, ...) from what a device sends.
 
-An adversarial defence is measured with attackers that it did not meet in training, or it has only
-learnt to beat the one it met (docs/explanation/references.md#crafter). So every attacker here
-starts from scratch on frozen values: three architectures, several seeds each, and the strongest
-counts. Which one that is, is decided on a part of the attacker's own images; the best score on the
-images under attack is reported as well, as a bound that no attacker could have chosen.
+An adversarial defence may learn to beat only the attacker that it met in training
+(docs/explanation/references.md#crafter). So every attacker here is trained from scratch on frozen
+values: three architectures, several seeds each, and the strongest counts. The strongest attacker
+is chosen on held-out images of the attacker. The best score on the images under attack is reported
+as well. It is an upper bound: no attacker could have made that choice.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from privedge_lab.attacks import scores
 from privedge_lab.attacks.views import AttributeView
 
 _BATCH = 64
-# Held-out images included.
+# The fewest known images, the held-out ones included.
 _FEWEST = 20
 _HIDDEN = 256
 # Maps this small have no neighbourhoods worth a convolution.
@@ -31,8 +31,8 @@ _FLAT_STD = 1e-6
 class AttackerSettings:
     """How fresh attackers are trained; the same settings and view give the same scores.
 
-    `patience`: epochs without a lower loss on `validation_share` of the known images before an
-    attacker stops; the weights of its best epoch count.
+    `validation_share` of the known images are held out. An attacker stops after `patience` epochs
+    without a lower loss on them, and keeps the weights of its best epoch.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -45,7 +45,7 @@ class AttackerSettings:
 
 @dataclass(frozen=True)
 class Attacker:
-    """One attacker's share of right guesses: on its own held-out images, and under attack."""
+    """One attacker's accuracy: on its held-out images, and on the images under attack."""
 
     architecture: str
     seed: int
@@ -55,11 +55,11 @@ class Attacker:
 
 @dataclass(frozen=True)
 class AttributeScore:
-    """What attribute inference reached.
+    """The result of attribute inference.
 
-    `strongest` is chosen by validation; `bound` is the attacker with the best test score, which is
-    chosen with hindsight and so flatters. `majority` is what guessing the most frequent value of
-    the attacked images reaches.
+    `strongest` is the attacker with the best validation score. `bound` is the one with the best
+    test score; it is chosen in hindsight, so it is optimistic. `majority` is the accuracy of always
+    guessing the most frequent value of the attacked images.
     """
 
     strongest: Attacker
@@ -69,7 +69,7 @@ class AttributeScore:
 
     @property
     def above_majority(self) -> float:
-        """Of the strongest attacker, as a share (0.08 is 8 points); negative if below."""
+        """Return how far the strongest attacker exceeds `majority`: 0.08 is 8 points."""
         return self.strongest.test.value - self.majority
 
 
@@ -80,11 +80,12 @@ def infer_attribute(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> AttributeScore:
-    """Train attackers on the view and hold their guesses against `attribute`, int64 (n,).
+    """Train attackers on the view and compare their guesses with `attribute`, int64 (n,).
 
-    `sent` and `known_sent` are float32 of one shape (n, ...) and (m, ...). For the floor, which the
-    final output gives away whatever crosses before, make a view of the logits. `progress` gets
-    attackers done and in all. Raises TrainingError for a view that nothing can be learnt from.
+    `sent` (n, ...) and `known_sent` (m, ...) are float32 and of one shape but for n and m. A view
+    of the logits gives the floor: what the final output reveals, whatever crosses before it.
+    `progress` gets the numbers of attackers done and in all. Raises TrainingError for a view that
+    nothing can be learnt from.
     """
     settings = settings or AttackerSettings()
     _check(view, attribute)
@@ -141,7 +142,7 @@ def _fit(
     settings: AttackerSettings,
     generator: torch.Generator,
 ) -> None:
-    """Leaves `network` in eval mode with the weights of its best epoch."""
+    """Train `network`; leave it in eval mode with the weights of its best epoch."""
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.rate, weight_decay=settings.decay
     )
@@ -176,16 +177,16 @@ def _copy(network: nn.Module) -> dict[str, torch.Tensor]:
 
 
 class _Standard:
-    """To mean 0 and standard deviation 1, each value by the attacker's own images."""
+    """Scale each value to mean 0 and standard deviation 1 on the attacker's own images."""
 
     def __init__(self, sent: torch.Tensor) -> None:
         self._mean = sent.mean(0)
         std = sent.std(0)
-        # A value that never changes says nothing; left as it is it would be divided by 0.
+        # A value that never changes says nothing; dividing by its deviation would divide by 0.
         self._std = torch.where(std > _FLAT_STD, std, torch.ones_like(std))
 
     def __call__(self, sent: torch.Tensor) -> torch.Tensor:
-        # What was constant so far may be far out later; no attacker gains by one huge value.
+        # A value that was constant so far may be huge later; no attacker gains by one huge value.
         return ((sent - self._mean) / self._std).clamp(-8, 8)
 
 
@@ -251,10 +252,12 @@ def _draw(network: nn.Sequential, generator: torch.Generator) -> None:
 def _check(view: AttributeView, attribute: torch.Tensor) -> None:
     if view.sent.shape[1:] != view.known_sent.shape[1:]:
         raise TrainingError(
-            f"what is attacked has shape {tuple(view.sent.shape[1:])}, "
-            f"what is known {tuple(view.known_sent.shape[1:])}: take both from the same cut"
+            f"attacked activations have shape {tuple(view.sent.shape[1:])}, "
+            f"known ones {tuple(view.known_sent.shape[1:])}: take both from the same cut"
         )
     if len(view.sent) != len(attribute) or len(view.known_sent) != len(view.known_attribute):
         raise TrainingError("there must be one attribute for each image")
     if len(view.known_attribute.unique()) < 2 or len(view.known_attribute) < _FEWEST:
-        raise TrainingError(f"the attacker needs {_FEWEST} known images, not all of one attribute")
+        raise TrainingError(
+            f"the attacker needs {_FEWEST} known images with at least two values of the attribute"
+        )

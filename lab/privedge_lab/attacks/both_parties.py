@@ -1,4 +1,4 @@
-"""Both parties of private prediction and the dealer in this process, each party recorded.
+"""Run both parties of private prediction and the dealer in this process, and record each party.
 
 privedge.reference.run computes; this keeps what each party sees of a snapshot and its queries. It
 has all secrets of both parties: it is for attacks on made or public data.
@@ -23,13 +23,13 @@ from privedge_lab.attacks.views import PartyView
 
 _MAX_ELEMENTS = 1 << 24
 _KEPT_MASKS_BYTES = 1 << 28
-# Words kept of each tuple part and exchange: all of a small preset's.
+# Words kept of each tuple part and exchange. A small preset has no more than this.
 _KEEP = 4096
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The answers int64 (n, owners), 0 or 1, and what each party saw."""
+    """The answers int64 (n, owners), 0 or 1, and each party's view."""
 
     answers: torch.Tensor = field(repr=False)
     views: tuple[PartyView, PartyView] = field(repr=False)
@@ -53,8 +53,9 @@ class BothParties:
     def __init__(
         self, spec: RanSpec, parameters: Mapping[str, Words], rule: Rule, *, keep: int = _KEEP
     ) -> None:
-        """`parameters`: name -> uint64 (owners, *shape) at f. `keep`: words of each tuple part and
-        exchange that are recorded.
+        """Share `parameters` (name -> uint64 (owners, *shape) at f) between the two parties.
+
+        `keep`: how many words of each tuple part and exchange are recorded.
         """
         self._spec, self._rule, self._keep = spec, rule, keep
         self._weights = {name: _shares(words) for name, words in parameters.items()}

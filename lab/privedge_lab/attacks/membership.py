@@ -1,13 +1,14 @@
-"""Label-only membership inference: was this image among those that an owner's model was trained on?
+"""Label-only membership inference: was an owner's model trained on this image?
 
 Choquette-Choo et al. ("Label-Only Membership Inference Attacks", ICML 2021): a model is surer about
-what it was trained on, so its answer survives more shifting and more noise. Three ways to use that:
+the images it was trained on. Its answer to such an image survives more shifting and more noise.
+Three attacks use this:
 
-    gap       the owner's name for the image itself (Yeom et al. 2018), without any copies
-    count     how many of the copies are answered with the owner's name
-    learned   a logistic regression on which copies are, fitted on a cohort of the attacker's own
+    gap       is the image itself answered with the owner's name? (Yeom et al. 2018; no copies)
+    count     how many of the copies are answered with the owner's name?
+    learned   logistic regression on which copies are, fitted on a cohort of the attacker's own
 
-Thresholds are chosen on that cohort too, never on the images under attack.
+Thresholds are chosen on the attacker's own cohort too, never on the images under attack.
 """
 
 import math
@@ -32,9 +33,9 @@ _NORMAL_95 = 1.96
 
 @dataclass(frozen=True)
 class MembershipScore:
-    """How well members were told from others; both figures with half their 95% interval.
+    """How well one attack tells members from others; both figures have a 95% interval.
 
-    `auc`: 0.5 is guessing. `advantage`: true minus false positive rate at the threshold that was
+    `auc`: 0.5 is guessing. `advantage`: true minus false positive rate, at the threshold that was
     best on the attacker's own cohort; 0 is guessing.
     """
 
@@ -44,7 +45,10 @@ class MembershipScore:
 
 
 def copies(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(n, C, H, W) in [0, 1] to (n, COPIES, C, H, W): as it is, shifted, noisy. Edges repeat."""
+    """Return copies (n, COPIES, C, H, W) of pixels float32 (n, C, H, W) in [0, 1].
+
+    The first copy is the image itself; then come shifted ones, whose edges repeat, and noisy ones.
+    """
     made = [pixels]
     padded = torch.nn.functional.pad(pixels, (2, 2, 2, 2), mode="replicate")
     height, width = pixels.shape[2:]
@@ -57,13 +61,13 @@ def copies(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def infer_membership(view: AnswersView, members: torch.Tensor) -> list[MembershipScore]:
-    """Score each attack on `view` against `members` bool (n,).
+    """Score each attack on `view` against the truth, `members` bool (n,).
 
-    Raises TrainingError unless there are members and others among the known and the attacked.
+    Raises TrainingError unless both the known and the attacked images include members and others.
     """
     for some in (members, view.known_members):
         if len(some.unique()) < 2:
-            raise TrainingError("membership: there must be members and others in both sets")
+            raise TrainingError("membership: both sets need members and non-members")
     found = {
         "gap": (view.known_right[:, 0].double(), view.right[:, 0].double()),
         "count": (view.known_right.double().mean(1), view.right.double().mean(1)),
@@ -90,7 +94,7 @@ def _learned(view: AnswersView) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _threshold(scores: torch.Tensor, members: torch.Tensor) -> float:
-    """The score from which on an image is called a member."""
+    """Return the least score at which an image is called a member."""
     each = [float(value) for value in scores.unique()]
     return max(each, key=lambda limit: _rates(scores, members, limit)[2])
 
@@ -110,8 +114,9 @@ def _advantage(scores: torch.Tensor, members: torch.Tensor, limit: float) -> Mea
 
 
 def _auc(scores: torch.Tensor, members: torch.Tensor) -> Mean:
-    """The chance that a member scores above another image, ties counting half; its interval is
-    Hanley and McNeil's (1982).
+    """Return the chance that a member scores above another image; ties count half.
+
+    The interval is Hanley and McNeil's (1982).
     """
     gaps = scores[members][:, None] - scores[~members][None, :]
     area = float((gaps > 0).double().mean() + (gaps == 0).double().mean() / 2)

@@ -1,9 +1,8 @@
-"""What one MPC party can read of its view: words turned into numbers that attackers learn from.
+"""Turn the words that one MPC party sees into numbers that attackers can learn from.
 
-A word hides its secret behind a uniform mask, in all 64 bits alike. An attacker who does not want
-to believe that tries several readings of the view, each in several encodings. A reading of both
-parties' views together (`reunited`) goes through the same encodings and shows that they lose
-nothing.
+A word hides its secret behind a uniform mask, in all 64 bits alike. An attacker who doubts this
+tries several readings of the view, each in several encodings. As a control, `reunited` reads both
+parties' views together. It goes through the same encodings, which shows that they lose nothing.
 """
 
 from collections.abc import Callable
@@ -13,34 +12,35 @@ import torch
 from privedge.sharing.fixed_point import SCALE
 from privedge_lab.attacks.views import PartyView
 
-# Of a reading without a shape, so many words, evenly spaced, are learnt from.
+# How many words, evenly spaced, attackers learn from in a reading without a shape.
 _FLAT_WORDS = 1024
 _TOP_BITS, _LOW_BITS = 8, 20
 
 
 def image_share(view: PartyView) -> torch.Tensor:
-    """(n, *input_shape): the share in place of the secret."""
+    """Return int64 (n, *input_shape): the share of the image, read as if it were the image."""
     return view.image_share
 
 
 def opening(view: PartyView) -> torch.Tensor:
-    """(n, *input_shape): the first value opened, which is the input minus a mask."""
+    """Return int64 (n, *input_shape): the first value opened, which is the input minus a mask."""
     return _like_the_image(view.sent + view.received, view)
 
 
 def half_unmasked(view: PartyView) -> torch.Tensor:
-    """(n, *input_shape): that opening with the party's own share of the mask added again."""
+    """Return int64 (n, *input_shape): the opening plus the party's own share of its mask."""
     return _like_the_image(view.sent + view.received, view) + _like_the_image(view.masks, view)
 
 
 def everything(view: PartyView) -> torch.Tensor:
-    """(n, words): seeds, masks, exchanges and answer share, and of these as many as are bearable,
-    evenly spaced.
+    """Return int64 (n, words): seeds, answer share, and words of the exchanges and masks.
+
+    Exchanges and masks are too long to learn from; only evenly spaced words of them are kept.
     """
     parts = (view.seeds, view.answer_share, view.received, view.sent, view.masks)
     words = torch.cat(parts, dim=1)
     step = -(-words.shape[1] // _FLAT_WORDS)
-    # Seeds and answer share are short; they come whole.
+    # Seeds and answer share are short, so they are kept whole.
     first = view.seeds.shape[1] + view.answer_share.shape[1]
     return torch.cat([words[:, :first], words[:, first::step]], dim=1)
 
@@ -54,22 +54,22 @@ READINGS: dict[str, Callable[[PartyView], torch.Tensor]] = {
 
 
 def reunited(views: tuple[PartyView, PartyView]) -> torch.Tensor:
-    """(n, *input_shape): what no party can have, the secret itself."""
+    """Return int64 (n, *input_shape): the secret itself, which no single party can have."""
     return views[0].image_share + views[1].image_share
 
 
 def as_value(words: torch.Tensor) -> torch.Tensor:
-    """Signed fixed point, float32 of the same shape: right if nothing hides the value."""
+    """Decode signed fixed point to float32 of the same shape: right if nothing hides the value."""
     return (words.double() / SCALE).float()
 
 
 def top_bits(words: torch.Tensor) -> torch.Tensor:
-    """The highest bits as -1 and 1, each a channel: (n, bits * C, ...)."""
+    """Return the highest bits as -1 and 1, each bit a channel: float32 (n, bits * C, ...)."""
     return _bits(words, range(63, 63 - _TOP_BITS, -1))
 
 
 def low_bits(words: torch.Tensor) -> torch.Tensor:
-    """The bits in which an unhidden value would differ, as -1 and 1: (n, bits * C, ...)."""
+    """Return the bits that vary in an unhidden value, as -1 and 1: float32 (n, bits * C, ...)."""
     return _bits(words, range(_LOW_BITS))
 
 
@@ -81,7 +81,7 @@ ENCODINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def as_image(words: torch.Tensor) -> torch.Tensor:
-    """(n, C, H, W) words of a `Pixels` input as pixels in [0, 1]: the share taken for the image."""
+    """Decode words (n, C, H, W) as if they were a `Pixels` input: float32 pixels in [0, 1]."""
     return ((as_value(words) + 1) / 2).clamp(0, 1)
 
 

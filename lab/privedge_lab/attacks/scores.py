@@ -1,7 +1,7 @@
-"""How well an attack did: PSNR and SSIM per image, accuracy, and means with their 95% interval.
+"""Score an attack: PSNR and SSIM per image, accuracy, and means with their 95% interval.
 
-Images are clipped to [0, 1] first, and the data range is 1 (He et al. took the range of the
-reconstruction, which flatters a faint one).
+Reconstructions are clipped to [0, 1] first, and the data range is 1. (He et al. used the range of
+the reconstruction, which flatters a faint one.)
 """
 
 import math
@@ -28,7 +28,10 @@ class Mean:
 
 
 def psnr_db(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """PSNR of each image in dB, float32 (n,), at most 100; both (n, C, H, W) with peak 1."""
+    """Return the PSNR of each image in dB, float32 (n,), at most 100.
+
+    `found` and `images` are float32 (n, C, H, W) with peak 1; another shape raises ValueError.
+    """
     _check(found, images)
     each: torch.Tensor = peak_signal_noise_ratio(
         found.clamp(0, 1), images, data_range=1.0, reduction="none", dim=(1, 2, 3)
@@ -37,7 +40,10 @@ def psnr_db(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 def ssim(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """SSIM of each image, float32 (n,): Gaussian window 11 x 11, sigma 1.5, data range 1."""
+    """Return the SSIM of each image, float32 (n,): Gaussian window 11 x 11, sigma 1.5, range 1.
+
+    `found` and `images` are float32 (n, C, H, W); another shape raises ValueError.
+    """
     _check(found, images)
     each = structural_similarity_index_measure(
         found.clamp(0, 1), images, data_range=1.0, reduction="none"
@@ -48,19 +54,19 @@ def ssim(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 def mean(values: torch.Tensor) -> Mean:
-    """The mean of values (n,) with its 95% interval (normal approximation)."""
+    """Return the mean of values (n,) with its 95% interval (normal approximation)."""
     count = len(values)
     spread = float(values.double().std()) if count > 1 else math.nan
     return Mean(float(values.double().mean()), _NORMAL_95 * spread / math.sqrt(count), count)
 
 
 def accuracy(guesses: torch.Tensor, truth: torch.Tensor) -> Mean:
-    """Share of equal entries of two (n,) tensors."""
+    """Return the share of equal entries of two tensors (n,)."""
     return mean((guesses == truth).double())
 
 
 def majority_rate(truth: torch.Tensor) -> float:
-    """What guessing the most frequent value of (n,) reaches."""
+    """Return the accuracy of always guessing the most frequent value of `truth`, int64 (n,)."""
     return float(torch.bincount(truth).max()) / len(truth)
 
 

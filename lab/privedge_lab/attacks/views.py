@@ -1,8 +1,9 @@
-"""What each adversary sees, as a type: an attack takes one View and nothing else.
+"""What each adversary sees, as a type. An attack accepts one View and nothing else.
 
-The split server is honest but curious and always has what was sent and the network's shape. He et
-al. 2019 tell it apart by what else it has; the bipartite model of Chi et al. 2018 (trusted device,
-untrusted remote side) is the same server, after a private attribute instead of the image.
+The split server is honest-but-curious. It always has what was sent and the network's shape. He et
+al. 2019 distinguish adversaries by what else the server has. The bipartite model of Chi et al. 2018
+(trusted device, untrusted remote side) has the same server, but it wants a private attribute
+instead of the image.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ Ask = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class WhiteBoxView:
-    """Knows the head's parameters and the defence's kind and settings, but no device's key."""
+    """A server that knows the head's parameters and the defence's settings, but no device's key."""
 
     sent: torch.Tensor
     head: nn.Sequential
@@ -30,7 +31,7 @@ class WhiteBoxView:
 
 @dataclass(frozen=True)
 class BlackBoxView:
-    """Has `known` images and a device of its own: `ask` is head and defence of that one."""
+    """A server with `known` images and a device; `ask` runs that device's head and defence."""
 
     sent: torch.Tensor
     ask: Ask
@@ -39,7 +40,7 @@ class BlackBoxView:
 
 @dataclass(frozen=True)
 class QueryFreeView:
-    """Has its own tail and `known` images; the head's shape is known, its parameters are not."""
+    """A server with its tail and `known` images; it knows the head's shape, not its parameters."""
 
     sent: torch.Tensor
     tail: nn.Sequential
@@ -48,11 +49,11 @@ class QueryFreeView:
 
 @dataclass(frozen=True)
 class AttributeView:
-    """Wants a private attribute of each image behind `sent`, whose `known` counterparts it made.
+    """A server that wants a private attribute of each image behind `sent`, float32 (n, ...).
 
-    `known_sent` (m, ...) is what a device of its own sends for images whose attribute it knows,
-    `known_attribute` int64 (m,). Chi et al.'s untrusted remote side
-    (docs/explanation/references.md#privacy-partitioning).
+    It has a device of its own and images whose attribute it knows, `known_attribute` int64 (m,).
+    `known_sent` float32 (m, ...) is what that device sends for them. This is Chi et al.'s
+    untrusted remote side (docs/explanation/references.md#privacy-partitioning).
     """
 
     sent: torch.Tensor
@@ -64,12 +65,15 @@ class AttributeView:
 class PartyView:
     """One of the two parties of private prediction: all it holds and sees of n private queries.
 
-    All int64 words. Of each query: `image_share` (n, *input_shape) and `answer_share` (n, owners),
-    its shares; `seeds` (n, 4), what its masks are expanded from; `masks` (n, words), its shares of
-    the dealer's tuples, in order; `sent` and `received` (n, words), every exchange with the other
-    party, in order. Of the snapshot: `weights`, its share of every model, and `masked_weights`,
-    which were opened once. A recording may have been told to keep the first words of each tuple
-    and exchange only.
+    All tensors are int64 words. Of each query, the party has:
+
+    - `image_share` (n, *input_shape) and `answer_share` (n, owners), its shares;
+    - `seeds` (n, 4), from which its masks are expanded;
+    - `masks` (n, words), its shares of the dealer's tuples, in order;
+    - `sent` and `received` (n, words), every exchange with the other party, in order.
+
+    Of the snapshot, it has `weights`, its share of every model, and `masked_weights`, which were
+    opened once. A recording may keep only the first words of each tuple and exchange.
     """
 
     party: int
@@ -85,10 +89,10 @@ class PartyView:
 
 @dataclass(frozen=True)
 class DisguisedView:
-    """Level 1 of Sharma & Chen: disguised images, how but not by which key, and the domain.
+    """Level 1 of Sharma & Chen: the adversary knows the disguise and the domain, but not the key.
 
-    `disguised` (n, C, H', W') are what a server gets to train on or to answer; `public` are plain
-    images of the same kind, other ones, with labels.
+    `disguised` (n, C, H', W') are the images that a server gets to train on or to answer. `public`
+    are other plain images of the same kind, with labels.
     """
 
     disguised: torch.Tensor
@@ -98,7 +102,10 @@ class DisguisedView:
 
 @dataclass(frozen=True)
 class KnownPairsView:
-    """Level 2: also `known` images (m, C, H, W) with their disguised ones (m, C, H', W')."""
+    """Level 2: the adversary also has plain images with their disguises.
+
+    `known` are (m, C, H, W), `known_disguised` (m, C, H', W').
+    """
 
     disguised: torch.Tensor
     sized: Sized
@@ -108,7 +115,7 @@ class KnownPairsView:
 
 @dataclass(frozen=True)
 class DisguisedNetworkView:
-    """Has the network that was trained on disguised images, and plain images of the same kind."""
+    """An adversary with the network trained on disguised images, and plain images of that kind."""
 
     network: nn.Sequential
     sized: Sized
@@ -117,11 +124,11 @@ class DisguisedNetworkView:
 
 @dataclass(frozen=True)
 class AnswersView:
-    """A client of the private service, who sees answers only (Choquette-Choo et al. 2021).
+    """A client of the private service, who sees only answers (Choquette-Choo et al. 2021).
 
     `right` bool (n, copies): whether each copy of an image was answered with the name of the owner
-    in question. `known_right` (m, copies) and `known_members` bool (m,): the same from a cohort
-    that the client trained itself, so that it knows which images were trained on.
+    in question. `known_right` bool (m, copies) is the same for a cohort that the client trained
+    itself, so it knows which images are members: `known_members` bool (m,).
     """
 
     right: torch.Tensor

@@ -1,4 +1,4 @@
-"""The plaintext baseline: the device runs the first layers, one server the rest.
+"""The plaintext baseline, split inference: the device runs the first layers, one server the rest.
 
-The server sees activations in the clear: what they give away is measured by privedge_lab.attacks.
+The server sees activations in the clear. privedge_lab.attacks measures what they reveal.
 """

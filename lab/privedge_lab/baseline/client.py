@@ -6,8 +6,8 @@
         reply = client.ask("digit.png")
         print(reply.labels[0])
 
-Sees the device's own images, head and key. What it sends is in the clear to the server: the
-defence of the head is all that stands between the server and the images.
+Sees the device's own images, head and key. The server sees in the clear what this module sends:
+only the head's defence protects the images from the server.
 """
 
 from collections.abc import Iterator
@@ -40,10 +40,11 @@ from privedge_lab.wire import split_pb2_grpc
 
 @dataclass(frozen=True)
 class SplitReply:
-    """The label of each image, and what they cost.
+    """The label of each image, and the cost of the whole call.
 
-    `seconds` are those of the exchange, as in a private Reply, and `cost` is the server's account;
-    `device_s` is what head and defence took here. Bytes are those of activations and answers.
+    `seconds` is the time of the exchange, as in a private Reply. `device_s` is the time of head and
+    defence on this device. `cost` is reported by the server. The bytes are those of activations and
+    of answers.
     """
 
     labels: tuple[int, ...]
@@ -54,7 +55,7 @@ class SplitReply:
     bytes_received: int
 
     def plus(self, other: "SplitReply") -> "SplitReply":
-        """Both together, as one reply."""
+        """Return both together as one reply."""
         return SplitReply(
             self.labels + other.labels,
             self.seconds + other.seconds,
@@ -69,7 +70,10 @@ class SplitClient:
     """A device, connected to the split server. Use as a context manager, or call `close`."""
 
     def __init__(self, config: SplitClientConfig) -> None:
-        """Raises ConfigError, CertificateError or, for head and key, CheckpointError."""
+        """Load head and key, and open a connection.
+
+        Raises ConfigError or CertificateError, or CheckpointError for the head or the key.
+        """
         self._head = load_head(config.head)
         self._device = self._head.device(load_key(config.key))
         self._timeout_s = config.rpc_timeout_s
@@ -80,7 +84,7 @@ class SplitClient:
 
     @staticmethod
     def from_file(path: StrPath) -> "SplitClient":
-        """As a configuration file says. Raises as the constructor does."""
+        """Make a client from a configuration file. Raises as the constructor does."""
         return SplitClient(load(SplitClientConfig, path))
 
     def __enter__(self) -> "SplitClient":
@@ -94,7 +98,7 @@ class SplitClient:
         self._channel.close()
 
     def describe(self) -> Served:
-        """What the server runs. Raises ManifestMismatch if it is not this head's other part."""
+        """Ask what the server runs. Raises ManifestMismatch if it is not this head's tail."""
         with calls_to(self._name):
             message = self._stub.Describe(pb.DescribeSplitRequest(), timeout=self._timeout_s)
         served = split_codec.served_from_wire(message)
@@ -109,17 +113,17 @@ class SplitClient:
         return served
 
     def ask(self, images: Pictures) -> SplitReply:
-        """What do these images show?
+        """Ask what these images show.
 
-        images: as for a private Client, of any size; they are brought to the network's. Raises
-        ImageError and whatever the server refuses.
+        images: as for a private Client, of any size; they are scaled to the network's. Raises
+        ImageError, and the error of the server's refusal.
         """
         pixels = _pixels(images, self._head.spec)
         served = self._served or self.describe()
         try:
             replies = [self._exchange(part, served) for part in pixels.split(served.max_batch)]
         except ShareError:
-            self.describe()  # says so if the server runs another tail by now
+            self.describe()  # raises ManifestMismatch if the server runs another tail by now
             raise
         return reduce(SplitReply.plus, replies)
 

@@ -1,7 +1,7 @@
 """Protobuf <-> domain for the split server (split.proto), pure. Sees activations in the clear.
 
-As in codec.py every `*_from_wire` treats its message as hostile and raises ShareError, which names
-the field and never quotes it.
+As in privedge/rpc/codec.py, every `*_from_wire` treats its message as hostile. It raises
+ShareError, which names the field and never quotes it.
 """
 
 import math
@@ -29,8 +29,10 @@ _KINDS: Mapping[Answers, pb.AnswerKind.ValueType] = {"labels": pb.LABELS, "logit
 
 @dataclass(frozen=True)
 class Served:
-    """What a split server says it runs: digest of the tail (hex), cut, shape of what it takes for
-    one image, classes, images a call, and what it answers.
+    """What a split server says it runs.
+
+    `tail` is the digest of the tail (hex). `sent_shape` is the shape of one image's activations.
+    `max_batch` is the most images in a call.
     """
 
     tail: str
@@ -42,7 +44,7 @@ class Served:
 
 
 def served_to_wire(served: Served) -> pb.DescribeSplitResponse:
-    """Inverse of `served_from_wire`."""
+    """Convert what a server runs to its message; the inverse of `served_from_wire`."""
     return pb.DescribeSplitResponse(
         tail_sha256=bytes.fromhex(served.tail),
         cut=served.cut,
@@ -70,28 +72,31 @@ def served_from_wire(message: pb.DescribeSplitResponse) -> Served:
 
 
 def asked_to_wire(tail: str, shape: tuple[int, ...]) -> pb.PredictHeader:
-    """The header of a call: digest of the tail (hex), and (batch, then the sent shape)."""
+    """Make the header of a call; `tail` is a digest (hex), `shape` is (batch, *sent_shape)."""
     return pb.PredictHeader(tail_sha256=bytes.fromhex(tail), shape=shape)
 
 
 def asked_from_wire(message: pb.PredictHeader) -> tuple[str, tuple[int, ...]]:
-    """Inverse of `asked_to_wire`. Raises ShareError."""
+    """Check the header of a call; the inverse of `asked_to_wire`. Raises ShareError."""
     tail = _digest(message.tail_sha256, "predict")
     return tail, shape_from_wire(message.shape, "predict")
 
 
 def activations_to_bytes(activations: Floats) -> bytes:
-    """float32, little-endian, row-major."""
+    """Encode float32 activations of any shape: little-endian, row-major."""
     return activations.astype("<f4", copy=False).tobytes()
 
 
 def activations_from_bytes(raw: bytes | bytearray, shape: tuple[int, ...]) -> Floats:
-    """Inverse of `activations_to_bytes`. Raises ShareError for another length, NaN or infinity."""
+    """Decode float32 activations of `shape`; the inverse of `activations_to_bytes`.
+
+    Raises ShareError for another length, NaN or infinity.
+    """
     return _floats(raw, shape, "predict")
 
 
 def answers_to_bytes(logits: Floats, answers: Answers) -> tuple[tuple[int, ...], bytes]:
-    """Logits (batch, classes) as the shape and the bytes of an answer of that kind."""
+    """Encode logits float32 (batch, classes) as an answer of that kind: its shape and bytes."""
     if answers == "logits":
         return logits.shape, activations_to_bytes(logits)
     labels = logits.argmax(axis=1).astype("<u4")
@@ -99,35 +104,37 @@ def answers_to_bytes(logits: Floats, answers: Answers) -> tuple[tuple[int, ...],
 
 
 def kind_to_wire(answers: Answers) -> pb.AnswerKind.ValueType:
-    """The enum's value."""
+    """Return the enum's value."""
     return _KINDS[answers]
 
 
 def labels_from_answer(
     header: pb.PredictedHeader, raw: bytes, served: Served, batch: int
 ) -> Labels:
-    """The label of each of `batch` images, uint32 (batch,). Raises ShareError if the answer is
-    of another kind or shape than `served` says, or names a class that there is not.
+    """Read the label of each of `batch` images from an answer: uint32 (batch,).
+
+    Raises ShareError if the answer has another kind or shape than `served` says, or names a class
+    that does not exist.
     """
     if _answers(header.kind, "answer") != served.answers:
         raise ShareError("answer: not of the kind that was announced")
     shape = shape_from_wire(header.shape, "answer")
     expected = (batch,) if served.answers == "labels" else (batch, served.classes)
     if shape != expected:
-        raise ShareError("answer: its shape is not that of one answer an image")
+        raise ShareError("answer: its shape does not fit one answer for each image")
     if served.answers == "logits":
         best: Labels = _floats(raw, shape, "answer").argmax(axis=1).astype(np.uint32)
         return best
     _check_length(raw, shape, "answer")
     labels: Labels = np.frombuffer(raw, "<u4").astype(np.uint32)
     if (labels >= served.classes).any():
-        raise ShareError("answer: names a class that there is not")
+        raise ShareError("answer: names a class that does not exist")
     return labels
 
 
 def _floats(raw: bytes | bytearray, shape: tuple[int, ...], what: str) -> Floats:
     _check_length(raw, shape, what)
-    # A copy: torch wants memory that may be written to, and the machine's own byte order.
+    # A copy, for torch needs writable memory in the machine's byte order.
     values = np.frombuffer(raw, "<f4").astype(np.float32).reshape(shape)
     if not np.isfinite(values).all():
         raise ShareError(f"{what}: a value is not finite")

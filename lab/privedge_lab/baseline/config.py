@@ -8,7 +8,7 @@ from privedge.config import Address, CallerConfig
 
 
 class SplitClientConfig(CallerConfig):
-    """How a device reaches the split server, and which head and key it has."""
+    """How a device reaches the split server, and which head and key it uses."""
 
     server: Address = Field(description="Where the split server listens.")
     head: Path = Field(description="NAME.head, as `privedge split train` writes it.")

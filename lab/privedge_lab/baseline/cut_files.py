@@ -1,4 +1,4 @@
-"""The three files of a network that was trained to be cut, side by side in one folder.
+"""The three files of a network that was trained to be cut, all in one folder.
 
 NAME.head   to the devices        (head_file.py)
 NAME.key    to the devices        (head_file.py)
@@ -28,7 +28,7 @@ from privedge_lab.baseline.train import Trainee
 
 @dataclass(frozen=True)
 class CutFiles:
-    """Where the three files are."""
+    """The paths of the three files."""
 
     head: Path
     tail: Path
@@ -36,34 +36,34 @@ class CutFiles:
 
     @staticmethod
     def at(folder: Path, name: str) -> "CutFiles":
-        """NAME.head, NAME.tail and NAME.key in `folder`. Raises ConfigError for an odd name."""
+        """Return the paths of NAME's files in `folder`. Raises ConfigError for an invalid name."""
         if not FILE_NAME.fullmatch(name):
             raise ConfigError(f"{name}: a name has small letters, digits and dashes, 64 at most")
         return CutFiles(*(folder / f"{name}.{part}" for part in ("head", "tail", "key")))
 
     def require_writable(self) -> None:
-        """Raise CheckpointError if `save` would surely fail: better before training."""
+        """Raise CheckpointError if `save` would surely fail, so that it does not after training."""
         for path in (self.head, self.tail, self.key):
             private_file.require_writable(path)
 
     def known_or_new_key(self) -> bytes:
-        """The deployment's key if there is one, else a fresh one, which `save` will write.
+        """Return the deployment's key if there is one, else a fresh one, which `save` will write.
 
-        Raises CheckpointError for a key file that is none, or that others can read.
+        Raises CheckpointError for a file that is not a key, or that others can read.
         """
         return load_key(self.key) if self.key.exists() else new_key()
 
     def save(self, trainee: Trainee, network: nn.Sequential, facts: Mapping[str, str]) -> None:
-        """Write what `train` made of `trainee`; of an old pair head and tail are replaced.
+        """Write the network that `train` made of `trainee`; replace an old head and tail.
 
-        Raises CheckpointError, also for another key than the one that is there. If it ends half
-        way, the two do not fit and no query is answered.
+        Raises CheckpointError, also if another key exists. If writing stops half way, head and
+        tail do not fit each other, and no query is answered.
         """
         spec, cut = trainee.spec, trainee.cut
         if not self.key.exists():
             save_key(self.key, trainee.key)
         elif load_key(self.key) != trainee.key:
-            raise CheckpointError(f"{self.key}: is another key; use it, or move it away first")
+            raise CheckpointError(f"{self.key}: another key is here; use it, or move it away first")
         written = save_tail(self.tail, spec, cut, tail(network, cut))
         part = make_head(
             spec, cut, head(network, cut), trainee.defence, tail=written.digest, key=trainee.key

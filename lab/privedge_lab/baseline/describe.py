@@ -1,11 +1,12 @@
-"""Take anybody's nn.Sequential: say what it is as a NetworkSpec, and copy its weights.
+"""Describe any nn.Sequential as a NetworkSpec, and copy its weights.
 
     spec = describe(layers, input=(1, 28, 28), classes=10)
-    network = adopt(layers, spec)      # as network.build makes it, with these weights
+    network = adopt(layers, spec)      # a network as network.build makes it, with these weights
 
-Known layers, each with the settings a spec can say: Conv2d (square, with bias, no dilation, no
-groups), Linear with bias, BatchNorm2d, MaxPool2d and AvgPool2d over whole blocks, ReLU, LeakyReLU,
-Sigmoid, Tanh, Dropout, Flatten. Sequentials inside are unfolded; Identity is left out.
+These layers are known, with the settings that a spec can express: Conv2d (square, with bias, no
+dilation, no groups), Linear with bias, BatchNorm2d, MaxPool2d and AvgPool2d over whole blocks,
+ReLU, LeakyReLU, Sigmoid, Tanh, Dropout, Flatten. Nested Sequentials are unfolded; Identity is left
+out.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from privedge.errors import ConfigError
 from privedge_lab.baseline.network import build
 from privedge_lab.baseline.spec import NetworkSpec
 
-# What a layer is called: by its kind, counted from 1.
+# A layer's name is its kind's prefix and a number, counted from 1.
 _PREFIX = {
     "conv": "conv",
     "linear": "fc",
@@ -44,10 +45,10 @@ def describe(
     std: tuple[float, ...] | None = None,
     name: str = "own",
 ) -> NetworkSpec:
-    """The spec of `layers`, which take pixels (n, *input) as (pixel - mean) / std.
+    """Return the spec of `layers`, which accept pixels (n, *input) as (pixel - mean) / std.
 
     By default pixels stay in [0, 1]. Layers are named conv1, relu1, ... in order. Raises
-    ConfigError for a layer or setting that a spec cannot say, or layers that do not fit.
+    ConfigError for a layer or setting that a spec cannot express, or layers that do not fit.
     """
     channels = input[0]
     counted: Counter[str] = Counter()
@@ -77,9 +78,10 @@ def describe(
 
 
 def adopt(layers: nn.Sequential, spec: NetworkSpec) -> nn.Sequential:
-    """A network of `spec` (which `describe` made of `layers`) with copies of their weights.
+    """Build a network of `spec` (which `describe` made of `layers`) with copies of their weights.
 
-    Pixels in, logits out, in eval mode. Raises ConfigError if the two do not belong together.
+    It maps pixels float32 (n, C, H, W) to logits (n, classes) and is in eval mode. Raises
+    ConfigError if the two do not belong together.
     """
     network = build(spec).eval()
     _, *own = network.children()
@@ -101,12 +103,12 @@ def _flat(layers: nn.Sequential) -> Iterator[nn.Module]:
 
 
 def _settings(module: nn.Module, place: int) -> dict[str, Any]:
-    """Its fields in the spec but the name."""
+    """Return the module's fields in the spec, except its name."""
     reader = _READ.get(type(module))
     settings = reader(module) if reader is not None else None
     if settings is None:
         raise ConfigError(
-            f"layer {place}, {module}: has no place in a network spec; "
+            f"layer {place}, {module}: cannot be described in a network spec; "
             "see privedge_lab.baseline.describe"
         )
     return settings
@@ -162,7 +164,7 @@ def _flatten(it: nn.Flatten) -> dict[str, Any] | None:
 
 
 def _one(value: Any) -> int | None:
-    """Of a number, or of a pair of equal ones, the number."""
+    """Return the number if `value` is a number or a pair of equal numbers, else None."""
     if isinstance(value, int):
         return value
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else None

@@ -1,9 +1,11 @@
 """Random numbers for defences: from a key when they hide something, from a seed in training.
 
-A defence asks for draws for the n images at hand and does not know where they come from. On a
-device they come from AES-CTR under the device's own key: the same for every image (`fixed`), one
-stream per image that repeats when the image does (`per-input`), or never the same (`fresh`, which a
-patient server averages away; it is there to be measured).
+A defence asks for draws for the n images at hand, and does not know where they come from. On a
+device they come from AES-CTR under the device's own key, in one of three ways:
+
+    fixed       the same draws for every image
+    per-input   one stream per image, which repeats when the image does
+    fresh       never the same; a patient server averages these away, so they are only for measuring
 """
 
 import hashlib
@@ -17,7 +19,7 @@ from privedge.mpc.prg import SEED_BYTES, MaskStream
 
 Repeat = Literal["fixed", "per-input", "fresh"]
 KEY_BYTES = SEED_BYTES
-# float32 keeps 24 bits; the centre of each step is never 0 or 1, where the inverses below end.
+# float32 keeps 24 bits. The centre of a step is never 0 or 1, where the inverses are infinite.
 _STEPS = 1 << 24
 
 
@@ -25,12 +27,12 @@ class Draws(Protocol):
     """Randomness for n images."""
 
     def uniform(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """float32 (n, *shape), uniform in the open interval (0, 1); each call goes on."""
+        """Draw float32 (n, *shape), uniform in the open interval (0, 1); each call goes on."""
         ...
 
 
 class SeededDraws:
-    """For training: repeatable, hides nothing."""
+    """Draws for training. They are repeatable and hide nothing."""
 
     def __init__(self, generator: torch.Generator, images: int) -> None:
         self._generator, self._images = generator, images
@@ -42,10 +44,10 @@ class SeededDraws:
 
 
 class KeyedDraws:
-    """For a device: one AES-CTR stream per image, or one for all. Secret; it has no useful repr."""
+    """Draws for a device: one AES-CTR stream per image, or one for all. Secret; no useful repr."""
 
     def __init__(self, key: bytes, images: torch.Tensor, repeat: Repeat) -> None:
-        """`images`: the device's own images (n, C, H, W), whose bytes name the streams."""
+        """Open the streams. The bytes of the device's images (n, C, H, W) name them."""
         self._images = len(images)
         if repeat == "fixed":
             names = [b"fixed"]
@@ -65,23 +67,23 @@ class KeyedDraws:
 
 
 def normal(draws: Draws, shape: tuple[int, ...]) -> torch.Tensor:
-    """float32 (n, *shape), standard normal."""
+    """Draw float32 (n, *shape), standard normal."""
     return math.sqrt(2) * torch.erfinv(2 * draws.uniform(shape) - 1)
 
 
 def laplace(draws: Draws, shape: tuple[int, ...]) -> torch.Tensor:
-    """float32 (n, *shape), Laplace with scale 1."""
+    """Draw float32 (n, *shape), Laplace with scale 1."""
     centred = draws.uniform(shape) - 0.5
     return -centred.sign() * torch.log1p(-2 * centred.abs())
 
 
 def keep(draws: Draws, shape: tuple[int, ...], drop_rate: float) -> torch.Tensor:
-    """float32 (n, *shape) of 1 and 0: each 0 with probability `drop_rate`."""
+    """Draw float32 (n, *shape) of 1 and 0, each 0 with probability `drop_rate`."""
     return (draws.uniform(shape) >= drop_rate).float()
 
 
 def keep_exactly(draws: Draws, shape: tuple[int, ...], kept: int) -> torch.Tensor:
-    """float32 (n, *shape) of 1 and 0: `kept` ones for each image, every such choice as likely."""
+    """Draw float32 (n, *shape) of 1 and 0: `kept` ones per image, every choice equally likely."""
     ranks = draws.uniform(shape).flatten(1)
     chosen = ranks.topk(kept, dim=1).indices
     return torch.zeros_like(ranks).scatter_(1, chosen, 1.0).reshape(-1, *shape)

@@ -1,10 +1,10 @@
 """The device's file of a cut network, NAME.head, and the deployment's key, NAME.key.
 
-The head has the layers up to the cut, how the device defends itself, and the digest of the tail it
-was trained with. The key is a file of its own, 32 raw bytes: heads may be copied to whoever is to
-attack them (privedge_lab.attacks), keys never. With draws that are `fixed` all devices of a
-deployment need the same key; the head says (by a digest under a label of its own) whether it is the
-right one. With draws `per-input` each device may have its own.
+The head has the layers up to the cut, the device's defence, and the digest of the tail it was
+trained with. The key is a separate file of 32 raw bytes: heads may be given to anyone who attacks
+them (privedge_lab.attacks), keys never. With `fixed` draws, all devices of a deployment need the
+same key. The head then has the key's digest, under a label of its own, and accepts no other key.
+With `per-input` draws, each device may have its own key.
 
 Both have mode 0600 and stay on the device. No server can import this module.
 """
@@ -34,9 +34,9 @@ _LABEL = b"privedge split key v1\0"
 
 @dataclass(frozen=True)
 class Head:
-    """The device's part. `tail` is the digest of the tail file it belongs to.
+    """The device's part. `tail` is the digest of the tail file that it belongs to.
 
-    `key_digest` is set where only one key fits. `facts` are notes on the training, for people.
+    `key_digest` is set if only one key fits. `facts` are notes on the training, for people.
     """
 
     spec: NetworkSpec
@@ -48,7 +48,7 @@ class Head:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def device(self, key: bytes) -> Device:
-        """Head, defence and key together. Raises CheckpointError for another deployment's key."""
+        """Combine head, defence and key. Raises CheckpointError for another deployment's key."""
         if self.key_digest is not None and _digest(key) != self.key_digest:
             raise CheckpointError("the key is not the one this head was trained with")
         return Device(self.layers, self.defence, key)
@@ -57,7 +57,7 @@ class Head:
 def make_head(
     spec: NetworkSpec, cut: str, layers: nn.Sequential, defence: Defence, *, tail: str, key: bytes
 ) -> Head:
-    """A head just trained: `layers` of a network of `spec` up to `cut`, for the file `tail`."""
+    """Make a head of a trained network: `layers` of `spec` up to `cut`. `tail` is a digest."""
     fixed = defence.repeat == "fixed" and defence.name != "none"
     return Head(spec, cut, layers, defence, tail, _digest(key) if fixed else None)
 
@@ -84,7 +84,7 @@ def save_head(path: Path, head: Head) -> None:
 def load_head(path: Path, *, measuring: bool = False) -> Head:
     """Read and check the head at `path`. Raises CheckpointError naming what is wrong with it.
 
-    `measuring` takes a defence that gives its secret away, which nobody should ask with.
+    `measuring` accepts a defence that gives its secret away; never ask a server with such a head.
     """
     part = read(path, "head")
     layers = part.fill(head_of)
@@ -109,24 +109,24 @@ def _defence(described: Mapping[str, Any], measuring: bool) -> Defence:
     repeat, learned = described["repeat"], described["learned"]
     sound = isinstance(strength, int | float) and isinstance(learned, dict)
     if not sound or repeat not in get_args(Repeat):
-        raise ConfigError("its defence is not described soundly")
+        raise ConfigError("its description of the defence is malformed")
     return registry.make(str(name), strength, repeat, measuring=measuring, learned=learned)
 
 
 def new_key() -> bytes:
-    """KEY_BYTES fresh bytes from the operating system."""
+    """Draw KEY_BYTES fresh bytes from the operating system."""
     return os.urandom(KEY_BYTES)
 
 
 def save_key(path: Path, key: bytes) -> None:
-    """Write a key, mode 0600. Raises CheckpointError; one that is there is never replaced."""
+    """Write a key, mode 0600. Raises CheckpointError, also if the file exists: none is replaced."""
     if path.exists():
         raise CheckpointError(f"{path}: exists; other devices may need it, so move it away first")
     private_file.write(path, key)
 
 
 def load_key(path: Path) -> bytes:
-    """The key at `path`. Raises CheckpointError if it is none, or others can read it."""
+    """Read the key at `path`. Raises CheckpointError if it is not a key, or others can read it."""
     try:
         mode, key = path.stat().st_mode, path.read_bytes()
     except OSError as error:

@@ -1,11 +1,11 @@
 """Files of a network that is cut: NAME.head for a device (head_file.py), NAME.tail for the server.
 
 Both are safetensors with one metadata entry `privedge-split`: JSON {format, part, spec, cut, ...,
-sha256}. The digest is over the rest of the JSON and all tensors, so a damaged file is refused, and
-it names the file: a head says to which tail it belongs. Reading one runs no code from it.
+sha256}. The digest covers the rest of the JSON and all tensors, so a damaged file is refused. It
+also identifies the file: a head has the digest of its tail. Reading a file runs no code from it.
 
-A server reads tails only; what makes and reads heads is in another module, which servers may not
-import.
+A server reads only tails. The code that makes and reads heads is in another module, which servers
+may not import.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ Described = dict[str, Any]
 
 @dataclass(frozen=True)
 class Tail:
-    """The server's part: spec of the whole network, where it is cut, and the layers after it.
+    """The server's part: spec of the whole network, its cut, and the layers after the cut.
 
-    `digest` is the file's; a query names it, so that no head is ever answered by another's tail.
+    `digest` is the file's. A query names it, so that only a head's own tail ever answers it.
     """
 
     spec: NetworkSpec
@@ -47,9 +47,10 @@ class Tail:
 
 
 def save_tail(path: Path, spec: NetworkSpec, cut: str, layers: nn.Sequential) -> Tail:
-    """Write the tail `layers` of a network of `spec` cut at `cut`; the same gives the same bytes.
+    """Write the tail `layers` of a network of `spec` cut at `cut`.
 
-    Raises CheckpointError if they do not fit or the file cannot be written.
+    Equal input gives equal bytes. Raises CheckpointError if the layers do not fit, or the file
+    cannot be written.
     """
     described = {"part": "tail", "spec": json.loads(spec.to_json()), "cut": cut}
     digest = write(path, described, layers, tail_of(spec, cut))
@@ -68,7 +69,7 @@ def load_tail(path: Path) -> Tail:
 
 @dataclass(frozen=True)
 class Part:
-    """What a file holds, its digest checked; whether the tensors fit is checked by `fill`."""
+    """The content of a file. Its digest was checked; `fill` checks whether the tensors fit."""
 
     where: str
     spec: NetworkSpec
@@ -78,7 +79,7 @@ class Part:
     digest: str
 
     def fill(self, make: Callable[[NetworkSpec, str], nn.Sequential]) -> nn.Sequential:
-        """The layers `make` makes, with the tensors as weights, in eval mode.
+        """Make the layers with `make`, and load the tensors as their weights; eval mode.
 
         Raises CheckpointError unless the weights are exactly those of the layers, and finite.
         """
@@ -164,6 +165,6 @@ def _digest(described: Described, tensors: Tensors) -> str:
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(f"\0{name}\0{_layout(tensors[name])}\0".encode())
-        # As bytes, whatever the type: little-endian, as torch is everywhere.
+        # The tensor's bytes, for any type; torch is little-endian everywhere.
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

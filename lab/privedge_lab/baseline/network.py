@@ -30,7 +30,7 @@ def _module(layer: Layer) -> nn.Module:
 
 
 class _Scale(nn.Module):
-    """Pixels in [0, 1], (n, C, H, W), to the network's own scale. No parameters."""
+    """Bring pixels (n, C, H, W) in [0, 1] to the network's own scale. It has no parameters."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -45,9 +45,9 @@ class _Scale(nn.Module):
 
 
 def build(spec: NetworkSpec, generator: torch.Generator | None = None) -> nn.Sequential:
-    """The whole network: float32 pixels (n, C, H, W) in [0, 1] to logits (n, classes).
+    """Build the whole network: float32 pixels (n, C, H, W) in [0, 1] to logits (n, classes).
 
-    Its first module is `scale`, the others have the spec's names. With a `generator` the weights
+    Its first module is `scale`; the others have the spec's names. With a `generator`, the weights
     are drawn from it (Xavier uniform, biases 0), else by torch's defaults. Raises ConfigError if
     the layers do not fit each other.
     """
@@ -59,32 +59,35 @@ def build(spec: NetworkSpec, generator: torch.Generator | None = None) -> nn.Seq
 
 
 def head(network: nn.Sequential, cut: str) -> nn.Sequential:
-    """The device's part: scaling and the layers up to and with `cut`. Shares its parameters.
+    """Return the device's part: scaling and the layers up to and including `cut`.
 
-    Raises ConfigError for a cut that the network does not have.
+    It shares the network's parameters. Raises ConfigError for a cut that the network does not have.
     """
     return nn.Sequential(OrderedDict(list(network.named_children())[: _place(network, cut)]))
 
 
 def tail(network: nn.Sequential, cut: str) -> nn.Sequential:
-    """The server's part: the layers after `cut`. Shares its parameters; raises as `head` does."""
+    """Return the server's part: the layers after `cut`.
+
+    It shares the network's parameters. Raises as `head` does.
+    """
     return nn.Sequential(OrderedDict(list(network.named_children())[_place(network, cut) :]))
 
 
 def head_of(spec: NetworkSpec, cut: str) -> nn.Sequential:
-    """A device's part by itself, its weights still to be loaded. Raises as `head` does."""
+    """Build a device's part alone, its weights still to be loaded. Raises as `head` does."""
     place = _layers_before(spec, cut)
     return nn.Sequential(OrderedDict([("scale", _Scale(spec)), *_modules(spec.layers[:place])]))
 
 
 def tail_of(spec: NetworkSpec, cut: str) -> nn.Sequential:
-    """A server's part by itself, its weights still to be loaded. Raises as `head` does."""
+    """Build a server's part alone, its weights still to be loaded. Raises as `head` does."""
     return nn.Sequential(OrderedDict(_modules(spec.layers[_layers_before(spec, cut) :])))
 
 
 def sent_shape(spec: NetworkSpec, cut: str) -> tuple[int, ...]:
-    """The shape of what crosses at `cut`, for one image. Raises ConfigError as `head` does."""
-    # On torch's "meta" device: shapes without weights.
+    """Return the shape of one image's activations at `cut`. Raises ConfigError as `head` does."""
+    # Torch's "meta" device has shapes without weights.
     with torch.device("meta"):
         values = torch.empty((1, *spec.input))
         for layer in spec.layers[: _layers_before(spec, cut)]:
@@ -130,5 +133,5 @@ def _check(network: nn.Sequential, spec: NetworkSpec) -> None:
     network.train()
     if tuple(out.shape) != (1, spec.classes):
         raise ConfigError(
-            f"{spec.name}: puts out {tuple(out.shape[1:])} values for {spec.classes} classes"
+            f"{spec.name}: outputs {tuple(out.shape[1:])} values for {spec.classes} classes"
         )

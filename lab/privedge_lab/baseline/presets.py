@@ -7,7 +7,7 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def lenet(classes: int = 10) -> NetworkSpec:
-    """He et al.'s LeNet for 28 x 28 grey images, without padding."""
+    """Return He et al.'s LeNet for 28 x 28 grey images, without padding."""
     layers: tuple[Layer, ...] = (
         Conv(name="conv1", inputs=1, outputs=8, kernel=5),
         Plain(name="relu1", kind="relu"),
@@ -28,7 +28,10 @@ def lenet(classes: int = 10) -> NetworkSpec:
 
 
 def cifar(classes: int = 10) -> NetworkSpec:
-    """He et al.'s six convolutions for 32 x 32 colour images; cuts conv11, relu22, relu32."""
+    """Return He et al.'s six convolutions for 32 x 32 colour images.
+
+    The paper's cuts are conv11, relu22 and relu32.
+    """
     layers: list[Layer] = []
     channels = 3
     for block, width in enumerate((64, 128, 128), start=1):
@@ -53,7 +56,7 @@ def cifar(classes: int = 10) -> NetworkSpec:
 
 
 def face(classes: int = 2, channels: int = 3) -> NetworkSpec:
-    """Four strided convolutions for 64 x 64 faces; the cut after each `relu`."""
+    """Return four strided convolutions for 64 x 64 faces; cut it after any `relu`."""
     layers: list[Layer] = []
     before = channels
     for place, width in enumerate((16, 32, 64, 64), start=1):
@@ -80,9 +83,9 @@ def face(classes: int = 2, channels: int = 3) -> NetworkSpec:
 
 
 def face_narrow(classes: int = 2) -> NetworkSpec:
-    """`face` with four values before its answer: cut at `squash`, that is all that is sent.
+    """Return `face` with four values before its answer; a cut at `squash` sends only these.
 
-    Privacy Partitioning hides a private fact better in few values: attackers trained beside the
+    Privacy Partitioning hides a private fact better in few values. Attackers trained beside the
     network find what is in them, and what is not sent needs no hiding.
     """
     ending = (Linear(name="narrow", inputs=64, outputs=4), Plain(name="squash", kind="tanh"))
@@ -90,10 +93,10 @@ def face_narrow(classes: int = 2) -> NetworkSpec:
 
 
 def face_guess(classes: int = 2) -> NetworkSpec:
-    """`face` with two values before its answer: cut at `guess`, one of them is sent.
+    """Return `face` with two values before its answer; a cut at `guess` sends one of them.
 
-    For balanced partitioning and a private fact of two values: the second is the device's own
-    guess of it.
+    It is for balanced partitioning and a private fact of two values: the second value is the
+    device's own guess of the fact.
     """
     ending = (Linear(name="guess", inputs=64, outputs=2),)
     return _face_before_answer("face-guess", classes, ending, 2)
@@ -118,7 +121,10 @@ PRESETS = {
 
 
 def preset(name: str, classes: int) -> NetworkSpec:
-    """The preset `name` with `classes` outputs. Raises ConfigError naming those there are."""
+    """Return the preset `name` with `classes` outputs.
+
+    Raises ConfigError for an unknown name; the error lists the presets.
+    """
     if name not in PRESETS:
         raise ConfigError(f"{name}: no such preset; there are {', '.join(PRESETS)}")
     return PRESETS[name](classes)

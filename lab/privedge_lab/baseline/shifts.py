@@ -1,7 +1,7 @@
-"""Shifted copies of training images: more to learn from.
+"""Add shifted copies of training images, to give a network more to learn from.
 
-Of images that will be disguised they are made before: a shifted disguised image is the disguise of
-nothing.
+If images will be disguised, add the copies first: a shifted disguised image is not the disguise of
+any image.
 """
 
 import torch
@@ -14,10 +14,10 @@ _SHARE = 14  # 2 pixels of MNIST's 28
 
 
 def with_shifts(data: Labelled, copies: int, generator: torch.Generator) -> Labelled:
-    """`data` and `copies` of each image, moved down or right, up or left.
+    """Return `data` and `copies` of each image, shifted at random in both directions.
 
-    By up to a fourteenth of the smaller side, at least 1 pixel; what moves in is black.
-    The fact `copy` is 0 for originals, else counts the copies.
+    A shift is at most a fourteenth of the smaller side, or 1 pixel if that is more. Pixels that
+    move in are black. The fact `copy` is 0 for originals and numbers the copies from 1.
     """
     sets = [data.images, *(_shifted(data.images, generator) for _ in range(copies))]
     times = copies + 1

@@ -1,8 +1,8 @@
 """NetworkSpec: a plain classifier's architecture as data, with names for the places to cut it.
 
-No code in it, and no torch. A cut is named by the layer after which the values are sent:
-`relu2` sends what the layer called relu2 puts out. The layers up to it are the head (the device's),
-the others the tail (the server's).
+A spec has no code, and this module needs no torch. A cut is named by the layer whose outputs are
+sent: `relu2` sends the outputs of the layer called relu2. The layers up to the cut are the head
+(the device's), the others the tail (the server's).
 
 Shapes are those of one sample, without the batch: (channels, height, width) or (features,).
 """
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from privedge.errors import CheckpointError
 
-# A network's, and of the files that hold its parts.
+# The name of a network, and of the files of its parts.
 FILE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
@@ -41,7 +41,7 @@ class Conv(_Layer):
 
 
 class Linear(_Layer):
-    """Fully connected, with bias."""
+    """Fully connected layer with bias."""
 
     kind: Literal["linear"] = "linear"
     inputs: int = Field(ge=1, le=1 << 20)
@@ -70,7 +70,7 @@ class LeakyRelu(_Layer):
 
 
 class Dropout(_Layer):
-    """In training only: each value becomes 0 with probability `rate`."""
+    """Dropout, in training only: each value becomes 0 with probability `rate`."""
 
     kind: Literal["dropout"] = "dropout"
     rate: float = Field(gt=0, lt=1)
@@ -88,7 +88,7 @@ Layer = Annotated[
 
 
 class NetworkSpec(_Frozen):
-    """One architecture: the image it takes, how pixels are scaled, its layers, its classes.
+    """One architecture: its input shape, how pixels are scaled, its layers, its classes.
 
     Pixels in [0, 1] become (pixel - mean) / std, per channel, before the first layer.
     """
@@ -114,16 +114,16 @@ class NetworkSpec(_Frozen):
 
     @property
     def cuts(self) -> tuple[str, ...]:
-        """Where the network can be cut: after each layer but the last."""
+        """The possible cuts: after each layer but the last."""
         return tuple(layer.name for layer in self.layers[:-1])
 
     def to_json(self) -> str:
-        """Canonical text: the same spec always gives the same."""
+        """Return the canonical text: equal specs give equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str, *, where: str) -> "NetworkSpec":
-        """Raises CheckpointError, naming `where`, for anything that is not a sound spec."""
+        """Parse a spec. Raises CheckpointError, naming `where`, for anything that is not one."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
@@ -132,5 +132,5 @@ class NetworkSpec(_Frozen):
             raise CheckpointError(f"{where}: network {place}: {first['msg']}") from None
 
     def digest(self) -> str:
-        """SHA-256 of the canonical text, in hexadecimal."""
+        """Return the SHA-256 of the canonical text, in hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Train a network that will be cut, with the defence its device will use.
+"""Train a network that will be cut, with the defence that its device will use.
 
 The defaults are He et al.'s (released code): Adam 1e-3, eps 1e-3, AMSGrad, batches of 32, the rate
 halved every 20 epochs.
@@ -22,10 +22,10 @@ from privedge_lab.datasets import Labelled
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How long and how fast. `seed` fixes weights, order and the draws of defences.
+    """How long and how fast to train. `seed` fixes weights, order and the draws of defences.
 
-    For small sets: `mirror` shows half of the images left to right, `shift` moves each by up to so
-    many pixels (its edges repeated), both anew in each epoch.
+    Two settings augment small sets, anew in each epoch. `mirror` flips about half of the images
+    left to right. `shift` moves each image by up to that many pixels; its edges repeat.
     """
 
     epochs: int = 20
@@ -48,7 +48,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trainee:
-    """What is trained together: the network, where it is cut, how the device defends itself."""
+    """What is trained together: the network, its cut, and the device's defence."""
 
     spec: NetworkSpec
     cut: str
@@ -64,15 +64,15 @@ def train(
     *,
     progress: Callable[[Progress], None] | None = None,
 ) -> nn.Sequential:
-    """The trained whole network, in eval mode. Repeatable bit for bit on one machine.
+    """Train the whole network; return it in eval mode. Repeatable bit for bit on one machine.
 
-    Raises ConfigError for a cut or layers that do not fit, TrainingError for images that do not fit
-    the network or a loss that is not finite.
+    Raises ConfigError for a cut or layers that do not fit. Raises TrainingError for images that do
+    not fit the network, or a loss that is not finite.
     """
     _check(trainee.spec, data)
     trainings = 1 + trainee.defence.folds
     shown = partial(_of_all, progress, trainings)
-    # First, so that the defence is left as the training that counts left it.
+    # The folds come first, so that the training that counts sets the final state of the defence.
     folds = list(_folds(trainee, data, settings, shown))
     network = _fitted(trainee, data, settings, shown(trainings - 1))
     device = head(network, trainee.cut)
@@ -88,7 +88,7 @@ def _folds(
     settings: TrainSettings,
     shown: Callable[[int], Callable[[Progress], None]],
 ) -> Iterator[Fold]:
-    """As many as the defence asks for: each image is unseen in one of them."""
+    """Train as many folds as the defence asks for; each image is unseen in one of them."""
     if not trainee.defence.folds:
         return
     generator = torch.Generator().manual_seed(settings.seed)
@@ -103,7 +103,7 @@ def _folds(
 def _of_all(
     progress: Callable[[Progress], None] | None, trainings: int, done: int
 ) -> Callable[[Progress], None]:
-    """Progress of one training as a part of all of them."""
+    """Report the progress of one training as a part of all trainings."""
 
     def show(now: Progress) -> None:
         if progress is not None:
@@ -119,7 +119,7 @@ def _fitted(
     settings: TrainSettings,
     progress: Callable[[Progress], None] | None,
 ) -> nn.Sequential:
-    """One network trained, in eval mode."""
+    """Train one network; return it in eval mode."""
     generator = torch.Generator().manual_seed(settings.seed)
     network = build(trainee.spec, generator).train()
     device, server = head(network, trainee.cut), tail(network, trainee.cut)
@@ -152,7 +152,7 @@ def _fitted(
 
 @torch.no_grad()
 def accuracy(device: Device, server: nn.Sequential, data: Labelled) -> float:
-    """Share of images of `data` that the tail `server` labels right from what `device` sends."""
+    """Return the share of `data` that the tail `server` labels right from what `device` sends."""
     server.eval()
     hits = 0
     for index in torch.arange(len(data)).split(500):
@@ -177,7 +177,7 @@ def _moved(images: torch.Tensor, shift: int, generator: torch.Generator) -> torc
     down, right = torch.randint(2 * shift + 1, (2, count, 1), generator=generator)
     rows, columns = down + torch.arange(height), right + torch.arange(width)
     each = torch.arange(count)[:, None, None]
-    # Indexed like this the channels come last.
+    # This indexing puts the channels last.
     return around[each, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
@@ -190,7 +190,7 @@ def _draws(trainee: Trainee, images: torch.Tensor, generator: torch.Generator) -
 def _check(spec: NetworkSpec, data: Labelled) -> None:
     if tuple(data.images.shape[1:]) != spec.input:
         raise TrainingError(
-            f"{spec.name}: takes images of {spec.input}, these are {tuple(data.images.shape[1:])}"
+            f"{spec.name}: needs images of {spec.input}, these are {tuple(data.images.shape[1:])}"
         )
     if data.classes > spec.classes:
         raise TrainingError(f"{spec.name}: has {spec.classes} classes, the images {data.classes}")

@@ -1,1 +1,1 @@
-"""Measurements: seconds, rounds and bytes."""
+"""Measure seconds, rounds and bytes."""

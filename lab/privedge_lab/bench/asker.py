@@ -1,8 +1,8 @@
 """One client of `bench throughput`: `python -m privedge_lab.bench.asker CONFIG IMAGES FIRST`.
 
-A process of its own, since threads would share one interpreter. It asks once, says that it is
-ready, and is told when the measured time starts and ends (the machine's monotonic clock). It asks
-without a pause until then, and says what it got. The images are made up.
+It is a separate process, since threads would share one interpreter. It asks once and reports that
+it is ready. Then it is told when the measured time starts and ends (the machine's monotonic clock).
+It asks without a pause until the end, and reports its answers. The images are synthetic.
 """
 
 import json
@@ -21,7 +21,7 @@ _CONNECT_S = 30.0
 
 
 def main(config: Path, images: Path, first: int) -> None:
-    """`images`: uint8 (n, H, W), asked one by one from number `first` on, over and over."""
+    """Ask about a file's images, uint8 (n, H, W), one by one from number `first`, in a cycle."""
     pictures = np.load(images)
     with Client.from_file(config) as client:
         _connect(client, pictures[:1])
@@ -31,7 +31,7 @@ def main(config: Path, images: Path, first: int) -> None:
 
 
 def _connect(client: Client, picture: Any) -> None:
-    """The first question. Many clients at once shake hands too slowly for a first attempt."""
+    """Ask the first question. With many clients, handshakes may be too slow for a first attempt."""
     ends = time.monotonic() + _CONNECT_S
     while True:
         try:
@@ -45,7 +45,7 @@ def _connect(client: Client, picture: Any) -> None:
 def _ask_until(
     client: Client, pictures: Any, first: int, window: tuple[float, float]
 ) -> dict[str, Any]:
-    """Queries that ended within `window`, each as (picture, seconds, owner), and CPU seconds."""
+    """Return (picture, seconds, owner) of queries that ended within `window`, and CPU seconds."""
     starts, ends = window
     asked: list[tuple[int, float, str | None]] = []
     number, cpu_s = first, time.process_time()

@@ -1,7 +1,7 @@
-"""Processes that the bench starts and talks to, one line of JSON at a time, never without a limit.
+"""Start processes for the bench and talk to them, one line of JSON at a time, with a time limit.
 
-Whoever is silent too long or ends is reported in one line with the last thing it said, and leaving
-the context kills all of them.
+If a process is silent too long or ends, one line reports it with its last output. Leaving the
+context kills all processes.
 """
 
 import json
@@ -22,7 +22,7 @@ class Children:
     """Python modules run as processes. Use as a context manager."""
 
     def __init__(self, what: str, folder: Path) -> None:
-        """`what` they are is named in errors; logs go to `folder`."""
+        """`what` names these processes in errors; logs go to `folder`."""
         self._what = what
         self._folder = folder
         self._running = ExitStack()
@@ -38,7 +38,7 @@ class Children:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """Process ids by name."""
+        """Return the process ids by name."""
         return {name: process.pid for name, process in self._processes.items()}
 
     def start(
@@ -58,16 +58,16 @@ class Children:
         )
 
     def tell(self, names: Sequence[str], line: object) -> None:
-        """Send `line` as JSON to each."""
+        """Send `line` as JSON to each process of `names`."""
         for name in names:
             pipe = self._processes[name].stdin
-            # One that ended is noticed, with its reason, when it is listened to.
+            # `hear` notices a process that ended, and its reason.
             with suppress(BrokenPipeError):
                 if pipe is not None:
                     pipe.write(f"{json.dumps(line)}\n".encode())
 
     def hear(self, names: Sequence[str], within_s: float) -> list[Any]:
-        """One line of each. Raises DeadlineExceeded, and Unreachable if one has ended."""
+        """Read a line of each process. Raises DeadlineExceeded, or Unreachable if one has ended."""
         ends = time.monotonic() + within_s
         pipes = [self._processes[name].stdout for name in names]
         said = {pipe: b"" for pipe in pipes if pipe is not None}
@@ -86,7 +86,7 @@ class Children:
         return self._folder / f"{name}.log"
 
     def _why(self) -> str:
-        """The last line of the first that said anything."""
+        """Return the last line in the first log that has one."""
         for name in self._processes:
             lines = self._log(name).read_text(encoding="utf-8", errors="replace").split("\n")
             if said := [line for line in lines if line.strip()]:

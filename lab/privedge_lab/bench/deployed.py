@@ -1,4 +1,4 @@
-"""One of our own engines, measured: a deployment of its own, a client, and a look at its pools."""
+"""Measure one of our own engines: a deployment, a client, and a view of its pools."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,22 +21,24 @@ from privedge_lab.bench.rows import AtClient, PartyCost, Sample
 from privedge_lab.bench.system import Progress
 
 _WARM_WITHIN_S = 300.0
-# A limit on memory can keep a pool from its full size; one bundle is all that a query takes.
+# A limit on memory can keep a pool below its full size; a query needs only one bundle.
 _UNCHANGED_S = 30.0
-# A party may let a cohort settle before it prepares anything; with some settings it never does.
+# A party may let a cohort settle before it prepares anything. With some settings, it prepares
+# nothing.
 _LISTED_WITHIN_S = 3.0
-# A worker tells its front end what a query took out of the pool once no other has followed at once.
+# A worker reports to its front end what a query used of the pool, unless another query follows at
+# once.
 _SHOWS_WITHIN_S = 0.2
-# Looking costs the front ends a millisecond, which counts as theirs.
+# Each look costs the front ends a millisecond, which counts as their time.
 _LOOK_EVERY_S = 0.02
 _STATUS_S = 10.0
 
-# Of a pool: how many bundles it has ready, and how many it wants.
+# The level of a pool: how many bundles it has ready, and how many it wants.
 Level = tuple[int, int]
 
 
 class Deployed:
-    """Answers queries by number. Between two of them it waits until its pools are full again."""
+    """Answer queries by number. Between two queries, wait until the pools are full again."""
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class Deployed:
         batches: Sequence[made.Images],
         pools: "Pools | None",
     ) -> None:
-        """`pools` are those to wait for."""
+        """`pools` are the pools to wait for, if any."""
         self._processes = Processes.of(deployment)
         self._pools = pools
         self._client = client
@@ -53,7 +55,7 @@ class Deployed:
         self._before = self._processes.cpu_s()
 
     def ask(self, number: int) -> Sample:
-        """Ask, then wait for the pools. Raises what a party refuses, and DeadlineExceeded."""
+        """Ask, then wait for the pools. Raises DeadlineExceeded, or the error of a refusal."""
         mine, started = time.process_time(), time.perf_counter()
         reply = self._client.identify(self._batches[number], system.COHORT)
         seconds, my_cpu_s = time.perf_counter() - started, time.process_time() - mine
@@ -77,13 +79,13 @@ class Deployed:
         )
 
     def _spent(self) -> Mapping[str, float]:
-        """CPU seconds since the last look."""
+        """Return the CPU seconds since the last call."""
         before, self._before = self._before, self._processes.cpu_s()
         return {kind: now - before[kind] for kind, now in self._before.items()}
 
 
 class Pools:
-    """What both parties say is prepared for the bench's cohort."""
+    """What both parties report as prepared for the bench's cohort."""
 
     def __init__(self, deployment: Deployment) -> None:
         config = deployment.client_config(ADMIN)
@@ -94,19 +96,19 @@ class Pools:
         self._full: Sequence[Level] = ()
 
     def wait_full(self) -> None:
-        """As until_full, of both parties' pools. Raises DeadlineExceeded."""
+        """Wait as `until_full` does for both parties' pools. Raises DeadlineExceeded."""
         self._full = until_full(
             lambda: [(pool.ready, pool.wanted) for pool in self._listed()], self._full
         )
 
     def wait_listed(self) -> None:
-        """Return once both parties name a pool, or when they had time enough to."""
+        """Return once both parties list a pool, or after enough time for it."""
         ends = time.monotonic() + _LISTED_WITHIN_S
         while not all(map(self._of, self._parties)) and time.monotonic() < ends:
             time.sleep(_LOOK_EVERY_S)
 
     def _listed(self) -> list[pb.Pool]:
-        """Both parties' pools of the bench's cohort."""
+        """Return both parties' pools of the bench's cohort."""
         return [pool for party in self._parties for pool in self._of(party)]
 
     def _of(self, party: tuple[str, Any]) -> list[pb.Pool]:
@@ -119,11 +121,11 @@ class Pools:
 def until_full(
     levels: Callable[[], Sequence[Level]], full: Sequence[Level] = ()
 ) -> Sequence[Level]:
-    """Return the levels once every pool is full, or has something and gets no more; soon if there
-    is none.
+    """Return the levels once every pool is full, or holds something and no longer grows.
 
-    `levels` looks. `full` is what an earlier call returned: more than that a limit on memory did
-    not let come then, so that it is not waited for again. Raises DeadlineExceeded.
+    If there is no pool, return soon. `levels` returns the present levels. `full` is the result of
+    an earlier call: if a limit on memory allowed no more then, this call does not wait for more.
+    Raises DeadlineExceeded.
     """
     ends = time.monotonic() + _WARM_WITHIN_S
     before: Sequence[Level] = ()
@@ -156,7 +158,7 @@ def running(
     batches: Sequence[made.Images],
     progress: Progress,
 ) -> Iterator[Deployed]:
-    """A deployment with `models` in it, to be asked `batches`."""
+    """Run a deployment with `models` in it, to be asked about `batches`."""
     with system.running(models[0].spec, engine, setting) as deployment:
         system.fill(deployment, models, progress)
         pools = Pools(deployment) if setting.pool == "warm" else None

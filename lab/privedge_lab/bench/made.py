@@ -1,8 +1,8 @@
-"""Models and images made up for measuring: public random numbers, nobody's data.
+"""Synthetic models and images for measuring: public random numbers, nobody's data.
 
-What a private run costs depends on shapes only, so nothing needs to be trained. The values are
-scaled so that everything stays in the fixed-point range, and differ enough between owners for
-answers to differ between images. Never share a real model from here: the generator is seeded.
+The cost of a private run depends only on shapes, so nothing needs to be trained. The values are
+scaled so that everything stays in the fixed-point range. They differ enough between owners that
+answers differ between images. Never share a real model from here: the generator is seeded.
 """
 
 import math
@@ -19,14 +19,14 @@ from privedge.user.checkpoint import Parameters, Ran
 
 Images = npt.NDArray[np.uint8]
 
-# What an owner who wants no threshold of their own has: every dissimilarity in range is below.
+# The threshold of an owner who wants none: every dissimilarity in range is below it.
 _NO_THRESHOLD = LIMIT - 1
-# Points of light in an image, and how wide one is compared with the image.
+# Spots of light in an image, and the width of a spot relative to the image.
 _SPOTS, _SPREAD = 6, 0.12
 
 
 def images(spec: RanSpec, count: int, seed: int) -> Images:
-    """uint8 (count, H, W) or (count, H, W, 3) of `spec.image`'s size: soft spots on black."""
+    """Make images uint8 (count, H, W) or (count, H, W, 3) of `spec.image`: soft spots on black."""
     rng = np.random.default_rng([seed, 0])
     size = spec.image
     rows, columns = np.mgrid[0 : 1 : size.height * 1j, 0 : 1 : size.width * 1j]
@@ -40,7 +40,7 @@ def images(spec: RanSpec, count: int, seed: int) -> Images:
 
 
 class Models(Sequence[Ran]):
-    """Each is made when it is asked for: ten thousand would take gigabytes."""
+    """Models that are made on access, because ten thousand would need gigabytes."""
 
     def __init__(self, spec: RanSpec, count: int, seed: int) -> None:
         self._spec, self._numbers, self._seed = spec, range(count), seed
@@ -63,7 +63,7 @@ class Models(Sequence[Ran]):
 
 
 def models(spec: RanSpec, count: int, seed: int) -> Models:
-    """`count` models of `spec`, of owners `owner-0000`, `owner-0001`, ..."""
+    """Make `count` models of `spec`, of owners `owner-0000`, `owner-0001`, ..."""
     return Models(spec, count, seed)
 
 
@@ -98,11 +98,13 @@ def _values(
 
 
 def _orthonormal(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """An orthonormal basis of what the rows span. numpy's own way keeps every core busy, and takes
-    ten times as long where others are, too; with ten thousand models that is noticed.
+    """Return an orthonormal basis of the span of `rows`, float64 (rows, n).
+
+    numpy's own QR keeps every core busy, and is ten times slower on a busy machine. With ten
+    thousand models, that matters.
     """
     basis = np.array(rows)
-    for _ in range(2):  # once more for what rounding has left
+    for _ in range(2):  # the second pass removes what rounding has left
         for at, row in enumerate(basis):
             row -= (row @ basis[:at].T) @ basis[:at]
             row /= np.sqrt(row @ row)

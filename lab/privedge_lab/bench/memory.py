@@ -1,4 +1,4 @@
-"""Resident memory of every process of a deployment, at rest and after its first query."""
+"""Measure the resident memory of a deployment's processes, at rest and after the first query."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +13,10 @@ _SEED = 1
 
 
 def measure(preset: str, owners: int, progress: Progress) -> MemoryRow:
-    """Raises ConfigError for an unknown preset, and what a party refuses."""
+    """Measure one deployment of `owners` models.
+
+    Raises ConfigError for an unknown preset, or the error of a party's refusal.
+    """
     spec = system.spec_of(preset)
     models = made.models(spec, owners, _SEED)
     with system.running(spec) as deployment:

@@ -1,4 +1,4 @@
-"""What the operating system says of the processes measured: CPU seconds and memory."""
+"""Ask the operating system for CPU seconds and memory of the measured processes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _MB = 1e6
 
 @dataclass(frozen=True)
 class Memory:
-    """One process. `rss_mb` counts shared libraries in full, `uss_mb` only its own pages."""
+    """A process's memory. `rss_mb` counts shared libraries in full, `uss_mb` only its own pages."""
 
     process: str
     rss_mb: float
@@ -29,7 +29,7 @@ class Processes:
 
     @staticmethod
     def of(deployment: Deployment) -> "Processes":
-        """Those of a running deployment. Raises MissingExtra without psutil."""
+        """Return the processes of a running deployment. Raises MissingExtra without psutil."""
         pids = {}
         for server in SERVERS:
             pids[server.value] = deployment.processes[server].pid
@@ -39,7 +39,7 @@ class Processes:
         return Processes(pids)
 
     def cpu_s(self) -> Mapping[str, float]:
-        """CPU seconds since the start, user and system, as front_ends, workers and dealer."""
+        """Return CPU seconds since the start, user and system: front_ends, workers and dealer."""
         spent = {"front_ends": 0.0, "workers": 0.0, "dealer": 0.0}
         for name, process in self._found.items():
             times = process.cpu_times()
@@ -47,7 +47,7 @@ class Processes:
         return spent
 
     def memory(self) -> list[Memory]:
-        """Each process as it is now."""
+        """Measure each process's memory now."""
         measured = []
         for name, process in self._found.items():
             facts = process.memory_full_info()
@@ -60,7 +60,7 @@ def _process(pid: int) -> Any:
         import psutil  # type: ignore[import-untyped]  # no stubs among our tools
     except ImportError:
         raise MissingExtra(
-            "measuring processes takes psutil: pip install 'privedge[demo]'"
+            "measuring processes needs psutil: pip install 'privedge[demo]'"
         ) from None
     return psutil.Process(pid)
 

@@ -1,12 +1,13 @@
-"""What a private query costs: seconds, rounds, bytes by phase, CPU seconds; and is it right?
+"""Measure a private query: seconds, rounds, bytes by phase, CPU seconds, and correctness.
 
     1.  make N models and Q + 3 batches of images, and answer them in the clear
-    2.  start every engine, each with the same models
+    2.  start every engine with the same models
     3.  ask in turn: one cold query, two to warm up, then Q that count
     4.  compare every answer with the plaintext fixed-point model's
 
-In turn (A, B, C, A, B, C, ...), so that a slow moment of the machine falls on all engines alike and
-their ratios hold. Sees everything in the clear; all of it is made up (made.py).
+Engines are asked in turn (A, B, C, A, B, C, ...), so that a slow moment of the machine affects all
+of them equally and their ratios hold. Sees everything in the clear; all of it is synthetic
+(made.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,9 +33,7 @@ _SEED = 1
 
 @dataclass(frozen=True)
 class Workload:
-    """What is asked of each of `engines`: `queries` batches of `batch` images against `owners`
-    models of a preset.
-    """
+    """What each engine is asked: `queries` batches of `batch` images against `owners` models."""
 
     engines: tuple[str, ...]
     preset: str
@@ -52,7 +51,7 @@ class _Engine(Protocol):
 
 
 def check(load: Workload) -> None:
-    """Raises ConfigError for what cannot be measured, before anything starts."""
+    """Raise ConfigError for what cannot be measured, before anything starts."""
     spec = system.spec_of(load.preset)
     for engine in load.engines:
         if engine in stock.ENGINES:
@@ -64,7 +63,7 @@ def check(load: Workload) -> None:
 
 
 def measure(load: Workload, progress: Progress) -> list[QueryRow]:
-    """One row an engine. Raises ConfigError, and what a party refuses."""
+    """Measure one row per engine. Raises ConfigError, or the error of a party's refusal."""
     check(load)
     spec = system.spec_of(load.preset)
     models = made.models(spec, load.owners, _SEED)
@@ -88,7 +87,10 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
 def _expected(
     models: Sequence[Ran], batches: Sequence[made.Images], progress: Callable[[int, int], None]
 ) -> list[list[PlainAnswer]]:
-    """Whose each image is. All batches at once, for models may be made only to be asked here."""
+    """Return the right answer for each image.
+
+    All batches are computed at once, because each access to a model may make it anew.
+    """
     given = features.extract(models[0].spec, np.concatenate(batches))
     answers = PlainModel(models, system.MARGIN).answers(given, progress)
     size = len(batches[0])
@@ -108,7 +110,7 @@ def _running(
 
 
 def _ask_in_turn(engines: Sequence[_Engine], count: int, progress: Progress) -> list[list[Sample]]:
-    """Every engine's samples."""
+    """Return every engine's samples."""
     samples: list[list[Sample]] = [[] for _ in engines]
     for number in range(count):
         for engine, mine in zip(engines, samples, strict=True):

@@ -1,9 +1,9 @@
-"""A longer way between processes of one machine: TCP relayed with a delay at full bandwidth.
+"""Simulate distance between processes of one machine: relay TCP with a delay, at full bandwidth.
 
-`Relay` starts `python -m privedge_lab.bench.relay SECONDS`, a process of its own so that its work
-does not disturb whoever measures. It is told an address per line on standard input, and answers
-with the address where it stands in for it. Bytes are passed on as they are, TLS and all, `SECONDS`
-after they came, in each direction.
+`Relay` starts `python -m privedge_lab.bench.relay SECONDS`, in a process of its own so that its
+work does not disturb the measurement. It reads an address per line on standard input, and answers
+with the address to dial instead. Bytes are passed on unchanged, TLS included, `SECONDS` after they
+came, in each direction.
 """
 
 import socket
@@ -31,7 +31,7 @@ class Relay:
     """The relay process. Use as a context manager."""
 
     def __init__(self, delay_s: float) -> None:
-        """`delay_s` is one way: half a round trip."""
+        """Start the process; `delay_s` is the delay in one direction, half a round trip."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "privedge_lab.bench.relay", str(delay_s)],
             stdin=subprocess.PIPE,
@@ -46,7 +46,7 @@ class Relay:
         self.close()
 
     def to(self, address: str) -> str:
-        """The address (HOST:PORT) to dial instead of `address`, which need not listen yet.
+        """Return the address (HOST:PORT) to dial instead of `address`, which need not listen yet.
 
         Raises Unreachable.
         """
@@ -67,7 +67,7 @@ class Relay:
 
 
 def main(delay_s: float) -> None:
-    """Stand in for every address on standard input, until it ends."""
+    """Relay to every address on standard input, until it ends."""
     for line in iter(sys.stdin.readline, ""):
         host, _, port = line.strip().rpartition(":")
         door = socket.create_server(("127.0.0.1", 0))
@@ -83,7 +83,7 @@ def _stand_in(door: socket.socket, target: tuple[str, int], delay_s: float) -> N
         try:
             called = socket.create_connection(target, _DIAL_S)
         except OSError:
-            # Nobody listens there yet: the caller sees a connection that closes, and tries again.
+            # The target does not listen yet: the caller sees its connection close, and tries again.
             caller.close()
             continue
         called.settimeout(None)
@@ -91,7 +91,7 @@ def _stand_in(door: socket.socket, target: tuple[str, int], delay_s: float) -> N
 
 
 def _both_ways(caller: socket.socket, called: socket.socket, delay_s: float) -> None:
-    """Until both ends have closed, or one is lost."""
+    """Relay in both directions until both ends have closed, or one is lost."""
     with caller, called:
         threads = []
         for here, there in ((caller, called), (called, caller)):
@@ -104,7 +104,7 @@ def _both_ways(caller: socket.socket, called: socket.socket, delay_s: float) -> 
 
 
 def _take(source: socket.socket, on_their_way: _OnTheirWay, delay_s: float) -> None:
-    """Note when each chunk is due. An empty one says that no more come."""
+    """Read chunks and note when each is due. An empty chunk marks the end."""
     chunk = b"?"
     while chunk:
         try:
@@ -127,7 +127,7 @@ def _pass_on(source: socket.socket, target: socket.socket, on_their_way: _OnThei
             else:
                 target.shutdown(socket.SHUT_WR)
         except OSError:
-            # Whoever still sends to a lost end must learn that it is lost.
+            # A sender must learn that the other end is lost.
             lost = True
             with suppress(OSError):
                 source.shutdown(socket.SHUT_RDWR)

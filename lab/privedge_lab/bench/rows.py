@@ -1,4 +1,4 @@
-"""What one query cost at one engine, and the row of the table that many of them make."""
+"""The cost of one query at one engine, and the table row that summarises many queries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,13 +13,13 @@ from privedge_lab.results.rows.values import Figure
 
 # Ratios are against this engine.
 REFERENCE = "fused"
-# The first query is cold; the second of a kind is the first for which the dealer can work ahead.
+# The first query is cold. The second of a kind is the first that the dealer can prepare ahead.
 COLD, WARM_UP = 1, 2
 
 
 @dataclass(frozen=True)
 class PartyCost:
-    """One party's own account of a query."""
+    """The cost of a query as one party reports it."""
 
     queue_s: float
     load_s: float
@@ -30,8 +30,10 @@ class PartyCost:
 
 @dataclass(frozen=True)
 class AtClient:
-    """A query as the client who asked it saw it: seconds of all of it, seconds from sending the
-    shares until both answers are back, CPU seconds, and bytes of shares sent and received.
+    """The cost of a query at its client (querier).
+
+    `all_s` is the whole time, `wall_s` the time from sending the shares until both answers are
+    back. `bytes` are those of shares sent and received.
     """
 
     all_s: float
@@ -42,29 +44,29 @@ class AtClient:
 
 @dataclass(frozen=True)
 class Sample:
-    """One query. `cpu_s` is what the processes took, by kind, until they were at rest again."""
+    """One query. `cpu_s` is the CPU time of each kind of process until all were at rest again."""
 
     owners: Sequence[str | None]
     rounds: int
     parties: tuple[PartyCost, PartyCost]
     cpu_s: Mapping[str, float]
-    # Of `cpu_s`, what was not the query itself but correlated randomness.
+    # The part of `cpu_s` that was spent on correlated randomness (offline phase).
     offline_cpu_s: float
-    # Seconds that what was prepared for it took, where that is known.
+    # Seconds that preparing this query's randomness took, if known.
     offline_s: float | None = None
-    # By party 0's account.
+    # As party 0 reports them.
     phases: tuple[Phase, ...] = ()
     client: AtClient | None = None
 
     @property
     def online_s(self) -> float:
-        """Of the slower party."""
+        """The online seconds of the slower party."""
         return max(party.online_s for party in self.parties)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of one engine."""
+    """The workload of one engine."""
 
     engine: str
     preset: str
@@ -78,7 +80,7 @@ class Asked:
 def row(
     asked: Asked, samples: Sequence[Sample], expected: Sequence[Sequence[PlainAnswer]]
 ) -> QueryRow:
-    """`samples` in order, COLD and WARM_UP first; `expected` are the right answers of each."""
+    """Summarise samples in order, COLD and WARM_UP first; `expected` has their right answers."""
     warm = samples[COLD + WARM_UP :]
     online = [sample.online_s for sample in warm]
     parties = (_medians([s.parties[0] for s in warm]), _medians([s.parties[1] for s in warm]))
@@ -103,7 +105,7 @@ def row(
 
 
 def _labels(samples: Sequence[Sample], expected: Sequence[Sequence[PlainAnswer]]) -> dict[str, Any]:
-    """A tie is counted as one however it was answered: rounding may decide it either way."""
+    """Compare answers with the expected ones. Ties count apart: rounding may decide them."""
     answers = [sample.owners for sample in samples]
     plain = [right for some in expected for right in some]
     given = [owner for owners in answers for owner in owners]
@@ -121,7 +123,7 @@ def _labels(samples: Sequence[Sample], expected: Sequence[Sequence[PlainAnswer]]
 def agreement(
     answers: Sequence[Sequence[str | None]], expected: Sequence[Sequence[str | None]]
 ) -> float:
-    """Share of the images whose answer is the expected one."""
+    """Return the share of images whose answer is the expected one."""
     right = [
         answer == wanted
         for answered, wanteds in zip(answers, expected, strict=True)
@@ -131,7 +133,7 @@ def agreement(
 
 
 def with_ratios(rows: Sequence[QueryRow]) -> list[QueryRow]:
-    """Each row with its online seconds over those of the fused engine in the same run."""
+    """Add to each row its online seconds divided by the fused engine's in the same run."""
     reference = next((each.online_s for each in rows if each.engine == REFERENCE), None)
     return [replace(each, ratio=_ratio(each.online_s, reference)) for each in rows]
 
@@ -161,7 +163,7 @@ def _offline_s(warm: Sequence[Sample]) -> float | None:
 
 
 def _medians(costs: Sequence[PartyCost]) -> PartyCost:
-    """Seconds are medians; bytes, which only a change of snapshot changes, the most."""
+    """Summarise costs: median seconds, and maximal bytes, which only a new snapshot changes."""
     seconds = {
         name: float(np.median([getattr(cost, name) for cost in costs]))
         for name in ("queue_s", "load_s", "online_s")

@@ -1,7 +1,7 @@
-"""A deployment to measure: made in a temporary folder, with a cohort of made-up models in it.
+"""Make a deployment to measure, in a temporary folder, with a cohort of synthetic models.
 
-All three operators, every owner and the client are this user on this machine, so nothing in it is
-private; the models are public random numbers anyway (made.py).
+This user on this machine plays all three operators, every owner and the client, so nothing is
+private. The models are public random numbers anyway (made.py).
 """
 
 import tempfile
@@ -24,24 +24,26 @@ from privedge_lab.bench.relay import Relay
 
 COHORT = "bench"
 ENGINES = ("fused", "crypten")
-# Somebody is always best enough, so that every answer can be compared.
+# With this margin the best owner is always good enough, so every answer can be compared.
 MARGIN = 1.0
 
-# A large cohort on a slow engine takes minutes a query, and is still worth a number.
+# A query of a large cohort on a slow engine needs minutes, and is still worth measuring.
 TIMEOUT_S = 1800.0
 
 POOLS = ("warm", "empty")
 
 _UPLOADS_AT_ONCE = 3
 
-# Called with (what is being done, steps done, steps in all).
+# Called with (current step, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a deployment is run: `pool` warm (full before a query is asked) or empty (off), the round
-    trip between its processes, and how long a query waits for others to be computed with.
+    """How a deployment is run.
+
+    `pool` is warm (full before a query is asked) or empty (off). `rtt_ms` is the round trip between
+    the processes. `batching_delay_ms` is how long a query waits for others to share its run.
     """
 
     pool: str = POOLS[0]
@@ -49,13 +51,13 @@ class Setting:
     batching_delay_ms: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises ConfigError."""
+        """Raise ConfigError for an unknown pool."""
         if self.pool not in POOLS:
             raise ConfigError(f"pool {self.pool!r} is unknown; choose from {', '.join(POOLS)}")
 
     @property
     def of_parties(self) -> dict[str, Any]:
-        """The keys of both party files; nothing that a party does by itself is said."""
+        """The keys for both party files; a key is left out if the party's default applies."""
         said: dict[str, Any] = {}
         if self.pool == "empty":
             said["pool"] = {"bundles": 0}
@@ -68,12 +70,12 @@ _AS_INSTALLED = Setting()
 
 
 def spec_of(name: str) -> RanSpec:
-    """The preset `name` for grey images. Raises ConfigError for an unknown one."""
+    """Return the preset `name` for grey images. Raises ConfigError for an unknown name."""
     return preset(name, height=32, width=32, channels=1)
 
 
 def check_engine(name: str, also: Sequence[str] = ()) -> None:
-    """Raises ConfigError, naming those in `also` too, unless parties know the engine."""
+    """Raise ConfigError unless parties know the engine `name`; the error also lists `also`."""
     if name not in ENGINES:
         known = ", ".join([*ENGINES, *also])
         raise ConfigError(f"engine {name!r} is unknown; choose from {known}")
@@ -83,8 +85,9 @@ def check_engine(name: str, also: Sequence[str] = ()) -> None:
 def running(
     spec: RanSpec, engine: str = ENGINES[0], setting: Setting = _AS_INSTALLED
 ) -> Iterator[Deployment]:
-    """Dealer and both parties, serving an empty cohort of a preset's `spec`, with any number of
-    components. Raises Unreachable.
+    """Run the dealer and both parties with an empty cohort of a preset's `spec`.
+
+    The cohort accepts any number of components. Raises Unreachable.
     """
     cohort = CohortSetting(
         COHORT,
@@ -98,13 +101,13 @@ def running(
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="privedge-bench-"))
         route: Callable[[str], str] = str
         if setting.rtt_ms:
-            # Half a round trip each way.
+            # The relay delays each direction by half a round trip.
             route = stack.enter_context(Relay(setting.rtt_ms / 2000)).to
         yield stack.enter_context(Deployment(Path(folder), [cohort], settings, route))
 
 
 def fill(deployment: Deployment, models: Sequence[Ran], progress: Progress) -> None:
-    """Upload every model as its own owner, a few at once."""
+    """Upload every model as an owner of its own, a few at a time."""
 
     def send(number: int) -> None:
         model = models[number]
@@ -116,10 +119,10 @@ def fill(deployment: Deployment, models: Sequence[Ran], progress: Progress) -> N
 
 
 def owner_config(deployment: Deployment, owner: str) -> ClientConfig:
-    """How that owner reaches the parties."""
+    """Return the configuration of that owner."""
     return deployment.client_config(Identity(Role.OWNER, owner), rpc_timeout_s=TIMEOUT_S)
 
 
 def client_config(deployment: Deployment) -> ClientConfig:
-    """How the bench asks."""
+    """Return the configuration of the bench's client."""
     return deployment.client_config(Identity(Role.CLIENT, "bench"), rpc_timeout_s=TIMEOUT_S)

@@ -1,8 +1,8 @@
-"""Queries a second that a deployment sustains: clients in parallel, each a process (asker.py).
+"""Measure how many queries a second a deployment sustains, with clients in parallel (asker.py).
 
-They ask for a few seconds first, which uses up what was prepared while nobody asked; so what is
-measured includes the preprocessing of as many queries as it counts. Sees everything in the clear;
-all of it is made up (made.py).
+Each client is a process. The clients first ask for a few seconds, which uses up what was prepared
+at rest. So the result includes the preprocessing of as many queries as it counts. Sees everything
+in the clear; all of it is synthetic (made.py).
 """
 
 import tempfile
@@ -28,7 +28,7 @@ from privedge_lab.results.rows.bench import ThroughputRow
 _SEED = 1
 _IMAGES = 24
 _READY_S, _WARM_UP_S = 300.0, 3.0
-# After the time is up every client still waits for its last answer.
+# When the time is up, every client still waits for its last answer.
 _LAST_S = 120.0
 # Many processes share few cores: each gets one thread.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GRPC_VERBOSITY": "NONE"}
@@ -36,7 +36,7 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GRPC_VERBOSITY": "NONE"}
 
 @dataclass(frozen=True)
 class Workload:
-    """`clients` ask single images for `seconds`."""
+    """`clients` clients ask about single images for `seconds`."""
 
     engine: str
     preset: str
@@ -47,7 +47,10 @@ class Workload:
 
 
 def measure(load: Workload, progress: Progress) -> ThroughputRow:
-    """Raises ConfigError, what a party refuses, and DeadlineExceeded if no query ended in time."""
+    """Measure one row. Raises ConfigError, or DeadlineExceeded if no query ended in time.
+
+    The error of a party's refusal is raised as it is.
+    """
     system.check_engine(load.engine)
     spec = system.spec_of(load.preset)
     models = made.models(spec, load.owners, _SEED)
@@ -65,7 +68,7 @@ def measure(load: Workload, progress: Progress) -> ThroughputRow:
 def _ask(
     load: Workload, deployment: Deployment, folder: Path
 ) -> tuple[list[Any], dict[str, float]]:
-    """What every client says, and the servers' CPU seconds."""
+    """Return every client's report, and the servers' CPU seconds."""
     processes = Processes.of(deployment)
     with Children("a client", folder) as clients:
         names = [f"client-{number}" for number in range(load.clients)]

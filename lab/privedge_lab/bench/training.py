@@ -1,4 +1,4 @@
-"""Seconds to train one owner's RAN, on made-up images (made.py)."""
+"""Measure the seconds to train one owner's RAN, on synthetic images (made.py)."""
 
 import time
 from typing import Any
@@ -11,12 +11,15 @@ from privedge_lab.bench import made, system
 from privedge_lab.bench.system import Progress
 from privedge_lab.results.rows.bench import TrainRow
 
-# About what one digit of the demo has.
+# About as many as one digit of the demo has.
 IMAGES = 144
 
 
 def measure(preset: str, owners: int, steps: int | None, progress: Progress) -> TrainRow:
-    """`steps` instead of the preset's own. Raises ConfigError, TrainingError."""
+    """Train `owners` RANs, with `steps` in place of the preset's own if given.
+
+    Raises ConfigError or TrainingError.
+    """
     spec = system.spec_of(preset)
     changes: dict[str, Any] = {} if steps is None else {"steps": steps}
     settings = settings_for(spec, **changes)

@@ -1,7 +1,8 @@
-"""How fast shares travel: one share to one party, both at once, and a whole `privedge upload`.
+"""Measure uploads: one share to one party, both shares at once, and a whole `privedge upload`.
 
-Over mutual TLS on loopback. A party answers once the share is checked against its commitments and
-on disk. What is sent hides nothing: random words, and for the whole upload a made-up model.
+Shares travel over mutual TLS on loopback. A party answers once the share has been checked against
+its commitments and is on disk. The data is not secret: random words, and a synthetic model for the
+whole upload.
 """
 
 import os
@@ -36,18 +37,21 @@ _SEED = 1
 
 @dataclass(frozen=True)
 class _Parcel:
-    """A model's worth of random words, the same for both parties, and its manifest."""
+    """Random words of a model's size, the same for both parties, and their manifest."""
 
     header: UploadHeader
     tensors: list[bytes] = field(repr=False)
 
     def to(self, party: Party) -> None:
-        """Send it; returns once the party has it on disk."""
+        """Send the parcel; return once the party has it on disk."""
         party.upload(self.header, (chunk for words in self.tensors for chunk in cut(words)))
 
 
 def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
-    """Raises ConfigError for an unknown preset, and what a party refuses."""
+    """Measure each kind of upload `repeats` times.
+
+    Raises ConfigError for an unknown preset, or the error of a party's refusal.
+    """
     spec = system.spec_of(preset)
     model = made.models(spec, 1, _SEED)[0]
     one, both, whole = [], [], []
@@ -56,7 +60,7 @@ def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
         parties = [
             stack.enter_context(connect(config, role)) for role in (Role.PARTY0, Role.PARTY1)
         ]
-        # Each kind in turn, so that a slow moment of the machine falls on all alike.
+        # The kinds take turns, so that a slow moment of the machine affects all equally.
         for done in range(repeats + 1):
             one.append(_seconds(spec, model.owner, parties[:1]))
             both.append(_seconds(spec, model.owner, parties))
@@ -65,7 +69,7 @@ def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
             whole.append(time.perf_counter() - started)
             progress("upload", done + 1, repeats + 1)
     share_mb = WORD_BYTES * sum(value.size for value in model.parameters.values()) / 1e6
-    # The first of each kind opened the connections.
+    # The first upload of each kind opened the connections, so it does not count.
     return UploadRow(
         preset=preset,
         repeats=repeats,
@@ -77,7 +81,7 @@ def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
 
 
 def _seconds(spec: RanSpec, owner: str, parties: Sequence[Party]) -> float:
-    """Seconds until all `parties` have their share of a fresh upload, which is then deleted."""
+    """Return the seconds until all `parties` have a share of a fresh upload; then delete it."""
     parcel = _parcel(spec, owner)
     with ThreadPoolExecutor(max_workers=len(parties)) as pool:
         started = time.perf_counter()

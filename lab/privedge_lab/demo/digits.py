@@ -17,7 +17,7 @@ _TEST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Digits:
-    """uint8 images (n, 32, 32): per digit those to train on, and test images with their digits."""
+    """Images uint8 (n, 32, 32): training images by digit, and test images with their digits."""
 
     train_images: dict[int, Images] = field(repr=False)
     test_images: Images = field(repr=False)
@@ -25,9 +25,9 @@ class Digits:
 
 
 def load(seed: int) -> Digits:
-    """The 1,797 digits enlarged from 8 x 8; a fifth of each digit, drawn by `seed`, is for testing.
+    """Load the 1,797 digits, enlarged from 8 x 8. A fifth of each, drawn by `seed`, is for testing.
 
-    The test images come in random order. Raises MissingExtra without scikit-learn.
+    The test images are in random order. Raises MissingExtra without scikit-learn.
     """
     try:
         from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""Write what a demo leaves behind: summary.json and index.html. Sees the outcome, in the clear."""
+"""Write a demo's results: summary.json and index.html. Sees the outcome in the clear."""
 
 import importlib.util
 import json
@@ -13,16 +13,16 @@ from privedge_lab.demo.run import Outcome
 
 
 def prepare(out: Path) -> None:
-    """Make the folder, before the work is done. Raises ConfigError or MissingExtra."""
+    """Make the folder before the work begins. Raises ConfigError or MissingExtra."""
     for package in ("jinja2", "psutil", "sklearn"):
         if importlib.util.find_spec(package) is None:
-            raise MissingExtra("the demo takes a few more packages: pip install 'privedge[demo]'")
+            raise MissingExtra("the demo needs a few more packages: pip install 'privedge[demo]'")
     with _named(out):
         out.mkdir(parents=True, exist_ok=True)
 
 
 def write(outcome: Outcome) -> Path:
-    """Replace both files in the plan's folder; returns the page. Raises ConfigError."""
+    """Replace both files in the plan's folder; return the page's path. Raises ConfigError."""
     out = outcome.plan.out
     html = page.render(outcome)
     with _named(out):

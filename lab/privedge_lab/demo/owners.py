@@ -1,7 +1,7 @@
 """Ten owners, each with the images of one digit, train their models with `privedge train`.
 
-Sees every owner's images and model: the demo plays all owners. Each training is a process of its
-own, the very command an owner runs; a few at a time if there are cores, in order of digit.
+Sees every owner's images and model: the demo plays all owners. Each training is a separate process
+and runs the same command as an owner. A few run at a time if there are cores, in order of digit.
 """
 
 import os
@@ -20,13 +20,13 @@ from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
 from privedge_lab.demo.digits import Images
 
-# Called with (what is being done, steps done, steps in all).
+# Called with (current step, steps done, steps in all).
 Progress = Callable[[str, int, int], None]
 
-# Trainings at a time: each takes one core and some 300 MB.
+# Trainings at a time; each needs one core and about 300 MB.
 _AT_MOST = 4
 
-# The command `privedge` of this very interpreter, installed on the PATH or not.
+# The command `privedge` of this interpreter, whether or not it is on the PATH.
 _PRIVEDGE = (sys.executable, "-c", "from privedge.cli.main import main; main()")
 
 
@@ -40,16 +40,17 @@ class _Training:
 
 
 def name(digit: int) -> str:
-    """The owner of that digit's images."""
+    """Return the name of the owner of that digit's images."""
     return f"digit-{digit}"
 
 
 def train(
     images: Mapping[int, Images], spec: RanSpec, folder: Path, *, seed: int, progress: Progress
 ) -> list[Ran]:
-    """One RAN per digit, in the order of `images`; files are written to `folder`.
+    """Train one RAN per digit, in the order of `images`, uint8 (n, 32, 32) each.
 
-    Raises TrainingError with what the command said. Leaves no process behind.
+    Writes its files to `folder`. Raises TrainingError with the command's error. Leaves no process
+    running.
     """
     running: deque[_Training] = deque()
     trained: list[Ran] = []
@@ -86,7 +87,7 @@ def _started(owner: str, pictures: Images, spec: RanSpec, folder: Path, seed: in
 
 
 def _finished(running: deque[_Training]) -> Ran:
-    """Wait for the first of `running` and take it off."""
+    """Wait for the first of `running` and remove it."""
     _, said = running[0].process.communicate()
     done = running.popleft()
     if done.process.returncode:

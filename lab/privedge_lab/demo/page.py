@@ -1,7 +1,7 @@
-"""The page of an outcome: one HTML file with everything in it, for any browser, offline.
+"""Render an outcome as a page: one self-contained HTML file, for any browser, offline.
 
-Sees questions, reconstructions and answers side by side, which only the demo can. Every text goes
-through the template's escaping.
+Sees questions, reconstructions and answers together, which only the demo can. The template escapes
+every text.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from privedge_lab.demo import pictures, report
 from privedge_lab.demo.run import Exchange, Outcome
 from privedge_lab.pages import page
 
-# Mistakes first: they are what one wants to look at.
+# Mistakes come first: they are the most interesting.
 _ORDER = ("wrong", "unknown", "right")
 
 
 @dataclass(frozen=True)
 class Card:
-    """One question in the gallery; pictures are data URIs. `maps` is None for pixel presets."""
+    """One question in the gallery. Pictures are data URIs; `maps` is None for pixel presets."""
 
     mark: str
     truth: str | None
@@ -35,7 +35,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Halves:
-    """One question as the client has it and as each party gets it; data URIs."""
+    """One question as the client has it, and its share at each party; pictures are data URIs."""
 
     image: str
     maps: str | None
@@ -43,7 +43,7 @@ class Halves:
 
 
 def render(outcome: Outcome) -> bytes:
-    """The page's HTML as UTF-8."""
+    """Return the page's HTML as UTF-8."""
     cards = sorted(_cards(outcome, outcome.asked), key=lambda card: _ORDER.index(card.mark))
     return page.render(
         "privedge_lab.demo",
@@ -78,7 +78,7 @@ def _cards(outcome: Outcome, exchanges: Sequence[Exchange]) -> list[Card]:
 
 
 def _halves(spec: RanSpec, exchange: Exchange) -> Halves:
-    """The same question split once more: the halves really sent are not kept by anybody here."""
+    """Split the same question once more, for nothing here keeps the shares that were sent."""
     shares = split(encode(exchange.plain.features, what="query"))
     first, second = (pictures.data_uri(pictures.noise(share)) for share in shares)
     return Halves(pictures.data_uri(exchange.image), _maps(spec, exchange), (first, second))
@@ -91,7 +91,7 @@ def _maps(spec: RanSpec, exchange: Exchange) -> str | None:
 
 
 def _drawing(spec: RanSpec) -> str:
-    """What a card shows beside the question, in words."""
+    """Say what a card shows beside the question."""
     match spec.features:
         case Pixels():
             return "the picture as the best model redraws it"

@@ -1,4 +1,4 @@
-"""Arrays as pictures, and pictures as data URIs for the page. Public drawing, no secrets kept."""
+"""Draw arrays as pictures, and encode pictures as data URIs for the page. Keeps no secrets."""
 
 import io
 import math
@@ -14,7 +14,7 @@ from privedge_lab.pages import page
 Pixmap = npt.NDArray[np.uint8]
 Reals = npt.NDArray[np.floating]
 
-# Pixels a side of one cell of the oriented maps, and half the width of a stroke in it.
+# The side of one cell of the oriented maps, and half the width of its strokes, in pixels.
 _CELL = 12
 _STROKE = 0.8
 # Oriented maps are square roots of shares of a cell's gradient; this share is drawn white.
@@ -22,14 +22,14 @@ _BRIGHT = 1.2
 
 
 def data_uri(pixmap: Pixmap) -> str:
-    """uint8 (H, W) or (H, W, 3) as an inline PNG."""
+    """Encode uint8 (H, W) or (H, W, 3) as an inline PNG."""
     file = io.BytesIO()
     Image.fromarray(pixmap).save(file, "PNG", optimize=True)
     return page.data_uri("png", file.getvalue())
 
 
 def drawn(spec: RanSpec, features: Reals) -> Pixmap:
-    """Features or a reconstruction of them, (*spec.input_shape), as uint8 (H, W) or (H, W, 3)."""
+    """Draw features or their reconstruction, (*spec.input_shape), as uint8 (H, W) or (H, W, 3)."""
     match spec.features:
         case Pixels():
             channels_last = features.transpose(1, 2, 0)
@@ -43,14 +43,15 @@ def drawn(spec: RanSpec, features: Reals) -> Pixmap:
 
 
 def noise(share: Words) -> Pixmap:
-    """A share as it looks: the top byte of every word, as a grey square."""
+    """Draw a share: the top byte of every word, uint8, as a grey square."""
     return _square((share >> np.uint64(56)).astype(np.uint8))
 
 
 def _strokes(maps: Reals) -> Pixmap:
-    """(D, H, W) oriented maps: in each cell the edges of every direction, as bright as strong.
+    """Draw oriented maps (D, H, W): in each cell, the edges of every direction.
 
-    Direction d is that of the gradient, 360 d / D degrees; the edge is at right angles to it.
+    Brightness is an edge's strength. The gradient of direction d is at 360 d / D degrees; its edge
+    is perpendicular to it.
     """
     middle = (np.arange(_CELL) - (_CELL - 1) / 2).astype(np.float32)
     down, right = np.meshgrid(middle, middle, indexing="ij")
@@ -66,7 +67,7 @@ def _strokes(maps: Reals) -> Pixmap:
 
 
 def _square(values: Pixmap) -> Pixmap:
-    """Any number of values as the smallest square that holds them."""
+    """Arrange any number of values as the smallest square that holds them."""
     side = math.isqrt(values.size - 1) + 1
     square = np.zeros(side * side, np.uint8)
     square[: values.size] = values.reshape(-1)
@@ -74,5 +75,5 @@ def _square(values: Pixmap) -> Pixmap:
 
 
 def _bytes(values: Reals) -> Pixmap:
-    """0 to 1 as 0 to 255."""
+    """Map 0 to 1 to 0 to 255."""
     return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The same models asked in the clear: what the private answers are held against.
+"""Ask the same models in the clear, to compare the private answers with theirs.
 
 Sees every owner's model and every question in plaintext, because the demo plays all owners and the
 client. Nobody else in the system can compute any of this.
@@ -23,11 +23,12 @@ Reals = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Plain:
-    """What the models say of one image without any privacy.
+    """The models' answer for one image without any privacy.
 
-    fixed, real        the answer in the parties' fixed-point numbers, and in float32
-    best               the owner with the least error, whether or not that is good enough
-    features           what the RANs reconstruct, and `best`'s reconstruction of it: *input_shape
+    fixed, real      the answer in the parties' fixed-point numbers, and in float32
+    best             the owner with the least error, whether or not that is good enough
+    features         the RANs' input, float32 (*input_shape)
+    reconstruction   the features as reconstructed by the RAN of `best`, of the same shape
     """
 
     fixed: str | None

@@ -1,6 +1,6 @@
-"""An outcome in figures and in words: for the terminal, for the page and for machines.
+"""Summarise an outcome in figures and in words: for the terminal, the page and machines.
 
-Sees answers and true owners, which only the demo has side by side.
+Sees answers and true owners, which only the demo has together.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ ONE_MACHINE = (
 
 @dataclass(frozen=True)
 class Summary:
-    """summary.json. Shares of 1, seconds, bytes; bytes are those a party sent to the other one."""
+    """The content of summary.json. Rates are in [0, 1]; bytes are those sent to the other party."""
 
     owners: int
     queries: int
@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Sight:
-    """What one participant got to see, and what it did not."""
+    """What one participant saw, and what it did not see."""
 
     who: str
     saw: str
@@ -55,7 +55,7 @@ class Sight:
 
 
 def summary(outcome: Outcome) -> Summary:
-    """The figures of the digits asked; strangers are not counted."""
+    """Compute the figures of the digits asked; unknown subjects ("strangers") are not counted."""
     asked = outcome.asked
     return Summary(
         owners=outcome.owners,
@@ -72,14 +72,14 @@ def summary(outcome: Outcome) -> Summary:
 
 
 def title(outcome: Outcome) -> str:
-    """What was run, in a few words."""
+    """Say in a few words what was run."""
     return (
         f"{len(outcome.asked)} digits asked of {outcome.owners} owners, preset {outcome.spec.name}"
     )
 
 
 def lines(outcome: Outcome) -> list[Line]:
-    """The table of results."""
+    """Return the table of results."""
     figures = summary(outcome)
     unknown = sum(each.answer is None for each in outcome.asked)
     refused = sum(each.answer is None for each in outcome.strangers)
@@ -119,7 +119,7 @@ def lines(outcome: Outcome) -> list[Line]:
 
 
 def sights(outcome: Outcome) -> list[Sight]:
-    """What each process has seen. The parties' figures are their own (RPC Status)."""
+    """Say what each process has seen. The parties' figures are their own (RPC Status)."""
     questions = outcome.seen[0].questions
     return [
         Sight("each owner", "own images, own model", "anybody else's; the questions; the answers"),
@@ -135,7 +135,7 @@ def sights(outcome: Outcome) -> list[Sight]:
 
 
 def mark(exchange: Exchange) -> str:
-    """right, wrong or unknown. A stranger is right to be unknown."""
+    """Return right, wrong or unknown. For an unknown subject, "unknown" is right."""
     if exchange.answer == exchange.truth:
         return "right"
     return "unknown" if exchange.answer is None else "wrong"
@@ -155,7 +155,7 @@ def _share(hits: Iterable[bool]) -> float:
 
 
 def _typical(counts: Iterable[int]) -> int:
-    """The median: the first query of a snapshot costs more, as it opens the masked weights."""
+    """Return the median, for a snapshot's first query costs more: it opens the masked weights."""
     return round(float(np.median(list(counts))))
 
 

@@ -1,9 +1,9 @@
 """The whole system on real digits, from training to answers.
 
-    1.  ten owners train a model each, on the images of one digit
-    2.  dealer, party 0 and party 1 start, each a process of its own
+    1.  ten owners train one model each, on the images of one digit
+    2.  dealer, party 0 and party 1 start, each in a process of its own
     3.  every owner uploads one share of the model to each party
-    4.  a client asks test images one by one, then some that are nobody's
+    4.  a client asks about test images one by one, then about some of unknown subjects
     5.  ask the parties what they have seen, and stop everything
     6.  ask the same models in the clear
 
@@ -42,19 +42,19 @@ from privedge_lab.demo.owners import Progress
 from privedge_lab.demo.plaintext import Plain
 
 COHORT = "digits"
-# The best owner's error must be clearly below the second best's, or the answer is "unknown". Of the
-# images that the owners hold out of their training, this leaves about one in a hundred unanswered.
+# The best owner's error must be clearly below the second best's, or the answer is "unknown". With
+# this margin, about one in a hundred of the images held out from training gets no answer.
 MARGIN = 0.85
-# Digits that turned by a quarter are no digit any more; the others look much the same.
+# A quarter turn makes these digits into no digit at all; the others still look like digits.
 _TURNABLE = (2, 3, 4, 5, 7)
 _STRANGERS = 10
-# A large preset on a slow machine takes long, but not for ever.
+# A large preset on a slow machine is slow, but this is enough.
 _TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. `out` is where logs, summary and page go."""
+    """What to run. Logs, summary and page are written to `out`."""
 
     preset: str
     queries: int
@@ -64,9 +64,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One question, its private answer and the plain one.
+    """One question, its private answer and the plaintext one.
 
-    `image` is uint8 (32, 32). `truth` and `answer` are owners; None is nobody.
+    `image` is uint8 (32, 32). `truth` and `answer` are owners; None means unknown.
     """
 
     image: Images = field(repr=False)
@@ -79,7 +79,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one party says it was sent: bytes of shares, and questions answered."""
+    """What one party reports: bytes of shares received, and questions answered."""
 
     model_bytes: int
     image_bytes: int
@@ -88,7 +88,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything there is to tell."""
+    """Everything that the report and the page need."""
 
     plan: Plan
     spec: RanSpec
@@ -107,7 +107,7 @@ class _Reply:
 
 
 def run(plan: Plan, progress: Progress) -> Outcome:
-    """Raises ConfigError for a plan that cannot be run, and whatever one of the steps refuses."""
+    """Run the whole demo. Raises ConfigError for an impossible plan, and any error of a step."""
     started = perf_counter()
     spec = preset(plan.preset, height=32, width=32, channels=1)
     data = digits.load(plan.seed)
@@ -138,14 +138,14 @@ def run(plan: Plan, progress: Progress) -> Outcome:
 
 
 def _strangers(data: digits.Digits) -> Images:
-    """Test images turned by a quarter, so that they belong to no owner: uint8 (n, 32, 32)."""
+    """Return test images turned by a quarter, which belong to no owner: uint8 (n, 32, 32)."""
     turnable = data.test_images[np.isin(data.test_labels, _TURNABLE)][:_STRANGERS]
     return np.ascontiguousarray(np.rot90(turnable, axes=(1, 2)))
 
 
 @contextmanager
 def _running(spec: RanSpec, folder: Path, out: Path) -> Iterator[Deployment]:
-    """All three servers; what they said is kept in `out`, whatever happens."""
+    """Run all three servers; in every case, keep their logs in `out`."""
     cohort = CohortSetting(COHORT, spec.name, margin=MARGIN)
     deployment = Deployment(folder, [cohort], {"query_deadline_s": _TIMEOUT_S})
     try:
@@ -162,7 +162,7 @@ def _upload(rans: Sequence[Ran], deployment: Deployment, progress: Progress) -> 
 
 
 def _ask(deployment: Deployment, images: Images, progress: Progress) -> list[_Reply]:
-    """One question an image, one after the other; seconds as the client waits them."""
+    """Ask about one image at a time; the seconds are the client's waiting time."""
     replies = []
     with Client(_config(deployment, Identity(Role.CLIENT, "carla"))) as client:
         for done, image in enumerate(images, start=1):
@@ -175,7 +175,7 @@ def _ask(deployment: Deployment, images: Images, progress: Progress) -> list[_Re
 
 
 def _seen(deployment: Deployment, party: Role) -> Seen:
-    """Ask a party, as its operator would."""
+    """Ask a party for its status, as its operator would."""
     with (
         open_party(_config(deployment, ADMIN), party) as channel,
         calls_to(peer_name(party, deployment.address(party))),

@@ -1,5 +1,6 @@
-"""Image disguising (Sharma & Chen 2019, DisguisedNets 2023): train and ask on scrambled images.
+"""Image obfuscation, "disguising" (Sharma & Chen 2019, DisguisedNets 2023).
 
-Sees plaintext images and a key per data set. Obfuscation, not encryption:
-docs/explanation/baseline.md says what each adversary gets out of it.
+Networks are trained on scrambled images and answer for scrambled images. Sees plaintext images and
+a key per data set. This is obfuscation, not encryption: docs/explanation/baseline.md says what each
+adversary learns.
 """

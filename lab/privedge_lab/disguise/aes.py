@@ -1,7 +1,7 @@
 """AES-128 in ECB mode on blocks of 4 x 4 bytes, the ciphertext used as pixels.
 
-ECB on purpose: the network learns from what ECB does not hide, that equal blocks stay equal. So
-does an adversary. Pixels become bytes (rounded), ciphertext bytes become pixels divided by 255.
+ECB is intended: under ECB equal blocks stay equal, and the network learns from that. So does an
+adversary. Pixels are rounded to bytes; ciphertext bytes are divided by 255 to become pixels.
 """
 
 import torch
@@ -21,22 +21,25 @@ class AesTransform:
         self._enlargement = settings.enlargement
         count = 1 if settings.keys == "one" else positions
         keys = (KeyStream(secret, "aes key", at).octets(_KEY_BYTES) for at in range(count))
-        # S305: ECB is the method that is studied here.
+        # S305: ECB is the method under study.
         self._ciphers = [Cipher(algorithms.AES(key), modes.ECB()) for key in keys]  # noqa: S305
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Blocks (n, C, positions, b, b) in [0, 1] as float32 (n, C, positions, 4, 4) / 255."""
+        """Encrypt blocks (n, C, positions, b, b) in [0, 1] to float32 (n, C, positions, 4, 4).
+
+        The result is in [0, 1], in whole 255ths.
+        """
         pixels = enlarge(to_bytes(blocks), self._enlargement)
         return self._all(pixels, decrypt=False).float() / 255
 
     def inverse(self, blocks: torch.Tensor) -> torch.Tensor:
-        """What `forward` made of them, undone: exact for pixels that are whole 255ths."""
+        """Undo `forward`: exact for pixels that were whole 255ths."""
         pixels = self._all(to_bytes(blocks), decrypt=True)
         return pixels[..., :: self._enlargement, :: self._enlargement].float() / 255
 
     def _all(self, pixels: torch.Tensor, *, decrypt: bool) -> torch.Tensor:
-        """uint8 (n, C, positions, 4, 4), each block through its position's cipher."""
-        # Position first, so that one call does all the blocks of one key.
+        """Pass uint8 blocks (n, C, positions, 4, 4) through the ciphers of their positions."""
+        # Positions come first, so that one call handles all blocks of one key.
         ordered = pixels.movedim(2, 0).contiguous()
         parts = ordered.reshape(len(self._ciphers), -1).contiguous()
         for part, cipher in zip(parts, self._ciphers, strict=True):
@@ -45,7 +48,7 @@ class AesTransform:
 
 
 def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels in [0, 1] as the nearest uint8."""
+    """Round pixels in [0, 1] to the nearest uint8."""
     return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -1,7 +1,7 @@
-"""Images as grids of square blocks, and back. Needs no key.
+"""Cut images into grids of square blocks, and join them again. Needs no key.
 
-Images whose sides are no multiple of the block get zeros around them, as evenly as possible (the
-odd one at the bottom or right).
+Images whose sides are not multiples of the block are padded with zeros, as evenly as possible; an
+odd row or column is at the bottom or right.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from privedge_lab.disguise.settings import Aes, Sized
 
 @dataclass(frozen=True)
 class Grid:
-    """Images (channels, height, width), cut in blocks of side `block`.
+    """A grid for images (channels, height, width), cut into blocks of side `block`.
 
     A disguised image has the same grid of blocks, each of side `block * enlargement`. Positions
     are counted row by row.
@@ -26,17 +26,17 @@ class Grid:
 
     @property
     def rows(self) -> int:
-        """Blocks from top to bottom."""
+        """The number of blocks from top to bottom."""
         return -(-self.image[1] // self.block)
 
     @property
     def columns(self) -> int:
-        """Blocks from left to right."""
+        """The number of blocks from left to right."""
         return -(-self.image[2] // self.block)
 
     @property
     def positions(self) -> int:
-        """Blocks of one channel."""
+        """The number of blocks of one channel."""
         return self.rows * self.columns
 
     @property
@@ -46,28 +46,28 @@ class Grid:
         return (self.image[0], self.rows * side, self.columns * side)
 
     def cut(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, C, H, W) as blocks (n, C, positions, block, block), padded with zeros."""
+        """Cut images (n, C, H, W), padded with zeros, into (n, C, positions, block, block)."""
         _check(images, self.image)
         return self._cut(functional.pad(images, self._padding()), self.block)
 
     def cut_disguised(self, disguised: torch.Tensor) -> torch.Tensor:
-        """Disguised images (n, C, H', W') as blocks (n, C, positions, side, side)."""
+        """Cut disguised images (n, C, H', W') into blocks (n, C, positions, side, side)."""
         _check(disguised, self.disguised)
         return self._cut(disguised, self.block * self.enlargement)
 
     def join(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Blocks (n, C, positions, side, side) of any side as pictures, padding left in."""
+        """Join blocks (n, C, positions, side, side) of any side; the padding remains."""
         n, channels, _, side, _ = blocks.shape
         grid = blocks.reshape(n, channels, self.rows, self.columns, side, side)
         return grid.transpose(3, 4).reshape(n, channels, self.rows * side, self.columns * side)
 
     def crop(self, padded: torch.Tensor) -> torch.Tensor:
-        """What `join` made of a grid's own blocks, without the padding: (n, C, H, W)."""
+        """Remove the padding of pictures that `join` made of this grid's blocks: (n, C, H, W)."""
         left, _, top, _ = self._padding()
         return padded[:, :, top : top + self.image[1], left : left + self.image[2]]
 
     def undisguised(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, C, H, W) padded and enlarged as disguised ones are, but otherwise plain."""
+        """Pad and enlarge plain images (n, C, H, W) like disguised ones: (n, C, H', W')."""
         return self.join(enlarge(self.cut(images), self.enlargement))
 
     def _cut(self, pictures: torch.Tensor, side: int) -> torch.Tensor:
@@ -83,14 +83,14 @@ class Grid:
 
 
 def grid(sized: Sized) -> Grid:
-    """The grid that a disguise of this kind and size works on."""
+    """Return the grid that a disguise of this kind and size works on."""
     settings = sized.settings
     enlargement = settings.enlargement if isinstance(settings, Aes) else 1
     return Grid(sized.image, settings.block, enlargement)
 
 
 def enlarge(blocks: torch.Tensor, times: int) -> torch.Tensor:
-    """Each pixel of (..., side, side) repeated `times` times in both directions."""
+    """Repeat each pixel of (..., side, side) `times` times in both directions."""
     return blocks.repeat_interleave(times, -1).repeat_interleave(times, -2)
 
 

@@ -30,7 +30,7 @@ class _Unchanged:
 
 
 class Disguise:
-    """One data set's disguise: padding, noise, the blocks' transform, their shuffle. Secret."""
+    """One data set's disguise: padding, noise, transform and shuffle of the blocks. Secret."""
 
     def __init__(self, key: DisguiseKey) -> None:
         self._settings = key.sized.settings
@@ -41,15 +41,16 @@ class Disguise:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of a disguised image."""
+        """The shape of a disguised image: (channels, height, width)."""
         return self._grid.disguised
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, C, H, W) in [0, 1] disguised, (n, C, H', W').
+        """Disguise images (n, C, H, W) in [0, 1] as (n, C, H', W').
 
-        AES: float32 in [0, 1], whole 255ths. Else the type of `images` (float32, or float64 to
-        measure with), of any sign and size: never clip them or store them as bytes. Noise is fresh
-        at every call. Raises ImageError for images of another size.
+        With AES the result is float32 in [0, 1], in whole 255ths. Else it has the type of `images`
+        (float32, or float64 for measuring) and values of any sign and size: never clip them or
+        store them as bytes. Noise is fresh at every call. Raises ImageError for images of another
+        size.
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self._grid.image:
             raise ImageError(
@@ -60,7 +61,7 @@ class Disguise:
         return self._grid.join(self._noisy(blocks, "after"))
 
     def undo(self, disguised: torch.Tensor) -> torch.Tensor:
-        """The images (n, C, H, W) of disguised ones, with the noise they got still in them."""
+        """Recover the images (n, C, H, W) of disguised ones; their noise is still in them."""
         blocks = self._grid.cut_disguised(disguised)[:, :, self._order.argsort()]
         return self._grid.crop(self._grid.join(self._transform.inverse(blocks)))
 

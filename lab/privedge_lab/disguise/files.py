@@ -1,11 +1,11 @@
 """A disguised data set as one npz without pickles.
 
-    disguised  float32 (n, C, H', W'): any sign and size, which is why it is no picture
+    disguised  float32 (n, C, H', W'): values of any sign and size, so this is not a picture
     settings   the public part of the key, as JSON text: kind of disguise and size of the originals
-    key        which key, by its public identity
-    labels     int64 (n,), and facts of n integers each, as in the set it was made from
+    key        the public identity of the key
+    labels     int64 (n,), and facts of n integers each, as in the original set
 
-Labels and facts are not hidden: leave out of the original set what the server must not learn.
+Labels and facts are not hidden. Remove from the original set what the server must not learn.
 """
 
 import io
@@ -29,7 +29,7 @@ _OURS = ("disguised", "settings", "key", "labels")
 
 @dataclass(frozen=True)
 class DisguisedSet:
-    """Disguised images with labels and facts, how they were disguised, and which key's they are."""
+    """Disguised images with labels and facts, the kind of disguise, and the key's identity."""
 
     data: Labelled
     sized: Sized
@@ -39,7 +39,7 @@ class DisguisedSet:
 def write(disguised: DisguisedSet, path: Path) -> None:
     """Write the set to `path`, completely or not at all.
 
-    Mode 0600 until its owner decides otherwise. Raises CheckpointError if it cannot be written.
+    Its mode is 0600 until its owner changes it. Raises CheckpointError if it cannot be written.
     """
     data = disguised.data
     buffer = io.BytesIO()
@@ -55,7 +55,7 @@ def write(disguised: DisguisedSet, path: Path) -> None:
 
 
 def read(path: Path) -> DisguisedSet:
-    """The set in the npz at `path`. Raises ImageError naming what is wrong."""
+    """Read the set in the npz at `path`. Raises ImageError, which says what is wrong."""
     found = _arrays(path)
     for name in _OURS:
         if name not in found:

@@ -1,8 +1,8 @@
 """The key of one disguised data set, and its file.
 
-32 bytes from the operating system; matrices, AES keys and the permutation are derived from them by
-HKDF and AES-CTR, so the file stays small. Everybody who trains on the set or asks the network needs
-the same key. The file is JSON with mode 0600:
+A key is 32 bytes from the operating system. HKDF and AES-CTR derive matrices, AES keys and the
+permutation from them, so the file stays small. Anyone who trains on the set or asks the network
+needs the same key. The file is JSON with mode 0600:
 
     {"format": 1, "sized": {"settings": {...}, "image": [C, H, W]}, "secret": "<64 hex digits>"}
 """
@@ -25,20 +25,20 @@ from privedge_lab.disguise.settings import Sized
 
 FORMAT = 1
 _MAX_BYTES = 1 << 16
-# A double holds them and the half step between them, so that 0 and 1 are never reached.
+# A double holds these steps and the half steps between them, so 0 and 1 are never reached.
 _STEPS = 1 << 52
 
 
 @dataclass(frozen=True)
 class DisguiseKey:
-    """Which disguise, and the secret it is derived from."""
+    """A kind of disguise, and the secret that it is derived from."""
 
     sized: Sized
     secret: bytes = field(repr=False)
 
     @property
     def identity(self) -> str:
-        """16 hex digits that tell keys apart and nothing about them: public."""
+        """The public identity: 16 hex digits that distinguish keys and reveal nothing of them."""
         return KeyStream(self.secret, "identity").octets(8).hex()
 
 
@@ -51,22 +51,22 @@ class KeyStream:
         )
 
     def uniform(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """float64 of `shape`, uniform in the open interval (0, 1)."""
+        """Draw float64 of `shape`, uniform in the open interval (0, 1)."""
         # The top 52 bits of each word.
         steps = (self._stream.take(shape) >> 12) & (_STEPS - 1)
         return (steps.double() + 0.5) / _STEPS
 
     def normal(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """float64 of `shape`, standard normal."""
+        """Draw float64 of `shape`, standard normal."""
         return math.sqrt(2) * torch.erfinv(2 * self.uniform(shape) - 1)
 
     def permutation(self, length: int) -> torch.Tensor:
-        """int64 (length,), every order equally likely."""
+        """Draw a permutation, int64 (length,), every order equally likely."""
         # Two equal words of 64 bits would favour an order by less than length^2 / 2^64.
         return self._stream.take((length,)).argsort()
 
     def octets(self, count: int) -> bytes:
-        """`count` uniform bytes, a multiple of 8."""
+        """Draw `count` uniform bytes; `count` is a multiple of 8."""
         return self._stream.take((count // 8,)).numpy().tobytes()
 
 
@@ -78,12 +78,12 @@ class _Stored(BaseModel):
 
 
 def generate(sized: Sized) -> DisguiseKey:
-    """A fresh key."""
+    """Generate a fresh key."""
     return DisguiseKey(sized, os.urandom(SEED_BYTES))
 
 
 def save(key: DisguiseKey, path: Path) -> None:
-    """Write `key` to `path`, which must not exist: images disguised by a lost key are lost too.
+    """Write `key` to `path`, which must not exist: without their key, disguised images are lost.
 
     Raises CertificateError for a file that exists, CheckpointError if it cannot be written.
     """
@@ -100,7 +100,7 @@ def save(key: DisguiseKey, path: Path) -> None:
 def load(path: Path) -> DisguiseKey:
     """Read the key at `path`.
 
-    Raises CertificateError if it is missing, damaged, or others than its owner can read it.
+    Raises CertificateError if it is missing or damaged, or if others can read it.
     """
     try:
         with path.open("rb") as file:
@@ -114,6 +114,6 @@ def load(path: Path) -> DisguiseKey:
         stored = _Stored.model_validate_json(raw)
     except ValidationError as error:
         place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "content"
-        # Only the place: the value could be the secret.
+        # The error names only the field, for its value could be the secret.
         raise CertificateError(f"{path}: is not a key of privedge ({place} is wrong)") from None
     return DisguiseKey(stored.sized, bytes.fromhex(stored.secret))

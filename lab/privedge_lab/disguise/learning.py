@@ -1,11 +1,11 @@
-"""Networks that learn from disguised images, and answer for disguised ones only.
+"""Networks that learn from disguised images, and answer only for disguised ones.
 
 The network is smaller than that of the authors' released code (5 x 5 convolutions of 32 and 64
-channels, 1024 hidden units), and otherwise like it. Pixels are scaled by their own mean and spread:
-disguised ones are of any sign and size.
+channels, 1024 hidden units), and otherwise like it. Pixels are scaled by their own mean and
+deviation, because disguised pixels have any sign and size.
 
-A file is what model_file.py writes, with the whole network, the kind of disguise and the public
-identity of the key: images of another key would get answers that mean nothing.
+model_file.py writes the file: the whole network, the kind of disguise and the key's public
+identity. Images of another key would get meaningless answers.
 """
 
 import json
@@ -36,7 +36,7 @@ _UNUSED_KEY = bytes(32)  # no defence draws from it
 
 @dataclass(frozen=True)
 class DisguisedNetwork:
-    """A whole network in eval mode, and what it was trained on."""
+    """A whole network in eval mode, and the disguise of its training images."""
 
     spec: NetworkSpec
     layers: nn.Sequential = field(repr=False)
@@ -45,7 +45,10 @@ class DisguisedNetwork:
 
 
 def spec_for(data: Labelled) -> NetworkSpec:
-    """The network for images (n, C, H, W), plain or disguised, with their mean and spread."""
+    """Return the network's spec for images (n, C, H, W), plain or disguised.
+
+    It includes the images' mean and deviation.
+    """
     channels, height, width = data.images.shape[1:]
     values = data.images.transpose(0, 1).flatten(1).double()
     layers: tuple[Layer, ...] = (
@@ -72,7 +75,7 @@ def spec_for(data: Labelled) -> NetworkSpec:
 
 
 def training(epochs: int, seed: int) -> TrainSettings:
-    """Batches of 64, and the rate halved twice on the way."""
+    """Return settings with batches of 64, and with the rate halved twice."""
     return TrainSettings(epochs=epochs, batch=64, halve_every=max(1, epochs // 3), seed=seed)
 
 
@@ -81,7 +84,10 @@ def learn(
     settings: TrainSettings,
     progress: Callable[[Progress], None] | None = None,
 ) -> Learnt:
-    """The spec for `data` and its network, trained, in eval mode. Raises as `train` does."""
+    """Train a network on `data`; return its spec and the network in eval mode.
+
+    Raises as `train` does.
+    """
     spec = spec_for(data)
     trainee = Trainee(spec, spec.cuts[0], Defence(), _UNUSED_KEY)
     return spec, train(trainee, data, settings, progress=progress)
@@ -89,7 +95,7 @@ def learn(
 
 @torch.no_grad()
 def answer(network: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
-    """The label of each image (n, C, H, W): int64 (n,)."""
+    """Label each image, float32 (n, C, H, W): int64 (n,)."""
     return torch.cat([network(part).argmax(1) for part in images.split(_BATCH)])
 
 

@@ -1,8 +1,8 @@
 """Randomised multidimensional transformation: X R for each block, one R per position.
 
-R multiplies from the right, as in the authors' code: it mixes the pixels of each row of a block.
-All images and all channels share the R of a position (DisguisedNets 2023; the network could not
-learn otherwise).
+R multiplies from the right, as in the authors' code, so it mixes the pixels of each row of a block.
+All images and all channels share the R of a position (DisguisedNets 2023); otherwise the network
+could not learn.
 """
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from privedge_lab.disguise.keys import KeyStream
 from privedge_lab.disguise.settings import Rmt
 
-# Uniform matrices can be nearly singular, and float32 images are useless after such a one.
+# Uniform matrices can be nearly singular; such a matrix makes float32 images useless.
 _MAX_CONDITION = 1e4
 
 
@@ -23,17 +23,17 @@ class RmtTransform:
         self.matrices = draw(streams, settings.block)
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Blocks (n, C, positions, k, k), float32 or float64, each times its matrix."""
+        """Multiply each block of (n, C, positions, k, k), float32 or float64, by its matrix."""
         return (blocks.double() @ self.matrices).to(blocks.dtype)
 
     def inverse(self, blocks: torch.Tensor) -> torch.Tensor:
-        """What `forward` made of them, undone up to rounding."""
+        """Undo `forward`, up to rounding."""
         images: torch.Tensor = torch.linalg.solve(self.matrices, blocks.double(), left=False)
         return images.to(blocks.dtype)
 
 
 def _orthogonal(streams: list[KeyStream], side: int) -> torch.Tensor:
-    """Haar-distributed: QR of normals, with the signs that make it unique (Mezzadri 2007)."""
+    """Draw Haar-distributed matrices: QR of normals, with unique signs (Mezzadri 2007)."""
     q, r = torch.linalg.qr(torch.stack([stream.normal((side, side)) for stream in streams]))
     unique: torch.Tensor = q * r.diagonal(dim1=1, dim2=2).sign()[:, None, :]
     return unique

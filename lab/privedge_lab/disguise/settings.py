@@ -1,4 +1,4 @@
-"""What kind of disguise, as data. Public: an adversary may know all of it, but no key.
+"""The kind of a disguise, as data. It is public: an adversary may know all of it, but no key.
 
 `block` is the side of the square blocks, in pixels. `shuffle` also moves the blocks, by one
 permutation for the whole data set.
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-AES_SIDE = 4  # AES takes 16 bytes: 4 x 4 pixels of one channel
+AES_SIDE = 4  # an AES block has 16 bytes: 4 x 4 pixels of one channel
 
 MAX_BLOCK = 64
 
@@ -18,12 +18,12 @@ class _Frozen(BaseModel):
 
 
 class Rmt(_Frozen):
-    """Randomised multidimensional transformation: each block X becomes X R of its position.
+    """Randomised multidimensional transformation: each block X becomes X R, with its position's R.
 
     `orthogonal`: R is Haar-distributed. `projection`: entries uniform in [0, 1), well conditioned.
-    `noise`: width of uniform noise [0, noise), pixels being 0 to 1, fresh for every image; `before`
-    is the paper's R(X + D), `after` its released code. Without noise and shuffle, equal blocks of
-    one position stay equal.
+    `noise`: the width of uniform noise [0, noise) on pixels in [0, 1], fresh for every image.
+    `before` is the paper's R(X + D), `after` its released code. Without noise and shuffle, equal
+    blocks at one position stay equal.
     """
 
     kind: Literal["rmt"] = "rmt"
@@ -35,26 +35,26 @@ class Rmt(_Frozen):
 
 
 class Permutation(_Frozen):
-    """The blocks are moved and otherwise left as they are."""
+    """Move the blocks, and otherwise leave them unchanged."""
 
     kind: Literal["permutation"] = "permutation"
     block: int = Field(default=4, ge=1, le=MAX_BLOCK)
 
     @property
     def shuffle(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     @property
     def noise(self) -> float:
-        """None."""
+        """Always 0."""
         return 0.0
 
 
 class Aes(_Frozen):
     """AES-128 in ECB mode on 4 x 4 pixels of one channel; smaller blocks are enlarged first.
 
-    `keys`: one for all positions, or one for each.
+    `keys`: one key for all positions, or one for each.
     """
 
     kind: Literal["aes"] = "aes"
@@ -64,12 +64,12 @@ class Aes(_Frozen):
 
     @property
     def noise(self) -> float:
-        """None: ciphertexts of noisy images would have nothing in common."""
+        """Always 0: ciphertexts of noisy images would have nothing in common."""
         return 0.0
 
     @property
     def enlargement(self) -> int:
-        """How often each pixel is repeated in either direction."""
+        """How many times each pixel is repeated in either direction."""
         return AES_SIDE // self.block
 
 

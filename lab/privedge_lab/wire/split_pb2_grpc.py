@@ -52,15 +52,15 @@ class SplitServicer:
     """
 
     def Describe(self, request, context):
-        """Client. What the server runs, and what it accepts. Read only.
+        """Client. Returns what the server runs, and what it accepts. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Predict(self, request_iterator, context):
-        """Client. The activations of a batch of images up, labels or logits down. Nothing is kept of it,
-        so the same call may be made again.
+        """Client. The activations of a batch of images up, labels or logits down. The server keeps
+        nothing, so the same call may be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

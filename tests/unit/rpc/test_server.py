@@ -226,7 +226,7 @@ class Waiting(logging.Handler):
 @pytest.mark.parametrize("then", ["goes on reading", "fails"])
 def test_a_client_that_cancels_is_not_taken_for_a_bug(kind, then, caplog):
     caplog.set_level(logging.INFO)
-    waiting, entered = Waiting("given up by its caller"), threading.Event()
+    waiting, entered = Waiting("abandoned by its caller"), threading.Event()
     logging.getLogger("privedge.rpc.server").addHandler(waiting)
     requests = queue.SimpleQueue()
 

@@ -1,1 +1,1 @@
-"""Attacks on disguised images, by what the adversary has besides them (views.py)."""
+"""Attacks on image obfuscation ("disguised images"), by what else the adversary has (views.py)."""

@@ -1,8 +1,8 @@
 """Level 2 against AES in ECB mode: a dictionary from ciphertext blocks to plain ones.
 
-Blocks are taken where AES has them, 4 x 4 of one channel (the released code cut the interleaved
-raster in runs of 16 bytes, which are no AES blocks of a colour image). A shuffle is found from the
-pairs: the plain position and the disguised one are equal in the same pairs of images.
+Blocks are cut where AES has them, 4 x 4 of one channel. (The released code cut the interleaved
+raster into runs of 16 bytes, which are not the AES blocks of a colour image.) The pairs reveal a
+shuffle: blocks at a plain position and at its disguised one are equal in the same pairs of images.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ _Block = tuple[int, bytes]
 class Recovered:
     """Images float32 (n, C, H, W), grey where unknown, and which blocks the dictionary had.
 
-    `hits` and `background` are bool (n, C, positions): found, and most frequent of the dictionary.
+    `hits` bool (n, C, positions): the blocks that were found. `background`, of the same shape: the
+    found blocks that equal the most frequent one.
     """
 
     images: torch.Tensor
@@ -31,7 +32,7 @@ class Recovered:
 
 
 def codebook(view: KnownPairsView) -> Recovered:
-    """All disguised images, as far as a dictionary of the known pairs has their blocks.
+    """Recover all disguised images, as far as a dictionary of the known pairs has their blocks.
 
     Raises ValueError for a disguise that is not AES.
     """
@@ -66,7 +67,7 @@ def _read(
 
 
 def _names(raster: torch.Tensor, one_key: bool) -> list[_Block]:
-    """Each block's bytes, with its position if positions have keys of their own."""
+    """Return each block's bytes, and its position if each position has its own key."""
     n, channels, positions, length = raster.shape
     text = raster.contiguous().numpy().tobytes()
     return [
@@ -76,13 +77,13 @@ def _names(raster: torch.Tensor, one_key: bool) -> list[_Block]:
 
 
 def _order(plain: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """For each plain position the disguised one whose blocks are equal in the same images."""
+    """Return, for each plain position, the disguised one with blocks equal in the same images."""
     costs = torch.cdist(_equalities(plain), _equalities(seen), p=1)
     return torch.from_numpy(linear_sum_assignment(costs.numpy())[1])
 
 
 def _equalities(raster: torch.Tensor) -> torch.Tensor:
-    """float32 (positions, (n C)^2): 1 where blocks of one position in two images are equal."""
+    """Return float32 (positions, (n C)^2): 1 where two images' blocks at one position are equal."""
     rows = []
     for place in raster.flatten(0, 1).unbind(1):
         kinds = place.unique(dim=0, return_inverse=True)[1]

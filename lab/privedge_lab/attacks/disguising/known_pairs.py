@@ -1,13 +1,13 @@
-"""Level 2 against RMT: the key by regression on known pairs, and all images with it.
+"""Level 2 against RMT: find the key by regression on known pairs, and all images with it.
 
-Of every position the known blocks X and their disguised ones Y give R = X^+ Y. One pair is enough
-where its block has full rank; where no known block shows a direction (the black borders of digits)
-that direction is unknown, and about as empty in the other images. The regression has a constant
-term if there is noise.
+At every position, the known blocks X and their disguises Y give R = X^+ Y. One pair is enough
+where its block has full rank. If no known block shows a direction (the black borders of digits),
+that direction stays unknown, and is about as empty in the other images. The regression has a
+constant term if there is noise.
 
 The authors' attack assumes that blocks stay in place. A shuffle costs the adversary one regression
-for each pair of positions; the assignment with the smallest residuals is the permutation. Where R
-is orthogonal even one pair tells: the Gram matrices X X^T and Y Y^T are the same.
+for each pair of positions; the assignment with the smallest residuals is the permutation. If R is
+orthogonal, one pair is enough: the Gram matrices X X^T and Y Y^T are equal.
 """
 
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ from privedge_lab.attacks.views import KnownPairsView
 from privedge_lab.disguise.blocks import grid
 from privedge_lab.disguise.settings import Aes, Permutation, Rmt, Sized
 
-# Singular values below this share of the largest are taken for zero: float32 images have 24 bits.
+# Singular values below this share of the largest count as zero: float32 images have 24 bits.
 _RANK_TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 @dataclass(frozen=True)
 class FoundKey:
-    """What the adversary has of a key: Y[order[i]] is about X[i] matrices[i] + offsets[i].
+    """What the adversary knows of a key: Y[order[i]] is about X[i] matrices[i] + offsets[i].
 
-    `order` int64 (positions,), `matrices` float64 (positions, k, k), `offsets` (positions, k),
-    `ranks` int64 (positions,): of how many directions the matrix is known.
+    `order` int64 (positions,), `matrices` float64 (positions, k, k), `offsets` float64
+    (positions, k), `ranks` int64 (positions,): in how many directions each matrix is known.
     """
 
     sized: Sized
@@ -39,7 +39,7 @@ class FoundKey:
 
 
 def regress(view: KnownPairsView) -> FoundKey:
-    """The key as far as the known pairs determine it. Computes in float64.
+    """Find the key as far as the known pairs determine it. Computes in float64.
 
     Raises ValueError for a disguise that is neither RMT nor a permutation.
     """
@@ -65,7 +65,7 @@ def regress(view: KnownPairsView) -> FoundKey:
 
 
 def recover(key: FoundKey, disguised: torch.Tensor) -> torch.Tensor:
-    """Images float64 (n, C, H, W) in [0, 1] of disguised ones, by a found key."""
+    """Recover images float64 (n, C, H, W) in [0, 1] from `disguised` (n, C, H', W')."""
     cells = grid(key.sized)
     blocks = cells.cut_disguised(disguised).double()[:, :, key.order]
     inverse = torch.linalg.pinv(key.matrices, rtol=_RANK_TOLERANCE[disguised.dtype])
@@ -74,12 +74,12 @@ def recover(key: FoundKey, disguised: torch.Tensor) -> torch.Tensor:
 
 
 def _rows(blocks: torch.Tensor) -> torch.Tensor:
-    """Blocks (n, C, positions, k, k) as float64 (positions, n C k, k): equations of one R each."""
+    """Reshape blocks (n, C, positions, k, k) to float64 (positions, n C k, k): one R a position."""
     return blocks.double().permute(2, 0, 1, 3, 4).reshape(blocks.shape[2], -1, blocks.shape[-1])
 
 
 def _pseudo_inverse(rows: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """float64 (positions, k, equations), and the ranks."""
+    """Return the pseudo-inverses, float64 (positions, k, equations), and the ranks."""
     u, s, v = torch.linalg.svd(rows, full_matrices=False)
     kept = s > tolerance * s.amax(1, keepdim=True).clamp(min=tolerance)
     inverse = torch.where(kept, 1 / s, 0.0)
@@ -87,19 +87,19 @@ def _pseudo_inverse(rows: torch.Tensor, tolerance: float) -> tuple[torch.Tensor,
 
 
 def _assign(costs: torch.Tensor) -> torch.Tensor:
-    """The column of each row, so that the sum of costs is least."""
+    """Return the column for each row that makes the sum of costs least."""
     return torch.from_numpy(linear_sum_assignment(costs.numpy())[1])
 
 
 def _costs(
     plain: torch.Tensor, seen: torch.Tensor, settings: Rmt | Permutation, tolerance: float
 ) -> torch.Tensor:
-    """[i, j]: how badly the known blocks of i go with the disguised ones of j."""
+    """Return, at [i, j], how badly the known blocks of i match the disguised ones of j."""
     if isinstance(settings, Permutation):
         return torch.cdist(plain.flatten(1), seen.flatten(1))
     if settings.matrix == "orthogonal" and settings.noise == 0:
         return torch.cdist(_grams(plain, settings.block), _grams(seen, settings.block))
-    # Both ways: R is invertible, so an empty block fits an empty one only.
+    # Both ways: R is invertible, so an empty block fits only an empty one.
     return _residuals(plain, seen, tolerance) + _residuals(seen, plain, tolerance).T
 
 
@@ -109,7 +109,7 @@ def _grams(rows: torch.Tensor, block: int) -> torch.Tensor:
 
 
 def _residuals(given: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> torch.Tensor:
-    """[i, j]: the squares that regressing wanted[j] on given[i] leaves."""
+    """Return, at [i, j], the sum of squared residuals of regressing wanted[j] on given[i]."""
     u, s, _ = torch.linalg.svd(given, full_matrices=False)
     u = u * (s > tolerance * s.amax(1, keepdim=True).clamp(min=tolerance))[:, None]
     explained = torch.einsum("iek,jec->ijkc", u, wanted).square().sum((2, 3))

@@ -1,10 +1,13 @@
-"""What a disguise leaves unchanged whatever its key, and where its shuffled blocks belong.
+"""What a disguise leaves unchanged under every key, and where its shuffled blocks belong.
 
-An orthogonal R keeps the Gram matrix X X^T of every block: lengths of rows and angles between
-them. A projection keeps which blocks are empty and, up to one factor a position, about how bright
-they are. AES in ECB mode keeps which blocks are equal, above all to the background. A permutation
-keeps the blocks. All that varies over positions by the images' domain, which is enough to put
-shuffled blocks back: no key, no pairs.
+- An orthogonal R keeps the Gram matrix X X^T of every block: the lengths of rows, and their angles.
+- A projection keeps which blocks are empty. It also keeps about how bright they are, up to one
+  factor for each position.
+- AES in ECB mode keeps which blocks are equal, above all to the background.
+- A permutation keeps the blocks.
+
+The images' domain determines how these features vary over positions. That is enough to put shuffled
+blocks back without a key and without pairs.
 """
 
 import torch
@@ -17,7 +20,10 @@ _TINY = 1e-9
 
 
 def unchanged(blocks: torch.Tensor, sized: Sized) -> torch.Tensor:
-    """Features float32 (n, positions, f) of blocks (n, C, positions, side, side), plain or not."""
+    """Return the features that the disguise keeps, float32 (n, positions, f).
+
+    `blocks` (n, C, positions, side, side) may be plain or disguised.
+    """
     settings = sized.settings
     if isinstance(settings, Aes):
         found = ~background(blocks, one_key=settings.keys == "one")
@@ -31,15 +37,15 @@ def unchanged(blocks: torch.Tensor, sized: Sized) -> torch.Tensor:
         found = torch.stack([found, (energy > _TINY).float()], -1)
     else:
         found = blocks.flatten(-2)
-    # Channels beside each other, as further features of their position.
+    # Channels become further features of their position.
     moved = found.reshape(*found.shape[:3], -1).transpose(1, 2)
     return moved.reshape(len(blocks), blocks.shape[2], -1).float()
 
 
 def background(blocks: torch.Tensor, *, one_key: bool) -> torch.Tensor:
-    """bool (n, C, positions): whether a block is the most frequent one.
+    """Frequency analysis: whether each block is the most frequent one, bool (n, C, positions).
 
-    With one key that is the most frequent of all, else of its position: frequency analysis.
+    With `one_key`, the most frequent block of all positions counts, else that of each position.
     """
     raster = to_bytes(blocks).flatten(-2)
     if one_key:
@@ -49,9 +55,9 @@ def background(blocks: torch.Tensor, *, one_key: bool) -> torch.Tensor:
 
 
 def unshuffle(plain: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """Where the positions of `plain` are in `seen`: int64 (positions,), by their statistics.
+    """Find each position of `plain` in `seen` by its statistics: int64 (positions,).
 
-    Both are `unchanged` features (n, positions, f), of different images of one domain.
+    Both are `unchanged` features float32 (n, positions, f) of different images of one domain.
     """
     one, two = _statistics(plain), _statistics(seen)
     scale = one.std(0) + _TINY
@@ -60,7 +66,7 @@ def unshuffle(plain: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
 
 
 def _statistics(features: torch.Tensor) -> torch.Tensor:
-    """Mean and spread of every feature of every position: float64 (positions, 2 f)."""
+    """Return mean and deviation of every feature at every position: float64 (positions, 2 f)."""
     exact = features.double()
     return torch.cat([exact.mean(0), exact.std(0)], 1)
 

@@ -1,8 +1,8 @@
-"""Class membership (Sharma & Chen 2019): does the network give away which label is which class?
+"""Class membership (Sharma & Chen 2019): does the network reveal which label is which class?
 
 Plain images of one class go into the network that was trained on disguised ones. If their labels
-cluster, an adversary who may only have the network learns which class stands behind a label; even
-labels tell it nothing.
+cluster, an adversary who has only the network learns which class a label means. If the labels are
+evenly spread, the adversary learns nothing.
 """
 
 import math
@@ -17,10 +17,11 @@ from privedge_lab.disguise.blocks import grid
 
 @dataclass(frozen=True)
 class Membership:
-    """Per class of the images: how their predicted labels spread over all labels.
+    """How the labels predicted for each class of images spread over all labels.
 
-    `counts` int64 (classes, labels). `entropy` in units of that of even labels: 1 is resilient, 0
-    all one label. `fano`: variance over mean of the counts, 0 if they are even.
+    `counts` int64 (classes, labels). `entropy` is relative to that of evenly spread labels: 1 is
+    resilient, 0 means all one label. `fano` is the variance of the counts over their mean; 0 means
+    even counts.
     """
 
     counts: torch.Tensor
@@ -30,11 +31,11 @@ class Membership:
 
 
 def membership(view: DisguisedNetworkView) -> Membership:
-    """The labels that the network gives to `public` images, which are not disguised."""
+    """Count the labels that the network gives to `public` images, which are not disguised."""
     plain = grid(view.sized).undisguised(view.public.images)
     found, truth, classes = labels(view.network, plain), view.public.labels, view.public.classes
     counts = torch.zeros((classes, classes), dtype=torch.int64)
-    # A network with more outputs than there are classes: those count as the last one.
+    # A network may have more outputs than there are classes; the excess counts as the last class.
     counts.index_put_((truth, found.clamp(max=classes - 1)), torch.tensor(1), accumulate=True)
     rows = counts[counts.sum(1) > 0].double()
     shares = rows / rows.sum(1, keepdim=True)

@@ -1,8 +1,8 @@
-"""Which class is a disguised image of? (Level 1: no key, no pairs.)
+"""Re-identification: which class does a disguised image show? (Level 1: no key, no pairs.)
 
-`visual` is the authors' test (2019): a classifier of plain images looks at disguised ones. It is a
-weak adversary, who ignores what the disguise is known to be. `adaptive` does not: it classifies by
-what the disguise leaves unchanged (leaks.py), after putting shuffled blocks back.
+`visual` is the authors' test (2019): a classifier of plain images looks at disguised ones. This
+adversary is weak, for it ignores what is known about the disguise. `adaptive` uses it: it puts
+shuffled blocks back, then classifies by what the disguise leaves unchanged (leaks.py).
 """
 
 import torch
@@ -19,18 +19,21 @@ _TREES = 150
 
 @torch.no_grad()
 def labels(network: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
-    """What `network` takes images (n, C, H, W) for: int64 (n,)."""
+    """Return the labels that `network` predicts for images float32 (n, C, H, W): int64 (n,)."""
     network.eval()
     return torch.cat([network(part).argmax(1) for part in images.split(_BATCH)])
 
 
 def visual(view: DisguisedView, classifier: nn.Sequential) -> torch.Tensor:
-    """The label that a `classifier` of plain (padded, enlarged) images gives each: int64 (n,)."""
+    """Label each disguised image by a `classifier` of plain (padded, enlarged) ones: int64 (n,)."""
     return labels(classifier, view.disguised)
 
 
 def adaptive(view: DisguisedView, seed: int) -> torch.Tensor:
-    """Labels (n,) by trees grown on what the disguise leaves unchanged of `public` images."""
+    """Label each disguised image, int64 (n,), by what the disguise leaves unchanged.
+
+    Extremely randomised trees learn that from `public` images.
+    """
     cells = grid(view.sized)
     public = cells.cut_disguised(cells.undisguised(view.public.images))
     plain = leaks.unchanged(public, view.sized)

@@ -1,1 +1,1 @@
-"""Model inversion: from what a split server sees back to the image (He et al. 2019)."""
+"""Model inversion: reconstruct the image from what a split server sees (He et al. 2019)."""

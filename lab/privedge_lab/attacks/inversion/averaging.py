@@ -1,7 +1,7 @@
 """What a server gains when a device answers the same image with fresh random numbers each time.
 
-Noise has mean 0, so the mean of q answers has 1/q of its variance; of masks that drop a share r,
-the answers together show all but r^q of the activations. That is why devices never draw afresh
+Noise has mean 0, so the mean of q answers has 1/q of its variance. If masks drop a share r, q
+answers together show all but r^q of the activations. That is why devices never draw afresh
 (lab/privedge_lab/baseline/draws.py).
 """
 
@@ -11,15 +11,16 @@ from privedge_lab.attacks.views import Ask
 
 
 def averaged(answers: torch.Tensor) -> torch.Tensor:
-    """Answers (q, n, ...) to the same n images asked q times, as one: float32 (n, ...).
+    """Average q answers to the same n images: float32 (q, n, ...) to (n, ...).
 
-    The mean over what is not 0, for a dropped activation says nothing; 0 where nothing ever came.
-    The result stands for `sent` in any View: scale and zeros are those of one answer.
+    The mean is over values other than 0, for a dropped activation says nothing. It is 0 where every
+    answer has 0. The result can replace `sent` in any View: it has the scale and zeros of one
+    answer.
     """
     arrived = (answers != 0).sum(0)
     return answers.sum(0) / arrived.clamp(min=1)
 
 
 def asked_again(ask: Ask, images: torch.Tensor, times: int) -> torch.Tensor:
-    """The answers (times, n, ...) of a device that is asked about the same images repeatedly."""
+    """Ask a device `times` times about the same images; return its answers (times, n, ...)."""
     return torch.stack([ask(images) for _ in range(times)])

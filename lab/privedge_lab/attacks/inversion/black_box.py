@@ -1,8 +1,9 @@
-"""Black-box inversion: a network trained to undo a device that one may ask (He et al. 2019, 4.2).
+"""Black-box inversion: train a network to invert a device by asking it (He et al. 2019, 4.2).
 
-The attacker has images and a device of its own with the same head. It asks about them and trains
-an inverse network on the pairs. The answers are defended like everything a device sends, so the
-network learns to undo the defence as far as that goes: this attacker is adaptive by itself.
+The attacker has images and a device of its own with the same head. It asks the device about the
+images and trains an inverse network on the pairs. These answers are defended like everything a
+device sends, so the network learns to undo the defence as far as possible. This makes the attacker
+adaptive.
 """
 
 from collections.abc import Callable
@@ -22,9 +23,9 @@ _ASKED_AT_ONCE = 500
 class BlackBoxSettings:
     """The decoder and how it is trained. The defaults are the paper's (released code).
 
-    `known`: how many of the view's images to use, None for all. `blocks` and `channels` are those
-    of the residual decoder. With `anneal` the rate falls to 0 along a cosine over all epochs, else
-    it is halved every `halve_every`.
+    `known`: how many of the view's images to use, None for all. `blocks` and `channels` apply to
+    the residual decoder. With `anneal`, the rate falls to 0 along a cosine over all epochs; else it
+    is halved every `halve_every` epochs.
     """
 
     decoder: Kind = "paper"
@@ -46,7 +47,7 @@ def black_box(
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> torch.Tensor:
-    """Images float32 (n, C, H, W) in [0, 1], one for each row of `view.sent`."""
+    """Reconstruct images float32 (n, C, H, W) in [0, 1], one for each row of `view.sent`."""
     network = inverse_network(view, settings, generator=generator, progress=progress)
     return apply(network, view.sent)
 
@@ -58,9 +59,9 @@ def inverse_network(
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> nn.Module:
-    """The trained decoder, in eval mode: for an attacker who goes on to see more activations.
+    """Train the decoder and return it in eval mode, for an attacker who will see more activations.
 
-    `generator` gives weights and order; `progress` is told epochs done and epochs in all.
+    `generator` gives initial weights and order. `progress` gets the epochs done and in all.
     """
     images = view.known.images[: settings.known]
     sent = torch.cat([view.ask(part) for part in images.split(_ASKED_AT_ONCE)])
@@ -79,7 +80,8 @@ def inverse_network(
     for epoch in range(1, settings.epochs + 1):
         for index in torch.randperm(len(images), generator=generator).split(settings.batch):
             gaps = network(sent[index]) - images[index]
-            # On [-1, 1], as the paper scales MNIST: Adam's eps is not small beside the gradients.
+            # The loss on [-1, 1], as the paper scales MNIST. The factor matters, because Adam's eps
+            # is not small beside the gradients.
             loss = 4 * gaps.square().mean()
             optimiser.zero_grad()
             loss.backward()
@@ -92,7 +94,7 @@ def inverse_network(
 
 @torch.no_grad()
 def apply(network: nn.Module, sent: torch.Tensor) -> torch.Tensor:
-    """What a trained decoder makes of activations (n, ...): images in [0, 1]."""
+    """Decode activations float32 (n, ...) to images float32 (n, C, H, W) in [0, 1]."""
     return torch.cat([network(part).clamp(0, 1) for part in sent.split(_ASKED_AT_ONCE)])
 
 

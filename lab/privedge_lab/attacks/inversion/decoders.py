@@ -6,8 +6,8 @@ then transposed convolutions that double the side.
 
 Activations of a convolution without padding belong to the middle of the image: position i of
 LeNet's relu2 saw pixels 2i to 2i + 13. So a map is first padded all around to the image's side
-divided by a power of two, and each doubling then keeps it in place. Dense activations become a map
-by a linear layer.
+divided by a power of two; each doubling then keeps it in place. A linear layer turns dense
+activations into a map.
 """
 
 from collections import OrderedDict
@@ -22,7 +22,7 @@ from privedge.errors import ConfigError
 Kind = Literal["paper", "residual"]
 Shape = tuple[int, ...]
 
-# Of a map made from dense activations: its side is at most this, its channels as many.
+# A map made from dense activations has at most this side, and this many channels.
 _DENSE_SIDE, _DENSE_CHANNELS = 8, 16
 
 
@@ -35,10 +35,10 @@ def decoder(
     blocks: int = 2,
     channels: int = 32,
 ) -> nn.Module:
-    """A fresh network from float32 (n, *sent) to pixels (n, *image) around [0, 1], not clipped.
+    """Build a fresh network from float32 (n, *sent) to pixels (n, *image) around [0, 1], unclipped.
 
     `sent` is (channels, height, width) or (features,). Weights are drawn from `generator`. `blocks`
-    and `channels` are those of `residual`. Raises ConfigError for maps larger than the image.
+    and `channels` apply to `residual`. Raises ConfigError for maps larger than the image.
     """
     steps: list[tuple[str, nn.Module]] = []
     shape = sent
@@ -76,9 +76,9 @@ _PAPER = {
 
 
 def _small(shape: Shape, image: Shape) -> nn.Module:
-    """The paper's manner at any cut: one transposed convolution a doubling, and one to the end.
+    """Follow the paper at any cut: one transposed convolution for each doubling, and a last one.
 
-    For He et al.'s CIFAR network at its three cuts it is their decoder, but for halved channels.
+    At the three cuts of He et al.'s CIFAR network, this is their decoder with half the channels.
     """
     doublings = _doublings(shape, image)
     layers: list[nn.Module] = [_Padded(shape, image, doublings)]
@@ -102,7 +102,7 @@ def _residual(shape: Shape, image: Shape, blocks: int, channels: int) -> nn.Modu
 
 
 class _Block(nn.Module):
-    """Two 3 x 3 convolutions with batch normalisation, and a way around them."""
+    """Two 3 x 3 convolutions with batch normalisation, and a skip connection around them."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class _Block(nn.Module):
 
 
 class _Spread(nn.Module):
-    """Dense activations to a map."""
+    """Turn dense activations into a map."""
 
     def __init__(self, features: int, shape: Shape) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _Spread(nn.Module):
 
 
 class _Padded(nn.Module):
-    """Zeros all around, up to the image's sides divided by 2 to the power of `doublings`."""
+    """Pad with zeros all around, up to the image's sides divided by 2 ** `doublings`."""
 
     def __init__(self, shape: Shape, image: Shape, doublings: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class _Padded(nn.Module):
 
 
 class _Cropped(nn.Module):
-    """The upper left part of the image's size: sides that are no multiple came out larger."""
+    """Crop to the image's size, from the upper left: sides that are no multiple came out larger."""
 
     def __init__(self, image: Shape) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class _Cropped(nn.Module):
 
 
 class _Pixels(nn.Module):
-    """[-1, 1], what the paper's decoders put out for MNIST, to [0, 1]."""
+    """Map [-1, 1], the range of the paper's decoders for MNIST, to [0, 1]."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return 0.5 + 0.5 * values

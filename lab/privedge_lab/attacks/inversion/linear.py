@@ -1,6 +1,6 @@
 """Linear inversion: ridge regression from what is seen to the pixels, in closed form.
 
-It cannot be badly trained, so where it finds nothing there is nothing linear to be found.
+Bad training is impossible here. If this attack finds nothing, there is nothing linear to find.
 """
 
 import torch
@@ -13,16 +13,16 @@ _FLAT_STD = 1e-6
 
 
 def linear(view: BlackBoxView) -> torch.Tensor:
-    """Images float32 (n, C, H, W) in [0, 1], one for each row of `view.sent`.
+    """Reconstruct images float32 (n, C, H, W) in [0, 1], one for each row of `view.sent`.
 
-    The penalty is chosen on a fifth of the known images, the last ones.
+    The penalty is chosen on the last fifth of the known images.
     """
     known = view.ask(view.known.images).flatten(1).double()
     mean_image = view.known.images.flatten(1).double().mean(0)
     pixels = view.known.images.flatten(1).double() - mean_image
     mean, std = known.mean(0), known.std(0)
     std = torch.where(std > _FLAT_STD, std, torch.ones_like(std))
-    # Rows of about length 1, so that the penalties mean the same for every number of values.
+    # Rows get about length 1, so that a penalty means the same for every number of values.
     scale = std * known.shape[1] ** 0.5
     known, sent = (known - mean) / scale, (view.sent.flatten(1).double() - mean) / scale
     # The dual form: there are more values than images.

@@ -1,8 +1,8 @@
-"""Query-free inversion: a shadow of the head that fits the tail, then undone (He et al. 2019, 4.3).
+"""Query-free inversion: train a shadow head for the tail, then invert it (He et al. 2019, 4.3).
 
-The attacker is the split server: it has its own tail and labelled images, but neither the head's
-parameters nor a device to ask. It trains a head of its own with the tail frozen, so that the two
-together label its images right, and then runs the white-box attack on that head.
+The attacker is the split server. It has its own tail and labelled images, but neither the head's
+parameters nor a device to ask. It trains a shadow head in front of the frozen tail until the two
+together label its images correctly. Then it runs the white-box attack on the shadow head.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class QueryFreeSettings:
-    """`shadow` cut at `cut` is the head's structure, or what the attacker takes it for.
+    """The shadow head and how it is trained and inverted. The defaults are the paper's.
 
-    The shadow is trained as the paper's (released code): Adam 1e-3, eps 1e-3, AMSGrad, batches of
-    32, 50 epochs; `search` is the white-box attack on it: 500 steps of 1e-1, smoothness 2.
+    `shadow` cut at `cut` is the head's structure, or the attacker's guess of it. Training follows
+    the released code: Adam 1e-3, eps 1e-3, AMSGrad, batches of 32, 50 epochs. `search` is the
+    white-box attack on the shadow: 500 steps of 1e-1, smoothness 2.
     """
 
     shadow: NetworkSpec
@@ -47,10 +48,10 @@ def query_free(
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> torch.Tensor:
-    """Images float32 (n, C, H, W) in [0, 1], one for each row of `view.sent`.
+    """Reconstruct images float32 (n, C, H, W) in [0, 1], one for each row of `view.sent`.
 
-    `generator` gives the shadow's weights and the order. `progress` is told epochs of the shadow
-    first, then steps of the search.
+    `generator` gives the shadow's initial weights and the order. `progress` first gets epochs of
+    the shadow, then steps of the search.
     """
     shadow = shadow_head(view, settings, generator=generator, progress=progress)
     _, channels, height, width = view.known.images.shape
@@ -65,7 +66,10 @@ def shadow_head(
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> nn.Sequential:
-    """The attacker's own head, in eval mode. Raises ConfigError for a cut that is not there."""
+    """Train the attacker's own head; return it in eval mode.
+
+    Raises ConfigError for a cut that does not exist.
+    """
     shadow = head(build(settings.shadow, generator), settings.cut).train()
     server = view.tail.eval()
     optimiser = torch.optim.Adam(
@@ -76,7 +80,7 @@ def shadow_head(
             batch = view.known.take(index)
             loss = functional.cross_entropy(server(shadow(batch.images)), batch.labels)
             optimiser.zero_grad()
-            # Of the shadow alone: the tail is frozen, and not even its gradients are left behind.
+            # Gradients of the shadow alone: the tail is frozen and must not even collect gradients.
             loss.backward(inputs=list(shadow.parameters()))
             optimiser.step()
         if progress is not None:

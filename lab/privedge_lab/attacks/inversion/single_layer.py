@@ -1,15 +1,15 @@
-"""One layer on the device is a system of linear equations: solve it (Dong et al. 2017).
+"""Invert a single layer by solving its system of linear equations (Dong et al. 2017).
 
-A head of one convolution or dense layer, and perhaps an activation, sends act(W x + b), of which
-some values may be dropped. Each value that arrives and whose activation can be undone is a linear
-equation in the pixels. With as many independent ones as there are pixels, the image follows
-exactly; with fewer, something else must choose among the images that fit:
+A head of one convolution or dense layer, perhaps with an activation, sends act(W x + b); some
+values may be dropped. Each value that arrives is a linear equation in the pixels, if its activation
+can be inverted. As many independent equations as pixels determine the image exactly. With fewer,
+the solver must choose among the images that fit:
 
-* `pseudo-inverse`: the one nearest to grey;
-* `non-negative`: the darkest one without negative pixels (least squares under that condition).
+* `pseudo-inverse`: the image nearest to grey;
+* `non-negative`: the darkest image without negative pixels (non-negative least squares).
 
-A ReLU's 0 hides by how much its input was below 0 and is no equation. But it is an inequality, and
-`zeros="at-most-0"` lets the non-negative solver use it where it is known that the value was kept.
+A ReLU's 0 hides how far its input was below 0, so it is no equation but an inequality. With
+`zeros="at-most-0"` the non-negative solver uses it, where it is known that the value was kept.
 """
 
 import copy
@@ -62,11 +62,11 @@ def single_layer(
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> torch.Tensor:
-    """Images float32 (n, *view.image_shape) in [0, 1], one for each row of `view.sent`.
+    """Reconstruct images float32 (n, *view.image_shape) in [0, 1], one for each row of `view.sent`.
 
     Raises ConfigError for a head with more than one layer with weights, or an activation other than
-    ReLU, leaky ReLU, sigmoid and tanh. The layer becomes a matrix of all outputs by all pixels:
-    for small images.
+    ReLU, leaky ReLU, sigmoid and tanh. The layer becomes a matrix of all outputs by all pixels, so
+    images must be small.
     """
     affine, activation = _parts(view.head)
     matrix, offset = _matrix(affine, view.image_shape)
@@ -83,7 +83,7 @@ def single_layer(
 
 
 def _parts(head: nn.Sequential) -> tuple[nn.Sequential, nn.Module | None]:
-    """The affine part, scaling of pixels included, and the activation after it."""
+    """Return the affine part, scaling of pixels included, and the activation after it."""
     modules = list(head)
     activation = modules.pop() if isinstance(modules[-1], _ACTIVATIONS) else None
     weighted = sum(any(True for _ in module.parameters()) for module in modules)
@@ -95,7 +95,7 @@ def _parts(head: nn.Sequential) -> tuple[nn.Sequential, nn.Module | None]:
 
 @torch.no_grad()
 def _matrix(affine: nn.Sequential, image_shape: tuple[int, int, int]) -> tuple[Reals, Reals]:
-    """(W, b) of outputs = W pixels + b, for pixels in [0, 1]."""
+    """Return (W, b) such that outputs = W pixels + b, for pixels in [0, 1]."""
     exact = copy.deepcopy(affine).double()
     zero = torch.zeros((1, *image_shape), dtype=torch.float64)
     basis = torch.eye(zero.numel(), dtype=torch.float64).reshape(-1, *image_shape)
@@ -110,7 +110,7 @@ def _equations(
     layer: tuple[Reals, Reals],
     activation: nn.Module | None,
 ) -> _Equations:
-    """What one image's activations say, with `mask` true where they are known to be kept."""
+    """Return the equations in one image's activations; `mask` is true where one is known kept."""
     matrix, offset = layer
     usable = mask & (values > 0) if isinstance(activation, nn.ReLU) else mask
     chosen, below = usable.numpy(), (mask & ~usable).numpy()
@@ -124,7 +124,7 @@ def _equations(
 
 
 def _undone(values: torch.Tensor, activation: nn.Module | None) -> torch.Tensor:
-    """What went into the activation."""
+    """Invert the activation: return its inputs."""
     if isinstance(activation, nn.LeakyReLU):
         return torch.where(values < 0, values / activation.negative_slope, values)
     if isinstance(activation, nn.Sigmoid):
@@ -146,7 +146,8 @@ def _solve(system: _Equations, settings: SingleLayerSettings) -> Reals:
     rows, values = system.rows, system.values
     if settings.zeros == "at-most-0":
         rows, values = _with_slack(system)
-    # One more equation, "the pixels add up to 0", so faint that it only chooses among what fits.
+    # One more equation, "the pixels add up to 0". It is so faint that it only chooses among the
+    # images that fit.
     rows = np.vstack([rows, np.where(np.arange(rows.shape[1]) < pixels, _FAINT, 0)])
     values = np.append(values, 0)
     solver = LinearRegression(fit_intercept=False, positive=True).fit(rows, values)
@@ -155,7 +156,7 @@ def _solve(system: _Equations, settings: SingleLayerSettings) -> Reals:
 
 
 def _with_slack(system: _Equations) -> tuple[Reals, Reals]:
-    """Inequalities as equations: a further non-negative unknown each makes up the difference."""
+    """Turn inequalities into equations: each gets a non-negative slack variable."""
     count = len(system.bounded)
     upper = np.hstack([system.rows, np.zeros((len(system.rows), count))])
     lower = np.hstack([system.bounded, np.eye(count)])

@@ -1,17 +1,17 @@
-"""White-box inversion: the image whose activations come closest to those sent.
+"""White-box inversion: search for the image whose activations come closest to those sent.
 
-He et al. 2019, section 4.1 (regularised maximum likelihood), by Adam, there from a grey image:
+He et al. 2019, section 4.1 (regularised maximum likelihood), by Adam, in the paper from grey:
 
     minimise  mean((head(x) - sent)^2) + smoothness * TV(x)
 
-TV is the mean squared difference of neighbouring pixels, on pixels scaled to [-1, 1], as in the
-paper's code; the result is clipped only at the end, also as there. All images are solved at once;
-the loss is a sum over images and Adam works on each value by itself, so they do not interact.
+As in the paper's code, TV is the mean squared difference of neighbouring pixels, scaled to [-1, 1],
+and the result is clipped only at the end. All images are solved at once. They do not interact: the
+loss is a sum over images, and Adam works on each value by itself.
 
-Two ways in which this attacker adapts to a device that drops activations, which the paper's did
-not: what arrives as 0 is taken as unknown instead of as 0 (`masked`), and what the defence scales
-up is scaled down again. A third is for any head with ReLUs: these may be dead at a grey image, so
-that nothing leads away from it. With several `starts` each image keeps the one that fits best.
+Unlike the paper's, this attacker adapts to a device that drops activations. A value that arrives as
+0 counts as unknown instead of as 0 (`masked`), and what the defence scales up is scaled down again.
+It also adapts to heads with ReLUs, which may be dead at a grey image, so that no gradient leads
+away from it: with several `starts`, each image keeps the one that fits best.
 """
 
 from collections.abc import Callable
@@ -30,9 +30,9 @@ Progress = Callable[[int, int], None]
 class WhiteBoxSettings:
     """How to search. `smoothness` weighs TV; `masked` is for defences that drop activations.
 
-    `eps` is Adam's: 1e-3 is the paper's, and slows pixels down whose gradients are small.
-    With `anneal` the rate falls to 0 along a cosine, else it stays. `starts` are grey levels in
-    [0, 1], each of which costs a search of its own.
+    `eps` is Adam's. The paper's 1e-3 slows down pixels whose gradients are small. With `anneal`,
+    the rate falls to 0 along a cosine; else it is constant. `starts` are grey levels in [0, 1], and
+    each costs one more search.
     """
 
     iterations: int = 500
@@ -47,7 +47,7 @@ class WhiteBoxSettings:
 
 @dataclass(frozen=True)
 class _Target:
-    """What is to be met: activations (n, ...) as the head puts them out, and how each counts."""
+    """The activations (n, ...) to match, as the head outputs them, and the weight of each."""
 
     values: torch.Tensor
     weights: torch.Tensor
@@ -63,9 +63,9 @@ def white_box(
     generator: torch.Generator,
     progress: Progress | None = None,
 ) -> torch.Tensor:
-    """Images float32 (n, *view.image_shape) in [0, 1], one for each row of `view.sent`.
+    """Reconstruct images float32 (n, *view.image_shape) in [0, 1], one for each row of `view.sent`.
 
-    `generator` gives the attacker's own draws of the defence, from which it takes the scale.
+    `generator` gives the attacker's own draws of the defence, which reveal its scale.
     """
     target = _target(view, settings, generator)
     places = range(0, len(view.sent), settings.batch)
@@ -83,20 +83,20 @@ def white_box(
 
 @dataclass(frozen=True)
 class _Try:
-    """Images (n, C, H, W) in [0, 1] from one start, and the loss of each before clipping, (n,)."""
+    """The images (n, C, H, W) in [0, 1] from one start, and their losses (n,) before clipping."""
 
     images: torch.Tensor
     losses: torch.Tensor
 
 
 def _best(tries: list[_Try]) -> torch.Tensor:
-    """Of each image, the try with the smallest loss."""
+    """Return, for each image, the try with the smallest loss."""
     chosen = torch.stack([each.losses for each in tries]).argmin(0)
     return torch.stack([each.images for each in tries])[chosen, torch.arange(len(chosen))]
 
 
 class _Search:
-    """One batch of images."""
+    """The search for one batch of images."""
 
     def __init__(self, head: nn.Sequential, target: _Target, settings: WhiteBoxSettings) -> None:
         self._head, self._target, self._settings = head.eval(), target, settings
@@ -111,7 +111,7 @@ class _Search:
         optimiser = torch.optim.Adam([point], lr=settings.rate, eps=settings.eps, amsgrad=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.iterations)
         for step in range(1, settings.iterations + 1):
-            # Gradients of the image alone: the head's own parameters would cost as much again.
+            # Gradients of the image alone: those of the head's parameters would cost as much again.
             (point.grad,) = torch.autograd.grad(self._losses(point).sum(), [point])
             optimiser.step()
             if settings.anneal:
@@ -129,17 +129,20 @@ class _Search:
 
 
 def total_variation(points: torch.Tensor) -> torch.Tensor:
-    """Squared differences of neighbours, summed and divided by the number of values: (n,)."""
+    """Return each point's mean squared difference of neighbours: float32 (n, C, H, W) to (n,).
+
+    Squared differences are summed and divided by the number of values.
+    """
     down = (points[..., 1:, :] - points[..., :-1, :]).square().flatten(1).sum(1)
     right = (points[..., 1:] - points[..., :-1]).square().flatten(1).sum(1)
     return (down + right) / points[0].numel()
 
 
 def kept(view: WhiteBoxView, generator: torch.Generator) -> torch.Tensor:
-    """1 where an activation is known to have been kept, else 0: float32 like `view.sent`.
+    """Return 1 where an activation is known to have been kept, else 0: float32 like `view.sent`.
 
-    Where a deployment's mask is fixed, all images together show it: only what is 0 in all of them
-    counts as dropped. Else each 0 may have been dropped, if the defence drops at all.
+    If a deployment's mask is fixed, all images together show it: only a value that is 0 in all of
+    them counts as dropped. Otherwise each 0 may have been dropped, if the defence drops at all.
     """
     if bool((_trial(view, generator) != 0).all()):
         return torch.ones_like(view.sent)
@@ -150,14 +153,14 @@ def kept(view: WhiteBoxView, generator: torch.Generator) -> torch.Tensor:
 
 
 def gain(view: WhiteBoxView, generator: torch.Generator) -> float:
-    """What the defence makes of a 1 that it lets through: 1 / (1 - share) for scaled dropping."""
+    """Return the defence's output for a 1 that it keeps: 1 / (1 - share) for scaled dropping."""
     trial = _trial(view, generator)
     through = trial[trial != 0]
     return float(through.median()) if len(through) else 1.0
 
 
 def _trial(view: WhiteBoxView, generator: torch.Generator) -> torch.Tensor:
-    """What a device of the attacker's own makes of ones."""
+    """Return the defence's output for ones, on a device of the attacker's own."""
     return view.defence.transform(torch.ones_like(view.sent[:1]), SeededDraws(generator, 1))
 
 
@@ -168,7 +171,7 @@ def _target(view: WhiteBoxView, settings: WhiteBoxSettings, generator: torch.Gen
 
 
 def _pixels(point: torch.Tensor) -> torch.Tensor:
-    """[-1, 1] to [0, 1]. The paper scales by each data set's own mean; for MNIST this is it."""
+    """Map [-1, 1] to [0, 1]. The paper scales by each data set's own mean; for MNIST this is it."""
     return 0.5 + 0.5 * point
 
 

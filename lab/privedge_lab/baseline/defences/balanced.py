@@ -1,19 +1,20 @@
-"""Privacy Partitioning that goes on where training ends: on images the network was not trained on.
+"""Privacy Partitioning, balanced after training on images that the network was not trained on.
 
-What attackers beside the network miss on its training images shows on others: a network that knows
-some hundred images by heart gives it away in values it never practised. So here
+Attackers trained beside the network can miss a leak on its training images that shows on others. A
+network that has memorised some hundred images leaks in values that training never produced.
+Therefore:
 
-- the device makes its own guess of the private fact: the last values of the cut, one less than the
-  fact has values, are trained to be its log odds, and are never sent. The others, z, are trained
-  with the task and against the attackers, as Partitioning says, `strength` included;
-- then z - share (p - prior) B is sent in their place, p the guess as probabilities. B is the matrix
-  with which the mean of z becomes the same for all values of the private fact, on values of
-  networks that were trained without the image in question (cross-fitting). The share is
-  `strength` too, up to 1.
+- The device makes its own guess of the private fact. The last values of the cut, one fewer than
+  the fact has values, are trained to be the fact's log odds, and are never sent. The other values,
+  z, are trained with the task and against the attackers, as in Partitioning, `strength` included.
+- The device sends z - share (p - prior) B in place of z, where p is the guess as probabilities. The
+  matrix B makes the mean of z equal for all values of the private fact. It is found on the outputs
+  of networks that were trained without the image in question (cross-fitting). The share is
+  `strength`, but at most 1.
 
-For a fact of two values B is one number for each value sent: the difference of its means between
-the two, over that of p, so that a guess that is often wrong takes no less out. Equal means leave a
-linear attacker nothing; what the shapes of the distributions tell is left.
+For a fact of two values, B is one number for each value sent: the difference of its means, divided
+by the difference of the means of p. So a guess that is often wrong removes no less. Equal means
+leave nothing to a linear attacker. What remains is in the shapes of the distributions.
 """
 
 import itertools
@@ -35,18 +36,20 @@ _TINY = 1e-6
 
 
 class BalancedPartitioning(Partitioning):
-    """Keeps the cut's last values on the device, and takes what they know out of the others."""
+    """Keep the cut's last values on the device, and remove what they know from the others."""
 
     name: ClassVar[str] = "balanced-partitioning"
     folds: ClassVar[int] = 4
-    # Set by `begin` or `restore`: of each value of the fact but the first its share of the images,
-    # and its row of the share of B. Empty before.
+    # Set by `begin` or `restore`, empty before. There is one entry for each value of the fact but
+    # the first: the value's share of the images, and its row of share * B.
     _shares = torch.empty(0)
     _balance = torch.empty((0, 0))
 
     def begin(self, head: nn.Sequential, data: Labelled, generator: torch.Generator) -> None:
-        """As Defence says. Raises ConfigError without a private fact, or if the cut is no list of
-        more values than the fact needs.
+        """As Defence says.
+
+        Raises ConfigError without a private fact, or if the cut is not a list of more values than
+        the guess needs.
         """
         if self.private is None:
             raise ConfigError(f"{self.name}: name the private fact that is to be hidden")
@@ -56,8 +59,8 @@ class BalancedPartitioning(Partitioning):
         guesses = len(self._shares)
         if len(shape) != 2 or shape[1] <= guesses:
             raise ConfigError(
-                f"{self.name}: cut at a layer that puts out a list of more than {guesses}: as many "
-                f"values guess {self.private}, and stay on the device"
+                f"{self.name}: cut at a layer with a list of more than {guesses} outputs; "
+                f"{guesses} of them guess {self.private} and stay on the device"
             )
         self._balance = torch.zeros((guesses, shape[1] - guesses))
         super().begin(head, data, generator)
@@ -71,7 +74,7 @@ class BalancedPartitioning(Partitioning):
         return torch.cat([balanced, torch.zeros_like(guess)], 1)
 
     def penalty(self, batch: Labelled, values: torch.Tensor, sent: torch.Tensor) -> torch.Tensor:
-        """As Defence says; the guess learns with it."""
+        """As Defence says; includes the loss that trains the guess."""
         guess = _with_first(_divided(values, self._shares)[1])
         learning = functional.cross_entropy(guess, batch.facts[str(self.private)])
         return learning + super().penalty(batch, values, sent)
@@ -87,11 +90,11 @@ class BalancedPartitioning(Partitioning):
     def _aligned(
         self, head: nn.Sequential, fold: Fold
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of the fold's unseen images: what its head puts out beside the guess, and the guess as
-        chances, both as `head` means them; and the private fact.
+        """Return the fold's outputs for its unseen images, in terms of the deployed `head`.
 
-        Two networks that learnt the same may say it with other signs and scales: how to translate
-        shows on the images that both have seen.
+        These are the values beside the guess, the guess as probabilities, and the private fact. Two
+        networks that learnt the same may express it with other signs and scales. The images that
+        both have seen show how to translate.
         """
         before = _divided(fold.head(fold.seen.images), self._shares)
         after = _divided(head(fold.seen.images), self._shares)
@@ -122,30 +125,30 @@ class BalancedPartitioning(Partitioning):
 
 
 def _divided(values: torch.Tensor, shares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is to be sent, and the guess: as many values as `shares`."""
+    """Split values into those to be sent and the guess, which has as many as `shares`."""
     return values[:, : -len(shares)], values[:, -len(shares) :]
 
 
 def _translated(before: torch.Tensor, after: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """`values` as they would be said by who says `after` where the other says `before`."""
+    """Map `values` linearly, as fits `before` to `after`: two networks' outputs for one input."""
     centre, middle = before.mean(0), after.mean(0)
     turn: torch.Tensor = torch.linalg.lstsq(before - centre, after - middle).solution
-    # Least squares make values smaller the less the two agree.
+    # The less the two agree, the more least squares shrink the values.
     turn = turn * (after.std(0) / ((before - centre) @ turn).std(0).clamp(min=_TINY))
     return (values - centre) @ turn + middle
 
 
 def _with_first(guess: torch.Tensor) -> torch.Tensor:
-    """Logits of all values of the fact: the first one's are 0."""
+    """Return the logits of all values of the fact; the first value's are 0."""
     return torch.cat([torch.zeros_like(guess[:, :1]), guess], 1)
 
 
 def _chances(guess: torch.Tensor) -> torch.Tensor:
-    """Probabilities of all values of the fact but the first."""
+    """Return the probabilities of all values of the fact but the first."""
     return _with_first(guess).softmax(1)[:, 1:]
 
 
 def _contrasts(values: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
-    """Means of `values` over images of each value of the fact, less those of the first."""
+    """Return the means of `values` at each value of the fact but the first, minus the first's."""
     means = torch.stack([values[of == which].mean(0) for which in of.unique()])
     return means[1:] - means[:1]

@@ -1,13 +1,13 @@
 """The counting condition of Dong et al. 2017 (arXiv 1711.07520) for a cut and a share to drop.
 
-Outputs of known layers are equations in the pixels. With at least as many kept as there are pixels,
-a device's image is in general determined. With fewer it is not, by equations alone: pixels that
-look like an image are a further equation, and attackers know that too. So the condition is
-necessary and not sufficient; privedge_lab.attacks says what is left.
+Outputs of known layers are equations in the pixels. If at least as many outputs are kept as there
+are pixels, they determine the image in general. If fewer are kept, the equations alone do not. But
+attackers also know that pixels look like an image, which is a further equation. So the condition is
+necessary and not sufficient; privedge_lab.attacks measures what remains.
 
-For convolutions it is asked twice: of the whole image, and of each position: the outputs there
-against the pixels of the patch they come from. Patches overlap, so the second holds of many layers
-that invert almost perfectly (LeNet's conv1: 8 outputs for 25 pixels, 4,608 for 784).
+For convolutions the condition is tested twice: for the whole image, and for each position, where
+the outputs are compared with the pixels of their patch. Patches overlap, so many layers that invert
+almost perfectly satisfy the second (LeNet's conv1: 8 outputs for 25 pixels, 4,608 for 784).
 """
 
 import math
@@ -20,7 +20,7 @@ from privedge_lab.baseline.spec import Conv, Linear, NetworkSpec, Pool
 
 @dataclass(frozen=True)
 class Counting:
-    """What is kept of the outputs at `cut`, beside the pixels they come from."""
+    """The number of outputs kept at `cut`, and of the pixels that they come from."""
 
     cut: str
     drop_rate: float
@@ -33,17 +33,17 @@ class Counting:
 
     @property
     def holds(self) -> bool:
-        """Fewer outputs than pixels, in all and (for convolutions) at each position."""
+        """Whether fewer outputs than pixels are kept, in all and (convolutions) per position."""
         of_patch = self.patch is None or (self.kept_of_patch or 0.0) < self.patch
         return self.kept < self.inputs and of_patch
 
     @property
     def needed(self) -> float:
-        """From which share on fewer outputs than pixels are kept, in all."""
+        """The least share to drop so that fewer outputs than pixels are kept in all."""
         return max(0.0, 1 - (self.inputs - 1) / self.outputs)
 
     def text(self) -> str:
-        """For people: one or two lines."""
+        """Describe the count for people, in one or two lines."""
         verdict = "holds" if self.holds else f"does not hold: drop at least {self.needed:.3f}"
         lines = [
             f"{self.cut}: {self.kept:,} of {self.outputs:,} outputs kept for {self.inputs:,} "
@@ -58,7 +58,7 @@ class Counting:
 
 
 def counting(spec: NetworkSpec, cut: str, drop_rate: float) -> Counting:
-    """Count for `drop_rate` in [0, 1) at `cut`. Raises ConfigError for an unknown cut."""
+    """Count outputs for `drop_rate` in [0, 1) at `cut`. Raises ConfigError for an unknown cut."""
     shape = sent_shape(spec, cut)
     outputs, inputs = math.prod(shape), math.prod(spec.input)
     side = _patch_side(spec, cut)
@@ -82,7 +82,7 @@ def _before(spec: NetworkSpec, cut: str) -> list[object]:
 
 
 def _patch_side(spec: NetworkSpec, cut: str) -> int | None:
-    """Side of the patch that one output sees; None where every output sees all pixels."""
+    """Return the side of one output's patch; None where every output sees all pixels."""
     side, step = 1, 1
     for layer in _before(spec, cut):
         if isinstance(layer, Linear):

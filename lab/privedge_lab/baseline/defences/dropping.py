@@ -1,11 +1,11 @@
 """Send only some of the activations: `strength` is the share that is dropped, in [0, 1).
 
 Dong et al. 2017 (arXiv 1711.07520, "dropping activation outputs") train with the mask and make up
-for it by the scale 1 / (1 - share). He et al. (IoT-J 2020, "feature dropout") put an unscaled
-Bernoulli mask on a network that never saw one.
+for it by the scale 1 / (1 - share). He et al. (IoT-J 2020, "feature dropout") apply an unscaled
+Bernoulli mask to a network that was trained without one.
 
 The mask is the same for all images of a deployment (`fixed`), or the same whenever an image is
-asked about again (`per-input`). A fresh mask for each of q queries would show 1 - share^q of the
+asked about again (`per-input`). A fresh mask for each of q queries would reveal 1 - share^q of the
 activations.
 """
 
@@ -24,12 +24,12 @@ _UNSAFE: Mapping[Repeat, str] = {
 
 
 def kept_of(outputs: int, drop_rate: float) -> int:
-    """How many of `outputs` values are sent: at least 1."""
+    """Return how many of `outputs` values are sent, at least 1."""
     return max(1, round(outputs * (1 - drop_rate)))
 
 
 class Dropping(Defence):
-    """Dong et al.: an exact number of values is kept, and scaled up; in training as well."""
+    """Dong et al.: keep an exact number of values and scale them up, in training as well."""
 
     name: ClassVar[str] = "dropping"
     trains: ClassVar[bool] = True
@@ -48,12 +48,12 @@ class Dropping(Defence):
         return sent * keep_exactly(draws, shape, kept) * self.scale(outputs)
 
     def scale(self, outputs: int) -> float:
-        """What kept values are multiplied by: public, so an attacker divides by it."""
+        """Return the factor of kept values. It is public, so an attacker divides by it."""
         return outputs / kept_of(outputs, self.strength)
 
 
 class FeatureDropout(Defence):
-    """He et al.: each value is dropped with probability `strength`, when asking only."""
+    """He et al.: drop each value with probability `strength`, but not in training."""
 
     name: ClassVar[str] = "feature-dropout"
     unsafe: ClassVar[Mapping[Repeat, str]] = _UNSAFE

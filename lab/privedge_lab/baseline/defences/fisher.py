@@ -5,9 +5,9 @@ J^T J / sigma^2, with J the Jacobian of f at x, and
 
     dFIL = tr(J^T J) / (sigma^2 * d)      mean squared error per pixel value >= 1 / dFIL
 
-for every unbiased estimate of x. `strength` is the bound wanted, 1 / dFIL, in squared pixel units
+for every unbiased estimate of x. `strength` is the wanted bound, 1 / dFIL, in squared pixel units
 (pixels in [0, 1]): 0.01 keeps unbiased attackers at 20 dB PSNR. An attacker who knows what images
-look like is biased and can do better; the bound holds for the mean of the trace over training
+look like is biased and can do better. The bound holds for the mean of the trace over training
 images, not for each image.
 """
 
@@ -62,9 +62,10 @@ class Fisher(Defence):
 def jacobian_energy(
     head: nn.Sequential, images: torch.Tensor, probes: int = _PROBES, seed: int = 0
 ) -> float:
-    """tr(J^T J) of `head` in eval mode, the mean over images (n, C, H, W), by Hutchinson.
+    """Estimate tr(J^T J) of `head` in eval mode, the mean over images float32 (n, C, H, W).
 
-    E |J^T u|^2 over u of random signs is the trace, so no Jacobian is ever built.
+    Hutchinson's estimator: for random signs u, the mean of |J^T u|^2 is the trace. So the Jacobian
+    is never built.
     """
     generator = torch.Generator().manual_seed(seed)
     total = 0.0
@@ -73,7 +74,7 @@ def jacobian_energy(
         sent = head(pixels)
         for _ in range(probes):
             signs = torch.randint(0, 2, sent.shape, generator=generator).float() * 2 - 1
-            # One image's activations do not depend on another's: the gradient of the sum is each's.
+            # Images do not interact, so the gradient of the sum has each image's own gradient.
             back = torch.autograd.grad((sent * signs).sum(), pixels, retain_graph=True)[0]
             total += float(back.double().square().sum())
     return total / (probes * len(images))

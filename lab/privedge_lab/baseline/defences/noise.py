@@ -1,8 +1,8 @@
 """Additive noise on the activations (He et al., IoT-J 2020): Gaussian and Laplace.
 
-`strength` is the scale (sigma or b) in units of the activations, as there. The network is not
-trained with it, also as there: trained against noise of a fixed size, a head simply learns to put
-out larger values.
+As in the paper, `strength` is the scale (sigma or b) in units of the activations, and the network
+is not trained with the noise. A head trained with noise of a fixed size simply learns to output
+larger values.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ UNSAFE_NOISE: Mapping[Repeat, str] = {
 
 
 class Gaussian(Defence):
-    """sent + N(0, strength^2)"""
+    """Send the activations plus N(0, strength^2)."""
 
     name: ClassVar[str] = "gaussian"
     unsafe: ClassVar[Mapping[Repeat, str]] = UNSAFE_NOISE
@@ -32,7 +32,7 @@ class Gaussian(Defence):
 
 
 class Laplace(Defence):
-    """sent + Laplace(strength)"""
+    """Send the activations plus Laplace(strength)."""
 
     name: ClassVar[str] = "laplace"
     unsafe: ClassVar[Mapping[Repeat, str]] = UNSAFE_NOISE

@@ -1,17 +1,17 @@
 """Privacy Partitioning (Chi et al. 2018, arXiv 1812.02863): train the head against attackers.
 
-"Interactive adversarial training": before each step of the network the attackers, a decoder that
-reconstructs the image and classifiers that guess a private attribute, take a few steps on what
-would be sent. The network then takes its step against them, with its task. The paper's settings are
-not public; the objective follows the same authors' arXiv 1906.07902, made bounded:
+"Interactive adversarial training": the attackers are a decoder that reconstructs the image, and
+classifiers that guess a private attribute. Before each step of the network, they take a few steps
+on what would be sent. The network then takes its step for its task and against them. The paper's
+settings are not public. The objective follows the same authors' arXiv 1906.07902, made bounded:
 
-- against a classifier, not minus its cross entropy, which has no least value, but "confusion": the
-  Kullback-Leibler divergence of its guess from the attribute's prior, over the prior's entropy;
-- against the decoder, its gain over the mean image: 1 - error / error of the mean image, never
+- Against a classifier: "confusion", the Kullback-Leibler divergence of its guess from the
+  attribute's prior, over the prior's entropy. (Its negative cross entropy has no least value.)
+- Against the decoder: its gain over the mean image, 1 - error / error of the mean image, never
   below 0.
 
-Both are 0 where there is nothing to fear, and 1 or so where all is lost. `strength` weighs them.
-A defence trained against one attacker proves nothing about the next: measure it with fresh ones.
+Both are 0 if the attacker learns nothing, and about 1 if it learns all. `strength` weighs them. A
+defence trained against one attacker proves nothing about the next: measure it with fresh ones.
 """
 
 from typing import ClassVar
@@ -35,7 +35,7 @@ _LEAST_SPREAD = 1e-4
 
 
 class Partitioning(Defence):
-    """Changes nothing when asking: the training is the defence."""
+    """Change nothing when asking: the training is the defence."""
 
     name: ClassVar[str] = "partitioning"
     trains: ClassVar[bool] = True
@@ -99,7 +99,7 @@ class Partitioning(Defence):
 
 
 class _Standard(nn.Module):
-    """Each value to mean 0 and deviation 1 over the batch: making all smaller deceives nobody."""
+    """Scale each value to mean 0 and deviation 1 over the batch: small values hide nothing."""
 
     def forward(self, sent: torch.Tensor) -> torch.Tensor:
         spread = sent.std(0, keepdim=True, unbiased=False)
@@ -107,7 +107,7 @@ class _Standard(nn.Module):
 
 
 def decoder(sent: tuple[int, ...], image: torch.Tensor) -> nn.Sequential:
-    """From activations (n, *sent) to images like `image`, values in (0, 1)."""
+    """Build a network from activations float32 (n, *sent) to images (n, *image.shape) in (0, 1)."""
     channels, height, width = image.shape
     if len(sent) == 3:
         return nn.Sequential(
@@ -135,7 +135,10 @@ def _classifier(values: int, width: int, classes: int) -> nn.Sequential:
 
 
 def prior(data: Labelled, private: str) -> torch.Tensor:
-    """The shares of the images that have each value of a fact. Raises ConfigError."""
+    """Return the share of the images that has each value of a fact: float32 (values,).
+
+    Raises ConfigError if the images lack the fact, or it has fewer than two values.
+    """
     if private not in data.facts:
         raise ConfigError(
             f"{private}: the images have no such fact; they have {', '.join(data.facts) or 'none'}"

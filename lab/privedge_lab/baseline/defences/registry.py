@@ -36,10 +36,10 @@ def make(
     measuring: bool = False,
     learned: Mapping[str, float] | None = None,
 ) -> Defence:
-    """The defence `name`; with `learned`, as it was after training (Defence.learned).
+    """Make the defence `name`; with `learned`, as it was after training (Defence.learned).
 
-    `private` is the fact that both partitionings hide; the others have no use for it. `measuring`
-    allows ways of repeating that give the secret away, to show what they cost. Raises ConfigError
+    `private` is the fact that both partitionings hide; the other defences ignore it. `measuring`
+    accepts ways of repeating that give the secret away, to show what they cost. Raises ConfigError
     for an unknown name, an unsafe way of repeating, or a strength out of range.
     """
     if name not in _BY_NAME:

@@ -1,1 +1,1 @@
-"""The split server, the plaintext baseline: activations in the clear -> tail -> labels."""
+"""The split server of the plaintext baseline: activations in the clear -> tail -> labels."""

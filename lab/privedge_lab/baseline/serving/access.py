@@ -1,4 +1,4 @@
-"""Who may call what of the split server. A method that is not listed is refused to everybody."""
+"""Who may call which method of the split server. Nobody may call a method that is not listed."""
 
 from collections.abc import Mapping
 

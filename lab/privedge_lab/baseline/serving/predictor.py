@@ -1,4 +1,4 @@
-"""The tail, computed by one thread. Sees activations in the clear, and keeps none."""
+"""Compute the tail on one thread. Sees activations in the clear, and keeps none."""
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +15,7 @@ from privedge_lab.baseline.model_file import Tail
 
 @dataclass(frozen=True)
 class Predicted:
-    """Logits (batch, classes), the seconds they waited for the processor, and all seconds."""
+    """Logits (batch, classes), the seconds they waited for the processor, and the total seconds."""
 
     logits: Floats = field(repr=False)
     queue_s: float
@@ -23,17 +23,17 @@ class Predicted:
 
 
 class Job:
-    """A batch in line. `cancel` takes it out again if it has not begun."""
+    """A queued batch. `cancel` removes it from the queue if it has not begun."""
 
     def __init__(self, future: "Future[Predicted]") -> None:
         self._future = future
 
     def cancel(self) -> None:
-        """Its caller has left. Fine if it has begun: it is soon over."""
+        """Cancel the job, for its caller has left. If it has begun, it goes on to its end."""
         self._future.cancel()
 
     def result(self, deadline: Deadline) -> Predicted:
-        """Wait for it. Raises DeadlineExceeded, and ShareError if the answer is not finite."""
+        """Wait for the result. Raises DeadlineExceeded, or ShareError if it is not finite."""
         try:
             return self._future.result(timeout=deadline.remaining())
         except TookTooLong:
@@ -42,10 +42,10 @@ class Job:
 
 
 class Predictor:
-    """Batches one after the other. Safe to call from many threads; use as a context manager.
+    """Compute batches one after the other. Thread-safe; use as a context manager.
 
-    All run on one thread of ours: torch gives each thread that calls it a set of threads of its
-    own, and there may be one caller a connection.
+    All batches run on one thread, because torch gives each calling thread its own set of threads,
+    and there may be one caller for each connection.
     """
 
     def __init__(self, tail: Tail) -> None:
@@ -59,14 +59,14 @@ class Predictor:
         self._thread.shutdown(cancel_futures=True)
 
     def start(self, activations: Floats) -> Job:
-        """Line up activations (batch, *sent shape)."""
+        """Queue activations float32 (batch, *sent_shape)."""
         return Job(self._thread.submit(self._predict, activations, time.perf_counter()))
 
     def _predict(self, activations: Floats, arrived: float) -> Predicted:
         started = time.perf_counter()
         with torch.inference_mode():
             logits = self._layers(torch.from_numpy(activations))
-        # Finite activations can still be so large that a layer's sums are not.
+        # Finite activations can be so large that a layer's sums are not finite.
         if not torch.isfinite(logits).all():
             raise ShareError("predict: activations too large for this network")
         return Predicted(logits.numpy(), started - arrived, time.perf_counter() - arrived)

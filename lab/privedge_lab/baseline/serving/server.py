@@ -1,7 +1,7 @@
 """Serve the tail of a cut network, for comparison with private prediction.
 
-Whoever runs this SEES the activations of every image, and can make images of them
-(docs/explanation/baseline.md): it protects nothing that the devices' own defence does not.
+Anyone who runs this server SEES the activations of every image, and can reconstruct images from
+them (docs/explanation/baseline.md). Only the devices' own defence protects the images.
 """
 
 import logging
@@ -27,13 +27,14 @@ log = logging.getLogger(__name__)
 
 SPLIT_SERVICE = split_pb2.DESCRIPTOR.services_by_name["Split"].full_name
 
-# Beside a thread for every call there may be: health checks, operators, and calls to refuse.
+# Threads beyond one for each admitted call: for health checks, operators and calls to refuse.
 _OTHER_THREADS = 32
 
 
 def serve_split(config: SplitConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError, CertificateError or CheckpointError if it
-    cannot start.
+    """Serve until SIGTERM or SIGINT.
+
+    Raises ConfigError, CertificateError or CheckpointError if the server cannot start.
     """
     require_role(config.tls, Role.SPLIT)
     tail = load_tail(config.tail)
@@ -54,7 +55,7 @@ def serve_split(config: SplitConfig) -> None:
 
 
 def main(config_file: Path, insecure: bool) -> None:
-    """`python -m parties split --config FILE`, by the entry point `privedge.servers`."""
+    """Run `python -m parties split --config FILE`, called by the entry point `privedge.servers`."""
     config = load(SplitConfig, config_file)
     require_said_twice(config, config_file, insecure)
     keep_freed_pages()

@@ -1,6 +1,6 @@
 """The contract of split.proto: decode, check, compute, encode. Sees activations in the clear.
 
-Nothing about an activation or an answer is logged or stored: only how many images there were and
+Nothing about an activation or an answer is logged or stored, except how many images there were and
 how long they took.
 """
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def served_by(config: SplitConfig, tail: Tail) -> Served:
-    """What to tell clients. Raises ConfigError if not even one image is within the limits."""
+    """Return what to tell clients. Raises ConfigError if a single image exceeds the limits."""
     shape = sent_shape(tail.spec, tail.cut)
     most = (config.limits.max_query_mib << 20) // (split_codec.VALUE_BYTES * math.prod(shape))
     if most < 1:
@@ -50,7 +50,7 @@ def served_by(config: SplitConfig, tail: Tail) -> Served:
 
 
 class SplitServicer(split_pb2_grpc.SplitServicer):
-    """Serves clients."""
+    """Serve clients."""
 
     def __init__(self, config: SplitConfig, served: Served, predictor: Predictor) -> None:
         self._deadline_s = config.query_deadline_s
@@ -61,13 +61,13 @@ class SplitServicer(split_pb2_grpc.SplitServicer):
     def Describe(
         self, request: pb.DescribeSplitRequest, context: grpc.ServicerContext
     ) -> pb.DescribeSplitResponse:
-        """The public facts of this server."""
+        """Return the public facts of this server."""
         return split_codec.served_to_wire(self._served)
 
     def Predict(
         self, request_iterator: Iterator[pb.PredictRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.PredictResponse]:
-        """Labels or logits of a batch."""
+        """Answer a batch with labels or logits."""
         with self._admission.one(caller(context).name):
             deadline = Deadline.of(context, at_most_s=self._deadline_s)
             activations = self._read(timely(request_iterator, deadline.remaining(), context))
@@ -89,15 +89,15 @@ class SplitServicer(split_pb2_grpc.SplitServicer):
                     yield pb.PredictResponse(values=piece)
 
     def _read(self, requests: Iterator[pb.PredictRequest]) -> Floats:
-        """The activations of a call, checked. Raises ShareError or LimitExceeded."""
+        """Read and check the activations of a call. Raises ShareError or LimitExceeded."""
         first = next(requests, pb.PredictRequest())
         if first.WhichOneof("part") != "header":
             raise ShareError("predict: the first message must be the header")
         tail, shape = split_codec.asked_from_wire(first.header)
         if tail != self._served.tail:
-            raise ShareError("predict: for another tail than this server's")
+            raise ShareError("predict: tail_sha256 is not that of this server's tail")
         if shape[1:] != self._served.sent_shape:
-            raise ShareError("predict: its shape is not what leaves a device at this cut")
+            raise ShareError("predict: its shape is not that of activations at this cut")
         if shape[0] > self._served.max_batch:
             raise LimitExceeded(f"predict: at most {self._served.max_batch} images at once")
         expected = split_codec.VALUE_BYTES * math.prod(shape)

@@ -1,6 +1,6 @@
 """`python -m privedge_lab.bench.stock ENGINE RANK FOLDER`: ranks 0 and 1 compute, rank 2 deals.
 
-Started by group.py, which sets what CrypTen's communicator reads from the environment.
+group.py starts it, and sets the environment that CrypTen's communicator reads.
 """
 
 import sys

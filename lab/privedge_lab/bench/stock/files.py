@@ -1,4 +1,4 @@
-"""What the bench hands its CrypTen processes: architecture, models and queries in one folder."""
+"""The bench's input to its CrypTen processes: architecture, models and queries in one folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ _SPEC, _PARAMETERS, _QUERIES = "spec.json", "parameters.npz", "queries.npy"
 def write(
     folder: Path, spec: RanSpec, models: Sequence[Mapping[str, Reals]], queries: Reals
 ) -> None:
-    """`models`: parameters of each owner; `queries`: (number, B, *input_shape)."""
+    """Write the spec, each owner's parameters, and `queries` (number, B, *input_shape)."""
     (folder / _SPEC).write_text(spec.to_json(), encoding="utf-8")
     names = [name for name in spec.parameters() if name != "threshold"]
     stacked = {name: np.stack([model[name] for model in models]) for name in names}
@@ -25,7 +25,7 @@ def write(
 
 
 def read(folder: Path) -> tuple[RanSpec, dict[str, Reals], Reals]:
-    """The spec, parameters by name (N, *shape), and the queries."""
+    """Read the spec, parameters by name (N, *shape), and queries (number, B, *input_shape)."""
     spec = RanSpec.from_json((folder / _SPEC).read_text(encoding="utf-8"))
     with np.load(folder / _PARAMETERS) as file:
         parameters = {name: file[name] for name in file.files}

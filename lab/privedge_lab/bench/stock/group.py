@@ -1,6 +1,6 @@
 """Start and ask a group of CrypTen processes.
 
-CrypTen's own launcher hangs when one of its processes fails; children.py does not.
+CrypTen's own launcher hangs if one of its processes fails; children.py does not.
 """
 
 from contextlib import ExitStack
@@ -16,9 +16,9 @@ _RANKS = (*_PARTIES, "dealer")
 
 @dataclass(frozen=True)
 class Account:
-    """What one computing process says of one query.
+    """One computing process's report of one query.
 
-    `owners`: the label of each image, an index, -1 if none was named; `rounds` and `bytes` are
+    `owners`: the label of each image, an index, or -1 if none was named. `rounds` and `bytes` are
     the counters of CrypTen's communicator, sent and received together.
     """
 
@@ -31,10 +31,10 @@ class Account:
 
 
 class Group:
-    """Two computing processes and the one that deals. Use as a context manager."""
+    """Two computing processes and the dealer. Use as a context manager."""
 
     def __init__(self, engine: str, folder: Path, *, timeout_s: float) -> None:
-        """`folder` is as files.py writes it; logs and the meeting point go there, too."""
+        """`folder` is as files.py writes it; logs and the meeting point are written there, too."""
         self._engine = engine
         self._folder = folder.resolve()
         self._timeout_s = timeout_s
@@ -56,17 +56,17 @@ class Group:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids: party 0, party 1, dealer."""
+        """Return the process ids of party 0, party 1 and the dealer."""
         return list(self._children.pids.values())
 
     def ask(self, number: int) -> tuple[Account, Account]:
-        """Both parties' accounts of query `number`. Raises Unreachable or DeadlineExceeded."""
+        """Ask query `number`; return both accounts. Raises Unreachable or DeadlineExceeded."""
         self._children.tell(_PARTIES, number)
         first, second = self._children.hear(_PARTIES, self._timeout_s)
         return Account(**first), Account(**second)
 
     def _place(self, rank: int) -> dict[str, str]:
-        """What CrypTen's communicator reads from the environment."""
+        """Return the environment that CrypTen's communicator reads."""
         return {
             "DISTRIBUTED_BACKEND": "gloo",
             "RENDEZVOUS": f"file://{self._folder / 'meeting-point'}",

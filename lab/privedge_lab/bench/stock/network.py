@@ -3,8 +3,8 @@
     d_j   = sum((x - RAN_j(x))^2)      all owners in grouped operations, or one after the other
     label = argmin of d                CrypTen's own, with its own tie-breaking
 
-Values between layers have shape (B, N, *shape); before the first weight, where all owners share
-them, (B, 1, *shape). Fixed point, truncation and comparison are CrypTen's.
+Values between layers have shape (B, N, *shape). Before the first weight all owners share them, and
+the shape is (B, 1, *shape). Fixed point, truncation and comparison are CrypTen's.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _LAYERS = (Conv, Dense, Relu, Reshape, Upsample)
 
 
 def unsupported(spec: RanSpec) -> str | None:
-    """Which layer of `spec` is not written here, in words; None if all are."""
+    """Name the layer of `spec` that is not implemented here; None if all are."""
     if isinstance(spec.layers[0], Subspace) and len(spec.layers) == 1:
         return None
     for index, layer in enumerate(spec.layers):
@@ -46,7 +46,7 @@ class Cohort:
         self._parameters = parameters
 
     def distances(self, x: Shared) -> Shared:
-        """x: (B, *input_shape). Returns (B, N)."""
+        """Compute the distances (B, N) of shared images x (B, *input_shape)."""
         shared = x.unsqueeze(1)
         if isinstance(self._spec.layers[0], Subspace):
             return self._outside(shared.reshape(x.size(0), 1, -1))
@@ -95,14 +95,17 @@ class Cohort:
         return rows.matmul(weight.transpose(1, 2)).transpose(0, 1) + bias.unsqueeze(0)
 
     def _outside(self, x: Shared) -> Shared:
-        """(B, 1, D) -> (B, N): what an orthonormal basis leaves over, |x - m|^2 - |V(x - m)|^2."""
+        """Compute |x - m|^2 - |V(x - m)|^2, the part outside an orthonormal basis.
+
+        x is (B, 1, D), the result (B, N).
+        """
         centred = (x - self._parameters["0.mean"].unsqueeze(0)).transpose(0, 1)
         code = centred.matmul(self._parameters["0.basis"].transpose(1, 2))
         return (centred.square().sum(2) - code.square().sum(2)).transpose(0, 1)
 
 
 def _upsampled(x: Shared, factor: int) -> Shared:
-    """Nearest-neighbour enlargement of (B, N, C, H, W)."""
+    """Enlarge (B, N, C, H, W) by nearest neighbours."""
     *lead, height, width = x.size()
     spread = x.reshape(*lead, height, 1, width, 1)
     spread = spread.expand(*lead, height, factor, width, factor)

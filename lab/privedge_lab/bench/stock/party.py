@@ -1,8 +1,8 @@
-"""One computing process of CrypTen: shares models and images, then answers queries it is told of.
+"""One computing process of CrypTen: share models and images, then answer queries.
 
-Lines on standard input name a query by its number; each is answered with one line of JSON. The
-bench made models and images up and put them in a folder; either process could read them, so
-nothing in here is private.
+A line on standard input names a query by its number, and is answered with one line of JSON. The
+bench put synthetic models and images into a folder that either process can read, so nothing here is
+private.
 """
 
 import json
@@ -23,7 +23,7 @@ class Party:
     """One rank. `engine` is stock, stock-grouped or stock-cached."""
 
     def __init__(self, engine: str, folder: Path) -> None:
-        """Shares the models; needs CrypTen to be initialised."""
+        """Share the models. CrypTen must be initialised."""
         self._cached = engine == "stock-cached"
         spec, parameters, self._queries = files.read(folder)
         shared = {name: _shared(values) for name, values in parameters.items()}
@@ -56,7 +56,7 @@ class Party:
         }
 
     def _prepare(self) -> float:
-        """Fill CrypTen's cache with what the traced query took; seconds that it took."""
+        """Fill CrypTen's cache with the tuples of the traced query; return the seconds needed."""
         if not self._cached:
             return 0.0
         started = time.perf_counter()
@@ -73,7 +73,7 @@ class Party:
 
 
 def serve(engine: str, folder: Path, numbers: Iterator[str]) -> None:
-    """Say when ready, then answer each line of `numbers`."""
+    """Report readiness, then answer each line of `numbers`."""
     with published.crypten.no_grad():
         party = Party(engine, folder)
         _say({"ready": True})
@@ -95,5 +95,5 @@ def _only(shared: dict[str, Shared], owner: int) -> dict[str, Shared]:
 
 
 def _named(row: list[float]) -> int:
-    """The one place that is 1; CrypTen's truncation can spoil a row."""
+    """Return the one position that is 1, or -1: CrypTen's truncation can spoil a row."""
     return row.index(1.0) if sorted(row) == [0.0] * (len(row) - 1) + [1.0] else -1

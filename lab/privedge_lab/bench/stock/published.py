@@ -1,6 +1,6 @@
-"""CrypTen's names, nothing replaced. The only module beside the MPC backend that imports CrypTen.
+"""CrypTen's names, unpatched. Besides the MPC backend, only this module imports CrypTen.
 
-Importing the backend's `load` registers the stub for the torch module that CrypTen misses; it
+Importing the backend's `load` registers the stub for the torch module that CrypTen lacks. It
 replaces nothing else until its `use` is called, which the bench never does.
 """
 
@@ -15,10 +15,10 @@ __all__ = ["TTPServer", "cfg", "communicator", "crypten", "provider"]
 
 
 def communicator() -> crypten.communicator.Communicator:
-    """This process's communicator, with its counters."""
+    """Return this process's communicator, with its counters."""
     return crypten.communicator.get()
 
 
 def provider() -> crypten.mpc.provider.provider.TupleProvider:
-    """Where this process's tuples come from."""
+    """Return the provider of this process's tuples."""
     return crypten.mpc.get_default_provider()

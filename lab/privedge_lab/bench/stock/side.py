@@ -18,12 +18,12 @@ from privedge_lab.bench.stock import files
 from privedge_lab.bench.stock.group import Account, Group
 from privedge_lab.bench.stock.network import unsupported
 
-# Owners in a loop; all in grouped operations; that with CrypTen's tuple cache filled beforehand.
+# Owners in a loop; all owners in grouped operations; grouped, with CrypTen's tuple cache prefilled.
 ENGINES = ("stock", "stock-grouped", "stock-cached")
 
 
 class Stock:
-    """Answers queries by number, as its Group does."""
+    """Answer queries by number, as its Group does."""
 
     def __init__(self, group: Group, owners: Sequence[str]) -> None:
         names = ("party0 worker 0", "party1 worker 0", "dealer")
@@ -33,11 +33,11 @@ class Stock:
         self._before = self._processes.cpu_s()
 
     def ask(self, number: int) -> Sample:
-        """Raises Unreachable or DeadlineExceeded."""
+        """Ask query `number`. Raises Unreachable or DeadlineExceeded."""
         first, second = self._group.ask(number)
         cpu_s = self._spent()
-        # CrypTen counts what is sent and received together. Party 1 talks to party 0 alone; what
-        # party 0 has on top went to and came from the dealer.
+        # CrypTen counts bytes sent and received together. Party 1 talks only to party 0. What
+        # party 0 counts in addition went to or came from the dealer.
         between = second.bytes // 2
         return Sample(
             owners=[self._owners[at] if at >= 0 else None for at in first.owners],
@@ -57,16 +57,18 @@ class Stock:
 
 
 def check(engine: str, spec: RanSpec) -> None:
-    """Raises ConfigError for a preset with a layer that network.py lacks."""
+    """Raise ConfigError for a preset with a layer that network.py lacks."""
     if missing := unsupported(spec):
-        raise ConfigError(f"engine {engine}: preset {spec.name}: {missing} is not written for it")
+        raise ConfigError(
+            f"engine {engine}: preset {spec.name}: {missing} is not implemented for it"
+        )
 
 
 @contextmanager
 def running(
     engine: str, models: Sequence[Ran], batches: Sequence[made.Images], timeout_s: float
 ) -> Iterator[Stock]:
-    """A group with `models` in it, to be asked `batches`."""
+    """Run a group with `models` in it, to be asked about `batches`."""
     spec = models[0].spec
     queries = np.stack([features.extract(spec, batch) for batch in batches])
     with tempfile.TemporaryDirectory(prefix="privedge-bench-") as folder:

@@ -66,5 +66,5 @@ def test_copies_are_the_image_shifted_and_noisy():
 
 def test_members_alone_are_refused():
     right, truth = answers(20, 0.5, 0.5, 0)
-    with pytest.raises(TrainingError, match="members and others"):
+    with pytest.raises(TrainingError, match="members and non-members"):
         infer_membership(AnswersView(right, right, truth), torch.ones_like(truth))

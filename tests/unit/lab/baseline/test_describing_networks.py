@@ -98,7 +98,7 @@ def test_the_weights_are_copies():
     ids=str,
 )
 def test_what_a_spec_cannot_say_is_refused_and_named(layer):
-    with pytest.raises(ConfigError, match=r"layer 0, .* has no place"):
+    with pytest.raises(ConfigError, match=r"layer 0, .* cannot be described"):
         describe(nn.Sequential(layer, nn.Flatten()), input=(1, 8, 8), classes=2)
 
 

@@ -108,7 +108,7 @@ def test_either_kind_of_answer_gives_the_same_labels(logits, answers):
         ({"shape": [3]}, [1, 2], "shape"),
         ({"shape": [2, 1]}, [1, 2], "shape"),
         ({}, [1], "8 bytes"),
-        ({}, [1, 4], "no class|class that there is not"),
+        ({}, [1, 4], "no class|class that does not exist"),
     ],
 )
 def test_an_answer_that_is_none_is_refused(changes, values, message):

@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_weights(digits):
 
 
 def test_images_of_another_size_are_refused(digits):
-    with pytest.raises(TrainingError, match="takes images of"):
+    with pytest.raises(TrainingError, match="needs images of"):
         train(Trainee(cifar(), "conv11", Defence(), KEY), digits.train, TrainSettings())
 
 

@@ -113,7 +113,7 @@ def test_a_preset_for_other_images_is_refused(digits, tmp_path):
     )
     assert "cannot be created" in str(result.exception)
     result = privedge("split", "train", digits / "digits.npz", "--cut", "relu2", "--out", tmp_path)
-    assert "lenet: takes images of (1, 28, 28)" in str(result.exception)
+    assert "lenet: needs images of (1, 28, 28)" in str(result.exception)
 
 
 def test_help_says_what_the_server_sees():
