@@ -132,8 +132,10 @@ def test_an_issue_form_asks_for_no_secrets_and_marks_what_it_needs(path):
     ids=name_of,
 )
 def test_every_make_target_that_is_named_exists(path):
-    # In a page a command is in backticks or indented; in a script a line of its own.
-    named = re.findall(r"(?:`|^ *)make (?:\w+=\S+ )*([a-z][a-z-]*)", path.read_text(), re.MULTILINE)
+    # In a page a command is in backticks or indented by four; in a script it starts a line.
+    start = "`|^ {4}" if path.suffix == ".md" else "^"
+    command = rf"(?:{start})make (?:\w+=\S+ )*([a-z][a-z-]*)"
+    named = re.findall(command, path.read_text(), re.MULTILINE)
     assert set(named) <= make_targets()
 
 
@@ -149,7 +151,7 @@ def test_the_hooks_before_a_commit_are_local_and_call_make():
         assert hook["language"] == "system"
         assert hook["entry"] == f"make --silent {hook['id']}"
     called = {hook["id"] for hook in hooks}
-    assert {"lint", "imports", "proto-check"} <= called <= make_targets()
+    assert {"lint", "imports", "proto-check", "docs-check"} <= called <= make_targets()
 
 
 @pytest.mark.parametrize("project", PROJECTS)
