@@ -4,7 +4,9 @@ Whatever a user can cause ends in one line on standard error: exit 1 for our err
 130 for Ctrl-C. Modules of commands import nothing heavy; their functions do, so `--help` is quick.
 
 The laboratory (the distribution privedge-lab) adds its commands by entry points. Only the names
-listed here are looked for, and only in that distribution.
+listed here are looked for, and only in that distribution. An optional package that is not installed
+is named with the command that installs it; anything else that cannot be imported is an error with
+its traceback, so that a broken installation is not taken for a small one.
 """
 
 import importlib.metadata
@@ -16,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 import privedge
-from privedge import log
+from privedge import extras, log
 from privedge.cli import (
     certs,
     models,
@@ -43,11 +45,6 @@ PRODUCT = {
 LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 # In the order of a model's life, which is the order of `--help`.
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
-
-# What `attack`, `evaluate` and `split sweep` use beside what the product needs.
-_RESEARCH = ("matplotlib", "scipy", "sklearn", "torchmetrics")
-# Package -> the extra that installs it. `train` is the one product command with torch.
-_EXTRAS = {"torch": "train", **dict.fromkeys(_RESEARCH, "research")}
 
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130
@@ -92,13 +89,7 @@ def _run() -> None:
     except PrivEdgeError as error:
         _stop(str(error), _EXIT_FAILED)
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        _stop(
-            f"this command needs a few more packages: pip install 'privedge[{extra}]'",
-            _EXIT_FAILED,
-        )
+        _stop(str(extras.missing(error, "this command")), _EXIT_FAILED)
     except KeyboardInterrupt:
         _stop("interrupted", _EXIT_INTERRUPTED)
     except SystemExit as ending:

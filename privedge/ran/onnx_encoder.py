@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from privedge.errors import ConfigError, MissingExtra
+from privedge import extras
+from privedge.errors import ConfigError
 from privedge.ran.spec import Encoder, ImageShape, Shape
 
 Reals = npt.NDArray[np.float32]
@@ -81,10 +82,8 @@ def _read(path: Path) -> bytes:
 def _session(path: Path, raw: bytes) -> Any:
     try:
         import onnxruntime
-    except ImportError:
-        raise MissingExtra(
-            "an encoder needs onnxruntime: pip install 'privedge[encoder]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise extras.missing(error, "an encoder") from None
     options = onnxruntime.SessionOptions()
     # One thread and no fused reordering: owner and client get the same numbers.
     options.intra_op_num_threads = 1
