@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import training_bar
 
 if TYPE_CHECKING:
     from privedge_lab.datasets import Labelled
@@ -251,13 +252,12 @@ def _plain(path: Path, found: "DisguisedSet", copies: int, seed: int) -> "Labell
 
 def _learn(data: "Labelled", epochs: int, seed: int) -> tuple["Learnt", float]:
     """What was learnt from the training part, and its accuracy on the test part."""
-    from privedge_lab.cli.split.train import progress_bar
     from privedge_lab.datasets import split
     from privedge_lab.disguise.learning import answer, learn, training
 
     parts = split(data, seed=seed)
-    with progress_bar(epochs) as progress:
-        learnt = learn(parts.train, training(epochs, seed), progress)
+    with training_bar(epochs, "loss") as show:
+        learnt = learn(parts.train, training(epochs, seed), lambda now: show(now.epoch, now.loss))
     hits = answer(learnt[1], parts.test.images) == parts.test.labels
     return learnt, float(hits.double().mean())
 
