@@ -3,7 +3,7 @@
 Sees models and queries in the clear, which only one machine that plays every role can.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,14 +14,13 @@ import torch
 from privedge.mpc.decision import MARGIN_STEPS, SUMMED, RuleConstants, doubled_thresholds
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, decide
+from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
 from privedge.reference.clear import ClearEngine
 from privedge.reference.rounding import Parameters, Reach, reach
 from privedge.sharing.fixed_point import SCALE, encode
 
 Reals = npt.NDArray[np.float32]
-# Called with steps done and in all.
-Progress = Callable[[int, int], None]
 
 # Bound the memory of the integer forward pass; the result does not depend on them.
 _BATCH, _OWNERS = 20, 64
@@ -107,7 +106,8 @@ class PlainModel:
                 if reached is not None:
                     reaches.append(reach(spec, parameters, part))
                 if progress is not None:
-                    progress(len(columns) * len(parts) + len(exact), blocks * len(parts))
+                    done = len(columns) * len(parts) + len(exact)
+                    progress("answers in the clear", done, blocks * len(parts))
             columns.append(torch.cat(exact))
             thresholds.append(parameters["threshold"])
             if reached is not None:

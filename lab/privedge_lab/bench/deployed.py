@@ -9,6 +9,7 @@ from privedge.client.query import Client
 from privedge.errors import DeadlineExceeded
 from privedge.identity.roles import Role
 from privedge.local.deployment import ADMIN, Deployment
+from privedge.progress import Progress
 from privedge.rpc.channel import open_party
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
@@ -18,7 +19,6 @@ from privedge.wire import party_pb2_grpc
 from privedge_lab.bench import made, system
 from privedge_lab.bench.processes import Processes
 from privedge_lab.bench.rows import AtClient, PartyCost, Sample
-from privedge_lab.bench.system import Progress
 
 _WARM_WITHIN_S = 300.0
 # A limit on memory can keep a pool below its full size; a query needs only one bundle.

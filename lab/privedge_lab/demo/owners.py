@@ -8,20 +8,18 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from privedge.errors import TrainingError
+from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
 from privedge_lab.demo.digits import Images
-
-# Called with (current step, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 # Trainings at a time; each needs one core and about 300 MB.
 _AT_MOST = 4

@@ -27,6 +27,7 @@ from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
+from privedge.progress import Progress
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.rpc.channel import open_party, peer_name
@@ -38,7 +39,6 @@ from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 from privedge_lab.demo import digits, owners, plaintext
 from privedge_lab.demo.digits import Images
-from privedge_lab.demo.owners import Progress
 from privedge_lab.demo.plaintext import Plain
 
 COHORT = "digits"

@@ -91,7 +91,7 @@ def _measured(
             AttributeView(seen, known_seen, truth[0]),
             truth[1],
             attackers,
-            progress=lambda done, total: progress(doing, done, total),
+            progress=lambda _, done, total: progress(doing, done, total),
         )
 
     with torch.no_grad():
