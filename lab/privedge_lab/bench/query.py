@@ -17,6 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
+from privedge.arrays import Pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
@@ -84,7 +85,7 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
 
 
 def _expected(
-    models: Sequence[Ran], batches: Sequence[made.Images], progress: Progress
+    models: Sequence[Ran], batches: Sequence[Pixels], progress: Progress
 ) -> list[list[PlainAnswer]]:
     """Return the right answer for each image.
 
@@ -100,7 +101,7 @@ def _running(
     engine: str,
     load: Workload,
     models: Sequence[Ran],
-    batches: Sequence[made.Images],
+    batches: Sequence[Pixels],
     progress: Progress,
 ) -> AbstractContextManager[_Engine]:
     if engine in stock.ENGINES:

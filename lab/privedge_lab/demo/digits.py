@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Pixels
 from privedge.errors import MissingExtra
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape
-
-Images = npt.NDArray[np.uint8]
 
 _SIDE = 32
 _TEST_SHARE = 0.2
@@ -19,8 +18,8 @@ _TEST_SHARE = 0.2
 class Digits:
     """Images uint8 (n, 32, 32): training images by digit, and test images with their digits."""
 
-    train_images: dict[int, Images] = field(repr=False)
-    test_images: Images = field(repr=False)
+    train_images: dict[int, Pixels] = field(repr=False)
+    test_images: Pixels = field(repr=False)
     test_labels: npt.NDArray[np.int64] = field(repr=False)
 
 
