@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.datasets import load_digits
 
 from privedge.arrays import Pixels
-from privedge.errors import MissingExtra
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape
 
@@ -26,14 +26,8 @@ class Digits:
 def load(seed: int) -> Digits:
     """Load the 1,797 digits, enlarged from 8 x 8. A fifth of each, drawn by `seed`, is for testing.
 
-    The test images are in random order. Raises MissingExtra without scikit-learn.
+    The test images are in random order.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingExtra(
-            "the digits come with scikit-learn: pip install 'privedge[demo]'"
-        ) from None
     data = load_digits()
     small = np.rint(data.images * (255 / 16)).astype(np.uint8)
     images = fit(small, ImageShape(height=_SIDE, width=_SIDE, channels=1))
