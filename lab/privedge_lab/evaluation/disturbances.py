@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from privedge.errors import ConfigError
 
@@ -94,8 +95,6 @@ def _jpeg(image: Images, quality: int) -> Images:
 
 
 def _blurred(images: Images, sigma: float) -> Images:
-    from scipy.ndimage import gaussian_filter
-
     # Over height and width, never over images or colours.
     sigmas = (0, sigma, sigma, 0)[: images.ndim]
     return _rounded(gaussian_filter(images.astype(np.float32), sigmas, mode="nearest"))

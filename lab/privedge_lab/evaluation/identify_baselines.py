@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from privedge.ran.images import fit
@@ -91,8 +92,6 @@ def pca(spec: RanSpec) -> RanSpec:
 
 def knn(parts: Parts, shape: ImageShape) -> Answers:
     """The nearest neighbour among all of `parts.train`."""
-    from sklearn.neighbors import KNeighborsClassifier
-
     images, labels = _pooled(parts)
     nearest = KNeighborsClassifier(n_neighbors=1, algorithm="brute")
     nearest.fit(_flat(fit(images, shape)), labels)

@@ -74,7 +74,7 @@ def measure(
     """A row for each of `seeds` and sizes; those that `results` has are not measured again.
 
     Raises ConfigError or ImageError for a set that cannot be dealt out like this, TrainingError for
-    an owner with too few images, MissingExtra, and whatever a party refuses.
+    an owner with too few images, and whatever a party refuses.
     """
     sizes = _sizes(request, data)
     for seed in seeds:

@@ -26,7 +26,6 @@ from privedge_lab.cli.evaluate.options import (
     fact_and_value,
     names,
     numbers,
-    require_research,
     results_file,
 )
 from privedge_lab.results.rows.values import shown
@@ -81,7 +80,6 @@ def _bias(
       privedge evaluate bias --data letters.npz --per-owner 5,10,20,50,all --out few/
       privedge evaluate bias --data words.npz --train-fact document --seed 0,1 --out page/
     """
-    require_research()
     from privedge_lab import datasets
     from privedge_lab.evaluation.bias import Request
 

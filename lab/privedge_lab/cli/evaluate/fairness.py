@@ -23,7 +23,6 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     names,
     numbers,
-    require_research,
     results_file,
 )
 from privedge_lab.results.rows.values import shown
@@ -82,7 +81,6 @@ def _fairness(
       privedge evaluate fairness --data letters.npz --preset subspace32-fine --out fairness/
       privedge evaluate fairness --data faces.npz --thieves identity,pooled --tries 5 --out f/
     """
-    require_research()
     from privedge_lab.evaluation.fairness import Request
 
     request = Request(

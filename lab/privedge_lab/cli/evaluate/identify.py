@@ -25,7 +25,6 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     names,
     numbers,
-    require_research,
     results_file,
 )
 from privedge_lab.results.rows.values import shown
@@ -85,7 +84,6 @@ def _identify(
       privedge evaluate identify --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
     """
-    require_research()
     from privedge_lab.evaluation.identify import Request
 
     request = Request(

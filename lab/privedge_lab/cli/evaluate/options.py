@@ -1,12 +1,11 @@
 """Options that the experiments of `privedge evaluate` share, and how their text is read."""
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.errors import ConfigError, MissingExtra
+from privedge.errors import ConfigError
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.identify_parts import Choice
@@ -42,12 +41,6 @@ BaselinesOption = Annotated[
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with what DIR holds, row by row.")
 ]
-
-
-def require_research() -> None:
-    """Raises MissingExtra without scikit-learn, before anything is trained."""
-    if importlib.util.find_spec("sklearn") is None:
-        raise MissingExtra("evaluation takes scikit-learn: pip install 'privedge[research]'")
 
 
 def results_file(out: Path, name: str) -> Path:

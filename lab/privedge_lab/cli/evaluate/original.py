@@ -18,7 +18,6 @@ from privedge_lab.cli.evaluate.options import (
     ResumeOption,
     TestWhereOption,
     choice_of,
-    require_research,
     results_file,
 )
 from privedge_lab.results.rows.values import shown
@@ -70,7 +69,6 @@ def _original(
       privedge evaluate original --data letters.npz --owners 3 --minutes 60 --out original/
       privedge evaluate original --data faces/ --minutes 30 --device cuda --batch 128 --out gpu/
     """
-    require_research()
     from privedge.user.adversarial import device_for
     from privedge_lab.evaluation.original import Plan
 

@@ -23,7 +23,6 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     names,
     numbers,
-    require_research,
     results_file,
 )
 from privedge_lab.results.rows.values import shown
@@ -71,7 +70,6 @@ def _robustness(
       privedge evaluate robustness --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate robustness --data faces.npz --disturb jpeg:20:5,blur --seed 0,1 --out faces/
     """
-    require_research()
     from privedge_lab.evaluation.disturbances import chosen
     from privedge_lab.evaluation.robustness import Request
 

@@ -1,6 +1,5 @@
 """`privedge evaluate scale`: accuracy and private cost against the number of owners."""
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ import typer
 from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import DataOption, JsonOption, command_line
 from privedge.cli.progress import progress_bar
-from privedge.errors import MissingExtra
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
     GroupOption,
@@ -24,7 +22,6 @@ from privedge_lab.cli.evaluate.options import (
     TestWhereOption,
     choice_of,
     numbers,
-    require_research,
     results_file,
 )
 from privedge_lab.results.rows.values import shown
@@ -73,9 +70,6 @@ def _scale(
       privedge evaluate scale --data letters.npz --preset subspace32-fine --out scale/
       privedge evaluate scale --data faces.npz --owners 5,50 --no-private --seed 0,1 --out s/
     """
-    require_research()
-    if private and importlib.util.find_spec("psutil") is None:
-        raise MissingExtra("measuring servers takes psutil: pip install 'privedge[party,demo]'")
     from privedge_lab.evaluation.scale import Request
 
     request = Request(
