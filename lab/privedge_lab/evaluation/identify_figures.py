@@ -16,13 +16,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from privedge.arrays import Labels
 from privedge_lab.evaluation.mean_share import MEAN_SHARE
 from privedge_lab.results.rows.identify import Known
 from privedge_lab.results.rows.scores import OwnerScore, Scores
 from privedge_lab.results.rows.values import Confusion
 
 Errors = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 
 _TOP = 3
 # Halves of the owners drawn to be registered, of which the mean is taken.

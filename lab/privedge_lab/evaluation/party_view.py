@@ -28,6 +28,7 @@ import torch
 
 from privedge.errors import ImageError
 from privedge.mpc.predict import Rule
+from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
@@ -51,8 +52,6 @@ EXPERIMENT = "party"
 SIGMAS = 5.0
 BOTH = "both"
 ATTACKS = ("linear", "read", "paper", "residual", "attribute")
-# Called with (what is being done, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 _STEPS = 30
 _IMAGES_AN_OWNER = 200

@@ -64,11 +64,8 @@ def _disguising(
         resume=resume,
         command=command_line(),
     )
-    with progress_bar() as show:
-        measuring = disguising.measure(
-            plan, found, results, out, lambda done, total, what: show(what, done, total)
-        )
-        list(measuring)
+    with progress_bar() as progress:
+        list(disguising.measure(plan, found, results, out, progress))
     if as_json:
         print(json.dumps(results.document()))
         return

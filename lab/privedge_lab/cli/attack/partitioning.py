@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,8 +83,7 @@ def _partitioning(
     )
     settings = plan.settings() | {"data": data.name}
     results = Results(EXPERIMENT, settings, out, resume=resume, command=command_line())
-    with progress_bar() as show:
-        progress = partial(show, "train and attack")
+    with progress_bar() as progress:
         list(measure(plan, datasets.read(data), results, progress=progress))
     found = summary(results.read(PartitioningRow))
     if as_json:

@@ -2,7 +2,6 @@
 
 import json
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,9 +132,8 @@ def _sweep(
     settings = plan.settings() | {"data": data.name}
     results = Results(experiment.EXPERIMENT, settings, out, resume=resume, command=command_line())
     seen: list[Shown] = []
-    with progress_bar() as show:
+    with progress_bar() as progress:
         parts = datasets.split(found, seed=seed)
-        progress = partial(show, "train and attack")
         list(experiment.measure(plan, parts, results, progress=progress, keep=seen.append))
     if sheet is not None and seen:
         rows = [("original", seen[0].originals), *((each.caption, each.found) for each in seen)]
