@@ -45,12 +45,14 @@ def main() -> int:
     except PrivEdgeError as error:
         return _refused(arguments.server, error)
     except ModuleNotFoundError as error:
-        wanted = extras.missing(error, "this server", extras.INSTALLED_BY_FOR_SERVERS)
+        wanted = extras.missing(error, "this server needs", extras.FOR_SERVERS)
+        if wanted is error:
+            raise
         return _refused(arguments.server, wanted)
     return 0
 
 
-def _refused(server: str, error: PrivEdgeError) -> int:
+def _refused(server: str, error: Exception) -> int:
     print(f"privedge {server}: {error}", file=sys.stderr)  # noqa: T201
     return 1
 
@@ -88,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _party(config_file: Path, insecure: bool) -> None:
     # Its workers load these. They would end at once, and be started again for ever.
-    extras.require(
-        "torch", "crypten", who="this server", installed_by=extras.INSTALLED_BY_FOR_SERVERS
-    )
+    extras.require(("torch", "crypten"), "this server needs", extras.FOR_SERVERS)
     from parties.party.server import serve_party
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here

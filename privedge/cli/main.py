@@ -89,7 +89,10 @@ def _run() -> None:
     except PrivEdgeError as error:
         _stop(str(error), _EXIT_FAILED)
     except ModuleNotFoundError as error:
-        _stop(str(extras.missing(error, "this command")), _EXIT_FAILED)
+        wanted = extras.missing(error, "this command needs", extras.FOR_COMMANDS)
+        if wanted is error:
+            raise
+        _stop(str(wanted), _EXIT_FAILED)
     except KeyboardInterrupt:
         _stop("interrupted", _EXIT_INTERRUPTED)
     except SystemExit as ending:

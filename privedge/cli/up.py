@@ -80,7 +80,8 @@ def _up(
       privedge up people/ --stop          # and stop it
       privedge up people/ --margin 0.9    # strangers are "unknown"
     """
-    from privedge.local import extras, homes, names
+    from privedge import extras
+    from privedge.local import homes, names
 
     started = time.monotonic()
     # Not resolved: a link to a folder is what its user calls it.
@@ -92,7 +93,7 @@ def _up(
     if stop:
         _stop(at, as_json)
         return
-    extras.require()
+    extras.require(extras.FOR_ALL_ROLES, "training and serving need", extras.FOR_ALL_ROLES)
     from privedge.local.pictures import places_in
     from privedge.local.servers import Servers
 

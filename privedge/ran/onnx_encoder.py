@@ -83,7 +83,7 @@ def _session(path: Path, raw: bytes) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise extras.missing(error, "an encoder") from None
+        raise extras.missing(error, "an encoder needs", extras.FOR_COMMANDS) from None
     options = onnxruntime.SessionOptions()
     # One thread and no fused reordering: owner and client get the same numbers.
     options.intra_op_num_threads = 1

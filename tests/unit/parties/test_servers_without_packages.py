@@ -35,4 +35,6 @@ def test_a_server_names_what_it_lacks_and_the_command(server, package, command):
     )
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
-    assert ended.stderr.startswith(f"privedge {server}: this server needs {package}: {command}")
+    assert ended.stderr.startswith(
+        f"privedge {server}: this server needs more packages ({package}): {command}"
+    )

@@ -35,5 +35,5 @@ def test_a_missing_package_is_named_and_nothing_is_written(tmp_path, package, cu
     )
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
-    assert f"needs {package}: {cure}" in ended.stderr
+    assert f"needs more packages ({package}): {cure}" in ended.stderr
     assert list(tmp_path.iterdir()) == []
