@@ -43,15 +43,6 @@ ResumeOption = Annotated[
 ]
 
 
-def results_file(out: Path, name: str) -> Path:
-    """`name` in the folder `out`, which is made. Raises ConfigError if it cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be created ({error.strerror})") from None
-    return out / name
-
-
 def choice_of(owners: int | None, part: str, group: str | None, test_where: str | None) -> "Choice":
     """How a set is dealt out, for seeds to be put in. Raises ConfigError."""
     from privedge_lab.evaluation.identify_parts import Choice, Part

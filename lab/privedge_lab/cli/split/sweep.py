@@ -1,14 +1,15 @@
 """`privedge split sweep`: cut depth x defence strength, with what every attack gets."""
 
-import json
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import JsonOption
+from privedge.cli.progress import Bars
+from privedge_lab.cli import experiment
 from privedge_lab.cli.split.train import (
     DataArgument,
     PresetOption,
@@ -109,8 +110,8 @@ def _sweep(
     from privedge_lab.baseline.presets import preset as named
     from privedge_lab.baseline.train import TrainSettings
     from privedge_lab.evaluation import figures, sheets
-    from privedge_lab.evaluation import sweep as experiment
-    from privedge_lab.evaluation.sweep import Shown
+    from privedge_lab.evaluation.sweep import EXPERIMENT, Shown
+    from privedge_lab.evaluation.sweep import measure as swept
     from privedge_lab.evaluation.sweep_plan import Plan, choices
     from privedge_lab.results.rows.sweep import SweepRow
     from privedge_lab.results.store import Results
@@ -129,19 +130,21 @@ def _sweep(
         attack_epochs=attack_epochs,
         asked=asked,
     )
-    settings = plan.settings() | {"data": data.name}
-    results = Results(experiment.EXPERIMENT, settings, out, resume=resume, command=command_line())
     seen: list[Shown] = []
-    with progress_bar() as progress:
+
+    def measure(results: Results, bars: Bars) -> Iterator[SweepRow]:
         parts = datasets.split(found, seed=seed)
-        list(experiment.measure(plan, parts, results, progress=progress, keep=seen.append))
+        return swept(plan, parts, results, progress=bars, keep=seen.append)
+
+    settings = plan.settings() | {"data": data.name}
+    results = experiment.run(EXPERIMENT, settings, measure, out=out, resume=resume).results
     if sheet is not None and seen:
         rows = [("original", seen[0].originals), *((each.caption, each.found) for each in seen)]
         pictures = [(caption, images[:_SHOWN]) for caption, images in rows]
         sheets.save(sheets.captioned(pictures), sheet)
     if figure is not None:
         figures.write(results.read(SweepRow), figure)
-    print(json.dumps(results.document()) if as_json else _table(results.read(SweepRow)))
+    experiment.show_rows(results, SweepRow, as_json, _print)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -163,7 +166,7 @@ def _strengths(texts: list[str]) -> dict[str, tuple[float, ...]]:
     return found
 
 
-def _table(rows: list["SweepRow"]) -> str:
+def _print(rows: list["SweepRow"]) -> None:
     lines = [f"{'cut':8} {'defence':16} {'strength':>8} {'accuracy':>8}  attack"]
     for row in rows:
         if row.psnr_db is not None:
@@ -175,4 +178,4 @@ def _table(rows: list["SweepRow"]) -> str:
             f"{row.cut or '-':8} {row.defence or '-':16} {shown(row.strength, '8g')} "
             f"{shown(row.task_accuracy, '8.1%')}  {row.attack}: {got}"
         )
-    return "\n".join(lines)
+    print("\n".join(lines))
