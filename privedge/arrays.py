@@ -12,7 +12,7 @@ Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 # The class of each image, such as the place of its owner in a list: (n,).
 Labels = npt.NDArray[np.int64]
-# How badly each owner's RAN reconstructs each image: (owners, n).
+# How badly each owner's RAN reconstructs each image: (owners, n); for one owner, (n,).
 Dissimilarities = npt.NDArray[np.float32]
 # One parameter of a RAN, of the shape that its spec gives; stacked, (owners, *shape).
 Parameter = npt.NDArray[np.float32]
