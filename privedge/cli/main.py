@@ -51,7 +51,7 @@ _EXIT_INTERRUPTED = 130
 
 
 class _InOrder(TyperGroup):
-    """Lists commands as COMMANDS does; typer would put plain commands before groups."""
+    """List commands in the order of COMMANDS; typer would put plain commands before groups."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for name in COMMANDS if name in self.commands]
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    """The command; always ends in SystemExit, unless something unforeseen happens."""
+    """Run the command. Ends in SystemExit, unless something unforeseen happens."""
     try:
         build()(prog_name="privedge")
     except PrivEdgeError as error:
@@ -102,7 +102,7 @@ def _run() -> None:
 
 
 def build() -> typer.Typer:
-    """The application with every command."""
+    """Build the application with every command."""
     app = typer.Typer(
         name="privedge",
         cls=_InOrder,
@@ -121,7 +121,7 @@ def build() -> typer.Typer:
 
 
 def _of_the_laboratory() -> list[importlib.metadata.EntryPoint]:
-    """Its commands; none where it is not installed. A broken one is not hidden: it raises."""
+    """Return the laboratory's commands; none if it is not installed. A broken one raises."""
     try:
         lab = importlib.metadata.distribution("privedge-lab")
     except importlib.metadata.PackageNotFoundError:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """One bar for the whole work, and one for each owner that is being trained."""
+    """An overall bar, and a bar for each owner that is being trained."""
 
     def __init__(self, bars: "rich_progress.Progress") -> None:
         self._bars = bars
@@ -34,14 +34,14 @@ class Bars:
 
 @contextmanager
 def progress_bar() -> Iterator[Bars]:
-    """One bar that says what is being done; gone when the work is done."""
+    """Show one bar with the current step; it disappears at the end."""
     with _shown(transient=True) as bars:
         yield Bars(bars)
 
 
 @contextmanager
 def training_bar(steps: int, figure: str) -> Iterator[Callable[[int, float], None]]:
-    """A bar for one training; it is told the step and a figure, such as the loss, of that step."""
+    """Show a bar for one training. Call it with a step and its figure, such as the loss."""
     from rich import progress
 
     columns = (
@@ -58,7 +58,7 @@ def training_bar(steps: int, figure: str) -> Iterator[Callable[[int, float], Non
 
 @contextmanager
 def bytes_bar() -> Iterator[Progress]:
-    """A bar for bytes that are sent."""
+    """Show a bar for bytes that are sent."""
     from rich import progress
 
     columns = (
@@ -76,7 +76,7 @@ def bytes_bar() -> Iterator[Progress]:
 
 @contextmanager
 def phase_bars(phases: Mapping[str, str]) -> Iterator[Progress]:
-    """A bar for each phase, with its text; the first step of a phase starts its clock."""
+    """Show a bar for each phase, with its text. The first step of a phase starts its clock."""
     from rich import progress
 
     columns = (
@@ -101,7 +101,7 @@ def phase_bars(phases: Mapping[str, str]) -> Iterator[Progress]:
 def _shown(
     *columns: Any, disable: bool = False, transient: bool = False
 ) -> Iterator["rich_progress.Progress"]:
-    """Bars made of `columns`, or of rich's own if there are none."""
+    """Show bars made of `columns`, or of rich's default columns if there are none."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -159,7 +159,7 @@ def _counted(names: list[str]) -> str:
 
 
 def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
-    """How to stop it, from this folder."""
+    """Return the command that stops it, for this folder."""
     from privedge.local import homes, names
 
     usual = homes.default(home.pictures, names.cohort_name(home.pictures.name))
@@ -169,7 +169,7 @@ def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
 
 
 def _program() -> str:
-    """This command as a shell finds it."""
+    """Return this command as a shell finds it."""
     found = shutil.which("privedge")
     if Path(sys.argv[0]).name != "privedge" or (found and Path(found).samefile(sys.argv[0])):
         return "privedge"
@@ -177,7 +177,7 @@ def _program() -> str:
 
 
 def _shown(path: Path) -> str:
-    """As short as it can be said from here."""
+    """Return the path relative to this folder, if it is inside."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

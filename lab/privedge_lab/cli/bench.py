@@ -193,7 +193,7 @@ def _train(
 
 
 def _names(listed: str) -> list[str]:
-    """Names separated by commas, in order."""
+    """Split names separated by commas, in order."""
     names = [name.strip() for name in listed.split(",") if name.strip()]
     if not names:
         raise typer.BadParameter("needs at least one, separated by commas")
@@ -201,7 +201,7 @@ def _names(listed: str) -> list[str]:
 
 
 def _counts(listed: str) -> list[int]:
-    """Whole numbers from 1, separated by commas."""
+    """Parse whole numbers from 1, separated by commas."""
     counts = [int(name) if name.isdecimal() else 0 for name in _names(listed)]
     if min(counts) < 1:
         raise typer.BadParameter("needs whole numbers from 1, separated by commas")
@@ -209,7 +209,7 @@ def _counts(listed: str) -> list[int]:
 
 
 def _show(name: str, found: list[R], as_json: bool, text: Callable[[list[R]], None]) -> None:
-    """Print rows as JSON under the one key of their experiment, or as `text` prints them."""
+    """Print rows as JSON under their experiment's key, or as `text` prints them."""
     from privedge_lab.results.registry import EXPERIMENTS
 
     if as_json:
@@ -224,7 +224,7 @@ def _query_tables(found: list["QueryRow"]) -> None:
 
 
 def _query_table(found: Sequence["QueryRow"]) -> None:
-    """One column an engine: there are more figures than columns fit on a terminal."""
+    """Print one column per engine: there are more figures than columns on a terminal."""
     titles = [f"{found[0].preset}, per query", *(row.engine or "" for row in found)]
     figures: dict[str, Callable[[QueryRow], str]] = {
         "owners x images": lambda row: f"{row.owners} x {row.batch}",

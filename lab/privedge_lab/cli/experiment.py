@@ -1,6 +1,6 @@
-"""How an experiment runs from the command line: rows are stored as they come, and shown at the end.
+"""Run an experiment from the command line: store rows as they come, print them at the end.
 
-A command makes its request and says how its rows are measured and worded; the rest is here.
+A command builds its request, and says how to measure and word its rows. The rest is here.
 """
 
 import json
@@ -24,8 +24,8 @@ R = TypeVar("R", bound="Row")
 
 @dataclass(frozen=True)
 class Measured(Generic[T]):
-    """`results` is what is stored, in `file` if there is one; `found` is what the measurement
-    yielded, in its order.
+    """`results` holds the stored rows, in `file` if there is one. `found` is what the measurement
+    yielded, in order.
     """
 
     results: "Results"
@@ -33,7 +33,7 @@ class Measured(Generic[T]):
     file: Path | None
 
     def evidence(self) -> "Raw":
-        """What a summary of the rows says about where they come from."""
+        """Return what a summary says about the origin of its rows."""
         return {
             "file": str(self.file),
             "command": command_line(),
@@ -61,7 +61,7 @@ def run(
 
 
 def once(measure: Callable[[Bars], Iterable[T]]) -> list[T]:
-    """What `measure` yields, measured with a bar; no process is left running."""
+    """Return what `measure` yields. Shows a bar, and leaves no process running."""
     with nothing_left_running(), progress_bar() as bars:
         return list(measure(bars))
 
@@ -95,7 +95,7 @@ def show_summary(summary: "Raw", as_json: bool, text: Callable[["Raw"], None]) -
 
 
 def file_in(folder: Path, name: str) -> Path:
-    """`name` in `folder`, which is made. Raises ConfigError if it cannot be."""
+    """Make `folder` and return the path of `name` in it. Raises ConfigError if that fails."""
     from privedge.errors import ConfigError
 
     try:
@@ -114,8 +114,8 @@ def table(
 ) -> None:
     """Print `lines` below `titles`; None is an empty cell.
 
-    With a `least_width` cells keep to one line, and a narrower terminal breaks lines instead:
-    figures that end in dots say nothing. With `figures` they stand on the right.
+    With `least_width`, cells stay on one line and a narrower terminal wraps whole lines, because a
+    figure cut off by dots says nothing. With `figures`, cells are aligned to the right.
     """
     from rich import box
     from rich.console import Console

@@ -9,6 +9,7 @@ import typer
 
 from privedge.cli.options import JsonOption
 from privedge_lab.cli import experiment
+from privedge_lab.cli.options import ResumeRowsOption, RowsOption
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.partitioning import Mean, Task
@@ -51,10 +52,8 @@ def _partitioning(
             "--validation", help="Measure on a part of the training images, to choose a strength."
         ),
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.json", help="Store each row here.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")] = False,
+    out: RowsOption = None,
+    resume: ResumeRowsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train with and without Privacy Partitioning, and let fresh attackers guess a private fact.

@@ -10,8 +10,8 @@ import typer
 from privedge.cli.options import JsonOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
+from privedge_lab.cli.options import LabelledArgument, ResumeRowsOption, RowsOption
 from privedge_lab.cli.split.train import (
-    DataArgument,
     PresetOption,
     SeedOption,
 )
@@ -24,7 +24,7 @@ _SHOWN = 10
 
 
 class Repeated(StrEnum):
-    """When a device draws the same random numbers; `fresh` is unsafe, and here to be measured."""
+    """When a device draws the same random numbers. `fresh` is unsafe; it is here to be measured."""
 
     FIXED = "fixed"
     PER_INPUT = "per-input"
@@ -37,7 +37,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _sweep(
-    data: DataArgument,
+    data: LabelledArgument,
     cuts: Annotated[str, typer.Option("--cuts", metavar="A,B", help="Layers to cut after.")],
     preset: PresetOption = "lenet",
     defences: Annotated[
@@ -78,9 +78,7 @@ def _sweep(
         int, typer.Option("--iterations", min=1, help="Of white-box searches.")
     ] = 500,
     seed: SeedOption = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.json", help="Store each row here.")
-    ] = None,
+    out: RowsOption = None,
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the rows.")
     ] = None,
@@ -88,7 +86,7 @@ def _sweep(
         Path | None,
         typer.Option("--sheet", metavar="FILE.png", help="Originals above reconstructions."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")] = False,
+    resume: ResumeRowsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train and attack a cut network for each cut, defence and strength.

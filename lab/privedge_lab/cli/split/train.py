@@ -11,6 +11,7 @@ import typer
 
 from privedge.cli.options import JsonOption
 from privedge.cli.progress import training_bar
+from privedge_lab.cli.options import LabelledArgument
 
 if TYPE_CHECKING:
     from privedge_lab.baseline.cut_files import CutFiles
@@ -27,12 +28,6 @@ class RepeatChoice(StrEnum):
     PER_INPUT = "per-input"
 
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATA.npz", help="images (uint8) and labels; is_test chooses the test part."
-    ),
-]
 PresetOption = Annotated[
     str,
     typer.Option(
@@ -73,7 +68,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _train(
-    data: DataArgument,
+    data: LabelledArgument,
     cut: CutOption,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder for the files.")],
     preset: PresetOption = "lenet",
@@ -145,7 +140,7 @@ def _folder(out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a training came to."""
+    """The results of a training."""
 
     train_images: int
     test_images: int
@@ -214,7 +209,7 @@ def _report(outcome: _Outcome, files: "CutFiles", trainee: "Trainee", as_json: b
 
 
 def _counted(trainee: "Trainee") -> "Counting | None":
-    """For a defence that drops outputs: are fewer kept than there are pixels?"""
+    """Count what a defence that drops outputs keeps, against the pixels. None for others."""
     from privedge_lab.baseline.defences.counting import counting
     from privedge_lab.baseline.defences.dropping import Dropping, FeatureDropout
 
