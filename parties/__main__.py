@@ -9,7 +9,7 @@ from pathlib import Path
 from parties.config import DealerConfig, PartyConfig, require_said_twice
 from parties.memory import keep_freed_pages
 from parties.one_core import stay_on_one_core
-from privedge import log
+from privedge import extras, log
 from privedge.config import load
 from privedge.errors import MissingExtra, PrivEdgeError
 
@@ -43,9 +43,18 @@ def main() -> int:
         else:
             _worker(arguments.config, arguments.slot, arguments.socket)
     except PrivEdgeError as error:
-        print(f"privedge {arguments.server}: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+        return _refused(arguments.server, error)
+    except ModuleNotFoundError as error:
+        wanted = extras.missing(error, "this server needs", extras.FOR_SERVERS)
+        if wanted is error:
+            raise
+        return _refused(arguments.server, wanted)
     return 0
+
+
+def _refused(server: str, error: Exception) -> int:
+    print(f"privedge {server}: {error}", file=sys.stderr)  # noqa: T201
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _party(config_file: Path, insecure: bool) -> None:
+    # Its workers load these. They would end at once, and be started again for ever.
+    extras.require(("torch", "crypten"), "this server needs", extras.FOR_SERVERS)
     from parties.party.server import serve_party
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here

@@ -58,7 +58,7 @@ def ends_in_order() -> Iterator[None]:
 
 
 def _descendants() -> list[Any]:
-    """All processes that came from this one; none without psutil, which who starts any needs."""
+    """Return all descendants of this process; none without psutil."""
     try:
         import psutil  # type: ignore[import-untyped]  # no stubs among our tools
     except ImportError:

@@ -4,7 +4,9 @@ Whatever a user can cause ends in one line on standard error: exit 1 for our err
 130 for Ctrl-C. Modules of commands import nothing heavy; their functions do, so `--help` is quick.
 
 The laboratory (the distribution privedge-lab) adds its commands by entry points. Only the names
-listed here are looked for, and only in that distribution.
+listed here are looked for, and only in that distribution. An optional package that is not installed
+is named with the command that installs it; anything else that cannot be imported is an error with
+its traceback, so that a broken installation is not taken for a small one.
 """
 
 import importlib.metadata
@@ -16,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 import privedge
-from privedge import log
+from privedge import extras, log
 from privedge.cli import (
     certs,
     models,
@@ -44,17 +46,12 @@ LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 # In the order of a model's life, which is the order of `--help`.
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
-# What `attack`, `evaluate` and `split sweep` use beside what the product needs.
-_RESEARCH = ("matplotlib", "scipy", "sklearn", "torchmetrics")
-# Package -> the extra that installs it. `train` is the one product command with torch.
-_EXTRAS = {"torch": "train", **dict.fromkeys(_RESEARCH, "research")}
-
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130
 
 
 class _InOrder(TyperGroup):
-    """Lists commands as COMMANDS does; typer would put plain commands before groups."""
+    """List commands in the order of COMMANDS; typer would put plain commands before groups."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for name in COMMANDS if name in self.commands]
@@ -86,19 +83,16 @@ def main() -> None:
 
 
 def _run() -> None:
-    """The command; always ends in SystemExit, unless something unforeseen happens."""
+    """Run the command. Ends in SystemExit, unless something unforeseen happens."""
     try:
         build()(prog_name="privedge")
     except PrivEdgeError as error:
         _stop(str(error), _EXIT_FAILED)
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        wanted = extras.missing(error, "this command needs", extras.FOR_COMMANDS)
+        if wanted is error:
             raise
-        _stop(
-            f"this command needs a few more packages: pip install 'privedge[{extra}]'",
-            _EXIT_FAILED,
-        )
+        _stop(str(wanted), _EXIT_FAILED)
     except KeyboardInterrupt:
         _stop("interrupted", _EXIT_INTERRUPTED)
     except SystemExit as ending:
@@ -108,7 +102,7 @@ def _run() -> None:
 
 
 def build() -> typer.Typer:
-    """The application with every command."""
+    """Build the application with every command."""
     app = typer.Typer(
         name="privedge",
         cls=_InOrder,
@@ -127,7 +121,7 @@ def build() -> typer.Typer:
 
 
 def _of_the_laboratory() -> list[importlib.metadata.EntryPoint]:
-    """Its commands; none where it is not installed. A broken one is not hidden: it raises."""
+    """Return the laboratory's commands; none if it is not installed. A broken one raises."""
     try:
         lab = importlib.metadata.distribution("privedge-lab")
     except importlib.metadata.PackageNotFoundError:

@@ -65,19 +65,19 @@ def _query(
 
 
 def files(images: list[Path]) -> list[Path]:
-    """The pictures that were named, or those of the one folder that was."""
+    """Return the named pictures, or the pictures of the one named folder."""
     from privedge.ran.inputs import in_folder
 
     return in_folder(images[0]) if len(images) == 1 else images
 
 
 def subjects(images: list[Path], one_subject: bool) -> list[str]:
-    """What each answer is about, for people."""
+    """Name what each answer is about, for people."""
     return [f"{len(images)} images"] if one_subject else [str(image) for image in images]
 
 
 def costs(reply: "Reply") -> dict[str, object]:
-    """What `--json` says about a reply besides the answers; of each party its own account."""
+    """Return what `--json` says besides the answers, with each party's own costs."""
     return {
         "seconds": reply.seconds,
         "bytes_sent": reply.bytes_sent,

@@ -10,7 +10,7 @@ from typing import Any, TextIO, cast
 
 
 class StandardOutput:
-    """`stream`, but for `lost`: the error that a write ended with, if any."""
+    """A stream that keeps the error of a failed write in `lost`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -32,7 +32,7 @@ class StandardOutput:
             self.flush()
 
     def in_words(self) -> str | None:
-        """What was lost and why; None if nothing, or if the reader has seen enough, as `head`."""
+        """Say what was lost and why. None if nothing was, or if a reader like `head` left."""
         if self.lost is None or self.lost.errno == errno.EPIPE:
             return None
         return f"the output is lost: cannot be written ({self.lost.strerror})"
@@ -54,7 +54,7 @@ class StandardOutput:
 
 @contextmanager
 def remembered() -> Iterator[StandardOutput]:
-    """Inside the block, standard output remembers. A process may have none at all."""
+    """Remember errors of standard output inside the block. A process may have none."""
     before = sys.stdout
     output = StandardOutput(before or io.StringIO())
     if before is not None:

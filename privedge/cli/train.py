@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,10 +17,10 @@ from privedge.cli.options import (
     SkipBadOption,
     to_join,
 )
+from privedge.cli.progress import training_bar
 
 if TYPE_CHECKING:
     from privedge.user.checkpoint import Ran
-    from privedge.user.fitting import Progress
 
 
 class Device(StrEnum):
@@ -116,32 +114,18 @@ def _train(
     started = time.monotonic()
     pictures = given.at(spec.image)
     warn_if_same(pictures, owner)
-    with _progress_bar(settings.steps) as progress:
-        ran = fit_ran(pictures, spec, settings, owner, progress=progress, saving=saves)
+    with training_bar(settings.steps, "error") as show:
+        ran = fit_ran(
+            pictures,
+            spec,
+            settings,
+            owner,
+            progress=lambda now: show(now.step, now.validation_error),
+            saving=saves,
+        )
     checkpoint.save(ran, out)
     saves.path.unlink(missing_ok=True)
     _summarise(ran, out, time.monotonic() - started, as_json)
-
-
-@contextmanager
-def _progress_bar(steps: int) -> Iterator[Callable[["Progress"], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    error = progress.TextColumn("error {task.fields[error]:.4g}")
-    columns = (
-        "train",
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        error,
-        progress.TimeRemainingColumn(),
-    )
-    disable = not (steps and console.is_terminal)
-    with progress.Progress(*columns, console=console, disable=disable) as bar:
-        task = bar.add_task("train", total=steps, error=float("nan"))
-        yield lambda now: bar.update(task, completed=now.step, error=now.validation_error)
 
 
 def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:

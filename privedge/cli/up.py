@@ -80,7 +80,8 @@ def _up(
       privedge up people/ --stop          # and stop it
       privedge up people/ --margin 0.9    # strangers are "unknown"
     """
-    from privedge.local import extras, homes, names
+    from privedge import extras
+    from privedge.local import homes, names
 
     started = time.monotonic()
     # Not resolved: a link to a folder is what its user calls it.
@@ -92,7 +93,7 @@ def _up(
     if stop:
         _stop(at, as_json)
         return
-    extras.require()
+    extras.require(extras.FOR_ALL_ROLES, "training and serving need", extras.FOR_ALL_ROLES)
     from privedge.local.pictures import places_in
     from privedge.local.servers import Servers
 
@@ -158,7 +159,7 @@ def _counted(names: list[str]) -> str:
 
 
 def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
-    """How to stop it, from this folder."""
+    """Return the command that stops it, for this folder."""
     from privedge.local import homes, names
 
     usual = homes.default(home.pictures, names.cohort_name(home.pictures.name))
@@ -168,7 +169,7 @@ def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
 
 
 def _program() -> str:
-    """This command as a shell finds it."""
+    """Return this command as a shell finds it."""
     found = shutil.which("privedge")
     if Path(sys.argv[0]).name != "privedge" or (found and Path(found).samefile(sys.argv[0])):
         return "privedge"
@@ -176,7 +177,7 @@ def _program() -> str:
 
 
 def _shown(path: Path) -> str:
-    """As short as it can be said from here."""
+    """Return the path relative to this folder, if it is inside."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -1,14 +1,13 @@
 """`privedge upload`: share a trained RAN with both parties and activate it."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.progress import bytes_bar
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +36,7 @@ def _upload(
 
     ran = checkpoint.load(file)
     settings = load(ClientConfig, config)
-    with _progress_bar() as progress:
+    with bytes_bar() as progress:
         receipt = upload.send(ran, cohort, settings, progress)
     if as_json:
         print(
@@ -52,16 +51,3 @@ def _upload(
         return
     size_mb = receipt.bytes_per_party / 1e6
     print(f"{receipt.model_id}: active in {cohort}; one share of {size_mb:.1f} MB at each party")
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = ("upload", BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("upload", total=None)
-        yield lambda sent, total: bar.update(task, completed=sent, total=total)

@@ -13,7 +13,8 @@ import numpy as np
 
 import privedge
 from privedge.local.homes import Home
-from privedge.local.pictures import Owner, Pictures, Progress
+from privedge.local.pictures import Owner, Pictures
+from privedge.progress import Progress
 from privedge.ran import presets
 from privedge.ran.spec import RanSpec
 from privedge.user import own_images

@@ -6,20 +6,18 @@ lie directly in it. Whatever is odd is said once and all together, so that one l
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_high
 
 from privedge.errors import ImageError, TrainingError
 from privedge.local.names import owner_names
+from privedge.progress import Progress
 from privedge.ran import images
 from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
 from privedge.user.own_images import MIN_IMAGES
-
-# Called with (what is being done, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 # So many of a kind are named; of more the number is said.
 _NAMED = 8

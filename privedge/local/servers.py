@@ -6,7 +6,7 @@ Sees process ids and addresses only.
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,7 @@ from privedge.errors import Unreachable
 from privedge.identity.roles import Role
 from privedge.local import lifeline, processes
 from privedge.local.deployment import SERVERS, Deployment
-
-# Called with (what is being done, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
+from privedge.progress import Progress
 
 _LOOK_S = 0.5
 

@@ -22,8 +22,9 @@ from privedge.local import models, pictures
 from privedge.local.deployment import SERVERS, CohortSetting, Deployment
 from privedge.local.homes import Home
 from privedge.local.models import Plan
-from privedge.local.pictures import Owner, Pictures, Progress
+from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
+from privedge.progress import Progress
 from privedge.ran import presets
 from privedge.ran.images import Measured
 from privedge.user import checkpoint, upload

@@ -71,15 +71,15 @@ class Network(Generic[T]):
             return self._closed_form(x.reshape(1, x.size(0), -1))
         # 1. Layer by layer, for all owners at once. Truncations are put off to where they are free:
         #    a ReLU truncates in its own rounds, and so does the square at the end.
-        image = x.unsqueeze(1)
-        value = _Value(image)
+        features = x.unsqueeze(1)
+        value = _Value(features)
         for index, layer in enumerate(self._spec.layers):
             value = self._apply(index, layer, value)
         # 2. The squared errors, one round; their sum is local, and keeps the scale 2f.
         value = _enlarged(value)
         batch, owners = value.number.size(0), value.number.size(1)
         reconstruction = value.number.reshape(batch, owners, -1)
-        flat = image.reshape(batch, 1, -1)
+        flat = features.reshape(batch, 1, -1)
         if value.doubled:
             gap = self._engine.scaled(flat, SCALE) - reconstruction
             squares = self._engine.truncated_square(gap)

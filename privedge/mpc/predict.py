@@ -27,18 +27,20 @@ class Rule:
     mean_share: float = 0.0
 
 
-def predict(engine: Engine[T], spec: RanSpec, parameters: dict[str, T], images: T, rule: Rule) -> T:
-    """images: (B, *input_shape) at f; parameters: name -> (N, *shape) at f.
+def predict(
+    engine: Engine[T], spec: RanSpec, parameters: dict[str, T], features: T, rule: Rule
+) -> T:
+    """features: (B, *input_shape) at f; parameters: name -> (N, *shape) at f.
 
     Returns (A, N) integers 0 or 1, or (A, 1) to verify; A = B, or 1 for one subject. Raises
     ShareError for more images of one subject than the range bound allows.
     """
-    if rule.one_subject and images.size(0) > MAX_IMAGES_OF_ONE_SUBJECT:
+    if rule.one_subject and features.size(0) > MAX_IMAGES_OF_ONE_SUBJECT:
         raise ShareError(
-            f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {images.size(0)}"
+            f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {features.size(0)}"
         )
     # Step 1: (B, N) shares at 2f.
-    distances = Network(spec, parameters, engine).dissimilarity(images)
+    distances = Network(spec, parameters, engine).dissimilarity(features)
     return decide(engine, distances, parameters["threshold"], rule)
 
 

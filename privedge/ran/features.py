@@ -46,6 +46,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from privedge import arrays
+from privedge.arrays import Features
 from privedge.errors import ConfigError, ImageError
 from privedge.ran import onnx_encoder
 from privedge.ran.spec import (
@@ -59,8 +61,6 @@ from privedge.ran.spec import (
     RanSpec,
 )
 
-Images = npt.NDArray[np.uint8]
-Maps = npt.NDArray[np.float32]
 _Reals = npt.NDArray[np.float64]
 
 _OFFSETS = ((3, 0), (0, 3), (3, 3), (3, -3), (7, 0), (0, 7))
@@ -68,7 +68,7 @@ _OFFSETS = ((3, 0), (0, 3), (3, 3), (3, -3), (7, 0), (0, 7))
 _BATCH = 64
 
 
-def extract(spec: RanSpec, images: Images, *, encoder: Path | None = None) -> Maps:
+def extract(spec: RanSpec, images: arrays.Pixels, *, encoder: Path | None = None) -> Features:
     """Features, float32 (n, *spec.input_shape), of uint8 images (n, H, W) or (n, H, W, 3).
 
     The images are already at `spec.image`'s size; grey ones are repeated for a colour spec.
@@ -84,7 +84,7 @@ def extract(spec: RanSpec, images: Images, *, encoder: Path | None = None) -> Ma
     return rounded.reshape(-1, *spec.input_shape)
 
 
-def _planes(spec: RanSpec, images: Images) -> Images:
+def _planes(spec: RanSpec, images: arrays.Pixels) -> arrays.Pixels:
     """(n, channels, H, W), uint8."""
     size = spec.image
     if images.dtype != np.uint8 or images.shape[1:3] != (size.height, size.width):
@@ -99,7 +99,9 @@ def _planes(spec: RanSpec, images: Images) -> Images:
     return images.transpose(0, 3, 1, 2)
 
 
-def _transform(spec: RanSpec, encoder: Path | None) -> Callable[[Images], npt.NDArray[np.floating]]:
+def _transform(
+    spec: RanSpec, encoder: Path | None
+) -> Callable[[arrays.Pixels], npt.NDArray[np.floating]]:
     match spec.features:
         case Pixels():
             return _scaled
@@ -118,7 +120,7 @@ def _transform(spec: RanSpec, encoder: Path | None) -> Callable[[Images], npt.ND
             return lambda planes: run(_scaled(planes).astype(np.float32))
 
 
-def _scaled(planes: Images) -> _Reals:
+def _scaled(planes: arrays.Pixels) -> _Reals:
     scaled: _Reals = planes / 127.5 - 1.0
     return scaled
 

@@ -17,13 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from privedge.arrays import Pixels
 from privedge.errors import ImageError
 from privedge.ran.spec import ImageShape
-
-Images = npt.NDArray[np.uint8]
 
 MAX_FILE_BYTES = 10 * 1000 * 1000
 MAX_PIXELS = 25 * 1000 * 1000
@@ -175,12 +173,12 @@ def require_plain_file(path: Path) -> None:
         raise ImageError(f"{path}: is not a file")
 
 
-def fit(images: Images, shape: ImageShape) -> Images:
+def fit(images: Pixels, shape: ImageShape) -> Pixels:
     """Bring uint8 images (n, H, W) or (n, H, W, 3) to the size and channels of `shape`."""
     return np.stack([to_size(Image.fromarray(image), shape) for image in images])
 
 
-def to_size(picture: Image.Image, shape: ImageShape) -> Images:
+def to_size(picture: Image.Image, shape: ImageShape) -> Pixels:
     """One picture as uint8 (H, W), or (H, W, 3) for colour; another aspect is stretched."""
     picture = picture.convert("RGB" if shape.channels == 3 else "L")
     if picture.size != (shape.width, shape.height):
@@ -188,7 +186,7 @@ def to_size(picture: Image.Image, shape: ImageShape) -> Images:
     return np.asarray(picture, dtype=np.uint8)
 
 
-def has_colour(pixels: Images) -> bool:
+def has_colour(pixels: Pixels) -> bool:
     """Whether any pixel of uint8 (H, W, 3) or (n, H, W, 3) has channels that differ."""
     bands = (pixels[start : start + _BAND] for start in range(0, len(pixels), _BAND))
     return any((band[..., :1] != band[..., 1:]).any() for band in bands)

@@ -19,18 +19,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from privedge.arrays import Pixels
 from privedge.config import StrPath
 from privedge.errors import ImageError
 from privedge.ran import images as files
 from privedge.ran import pixels
-from privedge.ran.images import Images, Measured
+from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
 
 log = logging.getLogger(__name__)
 
 # An array is uint8 (n, H, W) or (n, H, W, 3), or one picture: pixels.checked has the rules.
 Picture = StrPath | Image.Image
-Pictures = Picture | Sequence[Picture] | Sequence[Images] | Images
+Pictures = Picture | Sequence[Picture] | Sequence[Pixels] | Pixels
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class Opened:
     """
 
     pictures: Sequence[Path | Image.Image]
-    array: Images | None = field(default=None, repr=False)
+    array: Pixels | None = field(default=None, repr=False)
     skip_bad: bool | None = None
     _looks: "list[_Look]" = field(default_factory=list, repr=False)
 
@@ -65,7 +66,7 @@ class Opened:
         """Whether these are several pictures and all the same; known once they are measured."""
         return len(self._looks) > 1 and len(set(self._looks)) == 1
 
-    def at(self, shape: ImageShape) -> Images:
+    def at(self, shape: ImageShape) -> Pixels:
         """The pictures at the size and channels of `shape`; other aspects are stretched."""
         if self.array is not None:
             return files.fit(self.array, shape)
@@ -73,7 +74,7 @@ class Opened:
         return np.stack(found)
 
 
-def given(source: Pictures, shape: ImageShape, *, label: int | str | None = None) -> Images:
+def given(source: Pictures, shape: ImageShape, *, label: int | str | None = None) -> Pixels:
     """All pictures of `source` at the size of `shape`: uint8 (n, H, W), or (n, H, W, 3) for colour.
 
     source: a PNG or JPEG file, a folder of such files (in order of name), an npz with `images`
@@ -169,7 +170,7 @@ def measured(*sets: Opened) -> Measured:
     )
 
 
-def warn_if_same(images: Images, whose: str) -> None:
+def warn_if_same(images: Pixels, whose: str) -> None:
     """Of one picture alone a model learns nothing that it has in common with others."""
     if len(images) > 1 and (images == images[:1]).all():
         _say_same(whose, len(images))
@@ -197,7 +198,7 @@ def _look(picture: Image.Image) -> _Look:
     return _Look(picture.height, picture.width, colour, stored, checksum)
 
 
-def _looks(array: Images) -> list[_Look]:
+def _looks(array: Pixels) -> list[_Look]:
     stored = array.ndim == 4
     colour = stored and files.has_colour(array)
     height, width = array.shape[1:3]

@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from privedge.errors import ConfigError, MissingExtra
+from privedge import extras
+from privedge.arrays import Features
+from privedge.errors import ConfigError
 from privedge.ran.spec import Encoder, ImageShape, Shape
 
-Reals = npt.NDArray[np.float32]
+# Images as a RAN takes them: (n, C, H, W), -1 to 1.
+_Scaled = npt.NDArray[np.float32]
 
 # Larger than any encoder that runs on a phone; a bound on what is read.
 _MAX_BYTES = 1 << 30
 
 
-def load(path: Path, wanted: Encoder) -> Callable[[Reals], Reals]:
+def load(path: Path, wanted: Encoder) -> Callable[[_Scaled], Features]:
     """A function from images (n, C, H, W), float32 in [-1, 1], to features (n, *wanted.output).
 
     Raises ConfigError if the file is not the wanted one or does not run, MissingExtra without
@@ -32,7 +35,7 @@ def load(path: Path, wanted: Encoder) -> Callable[[Reals], Reals]:
         raise ConfigError(f"{path}: is not the encoder with SHA-256 {wanted.sha256}")
     session = _session(path, raw)
 
-    def encode(images: Reals) -> Reals:
+    def encode(images: _Scaled) -> Features:
         features = _run(path, session, images)
         if features.shape != (len(images), *wanted.output):
             raise ConfigError(f"{path}: gives shape {features.shape[1:]}, not {wanted.output}")
@@ -81,10 +84,8 @@ def _read(path: Path) -> bytes:
 def _session(path: Path, raw: bytes) -> Any:
     try:
         import onnxruntime
-    except ImportError:
-        raise MissingExtra(
-            "an encoder needs onnxruntime: pip install 'privedge[encoder]'"
-        ) from None
+    except ModuleNotFoundError as error:
+        raise extras.missing(error, "an encoder needs", extras.FOR_COMMANDS) from None
     options = onnxruntime.SessionOptions()
     # One thread and no fused reordering: owner and client get the same numbers.
     options.intra_op_num_threads = 1
@@ -95,7 +96,7 @@ def _session(path: Path, raw: bytes) -> Any:
         raise ConfigError(f"{path}: is not a usable ONNX file") from error
 
 
-def _run(path: Path, session: Any, images: Reals) -> Reals:
+def _run(path: Path, session: Any, images: _Scaled) -> Features:
     source = session.get_inputs()[0]
     # An encoder exported for single images has the batch fixed at one.
     step = len(images) if not isinstance(source.shape[0], int) else source.shape[0]

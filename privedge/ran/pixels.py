@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Pixels
 from privedge.errors import ImageError
-from privedge.ran.images import DAMAGED, Images, require_plain_file
+from privedge.ran.images import DAMAGED, require_plain_file
 
 MAX_ARRAY_BYTES = 4 << 30
 # A shorter side cannot be told from channels, nor a row of numbers from a picture.
@@ -23,7 +24,7 @@ _MOST_LABELS = 20
 Array = npt.NDArray[Any]
 
 
-def checked(images: Array, where: str = "") -> Images:
+def checked(images: Array, where: str = "") -> Pixels:
     """The pictures of an array: uint8 (n, H, W) for grey ones, (n, H, W, 3) for colour.
 
     images: uint8, 0 to 255, any size; (n, H, W), (n, H, W, 1) or (n, H, W, 3). One picture, (H, W),
@@ -92,7 +93,7 @@ def _scaled(images: Array) -> str:
 # --- npz files ------------------------------------------------------------------------------------
 
 
-def read_npz(path: Path, label: int | str | None) -> Images:
+def read_npz(path: Path, label: int | str | None) -> Pixels:
     """The array `images` of an npz without pickles, as `checked` gives it. Raises ImageError.
 
     With an array `labels` (integers or strings, one an image), those that have `label`.
@@ -112,7 +113,7 @@ def read_npz(path: Path, label: int | str | None) -> Images:
     return _chosen(path, checked(images, str(path)), labels, label)
 
 
-def _chosen(path: Path, images: Images, labels: Array | None, label: int | str | None) -> Images:
+def _chosen(path: Path, images: Pixels, labels: Array | None, label: int | str | None) -> Pixels:
     if labels is None:
         if label is not None:
             raise ImageError(f"{path}: has no labels to choose {label} from")
@@ -123,7 +124,7 @@ def _chosen(path: Path, images: Images, labels: Array | None, label: int | str |
     there += ", ..." if len(np.unique(labels)) > _MOST_LABELS else ""
     if label is None:
         raise ImageError(f"{path}: has labels; choose one with --label: {there}")
-    mine: Images = images[_with_label(labels, label)]
+    mine: Pixels = images[_with_label(labels, label)]
     if not len(mine):
         raise ImageError(f"{path}: has no image with label {label}; it has {there}")
     return mine

@@ -3,25 +3,22 @@
 Sees models and queries in the clear, which only one machine that plays every role can.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from privedge.arrays import Features, Parameter
 from privedge.mpc.decision import MARGIN_STEPS, SUMMED, RuleConstants, doubled_thresholds
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, decide
+from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
 from privedge.reference.clear import ClearEngine
 from privedge.reference.rounding import Parameters, Reach, reach
 from privedge.sharing.fixed_point import SCALE, encode
-
-Reals = npt.NDArray[np.float32]
-# Called with steps done and in all.
-Progress = Callable[[int, int], None]
 
 # Bound the memory of the integer forward pass; the result does not depend on them.
 _BATCH, _OWNERS = 20, 64
@@ -35,7 +32,7 @@ class Model(Protocol):
     @property
     def owner(self) -> str: ...
     @property
-    def parameters(self) -> Mapping[str, Reals]: ...
+    def parameters(self) -> Mapping[str, Parameter]: ...
 
 
 @dataclass(frozen=True)
@@ -67,14 +64,14 @@ class PlainModel:
         self._models = models
         self._rule = Rule(margin=margin, mean_share=mean_share)
 
-    def owners(self, features: Reals) -> list[str | None]:
+    def owners(self, features: Features) -> list[str | None]:
         """Whose image each is, from features (n, *input_shape); None for unknown.
 
         Exactly the arithmetic that the parties do on shares.
         """
         return self._answered(features, None)
 
-    def answers(self, features: Reals, progress: Progress | None = None) -> list[PlainAnswer]:
+    def answers(self, features: Features, progress: Progress | None = None) -> list[PlainAnswer]:
         """The same, with ties. Takes up to ten times as long; `progress` hears of it."""
         reached: list[Scores] = []
         owners = self._answered(features, reached, progress)
@@ -87,7 +84,7 @@ class PlainModel:
         return [PlainAnswer(owner, bool(tie)) for owner, tie in zip(owners, tied, strict=True)]
 
     def _answered(
-        self, features: Reals, reached: list[Scores] | None, progress: Progress | None = None
+        self, features: Features, reached: list[Scores] | None, progress: Progress | None = None
     ) -> list[str | None]:
         """Whose each image is. Scores as rounding may make them are appended to `reached`."""
         names: list[str] = []
@@ -107,7 +104,8 @@ class PlainModel:
                 if reached is not None:
                     reaches.append(reach(spec, parameters, part))
                 if progress is not None:
-                    progress(len(columns) * len(parts) + len(exact), blocks * len(parts))
+                    done = len(columns) * len(parts) + len(exact)
+                    progress("answers in the clear", done, blocks * len(parts))
             columns.append(torch.cat(exact))
             thresholds.append(parameters["threshold"])
             if reached is not None:
@@ -153,5 +151,5 @@ def _scores(exact: torch.Tensor, reaches: Sequence[Reach], thresholds: torch.Ten
     return Scores(exact.double() - falls, exact.double() + rises, doubled)
 
 
-def _integers(values: Reals) -> torch.Tensor:
+def _integers(values: Features) -> torch.Tensor:
     return torch.from_numpy(encode(values).view(np.int64))

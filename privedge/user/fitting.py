@@ -24,7 +24,7 @@ from privedge.user.settings import TrainSettings
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingStep:
     """Steps taken, steps in all, and the mean squared error on the validation images."""
 
     step: int
@@ -38,7 +38,7 @@ def fit_ran(
     settings: TrainSettings,
     owner: str,
     *,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingStep], None] | None = None,
     saving: Saves | None = None,
 ) -> Ran:
     """The RAN of `owner` from uint8 images (n, H, W) or (n, H, W, 3) of `spec.image`'s size.
@@ -91,7 +91,7 @@ def _adversarial(
     own: OwnFeatures,
     spec: RanSpec,
     settings: TrainSettings,
-    progress: Callable[[Progress], None] | None,
+    progress: Callable[[TrainingStep], None] | None,
     saving: Saves | None,
 ) -> tuple[Parameters, dict[str, str]]:
     device = device_for(settings.device)
@@ -106,7 +106,7 @@ def _adversarial(
             if contest.step % settings.check_every == 0 or contest.step == settings.steps:
                 error = contest.look(validation)
                 if progress is not None:
-                    progress(Progress(contest.step, settings.steps, error))
+                    progress(TrainingStep(contest.step, settings.steps, error))
             saves.save(saving, contest, task)
     parameters = {name: value.numpy() for name, value in contest.best().items()}
     return parameters, {"steps": str(contest.step), "best_step": str(contest.best_step)}

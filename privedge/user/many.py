@@ -25,7 +25,7 @@ from privedge.errors import PrivEdgeError, TrainingError
 from privedge.ran.inputs import given
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
-from privedge.user.fitting import Progress, fit_ran
+from privedge.user.fitting import TrainingStep, fit_ran
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings
 
@@ -174,7 +174,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
         return True
     unfinished = _unfinished(job)
 
-    def progress(now: Progress) -> None:
+    def progress(now: TrainingStep) -> None:
         if watch is not None:
             watch(job.owner, now.step, now.steps, now.validation_error)
 

@@ -10,12 +10,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Pixels
 from privedge.errors import TrainingError
 from privedge.ran import features
 from privedge.ran.spec import Cooccurrence, FineCooccurrence, RanSpec
 from privedge.user.settings import TrainSettings
 
-Images = npt.NDArray[np.uint8]
 Kind = TypeVar("Kind", bound=np.generic)
 
 MIN_IMAGES = 3
@@ -36,7 +36,7 @@ class OwnFeatures:
     digest: str
 
 
-def prepare(images: Images, spec: RanSpec, settings: TrainSettings) -> OwnFeatures:
+def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatures:
     """Split (seeded), enlarge a small training set by shifts, and extract features.
 
     Raises TrainingError for fewer than MIN_IMAGES images, ImageError for a wrong size.
@@ -69,7 +69,7 @@ def halves(
     return images[order[held_out:]], images[order[:held_out]]
 
 
-def _shifted(images: Images, *, by: int) -> Images:
+def _shifted(images: Pixels, *, by: int) -> Pixels:
     """Nine copies, moved by -by, 0 and +by pixels each way; the border pixel is repeated."""
     around = [(0, 0), (by, by), (by, by)] + [(0, 0)] * (images.ndim - 3)
     padded = np.pad(images, around, mode="edge")

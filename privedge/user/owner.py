@@ -75,14 +75,7 @@ class Owner:
             Refused: whatever a party refuses; the message names the party.
         """
         model = ran if isinstance(ran, Ran) else checkpoint.load(Path(ran))
-        told = None
-        if progress is not None:
-            tell = progress
-
-            def told(sent: int, total: int) -> None:
-                tell("upload", sent, total)
-
-        return upload.send(model, cohort, self._config, told)
+        return upload.send(model, cohort, self._config, progress)
 
     def models(
         self, cohort: str | None = None, *, party: Literal[0, 1] = 0

@@ -5,12 +5,11 @@ owner's features: no linear map of that rank has a smaller squared error on them
 """
 
 import numpy as np
-import numpy.typing as npt
 
-Reals = npt.NDArray[np.float32]
+from privedge.arrays import Features, Parameter
 
 
-def fit(features: Reals, components: int) -> tuple[Reals, Reals]:
+def fit(features: Features, components: int) -> tuple[Parameter, Parameter]:
     """(basis (components, D), mean (D,)) of features (n, D), float32.
 
     Rows beyond the features' rank are zero. The largest entry of a row is positive, because a

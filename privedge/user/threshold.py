@@ -7,20 +7,18 @@ and every value on the way stay under LIMIT = 2^15, the range in which private a
 """
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from privedge.arrays import Dissimilarities, Features
 from privedge.errors import RangeError
 from privedge.ran.model import Reconstructor
 from privedge.sharing.fixed_point import LIMIT
-
-Reals = npt.NDArray[np.float32]
 
 # The threshold that every dissimilarity in range is under.
 UNUSED = LIMIT - 1
 
 
-def dissimilarities(reconstructor: Reconstructor, features: Reals) -> Reals:
+def dissimilarities(reconstructor: Reconstructor, features: Features) -> Dissimilarities:
     """Sum of squared differences, (n,), of features (n, ...) to their reconstructions.
 
     Raises RangeError, naming the layer, if a weight, a layer's output or a sum reaches LIMIT.
@@ -37,7 +35,7 @@ def dissimilarities(reconstructor: Reconstructor, features: Reals) -> Reals:
     return sums.numpy()
 
 
-def choose(errors: Reals, quantile: float | None) -> float:
+def choose(errors: Dissimilarities, quantile: float | None) -> float:
     """The owner's threshold: a quantile of its own validation errors, or UNUSED for None."""
     return UNUSED if quantile is None else float(np.quantile(errors, quantile))
 

@@ -6,8 +6,8 @@ Sees plaintext images and the model, both the owner's secrets; sends nothing.
 from pathlib import Path
 from typing import Any
 
+from privedge import extras
 from privedge.config import StrPath
-from privedge.errors import MissingExtra
 from privedge.progress import Progress
 from privedge.ran.inputs import Pictures, opened, warn_if_same
 from privedge.ran.spec import RanSpec
@@ -66,9 +66,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     try:
         from privedge.user.fitting import fit_ran
     except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtra("training needs PyTorch: pip install 'privedge[train]'") from None
+        raise extras.missing(error, "training needs", extras.FOR_COMMANDS) from None
 
     file = None if encoder is None else Path(encoder)
     pictures = opened(source, label=label, skip_bad=skip_bad)
@@ -76,11 +74,11 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     chosen = settings_for(spec, **settings, encoder=file)
     images = pictures.at(spec.image)
     warn_if_same(images, owner)
-    told = None
-    if progress is not None:
-        tell = progress
-
-        def told(now: Any) -> None:
-            tell("train", now.step, now.steps)
-
-    return fit_ran(images, spec, chosen, owner, progress=told)
+    tell = progress or (lambda *_: None)
+    return fit_ran(
+        images,
+        spec,
+        chosen,
+        owner,
+        progress=lambda now: tell("train", now.step, now.steps),
+    )

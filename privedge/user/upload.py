@@ -7,7 +7,7 @@ device.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,7 @@ from privedge.config import ClientConfig
 from privedge.errors import CheckpointError, DeadlineExceeded, PrivEdgeError, Unreachable
 from privedge.identity.certificates import check_files
 from privedge.identity.roles import Role
+from privedge.progress import Progress
 from privedge.rpc.chunks import cut
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.manifest import (
@@ -31,9 +32,6 @@ from privedge.sharing.split import split
 from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Party, connect
-
-# Called with (bytes sent, bytes in all), both parties together; from two threads, one at a time.
-Progress = Callable[[int, int], None]
 
 # ActivateModel may be repeated: while a party is away, it is asked again after these seconds.
 _ACTIVATION_WAITS_S = (0.5, 1.5)
@@ -65,6 +63,9 @@ class _Halves:
 
 def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None = None) -> Receipt:
     """Share `ran` with both parties and make it the owner's active model of `cohort`.
+
+    `progress` is told the bytes that both parties together were sent, from two threads, one at a
+    time.
 
     Raises RangeError or CheckpointError before anything is sent, else whatever a party refuses
     with; the message names the party, and the uploaded halves are deleted if that can be done.
@@ -189,7 +190,7 @@ class _Meter:
         with self._lock:
             self._sent += sent
             if self._progress is not None:
-                self._progress(self._sent, self._total)
+                self._progress("upload", self._sent, self._total)
 
 
 def _activate(party: Party, model_id: str) -> str:

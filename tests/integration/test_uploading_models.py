@@ -76,7 +76,9 @@ def snapshot_ids(pair):
 
 def test_an_uploaded_model_is_active_at_both_parties_and_its_shares_add_up(pair):
     ran, seen = a_ran(), []
-    receipt = upload.send(ran, COHORT, pair.client_config(), lambda *counts: seen.append(counts))
+    receipt = upload.send(
+        ran, COHORT, pair.client_config(), lambda doing, *counts: seen.append(counts)
+    )
 
     assert snapshot_ids(pair) == [receipt.snapshot_id] * 2
     first, second = (models.snapshot(COHORT).models[0] for models in pair.models)

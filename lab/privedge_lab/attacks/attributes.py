@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from privedge.errors import TrainingError
+from privedge.progress import Progress
 from privedge_lab.attacks import scores
 from privedge_lab.attacks.views import AttributeView
 
@@ -78,7 +79,7 @@ def infer_attribute(
     attribute: torch.Tensor,
     settings: AttackerSettings | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> AttributeScore:
     """Train attackers on the view and compare their guesses with `attribute`, int64 (n,).
 
@@ -95,7 +96,7 @@ def infer_attribute(
     for name, seed in plan:
         found.append(_attacked(view, attribute, classes, (name, seed), settings))
         if progress is not None:
-            progress(len(found), len(plan))
+            progress("attack", len(found), len(plan))
     return AttributeScore(
         strongest=max(found, key=lambda each: each.validation),
         bound=max(found, key=lambda each: each.test.value),

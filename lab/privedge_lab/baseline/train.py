@@ -38,7 +38,7 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
-class Progress:
+class Epoch:
     """Epochs finished, epochs in all, and the last epoch's mean loss."""
 
     epoch: int
@@ -62,7 +62,7 @@ def train(
     data: Labelled,
     settings: TrainSettings,
     *,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Epoch], None] | None = None,
 ) -> nn.Sequential:
     """Train the whole network; return it in eval mode. Repeatable bit for bit on one machine.
 
@@ -86,7 +86,7 @@ def _folds(
     trainee: Trainee,
     data: Labelled,
     settings: TrainSettings,
-    shown: Callable[[int], Callable[[Progress], None]],
+    shown: Callable[[int], Callable[[Epoch], None]],
 ) -> Iterator[Fold]:
     """Train as many folds as the defence asks for; each image is unseen in one of them."""
     if not trainee.defence.folds:
@@ -101,14 +101,14 @@ def _folds(
 
 
 def _of_all(
-    progress: Callable[[Progress], None] | None, trainings: int, done: int
-) -> Callable[[Progress], None]:
+    progress: Callable[[Epoch], None] | None, trainings: int, done: int
+) -> Callable[[Epoch], None]:
     """Report the progress of one training as a part of all trainings."""
 
-    def show(now: Progress) -> None:
+    def show(now: Epoch) -> None:
         if progress is not None:
             epochs = now.epochs
-            progress(Progress(done * epochs + now.epoch, trainings * epochs, now.loss))
+            progress(Epoch(done * epochs + now.epoch, trainings * epochs, now.loss))
 
     return show
 
@@ -117,7 +117,7 @@ def _fitted(
     trainee: Trainee,
     data: Labelled,
     settings: TrainSettings,
-    progress: Callable[[Progress], None] | None,
+    progress: Callable[[Epoch], None] | None,
 ) -> nn.Sequential:
     """Train one network; return it in eval mode."""
     generator = torch.Generator().manual_seed(settings.seed)
@@ -146,7 +146,7 @@ def _fitted(
         if not torch.isfinite(torch.tensor(mean)):
             raise TrainingError("training diverged: lower the defence's strength or the rate")
         if progress is not None:
-            progress(Progress(epoch, settings.epochs, mean))
+            progress(Epoch(epoch, settings.epochs, mean))
     return network.eval()
 
 

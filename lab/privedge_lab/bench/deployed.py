@@ -5,20 +5,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from privedge.arrays import Pixels
 from privedge.client.query import Client
 from privedge.errors import DeadlineExceeded
 from privedge.identity.roles import Role
 from privedge.local.deployment import ADMIN, Deployment
+from privedge.progress import Progress
 from privedge.rpc.channel import open_party
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
 from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
-from privedge_lab.bench import made, system
+from privedge_lab.bench import system
 from privedge_lab.bench.processes import Processes
 from privedge_lab.bench.rows import AtClient, PartyCost, Sample
-from privedge_lab.bench.system import Progress
 
 _WARM_WITHIN_S = 300.0
 # A limit on memory can keep a pool below its full size; a query needs only one bundle.
@@ -44,7 +45,7 @@ class Deployed:
         self,
         deployment: Deployment,
         client: Client,
-        batches: Sequence[made.Images],
+        batches: Sequence[Pixels],
         pools: "Pools | None",
     ) -> None:
         """`pools` are the pools to wait for, if any."""
@@ -155,7 +156,7 @@ def running(
     engine: str,
     setting: system.Setting,
     models: Sequence[Ran],
-    batches: Sequence[made.Images],
+    batches: Sequence[Pixels],
     progress: Progress,
 ) -> Iterator[Deployed]:
     """Run a deployment with `models` in it, to be asked about `batches`."""

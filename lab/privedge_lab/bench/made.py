@@ -12,12 +12,11 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Pixels
 from privedge.ran import features
 from privedge.ran.spec import Conv, Dense, Layer, RanSpec, Subspace
 from privedge.sharing.fixed_point import LIMIT
 from privedge.user.checkpoint import Parameters, Ran
-
-Images = npt.NDArray[np.uint8]
 
 # The threshold of an owner who wants none: every dissimilarity in range is below it.
 _NO_THRESHOLD = LIMIT - 1
@@ -25,7 +24,7 @@ _NO_THRESHOLD = LIMIT - 1
 _SPOTS, _SPREAD = 6, 0.12
 
 
-def images(spec: RanSpec, count: int, seed: int) -> Images:
+def images(spec: RanSpec, count: int, seed: int) -> Pixels:
     """Make images uint8 (count, H, W) or (count, H, W, 3) of `spec.image`: soft spots on black."""
     rng = np.random.default_rng([seed, 0])
     size = spec.image

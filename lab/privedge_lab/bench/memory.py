@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from privedge.client.query import Client
+from privedge.progress import Progress
 from privedge_lab.bench import made, system
 from privedge_lab.bench.processes import Memory, Processes
-from privedge_lab.bench.system import Progress
 from privedge_lab.results.rows.bench import MemoryRow, ProcessMemory
 
 _SEED = 1

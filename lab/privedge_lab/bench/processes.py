@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from privedge.errors import MissingExtra
+import psutil  # type: ignore[import-untyped]  # no stubs among our tools
+
 from privedge.identity.roles import Role
 from privedge.local.deployment import SERVERS, Deployment
 
@@ -24,16 +24,15 @@ class Processes:
     """Running processes by name: `party0`, `party0 worker 0`, ..., `dealer`."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
-        """Raises MissingExtra without psutil."""
-        self._found = {name: _process(pid) for name, pid in pids.items()}
+        self._found = {name: psutil.Process(pid) for name, pid in pids.items()}
 
     @staticmethod
     def of(deployment: Deployment) -> "Processes":
-        """Return the processes of a running deployment. Raises MissingExtra without psutil."""
+        """Return the processes of a running deployment."""
         pids = {}
         for server in SERVERS:
             pids[server.value] = deployment.processes[server].pid
-            children = [child.pid for child in _process(pids[server.value]).children()]
+            children = [child.pid for child in psutil.Process(pids[server.value]).children()]
             for slot, worker in enumerate(sorted(children)):
                 pids[f"{server} worker {slot}"] = worker
         return Processes(pids)
@@ -53,16 +52,6 @@ class Processes:
             facts = process.memory_full_info()
             measured.append(Memory(name, facts.rss / _MB, facts.uss / _MB))
         return sorted(measured, key=lambda each: each.process)
-
-
-def _process(pid: int) -> Any:
-    try:
-        import psutil  # type: ignore[import-untyped]  # no stubs among our tools
-    except ImportError:
-        raise MissingExtra(
-            "measuring processes needs psutil: pip install 'privedge[demo]'"
-        ) from None
-    return psutil.Process(pid)
 
 
 def _kind(name: str) -> str:

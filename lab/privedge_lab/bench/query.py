@@ -10,22 +10,22 @@ of them equally and their ratios hold. Sees everything in the clear; all of it i
 (made.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 
+from privedge.arrays import Pixels
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge.ran import features
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import deployed, made, rows, system
 from privedge_lab.bench.rows import Asked, Sample
 from privedge_lab.bench.stock import side as stock
-from privedge_lab.bench.system import Progress
 from privedge_lab.results.rows.bench import QueryRow
 
 _SEED = 1
@@ -69,7 +69,7 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
     models = made.models(spec, load.owners, _SEED)
     count = rows.COLD + rows.WARM_UP + load.queries
     batches = np.split(made.images(spec, count * load.batch, _SEED), count)
-    expected = _expected(models, batches, partial(progress, "answers in the clear"))
+    expected = _expected(models, batches, progress)
     with ExitStack() as stack:
         engines = [
             stack.enter_context(_running(engine, load, models, batches, progress))
@@ -85,7 +85,7 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
 
 
 def _expected(
-    models: Sequence[Ran], batches: Sequence[made.Images], progress: Callable[[int, int], None]
+    models: Sequence[Ran], batches: Sequence[Pixels], progress: Progress
 ) -> list[list[PlainAnswer]]:
     """Return the right answer for each image.
 
@@ -101,7 +101,7 @@ def _running(
     engine: str,
     load: Workload,
     models: Sequence[Ran],
-    batches: Sequence[made.Images],
+    batches: Sequence[Pixels],
     progress: Progress,
 ) -> AbstractContextManager[_Engine]:
     if engine in stock.ENGINES:

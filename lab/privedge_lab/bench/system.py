@@ -16,6 +16,7 @@ from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
+from privedge.progress import Progress
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.user import upload
@@ -33,9 +34,6 @@ TIMEOUT_S = 1800.0
 POOLS = ("warm", "empty")
 
 _UPLOADS_AT_ONCE = 3
-
-# Called with (current step, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from privedge.progress import Progress
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
 from privedge_lab.bench import made, system
-from privedge_lab.bench.system import Progress
 from privedge_lab.results.rows.bench import TrainRow
 
 # About as many as one digit of the demo has.

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from privedge.identity.roles import Role
+from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
 from privedge.rpc.chunks import cut
 from privedge.sharing.manifest import (
@@ -29,7 +30,6 @@ from privedge.sharing.ring import WORD_BYTES
 from privedge.user import upload
 from privedge.user.party import Party, connect
 from privedge_lab.bench import made, system
-from privedge_lab.bench.system import Progress
 from privedge_lab.results.rows.bench import UploadRow
 
 _SEED = 1

@@ -6,17 +6,25 @@ See docs/results/bench.md.
 import json
 from collections.abc import Callable, Sequence
 from itertools import groupby, product
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import JsonOption
-from privedge.cli.progress import progress_bar
+from privedge_lab.cli import experiment
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge_lab.results.rows.bench import MemoryRow, QueryRow
+    from privedge_lab.results.rows.bench import (
+        MemoryRow,
+        QueryRow,
+        ThroughputRow,
+        TrainRow,
+        UploadRow,
+    )
+    from privedge_lab.results.rows.row import Row
+
+R = TypeVar("R", bound="Row")
 
 PresetOption = Annotated[
     str, typer.Option("--preset", metavar="NAMES", help="Architectures, separated by commas.")
@@ -89,13 +97,10 @@ def _query(
     ]
     for load in loads:
         query.check(load)
-    with nothing_left_running(), progress_bar() as progress:
-        found = [row for load in loads for row in query.measure(load, progress)]
-    if as_json:
-        print(json.dumps({"engines": [row.to_json() for row in found]}))
-        return
-    for _, same in groupby(found, lambda row: (row.preset, row.owners)):
-        _query_table(list(same))
+    found = experiment.once(
+        lambda bars: (row for load in loads for row in query.measure(load, bars))
+    )
+    _show("bench query", found, as_json, _query_tables)
 
 
 def _throughput(
@@ -126,23 +131,8 @@ def _throughput(
         throughput.Workload(each, name, count, clients, seconds, batching_delay_ms)
         for name, count, each in product(_names(preset), _counts(owners), _names(engine))
     ]
-    with nothing_left_running(), progress_bar() as progress:
-        found = [throughput.measure(load, progress) for load in loads]
-    if as_json:
-        print(json.dumps({"throughput": [row.to_json() for row in found]}))
-        return
-    _table(
-        ("preset", "engine", "owners", "clients", "per s", "median s", "p95 s", "CPU s", "right"),
-        [
-            (
-                *(row.preset, row.engine, row.owners, row.clients),
-                shown(row.queries_per_s, ".1f"),
-                *(shown(value, ".3f") for value in (row.median_s, row.p95_s, row.cpu_s)),
-                shown(row.agreement, ".2%"),
-            )
-            for row in found
-        ],
-    )
+    found = experiment.once(lambda bars: (throughput.measure(load, bars) for load in loads))
+    _show("bench throughput", found, as_json, _throughput_table)
 
 
 def _upload(
@@ -158,24 +148,9 @@ def _upload(
     """
     from privedge_lab.bench import upload
 
-    with nothing_left_running(), progress_bar() as progress:
-        rows = [upload.measure(name, repeats, progress) for name in _names(preset)]
-    if as_json:
-        print(json.dumps({"uploads": [row.to_json() for row in rows]}))
-        return
-    _table(
-        ("preset", "share MB", "one party MB/s", "both MB/s", "whole upload s"),
-        [
-            (
-                row.preset,
-                shown(row.share_mb, ".1f"),
-                shown(row.one_party_mb_s, ".0f"),
-                shown(row.both_mb_s, ".0f"),
-                shown(row.whole_s, ".2f"),
-            )
-            for row in rows
-        ],
-    )
+    names = _names(preset)
+    found = experiment.once(lambda bars: (upload.measure(name, repeats, bars) for name in names))
+    _show("bench upload", found, as_json, _upload_table)
 
 
 def _memory(
@@ -189,13 +164,9 @@ def _memory(
     """
     from privedge_lab.bench import memory
 
-    with nothing_left_running(), progress_bar() as progress:
-        rows = [memory.measure(name, owners, progress) for name in _names(preset)]
-    if as_json:
-        print(json.dumps({"deployments": [row.to_json() for row in rows]}))
-        return
-    for row in rows:
-        _memory_table(row)
+    names = _names(preset)
+    found = experiment.once(lambda bars: (memory.measure(name, owners, bars) for name in names))
+    _show("bench memory", found, as_json, _memory_tables)
 
 
 def _train(
@@ -214,19 +185,15 @@ def _train(
     """
     from privedge_lab.bench import training
 
-    with nothing_left_running(), progress_bar() as progress:
-        rows = [training.measure(name, owners, steps, progress) for name in _names(preset)]
-    if as_json:
-        print(json.dumps({"trainings": [row.to_json() for row in rows]}))
-        return
-    _table(
-        ("preset", "images", "steps", "seconds an owner"),
-        [(row.preset, row.images, row.steps, shown(row.seconds, ".2f")) for row in rows],
+    names = _names(preset)
+    found = experiment.once(
+        lambda bars: (training.measure(name, owners, steps, bars) for name in names)
     )
+    _show("bench train", found, as_json, _train_table)
 
 
 def _names(listed: str) -> list[str]:
-    """Names separated by commas, in order."""
+    """Split names separated by commas, in order."""
     names = [name.strip() for name in listed.split(",") if name.strip()]
     if not names:
         raise typer.BadParameter("needs at least one, separated by commas")
@@ -234,15 +201,30 @@ def _names(listed: str) -> list[str]:
 
 
 def _counts(listed: str) -> list[int]:
-    """Whole numbers from 1, separated by commas."""
+    """Parse whole numbers from 1, separated by commas."""
     counts = [int(name) if name.isdecimal() else 0 for name in _names(listed)]
     if min(counts) < 1:
         raise typer.BadParameter("needs whole numbers from 1, separated by commas")
     return counts
 
 
+def _show(name: str, found: list[R], as_json: bool, text: Callable[[list[R]], None]) -> None:
+    """Print rows as JSON under their experiment's key, or as `text` prints them."""
+    from privedge_lab.results.registry import EXPERIMENTS
+
+    if as_json:
+        print(json.dumps({EXPERIMENTS[name].printed: [row.to_json() for row in found]}))
+    else:
+        text(found)
+
+
+def _query_tables(found: list["QueryRow"]) -> None:
+    for _, same in groupby(found, lambda row: (row.preset, row.owners)):
+        _query_table(list(same))
+
+
 def _query_table(found: Sequence["QueryRow"]) -> None:
-    """One column an engine: there are more figures than columns fit on a terminal."""
+    """Print one column per engine: there are more figures than columns on a terminal."""
     titles = [f"{found[0].preset}, per query", *(row.engine or "" for row in found)]
     figures: dict[str, Callable[[QueryRow], str]] = {
         "owners x images": lambda row: f"{row.owners} x {row.batch}",
@@ -259,7 +241,50 @@ def _query_table(found: Sequence["QueryRow"]) -> None:
         "agreement": lambda row: shown(row.agreement, ".2%"),
         "agreeing / ties / differing": lambda row: f"{row.agreeing} / {row.ties} / {row.differing}",
     }
-    _table(titles, [[name, *map(figure, found)] for name, figure in figures.items()])
+    experiment.table(titles, [[name, *map(figure, found)] for name, figure in figures.items()])
+
+
+def _throughput_table(found: list["ThroughputRow"]) -> None:
+    experiment.table(
+        ("preset", "engine", "owners", "clients", "per s", "median s", "p95 s", "CPU s", "right"),
+        [
+            (
+                *(row.preset, row.engine, row.owners, row.clients),
+                shown(row.queries_per_s, ".1f"),
+                *(shown(value, ".3f") for value in (row.median_s, row.p95_s, row.cpu_s)),
+                shown(row.agreement, ".2%"),
+            )
+            for row in found
+        ],
+    )
+
+
+def _upload_table(found: list["UploadRow"]) -> None:
+    experiment.table(
+        ("preset", "share MB", "one party MB/s", "both MB/s", "whole upload s"),
+        [
+            (
+                row.preset,
+                shown(row.share_mb, ".1f"),
+                shown(row.one_party_mb_s, ".0f"),
+                shown(row.both_mb_s, ".0f"),
+                shown(row.whole_s, ".2f"),
+            )
+            for row in found
+        ],
+    )
+
+
+def _train_table(found: list["TrainRow"]) -> None:
+    experiment.table(
+        ("preset", "images", "steps", "seconds an owner"),
+        [(row.preset, row.images, row.steps, shown(row.seconds, ".2f")) for row in found],
+    )
+
+
+def _memory_tables(found: list["MemoryRow"]) -> None:
+    for row in found:
+        _memory_table(row)
 
 
 def _memory_table(row: "MemoryRow") -> None:
@@ -276,15 +301,4 @@ def _memory_table(row: "MemoryRow") -> None:
         after = row.party_after_a_query_mb[party]
         lines.append((f"{party} in all", shown(mb, ".0f"), "", shown(after, ".0f"), ""))
     titles = (row.preset or "", "RSS MB at rest", "USS", "RSS MB after a query", "USS")
-    _table(titles, lines)
-
-
-def _table(titles: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*titles, box=box.SIMPLE)
-    for line in lines:
-        table.add_row(*(str(cell) for cell in line))
-    Console().print(table)
+    experiment.table(titles, lines)

@@ -1,8 +1,6 @@
 """`privedge demo`: the whole system on real handwritten digits, on this machine."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +9,18 @@ import typer
 
 from privedge.cli.ending import nothing_left_running
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import phase_bars
 
 if TYPE_CHECKING:
     from privedge_lab.demo.run import Outcome
+
+# What `run` says it is doing -> what the bar says.
+_PHASES = {
+    "train": "owners train",
+    "start": "servers start",
+    "upload": "owners upload",
+    "ask": "client asks",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +55,7 @@ def _demo(
 
     plan = run.Plan(preset=preset, queries=queries, seed=seed, out=out)
     files.prepare(out)
-    with nothing_left_running(), _progress_bars() as progress:
+    with nothing_left_running(), phase_bars(_PHASES) as progress:
         outcome = run.run(plan, progress)
     page = files.write(outcome)
     _print(outcome, page, as_json)
@@ -76,31 +83,3 @@ def _print(outcome: "Outcome", page: Path, as_json: bool) -> None:
     console.print(report.COLLUSION + "\n")
     console.print(report.ONE_MACHINE + "\n")
     console.print(f"Pictures: {page}", soft_wrap=True)
-
-
-@contextmanager
-def _progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """One bar a phase on standard error, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    disable = not console.is_terminal
-    with Progress(*columns, TimeElapsedColumn(), console=console, disable=disable) as bars:
-        tasks = {
-            name: bars.add_task(text, start=False, total=None)
-            for name, text in (
-                ("train", "owners train"),
-                ("start", "servers start"),
-                ("upload", "owners upload"),
-                ("ask", "client asks"),
-            )
-        }
-
-        def show(doing: str, done: int, total: int) -> None:
-            task = tasks[doing]
-            bars.start_task(task)
-            bars.update(task, completed=done, total=total)
-
-        yield show

@@ -1,6 +1,5 @@
 """`privedge report`: one page out of stored results. See docs/reference/report.md."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -45,11 +44,6 @@ def _report(
     from privedge import private_file
     from privedge_lab.report import page, reader
 
-    for package in ("jinja2", "PIL"):
-        if importlib.util.find_spec(package) is None:
-            from privedge.errors import MissingExtra
-
-            raise MissingExtra("a report takes Jinja2: pip install 'privedge[research]'")
     started = perf_counter()
     private_file.require_writable(out)
     found = reader.read(folders)

@@ -4,12 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.datasets import load_digits
 
-from privedge.errors import MissingExtra
+from privedge.arrays import Pixels
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape
-
-Images = npt.NDArray[np.uint8]
 
 _SIDE = 32
 _TEST_SHARE = 0.2
@@ -19,22 +18,16 @@ _TEST_SHARE = 0.2
 class Digits:
     """Images uint8 (n, 32, 32): training images by digit, and test images with their digits."""
 
-    train_images: dict[int, Images] = field(repr=False)
-    test_images: Images = field(repr=False)
+    train_images: dict[int, Pixels] = field(repr=False)
+    test_images: Pixels = field(repr=False)
     test_labels: npt.NDArray[np.int64] = field(repr=False)
 
 
 def load(seed: int) -> Digits:
     """Load the 1,797 digits, enlarged from 8 x 8. A fifth of each, drawn by `seed`, is for testing.
 
-    The test images are in random order. Raises MissingExtra without scikit-learn.
+    The test images are in random order.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingExtra(
-            "the digits come with scikit-learn: pip install 'privedge[demo]'"
-        ) from None
     data = load_digits()
     small = np.rint(data.images * (255 / 16)).astype(np.uint8)
     images = fit(small, ImageShape(height=_SIDE, width=_SIDE, channels=1))

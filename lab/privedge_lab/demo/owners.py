@@ -8,20 +8,18 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from privedge.arrays import Pixels
 from privedge.errors import TrainingError
+from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
-from privedge_lab.demo.digits import Images
-
-# Called with (current step, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 # Trainings at a time; each needs one core and about 300 MB.
 _AT_MOST = 4
@@ -45,7 +43,7 @@ def name(digit: int) -> str:
 
 
 def train(
-    images: Mapping[int, Images], spec: RanSpec, folder: Path, *, seed: int, progress: Progress
+    images: Mapping[int, Pixels], spec: RanSpec, folder: Path, *, seed: int, progress: Progress
 ) -> list[Ran]:
     """Train one RAN per digit, in the order of `images`, uint8 (n, 32, 32) each.
 
@@ -72,7 +70,7 @@ def train(
     return trained
 
 
-def _started(owner: str, pictures: Images, spec: RanSpec, folder: Path, seed: int) -> _Training:
+def _started(owner: str, pictures: Pixels, spec: RanSpec, folder: Path, seed: int) -> _Training:
     given, file = folder / f"{owner}.npz", folder / f"{owner}.ran"
     np.savez(given, images=pictures)
     options = ("--owner", owner, "--out", str(file), "--preset", spec.name, "--seed", str(seed))

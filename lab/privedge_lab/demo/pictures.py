@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from privedge.arrays import Features
 from privedge.ran.spec import Oriented, OrientedCentre, OrientedScales, Pixels, RanSpec
 from privedge.sharing.ring import Words
 from privedge_lab.pages import page
 
 Pixmap = npt.NDArray[np.uint8]
-Reals = npt.NDArray[np.floating]
 
 # The side of one cell of the oriented maps, and half the width of its strokes, in pixels.
 _CELL = 12
@@ -28,7 +28,7 @@ def data_uri(pixmap: Pixmap) -> str:
     return page.data_uri("png", file.getvalue())
 
 
-def drawn(spec: RanSpec, features: Reals) -> Pixmap:
+def drawn(spec: RanSpec, features: Features) -> Pixmap:
     """Draw features or their reconstruction, (*spec.input_shape), as uint8 (H, W) or (H, W, 3)."""
     match spec.features:
         case Pixels():
@@ -47,7 +47,7 @@ def noise(share: Words) -> Pixmap:
     return _square((share >> np.uint64(56)).astype(np.uint8))
 
 
-def _strokes(maps: Reals) -> Pixmap:
+def _strokes(maps: Features) -> Pixmap:
     """Draw oriented maps (D, H, W): in each cell, the edges of every direction.
 
     Brightness is an edge's strength. The gradient of direction d is at 360 d / D degrees; its edge
@@ -74,6 +74,7 @@ def _square(values: Pixmap) -> Pixmap:
     return square.reshape(side, side)
 
 
-def _bytes(values: Reals) -> Pixmap:
+def _bytes(values: npt.NDArray[np.floating]) -> Pixmap:
     """Map 0 to 1 to 0 to 255."""
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    scaled: Pixmap = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return scaled

@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from privedge.arrays import Features, Pixels
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.model import Reconstructor
 from privedge.reference.model import PlainModel
 from privedge.user.checkpoint import Ran
-from privedge_lab.demo.digits import Images
-
-Reals = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,11 +31,11 @@ class Plain:
     fixed: str | None
     real: str | None
     best: str
-    features: Reals = field(repr=False)
-    reconstruction: Reals = field(repr=False)
+    features: Features = field(repr=False)
+    reconstruction: Features = field(repr=False)
 
 
-def ask(rans: Sequence[Ran], images: Images, margin: float) -> list[Plain]:
+def ask(rans: Sequence[Ran], images: Pixels, margin: float) -> list[Plain]:
     """Ask all `rans` about each of `images`, uint8 (n, H, W)."""
     owners = [ran.owner for ran in rans]
     spec = rans[0].spec
@@ -59,10 +56,10 @@ def ask(rans: Sequence[Ran], images: Images, margin: float) -> list[Plain]:
     ]
 
 
-def _reconstructed(ran: Ran, given: Reals) -> Reals:
+def _reconstructed(ran: Ran, given: Features) -> Features:
     reconstructor = Reconstructor(ran.spec)
     values = {name: torch.from_numpy(ran.parameters[name]) for name in reconstructor.state_dict()}
     reconstructor.load_state_dict(values)
     with torch.no_grad():
-        rebuilt: Reals = reconstructor(torch.from_numpy(given)).numpy()
+        rebuilt: Features = reconstructor(torch.from_numpy(given)).numpy()
     return rebuilt

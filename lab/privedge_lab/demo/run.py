@@ -22,11 +22,13 @@ from time import perf_counter
 
 import numpy as np
 
+from privedge.arrays import Pixels
 from privedge.client.query import Client
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
+from privedge.progress import Progress
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.rpc.channel import open_party, peer_name
@@ -37,8 +39,6 @@ from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 from privedge_lab.demo import digits, owners, plaintext
-from privedge_lab.demo.digits import Images
-from privedge_lab.demo.owners import Progress
 from privedge_lab.demo.plaintext import Plain
 
 COHORT = "digits"
@@ -69,7 +69,7 @@ class Exchange:
     `image` is uint8 (32, 32). `truth` and `answer` are owners; None means unknown.
     """
 
-    image: Images = field(repr=False)
+    image: Pixels = field(repr=False)
     truth: str | None
     answer: str | None
     plain: Plain
@@ -137,7 +137,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
     )
 
 
-def _strangers(data: digits.Digits) -> Images:
+def _strangers(data: digits.Digits) -> Pixels:
     """Return test images turned by a quarter, which belong to no owner: uint8 (n, 32, 32)."""
     turnable = data.test_images[np.isin(data.test_labels, _TURNABLE)][:_STRANGERS]
     return np.ascontiguousarray(np.rot90(turnable, axes=(1, 2)))
@@ -161,7 +161,7 @@ def _upload(rans: Sequence[Ran], deployment: Deployment, progress: Progress) -> 
         progress("upload", done, len(rans))
 
 
-def _ask(deployment: Deployment, images: Images, progress: Progress) -> list[_Reply]:
+def _ask(deployment: Deployment, images: Pixels, progress: Progress) -> list[_Reply]:
     """Ask about one image at a time; the seconds are the client's waiting time."""
     replies = []
     with Client(_config(deployment, Identity(Role.CLIENT, "carla"))) as client:
@@ -190,7 +190,7 @@ def _config(deployment: Deployment, who: Identity) -> ClientConfig:
 
 def _compared(
     rans: Sequence[Ran],
-    images: Images,
+    images: Pixels,
     truths: Sequence[str | None],
     replies: Sequence[_Reply],
 ) -> list[Exchange]:

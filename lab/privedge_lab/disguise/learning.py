@@ -23,7 +23,7 @@ from privedge_lab.baseline import model_file
 from privedge_lab.baseline.defence import Defence
 from privedge_lab.baseline.network import build
 from privedge_lab.baseline.spec import Conv, Dropout, Layer, Linear, NetworkSpec, Plain, Pool
-from privedge_lab.baseline.train import Progress, Trainee, TrainSettings, train
+from privedge_lab.baseline.train import Epoch, Trainee, TrainSettings, train
 from privedge_lab.datasets import Labelled
 from privedge_lab.disguise.settings import Sized
 
@@ -82,7 +82,7 @@ def training(epochs: int, seed: int) -> TrainSettings:
 def learn(
     data: Labelled,
     settings: TrainSettings,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Epoch], None] | None = None,
 ) -> Learnt:
     """Train a network on `data`; return its spec and the network in eval mode.
 

@@ -6,7 +6,7 @@ what networks its jobs need, from the table's seed, so no weights cross between 
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 
 from privedge import child_processes
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge_lab import datasets
 from privedge_lab.attacks.inversion.black_box import black_box
 from privedge_lab.attacks.inversion.query_free import query_free
@@ -34,8 +35,6 @@ from privedge_lab.evaluation.sheets import Pixmap, strip
 from privedge_lab.results.rows.inversion import InversionRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
-
-Progress = Callable[[str, int, int], None]
 
 EXPERIMENT = "attack table"
 # Of each attack's images, so many are shown on contact sheets.

@@ -7,11 +7,12 @@ away there, and no defence of the cut can do anything about that
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
 
+from privedge.progress import Progress
 from privedge_lab.attacks.attributes import AttackerSettings, AttributeScore, infer_attribute
 from privedge_lab.attacks.views import AttributeView
 from privedge_lab.baseline.defence import Device
@@ -25,8 +26,6 @@ from privedge_lab.results.rows.attributes import Attacker, AttributesRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
 
-# Called with (what is being done, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 EXPERIMENT = "attributes"
 _AT_ONCE = 500
 
@@ -91,7 +90,7 @@ def _measured(
             AttributeView(seen, known_seen, truth[0]),
             truth[1],
             attackers,
-            progress=lambda done, total: progress(doing, done, total),
+            progress=lambda _, done, total: progress(doing, done, total),
         )
 
     with torch.no_grad():

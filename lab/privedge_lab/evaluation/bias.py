@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge.user.own_images import MIN_IMAGES
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
 from privedge_lab.evaluation.cohort import Task
-from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import Parts, deal
 from privedge_lab.results.rows.bias import BiasRow, Mixed, Trained
 from privedge_lab.results.rows.values import Raw

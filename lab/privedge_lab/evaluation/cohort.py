@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
@@ -23,7 +24,6 @@ from privedge.user.fitting import fit_ran
 from privedge.user.settings import TrainSettings, settings_for
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify_engines, identify_figures
-from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Choice, Parts
 from privedge_lab.results.rows.identify import Known

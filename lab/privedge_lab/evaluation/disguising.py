@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from privedge.progress import Progress
 from privedge_lab.attacks import scores
 from privedge_lab.attacks.disguising import (
     codebook,
@@ -44,8 +45,6 @@ DISGUISES: dict[str, Settings] = {
 }
 PAIRS = (1, 5, 10, 15, 20, 25, 30, 35, 50, 75, 100)
 _SHOWN = 12
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -109,14 +108,14 @@ def measure(
 ) -> Iterator[DisguisingRow]:
     """Rows that `results` does not have yet; in the end NAME.png is drawn for each disguise.
 
-    `progress(done, total, what)` is told before each row. Raises as training does.
+    `progress` is told before each row. Raises as training does.
     """
     bench = _Bench(data, plan)
     tasks = [(name, *task) for name in plan.disguises for task in _tasks(DISGUISES[name], plan)]
     case: _Case | None = None
     for done, (name, extra, run) in enumerate(tasks):
         configuration = {"disguise": name, **extra, "seed": plan.seed}
-        progress(done, len(tasks), f"{name}: {extra['attack']}")
+        progress(f"{name}: {extra['attack']}", done, len(tasks))
         if results.find(configuration) is not None:
             continue
         settings = DISGUISES[name]
@@ -127,7 +126,7 @@ def measure(
         yield row
     for name in plan.disguises:
         _draw(_Case(bench, DISGUISES[name]), folder / f"{name}.png")
-    progress(len(tasks), len(tasks), "done")
+    progress("done", len(tasks), len(tasks))
 
 
 # The figures of a row.

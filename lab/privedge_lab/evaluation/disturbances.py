@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
+from privedge.arrays import Pixels
 from privedge.errors import ConfigError
-
-Images = npt.NDArray[np.uint8]
 
 NONE = "none"
 # What is measured if no levels are given, mild ones first.
@@ -48,7 +48,7 @@ class Disturbance:
         if self.name == "jpeg" and self.level not in range(1, 101):
             raise ConfigError(f"disturb jpeg {self.level:g}: give a quality from 1 to 100")
 
-    def applied(self, images: Images, seed: int) -> Images:
+    def applied(self, images: Pixels, seed: int) -> Pixels:
         """`images`, disturbed; noise is the same at all levels but for its strength."""
         if self.name == "jpeg":
             return np.stack([_jpeg(image, int(self.level)) for image in images])
@@ -87,19 +87,17 @@ def _levels(name: str, levels: Sequence[str]) -> Sequence[float]:
         raise ConfigError(f"disturb {name}: levels are numbers, as in jpeg:50:5") from None
 
 
-def _jpeg(image: Images, quality: int) -> Images:
+def _jpeg(image: Pixels, quality: int) -> Pixels:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file), np.uint8)
 
 
-def _blurred(images: Images, sigma: float) -> Images:
-    from scipy.ndimage import gaussian_filter
-
+def _blurred(images: Pixels, sigma: float) -> Pixels:
     # Over height and width, never over images or colours.
     sigmas = (0, sigma, sigma, 0)[: images.ndim]
     return _rounded(gaussian_filter(images.astype(np.float32), sigmas, mode="nearest"))
 
 
-def _rounded(pixels: npt.NDArray[np.float32]) -> Images:
+def _rounded(pixels: npt.NDArray[np.float32]) -> Pixels:
     return pixels.round().clip(0, 255).astype(np.uint8)

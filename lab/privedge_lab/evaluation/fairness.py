@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from privedge.arrays import Features, Pixels
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.spec import RanSpec
@@ -27,9 +28,8 @@ from privedge.user.settings import TrainSettings
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify_figures, thieves
 from privedge_lab.evaluation.cohort import Cohort, Task, settings_of, spec_of, train_cohort
-from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_figures import Errors
-from privedge_lab.evaluation.identify_parts import Images, as_bytes, deal
+from privedge_lab.evaluation.identify_parts import as_bytes, deal
 from privedge_lab.evaluation.thieves import NONE, Means, Model
 from privedge_lab.results.rows.fairness import FairnessRow, WinRates
 from privedge_lab.results.rows.values import Raw
@@ -43,8 +43,6 @@ _SHARE = 0.9
 _PROBES, _PUBLIC = 300, 1500
 # Of an owner's mean error: a deviation from few images may be zero.
 _LEAST_DEVIATION = 0.01
-
-Reals = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,10 @@ class _Scene:
 
     cohort: Cohort
     settings: TrainSettings
-    public: Images = field(repr=False)
-    held_out: Sequence[Reals] = field(repr=False)
+    public: Pixels = field(repr=False)
+    held_out: Sequence[Features] = field(repr=False)
     own: Sequence[Errors] = field(repr=False)
-    probes: Reals = field(repr=False)
+    probes: Features = field(repr=False)
     on_probes: Errors = field(repr=False)
 
 
@@ -167,7 +165,7 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
     )
 
 
-def _public(request: Request, spec: RanSpec, seed: int) -> Images:
+def _public(request: Request, spec: RanSpec, seed: int) -> Pixels:
     """Those for the audit, then those to learn from."""
     if request.probes is None:
         return thieves.varied(spec.image, _PROBES + _PUBLIC, seed)
@@ -178,12 +176,12 @@ def _public(request: Request, spec: RanSpec, seed: int) -> Images:
     return fit(images[order], spec.image)
 
 
-def _kept(images: Images, spec: RanSpec, settings: TrainSettings) -> Images:
+def _kept(images: Pixels, spec: RanSpec, settings: TrainSettings) -> Pixels:
     """Those of an owner's images that training does not learn from."""
     return own_images.halves(fit(images, spec.image), settings)[1]
 
 
-def _features(spec: RanSpec, images: Images) -> Reals:
+def _features(spec: RanSpec, images: Pixels) -> Features:
     return features.extract(spec, fit(images, spec.image))
 
 

@@ -17,7 +17,7 @@ def write(rows: Sequence[SweepRow], path: Path) -> None:
 
     One panel with the PSNR of each attack by cut, without defence, if there are at least two cuts;
     and one for each cut with defences: the best attack's SSIM against the task's accuracy. Raises
-    ConfigError if there is nothing to draw, MissingExtra without matplotlib.
+    ConfigError if there is nothing to draw.
     """
     inverted = [row for row in rows if row.psnr_db is not None]
     plain = [row for row in inverted if row.defence == NONE]

@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from privedge.arrays import Labels
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify_baselines, identify_engines, identify_figures
 from privedge_lab.evaluation.cohort import (
@@ -30,8 +32,7 @@ from privedge_lab.evaluation.cohort import (
     spec_of,
     train_cohort,
 )
-from privedge_lab.evaluation.identify_engines import ENGINES, Asked, Progress
-from privedge_lab.evaluation.identify_figures import Labels
+from privedge_lab.evaluation.identify_engines import ENGINES, Asked
 from privedge_lab.evaluation.identify_parts import deal
 from privedge_lab.results.rows.identify import Agreement, IdentifyRow, Voting
 from privedge_lab.results.store import Results

@@ -16,8 +16,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
+from privedge import arrays
+from privedge.arrays import Labels
+from privedge.progress import Progress
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
 from privedge.ran.spec import ImageShape, Pixels, RanSpec, Subspace
@@ -25,12 +29,11 @@ from privedge.user.checkpoint import Ran
 from privedge.user.settings import settings_for
 from privedge_lab.evaluation import cohort, identify_figures
 from privedge_lab.evaluation.cohort import Training
-from privedge_lab.evaluation.identify_engines import Progress
-from privedge_lab.evaluation.identify_parts import Images, Labels, Parts
+from privedge_lab.evaluation.identify_parts import Parts
 from privedge_lab.results.rows.scores import Scores
 
 # Numbers of owners, int64 (n,), for uint8 images (n, H, W) or (n, H, W, 3).
-Answers = Callable[[Images], Labels]
+Answers = Callable[[arrays.Pixels], Labels]
 
 _STEPS, _BATCH, _RATE = 700, 64, 3e-3
 # Pixels that a training image is moved by at most, each way.
@@ -68,7 +71,7 @@ def learnt(
 
 
 def scores(
-    baselines: dict[str, Answers], images: Images, truth: Labels, owners: Sequence[str]
+    baselines: dict[str, Answers], images: arrays.Pixels, truth: Labels, owners: Sequence[str]
 ) -> dict[str, Scores]:
     """How well each does, asked `images`."""
     return {
@@ -91,8 +94,6 @@ def pca(spec: RanSpec) -> RanSpec:
 
 def knn(parts: Parts, shape: ImageShape) -> Answers:
     """The nearest neighbour among all of `parts.train`."""
-    from sklearn.neighbors import KNeighborsClassifier
-
     images, labels = _pooled(parts)
     nearest = KNeighborsClassifier(n_neighbors=1, algorithm="brute")
     nearest.fit(_flat(fit(images, shape)), labels)
@@ -143,7 +144,7 @@ def _paper(
 
 
 def _least(rans: Sequence[Ran], parts: Parts) -> Answers:
-    def answers(images: Images) -> Labels:
+    def answers(images: arrays.Pixels) -> Labels:
         found = cohort.asked(rans, replace(parts, images=images))
         least: Labels = found.errors.argmin(axis=1)
         return least
@@ -151,17 +152,17 @@ def _least(rans: Sequence[Ran], parts: Parts) -> Answers:
     return answers
 
 
-def _pooled(parts: Parts) -> tuple[Images, Labels]:
+def _pooled(parts: Parts) -> tuple[arrays.Pixels, Labels]:
     labels = [np.full(len(images), number) for number, images in enumerate(parts.train)]
     return np.concatenate(parts.train), np.concatenate(labels)
 
 
-def _flat(images: Images) -> npt.NDArray[np.float32]:
+def _flat(images: arrays.Pixels) -> npt.NDArray[np.float32]:
     scaled = images.reshape(len(images), -1) / 255
     return scaled.astype(np.float32)
 
 
-def _tensor(images: Images, shape: ImageShape) -> torch.Tensor:
+def _tensor(images: arrays.Pixels, shape: ImageShape) -> torch.Tensor:
     pixels = torch.from_numpy(fit(images, shape)).float() / 127.5 - 1
     return pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
 

@@ -9,7 +9,7 @@ experiment plays every role.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -18,15 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from privedge.arrays import Labels, Pixels
 from privedge.client.query import Client, Reply
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
+from privedge.progress import Progress
 from privedge.ran.model import Reconstructor
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user import threshold, upload
 from privedge.user.checkpoint import Ran
-from privedge_lab.evaluation.identify_figures import Errors, Labels
-from privedge_lab.evaluation.identify_parts import Images
+from privedge_lab.evaluation.identify_figures import Errors
 
 ENGINES = ("plain", "fixed", "fused")
 COHORT = "evaluate"
@@ -35,9 +36,6 @@ _MARGIN = 1.0
 # A large preset on a slow machine takes long, but not for ever.
 _TIMEOUT_S = 1800.0
 _BATCH = 256
-
-# Called with (what is being done, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def with_ties(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> list[Pl
     return PlainModel(closed(rans), _MARGIN).answers(features)
 
 
-def fused(rans: Sequence[Ran], images: Images, preset: str, progress: Progress) -> Asked:
+def fused(rans: Sequence[Ran], images: Pixels, preset: str, progress: Progress) -> Asked:
     """`images`, uint8 of any size, asked one by one. `preset` is the name `rans` go by.
 
     Raises Unreachable if the servers do not start, and what a party refuses.
@@ -110,7 +108,7 @@ def numbered(rans: Sequence[Ran], owners: Sequence[str | None]) -> Labels:
     return np.array([-1 if owner is None else numbers[owner] for owner in owners], np.int64)
 
 
-def _ask(deployment: Deployment, rans: Sequence[Ran], images: Images, progress: Progress) -> Asked:
+def _ask(deployment: Deployment, rans: Sequence[Ran], images: Pixels, progress: Progress) -> Asked:
     owners: list[str | None] = []
     seconds, sizes = [], []
     client = Identity(Role.CLIENT, "evaluator")

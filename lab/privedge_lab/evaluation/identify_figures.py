@@ -10,14 +10,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.metrics import (
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 
+from privedge.arrays import Labels
 from privedge_lab.evaluation.mean_share import MEAN_SHARE
 from privedge_lab.results.rows.identify import Known
 from privedge_lab.results.rows.scores import OwnerScore, Scores
 from privedge_lab.results.rows.values import Confusion
 
 Errors = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 
 _TOP = 3
 # Halves of the owners drawn to be registered, of which the mean is taken.
@@ -50,8 +55,6 @@ class Figures:
 
 def figures(truth: Labels, answers: Labels, owners: Sequence[str]) -> Figures:
     """How well `answers` fit `truth`: numbers of owners, int64 (n,) both."""
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     numbers = list(range(len(owners)))
     precision, recall, _, count = precision_recall_fscore_support(
         truth, answers, labels=numbers, zero_division=0
@@ -105,8 +108,6 @@ def known(errors: Errors, truth: Labels, thresholds: Errors, seed: int) -> Known
 
 
 def _known(errors: Errors, registered: npt.NDArray[np.bool_], thresholds: Errors) -> dict[str, Any]:
-    from sklearn.metrics import roc_auc_score
-
     best = errors.argmin(axis=1)
     least = errors.min(axis=1)
     second = np.partition(errors, 1, axis=1)[:, 1] if errors.shape[1] > 1 else least + 1

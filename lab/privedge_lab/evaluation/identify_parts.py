@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from privedge.arrays import Labels, Pixels
 from privedge.errors import ConfigError
 from privedge.user.checkpoint import OWNER
 from privedge_lab.datasets import Labelled, split
 
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 # By name, int64 (n,) each.
 Facts = dict[str, Labels]
 
@@ -56,8 +55,8 @@ class Parts:
     """
 
     owners: tuple[str, ...]
-    train: tuple[Images, ...] = field(repr=False)
-    images: Images = field(repr=False)
+    train: tuple[Pixels, ...] = field(repr=False)
+    images: Pixels = field(repr=False)
     labels: Labels = field(repr=False)
     pages: Labels = field(repr=False)
     train_facts: tuple[Facts, ...] = field(repr=False)
@@ -98,7 +97,7 @@ def owners_of(data: Labelled) -> list[str]:
     return [f"class-{label}" for label in range(data.classes)]
 
 
-def as_bytes(data: Labelled) -> Images:
+def as_bytes(data: Labelled) -> Pixels:
     """The images as files hold them: uint8 (n, H, W) or (n, H, W, 3)."""
     pixels = (data.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)

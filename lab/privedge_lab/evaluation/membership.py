@@ -5,13 +5,14 @@ same label (`privedge bench query` counts the exceptions: ties), so what holds h
 a thousandth of the time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
 from privedge.errors import ImageError
+from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
@@ -27,8 +28,6 @@ from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.store import Results
 
 EXPERIMENT = "membership"
-# Called with (what is being done, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

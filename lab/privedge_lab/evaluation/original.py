@@ -23,15 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from privedge import child_processes
+from privedge.arrays import Pixels
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.user.settings import settings_for
 from privedge_lab import datasets
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
-from privedge_lab.evaluation.identify_engines import Progress
-from privedge_lab.evaluation.identify_parts import Choice, Images, Parts, deal
+from privedge_lab.evaluation.identify_parts import Choice, Parts, deal
 from privedge_lab.results.rows.original import OriginalRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
@@ -222,6 +223,6 @@ def requests(plan: Plan, spec: RanSpec, parts: Parts, given: Path, folder: Path)
     return [shared | {"owners": owners[number::count]} for number in range(count)]
 
 
-def _stored(path: Path, images: Images, spec: RanSpec) -> str:
+def _stored(path: Path, images: Pixels, spec: RanSpec) -> str:
     np.savez(path, images=fit(images, spec.image))
     return str(path.resolve())

@@ -10,7 +10,7 @@ images are then not looked at. The `test` part is for the strength that was chos
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge_lab import datasets
 from privedge_lab.attacks import scores
 from privedge_lab.attacks.attributes import AttackerSettings, infer_attribute
@@ -33,6 +34,7 @@ from privedge_lab.results.rows.values import Figure, Raw
 from privedge_lab.results.store import Results
 
 EXPERIMENT = "partitioning"
+_DOING = "train and attack"
 Part = Literal["validation", "test"]
 
 
@@ -81,17 +83,17 @@ def measure(
     data: Labelled,
     results: Results,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[PartitioningRow]:
     """A row for each seed and strength; those that `results` has are not measured again.
 
-    `progress` gets rows and all. Raises ConfigError for facts or a cut that are not there.
+    Raises ConfigError for facts or a cut that are not there.
     """
     labelled = with_task(data, plan.task)
     choices = [(seed, strength) for seed in plan.seeds for strength in (0.0, *plan.strengths)]
     for done, (seed, strength) in enumerate(choices):
         if progress is not None:
-            progress(done, len(choices))
+            progress(_DOING, done, len(choices))
         named = {"defence": plan.defence if strength else "none", "strength": strength}
         row = results.row(PartitioningRow, named | {"seed": seed})
         if row is None:
@@ -99,7 +101,7 @@ def measure(
             results.add(row.to_json())
         yield row
     if progress is not None:
-        progress(len(choices), len(choices))
+        progress(_DOING, len(choices), len(choices))
 
 
 @dataclass(frozen=True)

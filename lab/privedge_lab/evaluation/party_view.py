@@ -18,7 +18,6 @@ The rows of party "both" are the positive control: the two views added up, throu
 encodings and attackers, must be far above.
 """
 
-import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -27,14 +26,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from privedge.errors import ImageError, MissingExtra
+from privedge.errors import ImageError
+from privedge.mpc.predict import Rule
+from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
 from privedge.ran.spec import Pixels, RanSpec
 from privedge.sharing.fixed_point import encode
+from privedge.user.fitting import fit_ran
+from privedge.user.settings import settings_for
 from privedge_lab.attacks import party, scores
 from privedge_lab.attacks.attributes import AttackerSettings, infer_attribute
+from privedge_lab.attacks.both_parties import BothParties
 from privedge_lab.attacks.inversion.black_box import BlackBoxSettings, black_box
 from privedge_lab.attacks.inversion.linear import linear
 from privedge_lab.attacks.views import AttributeView, BlackBoxView, PartyView
@@ -48,8 +52,6 @@ EXPERIMENT = "party"
 SIGMAS = 5.0
 BOTH = "both"
 ATTACKS = ("linear", "read", "paper", "residual", "attribute")
-# Called with (what is being done, steps done, steps in all).
-Progress = Callable[[str, int, int], None]
 
 _STEPS = 30
 _IMAGES_AN_OWNER = 200
@@ -101,10 +103,8 @@ def measure(
     """A row for each party, reading, encoding and attack that `results` does not have.
 
     `train` gives the owners' and the attacker's images, `test` the attacked ones. Raises ImageError
-    for too few images, MissingExtra without CrypTen.
+    for too few images.
     """
-    if importlib.util.find_spec("crypten") is None:
-        raise MissingExtra("the parties' engine needs CrypTen: see README.md, Installing")
     spec = _spec(settings.preset, train)
     known, tested = _at_size(train, settings.known, spec), _at_size(test, settings.queries, spec)
     views = _views(spec, train, known, tested, settings, progress)
@@ -149,10 +149,6 @@ def _views(
     progress: Progress,
 ) -> list[tuple[PartyView, PartyView]]:
     """Of parties 0 and 1: the view of the known queries, and that of the attacked ones."""
-    # Loads CrypTen.
-    from privedge.mpc.predict import Rule
-    from privedge_lab.attacks.both_parties import BothParties
-
     models = _models(spec, train, settings, progress)
     service = BothParties(spec, models, Rule(margin=1.0), keep=1024)
     views: list[tuple[PartyView, PartyView]] = []
@@ -167,9 +163,6 @@ def _models(
     spec: RanSpec, train: Labelled, settings: PartySettings, progress: Progress
 ) -> dict[str, npt.NDArray[np.uint64]]:
     """A small cohort of real models: how well they are trained does not matter here."""
-    from privedge.user.fitting import fit_ran
-    from privedge.user.settings import settings_for
-
     rans = []
     for owner in range(settings.owners):
         progress(f"train {spec.name}", owner, settings.owners)

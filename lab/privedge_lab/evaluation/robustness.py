@@ -8,11 +8,11 @@ stored as soon as it is there. Sees everything in plaintext: it plays all roles.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from privedge.progress import Progress
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
 from privedge_lab.evaluation.cohort import Task
 from privedge_lab.evaluation.disturbances import REFERENCE, Disturbance
-from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import deal
 from privedge_lab.results.rows.robustness import RobustnessRow
 from privedge_lab.results.rows.values import Raw

@@ -18,6 +18,7 @@ import numpy as np
 from privedge.client.query import Client
 from privedge.errors import ConfigError
 from privedge.local.deployment import Deployment
+from privedge.progress import Progress
 from privedge.reference.model import PlainModel
 from privedge_lab import datasets
 from privedge_lab.bench import deployed, rows, system
@@ -31,7 +32,6 @@ from privedge_lab.evaluation.cohort import (
     spec_of,
     train_models,
 )
-from privedge_lab.evaluation.identify_engines import Progress
 from privedge_lab.evaluation.identify_parts import Parts, deal
 from privedge_lab.results.rows.bench import QueryRow
 from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
@@ -74,7 +74,7 @@ def measure(
     """A row for each of `seeds` and sizes; those that `results` has are not measured again.
 
     Raises ConfigError or ImageError for a set that cannot be dealt out like this, TrainingError for
-    an owner with too few images, MissingExtra, and whatever a party refuses.
+    an owner with too few images, and whatever a party refuses.
     """
     sizes = _sizes(request, data)
     for seed in seeds:

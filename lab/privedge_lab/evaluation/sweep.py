@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from privedge.progress import Progress
 from privedge_lab.attacks import scores
 from privedge_lab.attacks.attributes import infer_attribute
 from privedge_lab.attacks.inversion.averaging import asked_again, averaged
@@ -33,6 +34,7 @@ from privedge_lab.results.rows.values import Raw, shown
 from privedge_lab.results.store import Results
 
 EXPERIMENT = "sweep"
+_DOING = "train and attack"
 _DROPPING = ("dropping", "feature-dropout")
 
 
@@ -57,11 +59,10 @@ def measure(
     parts: TrainTest,
     results: Results,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     keep: Callable[[Shown], None] | None = None,
 ) -> Iterator[SweepRow]:
-    """Measure what `results` does not hold yet, and yield it. `progress` gets choices done and in
-    all, `keep` what an inversion made.
+    """Measure what `results` does not hold yet, and yield it. `keep` gets what an inversion made.
 
     Raises ConfigError for a cut or fact that is not there, TrainingError for images that do not
     fit the network.
@@ -70,14 +71,14 @@ def measure(
     bench = _Bench(plan, parts)
     for done, choice in enumerate(plan.choices):
         if progress is not None:
-            progress(done, len(plan.choices))
+            progress(_DOING, done, len(plan.choices))
         for one in bench.measured(choice, results):
             results.add(one.row.to_json())
             if keep is not None and one.row.attack != ATTRIBUTE:
                 keep(one)
             yield one.row
     if progress is not None:
-        progress(len(plan.choices), len(plan.choices))
+        progress(_DOING, len(plan.choices), len(plan.choices))
 
 
 class _Bench:

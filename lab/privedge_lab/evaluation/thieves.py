@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from privedge.arrays import Features, Pixels
 from privedge.errors import ConfigError
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
@@ -29,7 +29,6 @@ from privedge.user.fitting import fit_ran
 from privedge.user.settings import TrainSettings
 from privedge_lab.evaluation import identify_engines
 from privedge_lab.evaluation.identify_figures import Errors
-from privedge_lab.evaluation.identify_parts import Images
 
 NONE = "none"
 THIEVES = ("identity", "wide2", "wide4", "pooled", "public", "stretched")
@@ -39,7 +38,6 @@ _OF_SUBSPACES = ("wide2", "wide4", "stretched")
 _STRETCH = 8
 # Of everybody's images a thief learns from at most so many; more change little and take long.
 _LEARNT = 1500
-Reals = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Model:
 
     components: int | None
     admitted: bool
-    errors: Callable[[Reals], Errors] = field(repr=False)
+    errors: Callable[[Features], Errors] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,9 @@ class Means:
     """
 
     honest: Ran
-    own: Images = field(repr=False)
-    pooled: Images = field(repr=False)
-    public: Images = field(repr=False)
+    own: Pixels = field(repr=False)
+    pooled: Pixels = field(repr=False)
+    public: Pixels = field(repr=False)
     settings: TrainSettings
 
 
@@ -99,7 +97,7 @@ def thief(name: str, means: Means) -> Model:
     return _trained_on(means.pooled if name == "pooled" else means.public, spec, means)
 
 
-def varied(shape: ImageShape, count: int, seed: int) -> Images:
+def varied(shape: ImageShape, count: int, seed: int) -> Pixels:
     """uint8 (count, H, W) or (count, H, W, 3) of noise whose power falls as that of photographs.
 
     What an operator has who has no public images at hand.
@@ -118,13 +116,13 @@ def varied(shape: ImageShape, count: int, seed: int) -> Images:
     )
 
 
-def some(images: Images, seed: int, count: int = _LEARNT) -> Images:
+def some(images: Pixels, seed: int, count: int = _LEARNT) -> Pixels:
     """At most `count` of the images, drawn by `seed`."""
     drawn = np.random.default_rng(seed).permutation(len(images))[:count]
     return images[np.sort(drawn)]
 
 
-def _trained_on(images: Images, spec: RanSpec, means: Means) -> Model:
+def _trained_on(images: Pixels, spec: RanSpec, means: Means) -> Model:
     ran = fit_ran(fit(images, spec.image), spec, means.settings, means.honest.owner)
     return _trained(ran, means.honest.spec)
 
@@ -152,7 +150,7 @@ def stretched(ran: Ran) -> Ran:
 def _stretched(ran: Ran) -> Model:
     longer = stretched(ran).parameters
 
-    def errors(given: Reals) -> Errors:
+    def errors(given: Features) -> Errors:
         """As the parties compute them: |x - m|^2 - |V(x - m)|^2."""
         around = given.reshape(len(given), -1).astype(np.float64) - longer["0.mean"]
         kept = around @ longer["0.basis"].T.astype(np.float64)

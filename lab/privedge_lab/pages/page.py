@@ -5,10 +5,8 @@ on a page, and keeps nothing.
 """
 
 import base64
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 _TEMPLATE = "page.html.j2"
 
@@ -25,9 +23,7 @@ def data_uri(kind: str, raw: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
 
 
-def _environment(package: str) -> "Environment":
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
+def _environment(package: str) -> Environment:
     return Environment(
         loader=ChoiceLoader(
             [PackageLoader(package, "."), PackageLoader("privedge_lab.pages", ".")]

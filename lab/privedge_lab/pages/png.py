@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from privedge.errors import MissingExtra
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 from privedge_lab.pages.charts import Chart, Series
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _INCHES, _DPI = (6.4, 4.8), 120
 _MARKERS = "osv^x"
@@ -24,12 +23,7 @@ class Panel:
 
 
 def write(panels: Sequence[Panel], path: Path) -> None:
-    """Draw `panels` side by side. Raises MissingExtra without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("figures need matplotlib: pip install 'privedge[research]'") from None
+    """Draw `panels` side by side."""
     figure = Figure(figsize=(_INCHES[0] * len(panels), _INCHES[1]), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -37,7 +31,7 @@ def write(panels: Sequence[Panel], path: Path) -> None:
     figure.savefig(path, format="png", dpi=_DPI)
 
 
-def _draw(axes: "Axes", panel: Panel) -> None:
+def _draw(axes: Axes, panel: Panel) -> None:
     chart = panel.chart
     for number, each in enumerate(chart.series):
         if chart.names and not chart.lines:
@@ -54,7 +48,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         axes.legend(fontsize="small" if len(chart.series) > len(_MARKERS) else "medium")
 
 
-def _line(axes: "Axes", series: Series, joined: bool) -> None:
+def _line(axes: Axes, series: Series, joined: bool) -> None:
     """With its ranges, and the texts of points that have one."""
     axes.errorbar(
         [each.x for each in series.points],
@@ -70,7 +64,7 @@ def _line(axes: "Axes", series: Series, joined: bool) -> None:
             axes.annotate(each.text, (each.x, each.y), fontsize="small")
 
 
-def _bars(axes: "Axes", series: Series, number: int, count: int) -> None:
+def _bars(axes: Axes, series: Series, number: int, count: int) -> None:
     """Beside those of the other series, one group a name."""
     width = 0.8 / count
     offset = (number - (count - 1) / 2) * width

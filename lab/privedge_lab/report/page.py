@@ -10,6 +10,7 @@ from itertools import groupby
 
 import privedge
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge_lab.pages import page as pages
 from privedge_lab.pages.svg import KINDS
 from privedge_lab.report import approaches, summary, trust
@@ -46,7 +47,6 @@ SECTIONS: Mapping[str, Callable[[Found, Album], Section | None]] = {
     "costs": lambda found, _: costs.section(found),
     "others": others.section,
 }
-Progress = Callable[[str, int, int], None]
 # What a mail server still takes, and a phone still opens.
 LARGEST = 15_000_000
 

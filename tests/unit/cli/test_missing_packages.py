@@ -44,3 +44,37 @@ def test_a_missing_research_package_is_named_by_its_extra(package):
     assert ran.returncode == 1
     assert ran.stderr.count("\n") == 1
     assert "pip install 'privedge[research]'" in ran.stderr
+
+
+def test_training_without_torch_names_the_extra_in_one_line(tmp_path):
+    command = ["train", str(tmp_path), "--owner", "ana", "--out", str(tmp_path / "ana.ran")]
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN, "torch", *command], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.count("\n") == 1
+    assert "pip install 'privedge[train]'" in ran.stderr
+
+
+BROKEN = {
+    "an error of its own": 'raise ImportError("libfoo.so.3: cannot open shared object file")',
+    "a package it needs": "import joblib_that_nobody_has",
+    "a module of its own": "from sklearn import _a_compiled_part",
+}
+
+
+@pytest.mark.parametrize("reason", BROKEN)
+def test_a_package_that_is_installed_but_broken_is_not_called_missing(tmp_path, reason):
+    (tmp_path / "sklearn").mkdir()
+    (tmp_path / "sklearn/__init__.py").write_text(BROKEN[reason] + "\n")
+    run = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    run += "from privedge.cli.main import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", run, "attack", "membership", "--data", "none.npz"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert "pip install" not in ran.stderr
+    assert BROKEN[reason].split()[-1].strip('")') in ran.stderr

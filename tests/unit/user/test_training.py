@@ -14,7 +14,7 @@ from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import LIMIT
 from privedge.user import checkpoint, threshold
 from privedge.user.checkpoint import Ran
-from privedge.user.fitting import Progress, fit_ran
+from privedge.user.fitting import TrainingStep, fit_ran
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings, settings_for
 from privedge_lab.demo import digits
@@ -99,7 +99,7 @@ def test_an_interrupted_training_goes_on_to_the_very_same_result(data, tmp_path)
     whole = fit_ran(data.train_images[0], RAN32, settings, "ana")
     saves = Saves(tmp_path / "ana.unfinished", every=25)
 
-    def stop(now: Progress) -> None:
+    def stop(now: TrainingStep) -> None:
         if now.step == 40:
             raise Interrupted
 
@@ -138,7 +138,7 @@ def test_an_unfinished_training_is_neither_overwritten_nor_mixed_up(data, tmp_pa
 
 
 def test_the_ran_kept_is_the_best_on_validation_images(data):
-    seen: list[Progress] = []
+    seen: list[TrainingStep] = []
     settings = replace(QUICK, steps=60, learning_rate=0.05)  # too fast: the error jumps about
     ran = fit_ran(data.train_images[0], RAN32, settings, "ana", progress=seen.append)
     best = min(seen, key=lambda now: now.validation_error)

@@ -6,16 +6,15 @@ device sends, so the network learns to undo the defence as far as possible. This
 adaptive.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from privedge.progress import Progress
 from privedge_lab.attacks.inversion.decoders import Kind, decoder
 from privedge_lab.attacks.views import BlackBoxView
 
-Progress = Callable[[int, int], None]
 _ASKED_AT_ONCE = 500
 
 
@@ -88,7 +87,7 @@ def inverse_network(
             optimiser.step()
         schedule.step()
         if progress is not None:
-            progress(epoch, settings.epochs)
+            progress("train", epoch, settings.epochs)
     return network.eval()
 
 

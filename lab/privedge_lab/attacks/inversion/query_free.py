@@ -5,20 +5,18 @@ parameters nor a device to ask. It trains a shadow head in front of the frozen t
 together label its images correctly. Then it runs the white-box attack on the shadow head.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from privedge.progress import Progress
 from privedge_lab.attacks.inversion.white_box import WhiteBoxSettings, white_box
 from privedge_lab.attacks.views import QueryFreeView, WhiteBoxView
 from privedge_lab.baseline.defence import Defence
 from privedge_lab.baseline.network import build, head
 from privedge_lab.baseline.spec import NetworkSpec
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -84,5 +82,5 @@ def shadow_head(
             loss.backward(inputs=list(shadow.parameters()))
             optimiser.step()
         if progress is not None:
-            progress(epoch, settings.epochs)
+            progress("train a shadow", epoch, settings.epochs)
     return shadow.eval()

@@ -13,7 +13,6 @@ A ReLU's 0 hides how far its input was below 0, so it is no equation but an ineq
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,10 +23,10 @@ from sklearn.linear_model import LinearRegression
 from torch import nn
 
 from privedge.errors import ConfigError
+from privedge.progress import Progress
 from privedge_lab.attacks.inversion.white_box import gain, kept
 from privedge_lab.attacks.views import WhiteBoxView
 
-Progress = Callable[[int, int], None]
 Reals = npt.NDArray[np.float64]
 
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh)
@@ -77,7 +76,7 @@ def single_layer(
         system = _equations(values, mask, (matrix, offset), activation)
         found.append(_solve(system, settings))
         if progress is not None:
-            progress(number, len(sent))
+            progress("solve", number, len(sent))
     pixels = torch.from_numpy(np.stack(found)).float()
     return pixels.reshape(-1, *view.image_shape).clamp(0, 1)
 

@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from privedge.progress import Progress
 from privedge_lab.attacks.views import WhiteBoxView
 from privedge_lab.baseline.draws import SeededDraws
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -178,4 +177,4 @@ def _pixels(point: torch.Tensor) -> torch.Tensor:
 def _counted(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
     if progress is None:
         return lambda step: None
-    return lambda step: progress(done + step, total)
+    return lambda step: progress("search", done + step, total)

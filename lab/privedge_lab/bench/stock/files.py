@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from privedge.arrays import Features, Parameter
 from privedge.ran.spec import RanSpec
-
-Reals = npt.NDArray[np.float32]
 
 _SPEC, _PARAMETERS, _QUERIES = "spec.json", "parameters.npz", "queries.npy"
 
 
 def write(
-    folder: Path, spec: RanSpec, models: Sequence[Mapping[str, Reals]], queries: Reals
+    folder: Path, spec: RanSpec, models: Sequence[Mapping[str, Parameter]], queries: Features
 ) -> None:
     """Write the spec, each owner's parameters, and `queries` (number, B, *input_shape)."""
     (folder / _SPEC).write_text(spec.to_json(), encoding="utf-8")
@@ -24,7 +22,7 @@ def write(
     np.save(folder / _QUERIES, queries, allow_pickle=False)
 
 
-def read(folder: Path) -> tuple[RanSpec, dict[str, Reals], Reals]:
+def read(folder: Path) -> tuple[RanSpec, dict[str, Parameter], Features]:
     """Read the spec, parameters by name (N, *shape), and queries (number, B, *input_shape)."""
     spec = RanSpec.from_json((folder / _SPEC).read_text(encoding="utf-8"))
     with np.load(folder / _PARAMETERS) as file:

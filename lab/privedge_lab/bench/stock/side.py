@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from privedge.arrays import Pixels
 from privedge.errors import ConfigError
 from privedge.ran import features
 from privedge.ran.spec import RanSpec
 from privedge.user.checkpoint import Ran
-from privedge_lab.bench import made
 from privedge_lab.bench.processes import Processes
 from privedge_lab.bench.rows import PartyCost, Sample
 from privedge_lab.bench.stock import files
@@ -66,7 +66,7 @@ def check(engine: str, spec: RanSpec) -> None:
 
 @contextmanager
 def running(
-    engine: str, models: Sequence[Ran], batches: Sequence[made.Images], timeout_s: float
+    engine: str, models: Sequence[Ran], batches: Sequence[Pixels], timeout_s: float
 ) -> Iterator[Stock]:
     """Run a group with `models` in it, to be asked about `batches`."""
     spec = models[0].spec

@@ -1,13 +1,14 @@
 """`privedge attack attributes`: what a split server learns of a private attribute."""
 
-import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, command_line
-from privedge.cli.progress import progress_bar
-from privedge_lab.cli.attack.party import DataOption, OutOption, ResumeOption, SeedOption
+from privedge.cli.options import JsonOption
+from privedge.cli.progress import Bars
+from privedge_lab.cli import experiment
+from privedge_lab.cli.attack.options import DataOption, OutOption, ResumeOption, SeedOption
 from privedge_lab.cli.split.train import RepeatChoice
 from privedge_lab.results.rows.values import shown
 
@@ -62,20 +63,18 @@ def _attributes(
     from privedge_lab.results.store import Results
 
     settings = {"data": data.name, "task": task, "private": private}
-    results = Results(attributes.EXPERIMENT, settings, out, resume=resume, command=command_line())
-    labelled = facts.with_task(datasets.read(data), task, private)
-    parts = datasets.split(labelled, seed=seed)
-    with progress_bar() as progress:
+
+    def measure(results: Results, bars: Bars) -> Iterator[AttributesRow]:
+        labelled = facts.with_task(datasets.read(data), task, private)
+        parts = datasets.split(labelled, seed=seed)
         for strength in _numbers(strengths):
             chosen = attributes.AttributeSettings(
                 private, preset, cut, defence, strength, repeat.value, epochs, seed
             )
-            list(attributes.measure(chosen, parts, results, progress))
-    if as_json:
-        print(json.dumps(results.document()))
-        return
-    for row in results.read(AttributesRow):
-        print(_line(row))
+            yield from attributes.measure(chosen, parts, results, bars)
+
+    found = experiment.run(attributes.EXPERIMENT, settings, measure, out=out, resume=resume)
+    experiment.show_lines(found.results, AttributesRow, as_json, _line)
 
 
 def _numbers(listed: str) -> list[float]:

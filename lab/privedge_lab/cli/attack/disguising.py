@@ -1,18 +1,19 @@
 """`privedge attack disguising`: what disguised images give away, and what disguising costs."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import JsonOption
+from privedge_lab.cli import experiment
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.disguising import Plan
     from privedge_lab.results.rows.disguising import DisguisingRow
+
+_FILE = "disguising.json"
 
 
 def register(group: typer.Typer) -> None:
@@ -51,30 +52,19 @@ def _disguising(
     from privedge_lab import datasets
     from privedge_lab.evaluation import disguising
     from privedge_lab.results.rows.disguising import DisguisingRow
-    from privedge_lab.results.store import Results
 
     plan = _plan(disguises, images, epochs, seed)
     found = datasets.read(data)
-    _folder(out)
-    settings = asdict(plan) | {"data": data.name}
-    results = Results(
+    measured = experiment.run(
         disguising.EXPERIMENT,
-        settings,
-        out / "disguising.json",
+        asdict(plan) | {"data": data.name},
+        lambda results, bars: disguising.measure(plan, found, results, out, bars),
+        out=experiment.file_in(out, _FILE),
         resume=resume,
-        command=command_line(),
     )
-    with progress_bar() as show:
-        measuring = disguising.measure(
-            plan, found, results, out, lambda done, total, what: show(what, done, total)
-        )
-        list(measuring)
-    if as_json:
-        print(json.dumps(results.document()))
-        return
-    for row in results.read(DisguisingRow):
-        print(_line(row))
-    print(f"{out}: disguising.json and contact sheets")
+    experiment.show_lines(measured.results, DisguisingRow, as_json, _line)
+    if not as_json:
+        print(f"{out}: {_FILE} and contact sheets")
 
 
 def _plan(disguises: str | None, images: int, epochs: int, seed: int) -> "Plan":
@@ -86,15 +76,6 @@ def _plan(disguises: str | None, images: int, epochs: int, seed: int) -> "Plan":
         if name not in DISGUISES:
             raise ConfigError(f"{name}: no such disguise; there are {', '.join(DISGUISES)}")
     return Plan(seed=seed, epochs=epochs, images=images, disguises=names)
-
-
-def _folder(out: Path) -> None:
-    from privedge.errors import ConfigError
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be created ({error.strerror})") from None
 
 
 def _line(row: "DisguisingRow") -> str:

@@ -1,14 +1,16 @@
 """`privedge attack membership`: do answers tell whether an image was trained on?"""
 
-import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, command_line
-from privedge.cli.progress import progress_bar
-from privedge_lab.cli.attack.party import DataOption, OutOption, ResumeOption, SeedOption
+from privedge.cli.options import JsonOption
+from privedge_lab.cli import experiment
+from privedge_lab.cli.attack.options import DataOption, OutOption, ResumeOption, SeedOption
 from privedge_lab.results.rows.values import shown
+
+if TYPE_CHECKING:
+    from privedge_lab.results.rows.membership import MembershipRow
 
 
 def register(group: typer.Typer) -> None:
@@ -46,21 +48,23 @@ def _membership(
     from privedge_lab import datasets
     from privedge_lab.evaluation import membership
     from privedge_lab.results.rows.membership import MembershipRow
-    from privedge_lab.results.store import Results
 
     chosen = membership.MembershipSettings(preset, owners, members, asked, margin, steps, seed)
-    settings, command = {"data": data.name}, command_line()
-    results = Results(membership.EXPERIMENT, settings, out, resume=resume, command=command)
-    with progress_bar() as progress:
-        list(membership.measure(chosen, datasets.read(data), results, progress))
-    if as_json:
-        print(json.dumps(results.document()))
-        return
-    for row in results.read(MembershipRow):
-        print(
-            f"{row.preset} {row.attack}: AUC {shown(row.auc, '.3f')} +- "
-            f"{shown(row.auc_plus_minus, '.3f')}, advantage {shown(row.advantage, '+.3f')} +- "
-            f"{shown(row.advantage_plus_minus, '.3f')} ({row.images} images; right: "
-            f"{shown(row.right_members, '.1%')} of members, {shown(row.right_others, '.1%')} of "
-            "others)"
-        )
+    found = experiment.run(
+        membership.EXPERIMENT,
+        {"data": data.name},
+        lambda results, bars: membership.measure(chosen, datasets.read(data), results, bars),
+        out=out,
+        resume=resume,
+    )
+    experiment.show_lines(found.results, MembershipRow, as_json, _line)
+
+
+def _line(row: "MembershipRow") -> str:
+    return (
+        f"{row.preset} {row.attack}: AUC {shown(row.auc, '.3f')} +- "
+        f"{shown(row.auc_plus_minus, '.3f')}, advantage {shown(row.advantage, '+.3f')} +- "
+        f"{shown(row.advantage_plus_minus, '.3f')} ({row.images} images; right: "
+        f"{shown(row.right_members, '.1%')} of members, {shown(row.right_others, '.1%')} of "
+        "others)"
+    )

@@ -2,14 +2,14 @@
 
 import json
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import JsonOption
+from privedge_lab.cli import experiment
+from privedge_lab.cli.options import ResumeRowsOption, RowsOption
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.partitioning import Mean, Task
@@ -52,10 +52,8 @@ def _partitioning(
             "--validation", help="Measure on a part of the training images, to choose a strength."
         ),
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.json", help="Store each row here.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")] = False,
+    out: RowsOption = None,
+    resume: ResumeRowsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train with and without Privacy Partitioning, and let fresh attackers guess a private fact.
@@ -70,7 +68,6 @@ def _partitioning(
     from privedge_lab.baseline.train import TrainSettings
     from privedge_lab.evaluation.partitioning import EXPERIMENT, Plan, measure, summary
     from privedge_lab.results.rows.partitioning import PartitioningRow
-    from privedge_lab.results.store import Results
 
     plan = Plan(
         task=_task(task, private),
@@ -82,16 +79,19 @@ def _partitioning(
         part="validation" if validation else "test",
         training=TrainSettings(epochs=epochs, mirror=True, shift=4),
     )
-    settings = plan.settings() | {"data": data.name}
-    results = Results(EXPERIMENT, settings, out, resume=resume, command=command_line())
-    with progress_bar() as show:
-        progress = partial(show, "train and attack")
-        list(measure(plan, datasets.read(data), results, progress=progress))
-    found = summary(results.read(PartitioningRow))
+    measured = experiment.run(
+        EXPERIMENT,
+        plan.settings() | {"data": data.name},
+        lambda results, bars: measure(plan, datasets.read(data), results, progress=bars),
+        out=out,
+        resume=resume,
+    )
+    means = summary(measured.results.read(PartitioningRow))
     if as_json:
-        print(json.dumps(results.document() | {"summary": list(map(asdict, found))}))
+        found = measured.results.document() | {"summary": list(map(asdict, means))}
+        print(json.dumps(found))
     else:
-        print(_table(found))
+        print(_table(means))
 
 
 def _task(text: str, private: str) -> "Task":

@@ -3,15 +3,15 @@
 See docs/results/attacks.md.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import JsonOption
+from privedge.cli.progress import Bars
+from privedge_lab.cli import experiment
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
@@ -67,44 +67,42 @@ def _table(
     settings = TableSettings(images=images, seed=seed, effort=effort)
     pictures = attack_pictures.Pictures(out) if out is not None else None
     path = out / _RESULTS if out is not None else None
-    measured = {"data": data.name} | asdict(settings)
-    results = Results(
-        attack_table.EXPERIMENT, measured, path, resume=resume, command=command_line()
-    )
-    with progress_bar() as progress:
+
+    def measure(results: Results, bars: Bars) -> Iterator[None]:
         measuring = attack_table.measure(
-            settings, data, results, processes=processes, progress=progress
+            settings, data, results, processes=processes, progress=bars
         )
         for found in measuring:
             if pictures is not None:
                 pictures.keep(found)
+            # What was reconstructed is in the way once it is drawn.
+            yield
+
+    results = experiment.run(
+        attack_table.EXPERIMENT,
+        {"data": data.name} | asdict(settings),
+        measure,
+        out=path,
+        resume=resume,
+    ).results
     if pictures is not None:
         pictures.draw(attack_table.originals(data, settings), results.read(InversionRow))
-    if as_json:
-        print(json.dumps(results.document()))
-        return
-    _print(sorted(results.read(InversionRow), key=_order))
+    experiment.show_rows(results, InversionRow, as_json, _print)
 
 
 def _order(row: "InversionRow") -> tuple[Any, ...]:
     return (row.defence != "none", row.cut, row.defence, row.strength, row.attack)
 
 
-def _print(rows: "Sequence[InversionRow]") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
-
+def _print(rows: "list[InversionRow]") -> None:
     titles = ("cut", "defence", "strength", "attack", "PSNR dB", "SSIM", "accuracy")
-    table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
-    for row in rows:
-        table.add_row(
+    lines = [
+        (
             *(row.cut, row.defence, shown(row.strength, "g"), row.attack),
             f"{shown(row.psnr_db, '.2f')} ± {shown(row.psnr_db_plus_minus, '.2f')}",
             f"{shown(row.ssim, '.3f')} ± {shown(row.ssim_plus_minus, '.3f')}",
             shown(row.task_accuracy, ".2%"),
         )
-    console = Console()
-    # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
-    console.width = max(console.width, _WIDTH)
-    console.print(table, crop=False)
+        for row in sorted(rows, key=_order)
+    ]
+    experiment.table(titles, lines, least_width=_WIDTH)

@@ -1,6 +1,5 @@
 """`privedge evaluate bias`: owners that train on few images, or on images of one kind only."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import DataOption, JsonOption
+from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
     ComponentsOption,
@@ -26,8 +25,6 @@ from privedge_lab.cli.evaluate.options import (
     fact_and_value,
     names,
     numbers,
-    require_research,
-    results_file,
 )
 from privedge_lab.results.rows.values import shown
 
@@ -81,7 +78,6 @@ def _bias(
       privedge evaluate bias --data letters.npz --per-owner 5,10,20,50,all --out few/
       privedge evaluate bias --data words.npz --train-fact document --seed 0,1 --out page/
     """
-    require_research()
     from privedge_lab import datasets
     from privedge_lab.evaluation.bias import Request
 
@@ -96,11 +92,8 @@ def _bias(
     seeds, labelled = numbers(seed, "seed"), datasets.read(data)
     biases = (*_counts(per_owner), *_values(labelled, train_fact, train_where))
     request = replace(request, biases=biases)
-    found = _measured(request, labelled, seeds, results_file(out, _FILE), resume)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        _print(found)
+    found = _measured(request, labelled, seeds, experiment.file_in(out, _FILE), resume)
+    experiment.show_summary(found, as_json, _print)
 
 
 def _counts(text: str) -> "Iterator[Bias]":
@@ -124,50 +117,40 @@ def _measured(
 ) -> dict[str, Any]:
     from privedge.errors import ConfigError
     from privedge_lab.evaluation import bias
-    from privedge_lab.results.store import Results, means_by
+    from privedge_lab.results.store import means_by
 
     if not request.biases:
         raise ConfigError("bias: give --per-owner, --train-fact or --train-where")
-    settings, command = request.settings(), command_line()
-    results = Results(bias.EXPERIMENT, settings, file, resume=resume, command=command)
     skipped: list[dict[str, Any]] = []
-    with progress_bar() as progress:
-        rows = list(bias.measure(request, data, seeds, results, progress, skipped.append))
-    return {
-        "biases": means_by(("bias", "value"), rows),
-        "skipped": skipped,
-        "seeds": seeds,
-        "file": str(file),
-        "command": command,
-        "settings": settings,
-    }
+    measured = experiment.run(
+        bias.EXPERIMENT,
+        request.settings(),
+        lambda results, bars: bias.measure(request, data, seeds, results, bars, skipped.append),
+        out=file,
+        resume=resume,
+    )
+    biases = means_by(("bias", "value"), measured.found)
+    return {"biases": biases, "skipped": skipped, "seeds": seeds} | measured.evidence()
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from privedge_lab.results.rows.bias import BiasRow
 
     biases = list(map(BiasRow.read, found["biases"]))
     baselines = list(biases[0].baselines)
     titles = ("trained on", "images", "asked about", "private", "mixed", *baselines)
-    table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
+    lines: list[list[str]] = []
     for row in biases:
         mixed = row.mixed
         about = "all" if row.bias == "images" else "others"
         name = f"{row.bias} {'all' if row.value is None else row.value}"
-        table.add_row(name, shown(row.trained_on, ".0f"), about, *_recalls(row, mixed))
+        lines.append([name, shown(row.trained_on, ".0f"), about, *_recalls(row, mixed)])
         if row.same is not None:
             same = None if mixed is None else mixed.same
-            table.add_row("", "", "the same", *_recalls(row.same, same))
+            lines.append(["", "", "the same", *_recalls(row.same, same)])
     seeds = ", ".join(map(str, found["seeds"]))
     print(f"macro recall, {shown(biases[0].owners, '.0f')} owners, seeds {seeds}")
-    console = Console()
-    # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
-    console.width = max(console.width, _WIDTH)
-    console.print(table, crop=False)
+    experiment.table(titles, lines, least_width=_WIDTH)
     for each in found["skipped"]:
         print(f"left out (seed {each['seed']}): {each['reason']}")
     print(f"rows in {found['file']}")

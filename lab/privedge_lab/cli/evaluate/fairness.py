@@ -1,14 +1,13 @@
 """`privedge evaluate fairness`: what a model that reconstructs too much wins of others' images."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import DataOption, JsonOption
+from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
     GroupOption,
@@ -23,8 +22,6 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     names,
     numbers,
-    require_research,
-    results_file,
 )
 from privedge_lab.results.rows.values import shown
 
@@ -82,7 +79,6 @@ def _fairness(
       privedge evaluate fairness --data letters.npz --preset subspace32-fine --out fairness/
       privedge evaluate fairness --data faces.npz --thieves identity,pooled --tries 5 --out f/
     """
-    require_research()
     from privedge_lab.evaluation.fairness import Request
 
     request = Request(
@@ -97,53 +93,43 @@ def _fairness(
         probes=probes,
     )
     found = _measured(request, numbers(seed, "seed"), out, resume)
-    if as_json:
-        print(json.dumps(found))
-        return
-    _print(found)
+    experiment.show_summary(found, as_json, _print)
 
 
 def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
     from privedge_lab import datasets
     from privedge_lab.evaluation import fairness
-    from privedge_lab.results.store import Results, means_by
+    from privedge_lab.results.store import means_by
 
     data = datasets.read(request.data)
-    settings = request.settings()
-    path = results_file(out, _FILE)
-    results = Results(fairness.EXPERIMENT, settings, path, resume=resume, command=command_line())
-    with progress_bar() as progress:
-        rows = list(fairness.measure(request, data, seeds, results, progress))
-    return {
-        "thieves": means_by(("thief", "calibration"), rows),
-        "seeds": list(seeds),
-        "file": str(path),
-        "command": command_line(),
-        "settings": settings,
-    }
+    measured = experiment.run(
+        fairness.EXPERIMENT,
+        request.settings(),
+        lambda results, bars: fairness.measure(request, data, seeds, results, bars),
+        out=experiment.file_in(out, _FILE),
+        resume=resume,
+    )
+    thieves = means_by(("thief", "calibration"), measured.found)
+    return {"thieves": thieves, "seeds": list(seeds)} | measured.evidence()
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
+    titles = ("thief", "components", "admitted", "calibration", "steals", "macro recall", "audit")
+    experiment.table(titles, map(_line, found["thieves"]), least_width=_WIDTH)
+    print(f"Rows in {found['file']}")
 
+
+def _line(mean: dict[str, Any]) -> tuple[str | None, ...]:
     from privedge_lab.results.rows.fairness import FairnessRow
 
-    titles = ("thief", "components", "admitted", "calibration", "steals", "macro recall", "audit")
-    table = Table(*(Column(title, no_wrap=True) for title in titles), box=box.SIMPLE)
-    for each in found["thieves"]:
-        row = FairnessRow.read(each)
-        table.add_row(
-            row.thief,
-            shown(row.components, ".0f"),
-            # The mean of a fact that is the same in all rows.
-            "yes" if each["admitted"] else "no",
-            row.calibration,
-            shown(row.steal_rate, ".1%"),
-            shown(row.macro_recall, ".3f"),
-            f"refuses {shown(row.audit_refused_share, '.0%')} ({shown(row.audit_ratio, '.2f')})",
-        )
-    # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
-    Console(width=max(Console().width, _WIDTH)).print(table)
-    print(f"Rows in {found['file']}")
+    row = FairnessRow.read(mean)
+    return (
+        row.thief,
+        shown(row.components, ".0f"),
+        # The mean of a fact that is the same in all rows.
+        "yes" if mean["admitted"] else "no",
+        row.calibration,
+        shown(row.steal_rate, ".1%"),
+        shown(row.macro_recall, ".3f"),
+        f"refuses {shown(row.audit_refused_share, '.0%')} ({shown(row.audit_ratio, '.2f')})",
+    )

@@ -1,15 +1,14 @@
 """`privedge evaluate identify`: whose image is it, measured. Only an experiment sees all images."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from privedge.cli.ending import nothing_left_running
-from privedge.cli.options import DataOption, JsonOption, ProcessesOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import DataOption, JsonOption, ProcessesOption
+from privedge.cli.progress import Bars
+from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
     ComponentsOption,
@@ -25,13 +24,12 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     names,
     numbers,
-    require_research,
-    results_file,
 )
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.identify import Request
+    from privedge_lab.results.rows.identify import IdentifyRow
 
 _FILE = "identify.json"
 
@@ -85,7 +83,6 @@ def _identify(
       privedge evaluate identify --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
     """
-    require_research()
     from privedge_lab.evaluation.identify import Request
 
     request = Request(
@@ -101,7 +98,7 @@ def _identify(
     )
     seeds = numbers(seed, "seed")
     found = _measured(request, seeds, out, resume, _Training(processes, keep_models))
-    print(json.dumps(found) if as_json else _text(found))
+    experiment.show_summary(found, as_json, _print)
 
 
 class _Training(NamedTuple):
@@ -119,28 +116,30 @@ def _measured(
     from privedge_lab.results.store import Results, summary
 
     data = datasets.read(request.data)
-    settings = request.settings()
-    results = Results(
-        identify.EXPERIMENT,
-        settings,
-        results_file(out, _FILE),
-        resume=resume,
-        command=command_line(),
-    )
-    with nothing_left_running(), progress_bar() as progress:
+
+    def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
             folder=out / "models",
             processes=chosen.processes or cores(),
             keep=chosen.keep,
             resume=resume,
-            watch=progress.owner,
+            watch=bars.owner,
         )
-        rows = list(identify.measure(request, data, seeds, results, progress, training))
-    named = {"file": str(out / _FILE), "command": command_line(), "settings": settings}
-    return summary(rows) | {"preset": rows[0].preset, "seeds": list(seeds)} | named
+        return identify.measure(request, data, seeds, results, bars, training)
+
+    measured = experiment.run(
+        identify.EXPERIMENT,
+        request.settings(),
+        measure,
+        out=experiment.file_in(out, _FILE),
+        resume=resume,
+    )
+    rows = measured.found
+    named = {"preset": rows[0].preset, "seeds": list(seeds)}
+    return summary(rows) | named | measured.evidence()
 
 
-def _text(found: dict[str, Any]) -> str:
+def _print(found: dict[str, Any]) -> None:
     from privedge_lab.results.rows.identify import IdentifyRow
 
     mean, settings = IdentifyRow.read(found), found["settings"]
@@ -175,4 +174,4 @@ def _text(found: dict[str, Any]) -> str:
             f"{shown(mean.seconds_per_query, '.3f')} s"
         )
     seconds = shown(mean.seconds, ".1f")
-    return "\n".join([*lines, f"{seconds} s a seed; rows in {found['file']}"])
+    print("\n".join([*lines, f"{seconds} s a seed; rows in {found['file']}"]))

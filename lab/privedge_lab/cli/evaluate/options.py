@@ -1,12 +1,11 @@
 """Options that the experiments of `privedge evaluate` share, and how their text is read."""
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.errors import ConfigError, MissingExtra
+from privedge.errors import ConfigError
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.identify_parts import Choice
@@ -44,23 +43,8 @@ ResumeOption = Annotated[
 ]
 
 
-def require_research() -> None:
-    """Raises MissingExtra without scikit-learn, before anything is trained."""
-    if importlib.util.find_spec("sklearn") is None:
-        raise MissingExtra("evaluation takes scikit-learn: pip install 'privedge[research]'")
-
-
-def results_file(out: Path, name: str) -> Path:
-    """`name` in the folder `out`, which is made. Raises ConfigError if it cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be created ({error.strerror})") from None
-    return out / name
-
-
 def choice_of(owners: int | None, part: str, group: str | None, test_where: str | None) -> "Choice":
-    """How a set is dealt out, for seeds to be put in. Raises ConfigError."""
+    """Return how to split a set; the caller fills in the seed. Raises ConfigError."""
     from privedge_lab.evaluation.identify_parts import Choice, Part
 
     try:
@@ -72,19 +56,19 @@ def choice_of(owners: int | None, part: str, group: str | None, test_where: str 
 
 
 def numbers(text: str, option: str) -> list[int]:
-    """Whole numbers with commas between them. Raises ConfigError naming the option."""
+    """Parse whole numbers separated by commas. Raises ConfigError naming the option."""
     if not all(part.isdecimal() for part in text.split(",")):
         raise ConfigError(f"{option} {text!r}: give one number or several, as in 0,1,2")
     return [int(part) for part in text.split(",")]
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names with commas between them; `none` is no name."""
+    """Split names separated by commas; `none` gives no names."""
     return () if text == "none" else tuple(text.split(","))
 
 
 def fact_and_value(text: str, option: str) -> tuple[str, int]:
-    """A fact and its value. Raises ConfigError naming the option."""
+    """Parse a fact and its value. Raises ConfigError naming the option."""
     fact, _, value = text.partition("=")
     if not value.lstrip("-").isdecimal():
         raise ConfigError(f"{option} {text!r}: give a fact and a number, as in part=3")

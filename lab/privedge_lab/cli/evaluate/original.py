@@ -1,16 +1,14 @@
 """`privedge evaluate original`: the original network, trained for as long as one allows."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.ending import nothing_left_running
-from privedge.cli.options import DataOption, JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import DataOption, JsonOption
 from privedge.cli.train import Device
+from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     GroupOption,
     OutOption,
@@ -18,8 +16,6 @@ from privedge_lab.cli.evaluate.options import (
     ResumeOption,
     TestWhereOption,
     choice_of,
-    require_research,
-    results_file,
 )
 from privedge_lab.results.rows.values import shown
 
@@ -70,7 +66,6 @@ def _original(
       privedge evaluate original --data letters.npz --owners 3 --minutes 60 --out original/
       privedge evaluate original --data faces/ --minutes 30 --device cuda --batch 128 --out gpu/
     """
-    require_research()
     from privedge.user.adversarial import device_for
     from privedge_lab.evaluation.original import Plan
 
@@ -78,24 +73,27 @@ def _original(
     where = device_for(device.value).type
     plan = Plan(data, choice, minutes, processes, batch, points, beside, where)
     found = _measured(plan, out, resume)
-    print(json.dumps(found) if as_json else _text(found))
+    experiment.show_summary(found, as_json, _print)
 
 
 def _measured(plan: "Plan", out: Path, resume: bool) -> dict[str, Any]:
     from privedge_lab import datasets
     from privedge_lab.evaluation import original
-    from privedge_lab.results.store import Results
 
     data = datasets.read(plan.data)
-    file, command = results_file(out, _FILE), command_line()
-    settings = plan.settings()
-    results = Results(original.EXPERIMENT, settings, file, resume=resume, command=command)
-    with nothing_left_running(), progress_bar() as progress:
-        (row,) = original.measure(plan, data, results, out / "unfinished", progress)
-    return row.as_stored() | {"file": str(file), "command": results.command, "settings": settings}
+    measured = experiment.run(
+        original.EXPERIMENT,
+        plan.settings(),
+        lambda results, bars: original.measure(plan, data, results, out / "unfinished", bars),
+        out=experiment.file_in(out, _FILE),
+        resume=resume,
+    )
+    (row,) = measured.found
+    # The command that began the file: a training may be resumed many times.
+    return row.as_stored() | measured.evidence() | {"command": measured.results.command}
 
 
-def _text(found: dict[str, Any]) -> str:
+def _print(found: dict[str, Any]) -> None:
     from privedge_lab.results.rows.original import OriginalRow
 
     row = OriginalRow.read(found)
@@ -110,4 +108,4 @@ def _text(found: dict[str, Any]) -> str:
         f"beside it, {name}: macro recall {shown(scores.macro_recall, '.3f')}"
         for name, scores in row.baselines.items()
     ]
-    return "\n".join([*lines, f"rows in {found['file']}"])
+    print("\n".join([*lines, f"rows in {found['file']}"]))

@@ -1,13 +1,12 @@
 """`privedge evaluate robustness`: models of clean images, asked about disturbed ones."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import DataOption, JsonOption
+from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
     ComponentsOption,
@@ -23,8 +22,6 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     names,
     numbers,
-    require_research,
-    results_file,
 )
 from privedge_lab.results.rows.values import shown
 
@@ -71,7 +68,6 @@ def _robustness(
       privedge evaluate robustness --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate robustness --data faces.npz --disturb jpeg:20:5,blur --seed 0,1 --out faces/
     """
-    require_research()
     from privedge_lab.evaluation.disturbances import chosen
     from privedge_lab.evaluation.robustness import Request
 
@@ -85,60 +81,46 @@ def _robustness(
         disturbances=tuple(chosen(disturb)),
     )
     found = _measured(request, numbers(seed, "seed"), out, resume)
-    if as_json:
-        print(json.dumps(found))
-    else:
-        _print(found)
+    experiment.show_summary(found, as_json, _print)
 
 
 def _measured(request: "Request", seeds: list[int], out: Path, resume: bool) -> dict[str, Any]:
     from privedge_lab import datasets
     from privedge_lab.evaluation import robustness
-    from privedge_lab.results.store import Results, means_by
+    from privedge_lab.results.store import means_by
 
     data = datasets.read(request.data)
-    settings = request.settings()
-    file, command = results_file(out, _FILE), command_line()
-    results = Results(robustness.EXPERIMENT, settings, file, resume=resume, command=command)
-    with progress_bar() as progress:
-        rows = list(robustness.measure(request, data, seeds, results, progress))
-    return {
-        "levels": means_by(("disturbance", "level", "preset"), rows),
-        "seeds": seeds,
-        "file": str(file),
-        "command": command,
-        "settings": settings,
-    }
+    measured = experiment.run(
+        robustness.EXPERIMENT,
+        request.settings(),
+        lambda results, bars: robustness.measure(request, data, seeds, results, bars),
+        out=experiment.file_in(out, _FILE),
+        resume=resume,
+    )
+    levels = means_by(("disturbance", "level", "preset"), measured.found)
+    return {"levels": levels, "seeds": seeds} | measured.evidence()
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from privedge_lab.results.rows.robustness import RobustnessRow
 
     levels = list(map(RobustnessRow.read, found["levels"]))
     reference = levels[0]
     baselines = list(reference.baselines)
     titles = ("disturbed", "private", *baselines, "known")
-    columns = [Column(title, no_wrap=True, justify="right") for title in titles]
-    table = Table(*columns, box=box.SIMPLE)
+    lines = []
     for level in levels:
         pairs = [(level.baselines[name], reference.baselines[name]) for name in baselines]
         cells = [_change(level, reference), *(_change(here, there) for here, there in pairs)]
         name = f"{level.disturbance} {shown(level.level, 'g')}"
-        table.add_row(name, *cells, shown(level.auroc_known, ".3f"))
+        lines.append([name, *cells, shown(level.auroc_known, ".3f")])
     seeds = ", ".join(map(str, found["seeds"]))
     print(
         f"{shown(reference.owners, '.0f')} owners, {shown(reference.asked, '.0f')} images asked, "
         f"{reference.preset}, seeds {seeds}\n"
         "macro recall and its change against none; known: AUROC of known or not"
     )
-    console = Console()
-    # Figures that end in dots say nothing: a narrow terminal breaks lines instead.
-    console.width = max(console.width, _WIDTH)
-    console.print(table, crop=False)
+    experiment.table(titles, lines, least_width=_WIDTH, figures=True)
     print(f"rows in {found['file']}")
 
 

@@ -1,17 +1,13 @@
 """`privedge evaluate scale`: accuracy and private cost against the number of owners."""
 
-import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.ending import nothing_left_running
-from privedge.cli.options import DataOption, JsonOption, command_line
-from privedge.cli.progress import progress_bar
-from privedge.errors import MissingExtra
+from privedge.cli.options import DataOption, JsonOption
+from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
     GroupOption,
@@ -24,8 +20,6 @@ from privedge_lab.cli.evaluate.options import (
     TestWhereOption,
     choice_of,
     numbers,
-    require_research,
-    results_file,
 )
 from privedge_lab.results.rows.values import shown
 
@@ -73,9 +67,6 @@ def _scale(
       privedge evaluate scale --data letters.npz --preset subspace32-fine --out scale/
       privedge evaluate scale --data faces.npz --owners 5,50 --no-private --seed 0,1 --out s/
     """
-    require_research()
-    if private and importlib.util.find_spec("psutil") is None:
-        raise MissingExtra("measuring servers takes psutil: pip install 'privedge[party,demo]'")
     from privedge_lab.evaluation.scale import Request
 
     request = Request(
@@ -90,7 +81,7 @@ def _scale(
         queries=queries,
     )
     found = _measured(request, numbers(seed, "seed"), out, resume)
-    print(json.dumps(found) if as_json else _text(found))
+    experiment.show_summary(found, as_json, _print)
 
 
 def _sizes(text: str) -> tuple[int | None, ...]:
@@ -102,14 +93,17 @@ def _sizes(text: str) -> tuple[int | None, ...]:
 def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
     from privedge_lab import datasets
     from privedge_lab.evaluation import growth, scale
-    from privedge_lab.results.store import Results, summary
+    from privedge_lab.results.store import summary
 
     data = datasets.read(request.data)
-    settings = request.settings()
-    path = results_file(out, _FILE)
-    results = Results(scale.EXPERIMENT, settings, path, resume=resume, command=command_line())
-    with nothing_left_running(), progress_bar() as progress:
-        rows = list(scale.measure(request, data, seeds, results, progress))
+    measured = experiment.run(
+        scale.EXPERIMENT,
+        request.settings(),
+        lambda results, bars: scale.measure(request, data, seeds, results, bars),
+        out=experiment.file_in(out, _FILE),
+        resume=resume,
+    )
+    rows = measured.found
     sizes = dict.fromkeys(row.owners for row in rows)
     return {
         "preset": rows[0].preset,
@@ -119,13 +113,10 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
         ],
         "fit": growth.fitted(rows),
         "seeds": list(seeds),
-        "file": str(path),
-        "command": command_line(),
-        "settings": settings,
-    }
+    } | measured.evidence()
 
 
-def _text(found: dict[str, Any]) -> str:
+def _print(found: dict[str, Any]) -> None:
     from privedge_lab.results.rows.scale import ScaleRow
 
     lines = [f"{found['preset']}, seeds {', '.join(map(str, found['seeds']))}"]
@@ -144,4 +135,4 @@ def _text(found: dict[str, Any]) -> str:
                 f"{shown(cost.rounds, '.0f')} rounds, "
                 f"{shown(cost.offline_cpu_s, '.1f', per=1e-3)} ms of the dealer's CPU"
             )
-    return "\n".join([*lines, *found["fit"]["sentences"], f"Rows in {found['file']}"])
+    print("\n".join([*lines, *found["fit"]["sentences"], f"Rows in {found['file']}"]))

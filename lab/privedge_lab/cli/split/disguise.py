@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import training_bar
+from privedge_lab.cli.options import LabelledArgument
 
 if TYPE_CHECKING:
     from privedge_lab.datasets import Labelled
@@ -45,12 +47,6 @@ class AesKeys(StrEnum):
     EACH = "each"
 
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATA.npz", help="images (uint8) and labels; is_test chooses the test part."
-    ),
-]
 DisguisedArgument = Annotated[
     Path, typer.Argument(metavar="DISGUISED.npz", help="What `apply` wrote.")
 ]
@@ -78,7 +74,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _keygen(
-    data: DataArgument,
+    data: LabelledArgument,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The key to write.")],
     method: Annotated[Method, typer.Option("--method", help="The kind of disguise.")] = Method.RMT,
     block: Annotated[
@@ -148,7 +144,7 @@ def _words(sized: "Sized") -> str:
 
 
 def _apply(
-    data: DataArgument,
+    data: LabelledArgument,
     key: KeyOption,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The npz to write.")],
     shifts: Annotated[
@@ -188,7 +184,7 @@ def _apply(
 
 
 def _prepared(data: "Labelled", shifts: int, seed: int) -> "Labelled":
-    """Training and test images in one set, told apart by `is_test`; only the former shifted."""
+    """Return training and test images as one set with `is_test`; shift only the former."""
     import torch
 
     from privedge_lab.baseline.shifts import with_shifts
@@ -250,14 +246,13 @@ def _plain(path: Path, found: "DisguisedSet", copies: int, seed: int) -> "Labell
 
 
 def _learn(data: "Labelled", epochs: int, seed: int) -> tuple["Learnt", float]:
-    """What was learnt from the training part, and its accuracy on the test part."""
-    from privedge_lab.cli.split.train import progress_bar
+    """Train on the training part; return the network and its accuracy on the test part."""
     from privedge_lab.datasets import split
     from privedge_lab.disguise.learning import answer, learn, training
 
     parts = split(data, seed=seed)
-    with progress_bar(epochs) as progress:
-        learnt = learn(parts.train, training(epochs, seed), progress)
+    with training_bar(epochs, "loss") as show:
+        learnt = learn(parts.train, training(epochs, seed), lambda now: show(now.epoch, now.loss))
     hits = answer(learnt[1], parts.test.images) == parts.test.labels
     return learnt, float(hits.double().mean())
 

@@ -1,17 +1,17 @@
 """`privedge split sweep`: cut depth x defence strength, with what every attack gets."""
 
-import json
+from collections.abc import Iterator
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, command_line
-from privedge.cli.progress import progress_bar
+from privedge.cli.options import JsonOption
+from privedge.cli.progress import Bars
+from privedge_lab.cli import experiment
+from privedge_lab.cli.options import LabelledArgument, ResumeRowsOption, RowsOption
 from privedge_lab.cli.split.train import (
-    DataArgument,
     PresetOption,
     SeedOption,
 )
@@ -24,7 +24,7 @@ _SHOWN = 10
 
 
 class Repeated(StrEnum):
-    """When a device draws the same random numbers; `fresh` is unsafe, and here to be measured."""
+    """When a device draws the same random numbers. `fresh` is unsafe; it is here to be measured."""
 
     FIXED = "fixed"
     PER_INPUT = "per-input"
@@ -37,7 +37,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _sweep(
-    data: DataArgument,
+    data: LabelledArgument,
     cuts: Annotated[str, typer.Option("--cuts", metavar="A,B", help="Layers to cut after.")],
     preset: PresetOption = "lenet",
     defences: Annotated[
@@ -78,9 +78,7 @@ def _sweep(
         int, typer.Option("--iterations", min=1, help="Of white-box searches.")
     ] = 500,
     seed: SeedOption = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.json", help="Store each row here.")
-    ] = None,
+    out: RowsOption = None,
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE.png", help="Draw the rows.")
     ] = None,
@@ -88,7 +86,7 @@ def _sweep(
         Path | None,
         typer.Option("--sheet", metavar="FILE.png", help="Originals above reconstructions."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")] = False,
+    resume: ResumeRowsOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train and attack a cut network for each cut, defence and strength.
@@ -110,8 +108,8 @@ def _sweep(
     from privedge_lab.baseline.presets import preset as named
     from privedge_lab.baseline.train import TrainSettings
     from privedge_lab.evaluation import figures, sheets
-    from privedge_lab.evaluation import sweep as experiment
-    from privedge_lab.evaluation.sweep import Shown
+    from privedge_lab.evaluation.sweep import EXPERIMENT, Shown
+    from privedge_lab.evaluation.sweep import measure as swept
     from privedge_lab.evaluation.sweep_plan import Plan, choices
     from privedge_lab.results.rows.sweep import SweepRow
     from privedge_lab.results.store import Results
@@ -130,20 +128,21 @@ def _sweep(
         attack_epochs=attack_epochs,
         asked=asked,
     )
-    settings = plan.settings() | {"data": data.name}
-    results = Results(experiment.EXPERIMENT, settings, out, resume=resume, command=command_line())
     seen: list[Shown] = []
-    with progress_bar() as show:
+
+    def measure(results: Results, bars: Bars) -> Iterator[SweepRow]:
         parts = datasets.split(found, seed=seed)
-        progress = partial(show, "train and attack")
-        list(experiment.measure(plan, parts, results, progress=progress, keep=seen.append))
+        return swept(plan, parts, results, progress=bars, keep=seen.append)
+
+    settings = plan.settings() | {"data": data.name}
+    results = experiment.run(EXPERIMENT, settings, measure, out=out, resume=resume).results
     if sheet is not None and seen:
         rows = [("original", seen[0].originals), *((each.caption, each.found) for each in seen)]
         pictures = [(caption, images[:_SHOWN]) for caption, images in rows]
         sheets.save(sheets.captioned(pictures), sheet)
     if figure is not None:
         figures.write(results.read(SweepRow), figure)
-    print(json.dumps(results.document()) if as_json else _table(results.read(SweepRow)))
+    experiment.show_rows(results, SweepRow, as_json, _print)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -165,7 +164,7 @@ def _strengths(texts: list[str]) -> dict[str, tuple[float, ...]]:
     return found
 
 
-def _table(rows: list["SweepRow"]) -> str:
+def _print(rows: list["SweepRow"]) -> None:
     lines = [f"{'cut':8} {'defence':16} {'strength':>8} {'accuracy':>8}  attack"]
     for row in rows:
         if row.psnr_db is not None:
@@ -177,4 +176,4 @@ def _table(rows: list["SweepRow"]) -> str:
             f"{row.cut or '-':8} {row.defence or '-':16} {shown(row.strength, '8g')} "
             f"{shown(row.task_accuracy, '8.1%')}  {row.attack}: {got}"
         )
-    return "\n".join(lines)
+    print("\n".join(lines))

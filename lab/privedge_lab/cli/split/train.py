@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.options import JsonOption
+from privedge.cli.progress import training_bar
+from privedge_lab.cli.options import LabelledArgument
 
 if TYPE_CHECKING:
     from privedge_lab.baseline.cut_files import CutFiles
     from privedge_lab.baseline.defences.counting import Counting
     from privedge_lab.baseline.spec import NetworkSpec
-    from privedge_lab.baseline.train import Progress, Trainee
+    from privedge_lab.baseline.train import Trainee
     from privedge_lab.datasets import TrainTest
 
 
@@ -28,12 +28,6 @@ class RepeatChoice(StrEnum):
     PER_INPUT = "per-input"
 
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DATA.npz", help="images (uint8) and labels; is_test chooses the test part."
-    ),
-]
 PresetOption = Annotated[
     str,
     typer.Option(
@@ -74,7 +68,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _train(
-    data: DataArgument,
+    data: LabelledArgument,
     cut: CutOption,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder for the files.")],
     preset: PresetOption = "lenet",
@@ -146,7 +140,7 @@ def _folder(out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What a training came to."""
+    """The results of a training."""
 
     train_images: int
     test_images: int
@@ -162,34 +156,17 @@ def _run(
     from privedge_lab.baseline.train import TrainSettings, accuracy, train
 
     started = time.monotonic()
-    with progress_bar(epochs) as progress:
+    with training_bar(epochs, "loss") as show:
         settings = TrainSettings(epochs=epochs, seed=seed)
-        network = train(trainee, parts.train, settings, progress=progress)
+        network = train(
+            trainee, parts.train, settings, progress=lambda now: show(now.epoch, now.loss)
+        )
     device = Device(head(network, trainee.cut), trainee.defence, trainee.key)
     reached = accuracy(device, tail(network, trainee.cut), parts.test)
     facts = {"seed": str(seed), "epochs": str(epochs), "test_accuracy": f"{reached:.4f}"}
     files.save(trainee, network, facts)
     seconds = time.monotonic() - started
     return _Outcome(len(parts.train), len(parts.test), reached, seconds)
-
-
-@contextmanager
-def progress_bar(epochs: int) -> Iterator[Callable[["Progress"], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (
-        "train",
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("loss {task.fields[loss]:.4g}"),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("train", total=epochs, loss=float("nan"))
-        yield lambda now: bar.update(task, completed=now.epoch, loss=now.loss)
 
 
 def _report(outcome: _Outcome, files: "CutFiles", trainee: "Trainee", as_json: bool) -> None:
@@ -232,7 +209,7 @@ def _report(outcome: _Outcome, files: "CutFiles", trainee: "Trainee", as_json: b
 
 
 def _counted(trainee: "Trainee") -> "Counting | None":
-    """For a defence that drops outputs: are fewer kept than there are pixels?"""
+    """Count what a defence that drops outputs keeps, against the pixels. None for others."""
     from privedge_lab.baseline.defences.counting import counting
     from privedge_lab.baseline.defences.dropping import Dropping, FeatureDropout
 

@@ -29,7 +29,7 @@ def view_of(bench):
 def test_a_server_without_head_or_device_still_sees_more_than_the_mean_image(bench):
     told = []
     found = query_free(
-        view_of(bench), SETTINGS, generator=seeded(), progress=lambda *now: told.append(now)
+        view_of(bench), SETTINGS, generator=seeded(), progress=lambda doing, *now: told.append(now)
     )
     assert found.shape == bench.secret.shape
     floor = float(psnr_db(bench.mean_image, bench.secret).mean())

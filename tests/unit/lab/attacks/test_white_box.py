@@ -58,7 +58,7 @@ def test_images_do_not_influence_each_other(bench):
         replace(whole, sent=whole.sent[:3]),
         replace(QUICK, batch=2),
         generator=seeded(),
-        progress=lambda done, total: steps.append((done, total)),
+        progress=lambda doing, done, total: steps.append((done, total)),
     )
     assert torch.allclose(together[:3], alone, atol=1e-3)
     assert steps == [(step, 120) for step in range(1, 121)]

@@ -35,8 +35,12 @@ def results(folder, resume=False):
 
 def test_every_disguise_gets_its_rows_and_pictures_and_a_second_run_adds_none(digits, tmp_path):
     told = []
+
+    def progress(doing, done, total):
+        told.append((done, total, doing))
+
     found = results(tmp_path)
-    list(disguising.measure(PLAN, digits, found, tmp_path, lambda *now: told.append(now)))
+    list(disguising.measure(PLAN, digits, found, tmp_path, progress))
     assert told[-1] == (17, 17, "done") and len(found.rows) == 17
 
     def row(**configuration):

@@ -45,7 +45,7 @@ def plan(part):
 def test_rows_hold_task_attacker_and_floor_with_and_without_the_defence(digits, tmp_path):
     path, seen = tmp_path / "rows.json", []
     results = Results("partitioning", {}, path)
-    told = {"progress": lambda done, of: seen.append((done, of))}
+    told = {"progress": lambda doing, done, of: seen.append((done, of))}
     rows = list(measure(plan("test"), digits, results, **told))
     assert [row.defence for row in rows] == ["none", "partitioning"]
     assert seen == [(0, 2), (1, 2), (2, 2)]
