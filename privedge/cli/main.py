@@ -85,7 +85,7 @@ def main() -> None:
 def _run() -> None:
     """Run the command. Ends in SystemExit, unless something unforeseen happens."""
     try:
-        build()(prog_name="privedge")
+        build(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="privedge")
     except PrivEdgeError as error:
         _stop(str(error), _EXIT_FAILED)
     except ModuleNotFoundError as error:
@@ -101,8 +101,12 @@ def _run() -> None:
         raise
 
 
-def build() -> typer.Typer:
-    """Build the application with every command."""
+def build(command: str | None = None) -> typer.Typer:
+    """Build the application with every command.
+
+    If `command` is one of the product's, the laboratory is left out: it loads for itself only, and
+    a broken one stops nobody who asks or uploads.
+    """
     app = typer.Typer(
         name="privedge",
         cls=_InOrder,
@@ -115,7 +119,7 @@ def build() -> typer.Typer:
     )
     for module in PRODUCT.values():
         module.register(app)
-    for entry in _of_the_laboratory():
+    for entry in () if command in PRODUCT else _of_the_laboratory():
         entry.load()(app)
     return app
 

@@ -37,3 +37,15 @@ def test_a_missing_package_is_named_and_nothing_is_written(tmp_path, package, cu
     assert ended.stderr.count("\n") == 1
     assert f"needs more packages ({package}): {cure}" in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "works"), [("certs", True), ("attack", False)])
+def test_a_broken_laboratory_stops_its_own_commands_only(command, works):
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, "privedge_lab", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode == 0) == works
+    assert ("privedge_lab" in ended.stderr) != works
