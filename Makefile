@@ -47,9 +47,14 @@ up: $(INSTALLED) ## a private service over your own pictures: make up DIR=people
 
 # Tests that start servers keep to one process (tests/conftest.py), which begins with them, for they
 # take longest; the others run beside them.
+# `make test COVER=1` measures coverage too; pytest's own summary stays the last line of a run that
+# passes, for the floors are silent if they hold.
+COVER ?=
+COVERED = $(if $(COVER),--cov --cov-report=html --cov-report=json -p tools.coverage_table)
 PYTEST_FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
 test: $(INSTALLED) ## every test but the slow ones
-	$(PYTEST_FAST)
+	$(PYTEST_FAST) $(COVERED)
+	@$(if $(COVER),$(BIN)/python tools/coverage_table.py,:)
 
 test-quick: $(INSTALLED) ## unit tests, and private queries to real servers
 	$(PYTEST_FAST) tests/unit tests/integration/test_private_queries.py
@@ -57,10 +62,8 @@ test-quick: $(INSTALLED) ## unit tests, and private queries to real servers
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -m slow
 
-# pytest's own summary stays the last line of a run that passes: the floors are silent if they hold.
-cover: $(INSTALLED) ## make test, with coverage by package; writes build/coverage
-	$(PYTEST_FAST) --cov --cov-report=html --cov-report=json -p tools.coverage_table
-	@$(BIN)/python tools/coverage_table.py
+cover: ## make test, with coverage by package; writes build/coverage
+	@$(MAKE) --no-print-directory test COVER=1
 
 matrix: ## make test-quick on each Python that is here, each in its .venv-3.xx
 	@$(PYTHON) tools/matrix.py $(PYTHONS)

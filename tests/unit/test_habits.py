@@ -140,7 +140,7 @@ def test_every_make_target_that_is_named_exists(path):
 
 
 def test_ci_ends_with_every_test_under_coverage():
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make cover"
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make test COVER=1"
 
 
 def test_the_hooks_before_a_commit_are_local_and_call_make():
