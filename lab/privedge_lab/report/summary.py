@@ -27,7 +27,7 @@ _MOST_LINES = 8
 
 
 @dataclass(frozen=True)
-class Answer:
+class Finding:
     """A question, what is known (each a sentence), and what would measure it."""
 
     question: str
@@ -36,53 +36,53 @@ class Answer:
     anchor: str
 
 
-def answers(found: Found) -> list[Answer]:
+def answers(found: Found) -> list[Finding]:
     """What an operator asks."""
     return [
-        Answer(
+        Finding(
             "What does privacy cost in accuracy?",
             tuple(findings.accuracy(found)[:_MOST_LINES]),
             f"{owners.MEASURE} --baselines cnn,knn",
             "owners",
         ),
-        Answer(
+        Finding(
             "Are private answers those of the plain model?",
             tuple(findings.agreement(found)),
             f"{owners.MEASURE} --engine fused",
             "owners",
         ),
-        Answer(
+        Finding(
             "What does it cost in time and traffic?",
             tuple(private_costs(found)[:_MOST_LINES]),
             costs.QUERY,
             "costs",
         ),
-        Answer(
+        Finding(
             "What does one curious party get?",
             tuple(findings.one_party(found)),
             parties.PARTY,
             "parties",
         ),
-        Answer(
+        Finding(
             "What would a server get without it?",
             tuple(findings.without(found)[:_MOST_LINES]),
             inversion.TABLE,
             "inversion",
         ),
-        Answer(
+        Finding(
             "Would a defence or a disguise do instead?",
             tuple(findings.instead(found)[:_MOST_LINES]),
             inversion.SWEEP,
             "disguising",
         ),
-        Answer(
+        Finding(
             "Does it stand worse images?",
             tuple(findings.disturbed(found)[:_MOST_LINES]),
             conditions.ROBUSTNESS,
             "conditions",
         ),
-        Answer("Does it stand more owners?", tuple(findings.grown(found)), growth.MEASURE, "scale"),
-        Answer(
+        Finding("Does it stand more owners?", tuple(findings.grown(found)), growth.MEASURE, "scale"),
+        Finding(
             "Can an owner take other owners' questions?",
             tuple(findings.taken(found)),
             fairness.MEASURE,
@@ -91,7 +91,7 @@ def answers(found: Found) -> list[Answer]:
     ]
 
 
-def lead(found: Found, known: Sequence[Answer]) -> list[str]:
+def lead(found: Found, known: Sequence[Finding]) -> list[str]:
     """The same in a few sentences; the last says which of the `known` answers say nothing."""
     told = [*_lead_cost(found), *_lead_price(found), *_lead_buys(found)]
     open_questions = [answer.question for answer in known if not answer.lines]
