@@ -56,7 +56,10 @@ def require(packages: Iterable[str], needs: str, installed_by: Mapping[str, str]
 
 
 def _is_there(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # a finder that refuses it, as in a restricted environment
+        return False
 
 
 def _said(packages: list[str], needs: str, installed_by: Mapping[str, str]) -> str:
