@@ -2,22 +2,22 @@
 
     from privedge import Client, Owner, Ran, train, errors
 
-`__all__` is what others may rely on; everything else is internal and may change in any version.
-Nothing heavy is loaded before a name is used, and torch only by `train`. Import privedge before
-grpc, which reads the floor of TLS as it is imported (rpc/tls_floor.py).
+`__all__` is the public interface; everything else is internal and may change in any version.
+Nothing heavy is loaded before a name is used, and only `train` loads torch. Import privedge before
+grpc, which reads its minimum TLS version when it is imported (rpc/tls_floor.py).
 
-A folder is a trust domain or a crossing between two; read them in the order of a query's life:
+A folder is a trust domain or a crossing between two. Numbers give the order in a query's life:
 
     ran/        the model: public facts (spec, presets, feature maps) and plain torch
     user/       1. an owner's device: sees plaintext images, trains a RAN, splits and uploads it
-    sharing/    2. the crossing: plaintext in, shares out (and back)
-    identity/   who somebody is: roles, names and the development certificate authority
+    sharing/    2. the crossing: splits plaintext into shares, and combines shares
+    identity/   roles, names and the development certificate authority
     wire/       generated from protos/
     rpc/        3. the network edge: TLS, access, codecs, statuses
     mpc/        4. what the parties and the dealer compute: sees shares only
-    client/     5. who asks: sees its own image and the answer
+    client/     5. the client (querier): sees its own image and the answer
     reference/  the protocol in the clear, for tests and figures: no server may import it
-    local/      all three operators on one machine (`privedge up`), to try out, measure and test
+    local/      all three servers on one machine (`privedge up`), to try out, measure and test
     cli/        the command `privedge`
 """
 

@@ -1,1 +1,1 @@
-"""(5) Who asks: sees its own image and the answer."""
+"""(5) The client (querier): sees its own image and the answer."""

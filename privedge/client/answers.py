@@ -16,14 +16,20 @@ from privedge.sharing.ring import Words
 class Answer:
     """The answer to one picture.
 
-    owner: the name of the owner whose picture it is; None for unknown, or for "no" when verifying.
+    owner: the name of the owner that the picture shows. None means "unknown" from `identify`, and
+        "no" from `verify`.
     """
 
     owner: str | None
 
 
 def read_answers(opened: Words, owners: tuple[str, ...], question: Question) -> tuple[Answer, ...]:
-    """opened: (answers, owners), or (answers, 1) when verifying. Raises IntegrityError."""
+    """Return one answer for each row of `opened`, the sum of both parties' answer shares.
+
+    opened: uint64 (answers, owners), or (answers, 1) for a question with `verify_owner`.
+
+    Raises IntegrityError if the shape is another one, or a row is neither one-hot nor all zero.
+    """
     names = owners if question.verify_owner is None else (question.verify_owner,)
     expected = (1 if question.one_subject else question.shape[0], len(names))
     if opened.shape != expected:

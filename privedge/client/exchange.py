@@ -1,7 +1,7 @@
-"""One question to both parties at once: a share to each, a share of the answer from each.
+"""Ask both parties one question at once: send each a share, receive a share of the answer.
 
-Sees both shares of the query and of the answer. An exchange takes its caller's thread and one of
-its own, so any number of them can go on at once: none waits for another.
+Sees both shares of the query and of the answer. An exchange runs on its caller's thread and on one
+more thread, so any number of exchanges can run at once.
 """
 
 import threading
@@ -19,7 +19,7 @@ from privedge.sharing.split import split
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 
-# How long the other party may take to say why a query failed, once one only knows that it did.
+# Seconds to wait for the other party's reason, when one party reports only a lost connection.
 _REASON_S = 2.0
 
 
@@ -33,7 +33,7 @@ class Party:
 
 @dataclass(frozen=True)
 class Half:
-    """What one party returned: its share of the answer, and its account."""
+    """What one party returned: its share of the answer, and its cost of the query."""
 
     words: Words = field(repr=False)
     cost: Cost
@@ -42,9 +42,12 @@ class Half:
 def exchange(
     parties: Sequence[Party], question: Question, query: Words, timeout_s: float
 ) -> tuple[Half, Half]:
-    """Both parties' halves of the answer to `query`. Raises what a party refuses with.
+    """Split `query`, send each party its share, and return what party 0 and party 1 answered.
 
-    A failure at one party ends the call to the other one.
+    query: uint64, fixed-point words of `question.shape`. timeout_s: seconds for each call.
+
+    Raises the refusal of a party, as one of our errors. A failure at one party ends the call to
+    the other.
     """
     both = _Both(parties, question, split(query), timeout_s)
     other = threading.Thread(target=both.ask, args=(1,), name="party 1")
@@ -72,11 +75,11 @@ class _Both:
         self._calls = _Calls()
         self._ended = (threading.Event(), threading.Event())
         self._halves: dict[int, Half] = {}
-        # In the order in which they came.
+        # In order of arrival.
         self._errors: list[BaseException] = []
 
     def ask(self, index: int) -> None:
-        """Make one of the calls, to its end; if it fails, the other one ends too."""
+        """Make the call to party `index` and wait for its end. If it fails, end both calls."""
         party, share = self._parties[index], self._shares[index]
         try:
             self._halves[index] = _half(party, self._question, share, self._timeout_s, self._calls)
@@ -84,20 +87,23 @@ class _Both:
             self._errors.append(error)
             self._ended[index].set()
             if isinstance(error, Unreachable):
-                # A party that lost the other says so at once; the other may be about to say why.
+                # A party that lost the other party reports it at once, but does not know why. The
+                # other party may be about to report the cause.
                 self._ended[1 - index].wait(_REASON_S)
             self.cancel()
         else:
             self._ended[index].set()
 
     def cancel(self) -> None:
-        """End both calls; nothing happens to one that is over."""
+        """End both calls. A call that has ended already is not affected."""
         self._calls.cancel()
 
     def result(self) -> tuple[Half, Half]:
-        """Both halves, or the error that came first: that of a call given up is only its echo.
+        """Return both halves, or raise the error that explains the failure best.
 
-        Of two the one that names a cause: a party that lost the other one does not.
+        An error that names a cause comes before Unreachable, which says only that a connection was
+        lost. Cancelled comes last: it only follows from the other call's failure. Among equals the
+        first error is raised.
         """
         causes = [error for error in self._errors if not isinstance(error, Cancelled)]
         causes.sort(key=lambda error: isinstance(error, Unreachable))
@@ -107,20 +113,20 @@ class _Both:
 
 
 class _Calls:
-    """What can be cancelled. A refusal may come before the other call has begun."""
+    """The calls to cancel together. `cancel` may come before the other call has begun."""
 
     def __init__(self) -> None:
         self._cancels: list[Callable[[], object]] = []
         self._over = threading.Event()
 
     def add(self, cancel: Callable[[], object]) -> None:
-        """One more; cancelled at once if it comes too late."""
+        """Add the function that cancels a call. It is called at once if `cancel` came before."""
         self._cancels.append(cancel)
         if self._over.is_set():
             cancel()
 
     def cancel(self) -> None:
-        """Cancel all, and those to come."""
+        """Cancel all calls, and every call that is added later."""
         self._over.set()
         for cancel in list(self._cancels):
             cancel()

@@ -1,4 +1,4 @@
-"""Ask two parties whose picture this is: picture -> shares -> both parties -> answer.
+"""Ask both parties which owner a picture shows: picture -> shares -> both parties -> answer.
 
     from privedge import Client
 
@@ -6,8 +6,8 @@
         reply = client.identify("face.png", cohort="faces")
         print(reply.answers[0].owner or "unknown")
 
-Sees the client's own pictures and answers. Each party gets one share, which alone is uniformly
-random, and returns one share of the answer; only here are the two added up.
+Sees the client's own pictures and answers. Each party receives one share, which alone is uniformly
+random, and returns one share of the answer. Only the client adds the two shares up.
 """
 
 import os
@@ -42,21 +42,21 @@ from privedge.sharing.ring import Words
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 
-# A cohort may change between asking what it is and asking the question.
+# A cohort may change between the call that describes it and the query.
 _TRIES = 3
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """What both parties say a cohort is: public facts.
+    """The description of a cohort on which both parties agree. Every field is public.
 
-    name: how it is asked for.
+    name: the name of the cohort, as `identify` and `verify` accept it.
     spec: the architecture of every model, and the size to which pictures are brought.
     margin, mean_share: the rule for "unknown". The best model answers if its error is below
-        margin * ((1 - mean_share) * second best + mean_share * mean of all).
-    owners: whose models are active, in the order of the answer vector.
-    snapshot_id: names exactly these models; a query carries it.
-    max_batch: how many pictures one question may hold; more are asked in several.
+        margin * ((1 - mean_share) * second-best error + mean_share * mean error of all models).
+    owners: the names of the owners with an active model, in the order of the answer vector.
+    snapshot_id: the id of this set of models; every query carries it.
+    max_batch: the most pictures that one query may hold; the client splits larger batches.
     """
 
     name: str
@@ -72,10 +72,10 @@ class Cohort:
 class Reply:
     """The answers to one batch of pictures, and what they cost.
 
-    answers: one for each picture, in their order; one in all with `one_subject`.
-    seconds: from sending both shares to adding the answer up.
-    costs: party 0's and party 1's own account.
-    bytes_sent, bytes_received: shares to and from both parties together.
+    answers: one for each picture, in order; a single one with `one_subject`.
+    seconds: the time from sending both shares to adding up the answer.
+    costs: the cost that party 0 and party 1 report, in that order.
+    bytes_sent, bytes_received: bytes of shares, to and from both parties together.
     """
 
     answers: tuple[Answer, ...]
@@ -85,7 +85,7 @@ class Reply:
     bytes_received: int
 
     def plus(self, other: "Reply") -> "Reply":
-        """Both together, as one reply."""
+        """Return one reply with the answers of both, and the sums of their costs."""
         first, second = (a.plus(b) for a, b in zip(self.costs, other.costs, strict=True))
         return Reply(
             self.answers + other.answers,
@@ -97,10 +97,10 @@ class Reply:
 
 
 class Client:
-    """A connection to both parties: a context manager, or call `close`.
+    """A connection to both parties. Use it as a context manager, or call `close`.
 
-    One client serves any number of threads at once. A process that was forked needs one of its own:
-    the parent's raises Closed there.
+    Any number of threads may share one client. A forked process needs a new client: the parent's
+    client raises Closed in the child.
 
     Example:
         with Client.from_file("privedge.toml") as client:
@@ -111,15 +111,15 @@ class Client:
     """
 
     def __init__(self, config: ClientConfig, *, encoder: StrPath | None = None) -> None:
-        """Connections are made when they are first used.
+        """Create a client. It connects to the parties on first use.
 
         Args:
-            config: where the parties are and whose certificate is shown to them.
-            encoder: the public ONNX file, for cohorts whose feature map is one.
+            config: the addresses of the parties, and the certificate to show them.
+            encoder: the public ONNX file, for cohorts whose feature map is an encoder.
 
         Raises:
-            ConfigError: the configuration cannot be used as it is.
-            CertificateError: a certificate or key is missing, expired or of another kind.
+            ConfigError: the configuration cannot be used.
+            CertificateError: a certificate or key is missing, expired or of the wrong kind.
         """
         self._encoder = None if encoder is None else Path(encoder)
         self._timeout_s = config.rpc_timeout_s
@@ -136,15 +136,18 @@ class Client:
 
     @staticmethod
     def from_file(path: StrPath, *, encoder: StrPath | None = None) -> "Client":
-        """As a configuration file says (TOML; `parties/samples/client.toml` is one).
+        """Create a client from a TOML file such as `parties/samples/client.toml`.
 
         Args:
-            path: the file; relative paths in it start at its folder.
-            encoder: as in `Client`.
+            path: the file. Relative paths in it start at its folder.
+            encoder: as for `Client`.
+
+        Returns:
+            The client.
 
         Raises:
-            ConfigError: the file is missing, is no TOML or has a wrong key.
-            CertificateError: as in `Client`.
+            ConfigError: the file is missing, is not TOML or has a wrong key.
+            CertificateError: as for `Client`.
         """
         return Client(load(ClientConfig, path), encoder=encoder)
 
@@ -155,17 +158,20 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Drop both connections; questions that are being asked end with Unreachable."""
+        """Close both connections. Queries that are running end with Unreachable."""
         self._open = False
-        if self._process == os.getpid():  # they are not this process's to close
+        if self._process == os.getpid():  # a forked child must not close its parent's connections
             for channel in self._channels:
                 channel.close()
 
     def cohorts(self) -> tuple[str, ...]:
-        """The names of the cohorts that both parties serve with one architecture, in order.
+        """List the cohorts that both parties serve with the same architecture.
+
+        Returns:
+            Their names, sorted.
 
         Raises:
-            NotAllowed: the certificate is for another role.
+            NotAllowed: the certificate's role may not list cohorts.
             Unreachable, DeadlineExceeded: a party does not answer.
         """
         self._require_usable()
@@ -177,18 +183,19 @@ class Client:
         return tuple(sorted(name for name, _ in served[0] & served[1]))
 
     def describe(self, cohort: str) -> Cohort:
-        """Ask both parties what a cohort is.
+        """Ask both parties for the description of a cohort.
 
         Args:
-            cohort: its name.
+            cohort: the name of the cohort.
 
         Returns:
-            Its architecture, rule and owners.
+            Its architecture, its rule for "unknown" and its owners.
 
         Raises:
             UnknownCohort: there is no such cohort.
             NotReady: the cohort has no active model yet.
-            ManifestMismatch: the parties do not say the same, as for a moment while models change.
+            ManifestMismatch: the parties' descriptions differ, as they may for a moment while
+                models change.
             Unreachable, DeadlineExceeded: a party does not answer.
         """
         self._require_usable()
@@ -217,40 +224,44 @@ class Client:
         return found
 
     def identify(self, images: Pictures, cohort: str, *, one_subject: bool = False) -> Reply:
-        """Whose pictures are these?
+        """Find which owner of a cohort each picture shows.
 
         Args:
-            images: a PNG or JPEG file, a folder of such files (in order of name), a picture of
-                Pillow's, a list of files and such pictures, or an array: uint8, 0 to 255, of shape
-                (n, H, W) for grey or (n, H, W, 3) for colour. One picture, (H, W) or (H, W, 3), is
-                a batch of one. Any size; they are brought to the cohort's.
-            cohort: whom to ask about.
-            one_subject: all pictures, at most 32, show one subject; one answer comes.
+            images: a PNG or JPEG file, a folder of such files (read in order of name), a Pillow
+                image, a list of files and Pillow images, or an array. An array is uint8, 0 to 255,
+                of shape (n, H, W) for grey or (n, H, W, 3) for colour. One picture, (H, W) or
+                (H, W, 3), is a batch of one. Any size is accepted; pictures are resized to the
+                cohort's.
+            cohort: the name of the cohort.
+            one_subject: whether all pictures (at most 32) show the same subject. Then the reply has
+                one answer for all of them.
 
         Returns:
             For each picture the owner whose model fits best, or None for unknown.
 
         Raises:
-            ImageError: what is given are no pictures, with the line that converts them.
-            Refused: whatever a party refuses with, such as UnknownCohort, NotReady, LimitExceeded,
+            ImageError: `images` cannot be used; the message has the line that converts them.
+            Refused: a party refuses, for example with UnknownCohort, NotReady, LimitExceeded,
                 Unreachable or DeadlineExceeded; the message names the party.
             IntegrityError: the parties' shares do not add up to an answer.
-            Closed: the client was closed, or belongs to a process that this one was forked from.
+            Closed: the client was closed, or was made before this process was forked.
         """
         return self._ask(images, cohort, verify_owner=None, one_subject=one_subject)
 
     def verify(
         self, images: Pictures, owner: str, cohort: str, *, one_subject: bool = False
     ) -> Reply:
-        """Are these pictures of one named owner? Yes, if that owner's model is the best of the
-        cohort and passes its rule. The parties learn whom is asked about, but not the answer.
+        """Check whether pictures show one named owner.
+
+        The answer is yes if that owner's model fits best in the cohort and passes its rule for
+        "unknown". The parties learn the name of the owner, but not the answer.
 
         Args:
-            images, cohort, one_subject: as in `identify`.
-            owner: whom is asked about.
+            images, cohort, one_subject: as for `identify`.
+            owner: the name of the owner to check.
 
         Returns:
-            For each picture the owner, or None for no.
+            For each picture the owner's name, or None for no.
 
         Raises:
             UnknownModel: the cohort has no such owner.
@@ -259,7 +270,7 @@ class Client:
         return self._ask(images, cohort, verify_owner=owner, one_subject=one_subject)
 
     def _require_usable(self) -> None:
-        # gRPC's threads do not live on in a forked process: a call would wait for ever.
+        # A forked process has none of gRPC's threads, so a call in it would never return.
         if self._process != os.getpid():
             raise Closed(
                 "this client belongs to the process that this one was forked from; "
@@ -294,7 +305,7 @@ class Client:
     def _in_batches(
         self, cohort: Cohort, query: Words, verify_owner: str | None, one_subject: bool
     ) -> Reply:
-        """As few questions as the parties' limit allows; images of one subject stay together."""
+        """Ask as few questions as `max_batch` allows; images of one subject stay together."""
         if one_subject and len(query) > MAX_IMAGES_OF_ONE_SUBJECT:
             raise ImageError(
                 f"{len(query)} images of one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} work"
@@ -315,7 +326,7 @@ class Client:
         return reduce(Reply.plus, replies)
 
     def _exchange(self, question: Question, query: Words, owners: tuple[str, ...]) -> Reply:
-        """Send both halves at once, wait for both, add the answers up."""
+        """Send both shares at once, wait for both answer shares, and add them up."""
         started = perf_counter()
         first, second = exchange(self._parties, question, query, self._timeout_s)
         seconds = perf_counter() - started

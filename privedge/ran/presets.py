@@ -1,9 +1,9 @@
 """Ready-made RAN architectures, by name. Public facts only; no torch.
 
-A preset fixes the image size: images of any other size are brought to it on the device. `paper`
-is the original network; `conv*` are its small pixel-to-pixel relatives; `ran*` reconstruct oriented
-gradient maps with one layer of ReLUs; `subspace*` reconstruct feature maps linearly, which scored
-best and costs least, so `auto` always picks one of these.
+A preset fixes the image size: the device resizes images to it. `paper` is the original network.
+`conv*` are small networks that, like it, reconstruct pixels. `ran*` reconstruct oriented gradient
+maps with one layer of ReLUs. `subspace*` reconstruct feature maps linearly; they scored best and
+cost least, so `auto` always picks one of them.
 """
 
 import math
@@ -33,7 +33,7 @@ from privedge.ran.spec import (
     Upsample,
 )
 
-# What `auto` goes by: up to this many pixels a side the 32 x 32 preset loses little.
+# The limit for `auto`: with up to this many pixels a side the 32 x 32 preset loses little.
 _SMALL_SIDE = 48
 # Cut-out words are at least twice as wide as high.
 _WRITING_ASPECT = 2
@@ -42,13 +42,17 @@ _WRITING_ASPECT = 2
 def preset(
     name: str, *, height: int, width: int, channels: int, components: int | None = None
 ) -> RanSpec:
-    """The architecture called `name`.
+    """Return the architecture called `name`.
 
     Args:
-        name: one of PRESETS, or "auto": the one for pictures of this size.
-        height, width: of the pictures, in pixels; most presets bring them to a size of their own.
+        name: one of PRESETS, or "auto", which chooses by `height`, `width` and `channels`.
+        height, width: the size of the pictures, in pixels. Only "auto" uses it: every preset has a
+            fixed size, to which pictures are resized.
         channels: 1 for grey, 3 for colour.
-        components: of a subspace preset, in place of its own number.
+        components: the number of components of a subspace preset; None for the preset's number.
+
+    Returns:
+        The architecture.
 
     Raises:
         ConfigError: the name is unknown, or `components` does not fit.
@@ -65,9 +69,10 @@ def preset(
 
 
 def with_encoder(spec: RanSpec, encoder: Encoder, image: ImageShape) -> RanSpec:
-    """`spec` on the output of a public encoder of `image`s instead of its own feature map.
+    """Return `spec` with a public encoder in place of its feature map.
 
-    Only the `subspace*` presets fit any feature map; raises ConfigError for others.
+    image: the input size of the encoder. Only the `subspace*` presets fit any feature map; raises
+    ConfigError for other presets.
     """
     if not isinstance(spec.layers[0], Subspace):
         raise ConfigError(f"preset {spec.name}: an encoder needs a subspace preset")
@@ -98,8 +103,8 @@ def _with_components(spec: RanSpec, components: int) -> RanSpec:
 
 
 def _paper(_channels: int) -> RanSpec:
-    # docs/explanation/references.md#privedge. Always three channels, as published: grey images are
-    # repeated.
+    # docs/explanation/references.md#privedge. Three channels, as published: a grey image is
+    # repeated in each.
     layers: list[Layer] = []
     for width in (32, 64, 128, 128, 256):
         layers += [Conv(channels=width, kernel=4, stride=2, padding=(1, 1, 1, 1))]
@@ -116,7 +121,7 @@ def _paper(_channels: int) -> RanSpec:
 
 
 def _same4(width: int) -> Conv:
-    # 'same' for an even kernel is lopsided in Keras: one before, two after.
+    # For an even kernel, Keras pads 'same' unevenly: one before, two after.
     return Conv(channels=width, kernel=4, padding=(1, 2, 1, 2))
 
 
@@ -182,7 +187,7 @@ def _centre() -> OrientedCentre:
 
 def _writer(name: str, features: Features) -> "_Builder":
     def build(_channels: int) -> RanSpec:
-        # Ink is grey whatever the scanner says.
+        # Handwriting is treated as grey, even if the scan has colour.
         return RanSpec(
             name=name,
             image=ImageShape(height=64, width=128, channels=1),
@@ -200,19 +205,19 @@ _BUILDERS: dict[str, _Builder] = {
     "conv32": _conv("conv32", 32, down=(16, 32, 32), up=(32, 16)),
     "conv64": _conv("conv64", 64, down=(16, 32, 32, 32), up=(32, 32, 16)),
     "ran32": _ran("ran32", 32, cell=4),
-    # Cell 8 at 64 x 64: the network, and so its 512 private ReLUs, is the one of ran32.
+    # With cell 8 at 64 x 64 the network, and so its 512 private ReLUs, is that of ran32.
     "ran64": _ran("ran64", 64, cell=8),
     "subspace32": _subspace("subspace32", 32, Oriented(cell=4), components=64),
-    # Cell 4 tells strangers from owners better than cell 8
+    # Cell 4 tells unknown subjects from owners better than cell 8
     # (docs/results/evaluation.md#how-the-presets-were-chosen).
     "subspace64": _subspace("subspace64", 64, Oriented(cell=4), components=32),
-    # Sixteen directions at two blurs tell letters and faces apart better than eight, for four times
-    # the weights (docs/results/evaluation.md#how-the-presets-were-chosen).
+    # 16 directions at two blurs separate letters, and faces, better than 8, with four times the
+    # weights (docs/results/evaluation.md#how-the-presets-were-chosen).
     "subspace32-fine": _subspace("subspace32-fine", 32, _fine(cell=4), components=64),
     "subspace64-fine": _subspace("subspace64-fine", 64, _fine(cell=8), components=48),
-    # A photograph of a head has more around the face than in it. Its middle quarter, a little above
-    # the centre where the eyes are, in cells of half the size, costs as much
-    # (docs/results/evaluation.md#how-the-presets-were-chosen).
+    # In a photograph of a head the face fills less than half. This preset keeps the middle quarter,
+    # a little above the centre where the eyes are. Its cells have half the size, so it costs as
+    # much as the whole picture (docs/results/evaluation.md#how-the-presets-were-chosen).
     "subspace64-centre": _subspace("subspace64-centre", 64, _centre(), components=64),
     "subspace-writer": _writer("subspace-writer", Cooccurrence()),
     "subspace-writer-fine": _writer("subspace-writer-fine", FineCooccurrence(directions=16)),

@@ -1,8 +1,8 @@
-"""RanSpec: a RAN's architecture as data. No code in it, and no torch.
+"""RanSpec: a RAN's architecture as data. It holds no code, and needs no torch.
 
 A spec is a feature map (public, computed in the clear by owner and client) and a list of layers
-out of a closed set. Owner, client, parties and dealer all read shapes from here; the parameters
-travel separately. `digest()` is what a cohort fixes: every model in it has the same spec.
+from a closed set. Owner, client, parties and dealer all read shapes from the spec; the parameters
+travel separately. A cohort fixes the `digest()`: every model in it has the same spec.
 
 Shapes are those of one sample, without the batch: (channels, height, width) or (features,).
 """
@@ -55,9 +55,10 @@ class OrientedScales(_Frozen):
 
 
 class OrientedCentre(_Frozen):
-    """OrientedScales of the whole image, of which only cells of the middle are kept.
+    """The cells in the middle of the OrientedScales map of the whole image.
 
-    `left_out` counts rows and columns of cells: (left, right, top, bottom), as padding does.
+    `left_out` counts the columns and rows of cells that are dropped: (left, right, top, bottom),
+    the order of `Conv.padding`.
     """
 
     kind: Literal["oriented-centre"] = "oriented-centre"
@@ -81,7 +82,7 @@ class FineCooccurrence(_Frozen):
 
 
 class Encoder(_Frozen):
-    """A public encoder in an ONNX file, named by its SHA-256 so that all use the same one."""
+    """A public encoder in an ONNX file. Its SHA-256 ensures that everybody uses the same one."""
 
     kind: Literal["encoder"] = "encoder"
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -108,7 +109,7 @@ class Conv(_Frozen):
 
 
 class Dense(_Frozen):
-    """Fully connected with bias; flattens its input."""
+    """A fully connected layer with bias. It flattens its input."""
 
     kind: Literal["dense"] = "dense"
     features: int = Field(ge=1, le=1 << 16)
@@ -142,20 +143,20 @@ class LeakyRelu(_Frozen):
 
 
 class Square(_Frozen):
-    """x + weight * x^2, the activation that needs no comparison"""
+    """x + weight * x^2, an activation that needs no comparison"""
 
     kind: Literal["square"] = "square"
     weight: float = 0.5
 
 
 class Tanh(_Frozen):
-    """tanh(x); privately a spline that is off by less than 0.001 (mpc/squash.py)"""
+    """tanh(x); the private spline differs from it by less than 0.001 (mpc/squash.py)"""
 
     kind: Literal["tanh"] = "tanh"
 
 
 class Clip(_Frozen):
-    """max(-1, min(1, x)), for networks trained with it: a fifth of what a private tanh costs"""
+    """max(-1, min(1, x)), for networks trained with it; costs a fifth of a private tanh"""
 
     kind: Literal["clip"] = "clip"
 
@@ -195,7 +196,7 @@ Layer = Annotated[
 
 
 class ImageShape(_Frozen):
-    """The size every image is brought to before the feature map."""
+    """The size to which every image is brought before the feature map. Sides are in pixels."""
 
     height: int = Field(ge=8, le=1024)
     width: int = Field(ge=8, le=1024)
@@ -203,7 +204,12 @@ class ImageShape(_Frozen):
 
 
 class RanSpec(_Frozen):
-    """One architecture: image shape, feature map, layers. Equal specs have equal digests.
+    """The architecture of a RAN. Equal specs have equal digests.
+
+    name: the preset's name.
+    image: the size to which pictures are brought, in pixels, and their channels.
+    features: the public feature map.
+    layers: the layers of the network that reconstructs the features.
 
     Example:
         spec = preset("subspace32", height=32, width=32, channels=1)
@@ -217,7 +223,7 @@ class RanSpec(_Frozen):
 
     @property
     def input_shape(self) -> Shape:
-        """Shape of the feature map's output, which is what the layers reconstruct."""
+        """The shape of the feature map's output, which the layers reconstruct."""
         match self.features:
             case Pixels():
                 return (self.image.channels, self.image.height, self.image.width)
@@ -240,12 +246,20 @@ class RanSpec(_Frozen):
 
     @property
     def components(self) -> int | None:
-        """Of a subspace; None for networks."""
+        """The number of components of a subspace spec; None for other networks."""
         first = self.layers[0]
         return first.components if isinstance(first, Subspace) else None
 
     def shapes(self) -> list[Shape]:
-        """Shape after each layer. Raises CheckpointError where a layer does not fit its input."""
+        """Compute the shape after each layer, without the batch axis.
+
+        Returns:
+            One shape for each layer, in order.
+
+        Raises:
+            CheckpointError: a layer does not fit its input, or the output differs in size from the
+                features.
+        """
         if min(self.input_shape) < 1:
             raise CheckpointError(f"spec {self.name}: the feature map of its images is empty")
         shapes = output_shapes(self.layers, self.input_shape)
@@ -257,9 +271,14 @@ class RanSpec(_Frozen):
         return shapes
 
     def parameters(self) -> dict[str, Shape]:
-        """Name -> shape of every parameter tensor, in upload order, `threshold` last.
+        """List the names and shapes of all parameter tensors (float32).
 
-        `threshold` is the owner's own bound on the dissimilarity (a scalar, 2^15 - 1 if unused).
+        Returns:
+            The shape of each tensor by name, in upload order. The last one is `threshold`, of shape
+            (1,): the owner's bound on the dissimilarity, or 2^15 - 1 if the owner sets none.
+
+        Raises:
+            CheckpointError: as for `shapes`.
         """
         inputs = [self.input_shape, *self.shapes()]
         named: dict[str, Shape] = {}
@@ -270,12 +289,22 @@ class RanSpec(_Frozen):
         return named
 
     def to_json(self) -> str:
-        """Canonical text: sorted keys, no spaces."""
+        """Return the spec as canonical JSON: sorted keys, no spaces."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> "RanSpec":
-        """Parse and check a spec. Raises CheckpointError naming what is wrong with it."""
+        """Parse and check the text of a spec.
+
+        Args:
+            text: JSON, as from `to_json`.
+
+        Returns:
+            The spec.
+
+        Raises:
+            CheckpointError: the text is not a valid spec; the message names the fault.
+        """
         try:
             spec = RanSpec.model_validate_json(text)
         except ValidationError as error:
@@ -286,14 +315,14 @@ class RanSpec(_Frozen):
         return spec
 
     def digest(self) -> str:
-        """SHA-256 (hex) of the canonical text."""
+        """Return the SHA-256 of the canonical JSON, as 64 hexadecimal digits."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
 def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
-    """Shape after each of `layers`, the first of which is given `shape`.
+    """Compute the shape after each of `layers`. `shape` is the input of the first layer.
 
-    Raises CheckpointError where a layer does not fit its input.
+    Raises CheckpointError if a layer does not fit its input.
     """
     shapes = []
     for index, layer in enumerate(layers):

@@ -24,7 +24,7 @@ from privedge.ran.spec import RanSpec, Subspace
 
 FORMAT = 1
 MAX_BYTES = 1 << 30
-# As in certificates: whoever can be named by one can train.
+# The rule of certificates: a name that can be in one can own a model.
 OWNER = NAME
 OWNER_RULE = "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first"
 _METADATA = "privedge"
@@ -34,11 +34,12 @@ Parameters = dict[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Ran:
-    """One owner's trained model: as secret as the pictures it was trained on.
+    """One owner's trained model. It is as secret as the pictures it was trained on.
 
-    spec: the architecture. owner: the name in the owner's certificate. parameters: float32 arrays
-    by the names that `spec.parameters()` gives with their shapes. facts: notes on the training, for
-    people.
+    spec: the architecture.
+    owner: the name in the owner's certificate.
+    parameters: float32 arrays, with the names and shapes of `spec.parameters()`.
+    facts: notes on the training, for people to read.
 
     Example:
         ran = train("pictures/", owner="ana")
@@ -52,16 +53,26 @@ class Ran:
     facts: dict[str, str] = field(default_factory=dict)
 
     def save(self, path: StrPath) -> None:
-        """Write the model to `path`, readable by this user only, replacing what is there.
+        """Write the model to a file that only this user can read.
+
+        Args:
+            path: the file, which is replaced if it exists.
 
         Raises:
-            CheckpointError: the model is not sound, or the file cannot be written.
+            CheckpointError: a parameter or the owner's name is not valid, or the file cannot be
+                written.
         """
         save(self, Path(path))
 
     @staticmethod
     def load(path: StrPath) -> "Ran":
-        """Read a model that `save` or `privedge train` has written. No code in it is run.
+        """Read a model that `save` or `privedge train` has written. No code from the file is run.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The model.
 
         Raises:
             CheckpointError: the file is missing, damaged or of another version.
@@ -70,9 +81,9 @@ class Ran:
 
 
 def save(ran: Ran, path: Path) -> None:
-    """Write `ran` to `path`, replacing it. The same RAN gives the same bytes.
+    """Write `ran` to `path`, and replace an older file. The same RAN gives the same bytes.
 
-    Raises CheckpointError if the RAN is not sound or the file cannot be written.
+    Raises CheckpointError if the RAN is not valid or the file cannot be written.
     """
     _check_owner(ran.owner, where=str(path))
     check(ran.spec, ran.parameters, where=str(path))
@@ -88,14 +99,15 @@ def save(ran: Ran, path: Path) -> None:
 
 
 def load(path: Path) -> Ran:
-    """Read and check the RAN at `path`. Raises CheckpointError naming what is wrong with it."""
+    """Read and check the RAN at `path`. Raises CheckpointError, which names the fault."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
         with safe_open(path, framework="np") as file:
             described = _described(file.metadata(), where=str(path))
             spec = _spec(described, where=str(path))
-            # Names and shapes first: nothing is allocated for a file that does not fit its spec.
+            # Names and shapes come first, so nothing is allocated for a file that does not fit its
+            # spec.
             _check_layout(spec, _layout(file), where=str(path))
             parameters = {name: file.get_tensor(name) for name in spec.parameters()}
     except OSError as error:
@@ -107,9 +119,10 @@ def load(path: Path) -> Ran:
 
 
 def check(spec: RanSpec, parameters: Mapping[str, npt.NDArray[Any]], *, where: str) -> None:
-    """Raise CheckpointError unless `parameters` are exactly those of `spec`, finite float32.
+    """Raise CheckpointError unless `parameters` are those of `spec`, and finite float32.
 
-    The rows of a subspace's basis must be orthonormal (or zero): the private score relies on it.
+    The rows of a subspace's basis must be orthonormal (or zero), because the private score relies
+    on it.
     """
     layout = {name: (str(value.dtype), value.shape) for name, value in parameters.items()}
     _check_layout(spec, layout, where=where)

@@ -1,6 +1,7 @@
-"""One door for owners: upload a model, list what the parties hold, delete it.
+"""The API for owners: upload a model, list an owner's models at the parties, delete a model.
 
-Sees the owner's plaintext model and both shares of it on their way; each party is sent its own.
+Sees the owner's plaintext model and, during an upload, both shares of it. Each party is sent its
+own share only.
 """
 
 from pathlib import Path
@@ -17,10 +18,10 @@ from privedge.user.upload import Receipt
 
 
 class Owner:
-    """An owner as both parties know them.
+    """An owner's access to both parties: upload, list and delete models.
 
-    Every call has connections of its own, so one Owner works from any number of threads, and after
-    a fork. The parties accept one upload of an owner at a time.
+    Every call opens new connections, so one Owner works from any number of threads and after a
+    fork. The parties accept one upload of an owner at a time.
 
     Example:
         owner = Owner.from_file("owner-ana.toml")
@@ -30,23 +31,36 @@ class Owner:
     """
 
     def __init__(self, config: ClientConfig) -> None:
-        """`config` says where the parties are and whose certificate is shown to them."""
+        """Create an Owner. It connects to the parties in each call.
+
+        Args:
+            config: the addresses of the parties, and the certificate to show them.
+        """
         self._config = config
 
     @staticmethod
     def from_file(path: StrPath) -> "Owner":
-        """As a configuration file says (TOML).
+        """Create an Owner from a TOML file such as `parties/samples/client.toml`.
 
         Args:
-            path: the file; relative paths in it start at its folder.
+            path: the file. Relative paths in it start at its folder.
+
+        Returns:
+            The Owner.
 
         Raises:
-            ConfigError: the file is missing, is no TOML or has a wrong key.
+            ConfigError: the file is missing, is not TOML or has a wrong key.
         """
         return Owner(load(ClientConfig, path))
 
     def architecture(self, cohort: str) -> RanSpec:
-        """What every model of a cohort must be like, to train for it: `train(preset=...)`.
+        """Ask party 0 for the architecture that every model of a cohort must have.
+
+        Args:
+            cohort: the name of the cohort.
+
+        Returns:
+            The architecture, to train for this cohort with `train(preset=...)`.
 
         Raises:
             UnknownCohort: there is no such cohort.
@@ -59,20 +73,20 @@ class Owner:
     ) -> Receipt:
         """Split a trained model into two shares, send one to each party, and activate it.
 
-        It takes the place of the owner's earlier model of the cohort, if there is one.
+        The model replaces the owner's earlier model in the cohort, if there is one.
 
         Args:
             ran: the model, or the file it was saved in.
-            cohort: the cohort to join.
-            progress: called with ("upload", bytes sent, bytes in all), both parties together.
+            cohort: the name of the cohort to join.
+            progress: called with ("upload", bytes sent, bytes in all), counted over both parties.
 
         Returns:
-            The model's id, the cohort's new snapshot id, and the bytes that each party got.
+            The model's id, the cohort's new snapshot id, and the bytes sent to each party.
 
         Raises:
             CheckpointError: the model is another owner's, of another architecture, or damaged.
             RangeError: a value does not fit the fixed-point ring.
-            Refused: whatever a party refuses; the message names the party.
+            Refused: a party refuses; the message names the party.
         """
         model = ran if isinstance(ran, Ran) else checkpoint.load(Path(ran))
         return upload.send(model, cohort, self._config, progress)
@@ -80,15 +94,14 @@ class Owner:
     def models(
         self, cohort: str | None = None, *, party: Literal[0, 1] = 0
     ) -> tuple[ModelFacts, ...]:
-        """What a party holds of this owner's models, newest first.
+        """List this owner's models at one party, newest first.
 
         Args:
-            cohort: only the models of this cohort.
-            party: whose list; party 0 leads.
+            cohort: list only the models of this cohort; None lists all.
+            party: the party to ask, 0 or 1. Party 0 decides which models are active.
 
         Returns:
-            Facts of each model: id, cohort, owner, state ("uploaded", "prepared", "active" or
-            "retired"), bytes, and when it was uploaded (seconds since 1970, UTC).
+            The facts of each model.
 
         Raises:
             UnknownCohort: there is no such cohort.
@@ -98,10 +111,10 @@ class Owner:
         return tuple(models.listed(self._config, cohort, role))
 
     def delete(self, model_id: str) -> None:
-        """Delete a model from both parties; queries that run on it now still finish.
+        """Delete a model from both parties. Queries that are running on it still finish.
 
         Args:
-            model_id: 32 hexadecimal digits, as a receipt and `models` have them.
+            model_id: 32 hexadecimal digits, from the receipt or from `models`.
 
         Raises:
             UnknownModel: neither party has such a model of this owner.

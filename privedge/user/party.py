@@ -1,6 +1,6 @@
-"""One party as an owner or admin calls it. Sees that party's share and salt, on their way to it.
+"""The calls of an owner or admin to one party. Sees that party's share and salt during an upload.
 
-Every call has the configured deadline; a failure becomes one of our errors that names the party.
+Every call has the configured deadline. A failure becomes one of our errors, which names the party.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,12 +20,13 @@ from privedge.wire.party_pb2_grpc import PartyStub
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a party says of one model.
+    """What a party reports about one model.
 
-    model_id: 32 hexadecimal digits. cohort, owner: names.
+    model_id: 32 hexadecimal digits.
+    cohort, owner: their names.
     state: "uploaded", "prepared", "active" or "retired".
-    share_bytes: the size of this party's share.
-    created_at: when it was uploaded, in seconds since 1970, UTC.
+    share_bytes: the size of this party's share, in bytes.
+    created_at: the time of the upload, in seconds since 1970, UTC.
     """
 
     model_id: str
@@ -45,7 +46,7 @@ class Party:
     timeout_s: float
 
     def architecture(self, cohort: str) -> RanSpec:
-        """The spec every model of the cohort must have."""
+        """Ask for the spec that every model of the cohort must have."""
         with calls_to(self.name):
             answer = self.stub.DescribeCohort(
                 pb.DescribeCohortRequest(cohort=cohort), timeout=self.timeout_s
@@ -58,7 +59,7 @@ class Party:
             self.stub.UploadModel(_requests(header, chunks), timeout=self.timeout_s)
 
     def activate(self, model_id: str) -> str:
-        """Party 0 only: make the model active; returns the snapshot id."""
+        """Make the model active, and return the cohort's new snapshot id. Party 0 only."""
         with calls_to(self.name):
             answer = self.stub.ActivateModel(
                 pb.ActivateModelRequest(model_id=model_id), timeout=self.timeout_s
@@ -67,12 +68,12 @@ class Party:
         return snapshot_id
 
     def delete(self, model_id: str) -> None:
-        """Remove the model there."""
+        """Remove the model from this party."""
         with calls_to(self.name):
             self.stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id), timeout=self.timeout_s)
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
-        """The caller's models, newest first; an admin sees everybody's."""
+        """List the caller's models, or for an admin every owner's, newest first."""
         with calls_to(self.name):
             answer = self.stub.ListModels(
                 pb.ListModelsRequest(cohort=cohort or ""), timeout=self.timeout_s
@@ -87,7 +88,7 @@ class Party:
 
 @contextmanager
 def connect(config: ClientConfig, role: Role) -> Iterator[Party]:
-    """A connection to party 0 or party 1 (`role`). Raises ConfigError or CertificateError."""
+    """Connect to party 0 or party 1 (`role`). Raises ConfigError or CertificateError."""
     address = config.party0 if role is Role.PARTY0 else config.party1
     with open_party(config, role) as channel:
         yield Party(PartyStub(channel), peer_name(role, address), config.rpc_timeout_s)

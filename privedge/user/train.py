@@ -1,4 +1,4 @@
-"""Train a RAN from pictures in any form: read them, choose an architecture, fit.
+"""Train a RAN from pictures in any form: read them, choose an architecture, fit the model.
 
 Sees plaintext images and the model, both the owner's secrets; sends nothing.
 """
@@ -29,34 +29,34 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     progress: Progress | None = None,
     **settings: Any,
 ) -> Ran:
-    """Train a RAN on one owner's own pictures. Nothing leaves this device.
+    """Train a RAN on one owner's pictures. Nothing leaves this device.
 
-    Needs PyTorch (`pip install 'privedge[train]'`). Pictures of any size are brought to the
-    architecture's. The same pictures and settings give the same RAN.
+    Needs PyTorch (`pip install 'privedge[train]'`). Pictures of any size are accepted and resized
+    to the architecture's size. The same pictures and settings give the same RAN.
 
     Args:
-        source: a folder of PNG and JPEG files, one such file or a list of them, an npz with an
-            array `images`, pictures of Pillow's, or an array: uint8, 0 to 255, of shape (n, H, W)
-            for grey or (n, H, W, 3) for colour. At least 3 pictures.
+        source: at least 3 pictures: a folder of PNG and JPEG files, one such file or a list of
+            them, an npz with an array `images`, a Pillow image or a list of them, or an array. An
+            array is uint8, 0 to 255, of shape (n, H, W) for grey or (n, H, W, 3) for colour.
         owner: the name in the owner's certificate.
-        preset: a name of `privedge.PRESETS`; "auto", by the pictures' size; or the RanSpec of the
-            cohort to join (`Owner.architecture`).
-        components: how many components a subspace preset has, if not its own number.
-        channels: 1 for grey or 3 for colour, if not what the pictures have.
-        label: of an npz with an array `labels`, the label to take.
-        encoder: a public ONNX file whose output takes the place of the preset's feature map.
+        preset: a name of `privedge.PRESETS`; or "auto", which chooses by the size of the pictures;
+            or the RanSpec of the cohort to join (`Owner.architecture`).
+        components: the number of components of a subspace preset; None for the preset's number.
+        channels: 1 for grey or 3 for colour; None for what the pictures have.
+        label: the label to train on, for an npz with an array `labels`.
+        encoder: a public ONNX file whose output replaces the preset's feature map.
         skip_bad: leave out files that cannot be decoded, and name them in a warning.
         progress: called with ("train", steps done, steps in all).
         settings: fields of `privedge.user.settings.TrainSettings`, such as `seed`, `steps` or
             `threshold_quantile`.
 
     Returns:
-        The trained model, which is as secret as the pictures: keep it, and send only its shares.
+        The trained model. It is as secret as the pictures: keep it, and send only its shares.
 
     Raises:
-        ImageError: pictures that cannot be used; all bad files are named.
-        TrainingError: too few pictures, or settings that do not fit.
-        ConfigError: an unknown preset, or options that do not go together.
+        ImageError: some pictures cannot be used; the message names every bad file.
+        TrainingError: there are too few pictures, or the settings do not fit.
+        ConfigError: the preset is unknown, or two options exclude each other.
         MissingExtra: PyTorch, or onnxruntime for an encoder, is not installed.
 
     Example:

@@ -1,6 +1,6 @@
-"""Send a trained RAN: encode, split, one share to each party, then activate.
+"""Upload a trained RAN: encode it, split it, send each party its share, then activate it.
 
-Sees the owner's plaintext model, both shares of it and both salts; each party is sent only its own
+Sees the owner's plaintext model, both shares of it and both salts. Each party is sent only its own
 share and salt. All values are encoded, and so range-checked, before the first byte leaves the
 device.
 """
@@ -33,18 +33,19 @@ from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Party, connect
 
-# ActivateModel may be repeated: while a party is away, it is asked again after these seconds.
+# ActivateModel may be repeated. While a party is unreachable, it is called again after these
+# seconds.
 _ACTIVATION_WAITS_S = (0.5, 1.5)
 _WITHDRAWAL_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What an accepted upload is known by.
+    """The ids and the size of an accepted upload.
 
-    model_id: 32 hexadecimal digits, to delete it by.
-    snapshot_id: names the set of models that is asked from now on.
-    bytes_per_party: the size of one share.
+    model_id: 32 hexadecimal digits, which `Owner.delete` accepts.
+    snapshot_id: the id of the cohort's new set of models.
+    bytes_per_party: the size of one share, in bytes.
     """
 
     model_id: str
@@ -62,13 +63,14 @@ class _Halves:
 
 
 def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None = None) -> Receipt:
-    """Share `ran` with both parties and make it the owner's active model of `cohort`.
+    """Share `ran` with both parties and make it the owner's active model in `cohort`.
 
-    `progress` is told the bytes that both parties together were sent, from two threads, one at a
-    time.
+    `progress` is called with ("upload", bytes sent, bytes in all), counted over both parties. Both
+    upload threads call it, one at a time.
 
-    Raises RangeError or CheckpointError before anything is sent, else whatever a party refuses
-    with; the message names the party, and the uploaded halves are deleted if that can be done.
+    Raises RangeError or CheckpointError before anything is sent, and later the refusal of a party,
+    whose message names the party. Then the uploaded shares are deleted from every party that can be
+    reached. They stay if the activation ends without an answer, because the model may be active.
     """
     _require_owner(ran, config)
     secrets = {
@@ -87,7 +89,7 @@ def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None 
         try:
             snapshot_id = _activate(party_0, manifest.model_id)
         except (Unreachable, DeadlineExceeded) as error:
-            # It may be active by now, so nothing is taken back.
+            # The model may be active by now, so the shares stay.
             raise type(error)(
                 f"{error}; see `privedge models list` for {manifest.model_id}"
             ) from None
@@ -140,7 +142,7 @@ def _commit(salt: bytes, name: str, share: Words) -> str:
 
 
 def _upload(parties: tuple[Party, Party], halves: _Halves, progress: Progress | None) -> None:
-    """Both streams at once. Raises the refusal that came first, after both have ended."""
+    """Send both shares at once. Raises the first refusal, after both streams have ended."""
     meter = _Meter(2 * halves.manifest.share_bytes, progress)
 
     def stream(party: Party, salt: bytes, shares: Sequence[Words]) -> None:
@@ -172,7 +174,7 @@ class _Meter:
         self._lock = threading.Lock()
 
     def chunks(self, shares: Sequence[Words]) -> Iterator[bytes]:
-        """One party's words as chunks. Ends early once stopped: the party then refuses the rest."""
+        """Yield one party's words in chunks. Once stopped it ends early, so the party refuses."""
         for share in shares:
             for chunk in cut(wire_view(share)):
                 if self._stopped:
@@ -181,7 +183,7 @@ class _Meter:
                 self._count(len(chunk))
 
     def stop(self, failure: PrivEdgeError | None) -> None:
-        """End both streams; the first failure is kept."""
+        """End both streams. Only the first failure is kept."""
         with self._lock:
             self.failure = self.failure or failure
             self._stopped = True
@@ -202,7 +204,7 @@ def _activate(party: Party, model_id: str) -> str:
 
 
 def _withdraw(parties: tuple[Party, Party], model_id: str) -> None:
-    """Delete both halves, party 0's first, as far as the parties can be reached."""
+    """Delete both shares, party 0's first. A party that cannot be reached keeps its share."""
     for party in parties:
         with suppress(PrivEdgeError):
             replace(party, timeout_s=_WITHDRAWAL_TIMEOUT_S).delete(model_id)
