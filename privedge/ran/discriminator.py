@@ -1,9 +1,9 @@
-"""The discriminator: tells own features from reconstructions while a RAN is trained.
+"""The discriminator: tells the owner's features from reconstructions while a RAN is trained.
 
-It never leaves the owner's device and is thrown away after training. For maps it is a PatchGAN: one
-score per patch (docs/explanation/references.md#privedge; with width 64, at 3 x 32 x 32, exactly
-that of the paper). For vectors it is a small dense net. Scores are plain numbers, trained by least
-squares (LSGAN).
+It never leaves the owner's device and is discarded after training. For maps it is a PatchGAN with
+one score per patch (docs/explanation/references.md#privedge; with width 64, at 3 x 32 x 32, it is
+exactly the paper's). For vectors it is a small dense network. Scores are unbounded numbers, trained
+by least squares (LSGAN).
 """
 
 from torch import nn
@@ -15,9 +15,9 @@ _STAGES = 4
 
 
 class Discriminator(nn.Sequential):
-    """D: (n, *shape), float32 -> scores, (n, 1, rows, columns) for maps and (n, 1) for vectors.
+    """D: float32 (n, *shape) -> scores, (n, 1, rows, columns) for maps and (n, 1) for vectors.
 
-    `width` is the number of maps after the first stage; each further stage has twice as many.
+    `width` is the number of maps after the first stage; each later stage has twice as many.
     """
 
     def __init__(self, shape: Shape, width: int) -> None:

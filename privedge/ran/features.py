@@ -1,8 +1,9 @@
-"""The public feature maps: image -> what a RAN reconstructs.
+"""The public feature maps: image -> the features that a RAN reconstructs.
 
-Sees plaintext images, so it runs on the owner's and the client's device only. Nothing here is
-secret or trained, and both must get the same numbers: the maps are computed in float64 and rounded
-to float32 once, at the end. tests/golden/features.json holds test vectors for other languages.
+Sees plaintext images, so it runs on the owner's and the client's device only. The maps themselves
+are neither secret nor trained. Owner and client must compute the same numbers, so the maps are
+computed in float64 and rounded to float32 once, at the end. tests/golden/features.json holds test
+vectors for other languages.
 
 Conventions: a map repeats the border pixel outside the image; an angle is measured from +column
 (right) towards +row (down); a Gaussian is cut off at ceil(3 sigma) and sums to one.
@@ -69,11 +70,14 @@ _BATCH = 64
 
 
 def extract(spec: RanSpec, images: arrays.Pixels, *, encoder: Path | None = None) -> Features:
-    """Features, float32 (n, *spec.input_shape), of uint8 images (n, H, W) or (n, H, W, 3).
+    """Compute the features, float32 (n, *spec.input_shape), of images.
 
-    The images are already at `spec.image`'s size; grey ones are repeated for a colour spec.
-    `encoder` is the ONNX file, needed only if the spec names one. Raises ImageError for another
-    size or type, ConfigError or MissingExtra for an encoder that cannot be used.
+    images: uint8 (n, H, W) or (n, H, W, 3), already at the size of `spec.image`. Grey images are
+        repeated in each channel of a colour spec.
+    encoder: the ONNX file, needed only if the spec names one.
+
+    Raises ImageError for another size or dtype, and ConfigError or MissingExtra for an encoder that
+    cannot be used.
     """
     planes = _planes(spec, images)
     transform = _transform(spec, encoder)
@@ -85,7 +89,7 @@ def extract(spec: RanSpec, images: arrays.Pixels, *, encoder: Path | None = None
 
 
 def _planes(spec: RanSpec, images: arrays.Pixels) -> arrays.Pixels:
-    """(n, channels, H, W), uint8."""
+    """Return the images as uint8 (n, channels, H, W)."""
     size = spec.image
     if images.dtype != np.uint8 or images.shape[1:3] != (size.height, size.width):
         raise ImageError(
@@ -126,7 +130,7 @@ def _scaled(planes: arrays.Pixels) -> _Reals:
 
 
 def _oriented_scales(planes: _Reals, wanted: OrientedScales | OrientedCentre) -> _Reals:
-    """(n, channels, H, W) -> (n, blurs * directions, H / cell, W / cell), or what is kept of it."""
+    """(n, channels, H, W) -> (n, blurs * directions, H / cell, W / cell), or its kept centre."""
     scales = [
         _oriented(_blur(planes, sigma), wanted.cell, wanted.directions) for sigma in wanted.blurs
     ]
@@ -165,7 +169,10 @@ def _cooccurrence(grey: _Reals, bins: int) -> _Reals:
 
 
 def _longest_gradient(planes: _Reals) -> tuple[_Reals, _Reals]:
-    """(along rows, along columns), each (n, H, W), of the channel with the longest gradient."""
+    """Return the gradient (along rows, along columns) of the channel in which it is longest.
+
+    (n, channels, H, W) -> two maps of shape (n, H, W).
+    """
     padded = np.pad(planes, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
     right = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
@@ -177,7 +184,7 @@ def _longest_gradient(planes: _Reals) -> tuple[_Reals, _Reals]:
 
 
 def _directions(down: _Reals, right: _Reals, bins: int) -> _Reals:
-    """Gradients (n, H, W) -> (n, bins, H, W): each length shared by the two nearest directions."""
+    """Gradients (n, H, W) -> (n, bins, H, W): splits lengths between the nearest two directions."""
     length = np.sqrt(down**2 + right**2)
     angle = np.arctan2(down, right) * (bins / (2 * math.pi))
     lower = np.floor(angle)
@@ -190,8 +197,10 @@ def _directions(down: _Reals, right: _Reals, bins: int) -> _Reals:
 
 
 def _blur(planes: _Reals, sigma: float) -> _Reals:
-    """(n, c, H, W) -> the same. Sums are taken in one order everywhere, so that a blank image stays
-    exactly blank: co-occurrence divides what differs from it by its own sum, however small.
+    """Blur with a Gaussian, (n, c, H, W) -> the same shape.
+
+    Every pixel is summed in the same order, so a blank image stays exactly blank. Otherwise
+    co-occurrence would divide the rounding errors by their own sum, and so enlarge them.
     """
     return _convolve(_convolve(planes, _gaussian(sigma), axis=2), _gaussian(sigma), axis=3)
 
@@ -204,7 +213,7 @@ def _gaussian(sigma: float) -> _Reals:
 
 
 def _convolve(maps: _Reals, kernel: _Reals, *, axis: int) -> _Reals:
-    """Along one axis with a symmetric kernel, the border repeated; same shape."""
+    """Convolve along one axis with a symmetric kernel. Repeats the border and keeps the shape."""
     radius, extent = len(kernel) // 2, maps.shape[axis]
     around = [(0, 0)] * maps.ndim
     around[axis] = (radius, radius)
@@ -218,14 +227,15 @@ def _convolve(maps: _Reals, kernel: _Reals, *, axis: int) -> _Reals:
 
 
 def _smoothing(extent: int, sigma: float) -> _Reals:
-    """Gaussian blur along one axis as a matrix (extent, extent). For the many maps of an image a
-    product with it takes a tenth of the time of _convolve.
+    """Return the matrix (extent, extent) of a Gaussian blur along one axis.
+
+    An image has many maps; for them a product with this matrix needs a tenth of _convolve's time.
     """
     matrix: _Reals = _convolve(np.eye(extent)[None, None], _gaussian(sigma), axis=2)[0, 0]
     return matrix
 
 
 def _means(extent: int, cell: int) -> _Reals:
-    """The means of whole runs of `cell` values, as a matrix (extent // cell, extent)."""
+    """Return the matrix (extent // cell, extent) that averages each run of `cell` values."""
     count = extent // cell
     return np.kron(np.eye(count), np.full((1, cell), 1 / cell)) @ np.eye(count * cell, extent)

@@ -1,8 +1,8 @@
 """Read pictures from files, and bring them to a spec's size.
 
-Sees plaintext images: for the owner's and the client's device only. Files are not trusted: PNG and
-JPEG only, 10 MB and 25 million pixels at most, and whatever Pillow finds wrong with one ends in an
-ImageError that names it. Arrays and lists of files come in by ran/inputs.py.
+Sees plaintext images: for the owner's and the client's device only. Files are not trusted: only PNG
+and JPEG are read, up to 10 MB and 25 million pixels. Any error of Pillow's becomes an ImageError
+that names the file. ran/inputs.py accepts arrays and lists of files.
 """
 
 import os
@@ -26,12 +26,13 @@ from privedge.ran.spec import ImageShape
 MAX_FILE_BYTES = 10 * 1000 * 1000
 MAX_PIXELS = 25 * 1000 * 1000
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
-# What systems and network drives put beside a person's own files, in lower case.
+# Names, in lower case, of files and folders that operating systems and network drives create.
 _SYSTEM = frozenset(
     {"__macosx", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
 )
 _SYSTEM_FIRST = (".", "@", "$")
-# What Pillow is known to raise for damaged files, beside its own kinds (all OSError or ValueError).
+# The errors that Pillow is known to raise for damaged files. Its own kinds are all OSError or
+# ValueError.
 DAMAGED = (
     OSError,
     SyntaxError,
@@ -46,16 +47,17 @@ DAMAGED = (
     zlib.error,
     Image.DecompressionBombError,
 )
-# Rows that are looked at together for colour: most pictures with colour show it in the first ones.
+# Rows checked for colour at once. Most colour pictures show colour in their first rows.
 _BAND = 64
 _MOST_KINDS = 10
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Median size of a set of images, whether any has colour (`channels` 3), and how many.
+    """Facts of a set of images: median size in pixels, channels, and count.
 
-    `stored` are channels by the type of the files: grey may be stored as colour.
+    channels: 3 if any image has colour, else 1.
+    stored: 3 if any file has a colour format, else 1. A grey picture may be stored in colour.
     """
 
     height: int
@@ -69,15 +71,16 @@ class Measured:
 
 
 def listed(folder: Path) -> list[Path]:
-    """The PNG and JPEG files of `folder`, in order of name; maybe none. Raises ImageError.
+    """List the PNG and JPEG files of `folder` in order of name; the list may be empty.
 
-    Hidden files are left out: some systems leave one beside every picture.
+    Leaves out hidden files, because some systems put one beside every picture. Raises ImageError if
+    the folder cannot be read.
     """
     return [entry for entry in _entries(folder) if entry.suffix.lower() in _SUFFIXES]
 
 
 def required(folder: Path) -> list[Path]:
-    """As `listed`; raises ImageError if there is none."""
+    """List files as `listed` does. Raises ImageError also if there are none."""
     files = listed(folder)
     if not files:
         raise ImageError(f"{folder}: holds no .png, .jpg or .jpeg file")
@@ -85,17 +88,17 @@ def required(folder: Path) -> list[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder`, in order of name, without hidden ones and those of a system."""
+    """List the folders in `folder` in order of name, without hidden and system folders."""
     return [entry for entry in _entries(folder) if entry.is_dir() and not is_system(entry.name)]
 
 
 def is_system(name: str) -> bool:
-    """Whether a file or folder of this name is a system's and nobody's own; hidden ones are."""
+    """Return whether the system made the file or folder of this name; true for hidden names."""
     return name.lower() in _SYSTEM or name.startswith(_SYSTEM_FIRST)
 
 
 def passed_over(folder: Path, taken: Iterable[Path]) -> str | None:
-    """What `folder` holds besides `taken` and files of a system, in words; None for nothing."""
+    """Describe what `folder` holds besides `taken` and system files; None if there is nothing."""
     left = sorted(set(_entries(folder)).difference(taken))
     folders = [entry.name for entry in left if entry.is_dir()]
     others = [entry for entry in left if not entry.is_dir() and not is_system(entry.name)]
@@ -127,7 +130,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def decode(file: Path) -> Image.Image:
-    """One file as an upright picture in mode L or RGB. Raises ImageError naming the file."""
+    """Read one file as an upright picture in mode L or RGB. Raises ImageError naming the file."""
     require_plain_file(file)
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
@@ -140,16 +143,19 @@ def decode(file: Path) -> Image.Image:
             with Image.open(raw, formats=("PNG", "JPEG")) as picture:
                 _require_size(picture, str(file))
                 return _plain(ImageOps.exif_transpose(picture))
-        except Image.DecompressionBombError:  # Pillow's own, higher limit comes first
+        except Image.DecompressionBombError:  # Pillow checks its own, higher limit first
             raise _too_large(str(file)) from None
         except DAMAGED as error:
             raise ImageError(f"{file}: is not a sound PNG or JPEG image") from error
 
 
 def upright(picture: Image.Image, where: str) -> Image.Image:
-    """A picture in memory, of any mode, as `decode` gives one. Raises ImageError naming `where`."""
+    """Turn a picture in memory, of any mode, upright and into mode L or RGB.
+
+    Raises ImageError naming `where`.
+    """
     _require_size(picture, where)
-    if picture.mode == "F":  # convert() would cut its values off without a word
+    if picture.mode == "F":  # convert() would clip its values silently
         raise ImageError(f"{where}: has floats for pixels; give mode L or RGB, 0 to 255")
     with _quiet:
         try:
@@ -159,7 +165,10 @@ def upright(picture: Image.Image, where: str) -> Image.Image:
 
 
 def require_plain_file(path: Path) -> None:
-    """Opening a pipe would wait for a writer, and a device may never end. Raises ImageError."""
+    """Raise ImageError unless `path` is a regular file.
+
+    Opening a pipe would wait for a writer, and reading a device may never end.
+    """
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -174,12 +183,18 @@ def require_plain_file(path: Path) -> None:
 
 
 def fit(images: Pixels, shape: ImageShape) -> Pixels:
-    """Bring uint8 images (n, H, W) or (n, H, W, 3) to the size and channels of `shape`."""
+    """Bring uint8 images (n, H, W) or (n, H, W, 3) to the size and channels of `shape`.
+
+    Returns uint8 (n, height, width), or (n, height, width, 3) for a colour `shape`.
+    """
     return np.stack([to_size(Image.fromarray(image), shape) for image in images])
 
 
 def to_size(picture: Image.Image, shape: ImageShape) -> Pixels:
-    """One picture as uint8 (H, W), or (H, W, 3) for colour; another aspect is stretched."""
+    """Return a picture at the size of `shape`, as uint8 (H, W), or (H, W, 3) for colour.
+
+    A picture of another aspect ratio is stretched.
+    """
     picture = picture.convert("RGB" if shape.channels == 3 else "L")
     if picture.size != (shape.width, shape.height):
         picture = picture.resize((shape.width, shape.height), Image.Resampling.BICUBIC)
@@ -187,15 +202,16 @@ def to_size(picture: Image.Image, shape: ImageShape) -> Pixels:
 
 
 def has_colour(pixels: Pixels) -> bool:
-    """Whether any pixel of uint8 (H, W, 3) or (n, H, W, 3) has channels that differ."""
+    """Return whether the channels of any pixel differ, in uint8 (H, W, 3) or (n, H, W, 3)."""
     bands = (pixels[start : start + _BAND] for start in range(0, len(pixels), _BAND))
     return any((band[..., :1] != band[..., 1:]).any() for band in bands)
 
 
 class _Quiet:
-    """Inside the block, nothing warns: Pillow does of large pictures, which are refused here, and
-    of odd but harmless metadata. The filters belong to all threads, so the last one out restores
-    what the first one found.
+    """Suppresses warnings inside a block.
+
+    Pillow warns of large pictures, which are refused here, and of odd but harmless metadata. All
+    threads share the filters, so the last thread to leave restores what the first one found.
     """
 
     def __init__(self) -> None:
@@ -219,7 +235,7 @@ _quiet = _Quiet()
 
 
 def _require_size(picture: Image.Image, where: str) -> None:
-    """Before anything is decoded: of a file only the header has been read so far."""
+    """Check the size before anything is decoded: so far only the header has been read."""
     if picture.width * picture.height > MAX_PIXELS:
         raise _too_large(where)
     if 0 in picture.size:
@@ -233,7 +249,7 @@ def _too_large(where: str) -> ImageError:
 
 
 def _plain(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip
+    if picture.mode.startswith("I"):  # 16-bit grey; convert() would clip it
         return Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).astype(np.uint8))
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
@@ -242,6 +258,6 @@ def _plain(picture: Image.Image) -> Image.Image:
         return picture.convert("L")
     elif picture.mode == "RGB":
         return picture
-    # Grey may have a palette or come with opacity, which is no colour.
+    # A grey picture may have a palette or an opacity channel; neither makes it a colour picture.
     picture = picture.convert("RGB")
     return picture if has_colour(np.asarray(picture)) else picture.convert("L")

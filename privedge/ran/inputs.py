@@ -1,10 +1,10 @@
-"""The one way in for pictures, whatever a person has them in: files, folders, Pillow's or arrays.
+"""Read pictures in every accepted form: files, folders, Pillow images and arrays.
 
     given(source, shape)        the pictures at the size of `shape`, uint8 (n, H, W[, 3])
-    opened(source)              what was given, to be measured before its size is chosen
+    opened(source)              the pictures before decoding, to measure them and choose a size
 
-Sees plaintext images: for the owner's and the client's device only. What is not a picture ends in
-an ImageError with the cure, and files that cannot be used are named all at once.
+Sees plaintext images: for the owner's and the client's device only. Anything else raises an
+ImageError that says how to convert it. One error names all files that cannot be used.
 """
 
 import logging
@@ -29,7 +29,7 @@ from privedge.ran.spec import ImageShape
 
 log = logging.getLogger(__name__)
 
-# An array is uint8 (n, H, W) or (n, H, W, 3), or one picture: pixels.checked has the rules.
+# An array is uint8 (n, H, W) or (n, H, W, 3), or one picture; see pixels.checked for the rules.
 Picture = StrPath | Image.Image
 Pictures = Picture | Sequence[Picture] | Sequence[Pixels] | Pixels
 
@@ -46,9 +46,9 @@ _CURES = {
 
 @dataclass
 class Opened:
-    """Pictures that were given: either files still to be decoded, or an array.
+    """Pictures before decoding: either files and Pillow images, or an array.
 
-    skip_bad: whether files that cannot be decoded are left out; None where nobody can choose.
+    skip_bad: whether files that cannot be decoded are left out; None if the caller has no choice.
     """
 
     pictures: Sequence[Path | Image.Image]
@@ -58,16 +58,19 @@ class Opened:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those of the pictures that are files."""
+        """The pictures that are files."""
         return tuple(each for each in self.pictures if isinstance(each, Path))
 
     @property
     def alike(self) -> bool:
-        """Whether these are several pictures and all the same; known once they are measured."""
+        """Whether there are several pictures and all are equal. Known only after `measured`."""
         return len(self._looks) > 1 and len(set(self._looks)) == 1
 
     def at(self, shape: ImageShape) -> Pixels:
-        """The pictures at the size and channels of `shape`; other aspects are stretched."""
+        """Return the pictures as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
+
+        Pictures of another aspect ratio are stretched. Raises ImageError for bad files.
+        """
         if self.array is not None:
             return files.fit(self.array, shape)
         (found,) = _decoded([self], lambda picture: files.to_size(picture, shape))
@@ -75,13 +78,14 @@ class Opened:
 
 
 def given(source: Pictures, shape: ImageShape, *, label: int | str | None = None) -> Pixels:
-    """All pictures of `source` at the size of `shape`: uint8 (n, H, W), or (n, H, W, 3) for colour.
+    """Return all pictures of `source` as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
-    source: a PNG or JPEG file, a folder of such files (in order of name), an npz with `images`
-        (and `labels`, of which `label` is taken), a picture of Pillow's, a list of files and such
-        pictures, or an array as `pixels.checked` has it.
+    source: a PNG or JPEG file, a folder of such files (read in order of name), an npz with
+        `images`, a Pillow image, a list of files and Pillow images, or an array that
+        `pixels.checked` accepts.
+    label: for an npz with `labels`: read only the pictures with this label.
 
-    Raises ImageError for whatever cannot be used, with what to do about it.
+    Raises ImageError for anything that cannot be used; the message says what to do about it.
     """
     return opened(source, label=label).at(shape)
 
@@ -89,7 +93,10 @@ def given(source: Pictures, shape: ImageShape, *, label: int | str | None = None
 def opened(
     source: Pictures, *, label: int | str | None = None, skip_bad: bool | None = None
 ) -> Opened:
-    """What `given` takes, before it is decoded. Raises ImageError; warns of files passed over."""
+    """Find the pictures of `source`, in a form that `given` accepts, and decode none yet.
+
+    Raises ImageError. Warns of files that are passed over.
+    """
     if isinstance(source, str | os.PathLike):
         return _from_path(Path(source), label, skip_bad)
     if label is not None:
@@ -124,7 +131,10 @@ def _no_label() -> ImageError:
 
 
 def in_folder(path: Path) -> list[Path]:
-    """The pictures of a folder, or `path` itself if it is none. Warns of files passed over."""
+    """List the pictures of a folder, or return `path` alone if it is a file.
+
+    Raises ImageError for a folder without pictures. Warns of files that are passed over.
+    """
     if not path.is_dir():
         return [path]
     found = files.required(path)
@@ -134,10 +144,10 @@ def in_folder(path: Path) -> list[Path]:
 
 
 def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
-    """The pictures of each folder in `folder`, measured, in order of name.
+    """Find and measure the pictures of each folder in `folder`, in order of name.
 
-    Raises ImageError, which names all bad files of all folders. Warns of what is passed over, left
-    out, or the same picture many times.
+    Raises ImageError, which names all bad files of all folders. Warns of files that are passed over
+    or left out, and of a folder whose pictures are all equal.
     """
     found = files.subfolders(folder)
     if not found:
@@ -153,9 +163,9 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
 
 
 def measured(*sets: Opened) -> Measured:
-    """Sizes of all pictures together, to choose a preset by. Raises ImageError.
+    """Measure all pictures of `sets` together, to choose a preset. Raises ImageError.
 
-    Files are decoded once, however often this is asked, and those that may be skipped are dropped.
+    A file is decoded only in the first call. Bad files that may be skipped are dropped.
     """
     new = [each for each in sets if not each._looks]
     for each, found in zip(new, _decoded(new, _look), strict=True):
@@ -171,7 +181,7 @@ def measured(*sets: Opened) -> Measured:
 
 
 def warn_if_same(images: Pixels, whose: str) -> None:
-    """Of one picture alone a model learns nothing that it has in common with others."""
+    """Warn if all of several `images` are equal: a model cannot learn what pictures share."""
     if len(images) > 1 and (images == images[:1]).all():
         _say_same(whose, len(images))
 
@@ -182,7 +192,7 @@ def _say_same(whose: str, count: int) -> None:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is remembered of one picture: equal pictures look equal."""
+    """The facts kept of one picture. Equal pictures have equal facts."""
 
     height: int
     width: int
@@ -206,7 +216,7 @@ def _looks(array: Pixels) -> list[_Look]:
 
 
 def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image], T]) -> list[list[T]]:
-    """`use` of every picture of every set. Raises one ImageError that names all bad files."""
+    """Apply `use` to every picture of every set. Raises one ImageError naming all bad files."""
     results: list[list[T]] = []
     bad: list[str] = []
     for each in sets:
@@ -224,7 +234,7 @@ def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image], T]) -> list[li
 
 
 def _judge(bad: Sequence[str], sets: Sequence[Opened]) -> None:
-    """Whether one can go on without the files that `bad` describes."""
+    """Raise ImageError for the files that `bad` describes, or warn if they may be left out."""
     named = "; ".join(bad[:_MOST_BAD]) + ("; ..." if len(bad) > _MOST_BAD else "")
     counted = f"{len(bad)} files cannot be used: " if len(bad) > 1 else ""
     if bad and not all(each.skip_bad for each in sets):

@@ -1,7 +1,8 @@
 """The reconstructor as a torch module, built from a RanSpec.
 
-Sees plaintext parameters and features: for the owner's device and for checks only, never imported
-by a party. Parameter names and shapes are those of `RanSpec.parameters()` without `threshold`.
+Sees plaintext parameters and features, so it is for the owner's device and for checks only; no
+party imports it. Parameter names and shapes are those of `RanSpec.parameters()`, without
+`threshold`.
 """
 
 import math
@@ -16,9 +17,9 @@ from privedge.ran.spec import RanSpec, Shape
 
 
 class Reconstructor(nn.Sequential):
-    """R: features (n, *spec.input_shape), float32 -> their reconstruction, same shape.
+    """R: features, float32 (n, *spec.input_shape) -> their reconstruction, of the same shape.
 
-    Parameters start at zero (gamma at one); `initialise` or `load_state_dict` sets them.
+    Parameters start at zero, and gamma at one; `initialise` or `load_state_dict` sets them.
     """
 
     def __init__(self, spec: RanSpec) -> None:
@@ -33,7 +34,7 @@ class Reconstructor(nn.Sequential):
 
 
 def build(layers: Sequence[kinds.Layer], inputs: Sequence[Shape]) -> list[nn.Module]:
-    """One module per layer; `inputs[i]` is the sample shape that layer i is given."""
+    """Make one module for each layer. `inputs[i]` is the shape of one sample at layer i."""
     modules = [_module(layer, shape) for layer, shape in zip(layers, inputs, strict=False)]
     for index, (first, second) in enumerate(pairwise(layers)):
         shape = inputs[index]
@@ -43,7 +44,7 @@ def build(layers: Sequence[kinds.Layer], inputs: Sequence[Shape]) -> list[nn.Mod
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Glorot-uniform weights, drawn from `generator` (CPU); biases and norms stay as built."""
+    """Draw Glorot-uniform weights from `generator` (CPU). Biases and norms stay unchanged."""
     for name, parameter in network.named_parameters():
         if name.endswith("weight"):
             nn.init.xavier_uniform_(parameter, generator=generator)
@@ -75,10 +76,10 @@ def _module(layer: kinds.Layer, shape: Shape) -> nn.Module:  # noqa: C901 (one c
             return _Subspace(components, math.prod(shape))
 
 
-# On smaller maps the products saved are fewer than those that merge the weights.
+# On smaller maps, merging the weights needs more products than it saves.
 _LEAST_SIDE = 4
 
-# torch's own layers draw their first values from the global generator; these do not.
+# torch's own layers draw their first values from the global generator; the layers below do not.
 
 
 class _Conv(nn.Module):
@@ -89,7 +90,7 @@ class _Conv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layer.channels))
         self._stride = layer.stride
         left, right, top, low = layer.padding
-        # conv2d pads both sides alike for free; what is lopsided is padded by a copy before it.
+        # conv2d pads both sides equally at no cost. The rest of an uneven padding needs a copy.
         self._both = (min(top, low), min(left, right))
         down, across = self._both
         self._rest = (left - across, right - across, top - down, low - down)
@@ -101,10 +102,11 @@ class _Conv(nn.Module):
 
 
 class _UpsampledConv(_Conv):
-    """An upsampling by 2 and the convolution after it, in 2.56 times fewer products (kernel 4).
+    """An upsampling by 2 and the convolution after it, with 2.56 times fewer products (kernel 4).
 
-    Copies of a value meet several weights of a row, and could meet their sum once. So the two are
-    one transposed convolution of stride 2, its kernel the sums of neighbouring weights, turned.
+    Upsampling copies a value, and each copy is multiplied by another weight of the kernel. One
+    product with the sum of these weights gives the same. So both layers together are one transposed
+    convolution of stride 2. Its kernel holds the sums of neighbouring weights, flipped.
     """
 
     def __init__(self, layer: kinds.Conv, channels: int) -> None:
@@ -121,7 +123,7 @@ class _UpsampledConv(_Conv):
 
 
 def _one_product(first: kinds.Layer, second: kinds.Conv, shape: Shape) -> bool:
-    """Whether _UpsampledConv is the same as the two layers, on samples of `shape`, and faster."""
+    """Return whether _UpsampledConv equals both layers on samples of `shape`, and is faster."""
     if not isinstance(first, kinds.Upsample):
         return False
     left, right, top, low = second.padding
@@ -156,7 +158,7 @@ class _Upsample(nn.Module):
         self._factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        # Not nn.Upsample: on CUDA the gradient of this is a plain sum, the same in every run.
+        # Not nn.Upsample: the gradient of this form is a plain sum, equal in every run on CUDA.
         n, channels, height, width = x.shape
         by = self._factor
         tiled = x[:, :, :, None, :, None].expand(n, channels, height, by, width, by)

@@ -1,7 +1,7 @@
-"""A public encoder in an ONNX file, as a feature map. It is the same for everybody and not secret.
+"""A public encoder in an ONNX file, as a feature map. It is not secret, and equal for everybody.
 
-The file is named in a spec by its SHA-256, so that owners and clients cannot mix two encoders up.
-Needs onnxruntime (`pip install 'privedge[encoder]'`).
+A spec names the file by its SHA-256, so owners and clients cannot mix up two encoders. Needs
+onnxruntime (`pip install 'privedge[encoder]'`).
 """
 
 import hashlib
@@ -17,18 +17,18 @@ from privedge.arrays import Features
 from privedge.errors import ConfigError
 from privedge.ran.spec import Encoder, ImageShape, Shape
 
-# Images as a RAN takes them: (n, C, H, W), -1 to 1.
+# Scaled images: (n, C, H, W), from -1 to 1.
 _Scaled = npt.NDArray[np.float32]
 
-# Larger than any encoder that runs on a phone; a bound on what is read.
+# The largest file that is read. No encoder that runs on a phone is larger.
 _MAX_BYTES = 1 << 30
 
 
 def load(path: Path, wanted: Encoder) -> Callable[[_Scaled], Features]:
-    """A function from images (n, C, H, W), float32 in [-1, 1], to features (n, *wanted.output).
+    """Load an encoder as a function: images, float32 (n, C, H, W) in [-1, 1] -> features.
 
-    Raises ConfigError if the file is not the wanted one or does not run, MissingExtra without
-    onnxruntime.
+    The features are float32 (n, *wanted.output). Raises ConfigError if the file has another SHA-256
+    than `wanted` or does not run, and MissingExtra without onnxruntime.
     """
     raw = _read(path)
     if hashlib.sha256(raw).hexdigest() != wanted.sha256:
@@ -45,9 +45,9 @@ def load(path: Path, wanted: Encoder) -> Callable[[_Scaled], Features]:
 
 
 def describe(path: Path, otherwise: ImageShape) -> tuple[Encoder, ImageShape]:
-    """What a spec says about the encoder at `path`, and the image size it takes.
+    """Describe the encoder at `path` for a spec, and return the image size that it needs.
 
-    The size is the file's own where it fixes one, else `otherwise`. Raises as `load` does.
+    The size is the one that the file fixes, or else `otherwise`. Raises as `load` does.
     """
     raw = _read(path)
     session = _session(path, raw)
@@ -87,7 +87,7 @@ def _session(path: Path, raw: bytes) -> Any:
     except ModuleNotFoundError as error:
         raise extras.missing(error, "an encoder needs", extras.FOR_COMMANDS) from None
     options = onnxruntime.SessionOptions()
-    # One thread and no fused reordering: owner and client get the same numbers.
+    # One thread sums in a fixed order, so owner and client compute the same numbers.
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
@@ -98,7 +98,7 @@ def _session(path: Path, raw: bytes) -> Any:
 
 def _run(path: Path, session: Any, images: _Scaled) -> Features:
     source = session.get_inputs()[0]
-    # An encoder exported for single images has the batch fixed at one.
+    # An encoder exported for single images has a fixed batch size of one.
     step = len(images) if not isinstance(source.shape[0], int) else source.shape[0]
     try:
         parts = [

@@ -1,8 +1,8 @@
-"""Pictures as arrays: the one check of what may be one, and the npz files that hold them.
+"""Pictures as arrays: check dtype and shape, and read npz files.
 
-Sees plaintext images: for the owner's and the client's device only. A wrong type or layout would
-give a confident wrong answer, so nothing is guessed: what is not uint8 and of a known layout ends
-in an ImageError that gives type, shape and the line that converts it.
+Sees plaintext images: for the owner's and the client's device only. A wrong dtype or layout would
+give a confident wrong answer, so nothing is guessed. Only uint8 of a known layout is accepted. For
+anything else an ImageError gives dtype, shape and the line of Python that converts the array.
 """
 
 import zipfile
@@ -17,7 +17,7 @@ from privedge.errors import ImageError
 from privedge.ran.images import DAMAGED, require_plain_file
 
 MAX_ARRAY_BYTES = 4 << 30
-# A shorter side cannot be told from channels, nor a row of numbers from a picture.
+# With shorter sides, a picture could be mistaken for channels or for a row of numbers.
 LEAST_SIDE = 5
 _MOST_LABELS = 20
 
@@ -25,12 +25,13 @@ Array = npt.NDArray[Any]
 
 
 def checked(images: Array, where: str = "") -> Pixels:
-    """The pictures of an array: uint8 (n, H, W) for grey ones, (n, H, W, 3) for colour.
+    """Return the pictures of an array as uint8 (n, H, W) for grey or (n, H, W, 3) for colour.
 
-    images: uint8, 0 to 255, any size; (n, H, W), (n, H, W, 1) or (n, H, W, 3). One picture, (H, W),
-    (H, W, 1) or (H, W, 3), is a batch of one: three axes of which the last has 3 are one colour
-    picture, and never grey ones three columns wide; (3, H, W) are three grey pictures. Raises
-    ImageError, which begins with `where`.
+    images: uint8, 0 to 255, of any size: (n, H, W), (n, H, W, 1) or (n, H, W, 3). One picture,
+        (H, W), (H, W, 1) or (H, W, 3), is a batch of one. An array (H, W, 3) is always one colour
+        picture, and (3, H, W) three grey pictures.
+
+    Raises ImageError, whose message begins with `where`.
     """
     cure = _cure_of_type(images) if images.dtype != np.uint8 else _cure_of_shape(images.shape)
     if cure is not None:
@@ -47,14 +48,14 @@ def _is_one(shape: tuple[int, ...]) -> bool:
 
 
 def _cure_of_shape(shape: tuple[int, ...]) -> str | None:
-    """What to do about the shape of a uint8 array; None if it is one of ours."""
+    """Say how to correct the shape of a uint8 array. Returns None for an accepted shape."""
     if not 2 <= len(shape) <= 4:
         return "give one axis for the pictures, their height, their width and their channels"
     if 0 in shape:
         return "it holds no pixels"
     if len(shape) == 4 and shape[1] in (1, 3, 4) and shape[3] not in (1, 3):
         return "images = images.transpose(0, 2, 3, 1)"
-    if len(shape) > 2 and shape[-1] in (2, 4):  # grey or RGB, and opacity
+    if len(shape) > 2 and shape[-1] in (2, 4):  # grey or RGB with opacity
         return f"images = images[..., {':3' if shape[-1] == 4 else '0'}]"
     if len(shape) == 4 and shape[3] not in (1, 3):
         return "the last axis must be 1 or 3 channels"
@@ -63,7 +64,7 @@ def _cure_of_shape(shape: tuple[int, ...]) -> str | None:
 
 
 def _cure_of_type(images: Array) -> str:
-    """The line that makes uint8 of an array of another type."""
+    """Return the line of Python that converts an array of another dtype to uint8."""
     kind = images.dtype.kind
     if kind in "US":
         return "these are names; give images.tolist()"
@@ -79,7 +80,7 @@ def _cure_of_type(images: Array) -> str:
 
 
 def _scaled(images: Array) -> str:
-    """Which scale the numbers are on can only be told from their range."""
+    """Return the expression that scales the values to 0..255. Only their range shows the scale."""
     low, high = images.min(), images.max()
     if images.dtype.kind in "iu":
         if low >= 0 and high <= 255:
@@ -94,9 +95,10 @@ def _scaled(images: Array) -> str:
 
 
 def read_npz(path: Path, label: int | str | None) -> Pixels:
-    """The array `images` of an npz without pickles, as `checked` gives it. Raises ImageError.
+    """Read the array `images` of an npz without pickles, and check it as `checked` does.
 
-    With an array `labels` (integers or strings, one an image), those that have `label`.
+    If the file has an array `labels` (integers or strings, one for each image), `label` is needed,
+    and only the images with this label are returned. Raises ImageError.
     """
     require_plain_file(path)
     try:
@@ -131,7 +133,7 @@ def _chosen(path: Path, images: Pixels, labels: Array | None, label: int | str |
 
 
 def _with_label(labels: Array, label: int | str) -> npt.NDArray[np.bool_]:
-    """A command line has text only, which may be a number."""
+    """Compare `labels` with `label`, which from a command line is text even if it is a number."""
     if labels.dtype.kind in "US":
         return np.asarray(labels.astype(str) == str(label))
     try:
