@@ -3,8 +3,8 @@
     D:  0.5 * (|D(x) - 1|^2 + |D(R(x)) - 0|^2)                     LSGAN, means over patches
     R:  mse_weight * |R(x) - x|^2 + adversarial_weight * |D(R(x)) - 1|^2
 
-A step draws three batches: for D real, for D fake, for R. Kept is the R with the least error on the
-owner's own validation features; the released original chose on its test images.
+A step draws three batches: real ones for D, fake ones for D, and one for R. Training keeps the R
+with the least error on the owner's validation features. The original code chose by its test images.
 
 Sees plaintext features; owner's device only. All randomness comes from one seeded CPU generator.
 """
@@ -23,12 +23,12 @@ from privedge.ran.spec import RanSpec
 from privedge.user.settings import TrainSettings
 
 _BETAS = (0.5, 0.999)
-# How many features are reconstructed at once when looking at the validation images.
+# Validation features that are reconstructed at once.
 _BATCH = 256
 
 
 class Contest:
-    """R, D and everything that decides how their training goes on. `step` counts steps taken."""
+    """R, D and the complete state of their training. `step` counts the steps done."""
 
     def __init__(self, spec: RanSpec, settings: TrainSettings, device: torch.device) -> None:
         self._settings, self._device = settings, device
@@ -43,21 +43,27 @@ class Contest:
         self._adam_d = torch.optim.Adam(self._d.parameters(), rate, _BETAS, fused=True)
         self._best = {name: value.clone() for name, value in self._r.state_dict().items()}
         self.best_error, self.best_step, self.step = float("inf"), 0, 0
-        # Counted by whoever lets it advance, and kept with it.
+        # The caller of `advance` counts these, and they are saved with the state.
         self.seconds = self.wall_seconds = 0.0
         self._losses, self._summed = torch.zeros((), device=device), 0
 
     def advance(self, features: Tensor) -> None:
-        """One step of D and one of R on features (n, *spec.input_shape) held on the device."""
+        """Train D and R for one step.
+
+        features: float32 (n, *spec.input_shape), on the device.
+        """
         if self._settings.adversarial_weight > 0:
             self._step_d(self._draw(features), self._draw(features))
         self._step_r(self._draw(features))
         self.step += 1
 
     def look(self, validation: Tensor) -> float:
-        """Mean squared error on `validation`; keeps R if it is the best so far.
+        """Return the mean squared error on `validation`, and keep R if it is the best so far.
 
-        Raises TrainingError if it is not finite: a broken step shows here, as R never recovers.
+        validation: float32 (n, *spec.input_shape), on the device.
+
+        Raises TrainingError if the error is not finite. R never recovers from a broken step, so
+        every one is found here.
         """
         error = self._error(validation)
         if not error < float("inf"):
@@ -71,13 +77,13 @@ class Contest:
         return error
 
     def mean_loss(self) -> float:
-        """Mean of R's loss over the steps since this was asked last; NaN if there were none."""
+        """Return the mean of R's loss over the steps since the last call; NaN without steps."""
         mean = float(self._losses) / self._summed if self._summed else float("nan")
         self._losses, self._summed = torch.zeros_like(self._losses), 0
         return mean
 
     def best(self) -> dict[str, Tensor]:
-        """Parameters of the best R so far, on the CPU."""
+        """Return the parameters of the best R so far, on the CPU."""
         return {name: value.cpu() for name, value in self._best.items()}
 
     def _draw(self, features: Tensor) -> Tensor:
@@ -89,7 +95,7 @@ class Contest:
         with torch.no_grad():
             fake = self._r(seen)
         self._adam_d.zero_grad()
-        # One pass for both: D's norms are per sample, so the batches do not mix.
+        # One pass for both batches: D normalises each sample alone, so the batches do not mix.
         on_real, on_fake = self._d(torch.cat([real, fake])).chunk(2)
         loss = 0.5 * (
             mse_loss(on_real, torch.ones_like(on_real))
@@ -124,14 +130,14 @@ class Contest:
     # --- Saving and going on ---------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """All state that is a tensor, by name, on the CPU."""
+        """Return all state that is a tensor, by name, on the CPU."""
         named: dict[str, Tensor] = {"generator": self._generator.get_state()}
         for prefix, state in self._states().items():
             named |= {f"{prefix}.{name}": value for name, value in state.items()}
         return {name: value.detach().cpu().contiguous() for name, value in named.items()}
 
     def restore(self, tensors: dict[str, Tensor], counts: dict[str, Any]) -> None:
-        """Take over what `tensors` and `counts` of an equal contest gave."""
+        """Restore the state that `tensors()` and `counts()` of an equal contest returned."""
         self._generator.set_state(tensors["generator"])
         self._r.load_state_dict(_under("r", tensors))
         self._d.load_state_dict(_under("d", tensors))
@@ -145,7 +151,7 @@ class Contest:
         self.wall_seconds = float(counts.get("wall_seconds", 0.0))
 
     def counts(self) -> dict[str, Any]:
-        """All state that is a number."""
+        """Return all state that is a number, by name."""
         named = ("step", "best_step", "best_error", "seconds", "wall_seconds")
         return {name: getattr(self, name) for name in named}
 
@@ -160,7 +166,7 @@ class Contest:
 
 
 def fingerprint(settings: TrainSettings) -> dict[str, Any]:
-    """The settings that a continued run must share with the run it continues."""
+    """Return the settings that a resumed run must share with the run it continues."""
     free = ("steps", "device", "threads", "encoder", "threshold_quantile")
     return {name: value for name, value in asdict(settings).items() if name not in free}
 
@@ -188,7 +194,10 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def device_for(wanted: str) -> torch.device:
-    """`auto` is CUDA if there is one. Raises TrainingError for a CUDA that is not there."""
+    """Return the torch device for a setting; "auto" is CUDA if there is one.
+
+    Raises TrainingError if CUDA is wanted but missing.
+    """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise TrainingError("device: there is no CUDA here; use auto or cpu")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

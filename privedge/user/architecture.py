@@ -1,4 +1,4 @@
-"""The architecture a RAN is trained in: chosen by the pictures, by name, or by the cohort to join.
+"""Choose the architecture of a RAN: by its pictures, by name, or by the cohort to join.
 
 Sees the pictures' sizes and whether they have colour.
 """
@@ -21,15 +21,16 @@ def spec_for(
     channels: int | None = None,
     encoder: Path | None = None,
 ) -> RanSpec:
-    """The architecture for all pictures of `sets` together.
+    """Choose one architecture for all pictures of `sets`.
 
-    preset: a name of PRESETS; "auto", by the median size of the pictures; or a whole spec, as a
-        cohort has it.
-    components: of a subspace preset, in place of its own number.
-    channels: 1 or 3, in place of what the pictures have.
-    encoder: the ONNX file that takes the place of the preset's feature map.
+    preset: a name of PRESETS; or "auto", which chooses by the median size of the pictures; or the
+        whole spec of a cohort.
+    components: the number of components of a subspace preset; None for the preset's number.
+    channels: 1 or 3; None for what the pictures have.
+    encoder: the ONNX file that replaces the preset's feature map.
 
-    Raises ImageError for pictures that cannot be used, ConfigError for what does not go together.
+    Raises ImageError for pictures that cannot be used, and ConfigError for arguments that exclude
+    each other.
     """
     if isinstance(preset, RanSpec):
         if components is not None or channels is not None:
@@ -51,13 +52,13 @@ def spec_for(
 
 
 def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:
-    """The architecture of every model of `cohort`, as party 0 says. Raises what it refuses."""
+    """Ask party 0 for the architecture of every model of `cohort`. Raises its refusal."""
     with connect(config, Role.PARTY0) as party:
         return party.architecture(cohort)
 
 
 def differences(there: RanSpec, here: RanSpec) -> str:
-    """In what `here`, a model's, differs from `there`, the cohort's: "1 channel there, 3 here"."""
+    """Describe how a model's spec, `here`, differs from its cohort's: "1 channel there, 3 here"."""
     plural = "" if there.image.channels == 1 else "s"
     told = [
         f"{theirs} there, {mine} here"

@@ -1,6 +1,6 @@
-"""Train one owner's RAN on the owner's own images.
+"""Train one owner's RAN on the owner's images.
 
-Sees plaintext images and the model, both the owner's secrets; runs on the owner's device only and
+Sees plaintext images and the model, both the owner's secrets. Runs on the owner's device only and
 sends nothing. `subspace*` presets are fitted in closed form, the others adversarially.
 """
 
@@ -25,7 +25,7 @@ from privedge.user.settings import TrainSettings
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """Steps taken, steps in all, and the mean squared error on the validation images."""
+    """Steps done, steps in all, and the mean squared error on the validation images."""
 
     step: int
     steps: int
@@ -41,11 +41,14 @@ def fit_ran(
     progress: Callable[[TrainingStep], None] | None = None,
     saving: Saves | None = None,
 ) -> Ran:
-    """The RAN of `owner` from uint8 images (n, H, W) or (n, H, W, 3) of `spec.image`'s size.
+    """Train the RAN of `owner`. The result is equal, bit for bit, in every run on one machine.
 
-    Repeatable bit for bit on one machine. `saving` keeps an unfinished training on disk and goes on
-    with it. Raises TrainingError, ImageError for unusable images, RangeError for a model that
-    does not fit the fixed-point ring, and ConfigError or MissingExtra for an encoder.
+    images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`.
+    progress: called after each check on the validation images.
+    saving: where to save an unfinished training, and whether to resume it.
+
+    Raises TrainingError, ImageError for unusable images, RangeError for a model that does not fit
+    the fixed-point ring, and ConfigError or MissingExtra for an encoder.
     """
     _check_request(spec, settings, owner)
     with _threads(settings.threads):
@@ -121,7 +124,7 @@ def _reconstructor(spec: RanSpec, parameters: Parameters) -> Reconstructor:
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Sums, and so the last bits of a model, depend on the number of threads."""
+    """Set torch's number of threads, on which sums, and so a model's last bits, depend."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,9 +1,9 @@
-"""Train many owners' RANs on one machine, side by side, each on that owner's own images alone.
+"""Train many owners' RANs on one machine in parallel, each on that owner's images alone.
 
-Sees every one of these owners' images and models: for a device that keeps them all, and for
-experiments. A process trains one owner at a time on one thread, so that models do not depend on how
-many processes there are. Models come back as files (mode 0600), complete or not at all; a file says
-what it was trained on, so that a broken-off run can go on with the owners that are missing.
+Sees the images and models of all these owners: for a device that holds them all, and for
+experiments. A process trains one owner at a time on one thread, so models do not depend on the
+number of processes. A model is written to a file (mode 0600), complete or not at all. The file
+records what it was trained on, so an interrupted run can resume with the missing owners.
 """
 
 import hashlib
@@ -29,20 +29,22 @@ from privedge.user.fitting import TrainingStep, fit_ran
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings
 
-# Called with (owner, steps taken, steps in all, mean squared error on the validation images).
+# Called with (owner, steps done, steps in all, mean squared error on the validation images).
 Watch = Callable[[str, int, int, float], None]
 
 UNFINISHED = ".unfinished"
 _TASK = "task"
 _MODULE = "privedge.user.many"
-# Starting processes takes seconds, too.
+# Starting processes costs seconds too: below this much work one process is faster.
 _WORTH_S = 10.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """One owner's training. `images`: a folder, an npz or files, or uint8 (n, H, W[, 3]) of the
-    size of `spec.image`; `out`: the file of the RAN.
+    """One owner's training.
+
+    images: a folder, an npz, files, or uint8 (n, H, W[, 3]) at the size of `spec.image`.
+    out: the file to write the RAN to.
     """
 
     owner: str
@@ -54,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a job; `reused`: it was trained before."""
+    """A job that is done. `reused`: whether an earlier run had trained it."""
 
     owner: str
     out: Path
@@ -62,26 +64,26 @@ class Done:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def train_all(
     jobs: Sequence[Job], *, processes: int = 1, resume: bool = False, watch: Watch | None = None
 ) -> Generator[Done, None, None]:
-    """Train every job's owner, and say so as each is done, in any order.
+    """Train the owner of every job, and yield each job as it is done, in any order.
 
-    With `resume`, a file that is there is kept, if it is of the same images, preset and settings.
-    Processes are started if what is left is worth it. Raises TrainingError naming an owner's fault
-    or a file in the way; what was done by then stays.
+    With `resume`, an existing file is kept if its images, preset and settings are the same. Starts
+    processes only if the remaining work is worth it. Raises TrainingError, which names the owner
+    whose training failed or a file in the way. Files written by then stay.
     """
     _check(jobs, resume)
     for job in jobs:
-        if job.out.exists():  # which takes no process to see
+        if job.out.exists():  # this check needs no process
             yield _done(job, _trained(job, watch))
     left = [job for job in jobs if not job.out.exists()]
     if processes > 1 and left and isinstance(left[0].spec.layers[0], Subspace):
-        # A closed form: whether it takes long depends on the images, so the first one shows it.
+        # The time for a closed form depends on the images, so the first job measures it.
         started = perf_counter()
         yield _done(left[0], _trained(left.pop(0), watch))
         if (perf_counter() - started) * len(left) < _WORTH_S:
@@ -96,7 +98,7 @@ def train_all(
 def answered(
     request: child_processes.Message, tell: child_processes.Tell
 ) -> child_processes.Message:
-    """What a process makes of one job."""
+    """Train one job in a child process, and return its answer."""
 
     def watch(_: str, *now: float) -> None:
         tell({"now": now})
@@ -123,7 +125,7 @@ def _side_by_side(
 
     try:
         with (
-            # Beside the models: images are as secret, and there is room for both.
+            # The images are as secret as the models, and are kept in the same folder.
             tempfile.TemporaryDirectory(dir=jobs[0].out.parent, prefix=".images-") as folder,
             child_processes.started(min(processes, len(jobs)), _MODULE) as ask,
         ):
@@ -134,7 +136,7 @@ def _side_by_side(
                 for job, answer in answers:
                     yield _done(job, answer["reused"])
     except BaseException:
-        # A process that is killed while it writes leaves a part of a model behind.
+        # A process that is killed while it writes leaves an incomplete file behind.
         for job in jobs:
             private_file.remove_parts(job.out)
             private_file.remove_parts(_unfinished(job))
@@ -161,7 +163,7 @@ def _request(job: Job, npz: Path) -> child_processes.Message:
 
 
 def _trained(job: Job, watch: Watch | None) -> bool:
-    """Whether the RAN of `job` was there; else it is trained and written."""
+    """Return True if the RAN of `job` exists; else train and write it, and return False."""
     images = job.images
     if not isinstance(images, np.ndarray):
         images = given(images, job.spec.image)
@@ -188,7 +190,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
             saving=Saves(unfinished, resume=unfinished.exists()),
         )
     except PrivEdgeError as error:
-        # Among many owners it must be said whose.
+        # There are many owners, so the message must name the one.
         raise TrainingError(f"{job.owner}: {error}") from error
     checkpoint.save(replace(ran, facts=ran.facts | {_TASK: task}), job.out)
     unfinished.unlink(missing_ok=True)
@@ -200,7 +202,7 @@ def _unfinished(job: Job) -> Path:
 
 
 def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
-    """What the parameters depend on, as one hash."""
+    """Hash everything on which the parameters depend."""
     settings = asdict(job.settings)
     for without in ("device", "threads", "encoder"):  # an encoder's own digest is in the spec
         del settings[without]
@@ -214,7 +216,7 @@ def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
 
 
 def _check(jobs: Sequence[Job], resume: bool) -> None:
-    """Before hours of training: can every file be written, and is none in the way?"""
+    """Check before hours of training that every file can be written and none is in the way."""
     for job in jobs:
         if not checkpoint.OWNER.fullmatch(job.owner):
             raise TrainingError(

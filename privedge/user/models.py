@@ -1,4 +1,4 @@
-"""An owner's models at the parties: list and delete. Public facts only."""
+"""List and delete an owner's models at the parties. Sees public facts only."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _MODEL_ID = re.compile(r"[0-9a-f]{32}")
 def listed(
     config: ClientConfig, cohort: str | None = None, at: Role = Role.PARTY0
 ) -> Sequence[ModelFacts]:
-    """What a party holds of the caller's models, newest first; an admin sees everybody's."""
+    """List the caller's models at one party, or for an admin every owner's, newest first."""
     with connect(config, at) as party:
         return party.models(cohort)
 

@@ -1,6 +1,6 @@
-"""An owner's images, split into those to learn from and those to check on.
+"""Split an owner's images into training and validation images, and extract their features.
 
-Never sees a test image: validation images are held out of the owner's own.
+Never sees a test image: the validation images are held out of the owner's images.
 """
 
 import hashlib
@@ -19,15 +19,16 @@ from privedge.user.settings import TrainSettings
 Kind = TypeVar("Kind", bound=np.generic)
 
 MIN_IMAGES = 3
-# Shifted copies help a lot with ten images and not at all with two hundred.
+# Shifted copies help much with ten images, and not at all with two hundred.
 _FEW = 100
 
 
 @dataclass(frozen=True)
 class OwnFeatures:
-    """Features (n, *spec.input_shape) to learn from and to check on; float32.
+    """Training and validation features, float32 (n, *spec.input_shape).
 
-    `images` counts the owner's images, without shifted copies; `digest` names their content.
+    images: the number of the owner's images, without shifted copies.
+    digest: the SHA-256 (hex) of the images.
     """
 
     training: npt.NDArray[np.float32] = field(repr=False)
@@ -37,15 +38,17 @@ class OwnFeatures:
 
 
 def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatures:
-    """Split (seeded), enlarge a small training set by shifts, and extract features.
+    """Split the images by the seed, enlarge a small training set by shifts, extract features.
 
-    Raises TrainingError for fewer than MIN_IMAGES images, ImageError for a wrong size.
+    images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`.
+
+    Raises TrainingError for fewer than MIN_IMAGES images, and ImageError for a wrong size.
     """
     if len(images) < MIN_IMAGES:
         raise TrainingError(f"images: {len(images)} are too few; give at least {MIN_IMAGES}")
     training, validation = halves(images, settings)
     validated = features.extract(spec, validation, encoder=settings.encoder)
-    # Co-occurrence is blind to where in the image a stroke is.
+    # Co-occurrence does not depend on where in the image a stroke is, so shifts add nothing.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence)
     if len(training) < _FEW and moves:
         training = _shifted(training, by=max(1, spec.image.height // 32))
@@ -60,9 +63,9 @@ def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
 def halves(
     images: npt.NDArray[Kind], settings: TrainSettings
 ) -> tuple[npt.NDArray[Kind], npt.NDArray[Kind]]:
-    """Those to learn from and those to check on, drawn by the settings' seed.
+    """Return (training, validation) images, drawn by the seed of `settings`.
 
-    Of as many numbers it gives the places of the same images.
+    For `np.arange(len(images))` it returns the indices of the same images.
     """
     order = np.random.default_rng(settings.seed).permutation(len(images))
     held_out = max(1, round(len(images) * settings.validation_share))
@@ -70,7 +73,7 @@ def halves(
 
 
 def _shifted(images: Pixels, *, by: int) -> Pixels:
-    """Nine copies, moved by -by, 0 and +by pixels each way; the border pixel is repeated."""
+    """Return nine copies, shifted by -by, 0 and +by pixels along each axis; repeats the border."""
     around = [(0, 0), (by, by), (by, by)] + [(0, 0)] * (images.ndim - 3)
     padded = np.pad(images, around, mode="edge")
     height, width = images.shape[1:3]

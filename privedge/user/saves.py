@@ -1,7 +1,7 @@
-"""Save an unfinished training and go on with it later, to the very same result.
+"""Save an unfinished training and resume it later, with exactly the same result.
 
-The file holds the owner's unfinished model and thus is as secret as a checkpoint: mode 0600, same
-folder, safetensors. It goes on only with the same spec, settings and images.
+The file holds the owner's unfinished model, so it is as secret as a checkpoint: mode 0600, in the
+same folder, safetensors. A training resumes only with the same spec, settings and images.
 """
 
 import json
@@ -21,7 +21,7 @@ _METADATA = "privedge-training"
 
 @dataclass(frozen=True)
 class Saves:
-    """Where to save, every how many steps, and whether to go on from what is there."""
+    """Where to save, after how many steps each time, and whether to resume from the file."""
 
     path: Path
     every: int = 500
@@ -29,10 +29,12 @@ class Saves:
 
 
 def begin(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
-    """Restore `contest` if asked to. `task` describes what is trained and must be the same.
+    """Restore `contest` from the file if `saves.resume` is set.
 
-    Raises TrainingError if there is nothing to go on with, if it belongs to another task, or if a
-    save would be overwritten without having been asked to resume.
+    task: a description of what is trained; it must equal the one in the file.
+
+    Raises TrainingError if there is no file to resume, if it belongs to another task, or if a file
+    exists and `saves.resume` is not set.
     """
     if saves is None:
         return
@@ -56,7 +58,7 @@ def begin(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
 
 
 def save(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
-    """Write `contest` if this is a step to save at."""
+    """Write `contest` to its file, once every `saves.every` steps."""
     if saves is None or contest.step % saves.every:
         return
     described = json.dumps({"task": task, "counts": contest.counts()}, sort_keys=True)

@@ -1,4 +1,4 @@
-"""How a RAN is trained: every choice that is not the architecture, and the defaults per preset."""
+"""The settings of a training: every choice but the architecture, and each preset's defaults."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,18 +11,18 @@ from privedge.ran.spec import RanSpec
 class TrainSettings:
     """Settings of one training run. The same settings and images give the same RAN, bit for bit.
 
-    steps                 optimiser steps (a closed form takes none)
+    steps                 optimiser steps; must be 0 for a closed form
     batch                 images per step, drawn with replacement
-    learning_rate         of Adam, for reconstructor and discriminator alike; beta1 is 0.5
+    learning_rate         Adam's learning rate, for R and D alike; beta1 is 0.5
     mse_weight            weight of the mean squared error in the reconstructor's loss
-    adversarial_weight    weight of its LSGAN term; 0 trains no discriminator
+    adversarial_weight    weight of the LSGAN term in that loss; 0 trains no discriminator
     discriminator_width   maps after the discriminator's first stage
-    validation_share      of the owner's images is held out to pick the best step
-    check_every           steps between two looks at the validation images
-    seed                  of split, first weights and batches
-    threshold_quantile    of the validation errors becomes the owner's threshold; None: no threshold
-    device                auto takes CUDA if there is one
-    threads               of torch on a CPU; None leaves torch's own number
+    validation_share      share of the owner's images that is held out to choose the best step
+    check_every           steps between two checks on the validation images
+    seed                  seed of the split, the first weights and the batches
+    threshold_quantile    quantile of the validation errors for the owner's threshold; None: none
+    device                "auto" uses CUDA if there is one
+    threads               torch's threads on a CPU; None leaves torch's own number
     encoder               the ONNX file, for a spec that names one
     """
 
@@ -59,5 +59,5 @@ _DEFAULTS = {
 
 
 def settings_for(spec: RanSpec, **changes: Any) -> TrainSettings:
-    """The preset's defaults with `changes` (fields of TrainSettings) made to them."""
+    """Return the defaults of the preset, with `changes` (fields of TrainSettings) applied."""
     return replace(_DEFAULTS.get(spec.name, TrainSettings()), **changes)

@@ -10,10 +10,11 @@ from privedge.arrays import Features, Parameter
 
 
 def fit(features: Features, components: int) -> tuple[Parameter, Parameter]:
-    """(basis (components, D), mean (D,)) of features (n, D), float32.
+    """Compute the principal components and the mean of features.
 
-    Rows beyond the features' rank are zero. The largest entry of a row is positive, because a
-    component's sign is otherwise up to the linear-algebra library.
+    features: float32 (n, D). Returns float32 basis (components, D) and mean (D,). Rows beyond the
+    rank of the features are zero. The entry of a row with the largest magnitude is positive;
+    otherwise the sign would depend on the linear-algebra library.
     """
     mean = features.mean(axis=0, dtype=np.float64)
     _, lengths, rows = np.linalg.svd(features - mean, full_matrices=False)

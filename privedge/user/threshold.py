@@ -1,9 +1,10 @@
-"""What must hold before a RAN is shared: it fits the ring, and its own bound on the dissimilarity.
+"""Check that a RAN fits the ring before it is shared, and choose the owner's threshold.
 
 Sees the owner's validation features; owner's device only.
 
-The dissimilarity is the SUM of squared differences over the features, as the parties compute it. It
-and every value on the way stay under LIMIT = 2^15, the range in which private arithmetic is exact.
+The dissimilarity is the SUM of squared differences over the features, as the parties compute it.
+The dissimilarity and every intermediate value must stay below LIMIT = 2^15, the range in which
+private arithmetic is exact.
 """
 
 import numpy as np
@@ -14,14 +15,15 @@ from privedge.errors import RangeError
 from privedge.ran.model import Reconstructor
 from privedge.sharing.fixed_point import LIMIT
 
-# The threshold that every dissimilarity in range is under.
+# A threshold that no dissimilarity in range exceeds.
 UNUSED = LIMIT - 1
 
 
 def dissimilarities(reconstructor: Reconstructor, features: Features) -> Dissimilarities:
-    """Sum of squared differences, (n,), of features (n, ...) to their reconstructions.
+    """Return the sums of squared differences between features and their reconstructions.
 
-    Raises RangeError, naming the layer, if a weight, a layer's output or a sum reaches LIMIT.
+    features: float32 (n, ...). Returns float32 (n,). Raises RangeError, which names the layer, if a
+    weight, a layer's output or a sum reaches LIMIT.
     """
     for name, parameter in reconstructor.named_parameters():
         _check(parameter.detach(), f"parameter {name}")
@@ -36,7 +38,7 @@ def dissimilarities(reconstructor: Reconstructor, features: Features) -> Dissimi
 
 
 def choose(errors: Dissimilarities, quantile: float | None) -> float:
-    """The owner's threshold: a quantile of its own validation errors, or UNUSED for None."""
+    """Return the owner's threshold: a quantile of the validation errors, or UNUSED for None."""
     return UNUSED if quantile is None else float(np.quantile(errors, quantile))
 
 
