@@ -1,4 +1,4 @@
-"""Commands that start servers on this machine leave none running, however they end."""
+"""Stop the servers that a command has started on this machine, however the command ends."""
 
 import signal
 import sys
@@ -13,19 +13,22 @@ _KILLED_S = 5.0
 
 @contextmanager
 def nothing_left_running() -> Iterator[None]:
-    """Every process is stopped by who started it, on SIGTERM too; and those that are missed then,
-    such as one that Ctrl-C met being started, at the end of the block.
+    """Make sure that no process which the block has started outlives it.
+
+    SIGTERM ends the block, so that the code which started a process can stop it. The end of the
+    block kills every process that is left, such as one that was being started during a Ctrl-C.
     """
-    # A server that does not stop in time is killed, and its workers are nobody's children then.
+    # A server that does not stop in time is killed. Then its workers are no longer descendants of
+    # this process, so they are listed before.
     seen: list[Any] = []
 
     def leave(*_: int | FrameType | None) -> None:
-        # Once is enough: a second one must not break off what the first began.
+        # A second signal must not interrupt the cleanup that the first one began.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         seen.extend(_descendants())
         sys.exit(_TERMINATED)
 
-    # By default SIGTERM ends a process on the spot, and nobody would stop the servers.
+    # By default SIGTERM ends a process at once, and its servers would keep running.
     before = signal.signal(signal.SIGTERM, leave)
     try:
         yield
@@ -36,18 +39,18 @@ def nothing_left_running() -> Iterator[None]:
 
 @contextmanager
 def ends_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it can stop what it started.
+    """End the block on SIGTERM and SIGHUP as on Ctrl-C, so that it can stop what it started.
 
-    Unlike `nothing_left_running` it leaves alone what the block has let go of.
+    Unlike `nothing_left_running`, it does not kill the processes that the block has left running.
     """
 
     def leave(number: int, _: FrameType | None) -> None:
-        # Once is enough: a second one must not break off what the first began.
+        # A second signal must not interrupt the cleanup that the first one began.
         for each in before:
             signal.signal(each, signal.SIG_IGN)
         sys.exit(128 + number)
 
-    # Whoever is started with nohup must not hear of the terminal's end.
+    # A command started with nohup ignores SIGHUP, and must go on ignoring it.
     heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in heard}
     try:

@@ -1,12 +1,13 @@
 """The command `privedge`: one module of this folder per command, each with `register(app)`.
 
-Whatever a user can cause ends in one line on standard error: exit 1 for our errors, 2 for usage,
-130 for Ctrl-C. Modules of commands import nothing heavy; their functions do, so `--help` is quick.
+Every error that a user can cause is one line on standard error. The exit status is 1 for our
+errors, 2 for usage and 130 for Ctrl-C. Command modules import nothing heavy; only their functions
+do, so `--help` is quick.
 
 The laboratory (the distribution privedge-lab) adds its commands by entry points. Only the names
-listed here are looked for, and only in that distribution. An optional package that is not installed
-is named with the command that installs it; anything else that cannot be imported is an error with
-its traceback, so that a broken installation is not taken for a small one.
+listed here are looked up, and only in that distribution. If an optional package is missing, the
+error names the command that installs it. Any other failed import raises with its traceback, because
+then the installation is broken.
 """
 
 import importlib.metadata
@@ -43,7 +44,7 @@ PRODUCT = {
     "verify": verify,
 }
 LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
-# In the order of a model's life, which is the order of `--help`.
+# In the order of a model's life. `--help` lists the commands in this order.
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
 _EXIT_FAILED = 1
@@ -64,7 +65,7 @@ class _InOrder(TyperGroup):
 
 def main() -> None:
     """Run `privedge` with the process's arguments, and exit."""
-    # gRPC's own chatter would stand beside our one line. It reads this when it is imported.
+    # Without this gRPC prints lines of its own. It reads the variable when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     log.configure("WARNING", plain=True)
     with standard_output.remembered() as output:
@@ -96,7 +97,7 @@ def _run() -> None:
     except KeyboardInterrupt:
         _stop("interrupted", _EXIT_INTERRUPTED)
     except SystemExit as ending:
-        if ending.code == _EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+        if ending.code == _EXIT_INTERRUPTED:  # typer turns Ctrl-C into this status
             _stop("interrupted", _EXIT_INTERRUPTED)
         raise
 
@@ -114,7 +115,7 @@ def build(command: str | None = None) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        # Plain help: the examples keep their lines.
+        # Plain help keeps the line breaks of the examples.
         rich_markup_mode=None,
     )
     for module in PRODUCT.values():

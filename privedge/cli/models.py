@@ -1,4 +1,4 @@
-"""`privedge models`: what the parties hold of an owner's models."""
+"""`privedge models`: list and delete an owner's models at the parties."""
 
 import json
 from dataclasses import asdict

@@ -52,7 +52,7 @@ ProcessesOption = Annotated[
 
 
 def to_join(cohort: str | None, config: Path, preset: str) -> "str | RanSpec":
-    """The preset's name, or the architecture of the cohort to train for."""
+    """Return the preset's name, or ask party 0 for the architecture of the cohort to join."""
     if cohort is None:
         return preset
     from privedge.config import ClientConfig, load
@@ -64,5 +64,5 @@ def to_join(cohort: str | None, config: Path, preset: str) -> "str | RanSpec":
 
 
 def command_line() -> str:
-    """The command as given to the shell, to be stored with what it measured."""
+    """Return this command as a line of shell, to be stored with its results."""
     return shlex.join(["privedge", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""`privedge query`: ask whose images these are."""
+"""`privedge query`: ask which owner of a cohort each image shows."""
 
 import json
 from dataclasses import asdict

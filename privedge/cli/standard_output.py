@@ -1,4 +1,4 @@
-"""Standard output that remembers why it could not be written: a full disk, a reader that left."""
+"""Standard output that remembers why a write failed, such as a full disk or a closed pipe."""
 
 import errno
 import io
@@ -17,17 +17,17 @@ class StandardOutput:
         self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """As a stream does."""
+        """Write to the stream."""
         with self._watched():
             return self._stream.write(text)
 
     def flush(self) -> None:
-        """As a stream does."""
+        """Flush the stream."""
         with self._watched():
             self._stream.flush()
 
     def finish(self) -> None:
-        """Write all that is left; if that fails, only `lost` says so."""
+        """Write the rest of the output. A failure is only recorded in `lost`."""
         with suppress(OSError):
             self.flush()
 
@@ -45,8 +45,8 @@ class StandardOutput:
         try:
             yield
         except OSError as error:
-            # The interpreter writes what is left once more as it ends, and would say that it
-            # cannot: let it succeed.
+            # At its end the interpreter flushes the stream again, and would print an error. Writing
+            # to /dev/null succeeds.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             self.lost = error
             raise

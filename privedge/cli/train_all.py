@@ -1,4 +1,4 @@
-"""`privedge train-all`: one RAN for each folder of images, trained side by side on one device."""
+"""`privedge train-all`: train one RAN for each folder of images, in parallel on one device."""
 
 import json
 import time

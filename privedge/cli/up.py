@@ -1,4 +1,4 @@
-"""`privedge up`: a private service over one's own pictures, on this machine."""
+"""`privedge up`: start a private service for the user's own pictures, on this machine."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _ONE_MACHINE = (
     "On one machine this protects nobody: who controls it has the pictures, the models and both "
     "parties' shares. For privacy, three operators who do not work together run the servers."
 )
-# So many owners are named.
+# At most this many owners are named.
 _NAMED = 12
 
 
@@ -84,7 +84,7 @@ def _up(
     from privedge.local import homes, names
 
     started = time.monotonic()
-    # Not resolved: a link to a folder is what its user calls it.
+    # Symbolic links are not resolved: the user knows the folder by the link's name.
     pictures = Path(os.path.abspath(folder.expanduser()))
     name = cohort or names.cohort_name(pictures.name)
     names.check_cohort(name)
@@ -97,7 +97,7 @@ def _up(
     from privedge.local.pictures import places_in
     from privedge.local.servers import Servers
 
-    places_in(pictures, beside=place)  # before anything is made for it
+    places_in(pictures, beside=place)  # fails before anything is written
     with ends_in_order(), at.taken(), Servers(at.folder) as servers:
         kept = keep or bool(servers.running)
         ready = _bring_up(at, servers, name, preset, margin)
@@ -124,7 +124,7 @@ def _watch(servers: "Servers") -> None:
     try:
         servers.watch()
     except (KeyboardInterrupt, SystemExit):
-        # It was told to end, which is how it is meant to end.
+        # A signal is the normal end of this command.
         if sys.stderr.isatty():
             print("stopping the servers", file=sys.stderr)
 

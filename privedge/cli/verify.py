@@ -1,4 +1,4 @@
-"""`privedge verify`: ask whether images are one named owner's."""
+"""`privedge verify`: ask whether images show one named owner."""
 
 import json
 from typing import Annotated
