@@ -1,1 +1,1 @@
-"""The protocol in the clear: what tests and figures compare with."""
+"""The protocol in the clear, with which tests and figures compare private runs."""

@@ -1,8 +1,7 @@
-"""The fixed-point model in the clear: what a private run must agree with.
+"""The fixed-point model in the clear, with which a private run must agree.
 
-Used by tests, the demo and the bench to compare labels. It holds plaintext, so no server imports
-it. Truncation is the floor; a private engine may be one unit higher
-(docs/protocol.md#truncation).
+Tests, the demo and the bench use it to compare labels. It holds plaintext, so no server imports it.
+Its truncation is the floor; a private engine may be one unit higher (docs/protocol.md#truncation).
 """
 
 from collections.abc import Callable

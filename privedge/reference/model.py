@@ -1,6 +1,6 @@
-"""The answers of the plaintext fixed-point model, to hold the private ones against.
+"""The answers of the plaintext fixed-point model, to compare with private answers.
 
-Sees models and queries in the clear, which only one machine that plays every role can.
+Sees models and queries in the clear, so it needs one machine that plays every role.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _BATCH, _OWNERS = 20, 64
 
 
 class Model(Protocol):
-    """What is needed of a RAN: user.checkpoint.Ran fits."""
+    """The parts of a RAN that are needed here. user.checkpoint.Ran has them."""
 
     @property
     def spec(self) -> RanSpec: ...
@@ -37,8 +37,11 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class PlainAnswer:
-    """Whose an image is, None for unknown. It is a tie if scores are so close to each other, or to
-    a threshold, that rounding (rounding.py) may decide otherwise.
+    """The answer to one image.
+
+    owner: the name of the owner, or None for unknown.
+    tie: whether scores are so close to each other, or to a threshold, that rounding (rounding.py)
+        may change the answer.
     """
 
     owner: str | None
@@ -47,8 +50,10 @@ class PlainAnswer:
 
 @dataclass(frozen=True)
 class Scores:
-    """The least and the greatest that rounding can make of each dissimilarity, float64 (B, N), and
-    the owners' thresholds, (N,); all at 2f.
+    """Bounds of the dissimilarities under rounding, at scale 2f.
+
+    least, greatest: the bounds of each dissimilarity, float64 (B, N).
+    thresholds: the owners' thresholds, float64 (N,).
     """
 
     least: torch.Tensor = field(repr=False)
@@ -60,19 +65,20 @@ class PlainModel:
     """A cohort in the clear."""
 
     def __init__(self, models: Sequence[Model], margin: float, mean_share: float = 0.0) -> None:
-        """`models` may be made when they are asked for: few of them are held at once."""
+        """Make the model. `models` may create its entries on access: few are held at once."""
         self._models = models
         self._rule = Rule(margin=margin, mean_share=mean_share)
 
     def owners(self, features: Features) -> list[str | None]:
-        """Whose image each is, from features (n, *input_shape); None for unknown.
+        """Return the name of each image's owner, or None for unknown.
 
-        Exactly the arithmetic that the parties do on shares.
+        features: float32 (n, *input_shape). The arithmetic is exactly what the parties compute on
+        shares, except that truncation is the floor.
         """
         return self._answered(features, None)
 
     def answers(self, features: Features, progress: Progress | None = None) -> list[PlainAnswer]:
-        """The same, with ties. Takes up to ten times as long; `progress` hears of it."""
+        """Answer as `owners` does, and mark ties. Needs up to ten times as long."""
         reached: list[Scores] = []
         owners = self._answered(features, reached, progress)
         scores = Scores(
@@ -86,7 +92,7 @@ class PlainModel:
     def _answered(
         self, features: Features, reached: list[Scores] | None, progress: Progress | None = None
     ) -> list[str | None]:
-        """Whose each image is. Scores as rounding may make them are appended to `reached`."""
+        """Return the owner of each image. Appends the bounds of the scores to `reached`."""
         names: list[str] = []
         columns: list[torch.Tensor] = []
         thresholds: list[torch.Tensor] = []
@@ -115,13 +121,13 @@ class PlainModel:
 
 
 def ties(scores: Scores, margin: float, mean_share: float = 0.0) -> torch.Tensor:
-    """Bool (B,): where it is not the same owner, or nobody, for all scores in reach."""
+    """Return bool (B,): whether some scores within their bounds give different answers."""
     low, high, limits = scores.least, scores.greatest, scores.thresholds
     weights = RuleConstants.of(margin, mean_share, low.size(1))
 
     def below(values: torch.Tensor, others: torch.Tensor, unit: int) -> torch.Tensor:
         second = _least_of_others(others)
-        # A truncated sum may be a unit of 2^16 lower or higher, for every thousand owners.
+        # A truncated sum may be one unit of 2^16 lower or higher for every thousand owners.
         sums = others.sum(1, keepdim=True) + unit * (low.size(1) // SUMMED + 1) * SCALE
         bound = (weights.second * second + weights.mean * sums / SCALE) / MARGIN_STEPS
         return (values < bound) & (values < second) & (values < limits)
@@ -131,7 +137,7 @@ def ties(scores: Scores, margin: float, mean_share: float = 0.0) -> torch.Tensor
 
 
 def _least_of_others(values: torch.Tensor) -> torch.Tensor:
-    """(B, N) -> (B, N): the least value of the row beside one's own; infinite with none beside."""
+    """(B, N) -> (B, N): the least of the other values in the row; infinite if there are none."""
     padded = torch.nn.functional.pad(values, (0, 1), value=torch.inf)
     least = padded.topk(2, largest=False)
     places = torch.arange(values.size(1))

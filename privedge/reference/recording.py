@@ -1,8 +1,8 @@
-"""A run that writes down all that one party sees of it. For attacks and tests only.
+"""Record everything that one party sees of a run. For attacks and tests only.
 
-No setting of a server leads here: whoever wants a recording makes a RecordingSession and
-RecordingTuples itself, in place of the Session and Tuples that a worker makes, and no server may
-import this package (pyproject.toml, "Servers never reach plaintext data").
+No setting of a server turns this on. The caller makes a RecordingSession and RecordingTuples, in
+place of the Session and Tuples that a worker makes. No server may import this package
+(pyproject.toml, "Servers never reach plaintext data").
 """
 
 import queue
@@ -21,8 +21,11 @@ _TIMEOUT_S = 60
 
 @dataclass
 class Record:
-    """All that one party sees of one run beyond its inputs: the seed that it sent the dealer, its
-    share of every tuple, and the words of every exchange, int64.
+    """Everything that one party sees of one run, except its inputs.
+
+    seed: the seed that it sent the dealer.
+    tuples: its share of every tuple.
+    sent, received: the words of every exchange, int64.
     """
 
     seed: bytes = field(default=b"", repr=False)
@@ -32,12 +35,12 @@ class Record:
 
     @property
     def opened(self) -> list[torch.Tensor]:
-        """What additive openings open to."""
+        """The values that additive openings reveal, int64."""
         return [mine + theirs for mine, theirs in zip(self.sent, self.received, strict=True)]
 
 
 class RecordingTuples(Tuples):
-    """Tuples that are also written down."""
+    """Tuples that are also recorded."""
 
     def __init__(
         self,
@@ -51,21 +54,21 @@ class RecordingTuples(Tuples):
         self.record = Record(seed)
 
     def draw(self, kind: TupleKind) -> TupleShares:
-        """As Tuples says."""
+        """Draw a tuple as Tuples does, and record it."""
         shares = super().draw(kind)
         self.record.tuples.append((kind, shares))
         return shares
 
 
 class RecordingSession(Session):
-    """A session whose exchanges are also written down, in its tuples' record if they have one."""
+    """A session whose exchanges are also recorded, in its tuples' record if they have one."""
 
     def __init__(self, party: int, link: PeerLink, tuples: Supply) -> None:
         super().__init__(party, link, tuples)
         self.record = tuples.record if isinstance(tuples, RecordingTuples) else Record()
 
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
-        """As Session says."""
+        """Exchange words as Session does, and record them."""
         theirs = super().exchange(mine)
         self.record.sent.append(mine.clone())
         self.record.received.append(theirs.clone())
@@ -80,11 +83,11 @@ class NearLink:
         self._requested: list[tuple[int, TupleKind]] = []
 
     def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
-        """As DealerLink says."""
+        """Implements DealerLink.request."""
         self._requested += tuples
 
     def receive(self, counter: int) -> torch.Tensor:
-        """As DealerLink says. Raises TranscriptMismatch if another one was asked for."""
+        """Implements DealerLink.receive. Raises TranscriptMismatch for an unexpected counter."""
         requested, kind = self._requested.pop(0)
         if requested != counter:
             raise TranscriptMismatch(f"correction {requested} came for {counter}")
@@ -92,23 +95,23 @@ class NearLink:
 
 
 class QueueLink:
-    """mpc.session.PeerLink within a process: one end."""
+    """One end of an mpc.session.PeerLink within a process."""
 
     def __init__(self, out: "queue.Queue[bytes]", back: "queue.Queue[bytes]") -> None:
         self._out, self._back = out, back
 
     @staticmethod
     def pair() -> "tuple[QueueLink, QueueLink]":
-        """Both ends."""
+        """Return both ends of a new link."""
         here: queue.Queue[bytes] = queue.Queue()
         there: queue.Queue[bytes] = queue.Queue()
         return QueueLink(here, there), QueueLink(there, here)
 
     def exchange(self, payload: bytes) -> bytearray:
-        """As PeerLink says."""
+        """Implements PeerLink.exchange."""
         self._out.put(payload)
         return bytearray(self._back.get(timeout=_TIMEOUT_S))
 
     def hang_up(self) -> None:
-        """The other side waits no longer; what it gets next is empty."""
+        """Release the other side from waiting. It receives an empty payload."""
         self._out.put(b"")

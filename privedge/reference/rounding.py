@@ -1,42 +1,43 @@
-"""How far rounding can move a private score from the plaintext fixed-point one. Sees plaintext.
+"""Bound how far rounding can move a private score from the plaintext fixed-point score.
 
-The plaintext model's truncations give the floor. A private one gives the floor or one unit more
-(docs/protocol.md#truncation) of what it is given, and that is off already by what truncations
-before it did. So beside what it passes on, it adds s units to the plaintext result: between -1 and
-1 for its own rounding, less the plaintext's own between -1 and 0; so -1 < s < 2. A dissimilarity d
-is then off by
+Sees plaintext. The plaintext model truncates to the floor. A private truncation gives the floor of
+its input or one unit more (docs/protocol.md#truncation). Its input already differs from the
+plaintext one, because of the truncations before it. So beside the difference that it passes on, a
+private truncation adds s units to the plaintext result. Its own rounding is between -1 and 1, and
+the plaintext's rounding, which is subtracted, is between -1 and 0; so -1 < s < 2. The error of a
+dissimilarity d is then
 
-    sum(s_i * slope_i) + what slopes change on the way
+    sum(s_i * slope_i) + the effect of changing slopes
 
-where slope_i is the derivative of d by an addition after the i-th truncation, at the plaintext run.
+where slope_i is the derivative of d by an addition after the i-th truncation, in the plaintext run.
 The first term is at most the sum of max(2 slope_i, -slope_i), and at least minus the sum of
-max(slope_i, -2 slope_i), whatever the dealer's random numbers are. The slopes are found by
-differentiating the network itself, so every way from a truncation to d counts, with its sign.
+max(slope_i, -2 slope_i), for all random numbers of the dealer. The slopes come from differentiating
+the network itself, so every path from a truncation to d counts, with its sign.
 
-By kind of preset:
+For subspace* presets the bounds are exact. There is one truncation on each path: d depends on q, a
+component of V(x - m), through -q^2, and the input of the truncation that gives q is the same in
+every run. So s is 0 or 1, and moves d by -s (2 q + 1); the sums of these are the bounds. |x|^2 is
+truncated from a multiple of 2^16, which is exact.
 
-* subspace* is one truncation deep: d depends on q, a component of V(x - m), through -q^2, and what
-  is truncated to q is the same in every run. So s is 0 or 1, and moves d by -s (2 q + 1): the sums
-  of that are the exact bounds. |x|^2 is truncated from a multiple of 2^16, which is exact.
+For all other presets the first term is enlarged by an eighth, to cover the changing slopes:
 
-Of all others an eighth more than the first term is reported, for what slopes change:
+* ran* have one layer of ReLUs. Its truncations too have the same input in every run, so s is 0 or
+  1. It reaches the next layer whole if the floor is not negative, and else not at all, just as the
+  slope says. Everything after that is linear up to the last square, (q + e)^2 = q^2 + 2 q e + e^2,
+  where q is a reconstruction error and e the error of q by rounding. The e^2 are not in the first
+  term. They are below an eighth of it, unless a model reconstructs almost as exactly as the
+  arithmetic can represent.
+* conv* have several layers. In addition, a ReLU can switch if rounding moves its input across zero.
+  Then its output differs from what the slope says by no more than that move.
+* paper has normalisation in addition. Its slopes change by the curvature of 1 / (deviation + eps)
+  over the range in which rounding moves the deviation. This quotient also jumps, by at most 2^-15
+  of it, where the sum of squares crosses into the next interval of the table (mpc/normalise.py).
 
-* ran*, one layer of ReLUs. What is truncated there is the same in every run, too: s is 0 or 1, and
-  reaches the next layer whole if the floor is not negative, and not at all if it is, as the slope
-  says. All that follows is linear up to the last square, (q + e)^2 = q^2 + 2 q e + e^2, where q is
-  a reconstruction error and e what rounding moved it by: the e^2 are beyond the first term, and
-  below an eighth of it unless models reconstruct almost as exactly as the arithmetic can say.
-* conv*, several layers. Besides, a ReLU switches whose input is nearer to zero than rounding moves
-  it. What it passes then is off from what the slope says by no more than that move.
-* paper. Besides, normalisation: the curvature of 1 / (deviation + eps) within what rounding moves
-  the deviation by, and a step of at most 2^-15 of it where the sum of squares crosses into the next
-  interval of the table (mpc/normalise.py).
-
-So the bound is a proof for subspace*, and for the others one to first order: rounding moves values
-by some 2^-14 to 2^-9 of their size, slopes change by about as much, and an eighth is 2^-3.
+So the bound is proved for subspace*, and for the others to first order. Rounding moves values by
+some 2^-14 to 2^-9 of their size, and slopes change by about as much; an eighth is 2^-3.
 tests/unit/reference/test_rounding.py makes every truncation round the worse way, for every layer
-kind: d is then moved by the sum of its slopes to within a few percent, and never by more than the
-bound.
+kind. It finds that d moves by the sum of its slopes to within a few percent, and never by more than
+the bound.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,22 +53,24 @@ from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 Parameters = dict[str, torch.Tensor]
-# How far below, and above.
+# The distance to the lower bound, and to the upper bound.
 Reach = tuple[torch.Tensor, torch.Tensor]
 
-# A truncation adds less than so many units one way or the other.
+# A truncation moves the result down by less than _LEAST units, or up by less than _MOST.
 _LEAST, _MOST = 1, 2
-# How much more than the first order is allowed for.
+# The factor by which the first-order bound is enlarged.
 _MARGIN = 1.125
 # Owners differentiated at once: bounds memory.
 _OWNERS = 16
 
 
 def reach(spec: RanSpec, parameters: Parameters, images: torch.Tensor) -> Reach:
-    """How far below and above the plaintext dissimilarities private ones can be.
+    """Bound how far below and above the plaintext dissimilarities private ones can be.
 
-    `parameters`: name -> int64 (N, *shape) at f; `images`: int64 (B, *input_shape) at f. Returns
-    float64 (B, N) twice, at least 0, in units of 2^-32 (scale 2f).
+    parameters: name -> int64 (N, *shape) at scale f.
+    images: features, int64 (B, *input_shape) at scale f.
+
+    Returns two float64 (B, N), at least 0, in units of 2^-32 (scale 2f).
     """
     if isinstance(spec.layers[0], Subspace) and len(spec.layers) == 1:
         return _of_closed_form(parameters, images)
@@ -84,8 +87,12 @@ def reach(spec: RanSpec, parameters: Parameters, images: torch.Tensor) -> Reach:
 
 
 def slopes(spec: RanSpec, parameters: Parameters, image: torch.Tensor) -> torch.Tensor:
-    """By how much an addition of 1 after each truncation moves an owner's dissimilarity, to first
-    order: float64 (N, truncations in order), in units of 2^-32. `image`: one, (1, *input_shape).
+    """Differentiate each owner's dissimilarity by an addition after each truncation.
+
+    image: features of one image, int64 (1, *input_shape) at scale f.
+
+    Returns float64 (N, truncations in order): the change of the dissimilarity to first order, in
+    units of 2^-32, for an addition of 1.
     """
     additions: list[torch.Tensor] = []
 
@@ -94,10 +101,10 @@ def slopes(spec: RanSpec, parameters: Parameters, image: torch.Tensor) -> torch.
         return additions[-1]
 
     distances = rounded(spec, parameters, image, nothing)
-    # No addition has a part in two owners' dissimilarities, so one pass finds all the slopes.
+    # No addition affects two owners' dissimilarities, so one pass finds all slopes.
     found = torch.autograd.grad(distances.sum(), additions, materialize_grads=True)
     owners = distances.size(1)
-    # Of one image, all values lie owner by owner.
+    # With one image, values are in order of owner.
     return torch.cat([each.reshape(owners, -1) for each in found], 1)
 
 
@@ -107,8 +114,10 @@ def rounded(
     images: torch.Tensor,
     additions: Callable[[torch.Size], torch.Tensor],
 ) -> torch.Tensor:
-    """The plaintext dissimilarities, float64 (B, N) at 2f, with `additions` after each truncation:
-    called with the shape of what was truncated, in order.
+    """Return the plaintext dissimilarities, float64 (B, N) at scale 2f, with added rounding.
+
+    `additions` is called after each truncation, in order, with the shape of its result. It returns
+    what to add, float64, in units of that result.
     """
     reals = {name: values.double() for name, values in parameters.items()}
     return Network(spec, reals, _RoundedEngine(additions)).dissimilarity(images.double())
@@ -123,7 +132,7 @@ def _of_closed_form(parameters: Parameters, images: torch.Tensor) -> Reach:
 
 
 def _sums(steps: torch.Tensor) -> torch.Tensor:
-    """The last dimension's positive values added up."""
+    """Add up the positive values along the last dimension."""
     return steps.clamp(min=0).sum(-1)
 
 
@@ -133,12 +142,13 @@ def _runs(parameters: Parameters) -> Iterator[slice]:
 
 
 class _RoundedEngine:
-    """mpc.engine.Engine over whole float64 numbers: the plaintext model with something added after
-    each truncation, and with derivatives, which take a truncation for a division.
+    """mpc.engine.Engine over whole float64 numbers, with an addition after each truncation.
+
+    It has derivatives; for these, a truncation counts as a division.
     """
 
     def __init__(self, additions: Callable[[torch.Size], torch.Tensor]) -> None:
-        """`additions`: in units of what is truncated to, by its shape."""
+        """Make an engine. `additions` is described at `rounded`."""
         self._additions = additions
 
     def scaled(self, x: torch.Tensor, factor: int) -> torch.Tensor:
@@ -193,7 +203,7 @@ class _RoundedEngine:
     def truncate(self, x: torch.Tensor, *, bits: int = FRACTIONAL_BITS) -> torch.Tensor:
         quotient = x / (1 << bits)
         exact = quotient.detach()
-        # The value is the floor's, the derivative that of the division.
+        # The value is the floor; the derivative is that of the division.
         return exact.floor() + (quotient - exact) + self._additions(x.shape)
 
     def relu_and_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,11 +1,11 @@
-"""The whole protocol in one process: both parties, the dealer, and a queue for the network.
+"""Run the whole protocol in one process: both parties, the dealer, and a queue for the network.
 
     1.  each secret is split into two shares
     2.  each party runs the program on its shares, with tuples from the dealer or from a bundle
-    3.  the parties compare what they saw, and only then are the shares of the result put together
+    3.  the parties compare their transcripts, and only then the shares of the result are combined
 
-Engine, dealing and program are those of the servers; only the transport is another one. Sees all
-secrets of both parties: for tests, figures, and attacks on made or public data.
+Engine, dealing and program are those of the servers; only the transport differs. Sees all secrets
+of both parties: for tests, figures, and attacks on synthetic or public data.
 """
 
 import os
@@ -39,9 +39,9 @@ from privedge.sharing.split import split
 Program = Callable[..., Any]
 # Party 0's share and party 1's, int64.
 Shares = tuple[torch.Tensor, torch.Tensor]
-# Both parties' masked weights, which several runs on the same weights can use.
+# Both parties' masked weights. Several runs on the same weights can share them.
 Masked = tuple[MaskedWeights, MaskedWeights]
-# Makes a party's link to the dealer: of this session, with both parties' seeds and weight seeds.
+# Makes a party's link to the dealer, from the session, both seeds, both weight seeds and the party.
 Deal = Callable[[SessionId, tuple[bytes, bytes], tuple[bytes, bytes], int], DealerLink]
 
 _MAX_ELEMENTS = 1 << 24
@@ -49,7 +49,11 @@ _MAX_ELEMENTS = 1 << 24
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave. `views` has what each party saw; it is empty unless it was recorded."""
+    """The result of a run.
+
+    shares: party 0's share of the result and party 1's, int64.
+    views: what each party saw; empty unless the run was recorded.
+    """
 
     shares: Shares = field(repr=False)
     sessions: tuple[Session, Session]
@@ -64,7 +68,7 @@ class Outcome:
 def near_dealer(
     run: SessionId, seeds: tuple[bytes, bytes], weight_seeds: tuple[bytes, bytes], party: int
 ) -> DealerLink:
-    """A dealer in this process."""
+    """Link one party to a dealer in this process."""
     return NearLink(Dealer(run, seeds, weight_seeds, max_elements=_MAX_ELEMENTS), party)
 
 
@@ -77,11 +81,14 @@ def run(
     record: bool = False,
     engine: Callable[[Session, MaskedWeights], CryptenEngine] = FusedEngine,
 ) -> Outcome:
-    """Run `program(engine, *shares)` at both parties, each with the `engine` that is made for it.
+    """Run `program(engine, *shares)` at both parties, each with an engine made by `engine`.
 
-    A secret is uint64 and is split here, or is given as shares. `masked`: from `fresh_masks`, for
-    several runs on the same weights. `bundles`: from `draw`, in place of the dealer. Raises what
-    party 0, or else party 1, raised.
+    secrets: uint64 arrays, which are split here, or pairs of int64 shares.
+    masked: from `fresh_masks`, for several runs on the same weights.
+    bundles: from `draw`, to replace the dealer.
+    record: whether to record what each party sees.
+
+    Raises the error of party 0, or else of party 1.
     """
     masked = masked or fresh_masks()
     shares = [secret if isinstance(secret, tuple) else _split(secret) for secret in secrets]
@@ -116,7 +123,7 @@ def run(
 
 
 def fresh_masks() -> Masked:
-    """Both parties' side of a snapshot whose weights were not opened yet."""
+    """Make both parties' masked weights for a snapshot whose weights were not opened yet."""
     return MaskedWeights.fresh(b""), MaskedWeights.fresh(b"")
 
 
@@ -127,7 +134,10 @@ def supply(
     *,
     record: bool = False,
 ) -> tuple[Tuples, Tuples]:
-    """Both parties' tuples of one session with the dealer, which is told the `plan` at once."""
+    """Open one session with the dealer, and return both parties' tuples.
+
+    With a `plan`, all its tuples are requested at once.
+    """
     session, seeds = SessionId(os.urandom(16)), (new_seed(), new_seed())
     weight_seeds = masked[0].seed, masked[1].seed
     kind = RecordingTuples if record else Tuples
@@ -141,7 +151,7 @@ def supply(
 def draw(
     plan: list[TupleKind], masked: Masked, dealer: Deal = near_dealer
 ) -> tuple[Bundle, Bundle]:
-    """Both parties' shares of a bundle, for masked weights that a run has opened."""
+    """Draw both parties' shares of a bundle, for masked weights that a run has opened."""
     tuples = supply(masked, dealer, plan)
     first, second = (
         Bundle.drawn(tuples[party], plan, masked[party].opened, lambda: None) for party in (0, 1)
@@ -150,12 +160,12 @@ def draw(
 
 
 def as_tensor(words: Words) -> torch.Tensor:
-    """The same bits as int64."""
+    """Return a copy with the same bits as an int64 tensor."""
     return torch.from_numpy(words.view(np.int64).copy())
 
 
 def as_words(tensor: torch.Tensor) -> Words:
-    """The same bits as uint64."""
+    """Return the same bits as a uint64 array."""
     words: Words = tensor.contiguous().numpy().view(np.uint64)
     return words
 
