@@ -1,1 +1,1 @@
-"""All three operators on this machine, for the demo, the bench and tests. Never for real data."""
+"""All three servers on this machine, for the demo, the bench and tests. Never for real data."""

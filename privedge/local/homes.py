@@ -1,12 +1,12 @@
-"""The folder in which `privedge up` keeps what it makes of one folder of pictures; mode 0700.
+"""The folder of `privedge up` for one folder of pictures; mode 0700.
 
-    up.json          whose pictures, which models are of which pictures, what the servers serve
+    up.json          the folder of pictures, what each model was made from, what the servers serve
     client.toml      for `privedge query --config`
     models/          OWNER.ran, in the clear
     certs/ *.toml state/ logs/      the three servers (deployment.py)
-    run/             which processes run (processes.py)
+    run/             the ids of running processes (processes.py)
 
-Sees models, keys and both parties' shares: whoever can read this folder can read everything.
+Sees models, keys and both parties' shares: anyone who can read this folder can read everything.
 """
 
 import json
@@ -22,20 +22,24 @@ from privedge import private_file
 from privedge.errors import ConfigError
 from privedge.local import processes
 
-# So that no key or model is committed by mistake.
+# Keeps git from committing a key or a model by mistake.
 _IGNORED = "*\n"
 _RECORD = "up.json"
-# As `train_all` writes them.
+# `train_all` adds these to the name of a model.
 _ENDINGS = ("", ".unfinished")
-# What is there before the record is.
+# These folders exist before the record is written.
 _FIRST = frozenset({"models", "run"})
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is in a home. `sizes` has heights, widths and channels of pictures that were read, by
-    the SHA-256 of their files; `models` says of what each owner's model was made; `serving` names
-    all that the servers hold, and is empty while that is not certain; `ports` are theirs.
+    """The record of a home.
+
+    pictures: the folder of pictures.
+    sizes: height, width and channels of each picture that was read, by the SHA-256 of its file.
+    models: for each owner, the digest of everything that the model was made from.
+    serving: the digest of everything that the servers hold; empty while that is not certain.
+    ports: the ports of the servers.
     """
 
     pictures: str
@@ -48,31 +52,31 @@ class Record:
 
 @dataclass(frozen=True)
 class Home:
-    """One such folder, absolute, and the pictures that it is for."""
+    """A home folder and its folder of pictures, both absolute."""
 
     folder: Path
     pictures: Path
 
     @property
     def models(self) -> Path:
-        """Where trained models are."""
+        """The folder of the trained models."""
         return self.folder / "models"
 
     @property
     def client_config(self) -> Path:
-        """The file that names who asks and where the parties are."""
+        """The client's configuration file."""
         return self.folder / "client.toml"
 
     def model(self, owner: str) -> Path:
-        """The file of an owner's model."""
+        """Return the file of an owner's model."""
         return self.models / f"{owner}.ran"
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Make the folder and keep every other command out of it. New files are this user's only.
+        """Make the folder, and keep every other command out of it during the block.
 
-        Raises ConfigError if it cannot be used, is for another folder of pictures or was not made
-        here.
+        Only this user can read files that are made in the block. Raises ConfigError if the folder
+        cannot be used, is for other pictures, or was not made by `privedge up`.
         """
         mask = os.umask(0o077)
         try:
@@ -98,13 +102,13 @@ class Home:
                     f"{self.folder}: is for {record.pictures}; give another --cohort or --home"
                 )
             self.write(record)
-            # Of a command that was killed while it wrote.
+            # Remove incomplete files of a command that was killed while it wrote.
             for part in (*self.models.glob(".*"), *self.folder.glob(".*.part")):
                 shutil.rmtree(part) if part.is_dir() else part.unlink()
             yield
 
     def _require_own(self) -> None:
-        """Parts of it will be removed, so it must not be anybody's folder."""
+        """Raise ConfigError for a folder that is not ours, because parts of it will be removed."""
         if not self.folder.exists() or (self.folder / _RECORD).exists():
             return
         found = {entry.name for entry in self.folder.iterdir() if entry.name[0] != "."}
@@ -116,26 +120,26 @@ class Home:
 
     @property
     def record(self) -> Record:
-        """What is recorded here; nothing if that cannot be read."""
+        """The record of this home, or an empty one if it cannot be read."""
         try:
             given = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
             found = Record(**given | {"ports": tuple(given["ports"])})
-            # Another version may see pictures, and train, in another way.
+            # Another version may read pictures or train differently.
             return found if found.version == privedge.__version__ else Record(found.pictures)
         except (OSError, ValueError, TypeError, KeyError):
             return Record(str(self.pictures))
 
     def write(self, record: Record) -> None:
-        """Record it. Raises CheckpointError."""
+        """Write the record. Raises CheckpointError."""
         private_file.write(self.folder / _RECORD, json.dumps(asdict(record)).encode())
 
     def remove(self, *folders: str) -> None:
-        """Folders of servers that do not run, such as certs."""
+        """Remove folders of servers, such as certs. The servers must not be running."""
         for name in folders:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def remove_models_but(self, owners: Collection[str]) -> None:
-        """Models and unfinished trainings of everybody but `owners`."""
+        """Remove the models and unfinished trainings of everybody but `owners`."""
         kept = {self.model(owner).name + ending for owner in owners for ending in _ENDINGS}
         for file in self.models.iterdir():
             if file.name not in kept:
@@ -143,7 +147,7 @@ class Home:
 
 
 def stop(home: Home) -> bool:
-    """End whatever runs for `home`, a command at work there included. Returns whether any did.
+    """End all processes of `home`, including a running command. Returns whether there were any.
 
     Raises Unreachable if a process cannot be ended.
     """
@@ -155,7 +159,10 @@ def stop(home: Home) -> bool:
 
 
 def default(pictures: Path, cohort: str) -> Path:
-    """privedge-up/COHORT in this folder, or beside the pictures if this folder is among them."""
+    """Return the default home: privedge-up/COHORT in the current folder.
+
+    If the current folder is in the folder of pictures, the home is beside that folder instead.
+    """
     here, real = Path.cwd(), pictures.resolve()
     inside = here == real or real in here.parents
     return (pictures.parent if inside else here) / "privedge-up" / cohort

@@ -1,9 +1,9 @@
-"""Stop the servers once the command that started them is gone, even if it was killed.
+"""Stop the servers once the command that started them has ended, even if it was killed.
 
     python -m privedge.local.lifeline FOLDER
 
-Standard input is a pipe from that command. KEEP on it lets the servers live; its end without that
-word stops them. Sees process ids only.
+Standard input is a pipe from that command. If the pipe ends without the word KEEP, the servers are
+stopped. Sees process ids only.
 """
 
 import subprocess
@@ -18,29 +18,29 @@ KEEP = b"keep\n"
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
-    """A lifeline for what will run in `folder`; its standard input is this process's end."""
+    """Start a lifeline for the servers of `folder`. Its standard input is the pipe to it."""
     return subprocess.Popen(
         [sys.executable, "-m", "privedge.local.lifeline", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # It must outlive what ends the command, such as a Ctrl-C.
+        # A Ctrl-C that ends the command must not end the lifeline.
         start_new_session=True,
     )
 
 
 def release(lifeline: subprocess.Popen[bytes], word: bytes = b"") -> None:
-    """Say the last word and wait for it to end."""
+    """Send `word` to the lifeline, close the pipe, and wait for it to end."""
     with suppress(BrokenPipeError):
         lifeline.communicate(word)
 
 
 def main() -> None:
-    """Wait for the command's last word, or its end."""
+    """Wait for the command's word or its end; then stop the servers unless they are kept."""
     if sys.stdin.buffer.readline() == KEEP:
         return
     folder = Path(sys.argv[1])
-    # Another command that has begun meanwhile found the servers and answers for them now.
+    # If another command has started meanwhile, it has found the servers and now controls them.
     with suppress(PrivEdgeError), processes.this_command(folder):
         processes.stop_servers(folder)
 

@@ -1,4 +1,4 @@
-"""A model for each owner of a folder of pictures, trained anew only if its pictures have changed.
+"""Train a model for each owner of a folder of pictures, again only if its pictures have changed.
 
 Sees all owners' pictures and models.
 """
@@ -21,8 +21,8 @@ from privedge.user import own_images
 from privedge.user.many import Job, Watch, cores, train_all
 from privedge.user.settings import TrainSettings, settings_for
 
-# One owner has no rival to be compared with, so the own threshold decides: the worst of the
-# pictures held out.
+# With one owner there is no other model to compare with, so the owner's threshold decides. It is
+# the error of the worst held-out picture.
 _QUANTILE_ALONE = 1.0
 
 
@@ -36,19 +36,22 @@ class Plan:
 
     @property
     def origins(self) -> dict[str, str]:
-        """What each owner's model depends on, as one digest."""
+        """For each owner, a digest of everything that the model depends on."""
         settings = asdict(self.settings) | {"encoder": None}
         common = [privedge.__version__, self.spec.digest(), settings]
         return {owner.name: digest_of(common, owner.name, owner.digest) for owner in self.owners}
 
     def held_out(self, owner: Owner) -> tuple[Path, ...]:
-        """The owner's pictures that its model does not learn from."""
+        """Return the owner's pictures from which the model does not learn."""
         _, places = own_images.halves(np.arange(len(owner.files)), self.settings)
         return tuple(owner.files[place] for place in places)
 
 
 def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
-    """How to train on `found`, and notes for people. Raises ConfigError for an unknown preset."""
+    """Plan the training on `found`. Returns the plan and notes for people to read.
+
+    Raises ConfigError for an unknown preset.
+    """
     size = found.size
     spec = presets.preset(preset, height=size.height, width=size.width, channels=size.channels)
     alone = len(found.owners) == 1
@@ -71,9 +74,9 @@ def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
 
 
 def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
-    """Every model that is missing or was made of something else; the others stay.
+    """Train every model that is missing or was made from something else; the others stay.
 
-    Raises TrainingError naming an owner's fault; what was done by then stays.
+    Raises TrainingError, which names the owner. Models that were written by then stay.
     """
     origins, record = plan.origins, home.record
     known = record.models.items()
@@ -92,5 +95,5 @@ def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
 
 
 def digest_of(*facts: object) -> str:
-    """One name for facts that JSON can hold."""
+    """Return the SHA-256 (hex) of facts that JSON can represent."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

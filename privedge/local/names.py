@@ -1,7 +1,7 @@
-"""Names for what a user calls by any name at all: owners by their folders, a cohort by its folder.
+"""Make valid names of owners and cohorts from the names of folders.
 
-Certificates, files and the wire accept few letters. Accents go, other letters become hyphens, and
-two folders never get the same name. Public facts only.
+Certificates, files and the wire accept few letters. Accents are dropped, other letters become
+hyphens, and two folders never get the same name. Public facts only.
 """
 
 import re
@@ -13,7 +13,7 @@ from privedge.identity.roles import NAME
 
 _LONGEST = 64
 _COHORT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-# Letters that Unicode does not take apart into a plain letter and an accent.
+# Letters that Unicode does not decompose into a plain letter and an accent.
 _LETTERS = str.maketrans(
     {
         **{"ß": "ss", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "\u0131": "i"},
@@ -23,10 +23,10 @@ _LETTERS = str.maketrans(
 
 
 def owner_names(folders: Sequence[str]) -> dict[str, str]:
-    """An owner's name for each folder's name, all different, even where case does not count.
+    """Return an owner's name for each folder's name. All differ, also if case is ignored.
 
-    A folder that is named like an owner already keeps its name. Of others that would get the same
-    name, all but the first get a number.
+    A folder whose name is valid already keeps it. If several other folders would get the same name,
+    all but the first get a number.
     """
     named = {folder: folder for folder in folders if NAME.fullmatch(folder)}
     taken = {name.casefold() for name in named.values()}
@@ -38,13 +38,13 @@ def owner_names(folders: Sequence[str]) -> dict[str, str]:
 
 
 def cohort_name(folder: str) -> str:
-    """The name of a cohort for a folder's name."""
+    """Return the name of a cohort for a folder's name."""
     name = re.sub(r"[^a-z0-9_-]+", "-", _plain(folder).lower())
     return name.strip("-_")[:_LONGEST] or "pictures"
 
 
 def check_cohort(name: str) -> None:
-    """Raise ConfigError unless parties accept `name` for a cohort."""
+    """Raise ConfigError unless `name` is valid for a cohort."""
     if not _COHORT.fullmatch(name):
         raise ConfigError(
             f"cohort {name[:80]!r}: a name is 1 to {_LONGEST} lower-case letters, digits, hyphens "
@@ -53,7 +53,7 @@ def check_cohort(name: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """`text` in the letters that names are made of; maybe empty."""
+    """Return `text` with only the letters that names accept; it may be empty."""
     apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     bare = "".join(letter for letter in apart if not unicodedata.combining(letter))
     return re.sub(r"[^A-Za-z0-9._]+", "-", bare).strip("-._")[:_LONGEST]

@@ -1,7 +1,7 @@
-"""A folder of folders of pictures: whose they are, which can be used, and what was passed over.
+"""Read a folder of folders of pictures: find the owners, the usable pictures and the rest.
 
-Sees all owners' pictures: for one device that keeps them all. Each folder is one owner; pictures
-lie directly in it. Whatever is odd is said once and all together, so that one look mends it.
+Sees all owners' pictures: for one device that holds them all. Each folder is one owner; its
+pictures are directly in it. All problems are reported together, so a user can fix them at once.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
 from privedge.user.own_images import MIN_IMAGES
 
-# So many of a kind are named; of more the number is said.
+# At most this many of a kind are named; the others are only counted.
 _NAMED = 8
 
 
 @dataclass(frozen=True)
 class Owner:
-    """One owner's usable pictures. `digest` names their content and order."""
+    """One owner's usable pictures. `digest` identifies their content and order."""
 
     name: str
     folder: Path
@@ -35,8 +35,13 @@ class Owner:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All owners in order of folder, the size of all pictures together, how many are grey, and
-    notes for people. `sizes` has each picture's size by the SHA-256 of its file.
+    """All owners and their pictures.
+
+    owners: in order of the folders' names.
+    size: the median size of all pictures together.
+    grey: how many of the pictures are grey.
+    notes: remarks for people to read.
+    sizes: each picture's size, by the SHA-256 of its file.
     """
 
     owners: tuple[Owner, ...]
@@ -48,7 +53,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Picture:
-    """One that can be used; `digest` is its file's."""
+    """A usable picture; `digest` is the SHA-256 of its file."""
 
     file: Path
     digest: str
@@ -57,7 +62,7 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Folder:
-    """One folder's files: those that can be used, and those that cannot with the reason."""
+    """The files of one folder: usable pictures, damaged ones with the reason, and others."""
 
     path: Path
     sound: tuple[_Picture, ...]
@@ -68,10 +73,13 @@ class _Folder:
 def look(
     folder: Path, *, beside: Path, known: Mapping[str, Measured], progress: Progress
 ) -> Pictures:
-    """Read every picture that is not `known` already, as `sizes` of an earlier look are.
+    """Find all owners in `folder`, and measure their pictures.
 
-    `beside` and what holds it is no owner's folder. Raises ImageError or TrainingError, naming all
-    at fault, if no owner or too few pictures are found.
+    beside: the home folder; it and the folders that contain it are not owners.
+    known: the `sizes` of an earlier call; these pictures are not decoded again.
+
+    Raises ImageError if no owner is found. Raises TrainingError, which names all owners concerned,
+    if an owner has too few pictures.
     """
     places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]
@@ -94,9 +102,9 @@ def look(
 
 
 def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
-    """Folders of owners in order of name, and names of those passed over. Reads no picture.
+    """List the owners' folders in order of name, and the names of folders passed over.
 
-    Raises ImageError if there are none.
+    Reads no picture. Raises ImageError if there are no owners' folders.
     """
     try:
         found = sorted(entry for entry in folder.iterdir() if entry.is_dir())
@@ -113,7 +121,7 @@ def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
 
 
 class _Count:
-    """How many pictures were read."""
+    """Reports how many pictures were read."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
@@ -145,7 +153,10 @@ def _read(
 
 
 def _digest(file: Path) -> str:
-    """Empty for a file that cannot be read or is too large: measuring says what is wrong."""
+    """Return the SHA-256 (hex) of a file, or "" if it cannot be read or is too large.
+
+    Measuring the file reports the fault.
+    """
     try:
         with file.open("rb") as raw:
             if file.stat().st_size <= images.MAX_FILE_BYTES:

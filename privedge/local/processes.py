@@ -1,9 +1,9 @@
-"""Processes that may outlive the command that started them, found again by one file each.
+"""Start processes that may outlive their command, and find them again by one file each.
 
-The file holds the process id and is locked for as long as the process lives. The process inherits
-the lock with the open file and does not know of it; its own children do not inherit it. The kernel
-releases it when the process ends, however it ends. So a file that is left behind misleads nobody,
-and an id that another process has got since is never taken for the old one's.
+The file holds the process id, and is locked as long as the process lives. The process inherits the
+lock with the open file; its children do not. The kernel releases the lock when the process ends,
+however it ends. So a stale file does no harm, and the id of a process that has ended is never taken
+for another process with the same id.
 """
 
 import fcntl
@@ -19,32 +19,32 @@ from typing import BinaryIO
 from privedge.errors import ConfigError, Unreachable
 from privedge.identity.roles import Role
 
-# Party 0 first: it leads, and would look for the others.
+# Party 0 comes first: it leads, and would keep calling the others.
 _SERVERS = (Role.PARTY0, Role.PARTY1, Role.DEALER)
 _COMMAND = "up"
 
 _STOP_S = 20.0
-# It stops the servers, one after the other.
+# The command itself stops the servers, one after the other.
 _COMMAND_STOP_S = 70.0
 _KILLED_S = 10.0
 _PAUSE_S = 0.05
-# Somebody who only looks holds the lock for a moment, too.
+# A process that only checks the lock also holds it for a moment.
 _LOCK_S = 2.0
-# From the lock to the id, on a busy machine.
+# The longest time between locking the file and writing the id, on a busy machine.
 _NAMED_S = 30.0
-# The process itself writes its id: no moment of its life is unknown, whatever ends its parent.
+# The process itself writes its id, so it can be found even if its parent ends at once.
 _INTRODUCED = 'echo $$ && exec "$@" >>"$0" 2>&1'
 
 
 def pid_file(folder: Path, name: str) -> Path:
-    """Where the process `name` is noted in `folder`."""
+    """Return the file for the id of the process `name` in `folder`."""
     return folder / "run" / f"{name}.pid"
 
 
 def start(command: Sequence[str], folder: Path, name: str, log: Path) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, so that no Ctrl-C reaches it; output goes to `log`.
+    """Start `command` in a new session, so that no Ctrl-C reaches it. Its output goes to `log`.
 
-    Raises ConfigError if the one noted as `name` still runs.
+    Raises ConfigError if a process called `name` still runs.
     """
     with _locked(pid_file(folder, name), f"{name} runs already; stop it first") as lock:
         return subprocess.Popen(
@@ -59,7 +59,10 @@ def start(command: Sequence[str], folder: Path, name: str, log: Path) -> subproc
 
 @contextmanager
 def this_command(folder: Path) -> Iterator[None]:
-    """Note this process as the one at work in `folder`. Raises ConfigError if there is another."""
+    """Register this process as the command at work in `folder`, during the block.
+
+    Raises ConfigError if another one is registered.
+    """
     busy = f"{folder}: another `privedge up` is at work there; end it with --stop"
     with _locked(pid_file(folder, _COMMAND), busy) as lock:
         lock.write(f"{os.getpid()}\n".encode())
@@ -68,7 +71,7 @@ def this_command(folder: Path) -> Iterator[None]:
 
 
 def pid_of(folder: Path, name: str) -> int | None:
-    """The id of the process `name`; None if it does not run."""
+    """Return the id of the process `name`, or None if it does not run."""
     path = pid_file(folder, name)
     until = time.monotonic() + _NAMED_S
     while _is_locked(path):
@@ -82,9 +85,9 @@ def pid_of(folder: Path, name: str) -> int | None:
 
 
 def stop(folder: Path, name: str, within_s: float = _STOP_S) -> bool:
-    """End the process `name`, by force if it does not end in time. Returns whether it ran.
+    """End the process `name`, and kill it if it does not end in time. Returns whether it ran.
 
-    Raises Unreachable if it cannot be ended.
+    Raises Unreachable if the process cannot be ended.
     """
     pid = _settled(folder, name)
     if pid is None:
@@ -98,7 +101,7 @@ def stop(folder: Path, name: str, within_s: float = _STOP_S) -> bool:
 
 
 def stop_servers(folder: Path) -> list[str]:
-    """End all servers noted in `folder`, party 0 first; returns those that ran."""
+    """End all servers of `folder`, party 0 first. Returns the names of those that ran."""
     return [str(server) for server in _SERVERS if stop(folder, server)]
 
 
@@ -108,7 +111,10 @@ def stop_command(folder: Path) -> bool:
 
 
 def _settled(folder: Path, name: str) -> int | None:
-    """The id, seen twice: just after the lock a file still names the process before."""
+    """Return the id once it is read twice.
+
+    Just after the lock is acquired, the file may still hold the previous process's id.
+    """
     pid = pid_of(folder, name)
     while pid is not None:
         time.sleep(_PAUSE_S)
@@ -120,9 +126,9 @@ def _settled(folder: Path, name: str) -> int | None:
 
 @contextmanager
 def _locked(path: Path, busy: str) -> Iterator[BinaryIO]:
-    """The empty file, locked until every process that inherited it has closed it.
+    """Open the file, lock it and empty it. Processes that inherit the file keep the lock.
 
-    Raises ConfigError, saying `busy`, if another process holds it.
+    Raises ConfigError with the text `busy` if another process holds the lock.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as lock:

@@ -1,6 +1,6 @@
-"""The three servers of one folder, while a command is at work there and after it.
+"""The three servers of one folder, during a command and after it.
 
-What a command starts ends with it, even if it is killed, unless it says that they shall be kept.
+The servers that a command starts end with it, even if it is killed, unless the command keeps them.
 Sees process ids and addresses only.
 """
 
@@ -21,13 +21,13 @@ _LOOK_S = 0.5
 
 
 class Servers:
-    """Use as a context manager."""
+    """Starts, watches and stops the servers of one folder. Use it as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._deployment: Deployment | None = None
         self._lifeline: subprocess.Popen[bytes] | None = None
-        # Held, or Python would complain that nobody waits for them.
+        # Kept, because Python warns if the object of a running process is dropped.
         self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Servers":
@@ -41,22 +41,22 @@ class Servers:
     ) -> None:
         if not self.kept:
             self.stop()
-            self.keep()  # nothing is left to be stopped
+            self.keep()  # releases the lifeline, which has nothing left to stop
 
     @property
     def running(self) -> tuple[Role, ...]:
-        """Those whose process is there."""
+        """The servers whose process runs."""
         return tuple(server for server in SERVERS if self._runs(server))
 
     @property
     def kept(self) -> bool:
-        """Whether what runs outlives this command: it was kept, or started by an earlier one."""
+        """Whether the servers outlive this command, which keeps them or has not started any."""
         return self._lifeline is None
 
     def start(self, deployment: Deployment, which: Sequence[Role]) -> None:
-        """Start `which`; does not wait. From now on all of them end with this command.
+        """Start `which`, without waiting. From now on all servers end with this command.
 
-        Raises ConfigError if one runs already.
+        Raises ConfigError if one of them runs already.
         """
         if which and self._lifeline is None:
             self._lifeline = lifeline.start(self._folder)
@@ -65,7 +65,7 @@ class Servers:
             self._children.append(processes.start(command, self._folder, server.value, log))
 
     def wait_ready(self, deployment: Deployment, progress: Progress) -> None:
-        """Return once all serve. Raises Unreachable."""
+        """Wait until all servers report that they serve. Raises Unreachable."""
         self._deployment = deployment
         for count, server in enumerate(SERVERS):
             progress("start servers", count, len(SERVERS))
@@ -73,13 +73,13 @@ class Servers:
         progress("start servers", len(SERVERS), len(SERVERS))
 
     def keep(self) -> None:
-        """Let what runs outlive this command."""
+        """Let the running servers outlive this command."""
         if self._lifeline is not None:
             lifeline.release(self._lifeline, lifeline.KEEP)
             self._lifeline = None
 
     def watch(self) -> None:
-        """Return never. Raises Unreachable when a server has ended."""
+        """Wait for ever. Raises Unreachable when a server has ended."""
         while self._deployment is not None:
             for server in SERVERS:
                 if not self._runs(server):
@@ -88,7 +88,7 @@ class Servers:
             time.sleep(_LOOK_S)
 
     def stop(self) -> None:
-        """End all that run, whoever started them, and wait for them."""
+        """End all running servers, also those of an earlier command, and wait for their end."""
         processes.stop_servers(self._folder)
 
     def _runs(self, server: Role) -> bool:

@@ -1,13 +1,13 @@
-"""A private service on this machine from a folder of folders of pictures.
+"""Bring up a private service on this machine, from a folder of folders of pictures.
 
-    1.  look at the pictures: one folder is one owner
+    1.  read the pictures: one folder is one owner
     2.  train a model for each owner whose pictures have changed
     3.  start the dealer and both parties as processes
     4.  upload one share of each model to each party
     5.  ask with pictures that no model learned from
 
-What is done already is not done again. Sees everything: it plays all owners, the client and the
-three operators, so nothing is private from this machine.
+Steps that were done before are not repeated. Sees everything: it plays all owners, the client and
+the three operators, so nothing is private from this machine.
 """
 
 import time
@@ -30,10 +30,11 @@ from privedge.ran.images import Measured
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 
-# With a margin below 1 it tells strangers better than the second best alone.
+# With a margin below 1, this share of the mean finds unknown subjects better than the second best
+# alone.
 _MEAN_SHARE = 0.35
 _ASKED = 64
-# Certificates are valid for 90 days, and servers that have run so long start again before.
+# Certificates are valid for 90 days. Servers that have run for 60 days get new ones and restart.
 _RENEWED_S = 60 * 86_400.0
 _CLIENT = Identity(Role.CLIENT, "me")
 
@@ -51,9 +52,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Ready:
-    """What is served. `sample` is a picture to ask with. Of `asked` pictures that no model learned
-    from, `right` were answered with their owner; of one owner alone nothing is asked. `there`: all
-    servers ran already.
+    """The service that is up.
+
+    config: the client's configuration file.
+    sample: a picture to ask with.
+    asked, right: how many pictures that no model learned from were asked, and how many were
+        answered with their owner; both 0 with a single owner.
+    there: whether all servers ran already.
     """
 
     cohort: str
@@ -69,8 +74,8 @@ class Ready:
 def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
-    """All five steps; `say` is given notes for people. Raises what one of the steps refuses."""
-    presets.preset(request.preset, height=1, width=1, channels=1)  # is there such a one?
+    """Do all five steps. `say` is called with notes for people. Raises the error of a step."""
+    presets.preset(request.preset, height=1, width=1, channels=1)  # refuse an unknown name early
     found = _looked(home, progress)
     plan, notes = models.plan(found, request.preset)
     for note in (*found.notes, *notes):
@@ -113,7 +118,7 @@ def _serve(
 
 
 def _go_on(home: Home, servers: Servers, cohort: CohortSetting, progress: Progress) -> None:
-    """Start what does not run. The parties have kept the models."""
+    """Start the servers that do not run. The parties have kept the models."""
     running = servers.running
     if not running:
         home.remove("certs", "logs")
@@ -124,7 +129,7 @@ def _go_on(home: Home, servers: Servers, cohort: CohortSetting, progress: Progre
 def _begin(
     plan: Plan, home: Home, servers: Servers, cohort: CohortSetting, progress: Progress
 ) -> None:
-    """Start all servers with nothing in them, and upload every model."""
+    """Start all servers with empty stores, and upload every model."""
     servers.stop()
     home.write(replace(home.record, serving=""))
     home.remove("certs", "logs", "state")
@@ -146,7 +151,7 @@ def _start(home: Home, servers: Servers, deployment: Deployment, progress: Progr
 
 
 def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:
-    """Ask for a picture of each owner that its model did not learn from."""
+    """Ask about one picture of each owner from which its model did not learn."""
     owners = plan.owners[:_ASKED]
     samples = [plan.held_out(owner)[0] for owner in owners]
     with Client.from_file(home.client_config) as client:
@@ -166,7 +171,7 @@ def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Read
 
 
 def _is_old(home: Home) -> bool:
-    """Whether certificates may soon be out of date."""
+    """Return whether the certificates may soon expire."""
     try:
         made = (home.folder / "certs" / "ca.crt").stat().st_mtime
     except FileNotFoundError:
