@@ -1,9 +1,9 @@
 """Bundles: the correlated randomness of one whole run, drawn before there is a query for it.
 
-A bundle is one party's shares of every tuple of a plan, drawn from the dealer in a session of the
-bundle's own (docs/protocol.md#pool). Products with fixed weights are computed as far as possible
+A bundle holds one party's shares of every tuple of a plan. It is drawn from the dealer in a session
+of its own (docs/protocol.md#pool). Products with fixed weights are computed as far as possible
 without an input: the bundle holds U_i in place of C_i (docs/protocol.md#fixed-products). Bundles
-live in memory only, and a part that was drawn is gone.
+are in memory only, and a part is removed when it is drawn.
 """
 
 import math
@@ -22,25 +22,27 @@ from privedge.sharing.ring import WORD_BYTES
 
 
 class Supply(Protocol):
-    """Where a session gets its correlated randomness: from the dealer as it runs, or a bundle."""
+    """The source of a session's correlated randomness: the dealer during the run, or a bundle."""
 
     # The session with the dealer, and the kinds drawn so far, in order: the same at both parties.
     run: SessionId
     used: list[TupleKind]
 
     def draw(self, kind: TupleKind) -> TupleShares:
-        """This party's shares of the next tuple, which must be of `kind`."""
+        """Return this party's shares of the next tuple, which must be of `kind`."""
 
     def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
-        """B_i (kind.input) and U_i (the output's shape) of the next tuple, which must be of `kind`;
-        `opened` is E (kind.masked). All int64.
+        """Return B_i and U_i of the next tuple, which must be of `kind`.
+
+        B_i has the shape `kind.input` and U_i that of the output. `opened` is E, of shape
+        `kind.masked`. All are int64.
         """
 
 
 class Bundle:
-    """mpc.bundles.Supply without a dealer, for one run. No useful repr: it holds masks.
+    """A Supply without a dealer, for one run. It holds masks, so it has no useful repr.
 
-    `seconds` is how long drawing it was.
+    seconds: the time that drawing it took.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Bundle:
         opened: Mapping[str, torch.Tensor],
         pause: Callable[[], None],
     ) -> "Bundle":
-        """Draw the whole plan. `opened` has E by the weight's name; `pause` is called before every
-        tuple, and may wait.
+        """Draw the whole plan from the dealer.
+
+        opened: E for each weight's name, int64.
+        pause: called before every tuple; it may wait.
         """
         parts: list[tuple[TupleKind, TupleShares | Ahead]] = []
         seconds = 0.0
@@ -70,7 +74,7 @@ class Bundle:
             pause()
             started = time.perf_counter()
             if isinstance(kind, FixedProduct):
-                # All of the product but what the input decides: W_i * open(x - B).
+                # The whole product except the term that depends on the input: W_i * open(x - B).
                 parts.append((kind, tuples.product(kind, opened[kind.name])))
             else:
                 parts.append((kind, tuples.draw(kind)))
@@ -78,14 +82,17 @@ class Bundle:
         return Bundle(tuples.run, parts, seconds)
 
     def draw(self, kind: TupleKind) -> TupleShares:
-        """The next part, which leaves the bundle. Raises TranscriptMismatch for another kind."""
+        """Take the next part out of the bundle. Raises TranscriptMismatch for another kind."""
         part = self._next(kind)
         if not isinstance(part, TupleShares):
             raise TranscriptMismatch("a fixed product was prepared to be used as one")
         return part
 
     def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
-        """The next part, if it is a fixed product: B_i and U_i, made with E when it was drawn."""
+        """Take out B_i and U_i of the next part, a fixed product made with E when it was drawn.
+
+        Raises TranscriptMismatch for another kind.
+        """
         part = self._next(kind)
         if isinstance(part, TupleShares):
             raise TranscriptMismatch("no fixed product was prepared here")
@@ -94,12 +101,12 @@ class Bundle:
     def _next(self, kind: TupleKind) -> TupleShares | Ahead:
         if not self._parts or self._parts[0][0] != kind:
             raise TranscriptMismatch(f"tuple {len(self.used)} is not the prepared one")
-        # Taken out before it is used, so that no mask can be used twice.
+        # The part is removed before it is used, so no mask can be used twice.
         self.used.append(kind)
         return self._parts.popleft()[1]
 
 
 def size_of(plan: Sequence[TupleKind]) -> int:
-    """How many bytes a bundle of this plan has in memory."""
+    """Return the memory that a bundle of this plan needs, in bytes."""
     shapes = [shape for kind in plan for shape in (*kind.free, *kind.derived)]
     return WORD_BYTES * sum(map(math.prod, shapes))

@@ -1,10 +1,10 @@
-"""Which owner's RAN reconstructs the image best? Both parties run this in lockstep.
+"""Find the owner whose RAN reconstructs the image best. Both parties run this in lockstep.
 
     1.  [d_j] = dissimilarity of the image to RAN_j's reconstruction, all owners at once
     2.  [a]   = one-hot of the best owner, or all zero for "unknown"
 
-[v] is a secret-shared v. Only [a] leaves, as shares, to the client who asked. Step 1 is
-docs/protocol.md#dissimilarity, step 2 docs/protocol.md#decision.
+[v] is a secret-shared v. Only [a] leaves the parties, as shares, to the client of the query. Step 1
+is docs/protocol.md#dissimilarity, step 2 docs/protocol.md#decision.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,12 @@ from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT
 
 @dataclass(frozen=True)
 class Rule:
-    """How a batch is answered. `verify_position` asks for one owner's bit instead of the row."""
+    """The rule by which a batch is answered.
+
+    margin, mean_share: the rule for "unknown" (docs/protocol.md#decision).
+    one_subject: whether all images show one subject and get one answer.
+    verify_position: the place of the owner to verify; None answers with the whole row.
+    """
 
     margin: float
     one_subject: bool = False
@@ -30,7 +35,10 @@ class Rule:
 def predict(
     engine: Engine[T], spec: RanSpec, parameters: dict[str, T], features: T, rule: Rule
 ) -> T:
-    """features: (B, *input_shape) at f; parameters: name -> (N, *shape) at f.
+    """Answer a batch on shares.
+
+    features: (B, *input_shape) at scale f.
+    parameters: name -> (N, *shape) at scale f.
 
     Returns (A, N) integers 0 or 1, or (A, 1) to verify; A = B, or 1 for one subject. Raises
     ShareError for more images of one subject than the range bound allows.
@@ -45,11 +53,12 @@ def predict(
 
 
 def decide(engine: Engine[T], distances: T, thresholds: T, rule: Rule) -> T:
-    """Step 2, from distances (B, N) at 2f and thresholds (N, 1) or (N,) at f.
+    """Compute step 2 from distances (B, N) at 2f and thresholds (N, 1) or (N,) at f.
 
-    Returns what `predict` does.
+    Returns what `predict` returns.
     """
-    # Images of one subject vote: distances are summed, locally, and a threshold counts as often.
+    # For one subject, the distances of its images are summed, which is local. The thresholds are
+    # multiplied by the number of images.
     summed = distances.size(0) if rule.one_subject else 1
     if rule.one_subject:
         distances = distances.sum(0).unsqueeze(0)

@@ -1,10 +1,10 @@
-"""The masks' pseudo-random streams: AES-128-CTR, one key per tuple (docs/protocol.md#keys).
+"""The pseudo-random streams of masks: AES-128-CTR, one key per tuple (docs/protocol.md#keys).
 
-A party draws a fresh 32-byte seed from its operating system for every session and tells it to the
-dealer. Each tuple of the session has its own key, HKDF(seed; purpose, session, 0, counter),
-so no mask is ever used twice: not by a retry, not by another tuple, not after a restart. The
-tuple's own description is the purpose, so two parties that disagree about what tuple number 7 is
-get unrelated masks rather than related ones.
+A party draws a fresh 32-byte seed from its operating system for every session and sends it to the
+dealer. Each tuple of the session has its own key, HKDF(seed; purpose, session, 0, counter). So no
+mask is ever used twice: not by a retry, not by another tuple, not after a restart. The purpose is
+the tuple's description. So if two parties disagree about the kind of a tuple, their masks are
+unrelated.
 """
 
 import torch
@@ -20,14 +20,14 @@ class MaskStream:
     """Uniform ring elements, in order, from one key. Secret; it has no useful repr."""
 
     def __init__(self, seed: bytes, *, purpose: str, session: bytes, counter: int) -> None:
-        # No part can hold a zero byte, so different parts never join to the same text.
+        # No part can contain a zero byte, so different parts never give the same text.
         info = b"\0".join(
             (
                 b"privedge mask v1",
                 purpose.encode(),
                 session.hex().encode(),
-                # Once the number of a retry; a retry has a session of its own. Without this literal
-                # every mask, and every mask kept on disk, would be another one.
+                # This was once the number of a retry; now every retry has a new session. The
+                # literal stays, because without it every mask would change, also those on disk.
                 b"0",
                 str(counter).encode(),
             )
@@ -37,12 +37,13 @@ class MaskStream:
         self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """The next words of the stream, int64 of `shape`, uniform over all 2^64 values.
+        """Return the next words of the stream, int64 of `shape`, uniform over all 2^64 values.
 
-        Every call goes on where the one before ended: no word is given out twice.
+        Every call continues where the last one ended, so no word is returned twice.
         """
         stream = torch.zeros(shape, dtype=torch.int64)
         raw = stream.reshape(-1).view(torch.uint8).numpy()
-        # In place: the stream is the encryption of zeros. Little-endian, as torch is everywhere.
+        # In place, because the stream is the encryption of zeros. Words are little-endian, as in
+        # torch.
         self._cipher.update_into(raw.data, raw.data)
         return stream

@@ -1,8 +1,8 @@
-"""What the dealer keeps between queries: the masks A of fixed weights.
+"""The masks A of fixed weights, which the dealer keeps between queries.
 
 A is the same for every query of a snapshot, and as large as all its weights
-(docs/protocol.md#fixed-products). Expanding it anew costs more than using it. These masks hide the
-weights: they never leave the dealer, and have no repr.
+(docs/protocol.md#fixed-products). Expanding it again costs more than using it. These masks hide the
+weights, so they never leave the dealer and have no repr.
 """
 
 import threading
@@ -20,10 +20,11 @@ _Key = tuple[str, Shape, int]
 
 
 class WeightMasks:
-    """Masks by the weight seeds of both parties, which stand for a snapshot; safe for threads.
+    """Masks by the weight seeds of both parties, which identify a snapshot. Thread-safe.
 
-    New ones drive out those of the snapshot used longest ago, so those of one that was superseded
-    go first, and never those of their own: of a snapshot too large for the limit, some are kept.
+    If the limit is reached, new masks replace those of the least recently used snapshot, so the
+    masks of a superseded snapshot go first. They never replace masks of the same snapshot: if a
+    snapshot is too large for the limit, only some of its masks are kept.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -34,18 +35,18 @@ class WeightMasks:
 
     @property
     def size(self) -> int:
-        """Bytes kept."""
+        """The size of all kept masks, in bytes."""
         return self._bytes
 
     def mask(self, seeds: Seeds, kind: FixedProduct, run: slice) -> torch.Tensor:
-        """A of a run of owners of the weight in `kind`, int64; not to be changed."""
+        """Return A of the weight in `kind` for a run of owners, int64. It must not be changed."""
         key = (kind.name, kind.masked, run.start)
         with self._lock:
             if seeds in self._kept:
                 self._kept.move_to_end(seeds)
                 if key in self._kept[seeds]:
                     return self._kept[seeds][key]
-        # The dealer alone knows both seeds: A is the sum of the two parties' streams.
+        # A is the sum of the two parties' streams. Only the dealer knows both seeds.
         mask = kind.weight_mask(seeds[0], run)
         mask += kind.weight_mask(seeds[1], run)
         with self._lock:

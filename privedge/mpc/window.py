@@ -1,4 +1,4 @@
-"""How a convolution walks its input."""
+"""How a convolution moves over its input: stride, enlargement and padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,11 @@ import torch
 
 @dataclass(frozen=True)
 class Window:
-    """How a convolution walks its input, once each row and column of that is repeated `factor`
-    times and zeros are put around: left, right, above, below.
+    """How a convolution moves over its input, after enlargement and padding.
+
+    stride: the step along both axes.
+    factor: how many times each row and column of the input is repeated.
+    padding: the zeros added afterwards: (left, right, above, below).
     """
 
     stride: int = 1
@@ -17,18 +20,18 @@ class Window:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def framed(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Shape (..., H, W) of what is convolved, for an input of this shape."""
+        """Return the shape (..., H', W') of the framed input, for an input of `shape`."""
         *lead, height, width = shape
         left, right, above, below = self.padding
         return (*lead, height * self.factor + above + below, width * self.factor + left + right)
 
     def frame(self, x: torch.Tensor) -> torch.Tensor:
-        """What is convolved: x (B, G, C, H, W) enlarged and padded."""
+        """Enlarge and pad x (B, G, C, H, W) for the convolution."""
         x = self.enlarged(x)
         return torch.nn.functional.pad(x, self.padding) if any(self.padding) else x
 
     def enlarged(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, G, C, H, W) with each row and column repeated."""
+        """Repeat each row and column of x (B, G, C, H, W) `factor` times."""
         if self.factor == 1:
             return x
         *lead, height, width = x.shape
@@ -41,9 +44,9 @@ PLAIN = Window()
 
 
 def map_size(size: Sequence[int], kernel: Sequence[int], stride: int) -> list[int]:
-    """Height and width of what a convolution without padding gives.
+    """Return the height and width of the result of a convolution without padding.
 
-    Raises ValueError unless both are two-dimensional and the kernel fits.
+    Raises ValueError unless `size` and `kernel` are two-dimensional and the kernel fits.
     """
     if len(size) != 2 or len(kernel) != 2:
         raise ValueError("not two-dimensional")

@@ -1,7 +1,7 @@
 """CrypTen's communicator over the parties' stream: every opening is one exchange of the session.
 
-Only what two-party computation on shares needs is here. CrypTen's base class refuses the rest, in
-particular send_obj and recv_obj, which pickle.
+This class has only what two-party computation on shares needs. CrypTen's base class refuses the
+rest, in particular send_obj and recv_obj, which pickle.
 """
 
 import threading
@@ -15,19 +15,19 @@ from privedge.mpc.session import Session
 
 
 class _Attached(threading.local):
-    """A thread's session. CrypTen's singletons would mix up the shares of two threads."""
+    """The session of each thread. CrypTen's singletons would mix the shares of two threads."""
 
     session: Session | None = None
 
 
 class SessionCommunicator(Communicator):  # type: ignore[misc]  # CrypTen is untyped
-    """Serves the session that is attached to the calling thread."""
+    """Uses the session that is attached to the calling thread."""
 
     _attached = _Attached()
 
     @classmethod
     def attach(cls, session: Session | None) -> None:
-        """Serve this session in this thread from now on; None between sessions."""
+        """Attach `session` to this thread; None detaches."""
         cls._attached.session = session
 
     @classmethod
@@ -40,7 +40,7 @@ class SessionCommunicator(Communicator):  # type: ignore[misc]  # CrypTen is unt
 
     @classmethod
     def session(cls) -> Session:
-        """The attached session. Raises NotReady if there is none."""
+        """Return the attached session. Raises NotReady if there is none."""
         if cls._attached.session is None:
             raise NotReady("no MPC session is running in this thread")
         return cls._attached.session

@@ -1,8 +1,8 @@
-"""engine = "crypten": the reference engine, on CrypTen's own shares and protocols.
+"""engine = "crypten": the reference engine, on CrypTen's shares and protocols.
 
-Numbers are ArithmeticSharedTensors with an encoder of scale 1: CrypTen sees ring integers and
-never truncates by itself; scales are kept by network.py. Truncation is ours, with the dealer's help
-(docs/protocol.md#truncation), because CrypTen's two-party one goes wrong with probability
+Numbers are ArithmeticSharedTensors with an encoder of scale 1. So CrypTen sees ring integers and
+never truncates by itself; network.py keeps the scales. Truncation is ours, with the dealer's help
+(docs/protocol.md#truncation), because CrypTen's two-party truncation fails with probability
 |x| / 2^64.
 """
 
@@ -23,14 +23,14 @@ from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 Share = Any  # ArithmeticSharedTensor; CrypTen is untyped
 
-# What a number is moved up by before its truncation, so that it is not negative.
+# Added to a number before its truncation, so that it is not negative.
 _OFFSET = 1 << 62
 
 _provider = DealerProvider()
 
 
 class CryptenEngine:
-    """mpc.engine.Engine over secret shares. One per thread at a time."""
+    """mpc.engine.Engine over secret shares. A thread may use one at a time."""
 
     def __init__(self, session: Session) -> None:
         use(SessionCommunicator, _provider)
@@ -94,13 +94,14 @@ class CryptenEngine:
         return maps.reshape(batch, owners, out, *maps.share.shape[2:])
 
     def truncate(self, x: Share, *, bits: int = FRACTIONAL_BITS) -> Share:
-        """Open c = x + 2^62 + r; the high bits less those of r are the quotient. One round."""
-        # c is uniform under r. Moved up by 2^62, x is neither negative nor 2^63 or more.
+        """Open c = x + 2^62 + r, and subtract the high bits of r from those of c. One round."""
+        # c is uniform, because r is. x + 2^62 is neither negative nor 2^63 or more.
         r, high, top = _provider.truncation(x.share.shape, bits)
         masked = self.share(x.share + r)
         opened = self.plus(masked, torch.tensor(_OFFSET)).reveal()
-        # Local. c = x + 2^62 + r has wrapped around where c < r, and in that range
-        # [c < r] = (1 - c[63]) * r[63]. What the low bits of c - r borrow is left in: one unit.
+        # Local. c = x + 2^62 + r has wrapped around if c < r, and in that range
+        # [c < r] = (1 - c[63]) * r[63]. The borrow of the low bits of c - r is not corrected: it is
+        # the one unit of error.
         wrapped = (1 - logical_shift(opened, 63)) * (top << (64 - bits))
         quotient = self.share(high + wrapped)
         public = logical_shift(opened, bits) - (_OFFSET >> bits)
@@ -129,6 +130,6 @@ class CryptenEngine:
         return compute()
 
     def negative(self, x: Share, *, bits: int = 63) -> Share:
-        # Flat: CrypTen's circuit stacks up to two more dimensions, and a tuple may have six.
+        # Flat, because CrypTen's circuit adds up to two dimensions and a tuple may have only six.
         flat = MPCTensor.from_shares(x.share.reshape(-1), precision=0)._ltz()._tensor
         return self.share(flat.share.reshape(x.share.shape))

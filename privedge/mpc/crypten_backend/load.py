@@ -1,10 +1,13 @@
-"""Import CrypTen 0.4.1 on a current Python, with everything switched off that must not be used.
+"""Import CrypTen 0.4.1 on a current Python, and switch off everything that must not be used.
 
-Three facts (docs/adr/0002): its ONNX converter wants a torch module that is gone, so a stub stands
-in; its tuple providers hand every mask to party 0 (TFP) or draw them from a generator anybody can
-clone (TTP), so neither can be selected; and its pseudo-random zero shares come from torch
-generators. Between two parties those zero shares hide nothing, since both know both seeds: what
-hides is the tuples' masks. So here they are plain zeros and no torch generator is ever seeded.
+Three facts need a change (docs/adr/0002):
+
+* Its ONNX converter needs a torch module that no longer exists. A stub replaces it.
+* Its tuple providers hand every mask to party 0 (TFP) or draw masks from a generator that anybody
+  can clone (TTP). Neither can be selected here.
+* Its pseudo-random zero shares come from torch generators. Between two parties these zero shares
+  hide nothing, since both know both seeds; the masks of the tuples hide the secrets. So here they
+  are plain zeros, and no torch generator is ever seeded.
 
 Import CrypTen's names from this module, never from crypten itself.
 """
@@ -53,7 +56,7 @@ def _refuse_local_truncation(self: Any, divisor: Any) -> Any:
 
 
 def use(communicator: type[Any], provider: Any) -> None:
-    """Make CrypTen talk through `communicator` and draw from `provider`, and from nothing else."""
+    """Make CrypTen send through `communicator` and draw tuples from `provider` only."""
     crypten.communicator.DistributedCommunicator = communicator
     crypten.mpc.__dict__["__SUPPORTED_PROVIDERS"].clear()
     crypten.mpc.get_default_provider = lambda: provider

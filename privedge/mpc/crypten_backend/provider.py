@@ -28,7 +28,7 @@ def _xor(share: torch.Tensor) -> Any:
 
 
 class DealerProvider(TupleProvider):  # type: ignore[misc]  # CrypTen is untyped
-    """What beaver.py calls, plus the truncation tuple CrypTen does not know."""
+    """The tuples that CrypTen's beaver.py needs, and the truncation tuple of our engine."""
 
     def generate_additive_triple(
         self, size0: Any, size1: Any, op: str, device: Any = None, *args: Any, **kwargs: Any
@@ -60,5 +60,5 @@ class DealerProvider(TupleProvider):  # type: ignore[misc]  # CrypTen is untyped
         raise NotReady("wrap counts are for three parties; two use the engine's truncate")
 
     def truncation(self, shape: torch.Size, bits: int) -> list[torch.Tensor]:
-        """Shares of r, -(r >> bits) and r[63], int64 of `shape` each."""
+        """Draw shares of r, -(r >> bits) and r[63], each int64 of `shape`."""
         return _draw(Truncation(tuple(shape), bits))
