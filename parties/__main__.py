@@ -28,7 +28,7 @@ parties/samples/ has one file of each kind; docs/tutorial/three-servers.md expla
 
 
 def main() -> int:
-    """Parse, read the configuration, serve. Returns the exit status."""
+    """Parse the arguments, read the configuration, and serve. Returns the exit status."""
     arguments = _parser().parse_args()
     # Without this gRPC logs lines of its own beside ours. It reads the variable when imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _party(config_file: Path, insecure: bool) -> None:
-    # Its workers load these. They would end at once, and be started again for ever.
+    # Its workers load these packages. Without them, workers would fail and be restarted for ever.
     extras.require(("torch", "crypten"), "this server needs", extras.FOR_SERVERS)
     from parties.party.server import serve_party
 
@@ -109,7 +109,7 @@ def _dealer(config_file: Path, insecure: bool) -> None:
 
 
 def _split(config_file: Path, insecure: bool) -> None:
-    """The laboratory's server, which it offers by an entry point."""
+    """Start the laboratory's server, which is found by its entry point."""
     try:
         lab = importlib.metadata.distribution("privedge-lab")
     except importlib.metadata.PackageNotFoundError:

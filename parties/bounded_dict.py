@@ -1,4 +1,4 @@
-"""A dictionary that keeps its newest entries only."""
+"""A dictionary that keeps only its newest entries."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
@@ -17,7 +17,7 @@ class BoundedDict(MutableMapping[KeyT, ValueT]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # In a plain dict, the oldest entry takes longer to find the more were removed before it.
+        # In a plain dict, finding the oldest entry gets slower with every entry removed before it.
         self._kept: OrderedDict[KeyT, ValueT] = OrderedDict()
 
     def __getitem__(self, key: KeyT) -> ValueT:
@@ -38,7 +38,7 @@ class BoundedDict(MutableMapping[KeyT, ValueT]):
         return len(self._kept)
 
     def used(self, key: KeyT) -> ValueT:
-        """The value of `key`, which is the newest entry from now on. Raises KeyError."""
+        """Return the value of `key`, and make it the newest entry. Raises KeyError."""
         self._kept.move_to_end(key)
         return self._kept[key]
 

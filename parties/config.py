@@ -1,7 +1,7 @@
-"""Configuration of the servers: read once at the door, frozen, unknown keys refused.
+"""Configuration of the servers: read once at startup, frozen; unknown keys are refused.
 
-Read with `privedge.config.load(PartyConfig, path)`; relative paths are taken from the file's own
-folder. samples/ holds one file of each kind. No secret values: keys are named by file.
+Read it with `privedge.config.load(PartyConfig, path)`. Relative paths start at the file's folder.
+samples/ holds one file of each kind. There are no secret values: keys are named by file.
 """
 
 import logging
@@ -118,7 +118,7 @@ class PoolSection(Section):
 
     @property
     def low(self) -> int:
-        """Fewer than this are too few."""
+        """Prepare more bundles if fewer than this are left."""
         return min(self.refill_below or self.bundles, self.bundles)
 
 
@@ -334,7 +334,10 @@ class DealerConfig(ServerConfig):
 
 
 def require_said_twice(config: ServerConfig, path: Path, insecure: bool) -> None:
-    """Plain text needs the file and the command line to say so: neither alone can slip in."""
+    """Raise ConfigError unless file and command line agree on plain text.
+
+    Both must ask for it, so that nobody turns TLS off by mistake in one of them.
+    """
     if config.insecure_loopback and not insecure:
         raise ConfigError(f"{path}: insecure_loopback also needs --insecure-loopback; use [tls]")
     if insecure and not config.insecure_loopback:

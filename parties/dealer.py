@@ -1,8 +1,8 @@
-"""The dealer: a third operator that supplies correlated randomness and sees no data.
+"""The trusted dealer: a third operator that supplies correlated randomness and sees no data.
 
-It receives two seeds a session, counters, kinds and shapes. It keeps in memory the counters of
-running sessions and the ids of recent ones, so that no counter is ever served twice, and the masks
-of weights, which many sessions have in common.
+It receives two seeds for each session, counters, kinds and shapes. It keeps the counters of running
+sessions and the ids of recent ones in memory, so that no counter is ever served twice. It also
+keeps the masks of weights, which many sessions share.
 """
 
 import logging
@@ -39,13 +39,14 @@ DEALER_SERVICE = pb.DESCRIPTOR.services_by_name["Dealer"].full_name
 
 _SESSION_BYTES = 16
 _REMEMBERED_SESSIONS = 1 << 16
-# A call holds one: each pair of workers has two for a run, and two for a bundle that waits for it.
+# Each call holds a thread. A pair of workers makes two calls for a run, and two for a bundle that
+# waits for the run.
 _THREADS = 256
 
 
 @dataclass(frozen=True)
 class _Seeds:
-    """One party's seeds: of the session, and of its weights' masks (None without)."""
+    """One party's seeds: for the session, and for the masks of weights (None if not given)."""
 
     session: bytes = field(repr=False)
     weights: bytes | None = field(repr=False)
@@ -53,7 +54,7 @@ class _Seeds:
 
 @dataclass
 class _Pairing:
-    """Both parties' sides of one session. Seeds are secret: no repr."""
+    """Both parties' sides of one session. Seeds are secret, so they have no repr."""
 
     seeds: dict[int, _Seeds] = field(default_factory=dict, repr=False)
     dealer: Dealer | None = field(default=None, repr=False)
@@ -61,10 +62,10 @@ class _Pairing:
 
 
 class Sessions:
-    """The running sessions, and the ids that were used before. Many threads may call it."""
+    """The running sessions, and the ids that were used before. Thread-safe."""
 
     def __init__(self, limits: DealerLimits, *, pairing_s: float) -> None:
-        """One side of a session waits `pairing_s` seconds for the other."""
+        """Make an empty set. One side of a session waits `pairing_s` seconds for the other."""
         self._limits = limits
         self._pairing_s = pairing_s
         self._changed = threading.Condition()
@@ -76,16 +77,16 @@ class Sessions:
     def joined(
         self, run: SessionId, party: int, seeds: _Seeds, context: grpc.ServicerContext
     ) -> Iterator[Dealer]:
-        """Wait for the other party's side of `run`. The session ends when one side leaves, also
-        while that side waits.
+        """Wait for the other party's side of `run`, and yield the dealer of the session.
 
-        Raises AlreadyExists for a session or side opened before, LimitExceeded,
-        DeadlineExceeded if the other party does not come, Unreachable if it came and left.
+        The session ends when one side leaves, also if that side is still waiting. Raises
+        AlreadyExists for a session or side opened before, LimitExceeded, DeadlineExceeded if the
+        other party does not open the session, and Unreachable if a party left it.
         """
         pairing = self._open(run, party, seeds)
-        # Without this a thread and a session's place would wait for a party that has left.
+        # Without this callback, a thread and a session's place would wait for a party that left.
         leave = partial(self._leave, run, pairing)
-        if not context.add_callback(leave):  # it has left already
+        if not context.add_callback(leave):  # the call has ended already
             leave()
         try:
             yield self._complete(pairing)
@@ -133,15 +134,15 @@ class Sessions:
 
 
 class DealerServicer(dealer_pb2_grpc.DealerServicer):
-    """Serves both parties. One call is one party's side of one session."""
+    """Serves both parties. One call of Deal is one party's side of one session."""
 
     def __init__(self, config: DealerConfig, handshake: Handshake) -> None:
-        """`handshake` learns in what the parties differ from this dealer."""
+        """Make the servicer. `handshake` receives the parties' differences from this dealer."""
         self._handshake = handshake
         self._sessions = Sessions(config.limits, pairing_s=config.timeouts.pairing_s)
 
     def Hello(self, request: pb.DealerTerms, context: grpc.ServicerContext) -> pb.DealerTerms:
-        """Exchange versions."""
+        """Exchange versions with a party."""
         mine, theirs = versions.Versions(), versions.from_wire(request)
         found = Heard(theirs.release, versions.differences(mine, theirs))
         self._handshake.hear(caller(context).role.label, found)
@@ -190,7 +191,7 @@ def serve_dealer(config: DealerConfig) -> None:
     statuses = add_health(server)
     add_reflection(server, [DEALER_SERVICE])
     server.start()
-    # The process serves: a party that is told otherwise takes it for one that is about to end.
+    # The process as a whole serves. Otherwise a party would think that it is about to end.
     set_serving(statuses, [""], True)
     handshake.watch(partial(set_serving, statuses, [DEALER_SERVICE]))
     log.info("dealer: ready on port %d", port)

@@ -7,11 +7,11 @@ every page again when the next tensor is made. In the dealer that took longer th
 import ctypes
 
 _MIB = 1 << 20
-# Numbers of malloc.h and their values. One arena is enough, because one thread computes at a time.
+# Parameters of mallopt and their values. One arena is enough: one thread computes at a time.
 _SETTINGS = {
     -8: 1,  # M_ARENA_MAX
     -3: 64 * _MIB,  # M_MMAP_THRESHOLD: larger blocks come from the kernel and return to it
-    -1: 256 * _MIB,  # M_TRIM_THRESHOLD: so much may stay free
+    -1: 256 * _MIB,  # M_TRIM_THRESHOLD: up to this much stays allocated when it is free
     -2: 16 * _MIB,  # M_TOP_PAD
 }
 

@@ -12,13 +12,13 @@ from collections.abc import Set
 def stay_on_one_core(number: int) -> None:
     """Keep all threads that this process will start on one of the cores that it may use.
 
-    It is the `number`-th core, counted round. Nothing happens where the system has no such call;
-    Linux has it.
+    It is the core number `number`, modulo the number of cores. Does nothing on systems without this
+    call; Linux has it.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {chosen(number, os.sched_getaffinity(0))})
 
 
 def chosen(number: int, allowed: Set[int]) -> int:
-    """The core with that number, counted round."""
+    """Return the core number `number` of `allowed`, modulo its size."""
     return sorted(allowed)[number % len(allowed)]

@@ -1,6 +1,6 @@
-"""Tuple requests <-> protobuf, pure. Sees kinds and shapes only.
+"""Convert tuple requests to and from protobuf. Pure functions; sees kinds and shapes only.
 
-`from_wire` treats its message as hostile and checks it before anything is built from it. Sizes are
+`from_wire` does not trust its message: it checks it before it builds anything from it. Sizes are
 checked against the dealer's limit later (privedge.mpc.tuples.check_size).
 """
 
@@ -40,7 +40,7 @@ _NAMES: dict[int, Literal["mul", "matmul", "conv2d"]] = {
 
 
 def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
-    """Inverse of `from_wire`."""
+    """Convert a request to its message, the inverse of `from_wire`."""
     match kind:
         case Product() | FixedProduct():
             request = _product_to_wire(kind)
@@ -99,7 +99,7 @@ def _bits_to_wire(
 
 
 def from_wire(request: pb.TupleRequest) -> TupleKind:
-    """The kind of tuple requested. Raises ShareError for anything that is not on the list."""
+    """Return the kind of tuple requested. Raises ShareError for anything that is not allowed."""
     name = request.WhichOneof("tuple")
     if name is None:
         raise ShareError("tuple request: no kind named")

@@ -1,1 +1,1 @@
-"""What every server shares, the laboratory's too: no database, no torch."""
+"""Code that all servers share, including the laboratory's. No database, no torch."""

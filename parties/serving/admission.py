@@ -1,4 +1,4 @@
-"""Limits how many queries a server has at once: of all clients, and of one client."""
+"""Limit how many queries a server handles at once: of all clients, and of one client."""
 
 import threading
 from collections import Counter
@@ -22,7 +22,7 @@ class AdmissionLimits(Protocol):
 
 
 class Admission:
-    """Counts queries from their first message until their answer is sent. Safe to share."""
+    """Counts queries from their first message until their answer is sent. Thread-safe."""
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits

@@ -1,7 +1,8 @@
-"""What other servers said of themselves, and what this one may serve meanwhile.
+"""The differences that other servers reported in their hellos, and what they forbid to serve.
 
-Until a server has answered, all goes on as if it agreed: workers compare what they compute anyway.
-Public facts only; what comes from others is made harmless before it gets here (edge/hello.py).
+A server that has not answered yet counts as one that agrees, because workers compare what they
+compute in any case. Public facts only; edge/hello.py sanitises the text of other servers before it
+gets here.
 """
 
 import logging
@@ -14,15 +15,20 @@ from privedge.errors import CohortDiffers, TermsDiffer
 
 log = logging.getLogger(__name__)
 
-# What a server of before there were terms is said to do.
+# The log's words for a server that is too old to know the handshake.
 NO_HANDSHAKE = "runs a version without the handshake"
-# A log line, and a server's Status, name at most so many.
+# A log line, and a server's Status, list at most this many differences.
 _NAMED = 20
 
 
 @dataclass(frozen=True)
 class Heard:
-    """In what another server differs from this one. `cohorts`: by name."""
+    """The differences between another server and this one.
+
+    release: the other server's version of privedge.
+    lines: differences that concern all cohorts.
+    cohorts: the differences of single cohorts, by the cohort's name.
+    """
 
     release: str = ""
     lines: tuple[str, ...] = ()
@@ -30,24 +36,24 @@ class Heard:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """All of it, a line for each."""
+        """All differences, one line each."""
         cohorts = (f"cohort {name}: {', '.join(each)}" for name, each in self.cohorts.items())
         return (*self.lines, *cohorts)
 
 
 class Handshake:
-    """One server's. Safe to call from many threads; `require` takes no lock."""
+    """The differences that one server knows. Thread-safe; `require` acquires no lock."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._heard: dict[str, Heard] = {}
         self._told: list[Callable[[bool], None]] = []
-        # Each is replaced as a whole.
+        # Both are only ever replaced as a whole, so they can be read without the lock.
         self._refusal: str | None = None
         self._refused_cohorts: Mapping[str, str] = {}
 
     def hear(self, who: str, found: Heard) -> None:
-        """Another server has said hello. `who` is for people: "party 1"."""
+        """Record the hello of another server. `who` names it for people, as "party 1" does."""
         with self._lock:
             before = self._heard.get(who)
             self._heard[who] = found
@@ -58,7 +64,7 @@ class Handshake:
             _log(who, found)
 
     def require(self, cohort: str) -> None:
-        """Raises TermsDiffer if nothing may be served now, CohortDiffers if `cohort` may not."""
+        """Raise TermsDiffer if nothing may be served, or CohortDiffers if `cohort` may not."""
         if self._refusal is not None:
             raise TermsDiffer(self._refusal)
         if cohort in self._refused_cohorts:
@@ -66,14 +72,14 @@ class Handshake:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """For an operator, a line for each: "party 1: rounding: exact here, one-unit there"."""
+        """Lines for an operator, such as "party 1: rounding: exact here, one-unit there"."""
         with self._lock:
             return _few(
                 [f"{who}: {line}" for who, found in self._heard.items() for line in found.named]
             )
 
     def watch(self, tell: Callable[[bool], None]) -> None:
-        """Call `tell` with whether this server may serve: now, and after every hello."""
+        """Call `tell` now and after every hello, with whether this server may serve."""
         with self._lock:
             self._told.append(tell)
             tell(self._refusal is None)
@@ -90,7 +96,7 @@ class Handshake:
 
 
 def _log(who: str, found: Heard) -> None:
-    """One line, however much differs; and one if the release is another."""
+    """Log one line about all differences, and one more if the release differs."""
     disagrees = _disagrees(who, found.named)
     if found.lines:
         log.error("%s; nothing is served until both agree", disagrees)

@@ -1,4 +1,4 @@
-"""What every server has: health, reflection, and an orderly end."""
+"""The parts of every server: health checks, reflection, and an orderly end."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ _GRACE_S = 10.0
 
 
 def add_health(server: grpc.Server) -> health.HealthServicer:
-    """Add the standard health service; all services are NOT_SERVING until they are set."""
+    """Add the standard health service. All services are NOT_SERVING until they are set."""
     statuses = health.HealthServicer()
     statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
@@ -20,7 +20,7 @@ def add_health(server: grpc.Server) -> health.HealthServicer:
 
 
 def set_serving(statuses: health.HealthServicer, services: Iterable[str], serves: bool) -> None:
-    """Say of each of these services whether it serves."""
+    """Set the health of each of these services."""
     kinds = health_pb2.HealthCheckResponse
     for service in services:
         statuses.set(service, kinds.SERVING if serves else kinds.NOT_SERVING)
@@ -38,7 +38,7 @@ def run_until_told(
     *,
     end_calls: Callable[[], object] = lambda: None,
 ) -> None:
-    """Wait for SIGTERM or SIGINT; then refuse new calls and let running ones finish.
+    """Wait for SIGTERM or SIGINT. Then refuse new calls, and let running calls finish.
 
     `end_calls` must end the calls that would never finish by themselves.
     """

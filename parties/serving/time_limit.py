@@ -1,4 +1,4 @@
-"""Cancels a call whose peer is too slow: one that trickles, stops, or sets no deadline."""
+"""Cancel a call whose peer is too slow: it sends slowly, stops sending, or sets no deadline."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class _Alarms:
-    """One thread for all time limits, because a timer each would cost every query two threads."""
+    """One thread for all time limits. A timer for each would cost every query two threads."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -23,7 +23,7 @@ class _Alarms:
         self._started = False
 
     def add(self, seconds: float, ring: Callable[[], object]) -> int:
-        """Call `ring` that many seconds from now; returns the number to give to `remove`."""
+        """Call `ring` after that many seconds. Returns the number that `remove` accepts."""
         at = time.monotonic() + seconds
         with self._changed:
             number = next(self._numbers)
@@ -37,7 +37,7 @@ class _Alarms:
         return number
 
     def remove(self, number: int) -> None:
-        """Remove an alarm. Nothing happens if it has rung."""
+        """Remove an alarm. Does nothing if it has rung already."""
         with self._changed:
             self._pending.pop(number, None)
 
@@ -48,7 +48,7 @@ class _Alarms:
                     ring()
 
     def _due(self) -> list[Callable[[], object]]:
-        """Wait until an alarm may be due, and take out all that are."""
+        """Wait until an alarm may be due, and remove and return all that are due."""
         with self._changed:
             now = time.monotonic()
             numbers = [number for number, (at, _) in self._pending.items() if at <= now]
@@ -62,13 +62,13 @@ _alarms = _Alarms()
 
 
 def ring_after(seconds: float, ring: Callable[[], object]) -> None:
-    """Call `ring` that many seconds from now. It must be quick."""
+    """Call `ring` after that many seconds. It must return quickly."""
     _alarms.add(seconds, ring)
 
 
 @contextmanager
 def given_up_after(seconds: float, context: grpc.ServicerContext) -> Iterator[None]:
-    """Cancel the call if the block takes longer."""
+    """Cancel the call if the block needs longer than `seconds`."""
     number = _alarms.add(seconds, context.cancel)
     try:
         yield
@@ -77,8 +77,9 @@ def given_up_after(seconds: float, context: grpc.ServicerContext) -> Iterator[No
 
 
 def timely(requests: Iterator[T], seconds: float, context: grpc.ServicerContext) -> Iterator[T]:
-    """Give all of `requests`. The call is cancelled if they do not end within `seconds`, counted
-    from the first one that is waited for.
+    """Yield all `requests`. Cancels the call if they do not end within `seconds`.
+
+    The time starts with the wait for the first request.
     """
     with given_up_after(seconds, context):
         yield from requests
