@@ -1,4 +1,4 @@
-"""What every test may rely on."""
+"""Fixtures and settings for all tests."""
 
 import signal
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Before any test imports grpc: it reads the TLS floor once.
+# Import this before any test imports grpc, which reads the minimum TLS version only once.
 import privedge.rpc
 from privedge.config import TlsFiles
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
 
 assert privedge.rpc.tls_floor.in_force
-# A shell starts what runs in the background deaf to Ctrl-C, and every process it starts in turn.
+# A shell makes background commands ignore Ctrl-C, and their child processes inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says how busy the machine is, and nothing of the code.
+# The time of an example shows how busy the machine is, and nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
@@ -28,9 +28,10 @@ _SERVERS = "tests/integration/"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2`: tests that start servers one after the other, in one process; beside them the
-    others, each file in one. (`--dist loadgroup` would say the same with marks, but pytest 9.2 does
-    not show pytest-xdist 3.8 the names it changes.)
+    """With `-n 2`, run all tests that start servers in one process, one after the other.
+
+    The other tests run beside them, each file in one process. (`--dist loadgroup` could do the same
+    with marks, but pytest 9.2 does not show pytest-xdist 3.8 the names that it changes.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -43,12 +44,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def tls_for(tmp_path_factory: pytest.TempPathFactory) -> TlsFor:
-    """tls_for(role, name) -> the TlsFiles of that identity, all of one authority."""
+    """Return tls_for(role, name) -> the TlsFiles of that identity, all of one authority."""
     return authority_in(tmp_path_factory.mktemp("certs"))
 
 
 def authority_in(folder: Path) -> TlsFor:
-    """A fresh authority in `folder`, as a function that issues certificates once each."""
+    """Make an authority in `folder`. Returns a function that issues each certificate once."""
     create_authority(folder)
     issued: dict[Identity, TlsFiles] = {}
 
@@ -64,5 +65,5 @@ def authority_in(folder: Path) -> TlsFor:
 
 @pytest.fixture
 def another_authority(tmp_path: Path) -> TlsFor:
-    """Like `tls_for`, of an authority that nobody else trusts."""
+    """Return a function like `tls_for`, for an authority that nobody else trusts."""
     return authority_in(tmp_path / "other")

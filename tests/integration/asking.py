@@ -1,4 +1,4 @@
-"""Short ways for tests to ask a running deployment."""
+"""Helpers for tests that query a running deployment."""
 
 from collections.abc import Callable
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What a command started and has not stopped, if it runs in a session of its own."""
+"""Find processes that a command started in a new session and has not stopped."""
 
 import os
 import subprocess

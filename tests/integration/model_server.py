@@ -1,6 +1,7 @@
-"""The model half of a party as a server: in this process, or as `python model_server.py CONFIG`.
+"""The model service of a party as a server: in this process, or by `python model_server.py CONFIG`.
 
-A child process inherits the TLS floor of the tests (rpc/tls_floor.py) by its environment.
+A child process inherits the minimum TLS version of the tests (rpc/tls_floor.py) by its
+environment.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Stands between the two parties' workers and writes down what crosses. Sees openings only.
+"""A proxy between the two parties' workers that records what they send. Sees openings only.
 
-It has both parties' certificates, which nobody has outside a test.
+It has both parties' certificates. Nobody has both outside a test.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
-"""Several clients at once: fewer runs than queries, and everybody gets their own answer.
+"""Several clients at once: there are fewer runs than queries, and each client gets its own answer.
 
-Nothing here sleeps. Queries gather while a frozen worker holds up the one before them.
+Nothing here sleeps. Queries wait together while a frozen worker delays the query before them.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""`privedge bench` as a user runs it: real processes, small workloads, shapes of its output."""
+"""`privedge bench` as a user runs it: real processes, small workloads, the form of its output."""
 
 import json
 import signal

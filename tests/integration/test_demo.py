@@ -1,4 +1,4 @@
-"""`privedge demo` as a user runs it: what it writes, and that it leaves nothing running."""
+"""`privedge demo` as a user runs it: it writes its files, and leaves no process running."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""`evaluate identify --engine fused`: real servers give the answers of the clear model."""
+"""`evaluate identify --engine fused`: real servers give the answers of the plaintext model."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """Killed and frozen processes: one clear error, no wrong answer, and the next query works.
 
-Nothing here sleeps. A query is held in flight by freezing one worker (SIGSTOP); the other side's
-status says when it runs; then something is killed. The client's deadline is a minute, so an
+Nothing here sleeps. A worker is frozen (SIGSTOP), so a query stays in flight. The other party's
+status says when the query runs; then a process is killed. The client's deadline is a minute, so an
 Unreachable proves that the loss itself was noticed.
 """
 

@@ -1,4 +1,4 @@
-"""From `privedge certs` to a served call, and what somebody who holds the cable gets of it."""
+"""From `privedge certs` to a served call, and what an eavesdropper on the network learns."""
 
 import socket
 import threading

@@ -1,7 +1,7 @@
-"""No mask hides two values and no bundle serves two runs, whatever is killed and when.
+"""No mask hides two values and no bundle serves two runs, whichever process is killed and when.
 
-A recorder between the workers sees every opening. A mask that came twice over the same image would
-give the same opening twice, so every client asks the same image again and again.
+A recorder between the workers sees every opening. A mask used twice for the same image would give
+the same opening twice, so every client asks about the same image again and again.
 """
 
 import os

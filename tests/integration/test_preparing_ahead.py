@@ -1,4 +1,4 @@
-"""Bundles are made before anybody asks, spent by queries, and made again after any loss.
+"""Bundles are made before the first query, used up by queries, and made again after any loss.
 
 Nothing here sleeps: every wait asks a live server.
 """

@@ -1,4 +1,4 @@
-"""Questions to a running deployment get the answers of the plaintext fixed-point model."""
+"""Queries to a running deployment get the answers of the plaintext fixed-point model."""
 
 import json
 import subprocess

@@ -1,4 +1,5 @@
-"""What is not the default, the reference engine and exact rounding, gives the same answers."""
+"""The settings that are not the default, the reference engine and exact rounding, give the same
+answers."""
 
 from contextlib import ExitStack
 

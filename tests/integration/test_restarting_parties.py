@@ -1,4 +1,4 @@
-"""What was acknowledged survives `kill -9`; what was not leaves nothing behind."""
+"""An acknowledged upload survives `kill -9`; an unacknowledged one leaves nothing behind."""
 
 import resource
 import threading

@@ -1,4 +1,4 @@
-"""`evaluate scale` with real servers: what a private query costs two and three owners."""
+"""`evaluate scale` with real servers: the cost of a private query with two and three owners."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A client that stops in the middle of a query, or never begins it, is not waited for."""
+"""Servers do not wait for a client that stops in the middle of a query or never begins it."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`split train`, `python -m parties split` and `split query`, as people run them."""
+"""`split train`, `python -m parties split` and `split query`, as users run them."""
 
 import json
 import socket

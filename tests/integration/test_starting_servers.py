@@ -1,4 +1,4 @@
-"""`python -m parties` starts with one clear line, or does not start with one clear line."""
+"""`python -m parties` prints one clear line, whether it starts or refuses to start."""
 
 import sqlite3
 import subprocess

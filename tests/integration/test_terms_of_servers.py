@@ -1,6 +1,6 @@
-"""Operators whose settings or versions differ: named in every log, refused, and well again after.
+"""Servers whose settings or versions differ: all logs say so, calls are refused, both recover.
 
-Each test starts one server anew with something else and puts it right again.
+Each test restarts one server with another setting, and then restores it.
 """
 
 import subprocess

@@ -1,4 +1,4 @@
-"""`privedge up` as a user runs it: real pictures' folders, real servers, real questions."""
+"""`privedge up` as a user runs it: real folders of pictures, real servers, real queries."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""Two party servers that put their shares together: real answers within milliseconds.
+"""Two party servers that combine their shares: real answers within milliseconds.
 
-What a client sends and gets is as with real parties. What they say can be scripted, too.
+A client sends and receives what it would with real parties. A test can also script the answers.
 """
 
 import threading

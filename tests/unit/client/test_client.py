@@ -1,4 +1,4 @@
-"""The door for clients: what it takes, from many threads, after a fork, and how it fails."""
+"""The Client class: the pictures it accepts, many threads, forks, and its errors."""
 
 import subprocess
 import sys

@@ -1,5 +1,6 @@
-"""privedge.reference.run as tests of the protocol need it: always recorded, with either engine, and
-with requests to the dealer that pass through the codec of the wire.
+"""privedge.reference.run for tests of the protocol.
+
+Runs are always recorded, use either engine, and pass requests to the dealer through the wire codec.
 """
 
 from typing import Any

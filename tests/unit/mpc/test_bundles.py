@@ -1,4 +1,4 @@
-"""A run on a bundle is the live run without the dealer; bundles that do not fit end it."""
+"""A run on a bundle equals the live run but needs no dealer; a bundle that does not fit ends it."""
 
 from collections import deque
 

@@ -1,8 +1,8 @@
-"""What one curious party can do with everything it sees: nothing.
+"""One semi-honest (honest-but-curious) party learns nothing from everything that it sees.
 
-docs/protocol.md#who-sees-what has the argument. Each attack is also run against CrypTen's own way
-of making masks (docs/explanation/references.md#crypten), where it succeeds, so that a harness that
-finds nothing is known to be looking in the right place.
+docs/protocol.md#who-sees-what has the argument. Each attack is also run against CrypTen's way of
+making masks (docs/explanation/references.md#crypten), and succeeds there. So if an attack finds
+nothing, that is not the fault of the test.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The CrypTen engine computes what clear integers do, within one unit in the last place."""
+"""The CrypTen engine agrees with plaintext integers, within one unit in the last place."""
 
 import numpy as np
 import pytest

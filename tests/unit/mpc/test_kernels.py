@@ -1,4 +1,4 @@
-"""Convolutions as they are prepared and multiplied, against the definition: enlarge, pad, walk."""
+"""Convolutions, prepared and multiplied, agree with the definition: enlarge, pad, convolve."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Whole-sample normalisation on shares: what the float layer gives, within the stated error."""
+"""Whole-sample normalisation on shares agrees with the float layer, within the stated error."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The private forward pass and decision agree with the same formulas on clear integers."""
+"""The private forward pass and decision agree with the same formulas on plaintext integers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every preset runs privately at its real size and agrees with clear integers."""
+"""Every preset runs privately at its real size and agrees with plaintext integers."""
 
 import numpy as np
 import pytest

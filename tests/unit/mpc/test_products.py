@@ -1,4 +1,4 @@
-"""The maps of a layer against Python's integers, whatever way the shapes make them take."""
+"""The maps of a layer agree with Python's integers, whichever algorithm the shapes select."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Sessions count what they send by phase, and find out with the next exchange if runs differ."""
+"""Sessions count what they send in each phase, and detect in the next exchange if runs differ."""
 
 import os
 import queue

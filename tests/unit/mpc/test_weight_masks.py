@@ -1,4 +1,4 @@
-"""The dealer keeps weights' masks within its limit, and hands out the right one always."""
+"""The dealer keeps the masks of weights within its limit, and always returns the right one."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

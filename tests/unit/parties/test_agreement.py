@@ -1,4 +1,4 @@
-"""What two workers compare before they compute: the same in every language, and readable."""
+"""The text that two workers compare before a run: equal in every language, and readable."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""parties/party/queries/batch_queue.py: which queries are taken together, in which order."""
+"""parties/party/queries/batch_queue.py: which queries run together, and in which order."""
 
 from types import SimpleNamespace
 

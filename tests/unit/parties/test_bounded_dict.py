@@ -1,4 +1,4 @@
-"""What came last is kept, and no more than the limit."""
+"""The dictionary keeps its newest entries, and no more than its limit."""
 
 from collections import OrderedDict
 

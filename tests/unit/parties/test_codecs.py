@@ -1,4 +1,4 @@
-"""The codecs of a front end and of a worker: what goes in comes out, and secrets have no repr."""
+"""The codecs of a front end and of a worker: values survive a round trip, secrets have no repr."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a server serves after what others said, and the one line that says why not."""
+"""The calls that a server serves after the hellos of others, and one line with the reason."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Servers say hello over real gRPC: on every connection, to servers old and new."""
+"""Servers exchange hellos over real gRPC: on every connection, with old and new servers."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""The workers' stream over real gRPC: what is hung up leaves nothing behind."""
+"""The workers' stream over real gRPC: a stream that is closed leaves nothing behind."""
 
 import os
 import threading

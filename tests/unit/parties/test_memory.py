@@ -1,4 +1,4 @@
-"""A computing process keeps its pages: what was free is used again, not fetched anew."""
+"""A computing process keeps its freed pages and uses them again."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""A worker's threads keep to one core, and workers beside each other to different ones."""
+"""A worker's threads stay on one core, and workers of one machine on different cores."""
 
 import os
 import subprocess

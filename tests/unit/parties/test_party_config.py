@@ -1,4 +1,4 @@
-"""parties/config.py: samples parse, and what does not fit is refused by name."""
+"""parties/config.py: samples parse, and an error names the key that is wrong."""
 
 from pathlib import Path
 

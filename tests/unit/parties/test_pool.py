@@ -1,4 +1,4 @@
-"""The pool gives each bundle to one run, whoever asks at the same time, and keeps no orphans."""
+"""The pool gives each bundle to one run, also if threads compete, and drops unpaired bundles."""
 
 import os
 import threading

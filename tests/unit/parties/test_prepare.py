@@ -1,4 +1,4 @@
-"""Party 1's worker follows orders over real gRPC, and whoever dies or lingers holds up nobody."""
+"""Party 1's worker follows orders over real gRPC, and a peer that dies or is slow blocks nobody."""
 
 import logging
 import os

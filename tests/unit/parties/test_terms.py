@@ -1,4 +1,4 @@
-"""What both parties must configure alike, field by field, and in which words they differ."""
+"""The settings that both parties must share, field by field, and the words for a difference."""
 
 from dataclasses import fields, replace
 

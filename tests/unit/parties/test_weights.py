@@ -1,4 +1,4 @@
-"""A worker keeps the shares of the last few snapshots, but a large one only alone."""
+"""A worker keeps the shares of the last few snapshots, or of a single large one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The one way in for pictures: every form gives the same pixels, or an error that says the cure."""
+"""Every accepted form of pictures gives the same pixels; any other gets an error with the cure."""
 
 import io
 import logging

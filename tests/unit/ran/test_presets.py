@@ -1,4 +1,4 @@
-"""The named architectures: what they are, and which one `auto` takes."""
+"""The named architectures: their facts, and which one `auto` chooses."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Images from files: what is read, and what is refused in one line that names the file."""
+"""Images from files: which are read, and which are refused in one line that names the file."""
 
 import io
 import struct

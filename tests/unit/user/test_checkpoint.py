@@ -1,4 +1,4 @@
-"""The file of a RAN: the same RAN comes back, and nothing else is accepted."""
+"""The file of a RAN: it gives the same RAN back, and no other file is accepted."""
 
 import json
 import pickle

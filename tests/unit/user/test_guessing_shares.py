@@ -1,4 +1,4 @@
-"""What party 0 is sent of an upload does not let it test guesses of the owner's model."""
+"""Party 0 cannot use its part of an upload to test guesses of the owner's model."""
 
 import hashlib
 from contextlib import ExitStack, contextmanager

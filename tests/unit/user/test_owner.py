@@ -1,4 +1,4 @@
-"""The door for owners, against two real parties without workers."""
+"""The Owner class, with two real parties that have no workers."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

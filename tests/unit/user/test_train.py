@@ -1,4 +1,4 @@
-"""`train`: from pictures in any form to a RAN, as the command does it."""
+"""`train` turns pictures in any form into a RAN, as the command does."""
 
 import logging
 

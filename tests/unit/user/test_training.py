@@ -1,4 +1,4 @@
-"""Training one owner's RAN on real digits: what it learns, and that it can be repeated."""
+"""Training one owner's RAN on real digits: it learns, and training again gives the same RAN."""
 
 from dataclasses import replace
 

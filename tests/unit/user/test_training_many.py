@@ -1,4 +1,4 @@
-"""Many owners trained side by side: the same models, what is gone on with, what is refused."""
+"""Many owners trained in parallel: equal models, resumed runs, and refused ones."""
 
 import os
 import signal

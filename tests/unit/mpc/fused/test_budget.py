@@ -1,6 +1,6 @@
 """Rounds and bytes of whole queries stay within the budget of docs/protocol.md#cost.
 
-Both depend on public shapes only, so one query of each kind says it all.
+Both depend on public shapes only, so one query of each kind is enough.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What a bundle takes is what docs/how-to/size-a-pool.md says: public shapes decide it."""
+"""A bundle needs the memory that docs/how-to/size-a-pool.md states; it depends on public shapes."""
 
 import re
 from pathlib import Path

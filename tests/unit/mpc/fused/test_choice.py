@@ -1,4 +1,4 @@
-"""The choice of small secret numbers: exact, one round, and nothing but noise opened."""
+"""The choice of small secret numbers: exact, in one round, and every opening is uniform."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The fused comparison and ReLU: right to one unit, four rounds, and nothing but noise opened."""
+"""The fused comparison and ReLU: right to one unit, in four rounds; every opening is uniform."""
 
 import numpy as np
 import pytest

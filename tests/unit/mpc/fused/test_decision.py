@@ -1,4 +1,4 @@
-"""Decisions on shares agree with clear ones, also where distances are equal or at the margin."""
+"""Decisions on shares agree with plaintext ones, also if distances are equal or at the margin."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The fused kernels run wherever their tensors are: nothing in them is tied to the CPU."""
+"""The fused kernels run on the device of their tensors: nothing in them is tied to the CPU."""
 
 from collections.abc import Callable
 from typing import Any

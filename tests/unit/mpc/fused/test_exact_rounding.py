@@ -1,4 +1,4 @@
-"""With exact rounding a private run gives the bits of the clear one; a ReLU costs no round more."""
+"""With exact rounding a private run equals the plaintext run; a ReLU costs no more rounds."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whole queries with the fused engine agree with clear integers, and show nothing."""
+"""Whole queries with the fused engine agree with plaintext integers, and reveal nothing."""
 
 import numpy as np
 import pytest

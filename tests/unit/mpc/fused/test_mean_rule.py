@@ -1,4 +1,4 @@
-"""Decisions that go by the mean of all owners too agree with the rule in whole numbers."""
+"""Decisions that also use the mean over all owners agree with the rule in whole numbers."""
 
 import numpy as np
 import pytest

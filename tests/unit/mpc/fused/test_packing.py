@@ -1,4 +1,4 @@
-"""Bits are packed along the batch and come back, for batches of any size."""
+"""Bits are packed along the batch and unpacked again, for batches of any size."""
 
 import pytest
 import torch

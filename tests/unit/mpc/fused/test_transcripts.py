@@ -1,8 +1,8 @@
-"""What a party receives does not tell a query for a black image from one for a bright image.
+"""A party cannot tell a query with a black image from one with a bright image by what it receives.
 
-Under the claim every received word, and every opening, is uniform and independent of all others.
-The bounds are Hoeffding's (bits) and Laurent and Massart's (chi-square), so that all statistics of
-this module together cry wolf in less than one run in a million.
+If that holds, every received word, and every opening, is uniform and independent of all others. The
+bounds are Hoeffding's (bits) and Laurent and Massart's (chi-square). All statistics of this module
+together raise a false alarm in less than one run in a million.
 """
 
 from dataclasses import dataclass

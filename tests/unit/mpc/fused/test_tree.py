@@ -1,4 +1,4 @@
-"""Tables, look-ups and levels, for all inputs there are: one party holds everything here."""
+"""Tables, look-ups and levels, for all possible inputs: one party holds everything here."""
 
 import itertools
 
