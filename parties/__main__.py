@@ -19,9 +19,9 @@ _EXAMPLE = """example:
   python -m parties party --config party0.toml
   python -m parties split --config split.toml
 
-Three operators run these: whoever runs party 0 must not collude with whoever runs party 1, and
-neither with the dealer. The split server is a plaintext baseline for comparison: it sees what
-devices send it, and protects nothing.
+Three operators run these: one party 0, one party 1 and one the dealer. They must not collude with
+one another. The split server is a plaintext baseline for comparison: it sees what devices send it,
+and protects nothing.
 
 parties/samples/ has one file of each kind; docs/tutorial/three-servers.md explains.
 """

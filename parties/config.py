@@ -343,4 +343,4 @@ def require_said_twice(config: ServerConfig, path: Path, insecure: bool) -> None
     if insecure and not config.insecure_loopback:
         raise ConfigError(f"{path}: --insecure-loopback also needs insecure_loopback = true")
     if insecure:
-        log.warning("NO TLS: whoever reaches this port is believed")
+        log.warning("NO TLS: anyone who reaches this port can claim any name")

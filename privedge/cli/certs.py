@@ -42,8 +42,8 @@ def _init(folder: _Folder, days: _Days = 365, as_json: JsonOption = False) -> No
     if as_json:
         print(json.dumps(made))
         return
-    print(f"{made['certificate']}: an authority for {days} days; everybody gets a copy")
-    print(f"{made['key']}: its key; whoever has it can be anybody, so it stays here")
+    print(f"{made['certificate']}: an authority for {days} days; give everybody a copy")
+    print(f"{made['key']}: its key; anyone who has it can pose as anybody, so keep it here")
 
 
 def _issue(

@@ -59,7 +59,9 @@ def to_join(cohort: str | None, config: Path, preset: str) -> "str | RanSpec":
     from privedge.user.architecture import of_cohort
 
     if preset != "auto":
-        raise typer.BadParameter("the cohort has one; leave it out", param_hint="--preset")
+        raise typer.BadParameter(
+            "the cohort sets the architecture; leave it out", param_hint="--preset"
+        )
     return of_cohort(cohort, load(ClientConfig, config))
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 _ONE_MACHINE = (
-    "On one machine this protects nobody: who controls it has the pictures, the models and both "
-    "parties' shares. For privacy, three operators who do not work together run the servers."
+    "On one machine this protects nobody: anyone who controls it has the pictures, the models and "
+    "both parties' shares. For privacy, three operators who do not collude run the servers."
 )
 # At most this many owners are named.
 _NAMED = 12

@@ -274,10 +274,10 @@ class Client:
         if self._process != os.getpid():
             raise Closed(
                 "this client belongs to the process that this one was forked from; "
-                "make one after the fork"
+                "create a client after the fork"
             )
         if not self._open:
-            raise Closed("this client is closed; make another one")
+            raise Closed("this client is closed; create a new one")
 
     def _ask(
         self, images: Pictures, name: str, *, verify_owner: str | None, one_subject: bool
@@ -287,7 +287,7 @@ class Client:
         for left in reversed(range(_TRIES)):
             cohort = self._cohorts.get(name) or self.describe(name)
             if verify_owner is not None and verify_owner not in cohort.owners:
-                raise UnknownModel(f"cohort {name}: no owner {verify_owner} in it")
+                raise UnknownModel(f"cohort {name}: has no owner {verify_owner}")
             if query is None or cohort.spec != spec:
                 spec, query = cohort.spec, self._encoded(cohort.spec, images)
             try:
@@ -308,7 +308,7 @@ class Client:
         """Ask as few questions as `max_batch` allows; images of one subject stay together."""
         if one_subject and len(query) > MAX_IMAGES_OF_ONE_SUBJECT:
             raise ImageError(
-                f"{len(query)} images of one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} work"
+                f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {len(query)}"
             )
         size = len(query) if one_subject else cohort.max_batch
         replies = []

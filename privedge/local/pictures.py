@@ -114,9 +114,7 @@ def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
     found = [entry for entry in found if entry.resolve() not in (own, *own.parents)]
     places = [entry for entry in found if not is_system(entry.name)]
     if not places:
-        raise ImageError(
-            f"{folder}: holds no folders; put each owner's pictures in a folder of its own there"
-        )
+        raise ImageError(f"{folder}: holds no folders; make one in it for each owner's pictures")
     return places, [entry.name for entry in found if is_system(entry.name)]
 
 

@@ -63,7 +63,7 @@ def this_command(folder: Path) -> Iterator[None]:
 
     Raises ConfigError if another one is registered.
     """
-    busy = f"{folder}: another `privedge up` is at work there; end it with --stop"
+    busy = f"{folder}: another `privedge up` is running there; end it with --stop"
     with _locked(pid_file(folder, _COMMAND), busy) as lock:
         lock.write(f"{os.getpid()}\n".encode())
         lock.flush()

@@ -111,7 +111,7 @@ def _serve(
             _go_on(home, servers, cohort, progress)
             return _answering(plan, home, request, there=len(running) == len(SERVERS))
         except (Refused, CertificateError) as error:
-            say(f"what was there does not answer and is made anew ({error})")
+            say(f"the servers that were here do not answer and are replaced ({error})")
     _begin(plan, home, servers, cohort, progress)
     home.write(replace(home.record, serving=wanted))
     return _answering(plan, home, request, there=False)

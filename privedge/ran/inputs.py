@@ -151,7 +151,7 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     """
     found = files.subfolders(folder)
     if not found:
-        raise ImageError(f"{folder}: holds no folders; put each owner's images in one of its own")
+        raise ImageError(f"{folder}: holds no folders; make one in it for each owner's images")
     if left := files.passed_over(folder, found):
         log.warning("%s: %s", folder, left)
     sets = {each: opened(each, skip_bad=skip_bad) for each in found}
@@ -239,7 +239,7 @@ def _judge(bad: Sequence[str], sets: Sequence[Opened]) -> None:
     counted = f"{len(bad)} files cannot be used: " if len(bad) > 1 else ""
     if bad and not all(each.skip_bad for each in sets):
         optional = all(each.skip_bad is not None for each in sets)
-        cure = "; mend them, or leave them out with --skip-bad" if optional else ""
+        cure = "; repair them, or leave them out with --skip-bad" if optional else ""
         raise ImageError(f"{counted}{named}{cure}")
     if bad:
         log.warning("left out: %s", named)
@@ -283,7 +283,7 @@ def _refused(source: object, what: str) -> ImageError:
     described = " ".join([f"{package}.{kind.__name__}".removeprefix("builtins."), *facts])
     line = f": {what} = {cure.replace('images', what)}" if cure else ""
     return ImageError(
-        f"{what}: must be a file, a picture of Pillow's, a list of these or a uint8 array, "
+        f"{what}: must be a file, a Pillow image, a list of these or a uint8 array, "
         f"got {described}{line}"
     )
 

@@ -68,7 +68,7 @@ def _image_shape(path: Path, declared: list[Any], otherwise: ImageShape) -> Imag
         return ImageShape.model_validate({"height": height, "width": width, "channels": channels})
     except ValueError:
         raise ConfigError(
-            f"{path}: must take images (n, channels, height, width), takes {declared}"
+            f"{path}: must accept images (n, channels, height, width), but accepts {declared}"
         ) from None
 
 
@@ -106,7 +106,7 @@ def _run(path: Path, session: Any, images: _Scaled) -> Features:
             for i in range(0, len(images), step)
         ]
     except Exception as error:
-        raise ConfigError(f"{path}: does not take images of shape {images.shape[1:]}") from error
+        raise ConfigError(f"{path}: does not accept images of shape {images.shape[1:]}") from error
     features = np.concatenate(parts)
     if features.dtype != np.float32 or not np.isfinite(features).all():
         raise ConfigError(f"{path}: its first output must be finite float32")

@@ -171,7 +171,8 @@ def _trained(job: Job, watch: Watch | None) -> bool:
     if job.out.exists():
         if checkpoint.load(job.out).facts.get(_TASK) != task:
             raise TrainingError(
-                f"{job.out}: is of other images, preset or settings; remove it to train it again"
+                f"{job.out}: was trained with other images, preset or settings; remove it to train "
+                "it again"
             )
         return True
     unfinished = _unfinished(job)
@@ -227,7 +228,7 @@ def _check(jobs: Sequence[Job], resume: bool) -> None:
             if file.exists() and not resume:
                 raise TrainingError(f"{file}: exists; give --resume to go on, or remove it")
     if len({job.out for job in jobs}) < len(jobs):
-        raise TrainingError("owners: two are to be written to one file; give them other names")
+        raise TrainingError("owners: two would be written to the same file; rename one of them")
 
 
 def _done(job: Job, reused: bool) -> Done:

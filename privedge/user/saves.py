@@ -41,7 +41,7 @@ def begin(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
     if not saves.resume:
         if saves.path.exists():
             raise TrainingError(
-                f"{saves.path}: an unfinished training; add --resume to go on, or delete the file"
+                f"{saves.path}: is an unfinished training; add --resume to go on, or delete it"
             )
         return
     try:

@@ -107,7 +107,7 @@ def _require_owner(ran: Ran, config: ClientConfig) -> None:
         name, where = check_files(tls.ca, tls.certificate, tls.key).name, str(tls.certificate)
     if name != ran.owner:
         raise CheckpointError(
-            f"this model is {ran.owner}'s, but {where} names {name}; use {ran.owner}'s own"
+            f"this model is {ran.owner}'s, but {where} names {name}; use the one of {ran.owner}"
         )
 
 

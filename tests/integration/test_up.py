@@ -213,7 +213,7 @@ def test_one_owner_alone_goes_by_its_threshold_and_sigterm_leaves_nothing(servin
     assert answers[:30].count("ana") >= 24 and answers[30:] == [None] * 6
 
     refused = place.start("up", "people")
-    assert "another `privedge up` is at work there" in refused.communicate(timeout=120)[1]
+    assert "another `privedge up` is running there" in refused.communicate(timeout=120)[1]
     assert refused.returncode == 1
 
     process.terminate()

@@ -194,7 +194,7 @@ def test_w75_a_forked_process_is_told_at_once_and_can_have_a_client_of_its_own(p
     command = [sys.executable, "-c", FORKED, str(parties.config_file(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     *refused, own, parents = done.stdout.splitlines()
-    assert len(refused) == 3 and all("make one after the fork" in line for line in refused)
+    assert len(refused) == 3 and all("create a client after the fork" in line for line in refused)
     assert own == "(Answer(owner=None),)" and parents == f"7 {own}"
 
 
