@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 class PeerSection(Section):
-    """Party 0 only: where the other front end listens."""
+    """Party 0 only: where party 1's front end listens."""
 
-    address: Address = Field(description="`listen` of party 1, as party 0 reaches it.")
+    address: Address = Field(description="Party 1's `listen` address, as party 0 reaches it.")
 
 
 class MpcSection(Section):
-    """The workers' own connection. Worker k uses the port given here plus k."""
+    """The connection between the workers. Worker k uses the port given here plus k."""
 
     listen: Address | None = Field(
         default=None, description="Party 1 only: where its worker 0 listens."
@@ -37,7 +37,7 @@ class MpcSection(Section):
 class DealerSection(Section):
     """Where the dealer listens."""
 
-    address: Address = Field(description="`listen` of the dealer, as this party reaches it.")
+    address: Address = Field(description="The dealer's `listen` address, as this party reaches it.")
 
 
 class PartyLimits(Section):
@@ -47,20 +47,20 @@ class PartyLimits(Section):
     max_models_per_owner: int = Field(
         default=8,
         ge=1,
-        description="Models an owner may hold at once, superseded ones not counted.",
+        description="Models that an owner may hold at once, not counting superseded ones.",
     )
     upload_deadline_s: float = Field(
-        default=300, gt=0, description="Seconds that one upload may take."
+        default=300, gt=0, description="The longest that one upload may last, in seconds."
     )
     max_batch: int = Field(default=64, ge=1, description="Images in one query.")
     max_queries: int = Field(
         default=256,
         ge=1,
-        description="Queries of all clients at once, from their first byte until their answer is "
-        "sent. Each costs a thread and the memory of its images' share.",
+        description="Queries of all clients at once. A query counts from its first byte until its "
+        "answer is sent. It needs a thread, and memory for the share of its images.",
     )
     max_queries_per_client: int = Field(
-        default=64, ge=1, description="The same, of one client's name."
+        default=64, ge=1, description="Queries at once with the same client's name."
     )
 
 
@@ -71,49 +71,49 @@ class BatchingSection(Section):
         default=0,
         ge=0,
         le=1000,
-        description="Milliseconds that a query waits for others although a worker is free. Every "
-        "query that comes alone pays them.",
+        description="Milliseconds that a query waits for others although a worker is free. A query "
+        "that comes alone is delayed by as much.",
     )
     max_images: int = Field(
         default=64,
         ge=1,
-        description="Images in one run, as long as more than one query is in it; never more than "
-        "`max_batch`. With 1 every query has a run of its own.",
+        description="The most images in a run of several queries; never more than `max_batch`. "
+        "With 1, every query has its own run.",
     )
 
 
 class PoolSection(Section):
-    """Correlated randomness prepared ahead. Give both parties the same."""
+    """Correlated randomness that is prepared ahead. Use the same settings at both parties."""
 
     bundles: int = Field(
         default=4,
         ge=0,
         le=1024,
-        description="Bundles of each kind (cohort and images a run) that each worker has ready; "
-        "one serves one run. 0 at either party prepares nothing.",
+        description="Bundles of each kind (cohort and images in a run) that each worker keeps "
+        "ready; each serves one run. With 0 at either party, nothing is prepared.",
     )
     refill_below: int | None = Field(
         default=None,
         ge=1,
-        description="Fill up again when fewer bundles are left. Left out, it equals `bundles`: "
-        "fill up at once. A smaller number works in fewer, longer stretches.",
+        description="Prepare more when fewer bundles than this are left. The default is `bundles`: "
+        "replace each at once. With a smaller number, workers prepare less often and for longer.",
     )
     batches: tuple[int, ...] = Field(
         default=(1,),
-        description="For how many images a run to prepare before anybody has asked. The eight "
-        "sizes asked last are prepared too.",
+        description="Numbers of images in a run to prepare for before the first query. The eight "
+        "numbers used last are prepared for too.",
     )
     memory_mib: int = Field(
         default=1024,
         ge=1,
-        description="Memory, never disk, that all bundles of one worker may take, in MiB. What "
-        "does not fit is served live.",
+        description="Memory for all bundles of one worker, in MiB; bundles are never on disk. Runs "
+        "without a bundle ask the dealer as they go.",
     )
     settle_s: float = Field(
         default=1,
         ge=0,
-        description="Seconds that a cohort's models must have stayed the same before anything is "
-        "prepared for them, so that a series of uploads does not waste work.",
+        description="Seconds for which a cohort's models must be unchanged before anything is "
+        "prepared for them, so that a series of uploads wastes no work.",
     )
 
     @property
@@ -123,29 +123,29 @@ class PoolSection(Section):
 
 
 class TimeoutsSection(Section):
-    """How long one party waits for the other. Raise them where the network between is slow."""
+    """How long one party waits for the other. Raise these limits if the network is slow."""
 
     half_s: float = Field(
         default=10,
         gt=0,
-        description="Party 0: seconds until party 1 holds the other share of a query; a client "
-        "sends both at once.",
+        description="Party 0: seconds to wait until party 1 holds the other share of a query. A "
+        "client sends both at once.",
     )
     order_s: float = Field(
         default=10,
         gt=0,
-        description="Party 0: seconds until party 1 has answered an order to run queries.",
+        description="Party 0: seconds to wait for party 1's answer to an order to run queries.",
     )
     late_s: float = Field(
         default=5,
         gt=0,
-        description="Party 1: seconds that a run may go on after party 0 has given its worker the "
-        "next one.",
+        description="Party 1: seconds that a run may continue after party 0 has ordered the next "
+        "run of the same worker.",
     )
 
 
 class CohortSection(Section):
-    """One cohort: its architecture, by preset or as a file, and its margin rule."""
+    """One cohort: its architecture, as a preset or a file, and its rule for "unknown"."""
 
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
@@ -162,7 +162,7 @@ class CohortSection(Section):
         default=None,
         ge=1,
         le=4096,
-        description="For subspace presets: another number of components than the preset's.",
+        description="For subspace presets: the number of components, in place of the preset's.",
     )
     spec_file: Path | None = Field(
         default=None, description="The architecture as a file: the JSON of a RanSpec."
@@ -172,14 +172,15 @@ class CohortSection(Section):
         gt=0,
         le=1,
         description="An image is known if best < margin * ((1 - mean_share) * second best + "
-        "mean_share * mean of all owners). A margin of 1 always names somebody.",
+        "mean_share * mean of all owners). These are the errors of the owners' models. With a "
+        "margin of 1, somebody is always named.",
     )
     mean_share: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="How much the mean error over all owners counts in that rule. Above 0, and "
-        "with a margin below 1, a query takes one round more.",
+        description="The weight of the mean error over all owners in that rule. Above 0, and with "
+        "a margin below 1, a query needs one more round.",
     )
 
     @model_validator(mode="after")
@@ -194,7 +195,7 @@ class CohortSection(Section):
 
 
 class ServerConfig(Section):
-    """What every server's file has."""
+    """The keys that every server's file has."""
 
     listen: Address = Field(description="Where this server listens.")
     tls: TlsFiles | None = Field(
@@ -229,32 +230,35 @@ class PartyConfig(ServerConfig):
     registry_url: str | None = Field(
         default=None,
         repr=False,
-        description="Another database than the SQLite file in `state`, as an SQLAlchemy URL.",
+        description="A database in place of the SQLite file in `state`, as an SQLAlchemy URL.",
     )
     engine: Literal["fused", "crypten"] = Field(
         default="fused",
-        description="`fused`: weights masked once, comparisons in four rounds. `crypten`: the "
-        "reference. The same at both parties.",
+        description="`fused`: weights are masked once, comparisons need four rounds. `crypten`: "
+        "the reference engine. Must be the same at both parties.",
     )
     rounding: Literal["one-unit", "exact"] = Field(
         default="one-unit",
-        description="`one-unit`: truncation gives the floor or one unit more, which depends on "
-        "the masks too. `exact`: always the floor, for two rounds more wherever no ReLU follows "
-        "(docs/explanation/threat-model.md). The same at both parties.",
+        description="`one-unit`: truncation gives the floor or one unit more; which of them "
+        "depends also on the masks. `exact`: always the floor, with two more rounds wherever no "
+        "ReLU follows (docs/explanation/threat-model.md). Must be the same at both parties.",
     )
     workers: int = Field(
         default=1,
         ge=1,
         le=64,
-        description="Worker processes; each works on one run at a time. The same at both parties.",
+        description="Worker processes; each computes one run at a time. Must be the same at both "
+        "parties.",
     )
     one_core_workers: bool = Field(
         default=True,
-        description="Each worker keeps to one processor core, one after the other. Switch it off "
-        "where something else says which process runs on which core.",
+        description="Keep each worker on one processor core; workers use the cores in turn. Switch "
+        "this off if something else assigns processes to cores.",
     )
     query_deadline_s: float = Field(
-        default=60, gt=0, description="Seconds that a query may take, from its first byte."
+        default=60,
+        gt=0,
+        description="The longest that a query may last, in seconds, from its first byte.",
     )
     peer: PeerSection | None = None
     mpc: MpcSection
@@ -305,14 +309,12 @@ class DealerLimits(Section):
     """What the dealer accepts from the parties."""
 
     max_elements: int = Field(default=1 << 26, ge=1, description="Elements of one tuple.")
-    max_sessions: int = Field(
-        default=1024, ge=1, description="Sessions that it keeps counters for at once."
-    )
+    max_sessions: int = Field(default=1024, ge=1, description="Sessions that may run at once.")
     weight_cache_mib: int = Field(
         default=1024,
         ge=0,
-        description="Masks of the models' weights kept between queries, in MiB; 0 expands them "
-        "for every query.",
+        description="Memory for the masks of weights that are kept between queries, in MiB. With "
+        "0, they are expanded again for every query.",
     )
 
 
@@ -322,7 +324,7 @@ class DealerTimeouts(Section):
     pairing_s: float = Field(
         default=20,
         gt=0,
-        description="Seconds until both parties have opened a session, after the first did.",
+        description="Seconds to wait for the second party, once the first has opened a session.",
     )
 
 

@@ -71,7 +71,7 @@ class TlsFiles(Section):
 
     ca: Path = Field(description="The authority's certificate.")
     certificate: Path = Field(description="This process's certificate: its role and name.")
-    key: Path = Field(description="Its key, readable by its user only (mode 0600).")
+    key: Path = Field(description="The certificate's key, readable by this user only (mode 0600).")
 
 
 class CallerConfig(Section):
@@ -94,7 +94,7 @@ class CallerConfig(Section):
         default=None, description="With `insecure_loopback` only: the name to claim."
     )
     rpc_timeout_s: float = Field(
-        default=60.0, gt=0, le=3600, description="Seconds that one call may take."
+        default=60.0, gt=0, le=3600, description="The longest that one call may last, in seconds."
     )
 
     @model_validator(mode="after")
@@ -112,10 +112,10 @@ class CallerConfig(Section):
 class ClientConfig(CallerConfig):
     """How owners, clients and admins reach the two parties (`--config`, ./privedge.toml).
 
-    party0, party1: HOST:PORT.
-    tls: the files `ca`, `certificate` and `key`, which say who calls.
-    insecure_loopback, role, name: in place of `tls`, on this machine only.
-    rpc_timeout_s: seconds that a call may take; 60 if not given.
+    party0, party1: the parties' addresses, HOST:PORT.
+    tls: the files `ca`, `certificate` and `key`; the certificate says who calls.
+    insecure_loopback, role, name: an unprotected claim in place of `tls`, on this machine only.
+    rpc_timeout_s: the longest that a call may last, in seconds; 60 by default.
 
     Example:
         config = ClientConfig(
@@ -125,8 +125,8 @@ class ClientConfig(CallerConfig):
         )
     """
 
-    party0: Address = Field(description="Where party 0 listens.")
-    party1: Address = Field(description="Where party 1 listens.")
+    party0: Address = Field(description="The address of party 0.")
+    party1: Address = Field(description="The address of party 1.")
 
 
 def load(kind: type[ModelT], path: StrPath) -> ModelT:
