@@ -112,10 +112,11 @@ class CallerConfig(Section):
 class ClientConfig(CallerConfig):
     """How owners, clients and admins reach the two parties (`--config`, ./privedge.toml).
 
-    party0, party1: the parties' addresses, HOST:PORT.
-    tls: the files `ca`, `certificate` and `key`; the certificate says who calls.
-    insecure_loopback, role, name: an unprotected claim in place of `tls`, on this machine only.
-    rpc_timeout_s: the longest that a call may last, in seconds; 60 by default.
+    Attributes:
+        party0, party1: the parties' addresses, HOST:PORT.
+        tls: the files `ca`, `certificate` and `key`; the certificate says who calls.
+        insecure_loopback, role, name: an unprotected claim in place of `tls`, on this machine only.
+        rpc_timeout_s: the longest that a call may last, in seconds; 60 by default.
 
     Example:
         config = ClientConfig(

@@ -16,8 +16,9 @@ from privedge.sharing.ring import Words
 class Answer:
     """The answer to one picture.
 
-    owner: the name of the owner that the picture shows. None means "unknown" from `identify`, and
-        "no" from `verify`.
+    Attributes:
+        owner: the name of the owner that the picture shows. None means "unknown" from `identify`,
+            and "no" from `verify`.
     """
 
     owner: str | None

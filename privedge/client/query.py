@@ -50,13 +50,14 @@ _TRIES = 3
 class Cohort:
     """The description of a cohort on which both parties agree. Every field is public.
 
-    name: the name of the cohort, as `identify` and `verify` accept it.
-    spec: the architecture of every model, and the size to which pictures are brought.
-    margin, mean_share: the rule for "unknown". The best model answers if its error is below
-        margin * ((1 - mean_share) * second-best error + mean_share * mean error of all models).
-    owners: the names of the owners with an active model, in the order of the answer vector.
-    snapshot_id: the id of this set of models; every query carries it.
-    max_batch: the most pictures that one query may hold; the client splits larger batches.
+    Attributes:
+        name: the name of the cohort, as `identify` and `verify` accept it.
+        spec: the architecture of every model, and the size to which pictures are brought.
+        margin, mean_share: the rule for "unknown". The best model answers if its error is below
+            margin * ((1 - mean_share) * second-best error + mean_share * mean error of all models).
+        owners: the names of the owners with an active model, in the order of the answer vector.
+        snapshot_id: the id of this set of models; every query carries it.
+        max_batch: the most pictures that one query may hold; the client splits larger batches.
     """
 
     name: str
@@ -72,10 +73,11 @@ class Cohort:
 class Reply:
     """The answers to one batch of pictures, and what they cost.
 
-    answers: one for each picture, in order; a single one with `one_subject`.
-    seconds: the time from sending both shares to adding up the answer.
-    costs: the cost that party 0 and party 1 report, in that order.
-    bytes_sent, bytes_received: bytes of shares, to and from both parties together.
+    Attributes:
+        answers: one for each picture, in order; a single one with `one_subject`.
+        seconds: the time from sending both shares to adding up the answer.
+        costs: the cost that party 0 and party 1 report, in that order.
+        bytes_sent, bytes_received: bytes of shares, to and from both parties together.
     """
 
     answers: tuple[Answer, ...]

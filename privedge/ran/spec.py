@@ -206,10 +206,11 @@ class ImageShape(_Frozen):
 class RanSpec(_Frozen):
     """The architecture of a RAN. Equal specs have equal digests.
 
-    name: the preset's name.
-    image: the size to which pictures are brought, in pixels, and their channels.
-    features: the public feature map.
-    layers: the layers of the network that reconstructs the features.
+    Attributes:
+        name: the preset's name.
+        image: the size to which pictures are brought, in pixels, and their channels.
+        features: the public feature map.
+        layers: the layers of the network that reconstructs the features.
 
     Example:
         spec = preset("subspace32", height=32, width=32, channels=1)

@@ -23,22 +23,23 @@ class Phase:
 class Cost:
     """The cost of one query at one party.
 
-    rounds: exchanges with the other party.
-    bytes_to_peer: bytes sent to the other party.
-    bytes_from_dealer: bytes of corrections received from the dealer.
-    queue_s, load_s, online_s: seconds of waiting for a worker, of loading shares, and of dealing
-        and computing (online phase).
-    offline_s: seconds spent ahead on preparing the correlated randomness (offline phase); 0 if the
-        dealer served it during the run.
-    phases: the exchanges by purpose, in the order of the computation: "network", "decision", and
-        "weights" if a run opens the masked weights. The network's "normalisation" and "output"
-        (tanh or clip) are listed separately.
-
     A party may serve several queries in one run. Then every figure but two is the whole run's.
     `queue_s` runs from the moment this party has the query in full until its run starts. `online_s`
     starts when party 0 knows that both parties have the query in full (at party 1: when it has the
     query in full). It ends when this party has its answer share, and includes waiting for a worker.
     A worker's own report of `online_s` covers only the computation.
+
+    Attributes:
+        rounds: exchanges with the other party.
+        bytes_to_peer: bytes sent to the other party.
+        bytes_from_dealer: bytes of corrections received from the dealer.
+        queue_s, load_s, online_s: seconds of waiting for a worker, of loading shares, and of
+            dealing and computing (online phase).
+        offline_s: seconds spent ahead on preparing the correlated randomness (offline phase); 0 if
+            the dealer served it during the run.
+        phases: the exchanges by purpose, in the order of the computation: "network", "decision",
+            and "weights" if a run opens the masked weights. The network's "normalisation" and
+            "output" (tanh or clip) are listed separately.
     """
 
     rounds: int = 0

@@ -36,10 +36,11 @@ Parameters = dict[str, npt.NDArray[np.float32]]
 class Ran:
     """One owner's trained model. It is as secret as the pictures it was trained on.
 
-    spec: the architecture.
-    owner: the name in the owner's certificate.
-    parameters: float32 arrays, with the names and shapes of `spec.parameters()`.
-    facts: notes on the training, for people to read.
+    Attributes:
+        spec: the architecture.
+        owner: the name in the owner's certificate.
+        parameters: float32 arrays, with the names and shapes of `spec.parameters()`.
+        facts: notes on the training, for people to read.
 
     Example:
         ran = train("pictures/", owner="ana")

@@ -22,11 +22,12 @@ from privedge.wire.party_pb2_grpc import PartyStub
 class ModelFacts:
     """What a party reports about one model.
 
-    model_id: 32 hexadecimal digits.
-    cohort, owner: their names.
-    state: "uploaded", "prepared", "active" or "retired".
-    share_bytes: the size of this party's share, in bytes.
-    created_at: the time of the upload, in seconds since 1970, UTC.
+    Attributes:
+        model_id: 32 hexadecimal digits.
+        cohort, owner: their names.
+        state: "uploaded", "prepared", "active" or "retired".
+        share_bytes: the size of this party's share, in bytes.
+        created_at: the time of the upload, in seconds since 1970, UTC.
     """
 
     model_id: str

@@ -43,9 +43,10 @@ _WITHDRAWAL_TIMEOUT_S = 5.0
 class Receipt:
     """The ids and the size of an accepted upload.
 
-    model_id: 32 hexadecimal digits, which `Owner.delete` accepts.
-    snapshot_id: the id of the cohort's new set of models.
-    bytes_per_party: the size of one share, in bytes.
+    Attributes:
+        model_id: 32 hexadecimal digits, which `Owner.delete` accepts.
+        snapshot_id: the id of the cohort's new set of models.
+        bytes_per_party: the size of one share, in bytes.
     """
 
     model_id: str
