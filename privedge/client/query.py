@@ -54,7 +54,8 @@ class Cohort:
         name: the name of the cohort, as `identify` and `verify` accept it.
         spec: the architecture of every model, and the size to which pictures are brought.
         margin, mean_share: the rule for "unknown". The best model answers if its error is below
-            margin * ((1 - mean_share) * second-best error + mean_share * mean error of all models).
+            `margin` times a reference. The reference is (1 - `mean_share`) times the second-best
+            error plus `mean_share` times the mean error of all models.
         owners: the names of the owners with an active model, in the order of the answer vector.
         snapshot_id: the id of this set of models; every query carries it.
         max_batch: the most pictures that one query may hold; the client splits larger batches.
