@@ -77,7 +77,9 @@ def _tables(model: type[BaseModel], path: str) -> Iterator[str]:
 
 
 def _said(model: type[BaseModel]) -> str:
-    return md.paragraph(" ".join((model.__doc__ or "").split()))
+    """Return a docstring up to its first part: the table has the attributes already."""
+    text = re.split(r"^ *(?:Attributes|Example):$", model.__doc__ or "", flags=re.MULTILINE)[0]
+    return md.paragraph(" ".join(text.split()))
 
 
 def _keys(model: type[BaseModel]) -> str:
