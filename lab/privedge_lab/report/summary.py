@@ -81,7 +81,9 @@ def answers(found: Found) -> list[Finding]:
             conditions.ROBUSTNESS,
             "conditions",
         ),
-        Finding("Does it stand more owners?", tuple(findings.grown(found)), growth.MEASURE, "scale"),
+        Finding(
+            "Does it stand more owners?", tuple(findings.grown(found)), growth.MEASURE, "scale"
+        ),
         Finding(
             "Can an owner take other owners' questions?",
             tuple(findings.taken(found)),
