@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 import privedge
 
 project = "privedge"
+copyright = "The privedge authors"
 author = "the privedge maintainers"
 version = release = privedge.__version__
 

@@ -117,7 +117,8 @@ def _require_architecture(ran: Ran, cohort: str, party: Party) -> None:
     if wanted.digest() != ran.spec.digest():
         raise CheckpointError(
             f"cohort {cohort} needs another architecture than this model has: "
-            f"{differences(wanted, ran.spec)}; train it with --cohort {cohort}"
+            f"{differences(wanted, ran.spec)}; train it with --cohort {cohort}, "
+            f"in Python with preset=owner.architecture({cohort!r})"
         )
 
 

@@ -18,6 +18,8 @@ from privedge.local.deployment import CohortSetting, Deployment
 pytestmark = pytest.mark.mpc
 
 ROOT = Path(__file__).resolve().parents[2]
+COHORTS = ("faces", "people")
+ANA, CARLA = Identity(Role.OWNER, "ana"), Identity(Role.CLIENT, "carla")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 EXAMPLE = re.compile(r"^Example:\n((?:    .*\n|\n)+)", re.MULTILINE)
 
@@ -35,19 +37,21 @@ def pictures(of: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A cohort of which bo is an owner already."""
-    faces = [CohortSetting("faces", "subspace32")]
+    """The cohorts of the docstrings and of the README; bo is an owner in both already."""
+    cohorts = [CohortSetting(name, "subspace32") for name in COHORTS]
     settings = {"pool": {"bundles": 0}}
-    with Deployment(tmp_path_factory.mktemp("deployment"), faces, settings) as running:
+    with Deployment(tmp_path_factory.mktemp("deployment"), cohorts, settings) as running:
         bo = running.write_client_config(Identity(Role.OWNER, "bo"))
-        privedge.Owner.from_file(bo).upload(privedge.train(pictures("bo"), owner="bo"), "faces")
+        ran = privedge.train(pictures("bo"), owner="bo", preset="subspace32")
+        for cohort in COHORTS:
+            privedge.Owner.from_file(bo).upload(ran, cohort)
         yield running
 
 
 @pytest.fixture
 def folder(deployment, tmp_path, monkeypatch) -> Path:
     """Where the examples are run, with the files that they name; ana is in the cohort."""
-    for name, who in (("privedge", Identity(Role.CLIENT, "carla")), ("owner-ana", ANA)):
+    for name, who in (("privedge", CARLA), ("client", CARLA), ("owner-ana", ANA)):
         shutil.copy(deployment.write_client_config(who), tmp_path / f"{name}.toml")
     (tmp_path / "pictures").mkdir()
     mine = pictures("ana")
@@ -59,9 +63,6 @@ def folder(deployment, tmp_path, monkeypatch) -> Path:
     privedge.Owner.from_file(tmp_path / "owner-ana.toml").upload(ran, "faces")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-ANA = Identity(Role.OWNER, "ana")
 
 
 def test_the_python_of_the_readme_trains_uploads_and_asks(folder, capsys):
@@ -76,7 +77,7 @@ def test_the_python_of_the_readme_trains_uploads_and_asks(folder, capsys):
 
 WITH_EXAMPLES = ("Client", "ClientConfig", "Owner", "Ran", "RanSpec", "preset", "train")
 PRINTED = {
-    "Client": [r"\('faces',\)", r"ana \d+\.\d\d s"],
+    "Client": [r"\('faces', 'people'\)", r"ana \d+\.\d\d s"],
     "Owner": [r"\['[0-9a-f]{32}'\]"],
 }
 
