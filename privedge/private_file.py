@@ -13,6 +13,14 @@ _PART = ".part"
 
 def require_writable(path: Path) -> None:
     """Raise CheckpointError if `write` would surely fail. Call it before hours of training."""
+    try:
+        _require_place(path)
+    except OSError as error:  # a name too long, or a folder above that cannot be entered
+        reason = error.strerror
+        raise CheckpointError(f"{str(path)[:200]}: cannot be written ({reason})") from None
+
+
+def _require_place(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise CheckpointError(f"{path}: its folder does not exist; create it first")
     if path.exists() and not path.is_file():  # a rename would even replace a device

@@ -270,6 +270,8 @@ class Client:
             UnknownModel: the cohort has no such owner.
             And what `identify` raises.
         """
+        if not isinstance(owner, str):  # None would mean identify
+            raise UnknownModel(f"owner: must be a name, got {type(owner).__name__}")
         return self._ask(images, cohort, verify_owner=owner, one_subject=one_subject)
 
     def _require_usable(self) -> None:
@@ -286,6 +288,16 @@ class Client:
         self, images: Pictures, name: str, *, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         self._require_usable()
+        try:
+            return self._answered(images, name, verify_owner, one_subject)
+        except ValueError as error:  # gRPC's, for a channel that another thread closed meanwhile
+            if self._open:
+                raise
+            raise Closed("this client was closed during the call; create a new one") from error
+
+    def _answered(
+        self, images: Pictures, name: str, verify_owner: str | None, one_subject: bool
+    ) -> Reply:
         spec, query = None, None
         for left in reversed(range(_TRIES)):
             cohort = self._cohorts.get(name) or self.describe(name)

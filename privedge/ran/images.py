@@ -155,8 +155,10 @@ def upright(picture: Image.Image, where: str) -> Image.Image:
     Raises ImageError naming `where`.
     """
     _require_size(picture, where)
-    if picture.mode == "F":  # convert() would clip its values silently
-        raise ImageError(f"{where}: has floats for pixels; give mode L or RGB, 0 to 255")
+    # Only a file says how far its wide numbers reach. convert() would clip them silently.
+    if picture.mode == "F" or (picture.mode.startswith("I") and picture.format is None):
+        numbers = "floats" if picture.mode == "F" else "wide whole numbers"
+        raise ImageError(f"{where}: has {numbers} for pixels; give mode L or RGB, 0 to 255")
     with _quiet:
         try:
             return _plain(ImageOps.exif_transpose(picture))

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 _MOST_BAD = 20
 _CURES = {
-    "torch": "images.cpu().numpy()",
+    "torch": "images.detach().cpu().numpy()",
     "bytes": "Image.open(io.BytesIO(images))",
     "bytearray": "Image.open(io.BytesIO(images))",
     "generator": "list(images)",
@@ -98,6 +98,8 @@ def opened(
     Raises ImageError. Warns of files that are passed over.
     """
     if isinstance(source, str | os.PathLike):
+        if not os.fspath(source):
+            raise ImageError("images: the name of the file or folder is empty")
         return _from_path(Path(source), label, skip_bad)
     if label is not None:
         raise _no_label()
@@ -121,8 +123,9 @@ def _from_list(source: object, skip_bad: bool | None) -> Opened:
         raise _refused(source, "images")
     if not source:
         raise ImageError("images: none were given")
-    if all(isinstance(each, np.ndarray) for each in source):
-        return Opened((), pixels.checked(_stacked(source)))
+    arrays = [each for each in source if isinstance(each, np.ndarray)]
+    if len(arrays) == len(source):
+        return Opened((), pixels.checked(_stacked(arrays)))
     return Opened([_one(each, number) for number, each in enumerate(source)], skip_bad=skip_bad)
 
 
@@ -135,8 +138,11 @@ def in_folder(path: Path) -> list[Path]:
 
     Raises ImageError for a folder without pictures. Warns of files that are passed over.
     """
-    if not path.is_dir():
-        return [path]
+    try:
+        if not path.is_dir():
+            return [path]
+    except OSError as error:
+        raise ImageError(f"{str(path)[:200]}: cannot be read ({error.strerror})") from None
     found = files.required(path)
     if left := files.passed_over(path, found):
         log.warning("%s: %s", path, left)
@@ -268,6 +274,10 @@ def _stacked(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generi
             f"images: arrays in a list must have one type and one shape, got {', '.join(kinds[:4])}"
             ": images = [Image.fromarray(image) for image in images]"
         )
+    if arrays[0].ndim > 3 or (arrays[0].ndim == 3 and arrays[0].shape[2] not in (1, 3)):
+        raise ImageError(
+            f"images: a list of batches, each {kinds[0]}: images = np.concatenate(images)"
+        )
     return np.stack(arrays)
 
 
@@ -276,6 +286,8 @@ def _refused(source: object, what: str) -> ImageError:
     package = kind.__module__.partition(".")[0]
     facts = [str(getattr(source, name)) for name in ("dtype", "shape") if hasattr(source, name)]
     cure = _CURES.get(package) or _CURES.get(kind.__name__)
+    if isinstance(source, np.ndarray):  # one array among files
+        cure = "Image.fromarray(images)"
     if cure is None and hasattr(source, "__array__"):
         cure = "np.asarray(images)"
     if cure is None and hasattr(source, "read"):

@@ -20,6 +20,8 @@ MAX_ARRAY_BYTES = 4 << 30
 # With shorter sides, a picture could be mistaken for channels or for a row of numbers.
 LEAST_SIDE = 5
 _MOST_LABELS = 20
+# How far interpolation may leave the range of a picture.
+_OVERSHOOT = 0.25
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +40,11 @@ def checked(images: Array, where: str = "") -> Pixels:
         raise ImageError(
             f"{where}{': ' if where else ''}images must be uint8 of shape (n, H, W) or "
             f"(n, H, W, 3), got {images.dtype} {images.shape}: {cure}"
+        )
+    if images.max() == 1:
+        raise ImageError(
+            f"{where}{': ' if where else ''}images hold only 0 and 1, and uint8 reaches to 255: "
+            "images = images * 255"
         )
     batch = images[None] if _is_one(images.shape) else images
     return batch[..., 0] if batch.ndim == 4 and batch.shape[3] == 1 else batch
@@ -69,26 +76,41 @@ def _cure_of_type(images: Array) -> str:
     if kind in "US":
         return "these are names; give images.tolist()"
     if kind == "O":
-        return "images = [Image.fromarray(image) for image in images]"
+        ragged = images.ndim == 1
+        whole = "np.array(images.tolist(), 'uint8')"
+        return f"images = {'[Image.fromarray(image) for image in images]' if ragged else whole}"
     if kind == "b":
         return "images = images.astype('uint8') * 255"
-    if kind not in "fiu" or not images.size:
-        return "images = images.astype('uint8')"
+    if not images.size:
+        return "it holds no pixels"
+    if kind not in "fiu":
+        return "give whole numbers from 0 to 255"
     if not np.isfinite(images).all():
         return "some are not finite; replace these first"
-    return f"images = {_scaled(images)}.astype('uint8')"
+    scaled = _scaled(images)
+    return f"images = {scaled}.astype('uint8')" if scaled else "bring the values to 0..255 first"
 
 
-def _scaled(images: Array) -> str:
-    """Return the expression that scales the values to 0..255. Only their range shows the scale."""
-    low, high = images.min(), images.max()
+def _scaled(images: Array) -> str | None:
+    """Return the expression that scales the values to 0..255, or None if none can be told.
+
+    Only the range of the values shows their scale, so a line is given for common ranges alone.
+    """
+    low, high = float(images.min()), float(images.max())
     if images.dtype.kind in "iu":
-        if low >= 0 and high <= 255:
-            return "images"
-        return "(images >> 8)" if images.dtype == np.uint16 else "images.clip(0, 255)"
-    if low >= 0:
-        return "(images * 255).round()" if high <= 1 else "images.clip(0, 255).round()"
-    return "((images + 1) * 127.5).round()" if low >= -1 and high <= 1 else "images.clip(0, 255)"
+        if low < 0:
+            return None
+        if high <= 1:
+            return "(images * 255)"
+        wider = int(high).bit_length() - 8
+        return f"(images >> {wider})" if wider > 0 else "images"
+    if low >= 0 and high <= 1:
+        return "(images * 255).round()"
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:  # a resized picture in [0, 1]
+        return "(images.clip(0, 1) * 255).round()"
+    if low >= -1 and high <= 1:
+        return "((images + 1) * 127.5).round()"
+    return "images.clip(0, 255).round()" if low >= 0 else None
 
 
 # --- npz files ------------------------------------------------------------------------------------

@@ -244,10 +244,17 @@ def through_the_door(tree: ast.AST) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module == "privedge" and not node.level
         for alias in node.names
     }
+    called = {"privedge"} | {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "privedge"
+    }
     used = {
         node.attr
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "privedge"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in called
     }
     return (imported | used) & (names | {"*"})
 
@@ -261,7 +268,12 @@ def test_no_module_of_ours_comes_in_by_the_door(path):
 
 @pytest.mark.parametrize(
     "code",
-    ["from privedge import Client", "import privedge\nprivedge.train", "from privedge import *"],
+    [
+        "from privedge import Client",
+        "import privedge\nprivedge.train",
+        "import privedge as p\np.train",
+        "from privedge import *",
+    ],
 )
 def test_whoever_comes_in_by_the_door_is_seen(code):
     assert through_the_door(ast.parse(code))

@@ -118,6 +118,11 @@ def test_the_cohorts_to_ask_are_those_that_both_parties_serve_alike(client, part
     assert client.cohorts() == ("b", COHORT)
 
 
+def test_nobody_is_verified_without_a_name(client):
+    with pytest.raises(UnknownModel, match="must be a name, got NoneType"):
+        client.verify(PICTURES[:1], None, COHORT)
+
+
 def test_an_owner_who_is_not_in_the_cohort_cannot_be_verified(client):
     with pytest.raises(UnknownModel, match="eve"):
         client.verify(PICTURES[0], "eve", COHORT)

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import threading
 import warnings
 from collections import deque
@@ -131,6 +132,9 @@ UNIT = (GREYS / 255).astype(np.float32)
         (GREYS.astype(np.float16), "images = images.clip(0, 255).round().astype('uint8')"),
         (GREYS.astype(np.uint16) * 257, "images = (images >> 8).astype('uint8')"),
         (GREYS.astype(np.int64), "images = images.astype('uint8')"),
+        (GREYS.astype(np.uint16) * 4, "images = (images >> 2).astype('uint8')"),
+        ((GREYS > 127).astype(int), "images = (images * 255).astype('uint8')"),
+        (UNIT * 1.1 - 0.05, "images = (images.clip(0, 1) * 255).round().astype('uint8')"),
         (GREYS > 127, "images = images.astype('uint8') * 255"),
         (NOISE.transpose(0, 3, 1, 2), "images = images.transpose(0, 2, 3, 1)"),
         (np.zeros((2, 8, 12, 4), np.uint8), "images = images[..., :3]"),
@@ -147,6 +151,26 @@ def test_w47_an_array_of_another_type_is_refused_with_the_line_that_converts_it(
     converted: dict[str, np.ndarray] = {"images": wrong}
     exec(cure, converted)
     assert given(converted["images"], COLOUR).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ((UNIT - 0.45) / 0.22, "bring the values to 0..255 first"),
+        (GREYS.astype(int) - 128, "bring the values to 0..255 first"),
+        (GREYS.astype(complex), "give whole numbers"),
+        ((GREYS > 127).astype(np.uint8), "images = images * 255"),
+        ([GREYS, GREYS], "images = np.concatenate(images)"),
+        ([GREYS[0], "a.png"], "images[0] = Image.fromarray(images[0])"),
+        (Image.fromarray(GREYS[0].astype(np.int32)), "give mode L or RGB, 0 to 255"),
+        ("", "is empty"),
+        ("x" * 5000, "cannot be read"),
+    ],
+    ids=str,
+)
+def test_no_line_is_given_that_would_make_another_picture(wrong, why):
+    with pytest.raises(ImageError, match=re.escape(why)):
+        given(wrong, GREY)
 
 
 def test_the_line_for_floats_gives_back_the_picture():
@@ -196,8 +220,8 @@ def test_an_array_that_is_no_picture_is_refused_in_one_line(wrong, why):
         ([[0, 1], [2, 3]], "images[0]: must be a file"),
         ([None], "images[0]: must be a file"),
         (torch.zeros(2, 3, 8, 12), "got torch.Tensor torch.float32 torch.Size([2, 3, 8, 12])"),
-        (torch.zeros(2, 3, 8, 12), "images = images.cpu().numpy()"),
-        ([torch.zeros(8, 12)], "images[0] = images[0].cpu().numpy()"),
+        (torch.zeros(2, 3, 8, 12), "images = images.detach().cpu().numpy()"),
+        ([torch.zeros(8, 12)], "images[0] = images[0].detach().cpu().numpy()"),
         (Image.new("F", (8, 8)), "floats for pixels"),
         (Image.new("L", (0, 8)), "has no pixels"),
     ],
