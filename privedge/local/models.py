@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 import privedge
+from privedge.errors import CheckpointError
 from privedge.local.homes import Home
 from privedge.local.pictures import Owner, Pictures
 from privedge.progress import Progress
 from privedge.ran import presets
 from privedge.ran.spec import RanSpec
-from privedge.user import own_images
+from privedge.user import checkpoint, own_images
 from privedge.user.many import Job, Watch, cores, train_all
 from privedge.user.settings import TrainSettings, settings_for
 
@@ -74,13 +75,13 @@ def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
 
 
 def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
-    """Train every model that is missing or was made from something else; the others stay.
+    """Train every model that is missing, damaged or made from something else; the others stay.
 
     Raises TrainingError, which names the owner. Models that were written by then stay.
     """
     origins, record = plan.origins, home.record
-    known = record.models.items()
-    home.remove_models_but([name for name, origin in known if origins.get(name) == origin])
+    known = [name for name, origin in record.models.items() if origins.get(name) == origin]
+    home.remove_models_but([name for name in known if not _is_damaged(home.model(name))])
     home.write(replace(record, models=origins))
     jobs = [
         Job(owner.name, owner.files, plan.spec, plan.settings, home.model(owner.name))
@@ -97,3 +98,13 @@ def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
 def digest_of(*facts: object) -> str:
     """Return the SHA-256 (hex) of facts that JSON can represent."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _is_damaged(model: Path) -> bool:
+    if not model.exists():  # perhaps half trained, which is kept
+        return False
+    try:
+        checkpoint.load(model)
+    except CheckpointError:
+        return True
+    return False

@@ -10,7 +10,9 @@ from PIL import Image
 
 from privedge.errors import ConfigError, ImageError, TrainingError
 from privedge.local import models
+from privedge.local.homes import Home
 from privedge.local.pictures import Pictures, look
+from privedge.user.checkpoint import Ran
 
 
 def draw(folder: Path, count: int, *, size=(32, 32), mode: str = "L") -> None:
@@ -162,6 +164,21 @@ def test_what_is_held_out_is_what_training_does_not_learn_from(people):
     _, validation = own_images.halves(given(owner.files, plan.spec.image), plan.settings)
     held_out = given(plan.held_out(owner), plan.spec.image)
     assert np.array_equal(held_out, validation)
+
+
+def test_only_a_damaged_model_is_trained_again(people, tmp_path_factory):
+    plan, _ = models.plan(looked(people), "subspace32")
+    home = Home(tmp_path_factory.mktemp("up") / "people", people)
+    with home.taken():
+        for damage in ((), ("ana",)):
+            for name in damage:
+                home.model(name).write_bytes(b"x")
+            models.train(plan, home, lambda *_: None, lambda *_: None)
+            loaded = [Ran.load(home.model(owner.name)).owner for owner in plan.owners]
+            assert loaded == [owner.name for owner in plan.owners]
+        first = home.model("Benoit").stat().st_mtime_ns
+        models.train(plan, home, lambda *_: None, lambda *_: None)
+        assert home.model("Benoit").stat().st_mtime_ns == first
 
 
 def test_a_model_is_known_by_all_that_it_depends_on(people):
