@@ -166,7 +166,17 @@ def test_w47_an_array_of_another_type_is_refused_with_the_line_that_converts_it(
         ("", "is empty"),
         ("x" * 5000, "cannot be read"),
     ],
-    ids=str,
+    ids=[
+        "normalised",
+        "signed",
+        "complex",
+        "zero and one",
+        "batches",
+        "mixed",
+        "wide numbers",
+        "empty name",
+        "long name",
+    ],  # fmt: skip
 )
 def test_no_line_is_given_that_would_make_another_picture(wrong, why):
     with pytest.raises(ImageError, match=re.escape(why)):
