@@ -176,7 +176,7 @@ def test_w47_an_array_of_another_type_is_refused_with_the_line_that_converts_it(
         "wide numbers",
         "empty name",
         "long name",
-    ],  # fmt: skip
+    ],
 )
 def test_no_line_is_given_that_would_make_another_picture(wrong, why):
     with pytest.raises(ImageError, match=re.escape(why)):
