@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from privedge.config import Address, Section, TlsFiles
 from privedge.errors import ConfigError
+from privedge.identity.roles import COHORT_NAME
 from privedge.rpc import loopback
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class CohortSection(Section):
     """One cohort: its architecture, as a preset or a file, and its rule for "unknown"."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$",
+        pattern=f"^{COHORT_NAME}$",
         description="The cohort's name, the same at both parties.",
     )
     preset: str | None = Field(

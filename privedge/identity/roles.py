@@ -14,6 +14,8 @@ from enum import StrEnum
 from privedge.errors import CertificateError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# The whole name of a cohort; whatever crosses the wire is checked more leniently.
+COHORT_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
 _URI = re.compile(r"spiffe://privedge/([a-z0-9]+)/([^/]+)")
 
 

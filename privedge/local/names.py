@@ -9,10 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 
 from privedge.errors import ConfigError
-from privedge.identity.roles import NAME
+from privedge.identity.roles import COHORT_NAME, NAME
 
 _LONGEST = 64
-_COHORT = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # Letters that Unicode does not decompose into a plain letter and an accent.
 _LETTERS = str.maketrans(
     {
@@ -45,7 +44,7 @@ def cohort_name(folder: str) -> str:
 
 def check_cohort(name: str) -> None:
     """Raise ConfigError unless `name` is valid for a cohort."""
-    if not _COHORT.fullmatch(name):
+    if not re.fullmatch(COHORT_NAME, name):
         raise ConfigError(
             f"cohort {name[:80]!r}: a name is 1 to {_LONGEST} lower-case letters, digits, hyphens "
             "or underscores, a letter or digit first"

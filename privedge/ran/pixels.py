@@ -36,15 +36,15 @@ def checked(images: Array, where: str = "") -> Pixels:
     Raises ImageError, whose message begins with `where`.
     """
     cure = _cure_of_type(images) if images.dtype != np.uint8 else _cure_of_shape(images.shape)
+    prefix = f"{where}: " if where else ""
     if cure is not None:
         raise ImageError(
-            f"{where}{': ' if where else ''}images must be uint8 of shape (n, H, W) or "
+            f"{prefix}images must be uint8 of shape (n, H, W) or "
             f"(n, H, W, 3), got {images.dtype} {images.shape}: {cure}"
         )
     if images.max() == 1:
         raise ImageError(
-            f"{where}{': ' if where else ''}images hold only 0 and 1, and uint8 reaches to 255: "
-            "images = images * 255"
+            f"{prefix}images hold only 0 and 1, and uint8 reaches to 255: images = images * 255"
         )
     batch = images[None] if _is_one(images.shape) else images
     return batch[..., 0] if batch.ndim == 4 and batch.shape[3] == 1 else batch

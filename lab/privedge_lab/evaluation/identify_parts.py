@@ -16,6 +16,7 @@ from privedge.arrays import Labels, Pixels
 from privedge.errors import ConfigError
 from privedge.user.checkpoint import OWNER
 from privedge_lab.datasets import Labelled, split
+from privedge_lab.evaluation import pixels
 
 # By name, int64 (n,) each.
 Facts = dict[str, Labels]
@@ -99,8 +100,7 @@ def owners_of(data: Labelled) -> list[str]:
 
 def as_bytes(data: Labelled) -> Pixels:
     """The images as files hold them: uint8 (n, H, W) or (n, H, W, 3)."""
-    pixels = (data.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return np.ascontiguousarray(pixels[..., 0] if pixels.shape[3] == 1 else pixels)
+    return np.ascontiguousarray(pixels.as_bytes(data.images))
 
 
 def _facts(data: Labelled, which: npt.NDArray[np.bool_]) -> Facts:
