@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, require_said_twice
+from parties.cores import stay_on_cores
 from parties.memory import keep_freed_pages
-from parties.one_core import stay_on_one_core
 from privedge import extras, log
 from privedge.config import load
 from privedge.errors import MissingExtra, PrivEdgeError
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _party(config_file: Path, insecure: bool) -> None:
     # Its workers load these packages. Without them, workers would fail and be restarted for ever.
-    extras.require(("torch", "crypten"), "this server needs", extras.FOR_SERVERS)
+    extras.require(("torch", "numba", "crypten"), "this server needs", extras.FOR_SERVERS)
     from parties.party.server import serve_party
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here
@@ -128,7 +128,7 @@ def _worker(config_file: Path, slot: int, socket: Path) -> None:
     config = load(PartyConfig, config_file)
     if config.one_core_workers:
         # Before any other thread starts. Two parties on one machine take different cores.
-        stay_on_one_core(config.index + slot)
+        stay_on_cores(config.index + slot, config.threads)
 
     from parties.worker.process import serve
 

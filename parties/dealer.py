@@ -22,6 +22,7 @@ from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
 from privedge.errors import AlreadyExists, DeadlineExceeded, LimitExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
+from privedge.mpc.compiled import compiler
 from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
 from privedge.mpc.weight_masks import WeightMasks
@@ -184,6 +185,7 @@ def serve_dealer(config: DealerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
+    compiler.prepare()
     server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)

@@ -3,9 +3,10 @@
 N owners' weights meet an input that is the owners' own (G = N) or common to all (G = 1). Products
 with fixed weights are made of them (docs/protocol.md#fixed-products).
 
-torch multiplies 64-bit integers well (8 to 16 products a nanosecond) if both operands are wide, and
-ten times slower if one is not. Narrow dense maps have a way of their own here, and convolutions are
-in kernels.py. How fast each is depends on nothing but shapes, so it tells nothing about operands.
+A server multiplies by compiled kernels (compiled/products.py). Other processes use torch, as do
+tensors that are not in this computer's memory. torch is slow with few rows, so narrow dense maps
+have a way of their own here; convolutions are in convolution.py. How fast each is depends on
+nothing but shapes, so it tells nothing about operands.
 """
 
 import math
@@ -15,7 +16,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from privedge.mpc.kernels import Convolution
+from privedge.mpc.compiled import threads
+from privedge.mpc.compiled.ready import usable, words
+from privedge.mpc.convolution import Convolution
 from privedge.mpc.window import PLAIN, Window
 
 Map = Literal["dense", "dense_back", "conv"]
@@ -67,10 +70,29 @@ def multiplied(
     kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
     """A dense map, without runs: int64, shaped as mpc.engine.Engine says of `kind`."""
+    if usable(x, weight):
+        return _by_kernel(kind, x, weight)
     if kind == "dense_back":
         return x @ weight
     few = x.size(1) < _FEW_ROWS
     return _row_by_row(x, weight) if few else x @ weight.transpose(1, 2)
+
+
+def _by_kernel(
+    kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    from privedge.mpc.compiled import products
+
+    kernel, given = (products.dense, 1) if kind == "dense" else (products.dense_back, 2)
+    result = x.new_empty(weight.size(0), x.size(1), weight.size(given))
+    given_x, given_weight, into = words(x), words(weight), words(result)
+
+    def some(start: int, stop: int) -> None:
+        own = given_x if len(given_x) == 1 else given_x[start:stop]
+        kernel(own, given_weight[start:stop], into[start:stop])
+
+    threads.spread(len(into), some)
+    return result
 
 
 def _row_by_row(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

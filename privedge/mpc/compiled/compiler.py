@@ -5,7 +5,7 @@ uint64, because LLVM assumes that numba's signed products never overflow.
 
     1.  a module marks its loops with `kernel`, which compiles nothing yet
     2.  `prepare` compiles them all, or loads what an earlier start compiled
-    3.  from then on `usable` is true, and no call can start the compiler
+    3.  from then on `ready.usable` is true, and no call can start the compiler
 """
 
 import fcntl
@@ -18,23 +18,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
-import torch
+import numba
+
+from privedge.mpc.compiled.ready import State
 
 log = logging.getLogger(__name__)
 
-_MODULES: Final = ("products",)
+_MODULES = ("products",)
 # A start that is slower than this is explained in the log.
 _SLOW_S = 2.0
-
-
-class _State:
-    """Whether `prepare` was here. One for the process, like the code that it compiles."""
-
-    ready = False
-
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 _kernels: list[tuple[Any, tuple[str, ...]]] = []
 
@@ -43,7 +38,7 @@ def kernel(*signatures: str) -> Callable[[Callable[..., Any]], Any]:
     """Mark a loop to be compiled for these numba signatures, and for no others."""
 
     def mark(function: Callable[..., Any]) -> Any:
-        dispatcher = _numba().njit(nogil=True, error_model="numpy")(function)
+        dispatcher = numba.njit(**_OPTIONS)(function)
         _kernels.append((dispatcher, signatures))
         return dispatcher
 
@@ -52,12 +47,7 @@ def kernel(*signatures: str) -> Callable[[Callable[..., Any]], Any]:
 
 def helper(function: Callable[..., Any]) -> Any:
     """Mark what kernels call. It becomes part of each."""
-    return _numba().njit(nogil=True, error_model="numpy")(function)
-
-
-def usable(*tensors: torch.Tensor) -> bool:
-    """Whether kernels are compiled and all these tensors are in this computer's memory."""
-    return _State.ready and all(tensor.device.type == "cpu" for tensor in tensors)
+    return numba.njit(**_OPTIONS)(function)
 
 
 def prepare(cache: Path | None = None) -> None:
@@ -66,21 +56,15 @@ def prepare(cache: Path | None = None) -> None:
     The first start takes some ten seconds, others less than one. If the folder cannot be used, the
     log says so, and every start compiles. Servers that start at once compile one after another.
     """
+    if State.compiled:
+        return
     started = time.perf_counter()
     folder = _private(cache or cache_folder())
     with _turn(folder):
-        if folder is not None:
-            _numba().config.CACHE_DIR = str(folder)
-        for name in _MODULES:
-            import_module(f"{__package__}.{name}")
-        for dispatcher, signatures in _kernels:
-            if folder is not None:
-                dispatcher.enable_caching()
-            for signature in signatures:
-                dispatcher.compile(signature)
-            # A call with other types would otherwise compile in the middle of a query.
-            dispatcher.disable_compile()
-    _State.ready = True
+        _compile(folder)
+    choice = import_module(f"{__package__}.choice")
+    State.torch_is_faster = choice.torch_is_faster()
+    State.compiled = True
     seconds = time.perf_counter() - started
     if seconds > _SLOW_S:
         log.info("kernels compiled in %.0f s", seconds)
@@ -92,11 +76,25 @@ def cache_folder() -> Path:
     """
     given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0] or os.environ.get("XDG_CACHE_HOME")
     base = Path(given) if given else Path.home() / ".cache"
-    sources = hashlib.sha256(_numba().__version__.encode())
+    sources = hashlib.sha256(numba.__version__.encode())
     # numba looks at the file of a kernel only, not at the helpers that it calls.
     for source in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(source.read_bytes())
     return base / "privedge" / "kernels" / sources.hexdigest()[:16]
+
+
+def _compile(folder: Path | None) -> None:
+    if folder is not None:
+        numba.config.CACHE_DIR = str(folder)
+    for name in _MODULES:
+        import_module(f"{__package__}.{name}")
+    for dispatcher, signatures in _kernels:
+        if folder is not None:
+            dispatcher.enable_caching()
+        for signature in signatures:
+            dispatcher.compile(signature)
+        # A call with other types would otherwise compile in the middle of a query.
+        dispatcher.disable_compile()
 
 
 def _private(folder: Path) -> Path | None:
@@ -123,7 +121,3 @@ def _turn(folder: Path | None) -> Iterator[None]:
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _numba() -> ModuleType:
-    return import_module("numba")

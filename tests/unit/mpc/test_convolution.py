@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.kernels import Convolution
+from privedge.mpc.convolution import Convolution
 from privedge.mpc.window import Window, map_size
 
 
@@ -63,7 +63,7 @@ def test_every_window_is_walked_exactly(
 
 @pytest.mark.parametrize("owners", [1, 5])
 def test_owners_that_do_not_fit_at_once_are_taken_in_turn(owners, monkeypatch):
-    monkeypatch.setattr("privedge.mpc.kernels._UNFOLDED", 1000)
+    monkeypatch.setattr("privedge.mpc.convolution._UNFOLDED", 1000)
     x, weight = words(1, (2, owners, 3, 6, 6)), words(2, (owners, 8, 3, 4, 4))
     check(x, weight, Window(1, 2, (1, 2, 1, 2)))
 
