@@ -18,6 +18,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from privedge.errors import PrivEdgeError
+from privedge.mpc.compiled import compiler
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.window import Window
 from privedge.progress import Progress
@@ -47,7 +48,8 @@ def measure(
     Raises ConfigError for an unknown preset, and PrivEdgeError for a product that is not torch's.
     """
     found = kinds(presets, owners)
-    _prepare_kernels()
+    # As a server does at its start.
+    compiler.prepare()
     with _one_thread():
         for done, kind in enumerate(found, start=1):
             yield measured(kind)
@@ -115,11 +117,6 @@ def shown(kind: FixedProduct) -> str:
 
 
 # --- Parts ----------------------------------------------------------------------------------------
-
-
-def _prepare_kernels() -> None:
-    """Prepare what a server prepares at its start, so that no product is timed while it is made."""
-    # COMPILED KERNELS: call the function of privedge.mpc.compiled that servers call at their start.
 
 
 def _by_torch(kind: FixedProduct, x: torch.Tensor, weight: torch.Tensor) -> list[Way]:
