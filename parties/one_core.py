@@ -1,24 +1,26 @@
-"""Keeps all threads of a worker on one processor core.
+"""Keeps all threads of a front end, or of a worker, on one processor core.
 
-A worker computes in one thread, and the threads that send and receive for it work while it waits.
-The kernel would spread these over all cores. Most steps of an exchange then wake a sleeping core,
-which takes longer than the step itself. On one core the next thread follows at once.
+Both run Python in one thread at a time, and the threads that send and receive for it work while it
+waits. The kernel would spread these over all cores. Then most steps of an exchange wake a sleeping
+core, which takes longer than the step itself. On one core the next thread follows at once.
 """
 
 import os
-from collections.abc import Set
+from collections.abc import Sequence
 
 
-def stay_on_one_core(number: int) -> None:
-    """Keep all threads that this process will start on one of the cores that it may use.
-
-    It is the core number `number`, modulo the number of cores. Does nothing on systems without this
-    call; Linux has it.
+def usable_cores() -> tuple[int, ...]:
+    """Return the cores that this process may use, or none on systems without this call; Linux has
+    it.
     """
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {chosen(number, os.sched_getaffinity(0))})
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_setaffinity") else ()
 
 
-def chosen(number: int, allowed: Set[int]) -> int:
-    """Return the core number `number` of `allowed`, modulo its size."""
-    return sorted(allowed)[number % len(allowed)]
+def chosen(number: int, cores: Sequence[int]) -> int:
+    """Return the core number `number` of `cores`, modulo how many there are."""
+    return cores[number % len(cores)]
+
+
+def stay_on(core: int) -> None:
+    """Keep this thread, and all threads and processes that it will start, on that core."""
+    os.sched_setaffinity(0, {core})

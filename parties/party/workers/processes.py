@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
+from parties.one_core import chosen
 from parties.party.edge.worker_client import WorkerClient
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.channel import open_channel, wait_connected
@@ -25,13 +27,16 @@ _STOP_S = 5.0
 class WorkerProcess:
     """One slot: the process that serves it now, and the `client` that reaches it."""
 
-    def __init__(self, config_file: Path, index: int, slot: int, folder: Path) -> None:
+    def __init__(
+        self, config_file: Path, index: int, slot: int, folder: Path, core: int | None
+    ) -> None:
         self.slot = slot
         self._name = f"worker {slot}"
         self._socket = folder / f"worker-{slot}"
         self._command = [
             *(sys.executable, "-m", "parties", "worker", "--config", str(config_file.resolve())),
             *("--slot", str(slot), "--socket", str(self._socket)),
+            *(() if core is None else ("--core", str(core))),
         ]
         role = Role.party(index)
         self._channel = open_channel(
@@ -80,10 +85,19 @@ class WorkerProcess:
 class WorkerPool:
     """All workers of one front end. Use as a context manager."""
 
-    def __init__(self, config_file: Path, index: int, count: int) -> None:
+    def __init__(
+        self, config_file: Path, index: int, count: int, cores: Sequence[int] = ()
+    ) -> None:
+        """Each worker keeps to one of `cores`, in turn, if there are any."""
         self._folder = tempfile.TemporaryDirectory(prefix="privedge-")
         folder = Path(self._folder.name)
-        self.workers = [WorkerProcess(config_file, index, slot, folder) for slot in range(count)]
+        self.workers = [
+            # Two parties on one machine take different cores.
+            WorkerProcess(
+                config_file, index, slot, folder, chosen(index + slot, cores) if cores else None
+            )
+            for slot in range(count)
+        ]
 
     def __enter__(self) -> "WorkerPool":
         return self
