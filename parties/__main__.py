@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, require_said_twice
-from parties.cores import stay_on_cores
+from parties.cores import stay_on
 from parties.memory import keep_freed_pages
 from privedge import extras, log
 from privedge.config import load
@@ -41,7 +41,7 @@ def main() -> int:
         elif arguments.server == "split":
             _split(arguments.config, arguments.insecure_loopback)
         else:
-            _worker(arguments.config, arguments.slot, arguments.socket)
+            _worker(arguments.config, arguments.slot, arguments.socket, arguments.cores)
     except PrivEdgeError as error:
         return _refused(arguments.server, error)
     except ModuleNotFoundError as error:
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--config", type=Path, required=True)
     worker.add_argument("--slot", type=int, required=True)
     worker.add_argument("--socket", type=Path, required=True)
+    worker.add_argument("--cores", type=int, nargs="+")
     return parser
 
 
@@ -124,11 +125,10 @@ def _split(config_file: Path, insecure: bool) -> None:
     serve.load()(config_file, insecure)
 
 
-def _worker(config_file: Path, slot: int, socket: Path) -> None:
+def _worker(config_file: Path, slot: int, socket: Path, cores: list[int] | None) -> None:
     config = load(PartyConfig, config_file)
-    if config.one_core_workers:
-        # Before any other thread starts. Two parties on one machine take different cores.
-        stay_on_cores(config.index + slot, config.threads)
+    if cores is not None:
+        stay_on(cores)  # before any other thread starts
 
     from parties.worker.process import serve
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import grpc
 
@@ -83,6 +84,11 @@ def caller(context: grpc.ServicerContext) -> Identity:
 
     Raises NotAllowed if there is none, or if TLS is older than 1.3.
     """
+    # The gate has asked already, and every answer unpacks the certificate once more.
+    return _admitted.get(context) or _identified(context)
+
+
+def _identified(context: grpc.ServicerContext) -> Identity:
     facts: Mapping[str, Any] = context.auth_context()
     if facts.get("transport_security_type") == [b"ssl"]:
         if facts.get("ssl_tls_version") != [b"TLSv1.3"]:
@@ -117,6 +123,8 @@ def cancel_with(caller: MayLeave, call: Any) -> None:
 
 
 _NOBODY: frozenset[Role] = frozenset()
+# Who calls, of each call that passed the gate and is not over.
+_admitted: WeakKeyDictionary[grpc.ServicerContext, Identity] = WeakKeyDictionary()
 
 
 class _Unparsed:
@@ -128,17 +136,23 @@ class _Gate(grpc.ServerInterceptor):
 
     def __init__(self, access: Mapping[str, frozenset[Role]]) -> None:
         self._access = access
+        # By method. All calls of a method have one handler.
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
         self,
         continuation: "Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
         handler = continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED
-        method = handler_call_details.method
-        return _wrap(handler, method, self._access.get(method, _NOBODY))
+        wrapped = _wrap(handler, method, self._access.get(method, _NOBODY))
+        self._wrapped[method] = wrapped
+        return wrapped
 
 
 def _wrap(handler: Any, method: str, allowed: frozenset[Role]) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -203,9 +217,10 @@ class _Checked:
 
 
 def _admit(context: grpc.ServicerContext, allowed: frozenset[Role]) -> None:
-    who = caller(context)
+    who = _identified(context)
     if who.role not in allowed:
         raise NotAllowed(f"{who.uri} has no access")
+    _admitted[context] = who
 
 
 @contextmanager
