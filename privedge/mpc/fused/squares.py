@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from privedge.errors import ShareError
+from privedge.mpc.compiled.ready import usable, words
 from privedge.mpc.fused.tuples import quotients
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import Shape, Sharing
@@ -71,11 +72,28 @@ def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.T
     masked = x.reshape(-1) + shares.free[0]
     if session.party == 0:
         masked += _OFFSET
-    opened = session.exchange(masked).add_(masked)
+    theirs = session.exchange(masked)
+    # 2. and 3. are local.
+    return _squared(session, (theirs, masked), shares.derived[0], bits).reshape(x.shape)
+
+
+def _squared(
+    session: Session, halves: tuple[torch.Tensor, torch.Tensor], numbers: torch.Tensor, bits: int
+) -> torch.Tensor:
+    """Shares of q^2 (n,) from both halves of c (n,) and shares of the kind's numbers (4, n)."""
+    theirs, mine = halves
+    if usable(theirs, mine):
+        from privedge.mpc.compiled import elements
+
+        square = torch.empty_like(mine)
+        halves_of_c = words(theirs), words(mine)
+        elements.square(halves_of_c, words(numbers), bits, 1 - session.party, words(square))
+        return square
+    opened = theirs.add_(mine)
     # 2. Local: p = c >> bits is public. The sign of c, public too, says which shares are those of
     #    s and s^2: s0 ^ s1 where c < 0, nothing elsewhere, and then ^ s0.
     public = opened >> bits
-    s0, s1 = shares.derived[0].view(2, 2, -1).unbind(1)
+    s0, s1 = numbers.view(2, 2, -1).unbind(1)
     s, square = (((s0 ^ s1) & (opened >> 63)) ^ s0).unbind()
     # 3. Local: q^2 = 2 p s + s^2 + p^2; party 0 adds what is public.
     s *= public
@@ -83,4 +101,4 @@ def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.T
     square += s
     if session.party == 0:
         square += public.mul_(public)
-    return square.reshape(x.shape)
+    return square

@@ -96,7 +96,7 @@ class TreeTuple:
         # Which low bits of r are compared, and the bit above them, which goes with the sign.
         rows = planes(r)
         bit = rows[self.compared].clone()
-        clear_above(rows, self.compared)
+        tree.clear_above(rows, self.compared, NIBBLES[self.compared])
         # Tables of r's nibbles, which the parties look up at the nibbles of the public c; and the
         # products of each level's masks, by which they join what that level opens.
         _, *of_levels = torch.split(words, self.mask_sizes)
@@ -234,8 +234,3 @@ def quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> Non
 def _check_exact(bits: int) -> None:
     if bits != EXACT_BITS:
         raise ShareError(f"exact rounding: shifts by {EXACT_BITS} bits only")
-
-
-def clear_above(rows: torch.Tensor, compared: int) -> None:
-    """Blank, in place, the planes (64, W) that only fill up the top nibble (63 bits: plane 63)."""
-    rows[compared : tree.NIBBLE * NIBBLES[compared]] = 0
