@@ -14,14 +14,14 @@ from privedge.errors import ShareError
 from privedge.mpc.compiled.ready import usable, words
 from privedge.mpc.fused.tuples import quotients
 from privedge.mpc.session import Session
-from privedge.mpc.tuples import Shape, Sharing
+from privedge.mpc.tuples import InPlace, Shape, Sharing, leave
 
 _OFFSET = 1 << 62
 _MAX_BITS = 61
 
 
 @dataclass(frozen=True)
-class TruncatedSquare:
+class TruncatedSquare(InPlace):
     """r (n) uniform; s0, s1 and their squares, (4, n); all additive."""
 
     shape: Shape
@@ -59,6 +59,14 @@ class TruncatedSquare:
         numbers[1] += numbers[0]
         torch.mul(numbers[:2], numbers[:2], out=numbers[2:])
         return [numbers]
+
+    def correct(self, masks: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+        if not usable(*masks, *theirs):
+            leave("additive", self.derive(masks)[0], theirs[0])
+            return
+        from privedge.mpc.compiled import elements
+
+        elements.square_numbers(words(masks[0]), self.bits, _OFFSET >> self.bits, words(theirs[0]))
 
 
 def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
