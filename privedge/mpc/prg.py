@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 SEED_BYTES = 32
 _KEY_BYTES = 16
 
-# The stream is the encryption of zeros. As many as stay in the processor's cache.
-_ZEROS: Final = memoryview(bytes(1 << 16))
+# The stream is the encryption of zeros. Nothing was ever written to these, so Linux keeps one page
+# of them only, which stays in the cache.
+_ZEROS: Final = memoryview(bytes(1 << 18))
 # A zero initial counter block is safe: every key encrypts one stream only.
 _FROM_ZERO: Final = modes.CTR(bytes(16))
 
