@@ -26,7 +26,7 @@ from privedge.mpc.compiled.ready import State
 
 log = logging.getLogger(__name__)
 
-_MODULES = ("products",)
+_MODULES = ("products", "trees", "elements")
 # A start that is slower than this is explained in the log.
 _SLOW_S = 2.0
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
