@@ -161,7 +161,7 @@ class Convolution:
     def _wide(self) -> bool:
         """Whether some kind of outputs sees so many words that torch may be faster."""
         seen = (self._words(piece) // self.kernel[0] * _pixels(piece) for piece in self._pieces)
-        return max(seen) >= _WIDE_WORDS
+        return max(seen, default=0) >= _WIDE_WORDS
 
     @cached_property
     def _frame(self) -> tuple[int, ...]:
