@@ -43,20 +43,22 @@ class Line:
         self.cut = False
         self.loses_answers = False
 
-    def prepare(self, ref):
-        self._carry(lambda: self._follower.prepare(ref))
+    def prepare(self, ref, said):
+        return self._carry(said, lambda: self._follower.prepare(ref))
 
-    def set_active(self, cohort, refs):
-        self._carry(lambda: self._follower.follow(cohort, refs))
+    def set_active(self, cohort, refs, said):
+        return self._carry(said, lambda: self._follower.follow(cohort, refs))
 
-    def add_active(self, cohort, since, ref):
-        self._carry(lambda: self._follower.add(cohort, since, ref))
+    def add_active(self, cohort, since, ref, said):
+        return self._carry(said, lambda: self._follower.add(cohort, since, ref))
 
-    def _carry(self, call):
+    def _carry(self, said, call):
         if not self.cut:
+            self._follower.standing.require(said)
             call()
         if self.cut or self.loses_answers:
             raise Unreachable("party 1: cannot be reached")
+        return self._follower.standing.mine
 
 
 def settings(folder, index, **cohort):
