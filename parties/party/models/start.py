@@ -46,6 +46,15 @@ def require_startable(found: Found, party: int) -> None:
         )
 
 
+def refusal(found: Found, party: int) -> str | None:
+    """The line with which a start is refused; None if it is not."""
+    try:
+        require_startable(found, party)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def require_own(found: Found, party: int) -> None:
     """Raise ConfigError if folder or registry are the other party's: never start on those."""
     for what, each in (("state: this folder", found.folder), ("registry: it", found.registry)):

@@ -45,7 +45,7 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
         require_startable(found(folder, seen, files), config.index)
         folder = folder or FolderIdentity.drawn(config.index)
         if seen.holder is None:
-            _require_own_shares(seen.some, files, config.index)
+            require_own_shares(seen.some, files, config.index)
             identity.write(folder)
         with closing(open_registry(config, disk, identity)) as registry:
             _require_same_architecture(registry, cohorts)
@@ -107,7 +107,7 @@ def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles) -> Found
     return Found(folder, FolderIdentity(row.party, row.folder, row.deployment, row.epoch), unknown)
 
 
-def _require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> None:
+def require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> None:
     """Raise ConfigError if a folder from before there were identities is the other party's.
 
     One share tells: a manifest has commitments to both parties' shares, with different salts.

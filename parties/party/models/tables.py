@@ -4,10 +4,12 @@ Sees public facts, and this party's salt of each model, which the other party mu
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import (
     BigInteger,
@@ -153,22 +155,59 @@ def look(url: str) -> Look:
     file = sqlite_file(url)
     if file is not None and not (file.exists() and file.stat().st_size):
         return Look(None, {})  # connecting would create the file
-    engine = connect(url)
+    return _look(connect(url))
+
+
+def look_at(file: Path) -> Look:
+    """The same for a SQLite file that is not in use and may not be writable, as in a backup."""
+    return _look(_reading(file))
+
+
+def live_rows(url: str) -> list[Model]:
+    """Every model of a registry that has a share, with its salt. Raises ConfigError."""
+    with _reads(connect(url)) as connection:
+        return _live(connection)
+
+
+def live_models(file: Path) -> list[Model]:
+    """The same for a SQLite file that is not in use, after a check. Raises ConfigError."""
+    look_at(file)
+    with _reads(_reading(file)) as connection:
+        return _live(connection)
+
+
+def _look(engine: Engine) -> Look:
+    with _reads(engine) as connection:
+        if version_of(connection) is None:
+            return Look(None, {})
+        for fault in faults(connection):
+            raise ConfigError(f"registry: {fault}; {_PUT_BACK}")
+        rows = connection.execute(select(Model.model_id, Model.state))
+        states = {model_id: state for model_id, state in rows}
+        return Look(_holder(connection), states, _live(connection, _SOME))
+
+
+def _live(connection: Connection, limit: int | None = None) -> list[Model]:
+    wanted = select(_MODELS).where(Model.state.in_(LIVE)).order_by(Model.model_id).limit(limit)
+    return [Model(**row) for row in connection.execute(wanted).mappings()]
+
+
+@contextmanager
+def _reads(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.connect() as connection:
-            if version_of(connection) is None:
-                return Look(None, {})
-            for fault in faults(connection):
-                raise ConfigError(f"registry: {fault}; {_PUT_BACK}")
-            rows = connection.execute(select(Model.model_id, Model.state))
-            states = {model_id: state for model_id, state in rows}
-            wanted = select(_MODELS).where(Model.state.in_(LIVE)).limit(_SOME)
-            some = [Model(**row) for row in connection.execute(wanted).mappings()]
-            return Look(_holder(connection), states, some)
+            yield connection
     except DBAPIError as error:
         raise _unusable(error) from None
     finally:
         engine.dispose()
+
+
+def _reading(file: Path) -> Engine:
+    if not file.is_file():
+        raise ConfigError(f"{file}: is not there")
+    address = f"file:{quote(str(file.absolute()))}?mode=ro&uri=true"
+    return create_engine(f"sqlite:///{address}", hide_parameters=True)
 
 
 def connect(url: str) -> Engine:

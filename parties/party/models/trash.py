@@ -1,6 +1,6 @@
 """Share files that are no longer wanted, until their waiting time is over.
 
-    trash/SECONDS.NAME    a file NAME of shares/, set aside at that time (seconds since 1970, UTC)
+    trash/TIME.NAME    a file NAME of shares/, set aside at TIME (microseconds since 1970, UTC)
 
 Moving a file needs no space. Sees one additive share of each model, as bytes that it never reads.
 """
@@ -17,7 +17,8 @@ from privedge.private_file import sync_folder
 log = logging.getLogger(__name__)
 
 _DAY_S = 86_400
-_SET_ASIDE = re.compile(r"[0-9]{1,15}\..+")
+_SECOND = 1_000_000
+_SET_ASIDE = re.compile(r"[0-9]{1,18}\..+")
 
 
 class Trash:
@@ -29,11 +30,11 @@ class Trash:
 
     def put(self, path: Path) -> None:
         """Set a file aside; nothing happens if it is missing."""
-        seconds = int(time.time())
-        while (self.folder / f"{seconds}.{path.name}").exists():
-            seconds += 1
+        now = time.time_ns() // 1000
+        while (self.folder / f"{now}.{path.name}").exists():
+            now += 1
         try:
-            path.rename(self.folder / f"{seconds}.{path.name}")
+            path.rename(self.folder / f"{now}.{path.name}")
         except FileNotFoundError:
             return
         sync_folder(self.folder)
@@ -62,9 +63,12 @@ class Trash:
             _remove(file)
 
     def empty(self, days: float, gone: Collection[str], now: float) -> None:
-        """Remove what has waited for so many days, and the files of the names `gone`."""
+        """Remove what has waited for so many days, and the files of the names `gone`.
+
+        `now`: seconds since 1970, UTC.
+        """
         for file in self._files():
-            if _since(file) + days * _DAY_S <= now or _name(file) in gone:
+            if _since(file) / _SECOND + days * _DAY_S <= now or _name(file) in gone:
                 _remove(file)
 
     def names(self) -> set[str]:

@@ -210,7 +210,7 @@ def test_a_retired_share_that_is_still_held_can_be_kept(files, tmp_path):
 def test_the_trash_is_emptied_by_age_and_of_what_owners_deleted(files, tmp_path):
     old, new, gone = (f"{digit * 32}.words" for digit in "abc")
     for seconds, name in ((100, old), (10_000, new), (10_000, gone)):
-        (tmp_path / "trash" / f"{seconds}.{name}").write_bytes(b"share")
+        (tmp_path / "trash" / f"{seconds}000000.{name}").write_bytes(b"share")
     (tmp_path / "trash" / "README").write_text("the operator's own")
     files.empty_trash(1, lambda ids: ids & {"c" * 32}, now=100 + 86_399)
     assert in_trash(tmp_path) == ["", old, new]

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parties.party.models.folder_identity import FolderIdentity
-from parties.party.models.start import Found, require_startable
+from parties.party.models.start import Found, refusal, require_startable
 from privedge.errors import ConfigError
 
 IDS = ("a" * 32, "b" * 32)
@@ -18,14 +18,6 @@ identities = st.none() | st.builds(
 )
 unknown_ids = st.sets(st.sampled_from(["c" * 32, "d" * 32]))
 finds = st.builds(Found, identities, identities, unknown_ids)
-
-
-def refusal(found: Found, party: int) -> str | None:
-    try:
-        require_startable(found, party)
-    except ConfigError as error:
-        return str(error)
-    return None
 
 
 def own(epoch: int, folder: str = IDS[0], party: int = 0) -> FolderIdentity:
