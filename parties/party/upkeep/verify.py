@@ -41,6 +41,9 @@ class BackupFacts:
 def verify(config: PartyConfig) -> Iterator[str]:
     """What is wrong with a party's state: one line for each fault."""
     url = registry_url(config)
+    if not config.state.is_dir():
+        yield f"state: {config.state} is not there"
+        return
     try:
         identity, seen, files = IdentityFile(config.state).read(), look(url), open_files(config)
         line = refusal(found(identity, seen, files), config.index)

@@ -208,6 +208,11 @@ def test_verify_runs_beside_the_party_and_changes_nothing(folder):
         assert models.snapshot(COHORT).owners == ("ana", "ben")
 
 
+def test_verify_makes_no_folder(folder):
+    (line,) = verify(settings(folder / "nowhere", 1))
+    assert line.endswith("is not there") and not (folder / "nowhere").exists()
+
+
 def test_w18_verify_says_what_a_start_would(folder):
     (state(folder, 1) / "registry.sqlite").unlink()
     (line,) = verify(settings(folder, 1))
