@@ -75,7 +75,7 @@ class IdentityFile:
         return self._now
 
     def write(self, identity: FolderIdentity) -> None:
-        """Say this from now on; on return it is on disk. Raises ConfigError."""
+        """Say this from now on; a new file is on disk on return. Raises ConfigError."""
         if identity == self._now:
             return
         raw = (json.dumps({"format": FORMAT} | asdict(identity)).ljust(BLOCK - 1) + "\n").encode()
@@ -103,9 +103,9 @@ def new_id() -> str:
 
 
 def _overwrite(path: Path, raw: bytes) -> None:
+    # Not synced: the registry is, and after a power cut its epoch may be the higher one.
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.pwrite(descriptor, raw, 0)
-        os.fdatasync(descriptor)
     finally:
         os.close(descriptor)

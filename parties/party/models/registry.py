@@ -12,7 +12,7 @@ Every change of a model raises the registry's epoch by one, in the same transact
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy import func, select, update
@@ -78,7 +78,7 @@ class Registry:
 
     @property
     def epochs(self) -> Epochs:
-        """As of the last commit."""
+        """As of the last commit, and what was heard since."""
         return self._epochs
 
     def belong(self, folder: str, party: int, epochs: Epochs) -> None:
@@ -94,8 +94,13 @@ class Registry:
 
         self._write(change, counts=False)
 
+    def hear(self, *, deployment: str, peer: int) -> None:
+        """Remember what the other party has said, in memory; the next change records it."""
+        with self._writing:
+            self._epochs = replace(self._epochs, deployment=deployment, peer=peer)
+
     def note(self, *, deployment: str, peer: int) -> None:
-        """Record what the other party has said. Raises DiskFull."""
+        """Record it now. Raises DiskFull."""
         said = update(FolderRow).values(deployment=deployment, peer_epoch=peer)
         self._write(lambda session: session.execute(said), counts=False)
 
@@ -313,7 +318,8 @@ class Registry:
         with self._sessions.begin() as session:
             result = change(session)
             if counts:
-                session.execute(update(FolderRow).values(epoch=FolderRow.epoch + 1))
+                heard = {"deployment": self._epochs.deployment, "peer_epoch": self._epochs.peer}
+                session.execute(update(FolderRow).values(epoch=FolderRow.epoch + 1, **heard))
             session.flush()
             epochs = _epochs(session)
         self._epochs = epochs

@@ -355,7 +355,7 @@ class ModelService:
 
     def _heard(self, said: Said | None) -> None:
         """Party 1's state, as it says once it has followed; the next hello judges it."""
-        for line in self.standing.hear(said):
+        for line in self.standing.hear(said, lasting=False):
             log.error("party 1: %s", line)
 
     def _send_active(self, cohort: str, *, without: str = "") -> None:

@@ -61,7 +61,7 @@ class ShareFiles:
         chunks: Iterable[bytes],
         register: Callable[[], None] = lambda: None,
     ) -> None:
-        """Write a share to disk as it arrives; on return it is synced under its final name.
+        """Write a share to disk as it arrives; on return it is synced and has its final name.
 
         `register` is called once all bytes are on disk, and before the file gets its name. Raises
         what it raises, ShareError for too few or too many bytes, DigestMismatch for other bytes
@@ -76,8 +76,7 @@ class ShareFiles:
                 os.fsync(descriptor)
             sync_folder(self._folder)
             register()
-            temporary.rename(final)
-            sync_folder(self._folder)
+            temporary.rename(final)  # not synced: `tidy` does it again after a power cut
         except OSError as error:
             if error.errno in FULL:
                 raise DiskFull(f"model {final.stem}: the disk is full") from None
@@ -157,7 +156,6 @@ class ShareFiles:
         if row is None or self.path(row.model_id).exists() or self.fault(row, path):
             return False
         path.rename(self.path(row.model_id))
-        sync_folder(self._folder)
         return True
 
     def fault(self, row: Model, path: Path | None = None) -> str | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 from parties.party.models.folder_identity import new_id
 from parties.party.models.registry import Registry
@@ -22,6 +23,12 @@ from privedge.errors import DiskFull, TermsDiffer
 log = logging.getLogger(__name__)
 
 _DIGITS = 8
+
+
+class _Record(Protocol):
+    """Registry.note or Registry.hear."""
+
+    def __call__(self, *, deployment: str, peer: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -67,18 +74,19 @@ class Standing:
         known = self._registry.epochs
         return Said(known.deployment, known.own, known.peer, self.process, self._leader)
 
-    def hear(self, said: Said | None) -> tuple[str, ...]:
+    def hear(self, said: Said | None, *, lasting: bool = True) -> tuple[str, ...]:
         """What keeps the parties from working together, as lines for both operators; none if
         nothing does. None was said by a release that knows no epochs.
 
-        Remembers a higher epoch, and takes over a deployment.
+        Remembers a higher epoch, and takes over a deployment. That is on disk at once, or if it
+        need not be `lasting`, with the next change of a model.
         """
         with self._lock:
-            return self._hear(said)
+            return self._hear(said, self._registry.note if lasting else self._registry.hear)
 
     def require(self, said: Said | None) -> None:
         """Party 1, before it follows party 0. Raises TermsDiffer."""
-        lines = self.hear(said)
+        lines = self.hear(said, lasting=False)
         if said is not None and self.is_second(said):
             lines = (*lines, second_line(self._leader))
         if lines:
@@ -107,7 +115,7 @@ class Standing:
                 if not self._watches:
                     self._leader = ""
 
-    def _hear(self, said: Said | None) -> tuple[str, ...]:
+    def _hear(self, said: Said | None, record: _Record) -> tuple[str, ...]:
         known, peer = self._registry.epochs, 1 - self._party
         if said is None:
             return (f"state: no epoch there, {known.peer} before",) if known.peer else ()
@@ -123,18 +131,18 @@ class Standing:
         if known.own < said.seen:
             there = f"{known.own} here, party {peer} has seen {said.seen}"
             lines.append(_older_line(self._party, there))
-        self._remember(said.deployment, said.epoch)
+        self._remember(said, record)
         return tuple(lines)
 
-    def _remember(self, deployment: str, epoch: int) -> None:
+    def _remember(self, said: Said, record: _Record) -> None:
         known = self._registry.epochs
-        deployment = known.deployment or deployment
+        deployment = known.deployment or said.deployment
         if not deployment and self._party == 1:
             deployment = new_id()
-        peer = max(known.peer, epoch)
+        peer = max(known.peer, said.epoch)
         if (deployment, peer) != (known.deployment, known.peer):
             try:
-                self._registry.note(deployment=deployment, peer=peer)
+                record(deployment=deployment, peer=peer)
             except DiskFull as error:  # said again with the next message
                 log.warning("the other party's epoch is not recorded: %s", error)
 

@@ -2,7 +2,9 @@
 
     trash/TIME.NAME    a file NAME of shares/, set aside at TIME (microseconds since 1970, UTC)
 
-Moving a file needs no space. Sees one additive share of each model, as bytes that it never reads.
+Moving a file needs no space. It is not synced: the registry decides where a file belongs, and after
+a power cut the next start moves it again. Sees one additive share of each model, as bytes that it
+never reads.
 """
 
 import logging
@@ -11,8 +13,6 @@ import re
 import time
 from collections.abc import Collection
 from pathlib import Path
-
-from privedge.private_file import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ class Trash:
             path.rename(self.folder / f"{now}.{path.name}")
         except FileNotFoundError:
             return
-        sync_folder(self.folder)
         log.info("%s: moved to the trash", path.name)
 
     def take_back(self, path: Path) -> bool:
@@ -46,7 +45,6 @@ class Trash:
         if not waiting:
             return False
         max(waiting, key=_since).rename(path)
-        sync_folder(path.parent)
         log.info("%s: taken back from the trash", path.name)
         return True
 

@@ -13,8 +13,9 @@ _EVERY_S = 600.0
 class TrashKeeper:
     """A thread of a front end."""
 
-    def __init__(self, models: ModelService) -> None:
+    def __init__(self, models: ModelService, *, every_s: float = _EVERY_S) -> None:
         self._models = models
+        self._every_s = every_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="trash keeper", daemon=True)
 
@@ -28,7 +29,7 @@ class TrashKeeper:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(_EVERY_S):
+        while not self._stopping.wait(self._every_s):
             try:
                 self._models.empty_trash()
             except Exception as error:  # a disk's or database's: the next look may succeed

@@ -17,7 +17,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -138,20 +138,23 @@ def _copied(config: PartyConfig, registry: Path, folder: Path) -> tuple[FolderRo
         for share in shares.iterdir():
             if share.name not in names:
                 share.unlink()
-        missing = {name for name in names if not _there(config.state / "shares", shares, name)}
+        missing = {name for name in names if not _there(config.state, shares, name)}
         if not missing:
             return holder, rows
     raise ConfigError(f"shares/{min(missing)}: is missing; `python -m parties verify` names all")
 
 
-def _there(source: Path, shares: Path, name: str) -> bool:
-    """Copy a share unless that is done; whether it could be."""
-    if not (shares / name).exists():
-        try:
-            _copy(source / name, shares / name)
-        except FileNotFoundError:
-            return False
-    return True
+def _there(state: Path, shares: Path, name: str) -> bool:
+    """Copy a share unless that is done; whether it could be. It may have been replaced since the
+    registry was copied, and then it waits in the trash.
+    """
+    if (shares / name).exists():
+        return True
+    for source in (state / verify.SHARES / name, *(state / "trash").glob(f"*.{name}")):
+        with suppress(FileNotFoundError):
+            _copy(source, shares / name)
+            return True
+    return False
 
 
 def _copy_registry(source: Path, target: Path) -> None:

@@ -1,5 +1,6 @@
 """parties/party/upkeep: backup, restore, verify and adopt on real SQLite files and shares."""
 
+import argparse
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from test_model_service import ANA, BEN, COHORT, Parties, settings
 
 from parties.party.models.state_folder import open_models
 from parties.party.models.tables import live_models
+from parties.party.upkeep import commands
 from parties.party.upkeep.adopt import Wish, adopt
 from parties.party.upkeep.backup import backup, restore
 from parties.party.upkeep.verify import verify, verify_backup
@@ -311,3 +313,51 @@ def test_a_backup_can_be_read_where_nothing_can_be_written(folder):
         assert file.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     assert len(live_models(made / "registry.sqlite")) == 2
     assert sorted(os.listdir(made)) == ["backup.json", "identity.json", "registry.sqlite", "shares"]
+
+
+# --- The command line -----------------------------------------------------------------------------
+
+
+def told(folder, party, *words):
+    """Exit status of `python -m parties WORDS`, in this process."""
+    config = settings(folder, party)
+    file = folder / f"party{party}.toml"
+    lines = [
+        f"index = {party}",
+        'listen = "127.0.0.1:0"',
+        f'state = "{config.state}"',
+        "insecure_loopback = true",
+        "[mpc]",
+        f'{"listen" if party else "address"} = "127.0.0.1:1"',
+        "[dealer]",
+        'address = "127.0.0.1:1"',
+        *([] if party else ["[peer]", 'address = "127.0.0.1:1"']),
+        "[[cohorts]]",
+        f'name = "{COHORT}"',
+        'preset = "subspace32"',
+    ]
+    file.write_text("\n".join(lines))
+    parser = argparse.ArgumentParser()
+    commands.add_to(parser.add_subparsers(dest="server"))
+    mask = os.umask(0o077)
+    try:
+        return commands.run(parser.parse_args([*words, "--config", str(file)]))
+    finally:
+        os.umask(mask)
+
+
+def test_the_commands_say_what_they_did_and_end_with_1_if_a_share_is_damaged(folder, capsys):
+    assert told(folder, 0, "backup", "--to", str(folder / "new")) == 0
+    assert told(folder, 0, "verify", "--backup", str(folder / "new")) == 0
+    assert told(folder, 0, "verify") == 0
+    assert told(folder, 0, "adopt") == 0
+    lost(folder, 0)
+    assert told(folder, 0, "restore", "--from", str(folder / "new"), "--above", "90") == 0
+    assert told(folder, 0, "adopt", "--above", "99") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 6 and said[-1].endswith("at epoch 100")
+    flipped(one_share(state(folder, 0)))
+    assert told(folder, 0, "verify") == 1
+    assert told(folder, 0, "backup", "--to", str(folder / "newer")) == 1
+    damaged = [line for line in capsys.readouterr().out.splitlines() if "is damaged" in line]
+    assert len(damaged) == 2
