@@ -65,6 +65,29 @@ class PartyLimits(Section):
     )
 
 
+class DiskSection(Section):
+    """Room on the disk of `state`, and how long share files that are no longer used are kept."""
+
+    min_free_percent: float = Field(
+        default=5,
+        ge=0,
+        lt=100,
+        description="Uploads are refused if less than this part of the disk would be left.",
+    )
+    reserve_mib: int = Field(
+        default=16,
+        ge=0,
+        description="Size of a file that is given up when the disk is full, so that models can "
+        "still be deleted. With 0 there is none.",
+    )
+    trash_days: float = Field(
+        default=14,
+        ge=0,
+        description="Days for which the share of a model that was replaced or dropped can be taken "
+        "back. What an owner deletes goes at once.",
+    )
+
+
 class BatchingSection(Section):
     """Party 0 only: which waiting queries are computed together."""
 
@@ -272,6 +295,7 @@ class PartyConfig(ServerConfig):
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
+    disk: DiskSection = DiskSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()
     timeouts: TimeoutsSection = TimeoutsSection()

@@ -92,7 +92,11 @@ class NotAllowed(Refused):
 
 
 class LimitExceeded(Refused):
-    """A size, count or rate limit was exceeded, or the disk is full."""
+    """A size, count or rate limit was exceeded."""
+
+
+class DiskFull(LimitExceeded):
+    """The server's disk is full; only its operator can help."""
 
 
 class DigestMismatch(Refused):

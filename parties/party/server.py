@@ -19,6 +19,7 @@ from parties.party.edge.peer_servicer import PeerServicer
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
+from parties.party.models.trash_keeper import TrashKeeper
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
@@ -107,7 +108,9 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
         handshake = Handshake()
-        hello = Hello(of_party(config, models.cohorts.values()), handshake)
+        terms = of_party(config, models.cohorts.values())
+        hello = Hello(terms, handshake, models.standing)
+        parts.enter_context(_running(TrashKeeper(models)))
         threads = config.limits.max_queries + _OTHER_THREADS
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
         # Two parties on one machine take different cores.
