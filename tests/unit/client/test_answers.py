@@ -42,7 +42,7 @@ def asked(first: list[pb.QueryResponse], second: list[pb.QueryResponse]) -> str 
     """What a client makes of the two parties' answers."""
     servers, addresses = [], []
     for responses in (first, second):
-        server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS, threads=4)
+        server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS)
         party_pb2_grpc.add_PartyServicer_to_server(Scripted(responses), server)
         server.start()
         servers.append(server)

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from parties.serving.time_limit import given_up_after, timely
+from privedge.rpc.time_limit import given_up_after, timely
 
 
 class Call:
