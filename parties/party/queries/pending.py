@@ -62,6 +62,8 @@ class PendingQuery:
         # this party knew that it had at both.
         self.arrived = time.perf_counter()
         self.ready: float | None = None
+        # Its place among the queries that wait (turns.py).
+        self.turn = 0
         self._changed = threading.Condition()
         self._outcome: AnswerBytes | Exception | None = None
         self._left = False
