@@ -1,17 +1,20 @@
 """The calls of an owner or admin to one party. Sees that party's share and salt during an upload.
 
-Every call has the configured deadline. A failure becomes one of our errors, which names the party.
+Every call has the configured deadline, and all but an upload are repeated if the party is busy or
+away for a moment. A failure becomes one of our errors, which names the party.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from privedge.config import ClientConfig
 from privedge.identity.roles import Role
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
+from privedge.rpc.retry import told
 from privedge.rpc.status import calls_to
 from privedge.sharing.manifest import UploadHeader
 from privedge.wire import party_pb2 as pb
@@ -48,10 +51,7 @@ class Party:
 
     def architecture(self, cohort: str) -> RanSpec:
         """Ask for the spec that every model of the cohort must have."""
-        with calls_to(self.name):
-            answer = self.stub.DescribeCohort(
-                pb.DescribeCohortRequest(cohort=cohort), timeout=self.timeout_s
-            )
+        answer = self._told(self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=cohort))
         return RanSpec.from_json(answer.spec_json)
 
     def upload(self, header: UploadHeader, chunks: Iterable[bytes]) -> None:
@@ -61,30 +61,26 @@ class Party:
 
     def activate(self, model_id: str) -> str:
         """Make the model active, and return the cohort's new snapshot id. Party 0 only."""
-        with calls_to(self.name):
-            answer = self.stub.ActivateModel(
-                pb.ActivateModelRequest(model_id=model_id), timeout=self.timeout_s
-            )
+        answer = self._told(self.stub.ActivateModel, pb.ActivateModelRequest(model_id=model_id))
         snapshot_id: str = answer.snapshot_id
         return snapshot_id
 
     def delete(self, model_id: str) -> None:
         """Remove the model from this party."""
-        with calls_to(self.name):
-            self.stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id), timeout=self.timeout_s)
+        self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
-        with calls_to(self.name):
-            answer = self.stub.ListModels(
-                pb.ListModelsRequest(cohort=cohort or ""), timeout=self.timeout_s
-            )
+        answer = self._told(self.stub.ListModels, pb.ListModelsRequest(cohort=cohort or ""))
         return [
             ModelFacts(
                 row.model_id, row.cohort, row.owner, row.state, row.share_bytes, row.created_at
             )
             for row in answer.models
         ]
+
+    def _told(self, method: Callable[..., Any], request: Any) -> Any:
+        return told(method, request, peer=self.name, within_s=self.timeout_s)
 
 
 @contextmanager
