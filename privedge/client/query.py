@@ -37,7 +37,7 @@ from privedge.ran.inputs import Pictures, given
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
-from privedge.rpc.retry import retried, told
+from privedge.rpc.retry import Patience, retried, told
 from privedge.sharing.combine import combine
 from privedge.sharing.cost import Cost
 from privedge.sharing.fixed_point import encode
@@ -129,7 +129,7 @@ class Client:
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
         """
         self._encoder = None if encoder is None else Path(encoder)
-        self._timeout_s = config.rpc_timeout_s
+        self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
         roles = (Role.PARTY0, Role.PARTY1)
@@ -275,7 +275,7 @@ class Client:
         return self._ask(images, cohort, verify_owner=owner, one_subject=one_subject)
 
     def _told(self, party: Party, method: Callable[..., Any], request: Any) -> Any:
-        return told(method, request, peer=party.name, within_s=self._timeout_s)
+        return told(method, request, peer=party.name, patience=self._patience)
 
     def _require_usable(self) -> None:
         # A forked process has none of gRPC's threads, so a call in it would never return.
@@ -333,7 +333,7 @@ class Client:
         for start in range(0, len(query), size):
             part = query[start : start + size]
             ask = partial(self._asked_once, cohort, part, verify_owner, one_subject)
-            replies.append(retried(ask, self._timeout_s))
+            replies.append(retried(ask, self._patience))
         return reduce(Reply.plus, replies)
 
     def _asked_once(

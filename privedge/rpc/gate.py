@@ -131,10 +131,13 @@ class _Door:
                 raise NotAllowed(f"{who.uri} has no access")
             quota = self._gate.admission.quota(who, self._method)
             leave = self._gate.admission.enter(who, quota)
+            try:
+                threads.run(partial(self._serve, requests, context, send, quota.longest_s, leave))
+            except RuntimeError:
+                leave()
+                raise Busy("the system has no more threads") from None
         except Exception as error:
             self._refuse(context, send, who, error)
-            return
-        threads.run(partial(self._serve, requests, context, send, quota.longest_s, leave))
 
     def _refuse(
         self, context: grpc.ServicerContext, send: Send, who: Identity | None, error: Exception

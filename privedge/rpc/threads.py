@@ -28,14 +28,18 @@ class Threads:
         self._busy = 0
 
     def run(self, work: Work) -> None:
-        """Run `work`, which must not raise, in a thread of its own, without waiting for it."""
+        """Run `work`, which must not raise, in a thread of its own, without waiting for it.
+
+        Raises RuntimeError if the system has no more threads.
+        """
         with self._changed:
-            self._busy += 1
             if self._idle:
+                self._busy += 1
                 self._idle.pop().put(work)
                 return
-        # A daemon, so that the end of the process need not wait for idle ones.
-        threading.Thread(target=self._work, args=(work,), name="rpc", daemon=True).start()
+            # A daemon, so that the end of the process need not wait for idle ones.
+            threading.Thread(target=self._work, args=(work,), name="rpc", daemon=True).start()
+            self._busy += 1
 
     def wait_idle(self, within_s: float) -> None:
         """Return when no work is left, or after `within_s` seconds."""

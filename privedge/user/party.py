@@ -14,7 +14,7 @@ from privedge.identity.roles import Role
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
-from privedge.rpc.retry import told
+from privedge.rpc.retry import Patience, told
 from privedge.rpc.status import calls_to
 from privedge.sharing.manifest import UploadHeader
 from privedge.wire import party_pb2 as pb
@@ -47,7 +47,7 @@ class Party:
 
     stub: PartyStub
     name: str
-    timeout_s: float
+    patience: Patience
 
     def architecture(self, cohort: str) -> RanSpec:
         """Ask for the spec that every model of the cohort must have."""
@@ -57,7 +57,7 @@ class Party:
     def upload(self, header: UploadHeader, chunks: Iterable[bytes]) -> None:
         """Stream one share; returns once the party has it on disk."""
         with calls_to(self.name):
-            self.stub.UploadModel(_requests(header, chunks), timeout=self.timeout_s)
+            self.stub.UploadModel(_requests(header, chunks), timeout=self.patience.within_s)
 
     def activate(self, model_id: str) -> str:
         """Make the model active, and return the cohort's new snapshot id. Party 0 only."""
@@ -80,7 +80,7 @@ class Party:
         ]
 
     def _told(self, method: Callable[..., Any], request: Any) -> Any:
-        return told(method, request, peer=self.name, within_s=self.timeout_s)
+        return told(method, request, peer=self.name, patience=self.patience)
 
 
 @contextmanager
@@ -88,7 +88,8 @@ def connect(config: ClientConfig, role: Role) -> Iterator[Party]:
     """Connect to party 0 or party 1 (`role`). Raises ConfigError or CertificateError."""
     address = config.party0 if role is Role.PARTY0 else config.party1
     with open_party(config, role) as channel:
-        yield Party(PartyStub(channel), peer_name(role, address), config.rpc_timeout_s)
+        patience = Patience(config.rpc_timeout_s, config.retries)
+        yield Party(PartyStub(channel), peer_name(role, address), patience)
 
 
 def _requests(header: UploadHeader, chunks: Iterable[bytes]) -> Iterator[pb.UploadModelRequest]:

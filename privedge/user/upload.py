@@ -17,6 +17,7 @@ from privedge.identity.certificates import check_files
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.rpc.chunks import cut
+from privedge.rpc.retry import Patience
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.manifest import (
     ModelManifest,
@@ -32,7 +33,7 @@ from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Party, connect
 
-_WITHDRAWAL_TIMEOUT_S = 5.0
+_TO_WITHDRAW = Patience(within_s=5.0, retries=0)
 
 
 @dataclass(frozen=True)
@@ -197,4 +198,4 @@ def _withdraw(parties: tuple[Party, Party], model_id: str) -> None:
     """Delete both shares, party 0's first. A party that cannot be reached keeps its share."""
     for party in parties:
         with suppress(PrivEdgeError):
-            replace(party, timeout_s=_WITHDRAWAL_TIMEOUT_S).delete(model_id)
+            replace(party, patience=_TO_WITHDRAW).delete(model_id)

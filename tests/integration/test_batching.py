@@ -151,8 +151,7 @@ def test_a_client_with_too_many_queries_is_refused_and_others_are_not(deployment
         half(deployment, Role.PARTY0, new_question(deployment), "greedy") for _ in range(LIMIT)
     ]
     until(lambda: received(deployment)[0] == bytes_before + LIMIT * 8 * question.words)
-    greedy = config(deployment, Identity(Role.CLIENT, "greedy"), rpc_timeout_s=1)
-    with Client(greedy) as asking, pytest.raises(Busy):
+    with someone(deployment, "greedy") as asking, pytest.raises(Busy):
         asking.identify(one_image, COHORT)
     with someone(deployment, "modest") as asking:
         assert len(asking.identify(one_image, COHORT).answers) == 1

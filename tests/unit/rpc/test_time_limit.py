@@ -1,4 +1,4 @@
-"""parties/serving/time_limit.py: a call that needs too long is cancelled, and only that call."""
+"""privedge/rpc/time_limit.py: a call that needs too long is cancelled, and only that call."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
