@@ -1,10 +1,11 @@
 """One certificate, or none, cannot keep the servers from anybody else."""
 
+import asyncio
 import resource
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
 import grpc
@@ -12,16 +13,19 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2
 
+from privedge.config import TlsFiles
+from privedge.errors import Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import SERVERS, CohortSetting, Deployment
 from privedge.rpc import codec
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.status import RETRY_AFTER
+from privedge.rpc.tls import client_credentials
 from privedge.sharing.question import Question, new_query_id
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
-from tests.integration.asking import CLIENT, PARTIES, client, health, status, stub
+from tests.integration.asking import CLIENT, PARTIES, TRIES, client, health, status, stub
 from tests.integration.conftest import COHORT
 
 pytestmark = pytest.mark.mpc
@@ -70,48 +74,67 @@ def flooder(role: Role) -> Identity:
 
 
 class Idle:
-    """Calls that were begun and never go on."""
+    """Calls that were begun and never go on. They are asyncio's, which need no threads."""
 
     def __init__(self) -> None:
-        self.calls: list[grpc.Call] = []
-        self._never = threading.Event()
-        self._channels = ExitStack()
+        self._loop = asyncio.new_event_loop()
+        self._channels: list[grpc.aio.Channel] = []
+        self._calls: list[grpc.aio.StreamStreamCall] = []
 
     def begin(self, deployment: Deployment, target: Target, who: Identity) -> None:
-        """Every method of the table, by one certificate."""
+        """Every method of the table, by one certificate. Returns when the calls have begun."""
         methods = [
             method
             for method, roles in ACCESS.items()
             for _ in range(ALLOWED if who.role in roles else REFUSED)
         ]
-        for start in range(0, len(methods), ON_ONE_CONNECTION):
-            tls = deployment.tls(who)
-            channel = open_channel(target.address, server=target.server, tls=tls)
-            self._channels.enter_context(closing(channel))
-            for method in methods[start : start + ON_ONE_CONNECTION]:
-                call = channel.stream_stream(method)(self._silence(), wait_for_ready=True)
-                self.calls.append(call)
+        self._loop.run_until_complete(self._begin(deployment.tls(who), target, methods))
 
-    def _silence(self) -> Iterator[bytes]:
-        self._never.wait()
-        yield from ()
+    async def _begin(self, files: TlsFiles, target: Target, methods: list[str]) -> None:
+        options = [
+            ("grpc.ssl_target_name_override", target.server.host),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        for start in range(0, len(methods), ON_ONE_CONNECTION):
+            credentials = client_credentials(files)
+            channel = grpc.aio.secure_channel(target.address, credentials, options=options)
+            self._channels.append(channel)
+            await channel.channel_ready()
+            calls = [
+                channel.stream_stream(method)()
+                for method in methods[start : start + ON_ONE_CONNECTION]
+            ]
+            self._calls += calls
+            await asyncio.gather(*(self._begun(call) for call in calls))
+
+    @staticmethod
+    async def _begun(call: grpc.aio.StreamStreamCall) -> None:
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.wait_for_connection()
 
     def endings(self) -> set[grpc.StatusCode]:
-        """Wait until the server has let every call go."""
-        return {call.code() for call in self.calls}
+        """Wait until the servers have let every call go."""
+
+        async def codes() -> set[grpc.StatusCode]:
+            return set(await asyncio.gather(*(call.code() for call in self._calls)))
+
+        return self._loop.run_until_complete(codes())
 
     def close(self) -> None:
-        self._never.set()
-        self._channels.close()
+        async def all_channels() -> None:
+            await asyncio.gather(*(channel.close() for channel in self._channels))
+
+        self._loop.run_until_complete(all_channels())
+        self._loop.close()
 
 
-@contextmanager
-def idle() -> Iterator[Idle]:
-    calls = Idle()
-    try:
-        yield calls
-    finally:
-        calls.close()
+def answered(deployment: Deployment, image) -> None:
+    """A query is answered as soon as the parties accept connections."""
+    for _ in range(TRIES):
+        with client(deployment) as asking, suppress(Unreachable):
+            assert len(asking.identify(image, COHORT).answers) == 1
+            return
+    pytest.fail("no query was answered")
 
 
 def all_is_well(deployment: Deployment, image) -> None:
@@ -129,7 +152,7 @@ def all_is_well(deployment: Deployment, image) -> None:
 def test_w13_idle_calls_of_every_method_and_role_keep_nobody_waiting_and_are_let_go(
     deployment, one_image
 ):
-    with idle() as calls:
+    with closing(Idle()) as calls:
         for target in targets(deployment):
             for role in Role:
                 calls.begin(deployment, target, flooder(role))
@@ -175,8 +198,7 @@ def test_w14_silent_connections_are_closed_and_a_query_is_answered_meanwhile(dep
                 silent.append(stack.enter_context(socket.socket()))
                 silent[-1].connect((host, int(port)))
                 silent[-1].settimeout(WITHIN_S)
-        with client(deployment, retries=100) as asking:
-            assert len(asking.identify(one_image, COHORT).answers) == 1
+        answered(deployment, one_image)
         # Closed by the server; what it had not yet accepted, it accepts and closes then.
         assert {each.recv(1) for each in silent[: few // 2]} == {b""}
 
