@@ -41,13 +41,14 @@ def retried(call: Callable[[float], T], patience: Patience) -> T:
         try:
             return call(deadline.remaining())
         except (Busy, Unreachable) as error:
-            pause_s = max(pause_s, error.retry_after_s if isinstance(error, Busy) else 0)
-            pause_s *= 1 + secrets.randbelow(500) / 1000  # or all who were refused return together
+            hint_s = error.retry_after_s if isinstance(error, Busy) else 0.0
+            # By chance, or all who were refused together would return together.
+            wait_s = max(pause_s, hint_s) * (1 + secrets.randbelow(500) / 1000)
             last = patience.retries if isinstance(error, Busy) else min(patience.retries, _LOST)
-            late = pause_s >= deadline.at - time.monotonic()
+            late = wait_s >= deadline.at - time.monotonic()
             if tried >= last or late or isinstance(error, Cancelled):
                 raise
-        time.sleep(pause_s)
+        time.sleep(wait_s)
         pause_s = min(2 * pause_s, _LONGEST_S)
     raise AssertionError("unreachable")
 

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
+from math import inf
 
 from parties.party.queries.pending import PendingQuery
 
@@ -32,7 +34,9 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._now = 0
+        # The turn that is served, and the one after all that were given.
+        self._now = self._end = 0
+        self._waiting = 0
         self._clients: dict[str, _Client] = {}
 
     def give(self, query: PendingQuery) -> None:
@@ -42,22 +46,28 @@ class Turns:
             client.most = 0
         client.asked = now
         client.waiting.add(query.id)
+        self._waiting += 1
         client.most = max(client.most, len(client.waiting))
         query.turn = max(self._now, client.next_turn)
         client.next_turn = query.turn + query.images
+        self._end = max(self._end, client.next_turn)
         if len(self._clients) > _MANY:
             self._forget()
 
     def end(self, query: PendingQuery) -> None:
         """The query waits no longer."""
-        if client := self._clients.get(query.client):
-            client.waiting.discard(query.id)
+        client = self._clients.get(query.client)
+        if client is not None and query.id in client.waiting:
+            client.waiting.remove(query.id)
+            self._waiting -= 1
 
     def begin(self, queries: Sequence[PendingQuery]) -> None:
         """A run of these queries begins."""
         self._now = max(self._now, *(query.turn for query in queries))
         for query in queries:
             self.end(query)
+        if not self._waiting:  # nobody is behind anybody else any more
+            self._now = self._end
 
     def first_of(self, queries: Sequence[PendingQuery]) -> list[PendingQuery]:
         """Return those of `queries` that may share a run, in order.
@@ -65,7 +75,9 @@ class Turns:
         Of one client there may be as many as any other client who is present had waiting at once,
         so that a client with few queries never waits for a run that is full of another's.
         """
-        may = {client: self._share(client) for client in {query.client for query in queries}}
+        if len(queries) == 1:
+            return list(queries)
+        may = self._shares({query.client for query in queries})
         taken: Counter[str] = Counter()
         chosen = []
         for query in queries:
@@ -74,19 +86,23 @@ class Turns:
                 chosen.append(query)
         return chosen
 
-    def _share(self, name: str) -> float:
-        since = self._clock() - _PRESENT_S
-        others = [
-            client.most
-            for other, client in self._clients.items()
-            if other != name and (client.waiting or client.asked > since)
-        ]
-        return max(others, default=float("inf"))
+    def _shares(self, names: set[str]) -> dict[str, float]:
+        """For each client, the most that any other present one had waiting; infinity for none."""
+        present = {
+            name: client.most for name, client in self._clients.items() if self._here(client)
+        }
+        busiest = nlargest(2, present, key=present.__getitem__)
+        return {
+            name: max((present[other] for other in busiest if other != name), default=inf)
+            for name in names
+        }
+
+    def _here(self, client: _Client) -> bool:
+        return bool(client.waiting) or client.asked > self._clock() - _PRESENT_S
 
     def _forget(self) -> None:
-        since = self._clock() - _PRESENT_S
         self._clients = {
             name: client
             for name, client in self._clients.items()
-            if client.waiting or client.asked > since or client.next_turn > self._now
+            if self._here(client) or client.next_turn > self._now
         }

@@ -11,7 +11,7 @@ import pytest
 from privedge import errors
 from privedge.errors import ConfigError, NotAllowed, ShareError
 from privedge.identity.roles import Identity, Role
-from privedge.rpc import loopback
+from privedge.rpc import gate, loopback
 from privedge.rpc.admission import Quota
 from privedge.rpc.channel import MAX_MESSAGE_BYTES, open_channel
 from privedge.rpc.server import build_server, caller
@@ -314,6 +314,78 @@ def test_w15_a_call_beyond_its_callers_places_is_refused_with_the_time_to_come_a
         assert isinstance(busy, errors.Busy) and busy.retry_after_s > 0
         go_on.set()
         assert first.result() == b"fine"
+        assert call(channel, "unary_unary") == [b"fine"]
+
+
+def begun(channel, kind, never):
+    """A call that was begun and never goes on. On the wire all four kinds look alike."""
+
+    def silence():
+        never.wait(60)
+        yield from ()
+
+    return channel.stream_stream(f"/test.Service/{kind}")(silence())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_w13_a_call_that_does_not_go_on_is_let_go_whatever_its_kind(kind, monkeypatch):
+    monkeypatch.setattr(gate, "FIRST_MESSAGE_S", 0.05)
+    never = threading.Event()
+
+    def behaviour(request, context):
+        yield from (b"read" for _ in (request if kind.startswith("stream") else [request]))
+
+    with serving(behaviour) as channel:
+        assert begun(channel, kind, never).code() is Code.CANCELLED
+        assert call(channel, kind) == [b"read"]
+        never.set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_w13_a_call_that_may_not_be_made_takes_no_thread(kind, monkeypatch):
+    never, taken = threading.Event(), []
+    monkeypatch.setattr(gate.threads, "run", taken.append)
+    with serving(lambda request, context: iter(()), allowed=frozenset({Role.OWNER})) as channel:
+        calls = [begun(channel, kind, never) for _ in range(30)]
+        assert {each.code() for each in calls} == {Code.PERMISSION_DENIED}
+        assert taken == []
+        never.set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_w13_a_call_is_cancelled_when_its_time_is_up(kind):
+    quotas = {f"/test.Service/{kind}": Quota("short", 8, 4, longest_s=0.05)}
+    ended = threading.Event()
+
+    def behaviour(request, context):
+        gone = threading.Event()
+        if context.add_callback(gone.set):
+            gone.wait(60)
+        ended.set()
+        yield b"late"
+
+    with serving(behaviour, quotas=quotas) as channel:
+        assert refusal(channel, kind).code() is Code.CANCELLED
+        assert ended.wait(20)
+
+
+def test_w13_a_flood_of_refusals_is_answered_and_not_written_down(caplog):
+    with serving(lambda request, context: iter(()), allowed=frozenset()) as channel:
+        stub = channel.unary_unary("/test.Service/unary_unary")
+        calls = [stub.future(b"", timeout=20) for _ in range(90)]
+        assert {each.code() for each in calls} == {Code.PERMISSION_DENIED}
+    assert 0 < len([r for r in caplog.records if "refused" in r.getMessage()]) < 90
+
+
+def test_w13_without_another_thread_a_call_is_refused_and_its_place_is_free(monkeypatch):
+    def none_left(work):
+        raise RuntimeError("can't start new thread")
+
+    quotas = {"/test.Service/unary_unary": Quota("one", 2, 1)}
+    with serving(lambda request, context: iter([b"fine"]), quotas=quotas) as channel:
+        with monkeypatch.context() as patched:
+            patched.setattr(gate.threads, "run", none_left)
+            assert refusal(channel, "unary_unary").code() is Code.RESOURCE_EXHAUSTED
         assert call(channel, "unary_unary") == [b"fine"]
 
 
