@@ -21,12 +21,13 @@ _MANY = 1024
 
 @dataclass
 class _Client:
-    """`next_turn` is that of its next query; `most` it had waiting since it came."""
+    """`next_turn` is that of its next query. It had `most` waiting at once at the time `peak`."""
 
     next_turn: int = 0
     asked: float = 0.0
     waiting: set[str] = field(default_factory=set)
     most: int = 0
+    peak: float = 0.0
 
 
 class Turns:
@@ -42,12 +43,11 @@ class Turns:
     def give(self, query: PendingQuery) -> None:
         """Set `query.turn`; a query with a lower one is computed earlier."""
         client, now = self._clients.setdefault(query.client, _Client()), self._clock()
-        if not client.waiting and now > client.asked + _PRESENT_S:
-            client.most = 0
         client.asked = now
         client.waiting.add(query.id)
         self._waiting += 1
-        client.most = max(client.most, len(client.waiting))
+        if len(client.waiting) >= client.most or now > client.peak + _PRESENT_S:
+            client.most, client.peak = len(client.waiting), now
         query.turn = max(self._now, client.next_turn)
         client.next_turn = query.turn + query.images
         self._end = max(self._end, client.next_turn)

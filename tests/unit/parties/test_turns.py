@@ -89,6 +89,24 @@ def test_a_client_who_left_long_ago_bounds_no_run():
     assert len(order.first_of(heavy)) == 8
 
 
+def test_a_burst_of_the_past_does_not_count_for_a_client_who_goes_on_one_by_one():
+    now = [0.0]
+    order = turns.Turns(lambda: now[0])
+    burst = [a_query("ana") for _ in range(8)]
+    for query in burst:
+        order.give(query)
+    order.begin(burst)
+    for _ in range(12):
+        now[0] += 1
+        query = a_query("ana")
+        order.give(query)
+        order.begin([query])
+    heavy = [a_query("eve") for _ in range(8)]
+    for query in heavy:
+        order.give(query)
+    assert len(order.first_of(heavy)) == 1
+
+
 def test_clients_of_the_past_are_forgotten():
     now = [0.0]
     order = turns.Turns(lambda: now[0])
