@@ -25,6 +25,7 @@ from concurrent import futures
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import grpc
 
@@ -45,12 +46,20 @@ _LATE_S = 0.5
 
 Send = Callable[[Any], None]
 
+# Who calls, of each call that passed the gate and is not over.
+_admitted: WeakKeyDictionary[grpc.ServicerContext, Identity] = WeakKeyDictionary()
+
 
 def caller(context: grpc.ServicerContext) -> Identity:
     """Return who calls: the certificate's identity, or on insecure loopback the claimed one.
 
     Raises NotAllowed if there is none, or if TLS is older than 1.3.
     """
+    # The gate has asked already, and every answer unpacks the certificate once more.
+    return _admitted.get(context) or _identified(context)
+
+
+def _identified(context: grpc.ServicerContext) -> Identity:
     facts: Mapping[str, Any] = context.auth_context()
     if facts.get("transport_security_type") == [b"ssl"]:
         if facts.get("ssl_tls_version") != [b"TLSv1.3"]:
@@ -96,6 +105,8 @@ class Gate(grpc.ServerInterceptor):
         self.patient = patient
         self.admission = Admission(quotas)
         self.refusals = _Refusals()
+        # By method: all calls of a method have one door.
+        self._doors: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
         self,
@@ -103,15 +114,18 @@ class Gate(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Return the handler that gRPC calls. On the wire all four kinds of call look alike."""
+        method = handler_call_details.method
+        if method in self._doors:
+            return self._doors[method]
         handler: Any = continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED
-        made: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
-            _Door(self, handler_call_details.method, handler),
+        self._doors[method] = grpc.stream_stream_rpc_method_handler(
+            _Door(self, method, handler),
             request_deserializer=_lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
-        return made
+        return self._doors[method]
 
 
 class _Door:
@@ -126,11 +140,12 @@ class _Door:
     def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
         who = None
         try:
-            who = caller(context)
+            who = _identified(context)
             if who.role not in self._gate.access.get(self._method, ()):
                 raise NotAllowed(f"{who.uri} has no access")
             quota = self._gate.admission.quota(who, self._method)
             leave = self._gate.admission.enter(who, quota)
+            _admitted[context] = who
             try:
                 threads.run(partial(self._serve, requests, context, send, quota.longest_s, leave))
             except RuntimeError:
