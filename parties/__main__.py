@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, require_said_twice
+from parties.cores import stay_on
 from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
-from parties.one_core import stay_on_one_core
 from privedge import extras, log
 from privedge.config import load
 from privedge.errors import MissingExtra, PrivEdgeError
@@ -43,7 +43,7 @@ def main() -> int:
         elif arguments.server == "split":
             _split(arguments.config, arguments.insecure_loopback)
         else:
-            _worker(arguments.config, arguments.slot, arguments.socket)
+            _worker(arguments.config, arguments.slot, arguments.socket, arguments.cores)
     except PrivEdgeError as error:
         return _refused(arguments.server, error)
     except ModuleNotFoundError as error:
@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--config", type=Path, required=True)
     worker.add_argument("--slot", type=int, required=True)
     worker.add_argument("--socket", type=Path, required=True)
+    worker.add_argument("--cores", type=int, nargs="+")
     return parser
 
 
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _party(config_file: Path, insecure: bool) -> None:
     # Its workers load these packages. Without them, workers would fail and be restarted for ever.
-    extras.require(("torch", "crypten"), "this server needs", extras.FOR_SERVERS)
+    extras.require(("torch", "numba", "crypten"), "this server needs", extras.FOR_SERVERS)
     from parties.party.server import serve_party
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here
@@ -126,11 +127,10 @@ def _split(config_file: Path, insecure: bool) -> None:
     serve.load()(config_file, insecure)
 
 
-def _worker(config_file: Path, slot: int, socket: Path) -> None:
+def _worker(config_file: Path, slot: int, socket: Path, cores: list[int] | None) -> None:
     config = load(PartyConfig, config_file)
-    if config.one_core_workers:
-        # Before any other thread starts. Two parties on one machine take different cores.
-        stay_on_one_core(config.index + slot)
+    if cores is not None:
+        stay_on(cores)  # before any other thread starts
 
     from parties.worker.process import serve
 

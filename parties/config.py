@@ -252,10 +252,17 @@ class PartyConfig(ServerConfig):
         description="Worker processes; each computes one run at a time. Must be the same at both "
         "parties.",
     )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Threads with which a worker multiplies. More than one pays where cores are "
+        "idle: they share the owners of a cohort. The answers are the same.",
+    )
     one_core_workers: bool = Field(
         default=True,
-        description="Keep each worker on one processor core; workers use the cores in turn. Switch "
-        "this off if something else assigns processes to cores.",
+        description="Keep each worker on one processor core for each of its threads; workers use "
+        "the cores in turn. Switch this off if something else assigns processes to cores.",
     )
     query_deadline_s: float = Field(
         default=60,

@@ -22,6 +22,7 @@ from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
+from privedge.mpc.compiled import compiler
 from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
 from privedge.mpc.weight_masks import WeightMasks
@@ -108,11 +109,12 @@ class Sessions:
     def _complete(self, pairing: _Pairing) -> Dealer:
         with self._changed:
             self._changed.wait_for(lambda: pairing.dealer or pairing.left, self._pairing_s)
+            # The other party may have been served in full, and left, before this thread woke up.
+            if pairing.dealer is not None:
+                return pairing.dealer
             if pairing.left:
                 raise Unreachable("a party left the session")
-            if pairing.dealer is None:
-                raise DeadlineExceeded("the other party did not open the session")
-            return pairing.dealer
+            raise DeadlineExceeded("the other party did not open the session")
 
     def _dealer(self, run: SessionId, pairing: _Pairing) -> Dealer:
         first, second = pairing.seeds[0], pairing.seeds[1]
@@ -181,6 +183,7 @@ def serve_dealer(config: DealerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
+    compiler.prepare()
     server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from privedge.errors import MissingExtra
 
 _CRYPTEN = "pip install --no-deps crypten==0.4.1"
-_SERVING = ("torch", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx")
+_SERVING = ("torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx")
 
 # By the name that is imported: what a server needs.
 FOR_SERVERS: Mapping[str, str] = {

@@ -28,6 +28,7 @@ from parties.worker.snapshot_cache import SnapshotCache
 from parties.worker.task import Method
 from parties.worker.weights import Weights
 from privedge.identity.roles import Identity, Role
+from privedge.mpc.compiled import compiler, threads
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.ports import shifted
@@ -49,6 +50,9 @@ class _Parts:
 def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     """Run until standard input ends. Raises ConfigError or CertificateError."""
     torch.set_num_threads(1)
+    threads.use(config.threads)
+    # Before this worker says that it serves: no query waits for a compiler.
+    compiler.prepare()
     # The list is held until the end, because gRPC closes a server that nobody refers to.
     servers = _party0(config, slot, socket) if config.index == 0 else _party1(config, slot, socket)
     for server in servers:

@@ -9,8 +9,8 @@ The weight's mask A is drawn once, when a snapshot is loaded, and E = W - A is o
 so a query opens 8 bytes per input element and party, and never a weight again. A belongs to one W:
 a worker draws a fresh weight seed whenever it loads weights.
 
-The W of a convolution is the weight as kernels.py prepares it, here and in A, E and U. It is the
-same for all batch sizes, because the spec fixes the input's rows and columns.
+The W of a convolution is the weight as convolution.py prepares it, here and in A, E and U. It is
+the same for all batch sizes, because the spec fixes the input's rows and columns.
 
 There may be thousands of owners, so A is drawn, opened and multiplied in runs of owners
 (products.runs). It is never in memory in one piece, and each run's mask has a key of its own.
@@ -24,7 +24,7 @@ from functools import cached_property
 import torch
 
 from privedge.errors import ShareError
-from privedge.mpc.kernels import Convolution
+from privedge.mpc.convolution import Convolution
 from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge.mpc.products import Map, by_runs, multiplied, runs
 from privedge.mpc.tuples import Shape, Sharing

@@ -3,9 +3,10 @@
 N owners' weights meet an input that is the owners' own (G = N) or common to all (G = 1). Products
 with fixed weights are made of them (docs/protocol.md#fixed-products).
 
-torch multiplies 64-bit integers well (8 to 16 products a nanosecond) if both operands are wide, and
-ten times slower if one is not. Narrow dense maps have a way of their own here, and convolutions are
-in kernels.py. How fast each is depends on nothing but shapes, so it tells nothing about operands.
+A server multiplies by compiled kernels (compiled/products.py). Other processes use torch, as do
+tensors that are not in this computer's memory. torch is slow with few rows, so narrow dense maps
+have a way of their own here; convolutions are in convolution.py. How fast each is depends on
+nothing but shapes, so it tells nothing about operands.
 """
 
 import math
@@ -15,7 +16,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from privedge.mpc.kernels import Convolution
+from privedge.mpc.compiled import threads
+from privedge.mpc.compiled.ready import usable, words
+from privedge.mpc.convolution import Convolution
 from privedge.mpc.window import PLAIN, Window
 
 Map = Literal["dense", "dense_back", "conv"]
@@ -23,8 +26,10 @@ Map = Literal["dense", "dense_back", "conv"]
 # Words of a weight that are handled at once; a run of owners has no more, unless one owner has.
 RUN_WORDS = 1 << 22
 
-# Below this, the other way is quicker on x86-64 with AVX-512.
+# With fewer rows than this, torch reads a weight several times.
 _FEW_ROWS = 16
+# Fewer multiplications than this take less time than the call of anything but torch.
+_TINY = 1 << 11
 
 # From an input and a run of owners to the map of that input and the run's part of the weight.
 Step = Callable[[torch.Tensor, slice], torch.Tensor]
@@ -67,10 +72,30 @@ def multiplied(
     kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
     """A dense map, without runs: int64, shaped as mpc.engine.Engine says of `kind`."""
+    tiny = x.size(1) * weight.numel() < _TINY
+    if usable(x, weight) and not tiny:
+        return _by_kernel(kind, x, weight)
     if kind == "dense_back":
         return x @ weight
-    few = x.size(1) < _FEW_ROWS
+    few = x.size(1) < _FEW_ROWS and not tiny
     return _row_by_row(x, weight) if few else x @ weight.transpose(1, 2)
+
+
+def _by_kernel(
+    kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    from privedge.mpc.compiled import products
+
+    kernel, given = (products.dense, 1) if kind == "dense" else (products.dense_back, 2)
+    result = x.new_empty(weight.size(0), x.size(1), weight.size(given))
+    given_x, given_weight, into = words(x), words(weight), words(result)
+
+    def some(start: int, stop: int) -> None:
+        own = given_x if len(given_x) == 1 else given_x[start:stop]
+        kernel(own, given_weight[start:stop], into[start:stop])
+
+    threads.spread(len(into), some)
+    return result
 
 
 def _row_by_row(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

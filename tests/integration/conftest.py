@@ -48,8 +48,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, rans: list[Ran]) -> Ite
 def live_deployment(
     tmp_path_factory: pytest.TempPathFactory, rans: list[Ran]
 ) -> Iterator[Deployment]:
-    """The same with nothing prepared ahead."""
-    with _running(tmp_path_factory, rans, {"pool": {"bundles": 0}}) as running:
+    """The same with nothing prepared ahead, and workers of two threads."""
+    with _running(tmp_path_factory, rans, {"pool": {"bundles": 0}, "threads": 2}) as running:
         yield running
 
 

@@ -148,6 +148,14 @@ def test_a_training_bench_prints_seconds_an_owner():
     assert row["seconds"] > 0
 
 
+def test_a_product_bench_prints_the_processor_and_rows_as_json_alone():
+    done = run("products", "--preset", "ran32", "--owners", "2", "--json")
+    document = json.loads(done.stdout)
+    assert (done.stderr, set(document)) == ("", {"processor", "rows"})
+    assert [row["kind"] for row in document["rows"]] == ["dense"] * 5 + ["conv"] + ["dense"] * 2
+    assert all(min(row["torch_int64_gmacs"], row["ours_gmacs"]) > 0 for row in document["rows"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

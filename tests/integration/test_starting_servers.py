@@ -129,3 +129,25 @@ def test_help_says_who_must_not_collude():
     text = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
     assert "must not collude" in text
     assert "worker" not in text.split("example:")[0]
+
+
+def test_kernels_are_compiled_before_the_first_server_is_ready_and_then_kept(
+    prepared, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def compiled() -> dict[Path, int]:
+        files = (tmp_path / "cache").rglob("*.nb?")
+        return {file: file.stat().st_mtime_ns for file in files}
+
+    try:
+        prepared.start(Role.DEALER)
+        prepared.wait_ready(Role.DEALER)
+        kept = compiled()
+        assert kept
+        # Its worker needs the same kernels, and finds all of them.
+        prepared.start(Role.PARTY1)
+        prepared.wait_ready(Role.PARTY1)
+        assert compiled() == kept
+    finally:
+        prepared.stop()

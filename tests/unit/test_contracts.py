@@ -43,6 +43,7 @@ PLANTED = {
         "privedge.mpc.predict", "privedge.reference.clear"
     ),
     "CrypTen lives behind one package": Planted("privedge.mpc.network", "crypten"),
+    "The compiler lives behind one package": Planted("privedge.mpc.products", "numba"),
     "A party's front end never loads torch or CrypTen": Planted("parties.party.terms", "torch"),
     "Generated messages stay at the edges": Planted(
         "parties.worker.task", "privedge.wire.worker_pb2"

@@ -4,6 +4,7 @@ See docs/results/bench.md.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby, product
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -17,6 +18,7 @@ from privedge_lab.results.rows.values import shown
 if TYPE_CHECKING:
     from privedge_lab.results.rows.bench import (
         MemoryRow,
+        ProductRow,
         QueryRow,
         ThroughputRow,
         TrainRow,
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from privedge_lab.results.rows.row import Row
 
 R = TypeVar("R", bound="Row")
+
+# Columns that the longest shape of a product needs.
+_WIDE = 150
 
 PresetOption = Annotated[
     str, typer.Option("--preset", metavar="NAMES", help="Architectures, separated by commas.")
@@ -48,7 +53,7 @@ RttOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `bench query`, `throughput`, `upload`, `memory` and `train`."""
+    """Add `bench query`, `throughput`, `upload`, `memory`, `train` and `products`."""
     group = typer.Typer(
         name="bench",
         help="Measure the system on this machine, with made-up models.",
@@ -60,6 +65,7 @@ def register(app: typer.Typer) -> None:
     group.command("upload")(_upload)
     group.command("memory")(_memory)
     group.command("train")(_train)
+    group.command("products")(_products)
     app.add_typer(group)
 
 
@@ -192,6 +198,29 @@ def _train(
     _show("bench train", found, as_json, _train_table)
 
 
+def _products(
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset", metavar="NAMES", help="Architectures, separated by commas; or all of them."
+        ),
+    ] = "all",
+    owners: CountsOption = "1,10",
+    as_json: JsonOption = False,
+) -> None:
+    """Speed of the products of 64-bit integers that a query needs, beside torch's own.
+
+    \b
+    Example:
+      privedge bench products --preset conv32,paper --owners 10 --json
+    """
+    from privedge_lab.bench import products
+
+    names, counts = _names(preset), _counts(owners)
+    found = experiment.once(lambda bars: products.measure(names, counts, bars))
+    _show("bench products", found, as_json, _product_table)
+
+
 def _names(listed: str) -> list[str]:
     """Split names separated by commas, in order."""
     names = [name.strip() for name in listed.split(",") if name.strip()]
@@ -209,12 +238,17 @@ def _counts(listed: str) -> list[int]:
 
 
 def _show(name: str, found: list[R], as_json: bool, text: Callable[[list[R]], None]) -> None:
-    """Print rows as JSON under their experiment's key, or as `text` prints them."""
+    """Print this machine's processor, and rows as JSON under their experiment's key or as `text`
+    prints them.
+    """
+    from privedge_lab.bench.processor import processor
     from privedge_lab.results.registry import EXPERIMENTS
 
     if as_json:
-        print(json.dumps({EXPERIMENTS[name].printed: [row.to_json() for row in found]}))
+        rows = [row.to_json() for row in found]
+        print(json.dumps({"processor": processor(), EXPERIMENTS[name].printed: rows}))
     else:
+        print(f"processor: {processor()}")
         text(found)
 
 
@@ -279,6 +313,21 @@ def _train_table(found: list["TrainRow"]) -> None:
     experiment.table(
         ("preset", "images", "steps", "seconds an owner"),
         [(row.preset, row.images, row.steps, shown(row.seconds, ".2f")) for row in found],
+    )
+
+
+def _product_table(found: list["ProductRow"]) -> None:
+    experiment.table(
+        ("kind", "shape", "torch GMAC/s", "ours GMAC/s", "ours / torch"),
+        [
+            (
+                *(row.kind, row.shape),
+                *(shown(value, ".2f") for value in (row.torch_int64_gmacs, row.ours_gmacs)),
+                shown(row.ours_gmacs, ".2f", per=row.torch_int64_gmacs or math.inf),
+            )
+            for row in found
+        ],
+        least_width=_WIDE,
     )
 
 

@@ -163,9 +163,10 @@ def _below(folder: Path) -> Iterable[Path]:
 def _source(file: Path, shown: str) -> Source:
     """Raises ValueError with the reason why it is none."""
     document = _document(file)
-    for key, experiment in PRINTED.items():
-        if isinstance(document.get(key), list):
-            return Source(file, shown, experiment, {}, _rows(document[key]), _command(document))
+    if (printed := _printed(document)) is not None:
+        key, experiment = printed
+        rows, command = _rows(document[key]), _command(document)
+        return Source(file, shown, experiment, _measured_on(document), rows, command)
     if document.get("format") != FORMAT or not isinstance(document.get("experiment"), str):
         raise ValueError("is no results file of format 1")
     if not isinstance(document.get("settings"), dict) or not isinstance(document.get("rows"), list):
@@ -179,6 +180,22 @@ def _source(file: Path, shown: str) -> Source:
         _command(document),
         {key: value for key, value in document.items() if key not in _OWN_KEYS},
     )
+
+
+def _printed(document: Raw) -> tuple[str, str] | None:
+    """The key of the rows that a bench printed, and the bench's name; None for other documents."""
+    for key, experiment in PRINTED.items():
+        # Stored files have keys of the same name; what a bench prints under one names a processor.
+        told_apart = key not in _OWN_KEYS or ("processor" in document and "format" not in document)
+        if told_apart and isinstance(document.get(key), list):
+            return key, experiment
+    return None
+
+
+def _measured_on(document: Raw) -> Raw:
+    """The processor as a setting; older files do not name it."""
+    name = document.get("processor")
+    return {"processor": plain(name)} if isinstance(name, str) and name else {}
 
 
 def _document(file: Path) -> Raw:

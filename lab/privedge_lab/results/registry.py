@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from privedge_lab.results.rows.attributes import AttributesRow
-from privedge_lab.results.rows.bench import MemoryRow, QueryRow, ThroughputRow, TrainRow, UploadRow
+from privedge_lab.results.rows.bench import (
+    MemoryRow,
+    ProductRow,
+    QueryRow,
+    ThroughputRow,
+    TrainRow,
+    UploadRow,
+)
 from privedge_lab.results.rows.bias import BiasRow
 from privedge_lab.results.rows.disguising import DisguisingRow
 from privedge_lab.results.rows.fairness import FairnessRow
@@ -28,7 +35,8 @@ class Experiment:
     section           the name of the report's section about it
     pictured          it leaves pictures, which its section shows
     drawn_by_report   the names of those that the report leaves out, for it draws their rows itself
-    printed           the one key of what `privedge bench --json` prints; others are stored in files
+    printed           the key of its rows in what `privedge bench --json` prints, beside the
+                      processor; others are stored in files
     """
 
     row: type[Row]
@@ -64,8 +72,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "bench upload": Experiment(UploadRow, "costs", printed="uploads"),
     "bench memory": Experiment(MemoryRow, "costs", printed="deployments"),
     "bench train": Experiment(TrainRow, "costs", printed="trainings"),
+    "bench products": Experiment(ProductRow, "costs", printed="rows"),
 }
-# What `privedge bench --json` prints, by its one key.
+# What `privedge bench --json` prints, by the key of its rows.
 PRINTED: Mapping[str, str] = {
     each.printed: name for name, each in EXPERIMENTS.items() if each.printed is not None
 }

@@ -1,4 +1,4 @@
-"""The maps of a layer agree with Python's integers, whichever algorithm the shapes select."""
+"""The maps of a layer agree with Python's integers, by kernels and by torch, for any shape."""
 
 import itertools
 
@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from privedge.mpc import products
 from privedge.mpc.products import apply, runs
 from privedge.mpc.window import Window, map_size
+from tests.unit.mpc.ways import WAYS, computing
 
 EDGES = [0, 1, -1, 2**31, 2**32 - 1, 2**63 - 1, -(2**63), -(2**63) + 1]
 # Fewer rows or maps than the thresholds of products.py, and as many or more.
 ROWS = [1, 2, 15, 16, 17]
 MAPS = [1, 3, 5, 6, 7]
+
+
+@pytest.fixture(params=WAYS, autouse=True, scope="module")
+def way(request):
+    with computing(request.param):
+        yield
 
 
 def words(seed: int, shape: tuple[int, ...]) -> torch.Tensor:

@@ -123,3 +123,15 @@ class TrainRow(Row):
     images: Figure
     steps: Figure
     seconds: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductRow(Row):
+    """One product of 64-bit integers, by torch itself and as parties compute it. Figures are
+    10^9 multiplications of the plain map a second, counted alike for both.
+    """
+
+    shape: Text
+    kind: Text
+    torch_int64_gmacs: Figure
+    ours_gmacs: Figure

@@ -27,6 +27,28 @@ def test_what_a_bench_printed_counts_too(tmp_path):
     assert (source.experiment, source.command) == ("bench throughput", None)
 
 
+def test_rows_that_a_bench_printed_are_told_from_stored_ones_by_their_processor(tmp_path):
+    row = {"shape": "(2, 2) x (2, 2)", "kind": "dense", "torch_int64_gmacs": 9.0, "ours_gmacs": 8.0}
+    printed = {"processor": "AMD EPYC,\nAVX-512", "rows": [row]}
+    (tmp_path / "b.json").write_text(json.dumps(printed))
+    stored = {"format": 1, "experiment": "identify", "settings": {}, "rows": [{"seed": 1}]}
+    (tmp_path / "i.json").write_text(json.dumps(stored | {"processor": "AMD EPYC"}))
+    (tmp_path / "x.json").write_text(json.dumps({"rows": [row]}))
+    found = reader.read([tmp_path])
+    assert [source.experiment for source in found.sources] == ["bench products", "identify"]
+    assert found.sources[0].settings == {"processor": "AMD EPYC, AVX-512"}
+    assert [(Path(each.shown).name, each.why) for each in found.skipped] == [
+        ("x.json", "is no results file of format 1")
+    ]
+
+
+@pytest.mark.parametrize("named", [None, 3, [], ""])
+def test_a_processor_that_is_no_name_is_left_out(named, tmp_path):
+    (tmp_path / "b.json").write_text(json.dumps({"processor": named, "uploads": [{}]}))
+    (source,) = reader.read([tmp_path]).sources
+    assert (source.experiment, source.settings) == ("bench upload", {})
+
+
 BROKEN = {
     "half.json": b'{"format": 1, "exper',
     "list.json": b"[1, 2]",

@@ -10,26 +10,35 @@ The sums are computed once, when the weights are loaded. They replace the weight
 mask, in what is opened, and in every product (docs/protocol.md#fixed-products). All is linear in
 the weight and exact in the ring.
 
-torch multiplies matrices of 64-bit integers well if the last extent of the second one is large. So
-that extent is the number of maps or of pixels, the larger one. For few maps, laying out the windows
-would be slower than the product. Then each tap is multiplied by the whole image, and the results
-are added, each shifted by the place of its tap.
+Compiled kernels lay out four windows at a time (compiled/products.py). Where there are none, torch
+multiplies. It does that well if the last extent of the second matrix is large. So that extent is
+the number of maps or of pixels, the larger one. For few maps, laying out the windows would be
+slower than the product. Then each tap is multiplied by the whole image, and the results are added,
+each shifted by the place of its tap.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from privedge.mpc.compiled import threads
+from privedge.mpc.compiled.ready import usable, wide_by_torch, words
 from privedge.mpc.window import PLAIN, Window, map_size
+from privedge.sharing.ring import Words
 
 # Fewer pixels than this are no quicker: the weight must come from memory anyway.
 _FEW_PIXELS = 20
 # Fewer maps are quicker tap by tap.
 _FEW_MAPS = 6
+# From so many words of windows on, torch may be faster than a kernel (compiled/choice.py).
+_WIDE_WORDS = 1 << 17
 # How many words the windows of an image may have at once.
 _UNFOLDED = 1 << 19
 
@@ -66,6 +75,16 @@ class _Axis:
 
 # Rows and columns of one kind of outputs.
 _Piece = tuple[_Axis, _Axis]
+
+
+class _Layout(NamedTuple):
+    """One kind of outputs as compiled/products.py has it; positions are counted in words."""
+
+    taps: Words
+    pixels: Words
+    places: Words
+    start: int
+    maps_last: bool
 
 
 @dataclass(frozen=True)
@@ -111,6 +130,8 @@ class Convolution:
             x = self.window.enlarged(x)
         # Outputs that see nothing but padding stay zero.
         maps = x.new_zeros(x.size(0), prepared.size(0), *self.maps)
+        if usable(x, prepared) and not (wide_by_torch() and self._wide):
+            return self._by_kernels(x, prepared, maps)
         sizes = list(map(self._words, self._pieces))
         for piece, part in zip(self._pieces, torch.split(prepared, sizes, 1), strict=True):
             rows, columns = piece
@@ -121,6 +142,59 @@ class Convolution:
         return maps
 
     # --- Parts ------------------------------------------------------------------------------------
+
+    def _by_kernels(
+        self, x: torch.Tensor, prepared: torch.Tensor, maps: torch.Tensor
+    ) -> torch.Tensor:
+        """`apply` of an image that is enlarged already, into `maps`, which are returned."""
+        from privedge.mpc.compiled import products
+
+        framed = torch.nn.functional.pad(x, self._frame)
+        images = words(framed.reshape(*x.shape[:2], -1))
+        weight, into = words(prepared), words(maps.view(*maps.shape[:3], -1))
+        for layout in self._layouts:
+            own = partial(products.convolve, images, weight, into, *layout)
+            threads.spread(len(weight), own)
+        return maps
+
+    @cached_property
+    def _wide(self) -> bool:
+        """Whether some kind of outputs sees so many words that torch may be faster."""
+        seen = (self._words(piece) // self.kernel[0] * _pixels(piece) for piece in self._pieces)
+        return max(seen) >= _WIDE_WORDS
+
+    @cached_property
+    def _frame(self) -> tuple[int, ...]:
+        """How many zeros all pieces together see around an image: left, right, above, below."""
+        height, width = self._seen
+        sides = [(*columns.padding(width), *rows.padding(height)) for rows, columns in self._pieces]
+        return tuple(max(0, *widths) for widths in zip(*sides, strict=True))
+
+    @property
+    def _seen(self) -> tuple[int, int]:
+        """Rows and columns of the image that pieces see, without zeros around it."""
+        factor = self.window.factor if self._enlarges else 1
+        return self.size[0] * factor, self.size[1] * factor
+
+    @cached_property
+    def _layouts(self) -> tuple[_Layout, ...]:
+        """Where the kernel finds the words of each kind of outputs, and puts its results."""
+        left, right, above, below = self._frame
+        height, width = self._seen
+        wide, plane = width + left + right, (height + above + below) * (width + left + right)
+        layouts, start = [], 0
+        for rows, columns in self._pieces:
+            last = self._pixels_first((rows, columns))
+            first = (rows.low + above) * wide + columns.low + left
+            pixels = _grid(rows.count, rows.step * wide, columns.count, columns.step) + first
+            taps = _grid(len(rows.taps), wide, len(columns.taps), 1)
+            channels = np.arange(self.kernel[1]) * plane
+            seen = taps[:, None] + channels if last else channels[:, None] + taps
+            places = np.arange(math.prod(self.maps[1:])).reshape(self.maps[1:])
+            places = places[rows.outputs, columns.outputs]
+            layouts.append(_Layout(_words(seen), _words(pixels), _words(places), start, last))
+            start += self._words((rows, columns))
+        return tuple(layouts)
 
     @cached_property
     def _enlarges(self) -> bool:
@@ -191,6 +265,15 @@ class Convolution:
         right = seen.permute(0, 1, 5, 6, 2, 3, 4).reshape(groups, inner, -1)
         maps = weight.view(-1, out, inner) @ right
         return maps.view(-1, out, *extents).permute(2, 0, 1, 3, 4)
+
+
+def _grid(rows: int, row: int, columns: int, column: int) -> npt.NDArray[np.int64]:
+    """(rows * columns,): i * row + j * column, by rows."""
+    return (np.arange(rows)[:, None] * row + np.arange(columns) * column).ravel()
+
+
+def _words(positions: npt.NDArray[np.int64]) -> Words:
+    return positions.ravel().astype(np.uint64)
 
 
 def _pixels(piece: _Piece) -> int:
