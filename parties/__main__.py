@@ -11,6 +11,7 @@ from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, require_said_twice
 from parties.cores import stay_on
+from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
 from parties.party.upkeep import commands
 from privedge import extras, log
@@ -41,6 +42,7 @@ def main() -> int:
     # Without this gRPC logs lines of its own beside ours. It reads the variable when imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     log.configure()
+    allow_many_connections()
     try:
         if arguments.server == "dealer":
             _dealer(arguments.config, arguments.insecure_loopback)

@@ -1,7 +1,7 @@
 """A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,9 +31,10 @@ from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
 from parties.serving.handshake import Handshake
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
+from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
@@ -42,8 +43,8 @@ from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-# Beside a thread for every query there may be: uploads, party 0's watch, operators.
-_OTHER_THREADS = 64
+# Uploads at once, of all owners and of one.
+_UPLOADS, _UPLOADS_OF_ONE = 64, 8
 _WORKER_START_S = 120.0
 
 PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
@@ -95,7 +96,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         ready = Deadline.after(_WORKER_START_S)
         for worker in party.pool.workers:
             worker.wait_ready(ready)
-        party.handshake.watch(partial(set_serving, statuses, ("", PARTY_SERVICE)))
+        party.handshake.watch(partial(statuses.set_serving, ("", PARTY_SERVICE)))
         log.info("party %d: ready", config.index)
         run_until_told(party.server, statuses, end_calls=party.side.end_calls)
 
@@ -111,8 +112,9 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         terms = of_party(config, models.cohorts.values())
         hello = Hello(terms, handshake, models.standing)
         parts.enter_context(_running(TrashKeeper(models)))
-        threads = config.limits.max_queries + _OTHER_THREADS
-        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
+        server, port = build_server(
+            config.listen, tls=config.tls, access=ACCESS, quotas=_quotas(config)
+        )
         # Two parties on one machine take different cores.
         taken = [
             chosen(config.index + slot, config.threads, cores) if cores else ()
@@ -136,6 +138,19 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         party_servicer = PartyServicer(models, queries, handshake, feeds)
         party_pb2_grpc.add_PartyServicer_to_server(party_servicer, server)
         yield _Party(server, port, pool, side, handshake)
+
+
+def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
+    limits, query_s = config.limits, config.query_deadline_s
+    return {
+        # Reading and computing may take `query_s`, and so may the sending of the answer.
+        "/privedge.v1.Party/Query": Quota(
+            "queries", limits.max_queries, limits.max_queries_per_client, 2 * query_s
+        ),
+        "/privedge.v1.Party/UploadModel": Quota(
+            "uploads", _UPLOADS, _UPLOADS_OF_ONE, limits.upload_deadline_s
+        ),
+    }
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
         models = stack.enter_context(open_models(config, peer))
         terms = of_party(config, models.cohorts.values())
         hello = Hello(terms, Handshake(), models.standing)
-        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=8)
+        server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
         add_PartyServicer_to_server(PartyServicer(models, NoQueries(), hello.handshake), server)
         if peer is None:
             add_PeerServicer_to_server(PeerServicer(models, NoOrders(), hello), server)
