@@ -253,8 +253,8 @@ class PartyConfig(ServerConfig):
     )
     one_core_workers: bool = Field(
         default=True,
-        description="Keep each worker on one processor core; workers use the cores in turn. Switch "
-        "this off if something else assigns processes to cores.",
+        description="Keep each worker, and the front end, on one processor core; they use cores in "
+        "turn. Switch this off if something else assigns processes to cores.",
     )
     query_deadline_s: float = Field(
         default=60,
