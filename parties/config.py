@@ -284,8 +284,9 @@ class PartyConfig(ServerConfig):
     )
     one_core_workers: bool = Field(
         default=True,
-        description="Keep each worker on one processor core for each of its threads; workers use "
-        "the cores in turn. Switch this off if something else assigns processes to cores.",
+        description="Keep the front end on one processor core, and each worker on one for each of "
+        "its threads; they use cores in turn. Switch this off if something else assigns processes "
+        "to cores.",
     )
     query_deadline_s: float = Field(
         default=60,
