@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parties.one_core import chosen, usable_cores
+from parties.cores import chosen, usable_cores
 from privedge.errors import (
     AlreadyExists,
     ImageError,
@@ -231,7 +231,7 @@ def test_front_ends_and_workers_keep_to_a_core_each_and_not_to_the_same(deployme
         (worker,) = status(deployment, party).worker_pids
         front_end = deployment.processes[party].pid
         places = [os.sched_getaffinity(pid) for pid in (worker, front_end)]
-        assert places == [{chosen(number + at, usable_cores())} for at in (0, 1)]
+        assert places == [{*chosen(number + at, 1, usable_cores())} for at in (0, 1)]
 
 
 @pytest.fixture
