@@ -57,11 +57,35 @@ class PartyLimits(Section):
     max_queries: int = Field(
         default=256,
         ge=1,
-        description="Queries of all clients at once. A query counts from its first byte until its "
-        "answer is sent. It needs a thread, and memory for the share of its images.",
+        description="Queries of all clients at once. A query counts from the start of its call "
+        "until its answer is sent. It needs a thread, and memory for the share of its images. The "
+        "last eighth of the places is for clients who have no query running.",
     )
     max_queries_per_client: int = Field(
         default=64, ge=1, description="Queries at once with the same client's name."
+    )
+
+
+class DiskSection(Section):
+    """Room on the disk of `state`, and how long share files that are no longer used are kept."""
+
+    min_free_percent: float = Field(
+        default=5,
+        ge=0,
+        lt=100,
+        description="Uploads are refused if less than this part of the disk would be left.",
+    )
+    reserve_mib: int = Field(
+        default=16,
+        ge=0,
+        description="Size of a file that is given up when the disk is full, so that models can "
+        "still be deleted. With 0 there is none.",
+    )
+    trash_days: float = Field(
+        default=14,
+        ge=0,
+        description="Days for which the share of a model that was replaced or dropped can be taken "
+        "back. What an owner deletes goes at once.",
     )
 
 
@@ -272,6 +296,7 @@ class PartyConfig(ServerConfig):
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
+    disk: DiskSection = DiskSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()
     timeouts: TimeoutsSection = TimeoutsSection()

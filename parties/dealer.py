@@ -19,8 +19,8 @@ from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
 from parties.serving.handshake import Handshake, Heard
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
-from privedge.errors import AlreadyExists, DeadlineExceeded, LimitExceeded, ShareError, Unreachable
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.compiled import compiler
 from privedge.mpc.dealing import Dealer, SessionId
@@ -40,9 +40,6 @@ DEALER_SERVICE = pb.DESCRIPTOR.services_by_name["Dealer"].full_name
 
 _SESSION_BYTES = 16
 _REMEMBERED_SESSIONS = 1 << 16
-# Each call holds a thread. A pair of workers makes two calls for a run, and two for a bundle that
-# waits for the run.
-_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Sessions:
                 raise AlreadyExists("this session was opened before")
             if pairing is None:
                 if len(self._running) >= self._limits.max_sessions:
-                    raise LimitExceeded("too many sessions at once")
+                    raise Busy("too many sessions at once")
                 pairing = self._running[run] = _Pairing()
             pairing.seeds[party] = seeds
             if len(pairing.seeds) == 2:
@@ -112,11 +109,12 @@ class Sessions:
     def _complete(self, pairing: _Pairing) -> Dealer:
         with self._changed:
             self._changed.wait_for(lambda: pairing.dealer or pairing.left, self._pairing_s)
+            # The other party may have been served in full, and left, before this thread woke up.
+            if pairing.dealer is not None:
+                return pairing.dealer
             if pairing.left:
                 raise Unreachable("a party left the session")
-            if pairing.dealer is None:
-                raise DeadlineExceeded("the other party did not open the session")
-            return pairing.dealer
+            raise DeadlineExceeded("the other party did not open the session")
 
     def _dealer(self, run: SessionId, pairing: _Pairing) -> Dealer:
         first, second = pairing.seeds[0], pairing.seeds[1]
@@ -186,7 +184,7 @@ def serve_dealer(config: DealerConfig) -> None:
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
     compiler.prepare()
-    server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
+    server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
@@ -194,7 +192,7 @@ def serve_dealer(config: DealerConfig) -> None:
     add_reflection(server, [DEALER_SERVICE])
     server.start()
     # The process as a whole serves. Otherwise a party would think that it is about to end.
-    set_serving(statuses, [""], True)
-    handshake.watch(partial(set_serving, statuses, [DEALER_SERVICE]))
+    statuses.set_serving([""], True)
+    handshake.watch(partial(statuses.set_serving, [DEALER_SERVICE]))
     log.info("dealer: ready on port %d", port)
     run_until_told(server, statuses)

@@ -1,7 +1,7 @@
 """A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Protocol
 import grpc
 
 from parties.config import PartyConfig
+from parties.cores import chosen, stay_on, usable_cores
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
@@ -18,6 +19,7 @@ from parties.party.edge.peer_servicer import PeerServicer
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
+from parties.party.models.trash_keeper import TrashKeeper
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
@@ -29,9 +31,10 @@ from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
 from parties.serving.handshake import Handshake
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
+from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
@@ -40,8 +43,8 @@ from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-# Beside a thread for every query there may be: uploads, party 0's watch, operators.
-_OTHER_THREADS = 64
+# Uploads at once, of all owners and of one.
+_UPLOADS, _UPLOADS_OF_ONE = 64, 8
 _WORKER_START_S = 120.0
 
 PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
@@ -81,7 +84,11 @@ class _Party:
 
 def serve_party(config: PartyConfig, config_file: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
-    with _party(config, config_file) as party:
+    # Known to the workers too, which this process starts once it keeps to one core itself.
+    cores = usable_cores() if config.one_core_workers else ()
+    if cores:
+        stay_on(chosen(config.index + config.workers * config.threads, 1, cores))
+    with _party(config, config_file, cores) as party:
         statuses = add_health(party.server)
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
         party.server.start()
@@ -89,23 +96,31 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         ready = Deadline.after(_WORKER_START_S)
         for worker in party.pool.workers:
             worker.wait_ready(ready)
-        party.handshake.watch(partial(set_serving, statuses, ("", PARTY_SERVICE)))
+        party.handshake.watch(partial(statuses.set_serving, ("", PARTY_SERVICE)))
         log.info("party %d: ready", config.index)
         run_until_told(party.server, statuses, end_calls=party.side.end_calls)
 
 
 @contextmanager
-def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
+def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iterator[_Party]:
     """Everything a party consists of, wired up; undone in reverse order."""
     require_role(config.tls, Role.party(config.index))
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
         handshake = Handshake()
-        hello = Hello(of_party(config, models.cohorts.values()), handshake)
-        threads = config.limits.max_queries + _OTHER_THREADS
-        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
-        pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
+        terms = of_party(config, models.cohorts.values())
+        hello = Hello(terms, handshake, models.standing)
+        parts.enter_context(_running(TrashKeeper(models)))
+        server, port = build_server(
+            config.listen, tls=config.tls, access=ACCESS, quotas=_quotas(config)
+        )
+        # Two parties on one machine take different cores.
+        taken = [
+            chosen(config.index + slot, config.threads, cores) if cores else ()
+            for slot in range(config.workers)
+        ]
+        pool = parts.enter_context(WorkerPool(config_file, config.index, taken))
         runs = Runs(models, counters := Counters())
         if peer is None:
             follower = Follower(pool, runs, late_s=config.timeouts.late_s)
@@ -123,6 +138,19 @@ def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
         party_servicer = PartyServicer(models, queries, handshake, feeds)
         party_pb2_grpc.add_PartyServicer_to_server(party_servicer, server)
         yield _Party(server, port, pool, side, handshake)
+
+
+def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
+    limits, query_s = config.limits, config.query_deadline_s
+    return {
+        # Reading and computing may take `query_s`, and so may the sending of the answer.
+        "/privedge.v1.Party/Query": Quota(
+            "queries", limits.max_queries, limits.max_queries_per_client, 2 * query_s
+        ),
+        "/privedge.v1.Party/UploadModel": Quota(
+            "uploads", _UPLOADS, _UPLOADS_OF_ONE, limits.upload_deadline_s
+        ),
+    }
 
 
 @contextmanager

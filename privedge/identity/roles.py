@@ -10,6 +10,7 @@ impersonate another.
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from privedge.errors import CertificateError
 
@@ -79,6 +80,7 @@ class Identity:
         return f"spiffe://privedge/{self.role}/{self.name}"
 
     @staticmethod
+    @lru_cache(maxsize=1024)
     def from_uri(uri: str) -> "Identity":
         """Parse a `uri`. Raises CertificateError for any other text."""
         match = _URI.fullmatch(uri)

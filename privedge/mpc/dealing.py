@@ -140,8 +140,10 @@ class Dealer:
 class DealerLink(Protocol):
     """A party's way to the dealer."""
 
-    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
-        """Ask for the corrections of these numbered tuples, in this order. Does not wait."""
+    def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:
+        """Ask for the corrections of these numbered tuples, in this order. Does not wait. After the
+        `last` request there is no other.
+        """
 
     def receive(self, counter: int) -> torch.Tensor:
         """The next correction (flat int64), which must be that of `counter`."""
@@ -171,7 +173,7 @@ class Tuples:
         self.used: list[TupleKind] = []
         if plan is not None:
             numbered = [(n, kind) for n, kind in enumerate(plan) if receiver(n) == party]
-            link.request(numbered)
+            link.request(numbered, last=True)
 
     def draw(self, kind: TupleKind) -> TupleShares:
         """This party's shares of the next tuple, which must be of `kind`.

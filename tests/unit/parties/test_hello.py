@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from unheard import Unheard
 
 from parties.config import DealerConfig
 from parties.dealer import DealerServicer
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.terms import CohortTerms, Terms
 from parties.serving.handshake import Handshake
-from parties.serving.lifecycle import add_health, set_serving
+from parties.serving.lifecycle import add_health
 from privedge.errors import NotAllowed, TermsDiffer, Unreachable
 from privedge.identity.roles import Role
 from privedge.rpc import versions
@@ -32,7 +33,7 @@ TERMS = Terms("fused", "one-unit", 1, (CohortTerms("digits", "5a" * 32, 0.8, 0.0
 class Party1(peer_pb2_grpc.PeerServicer):
     def __init__(self, terms: Terms) -> None:
         self.handshake = Handshake()
-        self._hello = Hello(terms, self.handshake)
+        self._hello = Hello(terms, self.handshake, Unheard())
 
     def Hello(self, request, context):
         return self._hello.from_party(request)
@@ -43,7 +44,7 @@ class Party1(peer_pb2_grpc.PeerServicer):
 
 @contextmanager
 def served(tls_for, role: Role, add, *, port: int = 0) -> Iterator[int]:
-    server, port = build_server(f"127.0.0.1:{port}", tls=tls_for(role), access=ACCESS, threads=8)
+    server, port = build_server(f"127.0.0.1:{port}", tls=tls_for(role), access=ACCESS)
     add(server)
     server.start()
     try:
@@ -60,7 +61,9 @@ def asked(port: int, tls_for, terms: Terms = TERMS, *, role: Role = Role.PARTY0)
         open_channel(f"127.0.0.1:{port}", server=Role.PARTY1, tls=files) as channel,
         calls_to("party 1"),
     ):
-        Hello(terms, handshake).to_party(peer_pb2_grpc.PeerStub(channel), lambda call: call)
+        Hello(terms, handshake, Unheard()).to_party(
+            peer_pb2_grpc.PeerStub(channel), lambda call: call
+        )
     return handshake
 
 
@@ -94,7 +97,7 @@ def test_a_hello_that_waits_for_party_1_can_be_given_up(tls_for):
         open_channel("127.0.0.1:1", server=Role.PARTY1, tls=tls_for(Role.PARTY0)) as channel,
         pytest.raises(Unreachable),
     ):
-        Hello(TERMS, Handshake()).to_party(peer_pb2_grpc.PeerStub(channel), given_up)
+        Hello(TERMS, Handshake(), Unheard()).to_party(peer_pb2_grpc.PeerStub(channel), given_up)
 
 
 def given_up(call: grpc.Future) -> grpc.Future:
@@ -121,7 +124,7 @@ def greeting(tls_for, port: int) -> Iterator[tuple[Handshake, "queue.SimpleQueue
     assert heard.get(timeout=SOON)
     address = f"127.0.0.1:{port}"
     with open_channel(address, server=Role.DEALER, tls=tls_for(Role.PARTY0)) as channel:
-        greeter = DealerGreeter(channel, Hello(TERMS, handshake))
+        greeter = DealerGreeter(channel, Hello(TERMS, handshake, Unheard()))
         greeter.start()
         try:
             yield handshake, heard
@@ -134,7 +137,7 @@ def a_dealer(tls_for, servicer: object, *, port: int = 0) -> Iterator[int]:
     """Healthy, with that servicer; none for a dealer of before the handshake."""
 
     def add(server: grpc.Server) -> None:
-        set_serving(add_health(server), [""], True)
+        add_health(server).set_serving([""], True)
         if servicer is not None:
             dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
 
@@ -168,14 +171,14 @@ def test_a_party_whose_dealer_is_away_is_not_held_up_by_its_greeter(tls_for):
 
 
 def test_w66_a_dealer_that_is_told_to_end_is_not_held_up_by_a_greeter(tls_for):
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=8)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS)
     statuses = add_health(server)
     dealer_pb2_grpc.add_DealerServicer_to_server(other(), server)
     server.start()
-    set_serving(statuses, [""], True)
+    statuses.set_serving([""], True)
     with greeting(tls_for, port) as (_, heard):
         assert heard.get(timeout=SOON)
-        statuses.enter_graceful_shutdown()
+        statuses.end()
         assert server.stop(grace=10 * SOON).wait(SOON)
 
 
