@@ -60,6 +60,8 @@ class MaskStream:
 
     def take_each(self, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
         """`take` for each of these shapes, in this order. They share one piece of memory."""
+        if len(shapes) == 1:
+            return [self.take(shapes[0])]
         sizes = list(map(math.prod, shapes))
         parts = self.take((sum(sizes),)).split_with_sizes(sizes)
         return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]

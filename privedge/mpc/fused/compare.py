@@ -107,8 +107,8 @@ def _compared(
     Bit `compared` of x = c - r is c[compared] ^ r[compared] ^ u, u being what is borrowed from it.
     """
     one = -1 if session.party == 0 else 0
-    t, *masks = torch.split(shares[0], kind.mask_sizes)
-    tables, *products = torch.split(shares[1], kind.product_sizes)
+    t, *masks = shares[0].split_with_sizes(kind.mask_sizes)
+    tables, *products = shares[1].split_with_sizes(kind.product_sizes)
     # Local: c is public, so at each of its nibbles the dealer's table of r's nibble has a share of
     # less-than, and of equal-to.
     first, mine, public = tree.looked_up(

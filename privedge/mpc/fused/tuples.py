@@ -18,6 +18,7 @@ sigma, additively, and nothing more is opened.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -67,13 +68,12 @@ class TreeTuple(InPlace):
     @property
     def mask_sizes(self) -> list[int]:
         """Rows of the XOR-shared free part: t, then the masks of each level."""
-        return [1, *(level.mask_rows for level in self.levels)]
+        return _sizes(NIBBLES[self.compared])[0]
 
     @property
     def product_sizes(self) -> list[int]:
         """Rows of the XOR-shared derived part: the tables, then the products of each level."""
-        tables = tree.TABLE * NIBBLES[self.compared]
-        return [tables, *(level.product_rows for level in self.levels)]
+        return _sizes(NIBBLES[self.compared])[1]
 
     @property
     def free(self) -> list[Shape]:
@@ -251,6 +251,14 @@ class ExactTruncation(TreeTuple):
         torch.neg(spread(drawn[0], r.numel()), out=numbers[0])
         quotients(r, self.bits, self.OFFSET, numbers[1:3])
         return numbers
+
+
+@cache
+def _sizes(nibbles: int) -> tuple[list[int], list[int]]:
+    """`mask_sizes` and `product_sizes`."""
+    levels = tree.levels(nibbles)
+    products = [level.product_rows for level in levels]
+    return [1, *(level.mask_rows for level in levels)], [tree.TABLE * nibbles, *products]
 
 
 def quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> None:
