@@ -48,7 +48,7 @@ def worker(pool, tls_for) -> Iterator[worker_pb2_grpc.WorkerStub]:
     servicer = WorkerServicer(
         computation, pool, Scheduler(), targets, method=method, settings=settings
     )
-    server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS, threads=4)
+    server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS)
     worker_pb2_grpc.add_WorkerServicer_to_server(servicer, server)
     server.start()
     with dealer, open_channel(f"127.0.0.1:{port}", server=ME.role, tls=None, claim=ME) as channel:
