@@ -183,8 +183,8 @@ def serve_dealer(config: DealerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
-    compiler.prepare()
     server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
+    compiler.prepare()
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
