@@ -25,6 +25,8 @@ Scratch: TypeAlias = tuple[Words, Words]
 _0, _1, _2, _3, _4 = map(np.uint64, range(5))
 # How many words of windows are laid out at once, at least for 16 outputs: 128 KiB.
 _PANEL = 1 << 14
+# A weight of more words comes from memory each time: 16 MiB.
+_CACHED = 1 << 21
 
 
 @helper
@@ -235,34 +237,47 @@ def convolve(
 
 
 @helper
-def _dense_one(rows: Words, w: Words, into: Words, inner: Index, sums: Words) -> None:
-    """rows (B * inner) and w (O * inner) -> into (B, O)."""
+def _inner_products(
+    rows: Words, a: Index, w: Words, inner: Index, into: Words, first: Index
+) -> None:
+    """into[o] = sum over k of rows[a + k] w[o inner + k], for o >= first: one row after another, as
+    memory is read fastest.
+    """
+    for o in range(first, np.uint64(into.size)):
+        r, s = o * inner, _0
+        for k in range(inner):
+            s += rows[a + k] * w[r + k]
+        into[o] = s
+
+
+@helper
+def _dense_one(rows: Words, w: Words, into: Words, inner: Index, sums: Words, far: bool) -> None:
+    """rows (B * inner) and w (O * inner) -> into (B, O). `far`: w comes from memory, uncached."""
     batch, out = np.uint64(into.shape[0]), np.uint64(into.shape[1])
-    for o in range(_0, out - out % _4, _4):
-        for b in range(_0, batch - batch % _4, _4):
+    whole, columns = batch - batch % _4, out - out % _4
+    for o in range(_0, columns, _4):
+        for b in range(_0, whole, _4):
             _tile(rows, b * inner, w, o * inner, inner, sums)
             for i in range(_4):
                 for j in range(_4):
                     into[b + i, o + j] = sums[_4 * i + j]
-        for b in range(batch - batch % _4, batch):
+        for b in range(batch if far else whole, batch):
             _strip(rows, b * inner, w, o * inner, inner, sums)
             for j in range(_4):
                 into[b, o + j] = sums[j]
-    for o in range(out - out % _4, out):
-        for b in range(batch):
-            s = _0
-            for k in range(inner):
-                s += rows[b * inner + k] * w[o * inner + k]
-            into[b, o] = s
+    for b in range(batch):
+        first = _0 if far and b >= whole else columns
+        _inner_products(rows, b * inner, w, inner, into[b], first)
 
 
 @kernel("void(uint64[:,:,::1], uint64[:,:,::1], uint64[:,:,::1])")
 def dense(x: Words, weight: Words, result: Words) -> None:
     """x (G, B, D) and weight (N, O, D) -> result (N, B, O), G being 1 or N."""
     inner, sums = np.uint64(weight.shape[2]), np.empty(16, np.uint64)
+    far = weight.size > _CACHED
     for n in range(result.shape[0]):
         own, w = x[n if x.shape[0] > 1 else 0], weight[n]
-        _dense_one(own.reshape(own.size), w.reshape(w.size), result[n], inner, sums)
+        _dense_one(own.reshape(own.size), w.reshape(w.size), result[n], inner, sums, far)
 
 
 @kernel("void(uint64[:,:,::1], uint64[:,:,::1], uint64[:,:,::1])")

@@ -103,6 +103,13 @@ def test_sums_of_extreme_products_wrap(word, rows):
     assert torch.equal(apply("dense", x, weight), slow_dense(x, weight))
 
 
+@pytest.mark.parametrize("rows", [1, 4, 7])
+def test_weights_larger_than_a_cache_are_multiplied_exactly(rows):
+    x, weight = words(3, (1, rows, 1001)), words(4, (3, 703, 1001))
+    assert weight.numel() > 1 << 21
+    assert torch.equal(apply("dense", x, weight), x @ weight.transpose(1, 2))
+
+
 @pytest.mark.parametrize("rows", [1, 16])
 def test_operands_may_be_views(rows):
     x = words(5, (rows, 3, 24)).transpose(0, 1)[:, :, ::2]
