@@ -18,6 +18,7 @@ import torch
 from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
+from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
 from privedge.errors import AlreadyExists, DeadlineExceeded, LimitExceeded, ShareError, Unreachable
@@ -193,6 +194,7 @@ def serve_dealer(config: DealerConfig) -> None:
     statuses = add_health(server)
     add_reflection(server, [DEALER_SERVICE])
     server.start()
+    watch_certificates()
     # The process as a whole serves. Otherwise a party would think that it is about to end.
     set_serving(statuses, [""], True)
     handshake.watch(partial(set_serving, statuses, [DEALER_SERVICE]))

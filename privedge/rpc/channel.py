@@ -13,6 +13,7 @@ from privedge.config import CallerConfig, ClientConfig, TlsFiles
 from privedge.errors import ConfigError, Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import loopback, tls
+from privedge.rpc.renewal import RenewingChannel
 
 MAX_MESSAGE_BYTES = 4 << 20
 ROLE_KEY, NAME_KEY = "privedge-role", "privedge-name"
@@ -44,8 +45,8 @@ def open_channel(
     """Open a channel to `address`; the certificate there must be that of `server`.
 
     If `tls` is None, the address must be a loopback one, and `claim` is sent as the caller's
-    unproven identity. Raises ConfigError or CertificateError. Only the first call shows whether the
-    server is absent.
+    unproven identity. With `tls`, renewed files are taken over (rpc/renewal.py). Raises ConfigError
+    or CertificateError. Only the first call shows whether the server is absent.
     """
     if tls is not None:
         return _secure(address, server, tls)
@@ -98,9 +99,11 @@ def peer_name(server: Role, address: str) -> str:
 
 def _secure(address: str, server: Role, files: TlsFiles) -> grpc.Channel:
     options = [*_OPTIONS, *message_limits(address), ("grpc.ssl_target_name_override", server.host)]
-    credentials = tls.client_credentials(files)
-    channel: grpc.Channel = grpc.secure_channel(address, credentials, options=options)
-    return channel
+
+    def dial() -> grpc.Channel:
+        return grpc.secure_channel(address, tls.client_credentials(files), options=options)
+
+    return RenewingChannel(dial, lambda: tls.stamp(files))
 
 
 class _Claim(

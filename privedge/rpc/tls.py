@@ -4,7 +4,6 @@ Sees this process's private key, and passes it only to gRPC.
 """
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,6 +15,9 @@ from privedge.identity.roles import Identity, Role
 from privedge.rpc import tls_floor
 
 log = logging.getLogger(__name__)
+
+# Of each file, when it was written and which one it is.
+Stamp = tuple[tuple[int, int], ...]
 
 
 def require_role(tls: TlsFiles | None, role: Role) -> None:
@@ -42,6 +44,19 @@ def preflight(tls: TlsFiles) -> Identity:
             f"privedge first or set {tls_floor.VARIABLE}={tls_floor.SUITES}"
         )
     return check_files(tls.ca, tls.certificate, tls.key)
+
+
+def stamp(tls: TlsFiles) -> Stamp:
+    """Return what changes whenever one of the files does."""
+    facts = []
+    for path in (tls.ca, tls.certificate, tls.key):
+        try:
+            found = path.stat()
+        except OSError:  # a file that is being replaced may be absent for a moment
+            facts.append((0, 0))
+        else:
+            facts.append((found.st_mtime_ns, found.st_ino))
+    return tuple(facts)
 
 
 def client_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
@@ -83,13 +98,13 @@ class _Renewal:
 
     def __init__(self, tls: TlsFiles) -> None:
         self._tls = tls
-        self._seen = self._stamp()
+        self._seen = stamp(tls)
 
     def __call__(self) -> grpc.ServerCertificateConfiguration | None:
-        stamp = self._stamp()
-        if stamp == self._seen:
+        now = stamp(self._tls)
+        if now == self._seen:
             return None
-        self._seen = stamp
+        self._seen = now
         try:
             preflight(self._tls)
             renewed = _server_configuration(self._tls)
@@ -98,8 +113,3 @@ class _Renewal:
             return None
         log.info("took over the renewed certificate %s", self._tls.certificate)
         return renewed
-
-    def _stamp(self) -> list[tuple[int, int]]:
-        files: list[Path] = [self._tls.ca, self._tls.certificate, self._tls.key]
-        facts = [path.stat() for path in files if path.exists()]
-        return [(fact.st_mtime_ns, fact.st_ino) for fact in facts]
