@@ -1,4 +1,4 @@
-"""A development certificate authority, and a check of certificate files before they are used.
+"""A certificate authority of files, and the certificates that it issues.
 
 Sees private keys. They are written with mode 0600, never over another file, and never printed.
 All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
@@ -6,7 +6,6 @@ All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
 
 import datetime
 import os
-import stat
 from pathlib import Path
 
 from cryptography import x509
@@ -16,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError
+from privedge.identity.checking import check_dates, read_chain, read_key
 from privedge.identity.roles import Identity
 
 _AUTHORITY = "privedge development CA"
@@ -43,7 +43,7 @@ def create_authority(folder: Path, *, days: int = 365) -> None:
     _store(folder / "ca.crt", certificate, folder / "ca.key", key)
 
 
-def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsFiles:
+def issue(folder: Path, identity: Identity, *, days: float = 90) -> TlsFiles:
     """Write a certificate for `identity`, signed by the authority in `folder`, and its key.
 
     The files are <role>-<name>.crt and .key, for servers <role>.crt and .key. Raises
@@ -79,100 +79,21 @@ def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsFiles:
     return paths
 
 
-def check_files(ca: Path, certificate: Path, key: Path) -> Identity:
-    """Check the files of one process, and return the identity in its certificate.
-
-    TLS itself would only report "Socket closed". Raises CertificateError, naming the file, if
-
-    - a file is missing, or is not PEM or not ECDSA;
-    - others can read the key;
-    - the certificate or the authority is out of date;
-    - the key or the authority does not belong to the certificate.
-    """
-    authority, own = _read_certificate(ca), _read_certificate(certificate)
-    private = _read_key(key)
-    for path, one in ((ca, authority), (certificate, own)):
-        _check_dates(path, one)
-        if not isinstance(one.public_key(), ec.EllipticCurvePublicKey):
-            raise CertificateError(f"{path}: not an ECDSA certificate; TLS 1.3 here needs one")
-    if private.public_key() != own.public_key():
-        raise CertificateError(f"{key}: is not the key of {certificate}")
-    try:
-        own.verify_directly_issued_by(authority)
-    except Exception:  # the library raises five kinds; they all mean the same to a user
-        raise CertificateError(f"{certificate}: was not issued by {ca}") from None
-    return _identity(certificate, own)
-
-
 # --- Reading --------------------------------------------------------------------------------------
 
 
 def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     if not (folder / "ca.key").exists():
         raise CertificateError(f"{folder}: no ca.key; create one with `privedge certs init`")
-    certificate, key = _read_certificate(folder / "ca.crt"), _read_key(folder / "ca.key")
-    _check_dates(folder / "ca.crt", certificate)
+    certificate, key = read_chain(folder / "ca.crt")[0], read_key(folder / "ca.key")
+    check_dates(folder / "ca.crt", certificate)
     return certificate, key
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CertificateError(f"{path}: no such file; see `privedge certs --help`") from None
-    except OSError as error:
-        raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _read_certificate(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(_read(path))
-    except ValueError:
-        raise CertificateError(f"{path}: not a certificate in PEM form") from None
-
-
-def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    raw = _read(path)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise CertificateError(f"{path}: others can read this key; run `chmod 600 {path}`")
-    try:
-        key = serialization.load_pem_private_key(raw, password=None)
-    except (ValueError, TypeError):
-        raise CertificateError(f"{path}: not an unencrypted private key in PEM form") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise CertificateError(f"{path}: not an ECDSA key; TLS 1.3 here needs one")
-    return key
-
-
-def _check_dates(path: Path, certificate: x509.Certificate) -> None:
-    now = datetime.datetime.now(datetime.UTC)
-    if now > certificate.not_valid_after_utc:
-        raise CertificateError(
-            f"{path}: certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}; "
-            "issue another one"
-        )
-    if now < certificate.not_valid_before_utc:
-        raise CertificateError(
-            f"{path}: certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}; "
-            "check this machine's clock"
-        )
-
-
-def _identity(path: Path, certificate: x509.Certificate) -> Identity:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names = x509.SubjectAlternativeName([])
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if len(uris) != 1:
-        raise CertificateError(f"{path}: names no privedge role; issue another one")
-    return Identity.from_uri(uris[0])
 
 
 # --- Writing --------------------------------------------------------------------------------------
 
 
-def _dated(days: int) -> x509.CertificateBuilder:
+def _dated(days: float) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()

@@ -32,6 +32,7 @@ from privedge.rpc.health import serves
 _START_S = 90
 _STOP_S = 20
 SERVERS = (Role.DEALER, Role.PARTY1, Role.PARTY0)
+_FILES = ("ca", "certificate", "key")
 ADMIN = Identity(Role.ADMIN, "operator")
 
 
@@ -215,7 +216,7 @@ class Deployment:
 
     def _tls_table(self, identity: Identity) -> list[str]:
         files = self.tls(identity)
-        return ["[tls]", *_keys({key: str(getattr(files, key)) for key in TlsFiles.model_fields})]
+        return ["[tls]", *_keys({key: str(getattr(files, key)) for key in _FILES})]
 
 
 def _cohort_table(cohort: CohortSetting) -> list[str]:

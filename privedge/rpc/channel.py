@@ -101,7 +101,7 @@ def _secure(address: str, server: Role, files: TlsFiles) -> grpc.Channel:
     options = [*_OPTIONS, *message_limits(address), ("grpc.ssl_target_name_override", server.host)]
 
     def dial() -> grpc.Channel:
-        return grpc.secure_channel(address, tls.client_credentials(files), options=options)
+        return grpc.secure_channel(address, tls.client_credentials(files, server), options=options)
 
     return RenewingChannel(dial, lambda: tls.stamp(files))
 

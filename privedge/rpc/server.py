@@ -87,13 +87,12 @@ def caller(context: grpc.ServicerContext) -> Identity:
     if facts.get("transport_security_type") == [b"ssl"]:
         if facts.get("ssl_tls_version") != [b"TLSv1.3"]:
             raise NotAllowed("the connection is not TLS 1.3")
-        uris = facts.get("peer_uri", [])
-        uri = uris[0].decode("ascii", "replace") if len(uris) == 1 else ""
+        uris = [uri.decode("ascii", "replace") for uri in facts.get("peer_uri", [])]
     else:
         claims = {str(key): str(value) for key, value in context.invocation_metadata()}
-        uri = f"spiffe://privedge/{claims.get(ROLE_KEY, '')}/{claims.get(NAME_KEY, '')}"
+        uris = [f"spiffe://privedge/{claims.get(ROLE_KEY, '')}/{claims.get(NAME_KEY, '')}"]
     try:
-        return Identity.from_uri(uri)
+        return Identity.from_uris(uris)
     except CertificateError as error:
         raise NotAllowed(str(error)) from None
 

@@ -10,8 +10,8 @@ import grpc
 
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError, ConfigError
-from privedge.identity.certificates import check_files
-from privedge.identity.roles import Identity, Role
+from privedge.identity.checking import Checked, check_files, read_chain
+from privedge.identity.roles import Role
 from privedge.rpc import tls_floor
 
 log = logging.getLogger(__name__)
@@ -25,15 +25,15 @@ def require_role(tls: TlsFiles | None, role: Role) -> None:
 
     Such a server would start, but every caller would refuse it. Without TLS nothing is checked.
     """
-    if tls is not None and (found := preflight(tls).role) is not role:
+    if tls is not None and (found := preflight(tls).identity.role) is not role:
         raise CertificateError(
             f"{tls.certificate}: is for the role {found}, this is {role.label}; "
             f"give it one for {role}"
         )
 
 
-def preflight(tls: TlsFiles) -> Identity:
-    """Check the files, and return the identity of this process.
+def preflight(tls: TlsFiles) -> Checked:
+    """Check the files, and return what they hold.
 
     Raises CertificateError for files that TLS would refuse without an explanation. Raises
     ConfigError if gRPC was imported before privedge and would still accept TLS 1.2.
@@ -43,13 +43,13 @@ def preflight(tls: TlsFiles) -> Identity:
             "grpc was imported before privedge, so TLS 1.2 would be accepted; import "
             f"privedge first or set {tls_floor.VARIABLE}={tls_floor.SUITES}"
         )
-    return check_files(tls.ca, tls.certificate, tls.key)
+    return check_files(tls)
 
 
 def stamp(tls: TlsFiles) -> Stamp:
     """Return what changes whenever one of the files does."""
     facts = []
-    for path in (tls.ca, tls.certificate, tls.key):
+    for path in (*tls.trusted, tls.certificate, tls.key):
         try:
             found = path.stat()
         except OSError:  # a file that is being replaced may be absent for a moment
@@ -59,13 +59,17 @@ def stamp(tls: TlsFiles) -> Stamp:
     return tuple(facts)
 
 
-def client_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
-    """Return credentials to dial with. Raises as `preflight` does."""
-    preflight(tls)
+def client_credentials(tls: TlsFiles, server: Role) -> grpc.ChannelCredentials:
+    """Return credentials to dial `server` with, whose certificate must be vouched for by its pin,
+    or by `ca` if it has none. Raises as `preflight` does.
+    """
+    mine = preflight(tls)
+    vouching = tls.vouching_for(server)
+    read_chain(vouching)
     credentials: grpc.ChannelCredentials = grpc.ssl_channel_credentials(
-        root_certificates=tls.ca.read_bytes(),
-        private_key=tls.key.read_bytes(),
-        certificate_chain=tls.certificate.read_bytes(),
+        root_certificates=vouching.read_bytes(),
+        private_key=mine.key,
+        certificate_chain=mine.sent,
     )
     return credentials
 
@@ -76,19 +80,18 @@ def server_credentials(tls: TlsFiles) -> grpc.ServerCredentials:
     The files are checked for changes at every handshake, so certificates can be renewed while the
     server runs. Open connections are not affected. Raises as `preflight` does.
     """
-    preflight(tls)
+    mine = preflight(tls)
     # None means "keep the present one"; gRPC's type stubs lack this.
     renewal: Any = _Renewal(tls)
     credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
-        _server_configuration(tls), renewal, require_client_authentication=True
+        _server_configuration(mine), renewal, require_client_authentication=True
     )
     return credentials
 
 
-def _server_configuration(tls: TlsFiles) -> grpc.ServerCertificateConfiguration:
+def _server_configuration(mine: Checked) -> grpc.ServerCertificateConfiguration:
     configuration: grpc.ServerCertificateConfiguration = grpc.ssl_server_certificate_configuration(
-        [(tls.key.read_bytes(), tls.certificate.read_bytes())],
-        root_certificates=tls.ca.read_bytes(),
+        [(mine.key, mine.sent)], root_certificates=mine.trusted
     )
     return configuration
 
@@ -106,8 +109,7 @@ class _Renewal:
             return None
         self._seen = now
         try:
-            preflight(self._tls)
-            renewed = _server_configuration(self._tls)
+            renewed = _server_configuration(preflight(self._tls))
         except (CertificateError, OSError) as error:
             log.error("kept the old certificate: %s", error)
             return None

@@ -8,7 +8,6 @@ from cable import Cable
 from conftest import COHORT, MARGIN
 
 from privedge.client.query import Client
-from privedge.config import TlsFiles
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
@@ -39,7 +38,7 @@ def replace_everything(deployment, folder):
     made = {identity: issue(folder, identity) for identity in EVERYBODY}
     for identity, files in made.items():
         old = deployment.tls(identity)
-        for kind in TlsFiles.model_fields:
+        for kind in ("ca", "certificate", "key"):
             part = folder / "part"
             shutil.copy(getattr(files, kind), part)
             part.replace(getattr(old, kind))

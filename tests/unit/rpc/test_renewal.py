@@ -50,7 +50,7 @@ class World:
         for identity, wanted in zip(IDENTITIES, (server, caller), strict=True):
             made, into = issue(authority, identity), self._files(identity.role)
             if wanted:
-                for kind in TlsFiles.model_fields:
+                for kind in ("ca", "certificate", "key"):
                     part = into.ca.with_suffix(".part")
                     shutil.copy(getattr(made, kind), part)
                     part.replace(getattr(into, kind))

@@ -196,10 +196,11 @@ def test_when_grpc_was_there_first_credentials_are_refused_instead_of_weaker(tls
         "import grpc\n"
         "from pathlib import Path\n"
         "from privedge.config import TlsFiles\n"
+        "from privedge.identity.roles import Role\n"
         "from privedge.rpc import tls\n"
         f"files = TlsFiles(ca=Path({str(files.ca)!r}), certificate=Path("
         f"{str(files.certificate)!r}), key=Path({str(files.key)!r}))\n"
-        "tls.client_credentials(files)\n"
+        "tls.client_credentials(files, Role.PARTY0)\n"
     )
     late = run_python(code)
     assert "ConfigError: grpc was imported before privedge," in late.stderr
