@@ -8,6 +8,7 @@ from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, require_said_twice
 from parties.cores import stay_on_cores
+from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
 from privedge import extras, log
 from privedge.config import load
@@ -33,6 +34,7 @@ def main() -> int:
     # Without this gRPC logs lines of its own beside ours. It reads the variable when imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     log.configure()
+    allow_many_connections()
     try:
         if arguments.server == "dealer":
             _dealer(arguments.config, arguments.insecure_loopback)

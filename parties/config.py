@@ -57,8 +57,9 @@ class PartyLimits(Section):
     max_queries: int = Field(
         default=256,
         ge=1,
-        description="Queries of all clients at once. A query counts from its first byte until its "
-        "answer is sent. It needs a thread, and memory for the share of its images.",
+        description="Queries of all clients at once. A query counts from the start of its call "
+        "until its answer is sent. It needs a thread, and memory for the share of its images. The "
+        "last eighth of the places is for clients who have no query running.",
     )
     max_queries_per_client: int = Field(
         default=64, ge=1, description="Queries at once with the same client's name."

@@ -20,8 +20,8 @@ from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
-from privedge.errors import AlreadyExists, DeadlineExceeded, LimitExceeded, ShareError, Unreachable
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.compiled import compiler
 from privedge.mpc.dealing import Dealer, SessionId
@@ -41,9 +41,6 @@ DEALER_SERVICE = pb.DESCRIPTOR.services_by_name["Dealer"].full_name
 
 _SESSION_BYTES = 16
 _REMEMBERED_SESSIONS = 1 << 16
-# Each call holds a thread. A pair of workers makes two calls for a run, and two for a bundle that
-# waits for the run.
-_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Sessions:
                 raise AlreadyExists("this session was opened before")
             if pairing is None:
                 if len(self._running) >= self._limits.max_sessions:
-                    raise LimitExceeded("too many sessions at once")
+                    raise Busy("too many sessions at once")
                 pairing = self._running[run] = _Pairing()
             pairing.seeds[party] = seeds
             if len(pairing.seeds) == 2:
@@ -187,7 +184,7 @@ def serve_dealer(config: DealerConfig) -> None:
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
     compiler.prepare()
-    server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=_THREADS)
+    server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
@@ -196,7 +193,7 @@ def serve_dealer(config: DealerConfig) -> None:
     server.start()
     watch_certificates()
     # The process as a whole serves. Otherwise a party would think that it is about to end.
-    set_serving(statuses, [""], True)
-    handshake.watch(partial(set_serving, statuses, [DEALER_SERVICE]))
+    statuses.set_serving([""], True)
+    handshake.watch(partial(statuses.set_serving, [DEALER_SERVICE]))
     log.info("dealer: ready on port %d", port)
     run_until_told(server, statuses)

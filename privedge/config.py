@@ -93,9 +93,7 @@ class TlsFiles(Section):
         description="The certificate's key, readable by this user only (mode 0600). If root owns "
         "it, its group may read it too (0640)."
     )
-    pins: TlsPins = Field(
-        default=TlsPins(), description="Who may vouch for a server, in place of `ca`."
-    )
+    pins: TlsPins = TlsPins()
 
     def vouching_for(self, role: str) -> Path:
         """Return the file of whoever may issue a certificate for `role`."""
@@ -152,6 +150,7 @@ class ClientConfig(CallerConfig):
         tls: the files `ca`, `certificate` and `key`; the certificate says who calls.
         insecure_loopback, role, name: an unprotected claim in place of `tls`, on this machine only.
         rpc_timeout_s: the longest that a call may last, in seconds; 60 by default.
+        retries: how often a call is made again that a party was too busy for; 4 by default.
 
     Example:
         config = ClientConfig(
@@ -163,6 +162,14 @@ class ClientConfig(CallerConfig):
 
     party0: Address = Field(description="The address of party 0.")
     party1: Address = Field(description="The address of party 1.")
+    retries: int = Field(
+        default=4,
+        ge=0,
+        le=100,
+        description="How often a call is made again that a party was too busy for, after growing "
+        "pauses; a query gets a fresh id. A call that lost its connection is made again twice at "
+        "most. All tries together last no longer than `rpc_timeout_s`.",
+    )
 
 
 def load(kind: type[ModelT], path: StrPath) -> ModelT:

@@ -95,6 +95,14 @@ class LimitExceeded(Refused):
     """A size, count or rate limit was exceeded, or the disk is full."""
 
 
+class Busy(LimitExceeded):
+    """Too many calls at once. The same call may be repeated after `retry_after_s` seconds."""
+
+    def __init__(self, message: str = "", retry_after_s: float = 0.25) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class DigestMismatch(Refused):
     """Bytes do not match the digest that they were announced or stored with."""
 

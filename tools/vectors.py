@@ -302,7 +302,8 @@ def query_digest() -> Any:
             "shape": list(each.shape),
             "verify_owner": each.verify_owner,
             "one_subject": each.one_subject,
-            "digest": each.digest().hex(),
+            "client": "carla",
+            "digest": each.digest("carla").hex(),
         }
         for each in every
     ]

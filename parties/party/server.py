@@ -1,7 +1,7 @@
 """A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,9 +30,10 @@ from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
-from parties.serving.lifecycle import add_health, add_reflection, run_until_told, set_serving
+from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
+from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
@@ -41,8 +42,8 @@ from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
-# Beside a thread for every query there may be: uploads, party 0's watch, operators.
-_OTHER_THREADS = 64
+# Uploads at once, of all owners and of one.
+_UPLOADS, _UPLOADS_OF_ONE = 64, 8
 _WORKER_START_S = 120.0
 
 PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
@@ -91,7 +92,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         ready = Deadline.after(_WORKER_START_S)
         for worker in party.pool.workers:
             worker.wait_ready(ready)
-        party.handshake.watch(partial(set_serving, statuses, ("", PARTY_SERVICE)))
+        party.handshake.watch(partial(statuses.set_serving, ("", PARTY_SERVICE)))
         log.info("party %d: ready", config.index)
         run_until_told(party.server, statuses, end_calls=party.side.end_calls)
 
@@ -105,8 +106,9 @@ def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
         models = parts.enter_context(open_models(config, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake)
-        threads = config.limits.max_queries + _OTHER_THREADS
-        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
+        server, port = build_server(
+            config.listen, tls=config.tls, access=ACCESS, quotas=_quotas(config)
+        )
         pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
         runs = Runs(models, counters := Counters())
         if peer is None:
@@ -125,6 +127,19 @@ def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
         party_servicer = PartyServicer(models, queries, handshake, feeds)
         party_pb2_grpc.add_PartyServicer_to_server(party_servicer, server)
         yield _Party(server, port, pool, side, handshake)
+
+
+def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
+    limits, query_s = config.limits, config.query_deadline_s
+    return {
+        # Reading and computing may take `query_s`, and so may the sending of the answer.
+        "/privedge.v1.Party/Query": Quota(
+            "queries", limits.max_queries, limits.max_queries_per_client, 2 * query_s
+        ),
+        "/privedge.v1.Party/UploadModel": Quota(
+            "uploads", _UPLOADS, _UPLOADS_OF_ONE, limits.upload_deadline_s
+        ),
+    }
 
 
 @contextmanager

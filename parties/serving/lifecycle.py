@@ -2,28 +2,22 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
+from parties.serving.health import Health
 
 _GRACE_S = 10.0
 
 
-def add_health(server: grpc.Server) -> health.HealthServicer:
+def add_health(server: grpc.Server) -> Health:
     """Add the standard health service. All services are NOT_SERVING until they are set."""
-    statuses = health.HealthServicer()
-    statuses.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    statuses = Health()
     health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
     return statuses
-
-
-def set_serving(statuses: health.HealthServicer, services: Iterable[str], serves: bool) -> None:
-    """Set the health of each of these services."""
-    kinds = health_pb2.HealthCheckResponse
-    for service in services:
-        statuses.set(service, kinds.SERVING if serves else kinds.NOT_SERVING)
 
 
 def add_reflection(server: grpc.Server, services: list[str]) -> None:
@@ -34,7 +28,7 @@ def add_reflection(server: grpc.Server, services: list[str]) -> None:
 
 def run_until_told(
     server: grpc.Server,
-    statuses: health.HealthServicer,
+    statuses: Health,
     *,
     end_calls: Callable[[], object] = lambda: None,
 ) -> None:
@@ -46,7 +40,7 @@ def run_until_told(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     told.wait()
-    statuses.enter_graceful_shutdown()
+    statuses.end()
     stopped = server.stop(_GRACE_S)
     end_calls()
     stopped.wait()

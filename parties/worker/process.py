@@ -38,8 +38,6 @@ from privedge.rpc.renewal import epoch_of
 from privedge.rpc.server import build_server
 from privedge.wire import mpc_pb2_grpc, worker_pb2_grpc
 
-_THREADS = 8
-
 
 @dataclass(frozen=True)
 class _Parts:
@@ -91,7 +89,7 @@ def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     parts = _parts(config, acceptor)
     pool_follower = PoolFollower(parts.preparer, parts.pool, parts.scheduler, parts.targets)
     listen = shifted(config.mpc.listen or "", slot)
-    outside, _ = build_server(listen, tls=config.tls, access=ACCESS, threads=_THREADS)
+    outside, _ = build_server(listen, tls=config.tls, access=ACCESS)
     mpc_pb2_grpc.add_MpcServicer_to_server(MpcServicer(acceptor, pool_follower), outside)
     return [_inside(parts, socket), outside]
 
@@ -120,6 +118,6 @@ def _identity(config: PartyConfig) -> Identity:
 
 def _inside(parts: _Parts, socket: Path) -> grpc.Server:
     """The server for this worker's own front end."""
-    inside, _ = build_server(f"unix:{socket}", tls=None, access=ACCESS, threads=_THREADS)
+    inside, _ = build_server(f"unix:{socket}", tls=None, access=ACCESS)
     worker_pb2_grpc.add_WorkerServicer_to_server(parts.servicer, inside)
     return inside

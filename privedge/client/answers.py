@@ -24,6 +24,18 @@ class Answer:
     owner: str | None
 
 
+def answer_shape(owners: tuple[str, ...], question: Question) -> tuple[int, int]:
+    """Return the shape of each party's share of the answer: (answers, owners)."""
+    rows = 1 if question.one_subject else question.shape[0]
+    return rows, len(owners) if question.verify_owner is None else 1
+
+
+def require_shape(shape: tuple[int, ...], expected: tuple[int, int]) -> None:
+    """Raise IntegrityError if an answer has another shape than the question asks for."""
+    if shape != expected:
+        raise IntegrityError(f"the parties answered {shape} instead of {expected}; ask again")
+
+
 def read_answers(opened: Words, owners: tuple[str, ...], question: Question) -> tuple[Answer, ...]:
     """Return one answer for each row of `opened`, the sum of both parties' answer shares.
 
@@ -32,11 +44,7 @@ def read_answers(opened: Words, owners: tuple[str, ...], question: Question) -> 
     Raises IntegrityError if the shape is another one, or a row is neither one-hot nor all zero.
     """
     names = owners if question.verify_owner is None else (question.verify_owner,)
-    expected = (1 if question.one_subject else question.shape[0], len(names))
-    if opened.shape != expected:
-        raise IntegrityError(
-            f"the parties answered {opened.shape} instead of {expected}; ask again"
-        )
+    require_shape(opened.shape, answer_shape(owners, question))
     if (opened > 1).any() or (opened.sum(axis=1) > 1).any():
         raise IntegrityError(
             "the parties' shares do not add up to an answer; ask again, and tell both operators"

@@ -4,17 +4,19 @@ Sees both shares of the query and of the answer. An exchange runs on its caller'
 more thread, so any number of exchanges can run at once.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from privedge.client.answers import require_shape
 from privedge.errors import Cancelled, ShareError, Unreachable
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
 from privedge.sharing.question import Question
-from privedge.sharing.ring import Words, from_bytes, to_bytes
+from privedge.sharing.ring import WORD_BYTES, Words, from_bytes, to_bytes
 from privedge.sharing.split import split
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
@@ -39,17 +41,25 @@ class Half:
     cost: Cost
 
 
-def exchange(
-    parties: Sequence[Party], question: Question, query: Words, timeout_s: float
-) -> tuple[Half, Half]:
+@dataclass(frozen=True)
+class Asked:
+    """One question: what it is, the shape of the answer that fits it, and seconds for each call."""
+
+    question: Question
+    answer: tuple[int, int]
+    timeout_s: float
+
+
+def exchange(parties: Sequence[Party], asked: Asked, query: Words) -> tuple[Half, Half]:
     """Split `query`, send each party its share, and return what party 0 and party 1 answered.
 
-    query: uint64, fixed-point words of `question.shape`. timeout_s: seconds for each call.
+    query: uint64, fixed-point words of the question's shape.
 
-    Raises the refusal of a party, as one of our errors. A failure at one party ends the call to
-    the other.
+    Raises the refusal of a party, as one of our errors, and IntegrityError or ShareError as soon as
+    an answer is another one than the question asks for. A failure at one party ends the call to the
+    other.
     """
-    both = _Both(parties, question, split(query), timeout_s)
+    both = _Both(parties, asked, split(query))
     other = threading.Thread(target=both.ask, args=(1,), name="party 1")
     other.start()
     try:
@@ -66,12 +76,10 @@ class _Both:
     def __init__(
         self,
         parties: Sequence[Party],
-        question: Question,
+        asked: Asked,
         shares: tuple[Words, Words],
-        timeout_s: float,
     ) -> None:
-        self._parties, self._question, self._timeout_s = parties, question, timeout_s
-        self._shares = shares
+        self._parties, self._asked, self._shares = parties, asked, shares
         self._calls = _Calls()
         self._ended = (threading.Event(), threading.Event())
         self._halves: dict[int, Half] = {}
@@ -82,7 +90,7 @@ class _Both:
         """Make the call to party `index` and wait for its end. If it fails, end both calls."""
         party, share = self._parties[index], self._shares[index]
         try:
-            self._halves[index] = _half(party, self._question, share, self._timeout_s, self._calls)
+            self._halves[index] = _half(party, self._asked, share, self._calls)
         except BaseException as error:
             self._errors.append(error)
             self._ended[index].set()
@@ -132,16 +140,25 @@ class _Calls:
             cancel()
 
 
-def _half(party: Party, question: Question, share: Words, timeout_s: float, calls: _Calls) -> Half:
+def _half(party: Party, asked: Asked, share: Words, calls: _Calls) -> Half:
     with calls_to(party.name):
-        call = party.stub.Query(_requests(question, share), timeout=timeout_s)
+        call = party.stub.Query(_requests(asked.question, share), timeout=asked.timeout_s)
         calls.add(call.cancel)
         header = next(call, pb.QueryResponse()).header
-        received = b"".join(response.words for response in call)
-    shape = codec.shape_from_wire(header.shape, party.name)
-    if len(shape) != 2:
-        raise ShareError(f"{party.name}: an answer has two dimensions, not {len(shape)}")
-    return Half(from_bytes(received, shape), codec.cost_from_wire(header.cost))
+        shape = codec.shape_from_wire(header.shape, party.name)
+        require_shape(shape, asked.answer)
+        words = from_bytes(_received(party, call, WORD_BYTES * math.prod(shape)), shape)
+    return Half(words, codec.cost_from_wire(header.cost))
+
+
+def _received(party: Party, responses: Iterator[pb.QueryResponse], expected: int) -> bytes:
+    """Read no more than the answer: a party could go on for ever."""
+    received = bytearray()
+    for response in responses:
+        received += response.words
+        if not response.words or len(received) > expected:
+            raise ShareError(f"{party.name}: its answer is not the {expected} bytes expected")
+    return bytes(received)
 
 
 def _requests(question: Question, share: Words) -> Iterator[pb.QueryRequest]:

@@ -8,16 +8,20 @@
 
 Sees the client's own pictures and answers. Each party receives one share, which alone is uniformly
 random, and returns one share of the answer. Only the client adds the two shares up.
+
+A call is made again, with a fresh query id, if a party was too busy for it or away for a moment.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-from privedge.client.answers import Answer, read_answers
-from privedge.client.exchange import Party, exchange
+from privedge.client.answers import Answer, answer_shape, read_answers
+from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, StrPath, load
 from privedge.errors import (
     Closed,
@@ -33,7 +37,7 @@ from privedge.ran.inputs import Pictures, given
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
-from privedge.rpc.status import calls_to
+from privedge.rpc.retry import Patience, retried, told
 from privedge.sharing.combine import combine
 from privedge.sharing.cost import Cost
 from privedge.sharing.fixed_point import encode
@@ -125,7 +129,7 @@ class Client:
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
         """
         self._encoder = None if encoder is None else Path(encoder)
-        self._timeout_s = config.rpc_timeout_s
+        self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
         roles = (Role.PARTY0, Role.PARTY1)
@@ -180,8 +184,7 @@ class Client:
         self._require_usable()
         served = []
         for party in self._parties:
-            with calls_to(party.name):
-                said = party.stub.ListCohorts(pb.ListCohortsRequest(), timeout=self._timeout_s)
+            said = self._told(party, party.stub.ListCohorts, pb.ListCohortsRequest())
             served.append({(codec.cohort_name(row.name), row.spec_digest) for row in said.cohorts})
         return tuple(sorted(name for name, _ in served[0] & served[1]))
 
@@ -203,10 +206,7 @@ class Client:
         """
         self._require_usable()
         request = pb.DescribeCohortRequest(cohort=cohort)
-        said = []
-        for party in self._parties:
-            with calls_to(party.name):
-                said.append(party.stub.DescribeCohort(request, timeout=self._timeout_s))
+        said = [self._told(party, party.stub.DescribeCohort, request) for party in self._parties]
         if said[0] != said[1]:
             raise ManifestMismatch(
                 f"cohort {cohort}: the parties describe it differently; try again in a moment, "
@@ -274,6 +274,9 @@ class Client:
             raise UnknownModel(f"owner: must be a name, got {type(owner).__name__}")
         return self._ask(images, cohort, verify_owner=owner, one_subject=one_subject)
 
+    def _told(self, party: Party, method: Callable[..., Any], request: Any) -> Any:
+        return told(method, request, peer=party.name, patience=self._patience)
+
     def _require_usable(self) -> None:
         # A forked process has none of gRPC's threads, so a call in it would never return.
         if self._process != os.getpid():
@@ -329,22 +332,31 @@ class Client:
         replies = []
         for start in range(0, len(query), size):
             part = query[start : start + size]
-            question = Question(
-                query_id=new_query_id(),
-                cohort=cohort.name,
-                snapshot_id=cohort.snapshot_id,
-                shape=part.shape,
-                verify_owner=verify_owner,
-                one_subject=one_subject,
-            )
-            replies.append(self._exchange(question, part, cohort.owners))
+            ask = partial(self._asked_once, cohort, part, verify_owner, one_subject)
+            replies.append(retried(ask, self._patience))
         return reduce(Reply.plus, replies)
 
-    def _exchange(self, question: Question, query: Words, owners: tuple[str, ...]) -> Reply:
-        """Send both shares at once, wait for both answer shares, and add them up."""
+    def _asked_once(
+        self,
+        cohort: Cohort,
+        query: Words,
+        verify_owner: str | None,
+        one_subject: bool,
+        timeout_s: float,
+    ) -> Reply:
+        """Ask with a fresh id and fresh shares: nothing of an earlier try is used again."""
+        question = Question(
+            query_id=new_query_id(),
+            cohort=cohort.name,
+            snapshot_id=cohort.snapshot_id,
+            shape=query.shape,
+            verify_owner=verify_owner,
+            one_subject=one_subject,
+        )
+        asked = Asked(question, answer_shape(cohort.owners, question), timeout_s)
         started = perf_counter()
-        first, second = exchange(self._parties, question, query, self._timeout_s)
+        first, second = exchange(self._parties, asked, query)
         seconds = perf_counter() - started
-        answers = read_answers(combine(first.words, second.words), owners, question)
+        answers = read_answers(combine(first.words, second.words), cohort.owners, question)
         sent, received = 2 * query.nbytes, first.words.nbytes + second.words.nbytes
         return Reply(answers, seconds, (first.cost, second.cost), sent, received)

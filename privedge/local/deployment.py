@@ -151,13 +151,16 @@ class Deployment:
             ca=certs / "ca.crt", certificate=certs / f"{name}.crt", key=certs / f"{name}.key"
         )
 
-    def client_config(self, identity: Identity, *, rpc_timeout_s: float = 60) -> ClientConfig:
+    def client_config(
+        self, identity: Identity, *, rpc_timeout_s: float = 60, retries: int = 4
+    ) -> ClientConfig:
         """Return the configuration with which an owner, client or admin calls the parties."""
         return ClientConfig(
             party0=self.address(Role.PARTY0),
             party1=self.address(Role.PARTY1),
             tls=self.tls(identity),
             rpc_timeout_s=rpc_timeout_s,
+            retries=retries,
         )
 
     def write_client_config(self, identity: Identity, path: Path | None = None) -> Path:

@@ -47,3 +47,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Worker/Learn": _only(Role.PARTY0, Role.PARTY1),
     **STANDARD,
 }
+
+# Party 0's worker opens this call long before its first order. Every other call begins with a
+# message, for which no server waits long.
+PATIENT = frozenset({"/privedge.v1.Mpc/Prepare"})

@@ -4,6 +4,7 @@ A server looks up (code, text) by the kind of error. A caller looks the pair up 
 same kind back. A peer's text is not trusted: it is only compared with the table, never shown.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,9 @@ Code = grpc.StatusCode
 
 # The trailing metadata that carries the id under which an internal error was logged.
 ERROR_ID = "privedge-error-id"
+# The trailing metadata that says after how many milliseconds a refused call may be repeated.
+RETRY_AFTER = "retry-after-ms"
+_LONGEST_RETRY_AFTER_MS = 60_000
 
 # The most specific kind comes first; the last line is for every unexpected exception.
 STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
@@ -34,6 +38,7 @@ STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     errors.SnapshotChanged: (Code.ABORTED, "the cohort has changed"),
     errors.TranscriptMismatch: (Code.ABORTED, "the parties disagree about this run"),
     errors.NotAllowed: (Code.PERMISSION_DENIED, "not allowed"),
+    errors.Busy: (Code.RESOURCE_EXHAUSTED, "too many calls at once"),
     errors.LimitExceeded: (Code.RESOURCE_EXHAUSTED, "a limit was reached"),
     errors.DigestMismatch: (Code.DATA_LOSS, "bytes do not match their digest"),
     errors.Unreachable: (Code.UNAVAILABLE, "a part of the service is down"),
@@ -53,6 +58,7 @@ _ADVICE: dict[type[Exception], str] = {
     errors.SnapshotChanged: "ask again",
     errors.TranscriptMismatch: "ask again; tell the operator if it happens twice",
     errors.NotAllowed: "use a certificate of the right role: owners upload, clients ask",
+    errors.Busy: "try again in a moment",
     errors.LimitExceeded: "send less, or try again later",
     errors.DigestMismatch: "send it again; if it was a query, tell the operator of a damaged model",
     errors.Unreachable: "try again in a moment",
@@ -87,7 +93,8 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
     code, text = call.code(), call.details()
     for kind, status in STATUS.items():
         if status == (code, text) and issubclass(kind, PrivEdgeError):
-            return kind(f"{peer}: {text}; {_ADVICE[kind]}")
+            said = f"{peer}: {text}; {_ADVICE[kind]}"
+            return errors.Busy(said, _retry_after_s(call)) if kind is errors.Busy else kind(said)
     if code in _FROM_GRPC:
         known, reason, advice = _FROM_GRPC[code]
         return known(f"{peer}: {reason}; {advice}")
@@ -95,9 +102,21 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
 
 
 def _logged_as(call: grpc.Call) -> str:
+    error_id = _trailing(call, ERROR_ID)
+    return f" {error_id[:16]}" if error_id.isalnum() else ""
+
+
+def _retry_after_s(call: grpc.Call) -> float:
+    """The server's hint, which may be missing or anything at all."""
+    said = _trailing(call, RETRY_AFTER)
+    milliseconds = int(said) if re.fullmatch("[0-9]{1,6}", said) else 0
+    return min(milliseconds, _LONGEST_RETRY_AFTER_MS) / 1000
+
+
+def _trailing(call: grpc.Call, name: str) -> str:
     for key, value in call.trailing_metadata() or ():
-        if key == ERROR_ID and isinstance(value, str) and value.isalnum():
-            return f" {value[:16]}"
+        if key == name and isinstance(value, str):
+            return value
     return ""
 
 

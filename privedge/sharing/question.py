@@ -37,9 +37,13 @@ class Question:
             count *= size
         return count
 
-    def digest(self) -> bytes:
-        """Return the SHA-256 of the canonical JSON text (sorted keys, no spaces)."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+    def digest(self, client: str) -> bytes:
+        """Return the SHA-256 of the canonical JSON text (sorted keys, no spaces).
+
+        `client` is the name of who asks: halves of two clients never belong together.
+        """
+        facts = {**asdict(self), "client": client}
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 
 

@@ -1,17 +1,20 @@
 """The calls of an owner or admin to one party. Sees that party's share and salt during an upload.
 
-Every call has the configured deadline. A failure becomes one of our errors, which names the party.
+Every call has the configured deadline, and all but an upload are repeated if the party is busy or
+away for a moment. A failure becomes one of our errors, which names the party.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from privedge.config import ClientConfig
 from privedge.identity.roles import Role
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
+from privedge.rpc.retry import Patience, told
 from privedge.rpc.status import calls_to
 from privedge.sharing.manifest import UploadHeader
 from privedge.wire import party_pb2 as pb
@@ -44,41 +47,31 @@ class Party:
 
     stub: PartyStub
     name: str
-    timeout_s: float
+    patience: Patience
 
     def architecture(self, cohort: str) -> RanSpec:
         """Ask for the spec that every model of the cohort must have."""
-        with calls_to(self.name):
-            answer = self.stub.DescribeCohort(
-                pb.DescribeCohortRequest(cohort=cohort), timeout=self.timeout_s
-            )
+        answer = self._told(self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=cohort))
         return RanSpec.from_json(answer.spec_json)
 
     def upload(self, header: UploadHeader, chunks: Iterable[bytes]) -> None:
         """Stream one share; returns once the party has it on disk."""
         with calls_to(self.name):
-            self.stub.UploadModel(_requests(header, chunks), timeout=self.timeout_s)
+            self.stub.UploadModel(_requests(header, chunks), timeout=self.patience.within_s)
 
     def activate(self, model_id: str) -> str:
         """Make the model active, and return the cohort's new snapshot id. Party 0 only."""
-        with calls_to(self.name):
-            answer = self.stub.ActivateModel(
-                pb.ActivateModelRequest(model_id=model_id), timeout=self.timeout_s
-            )
+        answer = self._told(self.stub.ActivateModel, pb.ActivateModelRequest(model_id=model_id))
         snapshot_id: str = answer.snapshot_id
         return snapshot_id
 
     def delete(self, model_id: str) -> None:
         """Remove the model from this party."""
-        with calls_to(self.name):
-            self.stub.DeleteModel(pb.DeleteModelRequest(model_id=model_id), timeout=self.timeout_s)
+        self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
-        with calls_to(self.name):
-            answer = self.stub.ListModels(
-                pb.ListModelsRequest(cohort=cohort or ""), timeout=self.timeout_s
-            )
+        answer = self._told(self.stub.ListModels, pb.ListModelsRequest(cohort=cohort or ""))
         return [
             ModelFacts(
                 row.model_id, row.cohort, row.owner, row.state, row.share_bytes, row.created_at
@@ -86,13 +79,17 @@ class Party:
             for row in answer.models
         ]
 
+    def _told(self, method: Callable[..., Any], request: Any) -> Any:
+        return told(method, request, peer=self.name, patience=self.patience)
+
 
 @contextmanager
 def connect(config: ClientConfig, role: Role) -> Iterator[Party]:
     """Connect to party 0 or party 1 (`role`). Raises ConfigError or CertificateError."""
     address = config.party0 if role is Role.PARTY0 else config.party1
     with open_party(config, role) as channel:
-        yield Party(PartyStub(channel), peer_name(role, address), config.rpc_timeout_s)
+        patience = Patience(config.rpc_timeout_s, config.retries)
+        yield Party(PartyStub(channel), peer_name(role, address), patience)
 
 
 def _requests(header: UploadHeader, chunks: Iterable[bytes]) -> Iterator[pb.UploadModelRequest]:

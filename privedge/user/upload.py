@@ -6,7 +6,6 @@ device.
 """
 
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +17,7 @@ from privedge.identity.checking import check_files
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.rpc.chunks import cut
+from privedge.rpc.retry import Patience
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.manifest import (
     ModelManifest,
@@ -33,10 +33,7 @@ from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Party, connect
 
-# ActivateModel may be repeated. While a party is unreachable, it is called again after these
-# seconds.
-_ACTIVATION_WAITS_S = (0.5, 1.5)
-_WITHDRAWAL_TIMEOUT_S = 5.0
+_TO_WITHDRAW = Patience(within_s=5.0, retries=0)
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None 
             _withdraw((party_0, party_1), manifest.model_id)
             raise
         try:
-            snapshot_id = _activate(party_0, manifest.model_id)
+            snapshot_id = party_0.activate(manifest.model_id)
         except (Unreachable, DeadlineExceeded) as error:
             # The model may be active by now, so the shares stay.
             raise type(error)(
@@ -197,16 +194,8 @@ class _Meter:
                 self._progress("upload", self._sent, self._total)
 
 
-def _activate(party: Party, model_id: str) -> str:
-    for wait_s in _ACTIVATION_WAITS_S:
-        with suppress(Unreachable):
-            return party.activate(model_id)
-        time.sleep(wait_s)
-    return party.activate(model_id)
-
-
 def _withdraw(parties: tuple[Party, Party], model_id: str) -> None:
     """Delete both shares, party 0's first. A party that cannot be reached keeps its share."""
     for party in parties:
         with suppress(PrivEdgeError):
-            replace(party, timeout_s=_WITHDRAWAL_TIMEOUT_S).delete(model_id)
+            replace(party, patience=_TO_WITHDRAW).delete(model_id)

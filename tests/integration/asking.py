@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import grpc
 import numpy as np
@@ -28,11 +29,14 @@ TRIES = 20_000
 STAYS = 50
 
 
-def config(deployment: Deployment, who: Identity = CLIENT, **changes: float) -> ClientConfig:
-    return deployment.client_config(who, **changes)
+def config(
+    deployment: Deployment, who: Identity = CLIENT, *, retries: int = 0, **changes: float
+) -> ClientConfig:
+    """Nothing is tried again unless a test says so: it would hide what a test looks for."""
+    return deployment.client_config(who, retries=retries, **changes)
 
 
-def client(deployment: Deployment, **changes: float) -> Client:
+def client(deployment: Deployment, **changes: Any) -> Client:
     return Client(config(deployment, **changes))
 
 

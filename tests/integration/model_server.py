@@ -96,7 +96,7 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
             peer = PeerClient(stub, peer_name(Role.PARTY1, address))
         models = stack.enter_context(open_models(config, peer))
         hello = Hello(of_party(config, models.cohorts.values()), Handshake())
-        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=8)
+        server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
         add_PartyServicer_to_server(PartyServicer(models, NoQueries(), hello.handshake), server)
         if peer is None:
             add_PeerServicer_to_server(PeerServicer(models, NoOrders(), hello), server)

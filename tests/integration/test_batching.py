@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from privedge.client.query import Client
-from privedge.errors import LimitExceeded
+from privedge.errors import Busy
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.rpc import codec
@@ -151,7 +151,7 @@ def test_a_client_with_too_many_queries_is_refused_and_others_are_not(deployment
         half(deployment, Role.PARTY0, new_question(deployment), "greedy") for _ in range(LIMIT)
     ]
     until(lambda: received(deployment)[0] == bytes_before + LIMIT * 8 * question.words)
-    with someone(deployment, "greedy") as asking, pytest.raises(LimitExceeded):
+    with someone(deployment, "greedy") as asking, pytest.raises(Busy):
         asking.identify(one_image, COHORT)
     with someone(deployment, "modest") as asking:
         assert len(asking.identify(one_image, COHORT).answers) == 1

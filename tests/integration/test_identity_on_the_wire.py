@@ -37,7 +37,7 @@ def two_parties(tls):
     """Two parties on free ports; yields them and their addresses."""
     running = []
     for index, role in enumerate((Role.PARTY0, Role.PARTY1)):
-        server, port = build_server("127.0.0.1:0", tls=tls(role), access=ACCESS, threads=4)
+        server, port = build_server("127.0.0.1:0", tls=tls(role), access=ACCESS)
         party = Party(index)
         party_grpc.add_PartyServicer_to_server(party, server)
         server.start()

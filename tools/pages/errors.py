@@ -31,6 +31,10 @@ def page() -> str:
             "INTERNAL carries an id in the trailing metadata `"
             f"{status.ERROR_ID}`. The server's log has the same id beside the place of the fault."
         ),
+        md.paragraph(
+            f"A refusal as `Busy` carries in `{status.RETRY_AFTER}` the milliseconds after "
+            "which to come again ([the wire](wire.md#busy-servers))."
+        ),
         "## What gRPC itself says",
         md.paragraph(
             "Some statuses come from gRPC and not from a server of ours, with texts of its own. A "

@@ -13,13 +13,13 @@ from parties.party.models.service import ModelService
 from parties.party.queries.service import QueryService
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
 from parties.serving.handshake import Handshake
-from parties.serving.time_limit import given_up_after, timely
 from privedge import __version__
 from privedge.errors import ShareError
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import caller
+from privedge.rpc.time_limit import given_up_after, timely
 from privedge.rpc.versions import MPC, WIRE
 from privedge.sharing.question import Question
 from privedge.wire import party_pb2 as pb
@@ -46,12 +46,11 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request_iterator: Iterator[pb.UploadModelRequest], context: grpc.ServicerContext
     ) -> pb.UploadModelResponse:
         """Store one share of a model."""
-        with given_up_after(self._models.limits.upload_deadline_s, context):
-            first = next(request_iterator, pb.UploadModelRequest())
-            if first.WhichOneof("part") != "header":
-                raise ShareError("upload: the first message must be the header")
-            header = codec.upload_header_from_wire(first.header)
-            stored = self._models.upload(header, caller(context), _words(request_iterator))
+        first = next(request_iterator, pb.UploadModelRequest())
+        if first.WhichOneof("part") != "header":
+            raise ShareError("upload: the first message must be the header")
+        header = codec.upload_header_from_wire(first.header)
+        stored = self._models.upload(header, caller(context), _words("upload", request_iterator))
         return pb.UploadModelResponse(bytes_stored=stored)
 
     def ActivateModel(
@@ -117,10 +116,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         """Answer a batch of queries, share for share."""
         deadline = Deadline.of(context, at_most_s=self._queries.deadline_s)
         read = partial(_query, request_iterator, deadline, context)
-        with (
-            self._queries.answered(read, caller(context).name, deadline, context) as answer,
-            given_up_after(self._queries.deadline_s, context),
-        ):
+        answer = self._queries.answered(read, caller(context).name, deadline, context)
+        with given_up_after(self._queries.deadline_s, context):
             cost = codec.cost_to_wire(answer.cost)
             yield pb.QueryResponse(header=pb.AnswerHeader(shape=answer.shape, cost=cost))
             for piece in cut(answer.words):
@@ -148,10 +145,12 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         )
 
 
-def _words(requests: Iterator[pb.UploadModelRequest]) -> Iterator[bytes]:
+def _words(
+    what: str, requests: Iterator[pb.UploadModelRequest] | Iterator[pb.QueryRequest]
+) -> Iterator[bytes]:
     for request in requests:
         if not request.words:
-            raise ShareError("upload: only bytes may follow the header")
+            raise ShareError(f"{what}: only bytes may follow the header")
         yield request.words
 
 
@@ -163,4 +162,4 @@ def _query(
     first = next(in_time, pb.QueryRequest())
     if first.WhichOneof("part") != "header":
         raise ShareError("query: the first message must be the header")
-    return codec.question_from_wire(first.header), (request.words for request in in_time)
+    return codec.question_from_wire(first.header), _words("query", in_time)

@@ -1,15 +1,20 @@
 """Party 0's queues of queries, and which queries of a queue are computed together.
 
-A queue holds queries of one kind that both parties have in full. A free worker takes the head of
-the queue that has waited longest, and as many behind it as fit into one run.
+A queue holds queries of one kind that both parties have in full, by turns of their clients. A free
+worker takes the head of the queue whose turn it is, and as many behind it as fit into one run.
 """
 
 import threading
 import time
+from bisect import insort_left, insort_right
 from collections.abc import Sequence
+from operator import attrgetter
 
 from parties.config import BatchingSection
 from parties.party.queries.pending import Kind, PendingQuery
+from parties.party.queries.turns import Turns
+
+_turn = attrgetter("turn")
 
 
 class BatchQueue:
@@ -21,26 +26,29 @@ class BatchQueue:
         self._max_images = min(batching.max_images, max_batch)
         self._changed = threading.Condition()
         self._queues: dict[Kind, list[PendingQuery]] = {}
+        self._turns = Turns()
         self._closed = False
 
     def add(self, query: PendingQuery) -> None:
-        """Put a query at the end of its queue, unless it is settled: nobody would take it out."""
+        """Put a query into its queue, unless it is settled: nobody would take it out."""
         with self._changed:
             if not query.settled:
-                self._queues.setdefault(query.kind, []).append(query)
+                self._turns.give(query)
+                insort_right(self._queues.setdefault(query.kind, []), query, key=_turn)
                 self._changed.notify_all()
 
     def put_back(self, queries: Sequence[PendingQuery]) -> None:
-        """Put queries of one kind, which were taken and not run, at the head of their queue."""
+        """Put queries of one kind, which were taken and not run, back to their old turns."""
         with self._changed:
             for query in reversed(queries):
                 if not query.settled:
-                    self._queues.setdefault(query.kind, []).insert(0, query)
+                    insort_left(self._queues.setdefault(query.kind, []), query, key=_turn)
             self._changed.notify_all()
 
     def remove(self, query: PendingQuery) -> None:
         """Take a settled query out of its queue. Nothing happens if it is in none."""
         with self._changed:
+            self._turns.end(query)
             queue = self._queues.get(query.kind, [])
             if query in queue:
                 queue.remove(query)
@@ -51,11 +59,12 @@ class BatchQueue:
         """Wait for a run's worth of queries, in order; None after `close`."""
         with self._changed:
             while not self._closed:
-                kind = min(self._queues, key=self._due, default=None)
-                pause = None if kind is None else self._due(kind) - time.perf_counter()
-                if kind is not None and pause is not None and pause <= 0:
-                    return self._cut_off(kind)
-                self._changed.wait(pause)
+                now = time.perf_counter()
+                due = {kind: self._due(kind) for kind in self._queues}
+                ready = [kind for kind, at in due.items() if at <= now]
+                if ready:
+                    return self._cut_off(min(ready, key=lambda kind: self._queues[kind][0].turn))
+                self._changed.wait(min(due.values()) - now if due else None)
             return None
 
     def close(self) -> None:
@@ -67,14 +76,17 @@ class BatchQueue:
     def _due(self, kind: Kind) -> float:
         """Until when this queue waits for more queries."""
         queue = self._queues[kind]
-        came = queue[0].ready or queue[0].arrived
+        came = min(query.ready or query.arrived for query in queue)
         full = queue[0].alone or sum(query.images for query in queue) >= self._max_images
         return came if full else came + self._delay_s
 
     def _cut_off(self, kind: Kind) -> list[PendingQuery]:
         queue = self._queues[kind]
-        count = together([query.images for query in queue], self._max_images)
-        taken, queue[:count] = queue[:count], []
+        chosen = self._turns.first_of(queue)
+        taken = chosen[: together([query.images for query in chosen], self._max_images)]
+        self._turns.begin(taken)
+        for query in taken:
+            queue.remove(query)
         self._drop_if_empty(kind)
         return taken
 

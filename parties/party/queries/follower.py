@@ -14,9 +14,9 @@ from parties.party.queries.pending import PendingQuery, Run, Waiters, settle
 from parties.party.queries.runs import Runs
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool, WorkerProcess
-from parties.serving.time_limit import ring_after
 from privedge.errors import DeadlineExceeded, LimitExceeded
 from privedge.rpc.server import MayLeave
+from privedge.rpc.time_limit import ring_after
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ Kind = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class QueryRef:
-    """One query by id (32 hexadecimal digits) and SHA-256 of its question: what the front ends tell
-    each other of it.
+    """One query by id (32 hexadecimal digits) and digest of its question and client: what the front
+    ends tell each other of it.
     """
 
     query_id: str
@@ -50,9 +50,11 @@ class PendingQuery:
     """A query that has arrived in full at this party. No repr: `words` is a share."""
 
     def __init__(
-        self, question: Question, snapshot: Snapshot, words: bytes, deadline: Deadline
+        self, question: Question, snapshot: Snapshot, words: bytes, client: str, deadline: Deadline
     ) -> None:
+        """`client` is the name in the certificate of its client."""
         self.question = question
+        self.client = client
         self.snapshot = snapshot
         self.words = words
         self.deadline = deadline
@@ -60,6 +62,8 @@ class PendingQuery:
         # this party knew that it had at both.
         self.arrived = time.perf_counter()
         self.ready: float | None = None
+        # Its place among the queries that wait (turns.py).
+        self.turn = 0
         self._changed = threading.Condition()
         self._outcome: AnswerBytes | Exception | None = None
         self._left = False
@@ -73,7 +77,7 @@ class PendingQuery:
     @cached_property
     def ref(self) -> QueryRef:
         """What the other front end is told of it."""
-        return QueryRef(self.id, self.question.digest())
+        return QueryRef(self.id, self.question.digest(self.client))
 
     @property
     def images(self) -> int:

@@ -15,8 +15,7 @@ Party 0 leads, so there is one order of runs; party 1 never starts one by itself
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from parties.bounded_dict import BoundedDict
 from parties.config import PartyConfig
@@ -26,7 +25,6 @@ from parties.party.queries.counters import Counters, QueryCounters
 from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
-from parties.serving.admission import Admission
 from parties.serving.handshake import Handshake
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.rpc.deadline import Deadline
@@ -63,7 +61,6 @@ class QueryService:
         self._pool = pool
         self._counters = counters
         self._answer = answer
-        self._admission = Admission(config.limits)
         self._lock = threading.Lock()
         self._used_ids: BoundedDict[str, None] = BoundedDict(_REMEMBERED_IDS)
 
@@ -72,29 +69,26 @@ class QueryService:
         """How long a query may take, and after that the sending of its answer."""
         return self._config.query_deadline_s
 
-    @contextmanager
     def answered(
         self, read: ReadQuery, name: str, deadline: Deadline, client: MayLeave
-    ) -> Iterator[AnswerBytes]:
-        """Read one query of the client of that name, and give its answer share.
+    ) -> AnswerBytes:
+        """Read one query of the client of that name, and return its answer share.
 
-        The query counts as one of the client's until the block ends. Raises what the query is
-        refused for or ends with.
+        Raises what the query is refused for or ends with.
         """
-        with self._admission.one(name):
-            with self._counters.query():
-                question, pieces = read()
-                self._handshake.require(question.cohort)
-                self._use_once(question.query_id)
-                with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
-                    self._check(question, snapshot)
-                    words = self._joined(question, pieces)
-                    query = PendingQuery(question, snapshot, words, deadline)
-                    if not client.add_callback(query.leave):
-                        query.leave()
-                    answer = self._answer(query)
-            log.info("query %s: answered", question.query_id)
-            yield answer
+        with self._counters.query():
+            question, pieces = read()
+            self._handshake.require(question.cohort)
+            self._use_once(question.query_id)
+            with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
+                self._check(question, snapshot)
+                words = self._joined(question, pieces)
+                query = PendingQuery(question, snapshot, words, name, deadline)
+                if not client.add_callback(query.leave):
+                    query.leave()
+                answer = self._answer(query)
+        log.info("query %s: answered", question.query_id)
+        return answer
 
     def counters(self) -> QueryCounters:
         """The counters now."""

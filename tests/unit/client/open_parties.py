@@ -16,6 +16,7 @@ from privedge.ran import features
 from privedge.ran.presets import preset
 from privedge.rpc import codec
 from privedge.rpc.access import ACCESS
+from privedge.rpc.admission import Quota
 from privedge.rpc.server import build_server
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
@@ -31,6 +32,7 @@ NAMES = ("ana", "bo", "cleo", "dora")
 PICTURES = np.random.default_rng(1).integers(0, 256, (4, 32, 32), dtype=np.uint8)
 _MODELS = encode(features.extract(SPEC, PICTURES)).reshape(4, -1)
 _WITHIN_S = 20
+QUOTAS = {"/privedge.v1.Party/Query": Quota("queries", at_once=256, per_caller=64)}
 
 Behaviour = Callable[[pb.QueryHeader, object], None]
 
@@ -120,12 +122,12 @@ class Parties:
 
 
 @contextmanager
-def serving(threads: int = 8) -> Iterator[Parties]:
-    """Both, until the block ends; each may have `threads` queries at once."""
+def serving() -> Iterator[Parties]:
+    """Both, until the block ends."""
     table, ports, servicers = Table(), [], []
     with ExitStack() as stack:
         for index in range(2):
-            server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS, threads=threads)
+            server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS, quotas=QUOTAS)
             servicers.append(OpenParty(index, table))
             party_pb2_grpc.add_PartyServicer_to_server(servicers[-1], server)
             server.start()

@@ -1,5 +1,8 @@
 """A party that answers wrongly, or not at all, is refused: never an answer, never a crash."""
 
+from collections.abc import Iterable
+from itertools import chain, repeat
+
 import numpy as np
 import pytest
 
@@ -21,7 +24,7 @@ COHORT = pb.DescribeCohortResponse(
 class Scripted(party_pb2_grpc.PartyServicer):
     """A party that says what it is told to, whatever the question."""
 
-    def __init__(self, responses: list[pb.QueryResponse]) -> None:
+    def __init__(self, responses: Iterable[pb.QueryResponse]) -> None:
         self._responses = responses
 
     def DescribeCohort(self, request, context):
@@ -38,11 +41,11 @@ def words(*values: int, shape: tuple[int, ...] = (1, 2)) -> list[pb.QueryRespons
     return [header, pb.QueryResponse(words=np.array(values, dtype="<u8").tobytes())]
 
 
-def asked(first: list[pb.QueryResponse], second: list[pb.QueryResponse]) -> str | None:
+def asked(first: Iterable[pb.QueryResponse], second: Iterable[pb.QueryResponse]) -> str | None:
     """What a client makes of the two parties' answers."""
     servers, addresses = [], []
     for responses in (first, second):
-        server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS, threads=4)
+        server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS)
         party_pb2_grpc.add_PartyServicer_to_server(Scripted(responses), server)
         server.start()
         servers.append(server)
@@ -92,3 +95,24 @@ def test_an_answer_of_another_form_is_refused(first, second):
     halves = [words(0, 0), second]
     with pytest.raises((ShareError, IntegrityError)):
         asked(halves[first], halves[1 - first])
+
+
+ENDLESS = {
+    "words": pb.QueryResponse(words=bytes(8)),
+    "empty words": pb.QueryResponse(words=b""),
+    "headers": words(0, 0)[0],
+}
+
+
+@pytest.mark.parametrize("more", sorted(ENDLESS))
+@pytest.mark.parametrize("first", [0, 1])
+def test_w16_an_answer_without_end_is_not_read_to_the_end(first, more):
+    halves = [words(0, 0), chain(words(0, 0), repeat(ENDLESS[more]))]
+    with pytest.raises(ShareError, match="not the 16 bytes expected"):
+        asked(halves[first], halves[1 - first])
+
+
+def test_w16_an_answer_as_large_as_a_party_likes_is_refused_by_its_header():
+    huge = pb.QueryResponse(header=pb.AnswerHeader(shape=(1, 1 << 20), cost=pb.Cost()))
+    with pytest.raises(IntegrityError, match="instead of"):
+        asked(words(0, 0), chain([huge], repeat(ENDLESS["words"])))

@@ -142,8 +142,7 @@ def test_w75_one_client_serves_many_threads_at_once(threads, each):
         return [owners(client.identify(PICTURES[index], COHORT))[0] for index in mine]
 
     with (
-        # A call that has been answered still counts for a moment.
-        serving(threads=2 * threads) as parties,
+        serving() as parties,
         Client(parties.config) as client,
         ThreadPoolExecutor(threads) as pool,
     ):

@@ -130,7 +130,7 @@ class OnlyExchange(mpc_pb2_grpc.MpcServicer):
 def both(tls_for) -> Iterator[tuple[Sessions, Sessions]]:
     """Both workers' sessions, connected. Nobody is at the dealer's address."""
     acceptor = Acceptor()
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS)
     mpc_pb2_grpc.add_MpcServicer_to_server(OnlyExchange(acceptor), server)
     server.start()
     with ExitStack() as stack:

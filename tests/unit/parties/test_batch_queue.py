@@ -18,7 +18,7 @@ def a_query(
     images: int = 1, *, snapshot: str = "s1", cohort: str = "digits", **changes
 ) -> PendingQuery:
     question = Question(new_query_id(), cohort, snapshot, (images, 4), **changes)
-    query = PendingQuery(question, SimpleNamespace(id=snapshot), b"", Deadline.after(60))
+    query = PendingQuery(question, SimpleNamespace(id=snapshot), b"", "carla", Deadline.after(60))
     query.ready = query.arrived
     return query
 

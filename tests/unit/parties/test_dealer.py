@@ -46,7 +46,7 @@ def servicer(limits: DealerLimits | None = None, **timeouts: float) -> DealerSer
 @pytest.fixture(scope="module")
 def address(tls_for) -> Iterator[str]:
     limits = DealerLimits(max_elements=1000, max_sessions=4)
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=16)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer(limits), server)
     server.start()
     yield f"127.0.0.1:{port}"
@@ -146,7 +146,7 @@ def test_a_session_that_both_have_left_is_over(stubs):
 
 
 def test_a_side_that_leaves_before_the_other_comes_leaves_no_thread_waiting(tls_for):
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=2)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer(), server)
     server.start()
     with ExitStack() as stack:
@@ -174,7 +174,7 @@ def test_a_side_that_leaves_before_the_other_comes_leaves_no_thread_waiting(tls_
 
 
 def test_a_side_whose_other_party_never_comes_ends_after_the_dealers_patience(tls_for):
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=2)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer(pairing_s=0.05), server)
     server.start()
     with ExitStack() as stack:
@@ -228,7 +228,7 @@ def test_a_party_that_does_not_read_makes_the_dealer_stop_dealing_to_it(tls_for,
         return correct(dealer, party, counter, kind)
 
     monkeypatch.setattr(Dealer, "correct", counting)
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=4)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS)
     limits = DealerLimits(max_elements=elements)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer(limits), server)
     server.start()
@@ -267,7 +267,7 @@ def test_what_reaches_the_dealer_has_no_field_for_a_share():
 
 
 def test_a_lost_dealer_is_unreachable(tls_for):
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=4)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS)
     server.start()
     address = f"127.0.0.1:{port}"
     with open_channel(address, server=Role.DEALER, tls=tls_for(Role.PARTY0)) as channel:

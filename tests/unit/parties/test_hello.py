@@ -14,7 +14,7 @@ from parties.dealer import DealerServicer
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.terms import CohortTerms, Terms
 from parties.serving.handshake import Handshake
-from parties.serving.lifecycle import add_health, set_serving
+from parties.serving.lifecycle import add_health
 from privedge.errors import NotAllowed, TermsDiffer, Unreachable
 from privedge.identity.roles import Role
 from privedge.rpc import versions
@@ -43,7 +43,7 @@ class Party1(peer_pb2_grpc.PeerServicer):
 
 @contextmanager
 def served(tls_for, role: Role, add, *, port: int = 0) -> Iterator[int]:
-    server, port = build_server(f"127.0.0.1:{port}", tls=tls_for(role), access=ACCESS, threads=8)
+    server, port = build_server(f"127.0.0.1:{port}", tls=tls_for(role), access=ACCESS)
     add(server)
     server.start()
     try:
@@ -134,7 +134,7 @@ def a_dealer(tls_for, servicer: object, *, port: int = 0) -> Iterator[int]:
     """Healthy, with that servicer; none for a dealer of before the handshake."""
 
     def add(server: grpc.Server) -> None:
-        set_serving(add_health(server), [""], True)
+        add_health(server).set_serving([""], True)
         if servicer is not None:
             dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
 
@@ -168,14 +168,14 @@ def test_a_party_whose_dealer_is_away_is_not_held_up_by_its_greeter(tls_for):
 
 
 def test_w66_a_dealer_that_is_told_to_end_is_not_held_up_by_a_greeter(tls_for):
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS, threads=8)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.DEALER), access=ACCESS)
     statuses = add_health(server)
     dealer_pb2_grpc.add_DealerServicer_to_server(other(), server)
     server.start()
-    set_serving(statuses, [""], True)
+    statuses.set_serving([""], True)
     with greeting(tls_for, port) as (_, heard):
         assert heard.get(timeout=SOON)
-        statuses.enter_graceful_shutdown()
+        statuses.end()
         assert server.stop(grace=10 * SOON).wait(SOON)
 
 

@@ -42,7 +42,7 @@ def acceptor() -> Acceptor:
 
 @pytest.fixture
 def channel(acceptor, tls_for) -> Iterator[grpc.Channel]:
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS)
     mpc_pb2_grpc.add_MpcServicer_to_server(OnlyExchange(acceptor), server)
     server.start()
     address = f"127.0.0.1:{port}"

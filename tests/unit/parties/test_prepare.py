@@ -108,7 +108,7 @@ def party1(tls_for) -> Iterator[Party1]:
 
 @pytest.fixture
 def channel(party1, tls_for) -> Iterator[grpc.Channel]:
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS, threads=4)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY1), access=ACCESS)
     mpc_pb2_grpc.add_MpcServicer_to_server(party1.servicer, server)
     server.start()
     address = f"127.0.0.1:{port}"

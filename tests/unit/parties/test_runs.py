@@ -26,13 +26,11 @@ from parties.party.queries.pending import PendingQuery
 from parties.party.queries.runs import Runs
 from parties.party.terms import CohortTerms, Terms
 from parties.party.workers.messages import AnswerBytes
-from parties.serving.admission import Admission
 from parties.serving.handshake import Handshake
 from privedge.errors import (
     CohortDiffers,
     DeadlineExceeded,
     DigestMismatch,
-    LimitExceeded,
     ManifestMismatch,
     PrivEdgeError,
     TermsDiffer,
@@ -185,9 +183,7 @@ class Pair:
         return follower
 
     def _serve(self):
-        server, self.port = build_server(
-            f"127.0.0.1:{self.port}", tls=None, access=ACCESS, threads=16
-        )
+        server, self.port = build_server(f"127.0.0.1:{self.port}", tls=None, access=ACCESS)
         hello = Hello(self.theirs, self.handshakes[1])
         servicer = PeerServicer(self.models, self.follower, hello)
         peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
@@ -225,6 +221,10 @@ class Pair:
             worker.gate.set()
 
 
+def half(question, pinned, words, *, client="carla", within_s=60) -> PendingQuery:
+    return PendingQuery(question, pinned, words, client, Deadline.after(within_s))
+
+
 class Query:
     """One query: the shares and the futures of their answers."""
 
@@ -233,7 +233,7 @@ class Query:
         question = Question(new_query_id(), "digits", snapshot_id, (len(words), 2), **changes)
         body = b"".join(struct.pack("<qq", word, -1) for word in words)
         pinned = snapshot(snapshot_id)
-        self.shares = [PendingQuery(question, pinned, body, Deadline.after(60)) for _ in range(2)]
+        self.shares = [half(question, pinned, body) for _ in range(2)]
         self.futures = [pair.ask(party, share) for party, share in enumerate(self.shares)]
 
     def check(self) -> None:
@@ -402,7 +402,7 @@ def test_a_run_that_fails_ends_alike_for_all_its_queries(pair):
 
 def one_share(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
     question = Question(new_query_id(), "digits", "s1", (1, 2), **changes)
-    return pair.ask(party, PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(60)))
+    return pair.ask(party, half(question, snapshot("s1"), bytes(16)))
 
 
 def test_shares_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
@@ -420,7 +420,7 @@ def test_shares_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch
 
 def test_a_share_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
     question = Question(new_query_id(), "digits", "s1", (1, 2))
-    share = PendingQuery(question, snapshot("s1"), bytes(16), Deadline.after(0.2))
+    share = half(question, snapshot("s1"), bytes(16), within_s=0.2)
     assert isinstance(pair.ask(1, share).exception(SOON), DeadlineExceeded)
 
 
@@ -431,9 +431,7 @@ def test_shares_that_differ_are_refused_at_both(pair, first):
     for party, shape in sorted([(0, (1, 2)), (1, (2, 2))], reverse=first == 1):
         question = Question(query_id, "digits", "s1", shape)
         words = bytes(8 * question.words)
-        shares.append(
-            pair.ask(party, PendingQuery(question, snapshot("s1"), words, Deadline.after(60)))
-        )
+        shares.append(pair.ask(party, half(question, snapshot("s1"), words)))
     assert [type(share.exception(SOON)) for share in shares] == [ManifestMismatch] * 2
     assert pair.workers[0].batches == []
 
@@ -533,18 +531,3 @@ def test_the_time_a_query_took_is_its_own(pair):
     # The rounds are the run's; the worker's own seconds have made way for the query's.
     assert all(cost.rounds == 7 and cost.online_s >= 0 for cost in costs)
     assert all(cost.queue_s > 0 for cost in costs[2:])
-
-
-def test_a_client_over_its_number_of_queries_is_refused_and_another_is_not():
-    admission = Admission(PartyLimits(max_queries=3, max_queries_per_client=2))
-    with admission.one("ana"), admission.one("ana"):
-        with pytest.raises(LimitExceeded, match="of one client"), admission.one("ana"):
-            pass
-        with (
-            admission.one("ben"),
-            pytest.raises(LimitExceeded, match="at once"),
-            admission.one("eve"),
-        ):
-            pass
-    with admission.one("ana"), admission.one("ana"):
-        pass

@@ -48,7 +48,7 @@ def test_no_method_is_for_nobody():
 
 @pytest.fixture(scope="module")
 def address(tls_for):
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY0), access=ACCESS, threads=16)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY0), access=ACCESS)
     party_pb2_grpc.add_PartyServicer_to_server(party_pb2_grpc.PartyServicer(), server)
     peer_pb2_grpc.add_PeerServicer_to_server(peer_pb2_grpc.PeerServicer(), server)
     mpc_pb2_grpc.add_MpcServicer_to_server(mpc_pb2_grpc.MpcServicer(), server)

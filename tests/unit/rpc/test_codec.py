@@ -69,7 +69,7 @@ def test_an_upload_header_survives_the_wire(header):
 def test_a_question_survives_the_wire_with_its_digest(question):
     raw = codec.question_to_wire(question).SerializeToString()
     back = codec.question_from_wire(pb.QueryHeader.FromString(raw))
-    assert back == question and back.digest() == question.digest()
+    assert back == question and back.digest("ana") == question.digest("ana")
 
 
 @given(costs)
@@ -187,7 +187,12 @@ def test_a_cost_that_is_no_amount_of_time_is_refused(value):
 
 @given(questions, questions)
 def test_questions_have_one_digest_only_if_they_are_the_same(one, other):
-    assert (one.digest() == other.digest()) == (one == other)
+    assert (one.digest("ana") == other.digest("ana")) == (one == other)
+
+
+@given(questions)
+def test_w16_halves_of_two_clients_have_two_digests(question):
+    assert question.digest("ana") != question.digest("bo")
 
 
 def test_a_query_id_is_fresh_each_time():

@@ -11,10 +11,11 @@ import pytest
 from privedge import errors
 from privedge.errors import ConfigError, NotAllowed, ShareError
 from privedge.identity.roles import Identity, Role
-from privedge.rpc import loopback
+from privedge.rpc import gate, loopback
+from privedge.rpc.admission import Quota
 from privedge.rpc.channel import MAX_MESSAGE_BYTES, open_channel
 from privedge.rpc.server import build_server, caller
-from privedge.rpc.status import ERROR_ID, STATUS, from_status
+from privedge.rpc.status import ERROR_ID, RETRY_AFTER, STATUS, from_status
 from privedge.wire import party_pb2 as pb
 
 CANARY = "canary-4711"
@@ -46,9 +47,9 @@ def handlers(behaviour):
 
 
 @contextmanager
-def serving(behaviour, *, allowed=frozenset(Role), threads=4, claim=CLAIM):
+def serving(behaviour, *, allowed=frozenset(Role), quotas=None, claim=CLAIM):
     access = {f"/test.Service/{kind}": allowed for kind in KINDS}
-    server, port = build_server("127.0.0.1:0", tls=None, access=access, threads=threads)
+    server, port = build_server("127.0.0.1:0", tls=None, access=access, quotas=quotas)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Service", handlers(behaviour)),)
     )
@@ -177,7 +178,7 @@ def test_a_role_outside_the_table_is_refused_before_the_servicer_or_the_parser(k
 
 
 def test_a_method_that_nobody_put_in_the_table_is_refused_to_everybody():
-    server, port = build_server("127.0.0.1:0", tls=None, access={}, threads=2)
+    server, port = build_server("127.0.0.1:0", tls=None, access={})
     handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Service", {"unary_unary": handler}),)
@@ -196,9 +197,7 @@ def test_a_method_that_nobody_put_in_the_table_is_refused_to_everybody():
 
 @pytest.mark.parametrize("role", ["", "root", "client/x", "CLIENT"])
 def test_a_claim_that_is_no_role_is_refused(role):
-    server, port = build_server(
-        "127.0.0.1:0", tls=None, access={"/t.S/u": frozenset(Role)}, threads=2
-    )
+    server, port = build_server("127.0.0.1:0", tls=None, access={"/t.S/u": frozenset(Role)})
     handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.S", {"u": handler}),))
     server.start()
@@ -227,7 +226,7 @@ class Waiting(logging.Handler):
 def test_a_client_that_cancels_is_not_taken_for_a_bug(kind, then, caplog):
     caplog.set_level(logging.INFO)
     waiting, entered = Waiting("abandoned by its caller"), threading.Event()
-    logging.getLogger("privedge.rpc.server").addHandler(waiting)
+    logging.getLogger("privedge.rpc.gate").addHandler(waiting)
     requests = queue.SimpleQueue()
 
     def behaviour(request, context):
@@ -249,7 +248,7 @@ def test_a_client_that_cancels_is_not_taken_for_a_bug(kind, then, caplog):
             assert waiting.seen.wait(20)
             requests.put(None)
     finally:
-        logging.getLogger("privedge.rpc.server").removeHandler(waiting)
+        logging.getLogger("privedge.rpc.gate").removeHandler(waiting)
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
@@ -274,9 +273,7 @@ def test_what_is_too_large_is_refused_unpacked_or_not_and_the_server_goes_on():
     def behaviour(request, context):
         yield b"fine"
 
-    server, port = build_server(
-        "127.0.0.1:0", tls=None, access={"/t.S/u": frozenset(Role)}, threads=2
-    )
+    server, port = build_server("127.0.0.1:0", tls=None, access={"/t.S/u": frozenset(Role)})
     handler = handlers(behaviour)["unary_unary"]
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("t.S", {"u": handler}),))
     server.start()
@@ -298,7 +295,7 @@ def test_what_is_too_large_is_refused_unpacked_or_not_and_the_server_goes_on():
     server.stop(None).wait()
 
 
-def test_a_call_beyond_the_threads_is_refused_at_once_instead_of_waiting():
+def test_w15_a_call_beyond_its_callers_places_is_refused_with_the_time_to_come_again():
     entered, go_on = threading.Event(), threading.Event()
 
     def behaviour(request, context):
@@ -306,19 +303,96 @@ def test_a_call_beyond_the_threads_is_refused_at_once_instead_of_waiting():
         go_on.wait(20)
         yield b"fine"
 
-    with serving(behaviour, threads=1) as channel:
-        stub = channel.unary_unary("/test.Service/unary_unary")
-        first = stub.future(b"", timeout=20)
+    quotas = {"/test.Service/unary_unary": Quota("few", at_once=8, per_caller=1)}
+    with serving(behaviour, quotas=quotas) as channel:
+        first = channel.unary_unary("/test.Service/unary_unary").future(b"", timeout=20)
         assert entered.wait(20)
-        assert refusal(channel, "unary_unary").code() is Code.RESOURCE_EXHAUSTED
+        error = refusal(channel, "unary_unary")
+        assert (error.code(), error.details()) == STATUS[errors.Busy]
+        assert int(dict(error.trailing_metadata())[RETRY_AFTER]) > 0
+        busy = from_status(error, "party 0")
+        assert isinstance(busy, errors.Busy) and busy.retry_after_s > 0
         go_on.set()
         assert first.result() == b"fine"
+        assert call(channel, "unary_unary") == [b"fine"]
+
+
+def begun(channel, kind, never):
+    """A call that was begun and never goes on. On the wire all four kinds look alike."""
+
+    def silence():
+        never.wait(60)
+        yield from ()
+
+    return channel.stream_stream(f"/test.Service/{kind}")(silence())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_w13_a_call_that_does_not_go_on_is_let_go_whatever_its_kind(kind, monkeypatch):
+    monkeypatch.setattr(gate, "FIRST_MESSAGE_S", 0.05)
+    never = threading.Event()
+
+    def behaviour(request, context):
+        yield from (b"read" for _ in (request if kind.startswith("stream") else [request]))
+
+    with serving(behaviour) as channel:
+        assert begun(channel, kind, never).code() is Code.CANCELLED
+        assert call(channel, kind) == [b"read"]
+        never.set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_w13_a_call_that_may_not_be_made_takes_no_thread(kind, monkeypatch):
+    never, taken = threading.Event(), []
+    monkeypatch.setattr(gate.threads, "run", taken.append)
+    with serving(lambda request, context: iter(()), allowed=frozenset({Role.OWNER})) as channel:
+        calls = [begun(channel, kind, never) for _ in range(30)]
+        assert {each.code() for each in calls} == {Code.PERMISSION_DENIED}
+        assert taken == []
+        never.set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_w13_a_call_is_cancelled_when_its_time_is_up(kind):
+    quotas = {f"/test.Service/{kind}": Quota("short", 8, 4, longest_s=0.05)}
+    ended = threading.Event()
+
+    def behaviour(request, context):
+        gone = threading.Event()
+        if context.add_callback(gone.set):
+            gone.wait(60)
+        ended.set()
+        yield b"late"
+
+    with serving(behaviour, quotas=quotas) as channel:
+        assert refusal(channel, kind).code() is Code.CANCELLED
+        assert ended.wait(20)
+
+
+def test_w13_a_flood_of_refusals_is_answered_and_not_written_down(caplog):
+    with serving(lambda request, context: iter(()), allowed=frozenset()) as channel:
+        stub = channel.unary_unary("/test.Service/unary_unary")
+        calls = [stub.future(b"", timeout=20) for _ in range(90)]
+        assert {each.code() for each in calls} == {Code.PERMISSION_DENIED}
+    assert 0 < len([r for r in caplog.records if "refused" in r.getMessage()]) < 90
+
+
+def test_w13_without_another_thread_a_call_is_refused_and_its_place_is_free(monkeypatch):
+    def none_left(work):
+        raise RuntimeError("can't start new thread")
+
+    quotas = {"/test.Service/unary_unary": Quota("one", 2, 1)}
+    with serving(lambda request, context: iter([b"fine"]), quotas=quotas) as channel:
+        with monkeypatch.context() as patched:
+            patched.setattr(gate.threads, "run", none_left)
+            assert refusal(channel, "unary_unary").code() is Code.RESOURCE_EXHAUSTED
+        assert call(channel, "unary_unary") == [b"fine"]
 
 
 def test_a_port_in_use_is_one_line_that_names_it():
-    server, port = build_server("127.0.0.1:0", tls=None, access={}, threads=1)
+    server, port = build_server("127.0.0.1:0", tls=None, access={})
     with pytest.raises(ConfigError, match=rf"^127\.0\.0\.1:{port}: cannot listen there") as refused:
-        build_server(f"127.0.0.1:{port}", tls=None, access={}, threads=1)
+        build_server(f"127.0.0.1:{port}", tls=None, access={})
     assert "\n" not in str(refused.value)
     server.stop(None).wait()
 
@@ -330,7 +404,7 @@ TRICKS = ["127.0.0.1.evil.org:1", "dns:///127.0.0.1:1", "ipv4:10.0.0.1:1", "unix
 @pytest.mark.parametrize("address", OPEN + TRICKS)
 def test_without_tls_nothing_but_loopback_is_dialled_or_listened_to(address):
     with pytest.raises(ConfigError, match="only a loopback address"):
-        build_server(address, tls=None, access={}, threads=1)
+        build_server(address, tls=None, access={})
     with pytest.raises(ConfigError, match="only a loopback address"):
         open_channel(address, server=Role.PARTY0, tls=None, claim=CLAIM)
 
@@ -349,7 +423,7 @@ def test_without_tls_somebody_must_be_named():
 def serving_on_a_socket(tmp_path, behaviour):
     access = {"/test.Service/unary_unary": frozenset({Role.PARTY0})}
     address = f"unix:{tmp_path}/worker"
-    server, _ = build_server(address, tls=None, access=access, threads=1)
+    server, _ = build_server(address, tls=None, access=access)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Service", handlers(behaviour)),)
     )

@@ -35,7 +35,7 @@ class Party(party_grpc.PartyServicer):
 
 @contextmanager
 def serving(tls: TlsFiles) -> Iterator[tuple[Party, int]]:
-    server, port = build_server("127.0.0.1:0", tls=tls, access=ACCESS, threads=2)
+    server, port = build_server("127.0.0.1:0", tls=tls, access=ACCESS)
     party = Party()
     party_grpc.add_PartyServicer_to_server(party, server)
     server.start()

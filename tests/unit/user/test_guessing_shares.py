@@ -63,7 +63,7 @@ def two_recorders():
     with ExitStack() as stack:
         parties, ports = (Recorder(), Recorder()), []
         for party in parties:
-            server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS, threads=4)
+            server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS)
             add_PartyServicer_to_server(party, server)
             server.start()
             stack.callback(lambda server=server: server.stop(None).wait())

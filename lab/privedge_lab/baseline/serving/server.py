@@ -5,15 +5,15 @@ them (docs/explanation/baseline.md). Only the devices' own defence protects the 
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-
-from grpc_health.v1 import health_pb2
 
 from parties.config import require_said_twice
 from parties.memory import keep_freed_pages
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.config import load
 from privedge.identity.roles import Role
+from privedge.rpc.admission import Quota
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
 from privedge_lab.baseline.model_file import load_tail
@@ -27,8 +27,14 @@ log = logging.getLogger(__name__)
 
 SPLIT_SERVICE = split_pb2.DESCRIPTOR.services_by_name["Split"].full_name
 
-# Threads beyond one for each admitted call: for health checks, operators and calls to refuse.
-_OTHER_THREADS = 32
+
+def quotas_of(config: SplitConfig) -> Mapping[str, Quota]:
+    """Return the places of single methods."""
+    limits = config.limits
+    predictions = Quota(
+        "queries", limits.max_queries, limits.max_queries_per_client, 2 * config.query_deadline_s
+    )
+    return {"/privedge.v1.Split/Predict": predictions}
 
 
 def serve_split(config: SplitConfig) -> None:
@@ -39,16 +45,16 @@ def serve_split(config: SplitConfig) -> None:
     require_role(config.tls, Role.SPLIT)
     tail = load_tail(config.tail)
     served = served_by(config, tail)
-    threads = config.limits.max_queries + _OTHER_THREADS
-    server, port = build_server(config.listen, tls=config.tls, access=ACCESS, threads=threads)
+    server, port = build_server(
+        config.listen, tls=config.tls, access=ACCESS, quotas=quotas_of(config)
+    )
     with Predictor(tail) as predictor:
         servicer = SplitServicer(config, served, predictor)
         split_pb2_grpc.add_SplitServicer_to_server(servicer, server)
         statuses = add_health(server)
         add_reflection(server, [SPLIT_SERVICE])
         server.start()
-        for service in ("", SPLIT_SERVICE):
-            statuses.set(service, health_pb2.HealthCheckResponse.SERVING)
+        statuses.set_serving(("", SPLIT_SERVICE), True)
         log.warning("split: plaintext baseline: this server sees activations; nothing is private")
         log.info("split: %s cut at %s, ready on port %d", tail.spec.name, tail.cut, port)
         run_until_told(server, statuses)

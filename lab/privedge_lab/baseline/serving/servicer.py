@@ -10,13 +10,11 @@ from collections.abc import Iterator
 
 import grpc
 
-from parties.serving.admission import Admission
-from parties.serving.time_limit import given_up_after, timely
 from privedge.errors import ConfigError, LimitExceeded, ShareError
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
-from privedge.rpc.server import caller
+from privedge.rpc.time_limit import given_up_after, timely
 from privedge.sharing.cost import Cost
 from privedge_lab.baseline import codec as split_codec
 from privedge_lab.baseline.codec import Floats, Served
@@ -56,7 +54,6 @@ class SplitServicer(split_pb2_grpc.SplitServicer):
         self._deadline_s = config.query_deadline_s
         self._served = served
         self._predictor = predictor
-        self._admission = Admission(config.limits)
 
     def Describe(
         self, request: pb.DescribeSplitRequest, context: grpc.ServicerContext
@@ -68,25 +65,24 @@ class SplitServicer(split_pb2_grpc.SplitServicer):
         self, request_iterator: Iterator[pb.PredictRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.PredictResponse]:
         """Answer a batch with labels or logits."""
-        with self._admission.one(caller(context).name):
-            deadline = Deadline.of(context, at_most_s=self._deadline_s)
-            activations = self._read(timely(request_iterator, deadline.remaining(), context))
-            job = self._predictor.start(activations)
-            if not context.add_callback(job.cancel):
-                job.cancel()
-            predicted = job.result(deadline)
-            shape, values = split_codec.answers_to_bytes(predicted.logits, self._served.answers)
-            log.info("%d images in %.1f ms", len(activations), 1e3 * predicted.online_s)
-            cost = Cost(queue_s=predicted.queue_s, online_s=predicted.online_s)
-            header = pb.PredictedHeader(
-                shape=shape,
-                kind=split_codec.kind_to_wire(self._served.answers),
-                cost=codec.cost_to_wire(cost),
-            )
-            with given_up_after(self._deadline_s, context):
-                yield pb.PredictResponse(header=header)
-                for piece in cut(values):
-                    yield pb.PredictResponse(values=piece)
+        deadline = Deadline.of(context, at_most_s=self._deadline_s)
+        activations = self._read(timely(request_iterator, deadline.remaining(), context))
+        job = self._predictor.start(activations)
+        if not context.add_callback(job.cancel):
+            job.cancel()
+        predicted = job.result(deadline)
+        shape, values = split_codec.answers_to_bytes(predicted.logits, self._served.answers)
+        log.info("%d images in %.1f ms", len(activations), 1e3 * predicted.online_s)
+        cost = Cost(queue_s=predicted.queue_s, online_s=predicted.online_s)
+        header = pb.PredictedHeader(
+            shape=shape,
+            kind=split_codec.kind_to_wire(self._served.answers),
+            cost=codec.cost_to_wire(cost),
+        )
+        with given_up_after(self._deadline_s, context):
+            yield pb.PredictResponse(header=header)
+            for piece in cut(values):
+                yield pb.PredictResponse(values=piece)
 
     def _read(self, requests: Iterator[pb.PredictRequest]) -> Floats:
         """Read and check the activations of a call. Raises ShareError or LimitExceeded."""

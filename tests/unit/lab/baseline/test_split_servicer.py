@@ -36,6 +36,7 @@ from privedge_lab.baseline.presets import lenet
 from privedge_lab.baseline.serving.access import ACCESS
 from privedge_lab.baseline.serving.config import SplitConfig
 from privedge_lab.baseline.serving.predictor import Predictor
+from privedge_lab.baseline.serving.server import quotas_of
 from privedge_lab.baseline.serving.servicer import SplitServicer, served_by
 from privedge_lab.baseline.train import Trainee
 from privedge_lab.wire import split_pb2 as pb
@@ -71,7 +72,9 @@ class Running:
         self.predictor = Predictor(tail)
         self.served = served_by(config, tail)
         self.servicer = SplitServicer(config, self.served, self.predictor)
-        self.server, port = build_server(address, tls=config.tls, access=ACCESS, threads=24)
+        self.server, port = build_server(
+            address, tls=config.tls, access=ACCESS, quotas=quotas_of(config)
+        )
         split_pb2_grpc.add_SplitServicer_to_server(self.servicer, self.server)
         self.server.start()
         self.address = f"127.0.0.1:{port}"
@@ -228,7 +231,7 @@ def test_others_than_clients_are_refused(running, files, role):
 
 
 def test_a_party_cannot_stand_in_for_the_split_server(files, tls_for):
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY0), access=ACCESS, threads=4)
+    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY0), access=ACCESS)
     server.start()
     try:
         config = SplitClientConfig(

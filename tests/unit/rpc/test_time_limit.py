@@ -1,9 +1,9 @@
-"""parties/serving/time_limit.py: a call that needs too long is cancelled, and only that call."""
+"""privedge/rpc/time_limit.py: a call that needs too long is cancelled, and only that call."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from parties.serving.time_limit import given_up_after, timely
+from privedge.rpc.time_limit import given_up_after, timely
 
 
 class Call:

@@ -1,0 +1,285 @@
+"""What every call to a server passes before it reaches a servicer, and how it ends.
+
+In gRPC's own serving thread, which must not wait:
+
+    1.  the connection is TLS 1.3 with a certificate of our authority, or insecure loopback
+    2.  the caller's role is in the access table for this method
+    3.  there is a place for the call: rpc/admission.py
+
+Only then does the call take a thread, and there:
+
+    4.  its first message must come soon, and the call must end in its time
+    5.  the servicer runs; any exception becomes a status of rpc/status.py
+
+A caller that goes on after many refusals gets further ones late, so refusing it costs nothing.
+Logs say who called which method and how the call ended. The message of one of our own errors is
+logged; any other exception is logged only by type and place.
+"""
+
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import grpc
+
+from privedge.errors import Busy, CertificateError, NotAllowed, PrivEdgeError, ShareError
+from privedge.identity.roles import Identity, Role
+from privedge.rpc.admission import Admission, Quota
+from privedge.rpc.channel import NAME_KEY, ROLE_KEY
+from privedge.rpc.status import ERROR_ID, RETRY_AFTER, status_of
+from privedge.rpc.threads import threads
+from privedge.rpc.time_limit import given_up_after, ring_after
+
+log = logging.getLogger(__name__)
+
+FIRST_MESSAGE_S = 5.0
+# Refusals of one caller within a second that are logged and sent at once; further ones are not.
+_PROMPT_REFUSALS = 20
+_LATE_S = 0.5
+
+Send = Callable[[Any], None]
+
+
+def caller(context: grpc.ServicerContext) -> Identity:
+    """Return who calls: the certificate's identity, or on insecure loopback the claimed one.
+
+    Raises NotAllowed if there is none, or if TLS is older than 1.3.
+    """
+    facts: Mapping[str, Any] = context.auth_context()
+    if facts.get("transport_security_type") == [b"ssl"]:
+        if facts.get("ssl_tls_version") != [b"TLSv1.3"]:
+            raise NotAllowed("the connection is not TLS 1.3")
+        uris = [uri.decode("ascii", "replace") for uri in facts.get("peer_uri", [])]
+    else:
+        claims = {str(key): str(value) for key, value in context.invocation_metadata()}
+        uris = [f"spiffe://privedge/{claims.get(ROLE_KEY, '')}/{claims.get(NAME_KEY, '')}"]
+    try:
+        return Identity.from_uris(uris)
+    except CertificateError as error:
+        raise NotAllowed(str(error)) from None
+
+
+class InPlace(futures.ThreadPoolExecutor):
+    """What gRPC takes for its pool of threads: it runs a task where the task is submitted.
+
+    That is gRPC's serving thread, and the task is a _Door's decision.
+    """
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "futures.Future[Any]":
+        """Run the task, and return its future, which is done."""
+        done: futures.Future[Any] = futures.Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+
+class Gate(grpc.ServerInterceptor):
+    """Puts a _Door before every handler of the server."""
+
+    def __init__(
+        self,
+        access: Mapping[str, frozenset[Role]],
+        patient: frozenset[str],
+        quotas: Mapping[str, Quota],
+    ) -> None:
+        """`patient` are methods whose first message may come late."""
+        self.access = access
+        self.patient = patient
+        self.admission = Admission(quotas)
+        self.refusals = _Refusals()
+
+    def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Return the handler that gRPC calls. On the wire all four kinds of call look alike."""
+        handler: Any = continuation(handler_call_details)
+        if handler is None:
+            return None  # gRPC answers UNIMPLEMENTED
+        made: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
+            _Door(self, handler_call_details.method, handler),
+            request_deserializer=_lenient(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+        return made
+
+
+class _Door:
+    """Decides on one call, and lets it in or refuses it."""
+
+    # Of gRPC: the handler gets a function that sends, and may return before the call has ended.
+    experimental_non_blocking = True
+
+    def __init__(self, gate: Gate, method: str, handler: Any) -> None:
+        self._gate, self._method, self._handler = gate, method, handler
+
+    def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
+        who = None
+        try:
+            who = caller(context)
+            if who.role not in self._gate.access.get(self._method, ()):
+                raise NotAllowed(f"{who.uri} has no access")
+            quota = self._gate.admission.quota(who, self._method)
+            leave = self._gate.admission.enter(who, quota)
+            try:
+                threads.run(partial(self._serve, requests, context, send, quota.longest_s, leave))
+            except RuntimeError:
+                leave()
+                raise Busy("the system has no more threads") from None
+        except Exception as error:
+            self._refuse(context, send, who, error)
+
+    def _refuse(
+        self, context: grpc.ServicerContext, send: Send, who: Identity | None, error: Exception
+    ) -> None:
+        late = self._gate.refusals.too_many(who)
+        _set_status(self._method, context, error, quiet=late)
+        if late:
+            ring_after(_LATE_S, partial(send, None))
+        else:
+            send(None)
+
+    def _serve(
+        self,
+        requests: Iterator[Any],
+        context: grpc.ServicerContext,
+        send: Send,
+        longest_s: float | None,
+        leave: Callable[[], None],
+    ) -> None:
+        """Runs in the call's own thread."""
+        with ExitStack() as ending:
+            ending.callback(send, None)
+            ending.callback(leave)
+            try:
+                if longest_s is not None:
+                    ending.enter_context(given_up_after(longest_s, context))
+                first_s = None if self._method in self._gate.patient else FIRST_MESSAGE_S
+                for response in self._responses(_Requests(requests, context, first_s), context):
+                    send(response)
+                    if not context.is_active():
+                        break
+            except Exception as error:
+                if not _aborted(error, context):
+                    _set_status(self._method, context, error)
+
+    def _responses(self, requests: "_Requests", context: grpc.ServicerContext) -> Iterator[Any]:
+        handler = self._handler
+        request: Any = requests if handler.request_streaming else requests.only()
+        if handler.response_streaming:
+            behaviour = handler.stream_stream or handler.unary_stream
+            yield from behaviour(request, context)
+        else:
+            behaviour = handler.stream_unary or handler.unary_unary
+            yield behaviour(request, context)
+
+
+class _Refusals:
+    """How often each caller was refused within this second. For one thread."""
+
+    def __init__(self) -> None:
+        self._since = 0.0
+        self._counts: Counter[Identity | None] = Counter()
+
+    def too_many(self, who: Identity | None) -> bool:
+        """Count one refusal, and return whether it is one too many."""
+        now = time.monotonic()
+        if now > self._since + 1:
+            self._since = now
+            self._counts.clear()
+        self._counts[who] += 1
+        return self._counts[who] > _PROMPT_REFUSALS
+
+
+class _Unparsed:
+    """A marker for a request whose bytes do not parse as its message."""
+
+
+def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Defer a parse error until the gate can answer it: gRPC itself would answer INTERNAL."""
+    if parse is None:
+        return None
+
+    def parse_or_mark(raw: bytes) -> Any:
+        try:
+            return parse(raw)
+        except Exception:  # protobuf's own kinds; their texts may quote the bytes, so drop them
+            return _Unparsed()
+
+    return parse_or_mark
+
+
+class _Requests:
+    """A call's requests. The call is cancelled if the first one is late, and ShareError raised for
+    one that does not parse.
+    """
+
+    def __init__(
+        self, requests: Iterator[Any], context: grpc.ServicerContext, first_s: float | None
+    ) -> None:
+        self._requests, self._context, self._first_s = requests, context, first_s
+
+    def __iter__(self) -> "_Requests":
+        return self
+
+    def __next__(self) -> Any:
+        if self._first_s is None:
+            request = next(self._requests)
+        else:
+            with given_up_after(self._first_s, self._context):
+                self._first_s = None
+                request = next(self._requests)
+        if isinstance(request, _Unparsed):
+            raise ShareError("a request does not parse")
+        return request
+
+    def only(self) -> Any:
+        """Return the request of a call that has one."""
+        for request in self:
+            return request
+        raise ShareError("a request is missing")
+
+
+def _aborted(error: Exception, context: Any) -> bool:
+    """Return whether the servicer called context.abort(), which raises a bare Exception."""
+    return type(error) is Exception and not error.args and context.code() is not None
+
+
+def _set_status(
+    method: str, context: grpc.ServicerContext, error: Exception, *, quiet: bool = False
+) -> None:
+    """Choose the status with which the call ends, and log it unless `quiet`."""
+    if not context.is_active():  # cancelled, disconnected or out of time: nobody is listening
+        log.info("%s: abandoned by its caller (%s)", method, type(error).__name__)
+        return
+    code, text = status_of(error)
+    context.set_code(code)
+    context.set_details(text)
+    if isinstance(error, Busy):
+        milliseconds = str(round(1000 * error.retry_after_s))
+        context.set_trailing_metadata(((RETRY_AFTER, milliseconds),))
+    if not isinstance(error, PrivEdgeError) or code is grpc.StatusCode.INTERNAL:
+        error_id = secrets.token_hex(4)
+        context.set_trailing_metadata(((ERROR_ID, error_id),))
+        log.error("%s: error %s: %s", method, error_id, _place(error))
+    elif not quiet:
+        log.warning("%s: refused as %s: %s", method, code.name, " ".join(str(error).split()))
+
+
+def _place(error: Exception) -> str:
+    """Return type and line of `error`, without its text, which could quote data."""
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    text = f": {' '.join(str(error).split())}" if isinstance(error, PrivEdgeError) else ""
+    return f"{type(error).__name__} at {where}{text}"

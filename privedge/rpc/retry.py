@@ -1,0 +1,63 @@
+"""Repeat calls that may be repeated: a server was too busy for them, or was away for a moment.
+
+Only for calls that change nothing, or that end the same if they are made twice.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
+
+from privedge.errors import Busy, Cancelled, Unreachable
+from privedge.rpc.deadline import Deadline
+from privedge.rpc.status import calls_to
+
+T = TypeVar("T")
+
+# The first pause; each is twice as long as the one before.
+_FIRST_S, _LONGEST_S = 0.25, 4.0
+# How often a call is made again that lost its connection.
+_LOST = 2
+
+
+@dataclass(frozen=True)
+class Patience:
+    """All tries of a call together last `within_s` seconds; after the first there are `retries`."""
+
+    within_s: float
+    retries: int
+
+
+def retried(call: Callable[[float], T], patience: Patience) -> T:
+    """Return what `call(seconds_left)` returns.
+
+    It is repeated after Busy, and twice at most after Unreachable. A pause is as long as the server
+    asked for, or longer. Raises what the last try raised.
+    """
+    deadline, pause_s = Deadline.after(patience.within_s), _FIRST_S
+    for tried in count():
+        try:
+            return call(deadline.remaining())
+        except (Busy, Unreachable) as error:
+            hint_s = error.retry_after_s if isinstance(error, Busy) else 0.0
+            # By chance, or all who were refused together would return together.
+            wait_s = max(pause_s, hint_s) * (1 + secrets.randbelow(500) / 1000)
+            last = patience.retries if isinstance(error, Busy) else min(patience.retries, _LOST)
+            late = wait_s >= deadline.at - time.monotonic()
+            if tried >= last or late or isinstance(error, Cancelled):
+                raise
+        time.sleep(wait_s)
+        pause_s = min(2 * pause_s, _LONGEST_S)
+    raise AssertionError("unreachable")
+
+
+def told(method: Callable[..., Any], request: Any, *, peer: str, patience: Patience) -> Any:
+    """Return the answer of `peer` to a call with one request, repeated as by `retried`."""
+
+    def call(timeout_s: float) -> Any:
+        with calls_to(peer):
+            return method(request, timeout=timeout_s)
+
+    return retried(call, patience)

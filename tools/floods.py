@@ -1,0 +1,197 @@
+"""Measure what one client notices of a flood by somebody else: `python tools/floods.py`.
+
+Starts a service with ten owners on this machine, and prints the seconds of one client's queries at
+rest and during each flood, and each server's threads. The flood shares the machine with the
+servers, so it is given the lowest priority; what is left of its cost counts against the servers.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from privedge.client.query import Client
+from privedge.config import ClientConfig, TlsFiles
+from privedge.errors import PrivEdgeError
+from privedge.identity.roles import Identity, Role
+from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
+from privedge.ran.presets import preset
+from privedge.rpc.access import ACCESS
+from privedge.rpc.channel import open_channel
+from privedge.rpc.health import serves
+from privedge.rpc.tls import client_credentials
+from privedge.user.fitting import fit_ran
+from privedge.user.settings import settings_for
+from privedge.user.upload import send
+from privedge_lab.demo import digits
+
+COHORT = "digits"
+QUERIES, PAUSE_S = 60, 0.1
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a flood aims at, and by which certificate."""
+
+    addresses: dict[Role, str]
+    files: TlsFiles
+    config: ClientConfig
+
+
+Flood = Callable[[Aim, Event, Event], None]
+
+
+def idle(aim: Aim, begun: Event, over: Event) -> None:
+    """400 calls at each server that never go on, of every method, with one certificate."""
+    import grpc  # after privedge, which sets what TLS it offers
+
+    methods = sorted(ACCESS) * 20
+
+    async def call_all() -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channels = []
+        for server in (Role.PARTY0, Role.PARTY1, Role.DEALER):
+            named = [*options, ("grpc.ssl_target_name_override", server.host)]
+            for _ in range(4):
+                address, credentials = aim.addresses[server], client_credentials(aim.files)
+                channels.append(grpc.aio.secure_channel(address, credentials, options=named))
+        while not over.is_set():
+            calls = [
+                channel.stream_stream(method)()
+                for number, channel in enumerate(channels)
+                for method in methods[number % 4 : 400 : 4]
+            ]
+            begun.set()
+            ends = Counter(await asyncio.gather(*(call.code() for call in calls)))
+            print("   ", {code.name: count for code, count in ends.items()}, flush=True)
+
+    asyncio.run(call_all())
+
+
+def asking(aim: Aim, begun: Event, over: Event) -> None:
+    """80 threads that ask without a pause, and without patience."""
+    picture = np.zeros((1, 32, 32), np.uint8)
+    ends: Counter[str] = Counter()
+    with Client(aim.config) as client:
+        client.describe(COHORT)
+
+        def ask() -> None:
+            while not over.is_set():
+                try:
+                    client.identify(picture, COHORT)
+                    ends["answered"] += 1
+                except PrivEdgeError as error:
+                    ends[type(error).__name__] += 1
+
+        threads = [threading.Thread(target=ask) for _ in range(80)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        begun.set()
+        for thread in threads:
+            thread.join()
+    print("   ", dict(ends), flush=True)
+
+
+def silent(aim: Aim, begun: Event, over: Event) -> None:
+    """1,200 connections to each party that say nothing."""
+    with ExitStack() as stack:
+        for server in (Role.PARTY0, Role.PARTY1):
+            host, _, port = aim.addresses[server].rpartition(":")
+            for _ in range(1200):
+                one = stack.enter_context(socket.socket())
+                one.connect((host, int(port)))
+        begun.set()
+        over.wait()
+
+
+FLOODS: dict[str, Flood] = {"idle": idle, "asking": asking, "silent": silent}
+
+
+def main() -> None:
+    """Measure at rest, then with each flood."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("floods", nargs="*", default=list(FLOODS), help=", ".join(FLOODS))
+    chosen = parser.parse_args().floods
+    data = digits.load(seed=0)
+    spec = preset("subspace32", height=32, width=32, channels=1, components=16)
+    settings = settings_for(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        cohorts = [CohortSetting(COHORT, "subspace32", margin=0.8, components=16)]
+        with Deployment(Path(folder), cohorts) as deployment:
+            for digit, images in data.train_images.items():
+                ran = fit_ran(images, spec, settings, owner=f"digit-{digit}")
+                send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))
+            with Client(deployment.client_config(Identity(Role.CLIENT, "carla"))) as client:
+                _seconds(client, data.test_images)
+                for name in chosen:
+                    _compare(name, deployment, client, data.test_images)
+
+
+def _compare(name: str, deployment: Deployment, client: Client, images: np.ndarray) -> None:
+    time.sleep(2)
+    rest = _seconds(client, images)
+    print(f"{name}: at rest {_text(rest)}; threads {_threads(deployment)}", flush=True)
+    context = multiprocessing.get_context("spawn")
+    begun, over = context.Event(), context.Event()
+    eve = Identity(Role.CLIENT, "eve")
+    addresses = {server: deployment.address(server) for server in SERVERS}
+    aim = Aim(addresses, deployment.tls(eve), deployment.client_config(eve, retries=0))
+    process = context.Process(target=_flood, args=(name, aim, begun, over))
+    process.start()
+    begun.wait()
+    during = _seconds(client, images)
+    well = [_serves(deployment, server) for server in SERVERS]
+    print(f"    during {_text(during)}; healthy {well}; threads {_threads(deployment)}", flush=True)
+    over.set()
+    process.join()
+    ratios = [f"{np.percentile(during, p) / np.percentile(rest, p):.2f}" for p in (50, 95)]
+    time.sleep(45)
+    print(f"    p50, p95 as against rest: {ratios}; threads 45 s later {_threads(deployment)}")
+
+
+def _flood(name: str, aim: Aim, begun: Event, over: Event) -> None:
+    os.nice(19)
+    FLOODS[name](aim, begun, over)
+
+
+def _seconds(client: Client, images: np.ndarray) -> list[float]:
+    taken = []
+    for number in range(QUERIES):
+        began = time.perf_counter()
+        client.identify(images[number : number + 1], COHORT)
+        taken.append(time.perf_counter() - began)
+        time.sleep(PAUSE_S)
+    return taken
+
+
+def _serves(deployment: Deployment, server: Role) -> bool:
+    tls = deployment.tls(ADMIN)
+    with open_channel(deployment.address(server), server=server, tls=tls) as channel:
+        return serves(channel, "", within_s=5)
+
+
+def _threads(deployment: Deployment) -> list[int]:
+    return [psutil.Process(deployment.processes[server].pid).num_threads() for server in SERVERS]
+
+
+def _text(seconds: list[float]) -> str:
+    p50, p95 = (1000 * np.percentile(seconds, p) for p in (50, 95))
+    return f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, most {1000 * max(seconds):.1f} ms"
+
+
+if __name__ == "__main__":
+    main()
