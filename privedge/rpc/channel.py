@@ -14,7 +14,10 @@ from privedge.errors import ConfigError, Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import loopback, tls
 from privedge.rpc.renewal import RenewingChannel
+from privedge.rpc.status import calls_to
 
+# How long to wait for the reason why there is no connection.
+_ASK_WHY_S = 0.5
 MAX_MESSAGE_BYTES = 4 << 20
 ROLE_KEY, NAME_KEY = "privedge-role", "privedge-name"
 
@@ -89,7 +92,21 @@ def wait_connected(channel: grpc.Channel, peer: str, *, within_s: float = 2.0) -
     try:
         grpc.channel_ready_future(channel).result(timeout=within_s)
     except grpc.FutureTimeoutError:
-        raise Unreachable(f"{peer}: cannot be reached; check that it is running") from None
+        _ask_why_not(channel, peer)
+
+
+def _ask_why_not(channel: grpc.Channel, peer: str) -> None:
+    """Make a call, which fails with the reason why the connection was not made."""
+    check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda nothing: nothing, bytes)
+    with calls_to(peer):
+        try:
+            check(b"", timeout=_ASK_WHY_S)
+        except grpc.RpcError as error:
+            call: Any = error
+            if call.code() is grpc.StatusCode.UNAVAILABLE:
+                raise
+            if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise Unreachable(f"{peer}: does not answer; check that it is running") from None
 
 
 def peer_name(server: Role, address: str) -> str:
