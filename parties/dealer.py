@@ -184,14 +184,16 @@ def serve_dealer(config: DealerConfig) -> None:
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
     compiler.prepare()
-    server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
+    server, port = build_server(
+        config.listen, tls=config.tls, access=ACCESS, rules=config.caller_rules
+    )
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
     statuses = add_health(server)
     add_reflection(server, [DEALER_SERVICE])
     server.start()
-    watch_certificates()
+    watch_certificates(config.tls)
     # The process as a whole serves. Otherwise a party would think that it is about to end.
     statuses.set_serving([""], True)
     handshake.watch(partial(statuses.set_serving, [DEALER_SERVICE]))

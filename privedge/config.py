@@ -67,9 +67,9 @@ class Section(BaseModel):
 
 
 class TlsPins(Section):
-    """Who may vouch for a server, in place of `ca`: a file for each server that has one.
+    """Who may vouch for a role, in place of `ca`: a file for each role that has one.
 
-    A file holds the certificates of that server's own authority, or the server's own certificate.
+    A file holds the certificates of that role's own authority, or the server's own certificate.
     Whoever else is trusted by `ca` can then not pose as that server.
     """
 
@@ -77,6 +77,7 @@ class TlsPins(Section):
     party1: Path | None = Field(default=None, description="For party 1.")
     dealer: Path | None = Field(default=None, description="For the dealer.")
     split: Path | None = Field(default=None, description="For the split server.")
+    admin: Path | None = Field(default=None, description="For the admins of this server.")
 
 
 class TlsFiles(Section):

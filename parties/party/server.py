@@ -87,7 +87,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         statuses = add_health(party.server)
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
         party.server.start()
-        watch_certificates()
+        watch_certificates(config.tls)
         log.info("party %d: listening on port %d", config.index, party.port)
         ready = Deadline.after(_WORKER_START_S)
         for worker in party.pool.workers:
@@ -107,7 +107,11 @@ def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake)
         server, port = build_server(
-            config.listen, tls=config.tls, access=ACCESS, quotas=_quotas(config)
+            config.listen,
+            tls=config.tls,
+            access=ACCESS,
+            quotas=_quotas(config),
+            rules=config.caller_rules,
         )
         pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
         runs = Runs(models, counters := Counters())

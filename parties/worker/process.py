@@ -60,7 +60,7 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     servers = _party0(config, slot, socket) if config.index == 0 else _party1(config, slot, socket)
     for server in servers:
         server.start()
-    watch_certificates()
+    watch_certificates(config.tls)
     # Collecting what is there now again and again would only delay runs.
     gc.collect()
     gc.freeze()
@@ -89,7 +89,7 @@ def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     parts = _parts(config, acceptor)
     pool_follower = PoolFollower(parts.preparer, parts.pool, parts.scheduler, parts.targets)
     listen = shifted(config.mpc.listen or "", slot)
-    outside, _ = build_server(listen, tls=config.tls, access=ACCESS)
+    outside, _ = build_server(listen, tls=config.tls, access=ACCESS, rules=config.caller_rules)
     mpc_pb2_grpc.add_MpcServicer_to_server(MpcServicer(acceptor, pool_follower), outside)
     return [_inside(parts, socket), outside]
 

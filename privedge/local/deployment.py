@@ -193,7 +193,7 @@ class Deployment:
 
     def _write_configs(self, cohorts: list[CohortSetting], settings: dict[str, Any]) -> None:
         for server in SERVERS:
-            lines = [f"listen = {json.dumps(self.address(server))}"]
+            lines = _keys({"listen": self.address(server), "admins": [ADMIN.name]})
             if server is not Role.DEALER:
                 lines += self._party_lines(server, settings)
             lines += self._tls_table(Identity(server, server.value))

@@ -4,6 +4,7 @@ Sees this process's private key, and passes it only to gRPC.
 """
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -48,15 +49,16 @@ def preflight(tls: TlsFiles) -> Checked:
 
 def stamp(tls: TlsFiles) -> Stamp:
     """Return what changes whenever one of the files does."""
-    facts = []
-    for path in (*tls.trusted, tls.certificate, tls.key):
-        try:
-            found = path.stat()
-        except OSError:  # a file that is being replaced may be absent for a moment
-            facts.append((0, 0))
-        else:
-            facts.append((found.st_mtime_ns, found.st_ino))
-    return tuple(facts)
+    return tuple(stamp_of(path) for path in (*tls.trusted, tls.certificate, tls.key))
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Return when a file was written, and which one it is."""
+    try:
+        found = path.stat()
+    except OSError:  # a file that is being replaced may be absent for a moment
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_ino)
 
 
 def client_credentials(tls: TlsFiles, server: Role) -> grpc.ChannelCredentials:

@@ -94,7 +94,7 @@ def test_certificates_from_the_command_and_a_config_file_reach_both_parties(issu
 def test_parties_that_were_mixed_up_in_the_config_get_nothing(issued, tmp_path):
     with two_parties(issued) as (parties, addresses):
         config = write_config(tmp_path / "c.toml", addresses[::-1], TLS.format("client-ward"))
-        with pytest.raises(Unreachable, match=r"^party 0 \(127\.0\.0\.1:\d+\): cannot be reached"):
+        with pytest.raises(Unreachable, match=r"^party 0 \(127\.0\.0\.1:\d+\): is another server"):
             describe(config, Role.PARTY0)
         assert [party.callers for party in parties] == [[], []]
 
