@@ -9,21 +9,19 @@ Sees a private key, which it only compares with its certificate and hands to rpc
 
 import datetime
 import itertools
-import os
-import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError
+from privedge.identity.pem_files import read, read_chain, read_key
 from privedge.identity.roles import Identity
 
 # The curves that gRPC's TLS offers for signatures.
@@ -63,20 +61,32 @@ def check_files(tls: TlsFiles) -> Checked:
     - it may not be used to dial, or to serve if it is a server's;
     - no authority vouches for it now, directly or through others in the file.
     """
-    trusted = b"".join(_read(path) + b"\n" for path in tls.trusted)
-    sent, chain = _read(tls.certificate), read_chain(tls.certificate)
+    trusted = b"".join(read(path) + b"\n" for path in tls.trusted)
+    sent, own = read(tls.certificate), read_chain(tls.certificate)[0]
     key = read_key(tls.key)
-    own = chain[0]
-    _check_key(tls.certificate, own)
+    check_key(tls.certificate, own.public_key())
     if key.public_key() != own.public_key():
         raise CertificateError(f"{tls.key}: is not the key of {tls.certificate}")
-    check_dates(tls.certificate, own)
-    identity = _identity(tls.certificate, own)
-    authorities = tls.vouching_for(identity.role)
-    found = _vouched(tls.certificate, chain, authorities)
-    for each in found:
-        _check_usage(tls.certificate, each, identity, leaf=each is own)
-    return Checked(identity, found, trusted, sent, _read(tls.key))
+    identity, chain = check_certificate(tls.certificate, tls.vouching_for)
+    return Checked(identity, chain, trusted, sent, read(tls.key))
+
+
+def check_certificate(
+    path: Path, vouching_for: Callable[[str], Path]
+) -> tuple[Identity, tuple[x509.Certificate, ...]]:
+    """Check a certificate without its key. Return whom it names, and its chain to the authority.
+
+    `vouching_for` gives the file of the authorities for a role. Raises as `check_files`.
+    """
+    certificates = read_chain(path)
+    own = certificates[0]
+    check_key(path, own.public_key())
+    check_dates(path, own)
+    identity = identity_of(path, own)
+    chain = _vouched(path, certificates, vouching_for(identity.role))
+    for each in chain:
+        _check_usage(path, each, identity, leaf=each is own)
+    return identity, chain
 
 
 def path_to(
@@ -95,66 +105,11 @@ def path_to(
     return tuple(builder.build_client_verifier().verify(own, list(between)).chain)
 
 
-# --- Reading --------------------------------------------------------------------------------------
+# --- Parts ---------------------------------------------------------------------------------------
 
 
-def read_chain(path: Path) -> list[x509.Certificate]:
-    """Read the certificates of a PEM file. Raises CertificateError."""
-    try:
-        return x509.load_pem_x509_certificates(_read(path))
-    except ValueError:
-        raise CertificateError(f"{path}: not a certificate in PEM form") from None
-
-
-def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a private key that is not encrypted. Raises CertificateError."""
-    raw = _read(path)
-    _check_mode(path)
-    try:
-        key = serialization.load_pem_private_key(raw, password=None)
-    except (ValueError, TypeError):
-        raise CertificateError(f"{path}: not an unencrypted private key in PEM form") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise CertificateError(f"{path}: not an ECDSA key; TLS 1.3 here needs one")
-    return key
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CertificateError(f"{path}: no such file; see `privedge certs --help`") from None
-    except OSError as error:
-        raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _check_mode(path: Path) -> None:
-    """Apply the rule of PostgreSQL's clients, where files have an owner at all."""
-    if not hasattr(os, "geteuid"):
-        return
-    found = path.stat()
-    fault = fault_of_mode(found.st_uid, stat.S_IMODE(found.st_mode), os.geteuid())
-    if fault is not None:
-        raise CertificateError(f"{path}: {fault.format(path=path)}")
-
-
-def fault_of_mode(owner: int, mode: int, user: int) -> str | None:
-    """Return what is wrong with a key file of `owner` for a process of `user`, if anything.
-
-    An orchestrator's secrets belong to root, and a process that is not root reads them by its
-    group. Any other file must be the user's own, and nobody else's to read.
-    """
-    if owner == 0:
-        allowed = 0o740
-        cure = "others can read or change this key; run `chmod 600 {path}`, or 640 for its group"
-    elif owner == user:
-        allowed, cure = 0o700, "others can read this key; run `chmod 600 {path}`"
-    else:
-        return "belongs to another user; it must be this user's or root's"
-    return cure if mode & 0o777 & ~allowed else None
-
-
-def _identity(path: Path, certificate: x509.Certificate) -> Identity:
+def identity_of(path: Path, certificate: x509.Certificate) -> Identity:
+    """Return whom a certificate names. Raises CertificateError, which names `path`."""
     try:
         return Identity.from_uris(_names(certificate, x509.UniformResourceIdentifier))
     except CertificateError as error:
@@ -166,9 +121,6 @@ def _names(
 ) -> list[str]:
     names = _extension(certificate, x509.SubjectAlternativeName)
     return [] if names is None else names.get_values_for_type(kind)
-
-
-# --- Checking -------------------------------------------------------------------------------------
 
 
 def check_dates(path: Path, certificate: x509.Certificate) -> None:
@@ -186,8 +138,8 @@ def check_dates(path: Path, certificate: x509.Certificate) -> None:
         )
 
 
-def _check_key(path: Path, certificate: x509.Certificate) -> None:
-    key = certificate.public_key()
+def check_key(path: Path, key: object) -> None:
+    """Raise CertificateError unless TLS here can use this public key."""
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise CertificateError(f"{path}: not an ECDSA certificate; TLS 1.3 here needs one")
     if key.curve.name not in _CURVES:

@@ -25,7 +25,8 @@ from cryptography.x509.verification import VerificationError
 
 from privedge.config import TlsFiles
 from privedge.errors import CertificateEnded, CertificateError, ConfigError, NotAllowed
-from privedge.identity.checking import path_to, read_chain
+from privedge.identity.checking import path_to
+from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import CallerRules
 from privedge.rpc.channel import NAME_KEY, ROLE_KEY

@@ -11,7 +11,8 @@ import grpc
 
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError, ConfigError
-from privedge.identity.checking import Checked, check_files, read_chain
+from privedge.identity.checking import Checked, check_files
+from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Role
 from privedge.rpc import tls_floor
 

@@ -9,7 +9,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from privedge.errors import CertificateError
 from privedge.identity.certificates import create_authority, issue
-from privedge.identity.checking import check_files, fault_of_mode
+from privedge.identity.checking import check_files
+from privedge.identity.pem_files import fault_of_mode
 from privedge.identity.roles import Identity, Role
 
 ANA = Identity(Role.OWNER, "ana")

@@ -14,7 +14,8 @@ from parties.serving.lifecycle import add_health
 from privedge.config import TlsFiles
 from privedge.errors import CertificateEnded, ConfigError, NotAllowed
 from privedge.identity.certificates import create_authority, issue
-from privedge.identity.checking import check_files, read_chain
+from privedge.identity.checking import check_files
+from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import server as server_module
 from privedge.rpc.access import ACCESS, CallerRules
