@@ -26,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An existing environment is brought in step whenever the lock or the metadata changed.
-$(INSTALLED): requirements.lock pyproject.toml lab/pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml parties/pyproject.toml lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "privedge needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "[1/4] $(VENV): a virtual environment of its own"; $(PYTHON) -m venv $(VENV); }
@@ -34,8 +34,9 @@ $(INSTALLED): requirements.lock pyproject.toml lab/pyproject.toml
 	@$(BIN)/python -m pip install --constraint requirements.lock torch
 	@echo "[3/4] $(VENV): the other packages of requirements.lock"
 	@$(BIN)/python -m pip install --no-deps --requirement requirements.lock
-	@echo "[4/4] $(VENV): privedge and its laboratory, in place"
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable . --editable ./lab
+	@echo "[4/4] $(VENV): privedge, its servers and its laboratory, in place"
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation \
+		--editable . --editable ./parties --editable ./lab
 	@touch $@
 
 demo: $(INSTALLED) ## the whole system on real digits; writes build/demo/index.html
@@ -106,21 +107,22 @@ docs: $(INSTALLED) ## write the generated pages, and make a site of docs/ in bui
 docs-check: $(INSTALLED) ## are the generated pages in step with the code?
 	@$(BIN)/python tools/reference.py --check
 
-build: $(INSTALLED) ## wheels and sdists of privedge and privedge-lab in dist/
+build: $(INSTALLED) ## wheels and sdists of all three distributions in dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m build --no-isolation --outdir dist parties
 	$(BIN)/python -m build --no-isolation --outdir dist lab
 
 bench: $(INSTALLED) ## seconds, rounds and bytes of a query
 	$(BIN)/privedge bench query
 
-lock: $(INSTALLED) ## resolve pyproject.toml afresh into requirements.lock
+lock: $(INSTALLED) ## resolve each pyproject.toml afresh into requirements.lock
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	echo "resolving; this takes a minute"; \
 	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report "$$fresh/report.json" \
-		'.[train,party,encoder,dev]' ./lab; \
+		'.[train,party,encoder,dev]' ./parties ./lab; \
 	$(BIN)/python tools/lock.py $(CRYPTEN) < "$$fresh/report.json" > "$$fresh/lock"; \
 	mv "$$fresh/lock" requirements.lock
 
 clean: ## remove what was built; keep .venv
-	rm -rf build dist *.egg-info lab/build lab/*.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist *.egg-info {parties,lab}/{build,*.egg-info} .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,7 @@
-"""Start one server: `python -m parties party|dealer|split --config FILE`."""
+"""Start one server: `python -m parties party|dealer|split --config FILE`.
+
+Or look after a party's state: `python -m parties backup|restore|verify|adopt --config FILE`.
+"""
 
 import argparse
 import importlib.metadata
@@ -7,9 +10,10 @@ import sys
 from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, require_said_twice
-from parties.cores import stay_on_cores
+from parties.cores import stay_on
 from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
+from parties.party.upkeep import commands
 from parties.serving.handshake_log import log_failed_handshakes
 from privedge import extras, log
 from privedge.config import load
@@ -20,10 +24,14 @@ _EXAMPLE = """example:
   python -m parties party --config party1.toml
   python -m parties party --config party0.toml
   python -m parties split --config split.toml
+  python -m parties backup --config party0.toml --to /backup/party0-monday
 
 Three operators run these: one party 0, one party 1 and one the dealer. They must not collude with
 one another. The split server is a plaintext baseline for comparison: it sees what devices send it,
 and protects nothing.
+
+backup, restore, verify and adopt work on the state folder of one party, where that party runs.
+docs/how-to/back-up.md explains them, and what to do when a party refuses to start.
 
 parties/samples/ has one file of each kind; docs/tutorial/three-servers.md explains.
 """
@@ -42,8 +50,10 @@ def main() -> int:
             _party(arguments.config, arguments.insecure_loopback)
         elif arguments.server == "split":
             _split(arguments.config, arguments.insecure_loopback)
+        elif arguments.server in commands.NAMES:
+            return commands.run(arguments)
         else:
-            _worker(arguments.config, arguments.slot, arguments.socket)
+            _worker(arguments.config, arguments.slot, arguments.socket, arguments.cores)
     except PrivEdgeError as error:
         return _refused(arguments.server, error)
     except ModuleNotFoundError as error:
@@ -66,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    servers = parser.add_subparsers(dest="server", required=True, metavar="party|dealer|split")
+    servers = parser.add_subparsers(dest="server", required=True, metavar="COMMAND")
     for name, what in (
         ("party", "party 0 or party 1"),
         ("dealer", "the dealer"),
@@ -79,11 +89,13 @@ def _parser() -> argparse.ArgumentParser:
             action="store_true",
             help="no TLS, loopback only; the file must say insecure_loopback = true too",
         )
+    commands.add_to(servers)
     # Started by a party for itself; not listed in the help.
     worker = servers.add_parser("worker")
     worker.add_argument("--config", type=Path, required=True)
     worker.add_argument("--slot", type=int, required=True)
     worker.add_argument("--socket", type=Path, required=True)
+    worker.add_argument("--cores", type=int, nargs="+")
     return parser
 
 
@@ -126,11 +138,10 @@ def _split(config_file: Path, insecure: bool) -> None:
     serve.load()(config_file, insecure)
 
 
-def _worker(config_file: Path, slot: int, socket: Path) -> None:
+def _worker(config_file: Path, slot: int, socket: Path, cores: list[int] | None) -> None:
     config = load(PartyConfig, config_file)
-    if config.one_core_workers:
-        # Before any other thread starts. Two parties on one machine take different cores.
-        stay_on_cores(config.index + slot, config.threads)
+    if cores is not None:
+        stay_on(cores)  # before any other thread starts
 
     from parties.worker.process import serve
 

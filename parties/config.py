@@ -67,6 +67,29 @@ class PartyLimits(Section):
     )
 
 
+class DiskSection(Section):
+    """Room on the disk of `state`, and how long share files that are no longer used are kept."""
+
+    min_free_percent: float = Field(
+        default=5,
+        ge=0,
+        lt=100,
+        description="Uploads are refused if less than this part of the disk would be left.",
+    )
+    reserve_mib: int = Field(
+        default=16,
+        ge=0,
+        description="Size of a file that is given up when the disk is full, so that models can "
+        "still be deleted. With 0 there is none.",
+    )
+    trash_days: float = Field(
+        default=14,
+        ge=0,
+        description="Days for which the share of a model that was replaced or dropped can be taken "
+        "back. What an owner deletes goes at once.",
+    )
+
+
 class BatchingSection(Section):
     """Party 0 only: which waiting queries are computed together."""
 
@@ -279,8 +302,9 @@ class PartyConfig(ServerConfig):
     )
     one_core_workers: bool = Field(
         default=True,
-        description="Keep each worker on one processor core for each of its threads; workers use "
-        "the cores in turn. Switch this off if something else assigns processes to cores.",
+        description="Keep the front end on one processor core, and each worker on one for each of "
+        "its threads; they use cores in turn. Switch this off if something else assigns processes "
+        "to cores.",
     )
     query_deadline_s: float = Field(
         default=60,
@@ -291,6 +315,7 @@ class PartyConfig(ServerConfig):
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
+    disk: DiskSection = DiskSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()
     timeouts: TimeoutsSection = TimeoutsSection()

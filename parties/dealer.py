@@ -110,11 +110,12 @@ class Sessions:
     def _complete(self, pairing: _Pairing) -> Dealer:
         with self._changed:
             self._changed.wait_for(lambda: pairing.dealer or pairing.left, self._pairing_s)
+            # The other party may have been served in full, and left, before this thread woke up.
+            if pairing.dealer is not None:
+                return pairing.dealer
             if pairing.left:
                 raise Unreachable("a party left the session")
-            if pairing.dealer is None:
-                raise DeadlineExceeded("the other party did not open the session")
-            return pairing.dealer
+            raise DeadlineExceeded("the other party did not open the session")
 
     def _dealer(self, run: SessionId, pairing: _Pairing) -> Dealer:
         first, second = pairing.seeds[0], pairing.seeds[1]
@@ -183,10 +184,10 @@ def serve_dealer(config: DealerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
-    compiler.prepare()
     server, port = build_server(
         config.listen, tls=config.tls, access=ACCESS, rules=config.caller_rules
     )
+    compiler.prepare()
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)

@@ -96,7 +96,11 @@ class CertificateEnded(NotAllowed):
 
 
 class LimitExceeded(Refused):
-    """A size, count or rate limit was exceeded, or the disk is full."""
+    """A size, count or rate limit was exceeded."""
+
+
+class DiskFull(LimitExceeded):
+    """The server's disk is full; only its operator can help."""
 
 
 class Busy(LimitExceeded):

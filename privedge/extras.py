@@ -16,7 +16,7 @@ FOR_SERVERS: Mapping[str, str] = {
 }
 # What `privedge up` needs, which trains and starts servers.
 FOR_ALL_ROLES: Mapping[str, str] = {
-    **dict.fromkeys(_SERVING, "pip install 'privedge[train,party]'"),
+    **dict.fromkeys(("parties", *_SERVING), "pip install 'privedge[train,party]'"),
     "crypten": _CRYPTEN,
 }
 # What any other command may need.

@@ -1,7 +1,7 @@
 """A front end: models and queries behind one gRPC server. Loads neither torch nor CrypTen."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Protocol
 import grpc
 
 from parties.config import PartyConfig
+from parties.cores import chosen, stay_on, usable_cores
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
@@ -18,6 +19,7 @@ from parties.party.edge.peer_servicer import PeerServicer
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
+from parties.party.models.trash_keeper import TrashKeeper
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
@@ -83,7 +85,11 @@ class _Party:
 
 def serve_party(config: PartyConfig, config_file: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
-    with _party(config, config_file) as party:
+    # Known to the workers too, which this process starts once it keeps to one core itself.
+    cores = usable_cores() if config.one_core_workers else ()
+    if cores:
+        stay_on(chosen(config.index + config.workers * config.threads, 1, cores))
+    with _party(config, config_file, cores) as party:
         statuses = add_health(party.server)
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
         party.server.start()
@@ -98,14 +104,16 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
 
 
 @contextmanager
-def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
+def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iterator[_Party]:
     """Everything a party consists of, wired up; undone in reverse order."""
     require_role(config.tls, Role.party(config.index))
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
         handshake = Handshake()
-        hello = Hello(of_party(config, models.cohorts.values()), handshake)
+        terms = of_party(config, models.cohorts.values())
+        hello = Hello(terms, handshake, models.standing)
+        parts.enter_context(_running(TrashKeeper(models)))
         server, port = build_server(
             config.listen,
             tls=config.tls,
@@ -113,7 +121,12 @@ def _party(config: PartyConfig, config_file: Path) -> Iterator[_Party]:
             quotas=_quotas(config),
             rules=config.caller_rules,
         )
-        pool = parts.enter_context(WorkerPool(config_file, config.index, config.workers))
+        # Two parties on one machine take different cores.
+        taken = [
+            chosen(config.index + slot, config.threads, cores) if cores else ()
+            for slot in range(config.workers)
+        ]
+        pool = parts.enter_context(WorkerPool(config_file, config.index, taken))
         runs = Runs(models, counters := Counters())
         if peer is None:
             follower = Follower(pool, runs, late_s=config.timeouts.late_s)

@@ -1,5 +1,6 @@
 """A worker's stream to the dealer: seeds, counters and shapes go up, corrections come down."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -10,6 +11,7 @@ from parties import tuple_codec
 from privedge.errors import TranscriptMismatch, Unreachable
 from privedge.mpc.dealing import SessionId
 from privedge.mpc.tuples import TupleKind
+from privedge.rpc.channel import wait_connected
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import calls_to
 from privedge.wire import dealer_pb2 as pb
@@ -27,30 +29,23 @@ class DealerStream:
         deadline: Deadline,
         *,
         weight_seed: bytes = b"",
+        went_well: Callable[[], object] = lambda: None,
     ) -> None:
+        """Open the session. `went_well()` is called if it ends as both sides meant it to."""
         self.bytes_received = 0
+        self._went_well = went_well
         self._outgoing: SimpleQueue[pb.DealRequest | None] = SimpleQueue()
         opening = pb.OpenSession(session=run.session, seed=seed, weight_seed=weight_seed)
         self._outgoing.put(pb.DealRequest(open=opening))
         self._call = stub.Deal(iter(self._outgoing.get, None), timeout=deadline.remaining())
 
-    @staticmethod
-    def on(
-        channel: grpc.Channel,
-        run: SessionId,
-        seed: bytes,
-        deadline: Deadline,
-        *,
-        weight_seed: bytes,
-    ) -> "DealerStream":
-        """Open a session on a channel to the dealer."""
-        stub = dealer_pb2_grpc.DealerStub(channel)
-        return DealerStream(stub, run, seed, deadline, weight_seed=weight_seed)
-
-    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
+    def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:
         """Ask for corrections, without waiting for them."""
         requests = [tuple_codec.to_wire(counter, kind) for counter, kind in tuples]
         self._outgoing.put(pb.DealRequest(tuples=pb.TupleRequests(tuples=requests)))
+        if last:
+            # So the dealer ends the session with its last correction, and nobody waits for that.
+            self._outgoing.put(None)
 
     def receive(self, counter: int) -> torch.Tensor:
         """Wait for the next correction, flat int64.
@@ -76,8 +71,34 @@ class DealerStream:
         with suppress(grpc.RpcError):
             for _ in self._call:
                 pass
+            self._went_well()
 
     def abandon(self) -> None:
         """End the session at once, whatever the dealer does."""
         self._outgoing.put(None)
         self._call.cancel()
+
+
+class DealerLine:
+    """A worker's channel to the dealer. Safe to call from several threads."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+        self._stub = dealer_pb2_grpc.DealerStub(channel)
+        self._well = False
+
+    def open(
+        self, run: SessionId, seed: bytes, deadline: Deadline, *, weight_seed: bytes
+    ) -> DealerStream:
+        """Open a session. Raises Unreachable."""
+        # Asking gRPC for the state of a channel costs a thread. After a session that went well it
+        # is connected, or gRPC tries that at once.
+        if not self._well:
+            wait_connected(self._channel, "the dealer")
+        self._well = False
+        return DealerStream(
+            self._stub, run, seed, deadline, weight_seed=weight_seed, went_well=self._went_well
+        )
+
+    def _went_well(self) -> None:
+        self._well = True

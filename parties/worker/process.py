@@ -54,10 +54,10 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     """Run until standard input ends. Raises ConfigError or CertificateError."""
     torch.set_num_threads(1)
     threads.use(config.threads)
-    # Before this worker says that it serves: no query waits for a compiler.
-    compiler.prepare()
     # The list is held until the end, because gRPC closes a server that nobody refers to.
     servers = _party0(config, slot, socket) if config.index == 0 else _party1(config, slot, socket)
+    # Before this worker says that it serves: no query waits for a compiler.
+    compiler.prepare()
     for server in servers:
         server.start()
     watch_certificates(config.tls)

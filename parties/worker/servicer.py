@@ -31,6 +31,9 @@ from privedge.wire import worker_pb2 as pb
 _MAX_SECONDS = 3600.0
 # How often a Keep call looks whether its caller is still there.
 _LOOK_AGAIN_S = 5.0
+# How long a Keep call waits for further changes before it reports. A bundle that replaces a spent
+# one is there within that time, if it is small.
+_SETTLES_S = 0.1
 
 
 class WorkerServicer(worker_pb2_grpc.WorkerServicer):
@@ -60,26 +63,35 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         task = codec.task_from_wire(request.job, snapshot, self._method)
         share = codec.share_from_wire(request.words, task.shape)
         run = SessionId(request.job.session)
-        with self._scheduler.query():
-            answer = self._computation.run(run, task, share, deadline, Cancellation(context))
+        try:
+            with self._scheduler.query():
+                answer = self._computation.run(run, task, share, deadline, Cancellation(context))
+        finally:
+            # What the run took out of the pool is made up for once its answer is on its way.
+            if not context.add_callback(self._pool.wake):
+                self._pool.wake()
         self._targets.note_query(task.kind)
         return codec.answer_to_wire(answer)
 
     def Keep(
         self, request: pb.KeepRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.KeepResponse]:
-        """Prepare for queries on these snapshots; say what is ready, now and after each change."""
+        """Prepare for queries on these snapshots; say what is ready, now and when that changes."""
         left = threading.Event()
         for step in (left.set, self._pool.wake):
             context.add_callback(step)
         self._targets.use(request.snapshot_ids)
         self._pool.forget(lambda kind: bool(self._targets.cohort(kind)))
+        said = None
         while context.is_active():
             seen = self._pool.version
-            yield pb.KeepResponse(pools=self._pools())
+            if (pools := self._pools()) != said:
+                said = pools
+                yield pb.KeepResponse(pools=pools)
             self._pool.wait_changed(seen, _LOOK_AGAIN_S)
-            # Nobody needs to know while a query runs.
+            # Nobody needs to know while a query runs, nor of a gap that is soon filled.
             self._scheduler.wait_idle(left)
+            left.wait(_SETTLES_S)
 
     def Learn(
         self, request_iterator: Iterator[pb.Snapshot], context: grpc.ServicerContext

@@ -22,24 +22,31 @@ import grpc
 from parties.bounded_dict import BoundedDict
 from parties.worker.agreement import disagreement
 from parties.worker.cancellation import Cancellation
-from parties.worker.dealer_stream import DealerStream
+from parties.worker.dealer_stream import DealerLine, DealerStream
 from parties.worker.meeting import Agreement, Meeting, Met, PeerStream
 from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind, Task
 from parties.worker.weights import LARGE_BYTES
 from privedge.errors import ManifestMismatch, TranscriptMismatch
-from privedge.mpc.bundles import Supply
+from privedge.mpc.bundles import Supply, size_of
 from privedge.mpc.dealing import SessionId, Tuples, new_seed
 from privedge.mpc.fixed_product import MaskedWeights
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import TupleKind
-from privedge.rpc.channel import wait_connected
 from privedge.rpc.deadline import Deadline
 
 _REMEMBERED_PLANS = 64
 
 # A run's kind, and whether its weights were masked before: the first run uses more tuples.
 _PlanKey = tuple[Kind, bool]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tuples that runs of one kind use, and how many bytes a bundle of them needs."""
+
+    kinds: list[TupleKind]
+    size: int
 
 
 @dataclass(frozen=True)
@@ -88,19 +95,19 @@ class Sessions:
     ) -> None:
         """Keep the masked weights of `keep` snapshots."""
         self.index = index
-        self._dealer = dealer
+        self._dealer = DealerLine(dealer)
         self._meeting = meeting
         self._pool = pool
         self._lock = threading.Lock()
         self._masked: BoundedDict[str, MaskedWeights] = BoundedDict(keep)
-        self._plans: BoundedDict[_PlanKey, list[TupleKind]] = BoundedDict(_REMEMBERED_PLANS)
+        self._plans: BoundedDict[_PlanKey, Plan] = BoundedDict(_REMEMBERED_PLANS)
 
     def masked(self, snapshot_id: str) -> MaskedWeights | None:
         """A snapshot's masked weights, once a run on them went well; else None."""
         with self._lock:
             return self._masked.get(snapshot_id)
 
-    def plan(self, kind: Kind) -> list[TupleKind] | None:
+    def plan(self, kind: Kind) -> Plan | None:
         """The tuples that a run of that kind uses once its weights are masked; None if no such run
         went well yet.
         """
@@ -160,8 +167,7 @@ class Sessions:
 
         Raises Unreachable.
         """
-        wait_connected(self._dealer, "the dealer")
-        return DealerStream.on(self._dealer, run, seed, deadline, weight_seed=weight_seed)
+        return self._dealer.open(run, seed, deadline, weight_seed=weight_seed)
 
     # --- Parts ------------------------------------------------------------------------------------
 
@@ -184,10 +190,11 @@ class Sessions:
         # A fresh seed for every session: no mask of this run can have been used before.
         seed = new_seed()
         link = self.dealer_stream(run, seed, terms.masked.seed, deadline)
-        supply = Tuples(self.index, run, seed, link, self._plan(plan))
+        known = self._plan(plan)
+        supply = Tuples(self.index, run, seed, link, known.kinds if known else None)
         return Opened(Session(self.index, peer, supply), terms.masked, None, link)
 
-    def _plan(self, key: _PlanKey) -> list[TupleKind] | None:
+    def _plan(self, key: _PlanKey) -> Plan | None:
         with self._lock:
             return self._plans.get(key)
 
@@ -195,8 +202,11 @@ class Sessions:
         """Keep which tuples the run used. They depend on public shapes only, so the dealer can work
         ahead in the next run of this kind.
         """
+        used = opened.session.tuples.used
         with self._lock:
-            self._plans[key] = opened.session.tuples.used
+            known = self._plans.get(key)
+            same = known is not None and known.kinds == used
+            self._plans[key] = known if known and same else Plan(used, size_of(used))
 
     def _remember_masked(self, snapshot_id: str, terms: _Terms) -> None:
         """Keep the masked weights that the run used."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from privedge.errors import CertificateError
 
@@ -81,6 +82,7 @@ class Identity:
         return f"spiffe://privedge/{self.role}/{self.name}"
 
     @staticmethod
+    @lru_cache(maxsize=1024)
     def from_uri(uri: str) -> "Identity":
         """Parse a `uri`. Raises CertificateError for any other text."""
         match = _URI.fullmatch(uri)

@@ -161,14 +161,15 @@ class Convolution:
     def _wide(self) -> bool:
         """Whether some kind of outputs sees so many words that torch may be faster."""
         seen = (self._words(piece) // self.kernel[0] * _pixels(piece) for piece in self._pieces)
-        return max(seen) >= _WIDE_WORDS
+        return max(seen, default=0) >= _WIDE_WORDS
 
     @cached_property
     def _frame(self) -> tuple[int, ...]:
         """How many zeros all pieces together see around an image: left, right, above, below."""
         height, width = self._seen
-        sides = [(*columns.padding(width), *rows.padding(height)) for rows, columns in self._pieces]
-        return tuple(max(0, *widths) for widths in zip(*sides, strict=True))
+        sides = [(0, 0, 0, 0)]
+        sides += [(*c.padding(width), *r.padding(height)) for r, c in self._pieces]
+        return tuple(map(max, zip(*sides, strict=True)))
 
     @property
     def _seen(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ corrections meant for it. Neither ever handles a share of a model or of a query 
 proof: docs/protocol.md#correlated-randomness.
 """
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,7 +15,14 @@ import torch
 from privedge.errors import AlreadyExists, NotAllowed, ShareError, TranscriptMismatch
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.prg import SEED_BYTES, MaskStream
-from privedge.mpc.tuples import TupleKind, check_size, combined, receiver, remainder
+from privedge.mpc.tuples import (
+    InPlace,
+    TupleKind,
+    check_size,
+    combine_into,
+    leave,
+    receiver,
+)
 from privedge.mpc.weight_masks import WeightMasks
 
 # A fixed weight may be so many times larger: it is expanded in runs, which needs time, not memory.
@@ -84,20 +92,22 @@ class Dealer:
         self._next[party] = counter + 2
         # 1. Expand both parties' streams, and add up the free masks. Both parties take their shares
         #    of them from the same streams, in the same order.
-        mine = self._run.stream(self._seeds[party], kind, counter)
-        theirs = self._run.stream(self._seeds[1 - party], kind, counter)
-        masks = [
-            combined(sharing, mine.take(shape), theirs.take(shape))
-            for sharing, shape in zip(kind.free_sharing, kind.free, strict=True)
-        ]
+        masks = self._run.stream(self._seeds[party], kind, counter).take_each(kind.free)
+        stream = self._run.stream(self._seeds[1 - party], kind, counter)
+        for sharing, mask, theirs in zip(
+            kind.free_sharing, masks, stream.take_each(kind.free), strict=True
+        ):
+            combine_into(sharing, mask, theirs)
         # 2. From the masks the derived values; of each the other party's share is the next part of
         #    its stream. What is left is this party's share. It is uniform to this party, which
         #    cannot expand the other one's stream.
-        corrections = [
-            remainder(sharing, value, theirs.take(tuple(value.shape))).reshape(-1)
-            for sharing, value in zip(kind.derived_sharing, self._derived(kind, masks), strict=True)
-        ]
-        return torch.cat(corrections)
+        sizes = list(map(math.prod, kind.derived))
+        correction = stream.take((sum(sizes),))
+        parts = correction.split_with_sizes(sizes)
+        self._correct(
+            kind, masks, [part.view(shape) for part, shape in zip(parts, kind.derived, strict=True)]
+        )
+        return correction
 
     def _check(self, kind: TupleKind) -> None:
         shapes = [*kind.free, *kind.derived]
@@ -106,6 +116,17 @@ class Dealer:
             shapes += [kind.run, kind.unfolded]
             check_size([kind.masked], self._max_elements * _LARGER_WEIGHT)
         check_size(shapes, self._max_elements)
+
+    def _correct(
+        self, kind: TupleKind, masks: list[torch.Tensor], theirs: list[torch.Tensor]
+    ) -> None:
+        """Put this party's shares of the derived values in place of the other one's."""
+        if isinstance(kind, InPlace):
+            kind.correct(masks, theirs)
+            return
+        values = self._derived(kind, masks)
+        for sharing, value, share in zip(kind.derived_sharing, values, theirs, strict=True):
+            leave(sharing, value, share)
 
     def _derived(self, kind: TupleKind, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         if not isinstance(kind, FixedProduct):
@@ -119,8 +140,10 @@ class Dealer:
 class DealerLink(Protocol):
     """A party's way to the dealer."""
 
-    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
-        """Ask for the corrections of these numbered tuples, in this order. Does not wait."""
+    def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:
+        """Ask for the corrections of these numbered tuples, in this order. Does not wait. After the
+        `last` request there is no other.
+        """
 
     def receive(self, counter: int) -> torch.Tensor:
         """The next correction (flat int64), which must be that of `counter`."""
@@ -150,7 +173,7 @@ class Tuples:
         self.used: list[TupleKind] = []
         if plan is not None:
             numbered = [(n, kind) for n, kind in enumerate(plan) if receiver(n) == party]
-            link.request(numbered)
+            link.request(numbered, last=True)
 
     def draw(self, kind: TupleKind) -> TupleShares:
         """This party's shares of the next tuple, which must be of `kind`.
@@ -168,10 +191,11 @@ class Tuples:
             raise TranscriptMismatch(f"tuple {counter} is not the planned one")
         # The free masks come first in the stream, at both parties and at the dealer.
         stream = self.run.stream(self._seed, kind, counter)
-        free = [stream.take(shape) for shape in kind.free]
-        # Then come the derived values, of which the receiver has nothing in its own stream.
+        free = stream.take_each(kind.free)
+        # Then come the derived values, of which the receiver has nothing in its own stream. In
+        # memory they are apart: a fixed product's are not kept.
         if not receives:
-            return TupleShares(free, [stream.take(shape) for shape in kind.derived])
+            return TupleShares(free, stream.take_each(kind.derived))
         return TupleShares(free, self._corrected(kind, self._link.receive(counter)))
 
     def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
@@ -182,16 +206,16 @@ class Tuples:
         # the share of C = A * B that is one of (E + A) * B = W * B.
         drawn = self.draw(kind)
         (mask,), (correction,) = drawn.free, drawn.derived
-        return mask, kind.apply(mask, opened) + correction
+        return mask, kind.apply(mask, opened).add_(correction)
 
     @staticmethod
     def _corrected(kind: TupleKind, flat: torch.Tensor) -> list[torch.Tensor]:
         shapes = kind.derived
-        sizes = [torch.Size(shape).numel() for shape in shapes]
+        sizes = list(map(math.prod, shapes))
         if flat.numel() != sum(sizes):
             raise TranscriptMismatch(f"a correction of {flat.numel()} words for {kind.purpose}")
-        parts = torch.split(flat, sizes)
-        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        parts = flat.split_with_sizes(sizes)
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def new_seed() -> bytes:

@@ -20,6 +20,7 @@ mean needs one round more: the sum of all d_j is local, but must be truncated to
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import Generic
 
@@ -41,6 +42,10 @@ SUMMED = 1 << 10
 # Fills up a group: larger than any real dissimilarity, so it never wins. A group has at most one of
 # it and at least 8 owners, so it is never the runner-up either.
 _NEVER = 1 << (MAGNITUDE_BITS + 5)
+
+
+# How many shapes' public indices are remembered.
+_SHAPES = 1 << 8
 
 
 @dataclass(frozen=True)
@@ -88,12 +93,17 @@ class _Field(Generic[T]):
     facts    (B, C, 2 + R): dissimilarity, threshold, the R runners-up it beat on its way; secret
     hot      (B, C, K): which of its K owners it is, one-hot; secret. At first K is 1, and `hot` is
              None, because it would be 1 everywhere.
-    owners   (C, K): the positions of these owners, -1 for a filler; public
+    of       how many owners there are in the cohort, and how many levels are below these C
     """
 
     facts: T
     hot: T | None
-    owners: torch.Tensor
+    of: tuple[int, int]
+
+    @property
+    def owners(self) -> torch.Tensor:
+        """(C, K): the positions of these owners, -1 for a filler; public."""
+        return _positions(*self.of)
 
 
 class Decision(Generic[T]):
@@ -114,7 +124,7 @@ class Decision(Generic[T]):
         batch, owners = distances.size()
         limits = thresholds.reshape(1, owners).expand(batch, owners)
         facts = self._engine.joined([distances.unsqueeze(2), limits.unsqueeze(2)], 2)
-        field = _Field(facts, None, torch.arange(owners).unsqueeze(1))
+        field = _Field(facts, None, (owners, 0))
         # 1. The mean's part of the bound, of all owners before any is left out.
         bound = self._bound(distances)
         # 2. While there are more than 16: the best of each group, and the runner-up it beat.
@@ -156,9 +166,8 @@ class Decision(Generic[T]):
         # best's own facts. Of the runner-up only the dissimilarity is needed.
         facts = engine.joined([chosen[0, :, :, :, :known].sum(2), chosen[1, :, :, :, :1].sum(2)], 2)
         hot = places[0] if field.hot is None else chosen[0, :, :, :, known:]
-        return _Field(
-            facts, hot.reshape(batch, groups, -1), _dealt_out(field.owners).reshape(groups, -1)
-        )
+        owners, level = field.of
+        return _Field(facts, hot.reshape(batch, groups, -1), (owners, level + 1))
 
     def _grouped(self, entries: T) -> T:
         """(B, C, w) -> (B, G, m, w), m <= 16: dealt out in turn, filled up with _NEVER. Local."""
@@ -177,21 +186,13 @@ class Decision(Generic[T]):
         they are less, or equal and earlier.
         """
         count = values.size(2)
-        pairs = list(combinations(range(count), 2))
-        first, second = map(list, zip(*pairs, strict=True))
+        first, second, at = _pairs(count)
         # One comparison a pair: does the later one overtake the earlier one?
         overtakes = self._engine.negative(values[:, :, second] - values[:, :, first])
         # Local: a later j comes before i if it overtakes i. An earlier j comes before i unless i
         # overtakes it, so it counts 1 - overtakes. `at` has the row of each pair; the rows of the
         # second kind follow, with a minus sign, and their ones are added at the end.
         signed = self._engine.joined([overtakes, self._engine.scaled(overtakes, -1)], 2)
-        row = {pair: place for place, pair in enumerate(pairs)}
-        at = [
-            row[i, j] if i < j else len(pairs) + row[j, i]
-            for i in range(count)
-            for j in range(count)
-            if i != j
-        ]
         beaten = signed[:, :, at].reshape(*values.size(), count - 1).sum(3)
         return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
 
@@ -213,9 +214,8 @@ class Decision(Generic[T]):
             failed.reshape(-1), hot.reshape(batch * count, -1), below=needed + 1, places=1
         )
         answer = (best if field.hot is None else chosen).reshape(batch, count * places)
-        # Public: back to the order of the owners; fillers come first in it and are cut off.
-        fillers = int((field.owners < 0).sum())
-        in_order: T = answer[:, field.owners.reshape(-1).argsort()[fillers:]]
+        # Public: back to the order of the owners.
+        in_order: T = answer[:, _order(*field.of)]
         return in_order
 
     def _comparisons(self, facts: T, bound: _Bound[T]) -> T:
@@ -227,7 +227,7 @@ class Decision(Generic[T]):
         engine = self._engine
         batch, count = facts.size(0), facts.size(1)
         values = facts[:, :, 0]
-        others = [j for i in range(count) for j in range(count) if i != j]
+        others = _others(count)
         rivals = engine.joined(
             [values[:, others].reshape(batch, count, count - 1), facts[:, :, 2:]], 2
         )
@@ -255,6 +255,46 @@ def _dealt_out(owners: torch.Tensor) -> torch.Tensor:
     groups, size = _groups_of(owners.size(0))
     filled = torch.nn.functional.pad(owners, (0, 0, 0, groups * size - owners.size(0)), value=-1)
     return filled.reshape(size, groups, -1).transpose(0, 1)
+
+
+@lru_cache(_SHAPES)
+def _positions(owners: int, level: int) -> torch.Tensor:
+    """`_Field.owners` after so many levels of groups."""
+    if not level:
+        return torch.arange(owners).unsqueeze(1)
+    below = _positions(owners, level - 1)
+    return _dealt_out(below).reshape(_groups_of(below.size(0))[0], -1)
+
+
+@lru_cache(_SHAPES)
+def _order(owners: int, level: int) -> torch.Tensor:
+    """Where in `_positions`, flat, each owner is. Fillers are sorted first, and are cut off."""
+    flat = _positions(owners, level).reshape(-1)
+    return flat.argsort()[flat.numel() - owners :]
+
+
+@lru_cache(_SHAPES)
+def _others(count: int) -> torch.Tensor:
+    """For each i all j but i, below `count`."""
+    others = [j for i in range(count) for j in range(count) if i != j]
+    return torch.tensor(others, dtype=torch.int64)
+
+
+@lru_cache(_SHAPES)
+def _pairs(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All pairs i < j below `count`: every i and every j; and for each i and each j but i, where
+    their pair is in the list of all pairs followed by all pairs again, there if j is less than i.
+    """
+    pairs = list(combinations(range(count), 2))
+    row = {pair: place for place, pair in enumerate(pairs)}
+    at = [
+        row[i, j] if i < j else len(pairs) + row[j, i]
+        for i in range(count)
+        for j in range(count)
+        if i != j
+    ]
+    first, second = map(torch.tensor, zip(*pairs, strict=True))
+    return first, second, torch.tensor(at)
 
 
 def doubled_thresholds(engine: Engine[T], thresholds: T, images: int) -> T:

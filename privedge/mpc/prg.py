@@ -7,6 +7,10 @@ the tuple's description. So if two parties disagree about the kind of a tuple, t
 unrelated.
 """
 
+import math
+from collections.abc import Sequence
+from typing import Final
+
 import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -14,6 +18,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SEED_BYTES = 32
 _KEY_BYTES = 16
+
+# The stream is the encryption of zeros. Nothing was ever written to these, so Linux keeps one page
+# of them only, which stays in the cache.
+_ZEROS: Final = memoryview(bytes(1 << 18))
+# A zero initial counter block is safe: every key encrypts one stream only.
+_FROM_ZERO: Final = modes.CTR(bytes(16))
 
 
 class MaskStream:
@@ -33,17 +43,25 @@ class MaskStream:
             )
         )
         key = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(seed)
-        # A zero initial counter block is safe: every key encrypts one stream only.
-        self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        self._cipher = Cipher(algorithms.AES(key), _FROM_ZERO).encryptor()
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
         """Return the next words of the stream, int64 of `shape`, uniform over all 2^64 values.
 
         Every call continues where the last one ended, so no word is returned twice.
         """
-        stream = torch.zeros(shape, dtype=torch.int64)
-        raw = stream.reshape(-1).view(torch.uint8).numpy()
-        # In place, because the stream is the encryption of zeros. Words are little-endian, as in
-        # torch.
-        self._cipher.update_into(raw.data, raw.data)
-        return stream
+        words = torch.empty(shape, dtype=torch.int64)
+        # Words are little-endian, as in torch.
+        raw = words.reshape(-1).view(torch.uint8).numpy().data
+        for start in range(0, len(raw), len(_ZEROS)):
+            piece = raw[start : start + len(_ZEROS)]
+            self._cipher.update_into(_ZEROS[: len(piece)], piece)
+        return words
+
+    def take_each(self, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
+        """`take` for each of these shapes, in this order. They share one piece of memory."""
+        if len(shapes) == 1:
+            return [self.take(shapes[0])]
+        sizes = list(map(math.prod, shapes))
+        parts = self.take((sum(sizes),)).split_with_sizes(sizes)
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -26,8 +26,10 @@ Map = Literal["dense", "dense_back", "conv"]
 # Words of a weight that are handled at once; a run of owners has no more, unless one owner has.
 RUN_WORDS = 1 << 22
 
-# Below this, the other way is quicker on x86-64 with AVX-512.
+# With fewer rows than this, torch reads a weight several times.
 _FEW_ROWS = 16
+# Fewer multiplications than this take less time than the call of anything but torch.
+_TINY = 1 << 11
 
 # From an input and a run of owners to the map of that input and the run's part of the weight.
 Step = Callable[[torch.Tensor, slice], torch.Tensor]
@@ -70,11 +72,12 @@ def multiplied(
     kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
     """A dense map, without runs: int64, shaped as mpc.engine.Engine says of `kind`."""
-    if usable(x, weight):
+    tiny = x.size(1) * weight.numel() < _TINY
+    if usable(x, weight) and not tiny:
         return _by_kernel(kind, x, weight)
     if kind == "dense_back":
         return x @ weight
-    few = x.size(1) < _FEW_ROWS
+    few = x.size(1) < _FEW_ROWS and not tiny
     return _row_by_row(x, weight) if few else x @ weight.transpose(1, 2)
 
 

@@ -9,6 +9,7 @@ This is the whole list: there is no other way to name an operation to the dealer
 of the kinds below a letter is the value itself, which only the dealer computes.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -211,9 +212,30 @@ def combined(sharing: Sharing, mine: torch.Tensor, theirs: torch.Tensor) -> torc
     return mine + theirs if sharing == "additive" else mine ^ theirs
 
 
-def remainder(sharing: Sharing, value: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """The share that, with `theirs`, opens to `value`; int64 of one shape."""
-    return value - theirs if sharing == "additive" else value ^ theirs
+def combine_into(sharing: Sharing, mine: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Put the value of two shares in place of the first one."""
+    if sharing == "additive":
+        mine += theirs
+    else:
+        mine ^= theirs
+
+
+def leave(sharing: Sharing, value: torch.Tensor, theirs: torch.Tensor) -> None:
+    """Put the share that, with `theirs`, opens to `value` in its place; int64 of one shape."""
+    if sharing == "additive":
+        torch.sub(value, theirs, out=theirs)
+    else:
+        theirs ^= value
+
+
+class InPlace(ABC):
+    """A kind that makes its corrections where the other party's shares are."""
+
+    @abstractmethod
+    def correct(self, masks: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+        """Do what `leave` does, for each value that `TupleKind.derive` would derive from the masks.
+        Dealer only.
+        """
 
 
 def receiver(counter: int) -> int:

@@ -82,7 +82,7 @@ class NearLink:
         self._dealer, self._party = dealer, party
         self._requested: list[tuple[int, TupleKind]] = []
 
-    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
+    def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:
         """Implements DealerLink.request."""
         self._requested += tuples
 

@@ -45,12 +45,25 @@ def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+# Who calls, of each call that passed the gate and is not over.
+_LET_IN: weakref.WeakKeyDictionary[grpc.ServicerContext, Identity] = weakref.WeakKeyDictionary()
+
+
+def let_in(context: grpc.ServicerContext, who: Identity) -> None:
+    """Remember who makes a call that passed the gate."""
+    _LET_IN[context] = who
+
+
 def caller(context: grpc.ServicerContext) -> Identity:
     """Return who calls: the certificate's identity, or on insecure loopback the claimed one.
 
     Raises NotAllowed if there is none, or if TLS is older than 1.3.
     """
-    facts: Mapping[str, Any] = context.auth_context()
+    # The gate has asked already, and every answer unpacks the certificate once more.
+    return _LET_IN.get(context) or _identity(context.auth_context(), context)
+
+
+def _identity(facts: Mapping[str, Any], context: grpc.ServicerContext) -> Identity:
     if facts.get("transport_security_type") == [b"ssl"]:
         if facts.get("ssl_tls_version") != [b"TLSv1.3"]:
             raise NotAllowed("the connection is not TLS 1.3")
@@ -85,11 +98,10 @@ class Callers:
         self._read: dict[bytes, x509.Certificate] = {}
         _ALL.add(self)
 
-    def known(self, who: Identity, context: grpc.ServicerContext) -> Known:
-        """Return the caller `who` with its certificate. Raises as `require`."""
-        found = Known(who, self._certificate(context))
-        self.require(found)
-        return found
+    def identify(self, context: grpc.ServicerContext) -> Known:
+        """Return who calls, and its certificate. Raises NotAllowed if it is nobody."""
+        facts: Mapping[str, Any] = context.auth_context()
+        return Known(_identity(facts, context), self._certificate(facts))
 
     def require(self, found: Known) -> None:
         """Raise CertificateEnded or NotAllowed if this caller may call no more."""
@@ -126,8 +138,7 @@ class Callers:
                 log.warning("ended a running call: %s", error)
                 context.cancel()
 
-    def _certificate(self, context: grpc.ServicerContext) -> x509.Certificate | None:
-        facts: Mapping[str, Any] = context.auth_context()
+    def _certificate(self, facts: Mapping[str, Any]) -> x509.Certificate | None:
         shown = facts.get("x509_pem_cert", [])
         if not shown:
             return None

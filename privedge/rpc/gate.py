@@ -32,7 +32,7 @@ import grpc
 from privedge.errors import Busy, NotAllowed, PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.admission import Admission, Quota
-from privedge.rpc.callers import Callers, Known, caller
+from privedge.rpc.callers import Callers, Known, let_in
 from privedge.rpc.status import ERROR_ID, RETRY_AFTER, status_of
 from privedge.rpc.threads import threads
 from privedge.rpc.time_limit import given_up_after, ring_after
@@ -79,6 +79,8 @@ class Gate(grpc.ServerInterceptor):
         self.admission = Admission(quotas)
         self.callers = callers
         self.refusals = _Refusals()
+        # By method: all calls of a method have one door.
+        self._doors: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
         self,
@@ -86,15 +88,18 @@ class Gate(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """Return the handler that gRPC calls. On the wire all four kinds of call look alike."""
+        method = handler_call_details.method
+        if method in self._doors:
+            return self._doors[method]
         handler: Any = continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED
-        made: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
-            _Door(self, handler_call_details.method, handler),
+        self._doors[method] = grpc.stream_stream_rpc_method_handler(
+            _Door(self, method, handler),
             request_deserializer=_lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
-        return made
+        return self._doors[method]
 
 
 class _Door:
@@ -109,12 +114,14 @@ class _Door:
     def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
         who = None
         try:
-            who = caller(context)
-            known = self._gate.callers.known(who, context)
+            known = self._gate.callers.identify(context)
+            who = known.who
+            self._gate.callers.require(known)
             if who.role not in self._gate.access.get(self._method, ()):
                 raise NotAllowed(f"{who.uri} has no access")
             quota = self._gate.admission.quota(who, self._method)
             leave = self._gate.admission.enter(who, quota)
+            let_in(context, who)
             try:
                 serve = partial(self._serve, requests, context, send, quota.longest_s)
                 threads.run(partial(serve, leave, known))

@@ -7,7 +7,7 @@ digest before anything is computed, so no run ever starts on shares that do not 
 import hashlib
 import json
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 # The images' dissimilarities are summed, and the sum must stay in range (mpc/decision.py).
 MAX_IMAGES_OF_ONE_SUBJECT = 32
@@ -42,7 +42,7 @@ class Question:
 
         `client` is the name of who asks: halves of two clients never belong together.
         """
-        facts = {**asdict(self), "client": client}
+        facts = {**vars(self), "client": client}
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 

@@ -32,6 +32,7 @@ class Terms(_message.Message):
     RANDOMNESS_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     COHORTS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     release: _builtins.str
     """For people; releases may differ."""
     wire: _builtins.int
@@ -46,6 +47,10 @@ class Terms(_message.Message):
     """How many pairs of workers there are."""
     @_builtins.property
     def cohorts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CohortTerms]: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch:
+        """Absent if the server's release knows no epochs."""
+
     def __init__(
         self,
         *,
@@ -57,14 +62,55 @@ class Terms(_message.Message):
         randomness: _builtins.str = ...,
         workers: _builtins.int = ...,
         cohorts: _abc.Iterable[Global___CohortTerms] | None = ...,
+        state: Global___StateEpoch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohorts", b"cohorts", "engine", b"engine", "mpc", b"mpc", "randomness", b"randomness", "release", b"release", "rounding", b"rounding", "wire", b"wire", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohorts", b"cohorts", "engine", b"engine", "mpc", b"mpc", "randomness", b"randomness", "release", b"release", "rounding", b"rounding", "state", b"state", "wire", b"wire", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Terms: _TypeAlias = Terms  # noqa: Y015
+
+@_typing.final
+class StateEpoch(_message.Message):
+    """Which state a party works on. Party 1 follows nothing that comes with another deployment, or with
+    a lower epoch than it has seen; docs/adr/0012-state-folder.md.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
+    LEADER_FIELD_NUMBER: _builtins.int
+    deployment: _builtins.str
+    """32 hexadecimal digits, drawn by party 1 when the parties first meet; empty before."""
+    epoch: _builtins.int
+    """Rises with every change of the sender's models. At most 2^62."""
+    seen: _builtins.int
+    """The highest epoch of the receiver that the sender has seen."""
+    process: _builtins.str
+    """The process that speaks."""
+    leader: _builtins.str
+    """Said by party 1: the process of party 0 whose WatchHalves it serves; empty if there is none."""
+    def __init__(
+        self,
+        *,
+        deployment: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        seen: _builtins.int = ...,
+        process: _builtins.str = ...,
+        leader: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment", "epoch", b"epoch", "leader", b"leader", "process", b"process", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StateEpoch: _TypeAlias = StateEpoch  # noqa: Y015
 
 @_typing.final
 class CohortTerms(_message.Message):
@@ -129,16 +175,20 @@ class PrepareModelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> Global___ModelRef: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
     def __init__(
         self,
         *,
         model: Global___ModelRef | None = ...,
+        state: Global___StateEpoch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -150,12 +200,17 @@ class PrepareModelResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
     def __init__(
         self,
+        *,
+        state: Global___StateEpoch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -169,18 +224,22 @@ class SetActiveModelsRequest(_message.Message):
 
     COHORT_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
         models: _abc.Iterable[Global___ModelRef] | None = ...,
+        state: Global___StateEpoch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "models", b"models", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,12 +251,17 @@ class SetActiveModelsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
     def __init__(
         self,
+        *,
+        state: Global___StateEpoch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -212,21 +276,25 @@ class AddActiveModelRequest(_message.Message):
     COHORT_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     since: _builtins.str
     """The id of the snapshot before this change."""
     @_builtins.property
     def model(self) -> Global___ModelRef: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
         since: _builtins.str = ...,
         model: Global___ModelRef | None = ...,
+        state: Global___StateEpoch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "model", b"model", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "model", b"model", "since", b"since", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -238,12 +306,17 @@ class AddActiveModelResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
     def __init__(
         self,
+        *,
+        state: Global___StateEpoch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -255,12 +328,17 @@ class WatchHalvesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PROCESS_FIELD_NUMBER: _builtins.int
+    process: _builtins.str
+    """As in StateEpoch. While another process watches, FAILED_PRECONDITION."""
     def __init__(
         self,
+        *,
+        process: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["process", b"process"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

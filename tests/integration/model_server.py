@@ -95,7 +95,8 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
             stub = PeerStub(stack.enter_context(channel))
             peer = PeerClient(stub, peer_name(Role.PARTY1, address))
         models = stack.enter_context(open_models(config, peer))
-        hello = Hello(of_party(config, models.cohorts.values()), Handshake())
+        terms = of_party(config, models.cohorts.values())
+        hello = Hello(terms, Handshake(), models.standing)
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
         add_PartyServicer_to_server(PartyServicer(models, NoQueries(), hello.handshake), server)
         if peer is None:

@@ -1,6 +1,7 @@
 """Queries to a running deployment get the answers of the plaintext fixed-point model."""
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from parties.cores import chosen, usable_cores
 from privedge.errors import (
     AlreadyExists,
     ImageError,
@@ -219,6 +221,17 @@ def test_nobody_but_a_party_may_reach_party_1s_workers(deployment):
         calls_to("worker"),
     ):
         next(MpcStub(channel).Exchange(iter(()), timeout=10))
+
+
+@pytest.mark.skipif(
+    len(usable_cores()) < 2, reason="Linux with two cores, so that the places can differ"
+)
+def test_front_ends_and_workers_keep_to_a_core_each_and_not_to_the_same(deployment):
+    for number, party in enumerate(PARTIES):
+        (worker,) = status(deployment, party).worker_pids
+        front_end = deployment.processes[party].pid
+        places = [os.sched_getaffinity(pid) for pid in (worker, front_end)]
+        assert places == [{*chosen(number + at, 1, usable_cores())} for at in (0, 1)]
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """An acknowledged upload survives `kill -9`; an unacknowledged one leaves nothing behind."""
 
+import contextlib
+import os
 import resource
+import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
 
@@ -165,3 +168,74 @@ def test_a_full_disk_is_a_limit_and_the_party_keeps_serving(pair):
     assert pair.files(0) == [f"{first.model_id}.words"]
     resource.prlimit(pair.processes[0].pid, resource.RLIMIT_FSIZE, (hard, hard))
     assert pair.upload(second, party=0).bytes_stored == len(second.raw[0])
+
+
+@pytest.fixture
+def pair_on_small_disks(tmp_path, tls_for):
+    """Each party has a file system of 32 MiB, of which the reserve takes half."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    with ExitStack() as stack:
+        for party in (0, 1):
+            path = tmp_path / f"party{party}"
+            path.mkdir()
+            mount = ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0700", "tmpfs", str(path)]
+            subprocess.run(mount, check=True)
+            stack.callback(subprocess.run, ["umount", "-l", str(path)], check=True)
+        yield Processes(tmp_path, tls_for, stack)
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_w22_w26_on_a_full_disk_every_call_has_an_end_and_a_deletion_frees_space(
+    pair_on_small_disks, party
+):
+    pair = pair_on_small_disks
+    active, waiting, late = an_upload(), an_upload("ben"), an_upload("cy")
+    for upload in (active, waiting):
+        for each in (0, 1):
+            pair.upload(upload, each)
+    pair.activate(active.model_id)
+    filler = pair.folder / f"party{party}/filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))
+    with pytest.raises(grpc.RpcError) as refused:
+        pair.upload(late, party)
+    full = (Code.RESOURCE_EXHAUSTED, "its disk is full")
+    assert (refused.value.code(), refused.value.details()) == full
+    assert pair.state(party, active.model_id) == "active"
+    request = pb.ActivateModelRequest(model_id=waiting.model_id)
+    pair.stub(0, name="ben").ActivateModel(request, timeout=TIMEOUT_S)
+    pair.restart(party)
+    for each in (0, 1):
+        request = pb.DeleteModelRequest(model_id=active.model_id)
+        deleted_at_last(pair.stub(each), request)
+    while pair.describe(0) != pair.describe(1):  # party 0's synchroniser
+        pass
+    assert list(pair.describe(1).owners) == ["ben"]
+    assert f"{active.model_id}.words" not in pair.files(party)
+    filler.unlink()
+    assert pair.upload(late, party).bytes_stored == len(late.raw[party])
+
+
+def deleted_at_last(stub, request):
+    """Ask again while the connection to a restarted party comes back."""
+    while True:
+        try:
+            stub.DeleteModel(request, timeout=TIMEOUT_S)
+            return
+        except grpc.RpcError as error:
+            assert error.code() in (Code.UNAVAILABLE, Code.FAILED_PRECONDITION)
+
+
+def test_w18_a_kill_after_the_last_byte_and_before_the_name_keeps_the_upload(pair):
+    """The upload is registered but not named: the state in which a process can die."""
+    upload = an_upload()
+    pair.upload(upload, party=0)
+    pair.processes[0].kill()
+    shares = pair.folder / "party0/shares"
+    named = shares / f"{upload.model_id}.words"
+    named.rename(shares / f"{upload.model_id}.0123456789abcdef.partial")
+    pair.processes[0].start()
+    assert pair.files(0) == [named.name]
+    assert pair.upload(upload, party=0).bytes_stored == len(upload.raw[0])

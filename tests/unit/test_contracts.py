@@ -72,7 +72,7 @@ def verdict_of(tree: Path) -> str:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tree, left_out = tmp_path_factory.mktemp("tree"), shutil.ignore_patterns("__pycache__")
+    tree, left_out = tmp_path_factory.mktemp("tree"), shutil.ignore_patterns("__pycache__", "build")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, tree / package, ignore=left_out)
     shutil.copy(ROOT / "pyproject.toml", tree)

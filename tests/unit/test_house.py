@@ -17,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import parties
 import privedge
 import privedge_lab
 
@@ -25,12 +26,14 @@ SOURCES = [
     path
     for folder in ("privedge", "parties", "lab/privedge_lab")
     for path in sorted((ROOT / folder).rglob("*.py"))
-    if "wire" not in path.parts
+    # `pip install ./parties` leaves a build folder in the package.
+    if not {"wire", "build"} & {*path.relative_to(ROOT).parts}
 ]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SERVERS = tomllib.loads((ROOT / "parties/pyproject.toml").read_text())
 LABORATORY = tomllib.loads((ROOT / "lab/pyproject.toml").read_text())
-OWN = {"privedge", "privedge-lab"}
+OWN = {"privedge", "privedge-parties", "privedge-lab"}
 LOCK = [
     line
     for line in (ROOT / "requirements.lock").read_text().splitlines()
@@ -44,10 +47,9 @@ def name_of(path: Path) -> str:
 
 
 def declared() -> list[Requirement]:
-    """What both distributions need, each other left out."""
-    project = PYPROJECT["project"]
-    groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    groups.append(LABORATORY["project"]["dependencies"])
+    """What the distributions need, each other left out."""
+    groups = [each["project"]["dependencies"] for each in (PYPROJECT, SERVERS, LABORATORY)]
+    groups += PYPROJECT["project"]["optional-dependencies"].values()
     needed = [Requirement(line) for group in groups for line in group]
     return [each for each in needed if each.name not in OWN]
 
@@ -83,7 +85,9 @@ def test_the_lock_is_closed(name):
 
 
 def test_crypten_has_the_same_version_wherever_it_is_named():
-    files = [ROOT / "Makefile", ROOT / "pyproject.toml", *DOCUMENTS, *SOURCES]
+    files = [ROOT / "Makefile", *DOCUMENTS, *SOURCES]
+    files += [ROOT / "parties" / name for name in ("pyproject.toml", "README.md")]
+    files.append(ROOT / "lab/README.md")
     named = {
         (name_of(path), version)
         for path in files
@@ -95,9 +99,9 @@ def test_crypten_has_the_same_version_wherever_it_is_named():
 def wheel_of(project: Path, folders: Iterable[str], scratch: Path) -> tuple[Path, set[str]]:
     """The wheel built of a copy of `project`, and the files in it but its metadata."""
     source, target = scratch / "source", scratch / "dist"
-    source.mkdir()
+    made = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
     for folder in folders:
-        shutil.copytree(project / folder, source / folder)
+        shutil.copytree(project / folder, source / folder, ignore=made, dirs_exist_ok=True)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(project / file, source)
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source]
@@ -107,13 +111,20 @@ def wheel_of(project: Path, folders: Iterable[str], scratch: Path) -> tuple[Path
         return path, {name for name in wheel.namelist() if ".dist-info/" not in name}
 
 
-def test_the_wheel_has_the_samples_and_types_but_neither_tests_nor_laboratory(tmp_path):
-    path, inside = wheel_of(ROOT, ("privedge", "parties"), tmp_path)
-    samples = {name_of(path) for path in (ROOT / "parties/samples").glob("*.toml")}
-    code = {name for name in map(name_of, SOURCES) if not name.startswith("lab/")}
-    assert samples and (samples | code | {"privedge/py.typed"}) <= inside
-    assert {name.partition("/")[0] for name in inside} == {"privedge", "parties"}
+def test_the_wheel_has_types_but_neither_servers_nor_laboratory_nor_tests(tmp_path):
+    path, inside = wheel_of(ROOT, ("privedge",), tmp_path)
+    code = {name for name in map(name_of, SOURCES) if name.startswith("privedge/")}
+    assert code and (code | {"privedge/py.typed"}) <= inside
+    assert {name.partition("/")[0] for name in inside} == {"privedge"}
     assert path.stat().st_size < 400_000
+
+
+def test_the_servers_wheel_has_every_package_and_the_samples_and_nothing_else(tmp_path):
+    _, inside = wheel_of(ROOT / "parties", (".",), tmp_path)
+    samples = {name_of(path) for path in (ROOT / "parties/samples").glob("*.toml")}
+    code = {name for name in map(name_of, SOURCES) if name.startswith("parties/")}
+    assert samples and code
+    assert inside == samples | code
 
 
 def test_the_laboratorys_wheel_has_its_pages_and_samples(tmp_path):
@@ -128,10 +139,13 @@ def test_the_laboratorys_wheel_has_its_pages_and_samples(tmp_path):
     assert {name.partition("/")[0] for name in inside} == {"privedge_lab"}
 
 
-def test_both_distributions_have_one_version():
-    assert privedge.__version__ == privedge_lab.__version__
-    needed = {Requirement(line).name: line for line in LABORATORY["project"]["dependencies"]}
-    assert needed["privedge"] == f"privedge[train,party]=={privedge.__version__}"
+def test_all_distributions_have_one_version_and_ask_for_it():
+    version = privedge.__version__
+    assert parties.__version__ == privedge_lab.__version__ == version
+    assert f"privedge=={version}" in SERVERS["project"]["dependencies"]
+    assert f"privedge[train,party]=={version}" in LABORATORY["project"]["dependencies"]
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    assert extras["party"] == [f"privedge-parties=={version}"]
 
 
 # --- Makefile and documents -----------------------------------------------------------------------
@@ -219,6 +233,7 @@ EXTRAS = {
         "__all__ = ",
         "if TYPE_CHECKING:",
     ),
+    "parties/__init__.py": ("__version__ = ",),
     "lab/privedge_lab/__init__.py": ("__version__ = ",),
     "privedge/rpc/__init__.py": (FLOOR,),
 }

@@ -4,18 +4,25 @@ Sees ids, digests and this party's salts; and one share of queries and answers, 
 passes on. The messages of clients and owners (party.proto) are privedge.rpc.codec's.
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from parties.party.models.cohorts import ModelRef, Snapshot
+from parties.party.models.standing import Said
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
 from parties.party.workers.messages import AnswerBytes, Job, PoolLevel
 from privedge.errors import ShareError
 from privedge.rpc.codec import cost_from_wire, model_id, shape_from_wire
+from privedge.rpc.versions import plain
 from privedge.wire import party_pb2, peer_pb2, worker_pb2
 
 # One message carries about so many bytes of manifests; everything else of a model is small.
 _PIECE_BYTES = 1 << 20
+_DEPLOYMENT = re.compile(r"(?:[0-9a-f]{32})?")
+# Far below the largest integer of a database, and far above every honest epoch.
+_HIGHEST_EPOCH = 1 << 62
 
 
 # --- Between the front ends (peer.proto) ----------------------------------------------------------
@@ -29,6 +36,27 @@ def model_ref_to_wire(ref: ModelRef) -> peer_pb2.ModelRef:
 def model_ref_from_wire(message: peer_pb2.ModelRef) -> ModelRef:
     """Raises ShareError for anything but a model id."""
     return ModelRef(model_id(message.model_id), message.manifest_digest)
+
+
+def said_to_wire(said: Said) -> peer_pb2.StateEpoch:
+    """Inverse of `said_from_wire`."""
+    return peer_pb2.StateEpoch(**vars(said))
+
+
+def said_from_wire(message: Any) -> Said | None:
+    """What the sender of a message with a field `state` says of its state; None if it does not.
+
+    Raises ShareError for what no party says.
+    """
+    if not message.HasField("state"):
+        return None
+    state = message.state
+    if not _DEPLOYMENT.fullmatch(state.deployment):
+        raise ShareError("state: a deployment is 32 hexadecimal digits")
+    if max(state.epoch, state.seen) > _HIGHEST_EPOCH:
+        raise ShareError("state: an epoch is at most 2^62")
+    names = (plain(name) if name else "" for name in (state.process, state.leader))
+    return Said(state.deployment, state.epoch, state.seen, *names)
 
 
 def query_ref_to_wire(ref: QueryRef) -> peer_pb2.Half:

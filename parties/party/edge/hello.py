@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from parties.party.edge.codec import said_from_wire, said_to_wire
+from parties.party.models.standing import Said, Standing, second_line
 from parties.party.terms import CohortTerms, Terms, cohort_differences, differences
 from parties.serving.handshake import NO_HANDSHAKE, Handshake, Heard
 from privedge.errors import Refused, Unreachable
@@ -30,26 +32,34 @@ Begun = Callable[[Any], Any]
 
 
 class Hello:
-    """This party's own terms, and what follows from those of others."""
+    """This party's own terms and state, and what follows from those of others."""
 
-    def __init__(self, mine: Terms, handshake: Handshake) -> None:
+    def __init__(self, mine: Terms, handshake: Handshake, standing: Standing) -> None:
         self.handshake = handshake
         self._mine = mine
+        self._standing = standing
 
     def to_party(self, stub: peer_pb2_grpc.PeerStub, begun: Begun) -> None:
         """Party 0: exchange terms, over a connection that may yet have to come. Raises what gRPC
         does, and Unreachable if the call is cancelled.
         """
-        theirs = _asked(begun(stub.Hello.future(to_wire(self._mine), wait_for_ready=True)))
+        theirs = _asked(begun(stub.Hello.future(self._said(), wait_for_ready=True)))
         if theirs is None:
             self.handshake.hear(Role.PARTY1.label, Heard(lines=(NO_HANDSHAKE,)))
         else:
-            self._hear(Role.PARTY1, from_wire(theirs))
+            self._hear(Role.PARTY1, theirs)
 
     def from_party(self, said: peer_pb2.Terms) -> peer_pb2.Terms:
-        """Party 1: hear party 0's terms, and answer with these."""
-        self._hear(Role.PARTY0, from_wire(said))
-        return to_wire(self._mine)
+        """Party 1: hear party 0's terms, and answer with these.
+
+        What a second process of party 0 says does not count: the first one is being served.
+        """
+        state = said_from_wire(said)
+        if state is not None and self._standing.is_second(state):
+            log.warning("party 0: %s", second_line(self._standing.mine.leader))
+        else:
+            self._hear(Role.PARTY0, said)
+        return self._said()
 
     def to_dealer(self, stub: dealer_pb2_grpc.DealerStub, begun: Begun) -> None:
         """Exchange versions. Raises as `to_party`."""
@@ -61,13 +71,25 @@ class Hello:
             found = Heard(theirs.release, versions.differences(mine, theirs))
         self.handshake.hear(Role.DEALER.label, found)
 
-    def _hear(self, who: Role, theirs: Terms) -> None:
+    def _said(self) -> peer_pb2.Terms:
+        message = to_wire(self._mine)
+        message.state.CopyFrom(said_to_wire(self._standing.mine))
+        return message
+
+    def _hear(self, who: Role, message: peer_pb2.Terms) -> None:
+        theirs, state = from_wire(message), said_from_wire(message)
         found = Heard(
             theirs.versions.release,
-            differences(self._mine, theirs),
+            (*differences(self._mine, theirs), *self._state_lines(state)),
             cohort_differences(self._mine, theirs),
         )
         self.handshake.hear(who.label, found)
+
+    def _state_lines(self, said: Said | None) -> tuple[str, ...]:
+        lines = self._standing.hear(said)
+        if said is not None and said.leader not in ("", self._standing.process):
+            return (*lines, second_line(said.leader))
+        return lines
 
 
 class DealerGreeter:

@@ -8,6 +8,7 @@ import grpc
 from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import ModelRef
+from parties.party.models.standing import Said, this_process
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import Run
 from privedge.errors import ManifestMismatch
@@ -17,17 +18,20 @@ from privedge.wire.peer_pb2_grpc import PeerStub
 
 
 class Peer(Protocol):
-    """What activation needs of party 1. Every call raises Unreachable or DeadlineExceeded."""
+    """What activation needs of party 1. Every call says party 0's state and returns party 1's, None
+    from an older release. Every call raises Unreachable, DeadlineExceeded, DiskFull, or TermsDiffer
+    if party 1 does not follow such a state.
+    """
 
-    def prepare(self, ref: ModelRef) -> None:
-        """Raises UnknownModel (not uploaded there) or ManifestMismatch (dropped there)."""
+    def prepare(self, ref: ModelRef, said: Said) -> Said | None:
+        """Raises UnknownModel (not uploaded there) or ManifestMismatch (retired there)."""
         ...
 
-    def set_active(self, cohort: str, refs: Sequence[ModelRef]) -> None:
+    def set_active(self, cohort: str, refs: Sequence[ModelRef], said: Said) -> Said | None:
         """Raises ManifestMismatch if party 1 lacks a listed model."""
         ...
 
-    def add_active(self, cohort: str, since: str, ref: ModelRef) -> None:
+    def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Raises ManifestMismatch if party 1 lacks the model, or has not the snapshot `since`."""
         ...
 
@@ -70,25 +74,29 @@ class PeerClient:
 
     # --- Models -----------------------------------------------------------------------------------
 
-    def prepare(self, ref: ModelRef) -> None:
+    def prepare(self, ref: ModelRef, said: Said) -> Said | None:
         """Peer.prepare."""
-        request = pb.PrepareModelRequest(model=codec.model_ref_to_wire(ref))
+        model, state = codec.model_ref_to_wire(ref), codec.said_to_wire(said)
+        request = pb.PrepareModelRequest(model=model, state=state)
         with calls_to(self._name):
-            self.stub.PrepareModel(request, timeout=self._timeout_s)
+            response = self.stub.PrepareModel(request, timeout=self._timeout_s)
+        return codec.said_from_wire(response)
 
-    def set_active(self, cohort: str, refs: Sequence[ModelRef]) -> None:
+    def set_active(self, cohort: str, refs: Sequence[ModelRef], said: Said) -> Said | None:
         """Peer.set_active."""
-        models = map(codec.model_ref_to_wire, refs)
-        request = pb.SetActiveModelsRequest(cohort=cohort, models=models)
+        models, state = map(codec.model_ref_to_wire, refs), codec.said_to_wire(said)
+        request = pb.SetActiveModelsRequest(cohort=cohort, models=models, state=state)
         with calls_to(self._name):
-            self.stub.SetActiveModels(request, timeout=self._timeout_s)
+            response = self.stub.SetActiveModels(request, timeout=self._timeout_s)
+        return codec.said_from_wire(response)
 
-    def add_active(self, cohort: str, since: str, ref: ModelRef) -> None:
+    def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Peer.add_active."""
-        model = codec.model_ref_to_wire(ref)
-        request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=model)
+        model, state = codec.model_ref_to_wire(ref), codec.said_to_wire(said)
+        request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=model, state=state)
         with calls_to(self._name):
-            self.stub.AddActiveModel(request, timeout=self._timeout_s)
+            response = self.stub.AddActiveModel(request, timeout=self._timeout_s)
+        return codec.said_from_wire(response)
 
     # --- Queries ----------------------------------------------------------------------------------
 
@@ -97,7 +105,8 @@ class PeerClient:
 
         The first change has all of them. Iterating raises what gRPC does.
         """
-        call = self.stub.WatchHalves(pb.WatchHalvesRequest(), wait_for_ready=True)
+        request = pb.WatchHalvesRequest(process=this_process())
+        call = self.stub.WatchHalves(request, wait_for_ready=True)
         return Watch(call, codec.held_change_from_wire)
 
     def refuse(self, query_id: str, *, timeout_s: float) -> None:

@@ -8,6 +8,7 @@ from parties.party.edge import codec
 from parties.party.edge.hello import Hello
 from parties.party.models.service import ModelService
 from parties.party.queries.follower import Follower
+from privedge.rpc.versions import plain
 from privedge.wire import peer_pb2 as pb
 from privedge.wire import peer_pb2_grpc
 
@@ -28,30 +29,34 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         self, request: pb.PrepareModelRequest, context: grpc.ServicerContext
     ) -> pb.PrepareModelResponse:
         """Agree to a model, or drop it."""
+        self._models.standing.require(codec.said_from_wire(request))
         self._models.prepare(codec.model_ref_from_wire(request.model))
-        return pb.PrepareModelResponse()
+        return pb.PrepareModelResponse(state=self._said())
 
     def SetActiveModels(
         self, request: pb.SetActiveModelsRequest, context: grpc.ServicerContext
     ) -> pb.SetActiveModelsResponse:
         """Take over party 0's list of a cohort."""
+        self._models.standing.require(codec.said_from_wire(request))
         refs = [codec.model_ref_from_wire(model) for model in request.models]
         self._models.follow(request.cohort, refs)
-        return pb.SetActiveModelsResponse()
+        return pb.SetActiveModelsResponse(state=self._said())
 
     def AddActiveModel(
         self, request: pb.AddActiveModelRequest, context: grpc.ServicerContext
     ) -> pb.AddActiveModelResponse:
         """Add one model to the snapshot that party 0 had before."""
+        self._models.standing.require(codec.said_from_wire(request))
         ref = codec.model_ref_from_wire(request.model)
         self._models.add(request.cohort, request.since, ref)
-        return pb.AddActiveModelResponse()
+        return pb.AddActiveModelResponse(state=self._said())
 
     def WatchHalves(
         self, request: pb.WatchHalvesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.HalvesChange]:
         """Say which queries are here, as long as party 0 listens."""
-        return map(codec.held_change_to_wire, self._follower.changes(context))
+        with self._models.standing.watched(plain(request.process) if request.process else ""):
+            yield from map(codec.held_change_to_wire, self._follower.changes(context))
 
     def RefuseHalf(
         self, request: pb.RefuseHalfRequest, context: grpc.ServicerContext
@@ -66,3 +71,6 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         """Begin one run."""
         missing = self._follower.order(codec.run_from_wire(request))
         return pb.StartRunResponse(missing=map(codec.id_to_wire, missing))
+
+    def _said(self) -> pb.StateEpoch:
+        return codec.said_to_wire(self._models.standing.mine)

@@ -4,136 +4,107 @@ Holds public facts (ids, names, manifests) and, as long as the share is kept, th
 each model, which the other party must not learn. A method that returns has committed: SQLite runs
 with a write-ahead log and full synchronisation. A deleted model leaves a tombstone, because a
 model id must never be used for two different uploads (docs/protocol.md#sessions).
+
+Every change of a model raises the registry's epoch by one, in the same transaction
+(docs/adr/0012-state-folder.md).
 """
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from enum import StrEnum
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Index,
-    LargeBinary,
-    String,
-    Text,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-    text,
-)
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session, make_transient, sessionmaker
 
-from privedge.errors import AlreadyExists, ConfigError, LimitExceeded
-from privedge.sharing.manifest import SALT_BYTES, ModelManifest, UploadHeader
+from parties.party.models.tables import LIVE, FolderRow, Model, State, is_full, open_engine
+from privedge.errors import AlreadyExists, DiskFull
+from privedge.sharing.manifest import UploadHeader
 
-# Raised when an older release could not read the tables any more, or would misread them.
-SCHEMA_VERSION = 1
 # The longest list an operator gets; keeps one answer within one gRPC message.
 MAX_LISTED = 2000
 
+_HAS_SALT = func.length(Model.salt) > 0
 
-class State(StrEnum):
-    """Where a model is in its life."""
-
-    UPLOADED = "uploaded"  # this party has its share
-    PREPARED = "prepared"  # party 1 only: its manifest equals party 0's
-    ACTIVE = "active"  # asked by every query of its cohort
-    RETIRED = "retired"  # superseded by its owner's newer model; the share is gone
-    DELETED = "deleted"  # a tombstone, never listed
+T = TypeVar("T")
 
 
-_LIVE = (State.UPLOADED, State.PREPARED, State.ACTIVE)
+@dataclass(frozen=True)
+class Epochs:
+    """What a registry knows of the two parties' state.
 
-
-class _Base(DeclarativeBase):
-    pass
-
-
-class Meta(_Base):
-    """One row. A database without this table has version 1, which had none."""
-
-    __tablename__ = "meta"
-    schema_version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-
-
-class Model(_Base):
-    """One uploaded model. Instances handed out are detached: plain values.
-
-    A row has no repr of its own, so `salt` is in none.
+    deployment: drawn once for both parties; empty until they have met.
+    own: rises with every change of the models here.
+    peer: the highest that the other party has said.
     """
 
-    __tablename__ = "models"
-    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    cohort: Mapped[str] = mapped_column(String(64))
-    owner: Mapped[str] = mapped_column(String(255))
-    state: Mapped[str] = mapped_column(String(16))
-    manifest_json: Mapped[str] = mapped_column(Text)
-    manifest_digest: Mapped[str] = mapped_column(String(64))
-    # Empty once the share is gone.
-    salt: Mapped[bytes] = mapped_column(LargeBinary(SALT_BYTES))
-    # Seconds since 1970, UTC.
-    created_at: Mapped[int] = mapped_column(BigInteger)
-
-    @property
-    def share_bytes(self) -> int:
-        """Size of the share file this model has or had."""
-        return ModelManifest.from_json(self.manifest_json).share_bytes
-
-
-_ACTIVE_ROWS = text(f"state = '{State.ACTIVE}'")
-# The database itself refuses a second active model of one owner in one cohort.
-Index(
-    "one_active_model",
-    Model.cohort,
-    Model.owner,
-    unique=True,
-    sqlite_where=_ACTIVE_ROWS,
-    postgresql_where=_ACTIVE_ROWS,
-)
+    deployment: str = ""
+    own: int = 0
+    peer: int = 0
 
 
 class Registry:
     """The table of models behind an SQLAlchemy URL. Safe to call from several threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        make_room: Callable[[], bool] = lambda: False,
+        committed: Callable[[Epochs], None] = lambda _: None,
+    ) -> None:
         """Open, creating the tables if needed. Raises ConfigError when the URL cannot be used, or
         a newer release has written there.
+
+        make_room: called when the disk is full, and says whether to try again. Never for uploads.
+        committed: called after every commit, in order, as soon as the registry has a folder.
         """
-        self._engine = _open(url)
+        self._engine = open_engine(url)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
         # One writer at a time: a read followed by a write then never meets a busy SQLite file.
         self._writing = threading.Lock()
+        self._make_room = make_room
+        self._committed = committed
+        with self._sessions() as session:
+            self._epochs = _epochs(session)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
-    def add(self, header: UploadHeader) -> None:
-        """Record an upload whose share file is on disk. Raises AlreadyExists for a used id."""
-        manifest = header.manifest
-        row = Model(
-            model_id=manifest.model_id,
-            cohort=manifest.cohort,
-            owner=manifest.owner,
-            state=State.UPLOADED,
-            manifest_json=manifest.to_json(),
-            manifest_digest=manifest.digest(),
-            salt=header.salt,
-            created_at=int(time.time()),
-        )
-        try:
-            with self._write() as session:
-                session.add(row)
-        except IntegrityError:
-            raise AlreadyExists(f"model {manifest.model_id}: this id was used before") from None
+    # --- The folder and the epochs ----------------------------------------------------------------
+
+    @property
+    def epochs(self) -> Epochs:
+        """As of the last commit, and what was heard since."""
+        return self._epochs
+
+    def belong(self, folder: str, party: int, epochs: Epochs) -> None:
+        """Make this the registry of a state folder, with these epochs, whatever it was before."""
+
+        def change(session: Session) -> None:
+            for row in session.scalars(select(FolderRow)):
+                session.delete(row)
+            session.flush()
+            own, peer = epochs.own, epochs.peer
+            session.add(FolderRow(folder=folder, party=party, deployment=epochs.deployment,
+                                  epoch=own, peer_epoch=peer))  # fmt: skip
+
+        self._write(change, counts=False)
+
+    def hear(self, *, deployment: str, peer: int) -> None:
+        """Remember what the other party has said, in memory; the next change records it."""
+        with self._writing:
+            self._epochs = replace(self._epochs, deployment=deployment, peer=peer)
+
+    def note(self, *, deployment: str, peer: int) -> None:
+        """Record it now. Raises DiskFull."""
+        said = update(FolderRow).values(deployment=deployment, peer_epoch=peer)
+        self._write(lambda session: session.execute(said), counts=False)
+
+    # --- Reading ----------------------------------------------------------------------------------
 
     def get(self, model_id: str) -> Model | None:
         """The row of an id, tombstones included."""
@@ -165,33 +136,95 @@ class Registry:
             any_of_it = select(Model.model_id).where(Model.cohort == cohort).limit(1)
             return session.scalar(any_of_it) is not None
 
-    def live(self, cohort: str) -> dict[str, Model]:
-        """By id, all models of a cohort whose share this party keeps."""
-        wanted = select(Model).where(Model.cohort == cohort, Model.state.in_(_LIVE))
+    def kept(self, cohort: str) -> dict[str, Model]:
+        """By id, all models of a cohort whose share this party has, or may have in its trash."""
+        wanted = select(Model).where(
+            Model.cohort == cohort, Model.state != State.DELETED, _HAS_SALT
+        )
         with self._sessions() as session:
             return {row.model_id: row for row in session.scalars(wanted)}
 
-    def live_ids(self) -> set[str]:
-        """Ids whose share file must exist."""
+    def live(self) -> dict[str, Model]:
+        """By id, the models whose share file must exist."""
         with self._sessions() as session:
-            return set(session.scalars(select(Model.model_id).where(Model.state.in_(_LIVE))))
+            wanted = select(Model).where(Model.state.in_(LIVE))
+            return {row.model_id: row for row in session.scalars(wanted)}
 
     def count_live(self, owner: str) -> int:
         """How many shares an owner has at this party."""
-        wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(_LIVE))
+        wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(LIVE))
         with self._sessions() as session:
             return session.scalar(wanted) or 0
 
+    def retired(self, owner: str | None = None) -> set[str]:
+        """Ids of retired models, of one owner or all, whose share may be in the trash."""
+        wanted = select(Model.model_id).where(Model.state == State.RETIRED, _HAS_SALT)
+        if owner is not None:
+            wanted = wanted.where(Model.owner == owner)
+        with self._sessions() as session:
+            return set(session.scalars(wanted))
+
+    def deleted(self, model_ids: Collection[str]) -> set[str]:
+        """Those of these ids that are tombstones."""
+        with self._sessions() as session:
+            wanted = select(Model.model_id).where(Model.state == State.DELETED)
+            return set(session.scalars(wanted)) & set(model_ids) if model_ids else set()
+
+    # --- Changing ---------------------------------------------------------------------------------
+
+    def add(self, header: UploadHeader) -> None:
+        """Record an upload whose share is on disk. Raises AlreadyExists for a used id, DiskFull."""
+        manifest = header.manifest
+        row = Model(
+            model_id=manifest.model_id,
+            cohort=manifest.cohort,
+            owner=manifest.owner,
+            state=State.UPLOADED,
+            manifest_json=manifest.to_json(),
+            manifest_digest=manifest.digest(),
+            salt=header.salt,
+            created_at=int(time.time()),
+        )
+        try:
+            self._write(lambda session: session.add(row), spends_reserve=False)
+        except IntegrityError:
+            raise AlreadyExists(f"model {manifest.model_id}: this id was used before") from None
+
+    def take(self, row: Model) -> None:
+        """Record a model as another registry has it. It stays active only if its owner has no
+        active model here, and is uploaded otherwise.
+        """
+        make_transient(row)
+
+        def change(session: Session) -> None:
+            same = select(Model.model_id).where(
+                Model.cohort == row.cohort, Model.owner == row.owner, Model.state == State.ACTIVE
+            )
+            if row.state != State.ACTIVE or session.scalar(same) is not None:
+                row.state = State.UPLOADED
+            session.add(row)
+
+        self._write(change)
+
+    def forget(self, model_id: str) -> None:
+        """Take back `add`, for an upload that was never acknowledged."""
+        if self.get(model_id) is not None:
+            self._write(lambda session: session.delete(session.get_one(Model, model_id)))
+
     def prepare(self, model_id: str) -> None:
         """Mark an uploaded model as agreed upon; other states stay as they are."""
-        with self._write() as session:
+
+        def change(session: Session) -> None:
             row = session.get_one(Model, model_id)
             if row.state == State.UPLOADED:
                 row.state = State.PREPARED
 
+        self._write(change)
+
     def activate(self, model_id: str) -> list[str]:
         """Make a model its owner's active one in its cohort; returns the ids it retires."""
-        with self._write() as session:
+
+        def change(session: Session) -> list[str]:
             chosen = session.get_one(Model, model_id)
             active = select(Model).where(
                 Model.cohort == chosen.cohort,
@@ -204,18 +237,20 @@ class Registry:
             chosen.state = State.ACTIVE
             return [row.model_id for row in retired]
 
+        return self._write(change)
+
     def follow(self, cohort: str, model_ids: set[str]) -> list[str]:
         """Make exactly these models active in the cohort; returns the ids it retires.
 
         A prepared model outside the set goes back to uploaded: its activation did not happen.
         """
-        undecided = (State.PREPARED, State.ACTIVE)
-        with self._write() as session:
+
+        def change(session: Session) -> list[str]:
             held = session.scalars(select(Model).where(Model.cohort == cohort)).all()
             dropped = [row for row in held if row.model_id not in model_ids]
             retired = [row for row in dropped if row.state == State.ACTIVE]
             for row in dropped:
-                if row.state in undecided:
+                if row.state == State.PREPARED:
                     row.state = State.UPLOADED
             _retire(session, retired)
             for row in held:
@@ -223,65 +258,84 @@ class Registry:
                     row.state = State.ACTIVE
             return [row.model_id for row in retired]
 
+        # Party 0 repeats its list at every start; that changes nothing, and no epoch.
+        return self._write(change) if self._would_change(cohort, model_ids) else []
+
+    def _would_change(self, cohort: str, model_ids: set[str]) -> bool:
+        asked = select(Model.model_id, Model.state).where(
+            Model.cohort == cohort, Model.state.in_((State.PREPARED, State.ACTIVE))
+        )
+        with self._sessions() as session:
+            now = {model_id: state for model_id, state in session.execute(asked)}
+        return now != dict.fromkeys(model_ids, State.ACTIVE)
+
+    def retire(self, model_id: str) -> None:
+        """Set a model aside; its share goes to the trash."""
+        self._write(lambda session: _retire(session, [session.get_one(Model, model_id)]))
+
     def delete(self, model_id: str) -> None:
         """Leave only a tombstone."""
-        with self._write() as session:
+
+        def change(session: Session) -> None:
             row = session.get_one(Model, model_id)
             row.state, row.salt = State.DELETED, b""
 
-    @contextmanager
-    def _write(self) -> Iterator[Session]:
-        try:
-            with self._writing, self._sessions.begin() as session:
-                yield session
-        except OperationalError as error:
-            if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL":
-                raise LimitExceeded("registry: the disk is full") from None
-            raise
+        self._write(change)
+
+    def forget_salts(self, model_ids: Collection[str]) -> None:
+        """The shares of these retired models are gone, so their salts go too."""
+
+        def change(session: Session) -> None:
+            for model_id in model_ids:
+                session.get_one(Model, model_id).salt = b""
+
+        if model_ids:
+            self._write(change)
+
+    def _write(
+        self,
+        change: Callable[[Session], T],
+        *,
+        counts: bool = True,
+        spends_reserve: bool = True,
+    ) -> T:
+        """Commit a change. Raises DiskFull, and then nothing has changed."""
+        with self._writing:
+            try:
+                return self._commit(change, counts)
+            except DBAPIError as error:
+                if not is_full(error):
+                    raise
+            if spends_reserve and self._make_room():
+                try:
+                    return self._commit(change, counts)
+                except DBAPIError as error:
+                    if not is_full(error):
+                        raise
+            raise DiskFull("registry: the disk is full; free some space")
+
+    def _commit(self, change: Callable[[Session], T], counts: bool) -> T:
+        with self._sessions.begin() as session:
+            result = change(session)
+            if counts:
+                heard = {"deployment": self._epochs.deployment, "peer_epoch": self._epochs.peer}
+                session.execute(update(FolderRow).values(epoch=FolderRow.epoch + 1, **heard))
+            session.flush()
+            epochs = _epochs(session)
+        self._epochs = epochs
+        if epochs.own:
+            self._committed(epochs)
+        return result
+
+
+def _epochs(session: Session) -> Epochs:
+    wanted = select(FolderRow.deployment, FolderRow.epoch, FolderRow.peer_epoch)
+    row = session.execute(wanted).first()
+    return Epochs() if row is None else Epochs(*row)
 
 
 def _retire(session: Session, rows: Sequence[Model]) -> None:
     for row in rows:
-        row.state, row.salt = State.RETIRED, b""
+        row.state = State.RETIRED
     # Before the new one becomes active: the unique index holds after every statement.
     session.flush()
-
-
-def _open(url: str) -> Engine:
-    try:
-        # Errors of the database repeat what was written, salts included, unless told not to.
-        engine = create_engine(make_url(url), hide_parameters=True)
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _make_durable)
-        with engine.begin() as connection:
-            _bring_up_to_date(connection)
-    except ArgumentError:
-        raise ConfigError("registry_url: not a database URL; see SQLAlchemy's URL format") from None
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"registry_url: install the database driver {error.name}") from None
-    except DBAPIError as error:
-        # Only the kind: the driver's own text may repeat the URL and its password.
-        raise ConfigError(f"registry: cannot open it ({type(error.orig).__name__})") from None
-    return engine
-
-
-def _bring_up_to_date(connection: Connection) -> None:
-    """Create what is missing. Raises ConfigError before any change if the version is not ours."""
-    known, version = inspect(connection).has_table(Meta.__tablename__), None
-    if known:
-        version = connection.scalar(select(func.max(Meta.schema_version)))
-        if version is not None and version != SCHEMA_VERSION:
-            raise ConfigError(
-                f"registry: has schema version {version}, this release reads {SCHEMA_VERSION}; "
-                "start the release that wrote it, or restore its backup"
-            )
-    _Base.metadata.create_all(connection)
-    if version is None:
-        connection.execute(insert(Meta).values(schema_version=SCHEMA_VERSION))
-
-
-def _make_durable(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()

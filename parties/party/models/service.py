@@ -5,39 +5,63 @@ Party 0 leads:
 
     1.  owner -> both parties   UploadModel          state uploaded, file synced
     2.  owner -> party 0        ActivateModel
-    3.  party 0 -> party 1      PrepareModel         manifests equal, or both drop the model
+    3.  party 0 -> party 1      PrepareModel         manifests equal, or both retire the model
     4.  party 0                 registry: active     THE commit point; the previous one retires
     5.  party 0 -> party 1      AddActiveModel       party 1 follows, or has missed something:
                                 SetActiveModels      the whole list, now or later
 
 Once step 4 is done the activation stands. Until party 1 has followed, its snapshot id differs and
 queries are refused, so `synchronise` sends the lists again whenever party 1 may be behind.
+
+A deletion goes the other way round: party 1 leaves the model out first, because only it knows
+whether it can write that down. The share of a retired model waits in the trash, and party 1 takes
+it back if party 0 lists the model again.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
-from parties.config import PartyLimits
+from parties.config import PartyConfig
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
-from parties.party.models.registry import Model, Registry, State
+from parties.party.models.disk import Disk
+from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.snapshots import Holds, Snapshots
+from parties.party.models.standing import Said, Standing
+from parties.party.models.tables import Model, State
 from parties.party.models.uploads import Uploads
 from privedge.errors import (
+    DeadlineExceeded,
     ManifestMismatch,
     NotAllowed,
     NotReady,
     Refused,
     SnapshotChanged,
+    TermsDiffer,
     UnknownModel,
+    Unreachable,
 )
 from privedge.identity.roles import Identity, Role
 from privedge.sharing.manifest import UploadHeader
 
 log = logging.getLogger(__name__)
+
+# After these answers of party 1 a deletion goes on: it follows as soon as it can.
+_FOLLOWS_LATER = (Unreachable, DeadlineExceeded, ManifestMismatch, TermsDiffer)
+
+
+@dataclass(frozen=True)
+class Store:
+    """What a party keeps its models in: one state folder, opened."""
+
+    registry: Registry
+    files: ShareFiles
+    disk: Disk
 
 
 class ModelService:
@@ -46,18 +70,21 @@ class ModelService:
     def __init__(
         self,
         cohorts: Mapping[str, Cohort],
-        registry: Registry,
-        files: ShareFiles,
-        limits: PartyLimits,
+        store: Store,
+        config: PartyConfig,
         peer: Peer | None,
     ) -> None:
         """`peer` is party 1 as seen by party 0, and None at party 1."""
+        registry, files = store.registry, store.files
         self.cohorts = cohorts
-        self.limits = limits
+        self.limits = config.limits
+        self.standing = Standing(registry, config.index)
         # Set while party 1 may not have party 0's active lists; see synchroniser.py.
         self.behind = threading.Event()
         self._registry = registry
         self._files = files
+        self._disk = store.disk
+        self._trash_days = config.disk.trash_days
         self._peer = peer
         # One activation, deletion or synchronisation at a time, so that lists cannot overtake.
         self._leading = threading.Lock()
@@ -65,7 +92,7 @@ class ModelService:
         self._rows = threading.RLock()
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
-        self._uploads = Uploads(cohorts, registry, files, limits)
+        self._uploads = Uploads(cohorts, registry, files, store.disk, config.limits)
         self._watchers: list[Callable[[], None]] = []
 
     # --- What owners ask for ----------------------------------------------------------------------
@@ -78,7 +105,7 @@ class ModelService:
         """Party 0: make an uploaded model its owner's active one; returns the new snapshot id.
 
         Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
-        dropped the model), Unreachable, DeadlineExceeded.
+        retired the model), DiskFull, Unreachable, DeadlineExceeded.
         """
         peer = self._leads()
         with self._leading:
@@ -96,18 +123,27 @@ class ModelService:
             return self.snapshot(row.cohort).id
 
     def delete(self, model_id: str, caller: Identity) -> None:
-        """Remove a model at this party; again is fine. Raises UnknownModel, and at party 1
-        NotReady while the model is still party 0's to use.
+        """Remove a model at this party; again is fine. Raises UnknownModel; DiskFull, here or at
+        party 1, and then nothing has changed; and at party 1 NotReady while the model is still
+        party 0's to use.
         """
         with self._leading:
+            row = self._visible(model_id, caller)
+            if self._peer is not None and row.state == State.ACTIVE:
+                self._leave_out(row)
             with self._changing():
                 row = self._visible(model_id, caller)
                 # Otherwise one owner could leave a cohort without an answer: party 0 would go on
                 # asking for a model that party 1 no longer has.
                 if self._peer is None and row.state in (State.PREPARED, State.ACTIVE):
                     raise NotReady(f"model {model_id}: delete it at party 0 first")
-                self._registry.delete(model_id)
+                try:
+                    self._registry.delete(model_id)
+                except Refused:
+                    self.behind.set()  # party 1 may have left it out
+                    raise
                 self._files.remove(model_id)
+            self._disk.set_aside()
             self._notify()
             if self._peer is not None and row.state != State.DELETED:
                 self._follow_or_later(row.cohort)
@@ -192,14 +228,15 @@ class ModelService:
                     self._send_active(name)
 
     def prepare(self, ref: ModelRef) -> None:
-        """Party 1: step 3. Raises UnknownModel; ManifestMismatch after dropping the model."""
+        """Party 1: step 3. Raises UnknownModel; ManifestMismatch after retiring the model."""
         with self._rows:
             row = self._registry.get(ref.model_id)
             if row is None or row.state in (State.RETIRED, State.DELETED):
                 raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
             if row.manifest_digest != ref.manifest_digest:
                 self._reject(row)
-            self._registry.prepare(ref.model_id)
+            if row.state == State.UPLOADED:
+                self._registry.prepare(ref.model_id)
 
     def add(self, cohort: str, since: str, ref: ModelRef) -> None:
         """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,
@@ -209,22 +246,33 @@ class ModelService:
         with self._rows:
             if self.snapshot(cohort).id != since:
                 raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
-            self._make_active(_held(self._registry.get(ref.model_id), cohort, ref))
+            self._make_active(self._held(self._registry.get(ref.model_id), cohort, ref))
         self._notify()
 
     def follow(self, cohort: str, refs: Sequence[ModelRef]) -> None:
         """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
         find(self.cohorts, cohort)
         with self._changing():
-            live = self._registry.live(cohort)
-            rows = [_held(live.get(ref.model_id), cohort, ref) for ref in refs]
+            kept = self._registry.kept(cohort)
+            rows = [self._held(kept.get(ref.model_id), cohort, ref) for ref in refs]
             if len({row.owner for row in rows}) != len(refs):
                 raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
             retired = self._registry.follow(cohort, {ref.model_id for ref in refs})
             for model_id in retired:
-                log.info("model %s: no longer on party 0's list, removed", model_id)
-            self._drop_files(retired)
+                log.warning("model %s: no longer on party 0's list, retired", model_id)
+            self._set_aside(retired)
         self._notify()
+
+    # --- By the clock -----------------------------------------------------------------------------
+
+    def empty_trash(self, now: float | None = None) -> None:
+        """Remove what has waited for long enough, with its salts. `now`: seconds since 1970."""
+        now = time.time() if now is None else now
+        self._files.empty_trash(self._trash_days, self._registry.deleted, now)
+        # Under the lock: nobody may take a share back between the two steps.
+        with self._rows:
+            self._registry.forget_salts(self._files.lost(self._registry.retired()))
+        self._disk.set_aside()
 
     # --- Parts ------------------------------------------------------------------------------------
 
@@ -256,41 +304,80 @@ class ModelService:
     def _agree(self, peer: Peer, row: Model) -> None:
         """Step 3 as party 0 sees it."""
         try:
-            peer.prepare(ModelRef(row.model_id, row.manifest_digest))
+            self._heard(peer.prepare(ModelRef(row.model_id, row.manifest_digest), self._said))
         except UnknownModel:
             raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
         except ManifestMismatch:
             self._reject(row)
 
     def _reject(self, row: Model) -> None:
-        with self._changing():
-            self._registry.delete(row.model_id)
-            self._files.remove(row.model_id)
+        # An active one has been agreed upon: a wrong digest says nothing about it.
+        if row.state != State.ACTIVE:
+            with self._changing():
+                self._registry.retire(row.model_id)
+                self._set_aside([row.model_id])
         raise ManifestMismatch(f"model {row.model_id}: the parties got different manifests")
 
-    def _drop_files(self, retired: Sequence[str]) -> None:
+    def _set_aside(self, retired: Sequence[str]) -> None:
         for model_id in retired:
-            self._files.remove(model_id)
+            self._files.retire(model_id)
+
+    def _held(self, row: Model | None, cohort: str, ref: ModelRef) -> Model:
+        """Party 1's row of a model that party 0 lists; its share is there, taken back from the
+        trash if need be. Raises ManifestMismatch.
+        """
+        if (
+            row is None
+            or row.state == State.DELETED
+            or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
+            or (row.state == State.RETIRED and not self._files.revive(ref.model_id))
+        ):
+            raise ManifestMismatch(f"model {ref.model_id}: party 0 lists it, this party lacks it")
+        return row
 
     def _make_active(self, row: Model) -> Snapshot:
         """The row becomes its owner's active one; returns the snapshot of before."""
         with self._rows:
             before = self.snapshot(row.cohort)
             with self._changing():
-                self._drop_files(self._registry.activate(row.model_id))
+                retired = self._registry.activate(row.model_id)
+                self._set_aside(retired)
+                if retired:  # or an owner who replaces models all day would fill the disk
+                    of_owner = self._registry.retired(row.owner)
+                    self._files.forget_all_but(self.limits.max_models_per_owner, of_owner)
             # Not read anew: with thousands of models that would be most of an activation.
             self._snapshots.added(before, row)
             return before
 
-    def _send_active(self, cohort: str) -> None:
+    @property
+    def _said(self) -> Said:
+        return self.standing.mine
+
+    def _heard(self, said: Said | None) -> None:
+        """Party 1's state, as it says once it has followed; the next hello judges it."""
+        for line in self.standing.hear(said, lasting=False):
+            log.error("party 1: %s", line)
+
+    def _send_active(self, cohort: str, *, without: str = "") -> None:
         active = self.snapshot(cohort).models
-        refs = [ModelRef(model.model_id, model.manifest_digest) for model in active]
-        self._leads().set_active(cohort, refs)
+        refs = [
+            ModelRef(model.model_id, model.manifest_digest)
+            for model in active
+            if model.model_id != without
+        ]
+        self._heard(self._leads().set_active(cohort, refs, self._said))
+
+    def _leave_out(self, row: Model) -> None:
+        """Before a deletion at party 0. Raises what keeps party 1 from it."""
+        try:
+            self._send_active(row.cohort, without=row.model_id)
+        except _FOLLOWS_LATER as error:
+            log.warning("model %s: deleted before party 1 follows: %s", row.model_id, error)
 
     def _send_added(self, before: Snapshot, row: Model) -> None:
         ref = ModelRef(row.model_id, row.manifest_digest)
         try:
-            self._leads().add_active(row.cohort, before.id, ref)
+            self._heard(self._leads().add_active(row.cohort, before.id, ref, self._said))
         except ManifestMismatch:
             self._send_active(row.cohort)
 
@@ -301,14 +388,3 @@ class ModelService:
         except Refused as error:
             log.warning("cohort %s: party 1 does not follow yet: %s", cohort, error)
             self.behind.set()
-
-
-def _held(row: Model | None, cohort: str, ref: ModelRef) -> Model:
-    """Party 1's row of a model that party 0 lists. Raises ManifestMismatch."""
-    if (
-        row is None
-        or row.state in (State.RETIRED, State.DELETED)
-        or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
-    ):
-        raise ManifestMismatch(f"model {ref.model_id}: party 0 lists it, this party lacks it")
-    return row

@@ -1,68 +1,85 @@
 """Share files: one per model, `<model id>.words`, the tensors' words in manifest order.
 
 Sees one additive share of every model, and this party's salt of it. A file with its final name is
-complete, checked and synced, because it is written under a temporary name in the same folder. A
-temporary file outlives its upload only if the process dies, and the next start removes it. An
-upload of any size uses the memory of one chunk.
+complete, checked, synced and in the registry, because it is written under a temporary name in the
+same folder and gets its name last. A temporary file outlives its upload only if the process dies.
+An upload of any size uses the memory of one chunk.
+
+Only what an owner has deleted is removed. Everything else that is no longer wanted goes to the
+trash, and from there only by the clock; a start removes nothing (docs/adr/0012-state-folder.md).
 """
 
-import errno
+import logging
 import os
 import re
 import secrets
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from privedge.errors import DigestMismatch, LimitExceeded, ShareError
+from parties.party.models.disk import FULL
+from parties.party.models.tables import Model
+from parties.party.models.trash import Trash
+from privedge.errors import DigestMismatch, DiskFull, Refused, ShareError
 from privedge.private_file import sync_folder
 from privedge.sharing.manifest import ModelManifest, UploadHeader, commitment
 
+log = logging.getLogger(__name__)
+
 _MODEL_ID = re.compile(r"[0-9a-f]{32}")
-_SUFFIX = ".words"
+SUFFIX = ".words"
 _TEMPORARY = ".partial"
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_READ_BYTES = 1 << 20
 
 
 class ShareFiles:
     """The share folder of one party. Safe to call from several threads."""
 
-    def __init__(self, folder: Path, party: int) -> None:
+    def __init__(self, folder: Path, trash: Trash, party: int) -> None:
         """Use `folder`, creating it with mode 0700. `party` picks commitments: 0 or 1."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
+        self._trash = trash
         self._party = party
         self._lock = threading.Lock()
         # What each holder holds. One may hold thousands, so holding copies nothing.
         self._held: list[Collection[str]] = []
-        self._unwanted: set[str] = set()
+        # Models that leave with their last holder, and how.
+        self._leaving: dict[str, Callable[[str], None]] = {}
 
     def path(self, model_id: str) -> Path:
         """Where a model's share is, or would be. Raises ShareError for anything but an id."""
         if not _MODEL_ID.fullmatch(model_id):
             raise ShareError("model id: needs 32 hexadecimal digits")
-        return self._folder / f"{model_id}{_SUFFIX}"
+        return self._folder / f"{model_id}{SUFFIX}"
 
-    def store(self, header: UploadHeader, chunks: Iterable[bytes]) -> None:
-        """Write a share to disk as it arrives; on return it is synced under its final name.
+    def store(
+        self,
+        header: UploadHeader,
+        chunks: Iterable[bytes],
+        register: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write a share to disk as it arrives; on return it is synced and has its final name.
 
-        Raises ShareError for too few or too many bytes, DigestMismatch for other bytes than the
-        manifest commits to, LimitExceeded when the disk is full. Then nothing is left behind.
+        `register` is called once all bytes are on disk, and before the file gets its name. Raises
+        what it raises, ShareError for too few or too many bytes, DigestMismatch for other bytes
+        than the manifest commits to, DiskFull. Then no file is left behind.
         """
         final = self.path(header.manifest.model_id)
         temporary = final.with_suffix(f".{secrets.token_hex(8)}{_TEMPORARY}")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "wb", buffering=0) as file:
-                _write_checked(file, header, self._party, chunks)
+                _read_checked(header, self._party, chunks, lambda part: _write_all(file, part))
                 os.fsync(descriptor)
-            temporary.rename(final)
             sync_folder(self._folder)
+            register()
+            temporary.rename(final)  # not synced: `tidy` does it again after a power cut
         except OSError as error:
-            if error.errno in _DISK_FULL:
-                raise LimitExceeded(f"model {final.stem}: the disk is full") from None
+            if error.errno in FULL:
+                raise DiskFull(f"model {final.stem}: the disk is full") from None
             raise
         finally:
             temporary.unlink(missing_ok=True)
@@ -77,39 +94,126 @@ class ShareFiles:
         finally:
             with self._lock:
                 self._held.remove(model_ids)
-                for model_id in list(self._unwanted):
-                    self._remove_if_free(model_id)
+                for model_id in list(self._leaving):
+                    self._leave_if_free(model_id)
 
     def remove(self, model_id: str) -> None:
-        """Remove a share file, now or after its last holder is done. It may be missing already."""
+        """Remove a share file, now or after its last holder is done, and from the trash."""
         with self._lock:
-            self._unwanted.add(model_id)
-            self._remove_if_free(model_id)
+            self._leaving[model_id] = self._unlink
+            self._leave_if_free(model_id)
 
-    def sweep(self, wanted: set[str]) -> None:
-        """At start: remove temporary files and the shares of all models but `wanted`."""
-        for path in self._folder.iterdir():
-            stale = path.suffix == _TEMPORARY
-            if stale or (path.suffix == _SUFFIX and path.stem not in wanted):
-                path.unlink()
+    def retire(self, model_id: str) -> None:
+        """Move a share file to the trash, now or after its last holder is done."""
+        with self._lock:
+            self._leaving[model_id] = lambda retired: self._trash.put(self.path(retired))
+            self._leave_if_free(model_id)
 
-    def _remove_if_free(self, model_id: str) -> None:
+    def revive(self, model_id: str) -> bool:
+        """Keep a retired model's share after all; whether it is there."""
+        with self._lock:
+            self._leaving.pop(model_id, None)
+            path = self.path(model_id)
+            return path.exists() or self._trash.take_back(path)
+
+    def forget_all_but(self, count: int, model_ids: Collection[str]) -> None:
+        """Of these retired models, keep the `count` that came to the trash last."""
+        with self._lock:
+            self._trash.keep_newest({f"{model_id}{SUFFIX}" for model_id in model_ids}, count)
+
+    def empty_trash(self, days: float, deleted: Callable[[set[str]], set[str]], now: float) -> None:
+        """Remove what has waited for so many days, and what `deleted` says its owner deleted."""
+        with self._lock:
+            gone = deleted(_ids(self._trash.names()))
+            self._trash.empty(days, {f"{model_id}{SUFFIX}" for model_id in gone}, now)
+
+    def there(self) -> set[str]:
+        """Ids of the models whose share is in the folder."""
+        return _ids(path.name for path in self._folder.iterdir())
+
+    def lost(self, model_ids: Collection[str]) -> set[str]:
+        """Those of these ids whose share is neither in the folder nor in the trash."""
+        with self._lock:
+            return set(model_ids) - self.there() - _ids(self._trash.names())
+
+    def tidy(self, live: Mapping[str, Model]) -> None:
+        """At start: give everything its place. `live` are the models whose share must be there.
+
+        An upload that was registered but not named yet gets its name; shares of other models and
+        uploads that broke off go to the trash. Nothing is removed.
+        """
+        for path in sorted(self._folder.iterdir()):
+            model_id = path.name.partition(".")[0]
+            half = path.suffix == _TEMPORARY and not self._finished(path, live.get(model_id))
+            if half or (path.suffix == SUFFIX and path.stem not in live):
+                self._trash.put(path)
+        for model_id in sorted(live):
+            if not self.revive(model_id):
+                log.error("model %s: its share is missing; put it back from a backup", model_id)
+
+    def _finished(self, path: Path, row: Model | None) -> bool:
+        """Whether an upload that the process died in was registered, and can be named now."""
+        if row is None or self.path(row.model_id).exists() or self.fault(row, path):
+            return False
+        path.rename(self.path(row.model_id))
+        return True
+
+    def fault(self, row: Model, path: Path | None = None) -> str | None:
+        """What is wrong with a model's share file, or None if it is as its manifest says."""
+        return fault(path or self.path(row.model_id), row, self._party)
+
+    def _leave_if_free(self, model_id: str) -> None:
         if not any(model_id in held for held in self._held):
-            self._unwanted.discard(model_id)
-            self.path(model_id).unlink(missing_ok=True)
+            self._leaving.pop(model_id)(model_id)
+
+    def _unlink(self, model_id: str) -> None:
+        path = self.path(model_id)
+        path.unlink(missing_ok=True)
+        self._trash.drop(path.name)
 
 
-def _write_checked(
-    file: BinaryIO, header: UploadHeader, party: int, chunks: Iterable[bytes]
+def fault(path: Path, row: Model, party: int) -> str | None:
+    """What is wrong with the share file `path` of a model, or None if it is as its manifest says.
+
+    Reads the whole file, a piece at a time.
+    """
+    header = UploadHeader(row.manifest, row.salt)
+    try:
+        with path.open("rb", buffering=0) as file:
+            pieces = iter(lambda: file.read(_READ_BYTES), b"")
+            _read_checked(header, party, pieces, lambda part: None)
+    except FileNotFoundError:
+        return f"model {row.model_id}: its share is missing"
+    except OSError as error:
+        return f"model {row.model_id}: its share cannot be read ({error.strerror})"
+    except Refused as error:
+        return f"model {row.model_id}: its share is damaged ({str(error).partition(': ')[2]})"
+    return None
+
+
+def _ids(names: Iterable[str]) -> set[str]:
+    """Ids of the models whose share files have these names."""
+    return {
+        name.removesuffix(SUFFIX)
+        for name in names
+        if name.endswith(SUFFIX) and _MODEL_ID.fullmatch(name.removesuffix(SUFFIX))
+    }
+
+
+def _read_checked(
+    header: UploadHeader,
+    party: int,
+    chunks: Iterable[bytes],
+    use: Callable[[memoryview], None],
 ) -> None:
-    """Copy chunks to `file`; each tensor is checked as soon as its last byte is there."""
+    """Pass chunks on to `use`; each tensor is checked as soon as its last byte is there."""
     manifest = header.manifest
     parts = _Parts(manifest, chunks)
     for entry in manifest.tensors:
         committed = commitment(header.salt, entry.name)
         for part in parts.take(entry.share_bytes):
             committed.update(part)
-            _write_all(file, part)
+            use(part)
         if committed.hexdigest() != entry.commitments[party]:
             raise DigestMismatch(f"{parts.what}: tensor {entry.name} differs from its commitment")
     if parts.more():

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
-from parties.party.models.registry import Model, Registry
+from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
+from parties.party.models.tables import Model
 
 
 class Snapshots:

@@ -2,46 +2,63 @@
 
 state/              mode 0700
   lock              held while the party runs
+  identity.json     whose folder this is (folder_identity.py)
   registry.sqlite   unless registry_url names another database
   shares/           one file per model
+  trash/            shares that are no longer used (trash.py)
+  reserve           given up when the disk is full (disk.py)
 """
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from parties.config import PartyConfig
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, build
-from parties.party.models.registry import Registry
-from parties.party.models.service import ModelService
-from parties.party.models.share_files import ShareFiles
+from parties.party.models.disk import Disk
+from parties.party.models.folder_identity import FolderIdentity, IdentityFile
+from parties.party.models.registry import Epochs, Registry
+from parties.party.models.service import ModelService, Store
+from parties.party.models.share_files import ShareFiles, fault
+from parties.party.models.start import Found, require_startable
+from parties.party.models.tables import Look, Model, look
+from parties.party.models.trash import Trash
 from privedge.errors import ConfigError
-from privedge.sharing.manifest import ModelManifest
 
 
 @contextmanager
 def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService]:
     """The models of a party, for as long as the block runs.
 
-    Removes what an interrupted upload or deletion left behind. `peer` is None at party 1. Raises
-    ConfigError when the folder, the registry or a cohort cannot be used.
+    Gives every file its place and removes none. `peer` is None at party 1. Raises ConfigError when
+    the folder, the registry or a cohort cannot be used, or do not belong together.
     """
     cohorts = {section.name: build(section) for section in config.cohorts}
-    with _locked(config.state):
-        url = config.registry_url or f"sqlite:///{config.state / 'registry.sqlite'}"
-        with closing(Registry(url)) as registry:
+    with locked(config.state):
+        disk = Disk(config.state, config.disk)
+        disk.ease()
+        files, identity = open_files(config), IdentityFile(config.state)
+        folder, seen = identity.read(), look(registry_url(config))
+        require_startable(found(folder, seen, files), config.index)
+        folder = folder or FolderIdentity.drawn(config.index)
+        if seen.holder is None:
+            require_own_shares(seen.some, files, config.index)
+            identity.write(folder)
+        with closing(open_registry(config, disk, identity)) as registry:
             _require_same_architecture(registry, cohorts)
-            files = ShareFiles(config.state / "shares", config.index)
-            files.sweep(registry.live_ids())
-            yield ModelService(cohorts, registry, files, config.limits, peer)
+            if seen.holder is None:
+                registry.belong(folder.folder, config.index, Epochs(own=1))
+            files.tidy(registry.live())
+            disk.set_aside()
+            yield ModelService(cohorts, Store(registry, files, disk), config, peer)
 
 
 @contextmanager
-def _locked(state: Path) -> Iterator[None]:
-    """One process per folder: a second one would sweep away the first one's running uploads."""
+def locked(state: Path) -> Iterator[None]:
+    """One process per folder: a second one would set aside the first one's running uploads."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -55,10 +72,61 @@ def _locked(state: Path) -> Iterator[None]:
         yield
 
 
+def registry_url(config: PartyConfig) -> str:
+    """Where a party's registry is."""
+    return config.registry_url or f"sqlite:///{config.state / 'registry.sqlite'}"
+
+
+def open_files(config: PartyConfig) -> ShareFiles:
+    """The share files and the trash of a party. Raises ConfigError."""
+    shares, trash = config.state / "shares", config.state / "trash"
+    try:
+        files = ShareFiles(shares, Trash(trash), config.index)
+        one = shares.stat().st_dev == trash.stat().st_dev
+    except OSError as error:
+        raise ConfigError(f"state: cannot use {shares}: {error.strerror}") from None
+    if not one:
+        raise ConfigError("state: shares and trash must be on one file system; mount `state` whole")
+    return files
+
+
+def open_registry(config: PartyConfig, disk: Disk, identity: IdentityFile) -> Registry:
+    """The registry, which tells the identity file of every commit. Raises ConfigError."""
+    return Registry(
+        registry_url(config),
+        make_room=disk.give_up,
+        committed=lambda epochs: identity.advance(epochs.deployment, epochs.own),
+    )
+
+
+def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles) -> Found:
+    """What a start has to decide on."""
+    row, unknown = seen.holder, files.there() - set(seen.states)
+    if row is None:
+        return Found(folder, None, unknown)
+    return Found(folder, FolderIdentity(row.party, row.folder, row.deployment, row.epoch), unknown)
+
+
+def require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> None:
+    """Raise ConfigError if a folder from before there were identities is the other party's.
+
+    One share tells: a manifest has commitments to both parties' shares, with different salts.
+    """
+    for row in rows:
+        path = files.path(row.model_id)
+        if path.exists():
+            if fault(path, row, party) and not fault(path, row, 1 - party):
+                raise ConfigError(
+                    f"state: this folder is party {1 - party}'s, and `index` is {party}; "
+                    "give this party its own, and leave the other party's alone"
+                )
+            return
+
+
 def _require_same_architecture(registry: Registry, cohorts: Mapping[str, Cohort]) -> None:
     for name, cohort in cohorts.items():
         for row in registry.active(name):
-            if ModelManifest.from_json(row.manifest_json).spec_digest != cohort.spec_digest:
+            if row.manifest.spec_digest != cohort.spec_digest:
                 raise ConfigError(
                     f"cohorts: {name} has models of another architecture; "
                     "give the new architecture a new cohort name"

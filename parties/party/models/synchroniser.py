@@ -8,7 +8,8 @@ from privedge.errors import Refused
 
 log = logging.getLogger(__name__)
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+# Not longer, because queries are refused until party 1 has the list.
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 
 
 class Synchroniser:
@@ -31,7 +32,7 @@ class Synchroniser:
         self._thread.join()
 
     def _run(self) -> None:
-        wait_s = _FIRST_WAIT_S
+        wait_s, told = _FIRST_WAIT_S, ""
         while True:
             self._models.behind.wait()
             if self._stopping.is_set():
@@ -39,9 +40,11 @@ class Synchroniser:
             self._models.behind.clear()
             try:
                 self._models.synchronise()
-                wait_s = _FIRST_WAIT_S
+                wait_s, told = _FIRST_WAIT_S, ""
             except Refused as error:
-                log.warning("party 1 does not follow yet: %s", error)
+                if str(error) != told:  # a refusal may last for hours
+                    told = str(error)
+                    log.warning("party 1 does not follow yet: %s", error)
                 self._stopping.wait(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 self._models.behind.set()

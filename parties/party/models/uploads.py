@@ -10,8 +10,10 @@ from contextlib import contextmanager
 
 from parties.config import PartyLimits
 from parties.party.models.cohorts import Cohort, find
-from parties.party.models.registry import Model, Registry, State
+from parties.party.models.disk import Disk
+from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
+from parties.party.models.tables import Model, State
 from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError, UnknownModel
 from privedge.identity.roles import Identity
 from privedge.sharing.manifest import ModelManifest, UploadHeader
@@ -29,12 +31,14 @@ class Uploads:
         cohorts: Mapping[str, Cohort],
         registry: Registry,
         files: ShareFiles,
+        disk: Disk,
         limits: PartyLimits,
     ) -> None:
         self.bytes_received = 0
         self._cohorts = cohorts
         self._registry = registry
         self._files = files
+        self._disk = disk
         self._limits = limits
         self._lock = threading.Lock()
         # Model id -> owner, for the uploads that run now.
@@ -44,8 +48,8 @@ class Uploads:
         """Store one share; returns its size once it is synced and registered.
 
         The manifest is checked before the first chunk is read. Raises NotAllowed, UnknownCohort,
-        UnknownModel (the id is another owner's), AlreadyExists, ShareError, DigestMismatch or
-        LimitExceeded, and then leaves nothing behind.
+        UnknownModel (the id is another owner's), AlreadyExists, ShareError, DigestMismatch,
+        LimitExceeded or DiskFull, and then leaves nothing behind.
         """
         manifest = header.manifest
         self._check(manifest, caller)
@@ -55,11 +59,12 @@ class Uploads:
                 return _repeated(row, header)
             if self._registry.count_live(caller.name) >= self._limits.max_models_per_owner:
                 raise LimitExceeded(f"owner {caller.name}: too many models; delete one first")
-            self._files.store(header, self._counted(chunks))
+            self._disk.require_room(manifest.share_bytes)
             try:
-                self._registry.add(header)
+                counted = self._counted(chunks)
+                self._files.store(header, counted, lambda: self._registry.add(header))
             except Exception:
-                self._files.remove(manifest.model_id)
+                self._registry.forget(manifest.model_id)
                 raise
         log.info("model %s: stored %d bytes", manifest.model_id, manifest.share_bytes)
         return manifest.share_bytes

@@ -49,6 +49,7 @@ class Pairing:
         # Query id -> question digest, of all that party 1 holds.
         self._there: dict[str, bytes] = {}
         self._connected = False
+        self._told = ""
         self._stopping = threading.Event()
         self._call: Any = None
         self._thread = threading.Thread(target=self._follow, name="pairing", daemon=True)
@@ -107,7 +108,9 @@ class Pairing:
                 with calls_to(Role.PARTY1.label):
                     self._follow_once()
             except Refused as error:
-                if not self._stopping.is_set():
+                # A refusal may last for hours: one line, not five a second.
+                if not self._stopping.is_set() and str(error) != self._told:
+                    self._told = str(error)
                     log.warning("does not know what party 1 holds: %s", error)
             self._connected = False
             self._stopping.wait(_PAUSE_S)
@@ -118,7 +121,7 @@ class Pairing:
             if number == 0:
                 with self._lock:
                     self._there.clear()
-                self._connected = True
+                self._connected, self._told = True, ""
             self._apply(change)
 
     def _begun(self, call: Any) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from parties.party.edge.worker_client import WorkerClient
@@ -26,13 +27,16 @@ _STOP_S = 5.0
 class WorkerProcess:
     """One slot: the process that serves it now, and the `client` that reaches it."""
 
-    def __init__(self, config_file: Path, index: int, slot: int, folder: Path) -> None:
+    def __init__(
+        self, config_file: Path, index: int, slot: int, folder: Path, cores: Sequence[int]
+    ) -> None:
         self.slot = slot
         self._name = f"worker {slot}"
         self._socket = folder / f"worker-{slot}"
         self._command = [
             *(sys.executable, "-m", "parties", "worker", "--config", str(config_file.resolve())),
             *("--slot", str(slot), "--socket", str(self._socket)),
+            *(("--cores", *map(str, cores)) if cores else ()),
         ]
         role = Role.party(index)
         self._channel = open_channel(
@@ -82,10 +86,14 @@ class WorkerProcess:
 class WorkerPool:
     """All workers of one front end. Use as a context manager."""
 
-    def __init__(self, config_file: Path, index: int, count: int) -> None:
+    def __init__(self, config_file: Path, index: int, cores: Sequence[Sequence[int]]) -> None:
+        """`cores`: for each worker those that it keeps to; none leaves it to the system."""
         self._folder = tempfile.TemporaryDirectory(prefix="privedge-")
         folder = Path(self._folder.name)
-        self.workers = [WorkerProcess(config_file, index, slot, folder) for slot in range(count)]
+        self.workers = [
+            WorkerProcess(config_file, index, slot, folder, taken)
+            for slot, taken in enumerate(cores)
+        ]
 
     def __enter__(self) -> "WorkerPool":
         return self

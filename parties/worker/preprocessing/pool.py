@@ -38,7 +38,7 @@ class Pool:
 
     @property
     def version(self) -> int:
-        """A number that every change raises."""
+        """A number that every change raises; what runs take counts with the next `wake`."""
         with self._changed:
             return self._version
 
@@ -57,13 +57,13 @@ class Pool:
     def take(self, kind: Kind) -> Prepared | None:
         """Remove the oldest bundle of a kind, for one run; None if there is none.
 
-        Call `spent` when the run is over.
+        Call `spent` when the run is over. Nobody who waits for a change is woken before `wake`:
+        another bundle cannot be made while the run goes on, and looking would only delay it.
         """
         with self._changed:
             named = self._ready.get(kind)
             if not named:
                 return None
-            self._notify()
             name, prepared = named.popitem(last=False)
             self._in_use.add(name)
             return prepared
@@ -79,11 +79,11 @@ class Pool:
             return [*(name for named in self._ready.values() for name in named), *self._in_use]
 
     def take_named(self, kind: Kind, name: bytes) -> Prepared | None:
-        """Remove the bundle that the other party took; None if it is not here."""
+        """Remove the bundle that the other party took; None if it is not here. As for `take`,
+        nobody is woken.
+        """
         with self._changed:
-            prepared = self._ready.get(kind, OrderedDict()).pop(name, None)
-            self._notify()
-            return prepared
+            return self._ready.get(kind, OrderedDict()).pop(name, None)
 
     def count(self, kind: Kind) -> int:
         """How many bundles of a kind are ready."""

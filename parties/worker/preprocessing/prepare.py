@@ -16,7 +16,7 @@ from parties.worker.scheduler import Scheduler
 from parties.worker.sessions import Sessions
 from parties.worker.task import Kind, Task
 from privedge.errors import LimitExceeded, NotReady
-from privedge.mpc.bundles import Bundle, size_of
+from privedge.mpc.bundles import Bundle
 from privedge.mpc.dealing import SessionId, Tuples, new_seed
 from privedge.rpc.deadline import Deadline
 
@@ -57,7 +57,7 @@ class Preparer:
     def fits(self, kind: Kind) -> bool:
         """Whether the pool has room for one more bundle of that kind."""
         plan = self._sessions.plan(kind)
-        return plan is not None and self._pool.has_room(size_of(plan))
+        return plan is not None and self._pool.has_room(plan.size)
 
     def draw(self, name: bytes, kind: Kind, pairing: bytes, orders: Cancellation) -> Prepared:
         """Draw this party's share of a bundle, and compute with it as far as no input is needed.
@@ -77,10 +77,10 @@ class Preparer:
         try:
             with orders.during(link.abandon):
                 # 3. Ask for all tuples of the plan at once, and pause whenever there is a query.
-                tuples = Tuples(self._sessions.index, run, seed, link, plan)
+                tuples = Tuples(self._sessions.index, run, seed, link, plan.kinds)
                 pause = partial(self._scheduler.wait_idle, orders.cancelled)
-                bundle = Bundle.drawn(tuples, plan, masked.opened, pause)
+                bundle = Bundle.drawn(tuples, plan.kinds, masked.opened, pause)
                 link.finish()
         finally:
             link.abandon()
-        return Prepared(name, pairing, bundle, size_of(plan), link.bytes_received)
+        return Prepared(name, pairing, bundle, plan.size, link.bytes_received)

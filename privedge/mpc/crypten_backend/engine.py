@@ -97,8 +97,10 @@ class CryptenEngine:
         """Open c = x + 2^62 + r, and subtract the high bits of r from those of c. One round."""
         # c is uniform, because r is. x + 2^62 is neither negative nor 2^63 or more.
         r, high, top = _provider.truncation(x.share.shape, bits)
-        masked = self.share(x.share + r)
-        opened = self.plus(masked, torch.tensor(_OFFSET)).reveal()
+        masked = x.share + r
+        if self._party == 0:
+            masked += _OFFSET
+        opened = CryptenEngine.share(masked).reveal()
         # Local. c = x + 2^62 + r has wrapped around if c < r, and in that range
         # [c < r] = (1 - c[63]) * r[63]. The borrow of the low bits of c - r is not corrected: it is
         # the one unit of error.

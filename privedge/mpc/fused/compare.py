@@ -21,17 +21,14 @@ from collections.abc import Sequence
 
 import torch
 
+from privedge.mpc.compiled.ready import usable, words
 from privedge.mpc.fused import tree
-from privedge.mpc.fused.packing import planes, spread
-from privedge.mpc.fused.tuples import (
-    NIBBLES,
-    Comparison,
-    ExactTruncation,
-    FusedRelu,
-    TreeTuple,
-    clear_above,
-)
+from privedge.mpc.fused.packing import spread
+from privedge.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
 from privedge.mpc.session import Session
+
+# The other party's half of an opened value, and this party's own.
+_Halves = tuple[torch.Tensor, torch.Tensor]
 
 
 def negative(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
@@ -42,12 +39,12 @@ def negative(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     kind = Comparison((x.numel(),), bits)
     shares = session.tuples.draw(kind)
     # 1. Open c = x + r. Uniform, because r is and is used here only.
-    opened = _opened(session, x, shares.free[0], 0)
+    halves = _opened(session, x, shares.free[0], 0)
     # 2. to 4. Open u ^ t by the tree; with the public c[bits] it gives flipped = sign ^ rho. It
     #    hides the sign: rho is uniform, and is opened nowhere.
-    flipped, _ = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
+    less, public, _ = _compared(session, kind, halves, (shares.free[1], shares.derived[0]))
     # Local: sign = flipped ^ rho, additively, from the dealer's shares of rho.
-    return _unmasked(session, flipped, shares.derived[1][0]).reshape(x.shape)
+    return _unmasked(session, less ^ public, shares.derived[1][0]).view(x.shape)
 
 
 def rectified(
@@ -63,27 +60,13 @@ def rectified(
     shares = session.tuples.draw(kind)
     # 1. Open c = x + 2^48 + r, uniform under r. Moved up by 2^48 no x is negative, and bit 48 is 1
     #    where x was not negative.
-    opened = _opened(session, x, shares.free[0], kind.OFFSET)
-    # 2. to 4. The tree gives flipped = c[48] ^ u ^ t = [x >= 0] ^ rho, which rho hides.
-    flipped, low = _masked_sign(session, kind, opened, (shares.free[1], shares.derived[0]))
-    rho, s, w, rho_s, rho_w, *of_low = shares.derived[1]
-    # Local: shares of q = x >> bits, or one unit more; and from the dealer's products with rho, of
-    # rho * q = rho * s + [c < 0] * rho * w + rho * (c >> bits).
-    quotient, public = _quotient(session, opened, bits, (s, w))
-    hidden = (opened >> 63).bitwise_and_(rho_w)
-    hidden += rho_s
-    hidden.addcmul_(public, rho)
-    if exact:
-        # Exact: the tree's last level opened b ^ sigma, where b is what the low bits borrow. sigma
-        # hides it, and its additive shares give shares of b and of rho * b.
-        sigma, rho_sigma = of_low
-        borrow = spread(low, x.numel())
-        quotient -= _unmasked(session, borrow, sigma)
-        hidden -= _chosen(borrow, rho - rho_sigma, rho_sigma)
-    # Local: [x >= 0] is 1 - rho where flipped, rho elsewhere; so is the factor of the quotient.
-    relu = torch.sub(quotient, hidden, alpha=2).bitwise_and_(flipped)
-    relu += hidden
-    return relu.reshape(x.shape), quotient.reshape(x.shape)
+    halves = _opened(session, x, shares.free[0], kind.OFFSET)
+    # 2. to 4. The tree gives flipped = c[48] ^ u ^ t = [x >= 0] ^ rho, which rho hides. If exact,
+    #    its last level opened b ^ sigma, where b is what the low bits borrow, and sigma hides it.
+    less, public, low = _compared(session, kind, halves, (shares.free[1], shares.derived[0]))
+    # Local: both results, from the dealer's numbers.
+    relu, quotient = _selected(session, halves[0], (less ^ public, low), shares.derived[1], bits)
+    return relu.view(x.shape), quotient.view(x.shape)
 
 
 def truncated(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
@@ -94,23 +77,104 @@ def truncated(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     kind = ExactTruncation((x.numel(),), bits)
     shares = session.tuples.draw(kind)
     # 1. Open c = x + 2^62 + r, uniform under r.
-    opened = _opened(session, x, shares.free[0], kind.OFFSET)
+    halves = _opened(session, x, shares.free[0], kind.OFFSET)
     # 2. The tree compares the low bits of c and r, in one level.
     # 3. What they borrow, b, is opened under t = sigma, a uniform bit.
-    borrows, _ = _compared(session, kind, planes(opened), (shares.free[1], shares.derived[0]))
+    borrows, _, _ = _compared(session, kind, halves, (shares.free[1], shares.derived[0]))
     # Local: the quotient without the borrow, less b from the dealer's additive shares of sigma.
     sigma, *of_quotient = shares.derived[1]
-    quotient, _ = _quotient(session, opened, bits, of_quotient)
-    quotient -= _unmasked(session, spread(borrows, x.numel()), sigma)
-    return quotient.reshape(x.shape)
+    quotient, _ = _quotient(session, halves[0], bits, of_quotient)
+    quotient -= _unmasked(session, borrows, sigma)
+    return quotient.view(x.shape)
 
 
-def _opened(session: Session, x: torch.Tensor, r: torch.Tensor, offset: int) -> torch.Tensor:
-    """c = x + offset + r, (n,), opened. One round, 8 bytes for each element."""
-    masked = x.reshape(-1) + r
+def _opened(session: Session, x: torch.Tensor, r: torch.Tensor, offset: int) -> _Halves:
+    """Both halves (n,) of c = x + offset + r, opened. One round, 8 bytes for each element."""
+    mine = x.reshape(-1) + r
     if offset and session.party == 0:
-        masked += offset
-    return session.exchange(masked).add_(masked)
+        mine += offset
+    return session.exchange(mine), mine
+
+
+def _compared(
+    session: Session, kind: TreeTuple, halves: _Halves, shares: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """[c < r] of the compared low bits, XOR t; bit `compared` of c; and the last input of the last
+    level, XOR its mask. All are public and packed, (W,).
+
+    `halves`: those of c; the first becomes c. `shares`: free and derived, XOR-shared.
+
+    Bit `compared` of x = c - r is c[compared] ^ r[compared] ^ u, u being what is borrowed from it.
+    """
+    one = -1 if session.party == 0 else 0
+    t, *masks = shares[0].split_with_sizes(kind.mask_sizes)
+    tables, *products = shares[1].split_with_sizes(kind.product_sizes)
+    # Local: c is public, so at each of its nibbles the dealer's table of r's nibble has a share of
+    # less-than, and of equal-to.
+    first, mine, public = tree.looked_up(
+        halves, kind.compared, NIBBLES[kind.compared], (tables, masks[0]), one=one
+    )
+    seen = mine
+    for level, mask, product, after in zip(
+        kind.levels, masks, products, [*masks[1:], t], strict=True
+    ):
+        # One round a level: its inputs are opened, each bit under a mask bit of its own. The shares
+        # of the products of these masks are then enough to join the inputs locally.
+        seen = session.exchange(mine).view(mine.shape)
+        first, mine = level.joined(first, (seen, mine), (mask, product), after, one=one)
+    # The last round: u under t. For a sign t is rho ^ r[compared], so r's bit goes with it.
+    return session.exchange(mine) ^ mine[0], public, seen[-1]
+
+
+def _selected(
+    session: Session,
+    opened: torch.Tensor,
+    packed: tuple[torch.Tensor, torch.Tensor],
+    numbers: torch.Tensor,
+    bits: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shares of max(x, 0) and of x, both shifted right, (n,), from the opened c (n,), from the
+    packed `flipped` and `low` of `rectified`, and from shares of the kind's numbers. Local.
+    """
+    flipped, low = packed
+    if usable(opened, flipped):
+        return _selected_at_once(session, opened, packed, numbers, bits)
+    rho, s, w, rho_s, rho_w, *of_low = numbers
+    # q = x >> bits, or one unit more; and from the dealer's products with rho,
+    # rho * q = rho * s + [c < 0] * rho * w + rho * (c >> bits).
+    quotient, public = _quotient(session, opened, bits, (s, w))
+    hidden = (opened >> 63).bitwise_and_(rho_w)
+    hidden += rho_s
+    hidden.addcmul_(public, rho)
+    if of_low:
+        # Exact: the additive shares of sigma give shares of b and of rho * b.
+        sigma, rho_sigma = of_low
+        quotient -= _unmasked(session, low, sigma)
+        hidden -= _chosen(spread(low, opened.numel()), rho - rho_sigma, rho_sigma)
+    # [x >= 0] is 1 - rho where flipped, rho elsewhere; so is the factor of the quotient.
+    relu = torch.sub(quotient, hidden, alpha=2).bitwise_and_(spread(flipped, opened.numel()))
+    relu += hidden
+    return relu, quotient
+
+
+def _selected_at_once(
+    session: Session,
+    opened: torch.Tensor,
+    packed: tuple[torch.Tensor, torch.Tensor],
+    numbers: torch.Tensor,
+    bits: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    from privedge.mpc.compiled import elements
+
+    relu, quotient = torch.empty_like(opened), torch.empty_like(opened)
+    flipped, low = packed
+    elements.rectify(
+        words(opened),
+        (words(flipped), words(low)),
+        *(words(numbers), bits, 1 - session.party),
+        (words(relu), words(quotient)),
+    )
+    return relu, quotient
 
 
 def _quotient(
@@ -131,68 +195,20 @@ def _quotient(
     return quotient, public
 
 
-def _masked_sign(
-    session: Session,
-    kind: TreeTuple,
-    opened: torch.Tensor,
-    shares: tuple[torch.Tensor, torch.Tensor],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bit `compared` of x, XOR rho, as (n,) words 0 or -1; and [c < r] of the lowest group, XOR the
-    last mask, packed. Both are public.
-
-    `opened`: c = x + r, (n,). `shares`: the XOR-shared parts of the tuple, free and derived.
+def _unmasked(session: Session, packed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Additive shares (n,) of a bit, from what bit ^ mask opened to, packed (W,), and from additive
+    shares of the mask (n,). Local.
     """
-    # That bit of x = c - r is c[compared] ^ r[compared] ^ u, u being what is borrowed from it.
-    rows = planes(opened)
-    public = rows[kind.compared].clone()
-    # 63 bits: the comparison must not see bit 63, which is the sign itself.
-    clear_above(rows, kind.compared)
-    less, low = _compared(session, kind, rows, shares)
-    return spread(less ^ public, kind.elements), low
+    one = 1 - session.party
+    if not usable(packed, mask):
+        # mask where it opened to 0, else one - mask.
+        bit = torch.rsub(mask, one, alpha=2).bitwise_and_(spread(packed, mask.numel()))
+        bit += mask
+        return bit
+    from privedge.mpc.compiled import elements
 
-
-def _compared(
-    session: Session,
-    kind: TreeTuple,
-    rows: torch.Tensor,
-    shares: tuple[torch.Tensor, torch.Tensor],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """[c < r] of the compared low bits, XOR t; and the last input of the last level, XOR its mask.
-    Both are public and packed, (W,).
-
-    `rows`: the bit planes of c, (64, W). `shares`: free and derived, XOR-shared.
-    """
-    one = -1 if session.party == 0 else 0
-    (t,), *masks = torch.split(shares[0], kind.mask_sizes)
-    tables, *products = torch.split(shares[1], kind.product_sizes)
-    # Local: c is public, so at each of its nibbles the dealer's table of r's nibble has a share of
-    # less-than, and of equal-to.
-    bits = tree.nibble_planes(rows, NIBBLES[kind.compared])
-    lt, eq = tree.look_up(tables.view(tree.TABLE, *bits.shape[1:]), bits, one=one)
-    seen = rows
-    for level, mask, product in zip(kind.levels, masks, products, strict=True):
-        # One round a level: its inputs are opened, each bit under a mask bit of its own. The shares
-        # of the products of these masks are then enough to join the inputs locally.
-        seen = _opened_bits(session, level.hidden(lt, eq, mask))
-        lt, eq = level.join(lt[0], seen, (mask, product), one=one)
-        lt, eq = lt.unsqueeze(1), eq.unsqueeze(1)
-    # The last round: u under t. For a sign t is rho ^ r[compared], so r's bit goes with it.
-    return _opened_bits(session, lt.reshape(-1) ^ t), seen[-1].reshape(-1)
-
-
-def _opened_bits(session: Session, mine: torch.Tensor) -> torch.Tensor:
-    """Packed XOR shares of any shape, opened. One round, a bit for each bit."""
-    return session.exchange(mine).view(mine.shape) ^ mine
-
-
-def _unmasked(session: Session, masked: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Additive shares (n,) of a bit, from what bit ^ mask opened to, as words 0 or -1, and from
-    additive shares of the mask. Local.
-    """
-    one = 1 if session.party == 0 else 0
-    # mask where it opened to 0, else one - mask.
-    bit = torch.rsub(mask, one, alpha=2).bitwise_and_(masked)
-    bit += mask
+    bit = torch.empty_like(mask)
+    elements.unmasked(words(packed), words(mask), one, words(bit))
     return bit
 
 

@@ -1,6 +1,7 @@
 """engine = "fused": weights masked once, comparison and ReLU in four rounds (docs/protocol.md).
 
-Shares stay ArithmeticSharedTensors, so networks and decisions are the same for both engines.
+Its numbers are Shared, because each operation of CrypTen's copies the whole tensor first. CrypTen
+still multiplies what is no weight.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from privedge.mpc.fused import choice, compare, squares
 from privedge.mpc.fused.tuples import EXACT_BITS
 from privedge.mpc.products import Map, runs
 from privedge.mpc.session import Session
+from privedge.mpc.shares import Shared
 from privedge.mpc.tuples import Shape
 from privedge.mpc.window import PLAIN, Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
@@ -31,6 +33,20 @@ class FusedEngine(CryptenEngine):
         super().__init__(session)
         self._exact = exact
         self._masked = masked
+
+    @staticmethod
+    def share(words: torch.Tensor) -> Share:
+        """Wrap this party's share (int64 of any shape)."""
+        return Shared(words)
+
+    def multiply(self, x: Share, y: Share) -> Share:
+        """One round; both factors are opened under masks of their own."""
+        wrap = CryptenEngine.share
+        return self.share(super().multiply(wrap(x.share), wrap(y.share)).share)
+
+    def square(self, x: Share) -> Share:
+        """One round."""
+        return self.share(super().square(CryptenEngine.share(x.share)).share)
 
     def dense(self, x: Share, weight: Weight[Share]) -> Share:
         return self._fixed("dense", x, weight)

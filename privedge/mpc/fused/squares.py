@@ -11,16 +11,17 @@ from dataclasses import dataclass
 import torch
 
 from privedge.errors import ShareError
+from privedge.mpc.compiled.ready import usable, words
 from privedge.mpc.fused.tuples import quotients
 from privedge.mpc.session import Session
-from privedge.mpc.tuples import Shape, Sharing
+from privedge.mpc.tuples import InPlace, Shape, Sharing, leave
 
 _OFFSET = 1 << 62
 _MAX_BITS = 61
 
 
 @dataclass(frozen=True)
-class TruncatedSquare:
+class TruncatedSquare(InPlace):
     """r (n) uniform; s0, s1 and their squares, (4, n); all additive."""
 
     shape: Shape
@@ -59,6 +60,14 @@ class TruncatedSquare:
         torch.mul(numbers[:2], numbers[:2], out=numbers[2:])
         return [numbers]
 
+    def correct(self, masks: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+        if not usable(*masks, *theirs):
+            leave("additive", self.derive(masks)[0], theirs[0])
+            return
+        from privedge.mpc.compiled import elements
+
+        elements.square_numbers(words(masks[0]), self.bits, _OFFSET >> self.bits, words(theirs[0]))
+
 
 def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     """Shares of q^2 from shares of x, int64 of any shape; q is floor(x / 2^bits) or one unit more.
@@ -71,11 +80,28 @@ def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.T
     masked = x.reshape(-1) + shares.free[0]
     if session.party == 0:
         masked += _OFFSET
-    opened = session.exchange(masked).add_(masked)
+    theirs = session.exchange(masked)
+    # 2. and 3. are local.
+    return _squared(session, (theirs, masked), shares.derived[0], bits).reshape(x.shape)
+
+
+def _squared(
+    session: Session, halves: tuple[torch.Tensor, torch.Tensor], numbers: torch.Tensor, bits: int
+) -> torch.Tensor:
+    """Shares of q^2 (n,) from both halves of c (n,) and shares of the kind's numbers (4, n)."""
+    theirs, mine = halves
+    if usable(theirs, mine):
+        from privedge.mpc.compiled import elements
+
+        square = torch.empty_like(mine)
+        halves_of_c = words(theirs), words(mine)
+        elements.square(halves_of_c, words(numbers), bits, 1 - session.party, words(square))
+        return square
+    opened = theirs.add_(mine)
     # 2. Local: p = c >> bits is public. The sign of c, public too, says which shares are those of
     #    s and s^2: s0 ^ s1 where c < 0, nothing elsewhere, and then ^ s0.
     public = opened >> bits
-    s0, s1 = shares.derived[0].view(2, 2, -1).unbind(1)
+    s0, s1 = numbers.view(2, 2, -1).unbind(1)
     s, square = (((s0 ^ s1) & (opened >> 63)) ^ s0).unbind()
     # 3. Local: q^2 = 2 p s + s^2 + p^2; party 0 adds what is public.
     s *= public
@@ -83,4 +109,4 @@ def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.T
     square += s
     if session.party == 0:
         square += public.mul_(public)
-    return square.reshape(x.shape)
+    return square

@@ -16,7 +16,12 @@ dimensions are always (..., groups, W).
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+import numpy as np
+import numpy.typing as npt
 import torch
+
+from privedge.mpc.compiled.ready import usable, words
+from privedge.mpc.fused.packing import WORD, planes
 
 NIBBLE = 4
 FAN_IN = 4
@@ -104,6 +109,47 @@ class Level:
                 known = known[:-1]
         return joined, known[0]
 
+    def joined(
+        self,
+        first: torch.Tensor,
+        halves: tuple[torch.Tensor, torch.Tensor],
+        shares: tuple[torch.Tensor, torch.Tensor],
+        following: torch.Tensor,
+        *,
+        one: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Party: `join`, and its share of what is opened next. Local.
+
+        `halves`: the other party's and its own of what `hidden` opened to; the other one becomes
+        what it opened to. `following`: its share of the next level's masks, or, at the last level,
+        of t. Returns the next level's `first`, which means nothing at the last level, and what the
+        next level hides of its inputs, or at the last level the result under t; both (rows, W).
+        """
+        theirs, mine = halves
+        if not usable(theirs, mine):
+            seen = theirs.bitwise_xor_(mine).view(-1, *first.shape)
+            lt, eq = self.join(first, seen, shares, one=one)
+            if self.last:
+                return lt, lt ^ following
+            above = Level(self.groups, 1, last=True)
+            used = above.hidden(lt.unsqueeze(1), eq.unsqueeze(1), following)
+            return lt[:1], used.view(following.shape)
+        from privedge.mpc.compiled import trees
+
+        after, used = torch.empty_like(first[:1]), torch.empty_like(following)
+        given = map(words, (first, theirs, mine, *shares, following))
+        level = self.sources, self.factors, one % (1 << WORD)
+        trees.join(*given, *level, words(after), words(used))
+        return after, used
+
+    @cached_property
+    def sources(self) -> npt.NDArray[np.int64]:
+        """For each row of the list what it is: product number k, or mask number -1 - k."""
+        sources = np.zeros(self._known_rows, dtype=np.int64)
+        sources[self._product_places.numpy()] = np.arange(len(self._product_places))
+        sources[self._mask_places.numpy()] = -1 - np.arange(len(self._mask_places))
+        return sources
+
     @property
     def _known_rows(self) -> int:
         return (1 << self.factors) + (1 << self.fan) - 2
@@ -151,6 +197,49 @@ def tables(bits: torch.Tensor) -> torch.Tensor:
     high = torch.stack([b2 | b3, b3, b2 & b3, zero]).unsqueeze(1)
     same = torch.stack([~b3 & ~b2, ~b3 & b2, b3 & ~b2, b3 & b2]).unsqueeze(1)
     return (high ^ (same & low)).view(16, *b0.shape)[:TABLE]
+
+
+def looked_up(
+    halves: tuple[torch.Tensor, torch.Tensor],
+    compared: int,
+    nibbles: int,
+    shares: tuple[torch.Tensor, torch.Tensor],
+    *,
+    one: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Party: of the public c = theirs + mine (n,), of which the low `compared` bits are compared,
+    what the first level begins with. Local.
+
+    `halves`: theirs, which becomes c, and mine. `shares`: its share of the tables (15 * nibbles, W)
+    and of the first level's masks (mask_rows, W). Returns its share of lt[0] (groups, W) and of
+    what `Level.hidden` gives (mask_rows, W); and bit `compared` of c, packed (W,).
+    """
+    theirs, mine = halves
+    table, masks = shares
+    level = levels(nibbles)[0]
+    if not usable(theirs, mine):
+        rows = planes(theirs.add_(mine))
+        public = rows[compared].clone()
+        clear_above(rows, compared, nibbles)
+        bits = nibble_planes(rows, nibbles)
+        lt, eq = look_up(table.view(TABLE, *bits.shape[1:]), bits, one=one)
+        return lt[0], level.hidden(lt, eq, masks).view(masks.shape), public
+    from privedge.mpc.compiled import trees
+
+    width = masks.size(1)
+    first, public = masks.new_empty(level.groups, width), masks.new_empty(width)
+    used = torch.empty_like(masks)
+    trees.look_up(
+        (words(theirs), words(mine), compared),
+        (words(table), words(masks), np.uint64(one % (1 << WORD))),
+        (words(first), words(used), words(public)),
+    )
+    return first, used, public
+
+
+def clear_above(rows: torch.Tensor, compared: int, nibbles: int) -> None:
+    """Blank, in place, the planes (64, W) that only fill up the top nibble (63 bits: plane 63)."""
+    rows[compared : NIBBLE * nibbles] = 0
 
 
 def look_up(

@@ -18,13 +18,15 @@ sigma, additively, and nothing more is opened.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from privedge.errors import ShareError
+from privedge.mpc.compiled.ready import usable, words
 from privedge.mpc.fused import tree
 from privedge.mpc.fused.packing import planes, spread, words_for
-from privedge.mpc.tuples import Shape, Sharing
+from privedge.mpc.tuples import InPlace, Shape, Sharing, leave
 
 # How many low bits the tree may compare, and how many nibbles they are. The sign of x is right if
 # -2^bits <= x < 2^bits; with 63 bits that is every ring element.
@@ -34,7 +36,7 @@ NIBBLES = {16: 4, 32: 8, 48: 12, 63: 16}
 EXACT_BITS = tree.NIBBLE * tree.FAN_IN
 
 
-class TreeTuple:
+class TreeTuple(InPlace):
     """What all kinds that compare by a tree have in common."""
 
     shape: Shape
@@ -50,9 +52,9 @@ class TreeTuple:
         """How many arithmetic values are derived for each element."""
 
     @abstractmethod
-    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         """Those values, int64 (numbers, n), from r (n,). `bit`: bit `compared` of r, packed, (W,);
-        `words`: the XOR-shared free part itself, (rows, W), t first. Dealer only.
+        `drawn`: the XOR-shared free part itself, (rows, W), t first. Dealer only.
         """
 
     @property
@@ -66,13 +68,12 @@ class TreeTuple:
     @property
     def mask_sizes(self) -> list[int]:
         """Rows of the XOR-shared free part: t, then the masks of each level."""
-        return [1, *(level.mask_rows for level in self.levels)]
+        return _sizes(NIBBLES[self.compared])[0]
 
     @property
     def product_sizes(self) -> list[int]:
         """Rows of the XOR-shared derived part: the tables, then the products of each level."""
-        tables = tree.TABLE * NIBBLES[self.compared]
-        return [tables, *(level.product_rows for level in self.levels)]
+        return _sizes(NIBBLES[self.compared])[1]
 
     @property
     def free(self) -> list[Shape]:
@@ -80,8 +81,8 @@ class TreeTuple:
 
     @property
     def derived(self) -> list[Shape]:
-        words = (sum(self.product_sizes), words_for(self.elements))
-        return [words, (self.numbers, self.elements)]
+        packed = (sum(self.product_sizes), words_for(self.elements))
+        return [packed, (self.numbers, self.elements)]
 
     @property
     def free_sharing(self) -> list[Sharing]:
@@ -92,18 +93,43 @@ class TreeTuple:
         return ["xor", "additive"]
 
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
-        r, words = masks
+        r, drawn = masks
         # Which low bits of r are compared, and the bit above them, which goes with the sign.
         rows = planes(r)
         bit = rows[self.compared].clone()
-        clear_above(rows, self.compared)
+        tree.clear_above(rows, self.compared, NIBBLES[self.compared])
         # Tables of r's nibbles, which the parties look up at the nibbles of the public c; and the
         # products of each level's masks, by which they join what that level opens.
-        _, *of_levels = torch.split(words, self.mask_sizes)
+        _, *of_levels = torch.split(drawn, self.mask_sizes)
         nibbles = NIBBLES[self.compared]
         parts = [tree.tables(tree.nibble_planes(rows, nibbles)).reshape(-1, rows.size(1))]
         parts += [level.products(mask) for level, mask in zip(self.levels, of_levels, strict=True)]
-        return [torch.cat(parts), self.arithmetic(r, bit, words)]
+        return [torch.cat(parts), self.arithmetic(r, bit, drawn)]
+
+    def correct(self, masks: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
+        r, drawn = masks
+        if not usable(r, *theirs):
+            packed, numbers = self.derive(masks)
+            leave("xor", packed, theirs[0])
+            leave("additive", numbers, theirs[1])
+            return
+        from privedge.mpc.compiled import trees
+
+        # Each part where the other party's share of it is: nothing is made that is only copied.
+        bit = drawn.new_empty(drawn.size(1))
+        _, *of_levels = drawn.split_with_sizes(self.mask_sizes)
+        tables, *products = theirs[0].split_with_sizes(self.product_sizes)
+        trees.tables(words(r), self.compared, words(tables), words(bit))
+        for level, mask, product in zip(self.levels, of_levels, products, strict=True):
+            of_level = level.sources, level.factors, level.groups
+            trees.products(words(mask), of_level, words(product))
+        self.correct_numbers(r, bit, drawn, theirs[1])
+
+    def correct_numbers(
+        self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor, theirs: torch.Tensor
+    ) -> None:
+        """What `leave` does, for `arithmetic`."""
+        leave("additive", self.arithmetic(r, bit, drawn), theirs)
 
 
 @dataclass(frozen=True)
@@ -129,9 +155,15 @@ class Comparison(TreeTuple):
     def numbers(self) -> int:
         return 1
 
-    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         # rho = t ^ r[bits]: uniform like t, and the parties know t as XOR shares only.
-        return spread(words[0] ^ bit, r.numel()).neg_().unsqueeze(0)
+        return spread(drawn[0] ^ bit, r.numel()).neg_().unsqueeze(0)
+
+    def correct_numbers(
+        self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor, theirs: torch.Tensor
+    ) -> None:
+        rho = drawn[0] ^ bit
+        _correct_relu(r, (rho, rho), (1, 0), theirs)
 
 
 @dataclass(frozen=True)
@@ -167,18 +199,23 @@ class FusedRelu(TreeTuple):
     def numbers(self) -> int:
         return 7 if self.exact else 5
 
-    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
         # As words 0 or -1, rho chooses: AND with it is a product.
-        rho = spread(words[0] ^ bit, r.numel())
+        rho = spread(drawn[0] ^ bit, r.numel())
         torch.neg(rho, out=numbers[0])
         quotients(r, self.bits, self.OFFSET, numbers[1:3])
         torch.bitwise_and(numbers[1:3], rho, out=numbers[3:5])
         if self.exact:
             # The last mask of the last level hides the least significant group's less-than.
-            torch.neg(spread(words[-1], r.numel()), out=numbers[5])
+            torch.neg(spread(drawn[-1], r.numel()), out=numbers[5])
             torch.bitwise_and(numbers[5], rho, out=numbers[6])
         return numbers
+
+    def correct_numbers(
+        self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor, theirs: torch.Tensor
+    ) -> None:
+        _correct_relu(r, (drawn[0] ^ bit, drawn[-1]), (self.bits, self.OFFSET), theirs)
 
 
 @dataclass(frozen=True)
@@ -208,12 +245,20 @@ class ExactTruncation(TreeTuple):
     def numbers(self) -> int:
         return 3
 
-    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def arithmetic(self, r: torch.Tensor, bit: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
         numbers = r.new_empty(self.numbers, r.numel())
         # No sign is opened here, so t hides the borrow itself and is sigma.
-        torch.neg(spread(words[0], r.numel()), out=numbers[0])
+        torch.neg(spread(drawn[0], r.numel()), out=numbers[0])
         quotients(r, self.bits, self.OFFSET, numbers[1:3])
         return numbers
+
+
+@cache
+def _sizes(nibbles: int) -> tuple[list[int], list[int]]:
+    """`mask_sizes` and `product_sizes`."""
+    levels = tree.levels(nibbles)
+    products = [level.product_rows for level in levels]
+    return [1, *(level.mask_rows for level in levels)], [tree.TABLE * nibbles, *products]
 
 
 def quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> None:
@@ -231,11 +276,20 @@ def quotients(r: torch.Tensor, bits: int, offset: int, out: torch.Tensor) -> Non
     out[1] &= 1 << (64 - bits)
 
 
+def _correct_relu(
+    r: torch.Tensor,
+    packed: tuple[torch.Tensor, torch.Tensor],
+    shift: tuple[int, int],
+    theirs: torch.Tensor,
+) -> None:
+    """`packed`: rho and sigma, (W,). `shift`: how many bits, and the offset."""
+    from privedge.mpc.compiled import elements
+
+    rho, sigma = packed
+    bits, offset = shift
+    elements.relu_numbers(words(r), (words(rho), words(sigma)), bits, offset >> bits, words(theirs))
+
+
 def _check_exact(bits: int) -> None:
     if bits != EXACT_BITS:
         raise ShareError(f"exact rounding: shifts by {EXACT_BITS} bits only")
-
-
-def clear_above(rows: torch.Tensor, compared: int) -> None:
-    """Blank, in place, the planes (64, W) that only fill up the top nibble (63 bits: plane 63)."""
-    rows[compared : tree.NIBBLE * NIBBLES[compared]] = 0

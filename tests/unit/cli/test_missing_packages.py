@@ -16,6 +16,7 @@ main()
 @pytest.mark.parametrize(
     ("package", "command"),
     [
+        ("parties", "pip install 'privedge[train,party]'"),
         ("torch", "pip install 'privedge[train,party]'"),
         ("sqlalchemy", "pip install 'privedge[train,party]'"),
         ("crypten", "pip install --no-deps crypten=="),

@@ -31,8 +31,8 @@ _MAX_ELEMENTS = 1 << 24
 class WireLink(NearLink):
     """Requests go as they do on the wire, whose limits every one of them must keep."""
 
-    def request(self, tuples: list[tuple[int, TupleKind]]) -> None:
-        super().request([(at, from_wire(to_wire(at, kind))) for at, kind in tuples])
+    def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:
+        super().request([(at, from_wire(to_wire(at, kind))) for at, kind in tuples], last=last)
 
 
 def wire_dealer(

@@ -136,6 +136,14 @@ def test_any_change_of_the_key_gives_unrelated_masks(other):
     assert not set(stream().take((64,)).tolist()) & set(stream(**other).take((64,)).tolist())
 
 
+@pytest.mark.parametrize("words", [1, 1 << 15, (1 << 15) + 1, 1 << 17])
+def test_a_stream_is_the_same_however_it_is_taken(words):
+    whole, pieces = stream().take((words + 6,)), stream()
+    first, empty, second = pieces.take_each([(words,), (0, 4), (2, 1)])
+    parts = [first, empty.reshape(-1), second.reshape(-1), pieces.take((4,))]
+    assert torch.equal(torch.cat(parts), whole)
+
+
 def test_the_mask_stream_is_the_documented_one():
     # docs/reference/wire.md, "Masks": a dealer in another language must get the same words.
     words = stream().take((2,)).numpy().view("uint64")

@@ -132,6 +132,17 @@ def test_a_tuple_beyond_the_limit_is_refused(stubs):
     streams[1].abandon()
 
 
+def test_a_side_that_has_said_all_is_served_and_does_not_end_the_other(stubs):
+    for _ in range(20):
+        streams = opened(stubs, fresh())
+        # Its call ends as soon as both sides are there, perhaps before the other is served.
+        streams[1].request([], last=True)
+        streams[0].request(wanted(0, 2) + wanted(2, 3), last=True)
+        assert [streams[0].receive(counter).numel() for counter in (0, 2)] == [2, 3]
+        for stream in streams:
+            stream.finish()
+
+
 def test_a_session_that_both_have_left_is_over(stubs):
     run = fresh()
     streams = opened(stubs, run)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from unheard import Unheard
 
 from parties.config import DealerConfig
 from parties.dealer import DealerServicer
@@ -32,7 +33,7 @@ TERMS = Terms("fused", "one-unit", 1, (CohortTerms("digits", "5a" * 32, 0.8, 0.0
 class Party1(peer_pb2_grpc.PeerServicer):
     def __init__(self, terms: Terms) -> None:
         self.handshake = Handshake()
-        self._hello = Hello(terms, self.handshake)
+        self._hello = Hello(terms, self.handshake, Unheard())
 
     def Hello(self, request, context):
         return self._hello.from_party(request)
@@ -60,7 +61,9 @@ def asked(port: int, tls_for, terms: Terms = TERMS, *, role: Role = Role.PARTY0)
         open_channel(f"127.0.0.1:{port}", server=Role.PARTY1, tls=files) as channel,
         calls_to("party 1"),
     ):
-        Hello(terms, handshake).to_party(peer_pb2_grpc.PeerStub(channel), lambda call: call)
+        Hello(terms, handshake, Unheard()).to_party(
+            peer_pb2_grpc.PeerStub(channel), lambda call: call
+        )
     return handshake
 
 
@@ -94,7 +97,7 @@ def test_a_hello_that_waits_for_party_1_can_be_given_up(tls_for):
         open_channel("127.0.0.1:1", server=Role.PARTY1, tls=tls_for(Role.PARTY0)) as channel,
         pytest.raises(Unreachable),
     ):
-        Hello(TERMS, Handshake()).to_party(peer_pb2_grpc.PeerStub(channel), given_up)
+        Hello(TERMS, Handshake(), Unheard()).to_party(peer_pb2_grpc.PeerStub(channel), given_up)
 
 
 def given_up(call: grpc.Future) -> grpc.Future:
@@ -121,7 +124,7 @@ def greeting(tls_for, port: int) -> Iterator[tuple[Handshake, "queue.SimpleQueue
     assert heard.get(timeout=SOON)
     address = f"127.0.0.1:{port}"
     with open_channel(address, server=Role.DEALER, tls=tls_for(Role.PARTY0)) as channel:
-        greeter = DealerGreeter(channel, Hello(TERMS, handshake))
+        greeter = DealerGreeter(channel, Hello(TERMS, handshake, Unheard()))
         greeter.start()
         try:
             yield handshake, heard

@@ -1,6 +1,8 @@
 """parties/party/models/service.py: both parties in one process, joined by method calls."""
 
 import os
+import threading
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -9,9 +11,11 @@ from parties.config import PartyConfig
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
+from parties.party.models.trash_keeper import TrashKeeper
 from privedge.errors import (
     AlreadyExists,
     ConfigError,
+    DiskFull,
     ManifestMismatch,
     NotReady,
     SnapshotChanged,
@@ -43,25 +47,28 @@ class Line:
         self.cut = False
         self.loses_answers = False
 
-    def prepare(self, ref):
-        self._carry(lambda: self._follower.prepare(ref))
+    def prepare(self, ref, said):
+        return self._carry(said, lambda: self._follower.prepare(ref))
 
-    def set_active(self, cohort, refs):
-        self._carry(lambda: self._follower.follow(cohort, refs))
+    def set_active(self, cohort, refs, said):
+        return self._carry(said, lambda: self._follower.follow(cohort, refs))
 
-    def add_active(self, cohort, since, ref):
-        self._carry(lambda: self._follower.add(cohort, since, ref))
+    def add_active(self, cohort, since, ref, said):
+        return self._carry(said, lambda: self._follower.add(cohort, since, ref))
 
-    def _carry(self, call):
+    def _carry(self, said, call):
         if not self.cut:
+            self._follower.standing.require(said)
             call()
         if self.cut or self.loses_answers:
             raise Unreachable("party 1: cannot be reached")
+        return self._follower.standing.mine
 
 
-def settings(folder, index, **cohort):
+def settings(folder, index, *, disk=None, **cohort):
     return PartyConfig.model_validate(
         {
+            "disk": disk or {},
             "index": index,
             "listen": "127.0.0.1:0",
             "state": folder / f"party{index}",
@@ -77,10 +84,17 @@ def settings(folder, index, **cohort):
 class Parties:
     """Both parties' models over one folder."""
 
-    def __init__(self, folder, stack):
-        self.follower = stack.enter_context(open_models(settings(folder, 1), None))
+    def __init__(self, folder, stack, disk=None):
+        config = settings(folder, 1, disk=disk)
+        self.follower = stack.enter_context(open_models(config, None))
         self.line = Line(self.follower)
-        self.leader = stack.enter_context(open_models(settings(folder, 0), self.line))
+        config = settings(folder, 0, disk=disk)
+        self.leader = stack.enter_context(open_models(config, self.line))
+
+    def meet(self):
+        """A hello; returns what each party holds against the other."""
+        there = self.follower.standing.hear(self.leader.standing.mine)
+        return self.leader.standing.hear(self.follower.standing.mine), there
 
     def uploaded(self, owner=ANA):
         """The id of a model that both parties have."""
@@ -311,6 +325,118 @@ def test_a_superseded_id_cannot_be_uploaded_again(parties):
     parties.activated()
     with pytest.raises(AlreadyExists):
         parties.leader.upload(headers[0], ANA, [raw[0]])
+
+
+# --- What is set aside ----------------------------------------------------------------------------
+
+
+def in_trash(folder, party):
+    """Ids of the models whose share waits."""
+    names = [path.name for path in (folder / f"party{party}/trash").iterdir()]
+    return {name.split(".")[1] for name in names}
+
+
+def test_w19_party_1_takes_a_share_back_when_party_0_lists_the_model_again(parties, tmp_path):
+    first = parties.activated()
+    row = parties.follower.listed(ANA, None)[0]
+    with parties.follower.pin(COHORT, parties.follower.snapshot(COHORT).id) as pinned:
+        parties.follower.follow(COHORT, [])
+        assert pinned.models[0].path.exists()
+    assert in_trash(tmp_path, 1) == {first}
+    parties.follower.follow(COHORT, [ModelRef(first, row.manifest_digest)])
+    assert parties.agree and pinned.models[0].path.exists() and not in_trash(tmp_path, 1)
+
+
+def test_w19_what_a_list_leaves_out_waits_for_its_days_with_its_salt(parties, tmp_path):
+    model_id = parties.activated()
+    parties.follower.follow(COHORT, [])
+    waited = time.time() + 14 * 86_400
+    parties.follower.empty_trash(waited - 60)
+    assert in_trash(tmp_path, 1) == {model_id}
+    assert len(parties.follower._registry.get(model_id).salt) == 32
+    parties.follower.empty_trash(waited + 60)
+    assert in_trash(tmp_path, 1) == set()
+    row = parties.follower._registry.get(model_id)
+    assert (row.state, row.salt) == ("retired", b"")
+    with pytest.raises(ManifestMismatch):
+        parties.follower.follow(COHORT, [ModelRef(model_id, row.manifest_digest)])
+
+
+def test_w18_models_with_two_manifests_are_set_aside_not_removed(parties, tmp_path):
+    model_id = parties.uploaded()
+    with pytest.raises(ManifestMismatch):
+        parties.follower.prepare(ModelRef(model_id, "0" * 64))
+    assert in_trash(tmp_path, 1) == {model_id}
+
+
+def test_w19_a_wrong_digest_does_not_take_an_active_model_down(parties):
+    model_id = parties.activated()
+    with pytest.raises(ManifestMismatch):
+        parties.follower.prepare(ModelRef(model_id, "0" * 64))
+    assert parties.agree and parties.follower.snapshot(COHORT).model_ids == (model_id,)
+
+
+def test_an_owner_who_replaces_models_all_day_does_not_fill_the_disk(parties, tmp_path):
+    ids = [parties.activated() for _ in range(11)]
+    for party in (0, 1):
+        assert in_trash(tmp_path, party) == set(ids[2:-1])
+    parties.leader.empty_trash()
+    salts = [parties.leader._registry.get(model_id).salt != b"" for model_id in ids]
+    assert salts == [False] * 2 + [True] * 9
+
+
+def test_an_owner_can_delete_a_replaced_model_at_once(parties, tmp_path):
+    first = parties.activated()
+    parties.activated()
+    parties.leader.delete(first, ANA)
+    parties.follower.delete(first, ANA)
+    assert (in_trash(tmp_path, 0), in_trash(tmp_path, 1)) == (set(), set())
+    assert parties.agree
+
+
+def test_the_trash_keeper_looks_again_after_a_disk_that_failed():
+    looked = threading.Semaphore(0)
+
+    class Failing:
+        def empty_trash(self):
+            looked.release()
+            raise OSError("the disk")
+
+    keeper = TrashKeeper(Failing(), every_s=0.001)
+    keeper.start()
+    assert all(looked.acquire(timeout=30) for _ in range(2))
+    keeper.stop()
+
+
+# --- W-22: party 1 is asked first -----------------------------------------------------------------
+
+
+def test_w22_a_deletion_that_party_1_refuses_changes_nothing(parties):
+    model_id = parties.activated()
+
+    def refuses(*_):
+        raise DiskFull("party 1: its disk is full")
+
+    parties.line.set_active = refuses
+    with pytest.raises(DiskFull):
+        parties.leader.delete(model_id, ANA)
+    del parties.line.set_active
+    assert parties.agree and parties.leader.snapshot(COHORT).model_ids == (model_id,)
+
+
+def test_w22_a_deletion_that_party_0_cannot_write_comes_back_at_party_1(parties, monkeypatch):
+    model_id = parties.activated()
+
+    def refuses(_):
+        raise DiskFull("registry: the disk is full")
+
+    monkeypatch.setattr(parties.leader._registry, "delete", refuses)
+    with pytest.raises(DiskFull):
+        parties.leader.delete(model_id, ANA)
+    assert parties.follower.snapshot(COHORT).models == ()
+    assert parties.leader.behind.is_set()
+    parties.leader.synchronise()
+    assert parties.agree and parties.follower.snapshot(COHORT).model_ids == (model_id,)
 
 
 # --- Starting -------------------------------------------------------------------------------------

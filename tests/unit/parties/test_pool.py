@@ -151,7 +151,6 @@ def test_party_1_matches_a_bundle_by_name_or_has_none():
 
 CHANGES = {
     "put": lambda pool: pool.put(ONE, prepared()),
-    "take": lambda pool: pool.take(ONE),
     "forget": lambda pool: pool.forget(),
     "orphans": lambda pool: pool.keep_only(()),
     "wake": lambda pool: pool.wake(),
@@ -166,6 +165,17 @@ def test_whoever_waits_hears_of_every_change(change):
         waiting = thread.submit(pool.wait_changed, seen, PATIENCE_S)
         change(pool)
         assert waiting.result(PATIENCE_S) == pool.version != seen
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_what_a_run_takes_wakes_nobody_while_it_runs(by_name):
+    pool, names = filled(ONE, 1)
+    seen = pool.version
+    assert pool.take_named(ONE, names[0]) if by_name else pool.take(ONE)
+    assert pool.wait_changed(seen, 0) == seen
+    pool.wake()
+    assert pool.wait_changed(seen, 0) != seen
+    assert pool.count(ONE) == 0
 
 
 def test_nothing_is_reported_when_nothing_changed():

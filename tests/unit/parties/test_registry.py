@@ -7,8 +7,9 @@ from contextlib import closing
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from parties.party.models.registry import SCHEMA_VERSION, Registry, State
-from privedge.errors import AlreadyExists, ConfigError, LimitExceeded
+from parties.party.models.registry import Registry
+from parties.party.models.tables import SCHEMA_VERSION, State, look
+from privedge.errors import AlreadyExists, ConfigError, DiskFull
 from privedge.sharing.manifest import (
     ModelManifest,
     TensorEntry,
@@ -72,7 +73,7 @@ def test_an_id_is_used_once_even_after_deletion(registry):
     with pytest.raises(AlreadyExists):
         registry.add(header)
     assert registry.listed(owner=None, cohort=None) == []
-    assert registry.live_ids() == set()
+    assert registry.live() == {}
 
 
 def test_activation_retires_the_owners_other_model_of_the_cohort_only(registry):
@@ -88,7 +89,7 @@ def test_activation_retires_the_owners_other_model_of_the_cohort_only(registry):
         foreign: State.ACTIVE,
         elsewhere: State.ACTIVE,
     }
-    assert registry.live_ids() == {second, foreign, elsewhere}
+    assert set(registry.live()) == {second, foreign, elsewhere}
     assert registry.count_live("ana") == 2
 
 
@@ -97,8 +98,12 @@ def test_a_salt_goes_with_its_share(registry):
     registry.activate(superseded)
     registry.activate(active)
     registry.delete(deleted)
-    assert len(registry.get(active).salt) == 32
-    assert [registry.get(gone).salt for gone in (superseded, deleted)] == [b"", b""]
+    salts = [len(registry.get(each).salt) for each in (active, superseded, deleted)]
+    assert salts == [32, 32, 0]
+    assert registry.retired() == registry.retired("ana") == {superseded}
+    registry.forget_salts([superseded])
+    assert registry.get(superseded).salt == b""
+    assert (registry.retired(), registry.retired("ben")) == (set(), set())
 
 
 def test_an_error_of_the_database_does_not_show_a_salt(registry, tmp_path):
@@ -152,11 +157,11 @@ def test_lists_are_by_owner_and_cohort(registry):
     assert [row.model_id for row in registry.listed(owner="ana", cohort="digits")] == [mine]
 
 
-def test_a_full_disk_is_a_limit_and_what_was_there_stays(registry):
+def test_w26_a_full_disk_is_the_operators_and_what_was_there_stays(registry):
     kept = added(registry)
     with registry._engine.connect() as connection:  # the pool hands this one out again
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
-    with pytest.raises(LimitExceeded, match="disk is full"):
+    with pytest.raises(DiskFull, match="disk is full"):
         for _ in range(100):
             added(registry)
     assert kept in states(registry)
@@ -184,6 +189,7 @@ def test_w65_a_registry_from_before_versions_opens_with_its_models(tmp_path, url
         file.executescript(FIRST_SCHEMA)
         file.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         file.commit()
+    assert look(url).states == {manifest.model_id: "active"}
     for _ in range(2):
         with closing(Registry(url)) as opened:
             assert [each.salt for each in opened.active("digits")] == [header.salt]

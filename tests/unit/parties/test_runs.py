@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from unheard import Unheard
 
 from parties.config import BatchingSection, PartyLimits, TimeoutsSection
 from parties.party.edge.hello import Hello
@@ -104,6 +105,7 @@ class ModelService:
 
     def __init__(self) -> None:
         self.behind = threading.Event()
+        self.standing = Unheard()
 
     @contextmanager
     def hold(self, snapshot):
@@ -156,7 +158,7 @@ class Pair:
             SimpleNamespace(workers=[self.workers[0]]),
             Runs(self.models, self.counters[0]),
             PeerClient(wrap(peer_pb2_grpc.PeerStub(channel), self), "party 1"),
-            Hello(TERMS, self.handshakes[0]),
+            Hello(TERMS, self.handshakes[0], self.models.standing),
         )
         self.leader.start()
         stack.callback(channel.close)
@@ -184,7 +186,7 @@ class Pair:
 
     def _serve(self):
         server, self.port = build_server(f"127.0.0.1:{self.port}", tls=None, access=ACCESS)
-        hello = Hello(self.theirs, self.handshakes[1])
+        hello = Hello(self.theirs, self.handshakes[1], self.models.standing)
         servicer = PeerServicer(self.models, self.follower, hello)
         peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
         server.start()

@@ -1,0 +1,98 @@
+"""`python -m parties backup|restore|verify|adopt`: their arguments, and what they print."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from parties.config import PartyConfig
+from privedge.config import load
+
+NAMES = ("backup", "restore", "verify", "adopt")
+_ABOVE = "raise the epoch above EPOCH, which the other party has seen and its log names"
+
+
+def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Declare the four commands."""
+    backup = _command(commands, "backup", "copy a party's registry and shares; it may be running")
+    backup.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    restore = _command(commands, "restore", "put a backup into an empty state folder")
+    restore.add_argument("--from", type=Path, required=True, metavar="FOLDER", dest="source",
+                         help="a backup")  # fmt: skip
+    restore.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+    verify = _command(commands, "verify", "check a registry and every share; one line for a fault")
+    verify.add_argument("--backup", type=Path, metavar="FOLDER",
+                        help="check this backup and not the state folder")  # fmt: skip
+    adopt = _command(commands, "adopt", "let a party start on what it refuses to start on")
+    adopt.add_argument("--register", type=Path, metavar="SQLITE",
+                       help="take shares that the registry never had over from another registry, "
+                       "such as a backup's")  # fmt: skip
+    adopt.add_argument("--trash", action="store_true",
+                       help="move shares that no registry knows to the trash")  # fmt: skip
+    adopt.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of them; returns the exit status: 1 if a share is damaged. Raises PrivEdgeError."""
+    os.umask(0o077)
+    config = load(PartyConfig, arguments.config)
+    return {"backup": _backup, "restore": _restore, "verify": _verify, "adopt": _adopt}[
+        arguments.server
+    ](config, arguments)
+
+
+def _command(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, description=f"{what[0].upper()}{what[1:]}. Reads the party's own file."
+    )
+    command.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML")
+    return command
+
+
+# SQLAlchemy is loaded late: it is missing where only a dealer runs.
+
+
+def _backup(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.upkeep.backup import backup
+
+    faults = backup(config, arguments.to)
+    return _said(faults, f"{arguments.to}: a backup of party {config.index}")
+
+
+def _restore(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.upkeep.backup import restore
+
+    faults = restore(config, arguments.source, arguments.above)
+    return _said(faults, f"{config.state}: party {config.index} as in {arguments.source}")
+
+
+def _verify(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.upkeep.verify import verify, verify_backup
+
+    if arguments.backup is not None:
+        faults = verify_backup(arguments.backup, config.index)
+        return _said(faults, f"{arguments.backup}: a whole backup", only_if_whole=True)
+    done = f"{config.state}: registry and shares are whole"
+    return _said(verify(config), done, only_if_whole=True)
+
+
+def _adopt(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.upkeep.adopt import Wish, adopt
+
+    wish = Wish(arguments.register, arguments.trash, arguments.above)
+    sys.stdout.write("".join(f"{line}\n" for line in adopt(config, wish)))
+    return 0
+
+
+def _said(faults: Iterable[str], done: str, *, only_if_whole: bool = False) -> int:
+    """Print each fault as it is found, then what was done."""
+    count = 0
+    for line in faults:
+        count += 1
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    if not (count and only_if_whole):
+        sys.stdout.write(f"{done}\n")
+    return 1 if count else 0
