@@ -120,7 +120,8 @@ def _secure(address: str, server: Role, files: TlsFiles) -> grpc.Channel:
     def dial() -> grpc.Channel:
         return grpc.secure_channel(address, tls.client_credentials(files, server), options=options)
 
-    return RenewingChannel(dial, lambda: tls.stamp(files))
+    paths = tls.paths_of(files)
+    return RenewingChannel(dial, lambda: tuple(map(tls.stamp_of, paths)))
 
 
 class _Claim(
