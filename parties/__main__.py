@@ -14,6 +14,7 @@ from parties.cores import stay_on
 from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
 from parties.party.upkeep import commands
+from parties.serving.handshake_log import log_failed_handshakes
 from privedge import extras, log
 from privedge.config import load
 from privedge.errors import MissingExtra, PrivEdgeError
@@ -39,8 +40,7 @@ parties/samples/ has one file of each kind; docs/tutorial/three-servers.md expla
 def main() -> int:
     """Parse the arguments, read the configuration, and serve. Returns the exit status."""
     arguments = _parser().parse_args()
-    # Without this gRPC logs lines of its own beside ours. It reads the variable when imported.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    log_failed_handshakes()
     log.configure()
     allow_many_connections()
     try:

@@ -14,6 +14,7 @@ from privedge.config import Address, Section, TlsFiles
 from privedge.errors import ConfigError
 from privedge.identity.roles import COHORT_NAME
 from privedge.rpc import loopback
+from privedge.rpc.access import CallerRules
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +232,23 @@ class ServerConfig(Section):
         description="Plain text, for a test on one machine: refuses any address that is not "
         "loopback. Needs `--insecure-loopback` on the command line too.",
     )
+
+    admins: tuple[str, ...] = Field(
+        default=(),
+        description="Names of the admins of this server, as in their certificates. Other admins "
+        "are refused.",
+    )
+    denied: Path | None = Field(
+        default=None,
+        description="A file of callers that are refused, although their certificates are good: one "
+        "`spiffe://privedge/ROLE/NAME`, or serial number in hexadecimal, a line. It is read again "
+        "when it changes (docs/how-to/certificates.md).",
+    )
+
+    @property
+    def caller_rules(self) -> CallerRules:
+        """Whom this server refuses beside what TLS and roles say."""
+        return CallerRules(frozenset(self.admins), self.denied)
 
     def _addresses(self) -> list[str]:
         return [self.listen]

@@ -18,6 +18,7 @@ import torch
 from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config import DealerConfig, DealerLimits
+from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
@@ -183,7 +184,9 @@ def serve_dealer(config: DealerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
-    server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
+    server, port = build_server(
+        config.listen, tls=config.tls, access=ACCESS, rules=config.caller_rules
+    )
     compiler.prepare()
     handshake = Handshake()
     servicer = DealerServicer(config, handshake)
@@ -191,6 +194,7 @@ def serve_dealer(config: DealerConfig) -> None:
     statuses = add_health(server)
     add_reflection(server, [DEALER_SERVICE])
     server.start()
+    watch_certificates(config.tls)
     # The process as a whole serves. Otherwise a party would think that it is about to end.
     statuses.set_serving([""], True)
     handshake.watch(partial(statuses.set_serving, [DEALER_SERVICE]))

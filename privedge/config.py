@@ -66,12 +66,46 @@ class Section(BaseModel):
         return value
 
 
+class TlsPins(Section):
+    """Who may vouch for a role, in place of `ca`: a file for each role that has one.
+
+    A file holds the certificates of that role's own authority, or the server's own certificate.
+    Whoever else is trusted by `ca` can then not pose as that server.
+    """
+
+    party0: Path | None = Field(default=None, description="For party 0.")
+    party1: Path | None = Field(default=None, description="For party 1.")
+    dealer: Path | None = Field(default=None, description="For the dealer.")
+    split: Path | None = Field(default=None, description="For the split server.")
+    admin: Path | None = Field(default=None, description="For the admins of this server.")
+
+
 class TlsFiles(Section):
     """The files of one process: its authority, its own certificate and its key (all PEM)."""
 
-    ca: Path = Field(description="The authority's certificate.")
-    certificate: Path = Field(description="This process's certificate: its role and name.")
-    key: Path = Field(description="The certificate's key, readable by this user only (mode 0600).")
+    ca: Path = Field(
+        description="The authority's certificate, or those of several authorities in one file."
+    )
+    certificate: Path = Field(
+        description="This process's certificate: its role and name. Certificates of intermediate "
+        "authorities follow it in the same file."
+    )
+    key: Path = Field(
+        description="The certificate's key, readable by this user only (mode 0600). If root owns "
+        "it, its group may read it too (0640)."
+    )
+    pins: TlsPins = TlsPins()
+
+    def vouching_for(self, role: str) -> Path:
+        """Return the file of whoever may issue a certificate for `role`."""
+        pinned: Path | None = getattr(self.pins, role, None)
+        return pinned or self.ca
+
+    @property
+    def trusted(self) -> tuple[Path, ...]:
+        """`ca` and every pin."""
+        pins = (getattr(self.pins, name) for name in TlsPins.model_fields)
+        return (self.ca, *(path for path in pins if path is not None))
 
 
 class CallerConfig(Section):

@@ -91,6 +91,10 @@ class NotAllowed(Refused):
     """The caller's role or name does not permit this call."""
 
 
+class CertificateEnded(NotAllowed):
+    """The caller's certificate has expired, or was denied, since its connection began."""
+
+
 class LimitExceeded(Refused):
     """A size, count or rate limit was exceeded."""
 

@@ -30,6 +30,7 @@ from parties.party.terms import of_party
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
+from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.identity.roles import Identity, Role
@@ -92,6 +93,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         statuses = add_health(party.server)
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
         party.server.start()
+        watch_certificates(config.tls)
         log.info("party %d: listening on port %d", config.index, party.port)
         ready = Deadline.after(_WORKER_START_S)
         for worker in party.pool.workers:
@@ -113,7 +115,11 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         hello = Hello(terms, handshake, models.standing)
         parts.enter_context(_running(TrashKeeper(models)))
         server, port = build_server(
-            config.listen, tls=config.tls, access=ACCESS, quotas=_quotas(config)
+            config.listen,
+            tls=config.tls,
+            access=ACCESS,
+            quotas=_quotas(config),
+            rules=config.caller_rules,
         )
         # Two parties on one machine take different cores.
         taken = [

@@ -29,8 +29,15 @@ from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
 
 _Outgoing = SimpleQueue[pb.Frame | None]
-# What is to be sent on a call, and the call.
-_Call = tuple[_Outgoing, Any]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What is to be sent on a call, the call, and the epoch of the channel that it began in."""
+
+    outgoing: _Outgoing
+    call: Any
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -167,8 +174,12 @@ class Meeting(Protocol):
 class Dialer:
     """Party 0's Meeting: one call, kept for the next session. It serves one session at a time."""
 
-    def __init__(self, stub: mpc_pb2_grpc.MpcStub) -> None:
+    def __init__(self, stub: mpc_pb2_grpc.MpcStub, epoch: Callable[[], int] = lambda: 0) -> None:
+        """`epoch` is that of the channel (rpc/renewal.py): no call is kept from one to the next, or
+        it would be cut in the middle of a session when the old certificate ends.
+        """
         self._stub = stub
+        self._epoch = epoch
         self._kept: _Call | None = None
 
     def open(
@@ -178,17 +189,26 @@ class Dialer:
         which a caller does at its deadline.
         """
         mine = agreement.greeting(run, agreement.choice.pick())
-        if self._kept is not None and self._kept[1].is_active():
+        if (kept := self._still_good()) is not None:
             with suppress(Unreachable):  # party 1's worker went, which was not noticed yet
-                return self._open_on(self._kept, mine, cancellation)
+                return self._open_on(kept, mine, cancellation)
             # Party 1 may have used its share of the bundle, so its name is not said twice.
             mine = replace(mine, bundle=b"")
         outgoing: _Outgoing = SimpleQueue()
+        epoch = self._epoch()
         call = self._stub.Exchange(iter(outgoing.get, None), wait_for_ready=True)
-        return self._open_on((outgoing, call), mine, cancellation)
+        return self._open_on(_Call(outgoing, call, epoch), mine, cancellation)
+
+    def _still_good(self) -> _Call | None:
+        """The kept call, unless it has ended or the channel's certificates were renewed since."""
+        kept = self._kept
+        if kept is not None and kept.epoch != self._epoch():
+            kept.outgoing.put(None)
+            return None
+        return kept if kept is not None and kept.call.is_active() else None
 
     def _open_on(self, kept: _Call, mine: Greeting, cancellation: Cancellation) -> Met:
-        outgoing, call = kept
+        outgoing, call = kept.outgoing, kept.call
         self._kept = None
 
         def release() -> None:

@@ -7,12 +7,14 @@ the MPC port. It ends when its standard input ends, so it never outlives its fro
 import gc
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
 import torch
 
 from parties.config import PartyConfig
+from parties.serving.certificate_watch import watch_certificates
 from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor, Dialer, Meeting
 from parties.worker.mpc_servicer import MpcServicer
@@ -32,6 +34,7 @@ from privedge.mpc.compiled import compiler, threads
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.ports import shifted
+from privedge.rpc.renewal import epoch_of
 from privedge.rpc.server import build_server
 from privedge.wire import mpc_pb2_grpc, worker_pb2_grpc
 
@@ -57,6 +60,7 @@ def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     compiler.prepare()
     for server in servers:
         server.start()
+    watch_certificates(config.tls)
     # Collecting what is there now again and again would only delay runs.
     gc.collect()
     gc.freeze()
@@ -71,7 +75,7 @@ def _party0(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     address = shifted(config.mpc.address or "", slot)
     channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=_identity(config))
     stub = mpc_pb2_grpc.MpcStub(channel)
-    parts = _parts(config, Dialer(stub))
+    parts = _parts(config, Dialer(stub, partial(epoch_of, channel)))
     pool_leader = PoolLeader(
         stub, parts.preparer, parts.pool, parts.scheduler, parts.targets, config.pool
     )
@@ -85,7 +89,7 @@ def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     parts = _parts(config, acceptor)
     pool_follower = PoolFollower(parts.preparer, parts.pool, parts.scheduler, parts.targets)
     listen = shifted(config.mpc.listen or "", slot)
-    outside, _ = build_server(listen, tls=config.tls, access=ACCESS)
+    outside, _ = build_server(listen, tls=config.tls, access=ACCESS, rules=config.caller_rules)
     mpc_pb2_grpc.add_MpcServicer_to_server(MpcServicer(acceptor, pool_follower), outside)
     return [_inside(parts, socket), outside]
 

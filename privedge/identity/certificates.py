@@ -1,4 +1,4 @@
-"""A development certificate authority, and a check of certificate files before they are used.
+"""A certificate authority of files, and the certificates that it issues.
 
 Sees private keys. They are written with mode 0600, never over another file, and never printed.
 All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
@@ -6,18 +6,21 @@ All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
 
 import datetime
 import os
-import stat
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError
+from privedge.identity.checking import Checked, check_dates, check_files, check_key, identity_of
+from privedge.identity.pem_files import read, read_chain, read_key
 from privedge.identity.roles import Identity
 
+_PEM = serialization.Encoding.PEM
 _AUTHORITY = "privedge development CA"
 # A certificate is valid from a little before now, for machines whose clock is behind.
 _LEEWAY = datetime.timedelta(minutes=5)
@@ -43,24 +46,111 @@ def create_authority(folder: Path, *, days: int = 365) -> None:
     _store(folder / "ca.crt", certificate, folder / "ca.key", key)
 
 
-def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsFiles:
+def issue(folder: Path, identity: Identity, *, days: float = 90) -> TlsFiles:
     """Write a certificate for `identity`, signed by the authority in `folder`, and its key.
 
     The files are <role>-<name>.crt and .key, for servers <role>.crt and .key. Raises
     CertificateError if they exist, or if the authority is missing or unusable.
     """
-    authority, authority_key = _authority(folder)
     key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _issued(folder, identity, key.public_key(), days)
+    stem = stem_of(identity)
+    paths = TlsFiles(
+        ca=folder / "ca.crt", certificate=folder / f"{stem}.crt", key=folder / f"{stem}.key"
+    )
+    _store(paths.certificate, certificate, paths.key, key)
+    return paths
+
+
+def request(folder: Path, identity: Identity) -> tuple[Path, Path]:
+    """Write a request for a certificate (<stem>.csr) and its key (<stem>.key) into `folder`.
+
+    A key that is there already is used, and stays as it is. Returns the paths of both. Raises
+    CertificateError.
+    """
+    stem = stem_of(identity)
+    asked, kept = folder / f"{stem}.csr", folder / f"{stem}.key"
+    key = read_key(kept) if kept.exists() else ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.name)])
+    uri = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity.uri)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    raw = builder.add_extension(uri, critical=False).sign(key, hashes.SHA256()).public_bytes(_PEM)
+    if not kept.exists():
+        _write_new((kept, _private(key), 0o600))
+    replace(asked, raw)
+    return asked, kept
+
+
+def sign(
+    folder: Path, asked: Path, identity: Identity, out: Path, *, days: float = 90
+) -> x509.Certificate:
+    """Sign a request with the authority in `folder`, and write the certificate to `out`.
+
+    Only the key comes from the request: `identity` is what the authority says. Raises
+    CertificateError if the request does not prove its key, or `out` exists.
+    """
+    try:
+        found = x509.load_pem_x509_csr(read(asked))
+    except ValueError:
+        raise CertificateError(f"{asked}: not a request in PEM form") from None
+    if not found.is_signature_valid:
+        raise CertificateError(f"{asked}: was not signed with the key that it asks for")
+    key = found.public_key()
+    check_key(asked, key)
+    certificate = _issued(folder, identity, key, days)
+    _write_new((out, certificate.public_bytes(_PEM), 0o644))
+    return certificate
+
+
+def renew(old: TlsFiles, new: Path) -> Checked:
+    """Replace a certificate file by `new` at once, so that a server that runs takes it over.
+
+    Raises CertificateError, and changes nothing, unless `new` is good, belongs to the same key and
+    identity, and ends later.
+    """
+    certificate = read_chain(old.certificate)[0]
+    checked = check_files(old.model_copy(update={"certificate": new}))
+    if identity_of(old.certificate, certificate) != checked.identity:
+        raise CertificateError(f"{new}: is for {checked.identity.uri}, the old one is not")
+    if checked.chain[0].not_valid_after_utc <= certificate.not_valid_after_utc:
+        raise CertificateError(f"{new}: does not end later than {old.certificate}")
+    replace(old.certificate, checked.sent)
+    return checked
+
+
+def stem_of(identity: Identity) -> str:
+    """Return how the files of an identity are called, without the ending."""
+    return identity.name if identity.role.serves else f"{identity.role}-{identity.name}"
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    if not (folder / "ca.key").exists():
+        raise CertificateError(f"{folder}: no ca.key; create one with `privedge certs init`")
+    certificate, key = read_chain(folder / "ca.crt")[0], read_key(folder / "ca.key")
+    check_dates(folder / "ca.crt", certificate)
+    return certificate, key
+
+
+# --- Writing --------------------------------------------------------------------------------------
+
+
+def _issued(
+    folder: Path, identity: Identity, key: CertificatePublicKeyTypes, days: float
+) -> x509.Certificate:
+    authority, authority_key = _authority(folder)
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if identity.role.serves:
         names.append(x509.DNSName(identity.role.host))
         purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
-    certificate = (
+    return (
         _dated(days)
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.name)]))
         .issuer_name(authority.subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -71,108 +161,9 @@ def issue(folder: Path, identity: Identity, *, days: int = 90) -> TlsFiles:
         )
         .sign(authority_key, hashes.SHA256())
     )
-    stem = identity.name if identity.role.serves else f"{identity.role}-{identity.name}"
-    paths = TlsFiles(
-        ca=folder / "ca.crt", certificate=folder / f"{stem}.crt", key=folder / f"{stem}.key"
-    )
-    _store(paths.certificate, certificate, paths.key, key)
-    return paths
 
 
-def check_files(ca: Path, certificate: Path, key: Path) -> Identity:
-    """Check the files of one process, and return the identity in its certificate.
-
-    TLS itself would only report "Socket closed". Raises CertificateError, naming the file, if
-
-    - a file is missing, or is not PEM or not ECDSA;
-    - others can read the key;
-    - the certificate or the authority is out of date;
-    - the key or the authority does not belong to the certificate.
-    """
-    authority, own = _read_certificate(ca), _read_certificate(certificate)
-    private = _read_key(key)
-    for path, one in ((ca, authority), (certificate, own)):
-        _check_dates(path, one)
-        if not isinstance(one.public_key(), ec.EllipticCurvePublicKey):
-            raise CertificateError(f"{path}: not an ECDSA certificate; TLS 1.3 here needs one")
-    if private.public_key() != own.public_key():
-        raise CertificateError(f"{key}: is not the key of {certificate}")
-    try:
-        own.verify_directly_issued_by(authority)
-    except Exception:  # the library raises five kinds; they all mean the same to a user
-        raise CertificateError(f"{certificate}: was not issued by {ca}") from None
-    return _identity(certificate, own)
-
-
-# --- Reading --------------------------------------------------------------------------------------
-
-
-def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    if not (folder / "ca.key").exists():
-        raise CertificateError(f"{folder}: no ca.key; create one with `privedge certs init`")
-    certificate, key = _read_certificate(folder / "ca.crt"), _read_key(folder / "ca.key")
-    _check_dates(folder / "ca.crt", certificate)
-    return certificate, key
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise CertificateError(f"{path}: no such file; see `privedge certs --help`") from None
-    except OSError as error:
-        raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _read_certificate(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(_read(path))
-    except ValueError:
-        raise CertificateError(f"{path}: not a certificate in PEM form") from None
-
-
-def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    raw = _read(path)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise CertificateError(f"{path}: others can read this key; run `chmod 600 {path}`")
-    try:
-        key = serialization.load_pem_private_key(raw, password=None)
-    except (ValueError, TypeError):
-        raise CertificateError(f"{path}: not an unencrypted private key in PEM form") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise CertificateError(f"{path}: not an ECDSA key; TLS 1.3 here needs one")
-    return key
-
-
-def _check_dates(path: Path, certificate: x509.Certificate) -> None:
-    now = datetime.datetime.now(datetime.UTC)
-    if now > certificate.not_valid_after_utc:
-        raise CertificateError(
-            f"{path}: certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}; "
-            "issue another one"
-        )
-    if now < certificate.not_valid_before_utc:
-        raise CertificateError(
-            f"{path}: certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}; "
-            "check this machine's clock"
-        )
-
-
-def _identity(path: Path, certificate: x509.Certificate) -> Identity:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        names = x509.SubjectAlternativeName([])
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    if len(uris) != 1:
-        raise CertificateError(f"{path}: names no privedge role; issue another one")
-    return Identity.from_uri(uris[0])
-
-
-# --- Writing --------------------------------------------------------------------------------------
-
-
-def _dated(days: int) -> x509.CertificateBuilder:
+def _dated(days: float) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -205,25 +196,43 @@ def _store(
     key: ec.EllipticCurvePrivateKey,
 ) -> None:
     """Write both files, or neither."""
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    public = certificate.public_bytes(serialization.Encoding.PEM)
+    public = certificate.public_bytes(_PEM)
+    _write_new((certificate_path, public, 0o644), (key_path, _private(key), 0o600))
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _write_new(*files: tuple[Path, bytes, int]) -> None:
+    """Write all files, each with its mode, or none. No file is overwritten."""
     made: list[Path] = []
+    path = files[0][0]
     try:
-        certificate_path.parent.mkdir(parents=True, exist_ok=True)
-        for path, raw, mode in ((certificate_path, public, 0o644), (key_path, secret, 0o600)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for path, raw, mode in files:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             made.append(path)
             with os.fdopen(handle, "wb") as file:
                 file.write(raw)
     except OSError as error:
-        for path in made:
-            path.unlink()
+        for each in made:
+            each.unlink()
         if isinstance(error, FileExistsError):
             reason = "already exists and is not overwritten; move it away first"
         else:
             reason = f"cannot be written: {error.strerror}"
-        raise CertificateError(f"{error.filename or key_path}: {reason}") from None
+        raise CertificateError(f"{error.filename or path}: {reason}") from None
+
+
+def replace(path: Path, raw: bytes) -> None:
+    """Write a public file in one step: whoever reads it meanwhile gets the old one or the new."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(raw)
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CertificateError(f"{path}: cannot be written: {error.strerror}") from None

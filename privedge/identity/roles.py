@@ -8,6 +8,7 @@ impersonate another.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -17,7 +18,8 @@ from privedge.errors import CertificateError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # The whole name of a cohort; whatever crosses the wire is checked more leniently.
 COHORT_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
-_URI = re.compile(r"spiffe://privedge/([a-z0-9]+)/([^/]+)")
+_OURS = "spiffe://privedge/"
+_URI = re.compile(_OURS + r"([a-z0-9]+)/([^/]+)")
 
 
 class Role(StrEnum):
@@ -87,3 +89,14 @@ class Identity:
         if match is None or match[1] not in set(Role):
             raise CertificateError("the certificate names no privedge role; issue another one")
         return Identity(Role(match[1]), match[2])
+
+    @staticmethod
+    def from_uris(uris: Iterable[str]) -> "Identity":
+        """Return the identity among the URIs of a certificate; those of other systems do not count.
+
+        Raises CertificateError if there is none, or more than one.
+        """
+        ours = [uri for uri in uris if uri.startswith(_OURS)]
+        if len(ours) > 1:
+            raise CertificateError("the certificate names several privedge roles; one is needed")
+        return Identity.from_uri(ours[0] if ours else "")

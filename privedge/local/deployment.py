@@ -32,6 +32,7 @@ from privedge.rpc.health import serves
 _START_S = 90
 _STOP_S = 20
 SERVERS = (Role.DEALER, Role.PARTY1, Role.PARTY0)
+_FILES = ("ca", "certificate", "key")
 ADMIN = Identity(Role.ADMIN, "operator")
 
 
@@ -192,7 +193,7 @@ class Deployment:
 
     def _write_configs(self, cohorts: list[CohortSetting], settings: dict[str, Any]) -> None:
         for server in SERVERS:
-            lines = [f"listen = {json.dumps(self.address(server))}"]
+            lines = _keys({"listen": self.address(server), "admins": [ADMIN.name]})
             if server is not Role.DEALER:
                 lines += self._party_lines(server, settings)
             lines += self._tls_table(Identity(server, server.value))
@@ -218,7 +219,7 @@ class Deployment:
 
     def _tls_table(self, identity: Identity) -> list[str]:
         files = self.tls(identity)
-        return ["[tls]", *_keys({key: str(getattr(files, key)) for key in TlsFiles.model_fields})]
+        return ["[tls]", *_keys({key: str(getattr(files, key)) for key in _FILES})]
 
 
 def _cohort_table(cohort: CohortSetting) -> list[str]:

@@ -4,6 +4,8 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from privedge.identity.roles import Role
 
@@ -51,3 +53,14 @@ ACCESS: Mapping[str, frozenset[Role]] = {
 # Party 0's worker opens this call long before its first order. Every other call begins with a
 # message, for which no server waits long.
 PATIENT = frozenset({"/privedge.v1.Mpc/Prepare"})
+
+
+@dataclass(frozen=True)
+class CallerRules:
+    """A server's own rules beside TLS and roles.
+
+    admins: names of the admins that may call; None for all. denied: the file of the deny list.
+    """
+
+    admins: frozenset[str] | None = None
+    denied: Path | None = None

@@ -13,7 +13,11 @@ from privedge.config import CallerConfig, ClientConfig, TlsFiles
 from privedge.errors import ConfigError, Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import loopback, tls
+from privedge.rpc.renewal import RenewingChannel
+from privedge.rpc.status import calls_to
 
+# How long to wait for the reason why there is no connection.
+_ASK_WHY_S = 0.5
 MAX_MESSAGE_BYTES = 4 << 20
 ROLE_KEY, NAME_KEY = "privedge-role", "privedge-name"
 
@@ -44,8 +48,8 @@ def open_channel(
     """Open a channel to `address`; the certificate there must be that of `server`.
 
     If `tls` is None, the address must be a loopback one, and `claim` is sent as the caller's
-    unproven identity. Raises ConfigError or CertificateError. Only the first call shows whether the
-    server is absent.
+    unproven identity. With `tls`, renewed files are taken over (rpc/renewal.py). Raises ConfigError
+    or CertificateError. Only the first call shows whether the server is absent.
     """
     if tls is not None:
         return _secure(address, server, tls)
@@ -88,7 +92,21 @@ def wait_connected(channel: grpc.Channel, peer: str, *, within_s: float = 2.0) -
     try:
         grpc.channel_ready_future(channel).result(timeout=within_s)
     except grpc.FutureTimeoutError:
-        raise Unreachable(f"{peer}: cannot be reached; check that it is running") from None
+        _ask_why_not(channel, peer)
+
+
+def _ask_why_not(channel: grpc.Channel, peer: str) -> None:
+    """Make a call, which fails with the reason why the connection was not made."""
+    check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda nothing: nothing, bytes)
+    with calls_to(peer):
+        try:
+            check(b"", timeout=_ASK_WHY_S)
+        except grpc.RpcError as error:
+            call: Any = error
+            if call.code() is grpc.StatusCode.UNAVAILABLE:
+                raise
+            if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise Unreachable(f"{peer}: does not answer; check that it is running") from None
 
 
 def peer_name(server: Role, address: str) -> str:
@@ -98,9 +116,12 @@ def peer_name(server: Role, address: str) -> str:
 
 def _secure(address: str, server: Role, files: TlsFiles) -> grpc.Channel:
     options = [*_OPTIONS, *message_limits(address), ("grpc.ssl_target_name_override", server.host)]
-    credentials = tls.client_credentials(files)
-    channel: grpc.Channel = grpc.secure_channel(address, credentials, options=options)
-    return channel
+
+    def dial() -> grpc.Channel:
+        return grpc.secure_channel(address, tls.client_credentials(files, server), options=options)
+
+    paths = tls.paths_of(files)
+    return RenewingChannel(dial, lambda: tuple(map(tls.stamp_of, paths)))
 
 
 class _Claim(

@@ -2,7 +2,8 @@
 
 In gRPC's own serving thread, which must not wait:
 
-    1.  the connection is TLS 1.3 with a certificate of our authority, or insecure loopback
+    1.  the connection is TLS 1.3 with a certificate of our authority, or insecure loopback; the
+        certificate is good now, and the caller allowed by this server: rpc/callers.py
     2.  the caller's role is in the access table for this method
     3.  there is a place for the call: rpc/admission.py
 
@@ -25,14 +26,13 @@ from concurrent import futures
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import grpc
 
-from privedge.errors import Busy, CertificateError, NotAllowed, PrivEdgeError, ShareError
+from privedge.errors import Busy, NotAllowed, PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.admission import Admission, Quota
-from privedge.rpc.channel import NAME_KEY, ROLE_KEY
+from privedge.rpc.callers import Callers, Known, let_in
 from privedge.rpc.status import ERROR_ID, RETRY_AFTER, status_of
 from privedge.rpc.threads import threads
 from privedge.rpc.time_limit import given_up_after, ring_after
@@ -45,34 +45,6 @@ _PROMPT_REFUSALS = 20
 _LATE_S = 0.5
 
 Send = Callable[[Any], None]
-
-# Who calls, of each call that passed the gate and is not over.
-_admitted: WeakKeyDictionary[grpc.ServicerContext, Identity] = WeakKeyDictionary()
-
-
-def caller(context: grpc.ServicerContext) -> Identity:
-    """Return who calls: the certificate's identity, or on insecure loopback the claimed one.
-
-    Raises NotAllowed if there is none, or if TLS is older than 1.3.
-    """
-    # The gate has asked already, and every answer unpacks the certificate once more.
-    return _admitted.get(context) or _identified(context)
-
-
-def _identified(context: grpc.ServicerContext) -> Identity:
-    facts: Mapping[str, Any] = context.auth_context()
-    if facts.get("transport_security_type") == [b"ssl"]:
-        if facts.get("ssl_tls_version") != [b"TLSv1.3"]:
-            raise NotAllowed("the connection is not TLS 1.3")
-        uris = facts.get("peer_uri", [])
-        uri = uris[0].decode("ascii", "replace") if len(uris) == 1 else ""
-    else:
-        claims = {str(key): str(value) for key, value in context.invocation_metadata()}
-        uri = f"spiffe://privedge/{claims.get(ROLE_KEY, '')}/{claims.get(NAME_KEY, '')}"
-    try:
-        return Identity.from_uri(uri)
-    except CertificateError as error:
-        raise NotAllowed(str(error)) from None
 
 
 class InPlace(futures.ThreadPoolExecutor):
@@ -99,11 +71,13 @@ class Gate(grpc.ServerInterceptor):
         access: Mapping[str, frozenset[Role]],
         patient: frozenset[str],
         quotas: Mapping[str, Quota],
+        callers: Callers,
     ) -> None:
         """`patient` are methods whose first message may come late."""
         self.access = access
         self.patient = patient
         self.admission = Admission(quotas)
+        self.callers = callers
         self.refusals = _Refusals()
         # By method: all calls of a method have one door.
         self._doors: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -140,14 +114,17 @@ class _Door:
     def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
         who = None
         try:
-            who = _identified(context)
+            known = self._gate.callers.identify(context)
+            who = known.who
+            self._gate.callers.require(known)
             if who.role not in self._gate.access.get(self._method, ()):
                 raise NotAllowed(f"{who.uri} has no access")
             quota = self._gate.admission.quota(who, self._method)
             leave = self._gate.admission.enter(who, quota)
-            _admitted[context] = who
+            let_in(context, who)
             try:
-                threads.run(partial(self._serve, requests, context, send, quota.longest_s, leave))
+                serve = partial(self._serve, requests, context, send, quota.longest_s)
+                threads.run(partial(serve, leave, known))
             except RuntimeError:
                 leave()
                 raise Busy("the system has no more threads") from None
@@ -171,11 +148,13 @@ class _Door:
         send: Send,
         longest_s: float | None,
         leave: Callable[[], None],
+        known: Known,
     ) -> None:
         """Runs in the call's own thread."""
         with ExitStack() as ending:
             ending.callback(send, None)
             ending.callback(leave)
+            ending.enter_context(self._gate.callers.running(known, context))
             try:
                 if longest_s is not None:
                     ending.enter_context(given_up_after(longest_s, context))

@@ -10,10 +10,11 @@ from privedge.errors import ConfigError
 from privedge.identity.roles import Role
 from privedge.rpc import loopback
 from privedge.rpc import tls as transport
-from privedge.rpc.access import PATIENT
+from privedge.rpc.access import PATIENT, CallerRules
 from privedge.rpc.admission import Quota
+from privedge.rpc.callers import Callers, caller
 from privedge.rpc.channel import MAX_MESSAGE_BYTES, message_limits
-from privedge.rpc.gate import Gate, InPlace, caller
+from privedge.rpc.gate import Gate, InPlace
 
 __all__ = ["MayLeave", "build_server", "caller", "cancel_with"]
 
@@ -28,6 +29,8 @@ _OPTIONS = [
     # A connection holds a descriptor before it has shown a certificate, and while nobody calls.
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_connection_idle_ms", 600_000),
+    # Then both sides look at one another's certificates again; running calls end as they would.
+    ("grpc.max_connection_age_ms", 4 * 3_600_000),
     # Callers ping every 10 s (rpc/channel.py); a caller that pings much faster is disconnected.
     ("grpc.http2.min_ping_interval_without_data_ms", 8_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 8_000),
@@ -43,19 +46,22 @@ def build_server(
     tls: TlsFiles | None,
     access: Mapping[str, frozenset[Role]],
     quotas: Mapping[str, Quota] | None = None,
+    rules: CallerRules | None = None,
 ) -> tuple[grpc.Server, int]:
     """Return a server that is not started yet, and the port that it is bound to.
 
     A call takes a thread only if its caller may make it and there is a place for it; otherwise it
-    is refused at once. `quotas` are the places of single methods (rpc/admission.py). If `tls` is
-    None, `listen` must be a loopback address. Raises ConfigError if it is not, or if the port is in
+    is refused at once. `quotas` are the places of single methods (rpc/admission.py), `rules` what
+    this server asks of callers beside TLS and role. If `tls` is None, `listen` must be a loopback
+    address. Raises ConfigError if it is not, or if the port is in
     use. Raises CertificateError.
     """
     if tls is None:
         loopback.require(listen)
+    callers = Callers(tls, rules or CallerRules())
     server = grpc.server(
         InPlace(),
-        interceptors=[Gate(access, PATIENT, quotas or {})],
+        interceptors=[Gate(access, PATIENT, quotas or {}, callers)],
         options=[*_OPTIONS, *message_limits(listen)],
     )
     try:

@@ -1,7 +1,8 @@
 """The one table between our errors and gRPC statuses. A fixed text cannot carry a secret.
 
 A server looks up (code, text) by the kind of error. A caller looks the pair up again and gets the
-same kind back. A peer's text is not trusted: it is only compared with the table, never shown.
+same kind back. A peer's text is not trusted: it is only compared with the table, never shown. Why a
+connection was not made is told from gRPC's own text (rpc/causes.py).
 """
 
 import re
@@ -13,6 +14,7 @@ import grpc
 
 from privedge import errors
 from privedge.errors import PrivEdgeError
+from privedge.rpc.causes import cause_of
 
 Code = grpc.StatusCode
 
@@ -37,6 +39,7 @@ STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     errors.ManifestMismatch: (Code.FAILED_PRECONDITION, "the parties hold different things"),
     errors.SnapshotChanged: (Code.ABORTED, "the cohort has changed"),
     errors.TranscriptMismatch: (Code.ABORTED, "the parties disagree about this run"),
+    errors.CertificateEnded: (Code.UNAUTHENTICATED, "the certificate is accepted no longer"),
     errors.NotAllowed: (Code.PERMISSION_DENIED, "not allowed"),
     errors.DiskFull: (Code.RESOURCE_EXHAUSTED, "its disk is full"),
     errors.Busy: (Code.RESOURCE_EXHAUSTED, "too many calls at once"),
@@ -58,6 +61,7 @@ _ADVICE: dict[type[Exception], str] = {
     errors.ManifestMismatch: "upload the model again to both parties",
     errors.SnapshotChanged: "ask again",
     errors.TranscriptMismatch: "ask again; tell the operator if it happens twice",
+    errors.CertificateEnded: "renew it if it has expired; if not, ask the operator",
     errors.NotAllowed: "use a certificate of the right role: owners upload, clients ask",
     errors.DiskFull: "tell its operator, and try again later",
     errors.Busy: "try again in a moment",
@@ -72,7 +76,7 @@ _FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
     Code.UNAVAILABLE: (
         errors.Unreachable,
         "cannot be reached",
-        "check that it is running and that neither certificate is expired or of another authority",
+        "the connection was lost; check that it is running, and try again",
     ),
     Code.DEADLINE_EXCEEDED: (errors.DeadlineExceeded, "the deadline passed", "raise rpc_timeout_s"),
     Code.RESOURCE_EXHAUSTED: (errors.LimitExceeded, "too busy or too large", "try again later"),
@@ -99,6 +103,8 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
             return errors.Busy(said, _retry_after_s(call)) if kind is errors.Busy else kind(said)
     if code in _FROM_GRPC:
         known, reason, advice = _FROM_GRPC[code]
+        if code is Code.UNAVAILABLE and (cause := cause_of(text or "")) is not None:
+            reason, advice = cause.reason, cause.advice
         return known(f"{peer}: {reason}; {advice}")
     return errors.Refused(f"{peer}: internal error{_logged_as(call)}; ask its operator")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from privedge.config import ClientConfig
 from privedge.errors import CheckpointError, DeadlineExceeded, PrivEdgeError, Unreachable
-from privedge.identity.certificates import check_files
+from privedge.identity.checking import check_files
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.rpc.chunks import cut
@@ -102,7 +102,7 @@ def _require_owner(ran: Ran, config: ClientConfig) -> None:
     if tls is None:
         name, where = config.name, "the configuration"
     else:
-        name, where = check_files(tls.ca, tls.certificate, tls.key).name, str(tls.certificate)
+        name, where = check_files(tls).identity.name, str(tls.certificate)
     if name != ran.owner:
         raise CheckpointError(
             f"this model is {ran.owner}'s, but {where} names {name}; use the one of {ran.owner}"

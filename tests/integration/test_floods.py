@@ -96,7 +96,7 @@ class Idle:
             ("grpc.use_local_subchannel_pool", 1),
         ]
         for start in range(0, len(methods), ON_ONE_CONNECTION):
-            credentials = client_credentials(files)
+            credentials = client_credentials(files, target.server)
             channel = grpc.aio.secure_channel(target.address, credentials, options=options)
             self._channels.append(channel)
             await channel.channel_ready()

@@ -55,7 +55,8 @@ def privedge(*arguments: object) -> str:
 
 
 def tls_table(files) -> str:
-    lines = (f"{name} = {json.dumps(str(path))}" for name, path in files.model_dump().items())
+    names = ("ca", "certificate", "key")
+    lines = (f"{name} = {json.dumps(str(getattr(files, name)))}" for name in names)
     return "\n".join(["[tls]", *lines]) + "\n"
 
 
@@ -77,7 +78,8 @@ def folder(tmp_path_factory, images, tls_for):
     assert made["test_images"] == TEST
     address = f"127.0.0.1:{free_port()}"
     (folder / "server.toml").write_text(
-        f'listen = "{address}"\ntail = "digits.tail"\n{tls_table(tls_for(Role.SPLIT))}'
+        f'listen = "{address}"\ntail = "digits.tail"\nadmins = ["kim"]\n'
+        f"{tls_table(tls_for(Role.SPLIT))}"
     )
     (folder / "device.toml").write_text(
         f'server = "{address}"\nhead = "digits.head"\nkey = "digits.key"\n'

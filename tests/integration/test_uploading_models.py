@@ -183,7 +183,7 @@ def test_a_chunk_beyond_the_message_limit_is_refused_and_leaves_no_file(pair, tl
         ("grpc.max_send_message_length", -1),
         ("grpc.ssl_target_name_override", Role.PARTY0.host),
     ]
-    credentials = tls.client_credentials(tls_for(Role.OWNER, "ana"))
+    credentials = tls.client_credentials(tls_for(Role.OWNER, "ana"), Role.PARTY0)
     address = f"127.0.0.1:{pair.ports[0]}"
     with grpc.secure_channel(address, credentials, options=options) as channel:
         body = requests(half.manifest, bytes(5 << 20))

@@ -50,6 +50,7 @@ def page() -> str:
             "`insecure_loopback` is true."
         ),
         _keys(TlsFiles),
+        *_tables(TlsFiles, "tls."),
         *parts,
     )
 

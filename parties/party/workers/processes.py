@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parties.party.edge.worker_client import WorkerClient
+from parties.serving import handshake_log
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.channel import open_channel, wait_connected
 from privedge.rpc.deadline import Deadline
@@ -68,7 +69,8 @@ class WorkerProcess:
         self._channel.close()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, stdin=subprocess.PIPE)
+        stderr = handshake_log.standard_error()
+        return subprocess.Popen(self._command, stdin=subprocess.PIPE, stderr=stderr)
 
     def _watch(self) -> None:
         pause_s = _FIRST_PAUSE_S

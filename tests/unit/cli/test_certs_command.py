@@ -10,7 +10,8 @@ import pytest
 
 import privedge
 from privedge.cli.main import COMMANDS
-from privedge.identity.certificates import check_files
+from privedge.config import TlsFiles
+from privedge.identity.checking import check_files
 from privedge.identity.roles import Identity, Role
 
 RUN = [sys.executable, "-c", "from privedge.cli.main import main; main()"]
@@ -31,8 +32,8 @@ def folder(tmp_path):
 def test_an_issued_certificate_is_where_the_command_says_and_passes_the_check(folder):
     out = run("certs", "issue", str(folder), "client", "ward", "--days", "3", "--json").stdout
     made = json.loads(out)
-    files = (Path(made["ca"]), Path(made["certificate"]), Path(made["key"]))
-    assert check_files(*files) == Identity(Role.CLIENT, "ward")
+    files = TlsFiles(**{kind: made[kind] for kind in ("ca", "certificate", "key")})
+    assert check_files(files).identity == Identity(Role.CLIENT, "ward")
     assert (made["uri"], made["days"]) == ("spiffe://privedge/client/ward", 3)
 
 

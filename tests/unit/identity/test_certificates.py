@@ -8,7 +8,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from privedge.errors import CertificateError
-from privedge.identity.certificates import check_files, create_authority, issue
+from privedge.identity.certificates import create_authority, issue
+from privedge.identity.checking import check_files
+from privedge.identity.pem_files import fault_of_mode
 from privedge.identity.roles import Identity, Role
 
 ANA = Identity(Role.OWNER, "ana")
@@ -30,7 +32,7 @@ def extension(certificate, kind):
 
 
 def check(paths):
-    return check_files(paths.ca, paths.certificate, paths.key)
+    return check_files(paths).identity
 
 
 def test_an_issued_certificate_passes_the_check_and_names_its_holder(folder):
@@ -120,9 +122,47 @@ def test_a_certificate_from_tomorrow_is_refused(folder):
 
 def test_a_key_that_others_can_read_is_refused(folder):
     paths = issue(folder, ANA)
-    paths.key.chmod(0o640)
-    with pytest.raises(CertificateError, match="chmod 600"):
+    paths.key.chmod(0o644)
+    with pytest.raises(CertificateError, match=r"owner-ana\.key: others can read .*chmod 600"):
         check(paths)
+
+
+ROOT, ME, OTHER = 0, 1000, 1001
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "user", "fault"),
+    [
+        (ME, 0o600, ME, None),
+        (ME, 0o400, ME, None),
+        (ME, 0o700, ME, None),
+        (ME, 0o640, ME, "others can read"),
+        (ME, 0o604, ME, "others can read"),
+        # An orchestrator's secret: root's, read by the group.
+        (ROOT, 0o640, ME, None),
+        (ROOT, 0o440, ME, None),
+        (ROOT, 0o640, ROOT, None),
+        (ROOT, 0o600, ROOT, None),
+        (ROOT, 0o644, ME, "others can read"),
+        (ROOT, 0o660, ME, "or change"),
+        (ROOT, 0o650, ME, "or change"),
+        (ROOT, 0o644, ROOT, "others can read"),
+        (OTHER, 0o600, ME, "another user"),
+        (OTHER, 0o400, ROOT, "another user"),
+    ],
+)
+def test_w11_a_key_may_be_read_by_its_user_or_where_root_owns_it_by_its_group(
+    owner, mode, user, fault
+):
+    found = fault_of_mode(owner, mode, user)
+    assert found is None if fault is None else fault in found
+
+
+def test_w11_without_owners_of_files_no_mode_is_looked_at(folder, monkeypatch):
+    paths = issue(folder, ANA)
+    paths.key.chmod(0o644)
+    monkeypatch.delattr("os.geteuid")
+    assert check(paths) == ANA
 
 
 def test_an_rsa_certificate_is_refused_because_tls_1_2_could_use_it(folder):
@@ -145,7 +185,7 @@ def test_an_rsa_certificate_is_refused_because_tls_1_2_could_use_it(folder):
 def test_a_key_of_another_certificate_is_refused(folder):
     ana, bob = issue(folder, ANA), issue(folder, Identity(Role.OWNER, "bob"))
     with pytest.raises(CertificateError, match="is not the key of"):
-        check_files(ana.ca, ana.certificate, bob.key)
+        check(ana.model_copy(update={"key": bob.key}))
 
 
 def test_a_certificate_of_another_authority_is_refused(folder, tmp_path_factory):
@@ -153,7 +193,7 @@ def test_a_certificate_of_another_authority_is_refused(folder, tmp_path_factory)
     create_authority(other)
     ana = issue(other, ANA)
     with pytest.raises(CertificateError, match="was not issued by"):
-        check_files(folder / "ca.crt", ana.certificate, ana.key)
+        check(ana.model_copy(update={"ca": folder / "ca.crt"}))
 
 
 @pytest.mark.parametrize("kind", ["ca", "certificate", "key"])

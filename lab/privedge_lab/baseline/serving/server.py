@@ -10,6 +10,7 @@ from pathlib import Path
 
 from parties.config import require_said_twice
 from parties.memory import keep_freed_pages
+from parties.serving.certificate_watch import watch_certificates
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from privedge.config import load
 from privedge.identity.roles import Role
@@ -46,7 +47,11 @@ def serve_split(config: SplitConfig) -> None:
     tail = load_tail(config.tail)
     served = served_by(config, tail)
     server, port = build_server(
-        config.listen, tls=config.tls, access=ACCESS, quotas=quotas_of(config)
+        config.listen,
+        tls=config.tls,
+        access=ACCESS,
+        quotas=quotas_of(config),
+        rules=config.caller_rules,
     )
     with Predictor(tail) as predictor:
         servicer = SplitServicer(config, served, predictor)
@@ -54,6 +59,7 @@ def serve_split(config: SplitConfig) -> None:
         statuses = add_health(server)
         add_reflection(server, [SPLIT_SERVICE])
         server.start()
+        watch_certificates(config.tls)
         statuses.set_serving(("", SPLIT_SERVICE), True)
         log.warning("split: plaintext baseline: this server sees activations; nothing is private")
         log.info("split: %s cut at %s, ready on port %d", tail.spec.name, tail.cut, port)

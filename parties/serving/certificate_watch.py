@@ -1,0 +1,84 @@
+"""A thread of every server that looks at certificates when nobody calls.
+
+It lets channels take over renewed files, ends the calls of callers who may call no more, and warns
+of this process's own certificate two weeks before it ends.
+"""
+
+import datetime
+import logging
+import threading
+
+from privedge.config import TlsFiles
+from privedge.errors import CertificateError
+from privedge.identity.checking import check_files
+from privedge.rpc import callers, renewal
+from privedge.rpc.callers import Clock, utc_now
+from privedge.rpc.tls import Stamp, stamp
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 2.0
+WARN_BEFORE = datetime.timedelta(days=14)
+_WARN_EVERY = datetime.timedelta(days=1)
+
+
+class CertificateWatch:
+    """One server's look at all that certificates are used for."""
+
+    def __init__(self, tls: TlsFiles | None, now: Clock = utc_now) -> None:
+        """`tls` are this process's own files."""
+        self._tls, self._now = tls, now
+        self._seen: Stamp = ()
+        self._quiet_until = now()
+        # When this process's certificate, or one that vouches for it, ends; None if unknown.
+        self.ends: datetime.datetime | None = None
+
+    def look(self) -> None:
+        """Look once."""
+        renewal.look_at_all()
+        callers.sweep_all()
+        self._read()
+        self._warn()
+
+    def _read(self) -> None:
+        if self._tls is None or (seen := stamp(self._tls)) == self._seen:
+            return
+        self._seen = seen
+        self._quiet_until = self._now()
+        try:
+            self.ends = check_files(self._tls).ends
+        except (CertificateError, OSError) as error:
+            log.error("the certificate on disk cannot be used: %s", error)
+
+    def _warn(self) -> None:
+        now = self._now()
+        if self.ends is None or self._tls is None or now < self._quiet_until:
+            return
+        left = self.ends - now
+        if left <= datetime.timedelta():
+            log.error("%s: has expired; nobody can connect", self._tls.certificate)
+        elif left <= WARN_BEFORE:
+            log.warning(
+                "%s: ends on %s, in %d days; renew it",
+                self._tls.certificate, f"{self.ends:%Y-%m-%d}", left.days,
+            )  # fmt: skip
+        else:
+            return
+        self._quiet_until = now + _WARN_EVERY
+
+
+def watch_certificates(tls: TlsFiles | None) -> CertificateWatch:
+    """Look for as long as the process lives."""
+    watch = CertificateWatch(tls)
+    threading.Thread(target=_run, args=(watch,), name="certificate watch", daemon=True).start()
+    return watch
+
+
+def _run(watch: CertificateWatch) -> None:
+    pause = threading.Event()
+    while True:
+        try:
+            watch.look()
+        except Exception as error:  # whatever it is, this thread must go on
+            log.error("looking at the certificates failed: %s", type(error).__name__)
+        pause.wait(_LOOK_EVERY_S)

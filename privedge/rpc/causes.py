@@ -1,0 +1,92 @@
+"""Why a connection was not made, from what gRPC says. Its words are compared, and never shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One reason: how gRPC's text shows it, what is the matter with the other side, the cure."""
+
+    marks: tuple[str, ...]
+    reason: str
+    advice: str
+
+
+# The first that fits counts.
+CAUSES: Sequence[Cause] = (
+    Cause(
+        ("Connection refused",),
+        "refuses connections",
+        "check that it is running and that the port is right",
+    ),
+    Cause(
+        ("Domain name not found", "lookup failed", "lookup error"),
+        "its host name is unknown",
+        "check the address",
+    ),
+    Cause(
+        ("certificate has expired",),
+        "its certificate, or one of its authority, has expired",
+        "tell its operator to renew it, and check this machine's clock",
+    ),
+    Cause(
+        ("certificate is not yet valid",),
+        "its certificate is not valid yet",
+        "check the clocks of both machines",
+    ),
+    Cause(
+        ("unable to get local issuer", "self signed", "self-signed", "unable to verify the first"),
+        "its certificate is of an authority that is not trusted here",
+        "compare `ca`, or the pin, with the authority that issued it",
+    ),
+    Cause(
+        ("Hostname Verification Check failed",),
+        "is another server than the one asked for",
+        "check the addresses; party 0 and party 1 may be swapped",
+    ),
+    Cause(
+        ("unsupported certificate purpose",),
+        "its certificate may not be used for this",
+        "issue it with the right extended key usage",
+    ),
+    Cause(
+        ("PEER_DID_NOT_RETURN_A_CERTIFICATE",),
+        "showed no certificate",
+        "give it one",
+    ),
+    Cause(
+        ("NO_SHARED_CIPHER", "PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "HANDSHAKE_FAILURE"),
+        "has no TLS 1.3, or a key that is not ECDSA",
+        "use a certificate on P-256 and TLS 1.3",
+    ),
+    Cause(
+        ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST"),
+        "does not speak TLS",
+        "check the port, and that both sides have [tls]",
+    ),
+    Cause(
+        ("ALERT_UNKNOWN_CA", "ALERT_CERTIFICATE", "ALERT_BAD_CERTIFICATE", "ALERT_ACCESS_DENIED"),
+        "refuses this side's certificate",
+        "compare the authorities that both sides trust",
+    ),
+)
+# Only as a part of an attempt to connect: an open connection may end with the same words.
+_REFUSED = Cause(
+    ("Socket closed", "Handshake read failed", "Connection reset"),
+    "ended the handshake",
+    "it may refuse this certificate as expired or of another authority; its log says why",
+)
+_SILENT = Cause(
+    ("imeout", "timed out", "No route to host", "unreachable"),
+    "does not answer",
+    "check the address, the network and firewalls",
+)
+_DIALLING = "failed to connect to all addresses"
+
+
+def cause_of(text: str) -> Cause | None:
+    """Return the cause that gRPC's `text` tells of a connection or handshake that failed."""
+    possible = [*CAUSES, _REFUSED, _SILENT] if _DIALLING in text else CAUSES
+    fitting = (cause for cause in possible if any(mark in text for mark in cause.marks))
+    return next(fitting, None)
