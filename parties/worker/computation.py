@@ -32,6 +32,11 @@ class Computation:
         self._sessions = sessions
         self._weights = weights
 
+    @property
+    def damaged(self) -> frozenset[str]:
+        """Ids of the models whose share file could not be used when it was last read."""
+        return self._weights.damaged
+
     def run(
         self,
         run: SessionId,
