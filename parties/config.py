@@ -88,6 +88,12 @@ class DiskSection(Section):
         description="Days for which the share of a model that was replaced or dropped can be taken "
         "back. What an owner deletes goes at once.",
     )
+    scrub_hours: float = Field(
+        default=24,
+        ge=0,
+        description="Each share file is read once in so many hours, while no query runs, and "
+        "compared with its manifest. With 0 none is.",
+    )
 
 
 class BatchingSection(Section):

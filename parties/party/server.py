@@ -16,6 +16,7 @@ from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.models.scrubber import Scrubber
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
@@ -130,6 +131,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         runs = Runs(models, counters := Counters())
         if peer is None:
             follower = Follower(pool, runs, late_s=config.timeouts.late_s)
+            models.quarantine.watch(follower.say_damaged)
             side = parts.enter_context(_following(follower))
             servicer = PeerServicer(models, follower, hello)
             peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
@@ -141,6 +143,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         feeds = [SnapshotFeed(config, models, worker.client) for worker in pool.workers]
         for feed in feeds:
             parts.enter_context(_running(feed))
+        parts.enter_context(_running(Scrubber(models, config.disk.scrub_hours, counters.busy)))
         party_servicer = PartyServicer(models, queries, handshake, feeds)
         party_pb2_grpc.add_PartyServicer_to_server(party_servicer, server)
         yield _Party(server, port, pool, side, handshake)

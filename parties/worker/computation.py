@@ -32,20 +32,39 @@ class Computation:
         self._sessions = sessions
         self._weights = weights
 
+    @property
+    def damaged(self) -> frozenset[str]:
+        """Ids of the models whose share file could not be used when it was last read."""
+        return self._weights.damaged
+
     def run(
         self,
         run: SessionId,
         task: Task,
-        share: torch.Tensor,
+        share: torch.Tensor | None,
         deadline: Deadline,
         cancellation: Cancellation,
     ) -> AnswerShare:
         """Compute `task` on this share of its images, in step with the other party's worker.
 
-        Raises DigestMismatch for a damaged model, TranscriptMismatch if the parties saw different
-        runs, and what Sessions.open raises.
+        Without a share it computes on zeros, which is a rehearsal. Raises DigestMismatch for a
+        damaged model, TranscriptMismatch if the parties saw different runs, and what Sessions.open
+        raises. Then the other worker's half ends too.
         """
+        with self._sessions.both_end(run):
+            return self._run(run, task, share, deadline, cancellation)
+
+    def _run(
+        self,
+        run: SessionId,
+        task: Task,
+        share: torch.Tensor | None,
+        deadline: Deadline,
+        cancellation: Cancellation,
+    ) -> AnswerShare:
         started = time.perf_counter()
+        if share is None:
+            share = torch.zeros(task.shape, dtype=torch.int64)
         weights = self._weights.load(task.snapshot.id, task.snapshot.spec, task.snapshot.models)
         loaded = time.perf_counter()
         with self._sessions.open(run, task, deadline, cancellation) as opened:

@@ -6,9 +6,13 @@ go well, because opening a call takes longer than a small session. In each sessi
     1.  party 0 -> party 1   Greeting: what it will compute, its masked weights, its bundle
     2.  party 1 -> party 0   Greeting, with the same bundle if party 1 has it too
     3.  both                 exchange frames of words in lockstep
+
+A worker that cannot begin says so, and the other one stops waiting: party 0 with a greeting that
+has no agreement, party 1 by ending the call.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,6 +21,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from parties.bounded_dict import BoundedDict
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.pool import BundleChoice
 from privedge.errors import DeadlineExceeded, TranscriptMismatch, Unreachable
@@ -27,6 +32,9 @@ from privedge.rpc.status import from_status
 from privedge.rpc.versions import MPC
 from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
+
+# How many runs that were given up are remembered, and how long party 0 tries to say so.
+_REMEMBERED, _GIVEN_UP_CALLS, _GIVE_UP_S = 64, 8, 10.0
 
 _Outgoing = SimpleQueue[pb.Frame | None]
 
@@ -166,7 +174,15 @@ class Meeting(Protocol):
     ) -> Met:
         """Open the session of `run` and exchange greetings. `cancellation` then ends the call.
 
-        Raises Unreachable if the other worker leaves or the run is cancelled, and DeadlineExceeded.
+        Raises Unreachable if the other worker leaves or gives the run up, or the run is cancelled;
+        and DeadlineExceeded.
+        """
+        ...
+
+    def give_up(self, run: SessionId) -> None:
+        """This worker cannot take part in `run`: end the other one's half now, or when it comes.
+
+        Does not wait. Nothing happens if `open` was called: what ended it has cut the stream off.
         """
         ...
 
@@ -181,6 +197,9 @@ class Dialer:
         self._stub = stub
         self._epoch = epoch
         self._kept: _Call | None = None
+        self._opened: SessionId | None = None
+        # gRPC cancels a call that nobody refers to.
+        self._given_up: deque[Any] = deque(maxlen=_GIVEN_UP_CALLS)
 
     def open(
         self, run: SessionId, agreement: Agreement, deadline: Deadline, cancellation: Cancellation
@@ -188,6 +207,7 @@ class Dialer:
         """Meeting.open. It waits until party 1's worker is up, or the caller of the run leaves,
         which a caller does at its deadline.
         """
+        self._opened = run
         mine = agreement.greeting(run, agreement.choice.pick())
         if (kept := self._still_good()) is not None:
             with suppress(Unreachable):  # party 1's worker went, which was not noticed yet
@@ -206,6 +226,12 @@ class Dialer:
             kept.outgoing.put(None)
             return None
         return kept if kept is not None and kept.call.is_active() else None
+
+    def give_up(self, run: SessionId) -> None:
+        """Meeting.give_up: a call of its own, with a greeting that agrees to nothing."""
+        if self._opened != run:
+            frames = iter([pb.Frame(hello=_greeting_to_wire(Greeting(run.session, b"")))])
+            self._given_up.append(self._stub.Exchange(frames, timeout=_GIVE_UP_S))
 
     def _open_on(self, kept: _Call, mine: Greeting, cancellation: Cancellation) -> Met:
         outgoing, call = kept.outgoing, kept.call
@@ -237,6 +263,8 @@ class Acceptor:
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self._waiting: dict[SessionId, PeerStream] = {}
+        # By either worker. The other half may come later.
+        self._given_up: BoundedDict[SessionId, None] = BoundedDict(_REMEMBERED)
 
     def open(
         self, run: SessionId, agreement: Agreement, deadline: Deadline, cancellation: Cancellation
@@ -249,6 +277,15 @@ class Acceptor:
         mine = agreement.greeting(run, agreement.choice.match(theirs.bundle))
         stream.say(mine)
         return Met(stream, mine, theirs)
+
+    def give_up(self, run: SessionId) -> None:
+        """Meeting.give_up: party 0's worker is cut off now, or as soon as it comes."""
+        with self._arrived:
+            self._given_up[run] = None
+            waiting = self._waiting.pop(run, None)
+            self._arrived.notify_all()
+        if waiting is not None:
+            waiting.cut_off()
 
     def exchange(
         self, request_iterator: Iterator[pb.Frame], context: grpc.ServicerContext
@@ -265,13 +302,17 @@ class Acceptor:
 
         def sessions() -> None:
             while not ended.is_set() and (first := _first_frame(request_iterator)):
+                run = SessionId(first.hello.session)
+                if not first.hello.agreement:
+                    self.give_up(run)
+                    break
                 stream = PeerStream(
                     outgoing,
                     _prefixed(first, request_iterator),
                     release=over.release,
                     cut_off=context.cancel,
                 )
-                with self._offered(SessionId(first.hello.session), stream):
+                with self._offered(run, stream):
                     over.acquire()
             end()
 
@@ -282,8 +323,11 @@ class Acceptor:
     @contextmanager
     def _offered(self, run: SessionId, stream: PeerStream) -> Iterator[None]:
         with self._arrived:
+            given_up = run in self._given_up
             self._waiting[run] = stream
             self._arrived.notify_all()
+        if given_up:
+            stream.cut_off()
         try:
             yield
         finally:
@@ -293,8 +337,11 @@ class Acceptor:
     def _take(self, run: SessionId, deadline: Deadline, cancelled: threading.Event) -> PeerStream:
         with self._arrived:
             self._arrived.wait_for(
-                lambda: run in self._waiting or cancelled.is_set(), deadline.remaining()
+                lambda: run in self._waiting or run in self._given_up or cancelled.is_set(),
+                deadline.remaining(),
             )
+            if run in self._given_up:
+                raise Unreachable("the other party's worker cannot take part in this run")
             if cancelled.is_set():
                 raise Unreachable("the query was given up")
             if run not in self._waiting:

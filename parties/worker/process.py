@@ -103,7 +103,7 @@ def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
     keep = len(config.cohorts) + 1
     targets = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
     sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
-    computation = Computation(sessions, Weights(config.index, keep=keep))
+    computation = Computation(sessions, Weights(config.index, keep=keep, found=pool.wake))
     preparer = Preparer(sessions, computation, pool, scheduler)
     servicer = WorkerServicer(
         computation, pool, scheduler, targets, method=method, settings=config.pool

@@ -76,7 +76,9 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
     def Keep(
         self, request: pb.KeepRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.KeepResponse]:
-        """Prepare for queries on these snapshots; say what is ready, now and when that changes."""
+        """Prepare for queries on these snapshots; say what is ready and what is damaged, now and
+        when that changes.
+        """
         left = threading.Event()
         for step in (left.set, self._pool.wake):
             context.add_callback(step)
@@ -85,10 +87,16 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         said = None
         while context.is_active():
             seen = self._pool.version
-            if (pools := self._pools()) != said:
-                said = pools
-                yield pb.KeepResponse(pools=pools)
+            damaged = self._computation.damaged
+            now = pb.KeepResponse(
+                pools=self._pools(), damaged=sorted(damaged & self._targets.model_ids())
+            )
+            if now != said:
+                said = now
+                yield now
             self._pool.wait_changed(seen, _LOOK_AGAIN_S)
+            if self._computation.damaged != damaged:
+                continue  # queries fail until the front end knows
             # Nobody needs to know while a query runs, nor of a gap that is soon filled.
             self._scheduler.wait_idle(left)
             left.wait(_SETTLES_S)

@@ -160,6 +160,15 @@ class Sessions:
             cancellation.cancel()
             choice.release()
 
+    @contextmanager
+    def both_end(self, run: SessionId) -> Iterator[None]:
+        """Whatever ends this worker's half of `run` inside the block ends the other's at once."""
+        try:
+            yield
+        except BaseException:
+            self._meeting.give_up(run)
+            raise
+
     def dealer_stream(
         self, run: SessionId, seed: bytes, weight_seed: bytes, deadline: Deadline
     ) -> DealerStream:

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -26,7 +26,14 @@ Stacked = dict[str, torch.Tensor]
 class Weights:
     """This party's shares of the last few snapshots, kept in memory between queries."""
 
-    def __init__(self, party: int, *, keep: int = 2) -> None:
+    def __init__(
+        self, party: int, *, keep: int = 2, found: Callable[[], object] = lambda: None
+    ) -> None:
+        """`found` is called when `damaged` has changed."""
+        # Ids of models whose file could not be used when it was last read. Only ever replaced as a
+        # whole, so that other threads may read it.
+        self.damaged: frozenset[str] = frozenset()
+        self._found = found
         self._party = party
         self._keep = keep
         self._loaded: BoundedDict[str, Stacked] = BoundedDict(keep)
@@ -54,19 +61,31 @@ class Weights:
             name: torch.empty((len(files), *shape), dtype=torch.int64)
             for name, shape in spec.parameters().items()
         }
+        wrong: dict[str, DigestMismatch] = {}
         for position, file in enumerate(files):
-            self._fill(stacked, position, file)
+            try:
+                self._fill(stacked, position, file)
+            except DigestMismatch as error:
+                wrong[file.path.stem] = error
+        # All of them at once, so that they are left out together.
+        damaged = (self.damaged - {file.path.stem for file in files}) | wrong.keys()
+        if damaged != self.damaged:
+            self.damaged = damaged
+            self._found()
+        for first in wrong.values():
+            raise first
         return stacked
 
     def _fill(self, stacked: Stacked, position: int, file: ModelFile) -> None:
         manifest = ModelManifest.from_json(file.manifest_json)
         what = f"model {manifest.model_id}: its share file"
         try:
-            words = np.memmap(file.path, dtype="<i8", mode="r")
-        except (OSError, ValueError):
-            raise DigestMismatch(f"{what} is missing or empty; upload it again") from None
+            # Not mapped into memory: a file that is cut meanwhile would end the process.
+            words = np.fromfile(file.path, dtype="<i8")
+        except OSError:
+            raise DigestMismatch(f"{what} is missing or cannot be read") from None
         if words.size * WORD_BYTES != manifest.share_bytes:
-            raise DigestMismatch(f"{what} has another size; upload it again")
+            raise DigestMismatch(f"{what} has another size")
         start = 0
         for entry in manifest.tensors:
             part = words[start : start + entry.words]
@@ -74,5 +93,5 @@ class Weights:
             committed = commitment(file.salt, entry.name)
             committed.update(part.data)
             if committed.hexdigest() != entry.commitments[self._party]:
-                raise DigestMismatch(f"{what} is damaged at {entry.name}; upload it again")
-            stacked[entry.name][position] = torch.tensor(part).reshape(entry.shape)
+                raise DigestMismatch(f"{what} is damaged at {entry.name}")
+            stacked[entry.name][position] = torch.from_numpy(part).reshape(entry.shape)

@@ -28,7 +28,8 @@ class ModelFacts:
     Attributes:
         model_id: 32 hexadecimal digits.
         cohort, owner: their names.
-        state: "uploaded", "prepared", "active" or "retired".
+        state: "uploaded", "prepared", "active", "quarantined" (no query asks it while a party's
+            share of it is damaged) or "retired".
         share_bytes: the size of this party's share, in bytes.
         created_at: the time of the upload, in seconds since 1970, UTC.
     """

@@ -34,7 +34,9 @@ class SessionHello(_message.Message):
     """Raised when frames or the order of operations change; both must be equal."""
     session: _builtins.bytes
     agreement: _builtins.bytes
-    """SHA-256 of a JSON text that says what this side computes; docs/reference/wire.md has its keys."""
+    """SHA-256 of a JSON text that says what this side computes; docs/reference/wire.md has its keys.
+    Empty: party 0 cannot take part in this session, and party 1 must not wait for it.
+    """
     masked_weights: _builtins.bytes
     """Which masked weights of the snapshot this side holds; empty for none. If the two sides differ,
     both mask afresh in this session. This field need not be equal.

@@ -134,7 +134,7 @@ class PartyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Status(self, request, context):
-        """Admin. Counters for operators; no ids, no names. Read only.
+        """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,7 @@ class PartyStub:
     used once: a repeated id is ALREADY_EXISTS.
     """
     Status: _grpc.UnaryUnaryMultiCallable[_party_pb2.StatusRequest, _party_pb2.StatusResponse]
-    """Admin. Counters for operators; no ids, no names. Read only."""
+    """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
 
 @_typing.type_check_only
 class PartyAsyncStub(PartyStub):
@@ -85,7 +85,7 @@ class PartyAsyncStub(PartyStub):
     used once: a repeated id is ALREADY_EXISTS.
     """
     Status: _aio.UnaryUnaryMultiCallable[_party_pb2.StatusRequest, _party_pb2.StatusResponse]  # type: ignore[assignment]
-    """Admin. Counters for operators; no ids, no names. Read only."""
+    """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
 
 class PartyServicer(metaclass=_abc_1.ABCMeta):
     """Served by each of the two parties. Every call needs mutual TLS and the role named beside it."""
@@ -158,6 +158,6 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         request: _party_pb2.StatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.StatusResponse, _abc.Awaitable[_party_pb2.StatusResponse]]:
-        """Admin. Counters for operators; no ids, no names. Read only."""
+        """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
 
 def add_PartyServicer_to_server(servicer: PartyServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

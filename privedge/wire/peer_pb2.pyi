@@ -225,21 +225,29 @@ class SetActiveModelsRequest(_message.Message):
     COHORT_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    QUARANTINED_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]: ...
     @_builtins.property
     def state(self) -> Global___StateEpoch: ...
+    @_builtins.property
+    def quarantined(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]:
+        """Quarantined: no query asks them while a share of theirs is damaged at either party. Party 1
+        keeps its shares of them.
+        """
+
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
         models: _abc.Iterable[Global___ModelRef] | None = ...,
         state: Global___StateEpoch | None = ...,
+        quarantined: _abc.Iterable[Global___ModelRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "models", b"models", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "models", b"models", "quarantined", b"quarantined", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,25 +360,55 @@ class HalvesChange(_message.Message):
 
     ARRIVED_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def arrived(self) -> _containers.RepeatedCompositeFieldContainer[Global___Half]: ...
     @_builtins.property
     def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Ids of queries whose client left, except those that party 0 has ordered."""
 
+    @_builtins.property
+    def damaged(self) -> Global___DamagedModels:
+        """In the first message, and whenever it changes: all that party 1 knows to be damaged or missing
+        of its own shares. Absent if it has not changed, or if party 1's release does not say.
+        """
+
     def __init__(
         self,
         *,
         arrived: _abc.Iterable[Global___Half] | None = ...,
         left: _abc.Iterable[_builtins.bytes] | None = ...,
+        damaged: Global___DamagedModels | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["damaged", b"damaged"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived", b"arrived", "left", b"left"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived", b"arrived", "damaged", b"damaged", "left", b"left"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HalvesChange: _TypeAlias = HalvesChange  # noqa: Y015
+
+@_typing.final
+class DamagedModels(_message.Message):
+    """Models by id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        model_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_ids", b"model_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DamagedModels: _TypeAlias = DamagedModels  # noqa: Y015
 
 @_typing.final
 class Half(_message.Message):

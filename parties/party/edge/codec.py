@@ -12,7 +12,7 @@ from parties.party.models.cohorts import ModelRef, Snapshot
 from parties.party.models.standing import Said
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
-from parties.party.workers.messages import AnswerBytes, Job, PoolLevel
+from parties.party.workers.messages import AnswerBytes, Job, Kept, PoolLevel
 from privedge.errors import ShareError
 from privedge.rpc.codec import cost_from_wire, model_id, shape_from_wire
 from privedge.rpc.versions import plain
@@ -76,16 +76,21 @@ def id_to_wire(query_id: str) -> bytes:
 
 def held_change_to_wire(change: HeldChange) -> peer_pb2.HalvesChange:
     """Inverse of `held_change_from_wire`."""
-    return peer_pb2.HalvesChange(
+    message = peer_pb2.HalvesChange(
         arrived=map(query_ref_to_wire, change.arrived), left=map(id_to_wire, change.left)
     )
+    if change.damaged is not None:
+        message.damaged.CopyFrom(peer_pb2.DamagedModels(model_ids=sorted(change.damaged)))
+    return message
 
 
 def held_change_from_wire(message: peer_pb2.HalvesChange) -> HeldChange:
-    """Which queries came to party 1 and left it."""
+    """Which queries came to party 1 and left it. Raises ShareError for anything but model ids."""
+    damaged = message.damaged if message.HasField("damaged") else None
     return HeldChange(
         tuple(map(query_ref_from_wire, message.arrived)),
         tuple(query_id.hex() for query_id in message.left),
+        None if damaged is None else frozenset(map(model_id, damaged.model_ids)),
     )
 
 
@@ -145,11 +150,12 @@ def answer_from_wire(response: worker_pb2.RunResponse) -> AnswerBytes:
     return AnswerBytes(shape, response.words, cost)
 
 
-def pool_levels_from_wire(response: worker_pb2.KeepResponse) -> tuple[PoolLevel, ...]:
-    """What a worker has ready."""
-    return tuple(
+def kept_from_wire(response: worker_pb2.KeepResponse) -> Kept:
+    """What a worker has ready, and what it could not load."""
+    levels = tuple(
         PoolLevel(pool.cohort, pool.batch, pool.ready, pool.wanted) for pool in response.pools
     )
+    return Kept(levels, tuple(map(model_id, response.damaged)))
 
 
 def pool_levels_to_wire(levels: Iterable[PoolLevel]) -> list[party_pb2.Pool]:

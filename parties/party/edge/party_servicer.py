@@ -142,6 +142,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             release=__version__,
             wire=WIRE,
             mpc=MPC,
+            quarantined=self._models.quarantine.lines,
         )
 
 

@@ -27,8 +27,10 @@ class Peer(Protocol):
         """Raises UnknownModel (not uploaded there) or ManifestMismatch (retired there)."""
         ...
 
-    def set_active(self, cohort: str, refs: Sequence[ModelRef], said: Said) -> Said | None:
-        """Raises ManifestMismatch if party 1 lacks a listed model."""
+    def set_active(
+        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
+    ) -> Said | None:
+        """Raises ManifestMismatch if party 1 lacks a model of `refs`."""
         ...
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
@@ -82,10 +84,16 @@ class PeerClient:
             response = self.stub.PrepareModel(request, timeout=self._timeout_s)
         return codec.said_from_wire(response)
 
-    def set_active(self, cohort: str, refs: Sequence[ModelRef], said: Said) -> Said | None:
+    def set_active(
+        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
+    ) -> Said | None:
         """Peer.set_active."""
-        models, state = map(codec.model_ref_to_wire, refs), codec.said_to_wire(said)
-        request = pb.SetActiveModelsRequest(cohort=cohort, models=models, state=state)
+        request = pb.SetActiveModelsRequest(
+            cohort=cohort,
+            models=map(codec.model_ref_to_wire, refs),
+            quarantined=map(codec.model_ref_to_wire, quarantined),
+            state=codec.said_to_wire(said),
+        )
         with calls_to(self._name):
             response = self.stub.SetActiveModels(request, timeout=self._timeout_s)
         return codec.said_from_wire(response)

@@ -38,8 +38,11 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
     ) -> pb.SetActiveModelsResponse:
         """Take over party 0's list of a cohort."""
         self._models.standing.require(codec.said_from_wire(request))
-        refs = [codec.model_ref_from_wire(model) for model in request.models]
-        self._models.follow(request.cohort, refs)
+        refs, left_out = (
+            [codec.model_ref_from_wire(model) for model in models]
+            for models in (request.models, request.quarantined)
+        )
+        self._models.follow(request.cohort, refs, left_out)
         return pb.SetActiveModelsResponse(state=self._said())
 
     def AddActiveModel(

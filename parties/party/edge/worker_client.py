@@ -8,7 +8,7 @@ import grpc
 from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import Snapshot
-from parties.party.workers.messages import AnswerBytes, Job, PoolLevel
+from parties.party.workers.messages import AnswerBytes, Job, Kept
 from privedge.errors import PrivEdgeError, ShareError
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave, cancel_with
@@ -55,10 +55,10 @@ class WorkerClient:
         """The same without waiting: a gRPC future, which raises what gRPC does."""
         return self._stub.Learn.future(codec.snapshot_to_wire(snapshot), wait_for_ready=True)
 
-    def prepare_for(self, snapshots: Sequence[Snapshot]) -> Watch[tuple[PoolLevel, ...]]:
+    def prepare_for(self, snapshots: Sequence[Snapshot]) -> Watch[Kept]:
         """Let the worker prepare for queries on these snapshots and no others. It must know them.
 
-        Gives what it has ready, now and after every change.
+        Gives what it has ready and could not load, now and after every change.
         """
         request = pb.KeepRequest(snapshot_ids=[snapshot.id for snapshot in snapshots])
-        return Watch(self._stub.Keep(request, wait_for_ready=True), codec.pool_levels_from_wire)
+        return Watch(self._stub.Keep(request, wait_for_ready=True), codec.kept_from_wire)

@@ -11,7 +11,7 @@ Every change of a model raises the registry's epoch by one, in the same transact
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -118,6 +118,14 @@ class Registry:
             rows = session.scalars(wanted).all()
         # In Python, because databases order text by different rules and both parties must agree.
         return sorted(rows, key=lambda row: row.owner)
+
+    def quarantined(self, cohort: str | None = None) -> Sequence[Model]:
+        """The quarantined models of one cohort, or of all."""
+        wanted = select(Model).where(Model.state == State.QUARANTINED).order_by(Model.model_id)
+        if cohort is not None:
+            wanted = wanted.where(Model.cohort == cohort)
+        with self._sessions() as session:
+            return session.scalars(wanted).all()
 
     def listed(self, *, owner: str | None, cohort: str | None) -> Sequence[Model]:
         """At most MAX_LISTED models, newest first; None means any owner or cohort."""
@@ -229,7 +237,7 @@ class Registry:
             active = select(Model).where(
                 Model.cohort == chosen.cohort,
                 Model.owner == chosen.owner,
-                Model.state == State.ACTIVE,
+                Model.state.in_((State.ACTIVE, State.QUARANTINED)),
                 Model.model_id != model_id,
             )
             retired = session.scalars(active).all()
@@ -239,35 +247,52 @@ class Registry:
 
         return self._write(change)
 
-    def follow(self, cohort: str, model_ids: set[str]) -> list[str]:
-        """Make exactly these models active in the cohort; returns the ids it retires.
+    def follow(self, cohort: str, wanted: Mapping[str, State]) -> list[str]:
+        """Make exactly these models of the cohort active, or quarantined; returns the ids that it
+        retires. `wanted`: by id, one of these two states.
 
-        A prepared model outside the set goes back to uploaded: its activation did not happen.
+        A prepared model outside the list goes back to uploaded: its activation did not happen.
         """
 
         def change(session: Session) -> list[str]:
             held = session.scalars(select(Model).where(Model.cohort == cohort)).all()
-            dropped = [row for row in held if row.model_id not in model_ids]
-            retired = [row for row in dropped if row.state == State.ACTIVE]
+            dropped = [row for row in held if row.model_id not in wanted]
+            retired = [row for row in dropped if row.state in (State.ACTIVE, State.QUARANTINED)]
             for row in dropped:
                 if row.state == State.PREPARED:
                     row.state = State.UPLOADED
             _retire(session, retired)
-            for row in held:
-                if row.model_id in model_ids:
-                    row.state = State.ACTIVE
+            _set(session, {row: wanted[row.model_id] for row in held if row.model_id in wanted})
             return [row.model_id for row in retired]
 
         # Party 0 repeats its list at every start; that changes nothing, and no epoch.
-        return self._write(change) if self._would_change(cohort, model_ids) else []
+        return self._write(change) if self._would_change(cohort, wanted) else []
 
-    def _would_change(self, cohort: str, model_ids: set[str]) -> bool:
+    def _would_change(self, cohort: str, wanted: Mapping[str, State]) -> bool:
         asked = select(Model.model_id, Model.state).where(
-            Model.cohort == cohort, Model.state.in_((State.PREPARED, State.ACTIVE))
+            Model.cohort == cohort,
+            Model.state.in_((State.PREPARED, State.ACTIVE, State.QUARANTINED)),
         )
         with self._sessions() as session:
             now = {model_id: state for model_id, state in session.execute(asked)}
-        return now != dict.fromkeys(model_ids, State.ACTIVE)
+        return now != wanted
+
+    def quarantine(self, cohort: str, damaged: Collection[str], *, release: bool) -> dict[str, str]:
+        """Quarantine these of the active models, and if `release`, make active again what is no
+        longer damaged. Returns the new state of each model that has changed, by id.
+        """
+        changes = {row.model_id: State.QUARANTINED for row in self.active(cohort)
+                   if row.model_id in damaged}  # fmt: skip
+        if release:
+            changes |= {row.model_id: State.ACTIVE for row in self.quarantined(cohort)
+                        if row.model_id not in damaged}  # fmt: skip
+
+        def change(session: Session) -> None:
+            _set(session, {session.get_one(Model, each): state for each, state in changes.items()})
+
+        if changes:
+            self._write(change)
+        return {model_id: str(state) for model_id, state in changes.items()}
 
     def retire(self, model_id: str) -> None:
         """Set a model aside; its share goes to the trash."""
@@ -335,7 +360,14 @@ def _epochs(session: Session) -> Epochs:
 
 
 def _retire(session: Session, rows: Sequence[Model]) -> None:
-    for row in rows:
-        row.state = State.RETIRED
-    # Before the new one becomes active: the unique index holds after every statement.
+    _set(session, dict.fromkeys(rows, State.RETIRED))
+
+
+def _set(session: Session, states: Mapping[Model, State]) -> None:
+    """Active ones last: the unique index holds after every statement."""
+    for row, state in states.items():
+        if state != State.ACTIVE:
+            row.state = state
     session.flush()
+    for row, state in states.items():
+        row.state = state

@@ -22,13 +22,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from parties.config import PartyConfig
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
 from parties.party.models.disk import Disk
+from parties.party.models.quarantine import IN_USE, Quarantine
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.snapshots import Holds, Snapshots
@@ -37,6 +38,7 @@ from parties.party.models.tables import Model, State
 from parties.party.models.uploads import Uploads
 from privedge.errors import (
     DeadlineExceeded,
+    DigestMismatch,
     ManifestMismatch,
     NotAllowed,
     NotReady,
@@ -94,6 +96,9 @@ class ModelService:
         self._holds = Holds(files)
         self._uploads = Uploads(cohorts, registry, files, store.disk, config.limits)
         self._watchers: list[Callable[[], None]] = []
+        self.quarantine = Quarantine(registry, files, config.index)
+        if peer is not None:
+            self.quarantine.watch(lambda _: self.behind.set())
 
     # --- What owners ask for ----------------------------------------------------------------------
 
@@ -105,13 +110,15 @@ class ModelService:
         """Party 0: make an uploaded model its owner's active one; returns the new snapshot id.
 
         Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
-        retired the model), DiskFull, Unreachable, DeadlineExceeded.
+        retired the model), DigestMismatch (quarantined), DiskFull, Unreachable, DeadlineExceeded.
         """
         peer = self._leads()
         with self._leading:
             row = self._visible(model_id, caller)
             if row.state in (State.RETIRED, State.DELETED):
                 raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
+            if row.state == State.QUARANTINED:
+                raise DigestMismatch(f"model {model_id}: a share is damaged; upload it afresh")
             if row.state != State.ACTIVE:
                 self._agree(peer, row)
                 before = self._make_active(row)
@@ -129,13 +136,13 @@ class ModelService:
         """
         with self._leading:
             row = self._visible(model_id, caller)
-            if self._peer is not None and row.state == State.ACTIVE:
+            if self._peer is not None and row.state in IN_USE:
                 self._leave_out(row)
             with self._changing():
                 row = self._visible(model_id, caller)
                 # Otherwise one owner could leave a cohort without an answer: party 0 would go on
                 # asking for a model that party 1 no longer has.
-                if self._peer is None and row.state in (State.PREPARED, State.ACTIVE):
+                if self._peer is None and row.state in (State.PREPARED, *IN_USE):
                     raise NotReady(f"model {model_id}: delete it at party 0 first")
                 try:
                     self._registry.delete(model_id)
@@ -212,10 +219,16 @@ class ModelService:
         """Active models, all cohorts together."""
         return sum(len(snapshot.models) for snapshot in self.snapshots())
 
+    def in_use(self) -> list[str]:
+        """Ids of the models that are active or quarantined."""
+        rows = self._registry.live().values()
+        return [row.model_id for row in rows if row.state in IN_USE]
+
     # --- Between the parties ----------------------------------------------------------------------
 
     def synchronise(self, cohort: str | None = None) -> None:
         """Party 0: send party 1 the active list of one cohort, or of all that ever had a model.
+        What is damaged at either party leaves the list before, and what no longer is comes back.
 
         A party 0 that was started on an empty state folder by mistake knows of none: its empty
         lists would make party 1 drop every share it has.
@@ -225,6 +238,7 @@ class ModelService:
         with self._leading:
             for name in self.cohorts if cohort is None else [cohort]:
                 if self._registry.knows(name):
+                    self._quarantine_damaged(name)
                     self._send_active(name)
 
     def prepare(self, ref: ModelRef) -> None:
@@ -249,7 +263,9 @@ class ModelService:
             self._make_active(self._held(self._registry.get(ref.model_id), cohort, ref))
         self._notify()
 
-    def follow(self, cohort: str, refs: Sequence[ModelRef]) -> None:
+    def follow(
+        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef] = ()
+    ) -> None:
         """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
         find(self.cohorts, cohort)
         with self._changing():
@@ -257,7 +273,12 @@ class ModelService:
             rows = [self._held(kept.get(ref.model_id), cohort, ref) for ref in refs]
             if len({row.owner for row in rows}) != len(refs):
                 raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
-            retired = self._registry.follow(cohort, {ref.model_id for ref in refs})
+            wanted = dict.fromkeys((row.model_id for row in rows), State.ACTIVE)
+            for ref in quarantined:
+                with suppress(ManifestMismatch):  # one that is not here is left out in any case
+                    row = self._held(kept.get(ref.model_id), cohort, ref)
+                    wanted.setdefault(row.model_id, State.QUARANTINED)
+            retired = self._registry.follow(cohort, wanted)
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
@@ -312,7 +333,7 @@ class ModelService:
 
     def _reject(self, row: Model) -> None:
         # An active one has been agreed upon: a wrong digest says nothing about it.
-        if row.state != State.ACTIVE:
+        if row.state not in IN_USE:
             with self._changing():
                 self._registry.retire(row.model_id)
                 self._set_aside([row.model_id])
@@ -359,13 +380,24 @@ class ModelService:
             log.error("party 1: %s", line)
 
     def _send_active(self, cohort: str, *, without: str = "") -> None:
-        active = self.snapshot(cohort).models
-        refs = [
-            ModelRef(model.model_id, model.manifest_digest)
-            for model in active
-            if model.model_id != without
-        ]
-        self._heard(self._leads().set_active(cohort, refs, self._said))
+        active, left_out = (
+            [
+                ModelRef(each.model_id, each.manifest_digest)
+                for each in models
+                if each.model_id != without
+            ]
+            for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
+        )
+        self._heard(self._leads().set_active(cohort, active, left_out, self._said))
+
+    def _quarantine_damaged(self, cohort: str) -> None:
+        damaged, known = self.quarantine.damaged()
+        with self._changing():
+            changes = self._registry.quarantine(cohort, damaged, release=known)
+        for model_id, state in changes.items():
+            log.warning("model %s of cohort %s: %s", model_id, cohort, state)
+        if changes:
+            self._notify()
 
     def _leave_out(self, row: Model) -> None:
         """Before a deletion at party 0. Raises what keeps party 1 from it."""

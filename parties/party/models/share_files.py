@@ -158,9 +158,19 @@ class ShareFiles:
         path.rename(self.path(row.model_id))
         return True
 
-    def fault(self, row: Model, path: Path | None = None) -> str | None:
+    def fault(
+        self, row: Model, path: Path | None = None, pause: Callable[[], object] = lambda: None
+    ) -> str | None:
         """What is wrong with a model's share file, or None if it is as its manifest says."""
-        return fault(path or self.path(row.model_id), row, self._party)
+        return fault(path or self.path(row.model_id), row, self._party, pause)
+
+    def mark(self, model_id: str) -> object:
+        """Changes whenever the file is written, replaced, removed or made readable."""
+        try:
+            found = self.path(model_id).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def _leave_if_free(self, model_id: str) -> None:
         if not any(model_id in held for held in self._held):
@@ -172,15 +182,18 @@ class ShareFiles:
         self._trash.drop(path.name)
 
 
-def fault(path: Path, row: Model, party: int) -> str | None:
+def fault(
+    path: Path, row: Model, party: int, pause: Callable[[], object] = lambda: None
+) -> str | None:
     """What is wrong with the share file `path` of a model, or None if it is as its manifest says.
 
-    Reads the whole file, a piece at a time.
+    Reads the whole file, a piece at a time; `pause` is called before each.
     """
+
     header = UploadHeader(row.manifest, row.salt)
     try:
         with path.open("rb", buffering=0) as file:
-            pieces = iter(lambda: file.read(_READ_BYTES), b"")
+            pieces = iter(lambda: (pause(), file.read(_READ_BYTES))[1], b"")
             _read_checked(header, party, pieces, lambda part: None)
     except FileNotFoundError:
         return f"model {row.model_id}: its share is missing"

@@ -46,12 +46,13 @@ class State(StrEnum):
     UPLOADED = "uploaded"  # this party has its share
     PREPARED = "prepared"  # party 1 only: its manifest equals party 0's
     ACTIVE = "active"  # asked by every query of its cohort
+    QUARANTINED = "quarantined"  # left out while either party's share of it is damaged
     RETIRED = "retired"  # no longer asked; its share waits in the trash, or is gone
     DELETED = "deleted"  # a tombstone, never listed
 
 
 # The states in which a party must have the share.
-LIVE = (State.UPLOADED, State.PREPARED, State.ACTIVE)
+LIVE = (State.UPLOADED, State.PREPARED, State.ACTIVE, State.QUARANTINED)
 
 
 class Base(DeclarativeBase):

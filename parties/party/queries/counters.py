@@ -50,6 +50,11 @@ class Counters:
             with self._lock:
                 self._running -= queries
 
+    def busy(self) -> bool:
+        """Whether a query runs now."""
+        with self._lock:
+            return self._running > 0
+
     def received(self, count: int) -> None:
         """Count bytes of queries."""
         with self._lock:

@@ -101,6 +101,10 @@ class Follower:
         """End a query, because party 0 holds another question of that id."""
         self._inbox.refuse(query_id)
 
+    def say_damaged(self, model_ids: frozenset[str]) -> None:
+        """Tell party 0 which shares are damaged here."""
+        self._inbox.say_damaged(model_ids)
+
     def changes(self, watcher: MayLeave) -> Iterator[HeldChange]:
         """Give all queries that are here, then every change."""
         return self._inbox.changes(watcher)

@@ -15,10 +15,14 @@ from privedge.rpc.server import MayLeave
 
 @dataclass(frozen=True)
 class HeldChange:
-    """Queries that arrived at party 1, and ids of those that left, since the change before."""
+    """Queries that arrived at party 1, and ids of those that left, since the change before.
+
+    damaged: ids of all models whose share is damaged at party 1; None if that has not changed.
+    """
 
     arrived: tuple[QueryRef, ...] = ()
     left: tuple[str, ...] = ()
+    damaged: frozenset[str] | None = None
 
 
 class Inbox:
@@ -29,6 +33,8 @@ class Inbox:
         self._held: dict[str, PendingQuery] = {}
         self._arrived: list[QueryRef] = []
         self._left: list[str] = []
+        self._damaged: frozenset[str] = frozenset()
+        self._damaged_is_new = False
         # The number of the present watcher, and whether it still watches.
         self._watcher = 0
         self._watched = False
@@ -76,6 +82,12 @@ class Inbox:
         if query is not None:
             query.settle(mismatch(query_id))
 
+    def say_damaged(self, model_ids: frozenset[str]) -> None:
+        """From now on the shares of these models are damaged here, and no others."""
+        with self._changed:
+            self._damaged, self._damaged_is_new = model_ids, True
+            self._changed.notify_all()
+
     def changes(self, watcher: MayLeave) -> Iterator[HeldChange]:
         """Give all that is here at once, then every change, until the watcher leaves or another one
         comes.
@@ -85,7 +97,7 @@ class Inbox:
             self._watched = True
             number = self._watcher
             self._arrived = [query.ref for query in self._held.values()]
-            self._left = []
+            self._left, self._damaged_is_new = [], True
             self._changed.notify_all()
             first = self._news()
         if watcher.add_callback(lambda: self._end(number)):
@@ -99,14 +111,15 @@ class Inbox:
     def _next(self, watcher: int) -> HeldChange | None:
         with self._changed:
             while self._watched and self._watcher == watcher:
-                if self._arrived or self._left:
+                if self._arrived or self._left or self._damaged_is_new:
                     return self._news()
                 self._changed.wait()
             return None
 
     def _news(self) -> HeldChange:
-        change = HeldChange(tuple(self._arrived), tuple(self._left))
-        self._arrived, self._left = [], []
+        damaged = self._damaged if self._damaged_is_new else None
+        change = HeldChange(tuple(self._arrived), tuple(self._left), damaged)
+        self._arrived, self._left, self._damaged_is_new = [], [], False
         return change
 
     def _end(self, watcher: int) -> None:

@@ -48,6 +48,7 @@ class Leader:
             self._batch_queue.add,
             half_s=config.timeouts.half_s,
             greet=partial(hello.to_party, peer.stub),
+            hear_damaged=models.quarantine.hear,
         )
         self._threads = [
             threading.Thread(target=self._lead, args=(worker,), name=f"slot {worker.slot}")

@@ -35,11 +35,14 @@ class Pairing:
         *,
         half_s: float,
         greet: Callable[[Callable[[Any], Any]], object],
+        hear_damaged: Callable[[frozenset[str]], object] = lambda _: None,
     ) -> None:
         """`pair` is called with each query that is in full at both parties. A query waits `half_s`
         seconds for its other share. `greet` is called on each new connection, before anything is
         known of party 1's queries; it must pass each call that it begins to what it is given.
+        `hear_damaged` is told which shares are damaged at party 1.
         """
+        self._hear_damaged = hear_damaged
         self._greet = greet
         self._half_s = half_s
         self._peer = peer
@@ -122,6 +125,8 @@ class Pairing:
                 with self._lock:
                     self._there.clear()
                 self._connected, self._told = True, ""
+                if change.damaged is None:  # a release that does not say
+                    self._hear_damaged(frozenset())
             self._apply(change)
 
     def _begun(self, call: Any) -> Any:
@@ -132,6 +137,8 @@ class Pairing:
         return call
 
     def _apply(self, change: HeldChange) -> None:
+        if change.damaged is not None:
+            self._hear_damaged(change.damaged)
         for ref in change.arrived:
             with self._lock:
                 self._there[ref.query_id] = ref.question_digest

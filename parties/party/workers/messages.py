@@ -39,3 +39,11 @@ class PoolLevel:
     batch: int
     ready: int
     wanted: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a worker says while it prepares: its pools, and ids of models that it could not load."""
+
+    levels: tuple[PoolLevel, ...]
+    damaged: tuple[str, ...]

@@ -70,8 +70,9 @@ class SnapshotFeed:
         """
         for snapshot in snapshots:
             self._begun(self._worker.begin_describing(snapshot)).result()
-        for levels in self._begun(self._worker.prepare_for(snapshots)):
-            self.levels = levels
+        for kept in self._begun(self._worker.prepare_for(snapshots)):
+            self.levels = kept.levels
+            self._models.quarantine.suspect(kept.damaged)
 
     def _begun(self, call: Any) -> Any:
         """Return `call`, which `_tell` will cancel, or cancels now if the models have changed."""

@@ -70,11 +70,11 @@ class PoolFollower:
         if task is None:
             yield State.UNKNOWN
             return
-        with self._scheduler.rehearsal() as free:
-            yield State.STARTED if free else State.BUSY
-            if free:
+        with self._scheduler.rehearsal() as turn:
+            yield State.STARTED if turn else State.BUSY
+            if turn:
                 with self._backoff.catching("rehearsal", kind):
-                    self._preparer.rehearse(session, task, cancellation)
+                    self._preparer.rehearse(session, task, cancellation, turn)
 
     def _bundle(self, order: Order, cancellation: Cancellation) -> Iterator[State]:
         kind, pairing = order.kind, order.pairing

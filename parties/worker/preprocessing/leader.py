@@ -124,18 +124,19 @@ class PoolLeader:
 
     def _rehearse(self, orders: "_Orders", kind: Kind) -> None:
         self._scheduler.wait_idle(orders.cancellation.cancelled)
-        with self._scheduler.rehearsal() as free:
+        with self._scheduler.rehearsal() as turn:
             task = self._targets.task(kind)
-            if not free or task is None:
+            if turn is None or task is None:
                 return
             # Step 2: a session of its own, in which party 1 takes part, or says that it is busy.
             session = os.urandom(_NAME_BYTES)
-            state = orders.give(self._order(session, kind, rehearsal=True))
+            with turn.during(orders.end):
+                state = orders.give(self._order(session, kind, rehearsal=True))
             done = False
             if state is State.STARTED:
                 # Step 3.
                 with self._backoff.catching("rehearsal", kind):
-                    self._preparer.rehearse(session, task, orders.cancellation)
+                    self._preparer.rehearse(session, task, orders.cancellation, turn)
                     done = True
             elif state is not State.BUSY:
                 self._backoff.count(kind)
@@ -199,6 +200,10 @@ class _Orders:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the call; party 1's worker then drops what it prepared for it."""
         self._outgoing.put(None)
         self._call.cancel()
 

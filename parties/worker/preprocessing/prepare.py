@@ -7,8 +7,6 @@
 
 from functools import partial
 
-import torch
-
 from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation
 from parties.worker.preprocessing.pool import Pool, Prepared
@@ -36,16 +34,17 @@ class Preparer:
         self._pool = pool
         self._scheduler = scheduler
 
-    def rehearse(self, session: bytes, task: Task, orders: Cancellation) -> None:
+    def rehearse(
+        self, session: bytes, task: Task, orders: Cancellation, turn: Cancellation
+    ) -> None:
         """Run `task` on zeros, in step with the other worker. Raises what a run raises.
 
-        It ends early with `orders`: the other worker has then left, and queries wait for this turn.
+        It ends early with `orders`, because the other worker has then left, and with `turn`: a
+        query has waited for it long enough.
         """
-        zeros = torch.zeros(task.shape, dtype=torch.int64)
         deadline = Deadline.after(_REHEARSAL_S)
-        cancellation = Cancellation()
-        with orders.during(cancellation.cancel):
-            self._computation.run(SessionId(session), task, zeros, deadline, cancellation)
+        with orders.during(turn.cancel):
+            self._computation.run(SessionId(session), task, None, deadline, turn)
 
     def pairing(self, kind: Kind) -> bytes | None:
         """The name of the masked weights that bundles of that kind are made for; None before a

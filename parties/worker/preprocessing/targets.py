@@ -74,6 +74,12 @@ class PoolTargets:
         ]
         return [*recent, *(kind for kind in usual if kind not in recent)]
 
+    def model_ids(self) -> frozenset[str]:
+        """Of all models of the snapshots in use."""
+        with self._lock:
+            snapshots = list(self._in_use.values())
+        return frozenset(file.path.stem for snapshot in snapshots for file in snapshot.models)
+
     def unsettled_s(self) -> float:
         """Seconds until the models count as settled; 0 or less if they do."""
         with self._lock:

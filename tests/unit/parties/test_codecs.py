@@ -17,6 +17,7 @@ from parties.worker.task import Kind, Method
 from privedge.errors import ShareError
 from privedge.ran.presets import preset
 from privedge.sharing.cost import Cost
+from privedge.sharing.manifest import new_model_id
 from privedge.sharing.question import new_query_id
 from privedge.wire import mpc_pb2, worker_pb2
 
@@ -37,7 +38,9 @@ def test_a_run_is_ordered_as_it_is(count):
 def test_what_party_1_holds_is_told_as_it_is():
     change = HeldChange(refs(3), tuple(new_query_id() for _ in range(2)))
     assert edge.held_change_from_wire(edge.held_change_to_wire(change)) == change
-    assert edge.held_change_from_wire(edge.held_change_to_wire(HeldChange())) == HeldChange()
+    for damaged in (None, frozenset(), frozenset({new_model_id()})):
+        change = HeldChange(damaged=damaged)
+        assert edge.held_change_from_wire(edge.held_change_to_wire(change)) == change
 
 
 def test_a_model_is_named_by_id_and_digest_and_no_other_text_is_an_id():
@@ -84,7 +87,7 @@ def test_a_state_that_is_not_known_counts_as_a_failure(number):
 def test_what_is_ready_comes_back_as_it_is():
     levels = (PoolLevel("digits", 1, 3, 4), PoolLevel("digits", 8, 0, 4))
     response = worker_pb2.KeepResponse(pools=edge.pool_levels_to_wire(levels))
-    assert edge.pool_levels_from_wire(response) == levels
+    assert edge.kept_from_wire(response).levels == levels
 
 
 @pytest.mark.parametrize(

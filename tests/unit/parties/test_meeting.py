@@ -101,6 +101,39 @@ def test_a_kept_call_that_party_1_has_ended_is_replaced(channel, acceptor):
     swapped(met(dialer, acceptor, new_run()))
 
 
+def opened_by(meeting: Meeting, run: SessionId) -> Met:
+    choice = BundleChoice(Pool(1), Kind("snapshot", (1, 4)), usable=False)
+    agreement = Agreement(b"same", b"", choice)
+    # Without a deadline that could end it: only the other worker can.
+    return meeting.open(run, agreement, Deadline.after(3600), Cancellation())
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["waiting", "late"])
+@pytest.mark.parametrize("giver", [0, 1])
+def test_w21_a_run_that_one_worker_gives_up_ends_at_the_other(channel, acceptor, giver, late):
+    dialer = Dialer(mpc_pb2_grpc.MpcStub(channel))
+    both: list[Meeting] = [dialer, acceptor]
+    run = new_run()
+    with ThreadPoolExecutor(1) as threads:
+        if late:
+            both[giver].give_up(run)
+        waiting = threads.submit(opened_by, both[1 - giver], run)
+        if not late:
+            both[giver].give_up(run)
+        assert isinstance(waiting.exception(PATIENCE_S), Unreachable)
+    swapped(met(dialer, acceptor, new_run()))
+
+
+def test_w21_a_kept_call_survives_that_party_0_gives_up_another_run(channel, acceptor):
+    calls = Calls(mpc_pb2_grpc.MpcStub(channel))
+    dialer = Dialer(calls)
+    for side in met(dialer, acceptor, new_run()):
+        side.release()
+    dialer.give_up(new_run())
+    swapped(met(dialer, acceptor, new_run()))
+    assert calls.opened == 2
+
+
 class Calls:
     """A stub that counts."""
 

@@ -50,8 +50,8 @@ class Line:
     def prepare(self, ref, said):
         return self._carry(said, lambda: self._follower.prepare(ref))
 
-    def set_active(self, cohort, refs, said):
-        return self._carry(said, lambda: self._follower.follow(cohort, refs))
+    def set_active(self, cohort, refs, quarantined, said):
+        return self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined))
 
     def add_active(self, cohort, since, ref, said):
         return self._carry(said, lambda: self._follower.add(cohort, since, ref))

@@ -12,12 +12,13 @@ import grpc
 import pytest
 
 from parties.config import PoolSection
+from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation
-from parties.worker.meeting import Acceptor
+from parties.worker.meeting import Acceptor, Agreement, Dialer
 from parties.worker.mpc_servicer import MpcServicer
 from parties.worker.preprocessing.backoff import Backoff
 from parties.worker.preprocessing.follower import PoolFollower
-from parties.worker.preprocessing.pool import Pool, Prepared
+from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
@@ -25,12 +26,13 @@ from parties.worker.sessions import Sessions
 from parties.worker.snapshot_cache import ModelFile, Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method
 from parties.worker.weights import Weights
-from privedge.errors import NotReady
+from privedge.errors import DigestMismatch, LimitExceeded, NotReady, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.bundles import Bundle
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
+from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
 from privedge.wire import mpc_pb2 as pb
 from privedge.wire import mpc_pb2_grpc
@@ -82,11 +84,17 @@ class Leader:
         stub = mpc_pb2_grpc.MpcStub(channel)
         self.call = stub.Prepare(iter(self._orders.get, None), timeout=PATIENCE_S)
 
-    def order(self, what, kind: Kind = KIND, alive: list[bytes] | None = None) -> int:
+    def order(
+        self,
+        what,
+        kind: Kind = KIND,
+        alive: list[bytes] | None = None,
+        session: bytes | None = None,
+    ) -> int:
         self._orders.put(
             pb.Preparation(
                 kind=what,
-                session=os.urandom(16),
+                session=session or os.urandom(16),
                 snapshot_id=kind.snapshot_id,
                 shape=kind.shape,
                 alive=alive or [],
@@ -162,6 +170,46 @@ def test_a_new_leader_does_not_wait_for_one_that_lingers(party1, channel):
         with pytest.raises(grpc.RpcError) as ended:
             next(old.call)
         assert ended.value.code() is grpc.StatusCode.CANCELLED
+
+
+def test_w21_a_query_ends_a_rehearsal_that_waits_for_the_other_party(party1, channel):
+    party1.use()
+    with closing(Leader(channel)) as leader:
+        # Party 0 says no more, and its call stays open.
+        assert leader.order(pb.Preparation.REHEARSAL) == State.STARTED
+        assert party1.acceptor.wanted.wait(PATIENCE_S)
+        assert a_query_gets_its_turn(party1.scheduler)
+        assert leader.order(pb.Preparation.REHEARSAL, NOT_KNOWN) == State.UNKNOWN
+
+
+def test_w21_a_rehearsal_that_party_0_gives_up_frees_the_turn(party1, channel):
+    party1.use()
+    session = os.urandom(16)
+    with closing(Leader(channel)) as leader:
+        assert leader.order(pb.Preparation.REHEARSAL, session=session) == State.STARTED
+        dialer = Dialer(mpc_pb2_grpc.MpcStub(channel))
+        dialer.give_up(SessionId(session))
+        # Answered after the rehearsal only, which nothing else ends.
+        assert leader.order(pb.Preparation.REHEARSAL, NOT_KNOWN) == State.UNKNOWN
+
+
+@pytest.mark.parametrize("failure", [MemoryError, LimitExceeded, DigestMismatch])
+def test_w21_party_0_hears_of_whatever_keeps_party_1_from_a_rehearsal(
+    party1, channel, monkeypatch, failure
+):
+    party1.use()
+
+    def fails(*_):
+        raise failure("planted")
+
+    monkeypatch.setattr(Weights, "load", fails)
+    run = SessionId(os.urandom(16))
+    dialer = Dialer(mpc_pb2_grpc.MpcStub(channel))
+    agreement = Agreement(b"same", b"", BundleChoice(party1.pool, KIND, usable=False))
+    with closing(Leader(channel)) as leader:
+        assert leader.order(pb.Preparation.REHEARSAL, session=run.session) == State.STARTED
+        with pytest.raises(Unreachable):
+            dialer.open(run, agreement, Deadline.after(3600), Cancellation())
 
 
 def test_while_a_query_is_there_no_rehearsal_begins(party1, channel):

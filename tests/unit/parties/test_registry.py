@@ -129,7 +129,7 @@ def test_a_follower_takes_over_the_whole_list(registry):
         registry.activate(model_id)
     for model_id in (new, waiting):
         registry.prepare(model_id)
-    assert set(registry.follow("digits", {new})) == {old, foreign}
+    assert set(registry.follow("digits", {new: State.ACTIVE})) == {old, foreign}
     assert states(registry) == {
         old: State.RETIRED,
         new: State.ACTIVE,
@@ -137,7 +137,7 @@ def test_a_follower_takes_over_the_whole_list(registry):
         waiting: State.UPLOADED,
         elsewhere: State.ACTIVE,
     }
-    assert registry.follow("digits", {new}) == []
+    assert registry.follow("digits", {new: State.ACTIVE}) == []
 
 
 def test_preparing_changes_uploaded_models_only(registry):
@@ -229,3 +229,38 @@ def test_a_database_that_cannot_be_used_is_refused_without_showing_its_url(url, 
     with pytest.raises(ConfigError, match=why) as refused:
         Registry(url)
     assert "hidden" not in str(refused.value)
+
+
+def test_w20_quarantined_models_keep_their_place_until_they_are_released(registry):
+    harmed, other = added(registry), added(registry, "ben")
+    for model_id in (harmed, other):
+        registry.activate(model_id)
+    assert registry.quarantine("digits", {harmed}, release=False) == {harmed: "quarantined"}
+    assert [row.model_id for row in registry.active("digits")] == [other]
+    assert [row.model_id for row in registry.quarantined()] == [harmed]
+    before = registry.epochs.own
+    assert registry.quarantine("digits", set(), release=False) == {}
+    assert registry.quarantine("digits", {harmed}, release=True) == {}
+    assert registry.epochs.own == before
+    assert registry.quarantine("digits", set(), release=True) == {harmed: "active"}
+    assert {row.model_id for row in registry.active("digits")} == {harmed, other}
+
+
+def test_w20_a_new_model_takes_the_place_of_a_quarantined_one(registry):
+    harmed, new = added(registry), added(registry)
+    registry.activate(harmed)
+    registry.quarantine("digits", {harmed}, release=False)
+    assert registry.activate(new) == [harmed]
+    assert registry.quarantine("digits", set(), release=True) == {}
+    assert states(registry) == {harmed: State.RETIRED, new: State.ACTIVE}
+
+
+def test_w20_a_follower_keeps_what_is_quarantined(registry):
+    harmed, other, dropped = added(registry), added(registry, "ben"), added(registry, "cy")
+    for model_id in (harmed, other, dropped):
+        registry.activate(model_id)
+    wanted = {harmed: State.QUARANTINED, other: State.ACTIVE}
+    assert registry.follow("digits", wanted) == [dropped]
+    assert registry.follow("digits", wanted) == []
+    assert states(registry) == {**wanted, dropped: State.RETIRED}
+    assert registry.follow("digits", {other: State.ACTIVE}) == [harmed]

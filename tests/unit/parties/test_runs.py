@@ -105,6 +105,7 @@ class ModelService:
 
     def __init__(self) -> None:
         self.behind = threading.Event()
+        self.quarantine = SimpleNamespace(hear=lambda peers: None)
         self.standing = Unheard()
 
     @contextmanager

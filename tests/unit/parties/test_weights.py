@@ -51,6 +51,41 @@ def test_a_damaged_share_is_not_loaded(tmp_path):
         Weights(0).load("s", SPEC, [file])
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("harm", [cut, emptied, Path.unlink, a_folder])
+def test_w20_all_damaged_shares_are_named_at_once_until_they_can_be_read(tmp_path, harm):
+    files = [stored(tmp_path)[0] for _ in range(4)]
+    kept = {file.path: file.path.read_bytes() for file in files[:2]}
+    said: list[frozenset[str]] = []
+    loader = Weights(0, found=lambda: said.append(loader.damaged))
+    for file in files[:2]:
+        harm(file.path)
+    for _ in range(2):
+        with pytest.raises(DigestMismatch, match=files[0].path.stem):
+            loader.load("s", SPEC, files)
+    loader.load("the rest", SPEC, files[2:])
+    ids = frozenset(path.stem for path in kept)
+    assert loader.damaged == ids and said == [ids]
+    for path, raw in kept.items():
+        if path.is_dir():
+            path.rmdir()
+        path.write_bytes(raw)
+    loader.load("s", SPEC, files)
+    assert said == [ids, frozenset()]
+
+
 @pytest.mark.parametrize(("large", "kept"), [(False, True), (True, False)])
 def test_a_large_snapshot_is_not_kept_beside_the_next(tmp_path, monkeypatch, large, kept):
     files = [stored(tmp_path)[0] for _ in range(2)]

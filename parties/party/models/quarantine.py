@@ -1,0 +1,125 @@
+"""Damaged shares: which there are at either party, and which models no query asks because of them.
+
+    1.  a worker, a start or the scrub   suspects a share file at its own party
+    2.  that party                       reads the file against its manifest, and believes only that
+    3.  party 1 -> party 0               all that is damaged there (WatchHalves)
+    4.  party 0                          registry: quarantined; the cohort answers from the rest
+    5.  party 0 -> party 1               the lists (SetActiveModels), and party 1 follows
+    6.  a file changes or is back        the same way back: active again
+
+Sees one share of models, as bytes, and this party's salts. docs/adr/0016-damaged-shares.md.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+
+from parties.party.models.registry import Registry
+from parties.party.models.share_files import ShareFiles
+from parties.party.models.tables import Model, State
+
+log = logging.getLogger(__name__)
+
+# The states in which queries ask a model, or would if it were not damaged.
+IN_USE = (State.ACTIVE, State.QUARANTINED)
+
+
+class Quarantine:
+    """What one party knows of damaged shares. Safe to call from several threads."""
+
+    def __init__(self, registry: Registry, files: ShareFiles, party: int) -> None:
+        """Look for shares that are missing, and at those that were damaged before."""
+        self._registry = registry
+        self._files = files
+        self._party = party
+        self._lock = threading.Lock()
+        self._watchers: list[Callable[[frozenset[str]], None]] = []
+        # Model id -> what its file looked like when it was found to be damaged.
+        self._mine: dict[str, object] = {}
+        # What party 1 says, at party 0. None until it has said so.
+        self._peers: frozenset[str] | None = None
+        there = files.there()
+        live = registry.live().values()
+        self.suspect(
+            row.model_id
+            for row in live
+            if row.state == State.QUARANTINED or row.model_id not in there
+        )
+
+    @property
+    def mine(self) -> frozenset[str]:
+        """Ids of the models whose share is damaged at this party."""
+        with self._lock:
+            return frozenset(self._mine)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """For operators: each model that is left out, and which party's share is damaged."""
+        mine = self.mine
+        return tuple(
+            f"model {row.model_id} of cohort {row.cohort}: quarantined, the share of party "
+            f"{self._party if row.model_id in mine else 1 - self._party} is damaged"
+            for row in self._registry.quarantined()
+        )
+
+    def watch(self, changed: Callable[[frozenset[str]], None]) -> None:
+        """Call `changed` now and after every change with `mine`, or at party 0 also after one of
+        party 1's. It must not take long.
+        """
+        self._watchers.append(changed)
+        changed(self.mine)
+
+    def hear(self, peers: frozenset[str]) -> None:
+        """Party 0: what party 1 says to be damaged there."""
+        with self._lock:
+            if peers == self._peers:
+                return
+            self._peers = peers
+        self._tell()
+
+    def damaged(self) -> tuple[frozenset[str], bool]:
+        """Ids of what is damaged at either party, and whether party 1 has said so: only then may a
+        model leave the quarantine.
+        """
+        with self._lock:
+            return frozenset(self._mine) | (self._peers or frozenset()), self._peers is not None
+
+    def suspect(self, model_ids: Iterable[str], pause: Callable[[], object] = lambda: None) -> None:
+        """Read these shares against their manifests; `pause` is called before every piece."""
+        if any([self._examined(model_id, pause) for model_id in model_ids]):
+            self._tell()
+
+    def look_again(self) -> None:
+        """Read those damaged shares whose file has changed, and forget models out of use."""
+        with self._lock:
+            before = dict(self._mine)
+        self.suspect([each for each in before if self._files.mark(each) != before[each]])
+        self.suspect([each for each in before if self._in_use(each) is None])
+
+    def _examined(self, model_id: str, pause: Callable[[], object]) -> bool:
+        """Whether `mine` has changed."""
+        # Before the file is read: what changes meanwhile is read again.
+        mark, row = self._files.mark(model_id), self._in_use(model_id)
+        wrong = self._files.fault(row, pause=pause) if row is not None else None
+        if wrong and self._in_use(model_id) is None:  # deleted or replaced meanwhile
+            wrong = None
+        with self._lock:
+            before = model_id in self._mine
+            if wrong:
+                self._mine[model_id] = mark
+            else:
+                self._mine.pop(model_id, None)
+        if wrong and not before:
+            log.error("%s; put the file back, or let its owner upload the model again", wrong)
+        elif before and not wrong:
+            log.info("model %s: its share is no longer damaged, or no longer in use", model_id)
+        return before != bool(wrong)
+
+    def _in_use(self, model_id: str) -> Model | None:
+        row = self._registry.get(model_id)
+        return row if row is not None and row.state in IN_USE else None
+
+    def _tell(self) -> None:
+        mine = self.mine
+        for changed in self._watchers:
+            changed(mine)
