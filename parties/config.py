@@ -167,6 +167,12 @@ class TimeoutsSection(Section):
         description="Party 1: seconds that a run may continue after party 0 has ordered the next "
         "run of the same worker.",
     )
+    worker_silent_s: float = Field(
+        default=10,
+        ge=3,
+        description="Seconds after which a worker that gives no sign of life is killed and "
+        "replaced. It gives one every second, also while it computes.",
+    )
 
 
 class CohortSection(Section):
@@ -286,6 +292,10 @@ class PartyConfig(ServerConfig):
         default=True,
         description="Keep each worker on one processor core for each of its threads; workers use "
         "the cores in turn. Switch this off if something else assigns processes to cores.",
+    )
+    spare_workers: bool = Field(
+        default=False,
+        description="SPARE",
     )
     query_deadline_s: float = Field(
         default=60,

@@ -80,10 +80,10 @@ def end(deployment: Deployment, server: Role) -> None:
 
 
 def until_all(deployment: Deployment, wanted: int) -> None:
-    """Both parties say so of themselves, and of the service they are for."""
+    """Both parties say so of the service they are for, and that they are alive."""
     for party in PARTIES:
-        for service in (PARTY_SERVICE, ""):
-            until(lambda party=party, service=service: health(deployment, party, service) == wanted)
+        until(lambda party=party: health(deployment, party, PARTY_SERVICE) == wanted)
+        assert health(deployment, party) == SERVING
 
 
 def log(deployment: Deployment, server: Role) -> str:
