@@ -197,6 +197,7 @@ def serve_dealer(config: DealerConfig) -> None:
         Cause("certificate", lambda: lifetime.fault(config.tls), blocks=False),
     ]
     readiness = Readiness("dealer", DEALER_SERVICE, causes, statuses)
+    handshake.watch(readiness.look)
     # The process as a whole serves. Otherwise a party would think that it is about to end.
     statuses.set_serving([""], True)
     server.start()

@@ -144,14 +144,14 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         for feed in feeds:
             parts.enter_context(_running(feed))
         causes = _causes(config, pool, side, greeter, feeds)
-        statuses = add_health(server)
         readiness = Readiness(
             f"party {config.index}",
             PARTY_SERVICE,
             [Cause("terms", handshake.fault), *causes, Cause("draining", intake.fault)],
-            statuses,
+            statuses := add_health(server),
         )
         pool.changed = readiness.look
+        handshake.watch(readiness.look)
         party_pb2_grpc.add_PartyServicer_to_server(
             PartyServicer(models, queries, handshake, feeds, readiness), server
         )

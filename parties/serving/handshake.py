@@ -7,7 +7,7 @@ gets here.
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from privedge import __version__
@@ -47,6 +47,7 @@ class Handshake:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._heard: dict[str, Heard] = {}
+        self._told: list[Callable[[bool], None]] = []
         # Both are only ever replaced as a whole, so they can be read without the lock.
         self._refusal: str | None = None
         self._refused_cohorts: Mapping[str, str] = {}
@@ -57,6 +58,8 @@ class Handshake:
             before = self._heard.get(who)
             self._heard[who] = found
             self._decide()
+            for tell in self._told:
+                tell(self._refusal is None)
         if found != before:
             _log(who, found)
 
@@ -78,6 +81,12 @@ class Handshake:
     def fault(self) -> str:
         """Why nothing may be served; empty if something may."""
         return self._refusal or ""
+
+    def watch(self, tell: Callable[[bool], None]) -> None:
+        """Call `tell` now and after every hello, with whether this server may serve."""
+        with self._lock:
+            self._told.append(tell)
+            tell(self._refusal is None)
 
     def _decide(self) -> None:
         said = self._heard.items()

@@ -56,8 +56,8 @@ class Readiness:
         self._look()
         self._thread.start()
 
-    def look(self) -> None:
-        """Look again now, without waiting for it."""
+    def look(self, *_: object) -> None:
+        """Look again soon, because something may have changed; does not wait."""
         self._wake.set()
 
     def stop(self) -> None:
