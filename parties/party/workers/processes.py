@@ -85,15 +85,18 @@ class WorkerProcess:
         """End the processes and wait for them."""
         with self._lock:
             self._stopping.set()
-            processes = [each for each in (self._process, self._spare) if each is not None]
-        for process in processes:
-            _close(process.stdin)
-        for process in processes:
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process, spare = self._process, self._spare
+        if spare is not None:
+            spare.kill()
+            spare.wait()
+        if not self.serves:  # it would look at its input once it has loaded everything
+            process.kill()
+        _close(process.stdin)
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         self._channel.close()
 
     def _spawned(self) -> _Process:
