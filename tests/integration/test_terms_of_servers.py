@@ -91,8 +91,13 @@ def log(deployment: Deployment, server: Role) -> str:
 
 
 def until_named(deployment: Deployment, server: Role, line: str, *, after: int = 0) -> None:
+    """And the server has started, so what it refuses it refuses for its terms."""
+    started = "" if server is Role.DEALER else f"{PARTY_SERVICE}/worker"
     until(
-        lambda: health(deployment, server) is not None and line in log(deployment, server)[after:]
+        lambda: (
+            health(deployment, server, started) == SERVING
+            and line in log(deployment, server)[after:]
+        )
     )
 
 

@@ -76,7 +76,7 @@ class QueryService:
 
         Raises what the query is refused for or ends with.
         """
-        with self._counters.query(), self._intake.query():
+        with self._intake.query(), self._counters.query():
             question, pieces = read()
             self._intake.require(question.cohort)
             self._use_once(question.query_id)
