@@ -3,10 +3,16 @@
 Or look after a party's state: `python -m parties backup|restore|verify|adopt --config FILE`.
 """
 
+import sys
+
+from parties.serving import ending
+
+if __name__ == "__main__" and sys.argv[1:2] in (["party"], ["dealer"], ["split"]):
+    ending.leave_when_told()  # before the imports below, which take half a second
+
 import argparse
 import importlib.metadata
 import os
-import sys
 from pathlib import Path
 
 from parties.config import DealerConfig, PartyConfig, require_said_twice

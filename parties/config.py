@@ -174,6 +174,12 @@ class TimeoutsSection(Section):
         description="Party 1: seconds that a run may continue after party 0 has ordered the next "
         "run of the same worker.",
     )
+    worker_silent_s: float = Field(
+        default=10,
+        ge=3,
+        description="Seconds after which a worker that gives no sign of life is killed and "
+        "replaced. It gives one every second, also while it computes.",
+    )
 
 
 class CohortSection(Section):
@@ -311,6 +317,11 @@ class PartyConfig(ServerConfig):
         description="Keep the front end on one processor core, and each worker on one for each of "
         "its threads; they use cores in turn. Switch this off if something else assigns processes "
         "to cores.",
+    )
+    spare_workers: bool = Field(
+        default=False,
+        description="Keep a second process for each worker that has loaded everything and takes "
+        "its place when it dies. It takes about 220 MiB for each worker.",
     )
     query_deadline_s: float = Field(
         default=60,

@@ -119,6 +119,16 @@ class Unreachable(Refused):
     """A party, worker or dealer is down, or the connection to it was lost."""
 
 
+class Restarting(Unreachable):
+    """The server is starting or about to end, and has begun nothing. The same call may be repeated
+    after `retry_after_s` seconds.
+    """
+
+    def __init__(self, message: str = "", retry_after_s: float = 0.5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class DeadlineExceeded(Refused):
     """The deadline passed."""
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.models.disk import Disk
 from parties.party.models.scrubber import Scrubber
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
@@ -23,6 +23,7 @@ from parties.party.models.synchroniser import Synchroniser
 from parties.party.models.trash_keeper import TrashKeeper
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
+from parties.party.queries.intake import Intake
 from parties.party.queries.leader import Leader
 from parties.party.queries.pending import PendingQuery
 from parties.party.queries.runs import Runs
@@ -31,14 +32,16 @@ from parties.party.terms import of_party
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
+from parties.serving import lifetime
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
+from parties.serving.health import Health
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.readiness import Cause, Readiness
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
 from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
-from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
 from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
@@ -47,7 +50,6 @@ log = logging.getLogger(__name__)
 
 # Uploads at once, of all owners and of one.
 _UPLOADS, _UPLOADS_OF_ONE = 64, 8
-_WORKER_START_S = 120.0
 
 PARTY_SERVICE = party_pb2.DESCRIPTOR.services_by_name["Party"].full_name
 PEER_SERVICE = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
@@ -66,11 +68,12 @@ class _Runnable(Protocol):
 @dataclass(frozen=True)
 class _Side:
     """What being party 0 or party 1 comes down to. `answer` waits for the answer share of a query;
-    `end_calls` ends the calls that would never finish by themselves.
+    `end_calls` ends the calls that would never finish by themselves; `away`: the other party is.
     """
 
     answer: Callable[[PendingQuery], AnswerBytes]
     end_calls: Callable[[], None]
+    away: Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,16 @@ class _Party:
 
     server: grpc.Server
     port: int
-    pool: WorkerPool
     side: _Side
-    handshake: Handshake
+    statuses: Health
+    readiness: Readiness
+    intake: Intake
+
+    def drain(self, within_s: float) -> None:
+        """Take no more queries, and wait for those that are here."""
+        self.intake.draining = True
+        self.readiness.look()
+        self.intake.drain(within_s)
 
 
 def serve_party(config: PartyConfig, config_file: Path) -> None:
@@ -91,17 +101,16 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
     if cores:
         stay_on(chosen(config.index + config.workers * config.threads, 1, cores))
     with _party(config, config_file, cores) as party:
-        statuses = add_health(party.server)
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
+        # From now on the process is alive. What it can do is said service by service.
+        party.statuses.set_serving([""], True)
         party.server.start()
         watch_certificates(config.tls)
         log.info("party %d: listening on port %d", config.index, party.port)
-        ready = Deadline.after(_WORKER_START_S)
-        for worker in party.pool.workers:
-            worker.wait_ready(ready)
-        party.handshake.watch(partial(statuses.set_serving, ("", PARTY_SERVICE)))
-        log.info("party %d: ready", config.index)
-        run_until_told(party.server, statuses, end_calls=party.side.end_calls)
+        with _running(party.readiness):
+            run_until_told(
+                party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls
+            )
 
 
 @contextmanager
@@ -112,8 +121,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
         handshake = Handshake()
-        terms = of_party(config, models.cohorts.values())
-        hello = Hello(terms, handshake, models.standing)
+        hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
         parts.enter_context(_running(TrashKeeper(models)))
         server, port = build_server(
             config.listen,
@@ -122,31 +130,73 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
             quotas=_quotas(config),
             rules=config.caller_rules,
         )
-        # Two parties on one machine take different cores.
-        taken = [
-            chosen(config.index + slot, config.threads, cores) if cores else ()
-            for slot in range(config.workers)
-        ]
-        pool = parts.enter_context(WorkerPool(config_file, config.index, taken))
+        pool = parts.enter_context(WorkerPool(config, config_file, _workers_on(config, cores)))
         runs = Runs(models, counters := Counters())
         if peer is None:
             follower = Follower(pool, runs, late_s=config.timeouts.late_s)
             models.quarantine.watch(follower.say_damaged)
-            side = parts.enter_context(_following(follower))
-            servicer = PeerServicer(models, follower, hello)
-            peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
+            side = parts.enter_context(_following(follower, models))
+            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, follower, hello), server)
         else:
             leader = Leader(config, models, pool, runs, peer, hello)
             side = parts.enter_context(_leading(leader, models))
-        parts.enter_context(_dealer_greeted(config, hello))
-        queries = QueryService(config, models, pool, counters, side.answer, handshake)
+        greeter = parts.enter_context(_dealer_greeted(config, hello))
+        intake = Intake(pool.begun, handshake)
+        queries = QueryService(config, models, pool, counters, side.answer, intake)
         feeds = [SnapshotFeed(config, models, worker.client) for worker in pool.workers]
         for feed in feeds:
             parts.enter_context(_running(feed))
         parts.enter_context(_running(Scrubber(models, config.disk.scrub_hours, counters.busy)))
-        party_servicer = PartyServicer(models, queries, handshake, feeds)
-        party_pb2_grpc.add_PartyServicer_to_server(party_servicer, server)
-        yield _Party(server, port, pool, side, handshake)
+        readiness = Readiness(
+            f"party {config.index}",
+            PARTY_SERVICE,
+            [
+                Cause("terms", handshake.fault),
+                *_causes(config, pool, side, greeter, feeds),
+                Cause("draining", intake.fault),
+            ],
+            statuses := add_health(server),
+        )
+        pool.changed = readiness.look
+        handshake.watch(readiness.look)
+        party_pb2_grpc.add_PartyServicer_to_server(
+            PartyServicer(models, queries, handshake, feeds, readiness), server
+        )
+        yield _Party(server, port, side, statuses, readiness, intake)
+
+
+def _workers_on(config: PartyConfig, cores: Sequence[int]) -> list[Sequence[int]]:
+    """The cores of each worker, if there are any to choose: two parties on one machine take
+    different ones.
+    """
+    return [
+        chosen(config.index + slot, config.threads, cores) if cores else ()
+        for slot in range(config.workers)
+    ]
+
+
+def _causes(
+    config: PartyConfig,
+    pool: WorkerPool,
+    side: _Side,
+    greeter: DealerGreeter,
+    feeds: Sequence[SnapshotFeed],
+) -> list[Cause]:
+    """What a party needs beside terms. With bundles it can serve for a while without the dealer."""
+    other = Role.party(1 - config.index).label
+
+    def no_randomness() -> str:
+        ready = any(level.ready for feed in feeds for level in feed.levels)
+        return "no bundle is left, and the dealer is away" if greeter.fault() and not ready else ""
+
+    return [
+        Cause("worker", pool.fault),
+        Cause("peer", lambda: f"{other} is not connected" if side.away() else ""),
+        Cause("dealer", greeter.fault, blocks=False),
+        Cause("randomness", no_randomness),
+        Cause("disk", Disk(config.state, config.disk).fault, blocks=False),
+        Cause("certificate", lambda: lifetime.fault(config.tls), blocks=False),
+    ]
 
 
 def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
@@ -178,24 +228,25 @@ def _party_1(config: PartyConfig) -> Iterator[PeerClient | None]:
 def _leading(leader: Leader, models: ModelService) -> Iterator[_Side]:
     """Party 0. All calls to it end by themselves."""
     with _running(Synchroniser(models)), _running(leader):
-        yield _Side(leader.answer, lambda: None)
+        yield _Side(leader.answer, lambda: None, lambda: not leader.connected)
 
 
 @contextmanager
-def _following(follower: Follower) -> Iterator[_Side]:
+def _following(follower: Follower, models: ModelService) -> Iterator[_Side]:
     """Party 1. Party 0's watch would go on for ever."""
     with _running(follower):
-        yield _Side(follower.answer, follower.end_watch)
+        yield _Side(follower.answer, follower.end_watch, lambda: not models.standing.is_watched)
 
 
 @contextmanager
-def _dealer_greeted(config: PartyConfig, hello: Hello) -> Iterator[None]:
+def _dealer_greeted(config: PartyConfig, hello: Hello) -> Iterator[DealerGreeter]:
     """Hello is said to the dealer on every connection. Nothing else goes over this channel."""
     role = Role.party(config.index)
     claim = Identity(role, role.value)
     channel = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=claim)
-    with closing(channel), _running(DealerGreeter(channel, hello)):
-        yield
+    greeter = DealerGreeter(channel, hello)
+    with closing(channel), _running(greeter):
+        yield greeter
 
 
 @contextmanager

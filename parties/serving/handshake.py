@@ -78,6 +78,10 @@ class Handshake:
                 [f"{who}: {line}" for who, found in self._heard.items() for line in found.named]
             )
 
+    def fault(self) -> str:
+        """Why nothing may be served; empty if something may."""
+        return self._refusal or ""
+
     def watch(self, tell: Callable[[bool], None]) -> None:
         """Call `tell` now and after every hello, with whether this server may serve."""
         with self._lock:

@@ -1,16 +1,18 @@
 """The parts of every server: health checks, reflection, and an orderly end."""
 
-import signal
-import threading
+import time
 from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from parties.serving import ending
 from parties.serving.health import Health
 
 _GRACE_S = 10.0
+# For the last answers, which are still being sent.
+_LEAST_S = 1.0
 
 
 def add_health(server: grpc.Server) -> Health:
@@ -30,17 +32,19 @@ def run_until_told(
     server: grpc.Server,
     statuses: Health,
     *,
+    drain: Callable[[float], object] = lambda _: None,
     end_calls: Callable[[], object] = lambda: None,
 ) -> None:
     """Wait for SIGTERM or SIGINT. Then refuse new calls, and let running calls finish.
 
-    `end_calls` must end the calls that would never finish by themselves.
+    `drain(seconds)` must refuse new work, and wait at most so long for what is under way; other
+    calls are answered meanwhile. `end_calls` must end the calls that would never finish by
+    themselves.
     """
-    told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    told.wait()
+    ending.wait_until_told()
+    deadline = time.monotonic() + _GRACE_S
     statuses.end()
-    stopped = server.stop(_GRACE_S)
+    drain(_GRACE_S)
+    stopped = server.stop(max(_LEAST_S, deadline - time.monotonic()))
     end_calls()
     stopped.wait()

@@ -1,7 +1,8 @@
 """The worker process: `python -m parties worker`, started and watched by its front end.
 
 It serves its front end on a Unix socket in a private folder and, at party 1, party 0's worker on
-the MPC port. It ends when its standard input ends, so it never outlives its front end.
+the MPC port, once a line on its standard input tells it to. It ends when its standard input ends,
+so it never outlives its front end.
 """
 
 import gc
@@ -16,6 +17,7 @@ import torch
 from parties.config import PartyConfig
 from parties.serving.certificate_watch import watch_certificates
 from parties.worker.computation import Computation
+from parties.worker.heartbeat import Heartbeat
 from parties.worker.meeting import Acceptor, Dialer, Meeting
 from parties.worker.mpc_servicer import MpcServicer
 from parties.worker.preprocessing.follower import PoolFollower
@@ -52,15 +54,19 @@ class _Parts:
 
 def serve(config: PartyConfig, slot: int, socket: Path) -> None:
     """Run until standard input ends. Raises ConfigError or CertificateError."""
+    heartbeat = Heartbeat()
     torch.set_num_threads(1)
     threads.use(config.threads)
-    # The list is held until the end, because gRPC closes a server that nobody refers to.
-    servers = _party0(config, slot, socket) if config.index == 0 else _party1(config, slot, socket)
     # Before this worker says that it serves: no query waits for a compiler.
     compiler.prepare()
+    if not sys.stdin.buffer.readline():  # a spare that was never needed
+        return
+    # The list is held until the end, because gRPC closes a server that nobody refers to.
+    servers = _party0(config, slot, socket) if config.index == 0 else _party1(config, slot, socket)
     for server in servers:
         server.start()
     watch_certificates(config.tls)
+    heartbeat.start()
     # Collecting what is there now again and again would only delay runs.
     gc.collect()
     gc.freeze()

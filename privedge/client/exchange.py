@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from privedge.client.answers import require_shape
-from privedge.errors import Cancelled, ShareError, Unreachable
+from privedge.errors import Cancelled, Restarting, ShareError, Unreachable
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.status import calls_to
@@ -94,7 +94,7 @@ class _Both:
         except BaseException as error:
             self._errors.append(error)
             self._ended[index].set()
-            if isinstance(error, Unreachable):
+            if isinstance(error, Unreachable) and not isinstance(error, Restarting):
                 # A party that lost the other party reports it at once, but does not know why. The
                 # other party may be about to report the cause.
                 self._ended[1 - index].wait(_REASON_S)
@@ -109,15 +109,19 @@ class _Both:
     def result(self) -> tuple[Half, Half]:
         """Return both halves, or raise the error that explains the failure best.
 
-        An error that names a cause comes before Unreachable, which says only that a connection was
-        lost. Cancelled comes last: it only follows from the other call's failure. Among equals the
-        first error is raised.
+        An error that names a cause comes before Restarting, and that before Unreachable, which says
+        only that a connection was lost. Cancelled comes last: it only follows from the other call's
+        failure. Among equals the first error is raised.
         """
         causes = [error for error in self._errors if not isinstance(error, Cancelled)]
-        causes.sort(key=lambda error: isinstance(error, Unreachable))
+        causes.sort(key=_says_little)
         if failures := causes or self._errors:
             raise failures[0]
         return self._halves[0], self._halves[1]
+
+
+def _says_little(error: BaseException) -> int:
+    return isinstance(error, Unreachable) + (type(error) is Unreachable)
 
 
 class _Calls:

@@ -14,7 +14,7 @@ A call is made again, with a fresh query id, if a party was too busy for it or a
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
 from time import perf_counter
@@ -48,6 +48,8 @@ from privedge.wire.party_pb2_grpc import PartyStub
 
 # A cohort may change between the call that describes it and the query.
 _TRIES = 3
+# For so long parties are called again that have answered before: a restart takes as long.
+_AWAY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ class Client:
         self._require_usable()
         request = pb.DescribeCohortRequest(cohort=cohort)
         said = [self._told(party, party.stub.DescribeCohort, request) for party in self._parties]
+        self._patience = replace(self._patience, away_s=_AWAY_S)
         if said[0] != said[1]:
             raise ManifestMismatch(
                 f"cohort {cohort}: the parties describe it differently; try again in a moment, "

@@ -101,16 +101,20 @@ class Deployment:
         kind = "dealer" if server is Role.DEALER else "party"
         return [sys.executable, "-m", "parties", kind, "--config", str(self.config_file(server))]
 
-    def wait_ready(self, server: Role, runs: Callable[[], bool] | None = None) -> None:
-        """Return once the server reports that it serves.
+    def wait_ready(
+        self, server: Role, runs: Callable[[], bool] | None = None, *, cause: str = ""
+    ) -> None:
+        """Return once the server reports that it serves, or that one `cause` of it is well.
 
         `runs` tells whether its process is running, if `start` did not start it. Raises Unreachable
         with the server's last log line.
         """
         channel = open_channel(self.address(server), server=server, tls=self.tls(ADMIN))
+        service = "privedge.v1." + ("Dealer" if server is Role.DEALER else "Party")
+        service += f"/{cause}" if cause else ""
         with closing(channel):
             for _ in range(_START_S):
-                if serves(channel, "", within_s=1):
+                if serves(channel, service, within_s=1):
                     return
                 if not (runs() if runs else self.processes[server].poll() is None):
                     break

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar
 
-from privedge.errors import Busy, Cancelled, Unreachable
+from privedge.errors import Busy, Cancelled, PrivEdgeError, Restarting, Unreachable
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import calls_to
 
@@ -18,39 +18,55 @@ T = TypeVar("T")
 
 # The first pause; each is twice as long as the one before.
 _FIRST_S, _LONGEST_S = 0.25, 4.0
-# How often a call is made again that lost its connection.
+# How often a call is made again that lost its connection, at least.
 _LOST = 2
 
 
 @dataclass(frozen=True)
 class Patience:
-    """All tries of a call together last `within_s` seconds; after the first there are `retries`."""
+    """All tries of a call together last `within_s` seconds; after the first there are `retries`.
+
+    away_s: for so long a server that cannot be reached is tried, however often that is. For one
+    that has answered before, which may be restarting.
+    """
 
     within_s: float
     retries: int
+    away_s: float = 0.0
 
 
 def retried(call: Callable[[float], T], patience: Patience) -> T:
     """Return what `call(seconds_left)` returns.
 
-    It is repeated after Busy, and twice at most after Unreachable. A pause is as long as the server
-    asked for, or longer. Raises what the last try raised.
+    It is repeated after Busy, after Restarting as long as there is time, and after another
+    Unreachable twice at most, or for `away_s`. A pause is as long as the server asked for, or
+    longer. Raises what the last try raised.
     """
     deadline, pause_s = Deadline.after(patience.within_s), _FIRST_S
+    began = time.monotonic()
     for tried in count():
         try:
             return call(deadline.remaining())
         except (Busy, Unreachable) as error:
-            hint_s = error.retry_after_s if isinstance(error, Busy) else 0.0
+            hint_s = error.retry_after_s if isinstance(error, Busy | Restarting) else 0.0
             # By chance, or all who were refused together would return together.
             wait_s = max(pause_s, hint_s) * (1 + secrets.randbelow(500) / 1000)
-            last = patience.retries if isinstance(error, Busy) else min(patience.retries, _LOST)
             late = wait_s >= deadline.at - time.monotonic()
-            if tried >= last or late or isinstance(error, Cancelled):
+            if late or not _again(error, tried, patience, time.monotonic() - began):
                 raise
         time.sleep(wait_s)
         pause_s = min(2 * pause_s, _LONGEST_S)
     raise AssertionError("unreachable")
+
+
+def _again(error: PrivEdgeError, tried: int, patience: Patience, passed_s: float) -> bool:
+    if isinstance(error, Cancelled) or not patience.retries:
+        return False
+    if isinstance(error, Restarting):
+        return True
+    if isinstance(error, Busy):
+        return tried < patience.retries
+    return tried < min(patience.retries, _LOST) or passed_s < patience.away_s
 
 
 def told(method: Callable[..., Any], request: Any, *, peer: str, patience: Patience) -> Any:

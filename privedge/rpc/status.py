@@ -45,6 +45,7 @@ STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     errors.Busy: (Code.RESOURCE_EXHAUSTED, "too many calls at once"),
     errors.LimitExceeded: (Code.RESOURCE_EXHAUSTED, "a limit was reached"),
     errors.DigestMismatch: (Code.DATA_LOSS, "bytes do not match their digest"),
+    errors.Restarting: (Code.UNAVAILABLE, "starting, or about to end"),
     errors.Unreachable: (Code.UNAVAILABLE, "a part of the service is down"),
     errors.DeadlineExceeded: (Code.DEADLINE_EXCEEDED, "the deadline passed"),
     Exception: (Code.INTERNAL, "internal error"),
@@ -67,6 +68,7 @@ _ADVICE: dict[type[Exception], str] = {
     errors.Busy: "try again in a moment",
     errors.LimitExceeded: "send less, or try again later",
     errors.DigestMismatch: "send it again; if it was a query, tell the operator of a damaged model",
+    errors.Restarting: "try again in a moment",
     errors.Unreachable: "try again in a moment",
     errors.DeadlineExceeded: "try again, or raise rpc_timeout_s",
 }
@@ -100,7 +102,9 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
     for kind, status in STATUS.items():
         if status == (code, text) and issubclass(kind, PrivEdgeError):
             said = f"{peer}: {text}; {_ADVICE[kind]}"
-            return errors.Busy(said, _retry_after_s(call)) if kind is errors.Busy else kind(said)
+            if kind in (errors.Busy, errors.Restarting):
+                return kind(said, _retry_after_s(call))
+            return kind(said)
     if code in _FROM_GRPC:
         known, reason, advice = _FROM_GRPC[code]
         if code is Code.UNAVAILABLE and (cause := cause_of(text or "")) is not None:

@@ -757,6 +757,7 @@ class StatusResponse(_message.Message):
     WIRE_FIELD_NUMBER: _builtins.int
     MPC_FIELD_NUMBER: _builtins.int
     QUARANTINED_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
     party: _builtins.int
     """0 or 1."""
     queries_answered: _builtins.int
@@ -793,6 +794,12 @@ class StatusResponse(_message.Message):
         cohort and the party whose share it is.
         """
 
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is wrong with this party now, a line for each cause: "dealer: cannot be reached". Empty if
+        nothing is. Each cause has a health of its own: "privedge.v1.Party/dealer".
+        """
+
     def __init__(
         self,
         *,
@@ -811,10 +818,11 @@ class StatusResponse(_message.Message):
         wire: _builtins.int = ...,
         mpc: _builtins.int = ...,
         quarantined: _abc.Iterable[_builtins.str] | None = ...,
+        faults: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "models_active", b"models_active", "mpc", b"mpc", "party", b"party", "pools", b"pools", "quarantined", b"quarantined", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "release", b"release", "runs", b"runs", "upload_bytes", b"upload_bytes", "wire", b"wire", "worker_pids", b"worker_pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "faults", b"faults", "models_active", b"models_active", "mpc", b"mpc", "party", b"party", "pools", b"pools", "quarantined", b"quarantined", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "release", b"release", "runs", b"runs", "upload_bytes", b"upload_bytes", "wire", b"wire", "worker_pids", b"worker_pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

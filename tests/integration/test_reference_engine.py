@@ -45,7 +45,9 @@ def test_parties_that_would_compute_differently_refuse(tmp_path, rans, key, here
         for server in SERVERS:
             deployment.start(server)
         for party in PARTIES:
-            until(lambda party=party: health(deployment, party, PARTY_SERVICE) == not_serving)
+            # The service is not served while it starts either.
+            terms = f"{PARTY_SERVICE}/terms"
+            until(lambda party=party, terms=terms: health(deployment, party, terms) == not_serving)
         ran = rans[0]
         with pytest.raises(TermsDiffer):
             send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))

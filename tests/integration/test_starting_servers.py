@@ -83,7 +83,7 @@ def test_the_certificate_of_another_role_is_refused(prepared, server, kind, othe
 def test_nobody_else_can_read_what_a_party_keeps(prepared):
     prepared.start(Role.PARTY1)
     try:
-        prepared.wait_ready(Role.PARTY1)
+        prepared.wait_ready(Role.PARTY1, cause="worker")
         kept = [path for path in prepared.folder.rglob("*") if "registry.sqlite" in path.name]
         assert kept and all(path.stat().st_mode & 0o077 == 0 for path in kept)
     finally:
@@ -113,7 +113,7 @@ def test_a_port_in_use_is_named(prepared):
 def test_w65_a_registry_of_a_newer_release_is_named_in_a_line(prepared):
     prepared.start(Role.PARTY1)
     try:
-        prepared.wait_ready(Role.PARTY1)
+        prepared.wait_ready(Role.PARTY1, cause="worker")
     finally:
         prepared.stop()
     file = prepared.folder / "state/party1/registry.sqlite"
@@ -147,7 +147,7 @@ def test_kernels_are_compiled_before_the_first_server_is_ready_and_then_kept(
         assert kept
         # Its worker needs the same kernels, and finds all of them.
         prepared.start(Role.PARTY1)
-        prepared.wait_ready(Role.PARTY1)
+        prepared.wait_ready(Role.PARTY1, cause="worker")
         assert compiled() == kept
     finally:
         prepared.stop()

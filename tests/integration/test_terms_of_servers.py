@@ -80,10 +80,10 @@ def end(deployment: Deployment, server: Role) -> None:
 
 
 def until_all(deployment: Deployment, wanted: int) -> None:
-    """Both parties say so of themselves, and of the service they are for."""
+    """Both parties say so of the service they are for, and that they are alive."""
     for party in PARTIES:
-        for service in (PARTY_SERVICE, ""):
-            until(lambda party=party, service=service: health(deployment, party, service) == wanted)
+        until(lambda party=party: health(deployment, party, PARTY_SERVICE) == wanted)
+        assert health(deployment, party) == SERVING
 
 
 def log(deployment: Deployment, server: Role) -> str:
@@ -91,8 +91,13 @@ def log(deployment: Deployment, server: Role) -> str:
 
 
 def until_named(deployment: Deployment, server: Role, line: str, *, after: int = 0) -> None:
+    """And the server has started, so what it refuses it refuses for its terms."""
+    started = "" if server is Role.DEALER else f"{PARTY_SERVICE}/worker"
     until(
-        lambda: health(deployment, server) is not None and line in log(deployment, server)[after:]
+        lambda: (
+            health(deployment, server, started) == SERVING
+            and line in log(deployment, server)[after:]
+        )
     )
 
 

@@ -103,10 +103,16 @@ class DealerGreeter:
         self._hello = hello
         self._health = health_pb2_grpc.HealthStub(channel)
         self._dealer = dealer_pb2_grpc.DealerStub(channel)
+        # Whether the dealer serves, as far as this party knows.
+        self.connected = False
         self._stopping = threading.Event()
         self._call: Any = None
         self._pause_s = _FIRST_PAUSE_S
         self._thread = threading.Thread(target=self._run, name="dealer greeter", daemon=True)
+
+    def fault(self) -> str:
+        """What is wrong with the dealer; empty if it serves."""
+        return "" if self.connected else "cannot be reached, or is about to end"
 
     def start(self) -> None:
         """Begin; the dealer may come later."""
@@ -127,6 +133,7 @@ class DealerGreeter:
             except Refused as error:
                 if not self._stopping.is_set():
                     log.warning("does not know the dealer's terms: %s", error)
+            self.connected = False
             self._stopping.wait(self._pause_s)
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
@@ -140,6 +147,7 @@ class DealerGreeter:
             if not greeted:
                 greeted = True
                 self._hello.to_dealer(self._dealer, self._begun)
+                self.connected = True
                 self._begun(watch)
                 self._pause_s = _FIRST_PAUSE_S
 

@@ -13,6 +13,7 @@ from parties.party.models.service import ModelService
 from parties.party.queries.service import QueryService
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
 from parties.serving.handshake import Handshake
+from parties.serving.readiness import Readiness
 from privedge import __version__
 from privedge.errors import ShareError
 from privedge.rpc import codec
@@ -35,8 +36,12 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         queries: QueryService,
         handshake: Handshake,
         feeds: Sequence[SnapshotFeed] = (),
+        readiness: Readiness | None = None,
     ) -> None:
-        """`handshake` says what may be activated. There is one feed for each worker."""
+        """`handshake` says what may be activated. There is one feed for each worker. `readiness`
+        says what is wrong with this party.
+        """
+        self._readiness = readiness
         self._models = models
         self._queries = queries
         self._handshake = handshake
@@ -139,6 +144,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             runs=queries.runs,
             pools=edge_codec.pool_levels_to_wire(levels),
             differences=self._handshake.differences,
+            faults=self._readiness.faults if self._readiness else (),
             release=__version__,
             wire=WIRE,
             mpc=MPC,

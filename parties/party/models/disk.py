@@ -41,6 +41,14 @@ class Disk:
                 "min_free_percent; free some space"
             )
 
+    def fault(self) -> str:
+        """Why uploads are refused for want of room; empty if they are not. Raises OSError."""
+        try:
+            self.require_room(0)
+        except DiskFull as error:
+            return str(error)
+        return ""
+
     def ease(self) -> None:
         """Before the registry is opened: give the reserve up if there is next to no space."""
         space = os.statvfs(self._state)

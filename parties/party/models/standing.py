@@ -96,6 +96,11 @@ class Standing:
         """Whether another process of party 0 is at work already."""
         return self._leader not in ("", said.process)
 
+    @property
+    def is_watched(self) -> bool:
+        """Party 1: whether it follows a process of party 0 now."""
+        return self._watches > 0
+
     @contextmanager
     def watched(self, process: str) -> Iterator[None]:
         """Party 1: it follows this process of party 0 until the block ends.

@@ -67,6 +67,11 @@ class Leader:
         self._batch_queue.close()
         self._pairing.stop()
 
+    @property
+    def connected(self) -> bool:
+        """Whether party 1 can be reached."""
+        return self._pairing.connected
+
     def answer(self, query: PendingQuery) -> AnswerBytes:
         """Wait for the answer share. Raises what the query ends with."""
         self._pairing.expect(query)

@@ -68,6 +68,11 @@ class Pairing:
             self._call.cancel()
         self._thread.join()
 
+    @property
+    def connected(self) -> bool:
+        """Whether party 1 tells now which queries it holds."""
+        return self._connected
+
     def expect(self, query: PendingQuery) -> None:
         """Pair this query as soon as party 1 holds it, which may be now."""
         with self._lock:

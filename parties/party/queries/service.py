@@ -22,10 +22,10 @@ from parties.config import PartyConfig
 from parties.party.models.cohorts import Snapshot
 from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters, QueryCounters
+from parties.party.queries.intake import Intake
 from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
-from parties.serving.handshake import Handshake
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
@@ -50,12 +50,12 @@ class QueryService:
         pool: WorkerPool,
         counters: Counters,
         answer: Callable[[PendingQuery], AnswerBytes],
-        handshake: Handshake,
+        intake: Intake,
     ) -> None:
         """`answer` waits for the answer share of a query that has arrived in full: Leader.answer or
-        Follower.answer. `handshake` says which queries may be accepted.
+        Follower.answer. `intake` says which queries may be accepted.
         """
-        self._handshake = handshake
+        self._intake = intake
         self._config = config
         self._models = models
         self._pool = pool
@@ -76,9 +76,9 @@ class QueryService:
 
         Raises what the query is refused for or ends with.
         """
-        with self._counters.query():
+        with self._intake.query(), self._counters.query():
             question, pieces = read()
-            self._handshake.require(question.cohort)
+            self._intake.require(question.cohort)
             self._use_once(question.query_id)
             with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
                 self._check(question, snapshot)

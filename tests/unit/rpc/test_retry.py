@@ -3,7 +3,14 @@
 import pytest
 
 from privedge import errors
-from privedge.errors import Busy, Cancelled, LimitExceeded, PrivEdgeError, Unreachable
+from privedge.errors import (
+    Busy,
+    Cancelled,
+    LimitExceeded,
+    PrivEdgeError,
+    Restarting,
+    Unreachable,
+)
 from privedge.rpc import retry
 from privedge.rpc.retry import Patience, retried
 from privedge.rpc.status import STATUS
@@ -74,7 +81,7 @@ def test_nothing_is_tried_again_if_the_pause_would_outlast_the_call(pauses):
 )
 def test_only_what_may_be_repeated_is(kind, pauses):
     server = Server(kind("no"))
-    if kind in (Busy, Unreachable):
+    if kind in (Busy, Restarting, Unreachable):
         assert retried(server, PATIENT) == "answer"
     else:
         with pytest.raises(kind):
@@ -85,3 +92,22 @@ def test_only_what_may_be_repeated_is(kind, pauses):
 def test_a_hint_is_no_part_of_another_limit():
     assert not hasattr(LimitExceeded("too large"), "retry_after_s")
     assert issubclass(errors.Busy, LimitExceeded)
+
+
+def test_w29_a_server_that_restarts_is_asked_again_for_as_long_as_there_is_time(pauses):
+    server = Server(*[Restarting("", 0.5)] * 20)
+    assert retried(server, PATIENT) == "answer"
+    assert server.calls == 21
+
+
+@pytest.mark.parametrize("kind", [Restarting, Unreachable])
+def test_w29_who_asked_for_no_retries_gets_none(pauses, kind):
+    server = Server(kind())
+    with pytest.raises(kind):
+        retried(server, Patience(3600, 0, away_s=3600))
+    assert server.calls == 1
+
+
+def test_w29_a_server_that_was_there_before_may_be_away_for_a_while(pauses):
+    server = Server(*[Unreachable()] * 20)
+    assert retried(server, Patience(3600, 1, away_s=3600)) == "answer"

@@ -1,0 +1,51 @@
+"""SIGTERM and SIGINT: a server ends in good order, whenever it is told to.
+
+While it starts there is nothing to finish, so it leaves at once with status 0. Imports the standard
+library only, so that `python -m parties` can call `leave_when_told` before anything that takes
+time.
+"""
+
+import os
+import signal
+
+_NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Signals:
+    """What this process was told. A signal may reach any thread: only the pipe wakes the main one,
+    because Python runs handlers there, and not before it wakes.
+    """
+
+    def __init__(self) -> None:
+        self._told = self._serving = False
+        self._reads, self._writes = os.pipe()
+        os.set_blocking(self._writes, False)
+        signal.set_wakeup_fd(self._writes, warn_on_full_buffer=False)
+        for number in _NUMBERS:
+            signal.signal(number, self._tell)
+
+    def wait(self) -> None:
+        """Return when the process has been told, also if that was before."""
+        self._serving = True
+        if not self._told:
+            os.read(self._reads, 1)
+
+    def _tell(self, *_: object) -> None:
+        self._told = True
+        if not self._serving:
+            raise SystemExit(0)
+
+
+_signals: list[_Signals] = []
+
+
+def leave_when_told() -> None:
+    """From now on a signal ends this process with status 0, until it waits for one."""
+    if not _signals:
+        _signals.append(_Signals())
+
+
+def wait_until_told() -> None:
+    """Wait for SIGTERM or SIGINT. From now on they do nothing else than end this wait."""
+    leave_when_told()
+    _signals[0].wait()

@@ -1,0 +1,56 @@
+"""parties/serving/ending.py, in processes of their own: signals belong to a whole process."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SERVES = """
+import signal, threading
+from parties.serving import ending
+ending.leave_when_told()
+{before}
+ending.wait_until_told()
+print("in good order")
+"""
+# The kernel may choose any thread for a signal. This one gets it while the main thread waits.
+IN_ANOTHER_THREAD = """
+import os
+wait = os.read
+def read(*pipe):
+    tell = lambda: signal.pthread_kill(threading.get_ident(), signal.{name})
+    threading.Thread(target=tell).start()
+    return wait(*pipe)
+os.read = read
+"""
+# While it starts.
+AT_ONCE = "signal.raise_signal(signal.{name}); print('not reached')"
+# What swallows the exit of a start does not swallow the signal.
+SWALLOWED = """
+try:
+    signal.raise_signal(signal.{name})
+except SystemExit:
+    pass
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [(IN_ANOTHER_THREAD, "in good order\n"), (AT_ONCE, ""), (SWALLOWED, "in good order\n")],
+    ids=["in another thread", "while it starts", "swallowed"],
+)
+def test_w67_a_signal_ends_a_server_whenever_and_wherever_it_arrives(name, before, says):
+    code = SERVES.format(before=before.format(name=name))
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, says, "")
+
+
+def test_w67_it_catches_both_before_anything_that_takes_time():
+    code = "import sys, parties.serving.ending; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert not {"grpc", "pydantic", "torch"} & set(loaded.stdout.split())
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # importing it changes nothing

@@ -1,0 +1,138 @@
+"""parties/serving/readiness.py and the causes that need no other server."""
+
+import logging
+import queue
+
+import pytest
+from grpc_health.v1 import health_pb2 as pb
+
+from parties.config import DiskSection
+from parties.party.models.disk import Disk
+from parties.party.queries.intake import Intake
+from parties.serving import lifetime
+from parties.serving.handshake import Handshake
+from parties.serving.health import Health
+from parties.serving.readiness import Cause, Readiness
+from privedge.errors import Restarting
+from privedge.identity.roles import Role
+
+SERVING, NOT_SERVING = pb.HealthCheckResponse.SERVING, pb.HealthCheckResponse.NOT_SERVING
+
+
+class Looked(Health):
+    """Health that says when all causes have been looked at: the service itself comes last."""
+
+    def __init__(self):
+        super().__init__()
+        self.looked = queue.SimpleQueue()
+
+    def set_serving(self, services, serves):
+        super().set_serving(services, serves)
+        if services == ["a.B"]:
+            self.looked.put(serves)
+
+    def of(self, service):
+        return self.Check(pb.HealthCheckRequest(service=service), None).status
+
+
+@pytest.fixture
+def health():
+    return Looked()
+
+
+@pytest.fixture
+def faults():
+    """What is wrong now, by cause."""
+    return {"dealer": "", "disk": ""}
+
+
+@pytest.fixture
+def readiness(health, faults, caplog):
+    caplog.set_level(logging.INFO)
+    causes = [
+        Cause("dealer", lambda: faults["dealer"]),
+        Cause("disk", lambda: faults["disk"], blocks=False),
+    ]
+    readiness = Readiness("party 0", "a.B", causes, health)
+    readiness.start()
+    assert health.looked.get(timeout=60)
+    yield readiness
+    readiness.stop()
+
+
+def until(health, serves):
+    while health.looked.get(timeout=60) is not serves:
+        pass
+
+
+def test_w27_what_blocks_is_seen_in_health_and_log_until_it_is_gone(
+    readiness, health, faults, caplog
+):
+    faults["dealer"] = "cannot be reached"
+    readiness.look()
+    until(health, False)
+    assert (health.of("a.B/dealer"), health.of("a.B/disk")) == (NOT_SERVING, SERVING)
+    assert readiness.faults == ("dealer: cannot be reached",)
+    faults["dealer"] = ""  # nobody says so; it is looked at
+    until(health, True)
+    assert health.of("a.B/dealer") == SERVING
+    assert readiness.faults == ()
+    assert [record.message for record in caplog.records] == [
+        "party 0: not ready: dealer: cannot be reached",
+        "party 0: dealer: is well again",
+        "party 0: ready",
+    ]
+
+
+def test_w27_what_only_warns_leaves_the_service_as_it_is(readiness, health, faults, caplog):
+    for left in ("3 MiB", "2 MiB"):
+        faults["disk"] = f"{left} would be left"
+        while readiness.faults != (f"disk: {left} would be left",):
+            readiness.look()
+            assert health.looked.get(timeout=60)
+    assert (health.of("a.B"), health.of("a.B/disk")) == (SERVING, NOT_SERVING)
+    warnings = [each.message for each in caplog.records if each.levelno == logging.WARNING]
+    assert warnings == ["party 0: serves, but: disk: 3 MiB would be left"]
+
+
+def test_w27_a_cause_that_cannot_be_looked_at_is_a_fault(health):
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory", "/secret/place")
+
+    readiness = Readiness("party 0", "a.B", [Cause("disk", gone)], health)
+    readiness.start()
+    assert readiness.faults == ("disk: cannot be looked at (No such file or directory)",)
+    readiness.stop()
+
+
+def test_w27_a_full_disk_is_a_fault(tmp_path):
+    assert Disk(tmp_path, DiskSection(min_free_percent=0)).fault() == ""
+    fault = Disk(tmp_path, DiskSection(min_free_percent=99.999)).fault()
+    assert "MiB would be left on the disk" in fault
+
+
+def test_w27_a_certificate_is_a_fault_in_its_last_week(tls_for):
+    assert lifetime.fault(None) == ""
+    assert lifetime.fault(tls_for(Role.PARTY0)) == ""
+    ending = tls_for(Role.CLIENT, "ending", days=6)
+    assert lifetime.fault(ending).startswith(f"{ending.certificate} ends on ")
+
+
+def test_w29_nothing_is_taken_before_every_worker_has_served():
+    begun = []
+    intake = Intake(lambda: bool(begun), Handshake())
+    with pytest.raises(Restarting), intake.query():
+        pytest.fail("taken")
+    begun.append(True)
+    with intake.query():
+        pass
+
+
+def test_w29_what_drains_takes_nothing_more_and_waits_for_what_is_here():
+    intake = Intake(lambda: True, Handshake())
+    with intake.query():
+        intake.drain(0)
+        assert intake.fault()
+        with pytest.raises(Restarting), intake.query():
+            pytest.fail("taken")
+    intake.drain(3600)
