@@ -5,6 +5,7 @@ process's own lines go on to standard error. What else is written to the descrip
 The other side of a failed handshake is unknown, and so is its address.
 """
 
+import atexit
 import faulthandler
 import logging
 import os
@@ -25,6 +26,8 @@ _LINE_OF_GRPC = re.compile(rb"[IWE][0-9]{4} [0-9:.]+ ")
 _FAILED = b"Handshake failed with error"
 # Of one kind, only so often; the line says how many there were.
 _LOG_EVERY_S = 10.0
+# How long the end of the process waits for the last lines.
+_LAST_LINES_S = 1.0
 _UNKNOWN = "failed for a reason that gRPC does not tell"
 
 
@@ -89,5 +92,13 @@ def log_failed_handshakes() -> HandshakeLog | None:
     sys.stderr = os.fdopen(own, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
     faulthandler.enable(sys.stderr)
     found = _STARTED.log = HandshakeLog(own)
-    threading.Thread(target=found.read, args=(source,), name="handshakes", daemon=True).start()
+    reader = threading.Thread(target=found.read, args=(source,), name="handshakes", daemon=True)
+    reader.start()
+    atexit.register(_end, reader, own)
     return found
+
+
+def _end(reader: threading.Thread, own: int) -> None:
+    """Pass on what was written last: the pipe ends with its last writer, descriptor 2."""
+    os.dup2(own, 2)
+    reader.join(_LAST_LINES_S)
