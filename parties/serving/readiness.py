@@ -75,14 +75,15 @@ class Readiness:
     def _look(self) -> None:
         found = {cause.name: fault for cause in self._causes if (fault := _fault(cause))}
         before, self._found = self._found, found
+        # Logged before it is seen in health: who sees a change there finds its line.
         for cause in self._causes:
-            self._statuses.set_serving([f"{self._service}/{cause.name}"], cause.name not in found)
             self._log(cause, before.get(cause.name, ""), found.get(cause.name, ""))
+            self._statuses.set_serving([f"{self._service}/{cause.name}"], cause.name not in found)
         serves = not any(cause.blocks and cause.name in found for cause in self._causes)
-        self._statuses.set_serving([self._service], serves)
         if serves and not self._serves:
             log.info("%s: ready", self._name)
         self._serves = serves
+        self._statuses.set_serving([self._service], serves)
 
     def _log(self, cause: Cause, before: str, now: str) -> None:
         # Numbers in a text may change with every look; whether it is well does not.
