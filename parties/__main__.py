@@ -15,7 +15,9 @@ import importlib.metadata
 import os
 from pathlib import Path
 
-from parties.config import DealerConfig, PartyConfig, require_said_twice
+from parties.config.dealer import DealerConfig
+from parties.config.party import PartyConfig
+from parties.config.server import require_said_twice
 from parties.cores import stay_on
 from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages

@@ -17,7 +17,7 @@ import torch
 
 from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
-from parties.config import DealerConfig, DealerLimits
+from parties.config.dealer import DealerConfig, DealerLimits
 from parties.serving import lifetime
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard

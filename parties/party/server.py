@@ -9,7 +9,7 @@ from typing import Protocol
 
 import grpc
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.cores import chosen, stay_on, usable_cores
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer

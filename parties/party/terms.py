@@ -7,7 +7,7 @@ upgrade one party after the other.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.models.cohorts import Cohort
 from privedge.rpc import versions
 from privedge.rpc.versions import Versions

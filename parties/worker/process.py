@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import torch
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.serving.certificate_watch import watch_certificates
 from parties.worker.computation import Computation
 from parties.worker.heartbeat import Heartbeat

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import grpc
 
-from parties.config import PoolSection
+from parties.config.sections import PoolSection
 from parties.worker import codec
 from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation

@@ -32,7 +32,7 @@ PLANTED = {
     ),
     "Layers of privedge": Planted("privedge.sharing.ring", "privedge.rpc.chunks"),
     "Layers of the laboratory": Planted("privedge_lab.results", "privedge_lab.attacks"),
-    "Layers of parties": Planted("parties.config", "parties.memory"),
+    "Layers of parties": Planted("parties.config.party", "parties.memory"),
     "Servers never reach plaintext data, training or recombination": Planted(
         "parties.worker.weights", "privedge.sharing.combine"
     ),

@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pages import markdown as md
-from parties.config import DealerConfig, PartyConfig
+from parties.config.dealer import DealerConfig
+from parties.config.party import PartyConfig
 from privedge.config import ClientConfig, TlsFiles
 from privedge_lab.baseline.config import SplitClientConfig
 from privedge_lab.baseline.serving.config import SplitConfig

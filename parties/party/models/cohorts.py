@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from parties.config import CohortSection
+from parties.config.cohort import CohortSection
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec

@@ -10,7 +10,7 @@ import logging
 import os
 from pathlib import Path
 
-from parties.config import DiskSection
+from parties.config.sections import DiskSection
 from privedge.errors import DiskFull
 
 log = logging.getLogger(__name__)

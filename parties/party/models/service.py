@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
 from parties.party.models.disk import Disk

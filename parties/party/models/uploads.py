@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from parties.config import PartyLimits
+from parties.config.sections import PartyLimits
 from parties.party.models.cohorts import Cohort, find
 from parties.party.models.disk import Disk
 from parties.party.models.registry import Registry

@@ -10,7 +10,7 @@ from bisect import insort_left, insort_right
 from collections.abc import Sequence
 from operator import attrgetter
 
-from parties.config import BatchingSection
+from parties.config.sections import BatchingSection
 from parties.party.queries.pending import Kind, PendingQuery
 from parties.party.queries.turns import Turns
 

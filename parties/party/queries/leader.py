@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.edge.hello import Hello
 from parties.party.edge.peer import PeerClient, PlacedRun
 from parties.party.models.service import ModelService

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from parties.bounded_dict import BoundedDict
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.models.cohorts import Snapshot
 from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters, QueryCounters

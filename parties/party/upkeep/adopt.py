@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
 from parties.party.models.registry import Epochs

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import NAME, FolderIdentity, IdentityFile
 from parties.party.models.registry import Epochs

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from privedge.config import load
 
 NAMES = ("backup", "restore", "verify", "adopt")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.models.folder_identity import NAME, IdentityFile
 from parties.party.models.share_files import SUFFIX, fault
 from parties.party.models.start import refusal

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.edge.worker_client import WorkerClient
 from parties.serving import handshake_log
 from privedge.identity.roles import Identity, Role

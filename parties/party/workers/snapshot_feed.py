@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.edge.worker_client import WorkerClient
 from parties.party.models.cohorts import Snapshot
 from parties.party.models.service import ModelService

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from parties.config import PoolSection
+from parties.config.sections import PoolSection
 from parties.worker import codec
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.backoff import Backoff, reason

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from parties.bounded_dict import BoundedDict
-from parties.config import PoolSection
+from parties.config.sections import PoolSection
 from parties.worker.snapshot_cache import Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method, Task
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parties.config import BatchingSection
+from parties.config.sections import BatchingSection
 from parties.party.queries.batch_queue import BatchQueue, together
 from parties.party.queries.pending import PendingQuery
 from privedge.errors import Unreachable

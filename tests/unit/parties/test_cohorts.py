@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parties.config import CohortSection
+from parties.config.cohort import CohortSection
 from parties.party.models.cohorts import Snapshot, SnapshotModel, build
 from privedge.errors import ConfigError
 from privedge.ran.presets import preset

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from parties.config import DealerConfig, DealerLimits
+from parties.config.dealer import DealerConfig, DealerLimits
 from parties.dealer import DealerServicer
 from parties.serving.handshake import Handshake
 from parties.worker.dealer_stream import DealerStream

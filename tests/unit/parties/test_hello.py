@@ -10,7 +10,7 @@ import grpc
 import pytest
 from unheard import Unheard
 
-from parties.config import DealerConfig
+from parties.config.dealer import DealerConfig
 from parties.dealer import DealerServicer
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.terms import CohortTerms, Terms

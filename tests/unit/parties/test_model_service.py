@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from parties.config import PartyConfig
+from parties.config.party import PartyConfig
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser

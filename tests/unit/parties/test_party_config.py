@@ -1,4 +1,4 @@
-"""parties/config.py: samples parse, and an error names the key that is wrong."""
+"""parties/config: samples parse, and an error names the key that is wrong."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 import parties
 import privedge_lab
-from parties.config import DealerConfig, PartyConfig
+from parties.config.dealer import DealerConfig
+from parties.config.party import PartyConfig
 from parties.party.models.cohorts import build
 from privedge.config import ClientConfig, load
 from privedge.errors import ConfigError

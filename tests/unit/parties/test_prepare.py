@@ -11,7 +11,7 @@ from queue import SimpleQueue
 import grpc
 import pytest
 
-from parties.config import PoolSection
+from parties.config.sections import PoolSection
 from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor, Agreement, Dialer

@@ -6,7 +6,7 @@ import queue
 import pytest
 from grpc_health.v1 import health_pb2 as pb
 
-from parties.config import DiskSection
+from parties.config.sections import DiskSection
 from parties.party.models.disk import Disk
 from parties.party.queries.intake import Intake
 from parties.serving import lifetime

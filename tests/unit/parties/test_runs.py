@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from unheard import Unheard
 
-from parties.config import BatchingSection, PartyLimits, TimeoutsSection
+from parties.config.sections import BatchingSection, PartyLimits, TimeoutsSection
 from parties.party.edge.hello import Hello
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer

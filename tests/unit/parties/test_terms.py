@@ -4,7 +4,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from parties.config import CohortSection, PartyConfig
+from parties.config.cohort import CohortSection
+from parties.config.party import PartyConfig
 from parties.party.edge import hello
 from parties.party.models.cohorts import build
 from parties.party.terms import CohortTerms, Terms, cohort_differences, differences, of_party

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parties.config import BatchingSection
+from parties.config.sections import BatchingSection
 from parties.party.queries import turns
 from parties.party.queries.batch_queue import BatchQueue
 from parties.party.queries.pending import PendingQuery

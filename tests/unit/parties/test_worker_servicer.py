@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from parties.config import PoolSection
+from parties.config.sections import PoolSection
 from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor
 from parties.worker.preprocessing.pool import Pool, Prepared

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from parties.config import ServerConfig
+from parties.config.server import ServerConfig
 from privedge.config import Section
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from parties.config import require_said_twice
+from parties.config.server import require_said_twice
 from parties.memory import keep_freed_pages
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told

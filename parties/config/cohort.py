@@ -1,0 +1,59 @@
+"""One cohort in a party's file."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from privedge.config import Section
+from privedge.identity.roles import COHORT_NAME
+
+
+class CohortSection(Section):
+    """One cohort: its architecture, as a preset or a file, and its rule for "unknown"."""
+
+    name: str = Field(
+        pattern=f"^{COHORT_NAME}$",
+        description="The cohort's name, the same at both parties.",
+    )
+    preset: str | None = Field(
+        default=None,
+        description="The architecture, by the name of a preset. Give either this or `spec_file`.",
+    )
+    channels: Literal[1, 3] = Field(
+        default=1, description="For `preset`: 1 for grey images, 3 for colour."
+    )
+    components: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="For subspace presets: the number of components, in place of the preset's.",
+    )
+    spec_file: Path | None = Field(
+        default=None, description="The architecture as a file: the JSON of a RanSpec."
+    )
+    margin: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="An image is known if best < margin * ((1 - mean_share) * second best + "
+        "mean_share * mean of all owners). These are the errors of the owners' models. With a "
+        "margin of 1, somebody is always named.",
+    )
+    mean_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The weight of the mean error over all owners in that rule. Above 0, and with "
+        "a margin below 1, a query needs one more round.",
+    )
+
+    @model_validator(mode="after")
+    def _one_architecture(self) -> Self:
+        if (self.preset is None) == (self.spec_file is None):
+            raise ValueError("give either preset or spec_file")
+        if self.preset == "auto":
+            raise ValueError("preset: a cohort has one architecture; name it instead of auto")
+        if self.spec_file is not None and self.components is not None:
+            raise ValueError("components goes with preset, not with spec_file")
+        return self

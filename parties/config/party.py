@@ -1,0 +1,111 @@
+"""A party's file."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from parties.config.cohort import CohortSection
+from parties.config.sections import (
+    BatchingSection,
+    DealerSection,
+    DiskSection,
+    MpcSection,
+    PartyLimits,
+    PeerSection,
+    PoolSection,
+    TimeoutsSection,
+)
+from parties.config.server import ServerConfig
+
+
+class PartyConfig(ServerConfig):
+    """One party: `python -m parties party --config FILE`."""
+
+    index: Literal[0, 1] = Field(description="Which party this is. Party 0 leads.")
+    state: Path = Field(
+        description="Folder of the registry and the shares; created with mode 0700."
+    )
+    registry_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="A database in place of the SQLite file in `state`, as an SQLAlchemy URL.",
+    )
+    engine: Literal["fused", "crypten"] = Field(
+        default="fused",
+        description="`fused`: weights are masked once, comparisons need four rounds. `crypten`: "
+        "the reference engine. Must be the same at both parties.",
+    )
+    rounding: Literal["one-unit", "exact"] = Field(
+        default="one-unit",
+        description="`one-unit`: truncation gives the floor or one unit more; which of them "
+        "depends also on the masks. `exact`: always the floor, with two more rounds wherever no "
+        "ReLU follows (docs/explanation/threat-model.md). Must be the same at both parties.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Worker processes; each computes one run at a time. Must be the same at both "
+        "parties.",
+    )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Threads with which a worker multiplies. More than one pays where cores are "
+        "idle: they share the owners of a cohort. The answers are the same.",
+    )
+    one_core_workers: bool = Field(
+        default=True,
+        description="Keep the front end on one processor core, and each worker on one for each of "
+        "its threads; they use cores in turn. Switch this off if something else assigns processes "
+        "to cores.",
+    )
+    spare_workers: bool = Field(
+        default=False,
+        description="Keep a second process for each worker that has loaded everything and takes "
+        "its place when it dies. It takes about 220 MiB for each worker.",
+    )
+    query_deadline_s: float = Field(
+        default=60,
+        gt=0,
+        description="The longest that a query may last, in seconds, from its first byte.",
+    )
+    peer: PeerSection | None = None
+    mpc: MpcSection
+    dealer: DealerSection
+    limits: PartyLimits = PartyLimits()
+    disk: DiskSection = DiskSection()
+    batching: BatchingSection = BatchingSection()
+    pool: PoolSection = PoolSection()
+    timeouts: TimeoutsSection = TimeoutsSection()
+    cohorts: tuple[CohortSection, ...] = Field(
+        min_length=1, description="One table for each cohort, the same at both parties."
+    )
+
+    def _addresses(self) -> list[str]:
+        peer = self.peer.address if self.peer else None
+        every = [self.listen, self.dealer.address, peer, self.mpc.listen, self.mpc.address]
+        return [address for address in every if address]
+
+    @model_validator(mode="after")
+    def _leads_or_follows(self) -> Self:
+        if self.index == 0 and (self.peer is None or self.mpc.address is None or self.mpc.listen):
+            raise ValueError("party 0 needs [peer] address and [mpc] address, and no [mpc] listen")
+        if self.index == 1 and (self.peer or self.mpc.listen is None or self.mpc.address):
+            raise ValueError("party 1 needs [mpc] listen, and neither [peer] nor [mpc] address")
+        return self
+
+    @model_validator(mode="after")
+    def _engine_can_round_so(self) -> Self:
+        if self.rounding == "exact" and self.engine != "fused":
+            raise ValueError('rounding: "exact" needs engine = "fused"')
+        return self
+
+    @model_validator(mode="after")
+    def _cohorts_differ(self) -> Self:
+        names = [cohort.name for cohort in self.cohorts]
+        if len(set(names)) != len(names):
+            raise ValueError("cohorts: a name is given twice")
+        return self

@@ -1,0 +1,168 @@
+"""The tables of a party's file, but for its cohorts (parties/config/cohort.py)."""
+
+from pydantic import Field
+
+from privedge.config import Address, Section
+
+
+class PeerSection(Section):
+    """Party 0 only: where party 1's front end listens."""
+
+    address: Address = Field(description="Party 1's `listen` address, as party 0 reaches it.")
+
+
+class MpcSection(Section):
+    """The connection between the workers. Worker k uses the port given here plus k."""
+
+    listen: Address | None = Field(
+        default=None, description="Party 1 only: where its worker 0 listens."
+    )
+    address: Address | None = Field(
+        default=None, description="Party 0 only: where party 1's worker 0 listens."
+    )
+
+
+class DealerSection(Section):
+    """Where the dealer listens."""
+
+    address: Address = Field(description="The dealer's `listen` address, as this party reaches it.")
+
+
+class PartyLimits(Section):
+    """What one party accepts. A refusal is RESOURCE_EXHAUSTED."""
+
+    max_share_mib: int = Field(default=256, ge=1, description="Size of one model's share, in MiB.")
+    max_models_per_owner: int = Field(
+        default=8,
+        ge=1,
+        description="Models that an owner may hold at once, not counting superseded ones.",
+    )
+    upload_deadline_s: float = Field(
+        default=300, gt=0, description="The longest that one upload may last, in seconds."
+    )
+    max_batch: int = Field(default=64, ge=1, description="Images in one query.")
+    max_queries: int = Field(
+        default=256,
+        ge=1,
+        description="Queries of all clients at once. A query counts from the start of its call "
+        "until its answer is sent. It needs a thread, and memory for the share of its images. The "
+        "last eighth of the places is for clients who have no query running.",
+    )
+    max_queries_per_client: int = Field(
+        default=64, ge=1, description="Queries at once with the same client's name."
+    )
+
+
+class DiskSection(Section):
+    """Room on the disk of `state`, and how long share files that are no longer used are kept."""
+
+    min_free_percent: float = Field(
+        default=5,
+        ge=0,
+        lt=100,
+        description="Uploads are refused if less than this part of the disk would be left.",
+    )
+    reserve_mib: int = Field(
+        default=16,
+        ge=0,
+        description="Size of a file that is given up when the disk is full, so that models can "
+        "still be deleted. With 0 there is none.",
+    )
+    trash_days: float = Field(
+        default=14,
+        ge=0,
+        description="Days for which the share of a model that was replaced or dropped can be taken "
+        "back. What an owner deletes goes at once.",
+    )
+    scrub_hours: float = Field(
+        default=24,
+        ge=0,
+        description="Each share file is read once in so many hours, while no query runs, and "
+        "compared with its manifest. With 0 none is.",
+    )
+
+
+class BatchingSection(Section):
+    """Party 0 only: which waiting queries are computed together."""
+
+    delay_ms: float = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Milliseconds that a query waits for others although a worker is free. A query "
+        "that comes alone is delayed by as much.",
+    )
+    max_images: int = Field(
+        default=64,
+        ge=1,
+        description="The most images in a run of several queries; never more than `max_batch`. "
+        "With 1, every query has its own run.",
+    )
+
+
+class PoolSection(Section):
+    """Correlated randomness that is prepared ahead. Use the same settings at both parties."""
+
+    bundles: int = Field(
+        default=4,
+        ge=0,
+        le=1024,
+        description="Bundles of each kind (cohort and images in a run) that each worker keeps "
+        "ready; each serves one run. With 0 at either party, nothing is prepared.",
+    )
+    refill_below: int | None = Field(
+        default=None,
+        ge=1,
+        description="Prepare more when fewer bundles than this are left. The default is `bundles`: "
+        "replace each at once. With a smaller number, workers prepare less often and for longer.",
+    )
+    batches: tuple[int, ...] = Field(
+        default=(1,),
+        description="Numbers of images in a run to prepare for before the first query. The eight "
+        "numbers used last are prepared for too.",
+    )
+    memory_mib: int = Field(
+        default=1024,
+        ge=1,
+        description="Memory for all bundles of one worker, in MiB; bundles are never on disk. Runs "
+        "without a bundle ask the dealer as they go.",
+    )
+    settle_s: float = Field(
+        default=1,
+        ge=0,
+        description="Seconds for which a cohort's models must be unchanged before anything is "
+        "prepared for them, so that a series of uploads wastes no work.",
+    )
+
+    @property
+    def low(self) -> int:
+        """Prepare more bundles if fewer than this are left."""
+        return min(self.refill_below or self.bundles, self.bundles)
+
+
+class TimeoutsSection(Section):
+    """How long one party waits for the other. Raise these limits if the network is slow."""
+
+    half_s: float = Field(
+        default=10,
+        gt=0,
+        description="Party 0: seconds to wait until party 1 holds the other share of a query. A "
+        "client sends both at once.",
+    )
+    order_s: float = Field(
+        default=10,
+        gt=0,
+        description="Party 0: seconds to wait for party 1's answer to an order to run queries.",
+    )
+    late_s: float = Field(
+        default=5,
+        gt=0,
+        description="Party 1: seconds that a run may continue after party 0 has ordered the next "
+        "run of the same worker.",
+    )
+    worker_silent_s: float = Field(
+        default=10,
+        ge=3,
+        description="Seconds after which a worker that gives no sign of life is killed and "
+        "replaced. It gives one every second, also while it computes.",
+    )
