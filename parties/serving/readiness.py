@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from parties.serving import notify
 from parties.serving.health import Health
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class Readiness:
             log.info("%s: ready", self._name)
         self._serves = serves
         self._statuses.set_serving([self._service], serves)
+        said = "; ".join(self.faults)
+        notify.tell(STATUS=("serves. " if serves else "does not serve. ") + said, WATCHDOG="1")
 
     def _log(self, cause: Cause, before: str, now: str) -> None:
         # Numbers in a text may change with every look; whether it is well does not.

@@ -1,5 +1,6 @@
 """`python -m parties` prints one clear line, whether it starts or refuses to start."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -21,10 +22,10 @@ def prepared(tmp_path: Path) -> Deployment:
 
 
 def refusal(kind: str, config: Path, *flags: str) -> str:
-    """What a server that cannot start says: one line, exit code 1."""
+    """What a server that cannot start says: one line, exit code 78."""
     command = [sys.executable, "-m", "parties", kind, "--config", str(config), *flags]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert ended.stderr.count("\n") == 1
     return ended.stderr
 
