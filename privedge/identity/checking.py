@@ -105,6 +105,12 @@ def path_to(
     return tuple(builder.build_client_verifier().verify(own, list(between)).chain)
 
 
+def require_valid_for(path: Path, ends: datetime.datetime, days: int) -> None:
+    """Raise CertificateError, naming `path`, if `ends` is less than so many days ahead."""
+    if ends < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days):
+        raise CertificateError(f"{path}: ends {ends:%Y-%m-%d}, in less than {days} days; renew it")
+
+
 # --- Parts ---------------------------------------------------------------------------------------
 
 
