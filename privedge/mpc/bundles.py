@@ -24,8 +24,8 @@ from privedge.sharing.ring import WORD_BYTES
 class Supply(Protocol):
     """The source of a session's correlated randomness: the dealer during the run, or a bundle."""
 
-    # The session with the dealer, or a bundle's name, and the kinds drawn so far, in order: the same
-    # at both parties.
+    # The session with the dealer or a bundle's name, and the kinds drawn so far, in order. They are
+    # the same at both parties.
     run: SessionId
     used: list[TupleKind]
 
