@@ -103,7 +103,7 @@ class World:
         return done.stdout
 
     def client(self) -> Client:
-        """A client that stays, as the device of the last step of deploy.md."""
+        """A client that stays, as the device of the last step of docs/how-to/deploy.md."""
         return Client(load(ClientConfig, self.home("client") / "privedge.toml"))
 
     def stop(self) -> None:
