@@ -15,18 +15,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
 
-from parties.party.models.tables import LIVE, FolderRow, Model, State, is_full, open_engine
+from parties.party.models.database import is_full
+from parties.party.models.migrations import open_engine
+from parties.party.models.reading import Reading
+from parties.party.models.tables import FolderRow, Model, State
 from privedge.errors import AlreadyExists, DiskFull
 from privedge.sharing.manifest import UploadHeader
-
-# The longest list an operator gets; keeps one answer within one gRPC message.
-MAX_LISTED = 2000
-
-_HAS_SALT = func.length(Model.salt) > 0
 
 T = TypeVar("T")
 
@@ -45,7 +43,7 @@ class Epochs:
     peer: int = 0
 
 
-class Registry:
+class Registry(Reading):
     """The table of models behind an SQLAlchemy URL. Safe to call from several threads."""
 
     def __init__(
@@ -62,7 +60,7 @@ class Registry:
         committed: called after every commit, in order, as soon as the registry has a folder.
         """
         self._engine = open_engine(url)
-        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+        super().__init__(sessionmaker(self._engine, expire_on_commit=False))
         # One writer at a time: a read followed by a write then never meets a busy SQLite file.
         self._writing = threading.Lock()
         self._make_room = make_room
@@ -103,80 +101,6 @@ class Registry:
         """Record it now. Raises DiskFull."""
         said = update(FolderRow).values(deployment=deployment, peer_epoch=peer)
         self._write(lambda session: session.execute(said), counts=False)
-
-    # --- Reading ----------------------------------------------------------------------------------
-
-    def get(self, model_id: str) -> Model | None:
-        """The row of an id, tombstones included."""
-        with self._sessions() as session:
-            return session.get(Model, model_id)
-
-    def active(self, cohort: str) -> Sequence[Model]:
-        """The active models of a cohort, ordered by owner: the order of the answer vector."""
-        wanted = select(Model).where(Model.cohort == cohort, Model.state == State.ACTIVE)
-        with self._sessions() as session:
-            rows = session.scalars(wanted).all()
-        # In Python, because databases order text by different rules and both parties must agree.
-        return sorted(rows, key=lambda row: row.owner)
-
-    def quarantined(self, cohort: str | None = None) -> Sequence[Model]:
-        """The quarantined models of one cohort, or of all."""
-        wanted = select(Model).where(Model.state == State.QUARANTINED).order_by(Model.model_id)
-        if cohort is not None:
-            wanted = wanted.where(Model.cohort == cohort)
-        with self._sessions() as session:
-            return session.scalars(wanted).all()
-
-    def listed(self, *, owner: str | None, cohort: str | None) -> Sequence[Model]:
-        """At most MAX_LISTED models, newest first; None means any owner or cohort."""
-        wanted = select(Model).where(Model.state != State.DELETED)
-        if owner is not None:
-            wanted = wanted.where(Model.owner == owner)
-        if cohort is not None:
-            wanted = wanted.where(Model.cohort == cohort)
-        newest = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(MAX_LISTED)
-        with self._sessions() as session:
-            return session.scalars(newest).all()
-
-    def knows(self, cohort: str) -> bool:
-        """Whether this party ever had a model of the cohort, deleted ones included."""
-        with self._sessions() as session:
-            any_of_it = select(Model.model_id).where(Model.cohort == cohort).limit(1)
-            return session.scalar(any_of_it) is not None
-
-    def kept(self, cohort: str) -> dict[str, Model]:
-        """By id, all models of a cohort whose share this party has, or may have in its trash."""
-        wanted = select(Model).where(
-            Model.cohort == cohort, Model.state != State.DELETED, _HAS_SALT
-        )
-        with self._sessions() as session:
-            return {row.model_id: row for row in session.scalars(wanted)}
-
-    def live(self) -> dict[str, Model]:
-        """By id, the models whose share file must exist."""
-        with self._sessions() as session:
-            wanted = select(Model).where(Model.state.in_(LIVE))
-            return {row.model_id: row for row in session.scalars(wanted)}
-
-    def count_live(self, owner: str) -> int:
-        """How many shares an owner has at this party."""
-        wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(LIVE))
-        with self._sessions() as session:
-            return session.scalar(wanted) or 0
-
-    def retired(self, owner: str | None = None) -> set[str]:
-        """Ids of retired models, of one owner or all, whose share may be in the trash."""
-        wanted = select(Model.model_id).where(Model.state == State.RETIRED, _HAS_SALT)
-        if owner is not None:
-            wanted = wanted.where(Model.owner == owner)
-        with self._sessions() as session:
-            return set(session.scalars(wanted))
-
-    def deleted(self, model_ids: Collection[str]) -> set[str]:
-        """Those of these ids that are tombstones."""
-        with self._sessions() as session:
-            wanted = select(Model.model_id).where(Model.state == State.DELETED)
-            return set(session.scalars(wanted)) & set(model_ids) if model_ids else set()
 
     # --- Changing ---------------------------------------------------------------------------------
 
@@ -266,16 +190,7 @@ class Registry:
             return [row.model_id for row in retired]
 
         # Party 0 repeats its list at every start; that changes nothing, and no epoch.
-        return self._write(change) if self._would_change(cohort, wanted) else []
-
-    def _would_change(self, cohort: str, wanted: Mapping[str, State]) -> bool:
-        asked = select(Model.model_id, Model.state).where(
-            Model.cohort == cohort,
-            Model.state.in_((State.PREPARED, State.ACTIVE, State.QUARANTINED)),
-        )
-        with self._sessions() as session:
-            now = {model_id: state for model_id, state in session.execute(asked)}
-        return now != wanted
+        return self._write(change) if self.would_change(cohort, wanted) else []
 
     def quarantine(self, cohort: str, damaged: Collection[str], *, release: bool) -> dict[str, str]:
         """Quarantine these of the active models, and if `release`, make active again what is no

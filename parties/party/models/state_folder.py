@@ -20,11 +20,12 @@ from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
+from parties.party.models.look import Look, look
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.service import ModelService, Store
 from parties.party.models.share_files import ShareFiles, fault
 from parties.party.models.start import Found, require_startable
-from parties.party.models.tables import Look, Model, look
+from parties.party.models.tables import Model
 from parties.party.models.trash import Trash
 from privedge.errors import ConfigError
 

@@ -25,10 +25,11 @@ from urllib.parse import quote
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import NAME, FolderIdentity, IdentityFile
+from parties.party.models.look import live_models, look_at
 from parties.party.models.registry import Epochs
 from parties.party.models.share_files import SUFFIX
 from parties.party.models.state_folder import locked, open_registry
-from parties.party.models.tables import FolderRow, Model, live_models, look_at
+from parties.party.models.tables import FolderRow, Model
 from parties.party.upkeep import verify
 from privedge import __version__, private_file
 from privedge.errors import ConfigError

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from parties.config.party import PartyConfig
+from parties.party.models.database import sqlite_file
 from parties.party.models.folder_identity import NAME, IdentityFile
+from parties.party.models.look import live_models, live_rows, look
 from parties.party.models.share_files import SUFFIX, fault
 from parties.party.models.start import refusal
 from parties.party.models.state_folder import found, open_files, registry_url
-from parties.party.models.tables import Model, live_models, live_rows, look, sqlite_file
+from parties.party.models.tables import Model
 from privedge.errors import ConfigError
 
 # Raised when a file of a backup gets another name or meaning.

@@ -7,8 +7,10 @@ from contextlib import closing
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from parties.party.models.look import look
+from parties.party.models.migrations import SCHEMA_VERSION
 from parties.party.models.registry import Registry
-from parties.party.models.tables import SCHEMA_VERSION, State, look
+from parties.party.models.tables import State
 from privedge.errors import AlreadyExists, ConfigError, DiskFull
 from privedge.sharing.manifest import (
     ModelManifest,

@@ -11,8 +11,8 @@ from contextlib import ExitStack, closing
 import pytest
 from test_model_service import ANA, BEN, COHORT, Parties, settings
 
+from parties.party.models.look import live_models
 from parties.party.models.state_folder import open_models
-from parties.party.models.tables import live_models
 from parties.party.upkeep import commands
 from parties.party.upkeep.adopt import Wish, adopt
 from parties.party.upkeep.backup import backup, restore
