@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, inspect, select
+from sqlalchemy import Table, create_engine, inspect, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -21,7 +21,7 @@ from privedge.errors import ConfigError
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest
 
 # Read without sessions: these must not change a registry.
-_MODELS, _FOLDERS = Base.metadata.tables["models"], Base.metadata.tables["state_folder"]
+_MODELS, _FOLDERS = (Base.metadata.tables[name] for name in ("models", "state_folder"))
 _SOME = 16
 
 
@@ -46,7 +46,7 @@ def look(url: str) -> Look:
     file = sqlite_file(url)
     if file is not None and not (file.exists() and file.stat().st_size):
         return Look(None, {})  # connecting would create the file
-    return _look(connect(url))
+    return _look(connect(url, patient=True))
 
 
 def look_at(file: Path) -> Look:
@@ -56,7 +56,7 @@ def look_at(file: Path) -> Look:
 
 def live_rows(url: str) -> list[Model]:
     """Every model of a registry that has a share, with its salt. Raises ConfigError."""
-    with _reads(connect(url)) as connection:
+    with _reads(connect(url, patient=True)) as connection:
         return _live(connection)
 
 
@@ -75,12 +75,23 @@ def _look(engine: Engine) -> Look:
             raise ConfigError(f"registry: {fault}; {PUT_BACK}")
         rows = connection.execute(select(Model.model_id, Model.state))
         states = {model_id: state for model_id, state in rows}
-        return Look(_holder(connection), states, _live(connection, _SOME))
+        return Look(holder(connection), states, _live(connection, _SOME))
 
 
 def _live(connection: Connection, limit: int | None = None) -> list[Model]:
-    wanted = select(_MODELS).where(Model.state.in_(LIVE)).order_by(Model.model_id).limit(limit)
+    wanted = (
+        select(*_there(connection, _MODELS))
+        .where(Model.state.in_(LIVE))
+        .order_by(Model.model_id)
+        .limit(limit)
+    )
     return [Model(**row) for row in connection.execute(wanted).mappings()]
+
+
+def _there(connection: Connection, table: Table) -> list[Any]:
+    """The columns of a table that a registry of an older release has too."""
+    names = {each["name"] for each in inspect(connection).get_columns(table.name)}
+    return [column for column in table.columns if column.name in names]
 
 
 @contextmanager
@@ -108,7 +119,7 @@ def faults(connection: Connection) -> Iterator[str]:
             if said != "ok":
                 yield f"its file is damaged ({' '.join(str(said).split())[:80]})"
                 return
-    for row in connection.execute(select(_MODELS)):
+    for row in connection.execute(select(*_there(connection, _MODELS))):
         if not _plausible(row):
             yield f"the entry of model {str(row.model_id)[:32]!a} is damaged"
 
@@ -124,8 +135,9 @@ def _plausible(row: Any) -> bool:
     return told == kept and len(row.salt) == (SALT_BYTES if live or row.salt else 0)
 
 
-def _holder(connection: Connection) -> FolderRow | None:
+def holder(connection: Connection) -> FolderRow | None:
+    """The state folder that a registry belongs to; None in a new one or one of version 1."""
     if not inspect(connection).has_table(FolderRow.__tablename__):
         return None
-    row = connection.execute(select(_FOLDERS)).mappings().first()
+    row = connection.execute(select(*_there(connection, _FOLDERS))).mappings().first()
     return None if row is None else FolderRow(**row)

@@ -5,6 +5,9 @@ each model, which the other party must not learn. A method that returns has comm
 with a write-ahead log and full synchronisation. A deleted model leaves a tombstone, because a
 model id must never be used for two different uploads (docs/protocol.md#sessions).
 
+Every method raises Unreachable while PostgreSQL is away. One that changes something may then have
+been committed all the same; `watch` says when to look at everything again.
+
 Every change of a model raises the registry's epoch by one, in the same transaction
 (docs/adr/0012-state-folder.md).
 """
@@ -12,18 +15,24 @@ Every change of a model raises the registry's epoch by one, in the same transact
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy import select, update
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
 
-from parties.party.models.database import is_full
-from parties.party.models.migrations import open_engine
+from parties.party.models.database import connect, is_full, sqlite_file, unusable
+from parties.party.models.folder_identity import FolderIdentity
+from parties.party.models.look import holder
+from parties.party.models.migrations import bring_up_to_date
+from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
+from parties.party.models.start import Found, refusal
 from parties.party.models.tables import FolderRow, Model, State
-from privedge.errors import AlreadyExists, DiskFull
+from privedge.errors import AlreadyExists, ConfigError, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
 
 T = TypeVar("T")
@@ -53,24 +62,35 @@ class Registry(Reading):
         make_room: Callable[[], bool] = lambda: False,
         committed: Callable[[Epochs], None] = lambda _: None,
     ) -> None:
-        """Open, creating the tables if needed. Raises ConfigError when the URL cannot be used, or
-        a newer release has written there.
+        """Open, creating the tables if needed. Raises ConfigError when the URL cannot be used,
+        another process uses the database, or a newer release has written there.
 
         make_room: called when the disk is full, and says whether to try again. Never for uploads.
         committed: called after every commit, in order, as soon as the registry has a folder.
         """
-        self._engine = open_engine(url)
-        super().__init__(sessionmaker(self._engine, expire_on_commit=False))
+        self._engine, self._owner = _opened(url)
+        super().__init__(sessionmaker(self._engine, expire_on_commit=False), self._owner)
         # One writer at a time: a read followed by a write then never meets a busy SQLite file.
         self._writing = threading.Lock()
         self._make_room = make_room
         self._committed = committed
-        with self._sessions() as session:
-            self._epochs = _epochs(session)
+        self._watchers: list[Callable[[], None]] = []
+        with self._reading() as session:
+            self._folder, self._epochs = _said(session)
+        self._owner.watch(self._wrong, self._regained)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let another process use the database."""
+        self._owner.close()
         self._engine.dispose()
+
+    def fault(self) -> str:
+        """Why nothing can be changed now; empty if it can. Does not wait."""
+        return self._owner.fault()
+
+    def watch(self, regained: Callable[[], None]) -> None:
+        """Call `regained` whenever the database is back after it was away."""
+        self._watchers.append(regained)
 
     # --- The folder and the epochs ----------------------------------------------------------------
 
@@ -239,7 +259,7 @@ class Registry(Reading):
         counts: bool = True,
         spends_reserve: bool = True,
     ) -> T:
-        """Commit a change. Raises DiskFull, and then nothing has changed."""
+        """Commit a change. Raises DiskFull, and then nothing has changed, or Unreachable."""
         with self._writing:
             try:
                 return self._commit(change, counts)
@@ -255,23 +275,65 @@ class Registry(Reading):
             raise DiskFull("registry: the disk is full; free some space")
 
     def _commit(self, change: Callable[[Session], T], counts: bool) -> T:
-        with self._sessions.begin() as session:
+        with (
+            self._owner.writing() as connection,
+            Session(connection, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             result = change(session)
             if counts:
                 heard = {"deployment": self._epochs.deployment, "peer_epoch": self._epochs.peer}
                 session.execute(update(FolderRow).values(epoch=FolderRow.epoch + 1, **heard))
             session.flush()
-            epochs = _epochs(session)
-        self._epochs = epochs
-        if epochs.own:
-            self._committed(epochs)
+            said = _said(session)
+        self._remember(*said)
         return result
 
+    def _remember(self, folder: FolderIdentity | None, epochs: Epochs) -> None:
+        self._folder, self._epochs = folder, epochs
+        if epochs.own:
+            self._committed(epochs)
 
-def _epochs(session: Session) -> Epochs:
-    wanted = select(FolderRow.deployment, FolderRow.epoch, FolderRow.peer_epoch)
-    row = session.execute(wanted).first()
-    return Epochs() if row is None else Epochs(*row)
+    def _wrong(self, connection: Connection) -> str:
+        """Why the database that is there now cannot be the one of before; empty if it can."""
+        mine = self._folder
+        if mine is None:
+            return ""
+        mine = replace(mine, epoch=self._epochs.own)
+        row = holder(connection)
+        return refusal(Found(mine, row.identity if row else None), mine.party) or ""
+
+    def _regained(self) -> None:
+        with self._writing, self._reading() as session:
+            # A change whose answer got lost may have been committed.
+            self._remember(*_said(session))
+        for regained in self._watchers:
+            regained()
+
+
+def _opened(url: str) -> tuple[Engine, Owner]:
+    """This process owns the database, and its schema is the newest. Raises ConfigError."""
+    engine = connect(url)
+    with ExitStack() as undo:
+        undo.callback(engine.dispose)
+        try:
+            owner = undo.enter_context(closing(own(engine, sqlite_file(url))))
+            with owner.writing() as connection, connection.begin():
+                bring_up_to_date(connection)
+        except DBAPIError as error:
+            raise unusable(error) from None
+        except Unreachable as error:
+            raise ConfigError(str(error)) from None
+        undo.pop_all()
+    return engine, owner
+
+
+def _said(session: Session) -> tuple[FolderIdentity | None, Epochs]:
+    columns = (FolderRow.party, FolderRow.folder, FolderRow.deployment, FolderRow.epoch)
+    row = session.execute(select(*columns, FolderRow.peer_epoch)).first()
+    if row is None:
+        return None, Epochs()
+    return FolderIdentity(*row[:4]), Epochs(row.deployment, row.epoch, row.peer_epoch)
 
 
 def _retire(session: Session, rows: Sequence[Model]) -> None:

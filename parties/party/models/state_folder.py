@@ -102,10 +102,8 @@ def open_registry(config: PartyConfig, disk: Disk, identity: IdentityFile) -> Re
 
 def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles) -> Found:
     """What a start has to decide on."""
-    row, unknown = seen.holder, files.there() - set(seen.states)
-    if row is None:
-        return Found(folder, None, unknown)
-    return Found(folder, FolderIdentity(row.party, row.folder, row.deployment, row.epoch), unknown)
+    unknown = files.there() - set(seen.states)
+    return Found(folder, seen.holder.identity if seen.holder else None, unknown)
 
 
 def require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> None:

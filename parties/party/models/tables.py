@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from parties.party.models.folder_identity import FolderIdentity
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest
 
 
@@ -48,6 +49,11 @@ class FolderRow(Base):
     epoch: Mapped[int] = mapped_column(BigInteger)
     # The highest epoch that the other party has said.
     peer_epoch: Mapped[int] = mapped_column(BigInteger)
+
+    @property
+    def identity(self) -> FolderIdentity:
+        """The same as the folder's identity file says it."""
+        return FolderIdentity(self.party, self.folder, self.deployment, self.epoch)
 
 
 class Model(Base):

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
-from parties.party.models.folder_identity import NAME, FolderIdentity, IdentityFile
+from parties.party.models.folder_identity import NAME, IdentityFile
 from parties.party.models.look import live_models, look_at
 from parties.party.models.registry import Epochs
 from parties.party.models.share_files import SUFFIX
@@ -49,8 +49,7 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
         raise ConfigError(f"{to}: exists; name a new folder for each backup")
     with _made(to) as folder:
         holder, rows = _copied(config, registry, folder)
-        identity = FolderIdentity(holder.party, holder.folder, holder.deployment, holder.epoch)
-        IdentityFile(folder).write(identity)
+        IdentityFile(folder).write(holder.identity)
         shares = [f"{verify.SHARES}/{row.model_id}{SUFFIX}" for row in rows]
         names = (verify.REGISTRY, NAME, *shares)
         facts = verify.BackupFacts(
