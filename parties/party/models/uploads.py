@@ -52,6 +52,7 @@ class Uploads:
         self._running: dict[str, str] = {}
         # Refused uploads that may be in the registry, because its database went away.
         self._unsettled: set[str] = set()
+        self._settling = threading.Lock()
 
     def take(self, header: UploadHeader, caller: Identity, chunks: Iterable[bytes]) -> int:
         """Store one share; returns its size once it is synced and registered.
@@ -66,7 +67,11 @@ class Uploads:
             self._settle(manifest.model_id)
             row = self._registry.get(manifest.model_id)
             if row is not None:
-                return _repeated(row, header)
+                size = _repeated(row, header)
+                # Missing if the process died after an upload that it could not take back.
+                if row.state == State.UPLOADED and not self._files.path(row.model_id).exists():
+                    self._files.store(header, self._counted(chunks))
+                return size
             if self._registry.count_live(caller.name) >= self._limits.max_models_per_owner:
                 raise LimitExceeded(f"owner {caller.name}: too many models; delete one first")
             self._disk.require_room(manifest.share_bytes)
@@ -84,15 +89,13 @@ class Uploads:
     def settle(self) -> None:
         """The registry's database is back: what was refused meanwhile is not in it."""
         for model_id in list(self._unsettled):
-            with self._lock:
-                running = model_id in self._running
-            if not running:
-                self._settle(model_id)
+            self._settle(model_id)
 
     def _settle(self, model_id: str) -> None:
-        if model_id in self._unsettled:
-            self._registry.forget(model_id)
-            self._unsettled.discard(model_id)
+        with self._settling:  # or an upload could be forgotten that was repeated meanwhile
+            if model_id in self._unsettled:
+                self._registry.forget(model_id)
+                self._unsettled.discard(model_id)
 
     def _check(self, manifest: ModelManifest, caller: Identity) -> None:
         what = f"model {manifest.model_id}"

@@ -65,10 +65,11 @@ class Line:
         return self._follower.standing.mine
 
 
-def settings(folder, index, *, disk=None, **cohort):
+def settings(folder, index, *, disk=None, registry_url=None, **cohort):
     return PartyConfig.model_validate(
         {
             "disk": disk or {},
+            "registry_url": registry_url,
             "index": index,
             "listen": "127.0.0.1:0",
             "state": folder / f"party{index}",
@@ -84,11 +85,11 @@ def settings(folder, index, *, disk=None, **cohort):
 class Parties:
     """Both parties' models over one folder."""
 
-    def __init__(self, folder, stack, disk=None):
-        config = settings(folder, 1, disk=disk)
+    def __init__(self, folder, stack, disk=None, urls=(None, None)):
+        config = settings(folder, 1, disk=disk, registry_url=urls[1])
         self.follower = stack.enter_context(open_models(config, None))
         self.line = Line(self.follower)
-        config = settings(folder, 0, disk=disk)
+        config = settings(folder, 0, disk=disk, registry_url=urls[0])
         self.leader = stack.enter_context(open_models(config, self.line))
 
     def meet(self):

@@ -184,14 +184,6 @@ def test_a_backup_that_cannot_be_finished_leaves_no_folder(folder):
     assert [path.name for path in folder.iterdir() if "new" in path.name] == []
 
 
-def test_a_database_with_tools_of_its_own_is_left_to_them(folder):
-    other = settings(folder, 0).model_copy(update={"registry_url": "postgresql://u:hidden@db/x"})
-    for call in (lambda: backup(other, folder / "new"), lambda: restore(other, folder / "backup0")):
-        with pytest.raises(ConfigError, match="tools of its own") as error:
-            call()
-        assert "hidden" not in str(error.value)
-
-
 # --- Verify ---------------------------------------------------------------------------------------
 
 
