@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from parties.party.models.database import POSTGRESQL, is_lost, reason
-from privedge.errors import ConfigError, PrivEdgeError, Unreachable
+from privedge.errors import ConfigError, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +152,8 @@ class SessionOwner:
             if again:
                 try:
                     self._regained()
-                except PrivEdgeError as error:  # gone once more
-                    log.warning("registry: %s", error)
+                except Exception as error:  # gone once more, or a disk's: the thread must go on
+                    log.error("registry: not everything is in step: %s", type(error).__name__)
 
     def _ask(self, session: Connection) -> None:
         self._asked_at = time.monotonic()

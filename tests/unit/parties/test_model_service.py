@@ -468,3 +468,13 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
         open_models(settings(tmp_path, 1), None),
     ):
         pass
+
+
+def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(parties):
+    (header, _), (raw, _) = shares_of(ANA)
+    model_id = header.manifest.model_id
+    for _ in range(2):
+        assert parties.leader.upload(header, ANA, [raw]) == header.manifest.share_bytes
+        path = parties.leader._files.path(model_id)
+        assert path.read_bytes() == raw
+        path.unlink()
