@@ -32,7 +32,6 @@ from parties.party.terms import of_party
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
-from parties.serving import lifetime
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
@@ -105,7 +104,6 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         # From now on the process is alive. What it can do is said service by service.
         party.statuses.set_serving([""], True)
         party.server.start()
-        watch_certificates(config.tls)
         log.info("party %d: listening on port %d", config.index, party.port)
         with _running(party.readiness):
             run_until_told(
@@ -182,7 +180,10 @@ def _causes(
     greeter: DealerGreeter,
     feeds: Sequence[SnapshotFeed],
 ) -> list[Cause]:
-    """What a party needs beside terms. With bundles it can serve for a while without the dealer."""
+    """What a party needs beside terms. With bundles it can serve for a while without the dealer.
+
+    Begins to watch its certificate.
+    """
     other = Role.party(1 - config.index).label
 
     def no_randomness() -> str:
@@ -195,7 +196,7 @@ def _causes(
         Cause("dealer", greeter.fault, blocks=False),
         Cause("randomness", no_randomness),
         Cause("disk", Disk(config.state, config.disk).fault, blocks=False),
-        Cause("certificate", lambda: lifetime.fault(config.tls), blocks=False),
+        Cause("certificate", watch_certificates(config.tls).fault, blocks=False),
     ]
 
 

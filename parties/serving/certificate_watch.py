@@ -29,9 +29,17 @@ class CertificateWatch:
         """`tls` are this process's own files."""
         self._tls, self._now = tls, now
         self._seen: Stamp = ()
+        self._unusable = ""
         self._quiet_until = now()
         # When this process's certificate, or one that vouches for it, ends; None if unknown.
         self.ends: datetime.datetime | None = None
+
+    def fault(self) -> str:
+        """What is wrong with the files of this process, or about to be; empty if nothing is.
+
+        A cause of readiness (readiness.py).
+        """
+        return self._unusable or self._ending()
 
     def look(self) -> None:
         """Look once."""
@@ -47,24 +55,36 @@ class CertificateWatch:
         self._quiet_until = self._now()
         try:
             self.ends = check_files(self._tls).ends
+            self._unusable = ""
         except (CertificateError, OSError) as error:
-            log.error("the certificate on disk cannot be used: %s", error)
+            self._unusable = f"the certificate on disk cannot be used: {error}"
+            log.error("%s", self._unusable)
+
+    def _ending(self) -> str:
+        if self._tls is None or self.ends is None:
+            return ""
+        return ending(self._tls, self.ends, self._now())
 
     def _warn(self) -> None:
         now = self._now()
-        if self.ends is None or self._tls is None or now < self._quiet_until:
-            return
-        left = self.ends - now
-        if left <= datetime.timedelta():
-            log.error("%s: has expired; nobody can connect", self._tls.certificate)
-        elif left <= WARN_BEFORE:
-            log.warning(
-                "%s: ends on %s, in %d days; renew it",
-                self._tls.certificate, f"{self.ends:%Y-%m-%d}", left.days,
-            )  # fmt: skip
-        else:
-            return
-        self._quiet_until = now + _WARN_EVERY
+        if now >= self._quiet_until and (fault := self._ending()):
+            ended = self.ends is not None and self.ends <= now
+            log.log(logging.ERROR if ended else logging.WARNING, "%s", fault)
+            self._quiet_until = now + _WARN_EVERY
+
+
+def ending(tls: TlsFiles, ends: datetime.datetime, now: datetime.datetime) -> str:
+    """A line on a certificate that has ended, or ends within two weeks; empty for any other.
+
+    `ends` is when the first of its chain does.
+    """
+    left = ends - now
+    if left <= datetime.timedelta():
+        return f"{tls.certificate}: has expired; nobody can connect; renew it"
+    if left <= WARN_BEFORE:
+        when = f"{ends:%Y-%m-%d}, in {left.days} days"
+        return f"{tls.certificate}: it or its authority ends on {when}; renew it"
+    return ""
 
 
 def watch_certificates(tls: TlsFiles | None) -> CertificateWatch:
