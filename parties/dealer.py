@@ -29,6 +29,7 @@ from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
 from privedge.mpc.weight_masks import WeightMasks
 from privedge.rpc import versions
+from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.chunks import cut
 from privedge.rpc.server import build_server, caller
@@ -193,6 +194,7 @@ def serve_dealer(config: DealerConfig) -> None:
     servicer = DealerServicer(config, handshake)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
     statuses = add_health(server)
+    add_about(server)
     add_reflection(server, [DEALER_SERVICE])
     certificates = watch_certificates(config.tls)
     causes = [

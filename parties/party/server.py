@@ -38,6 +38,7 @@ from parties.serving.health import Health
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from parties.serving.readiness import Cause, Readiness
 from privedge.identity.roles import Identity, Role
+from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
@@ -100,6 +101,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
     if cores:
         stay_on(chosen(config.index + config.workers * config.threads, 1, cores))
     with _party(config, config_file, cores) as party:
+        add_about(party.server)
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
         # From now on the process is alive. What it can do is said service by service.
         party.statuses.set_serving([""], True)
