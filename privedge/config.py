@@ -31,7 +31,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 StrPath = str | os.PathLike[str]
 
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
-_LAST_PORT = 65535
+LAST_PORT = 65535
 
 # Between double quotes \ begins an escape, so TOML has no "certs\ca.crt".
 _SLASH = "in a path write / or use single quotes"
@@ -40,8 +40,8 @@ _SLASH = "in a path write / or use single quotes"
 def _addressed(text: str) -> str:
     match = _HOST_AND_PORT.fullmatch(text)
     # gRPC would reduce a larger port modulo 65536.
-    if match is None or int(match[1]) > _LAST_PORT:
-        raise ValueError(f"must be HOST:PORT with a port up to {_LAST_PORT}, not {text!r}")
+    if match is None or int(match[1]) > LAST_PORT:
+        raise ValueError(f"must be HOST:PORT with a port up to {LAST_PORT}, not {text!r}")
     return text
 
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import grpc
 
+from privedge.errors import DeadlineExceeded, Unreachable
 from privedge.rpc import versions
 from privedge.rpc.status import calls_to
 from privedge.rpc.versions import Versions, plain
 from privedge.wire import about_pb2 as pb
 from privedge.wire import about_pb2_grpc
 
+# How long to wait for an answer. A server that is not there is noticed at once.
+ANSWER_S = 10.0
 # Certificates and hints bear a clock that is so much ahead or behind, in seconds.
 MOST_SKEW_S = 60.0
 
@@ -55,15 +58,21 @@ def add_about(server: grpc.Server) -> None:
     about_pb2_grpc.add_AboutServicer_to_server(AboutServicer(), server)
 
 
-def ask(channel: grpc.Channel, peer: str, *, timeout_s: float) -> About:
-    """Ask a server. Raises Refused, naming `peer`: it cannot be reached, or is of an older release
-    (NotReady).
+def ask(channel: grpc.Channel, peer: str, *, within_s: float = ANSWER_S) -> About:
+    """Ask a server. Raises Refused, naming `peer`: Unreachable, or NotReady from one of an older
+    release.
     """
     stub = about_pb2_grpc.AboutStub(channel)
-    with calls_to(peer):
-        sent = time.time()
-        said = stub.Read(pb.AboutRequest(), timeout=timeout_s)
-        received = time.time()
+    try:
+        with calls_to(peer):
+            sent = time.time()
+            said = stub.Read(pb.AboutRequest(), timeout=within_s)
+            received = time.time()
+    except DeadlineExceeded:
+        raise Unreachable(
+            f"{peer}: has not answered for {within_s:.0f} s; check the address, the network and "
+            "firewalls, and that it is not frozen"
+        ) from None
     there = said.clock_ms / 1000
     ahead, behind = max(there - received, 0.0), min(there - sent, 0.0)
     return About(Versions(plain(said.release), said.wire, said.mpc), ahead or behind)
