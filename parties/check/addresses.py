@@ -4,7 +4,8 @@ import errno
 import ipaddress
 import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from parties.config.party import PartyConfig
 from parties.config.server import ServerConfig
@@ -17,15 +18,20 @@ from privedge.rpc.channel import open_channel
 from privedge.rpc.ports import shifted
 
 
-def check_listening(config: ServerConfig, role: Role) -> Iterator[Finding]:
-    """Whether the server can listen where its file says. Nothing listens there meanwhile."""
-    yield from _listen("listen", config.listen, config, role)
+def check_listening(config: ServerConfig, role: Role, *, may_dial: bool) -> Iterator[Finding]:
+    """Whether the server can listen where its file says. Nothing listens there meanwhile.
+
+    Where somebody listens already, it is dialled, unless this server's certificate is no good for
+    that: it may be this server itself.
+    """
+    taken = partial(_taken, config, role) if may_dial else _taken_by_somebody
+    yield from _listen("listen", config.listen, taken)
     if isinstance(config, PartyConfig) and config.mpc.listen:
         yield from _workers("mpc.listen", config.mpc.listen, config)
         if not _past_last(config.mpc.listen, config.workers):
             for worker in range(config.workers):
                 address = shifted(config.mpc.listen, worker)
-                yield from _listen(f"mpc.listen (worker {worker})", address, config, role)
+                yield from _listen(f"mpc.listen (worker {worker})", address, taken)
 
 
 def check_distances(config: ServerConfig) -> Iterator[Finding]:
@@ -50,7 +56,7 @@ def check_distances(config: ServerConfig) -> Iterator[Finding]:
 # --- Where this server listens --------------------------------------------------------------------
 
 
-def _listen(name: str, address: str, config: ServerConfig, role: Role) -> Iterator[Finding]:
+def _listen(name: str, address: str, taken: Callable[[str, str], Finding]) -> Iterator[Finding]:
     host, port = _split(address)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -63,28 +69,27 @@ def _listen(name: str, address: str, config: ServerConfig, role: Role) -> Iterat
         try:
             tried.bind(where)
         except OSError as error:
-            yield _refused(name, address, error, config, role)
+            if error.errno == errno.EADDRINUSE:
+                yield taken(name, address)
+            elif error.errno == errno.EADDRNOTAVAIL:
+                yield Finding(name, f"{address}: is no address of this machine; give one that is")
+            else:
+                why = f"cannot listen there ({error.strerror}); change the address"
+                yield Finding(name, f"{address}: {why}")
 
 
-def _refused(name: str, address: str, error: OSError, config: ServerConfig, role: Role) -> Finding:
-    if error.errno == errno.EADDRINUSE:
-        if _runs(address, config, role):
-            return hint(name, f"{address}: {role.label} is running there already")
-        return Finding(name, f"{address}: another process listens there; end it or change the port")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return Finding(name, f"{address}: is no address of this machine; give one that is")
-    return Finding(name, f"{address}: cannot listen there ({error.strerror}); change the address")
-
-
-def _runs(address: str, config: ServerConfig, role: Role) -> bool:
-    """Whether a server of this role answers there, as far as its own certificate can tell."""
+def _taken(config: ServerConfig, role: Role, name: str, address: str) -> Finding:
     claim = Identity(role, role.value)
     try:
         with open_channel(address, server=role, tls=config.tls, claim=claim) as channel:
             ask(channel, role.label)
     except PrivEdgeError:
-        return False
-    return True
+        return Finding(name, f"{address}: another process listens there; end it or change the port")
+    return hint(name, f"{address}: {role.label} is running there already")
+
+
+def _taken_by_somebody(name: str, address: str) -> Finding:
+    return hint(name, f"{address}: somebody listens there, perhaps this server already")
 
 
 def _workers(name: str, first: str, config: PartyConfig) -> Iterator[Finding]:

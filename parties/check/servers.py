@@ -31,8 +31,13 @@ def check_dealer(config: PartyConfig) -> Iterator[Finding]:
         yield Finding("dealer", f"{name} disagrees on {line}")
 
 
-def check_peer(config: PartyConfig, mine: Terms | None, known: Epochs | None) -> Iterator[Finding]:
-    """Party 0: whether party 1 is there, and agrees. What is None here is not compared."""
+def check_peer(
+    config: PartyConfig, mine: Terms | None, known: Epochs | None, workers: int
+) -> Iterator[Finding]:
+    """Party 0: whether party 1 is there, and agrees. What is None here is not compared.
+
+    Its first so many `workers` are dialled too.
+    """
     if config.peer is None:
         return
     address = config.peer.address
@@ -53,12 +58,13 @@ def check_peer(config: PartyConfig, mine: Terms | None, known: Epochs | None) ->
         lines += state_differences(known, said, config.index)
     for line in lines:
         yield Finding("peer", f"{name} disagrees on {line}")
-    yield from _workers(config)
+    if not lines:
+        yield from _workers(config, workers)
 
 
-def _workers(config: PartyConfig) -> Iterator[Finding]:
+def _workers(config: PartyConfig, count: int) -> Iterator[Finding]:
     """The first worker of party 1 that this party's worker could not dial."""
-    for worker in range(config.workers if config.mpc.address else 0):
+    for worker in range(count):
         address = shifted(config.mpc.address or "", worker)
         name = f"worker {worker} of {peer_name(Role.PARTY1, address)}"
         try:

@@ -18,7 +18,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from tests.unit.mpc.compiled.test_compiler import only_small
-from privedge.mpc.compiled import cache, compiler
+from privedge.mpc.compiled import compiler
 
 small = only_small()
 compiler.prepare(Path(sys.argv[1]))
