@@ -51,12 +51,12 @@ parties/samples/ has one file of each kind; docs/tutorial/three-servers.md expla
 def main() -> int:
     """Parse the arguments, read the configuration, and serve. Returns the exit status."""
     arguments = _parser().parse_args()
-    if arguments.server == check.NAME:
-        return check.run(arguments)
-    log_failed_handshakes()
-    log.configure()
-    allow_many_connections()
     try:
+        if arguments.server == check.NAME:
+            return check.run(arguments)
+        log_failed_handshakes()
+        log.configure()
+        allow_many_connections()
         return _run(arguments)
     except PrivEdgeError as error:
         return _refused(arguments.server, error)

@@ -7,7 +7,9 @@ from privedge.errors import MissingExtra
 
 CRYPTEN = "crypten==0.4.1"
 _CRYPTEN = f"pip install --no-deps {CRYPTEN}"
-_SERVING = ("torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx")
+_SERVING = (
+    "torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx", "packaging",
+)  # fmt: skip
 
 # By the name that is imported: what a server needs.
 FOR_SERVERS: Mapping[str, str] = {

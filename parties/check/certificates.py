@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parties.config.server import ServerConfig
-from parties.serving.certificate_watch import ending
 from privedge.config import TlsFiles, TlsPins
 from privedge.errors import CertificateError, ConfigError
 from privedge.findings import Finding, hint
+from privedge.identity.checking import fault_of_end
 from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.callers import DenyList, utc_now
@@ -29,7 +29,7 @@ def check_certificates(config: ServerConfig, role: Role) -> Iterator[Finding]:
         yield Finding("tls", str(error))
         return
     now = utc_now()
-    if line := ending(config.tls, ends, now):
+    if line := fault_of_end(config.tls.certificate, ends, now):
         yield Finding("tls", line)
     yield from _pins(config.tls, now)
 

@@ -20,7 +20,6 @@ from parties.party.models.scrubber import Scrubber
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
-from parties.party.models.trash_keeper import TrashKeeper
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.intake import Intake
@@ -32,6 +31,7 @@ from parties.party.terms import of_party
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
+from parties.periodic import Periodic
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
@@ -48,6 +48,8 @@ from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
+# How often the trash is emptied, and the disk's reserve taken again; never at a start.
+_TRASH_S = 600.0
 # Uploads at once, of all owners and of one.
 _UPLOADS, _UPLOADS_OF_ONE = 64, 8
 
@@ -122,7 +124,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         models = parts.enter_context(open_models(config, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
-        parts.enter_context(_running(TrashKeeper(models)))
+        parts.enter_context(_running(Periodic("trash keeper", models.empty_trash, _TRASH_S)))
         server, port = build_server(
             config.listen,
             tls=config.tls,

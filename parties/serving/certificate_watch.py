@@ -6,11 +6,11 @@ of this process's own certificate two weeks before it ends.
 
 import datetime
 import logging
-import threading
 
+from parties.periodic import Periodic
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError
-from privedge.identity.checking import check_files
+from privedge.identity.checking import check_files, fault_of_end
 from privedge.rpc import callers, renewal
 from privedge.rpc.callers import Clock, utc_now
 from privedge.rpc.tls import Stamp, stamp
@@ -18,7 +18,6 @@ from privedge.rpc.tls import Stamp, stamp
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 2.0
-WARN_BEFORE = datetime.timedelta(days=14)
 _WARN_EVERY = datetime.timedelta(days=1)
 
 
@@ -63,7 +62,7 @@ class CertificateWatch:
     def _ending(self) -> str:
         if self._tls is None or self.ends is None:
             return ""
-        return ending(self._tls, self.ends, self._now())
+        return fault_of_end(self._tls.certificate, self.ends, self._now())
 
     def _warn(self) -> None:
         now = self._now()
@@ -73,32 +72,10 @@ class CertificateWatch:
             self._quiet_until = now + _WARN_EVERY
 
 
-def ending(tls: TlsFiles, ends: datetime.datetime, now: datetime.datetime) -> str:
-    """A line on a certificate that has ended, or ends within two weeks; empty for any other.
-
-    `ends` is when the first of its chain does.
-    """
-    left = ends - now
-    if left <= datetime.timedelta():
-        return f"{tls.certificate}: has expired; nobody can connect; renew it"
-    if left <= WARN_BEFORE:
-        when = f"{ends:%Y-%m-%d}, in {left.days} days"
-        return f"{tls.certificate}: it or its authority ends on {when}; renew it"
-    return ""
-
-
 def watch_certificates(tls: TlsFiles | None) -> CertificateWatch:
     """Look for as long as the process lives."""
     watch = CertificateWatch(tls)
-    threading.Thread(target=_run, args=(watch,), name="certificate watch", daemon=True).start()
+    thread = Periodic("certificate watch", watch.look, _LOOK_EVERY_S)
+    thread.wake()  # the first look is now
+    thread.start()
     return watch
-
-
-def _run(watch: CertificateWatch) -> None:
-    pause = threading.Event()
-    while True:
-        try:
-            watch.look()
-        except Exception as error:  # whatever it is, this thread must go on
-            log.error("looking at the certificates failed: %s", type(error).__name__)
-        pause.wait(_LOOK_EVERY_S)
