@@ -36,7 +36,14 @@ CAUSES: Sequence[Cause] = (
         "check the clocks of both machines",
     ),
     Cause(
-        ("unable to get local issuer", "self signed", "self-signed", "unable to verify the first"),
+        (
+            "unable to get local issuer",
+            "self signed",
+            "self-signed",
+            "unable to verify the first",
+            # An authority here has the same name and another key.
+            "certificate signature failure",
+        ),
         "its certificate is of an authority that is not trusted here",
         "compare `ca`, or the pin, with the authority that issued it",
     ),
