@@ -29,11 +29,13 @@ class About:
     versions: Versions
     skew_s: float
 
-    def faults(self) -> tuple[str, ...]:
+    def faults(self, *, computes: bool = True) -> tuple[str, ...]:
         """Versions that differ from this release's, and a clock that differs from this machine's:
-        a line for each.
+        a line for each. `computes`: whether this side takes part in computations, as clients do
+        not.
         """
-        lines = versions.differences(Versions(), self.versions)
+        mine = Versions() if computes else Versions(mpc=self.versions.mpc)
+        lines = versions.differences(mine, self.versions)
         if abs(self.skew_s) <= MOST_SKEW_S:
             return lines
         side = "ahead of" if self.skew_s > 0 else "behind"

@@ -93,7 +93,7 @@ def _ask(config: ClientConfig, role: Role, heard: list[_Cohorts]) -> Iterator[Fi
     try:
         # A party that is away is said to be away, and not called again and again.
         with connect(config.model_copy(update={"retries": 0}), role) as party:
-            for line in party.about().faults():
+            for line in party.about().faults(computes=False):
                 yield Finding(role.value, f"{party.name} disagrees on {line}")
             cohorts = {name: party.facts_of(name) for name in party.cohorts()}
     except PrivEdgeError as error:
