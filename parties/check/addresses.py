@@ -114,7 +114,7 @@ def _near(name: str, address: str) -> Iterator[Finding]:
     host, _ = _split(address)
     numbers = _numbers(host)
     if any(number.is_loopback for number in numbers):
-        yield hint(name, f"{address}: is on this machine, where both servers protect nobody")
+        yield hint(name, f"{address}: is on this machine; servers of one machine protect nobody")
     elif any(map(_is_here, numbers)):
         yield Finding(name, f"{address}: is on this machine; servers of different operators must "
                       "not share one")  # fmt: skip
