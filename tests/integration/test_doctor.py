@@ -194,4 +194,4 @@ def test_w61_a_party_that_never_answers_is_given_up(place):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         ((about, line),) = replace(place, party1=address).faults()
-    assert about == "party1" and address in line
+    assert about == "party1" and address in line and "answer" in line
