@@ -10,7 +10,7 @@ from functools import partial
 from parties.config.party import PartyConfig
 from parties.config.server import ServerConfig
 from privedge.config import LAST_PORT
-from privedge.errors import PrivEdgeError
+from privedge.errors import NotReady, PrivEdgeError
 from privedge.findings import Finding, hint
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.about import ask
@@ -30,8 +30,7 @@ def check_listening(config: ServerConfig, role: Role, *, may_dial: bool) -> Iter
         yield from _workers("mpc.listen", config.mpc.listen, config)
         if not _past_last(config.mpc.listen, config.workers):
             for worker in range(config.workers):
-                address = shifted(config.mpc.listen, worker)
-                yield from _listen(f"mpc.listen (worker {worker})", address, taken)
+                yield from _listen("mpc.listen", shifted(config.mpc.listen, worker), taken)
 
 
 def check_distances(config: ServerConfig) -> Iterator[Finding]:
@@ -83,6 +82,8 @@ def _taken(config: ServerConfig, role: Role, name: str, address: str) -> Finding
     try:
         with open_channel(address, server=role, tls=config.tls, claim=claim) as channel:
             ask(channel, role.label)
+    except NotReady:  # of an older release, but this server
+        pass
     except PrivEdgeError:
         return Finding(name, f"{address}: another process listens there; end it or change the port")
     return hint(name, f"{address}: {role.label} is running there already")
