@@ -12,6 +12,7 @@ from parties.config.party import PartyConfig
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import NAME, IdentityFile
+from parties.party.models.look import Look, live_rows, look
 from parties.party.models.registry import Epochs
 from parties.party.models.start import require_startable
 from parties.party.models.state_folder import (
@@ -21,8 +22,7 @@ from parties.party.models.state_folder import (
     require_own_shares,
     require_same_architecture,
 )
-from parties.party.models.tables import Look, live_rows, look
-from privedge.errors import ConfigError
+from privedge.errors import ConfigError, PrivEdgeError
 from privedge.findings import Finding
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class StateCheck:
         yield from self._disk()
         try:
             seen = _in_time(self._look)
-        except ConfigError as error:
+        except PrivEdgeError as error:
             yield Finding("state", str(error))
             return
         row = seen.holder
@@ -114,12 +114,12 @@ def _folder_fault(state: Path) -> str:
 
 def _in_time(work: Callable[[], T]) -> T:
     """What `work` returns or raises, or ConfigError if it takes too long."""
-    answers: queue.SimpleQueue[T | ConfigError] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
 
     def run() -> None:
         try:
             answers.put(work())
-        except ConfigError as error:
+        except Exception as error:  # raised below, in the thread that waits
             answers.put(error)
 
     threading.Thread(target=run, name="registry", daemon=True).start()
@@ -130,6 +130,6 @@ def _in_time(work: Callable[[], T]) -> T:
             f"registry: its database has not answered for {_DATABASE_S:.0f} s; check registry_url "
             "and the network"
         ) from None
-    if isinstance(answer, ConfigError):
+    if isinstance(answer, Exception):
         raise answer
     return answer
