@@ -1,5 +1,6 @@
 """Start one server: `python -m parties party|dealer|split --config FILE`.
 
+Or say what is wrong before it starts: `python -m parties check --config FILE`.
 Or look after a party's state: `python -m parties backup|restore|verify|adopt --config FILE`. Or ask
 a server whether it serves: `python -m parties health --config FILE`.
 """
@@ -16,6 +17,7 @@ import importlib.metadata
 import os
 from pathlib import Path
 
+from parties.check import command as check
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
 from parties.config.server import require_said_twice
@@ -44,6 +46,7 @@ _EXAMPLE = """example:
   python -m parties party --config party1.toml
   python -m parties party --config party0.toml
   python -m parties split --config split.toml
+  python -m parties check --config party0.toml
   python -m parties backup --config party0.toml --to /backup/party0-monday
   python -m parties health --config party0.toml --within 60
 
@@ -62,20 +65,13 @@ one file of each kind; docs/how-to/deploy.md explains.
 def main() -> int:
     """Parse the arguments, read the configuration, and serve. Returns the exit status."""
     arguments = _parser().parse_args()
-    log_failed_handshakes()
-    log.configure()
-    allow_many_connections()
     try:
-        if arguments.server == "dealer":
-            _dealer(arguments.config, arguments.insecure_loopback)
-        elif arguments.server == "party":
-            _party(arguments.config, arguments.insecure_loopback)
-        elif arguments.server == "split":
-            _split(arguments.config, arguments.insecure_loopback)
-        elif arguments.server in _COMMANDS:
-            return _COMMANDS[arguments.server](arguments)
-        else:
-            _worker(arguments.config, arguments.slot, arguments.socket, arguments.cores)
+        if arguments.server == check.NAME:
+            return check.run(arguments)
+        log_failed_handshakes()
+        log.configure()
+        allow_many_connections()
+        return _run(arguments)
     except PrivEdgeError as error:
         return _refused(arguments.server, error)
     except ModuleNotFoundError as error:
@@ -83,6 +79,19 @@ def main() -> int:
         if wanted is error:
             raise
         return _refused(arguments.server, wanted)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.server == "dealer":
+        _dealer(arguments.config, arguments.insecure_loopback)
+    elif arguments.server == "party":
+        _party(arguments.config, arguments.insecure_loopback)
+    elif arguments.server == "split":
+        _split(arguments.config, arguments.insecure_loopback)
+    elif arguments.server in _COMMANDS:
+        return _COMMANDS[arguments.server](arguments)
+    else:
+        _worker(arguments.config, arguments.slot, arguments.socket, arguments.cores)
     return 0
 
 
@@ -112,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
             action="store_true",
             help="no TLS, loopback only; the file must say insecure_loopback = true too",
         )
+    check.add_to(servers)
     commands.add_to(servers)
     health_command.add_to(servers)
     # Started by a party for itself; not listed in the help.
