@@ -38,7 +38,7 @@ ADMIN = Identity(Role.ADMIN, "operator")
 
 @dataclass(frozen=True)
 class CohortSetting:
-    """One [[cohorts]] table, the same at both parties."""
+    """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all."""
 
     name: str
     preset: str
@@ -46,6 +46,8 @@ class CohortSetting:
     margin: float = 1.0
     components: int | None = None
     mean_share: float = 0.0
+    clients: tuple[str, ...] | None = None
+    owners: tuple[str, ...] | None = None
 
 
 class Deployment:

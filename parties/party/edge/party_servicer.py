@@ -94,10 +94,10 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     def ListCohorts(
         self, request: pb.ListCohortsRequest, context: grpc.ServicerContext
     ) -> pb.ListCohortsResponse:
-        """The cohorts of this party."""
+        """The cohorts of this party that the caller may know of."""
         rows = [
-            pb.CohortRow(name=name, spec_digest=cohort.spec_digest)
-            for name, cohort in sorted(self._models.cohorts.items())
+            pb.CohortRow(name=cohort.name, spec_digest=cohort.spec_digest)
+            for cohort in self._models.cohorts_of(caller(context))
         ]
         return pb.ListCohortsResponse(cohorts=rows)
 
@@ -105,7 +105,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.DescribeCohortRequest, context: grpc.ServicerContext
     ) -> pb.DescribeCohortResponse:
         """The public facts of a cohort."""
-        snapshot = self._models.snapshot(request.cohort)
+        snapshot = self._models.described(request.cohort, caller(context))
         return pb.DescribeCohortResponse(
             spec_json=snapshot.cohort.spec.to_json(),
             margin=snapshot.cohort.margin,
@@ -121,7 +121,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         """Answer a batch of queries, share for share."""
         deadline = Deadline.of(context, at_most_s=self._queries.deadline_s)
         read = partial(_query, request_iterator, deadline, context)
-        answer = self._queries.answered(read, caller(context).name, deadline, context)
+        answer = self._queries.answered(read, caller(context), deadline, context)
         with given_up_after(self._queries.deadline_s, context):
             cost = codec.cost_to_wire(answer.cost)
             yield pb.QueryResponse(header=pb.AnswerHeader(shape=answer.shape, cost=cost))

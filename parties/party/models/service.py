@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
-from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
+from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find, find_for
 from parties.party.models.disk import Disk
 from parties.party.models.quarantine import IN_USE, Quarantine
 from parties.party.models.registry import Registry
@@ -115,6 +115,7 @@ class ModelService:
         peer = self._leads()
         with self._leading:
             row = self._visible(model_id, caller)
+            find_for(self.cohorts, row.cohort, caller)
             if row.state in (State.RETIRED, State.DELETED):
                 raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
             if row.state == State.QUARANTINED:
@@ -163,9 +164,17 @@ class ModelService:
     def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
         """The caller's models, or everybody's for an admin; newest first."""
         if cohort is not None:
-            find(self.cohorts, cohort)
+            find_for(self.cohorts, cohort, caller)
         owner = None if caller.role is Role.ADMIN else caller.name
         return self._registry.listed(owner=owner, cohort=cohort)
+
+    def cohorts_of(self, caller: Identity) -> list[Cohort]:
+        """The cohorts that the caller may know of, in order of name."""
+        return [cohort for _, cohort in sorted(self.cohorts.items()) if cohort.admits(caller)]
+
+    def described(self, cohort: str, caller: Identity) -> Snapshot:
+        """The active models now. Raises UnknownCohort. May be empty."""
+        return self.snapshot(find_for(self.cohorts, cohort, caller).name)
 
     # --- What queries need ------------------------------------------------------------------------
 
@@ -245,7 +254,11 @@ class ModelService:
         """Party 1: step 3. Raises UnknownModel; ManifestMismatch after retiring the model."""
         with self._rows:
             row = self._registry.get(ref.model_id)
-            if row is None or row.state in (State.RETIRED, State.DELETED):
+            if (
+                row is None
+                or row.state in (State.RETIRED, State.DELETED)
+                or not self._may_join(row)
+            ):
                 raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
             if row.manifest_digest != ref.manifest_digest:
                 self._reject(row)
@@ -312,6 +325,10 @@ class ModelService:
         if row is None or (caller.role is not Role.ADMIN and row.owner != caller.name):
             raise UnknownModel("no such model of this caller")
         return row
+
+    def _may_join(self, row: Model) -> bool:
+        cohort = self.cohorts.get(row.cohort)
+        return cohort is not None and cohort.admits(Identity(Role.OWNER, row.owner))
 
     def _leads(self) -> Peer:
         if self._peer is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from parties.config.sections import PartyLimits
-from parties.party.models.cohorts import Cohort, find
+from parties.party.models.cohorts import Cohort, find_for
 from parties.party.models.disk import Disk
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
@@ -75,7 +75,7 @@ class Uploads:
             raise NotAllowed(f"{what}: its owner is not the caller")
         if manifest.share_bytes > self._limits.max_share_mib * _MIB:
             raise LimitExceeded(f"{what}: a share of {manifest.share_bytes} bytes is too large")
-        cohort = find(self._cohorts, manifest.cohort)
+        cohort = find_for(self._cohorts, manifest.cohort, caller)
         if manifest.spec_digest != cohort.spec_digest:
             raise ShareError(f"{what}: its architecture is not that of cohort {cohort.name}")
         announced = [(entry.name, entry.shape) for entry in manifest.tensors]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 
 from parties.bounded_dict import BoundedDict
 from parties.config.party import PartyConfig
-from parties.party.models.cohorts import Snapshot
+from parties.party.models.cohorts import Snapshot, find_for
 from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters, QueryCounters
 from parties.party.queries.intake import Intake
@@ -27,6 +27,7 @@ from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
+from privedge.identity.roles import Identity
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
@@ -70,20 +71,22 @@ class QueryService:
         return self._config.query_deadline_s
 
     def answered(
-        self, read: ReadQuery, name: str, deadline: Deadline, client: MayLeave
+        self, read: ReadQuery, who: Identity, deadline: Deadline, client: MayLeave
     ) -> AnswerBytes:
-        """Read one query of the client of that name, and return its answer share.
+        """Read one query of the client `who`, and return its answer share.
 
         Raises what the query is refused for or ends with.
         """
         with self._intake.query(), self._counters.query():
             question, pieces = read()
+            # First of all: for others there is no such cohort, whatever else is wrong.
+            find_for(self._models.cohorts, question.cohort, who)
             self._intake.require(question.cohort)
             self._use_once(question.query_id)
             with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
                 self._check(question, snapshot)
                 words = self._joined(question, pieces)
-                query = PendingQuery(question, snapshot, words, name, deadline)
+                query = PendingQuery(question, snapshot, words, who.name, deadline)
                 if not client.add_callback(query.leave):
                     query.leave()
                 answer = self._answer(query)
