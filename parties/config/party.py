@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from parties.config.budgets import BudgetsSection
 from parties.config.cohort import CohortSection
 from parties.config.sections import (
     BatchingSection,
@@ -76,6 +77,7 @@ class PartyConfig(ServerConfig):
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
+    budgets: BudgetsSection = BudgetsSection()
     disk: DiskSection = DiskSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()

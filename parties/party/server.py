@@ -11,6 +11,7 @@ import grpc
 
 from parties.config.party import PartyConfig
 from parties.cores import chosen, stay_on, usable_cores
+from parties.party.budgets.budgets import BURST_S
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
@@ -42,6 +43,7 @@ from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
 from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
+from privedge.rpc.rates import Rates
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
 from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
@@ -201,10 +203,15 @@ def _causes(
 
 def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
     limits, query_s = config.limits, config.query_deadline_s
+    rate = config.budgets.queries_per_second
     return {
         # Reading and computing may take `query_s`, and so may the sending of the answer.
         "/privedge.v1.Party/Query": Quota(
-            "queries", limits.max_queries, limits.max_queries_per_client, 2 * query_s
+            "queries",
+            limits.max_queries,
+            limits.max_queries_per_client,
+            2 * query_s,
+            Rates(rate, max(1, BURST_S * rate)) if rate else None,
         ),
         "/privedge.v1.Party/UploadModel": Quota(
             "uploads", _UPLOADS, _UPLOADS_OF_ONE, limits.upload_deadline_s

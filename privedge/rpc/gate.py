@@ -29,7 +29,7 @@ from typing import Any
 
 import grpc
 
-from privedge.errors import Busy, NotAllowed, PrivEdgeError, Restarting, ShareError
+from privedge.errors import BudgetSpent, Busy, NotAllowed, PrivEdgeError, Restarting, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.admission import Admission, Quota
 from privedge.rpc.callers import Callers, Known, let_in
@@ -259,7 +259,7 @@ def _set_status(
     code, text = status_of(error)
     context.set_code(code)
     context.set_details(text)
-    if isinstance(error, Busy | Restarting):
+    if isinstance(error, BudgetSpent | Busy | Restarting):
         milliseconds = str(round(1000 * error.retry_after_s))
         context.set_trailing_metadata(((RETRY_AFTER, milliseconds),))
     if not isinstance(error, PrivEdgeError) or code is grpc.StatusCode.INTERNAL:

@@ -317,6 +317,10 @@ class Registry:
         if model_ids:
             self._write(change)
 
+    def record(self, change: Callable[[Session], T]) -> T:
+        """Commit a change of anything but models; the epoch stays. Raises DiskFull."""
+        return self._write(change, counts=False)
+
     def _write(
         self,
         change: Callable[[Session], T],

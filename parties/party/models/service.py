@@ -26,6 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from parties.config.party import PartyConfig
+from parties.party.budgets.budgets import Budgets
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find, find_for
 from parties.party.models.disk import Disk
@@ -59,11 +60,12 @@ _FOLLOWS_LATER = (Unreachable, DeadlineExceeded, ManifestMismatch, TermsDiffer)
 
 @dataclass(frozen=True)
 class Store:
-    """What a party keeps its models in: one state folder, opened."""
+    """What a party keeps its models in: one state folder, opened. And what it allows."""
 
     registry: Registry
     files: ShareFiles
     disk: Disk
+    budgets: Budgets
 
 
 class ModelService:
@@ -80,6 +82,7 @@ class ModelService:
         registry, files = store.registry, store.files
         self.cohorts = cohorts
         self.limits = config.limits
+        self.budgets = store.budgets
         self.standing = Standing(registry, config.index)
         # Set while party 1 may not have party 0's active lists; see synchroniser.py.
         self.behind = threading.Event()
@@ -110,7 +113,8 @@ class ModelService:
         """Party 0: make an uploaded model its owner's active one; returns the new snapshot id.
 
         Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
-        retired the model), DigestMismatch (quarantined), DiskFull, Unreachable, DeadlineExceeded.
+        retired the model), DigestMismatch (quarantined), BudgetSpent (here or at party 1),
+        DiskFull, Unreachable, DeadlineExceeded.
         """
         peer = self._leads()
         with self._leading:
@@ -121,8 +125,9 @@ class ModelService:
             if row.state == State.QUARANTINED:
                 raise DigestMismatch(f"model {model_id}: a share is damaged; upload it afresh")
             if row.state != State.ACTIVE:
-                self._agree(peer, row)
-                before = self._make_active(row)
+                with self.budgets.activation(row.owner):
+                    self._agree(peer, row)
+                    before = self._make_active(row)
                 log.info("model %s: active", model_id)
                 self._notify()
                 self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
@@ -251,7 +256,9 @@ class ModelService:
                     self._send_active(name)
 
     def prepare(self, ref: ModelRef) -> None:
-        """Party 1: step 3. Raises UnknownModel; ManifestMismatch after retiring the model."""
+        """Party 1: step 3. Raises UnknownModel; BudgetSpent; ManifestMismatch after retiring the
+        model.
+        """
         with self._rows:
             row = self._registry.get(ref.model_id)
             if (
@@ -263,7 +270,8 @@ class ModelService:
             if row.manifest_digest != ref.manifest_digest:
                 self._reject(row)
             if row.state == State.UPLOADED:
-                self._registry.prepare(ref.model_id)
+                with self.budgets.activation(row.owner):
+                    self._registry.prepare(ref.model_id)
 
     def add(self, cohort: str, since: str, ref: ModelRef) -> None:
         """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,

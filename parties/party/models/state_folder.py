@@ -16,6 +16,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from parties.config.party import PartyConfig
+from parties.party.budgets.budgets import Budgets
+from parties.party.budgets.ledger import Ledger
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
@@ -53,7 +55,9 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
                 registry.belong(folder.folder, config.index, Epochs(own=1))
             files.tidy(registry.live())
             disk.set_aside()
-            yield ModelService(cohorts, Store(registry, files, disk), config, peer)
+            with Ledger(registry) as ledger:
+                budgets = Budgets(config.budgets, config.limits.max_batch, ledger)
+                yield ModelService(cohorts, Store(registry, files, disk, budgets), config, peer)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ Party 0 leads, so there is one order of runs; party 1 never starts one by itself
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from parties.bounded_dict import BoundedDict
 from parties.config.party import PartyConfig
@@ -85,11 +86,13 @@ class QueryService:
             self._use_once(question.query_id)
             with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
                 self._check(question, snapshot)
-                words = self._joined(question, pieces)
-                query = PendingQuery(question, snapshot, words, who.name, deadline)
-                if not client.add_callback(query.leave):
-                    query.leave()
-                answer = self._answer(query)
+                with self._charged(question, who) as charged:
+                    words = self._joined(question, pieces)
+                    query = PendingQuery(question, snapshot, words, who.name, deadline)
+                    charged.append(query)
+                    if not client.add_callback(query.leave):
+                        query.leave()
+                    answer = self._answer(query)
         log.info("query %s: answered", question.query_id)
         return answer
 
@@ -108,6 +111,23 @@ class QueryService:
         owner = question.verify_owner
         if owner is not None and owner not in snapshot.owners:
             raise ShareError("query: the cohort has no such owner")
+
+    @contextmanager
+    def _charged(self, question: Question, who: Identity) -> Iterator[list[PendingQuery]]:
+        """Charge the client for its images. The charge is on disk when the block ends, and given
+        back if the block raises before a run with the query has begun; the block says the query.
+
+        The write goes on while the query is computed, so it delays next to none.
+        """
+        charge = self._models.budgets.query(who.name, question.cohort, question.shape[0])
+        queries: list[PendingQuery] = []
+        try:
+            yield queries
+        except BaseException:
+            if not any(query.begun for query in queries):
+                charge.give_back()
+            raise
+        charge.require_lasting(queries[0].deadline.remaining())
 
     def _joined(self, question: Question, pieces: Iterable[bytes]) -> bytes:
         expected = WORD_BYTES * question.words

@@ -14,6 +14,7 @@ from parties.party.models.synchroniser import Synchroniser
 from parties.party.models.trash_keeper import TrashKeeper
 from privedge.errors import (
     AlreadyExists,
+    BudgetSpent,
     ConfigError,
     DiskFull,
     ManifestMismatch,
@@ -65,10 +66,11 @@ class Line:
         return self._follower.standing.mine
 
 
-def settings(folder, index, *, disk=None, **cohort):
+def settings(folder, index, *, disk=None, budgets=None, **cohort):
     return PartyConfig.model_validate(
         {
             "disk": disk or {},
+            "budgets": budgets or {},
             "index": index,
             "listen": "127.0.0.1:0",
             "state": folder / f"party{index}",
@@ -84,11 +86,11 @@ def settings(folder, index, *, disk=None, **cohort):
 class Parties:
     """Both parties' models over one folder."""
 
-    def __init__(self, folder, stack, disk=None):
-        config = settings(folder, 1, disk=disk)
+    def __init__(self, folder, stack, disk=None, budgets=(None, None)):
+        config = settings(folder, 1, disk=disk, budgets=budgets[1])
         self.follower = stack.enter_context(open_models(config, None))
         self.line = Line(self.follower)
-        config = settings(folder, 0, disk=disk)
+        config = settings(folder, 0, disk=disk, budgets=budgets[0])
         self.leader = stack.enter_context(open_models(config, self.line))
 
     def meet(self):
@@ -467,3 +469,28 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
         open_models(settings(tmp_path, 1), None),
     ):
         pass
+
+
+# --- Budgets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strict", [0, 1])
+def test_w45_each_party_counts_activations_for_itself(tmp_path, strict):
+    limits = [{"activations_per_hour": 0}, {"activations_per_hour": 0}]
+    limits[strict] = {"activations_per_hour": 2}
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack, budgets=limits)
+        first, second = parties.activated(), parties.activated()
+        parties.leader.activate(second, ANA)  # again is free
+        third = parties.uploaded()
+        with pytest.raises(BudgetSpent):
+            parties.leader.activate(third, ANA)
+        rows = {row.model_id: row.state for row in parties.leader.listed(ANA, None)}
+        assert rows == {first: "retired", second: "active", third: "uploaded"}
+        assert parties.agree
+        parties.activated(BEN)
+    # And after a restart of both.
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack, budgets=limits)
+        with pytest.raises(BudgetSpent):
+            parties.leader.activate(third, ANA)
