@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from parties.config.budgets import BudgetsSection
 from parties.config.cohort import CohortSection
 from parties.config.sections import (
+    AuditSection,
     BatchingSection,
     DealerSection,
     DiskSection,
@@ -78,6 +79,7 @@ class PartyConfig(ServerConfig):
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
     budgets: BudgetsSection = BudgetsSection()
+    audit: AuditSection = AuditSection()
     disk: DiskSection = DiskSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()

@@ -35,6 +35,8 @@ def _list(
 ) -> None:
     """List your models, newest first; with an admin's certificate, everybody's.
 
+    "asked" is how many images the party answered while the model was active.
+
     \b
     Examples:
       privedge models list
@@ -50,12 +52,14 @@ def _list(
         print(json.dumps({"models": [asdict(row) for row in rows]}))
         return
     # Plain columns: a table would cut ids and dates to the width of the terminal.
-    print(f"{'model':32}  {'uploaded (UTC)':16}  {'state':8}  {'MB':>5}  cohort, owner")
+    facts = f"{'state':8}  {'MB':>5}  {'asked':>7}"
+    print(f"{'model':32}  {'uploaded (UTC)':16}  {facts}  cohort, owner")
     for row in rows:
         uploaded = datetime.fromtimestamp(row.created_at, UTC).strftime("%Y-%m-%d %H:%M")
         megabytes = f"{row.share_bytes / 1e6:5.1f}"
         whose = f"{row.cohort}, {row.owner}"
-        print(f"{row.model_id}  {uploaded}  {row.state:8}  {megabytes}  {whose}")
+        facts = f"{row.state:8}  {megabytes}  {row.images_asked:7}"
+        print(f"{row.model_id}  {uploaded}  {facts}  {whose}")
 
 
 def _delete(

@@ -32,6 +32,8 @@ class ModelFacts:
             share of it is damaged) or "retired".
         share_bytes: the size of this party's share, in bytes.
         created_at: the time of the upload, in seconds since 1970, UTC.
+        images_asked: how many images this party answered while the model was active. Every query
+            asks every model of its cohort. 0 from a party of an older release.
     """
 
     model_id: str
@@ -40,6 +42,7 @@ class ModelFacts:
     state: str
     share_bytes: int
     created_at: int
+    images_asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,13 @@ class Party:
         answer = self._told(self.stub.ListModels, pb.ListModelsRequest(cohort=cohort or ""))
         return [
             ModelFacts(
-                row.model_id, row.cohort, row.owner, row.state, row.share_bytes, row.created_at
+                row.model_id,
+                row.cohort,
+                row.owner,
+                row.state,
+                row.share_bytes,
+                row.created_at,
+                row.images_asked,
             )
             for row in answer.models
         ]

@@ -1,11 +1,16 @@
 """Whom an operator's lists let into a cohort, and how much each of them may ask."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
 
+from parties.party.audit.files import FOLDER
+from parties.party.audit.reading import shown
 from privedge.client import query
 from privedge.client.query import Client
 from privedge.errors import AlreadyExists, BudgetSpent, UnknownCohort
@@ -17,10 +22,10 @@ from privedge.rpc.status import RETRY_AFTER
 from privedge.sharing.manifest import new_model_id, new_salt
 from privedge.sharing.question import Question, new_query_id
 from privedge.user.checkpoint import Ran
-from privedge.user.models import listed
+from privedge.user.models import delete, listed
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
-from tests.integration.asking import CLIENT, PARTIES, client, stub
+from tests.integration.asking import CLIENT, PARTIES, client, status, stub, until
 
 pytestmark = pytest.mark.mpc
 
@@ -56,7 +61,10 @@ def deployment(tmp_path_factory, rans) -> Iterator[Deployment]:
         ),
         CohortSetting(CLOSED, "subspace32", components=16, clients=(), owners=()),
     ]
-    settings = {"budgets": {"labels_per_day": BUDGET, "activations_per_hour": ACTIVATIONS}}
+    settings = {
+        "budgets": {"labels_per_day": BUDGET, "activations_per_hour": ACTIVATIONS},
+        "audit": {"tally_s": 0.5},
+    }
     with Deployment(tmp_path_factory.mktemp("tenants"), cohorts, settings) as running:
         for cohort in (OPEN, LISTED):
             send(rans[0], cohort, running.client_config(ANA))
@@ -239,3 +247,92 @@ def test_w45_an_owner_activates_so_many_models_an_hour(deployment, rans):
     assert 0 < refused.value.retry_after_s <= 2 * 3600
     states = [model.state for model in listed(config, OPEN)]
     assert sorted(states) == ["active", "retired", "retired"]
+
+
+# --- The audit log --------------------------------------------------------------------------------
+
+
+def audit(deployment: Deployment, party: Role, *arguments: str) -> subprocess.CompletedProcess[str]:
+    act, *rest = arguments
+    config = ["--config", str(deployment.config_file(party))]
+    command = [sys.executable, "-m", "parties", "audit", act, *config, *rest]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+
+
+def lines(deployment: Deployment, party: Role, event: str) -> list[dict[str, Any]]:
+    folder = deployment.folder / "state" / party.value / FOLDER
+    return [dict(line) for line in shown(folder, event=event, who=None, since=None)]
+
+
+def total(found: list[dict[str, Any]], amount: str, **fields: str) -> int:
+    fitting = [line for line in found if fields.items() <= line.items()]
+    return sum(line.get(amount, 0) for line in fitting)
+
+
+@pytest.mark.parametrize("party", PARTIES)
+def test_w46_who_asked_how_much_is_in_both_logs(deployment, some_digits, party):
+    lena = Identity(Role.CLIENT, f"lena-{party}")
+    with client(deployment, who=lena) as asking:
+        refused_after(asking, some_digits.test_images, BUDGET)
+    who = {"client": lena.name, "cohort": OPEN}
+    until(lambda: total(lines(deployment, party, "queries"), "refused", **who) == 1)
+    found = lines(deployment, party, "queries")
+    assert total(found, "images", **who) == BUDGET
+    assert total(found, "answered", **who) == 2
+
+
+@pytest.mark.parametrize("party", PARTIES)
+def test_c05_a_call_of_another_role_and_one_of_an_admin_are_in_the_log(deployment, party):
+    mona = Identity(Role.CLIENT, f"mona-{party}")
+    refused = ending(lambda: stub(deployment, party, mona).Status(pb.StatusRequest(), timeout=10))
+    assert refused[0] is grpc.StatusCode.PERMISSION_DENIED
+    status(deployment, party)
+    method = "/privedge.v1.Party/Status"
+
+    def calls(event: str, who: str) -> int:
+        return total(lines(deployment, party, event), "calls", who=who, method=method)
+
+    until(lambda: calls("refusals", mona.uri) == 1)
+    until(lambda: calls("admin calls", ADMIN.uri) > 0)
+
+
+def test_w46_a_models_life_is_in_both_logs_and_its_owner_sees_how_often_it_was_asked(
+    deployment, rans, some_digits
+):
+    owner = Identity(Role.OWNER, rans[3].owner)
+    config = deployment.client_config(owner)
+    model_id = send(rans[3], OPEN, config).model_id
+    with client(deployment, who=Identity(Role.CLIENT, "nora")) as asking:
+        asking.identify(some_digits.test_images[:4], OPEN)
+    for at in PARTIES:
+        assert [model.images_asked for model in listed(config, OPEN, at)] == [4]
+    delete(model_id, config)
+    about = {"model": model_id, "cohort": OPEN, "owner": owner.name}
+    for party in PARTIES:
+        for event in ("upload", "activation", "deletion"):
+            found = lines(deployment, party, event)
+            (line,) = [each for each in found if about.items() <= each.items()]
+        assert line["by"] == owner.uri
+
+
+def test_w46_each_log_is_checked_by_the_heads_in_the_other_one(deployment, tmp_path):
+    for party, other in (PARTIES, PARTIES[::-1]):
+        until(lambda at=other: bool(lines(deployment, at, "peer head")))
+        heads = tmp_path / f"{other}.jsonl"
+        heads.write_text(audit(deployment, other, "heads").stdout)
+        whole = audit(deployment, party, "verify", "--peer-heads", str(heads))
+        assert (whole.returncode, whole.stderr) == (0, "")
+        last = json.loads(heads.read_text().splitlines()[-1])
+        heads.write_text(json.dumps({**last, "number": last["number"] + 100_000}))
+        cut = audit(deployment, party, "verify", "--peer-heads", str(heads))
+        assert cut.returncode == 1
+        assert "the other party has recorded line" in cut.stdout
+
+
+def test_the_log_shows_no_label_and_no_share(deployment):
+    names = {"number", "time", "event", "sha256", "client", "cohort", "owner", "model", "by", "who"}
+    names |= {"method", "calls", "answered", "failed", "refused", "images", "bytes"}
+    names |= {"peer_number", "peer_sha256"}
+    for party in PARTIES:
+        said = audit(deployment, party, "show", "--json").stdout.splitlines()
+        assert {name for line in said for name in json.loads(line)} <= names

@@ -17,7 +17,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from parties.party.models.tables import Spent
-from privedge.errors import BudgetSpent, DeadlineExceeded, DiskFull, LimitExceeded
+from privedge.errors import (
+    BudgetSpent,
+    DeadlineExceeded,
+    DiskFull,
+    LimitExceeded,
+    Unreachable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +101,8 @@ class Charge:
     def require_lasting(self, within_s: float) -> None:
         """Return once it would survive a crash; at once where there is no limit.
 
-        Raises DiskFull if it cannot be written, and DeadlineExceeded after `within_s` seconds.
+        Raises DiskFull or Unreachable if it cannot be written, and DeadlineExceeded after
+        `within_s` seconds.
         """
         if self._account.limit:
             self._ledger.require_written(self._account, self._kept, self._level, within_s)
@@ -109,7 +116,8 @@ class Ledger:
         self._changed = threading.Condition()
         self._accounts: dict[tuple[str, str, str], _Hours] = {}
         self._dirty: set[tuple[str, str, str]] = set()
-        self._failures = 0
+        # Writes that failed, and whether the last one did for want of space.
+        self._failures, self._full = 0, False
         self._hour = self._swept = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -178,7 +186,10 @@ class Ledger:
                 return
             if self._failures == failures:
                 raise DeadlineExceeded("the budget was not written in time")
-        raise DiskFull("registry: the budget cannot be written; free some space")
+            full = self._full
+        if full:
+            raise DiskFull("registry: the budget cannot be written; free some space")
+        raise Unreachable("registry: the budget cannot be written")
 
     # --- The thread -------------------------------------------------------------------------------
 
@@ -207,6 +218,7 @@ class Ledger:
             log.error("budgets are not written: %s", type(error).__name__)
             with self._changed:
                 self._failures += 1
+                self._full = isinstance(error, DiskFull)
                 self._changed.notify_all()
             return
         with self._changed:

@@ -78,6 +78,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> pb.ListModelsResponse:
         """The caller's models."""
+        listed = self._models.listed(caller(context), request.cohort or None)
+        asked = self._models.asked.of([row.model_id for row in listed])
         rows = [
             pb.ModelRow(
                 model_id=row.model_id,
@@ -86,8 +88,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
                 state=row.state,
                 share_bytes=row.share_bytes,
                 created_at=row.created_at,
+                images_asked=asked[row.model_id],
             )
-            for row in self._models.listed(caller(context), request.cohort or None)
+            for row in listed
         ]
         return pb.ListModelsResponse(models=rows)
 

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from parties.party.audit.heads import SaidHead
 from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import ModelRef
@@ -73,6 +74,16 @@ class PeerClient:
         self.stub = stub
         self._name = name
         self._timeout_s = timeout_s
+
+    def exchange_heads(self, said: SaidHead) -> SaidHead:
+        """Tell party 1 where this party's audit log is, and return where party 1's is.
+
+        Raises Unreachable, DeadlineExceeded, NotReady (a release without audit logs), ShareError.
+        """
+        request = codec.audit_head_to_wire(said)
+        with calls_to(self._name):
+            answer = self.stub.ExchangeAuditHeads(request, timeout=self._timeout_s)
+        return codec.audit_head_from_wire(answer)
 
     # --- Models -----------------------------------------------------------------------------------
 

@@ -23,20 +23,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 
 from parties.config.party import PartyConfig
-from parties.party.budgets.budgets import Budgets
 from parties.party.edge.peer import Peer
-from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find, find_for
-from parties.party.models.disk import Disk
+from parties.party.models.cohorts import (
+    Cohort,
+    ModelRef,
+    Snapshot,
+    SnapshotModel,
+    find,
+    find_for,
+)
 from parties.party.models.quarantine import IN_USE, Quarantine
-from parties.party.models.registry import Registry
-from parties.party.models.share_files import ShareFiles
 from parties.party.models.snapshots import Holds, Snapshots
 from parties.party.models.standing import Said, Standing
+from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
-from parties.party.models.uploads import Uploads
+from parties.party.models.uploads import Uploads, about
 from privedge.errors import (
     DeadlineExceeded,
     DigestMismatch,
@@ -58,16 +61,6 @@ log = logging.getLogger(__name__)
 _FOLLOWS_LATER = (Unreachable, DeadlineExceeded, ManifestMismatch, TermsDiffer)
 
 
-@dataclass(frozen=True)
-class Store:
-    """What a party keeps its models in: one state folder, opened. And what it allows."""
-
-    registry: Registry
-    files: ShareFiles
-    disk: Disk
-    budgets: Budgets
-
-
 class ModelService:
     """The models of one party. Safe to call from several threads; one process per state folder."""
 
@@ -83,6 +76,8 @@ class ModelService:
         self.cohorts = cohorts
         self.limits = config.limits
         self.budgets = store.budgets
+        self.asked = store.asked
+        self.audit = store.audit
         self.standing = Standing(registry, config.index)
         # Set while party 1 may not have party 0's active lists; see synchroniser.py.
         self.behind = threading.Event()
@@ -97,7 +92,7 @@ class ModelService:
         self._rows = threading.RLock()
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
-        self._uploads = Uploads(cohorts, registry, files, store.disk, config.limits)
+        self._uploads = Uploads(cohorts, store, config.limits)
         self._watchers: list[Callable[[], None]] = []
         self.quarantine = Quarantine(registry, files, config.index)
         if peer is not None:
@@ -129,6 +124,7 @@ class ModelService:
                     self._agree(peer, row)
                     before = self._make_active(row)
                 log.info("model %s: active", model_id)
+                self.audit.record("activation", **about(row))
                 self._notify()
                 self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
             else:
@@ -161,6 +157,7 @@ class ModelService:
             if self._peer is not None and row.state != State.DELETED:
                 self._follow_or_later(row.cohort)
         log.info("model %s: deleted", model_id)
+        self.audit.record("deletion", **about(row), by=caller.uri)
 
     def cohort_of(self, model_id: str, caller: Identity) -> str:
         """The cohort of a model that the caller may know of. Raises UnknownModel."""
@@ -281,7 +278,9 @@ class ModelService:
         with self._rows:
             if self.snapshot(cohort).id != since:
                 raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
-            self._make_active(self._held(self._registry.get(ref.model_id), cohort, ref))
+            row = self._held(self._registry.get(ref.model_id), cohort, ref)
+            self._make_active(row)
+            self.audit.record("activation", **about(row))
         self._notify()
 
     def follow(
@@ -289,6 +288,7 @@ class ModelService:
     ) -> None:
         """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
         find(self.cohorts, cohort)
+        before = self.snapshot(cohort).models
         with self._changing():
             kept = self._registry.kept(cohort)
             rows = [self._held(kept.get(ref.model_id), cohort, ref) for ref in refs]
@@ -303,6 +303,7 @@ class ModelService:
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
+        self._record_changes(before, self.snapshot(cohort))
         self._notify()
 
     # --- By the clock -----------------------------------------------------------------------------
@@ -333,6 +334,19 @@ class ModelService:
         if row is None or (caller.role is not Role.ADMIN and row.owner != caller.name):
             raise UnknownModel("no such model of this caller")
         return row
+
+    def _record_changes(self, before: Sequence[SnapshotModel], after: Snapshot) -> None:
+        """What following party 0 has changed, for the audit log."""
+        were, are = ({each.model_id: each for each in models} for models in (before, after.models))
+        for event, some, others in (("activation", are, were), ("left out", were, are)):
+            self.audit.record_all(
+                event,
+                [
+                    {"model": model_id, "cohort": after.cohort.name, "owner": each.owner}
+                    for model_id, each in some.items()
+                    if model_id not in others
+                ],
+            )
 
     def _may_join(self, row: Model) -> bool:
         cohort = self.cohorts.get(row.cohort)
@@ -421,6 +435,7 @@ class ModelService:
             changes = self._registry.quarantine(cohort, damaged, release=known)
         for model_id, state in changes.items():
             log.warning("model %s of cohort %s: %s", model_id, cohort, state)
+            self.audit.record("damage", model=model_id, cohort=cohort, state=state)
         if changes:
             self._notify()
 

@@ -122,6 +122,14 @@ class Spent(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
 
 
+class Asked(Base):
+    """How many images were answered while a model was active (budgets/asked.py)."""
+
+    __tablename__ = "asked"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    images: Mapped[int] = mapped_column(BigInteger)
+
+
 _ACTIVE_ROWS = text(f"state = '{State.ACTIVE}'")
 # The database itself refuses a second active model of one owner in one cohort.
 Index(

@@ -10,9 +10,7 @@ from contextlib import contextmanager
 
 from parties.config.sections import PartyLimits
 from parties.party.models.cohorts import Cohort, find_for
-from parties.party.models.disk import Disk
-from parties.party.models.registry import Registry
-from parties.party.models.share_files import ShareFiles
+from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
 from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError, UnknownModel
 from privedge.identity.roles import Identity
@@ -29,16 +27,15 @@ class Uploads:
     def __init__(
         self,
         cohorts: Mapping[str, Cohort],
-        registry: Registry,
-        files: ShareFiles,
-        disk: Disk,
+        store: Store,
         limits: PartyLimits,
     ) -> None:
         self.bytes_received = 0
         self._cohorts = cohorts
-        self._registry = registry
-        self._files = files
-        self._disk = disk
+        self._registry = store.registry
+        self._files = store.files
+        self._disk = store.disk
+        self._audit = store.audit
         self._limits = limits
         self._lock = threading.Lock()
         # Model id -> owner, for the uploads that run now.
@@ -67,6 +64,7 @@ class Uploads:
                 self._registry.forget(manifest.model_id)
                 raise
         log.info("model %s: stored %d bytes", manifest.model_id, manifest.share_bytes)
+        self._audit.record("upload", **about(manifest), bytes=manifest.share_bytes)
         return manifest.share_bytes
 
     def _check(self, manifest: ModelManifest, caller: Identity) -> None:
@@ -105,6 +103,11 @@ class Uploads:
             with self._lock:
                 self.bytes_received += len(chunk)
             yield chunk
+
+
+def about(model: Model | ModelManifest) -> dict[str, str]:
+    """Return what an audit log says of a model."""
+    return {"model": model.model_id, "cohort": model.cohort, "owner": model.owner}
 
 
 def _repeated(row: Model, header: UploadHeader) -> int:

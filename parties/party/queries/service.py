@@ -17,6 +17,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from parties.bounded_dict import BoundedDict
 from parties.config.party import PartyConfig
@@ -93,6 +94,7 @@ class QueryService:
                     if not client.add_callback(query.leave):
                         query.leave()
                     answer = self._answer(query)
+                self._models.asked.add(snapshot, query.images)
         log.info("query %s: answered", question.query_id)
         return answer
 
@@ -119,15 +121,24 @@ class QueryService:
 
         The write goes on while the query is computed, so it delays next to none.
         """
-        charge = self._models.budgets.query(who.name, question.cohort, question.shape[0])
-        queries: list[PendingQuery] = []
+        images, queries = question.shape[0], list[PendingQuery]()
+        count = partial(
+            self._models.audit.count, "queries", {"client": who.name, "cohort": question.cohort}
+        )
+        try:
+            charge = self._models.budgets.query(who.name, question.cohort, images)
+        except LimitExceeded:
+            count(refused=1)
+            raise
         try:
             yield queries
+            charge.require_lasting(queries[0].deadline.remaining())
         except BaseException:
+            count(failed=1)
             if not any(query.begun for query in queries):
                 charge.give_back()
             raise
-        charge.require_lasting(queries[0].deadline.remaining())
+        count(answered=1, images=images)
 
     def _joined(self, question: Question, pieces: Iterable[bytes]) -> bytes:
         expected = WORD_BYTES * question.words

@@ -1,15 +1,19 @@
 """parties/party/budgets/ledger.py on a real registry: what was spent, and what a crash leaves."""
 
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from parties.config.budgets import BudgetsSection
+from parties.config.cohort import CohortSection
+from parties.party.budgets.asked import AskedCounts
 from parties.party.budgets.budgets import Budgets
 from parties.party.budgets.ledger import HOUR_S, Account, Ledger
+from parties.party.models.cohorts import Snapshot, SnapshotModel, build
 from parties.party.models.registry import Registry
-from privedge.errors import BudgetSpent, Busy, DiskFull, LimitExceeded
+from privedge.errors import BudgetSpent, Busy, DiskFull, LimitExceeded, Unreachable
 
 WITHIN_S = 60
 LABELS = Account("labels", "carla", "digits", 1000, 24)
@@ -139,26 +143,32 @@ def test_more_than_the_whole_budget_is_refused_without_a_hint(url, clock):
 
 
 class Broken:
-    """A database whose disk is full after the start."""
+    """A database that fails with `error` after the start."""
 
     def __init__(self, registry):
-        self._registry, self.full = registry, False
+        self._registry, self.error = registry, None
 
     def record(self, change):
-        if self.full:
-            raise OperationalError("", {}, Exception("disk full"))
+        if self.error is not None:
+            raise self.error
         return self._registry.record(change)
 
 
-def test_what_cannot_be_written_is_refused_where_there_is_a_limit_and_only_there(url, clock):
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [(DiskFull("full"), DiskFull), (OperationalError("", {}, Exception("away")), Unreachable)],
+)
+def test_what_cannot_be_written_is_refused_where_there_is_a_limit_and_only_there(
+    url, clock, error, refusal
+):
     with closing(Registry(url)) as registry:
         database = Broken(registry)
         with Ledger(database, clock) as ledger:
-            database.full = True
-            with pytest.raises(DiskFull):
+            database.error = error
+            with pytest.raises(refusal):
                 ledger.spend(LABELS, 1).require_lasting(WITHIN_S)
             ledger.spend(UNLIMITED, 1).require_lasting(WITHIN_S)
-            database.full = False
+            database.error = None
             ledger.spend(LABELS, 1).require_lasting(WITHIN_S)
 
 
@@ -195,3 +205,22 @@ def test_w45_images_over_the_rate_are_refused_and_not_charged(url, clock):
             budgets.query("carla", "digits", 1)
         assert 0 < refused.value.retry_after_s <= 1000
         assert ledger.spent(LABELS) == 64
+
+
+def test_w46_each_model_of_a_snapshot_counts_every_image_once(url):
+    def snapshot(*ids):
+        models = [SnapshotModel(each, each, "", "", Path(), b"") for each in ids]
+        return Snapshot(build(CohortSection(name="digits", preset="subspace32")), tuple(models))
+
+    many = tuple(f"{number:032x}" for number in range(1201))
+    with closing(Registry(url)) as registry:
+        with closing(AskedCounts(registry)) as asked:
+            asked.add(snapshot("a", "b"), 3)
+            asked.add(snapshot("b"), 4)
+            assert asked.of(["a", "b", "c"]) == {"a": 3, "b": 7, "c": 0}
+            asked.add(snapshot("a", "b"), 10)
+        with closing(AskedCounts(registry)) as asked:
+            asked.add(snapshot(*many), 2)
+            asked.add(snapshot(*many), 3)
+            assert asked.of(["a", "b"]) == {"a": 13, "b": 17}
+            assert set(asked.of(many).values()) == {5}

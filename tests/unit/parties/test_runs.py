@@ -188,7 +188,7 @@ class Pair:
     def _serve(self):
         server, self.port = build_server(f"127.0.0.1:{self.port}", tls=None, access=ACCESS)
         hello = Hello(self.theirs, self.handshakes[1], self.models.standing)
-        servicer = PeerServicer(self.models, self.follower, hello)
+        servicer = PeerServicer(self.models, self.follower, hello, SimpleNamespace())
         peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
         server.start()
         return server
