@@ -34,6 +34,7 @@ class AuditLog:
         self._head = files.head
         # Lines that are not on disk yet, because it is full.
         self._waiting: list[bytes] = []
+        self._stuck = False
         # The last line that says more than the other party's head.
         self._last_event = 0
         self._counting = threading.Lock()
@@ -94,7 +95,7 @@ class AuditLog:
 
     def fault(self) -> str:
         """What is wrong with the log; empty if nothing is."""
-        return "lines are not on disk; free some space" if self._waiting else ""
+        return "lines are not on disk; free some space" if self._stuck else ""
 
     def _run(self) -> None:
         next_at = 0.0
@@ -118,7 +119,7 @@ class AuditLog:
 
     def _write_counts(self) -> None:
         self._write_soon()
-        if self._waiting:
+        if self._stuck:
             return  # they go on being counted together
         with self._counting:
             tallies, self._tallies = self._tallies, {}
@@ -136,5 +137,6 @@ class AuditLog:
                 self._waiting.append(line)
                 if event != PEER_HEAD:
                     self._last_event = self._head.number
-            if self._waiting and self._files.append(self._waiting, first):
+            self._stuck = not self._files.append(self._waiting, first)
+            if not self._stuck:
                 self._waiting = []
