@@ -242,12 +242,17 @@ class DeleteModelResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    suspended: _builtins.bool
+    """No query asks the model any more, and it waits for an admin of the other operator."""
     def __init__(
         self,
+        *,
+        suspended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
