@@ -71,6 +71,8 @@ def _delete(
 ) -> None:
     """Delete a model from both parties; queries that run on it now still finish.
 
+    An admin's certificate suspends it, until an admin of the other operator deletes it too.
+
     \b
     Example:
       privedge models delete 0123456789abcdef0123456789abcdef
@@ -78,5 +80,10 @@ def _delete(
     from privedge.config import ClientConfig, load
     from privedge.user import models
 
-    models.delete(model_id, load(ClientConfig, config))
-    print(json.dumps({"deleted": model_id}) if as_json else f"{model_id}: deleted at both parties")
+    suspended = models.delete(model_id, load(ClientConfig, config))
+    if as_json:
+        print(json.dumps({"suspended" if suspended else "deleted": model_id}))
+    elif suspended:
+        print(f"{model_id}: suspended until an admin of the other operator deletes it too")
+    else:
+        print(f"{model_id}: deleted at both parties")

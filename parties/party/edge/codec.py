@@ -62,6 +62,11 @@ def said_from_wire(message: Any) -> Said | None:
     return Said(state.deployment, state.epoch, state.seen, *names)
 
 
+def model_ids_from_wire(ids: Iterable[str]) -> frozenset[str]:
+    """Raises ShareError for anything but model ids."""
+    return frozenset(map(model_id, ids))
+
+
 def query_ref_to_wire(ref: QueryRef) -> peer_pb2.Half:
     """Inverse of `query_ref_from_wire`."""
     return peer_pb2.Half(query_id=id_to_wire(ref.query_id), header_sha256=ref.question_digest)

@@ -71,8 +71,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
     ) -> pb.DeleteModelResponse:
         """Remove a model from this party."""
-        self._models.delete(codec.model_id(request.model_id), caller(context))
-        return pb.DeleteModelResponse()
+        suspended = self._models.delete(codec.model_id(request.model_id), caller(context))
+        return pb.DeleteModelResponse(suspended=suspended)
 
     def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext

@@ -30,8 +30,11 @@ class Peer(Protocol):
 
     def set_active(
         self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
-    ) -> Said | None:
-        """Raises ManifestMismatch if party 1 lacks a model of `refs`."""
+    ) -> tuple[Said | None, frozenset[str]]:
+        """Returns also the ids of the models that party 1's operator wants to be deleted.
+
+        Raises ManifestMismatch if party 1 lacks a model of `refs`.
+        """
         ...
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
@@ -97,7 +100,7 @@ class PeerClient:
 
     def set_active(
         self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
-    ) -> Said | None:
+    ) -> tuple[Said | None, frozenset[str]]:
         """Peer.set_active."""
         request = pb.SetActiveModelsRequest(
             cohort=cohort,
@@ -107,7 +110,7 @@ class PeerClient:
         )
         with calls_to(self._name):
             response = self.stub.SetActiveModels(request, timeout=self._timeout_s)
-        return codec.said_from_wire(response)
+        return codec.said_from_wire(response), codec.model_ids_from_wire(response.unwanted)
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Peer.add_active."""

@@ -47,7 +47,8 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
             for models in (request.models, request.quarantined)
         )
         self._models.follow(request.cohort, refs, left_out)
-        return pb.SetActiveModelsResponse(state=self._said())
+        unwanted = sorted(self._models.quarantine.unwanted)
+        return pb.SetActiveModelsResponse(state=self._said(), unwanted=unwanted)
 
     def AddActiveModel(
         self, request: pb.AddActiveModelRequest, context: grpc.ServicerContext

@@ -15,11 +15,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
 
-from parties.party.models.tables import LIVE, FolderRow, Model, State, is_full, open_engine
+from parties.party.models.tables import (
+    LIVE,
+    FolderRow,
+    Model,
+    State,
+    Unwanted,
+    is_full,
+    open_engine,
+)
 from privedge.errors import AlreadyExists, DiskFull
 from privedge.sharing.manifest import UploadHeader
 
@@ -178,6 +186,11 @@ class Registry:
             wanted = select(Model.model_id).where(Model.state == State.DELETED)
             return set(session.scalars(wanted)) & set(model_ids) if model_ids else set()
 
+    def unwanted(self) -> frozenset[str]:
+        """Ids of the models that this operator's admins want to be deleted."""
+        with self._sessions() as session:
+            return frozenset(session.scalars(select(Unwanted.model_id)))
+
     # --- Changing ---------------------------------------------------------------------------------
 
     def add(self, header: UploadHeader) -> None:
@@ -304,8 +317,13 @@ class Registry:
         def change(session: Session) -> None:
             row = session.get_one(Model, model_id)
             row.state, row.salt = State.DELETED, b""
+            session.execute(delete(Unwanted).where(Unwanted.model_id == model_id))
 
         self._write(change)
+
+    def say_unwanted(self, model_id: str) -> None:
+        """This operator's admins want the model to be deleted."""
+        self.record(lambda session: session.merge(Unwanted(model_id=model_id)))
 
     def forget_salts(self, model_ids: Collection[str]) -> None:
         """The shares of these retired models are gone, so their salts go too."""

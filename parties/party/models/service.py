@@ -131,13 +131,18 @@ class ModelService:
                 self._follow_or_later(row.cohort)
             return self.snapshot(row.cohort).id
 
-    def delete(self, model_id: str, caller: Identity) -> None:
-        """Remove a model at this party; again is fine. Raises UnknownModel; DiskFull, here or at
-        party 1, and then nothing has changed; and at party 1 NotReady while the model is still
-        party 0's to use.
+    def delete(self, model_id: str, caller: Identity) -> bool:
+        """Remove a model at this party; again is fine. An admin's deletion of a model in use only
+        suspends it, and returns True: it needs an admin of the other operator too.
+
+        Raises UnknownModel; DiskFull, here or at party 1, and then nothing has changed; and at
+        party 1 NotReady while the model is still party 0's to use.
         """
         with self._leading:
             row = self._visible(model_id, caller)
+            if caller.role is Role.ADMIN and row.state in (State.PREPARED, *IN_USE):
+                self._suspend(row, caller)
+                return True
             if self._peer is not None and row.state in IN_USE:
                 self._leave_out(row)
             with self._changing():
@@ -152,12 +157,14 @@ class ModelService:
                     self.behind.set()  # party 1 may have left it out
                     raise
                 self._files.remove(model_id)
+                self.quarantine.forget(model_id)
             self._disk.set_aside()
             self._notify()
             if self._peer is not None and row.state != State.DELETED:
                 self._follow_or_later(row.cohort)
         log.info("model %s: deleted", model_id)
         self.audit.record("deletion", **about(row), by=caller.uri)
+        return False
 
     def cohort_of(self, model_id: str, caller: Identity) -> str:
         """The cohort of a model that the caller may know of. Raises UnknownModel."""
@@ -250,7 +257,8 @@ class ModelService:
             for name in self.cohorts if cohort is None else [cohort]:
                 if self._registry.knows(name):
                     self._quarantine_damaged(name)
-                    self._send_active(name)
+                    if self._delete_agreed(name, self._send_active(name)):
+                        self._send_active(name)
 
     def prepare(self, ref: ModelRef) -> None:
         """Party 1: step 3. Raises UnknownModel; BudgetSpent; ManifestMismatch after retiring the
@@ -303,6 +311,8 @@ class ModelService:
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
+        for model_id in self.quarantine.unwanted.intersection(retired):
+            self._delete_unwanted(kept[model_id])
         self._record_changes(before, self.snapshot(cohort))
         self._notify()
 
@@ -418,7 +428,32 @@ class ModelService:
         for line in self.standing.hear(said, lasting=False):
             log.error("party 1: %s", line)
 
-    def _send_active(self, cohort: str, *, without: str = "") -> None:
+    def _suspend(self, row: Model, caller: Identity) -> None:
+        """Leave the model out at both parties. Once both operators want it, party 0 deletes it."""
+        self.quarantine.say_unwanted(row.model_id)
+        self.audit.record("suspension", **about(row), by=caller.uri)
+        if self._peer is not None:
+            self._quarantine_damaged(row.cohort)
+            self._follow_or_later(row.cohort)
+
+    def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> bool:
+        """Party 0: delete what both operators want to be deleted; whether there was any."""
+        agreed = self.quarantine.unwanted & unwanted_there
+        rows = [row for row in self._registry.quarantined(cohort) if row.model_id in agreed]
+        for row in rows:
+            self._delete_unwanted(row)
+        return bool(rows)
+
+    def _delete_unwanted(self, row: Model) -> None:
+        with self._rows:
+            self._registry.delete(row.model_id)
+            self._files.remove(row.model_id)
+        self.quarantine.forget(row.model_id)
+        log.info("model %s: deleted", row.model_id)
+        self.audit.record("deletion", **about(row), by="both operators")
+
+    def _send_active(self, cohort: str, *, without: str = "") -> frozenset[str]:
+        """Returns the ids of what party 1's operator wants to be deleted."""
         active, left_out = (
             [
                 ModelRef(each.model_id, each.manifest_digest)
@@ -427,7 +462,9 @@ class ModelService:
             ]
             for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
         )
-        self._heard(self._leads().set_active(cohort, active, left_out, self._said))
+        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said)
+        self._heard(said)
+        return unwanted
 
     def _quarantine_damaged(self, cohort: str) -> None:
         damaged, known = self.quarantine.damaged()
@@ -453,7 +490,7 @@ class ModelService:
         except ManifestMismatch:
             self._send_active(row.cohort)
 
-    def _follow_or_later(self, cohort: str, send: Callable[[], None] | None = None) -> None:
+    def _follow_or_later(self, cohort: str, send: Callable[[], object] | None = None) -> None:
         """Step 5 as party 0 sees it; a failure is not the caller's."""
         try:
             send() if send is not None else self._send_active(cohort)

@@ -122,6 +122,13 @@ class Spent(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
 
 
+class Unwanted(Base):
+    """A model that an admin of this operator wants to be deleted; it needs both operators."""
+
+    __tablename__ = "unwanted"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
 class Asked(Base):
     """How many images were answered while a model was active (budgets/asked.py)."""
 

@@ -52,7 +52,8 @@ class Line:
         return self._carry(said, lambda: self._follower.prepare(ref))
 
     def set_active(self, cohort, refs, quarantined, said):
-        return self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined))
+        mine = self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined))
+        return mine, self._follower.quarantine.unwanted
 
     def add_active(self, cohort, since, ref, said):
         return self._carry(said, lambda: self._follower.add(cohort, since, ref))
@@ -494,3 +495,58 @@ def test_w45_each_party_counts_activations_for_itself(tmp_path, strict):
         parties = Parties(tmp_path, stack, budgets=limits)
         with pytest.raises(BudgetSpent):
             parties.leader.activate(third, ANA)
+
+
+# --- What affects both sides needs both -----------------------------------------------------------
+
+KIM = Identity(Role.ADMIN, "kim")
+
+
+def joined(folder, stack):
+    """Both parties, and party 0 hears at once of what party 1 leaves out."""
+    parties = Parties(folder, stack)
+    parties.follower.quarantine.watch(parties.leader.quarantine.hear)
+    return parties, (parties.leader, parties.follower)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_w04_an_admin_of_one_operator_suspends_and_both_delete(tmp_path, first):
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        model_id, other = parties.activated(), parties.activated(BEN)
+        for _ in range(2):  # the same operator twice is still one
+            assert both[first].delete(model_id, KIM)
+            parties.leader.synchronise()
+            assert parties.agree
+            assert parties.leader.snapshot(COHORT).model_ids == (other,)
+            states = [models.listed(ANA, COHORT)[0].state for models in both]
+            assert states == ["quarantined"] * 2
+    # And after a restart of both.
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        parties.leader.synchronise()
+        assert parties.leader.snapshot(COHORT).model_ids == (other,)
+        assert "suspended by an admin here" in both[first].quarantine.lines[0]
+        assert both[1 - first].delete(model_id, KIM)
+        parties.leader.synchronise()
+        assert [models.listed(ANA, COHORT) for models in both] == [[], []]
+        assert parties.agree
+        assert [models.quarantine.unwanted for models in both] == [frozenset()] * 2
+        kept = {path.name for path in tmp_path.rglob("*.words*")}
+        assert kept == {f"{other}.words"}
+
+
+@pytest.mark.parametrize("suspended_at", [0, 1])
+def test_w04_the_owner_of_a_suspended_model_may_delete_it_or_upload_another(tmp_path, suspended_at):
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        first, second = parties.activated(), parties.activated(BEN)
+        for model_id in (first, second):
+            assert both[suspended_at].delete(model_id, KIM)
+        parties.leader.synchronise()
+        assert parties.leader.snapshot(COHORT).models == ()
+        for models in both:
+            assert not models.delete(first, ANA)
+        again = parties.activated(BEN)
+        assert parties.agree and parties.leader.snapshot(COHORT).model_ids == (again,)
+        assert [models.listed(ANA, COHORT) for models in both] == [[], []]
