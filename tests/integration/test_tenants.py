@@ -315,6 +315,25 @@ def test_w46_a_models_life_is_in_both_logs_and_its_owner_sees_how_often_it_was_a
         assert line["by"] == owner.uri
 
 
+@pytest.mark.parametrize("first", PARTIES)
+def test_w04_a_model_goes_when_admins_at_both_parties_have_deleted_it(deployment, rans, first):
+    ran = rans[4]
+    config = deployment.client_config(Identity(Role.OWNER, ran.owner))
+    request = pb.DeleteModelRequest(model_id=send(ran, OPEN, config).model_id)
+
+    def owners(party: Role) -> list[str]:
+        asked = pb.DescribeCohortRequest(cohort=OPEN)
+        return list(stub(deployment, party).DescribeCohort(asked, timeout=WITHIN_S).owners)
+
+    assert all(ran.owner in owners(party) for party in PARTIES)
+    assert stub(deployment, first, ADMIN).DeleteModel(request, timeout=WITHIN_S).suspended
+    until(lambda: not any(ran.owner in owners(party) for party in PARTIES))
+    assert [listed(config, OPEN, at)[0].state for at in PARTIES] == ["quarantined"] * 2
+    second = PARTIES[1 - PARTIES.index(first)]
+    assert stub(deployment, second, ADMIN).DeleteModel(request, timeout=WITHIN_S).suspended
+    until(lambda: not any(listed(config, OPEN, at) for at in PARTIES))
+
+
 def test_w46_each_log_is_checked_by_the_heads_in_the_other_one(deployment, tmp_path):
     for party, other in (PARTIES, PARTIES[::-1]):
         until(lambda at=other: bool(lines(deployment, at, "peer head")))
@@ -331,7 +350,7 @@ def test_w46_each_log_is_checked_by_the_heads_in_the_other_one(deployment, tmp_p
 
 def test_the_log_shows_no_label_and_no_share(deployment):
     names = {"number", "time", "event", "sha256", "client", "cohort", "owner", "model", "by", "who"}
-    names |= {"method", "calls", "answered", "failed", "refused", "images", "bytes"}
+    names |= {"state", "method", "calls", "answered", "failed", "refused", "images", "bytes"}
     names |= {"peer_number", "peer_sha256"}
     for party in PARTIES:
         said = audit(deployment, party, "show", "--json").stdout.splitlines()
