@@ -13,10 +13,12 @@ Sees one share of models, as bytes, and this party's salts. docs/adr/0016-damage
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.tables import Model, State
+from privedge.errors import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Quarantine:
         self._peers: frozenset[str] | None = None
         # What this operator's admins want to be deleted. It is left out like what is damaged.
         self._unwanted = registry.unwanted()
+        self._lines: tuple[str, ...] = ()
         there = files.there()
         live = registry.live().values()
         self.suspect(
@@ -77,11 +80,13 @@ class Quarantine:
     @property
     def lines(self) -> tuple[str, ...]:
         """For operators: each model that is left out, and which party's share is damaged."""
-        rows = self._registry.quarantined()
-        return tuple(
-            f"model {row.model_id} of cohort {row.cohort}: quarantined, {self._why(row.model_id)}"
-            for row in rows
-        )
+        with suppress(Unreachable):  # then as they were before
+            self._lines = tuple(
+                f"model {row.model_id} of cohort {row.cohort}: quarantined, "
+                f"{self._why(row.model_id)}"
+                for row in self._registry.quarantined()
+            )
+        return self._lines
 
     def watch(self, changed: Callable[[frozenset[str]], None]) -> None:
         """Call `changed` now and after every change with `mine`, or at party 0 also after one of
