@@ -48,11 +48,10 @@ def opened(url, clock):
 
 def crashed(url, clock, account, amounts):
     """Spend lastingly, and leave without the end that writes exactly what was spent."""
-    registry = Registry(url)
-    ledger = Ledger(registry, clock).__enter__()
-    for amount in amounts:
-        ledger.spend(account, amount).require_lasting(WITHIN_S)
-    return registry
+    with closing(Registry(url)) as registry:
+        ledger = Ledger(registry, clock).__enter__()
+        for amount in amounts:
+            ledger.spend(account, amount).require_lasting(WITHIN_S)
 
 
 def test_c45_one_more_than_the_budget_is_refused_with_the_time_until_there_is_some(url, clock):
@@ -105,7 +104,8 @@ def test_c45_a_stop_keeps_exactly_what_was_spent(url, clock):
 
 @pytest.mark.parametrize("amounts", [[1], [1] * 40, [64] * 7, [1000]])
 def test_c45_a_crash_gives_nothing_back_and_costs_at_most_a_block(url, clock, amounts):
-    with closing(crashed(url, clock, LABELS, amounts)), opened(url, clock) as ledger:
+    crashed(url, clock, LABELS, amounts)
+    with opened(url, clock) as ledger:
         assert sum(amounts) <= ledger.spent(LABELS) <= sum(amounts) + LABELS.ahead
         if sum(amounts) == LABELS.limit:
             with pytest.raises(BudgetSpent):
