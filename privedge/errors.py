@@ -118,6 +118,16 @@ class Busy(LimitExceeded):
         self.retry_after_s = retry_after_s
 
 
+class BudgetSpent(LimitExceeded):
+    """What this caller may have for a time is spent. There is some again after `retry_after_s`
+    seconds, which may be hours.
+    """
+
+    def __init__(self, message: str = "", retry_after_s: float = 3600.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class DigestMismatch(Refused):
     """Bytes do not match the digest that they were announced or stored with."""
 

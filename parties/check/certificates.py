@@ -11,8 +11,9 @@ from privedge.findings import Finding, hint
 from privedge.identity.checking import fault_of_end
 from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Identity, Role
-from privedge.rpc.callers import DenyList, utc_now
+from privedge.rpc.callers import DenyList
 from privedge.rpc.tls import preflight, require_role
+from privedge.rpc.witness import Witness, utc_now
 
 _SERVERS = (Role.PARTY0, Role.PARTY1, Role.DEALER)
 
@@ -41,7 +42,7 @@ def check_callers(config: ServerConfig, role: Role) -> Iterator[Finding]:
     if config.denied is None:
         return
     try:
-        denied = DenyList(config.denied)
+        denied = DenyList(config.denied, Witness())
     except ConfigError as error:
         yield Finding("denied", str(error))
         return

@@ -1,12 +1,16 @@
 """One cohort in a party's file."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from privedge.config import Section
 from privedge.identity.roles import COHORT_NAME
+
+# A name in a certificate, or a shell pattern of such names.
+_PATTERN = r"^[A-Za-z0-9._*?\[\]!-]{1,128}$"
+Names = tuple[Annotated[str, StringConstraints(pattern=_PATTERN)], ...]
 
 
 class CohortSection(Section):
@@ -46,6 +50,19 @@ class CohortSection(Section):
         le=1,
         description="The weight of the mean error over all owners in that rule. Above 0, and with "
         "a margin below 1, a query needs one more round.",
+    )
+
+    clients: Names | None = Field(
+        default=None,
+        description="Names of the clients that may ask in this cohort, as in their certificates, "
+        'or shell patterns such as `"clinic-*"`. For others there is no such cohort. Without the '
+        "key, every client may ask; with an empty list, nobody. A client must be on the lists of "
+        "both parties.",
+    )
+    owners: Names | None = Field(
+        default=None,
+        description="The same for the owners that may upload to this cohort. It is looked at in "
+        "uploads and activations: models that are active stay so until they are deleted.",
     )
 
     @model_validator(mode="after")

@@ -5,8 +5,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from parties.config.budgets import BudgetsSection
 from parties.config.cohort import CohortSection
 from parties.config.sections import (
+    AuditSection,
     BatchingSection,
     DealerSection,
     DiskSection,
@@ -77,6 +79,8 @@ class PartyConfig(ServerConfig):
     mpc: MpcSection
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
+    budgets: BudgetsSection = BudgetsSection()
+    audit: AuditSection = AuditSection()
     disk: DiskSection = DiskSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()

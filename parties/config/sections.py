@@ -86,6 +86,20 @@ class DiskSection(Section):
     )
 
 
+class AuditSection(Section):
+    """The audit log, in the folder `audit` of `state`: docs/how-to/budgets-and-audit.md."""
+
+    tally_s: float = Field(
+        default=60,
+        gt=0,
+        description="Seconds for which queries and refusals are counted before they are written, "
+        "and between two exchanges of heads with the other party.",
+    )
+    file_mib: int = Field(
+        default=16, ge=1, description="Size from which a new file is begun, in MiB."
+    )
+
+
 class BatchingSection(Section):
     """Party 0 only: which waiting queries are computed together."""
 

@@ -4,13 +4,18 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import grpc
 
 from parties.config.party import PartyConfig
 from parties.cores import chosen, stay_on, usable_cores
+from parties.party.audit.files import FOLDER
+from parties.party.audit.gate import GateWitness
+from parties.party.audit.heads import PeerHeads
+from parties.party.budgets.budgets import BURST_S
 from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
@@ -42,6 +47,7 @@ from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
+from privedge.rpc.rates import Rates
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
 from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
@@ -65,6 +71,9 @@ class _Runnable(Protocol):
 
     def stop(self) -> None:
         """End."""
+
+
+PartT = TypeVar("PartT", bound=_Runnable)
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
+        heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
         parts.enter_context(_running(Periodic("trash keeper", models.empty_trash, _TRASH_S)))
@@ -131,6 +141,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
             access=ACCESS,
             quotas=_quotas(config),
             rules=config.caller_rules,
+            witness=GateWitness(models.audit),
         )
         pool = parts.enter_context(WorkerPool(config, config_file, _workers_on(config, cores)))
         runs = Runs(models, counters := Counters())
@@ -138,16 +149,19 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
             follower = Follower(pool, runs, late_s=config.timeouts.late_s)
             models.quarantine.watch(follower.say_damaged)
             side = parts.enter_context(_following(follower, models))
-            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, follower, hello), server)
+            peer_pb2_grpc.add_PeerServicer_to_server(
+                PeerServicer(models, follower, hello, heads), server
+            )
         else:
             leader = Leader(config, models, pool, runs, peer, hello)
             side = parts.enter_context(_leading(leader, models))
         greeter = parts.enter_context(_dealer_greeted(config, hello))
         intake = Intake(pool.begun, handshake)
         queries = QueryService(config, models, pool, counters, side.answer, intake)
-        feeds = [SnapshotFeed(config, models, worker.client) for worker in pool.workers]
-        for feed in feeds:
-            parts.enter_context(_running(feed))
+        feeds = [
+            parts.enter_context(_running(SnapshotFeed(config, models, worker.client)))
+            for worker in pool.workers
+        ]
         parts.enter_context(_running(Scrubber(models, config.disk.scrub_hours, counters.busy)))
         readiness = Readiness(
             f"party {config.index}",
@@ -155,6 +169,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
             [
                 Cause("terms", handshake.fault),
                 *_causes(config, pool, side, greeter, feeds),
+                Cause("audit", lambda: models.audit.fault() or heads.fault(), blocks=False),
                 Cause("registry", models.registry_fault, blocks=False),
                 Cause("draining", intake.fault),
             ],
@@ -207,10 +222,15 @@ def _causes(
 
 def _quotas(config: PartyConfig) -> Mapping[str, Quota]:
     limits, query_s = config.limits, config.query_deadline_s
+    rate = config.budgets.queries_per_second
     return {
         # Reading and computing may take `query_s`, and so may the sending of the answer.
         "/privedge.v1.Party/Query": Quota(
-            "queries", limits.max_queries, limits.max_queries_per_client, 2 * query_s
+            "queries",
+            limits.max_queries,
+            limits.max_queries_per_client,
+            2 * query_s,
+            Rates(rate, max(1, BURST_S * rate)) if rate else None,
         ),
         "/privedge.v1.Party/UploadModel": Quota(
             "uploads", _UPLOADS, _UPLOADS_OF_ONE, limits.upload_deadline_s
@@ -228,6 +248,19 @@ def _party_1(config: PartyConfig) -> Iterator[PeerClient | None]:
     channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=claim)
     with closing(channel):
         yield PeerClient(peer_pb2_grpc.PeerStub(channel), peer_name(Role.PARTY1, address))
+
+
+@contextmanager
+def _audited(
+    config: PartyConfig, models: ModelService, peer: PeerClient | None
+) -> Iterator[PeerHeads]:
+    """The audit log is written, and at party 0 its head exchanged with party 1."""
+    heads = PeerHeads(models.audit, config.state / FOLDER, 1 - config.index)
+    models.audit.each_time(models.asked.close)
+    if peer is not None:
+        models.audit.each_time(partial(heads.exchange, peer.exchange_heads))
+    with _running(models.audit):
+        yield heads
 
 
 @contextmanager
@@ -256,9 +289,9 @@ def _dealer_greeted(config: PartyConfig, hello: Hello) -> Iterator[DealerGreeter
 
 
 @contextmanager
-def _running(part: _Runnable) -> Iterator[None]:
+def _running(part: PartT) -> Iterator[PartT]:
     part.start()
     try:
-        yield
+        yield part
     finally:
         part.stop()

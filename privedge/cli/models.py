@@ -35,6 +35,8 @@ def _list(
 ) -> None:
     """List your models, newest first; with an admin's certificate, everybody's.
 
+    "asked" is how many images the party answered while the model was active.
+
     \b
     Examples:
       privedge models list
@@ -50,12 +52,14 @@ def _list(
         print(json.dumps({"models": [asdict(row) for row in rows]}))
         return
     # Plain columns: a table would cut ids and dates to the width of the terminal.
-    print(f"{'model':32}  {'uploaded (UTC)':16}  {'state':8}  {'MB':>5}  cohort, owner")
+    facts = f"{'state':8}  {'MB':>5}  {'asked':>7}"
+    print(f"{'model':32}  {'uploaded (UTC)':16}  {facts}  cohort, owner")
     for row in rows:
         uploaded = datetime.fromtimestamp(row.created_at, UTC).strftime("%Y-%m-%d %H:%M")
         megabytes = f"{row.share_bytes / 1e6:5.1f}"
         whose = f"{row.cohort}, {row.owner}"
-        print(f"{row.model_id}  {uploaded}  {row.state:8}  {megabytes}  {whose}")
+        facts = f"{row.state:8}  {megabytes}  {row.images_asked:7}"
+        print(f"{row.model_id}  {uploaded}  {facts}  {whose}")
 
 
 def _delete(
@@ -67,6 +71,8 @@ def _delete(
 ) -> None:
     """Delete a model from both parties; queries that run on it now still finish.
 
+    An admin's certificate suspends it, until an admin of the other operator deletes it too.
+
     \b
     Example:
       privedge models delete 0123456789abcdef0123456789abcdef
@@ -74,5 +80,10 @@ def _delete(
     from privedge.config import ClientConfig, load
     from privedge.user import models
 
-    models.delete(model_id, load(ClientConfig, config))
-    print(json.dumps({"deleted": model_id}) if as_json else f"{model_id}: deleted at both parties")
+    suspended = models.delete(model_id, load(ClientConfig, config))
+    if as_json:
+        print(json.dumps({"suspended" if suspended else "deleted": model_id}))
+    elif suspended:
+        print(f"{model_id}: suspended until an admin of the other operator deletes it too")
+    else:
+        print(f"{model_id}: deleted at both parties")

@@ -32,13 +32,15 @@ from privedge.rpc.health import serves
 _START_S = 90
 _STOP_S = 20
 SERVERS = (Role.DEALER, Role.PARTY1, Role.PARTY0)
+# Nobody else asks here, and measurements ask a lot.
+_NO_BUDGETS = {"budgets": {"labels_per_day": 0, "activations_per_hour": 0}}
 _FILES = ("ca", "certificate", "key")
 ADMIN = Identity(Role.ADMIN, "operator")
 
 
 @dataclass(frozen=True)
 class CohortSetting:
-    """One [[cohorts]] table, the same at both parties."""
+    """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all."""
 
     name: str
     preset: str
@@ -46,6 +48,8 @@ class CohortSetting:
     margin: float = 1.0
     components: int | None = None
     mean_share: float = 0.0
+    clients: tuple[str, ...] | None = None
+    owners: tuple[str, ...] | None = None
 
 
 class Deployment:
@@ -73,7 +77,7 @@ class Deployment:
         *servers, self.worker_port = self.ports
         self._ports = dict(zip(SERVERS, servers, strict=True))
         self._write_certificates()
-        self._write_configs(cohorts, settings or {})
+        self._write_configs(cohorts, _NO_BUDGETS | (settings or {}))
 
     def __enter__(self) -> "Deployment":
         try:

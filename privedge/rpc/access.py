@@ -41,6 +41,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Peer/WatchHalves": _only(Role.PARTY0),
     "/privedge.v1.Peer/RefuseHalf": _only(Role.PARTY0),
     "/privedge.v1.Peer/StartRun": _only(Role.PARTY0),
+    "/privedge.v1.Peer/ExchangeAuditHeads": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Exchange": _only(Role.PARTY0),
     "/privedge.v1.Mpc/Prepare": _only(Role.PARTY0),
     "/privedge.v1.Dealer/Hello": _only(Role.PARTY0, Role.PARTY1),

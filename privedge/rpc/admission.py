@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from privedge.errors import Busy
 from privedge.identity.roles import Identity, Role
+from privedge.rpc.rates import Rates
 
 _HEALTH = "/grpc.health.v1.Health/"
 # One in so many places is kept for callers who have none of the same kind.
@@ -23,12 +24,14 @@ class Quota:
 
     at_once: calls of all callers together. per_caller: calls of one role and name. longest_s:
     seconds after which a call is cancelled; None for calls that may last as long as both ends do.
+    rates: how many calls a second one caller may begin; None for any number.
     """
 
     kind: str
     at_once: int
     per_caller: int
     longest_s: float | None = 60.0
+    rates: Rates | None = None
 
 
 # A server's own name may be in many places: idle calls under it must leave room for its real ones.
@@ -71,6 +74,9 @@ class Admission:
                 raise Busy(f"{who.uri}: {mine} calls at once ({quota.kind}) are its limit")
             if free <= (quota.at_once // _KEPT_FREE if mine else 0):
                 raise Busy(f"{who.uri}: too many calls at once ({quota.kind}) of all callers")
+            wait_s = quota.rates.take(who) if quota.rates is not None else 0
+            if wait_s:
+                raise Busy(f"{who.uri}: more calls a second ({quota.kind}) than it may", wait_s)
             self._held[quota.kind] += 1
             self._held_by[key] += 1
         return lambda: self._leave(key)

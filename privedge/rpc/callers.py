@@ -31,6 +31,7 @@ from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import CallerRules
 from privedge.rpc.channel import NAME_KEY, ROLE_KEY
 from privedge.rpc.tls import Stamp, stamp, stamp_of
+from privedge.rpc.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +89,19 @@ class Known:
 class Callers:
     """The callers of one server. Thread-safe."""
 
-    def __init__(self, tls: TlsFiles | None, rules: CallerRules, now: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        tls: TlsFiles | None,
+        rules: CallerRules,
+        now: Clock = utc_now,
+        witness: Witness | None = None,
+    ) -> None:
         """Raises ConfigError for a deny list that cannot be used."""
         self._rules, self._now = rules, now
         self._vouchers = _Vouchers(tls) if tls is not None and len(tls.trusted) > 1 else None
-        self._denied = DenyList(rules.denied) if rules.denied is not None else None
+        self._denied: DenyList | None = None
+        if rules.denied is not None:
+            self._denied = DenyList(rules.denied, witness or Witness())
         self._lock = threading.Lock()
         self._running: dict[int, tuple[Known, grpc.ServicerContext]] = {}
         self._read: dict[bytes, x509.Certificate] = {}
@@ -207,8 +216,8 @@ class _Vouchers:
 class DenyList:
     """The entries of a file, as it is now."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, witness: Witness) -> None:
+        self._path, self._witness = path, witness
         self._seen = stamp_of(path)
         self._entries = _entries(path)
 
@@ -222,11 +231,13 @@ class DenyList:
         if now == self._seen:
             return
         self._seen = now
+        before = self._entries
         try:
             self._entries = _entries(self._path)
         except ConfigError as error:
             log.error("kept the old deny list: %s", error)
         else:
+            self._witness.deny_list_changed(self._entries - before, before - self._entries)
             log.info("read the deny list again: %d entries", len(self._entries))
 
 

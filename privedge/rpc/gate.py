@@ -29,13 +29,14 @@ from typing import Any
 
 import grpc
 
-from privedge.errors import Busy, NotAllowed, PrivEdgeError, Restarting, ShareError
+from privedge.errors import BudgetSpent, Busy, NotAllowed, PrivEdgeError, Restarting, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.admission import Admission, Quota
 from privedge.rpc.callers import Callers, Known, let_in
 from privedge.rpc.status import ERROR_ID, RETRY_AFTER, status_of
 from privedge.rpc.threads import threads
 from privedge.rpc.time_limit import given_up_after, ring_after
+from privedge.rpc.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,10 @@ class Gate(grpc.ServerInterceptor):
         patient: frozenset[str],
         quotas: Mapping[str, Quota],
         callers: Callers,
+        witness: Witness,
     ) -> None:
         """`patient` are methods whose first message may come late."""
+        self.witness = witness
         self.access = access
         self.patient = patient
         self.admission = Admission(quotas)
@@ -122,6 +125,8 @@ class _Door:
             quota = self._gate.admission.quota(who, self._method)
             leave = self._gate.admission.enter(who, quota)
             let_in(context, who)
+            if who.role is Role.ADMIN:
+                self._gate.witness.admin_called(who.uri, self._method)
             try:
                 serve = partial(self._serve, requests, context, send, quota.longest_s)
                 threads.run(partial(serve, leave, known))
@@ -134,6 +139,8 @@ class _Door:
     def _refuse(
         self, context: grpc.ServicerContext, send: Send, who: Identity | None, error: Exception
     ) -> None:
+        if isinstance(error, NotAllowed):
+            self._gate.witness.refused(who.uri if who is not None else "", self._method)
         late = self._gate.refusals.too_many(who)
         _set_status(self._method, context, error, quiet=late)
         if late:
@@ -259,7 +266,7 @@ def _set_status(
     code, text = status_of(error)
     context.set_code(code)
     context.set_details(text)
-    if isinstance(error, Busy | Restarting):
+    if isinstance(error, BudgetSpent | Busy | Restarting):
         milliseconds = str(round(1000 * error.retry_after_s))
         context.set_trailing_metadata(((RETRY_AFTER, milliseconds),))
     if not isinstance(error, PrivEdgeError) or code is grpc.StatusCode.INTERNAL:

@@ -22,7 +22,9 @@ Code = grpc.StatusCode
 ERROR_ID = "privedge-error-id"
 # The trailing metadata that says after how many milliseconds a refused call may be repeated.
 RETRY_AFTER = "retry-after-ms"
-_LONGEST_RETRY_AFTER_MS = 60_000
+_LONGEST_RETRY_AFTER_S = 60.0
+# A budget of a day, counted in hours.
+_LONGEST_BUDGET_S = 25 * 3600.0
 
 # The most specific kind comes first; the last line is for every unexpected exception.
 STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
@@ -43,6 +45,7 @@ STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     errors.NotAllowed: (Code.PERMISSION_DENIED, "not allowed"),
     errors.DiskFull: (Code.RESOURCE_EXHAUSTED, "its disk is full"),
     errors.Busy: (Code.RESOURCE_EXHAUSTED, "too many calls at once"),
+    errors.BudgetSpent: (Code.RESOURCE_EXHAUSTED, "the budget is spent"),
     errors.LimitExceeded: (Code.RESOURCE_EXHAUSTED, "a limit was reached"),
     errors.DigestMismatch: (Code.DATA_LOSS, "bytes do not match their digest"),
     errors.Restarting: (Code.UNAVAILABLE, "starting, or about to end"),
@@ -66,6 +69,7 @@ _ADVICE: dict[type[Exception], str] = {
     errors.NotAllowed: "use a certificate of the right role: owners upload, clients ask",
     errors.DiskFull: "tell its operator, and try again later",
     errors.Busy: "try again in a moment",
+    errors.BudgetSpent: "ask again later, or ask the operators for more",
     errors.LimitExceeded: "send less, or try again later",
     errors.DigestMismatch: "send it again; if it was a query, tell the operator of a damaged model",
     errors.Restarting: "try again in a moment",
@@ -103,7 +107,9 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
         if status == (code, text) and issubclass(kind, PrivEdgeError):
             said = f"{peer}: {text}; {_ADVICE[kind]}"
             if kind in (errors.Busy, errors.Restarting):
-                return kind(said, _retry_after_s(call))
+                return kind(said, _retry_after_s(call, _LONGEST_RETRY_AFTER_S))
+            if kind is errors.BudgetSpent:
+                return kind(said, _retry_after_s(call, _LONGEST_BUDGET_S))
             return kind(said)
     if code in _FROM_GRPC:
         known, reason, advice = _FROM_GRPC[code]
@@ -118,11 +124,11 @@ def _logged_as(call: grpc.Call) -> str:
     return f" {error_id[:16]}" if error_id.isalnum() else ""
 
 
-def _retry_after_s(call: grpc.Call) -> float:
+def _retry_after_s(call: grpc.Call, at_most_s: float) -> float:
     """The server's hint, which may be missing or anything at all."""
     said = _trailing(call, RETRY_AFTER)
-    milliseconds = int(said) if re.fullmatch("[0-9]{1,6}", said) else 0
-    return min(milliseconds, _LONGEST_RETRY_AFTER_MS) / 1000
+    milliseconds = int(said) if re.fullmatch("[0-9]{1,9}", said) else 0
+    return min(milliseconds / 1000, at_most_s)
 
 
 def _trailing(call: grpc.Call, name: str) -> str:

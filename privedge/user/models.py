@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from privedge.config import ClientConfig
-from privedge.errors import UnknownModel
+from privedge.errors import NotAllowed, UnknownModel
 from privedge.identity.roles import Role
 from privedge.user.party import ModelFacts, connect
 
@@ -19,16 +19,24 @@ def listed(
         return party.models(cohort)
 
 
-def delete(model_id: str, config: ClientConfig) -> None:
-    """Remove a model from both parties, party 0 first. Raises UnknownModel if neither has it."""
+def delete(model_id: str, config: ClientConfig) -> bool:
+    """Remove a model from both parties, party 0 first; for an admin, from its own operator's.
+
+    Returns True if it is only suspended, because an admin of the other operator must delete it too.
+    Raises UnknownModel if neither party has it.
+    """
     if not _MODEL_ID.fullmatch(model_id):
         raise UnknownModel(f"{model_id!r}: not a model's id; see `privedge models list`")
-    unknown: list[UnknownModel] = []
+    suspended, errors = False, list[UnknownModel | NotAllowed]()
     for role in (Role.PARTY0, Role.PARTY1):
         with connect(config, role) as party:
             try:
-                party.delete(model_id)
-            except UnknownModel as error:
-                unknown.append(error)
-    if len(unknown) == 2:
-        raise unknown[0]
+                suspended |= party.delete(model_id)
+            except (
+                UnknownModel,
+                NotAllowed,
+            ) as error:  # the other operator's party lets no admin in
+                errors.append(error)
+    if errors and not suspended and (len(errors) == 2 or isinstance(errors[0], NotAllowed)):
+        raise errors[0]
+    return suspended

@@ -29,10 +29,12 @@ class ModelFacts:
     Attributes:
         model_id: 32 hexadecimal digits.
         cohort, owner: their names.
-        state: "uploaded", "prepared", "active", "quarantined" (no query asks it while a party's
-            share of it is damaged) or "retired".
+        state: "uploaded", "prepared", "active", "quarantined" (no query asks it: a party's share of
+            it is damaged, or an admin has suspended it) or "retired".
         share_bytes: the size of this party's share, in bytes.
         created_at: the time of the upload, in seconds since 1970, UTC.
+        images_asked: how many images this party answered while the model was active. Every query
+            asks every model of its cohort. 0 from a party of an older release.
     """
 
     model_id: str
@@ -41,6 +43,7 @@ class ModelFacts:
     state: str
     share_bytes: int
     created_at: int
+    images_asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,16 +108,23 @@ class Party:
         snapshot_id: str = answer.snapshot_id
         return snapshot_id
 
-    def delete(self, model_id: str) -> None:
-        """Remove the model from this party."""
-        self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
+    def delete(self, model_id: str) -> bool:
+        """Remove the model from this party. An admin may only suspend it; then this is True."""
+        answer = self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
+        return bool(answer.suspended)
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
         answer = self._told(self.stub.ListModels, pb.ListModelsRequest(cohort=cohort or ""))
         return [
             ModelFacts(
-                row.model_id, row.cohort, row.owner, row.state, row.share_bytes, row.created_at
+                row.model_id,
+                row.cohort,
+                row.owner,
+                row.state,
+                row.share_bytes,
+                row.created_at,
+                row.images_asked,
             )
             for row in answer.models
         ]

@@ -242,12 +242,17 @@ class DeleteModelResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SUSPENDED_FIELD_NUMBER: _builtins.int
+    suspended: _builtins.bool
+    """No query asks the model any more, and it waits for an admin of the other operator."""
     def __init__(
         self,
+        *,
+        suspended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -287,6 +292,7 @@ class ModelRow(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     SHARE_BYTES_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    IMAGES_ASKED_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     cohort: _builtins.str
     owner: _builtins.str
@@ -295,6 +301,10 @@ class ModelRow(_message.Message):
     share_bytes: _builtins.int
     created_at: _builtins.int
     """Seconds since 1970, UTC."""
+    images_asked: _builtins.int
+    """Images that this party answered while the model was active; every query asks every model of its
+    cohort.
+    """
     def __init__(
         self,
         *,
@@ -304,10 +314,11 @@ class ModelRow(_message.Message):
         state: _builtins.str = ...,
         share_bytes: _builtins.int = ...,
         created_at: _builtins.int = ...,
+        images_asked: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "created_at", b"created_at", "model_id", b"model_id", "owner", b"owner", "share_bytes", b"share_bytes", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "created_at", b"created_at", "images_asked", b"images_asked", "model_id", b"model_id", "owner", b"owner", "share_bytes", b"share_bytes", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

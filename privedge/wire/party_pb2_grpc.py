@@ -98,7 +98,9 @@ class PartyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteModel(self, request, context):
-        """Owner (own models) or admin. Removes the share at this party; call party 0 first. Idempotent.
+        """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
+        deletion of a model in use only suspends it, at both parties, until an admin of the other
+        operator deletes it there. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,10 @@ class PartyStub:
     the owner's one active model of its cohort. Idempotent.
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]
-    """Owner (own models) or admin. Removes the share at this party; call party 0 first. Idempotent."""
+    """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
+    deletion of a model in use only suspends it, at both parties, until an admin of the other
+    operator deletes it there. Idempotent.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]
     """Owner (own models) or admin (all). Read only."""
     ListCohorts: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]
@@ -73,7 +76,10 @@ class PartyAsyncStub(PartyStub):
     the owner's one active model of its cohort. Idempotent.
     """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]  # type: ignore[assignment]
-    """Owner (own models) or admin. Removes the share at this party; call party 0 first. Idempotent."""
+    """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
+    deletion of a model in use only suspends it, at both parties, until an admin of the other
+    operator deletes it there. Idempotent.
+    """
     ListModels: _aio.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Owner (own models) or admin (all). Read only."""
     ListCohorts: _aio.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]  # type: ignore[assignment]
@@ -116,7 +122,10 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         request: _party_pb2.DeleteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.DeleteModelResponse, _abc.Awaitable[_party_pb2.DeleteModelResponse]]:
-        """Owner (own models) or admin. Removes the share at this party; call party 0 first. Idempotent."""
+        """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
+        deletion of a model in use only suspends it, at both parties, until an admin of the other
+        operator deletes it there. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def ListModels(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18privedge/wire/peer.proto\x12\x0bprivedge.v1\"\xe0\x01\n\x05Terms\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x0c\n\x04wire\x18\x02 \x01(\r\x12\x0b\n\x03mpc\x18\x03 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x10\n\x08rounding\x18\x05 \x01(\t\x12\x12\n\nrandomness\x18\x06 \x01(\t\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12)\n\x07\x63ohorts\x18\x08 \x03(\x0b\x32\x18.privedge.v1.CohortTerms\x12&\n\x05state\x18\t \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12\x11\n\tmax_batch\x18\n \x01(\r\"\x12\n\x10ReadTermsRequest\"^\n\nStateEpoch\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0c\n\x04seen\x18\x03 \x01(\x04\x12\x0f\n\x07process\x18\x04 \x01(\t\x12\x0e\n\x06leader\x18\x05 \x01(\t\"T\n\x0b\x43ohortTerms\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bspec_digest\x18\x02 \x01(\t\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x12\n\nmean_share\x18\x04 \x01(\x01\"5\n\x08ModelRef\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\"c\n\x13PrepareModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\">\n\x14PrepareModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"\xa3\x01\n\x16SetActiveModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x03 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12*\n\x0bquarantined\x18\x04 \x03(\x0b\x32\x15.privedge.v1.ModelRef\"A\n\x17SetActiveModelsResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"\x84\x01\n\x15\x41\x64\x64\x41\x63tiveModelRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\t\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x04 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"@\n\x16\x41\x64\x64\x41\x63tiveModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"%\n\x12WatchHalvesRequest\x12\x0f\n\x07process\x18\x01 \x01(\t\"m\n\x0cHalvesChange\x12\"\n\x07\x61rrived\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Half\x12\x0c\n\x04left\x18\x02 \x03(\x0c\x12+\n\x07\x64\x61maged\x18\x03 \x01(\x0b\x32\x1a.privedge.v1.DamagedModels\"\"\n\rDamagedModels\x12\x11\n\tmodel_ids\x18\x01 \x03(\t\"/\n\x04Half\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x15\n\rheader_sha256\x18\x02 \x01(\x0c\"%\n\x11RefuseHalfRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"\x14\n\x12RefuseHalfResponse\"e\n\x0fStartRunRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0e\n\x06worker\x18\x03 \x01(\r\x12\"\n\x07queries\x18\x04 \x03(\x0b\x32\x11.privedge.v1.HalfJ\x04\x08\x02\x10\x03R\x07\x61ttempt\"#\n\x10StartRunResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\x32\xea\x04\n\x04Peer\x12/\n\x05Hello\x12\x12.privedge.v1.Terms\x1a\x12.privedge.v1.Terms\x12>\n\tReadTerms\x12\x1d.privedge.v1.ReadTermsRequest\x1a\x12.privedge.v1.Terms\x12S\n\x0cPrepareModel\x12 .privedge.v1.PrepareModelRequest\x1a!.privedge.v1.PrepareModelResponse\x12\\\n\x0fSetActiveModels\x12#.privedge.v1.SetActiveModelsRequest\x1a$.privedge.v1.SetActiveModelsResponse\x12Y\n\x0e\x41\x64\x64\x41\x63tiveModel\x12\".privedge.v1.AddActiveModelRequest\x1a#.privedge.v1.AddActiveModelResponse\x12K\n\x0bWatchHalves\x12\x1f.privedge.v1.WatchHalvesRequest\x1a\x19.privedge.v1.HalvesChange0\x01\x12M\n\nRefuseHalf\x12\x1e.privedge.v1.RefuseHalfRequest\x1a\x1f.privedge.v1.RefuseHalfResponse\x12G\n\x08StartRun\x12\x1c.privedge.v1.StartRunRequest\x1a\x1d.privedge.v1.StartRunResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18privedge/wire/peer.proto\x12\x0bprivedge.v1\"\xe0\x01\n\x05Terms\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x0c\n\x04wire\x18\x02 \x01(\r\x12\x0b\n\x03mpc\x18\x03 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x10\n\x08rounding\x18\x05 \x01(\t\x12\x12\n\nrandomness\x18\x06 \x01(\t\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12)\n\x07\x63ohorts\x18\x08 \x03(\x0b\x32\x18.privedge.v1.CohortTerms\x12&\n\x05state\x18\t \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12\x11\n\tmax_batch\x18\n \x01(\r\"\x12\n\x10ReadTermsRequest\"^\n\nStateEpoch\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0c\n\x04seen\x18\x03 \x01(\x04\x12\x0f\n\x07process\x18\x04 \x01(\t\x12\x0e\n\x06leader\x18\x05 \x01(\t\"T\n\x0b\x43ohortTerms\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bspec_digest\x18\x02 \x01(\t\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x12\n\nmean_share\x18\x04 \x01(\x01\"5\n\x08ModelRef\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\"c\n\x13PrepareModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\">\n\x14PrepareModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"\xa3\x01\n\x16SetActiveModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x03 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12*\n\x0bquarantined\x18\x04 \x03(\x0b\x32\x15.privedge.v1.ModelRef\"S\n\x17SetActiveModelsResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12\x10\n\x08unwanted\x18\x02 \x03(\t\"\x84\x01\n\x15\x41\x64\x64\x41\x63tiveModelRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\t\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x04 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"@\n\x16\x41\x64\x64\x41\x63tiveModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"%\n\x12WatchHalvesRequest\x12\x0f\n\x07process\x18\x01 \x01(\t\"m\n\x0cHalvesChange\x12\"\n\x07\x61rrived\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Half\x12\x0c\n\x04left\x18\x02 \x03(\x0c\x12+\n\x07\x64\x61maged\x18\x03 \x01(\x0b\x32\x1a.privedge.v1.DamagedModels\"\"\n\rDamagedModels\x12\x11\n\tmodel_ids\x18\x01 \x03(\t\"/\n\x04Half\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x15\n\rheader_sha256\x18\x02 \x01(\x0c\"%\n\x11RefuseHalfRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"\x14\n\x12RefuseHalfResponse\"e\n\x0fStartRunRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0e\n\x06worker\x18\x03 \x01(\r\x12\"\n\x07queries\x18\x04 \x03(\x0b\x32\x11.privedge.v1.HalfJ\x04\x08\x02\x10\x03R\x07\x61ttempt\"#\n\x10StartRunResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\"?\n\tAuditHead\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nlast_event\x18\x03 \x01(\x04\x32\xb0\x05\n\x04Peer\x12/\n\x05Hello\x12\x12.privedge.v1.Terms\x1a\x12.privedge.v1.Terms\x12>\n\tReadTerms\x12\x1d.privedge.v1.ReadTermsRequest\x1a\x12.privedge.v1.Terms\x12S\n\x0cPrepareModel\x12 .privedge.v1.PrepareModelRequest\x1a!.privedge.v1.PrepareModelResponse\x12\\\n\x0fSetActiveModels\x12#.privedge.v1.SetActiveModelsRequest\x1a$.privedge.v1.SetActiveModelsResponse\x12Y\n\x0e\x41\x64\x64\x41\x63tiveModel\x12\".privedge.v1.AddActiveModelRequest\x1a#.privedge.v1.AddActiveModelResponse\x12K\n\x0bWatchHalves\x12\x1f.privedge.v1.WatchHalvesRequest\x1a\x19.privedge.v1.HalvesChange0\x01\x12M\n\nRefuseHalf\x12\x1e.privedge.v1.RefuseHalfRequest\x1a\x1f.privedge.v1.RefuseHalfResponse\x12G\n\x08StartRun\x12\x1c.privedge.v1.StartRunRequest\x1a\x1d.privedge.v1.StartRunResponse\x12\x44\n\x12\x45xchangeAuditHeads\x12\x16.privedge.v1.AuditHead\x1a\x16.privedge.v1.AuditHeadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,27 +48,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETACTIVEMODELSREQUEST']._serialized_start=691
   _globals['_SETACTIVEMODELSREQUEST']._serialized_end=854
   _globals['_SETACTIVEMODELSRESPONSE']._serialized_start=856
-  _globals['_SETACTIVEMODELSRESPONSE']._serialized_end=921
-  _globals['_ADDACTIVEMODELREQUEST']._serialized_start=924
-  _globals['_ADDACTIVEMODELREQUEST']._serialized_end=1056
-  _globals['_ADDACTIVEMODELRESPONSE']._serialized_start=1058
-  _globals['_ADDACTIVEMODELRESPONSE']._serialized_end=1122
-  _globals['_WATCHHALVESREQUEST']._serialized_start=1124
-  _globals['_WATCHHALVESREQUEST']._serialized_end=1161
-  _globals['_HALVESCHANGE']._serialized_start=1163
-  _globals['_HALVESCHANGE']._serialized_end=1272
-  _globals['_DAMAGEDMODELS']._serialized_start=1274
-  _globals['_DAMAGEDMODELS']._serialized_end=1308
-  _globals['_HALF']._serialized_start=1310
-  _globals['_HALF']._serialized_end=1357
-  _globals['_REFUSEHALFREQUEST']._serialized_start=1359
-  _globals['_REFUSEHALFREQUEST']._serialized_end=1396
-  _globals['_REFUSEHALFRESPONSE']._serialized_start=1398
-  _globals['_REFUSEHALFRESPONSE']._serialized_end=1418
-  _globals['_STARTRUNREQUEST']._serialized_start=1420
-  _globals['_STARTRUNREQUEST']._serialized_end=1521
-  _globals['_STARTRUNRESPONSE']._serialized_start=1523
-  _globals['_STARTRUNRESPONSE']._serialized_end=1558
-  _globals['_PEER']._serialized_start=1561
-  _globals['_PEER']._serialized_end=2179
+  _globals['_SETACTIVEMODELSRESPONSE']._serialized_end=939
+  _globals['_ADDACTIVEMODELREQUEST']._serialized_start=942
+  _globals['_ADDACTIVEMODELREQUEST']._serialized_end=1074
+  _globals['_ADDACTIVEMODELRESPONSE']._serialized_start=1076
+  _globals['_ADDACTIVEMODELRESPONSE']._serialized_end=1140
+  _globals['_WATCHHALVESREQUEST']._serialized_start=1142
+  _globals['_WATCHHALVESREQUEST']._serialized_end=1179
+  _globals['_HALVESCHANGE']._serialized_start=1181
+  _globals['_HALVESCHANGE']._serialized_end=1290
+  _globals['_DAMAGEDMODELS']._serialized_start=1292
+  _globals['_DAMAGEDMODELS']._serialized_end=1326
+  _globals['_HALF']._serialized_start=1328
+  _globals['_HALF']._serialized_end=1375
+  _globals['_REFUSEHALFREQUEST']._serialized_start=1377
+  _globals['_REFUSEHALFREQUEST']._serialized_end=1414
+  _globals['_REFUSEHALFRESPONSE']._serialized_start=1416
+  _globals['_REFUSEHALFRESPONSE']._serialized_end=1436
+  _globals['_STARTRUNREQUEST']._serialized_start=1438
+  _globals['_STARTRUNREQUEST']._serialized_end=1539
+  _globals['_STARTRUNRESPONSE']._serialized_start=1541
+  _globals['_STARTRUNRESPONSE']._serialized_end=1576
+  _globals['_AUDITHEAD']._serialized_start=1578
+  _globals['_AUDITHEAD']._serialized_end=1641
+  _globals['_PEER']._serialized_start=1644
+  _globals['_PEER']._serialized_end=2332
 # @@protoc_insertion_point(module_scope)

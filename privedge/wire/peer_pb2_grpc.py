@@ -75,6 +75,11 @@ class PeerStub:
                 request_serializer=privedge_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
                 _registered_method=True)
+        self.ExchangeAuditHeads = channel.unary_unary(
+                '/privedge.v1.Peer/ExchangeAuditHeads',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.AuditHead.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -146,6 +151,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExchangeAuditHeads(self, request, context):
+        """Each party says where its audit log is, and writes the other's head into its own log. About
+        once a minute. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -188,6 +201,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.StartRun,
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.StartRunRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_peer__pb2.StartRunResponse.SerializeToString,
+            ),
+            'ExchangeAuditHeads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeAuditHeads,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.AuditHead.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -407,6 +425,33 @@ class Peer:
             '/privedge.v1.Peer/StartRun',
             privedge_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
             privedge_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeAuditHeads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/ExchangeAuditHeads',
+            privedge_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.AuditHead.FromString,
             options,
             channel_credentials,
             insecure,

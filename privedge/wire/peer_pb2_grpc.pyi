@@ -65,6 +65,10 @@ class PeerStub:
     question and the same models. It starts its worker on all of them, in this order. If a half is
     missing, party 1 starts nothing and reports which. Each half is ordered once.
     """
+    ExchangeAuditHeads: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AuditHead, _peer_pb2.AuditHead]
+    """Each party says where its audit log is, and writes the other's head into its own log. About
+    once a minute. Idempotent.
+    """
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
@@ -102,6 +106,10 @@ class PeerAsyncStub(PeerStub):
     """Orders one run. Party 1 checks that it holds the other half of each query, with the same
     question and the same models. It starts its worker on all of them, in this order. If a half is
     missing, party 1 starts nothing and reports which. Each half is ordered once.
+    """
+    ExchangeAuditHeads: _aio.UnaryUnaryMultiCallable[_peer_pb2.AuditHead, _peer_pb2.AuditHead]  # type: ignore[assignment]
+    """Each party says where its audit log is, and writes the other's head into its own log. About
+    once a minute. Idempotent.
     """
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
@@ -185,6 +193,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         """Orders one run. Party 1 checks that it holds the other half of each query, with the same
         question and the same models. It starts its worker on all of them, in this order. If a half is
         missing, party 1 starts nothing and reports which. Each half is ordered once.
+        """
+
+    @_abc_1.abstractmethod
+    def ExchangeAuditHeads(
+        self,
+        request: _peer_pb2.AuditHead,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.AuditHead, _abc.Awaitable[_peer_pb2.AuditHead]]:
+        """Each party says where its audit log is, and writes the other's head into its own log. About
+        once a minute. Idempotent.
         """
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

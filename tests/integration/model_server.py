@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parties.config.party import PartyConfig
+from parties.party.audit.files import FOLDER
+from parties.party.audit.heads import PeerHeads
 from parties.party.edge.hello import Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
@@ -101,7 +103,8 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
         add_PartyServicer_to_server(PartyServicer(models, NoQueries(), hello.handshake), server)
         if peer is None:
-            add_PeerServicer_to_server(PeerServicer(models, NoOrders(), hello), server)
+            heads = PeerHeads(models.audit, config.state / FOLDER, 0)
+            add_PeerServicer_to_server(PeerServicer(models, NoOrders(), hello, heads), server)
         else:
             synchroniser = Synchroniser(models)
             synchroniser.start()

@@ -440,11 +440,17 @@ def test_party_1_keeps_an_active_model_until_party_0_has_let_it_go(pair):
     assert snapshot_ids(pair) == [receipt.snapshot_id] * 2
 
 
-def test_an_admin_sees_and_deletes_everybodys_models(pair):
+def test_w04_admins_see_everybodys_models_and_delete_them_together(pair):
     receipt = upload.send(a_ran(), COHORT, pair.client_config())
     admin = pair.client_config(Role.ADMIN, "root")
     assert [row.owner for row in owned.listed(admin, COHORT)] == ["ana"]
-    owned.delete(receipt.model_id, admin)
+    request = pb.DeleteModelRequest(model_id=receipt.model_id)
+    for _ in range(2):
+        assert pair.stub(0, Role.ADMIN, "root").DeleteModel(request, timeout=TIMEOUT_S).suspended
+        pair.models[0].synchronise()
+        assert [row.state for row in owned.listed(admin)] == ["quarantined"]
+    assert owned.delete(receipt.model_id, admin)  # at both parties
+    pair.models[0].synchronise()
     assert owned.listed(admin) == []
     with pytest.raises(UnknownModel):
         owned.delete("0" * 32, admin)

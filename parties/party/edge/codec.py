@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from parties.party.audit.chain import Head
+from parties.party.audit.heads import SaidHead
 from parties.party.models.cohorts import ModelRef, Snapshot
 from parties.party.models.standing import Said
 from parties.party.queries.inbox import HeldChange
@@ -21,6 +23,7 @@ from privedge.wire import party_pb2, peer_pb2, worker_pb2
 # One message carries about so many bytes of manifests; everything else of a model is small.
 _PIECE_BYTES = 1 << 20
 _DEPLOYMENT = re.compile(r"(?:[0-9a-f]{32})?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # Far below the largest integer of a database, and far above every honest epoch.
 _HIGHEST_EPOCH = 1 << 62
 
@@ -57,6 +60,11 @@ def said_from_wire(message: Any) -> Said | None:
         raise ShareError("state: an epoch is at most 2^62")
     names = (plain(name) if name else "" for name in (state.process, state.leader))
     return Said(state.deployment, state.epoch, state.seen, *names)
+
+
+def model_ids_from_wire(ids: Iterable[str]) -> frozenset[str]:
+    """Raises ShareError for anything but model ids."""
+    return frozenset(map(model_id, ids))
 
 
 def query_ref_to_wire(ref: QueryRef) -> peer_pb2.Half:
@@ -104,6 +112,22 @@ def run_to_wire(run: Run) -> peer_pb2.StartRunRequest:
 def run_from_wire(message: peer_pb2.StartRunRequest) -> Run:
     """The run that party 0 orders."""
     return Run(message.session, message.worker, tuple(map(query_ref_from_wire, message.queries)))
+
+
+def audit_head_to_wire(said: SaidHead) -> peer_pb2.AuditHead:
+    """Inverse of `audit_head_from_wire`."""
+    return peer_pb2.AuditHead(
+        number=said.head.number, sha256=said.head.sha256, last_event=said.last_event
+    )
+
+
+def audit_head_from_wire(message: peer_pb2.AuditHead) -> SaidHead:
+    """Where the sender's audit log is. Raises ShareError for what no party says."""
+    if not _SHA256.fullmatch(message.sha256):
+        raise ShareError("audit: a head is 64 hexadecimal digits")
+    if max(message.number, message.last_event) > _HIGHEST_EPOCH:
+        raise ShareError("audit: a log has at most 2^62 lines")
+    return SaidHead(Head(message.number, message.sha256), message.last_event)
 
 
 # --- Between a front end and its workers (worker.proto) -------------------------------------------

@@ -71,13 +71,15 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
     ) -> pb.DeleteModelResponse:
         """Remove a model from this party."""
-        self._models.delete(codec.model_id(request.model_id), caller(context))
-        return pb.DeleteModelResponse()
+        suspended = self._models.delete(codec.model_id(request.model_id), caller(context))
+        return pb.DeleteModelResponse(suspended=suspended)
 
     def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> pb.ListModelsResponse:
         """The caller's models."""
+        listed = self._models.listed(caller(context), request.cohort or None)
+        asked = self._models.asked.of([row.model_id for row in listed])
         rows = [
             pb.ModelRow(
                 model_id=row.model_id,
@@ -86,18 +88,19 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
                 state=row.state,
                 share_bytes=row.share_bytes,
                 created_at=row.created_at,
+                images_asked=asked[row.model_id],
             )
-            for row in self._models.listed(caller(context), request.cohort or None)
+            for row in listed
         ]
         return pb.ListModelsResponse(models=rows)
 
     def ListCohorts(
         self, request: pb.ListCohortsRequest, context: grpc.ServicerContext
     ) -> pb.ListCohortsResponse:
-        """The cohorts of this party."""
+        """The cohorts of this party that the caller may know of."""
         rows = [
-            pb.CohortRow(name=name, spec_digest=cohort.spec_digest)
-            for name, cohort in sorted(self._models.cohorts.items())
+            pb.CohortRow(name=cohort.name, spec_digest=cohort.spec_digest)
+            for cohort in self._models.cohorts_of(caller(context))
         ]
         return pb.ListCohortsResponse(cohorts=rows)
 
@@ -105,7 +108,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.DescribeCohortRequest, context: grpc.ServicerContext
     ) -> pb.DescribeCohortResponse:
         """The public facts of a cohort."""
-        snapshot = self._models.snapshot(request.cohort)
+        snapshot = self._models.described(request.cohort, caller(context))
         return pb.DescribeCohortResponse(
             spec_json=snapshot.cohort.spec.to_json(),
             margin=snapshot.cohort.margin,
@@ -121,7 +124,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         """Answer a batch of queries, share for share."""
         deadline = Deadline.of(context, at_most_s=self._queries.deadline_s)
         read = partial(_query, request_iterator, deadline, context)
-        answer = self._queries.answered(read, caller(context).name, deadline, context)
+        answer = self._queries.answered(read, caller(context), deadline, context)
         with given_up_after(self._queries.deadline_s, context):
             cost = codec.cost_to_wire(answer.cost)
             yield pb.QueryResponse(header=pb.AnswerHeader(shape=answer.shape, cost=cost))

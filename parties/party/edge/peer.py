@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import grpc
 
+from parties.party.audit.heads import SaidHead
 from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import ModelRef
@@ -29,8 +30,11 @@ class Peer(Protocol):
 
     def set_active(
         self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
-    ) -> Said | None:
-        """Raises ManifestMismatch if party 1 lacks a model of `refs`."""
+    ) -> tuple[Said | None, frozenset[str]]:
+        """Returns also the ids of the models that party 1's operator wants to be deleted.
+
+        Raises ManifestMismatch if party 1 lacks a model of `refs`.
+        """
         ...
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
@@ -74,6 +78,16 @@ class PeerClient:
         self._name = name
         self._timeout_s = timeout_s
 
+    def exchange_heads(self, said: SaidHead) -> SaidHead:
+        """Tell party 1 where this party's audit log is, and return where party 1's is.
+
+        Raises Unreachable, DeadlineExceeded, NotReady (a release without audit logs), ShareError.
+        """
+        request = codec.audit_head_to_wire(said)
+        with calls_to(self._name):
+            answer = self.stub.ExchangeAuditHeads(request, timeout=self._timeout_s)
+        return codec.audit_head_from_wire(answer)
+
     # --- Models -----------------------------------------------------------------------------------
 
     def prepare(self, ref: ModelRef, said: Said) -> Said | None:
@@ -86,7 +100,7 @@ class PeerClient:
 
     def set_active(
         self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
-    ) -> Said | None:
+    ) -> tuple[Said | None, frozenset[str]]:
         """Peer.set_active."""
         request = pb.SetActiveModelsRequest(
             cohort=cohort,
@@ -96,7 +110,7 @@ class PeerClient:
         )
         with calls_to(self._name):
             response = self.stub.SetActiveModels(request, timeout=self._timeout_s)
-        return codec.said_from_wire(response)
+        return codec.said_from_wire(response), codec.model_ids_from_wire(response.unwanted)
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Peer.add_active."""

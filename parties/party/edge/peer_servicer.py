@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import grpc
 
+from parties.party.audit.heads import PeerHeads
 from parties.party.edge import codec
 from parties.party.edge.hello import Hello
 from parties.party.models.service import ModelService
@@ -16,7 +17,10 @@ from privedge.wire import peer_pb2_grpc
 class PeerServicer(peer_pb2_grpc.PeerServicer):
     """Serves party 0. Holds no state of its own."""
 
-    def __init__(self, models: ModelService, follower: Follower, hello: Hello) -> None:
+    def __init__(
+        self, models: ModelService, follower: Follower, hello: Hello, heads: PeerHeads
+    ) -> None:
+        self._heads = heads
         self._models = models
         self._follower = follower
         self._hello = hello
@@ -47,7 +51,8 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
             for models in (request.models, request.quarantined)
         )
         self._models.follow(request.cohort, refs, left_out)
-        return pb.SetActiveModelsResponse(state=self._said())
+        unwanted = sorted(self._models.quarantine.unwanted)
+        return pb.SetActiveModelsResponse(state=self._said(), unwanted=unwanted)
 
     def AddActiveModel(
         self, request: pb.AddActiveModelRequest, context: grpc.ServicerContext
@@ -78,6 +83,13 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         """Begin one run."""
         missing = self._follower.order(codec.run_from_wire(request))
         return pb.StartRunResponse(missing=map(codec.id_to_wire, missing))
+
+    def ExchangeAuditHeads(
+        self, request: pb.AuditHead, context: grpc.ServicerContext
+    ) -> pb.AuditHead:
+        """Record where party 0's audit log is, and say where this one is."""
+        self._heads.hear(codec.audit_head_from_wire(request))
+        return codec.audit_head_to_wire(self._heads.mine)
 
     def _said(self) -> pb.StateEpoch:
         return codec.said_to_wire(self._models.standing.mine)

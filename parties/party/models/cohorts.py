@@ -9,23 +9,36 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
 from parties.config.cohort import CohortSection
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
+from privedge.identity.roles import Identity, Role
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """What an operator configures: a name, the one architecture, and the margin rule."""
+    """What an operator configures: a name, the one architecture, the margin rule, and whom it is
+    for.
+
+    clients, owners: names or shell patterns of those who may know of it; None means all of them.
+    """
 
     name: str
     spec: RanSpec
     margin: float
     mean_share: float = 0.0
+    clients: tuple[str, ...] | None = None
+    owners: tuple[str, ...] | None = None
+
+    def admits(self, who: Identity) -> bool:
+        """Return whether a caller may know of this cohort. Only clients and owners are listed."""
+        listed = {Role.CLIENT: self.clients, Role.OWNER: self.owners}.get(who.role)
+        return listed is None or any(fnmatchcase(who.name, pattern) for pattern in listed)
 
     @cached_property
     def spec_digest(self) -> str:
@@ -88,10 +101,25 @@ def find(cohorts: Mapping[str, Cohort], name: str) -> Cohort:
         raise UnknownCohort("no such cohort; see [[cohorts]] of this party") from None
 
 
+def find_for(cohorts: Mapping[str, Cohort], name: str, who: Identity) -> Cohort:
+    """The same for a caller. One that it may not know of is as unknown as one that is not there."""
+    cohort = find(cohorts, name)
+    if not cohort.admits(who):
+        raise UnknownCohort(f"cohort {name}: {who.uri} is not on its list")
+    return cohort
+
+
 def build(section: CohortSection) -> Cohort:
     """The cohort of a configuration section. Raises ConfigError naming the cohort."""
     try:
-        return Cohort(section.name, _spec(section), section.margin, section.mean_share)
+        return Cohort(
+            section.name,
+            _spec(section),
+            section.margin,
+            section.mean_share,
+            clients=section.clients,
+            owners=section.owners,
+        )
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None
     except (OSError, UnicodeDecodeError):

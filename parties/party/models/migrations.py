@@ -33,8 +33,20 @@ def _to_2(connection: Connection) -> None:
     )
 
 
+def _to_3(connection: Connection) -> None:
+    """Budgets, how often models were asked, and deletions that wait for the other operator."""
+    for table in (
+        "spent (kind VARCHAR(16) NOT NULL, name VARCHAR(255) NOT NULL, "
+        "cohort VARCHAR(64) NOT NULL, hour BIGINT NOT NULL, amount BIGINT NOT NULL, "
+        "PRIMARY KEY (kind, name, cohort, hour))",
+        "asked (model_id VARCHAR(32) NOT NULL PRIMARY KEY, images BIGINT NOT NULL)",
+        "unwanted (model_id VARCHAR(32) NOT NULL PRIMARY KEY)",
+    ):
+        connection.execute(text(f"CREATE TABLE IF NOT EXISTS {table}"))
+
+
 # The first one leads from version 1 to version 2.
-STEPS: Sequence[Step] = (_to_2,)
+STEPS: Sequence[Step] = (_to_2, _to_3)
 
 
 def newest(steps: Sequence[Step] = STEPS) -> int:

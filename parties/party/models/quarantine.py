@@ -40,6 +40,8 @@ class Quarantine:
         self._mine: dict[str, object] = {}
         # What party 1 says, at party 0. None until it has said so.
         self._peers: frozenset[str] | None = None
+        # What this operator's admins want to be deleted. It is left out like what is damaged.
+        self._unwanted = registry.unwanted()
         self._lines: tuple[str, ...] = ()
         there = files.there()
         live = registry.live().values()
@@ -51,18 +53,37 @@ class Quarantine:
 
     @property
     def mine(self) -> frozenset[str]:
-        """Ids of the models whose share is damaged at this party."""
+        """Ids of the models that must be left out because of this party: their share is damaged
+        here, or its operator's admins want them to be deleted.
+        """
         with self._lock:
-            return frozenset(self._mine)
+            return self._unwanted | frozenset(self._mine)
+
+    @property
+    def unwanted(self) -> frozenset[str]:
+        """Ids of the models that this operator's admins want to be deleted."""
+        with self._lock:
+            return self._unwanted
+
+    def say_unwanted(self, model_id: str) -> None:
+        """An admin of this operator wants this model to be deleted. Raises DiskFull."""
+        self._registry.say_unwanted(model_id)
+        with self._lock:
+            self._unwanted |= {model_id}
+        self._tell()
+
+    def forget(self, model_id: str) -> None:
+        """The model is deleted."""
+        with self._lock:
+            self._unwanted -= {model_id}
 
     @property
     def lines(self) -> tuple[str, ...]:
         """For operators: each model that is left out, and which party's share is damaged."""
-        mine = self.mine
         with suppress(Unreachable):  # then as they were before
             self._lines = tuple(
-                f"model {row.model_id} of cohort {row.cohort}: quarantined, the share of party "
-                f"{self._party if row.model_id in mine else 1 - self._party} is damaged"
+                f"model {row.model_id} of cohort {row.cohort}: quarantined, "
+                f"{self._why(row.model_id)}"
                 for row in self._registry.quarantined()
             )
         return self._lines
@@ -87,7 +108,8 @@ class Quarantine:
         model leave the quarantine.
         """
         with self._lock:
-            return frozenset(self._mine) | (self._peers or frozenset()), self._peers is not None
+            mine = self._unwanted | frozenset(self._mine)
+            return mine | (self._peers or frozenset()), self._peers is not None
 
     def suspect(self, model_ids: Iterable[str], pause: Callable[[], object] = lambda: None) -> None:
         """Read these shares against their manifests; `pause` is called before every piece."""
@@ -100,6 +122,15 @@ class Quarantine:
             before = dict(self._mine)
         self.suspect([each for each in before if self._files.mark(each) != before[each]])
         self.suspect([each for each in before if self._in_use(each) is None])
+
+    def _why(self, model_id: str) -> str:
+        with self._lock:
+            if model_id in self._unwanted:
+                return "suspended by an admin here until one of the other operator deletes it too"
+            if model_id in self._mine:
+                return f"the share of party {self._party} is damaged"
+        other = 1 - self._party
+        return f"the share of party {other} is damaged, or an admin there has suspended it"
 
     def _examined(self, model_id: str, pause: Callable[[], object]) -> bool:
         """Whether `mine` has changed."""

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from parties.party.models.database import is_lost, reason
 from parties.party.models.ownership import Owner, unreachable
-from parties.party.models.tables import LIVE, Model, State
+from parties.party.models.tables import LIVE, Model, State, Unwanted
 
 # The longest list an operator gets; keeps one answer within one gRPC message.
 MAX_LISTED = 2000
@@ -70,6 +70,11 @@ class Reading:
         newest = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(MAX_LISTED)
         with self._reading() as session:
             return session.scalars(newest).all()
+
+    def unwanted(self) -> frozenset[str]:
+        """Ids of the models that this operator's admins want to be deleted."""
+        with self._reading() as session:
+            return frozenset(session.scalars(select(Unwanted.model_id)))
 
     def knows(self, cohort: str) -> bool:
         """Whether this party ever had a model of the cohort, deleted ones included."""

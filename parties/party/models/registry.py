@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
@@ -31,7 +31,7 @@ from parties.party.models.migrations import bring_up_to_date
 from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
 from parties.party.models.start import Found, refusal
-from parties.party.models.tables import FolderRow, Model, State
+from parties.party.models.tables import FolderRow, Model, State, Unwanted
 from privedge.errors import AlreadyExists, ConfigError, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
 
@@ -239,8 +239,13 @@ class Registry(Reading):
         def change(session: Session) -> None:
             row = session.get_one(Model, model_id)
             row.state, row.salt = State.DELETED, b""
+            session.execute(delete(Unwanted).where(Unwanted.model_id == model_id))
 
         self._write(change)
+
+    def say_unwanted(self, model_id: str) -> None:
+        """This operator's admins want the model to be deleted."""
+        self.record(lambda session: session.merge(Unwanted(model_id=model_id)))
 
     def forget_salts(self, model_ids: Collection[str]) -> None:
         """The shares of these retired models are gone, so their salts go too."""
@@ -251,6 +256,10 @@ class Registry(Reading):
 
         if model_ids:
             self._write(change)
+
+    def record(self, change: Callable[[Session], T]) -> T:
+        """Commit a change of anything but models; the epoch stays. Raises DiskFull."""
+        return self._write(change, counts=False)
 
     def _write(
         self,

@@ -23,19 +23,23 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 
 from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
-from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
-from parties.party.models.disk import Disk
+from parties.party.models.cohorts import (
+    Cohort,
+    ModelRef,
+    Snapshot,
+    SnapshotModel,
+    find,
+    find_for,
+)
 from parties.party.models.quarantine import IN_USE, Quarantine
-from parties.party.models.registry import Registry
-from parties.party.models.share_files import ShareFiles
 from parties.party.models.snapshots import Holds, Snapshots
 from parties.party.models.standing import Said, Standing
+from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
-from parties.party.models.uploads import Uploads
+from parties.party.models.uploads import Uploads, about
 from privedge.errors import (
     DeadlineExceeded,
     DigestMismatch,
@@ -57,15 +61,6 @@ log = logging.getLogger(__name__)
 _FOLLOWS_LATER = (Unreachable, DeadlineExceeded, ManifestMismatch, TermsDiffer)
 
 
-@dataclass(frozen=True)
-class Store:
-    """What a party keeps its models in: one state folder, opened."""
-
-    registry: Registry
-    files: ShareFiles
-    disk: Disk
-
-
 class ModelService:
     """The models of one party. Safe to call from several threads; one process per state folder."""
 
@@ -80,6 +75,9 @@ class ModelService:
         registry, files = store.registry, store.files
         self.cohorts = cohorts
         self.limits = config.limits
+        self.budgets = store.budgets
+        self.asked = store.asked
+        self.audit = store.audit
         self.standing = Standing(registry, config.index)
         # Set while party 1 may not have party 0's active lists; see synchroniser.py.
         self.behind = threading.Event()
@@ -94,7 +92,7 @@ class ModelService:
         self._rows = threading.RLock()
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
-        self._uploads = Uploads(cohorts, registry, files, store.disk, config.limits)
+        self._uploads = Uploads(cohorts, store, config.limits)
         self._watchers: list[Callable[[], None]] = []
         self.quarantine = Quarantine(registry, files, config.index)
         if peer is not None:
@@ -112,32 +110,41 @@ class ModelService:
         """Party 0: make an uploaded model its owner's active one; returns the new snapshot id.
 
         Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
-        retired the model), DigestMismatch (quarantined), DiskFull, Unreachable, DeadlineExceeded.
+        retired the model), DigestMismatch (quarantined), BudgetSpent (here or at party 1),
+        DiskFull, Unreachable, DeadlineExceeded.
         """
         peer = self._leads()
         with self._leading:
             row = self._visible(model_id, caller)
+            find_for(self.cohorts, row.cohort, caller)
             if row.state in (State.RETIRED, State.DELETED):
                 raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
             if row.state == State.QUARANTINED:
                 raise DigestMismatch(f"model {model_id}: a share is damaged; upload it afresh")
             if row.state != State.ACTIVE:
-                self._agree(peer, row)
-                before = self._make_active(row)
+                with self.budgets.activation(row.owner):
+                    self._agree(peer, row)
+                    before = self._make_active(row)
                 log.info("model %s: active", model_id)
+                self.audit.record("activation", **about(row))
                 self._notify()
                 self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
             else:
                 self._follow_or_later(row.cohort)
             return self.snapshot(row.cohort).id
 
-    def delete(self, model_id: str, caller: Identity) -> None:
-        """Remove a model at this party; again is fine. Raises UnknownModel; DiskFull, here or at
-        party 1, and then nothing has changed; and at party 1 NotReady while the model is still
-        party 0's to use.
+    def delete(self, model_id: str, caller: Identity) -> bool:
+        """Remove a model at this party; again is fine. An admin's deletion of a model in use only
+        suspends it, and returns True: it needs an admin of the other operator too.
+
+        Raises UnknownModel; DiskFull, here or at party 1, and then nothing has changed; and at
+        party 1 NotReady while the model is still party 0's to use.
         """
         with self._leading:
             row = self._visible(model_id, caller)
+            if caller.role is Role.ADMIN and row.state in (State.PREPARED, *IN_USE):
+                self._suspend(row, caller)
+                return True
             if self._peer is not None and row.state in IN_USE:
                 self._leave_out(row)
             with self._changing():
@@ -152,11 +159,14 @@ class ModelService:
                     self.behind.set()  # party 1 may have left it out
                     raise
                 self._files.remove(model_id)
+                self.quarantine.forget(model_id)
             self._disk.set_aside()
             self._notify()
             if self._peer is not None and row.state != State.DELETED:
                 self._follow_or_later(row.cohort)
         log.info("model %s: deleted", model_id)
+        self.audit.record("deletion", **about(row), by=caller.uri)
+        return False
 
     def cohort_of(self, model_id: str, caller: Identity) -> str:
         """The cohort of a model that the caller may know of. Raises UnknownModel."""
@@ -165,9 +175,17 @@ class ModelService:
     def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
         """The caller's models, or everybody's for an admin; newest first."""
         if cohort is not None:
-            find(self.cohorts, cohort)
+            find_for(self.cohorts, cohort, caller)
         owner = None if caller.role is Role.ADMIN else caller.name
         return self._registry.listed(owner=owner, cohort=cohort)
+
+    def cohorts_of(self, caller: Identity) -> list[Cohort]:
+        """The cohorts that the caller may know of, in order of name."""
+        return [cohort for _, cohort in sorted(self.cohorts.items()) if cohort.admits(caller)]
+
+    def described(self, cohort: str, caller: Identity) -> Snapshot:
+        """The active models now. Raises UnknownCohort. May be empty."""
+        return self.snapshot(find_for(self.cohorts, cohort, caller).name)
 
     # --- What queries need ------------------------------------------------------------------------
 
@@ -246,18 +264,26 @@ class ModelService:
             for name in self.cohorts if cohort is None else [cohort]:
                 if self._registry.knows(name):
                     self._quarantine_damaged(name)
-                    self._send_active(name)
+                    if self._delete_agreed(name, self._send_active(name)):
+                        self._send_active(name)
 
     def prepare(self, ref: ModelRef) -> None:
-        """Party 1: step 3. Raises UnknownModel; ManifestMismatch after retiring the model."""
+        """Party 1: step 3. Raises UnknownModel; BudgetSpent; ManifestMismatch after retiring the
+        model.
+        """
         with self._rows:
             row = self._registry.get(ref.model_id)
-            if row is None or row.state in (State.RETIRED, State.DELETED):
+            if (
+                row is None
+                or row.state in (State.RETIRED, State.DELETED)
+                or not self._may_join(row)
+            ):
                 raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
             if row.manifest_digest != ref.manifest_digest:
                 self._reject(row)
             if row.state == State.UPLOADED:
-                self._registry.prepare(ref.model_id)
+                with self.budgets.activation(row.owner):
+                    self._registry.prepare(ref.model_id)
 
     def add(self, cohort: str, since: str, ref: ModelRef) -> None:
         """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,
@@ -267,7 +293,9 @@ class ModelService:
         with self._rows:
             if self.snapshot(cohort).id != since:
                 raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
-            self._make_active(self._held(self._registry.get(ref.model_id), cohort, ref))
+            row = self._held(self._registry.get(ref.model_id), cohort, ref)
+            self._make_active(row)
+            self.audit.record("activation", **about(row))
         self._notify()
 
     def follow(
@@ -275,6 +303,7 @@ class ModelService:
     ) -> None:
         """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
         find(self.cohorts, cohort)
+        before = self.snapshot(cohort).models
         with self._changing():
             kept = self._registry.kept(cohort)
             rows = [self._held(kept.get(ref.model_id), cohort, ref) for ref in refs]
@@ -289,6 +318,9 @@ class ModelService:
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
+        for model_id in self.quarantine.unwanted.intersection(retired):
+            self._delete_unwanted(kept[model_id])
+        self._record_changes(before, self.snapshot(cohort))
         self._notify()
 
     def _regained(self) -> None:
@@ -332,6 +364,23 @@ class ModelService:
         if row is None or (caller.role is not Role.ADMIN and row.owner != caller.name):
             raise UnknownModel("no such model of this caller")
         return row
+
+    def _record_changes(self, before: Sequence[SnapshotModel], after: Snapshot) -> None:
+        """What following party 0 has changed, for the audit log."""
+        were, are = ({each.model_id: each for each in models} for models in (before, after.models))
+        for event, some, others in (("activation", are, were), ("left out", were, are)):
+            self.audit.record_all(
+                event,
+                [
+                    {"model": model_id, "cohort": after.cohort.name, "owner": each.owner}
+                    for model_id, each in some.items()
+                    if model_id not in others
+                ],
+            )
+
+    def _may_join(self, row: Model) -> bool:
+        cohort = self.cohorts.get(row.cohort)
+        return cohort is not None and cohort.admits(Identity(Role.OWNER, row.owner))
 
     def _leads(self) -> Peer:
         if self._peer is None:
@@ -399,7 +448,32 @@ class ModelService:
         for line in self.standing.hear(said, lasting=False):
             log.error("party 1: %s", line)
 
-    def _send_active(self, cohort: str, *, without: str = "") -> None:
+    def _suspend(self, row: Model, caller: Identity) -> None:
+        """Leave the model out at both parties. Once both operators want it, party 0 deletes it."""
+        self.quarantine.say_unwanted(row.model_id)
+        self.audit.record("suspension", **about(row), by=caller.uri)
+        if self._peer is not None:
+            self._quarantine_damaged(row.cohort)
+            self._follow_or_later(row.cohort)
+
+    def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> bool:
+        """Party 0: delete what both operators want to be deleted; whether there was any."""
+        agreed = self.quarantine.unwanted & unwanted_there
+        rows = [row for row in self._registry.quarantined(cohort) if row.model_id in agreed]
+        for row in rows:
+            self._delete_unwanted(row)
+        return bool(rows)
+
+    def _delete_unwanted(self, row: Model) -> None:
+        with self._rows:
+            self._registry.delete(row.model_id)
+            self._files.remove(row.model_id)
+        self.quarantine.forget(row.model_id)
+        log.info("model %s: deleted", row.model_id)
+        self.audit.record("deletion", **about(row), by="both operators")
+
+    def _send_active(self, cohort: str, *, without: str = "") -> frozenset[str]:
+        """Returns the ids of what party 1's operator wants to be deleted."""
         active, left_out = (
             [
                 ModelRef(each.model_id, each.manifest_digest)
@@ -408,7 +482,9 @@ class ModelService:
             ]
             for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
         )
-        self._heard(self._leads().set_active(cohort, active, left_out, self._said))
+        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said)
+        self._heard(said)
+        return unwanted
 
     def _quarantine_damaged(self, cohort: str) -> None:
         damaged, known = self.quarantine.damaged()
@@ -416,6 +492,7 @@ class ModelService:
             changes = self._registry.quarantine(cohort, damaged, release=known)
         for model_id, state in changes.items():
             log.warning("model %s of cohort %s: %s", model_id, cohort, state)
+            self.audit.record("damage", model=model_id, cohort=cohort, state=state)
         if changes:
             self._notify()
 
@@ -433,7 +510,7 @@ class ModelService:
         except ManifestMismatch:
             self._send_active(row.cohort)
 
-    def _follow_or_later(self, cohort: str, send: Callable[[], None] | None = None) -> None:
+    def _follow_or_later(self, cohort: str, send: Callable[[], object] | None = None) -> None:
         """Step 5 as party 0 sees it; a failure is not the caller's."""
         try:
             send() if send is not None else self._send_active(cohort)

@@ -16,15 +16,21 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from parties.config.party import PartyConfig
+from parties.party.audit.files import FOLDER, AuditFiles
+from parties.party.audit.log import AuditLog
+from parties.party.budgets.asked import AskedCounts
+from parties.party.budgets.budgets import Budgets
+from parties.party.budgets.ledger import Ledger
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
 from parties.party.models.look import Look, look
 from parties.party.models.registry import Epochs, Registry
-from parties.party.models.service import ModelService, Store
+from parties.party.models.service import ModelService
 from parties.party.models.share_files import ShareFiles, fault
 from parties.party.models.start import Found, require_startable
+from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
 from parties.party.models.trash import Trash
 from privedge.errors import ConfigError
@@ -54,7 +60,21 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
                 registry.belong(folder.folder, config.index, Epochs(own=1))
             files.tidy(registry.live())
             disk.set_aside()
-            yield ModelService(cohorts, Store(registry, files, disk), config, peer)
+            with (
+                Ledger(registry) as ledger,
+                closing(AskedCounts(registry)) as asked,
+                _audit(config, disk) as audit,
+            ):
+                budgets = Budgets(config.budgets, config.limits.max_batch, ledger)
+                store = Store(registry, files, disk, budgets, asked, audit)
+                yield ModelService(cohorts, store, config, peer)
+
+
+@contextmanager
+def _audit(config: PartyConfig, disk: Disk) -> Iterator[AuditLog]:
+    max_bytes = config.audit.file_mib << 20
+    with closing(AuditFiles(config.state / FOLDER, max_bytes, disk.give_up)) as files:
+        yield AuditLog(files, config.audit.tally_s)
 
 
 @contextmanager

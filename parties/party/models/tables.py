@@ -85,6 +85,35 @@ class Model(Base):
         return self.manifest.share_bytes
 
 
+class Spent(Base):
+    """What one identity has spent of one budget in one hour, or somewhat more (budgets/ledger.py).
+
+    hour: hours since 1970, UTC. cohort: empty for budgets of all cohorts together.
+    """
+
+    __tablename__ = "spent"
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    cohort: Mapped[str] = mapped_column(String(64), primary_key=True)
+    hour: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    amount: Mapped[int] = mapped_column(BigInteger)
+
+
+class Unwanted(Base):
+    """A model that an admin of this operator wants to be deleted; it needs both operators."""
+
+    __tablename__ = "unwanted"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+class Asked(Base):
+    """How many images were answered while a model was active (budgets/asked.py)."""
+
+    __tablename__ = "asked"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    images: Mapped[int] = mapped_column(BigInteger)
+
+
 _ACTIVE_ROWS = text(f"state = '{State.ACTIVE}'")
 # The database itself refuses a second active model of one owner in one cohort.
 Index(

@@ -9,10 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from parties.config.sections import PartyLimits
-from parties.party.models.cohorts import Cohort, find
-from parties.party.models.disk import Disk
-from parties.party.models.registry import Registry
-from parties.party.models.share_files import ShareFiles
+from parties.party.models.cohorts import Cohort, find_for
+from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
 from privedge.errors import (
     AlreadyExists,
@@ -36,16 +34,15 @@ class Uploads:
     def __init__(
         self,
         cohorts: Mapping[str, Cohort],
-        registry: Registry,
-        files: ShareFiles,
-        disk: Disk,
+        store: Store,
         limits: PartyLimits,
     ) -> None:
         self.bytes_received = 0
         self._cohorts = cohorts
-        self._registry = registry
-        self._files = files
-        self._disk = disk
+        self._registry = store.registry
+        self._files = store.files
+        self._disk = store.disk
+        self._audit = store.audit
         self._limits = limits
         self._lock = threading.Lock()
         # Model id -> owner, for the uploads that run now.
@@ -84,6 +81,7 @@ class Uploads:
                     self._settle(manifest.model_id)
                 raise
         log.info("model %s: stored %d bytes", manifest.model_id, manifest.share_bytes)
+        self._audit.record("upload", **about(manifest), bytes=manifest.share_bytes)
         return manifest.share_bytes
 
     def settle(self) -> None:
@@ -103,7 +101,7 @@ class Uploads:
             raise NotAllowed(f"{what}: its owner is not the caller")
         if manifest.share_bytes > self._limits.max_share_mib * _MIB:
             raise LimitExceeded(f"{what}: a share of {manifest.share_bytes} bytes is too large")
-        cohort = find(self._cohorts, manifest.cohort)
+        cohort = find_for(self._cohorts, manifest.cohort, caller)
         if manifest.spec_digest != cohort.spec_digest:
             raise ShareError(f"{what}: its architecture is not that of cohort {cohort.name}")
         announced = [(entry.name, entry.shape) for entry in manifest.tensors]
@@ -133,6 +131,11 @@ class Uploads:
             with self._lock:
                 self.bytes_received += len(chunk)
             yield chunk
+
+
+def about(model: Model | ModelManifest) -> dict[str, str]:
+    """Return what an audit log says of a model."""
+    return {"model": model.model_id, "cohort": model.cohort, "owner": model.owner}
 
 
 def _repeated(row: Model, header: UploadHeader) -> int:

@@ -128,6 +128,8 @@ class Leader:
         if not missing:
             settle(queries, error)
             return
+        for query in queries:  # party 1 ran none of them, so nothing was opened
+            query.begun = False
         left = [query for query in queries if query.id in missing]
         settle(left, Unreachable("the client left party 1"))
         self._batch_queue.put_back(queries)

@@ -62,6 +62,8 @@ class PendingQuery:
         # this party knew that it had at both.
         self.arrived = time.perf_counter()
         self.ready: float | None = None
+        # Whether a run with it has begun at this party: then it is charged, whatever follows.
+        self.begun = False
         # Its place among the queries that wait (turns.py).
         self.turn = 0
         self._changed = threading.Condition()

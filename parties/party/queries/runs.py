@@ -48,6 +48,8 @@ class Runs:
         try:
             with self._counters.run(len(queries)), self._models.hold(snapshot):
                 job = _job(session, queries)
+                for query in queries:
+                    query.begun = True
                 try:
                     answer = worker.run(job, words, deadline, waiters)
                 except UnknownModel:

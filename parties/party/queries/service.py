@@ -15,11 +15,13 @@ Party 0 leads, so there is one order of runs; party 1 never starts one by itself
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 from parties.bounded_dict import BoundedDict
 from parties.config.party import PartyConfig
-from parties.party.models.cohorts import Snapshot
+from parties.party.models.cohorts import Snapshot, find_for
 from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters, QueryCounters
 from parties.party.queries.intake import Intake
@@ -27,6 +29,7 @@ from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
+from privedge.identity.roles import Identity
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
@@ -70,23 +73,28 @@ class QueryService:
         return self._config.query_deadline_s
 
     def answered(
-        self, read: ReadQuery, name: str, deadline: Deadline, client: MayLeave
+        self, read: ReadQuery, who: Identity, deadline: Deadline, client: MayLeave
     ) -> AnswerBytes:
-        """Read one query of the client of that name, and return its answer share.
+        """Read one query of the client `who`, and return its answer share.
 
         Raises what the query is refused for or ends with.
         """
         with self._intake.query(), self._counters.query():
             question, pieces = read()
+            # First of all: for others there is no such cohort, whatever else is wrong.
+            find_for(self._models.cohorts, question.cohort, who)
             self._intake.require(question.cohort)
             self._use_once(question.query_id)
             with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
                 self._check(question, snapshot)
-                words = self._joined(question, pieces)
-                query = PendingQuery(question, snapshot, words, name, deadline)
-                if not client.add_callback(query.leave):
-                    query.leave()
-                answer = self._answer(query)
+                with self._charged(question, who) as charged:
+                    words = self._joined(question, pieces)
+                    query = PendingQuery(question, snapshot, words, who.name, deadline)
+                    charged.append(query)
+                    if not client.add_callback(query.leave):
+                        query.leave()
+                    answer = self._answer(query)
+                self._models.asked.add(snapshot, query.images)
         log.info("query %s: answered", question.query_id)
         return answer
 
@@ -105,6 +113,32 @@ class QueryService:
         owner = question.verify_owner
         if owner is not None and owner not in snapshot.owners:
             raise ShareError("query: the cohort has no such owner")
+
+    @contextmanager
+    def _charged(self, question: Question, who: Identity) -> Iterator[list[PendingQuery]]:
+        """Charge the client for its images. The charge is on disk when the block ends, and given
+        back if the block raises before a run with the query has begun; the block says the query.
+
+        The write goes on while the query is computed, so it delays next to none.
+        """
+        images, queries = question.shape[0], list[PendingQuery]()
+        count = partial(
+            self._models.audit.count, "queries", {"client": who.name, "cohort": question.cohort}
+        )
+        try:
+            charge = self._models.budgets.query(who.name, question.cohort, images)
+        except LimitExceeded:
+            count(refused=1)
+            raise
+        try:
+            yield queries
+            charge.require_lasting(queries[0].deadline.remaining())
+        except BaseException:
+            count(failed=1)
+            if not any(query.begun for query in queries):
+                charge.give_back()
+            raise
+        count(answered=1, images=images)
 
     def _joined(self, question: Question, pieces: Iterable[bytes]) -> bytes:
         expected = WORD_BYTES * question.words

@@ -1,21 +1,23 @@
-"""`python -m parties backup|restore|verify|adopt`: their arguments, and what they print."""
+"""`python -m parties backup|restore|verify|adopt|audit`: their arguments, and what they print."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from parties.config.party import PartyConfig
 from privedge.config import load
 
-NAMES = ("backup", "restore", "verify", "adopt")
+NAMES = ("backup", "restore", "verify", "adopt", "audit")
 _ABOVE = "raise the epoch above EPOCH, which the other party has seen and its log names"
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    """Declare the four commands."""
+    """Declare the commands."""
     backup = _command(commands, "backup", "copy a party's registry and shares; it may be running")
     backup.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder")
     restore = _command(commands, "restore", "put a backup into an empty state folder")
@@ -31,6 +33,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
                        "such as a backup's")  # fmt: skip
     adopt.add_argument("--trash", action="store_true",
                        help="move shares that no registry knows to the trash")  # fmt: skip
+    _add_audit(commands)
     adopt.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
 
 
@@ -38,9 +41,42 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one of them; returns the exit status: 1 if a share is damaged. Raises PrivEdgeError."""
     os.umask(0o077)
     config = load(PartyConfig, arguments.config)
-    return {"backup": _backup, "restore": _restore, "verify": _verify, "adopt": _adopt}[
-        arguments.server
-    ](config, arguments)
+    act = {
+        "backup": _backup,
+        "restore": _restore,
+        "verify": _verify,
+        "adopt": _adopt,
+        "audit": _audit,
+    }[arguments.server]
+    return act(config, arguments)
+
+
+def _add_audit(commands: Any) -> None:
+    what = "read a party's audit log; it may be running"
+    audit = commands.add_parser("audit", help=what, description=f"{what.capitalize()}.")
+    acts = audit.add_subparsers(dest="act", required=True, metavar="ACT")
+    verify = _command(acts, "verify", "check every line; one line for a fault")
+    verify.add_argument("--peer-heads", type=Path, metavar="FILE",
+                        help="what `audit heads` printed at the other party")  # fmt: skip
+    verify.add_argument("--first", type=int, default=1, metavar="NUMBER",
+                        help="the first line that is kept here; 1 by default")  # fmt: skip
+    _command(acts, "heads", "print the heads of the other party's log, as JSON lines")
+    show = _command(acts, "show", "print the lines that fit, oldest first")
+    show.add_argument("--event", help="only this event, such as upload or queries")
+    show.add_argument("--who", metavar="VALUE",
+                      help="only lines with this value: a client, owner, model or URI")  # fmt: skip
+    show.add_argument(
+        "--since", type=_time, metavar="TIME", help="as 2026-01-31 or 2026-01-31T12:00"
+    )
+    show.add_argument("--json", action="store_true", help="JSON lines")
+
+
+def _time(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: not a time such as 2026-01-31") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _command(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
@@ -83,6 +119,25 @@ def _adopt(config: PartyConfig, arguments: argparse.Namespace) -> int:
 
     wish = Wish(arguments.register, arguments.trash, arguments.above)
     sys.stdout.write("".join(f"{line}\n" for line in adopt(config, wish)))
+    return 0
+
+
+def _audit(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.audit import reading
+    from parties.party.audit.files import FOLDER
+
+    folder = config.state / FOLDER
+    if arguments.act == "verify":
+        faults = reading.verify(folder, arguments.peer_heads, arguments.first)
+        return _said(faults, f"{folder}: every line is as it was written", only_if_whole=True)
+    if arguments.act == "heads":
+        lines = reading.heads(folder)
+    else:
+        found = reading.shown(
+            folder, event=arguments.event, who=arguments.who, since=arguments.since
+        )
+        lines = (json.dumps(each) if arguments.json else reading.as_text(each) for each in found)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 
 

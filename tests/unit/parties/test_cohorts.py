@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from parties.config.cohort import CohortSection
-from parties.party.models.cohorts import Snapshot, SnapshotModel, build
-from privedge.errors import ConfigError
+from parties.party.models.cohorts import Snapshot, SnapshotModel, build, find_for
+from privedge.errors import ConfigError, UnknownCohort
+from privedge.identity.roles import Identity, Role
 from privedge.ran.presets import preset
 
 COHORT = build(CohortSection(name="digits", preset="subspace32", components=2))
@@ -67,3 +69,43 @@ def test_a_snapshot_does_not_show_its_salts():
 )
 def test_the_snapshot_id_changes_with_every_fact_of_it(other):
     assert Snapshot(COHORT, (a_model(),)).id != other.id
+
+
+OWNER, CLIENT, ADMIN = Role.OWNER, Role.CLIENT, Role.ADMIN
+
+
+@pytest.mark.parametrize(
+    ("lists", "who", "admitted"),
+    [
+        ({}, (CLIENT, "ana"), True),
+        ({"clients": ("ana",)}, (CLIENT, "ana"), True),
+        ({"clients": ("ana",)}, (CLIENT, "Ana"), False),
+        ({"clients": ("ana",)}, (CLIENT, "ana2"), False),
+        ({"clients": ("a.a",)}, (CLIENT, "aaa"), False),
+        ({"clients": ("clinic-[0-9]*",)}, (CLIENT, "clinic-7"), True),
+        ({"clients": ("clinic-[0-9]*",)}, (CLIENT, "clinic-x"), False),
+        ({"clients": ()}, (CLIENT, "ana"), False),
+        ({"clients": ()}, (ADMIN, "ana"), True),
+        ({"clients": ()}, (OWNER, "ana"), True),
+        ({"owners": ("ben",), "clients": ("ana",)}, (OWNER, "ana"), False),
+        ({"owners": ("ben",)}, (CLIENT, "ana"), True),
+    ],
+)
+def test_w05_a_list_has_names_and_patterns_of_one_role(lists, who, admitted):
+    cohort = build(CohortSection(name="digits", preset="subspace32", **lists))
+    assert cohort.admits(Identity(*who)) is admitted
+    found = {"digits": cohort}
+    if not admitted:
+        with pytest.raises(UnknownCohort):
+            find_for(found, "digits", Identity(*who))
+
+
+@pytest.mark.parametrize("name", ["", "with space", "a/b", "spiffe://privedge/client/ana"])
+def test_w05_what_no_certificate_can_name_is_refused_in_a_list(name):
+    with pytest.raises(ValidationError):
+        CohortSection(name="digits", preset="subspace32", clients=(name,))
+
+
+def test_w05_lists_are_no_part_of_the_snapshot():
+    listed = replace(COHORT, clients=("ana",))
+    assert Snapshot(listed, (a_model(),)).id == Snapshot(COHORT, (a_model(),)).id

@@ -12,6 +12,7 @@ from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
 from privedge.errors import (
     AlreadyExists,
+    BudgetSpent,
     ConfigError,
     DiskFull,
     ManifestMismatch,
@@ -49,7 +50,8 @@ class Line:
         return self._carry(said, lambda: self._follower.prepare(ref))
 
     def set_active(self, cohort, refs, quarantined, said):
-        return self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined))
+        mine = self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined))
+        return mine, self._follower.quarantine.unwanted
 
     def add_active(self, cohort, since, ref, said):
         return self._carry(said, lambda: self._follower.add(cohort, since, ref))
@@ -63,10 +65,11 @@ class Line:
         return self._follower.standing.mine
 
 
-def settings(folder, index, *, disk=None, registry_url=None, **cohort):
+def settings(folder, index, *, disk=None, budgets=None, registry_url=None, **cohort):
     return PartyConfig.model_validate(
         {
             "disk": disk or {},
+            "budgets": budgets or {},
             "registry_url": registry_url,
             "index": index,
             "listen": "127.0.0.1:0",
@@ -83,11 +86,11 @@ def settings(folder, index, *, disk=None, registry_url=None, **cohort):
 class Parties:
     """Both parties' models over one folder."""
 
-    def __init__(self, folder, stack, disk=None, urls=(None, None)):
-        config = settings(folder, 1, disk=disk, registry_url=urls[1])
+    def __init__(self, folder, stack, disk=None, urls=(None, None), budgets=(None, None)):
+        config = settings(folder, 1, disk=disk, registry_url=urls[1], budgets=budgets[1])
         self.follower = stack.enter_context(open_models(config, None))
         self.line = Line(self.follower)
-        config = settings(folder, 0, disk=disk, registry_url=urls[0])
+        config = settings(folder, 0, disk=disk, registry_url=urls[0], budgets=budgets[0])
         self.leader = stack.enter_context(open_models(config, self.line))
 
     def meet(self):
@@ -452,6 +455,86 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
         open_models(settings(tmp_path, 1), None),
     ):
         pass
+
+
+# --- Budgets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strict", [0, 1])
+def test_w45_each_party_counts_activations_for_itself(tmp_path, strict):
+    limits = [{"activations_per_hour": 0}, {"activations_per_hour": 0}]
+    limits[strict] = {"activations_per_hour": 2}
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack, budgets=limits)
+        first, second = parties.activated(), parties.activated()
+        parties.leader.activate(second, ANA)  # again is free
+        third = parties.uploaded()
+        with pytest.raises(BudgetSpent):
+            parties.leader.activate(third, ANA)
+        rows = {row.model_id: row.state for row in parties.leader.listed(ANA, None)}
+        assert rows == {first: "retired", second: "active", third: "uploaded"}
+        assert parties.agree
+        parties.activated(BEN)
+    # And after a restart of both.
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack, budgets=limits)
+        with pytest.raises(BudgetSpent):
+            parties.leader.activate(third, ANA)
+
+
+# --- What affects both sides needs both -----------------------------------------------------------
+
+KIM = Identity(Role.ADMIN, "kim")
+
+
+def joined(folder, stack):
+    """Both parties, and party 0 hears at once of what party 1 leaves out."""
+    parties = Parties(folder, stack)
+    parties.follower.quarantine.watch(parties.leader.quarantine.hear)
+    return parties, (parties.leader, parties.follower)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_w04_an_admin_of_one_operator_suspends_and_both_delete(tmp_path, first):
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        model_id, other = parties.activated(), parties.activated(BEN)
+        for _ in range(2):  # the same operator twice is still one
+            assert both[first].delete(model_id, KIM)
+            parties.leader.synchronise()
+            assert parties.agree
+            assert parties.leader.snapshot(COHORT).model_ids == (other,)
+            states = [models.listed(ANA, COHORT)[0].state for models in both]
+            assert states == ["quarantined"] * 2
+    # And after a restart of both.
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        parties.leader.synchronise()
+        assert parties.leader.snapshot(COHORT).model_ids == (other,)
+        assert "suspended by an admin here" in both[first].quarantine.lines[0]
+        assert both[1 - first].delete(model_id, KIM)
+        parties.leader.synchronise()
+        assert [models.listed(ANA, COHORT) for models in both] == [[], []]
+        assert parties.agree
+        assert [models.quarantine.unwanted for models in both] == [frozenset()] * 2
+        kept = {path.name for path in tmp_path.rglob("*.words*")}
+        assert kept == {f"{other}.words"}
+
+
+@pytest.mark.parametrize("suspended_at", [0, 1])
+def test_w04_the_owner_of_a_suspended_model_may_delete_it_or_upload_another(tmp_path, suspended_at):
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        first, second = parties.activated(), parties.activated(BEN)
+        for model_id in (first, second):
+            assert both[suspended_at].delete(model_id, KIM)
+        parties.leader.synchronise()
+        assert parties.leader.snapshot(COHORT).models == ()
+        for models in both:
+            assert not models.delete(first, ANA)
+        again = parties.activated(BEN)
+        assert parties.agree and parties.leader.snapshot(COHORT).model_ids == (again,)
+        assert [models.listed(ANA, COHORT) for models in both] == [[], []]
 
 
 def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(parties):

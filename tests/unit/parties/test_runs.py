@@ -188,7 +188,7 @@ class Pair:
     def _serve(self):
         server, self.port = build_server(f"127.0.0.1:{self.port}", tls=None, access=ACCESS)
         hello = Hello(self.theirs, self.handshakes[1], self.models.standing)
-        servicer = PeerServicer(self.models, self.follower, hello)
+        servicer = PeerServicer(self.models, self.follower, hello, SimpleNamespace())
         peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
         server.start()
         return server
@@ -384,6 +384,9 @@ def test_a_client_that_leaves_while_it_is_ordered_does_not_fail_the_others():
         for query in (first, queries[0], queries[2], queries[3]):
             query.check()
         assert queries[1].errors() == [Unreachable, Unreachable]
+        # W-45: nothing of it was opened, so it is not charged; the others are.
+        assert not any(share.begun for share in queries[1].shares)
+        assert all(share.begun for query in queries[2:] for share in query.shares)
         # A new session for those that stayed; four were ordered, then two and one.
         assert len(set(stubs[0].orders)) == 4
         assert pair.workers[1].batches == [1, 2, 1]
@@ -398,6 +401,7 @@ def test_a_run_that_fails_ends_alike_for_all_its_queries(pair):
     pair.open_gates()
     for query in queries:
         assert query.errors() == [DigestMismatch, DigestMismatch]
+        assert all(share.begun for share in query.shares)
     for worker in pair.workers:
         worker.error = None
     pair.both(7).check()

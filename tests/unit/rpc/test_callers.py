@@ -23,6 +23,7 @@ from privedge.rpc.callers import Callers, sweep_all, utc_now
 from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server
 from privedge.rpc.status import calls_to
+from privedge.rpc.witness import Witness
 from privedge.wire import (
     dealer_pb2_grpc,
     mpc_pb2_grpc,
@@ -47,9 +48,27 @@ class Clock:
         return utc_now() + self.ahead
 
 
+class Heard(Witness):
+    """What a server's witness was told."""
+
+    def __init__(self):
+        self.refusals, self.admins, self.lists = [], [], []
+
+    def refused(self, who, method):
+        self.refusals.append((who, method))
+
+    def admin_called(self, who, method):
+        self.admins.append((who, method))
+
+    def deny_list_changed(self, added, removed):
+        self.lists.append((set(added), set(removed)))
+
+
 @contextmanager
-def serving(files, rules=None):
-    server, port = build_server("127.0.0.1:0", tls=files, access=ACCESS, rules=rules)
+def serving(files, rules=None, witness=None):
+    server, port = build_server(
+        "127.0.0.1:0", tls=files, access=ACCESS, rules=rules, witness=witness
+    )
     add_health(server).set_serving([""], True)
     server.start()
     try:
@@ -118,9 +137,9 @@ def test_w03_a_denied_caller_is_out_at_once_and_nobody_else(tls_for, tmp_path, e
     denied = tmp_path / "denied.txt"
     denied.write_text("# nobody yet\n\n")
     thief = Identity(Role.OWNER, f"thief-{entry.__name__.replace('_', '-')}")
-    files = tls_for(thief.role, thief.name)
+    files, heard = tls_for(thief.role, thief.name), Heard()
     with (
-        serving(tls_for(Role.PARTY0), CallerRules(denied=denied)) as address,
+        serving(tls_for(Role.PARTY0), CallerRules(denied=denied), heard) as address,
         ExitStack() as stack,
     ):
         bad = Caller(stack, address, files).began()
@@ -135,6 +154,10 @@ def test_w03_a_denied_caller_is_out_at_once_and_nobody_else(tls_for, tmp_path, e
         assert good.is_heard and good.ask() == SERVING
         denied.write_text("")
         assert bad.ask() == SERVING
+    ((added, nothing), (nobody, removed)) = heard.lists
+    assert len(added) == 1 and (added, nothing) == (removed, nobody)
+    assert {who for who, _ in heard.refusals} == {thief.uri}
+    assert heard.refusals.count((thief.uri, "/grpc.health.v1.Health/Check")) == 2
 
 
 def test_w03_a_list_that_cannot_be_read_changes_nothing_while_running(tls_for, tmp_path, caplog):
@@ -161,10 +184,17 @@ def test_w03_a_server_does_not_start_with_a_list_that_it_cannot_read(tls_for, tm
 
 
 @pytest.fixture(scope="module")
-def administered(tls_for):
+def heard():
+    return Heard()
+
+
+@pytest.fixture(scope="module")
+def administered(tls_for, heard):
     """Party 0, whose operator's admin is ana; bob is party 1's."""
     rules = CallerRules(admins=frozenset({"ana"}))
-    server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY0), access=ACCESS, rules=rules)
+    server, port = build_server(
+        "127.0.0.1:0", tls=tls_for(Role.PARTY0), access=ACCESS, rules=rules, witness=heard
+    )
     party_pb2_grpc.add_PartyServicer_to_server(party_pb2_grpc.PartyServicer(), server)
     peer_pb2_grpc.add_PeerServicer_to_server(peer_pb2_grpc.PeerServicer(), server)
     mpc_pb2_grpc.add_MpcServicer_to_server(mpc_pb2_grpc.MpcServicer(), server)
@@ -181,8 +211,9 @@ def administered(tls_for):
     [(role, name) for role in Role for name in ("ana", "bob") if not role.serves or name == "ana"],
 )
 def test_w04_an_admin_of_the_other_operator_may_call_nothing_and_others_as_before(
-    administered, tls_for, role, name
+    administered, heard, tls_for, role, name
 ):
+    who = Identity(role, role.value if role.serves else name)
     files = tls_for(role, None if role.serves else name)
     offered = [each for each in METHODS if "reflection" not in each and ".Split/" not in each]
     refused = set()
@@ -197,6 +228,10 @@ def test_w04_an_admin_of_the_other_operator_may_call_nothing_and_others_as_befor
                     refused.add(method)
     foreign = (role, name) == (Role.ADMIN, "bob")
     assert refused == {each for each in offered if foreign or role not in ACCESS[each]}
+    # C-05: each refusal, and each call of an admin, is there for the audit log.
+    assert {method for said, method in heard.refusals if said == who.uri} == refused
+    called = {method for said, method in heard.admins if said == who.uri}
+    assert called == (set(offered) - refused if role is Role.ADMIN else set())
 
 
 class Authorities:

@@ -1,0 +1,270 @@
+"""Who has spent how much in which hour, in the registry's database.
+
+A charge is counted in memory at once. A thread writes it to the database, a block ahead, so that
+most charges find themselves written already, and the others are written while the query is
+computed. `Charge.require_lasting` waits for that. What is written is never less than what was
+spent: a crash costs at most a block, and gives nothing back.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from parties.party.models.tables import Spent
+from privedge.errors import (
+    BudgetSpent,
+    DeadlineExceeded,
+    DiskFull,
+    LimitExceeded,
+    Unreachable,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+HOUR_S = 3600
+# Rows older than this are of no use: no window is longer.
+_KEPT_H = 25
+# Written ahead: so many, or this part of the limit if that is less.
+_MOST_AHEAD, _PART_AHEAD = 256, 100
+
+
+class Database(Protocol):
+    """What a ledger needs of the registry."""
+
+    def record(self, change: Callable[[Session], T]) -> T:
+        """Commit a change that is none of a model. Raises DiskFull."""
+        ...
+
+
+@dataclass(frozen=True)
+class Account:
+    """One limit of one identity: at most `limit` in any `window_h` hours; 0 means no limit.
+
+    kind: "labels" (images answered) or "activations". cohort: empty if it holds for all.
+    """
+
+    kind: str
+    name: str
+    cohort: str
+    limit: int
+    window_h: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What the database knows it by."""
+        return self.kind, self.name, self.cohort
+
+    @property
+    def ahead(self) -> int:
+        """How much more than was spent is written."""
+        return max(1, min(_MOST_AHEAD, self.limit // _PART_AHEAD)) if self.limit else _MOST_AHEAD
+
+
+@dataclass
+class _Hour:
+    """Spent in one hour; what shall be in the database; and what is."""
+
+    used: int = 0
+    wanted: int = 0
+    written: int = 0
+
+
+@dataclass
+class _Hours:
+    """One account's."""
+
+    by_hour: dict[int, _Hour] = field(default_factory=dict)
+
+    def since(self, hour: int) -> list[tuple[int, int]]:
+        """Return (hour, spent) from that hour on, in order."""
+        return [(each, kept.used) for each, kept in sorted(self.by_hour.items()) if each >= hour]
+
+
+class Charge:
+    """An amount that was spent in one hour."""
+
+    def __init__(self, ledger: "Ledger", account: Account, kept: _Hour, amount: int) -> None:
+        self._ledger, self._account, self._kept, self._amount = ledger, account, kept, amount
+        self._level = kept.used
+
+    def give_back(self) -> None:
+        """It was not spent after all. To be called once at most."""
+        self._ledger.give_back(self._kept, self._amount)
+
+    def require_lasting(self, within_s: float) -> None:
+        """Return once it would survive a crash; at once where there is no limit.
+
+        Raises DiskFull or Unreachable if it cannot be written, and DeadlineExceeded after
+        `within_s` seconds.
+        """
+        if self._account.limit:
+            self._ledger.require_written(self._account, self._kept, self._level, within_s)
+
+
+class Ledger:
+    """Use as a context manager, which ends its thread. Safe to call from many threads."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database, self._clock = database, clock
+        self._changed = threading.Condition()
+        self._accounts: dict[tuple[str, str, str], _Hours] = {}
+        self._dirty: set[tuple[str, str, str]] = set()
+        # Writes that failed, and whether the last one did for want of space.
+        self._failures, self._full = 0, False
+        self._hour = self._swept = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    def __enter__(self) -> "Ledger":
+        rows = self._database.record(lambda session: session.scalars(select(Spent)).all())
+        for row in rows:
+            hours = self._accounts.setdefault((row.kind, row.name, row.cohort), _Hours())
+            hours.by_hour[row.hour] = _Hour(row.amount, row.amount, row.amount)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write exactly what was spent, and end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+        for key, hours in self._accounts.items():
+            for kept in hours.by_hour.values():
+                kept.wanted = kept.used
+            self._dirty.add(key)
+        self._write()
+
+    def spend(self, account: Account, amount: int) -> Charge:
+        """Count `amount`. Raises BudgetSpent, or LimitExceeded if it is more than the limit."""
+        now = self._clock()
+        with self._changed:
+            # A clock that is set back opens no hour a second time.
+            hour = self._hour = max(self._hour, int(now // HOUR_S))
+            hours = self._accounts.setdefault(account.key, _Hours())
+            if account.limit:
+                _require_left(account, hours.since(hour - account.window_h), amount, now)
+            kept = hours.by_hour.setdefault(hour, _Hour())
+            kept.used += amount
+            if kept.used + account.ahead // 2 > kept.wanted:
+                kept.wanted = kept.used + account.ahead
+                self._dirty.add(account.key)
+                self._changed.notify_all()
+            return Charge(self, account, kept, amount)
+
+    def spent(self, account: Account) -> int:
+        """Return what was spent of an account within its window."""
+        with self._changed:
+            hour = max(self._hour, int(self._clock() // HOUR_S))
+            hours = self._accounts.get(account.key, _Hours())
+            return sum(used for _, used in hours.since(hour - account.window_h))
+
+    def give_back(self, kept: _Hour, amount: int) -> None:
+        """See Charge."""
+        with self._changed:
+            kept.used -= amount
+
+    def require_written(self, account: Account, kept: _Hour, level: int, within_s: float) -> None:
+        """See Charge."""
+        with self._changed:
+            if kept.written >= level:
+                return
+            failures = self._failures
+            self._dirty.add(account.key)
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: kept.written >= level or self._failures != failures, within_s
+            )
+            if kept.written >= level:
+                return
+            if self._failures == failures:
+                raise DeadlineExceeded("the budget was not written in time")
+            full = self._full
+        if full:
+            raise DiskFull("registry: the budget cannot be written; free some space")
+        raise Unreachable("registry: the budget cannot be written")
+
+    # --- The thread -------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._dirty or self._closed)
+                if self._closed:
+                    return
+            self._write()
+
+    def _write(self) -> None:
+        with self._changed:
+            self._forget_old()
+            rows = [
+                (key, hour, kept, kept.wanted)
+                for key in self._dirty
+                for hour, kept in self._accounts[key].by_hour.items()
+                if kept.wanted != kept.written
+            ]
+            self._dirty.clear()
+            oldest = self._hour - _KEPT_H
+        try:
+            self._database.record(lambda session: _store(session, rows, oldest))
+        except Exception as error:  # whatever a database raises: those who wait must hear of it
+            log.error("budgets are not written: %s", type(error).__name__)
+            with self._changed:
+                self._failures += 1
+                self._full = isinstance(error, DiskFull)
+                self._changed.notify_all()
+            return
+        with self._changed:
+            for _, _, kept, wanted in rows:
+                kept.written = wanted
+            self._changed.notify_all()
+
+    def _forget_old(self) -> None:
+        """Once an hour: hours of no window, and accounts without any other."""
+        if self._swept == self._hour:
+            return
+        self._swept = self._hour
+        for key, hours in list(self._accounts.items()):
+            for hour, kept in list(hours.by_hour.items()):
+                if hour < self._hour - _KEPT_H:
+                    del hours.by_hour[hour]
+                # Not the last hour: a query may have begun in it.
+                elif hour < self._hour - 1 and kept.wanted != kept.used:
+                    kept.wanted = kept.used
+                    self._dirty.add(key)
+            if not hours.by_hour:
+                del self._accounts[key]
+                self._dirty.discard(key)
+
+
+_Row = tuple[tuple[str, str, str], int, _Hour, int]
+
+
+def _store(session: Session, rows: Sequence[_Row], oldest: int) -> None:
+    session.execute(delete(Spent).where(Spent.hour < oldest))
+    for (kind, name, cohort), hour, _, amount in rows:
+        session.merge(Spent(kind=kind, name=name, cohort=cohort, hour=hour, amount=amount))
+
+
+def _require_left(
+    account: Account, spent: Sequence[tuple[int, int]], amount: int, now: float
+) -> None:
+    if amount > account.limit:
+        raise LimitExceeded(f"{account.kind}: {amount} at once are more than the whole budget")
+    left = account.limit - sum(used for _, used in spent)
+    if amount <= left:
+        return
+    again = now
+    for hour, used in spent:  # the oldest first: it is the first to leave the window
+        again, left = (hour + account.window_h + 1) * HOUR_S, left + used
+        if amount <= left:
+            break
+    where = f" in cohort {account.cohort}" * bool(account.cohort)
+    raise BudgetSpent(f"{account.kind}: the budget of {account.name}{where} is spent", again - now)
