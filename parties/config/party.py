@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from parties.config.cohort import CohortSection
 from parties.config.sections import (
+    AtRestSection,
     BatchingSection,
     DealerSection,
     DiskSection,
@@ -77,6 +78,7 @@ class PartyConfig(ServerConfig):
     dealer: DealerSection
     limits: PartyLimits = PartyLimits()
     disk: DiskSection = DiskSection()
+    at_rest: AtRestSection = AtRestSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()
     timeouts: TimeoutsSection = TimeoutsSection()
@@ -95,6 +97,13 @@ class PartyConfig(ServerConfig):
             raise ValueError("party 0 needs [peer] address and [mpc] address, and no [mpc] listen")
         if self.index == 1 and (self.peer or self.mpc.listen is None or self.mpc.address):
             raise ValueError("party 1 needs [mpc] listen, and neither [peer] nor [mpc] address")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_lie_elsewhere(self) -> Self:
+        key_file = self.at_rest.key_file
+        if key_file is not None and key_file.resolve().is_relative_to(self.state.resolve()):
+            raise ValueError("at_rest.key_file: must not be in `state`, which it protects")
         return self
 
     @model_validator(mode="after")

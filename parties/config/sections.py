@@ -1,5 +1,7 @@
 """The tables of a party's file, but for its cohorts (parties/config/cohort.py)."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from privedge.config import Address, Section
@@ -79,6 +81,17 @@ class DiskSection(Section):
         ge=0,
         description="Each share file is read once in so many hours, while no query runs, and "
         "compared with its manifest. With 0 none is.",
+    )
+
+
+class AtRestSection(Section):
+    """How shares and salts lie on the disk of `state` (docs/how-to/encrypt-and-rotate.md)."""
+
+    key_file: Path | None = Field(
+        default=None,
+        description="The key ring with which they are encrypted; made by `python -m parties keys "
+        "create`, outside `state`, and readable by this user only. Without one they lie there in "
+        "the clear. A folder that was encrypted once needs it from then on.",
     )
 
 

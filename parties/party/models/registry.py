@@ -19,7 +19,15 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
 
-from parties.party.models.tables import LIVE, FolderRow, Model, State, is_full, open_engine
+from parties.party.models.tables import (
+    LIVE,
+    FolderRow,
+    Model,
+    State,
+    erase_old_pages,
+    is_full,
+    open_engine,
+)
 from privedge.errors import AlreadyExists, DiskFull
 from privedge.sharing.manifest import UploadHeader
 
@@ -158,6 +166,11 @@ class Registry:
             wanted = select(Model).where(Model.state.in_(LIVE))
             return {row.model_id: row for row in session.scalars(wanted)}
 
+    def with_salts(self) -> dict[str, Model]:
+        """By id, all models whose share this party has, or may have in its trash."""
+        with self._sessions() as session:
+            return {row.model_id: row for row in session.scalars(select(Model).where(_HAS_SALT))}
+
     def count_live(self, owner: str) -> int:
         """How many shares an owner has at this party."""
         wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(LIVE))
@@ -180,8 +193,11 @@ class Registry:
 
     # --- Changing ---------------------------------------------------------------------------------
 
-    def add(self, header: UploadHeader) -> None:
-        """Record an upload whose share is on disk. Raises AlreadyExists for a used id, DiskFull."""
+    def add(self, header: UploadHeader, salt: bytes | None = None) -> None:
+        """Record an upload whose share is on disk. `salt`: the header's, as it is to be kept.
+
+        Raises AlreadyExists for a used id, DiskFull.
+        """
         manifest = header.manifest
         row = Model(
             model_id=manifest.model_id,
@@ -190,7 +206,7 @@ class Registry:
             state=State.UPLOADED,
             manifest_json=manifest.to_json(),
             manifest_digest=manifest.digest(),
-            salt=header.salt,
+            salt=header.salt if salt is None else salt,
             created_at=int(time.time()),
         )
         try:
@@ -316,6 +332,19 @@ class Registry:
 
         if model_ids:
             self._write(change)
+
+    def replace_salts(self, salts: Mapping[str, tuple[bytes, bytes]]) -> None:
+        """Keep salts in another form. `salts`: by model, what is there if nothing has changed, and
+        what is to be there. No epoch: nothing has changed for the other party.
+        """
+
+        def change(session: Session) -> None:
+            for model_id, (before, after) in salts.items():
+                here = (Model.model_id == model_id, Model.salt == before)
+                session.execute(update(Model).where(*here).values(salt=after))
+
+        self._write(change, counts=False)
+        erase_old_pages(self._engine)
 
     def _write(
         self,

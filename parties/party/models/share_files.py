@@ -1,6 +1,7 @@
 """Share files: one per model, `<model id>.words`, the tensors' words in manifest order.
 
-Sees one additive share of every model, and this party's salt of it. A file with its final name is
+Sees one additive share of every model, and this party's salt of it. What lies on the disk is
+encrypted if the party has a key ring (parties/at_rest). A file with its final name is
 complete, checked, synced and in the registry, because it is written under a temporary name in the
 same folder and gets its name last. A temporary file outlives its upload only if the process dies.
 An upload of any size uses the memory of one chunk.
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from parties.at_rest.vault import Vault
 from parties.party.models.disk import FULL
 from parties.party.models.tables import Model
 from parties.party.models.trash import Trash
@@ -30,19 +32,18 @@ log = logging.getLogger(__name__)
 
 _MODEL_ID = re.compile(r"[0-9a-f]{32}")
 SUFFIX = ".words"
-_TEMPORARY = ".partial"
-_READ_BYTES = 1 << 20
+PARTIAL = ".partial"
 
 
 class ShareFiles:
     """The share folder of one party. Safe to call from several threads."""
 
-    def __init__(self, folder: Path, trash: Trash, party: int) -> None:
-        """Use `folder`, creating it with mode 0700. `party` picks commitments: 0 or 1."""
+    def __init__(self, folder: Path, trash: Trash, vault: Vault) -> None:
+        """Use `folder`, creating it with mode 0700. The vault's party picks commitments."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._trash = trash
-        self._party = party
+        self.vault = vault
         self._lock = threading.Lock()
         # What each holder holds. One may hold thousands, so holding copies nothing.
         self._held: list[Collection[str]] = []
@@ -68,11 +69,12 @@ class ShareFiles:
         than the manifest commits to, DiskFull. Then no file is left behind.
         """
         final = self.path(header.manifest.model_id)
-        temporary = final.with_suffix(f".{secrets.token_hex(8)}{_TEMPORARY}")
+        temporary = final.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "wb", buffering=0) as file:
-                _read_checked(header, self._party, chunks, lambda part: _write_all(file, part))
+                take = self.vault.writer(header.manifest, lambda part: _write_all(file, part))
+                read_checked(header, self.vault.party, chunks, take)
                 os.fsync(descriptor)
             sync_folder(self._folder)
             register()
@@ -127,6 +129,10 @@ class ShareFiles:
             gone = deleted(_ids(self._trash.names()))
             self._trash.empty(days, {f"{model_id}{SUFFIX}" for model_id in gone}, now)
 
+    def everywhere(self) -> list[Path]:
+        """Every file of the folder and of the trash."""
+        return [*self._folder.iterdir(), *self._trash.folder.iterdir()]
+
     def there(self) -> set[str]:
         """Ids of the models whose share is in the folder."""
         return _ids(path.name for path in self._folder.iterdir())
@@ -144,7 +150,7 @@ class ShareFiles:
         """
         for path in sorted(self._folder.iterdir()):
             model_id = path.name.partition(".")[0]
-            half = path.suffix == _TEMPORARY and not self._finished(path, live.get(model_id))
+            half = path.suffix == PARTIAL and not self._finished(path, live.get(model_id))
             if half or (path.suffix == SUFFIX and path.stem not in live):
                 self._trash.put(path)
         for model_id in sorted(live):
@@ -162,7 +168,14 @@ class ShareFiles:
         self, row: Model, path: Path | None = None, pause: Callable[[], object] = lambda: None
     ) -> str | None:
         """What is wrong with a model's share file, or None if it is as its manifest says."""
-        return fault(path or self.path(row.model_id), row, self._party, pause)
+        return fault(path or self.path(row.model_id), row, self.vault, pause)
+
+    def salt(self, row: Model) -> bytes:
+        """A model's salt; empty if it cannot be decrypted, and then no file fits it."""
+        try:
+            return self.vault.salt(row.manifest, row.salt)
+        except DigestMismatch:
+            return b""
 
     def mark(self, model_id: str) -> object:
         """Changes whenever the file is written, replaced, removed or made readable."""
@@ -183,18 +196,18 @@ class ShareFiles:
 
 
 def fault(
-    path: Path, row: Model, party: int, pause: Callable[[], object] = lambda: None
+    path: Path, row: Model, vault: Vault, pause: Callable[[], object] = lambda: None
 ) -> str | None:
     """What is wrong with the share file `path` of a model, or None if it is as its manifest says.
 
-    Reads the whole file, a piece at a time; `pause` is called before each.
+    Reads the whole file, a piece at a time; `pause` is called before each is used.
     """
-
-    header = UploadHeader(row.manifest, row.salt)
     try:
+        header = UploadHeader(row.manifest, vault.salt(row.manifest, row.salt))
         with path.open("rb", buffering=0) as file:
-            pieces = iter(lambda: (pause(), file.read(_READ_BYTES))[1], b"")
-            _read_checked(header, party, pieces, lambda part: None)
+            pieces = vault.pieces(file, header.manifest)
+            paused = (piece for piece in pieces if (pause(), True)[1])
+            read_checked(header, vault.party, paused, lambda part: None)
     except FileNotFoundError:
         return f"model {row.model_id}: its share is missing"
     except OSError as error:
@@ -202,6 +215,25 @@ def fault(
     except Refused as error:
         return f"model {row.model_id}: its share is damaged ({str(error).partition(': ')[2]})"
     return None
+
+
+def model_of(path: Path) -> str:
+    """The model id in the name of a file of the share folder, or of the trash."""
+    first, _, rest = path.name.partition(".")
+    return first if _MODEL_ID.fullmatch(first) else rest.partition(".")[0]
+
+
+def copied(source: Path, target: Path, row: Model, vault: Vault) -> None:
+    """Write a share that was checked to the new file `target`, as the vault keeps it now.
+
+    On return it is synced. Raises ShareError or DigestMismatch if the source is damaged; OSError.
+    """
+    header = UploadHeader(row.manifest, vault.salt(row.manifest, row.salt))
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with source.open("rb", buffering=0) as read, open(descriptor, "wb", buffering=0) as file:
+        take = vault.writer(header.manifest, lambda part: _write_all(file, part))
+        read_checked(header, vault.party, vault.pieces(read, header.manifest), take)
+        os.fsync(descriptor)
 
 
 def _ids(names: Iterable[str]) -> set[str]:
@@ -213,11 +245,11 @@ def _ids(names: Iterable[str]) -> set[str]:
     }
 
 
-def _read_checked(
+def read_checked(
     header: UploadHeader,
     party: int,
     chunks: Iterable[bytes],
-    use: Callable[[memoryview], None],
+    use: Callable[[memoryview], object],
 ) -> None:
     """Pass chunks on to `use`; each tensor is checked as soon as its last byte is there."""
     manifest = header.manifest
@@ -260,6 +292,7 @@ class _Parts:
             yield part
 
 
-def _write_all(file: BinaryIO, part: memoryview) -> None:
+def _write_all(file: BinaryIO, part: bytes | memoryview) -> None:
+    part = memoryview(part)
     while part:
         part = part[file.write(part) :]

@@ -55,7 +55,7 @@ class Snapshots:
             manifest_digest=row.manifest_digest,
             manifest_json=row.manifest_json,
             path=self._files.path(row.model_id),
-            salt=row.salt,
+            salt=self._files.salt(row),
         )
 
 

@@ -7,6 +7,7 @@ state/              mode 0700
   shares/           one file per model
   trash/            shares that are no longer used (trash.py)
   reserve           given up when the disk is full (disk.py)
+  at_rest.json      once the folder is encrypted (encryption.py)
 """
 
 import fcntl
@@ -15,10 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
+from parties.party.models.encryption import encrypt_what_is_not, require_keys
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.service import ModelService, Store
@@ -42,15 +45,17 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
         disk.ease()
         files, identity = open_files(config), IdentityFile(config.state)
         folder, seen = identity.read(), look(registry_url(config))
+        require_keys(config.state, files.vault, seen.some)
         require_startable(found(folder, seen, files), config.index)
         folder = folder or FolderIdentity.drawn(config.index)
         if seen.holder is None:
-            require_own_shares(seen.some, files, config.index)
+            require_own_shares(seen.some, files)
             identity.write(folder)
         with closing(open_registry(config, disk, identity)) as registry:
             _require_same_architecture(registry, cohorts)
             if seen.holder is None:
                 registry.belong(folder.folder, config.index, Epochs(own=1))
+            encrypt_what_is_not(config.state, registry, files)
             files.tidy(registry.live())
             disk.set_aside()
             yield ModelService(cohorts, Store(registry, files, disk), config, peer)
@@ -81,7 +86,7 @@ def open_files(config: PartyConfig) -> ShareFiles:
     """The share files and the trash of a party. Raises ConfigError."""
     shares, trash = config.state / "shares", config.state / "trash"
     try:
-        files = ShareFiles(shares, Trash(trash), config.index)
+        files = ShareFiles(shares, Trash(trash), Vault.of(config))
         one = shares.stat().st_dev == trash.stat().st_dev
     except OSError as error:
         raise ConfigError(f"state: cannot use {shares}: {error.strerror}") from None
@@ -107,17 +112,20 @@ def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles) -> Found
     return Found(folder, FolderIdentity(row.party, row.folder, row.deployment, row.epoch), unknown)
 
 
-def require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> None:
+def require_own_shares(rows: Iterable[Model], files: ShareFiles) -> None:
     """Raise ConfigError if a folder from before there were identities is the other party's.
 
     One share tells: a manifest has commitments to both parties' shares, with different salts.
+    Such a folder is not encrypted.
     """
+    mine = files.vault
+    theirs = Vault(1 - mine.party)
     for row in rows:
         path = files.path(row.model_id)
         if path.exists():
-            if fault(path, row, party) and not fault(path, row, 1 - party):
+            if fault(path, row, mine) and not fault(path, row, theirs):
                 raise ConfigError(
-                    f"state: this folder is party {1 - party}'s, and `index` is {party}; "
+                    f"state: this folder is party {theirs.party}'s, and `index` is {mine.party}; "
                     "give this party its own, and leave the other party's alone"
                 )
             return

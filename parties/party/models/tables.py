@@ -30,8 +30,9 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from parties.at_rest.vault import SALT_FORMS
 from privedge.errors import ConfigError
-from privedge.sharing.manifest import SALT_BYTES, ModelManifest
+from privedge.sharing.manifest import ModelManifest
 
 # Raised when an older release could not read the tables any more, or would misread them. Version 1
 # had no `state_folder`: its releases would change models without raising the epoch.
@@ -92,8 +93,8 @@ class Model(Base):
     state: Mapped[str] = mapped_column(String(16))
     manifest_json: Mapped[str] = mapped_column(Text)
     manifest_digest: Mapped[str] = mapped_column(String(64))
-    # Empty once the share is gone.
-    salt: Mapped[bytes] = mapped_column(LargeBinary(SALT_BYTES))
+    # As the party's vault keeps it; empty once the share is gone.
+    salt: Mapped[bytes] = mapped_column(LargeBinary(max(SALT_FORMS)))
     # Seconds since 1970, UTC.
     created_at: Mapped[int] = mapped_column(BigInteger)
 
@@ -277,6 +278,16 @@ def is_full(error: DBAPIError) -> bool:
     return name in full or state == "53100"
 
 
+def erase_old_pages(engine: Engine) -> None:
+    """Leave no old page in SQLite's write-ahead log, where a replaced salt would stay for a while.
+
+    If a reader is in the way, the next checkpoint does it.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def _plausible(row: Any) -> bool:
     try:
         manifest = ModelManifest.from_json(row.manifest_json)
@@ -285,7 +296,7 @@ def _plausible(row: Any) -> bool:
         live = State(row.state) in LIVE
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return False
-    return told == kept and len(row.salt) == (SALT_BYTES if live or row.salt else 0)
+    return told == kept and (len(row.salt) in SALT_FORMS if live or row.salt else True)
 
 
 def _holder(connection: Connection) -> FolderRow | None:
@@ -309,6 +320,8 @@ def _make_durable(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
+    # A salt that is replaced or forgotten is overwritten, not only left out.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 

@@ -56,13 +56,14 @@ class Uploads:
         with self._only_upload(manifest.model_id, caller.name):
             row = self._registry.get(manifest.model_id)
             if row is not None:
-                return _repeated(row, header)
+                return self._repeated(row, header)
             if self._registry.count_live(caller.name) >= self._limits.max_models_per_owner:
                 raise LimitExceeded(f"owner {caller.name}: too many models; delete one first")
             self._disk.require_room(manifest.share_bytes)
             try:
                 counted = self._counted(chunks)
-                self._files.store(header, counted, lambda: self._registry.add(header))
+                kept = self._files.vault.kept(manifest, header.salt)
+                self._files.store(header, counted, lambda: self._registry.add(header, kept))
             except Exception:
                 self._registry.forget(manifest.model_id)
                 raise
@@ -81,6 +82,17 @@ class Uploads:
         announced = [(entry.name, entry.shape) for entry in manifest.tensors]
         if announced != list(cohort.spec.parameters().items()):
             raise ShareError(f"{what}: its tensors are not those of its architecture")
+
+    def _repeated(self, row: Model, header: UploadHeader) -> int:
+        """The answer to an upload whose id is in the registry already."""
+        manifest = header.manifest
+        if row.owner != manifest.owner:
+            raise UnknownModel(f"model {manifest.model_id}: not this caller's")
+        gone = row.state in (State.RETIRED, State.DELETED)
+        before = row.manifest_digest, self._files.salt(row)
+        if gone or before != (manifest.digest(), header.salt):
+            raise AlreadyExists(f"model {manifest.model_id}: this id was used before")
+        return manifest.share_bytes
 
     @contextmanager
     def _only_upload(self, model_id: str, owner: str) -> Iterator[None]:
@@ -105,14 +117,3 @@ class Uploads:
             with self._lock:
                 self.bytes_received += len(chunk)
             yield chunk
-
-
-def _repeated(row: Model, header: UploadHeader) -> int:
-    """The answer to an upload whose id is in the registry already."""
-    manifest = header.manifest
-    if row.owner != manifest.owner:
-        raise UnknownModel(f"model {manifest.model_id}: not this caller's")
-    gone = row.state in (State.RETIRED, State.DELETED)
-    if gone or (row.manifest_digest, row.salt) != (manifest.digest(), header.salt):
-        raise AlreadyExists(f"model {manifest.model_id}: this id was used before")
-    return manifest.share_bytes

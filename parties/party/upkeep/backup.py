@@ -7,7 +7,8 @@ A backup is a folder of mode 0700:
     shares/            one file for each model that the registry says is here
     backup.json        written last: digests, party, epoch
 
-Sees one share of models, as bytes, and this party's salts. A backup is as private as the folder.
+Sees one share of models, as bytes, and this party's salts. What is encrypted in the folder stays so
+in a backup, which then needs the same key ring. A backup is as private as the folder.
 """
 
 import json
@@ -22,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import NAME, FolderIdentity, IdentityFile
@@ -43,7 +45,7 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
 
     Raises ConfigError, and then there is no such folder.
     """
-    registry = verify.own_registry(config)
+    registry, vault = verify.own_registry(config), Vault.of(config)
     if to.exists():
         raise ConfigError(f"{to}: exists; name a new folder for each backup")
     with _made(to) as folder:
@@ -61,7 +63,7 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
         )
         fields = {"format": verify.BACKUP_FORMAT} | asdict(facts)
         private_file.write(folder / verify.MANIFEST, json.dumps(fields, indent=1).encode())
-        return list(verify.share_faults(folder / verify.SHARES, rows, config.index))
+        return list(verify.share_faults(folder / verify.SHARES, rows, vault))
 
 
 def restore(config: PartyConfig, source: Path, above: int | None = None) -> list[str]:
@@ -71,7 +73,7 @@ def restore(config: PartyConfig, source: Path, above: int | None = None) -> list
     then `state` is as it was.
     """
     registry, facts = verify.own_registry(config), verify.read_facts(source, config.index)
-    faults = list(verify.verify_backup(source, config.index))
+    faults = list(verify.verify_backup(source, Vault.of(config)))
     for line in faults:
         # The rest of a backup with a damaged share is worth having; one that lies is not.
         if not line.startswith(("model ", f"{verify.SHARES}/")):

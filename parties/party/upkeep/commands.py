@@ -1,4 +1,4 @@
-"""`python -m parties backup|restore|verify|adopt`: their arguments, and what they print."""
+"""`python -m parties backup|restore|verify|adopt|keys`: their arguments, and what they print."""
 
 import argparse
 import os
@@ -7,15 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from privedge.config import load
 
-NAMES = ("backup", "restore", "verify", "adopt")
+NAMES = ("backup", "restore", "verify", "adopt", "keys")
 _ABOVE = "raise the epoch above EPOCH, which the other party has seen and its log names"
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    """Declare the four commands."""
+    """Declare the commands."""
     backup = _command(commands, "backup", "copy a party's registry and shares; it may be running")
     backup.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="a new folder")
     restore = _command(commands, "restore", "put a backup into an empty state folder")
@@ -32,15 +33,37 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     adopt.add_argument("--trash", action="store_true",
                        help="move shares that no registry knows to the trash")  # fmt: skip
     adopt.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+    _add_keys(commands)
+
+
+def _add_keys(commands: "argparse._SubParsersAction[Any]") -> None:
+    what = "make or rotate the keys with which a party's shares and salts are encrypted"
+    keys = commands.add_parser("keys", help=what, description=f"{what.capitalize()}.")
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, does in (
+        ("create", "make the key ring that [at_rest] key_file names"),
+        ("rotate", "add a key, and seal everything with it; the party may be running"),
+        ("reseal", "seal with the newest key whatever an older one still holds"),
+        ("list", "say for each key how much is sealed with it; never the keys"),
+        ("drop", "remove an older key that nothing in `state` needs"),
+    ):
+        action = _command(actions, name, does)
+        if name == "drop":
+            action.add_argument("key", metavar="KEY", help="the id of the key, from `keys list`")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of them; returns the exit status: 1 if a share is damaged. Raises PrivEdgeError."""
     os.umask(0o077)
     config = load(PartyConfig, arguments.config)
-    return {"backup": _backup, "restore": _restore, "verify": _verify, "adopt": _adopt}[
-        arguments.server
-    ](config, arguments)
+    commands = {
+        "backup": _backup,
+        "restore": _restore,
+        "verify": _verify,
+        "adopt": _adopt,
+        "keys": _keys,
+    }
+    return commands[arguments.server](config, arguments)
 
 
 def _command(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
@@ -72,7 +95,7 @@ def _verify(config: PartyConfig, arguments: argparse.Namespace) -> int:
     from parties.party.upkeep.verify import verify, verify_backup
 
     if arguments.backup is not None:
-        faults = verify_backup(arguments.backup, config.index)
+        faults = verify_backup(arguments.backup, Vault.of(config))
         return _said(faults, f"{arguments.backup}: a whole backup", only_if_whole=True)
     done = f"{config.state}: registry and shares are whole"
     return _said(verify(config), done, only_if_whole=True)
@@ -84,6 +107,24 @@ def _adopt(config: PartyConfig, arguments: argparse.Namespace) -> int:
     wish = Wish(arguments.register, arguments.trash, arguments.above)
     sys.stdout.write("".join(f"{line}\n" for line in adopt(config, wish)))
     return 0
+
+
+def _keys(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.upkeep import keys
+
+    if arguments.action == "list":
+        *older, newest = keys.used(config).items()
+        for key, (files, salts) in (*older, newest):
+            newer = ", encrypts" if key == newest[0] else ""
+            sys.stdout.write(f"{key}: {files} files, {salts} salts{newer}\n")
+        return 0
+    if arguments.action in ("create", "drop"):
+        name = (arguments.key,) if arguments.action == "drop" else ()
+        sys.stdout.write(f"{getattr(keys, arguments.action)(config, *name)}\n")
+        return 0
+    lines = keys.rotate(config) if arguments.action == "rotate" else keys.reseal_all(config)
+    done = [lines.pop()] if arguments.action == "rotate" else []
+    return _said(lines, *(done or [f"{config.state}: sealed with the newest key"]))
 
 
 def _said(faults: Iterable[str], done: str, *, only_if_whole: bool = False) -> int:
