@@ -1,6 +1,6 @@
 """Start one server: `python -m parties party|dealer|split --config FILE`.
 
-Or look after a party's state: `python -m parties backup|restore|verify|adopt|keys --config FILE`.
+Or look after a party's state: `python -m parties backup|restore|verify|adopt|keys|refresh`.
 """
 
 import sys
@@ -40,7 +40,8 @@ and protects nothing.
 
 backup, restore, verify and adopt work on the state folder of one party, where that party runs.
 docs/how-to/back-up.md explains them, and what to do when a party refuses to start. keys makes and
-rotates the keys with which that folder is encrypted (docs/how-to/encrypt-and-rotate.md).
+rotates the keys with which that folder is encrypted, and refresh gives both parties new shares of
+the same models (docs/how-to/encrypt-and-rotate.md).
 
 parties/samples/ has one file of each kind; docs/tutorial/three-servers.md explains.
 """

@@ -147,6 +147,16 @@ def reseal(file: BinaryIO, ring: KeyRing, label: Label) -> None:
     os.fsync(file.fileno())
 
 
+def destroy_key(file: BinaryIO) -> None:
+    """Overwrite the data key of an encrypted file, open for writing; others stay as they are.
+
+    Synced. Nobody can decrypt the file afterwards, whoever has the ring.
+    """
+    if sealed_with(file) is not None:
+        os.pwrite(file.fileno(), MAGIC + bytes(envelope.SEALED_BYTES), 0)
+        os.fsync(file.fileno())
+
+
 def _header(ring: KeyRing, label: Label, key: bytes) -> bytes:
     return MAGIC + envelope.seal(ring, key, label.purpose("share"))
 

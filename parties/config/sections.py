@@ -93,6 +93,13 @@ class AtRestSection(Section):
         "create`, outside `state`, and readable by this user only. Without one they lie there in "
         "the clear. A folder that was encrypted once needs it from then on.",
     )
+    refresh_hours: float = Field(
+        default=0,
+        ge=0,
+        description="Party 0 only: both parties get new shares of the same models once the shares "
+        "of a cohort are so many hours old. Backups of before are worthless then. With 0 only "
+        "`python -m parties refresh` does that.",
+    )
 
 
 class BatchingSection(Section):

@@ -88,12 +88,13 @@ class Weights:
         if words is None:
             raise DigestMismatch(f"{what} has another size")
         start = 0
-        for entry in manifest.tensors:
+        mine = file.commitments or manifest.commitments_of(self._vault.party)
+        for entry, wanted in zip(manifest.tensors, mine, strict=True):
             part = words[start : start + entry.words]
             start += entry.words
             committed = commitment(file.salt, entry.name)
             committed.update(part.data)
-            if committed.hexdigest() != entry.commitments[self._vault.party]:
+            if committed.hexdigest() != wanted:
                 raise DigestMismatch(f"{what} is damaged at {entry.name}")
             stacked[entry.name][position] = torch.from_numpy(part).reshape(entry.shape)
 
@@ -103,7 +104,7 @@ class Weights:
         words = np.empty(manifest.share_bytes // WORD_BYTES, dtype="<i8")
         raw, end = words.view(np.uint8).data, 0
         with file.path.open("rb", buffering=0) as opened:
-            for piece in self._vault.pieces(opened, manifest):
+            for piece in self._vault.pieces(opened, manifest, file.version):
                 if end + len(piece) > len(raw):
                     return None
                 raw[end : end + len(piece)] = piece

@@ -77,8 +77,8 @@ class Load:
 
     def __init__(self, deployment: Deployment, images, expected: list[str]) -> None:
         self.answered, self.wrong, self.failed = 0, 0, []
-        self._deployment, self._images, self._expected = deployment, images, expected
-        self._stop = threading.Event()
+        self._deployment, self._images, self.expected = deployment, images, expected
+        self._stop, self._more = threading.Event(), threading.Condition()
         self._thread = threading.Thread(target=self._ask)
 
     def __enter__(self) -> "Load":
@@ -97,23 +97,30 @@ class Load:
                 except Refused as error:
                     self.failed.append(repr(error))
                     continue
-                self.wrong += owners(reply) != self._expected
-                self.answered += 1
+                self.wrong += owners(reply) != self.expected
+                with self._more:
+                    self.answered += 1
+                    self._more.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        """Until so many more queries were answered."""
+        with self._more:
+            wanted = self.answered + count
+            assert self._more.wait_for(lambda: self.answered >= wanted, timeout=60)
 
 
 def test_c61_keys_rotate_under_load_and_no_query_fails(deployment, rans, some_digits):
     images = some_digits.test_images[:2]
     expected = nearest(rans[:OWNERS], images)
     with Load(deployment, images, expected) as load:
-        until(lambda: load.answered > 0)
+        load.wait_for(2)
         for _ in range(ROTATIONS):
             for party in PARTIES:
                 commanded(deployment, party, "keys", "rotate")
-            before = load.answered
-            until(lambda before=before: load.answered > before)
+            load.wait_for(2)
         new = rans[OWNERS]
         send(new, COHORT, deployment.client_config(Identity(Role.OWNER, new.owner)))
-        load._expected = nearest(rans[: OWNERS + 1], images)
+        load.expected = nearest(rans[: OWNERS + 1], images)
     assert load.failed == []
     assert load.wrong <= 1  # the one that was on its way when the new model joined
     for party in PARTIES:
@@ -122,7 +129,7 @@ def test_c61_keys_rotate_under_load_and_no_query_fails(deployment, rans, some_di
         # The folder's own mark is a file too.
         assert newest == (OWNERS + 2, OWNERS + 1)
     kill_workers(deployment)
-    assert owners(answered_soon(deployment, images)) == load._expected
+    assert owners(answered_soon(deployment, images)) == load.expected
 
 
 def test_t4_no_share_and_no_salt_lies_readable_in_either_folder(deployment):

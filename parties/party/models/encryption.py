@@ -17,8 +17,9 @@ from pathlib import Path
 from parties.at_rest import envelope
 from parties.at_rest.key_ring import KeyRing
 from parties.at_rest.vault import Vault, is_sealed_file
+from parties.party.models.checked_shares import copied
 from parties.party.models.registry import Registry
-from parties.party.models.share_files import PARTIAL, ShareFiles, copied, model_of
+from parties.party.models.share_files import PARTIAL, SUFFIX, ShareFiles, model_of
 from parties.party.models.tables import Model
 from privedge import private_file
 from privedge.errors import ConfigError, DigestMismatch, ShareError
@@ -80,12 +81,13 @@ def encrypt_what_is_not(state: Path, registry: Registry, files: ShareFiles) -> N
     rows = registry.with_salts()
     for path in files.everywhere():
         row = rows.get(model_of(path))
-        if row is not None and path.suffix != PARTIAL and not _is_sealed(path, row):
+        if row is not None and path.suffix == SUFFIX and not _is_sealed(path, row):
             _encrypt(path, row, vault)
-    plain = {each: row for each, row in rows.items() if len(row.salt) != envelope.SEALED_BYTES}
+    salts = [(rows[each.model_id], each.salt) for each in (*rows.values(), *registry.refreshes())]
+    plain = {salt: row for row, salt in salts if len(salt) != envelope.SEALED_BYTES}
     if plain:
         registry.replace_salts(
-            {each: (row.salt, vault.kept(row.manifest, row.salt)) for each, row in plain.items()}
+            {salt: vault.kept(row.manifest, salt) for salt, row in plain.items()}
         )
         log.info("at_rest: encrypted the shares and salts of %d models", len(plain))
 

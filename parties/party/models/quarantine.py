@@ -12,7 +12,7 @@ Sees one share of models, as bytes, and this party's salts. docs/adr/0016-damage
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
@@ -21,6 +21,8 @@ from parties.party.models.tables import Model, State
 log = logging.getLogger(__name__)
 
 # The states in which queries ask a model, or would if it were not damaged.
+# A share may be refreshed while it is read.
+_TRIES = 3
 IN_USE = (State.ACTIVE, State.QUARANTINED)
 
 
@@ -36,6 +38,8 @@ class Quarantine:
         self._watchers: list[Callable[[frozenset[str]], None]] = []
         # Model id -> what its file looked like when it was found to be damaged.
         self._mine: dict[str, object] = {}
+        # Party 1: models whose share is of another refresh than party 0's.
+        self._apart: frozenset[str] = frozenset()
         # What party 1 says, at party 0. None until it has said so.
         self._peers: frozenset[str] | None = None
         there = files.there()
@@ -48,9 +52,9 @@ class Quarantine:
 
     @property
     def mine(self) -> frozenset[str]:
-        """Ids of the models whose share is damaged at this party."""
+        """Ids of the models whose share is damaged at this party, or does not fit party 0's."""
         with self._lock:
-            return frozenset(self._mine)
+            return self._apart.union(self._mine)
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -82,7 +86,20 @@ class Quarantine:
         model leave the quarantine.
         """
         with self._lock:
-            return frozenset(self._mine) | (self._peers or frozenset()), self._peers is not None
+            return self._apart.union(self._mine, self._peers or ()), self._peers is not None
+
+    def set_apart(self, fit: Collection[str], apart: Collection[str]) -> None:
+        """Party 1: the shares of `fit` are of the refresh of party 0's, those of `apart` not."""
+        with self._lock:
+            before = self._apart
+            self._apart = before.difference(fit).union(apart)
+        for model_id in self._apart - before:
+            log.error(
+                "model %s: its share is of another refresh than party 0's; put the newest backup "
+                "back, or let its owner upload the model again", model_id
+            )  # fmt: skip
+        if self._apart != before:
+            self._tell()
 
     def suspect(self, model_ids: Iterable[str], pause: Callable[[], object] = lambda: None) -> None:
         """Read these shares against their manifests; `pause` is called before every piece."""
@@ -98,11 +115,7 @@ class Quarantine:
 
     def _examined(self, model_id: str, pause: Callable[[], object]) -> bool:
         """Whether `mine` has changed."""
-        # Before the file is read: what changes meanwhile is read again.
-        mark, row = self._files.mark(model_id), self._in_use(model_id)
-        wrong = self._files.fault(row, pause=pause) if row is not None else None
-        if wrong and self._in_use(model_id) is None:  # deleted or replaced meanwhile
-            wrong = None
+        mark, wrong = self._read(model_id, pause)
         with self._lock:
             before = model_id in self._mine
             if wrong:
@@ -114,6 +127,19 @@ class Quarantine:
         elif before and not wrong:
             log.info("model %s: its share is no longer damaged, or no longer in use", model_id)
         return before != bool(wrong)
+
+    def _read(self, model_id: str, pause: Callable[[], object]) -> tuple[object, str | None]:
+        """What its file looked like before it was read, and what is wrong with it."""
+        for _ in range(_TRIES):
+            # Before the file is read: what changes later is read again.
+            mark, row = self._files.mark(model_id), self._in_use(model_id)
+            wrong = self._files.fault(row, pause=pause) if row is not None else None
+            now = self._in_use(model_id) if wrong else None
+            if row is None or now is None:  # nothing is wrong, or it was deleted or replaced
+                return mark, None
+            if now.version == row.version and self._files.mark(model_id) == mark:
+                break  # it was not refreshed meanwhile
+        return mark, wrong
 
     def _in_use(self, model_id: str) -> Model | None:
         row = self._registry.get(model_id)

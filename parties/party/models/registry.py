@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
 
@@ -23,6 +23,7 @@ from parties.party.models.tables import (
     LIVE,
     FolderRow,
     Model,
+    RefreshedShare,
     State,
     erase_old_pages,
     is_full,
@@ -34,6 +35,7 @@ from privedge.sharing.manifest import UploadHeader
 # The longest list an operator gets; keeps one answer within one gRPC message.
 MAX_LISTED = 2000
 
+_REFRESHED_COLUMNS = tuple(RefreshedShare.__table__.columns.keys())
 _HAS_SALT = func.length(Model.salt) > 0
 
 T = TypeVar("T")
@@ -218,6 +220,7 @@ class Registry:
         """Record a model as another registry has it. It stays active only if its owner has no
         active model here, and is uploaded otherwise.
         """
+        refreshed = row.refreshed
         make_transient(row)
 
         def change(session: Session) -> None:
@@ -227,6 +230,8 @@ class Registry:
             if row.state != State.ACTIVE or session.scalar(same) is not None:
                 row.state = State.UPLOADED
             session.add(row)
+            if refreshed is not None:
+                session.merge(refreshed)
 
         self._write(change)
 
@@ -310,6 +315,51 @@ class Registry:
             self._write(change)
         return {model_id: str(state) for model_id, state in changes.items()}
 
+    def prepare_refresh(self, share: RefreshedShare) -> None:
+        """Record a refreshed share that is on disk and not in use yet. Again is fine."""
+        self._write(lambda session: session.merge(share), counts=False)
+
+    def refreshes(self, model_id: str | None = None) -> Sequence[RefreshedShare]:
+        """The refreshed shares of one model, or of all, that are prepared and not in use."""
+        wanted = select(RefreshedShare).where(RefreshedShare.in_use.is_(False))
+        if model_id is not None:
+            wanted = wanted.where(RefreshedShare.model_id == model_id)
+        with self._sessions() as session:
+            return session.scalars(wanted).all()
+
+    def use_refreshed(self, shares: Collection[RefreshedShare]) -> None:
+        """From now on these are the shares of their models; nothing is left of earlier ones, and
+        of others that were prepared.
+        """
+
+        def change(session: Session) -> None:
+            for share in shares:
+                of_model = RefreshedShare.model_id == share.model_id
+                session.execute(delete(RefreshedShare).where(of_model))
+                row = {name: getattr(share, name) for name in _REFRESHED_COLUMNS}
+                session.execute(insert(RefreshedShare).values(row | {"in_use": True, "salt": b""}))
+                here = Model.model_id == share.model_id
+                session.execute(update(Model).where(here).values(salt=share.salt))
+
+        self._write(change)
+        erase_old_pages(self._engine)
+
+    def forget_refreshes(self, shares: Collection[RefreshedShare]) -> None:
+        """These were prepared and will never be used."""
+
+        def change(session: Session) -> None:
+            for share in shares:
+                session.execute(
+                    delete(RefreshedShare).where(
+                        RefreshedShare.model_id == share.model_id,
+                        RefreshedShare.version == share.version,
+                        RefreshedShare.in_use.is_(False),
+                    )
+                )
+
+        if shares:
+            self._write(change, counts=False)
+
     def retire(self, model_id: str) -> None:
         """Set a model aside; its share goes to the trash."""
         self._write(lambda session: _retire(session, [session.get_one(Model, model_id)]))
@@ -320,6 +370,7 @@ class Registry:
         def change(session: Session) -> None:
             row = session.get_one(Model, model_id)
             row.state, row.salt = State.DELETED, b""
+            session.execute(delete(RefreshedShare).where(RefreshedShare.model_id == model_id))
 
         self._write(change)
 
@@ -329,19 +380,21 @@ class Registry:
         def change(session: Session) -> None:
             for model_id in model_ids:
                 session.get_one(Model, model_id).salt = b""
+                gone = RefreshedShare.model_id == model_id
+                session.execute(delete(RefreshedShare).where(gone))
 
         if model_ids:
             self._write(change)
 
-    def replace_salts(self, salts: Mapping[str, tuple[bytes, bytes]]) -> None:
-        """Keep salts in another form. `salts`: by model, what is there if nothing has changed, and
-        what is to be there. No epoch: nothing has changed for the other party.
+    def replace_salts(self, salts: Mapping[bytes, bytes]) -> None:
+        """Keep salts in another form: in place of each key, if it is still there, its value. No
+        epoch: nothing has changed for the other party.
         """
 
         def change(session: Session) -> None:
-            for model_id, (before, after) in salts.items():
-                here = (Model.model_id == model_id, Model.salt == before)
-                session.execute(update(Model).where(*here).values(salt=after))
+            for before, after in salts.items():
+                for table in (Model, RefreshedShare):
+                    session.execute(update(table).where(table.salt == before).values(salt=after))
 
         self._write(change, counts=False)
         erase_old_pages(self._engine)

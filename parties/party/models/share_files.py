@@ -11,28 +11,30 @@ trash, and from there only by the clock; a start removes nothing (docs/adr/0012-
 """
 
 import logging
-import os
 import re
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
+from parties.at_rest.sealed_share import destroy_key
 from parties.at_rest.vault import Vault
+from parties.at_rest.zero_sharing import ZeroSharing
+from parties.party.models.checked_shares import Expected, fault, refreshed, stored
 from parties.party.models.disk import FULL
 from parties.party.models.tables import Model
 from parties.party.models.trash import Trash
-from privedge.errors import DigestMismatch, DiskFull, Refused, ShareError
+from privedge.errors import DigestMismatch, DiskFull, ShareError
 from privedge.private_file import sync_folder
-from privedge.sharing.manifest import ModelManifest, UploadHeader, commitment
+from privedge.sharing.manifest import UploadHeader
 
 log = logging.getLogger(__name__)
 
 _MODEL_ID = re.compile(r"[0-9a-f]{32}")
 SUFFIX = ".words"
 PARTIAL = ".partial"
+NEXT = ".next"
 
 
 class ShareFiles:
@@ -71,11 +73,8 @@ class ShareFiles:
         final = self.path(header.manifest.model_id)
         temporary = final.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "wb", buffering=0) as file:
-                take = self.vault.writer(header.manifest, lambda part: _write_all(file, part))
-                read_checked(header, self.vault.party, chunks, take)
-                os.fsync(descriptor)
+            expected = Expected.uploaded(header, self.vault.party)
+            stored(expected, chunks, temporary, self.vault)
             sync_folder(self._folder)
             register()
             temporary.rename(final)  # not synced: `tidy` does it again after a power cut
@@ -142,12 +141,70 @@ class ShareFiles:
         with self._lock:
             return set(model_ids) - self.there() - _ids(self._trash.names())
 
-    def tidy(self, live: Mapping[str, Model]) -> None:
-        """At start: give everything its place. `live` are the models whose share must be there.
+    # --- A refresh (refreshes.py) -----------------------------------------------------------------
+
+    def refresh(self, row: Model, zero: ZeroSharing) -> tuple[bytes, tuple[str, ...]]:
+        """Write a model's refreshed share beside its present one; see `refreshed`. A file of the
+        same name is replaced. Raises what it raises, DiskFull.
+        """
+        target = self._next(row.model_id, zero.version)
+        temporary = target.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
+        try:
+            made = refreshed(self.path(row.model_id), temporary, row, self.vault, zero)
+            temporary.rename(target)
+            sync_folder(self._folder)
+        except OSError as error:
+            if error.errno in FULL:
+                raise DiskFull(f"model {row.model_id}: the disk is full") from None
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        return made
+
+    def take_over(self, model_id: str, version: str) -> None:
+        """Put a refreshed share, which the registry says is in use, in its place for good.
+
+        The share of before is destroyed, as far as a file system can do that.
+        """
+        path = self.path(model_id)
+        with suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
+            destroy_key(file)
+        self._next(model_id, version).replace(path)  # not synced: `tidy` does it again
+        self.drop_refreshed(model_id)
+
+    def has_refreshed(self, model_id: str, version: str) -> bool:
+        """Whether that refreshed share is on disk and not in its place yet."""
+        return self._next(model_id, version).exists()
+
+    def drop_refreshed(self, model_id: str, version: str = "*") -> None:
+        """Remove refreshed shares of a model that will not be used."""
+        for path in self._folder.glob(f"{model_id}.{version}{NEXT}"):
+            path.unlink(missing_ok=True)
+
+    def _next(self, model_id: str, version: str) -> Path:
+        return self.path(model_id).with_suffix(f".{version}{NEXT}")
+
+    def _settle(self, path: Path, row: Model | None, prepared: Collection[str]) -> None:
+        """At start: a refreshed share that is in use gets its place, and one that will never be
+        used is removed.
+        """
+        model_id, version = path.name.split(".")[:2]
+        if row is not None and row.version == version:
+            self.take_over(model_id, version)
+        elif version not in prepared:
+            path.unlink(missing_ok=True)
+
+    # --- At start ---------------------------------------------------------------------------------
+
+    def tidy(self, live: Mapping[str, Model], prepared: Collection[str] = ()) -> None:
+        """At start: give everything its place. `live` are the models whose share must be there,
+        `prepared` the versions of refreshed shares that may still come into use.
 
         An upload that was registered but not named yet gets its name; shares of other models and
-        uploads that broke off go to the trash. Nothing is removed.
+        uploads that broke off go to the trash. Nothing that was ever in use is removed.
         """
+        for path in sorted(self._folder.glob(f"*{NEXT}")):
+            self._settle(path, live.get(model_of(path)), prepared)
         for path in sorted(self._folder.iterdir()):
             model_id = path.name.partition(".")[0]
             half = path.suffix == PARTIAL and not self._finished(path, live.get(model_id))
@@ -192,48 +249,14 @@ class ShareFiles:
     def _unlink(self, model_id: str) -> None:
         path = self.path(model_id)
         path.unlink(missing_ok=True)
+        self.drop_refreshed(model_id)
         self._trash.drop(path.name)
-
-
-def fault(
-    path: Path, row: Model, vault: Vault, pause: Callable[[], object] = lambda: None
-) -> str | None:
-    """What is wrong with the share file `path` of a model, or None if it is as its manifest says.
-
-    Reads the whole file, a piece at a time; `pause` is called before each is used.
-    """
-    try:
-        header = UploadHeader(row.manifest, vault.salt(row.manifest, row.salt))
-        with path.open("rb", buffering=0) as file:
-            pieces = vault.pieces(file, header.manifest)
-            paused = (piece for piece in pieces if (pause(), True)[1])
-            read_checked(header, vault.party, paused, lambda part: None)
-    except FileNotFoundError:
-        return f"model {row.model_id}: its share is missing"
-    except OSError as error:
-        return f"model {row.model_id}: its share cannot be read ({error.strerror})"
-    except Refused as error:
-        return f"model {row.model_id}: its share is damaged ({str(error).partition(': ')[2]})"
-    return None
 
 
 def model_of(path: Path) -> str:
     """The model id in the name of a file of the share folder, or of the trash."""
     first, _, rest = path.name.partition(".")
     return first if _MODEL_ID.fullmatch(first) else rest.partition(".")[0]
-
-
-def copied(source: Path, target: Path, row: Model, vault: Vault) -> None:
-    """Write a share that was checked to the new file `target`, as the vault keeps it now.
-
-    On return it is synced. Raises ShareError or DigestMismatch if the source is damaged; OSError.
-    """
-    header = UploadHeader(row.manifest, vault.salt(row.manifest, row.salt))
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with source.open("rb", buffering=0) as read, open(descriptor, "wb", buffering=0) as file:
-        take = vault.writer(header.manifest, lambda part: _write_all(file, part))
-        read_checked(header, vault.party, vault.pieces(read, header.manifest), take)
-        os.fsync(descriptor)
 
 
 def _ids(names: Iterable[str]) -> set[str]:
@@ -243,56 +266,3 @@ def _ids(names: Iterable[str]) -> set[str]:
         for name in names
         if name.endswith(SUFFIX) and _MODEL_ID.fullmatch(name.removesuffix(SUFFIX))
     }
-
-
-def read_checked(
-    header: UploadHeader,
-    party: int,
-    chunks: Iterable[bytes],
-    use: Callable[[memoryview], object],
-) -> None:
-    """Pass chunks on to `use`; each tensor is checked as soon as its last byte is there."""
-    manifest = header.manifest
-    parts = _Parts(manifest, chunks)
-    for entry in manifest.tensors:
-        committed = commitment(header.salt, entry.name)
-        for part in parts.take(entry.share_bytes):
-            committed.update(part)
-            use(part)
-        if committed.hexdigest() != entry.commitments[party]:
-            raise DigestMismatch(f"{parts.what}: tensor {entry.name} differs from its commitment")
-    if parts.more():
-        raise ShareError(f"{parts.what}: more bytes than the {manifest.share_bytes} announced")
-
-
-class _Parts:
-    """Reads a stream of chunks by tensor, however it was cut."""
-
-    def __init__(self, manifest: ModelManifest, chunks: Iterable[bytes]) -> None:
-        self.what = f"model {manifest.model_id}"
-        self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
-
-    def more(self) -> bool:
-        """Whether a byte is left; reads on if need be."""
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return False
-            self._rest = memoryview(chunk)
-        return True
-
-    def take(self, count: int) -> Iterator[memoryview]:
-        """The next `count` bytes in pieces. Raises ShareError if the stream ends before."""
-        while count:
-            if not self.more():
-                raise ShareError(f"{self.what}: the share ends {count} bytes early")
-            part, self._rest = self._rest[:count], self._rest[count:]
-            count -= len(part)
-            yield part
-
-
-def _write_all(file: BinaryIO, part: bytes | memoryview) -> None:
-    part = memoryview(part)
-    while part:
-        part = part[file.write(part) :]

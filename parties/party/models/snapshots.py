@@ -56,6 +56,8 @@ class Snapshots:
             manifest_json=row.manifest_json,
             path=self._files.path(row.model_id),
             salt=self._files.salt(row),
+            version=row.version,
+            commitments=row.commitments,
         )
 
 

@@ -19,13 +19,14 @@ from pathlib import Path
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
+from parties.party.models.checked_shares import fault
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
 from parties.party.models.encryption import encrypt_what_is_not, require_keys
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.service import ModelService, Store
-from parties.party.models.share_files import ShareFiles, fault
+from parties.party.models.share_files import ShareFiles
 from parties.party.models.start import Found, require_startable
 from parties.party.models.tables import Look, Model, look
 from parties.party.models.trash import Trash
@@ -55,8 +56,8 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
             _require_same_architecture(registry, cohorts)
             if seen.holder is None:
                 registry.belong(folder.folder, config.index, Epochs(own=1))
+            files.tidy(registry.live(), {each.version for each in registry.refreshes()})
             encrypt_what_is_not(config.state, registry, files)
-            files.tidy(registry.live())
             disk.set_aside()
             yield ModelService(cohorts, Store(registry, files, disk), config, peer)
 

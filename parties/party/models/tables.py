@@ -3,6 +3,7 @@
 Sees public facts, and this party's salt of each model, which the other party must not learn.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    and_,
     create_engine,
     event,
     func,
@@ -28,15 +30,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
+from sqlalchemy.orm.attributes import set_committed_value
 
 from parties.at_rest.vault import SALT_FORMS
 from privedge.errors import ConfigError
 from privedge.sharing.manifest import ModelManifest
 
 # Raised when an older release could not read the tables any more, or would misread them. Version 1
-# had no `state_folder`: its releases would change models without raising the epoch.
-SCHEMA_VERSION = 2
+# had no `state_folder`: its releases would change models without raising the epoch. Version 2 had
+# no `refreshed_shares`: its releases would take refreshed shares for damaged ones.
+SCHEMA_VERSION = 3
 # What a damaged registry asks for. There is no mending it in place.
 _PUT_BACK = "put the newest backup of it back (`python -m parties restore`)"
 
@@ -80,6 +84,21 @@ class FolderRow(Base):
     peer_epoch: Mapped[int] = mapped_column(BigInteger)
 
 
+class RefreshedShare(Base):
+    """One refreshed share of a model, in use or only prepared (docs/adr/0020-shares-at-rest.md)."""
+
+    __tablename__ = "refreshed_shares"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[str] = mapped_column(String(32), primary_key=True)
+    in_use: Mapped[bool]
+    # As the party's vault keeps it. The salt of the share in use is in its model's row.
+    salt: Mapped[bytes] = mapped_column(LargeBinary(max(SALT_FORMS)))
+    # A JSON list: the commitment (hex) to each tensor of this party's share, in manifest order.
+    commitments_json: Mapped[str] = mapped_column(Text)
+    # Seconds since 1970, UTC.
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
 class Model(Base):
     """One uploaded model. Instances handed out are detached: plain values.
 
@@ -97,6 +116,30 @@ class Model(Base):
     salt: Mapped[bytes] = mapped_column(LargeBinary(max(SALT_FORMS)))
     # Seconds since 1970, UTC.
     created_at: Mapped[int] = mapped_column(BigInteger)
+    # The refreshed share in use; None for the share that was uploaded.
+    refreshed: Mapped[RefreshedShare | None] = relationship(
+        primaryjoin=lambda: and_(
+            Model.model_id == foreign(RefreshedShare.model_id), RefreshedShare.in_use
+        ),
+        lazy="joined",
+        uselist=False,
+        viewonly=True,
+    )
+
+    @property
+    def version(self) -> str:
+        """Which refresh of the share is in use; empty if there never was one."""
+        return self.refreshed.version if self.refreshed else ""
+
+    @property
+    def commitments(self) -> tuple[str, ...]:
+        """To this party's refreshed share (hex); empty if the manifest's hold."""
+        return tuple(json.loads(self.refreshed.commitments_json)) if self.refreshed else ()
+
+    @property
+    def share_since(self) -> int:
+        """When the present share was made, in seconds since 1970."""
+        return self.refreshed.created_at if self.refreshed else self.created_at
 
     @property
     def manifest(self) -> ModelManifest:
@@ -123,6 +166,7 @@ Index(
 
 # Read without sessions: these must not change a registry.
 _MODELS, _FOLDERS = Base.metadata.tables["models"], Base.metadata.tables["state_folder"]
+_REFRESHED = Base.metadata.tables["refreshed_shares"]
 _SOME = 16
 
 
@@ -191,7 +235,13 @@ def _look(engine: Engine) -> Look:
 
 def _live(connection: Connection, limit: int | None = None) -> list[Model]:
     wanted = select(_MODELS).where(Model.state.in_(LIVE)).order_by(Model.model_id).limit(limit)
-    return [Model(**row) for row in connection.execute(wanted).mappings()]
+    models = [Model(**row) for row in connection.execute(wanted).mappings()]
+    if inspect(connection).has_table(RefreshedShare.__tablename__):
+        rows = connection.execute(select(_REFRESHED).where(RefreshedShare.in_use)).mappings()
+        refreshed = {row["model_id"]: RefreshedShare(**row) for row in rows}
+        for model in models:
+            set_committed_value(model, "refreshed", refreshed.get(model.model_id))
+    return models
 
 
 @contextmanager

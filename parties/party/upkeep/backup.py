@@ -49,7 +49,7 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
     if to.exists():
         raise ConfigError(f"{to}: exists; name a new folder for each backup")
     with _made(to) as folder:
-        holder, rows = _copied(config, registry, folder)
+        holder, rows, faults = _copied_and_checked(config, registry, folder, vault)
         identity = FolderIdentity(holder.party, holder.folder, holder.deployment, holder.epoch)
         IdentityFile(folder).write(identity)
         shares = [f"{verify.SHARES}/{row.model_id}{SUFFIX}" for row in rows]
@@ -63,7 +63,7 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
         )
         fields = {"format": verify.BACKUP_FORMAT} | asdict(facts)
         private_file.write(folder / verify.MANIFEST, json.dumps(fields, indent=1).encode())
-        return list(verify.share_faults(folder / verify.SHARES, rows, vault))
+        return faults
 
 
 def restore(config: PartyConfig, source: Path, above: int | None = None) -> list[str]:
@@ -124,6 +124,21 @@ def _made(to: Path) -> Iterator[Path]:
             raise
     except OSError as error:
         raise ConfigError(f"{to}: cannot be written ({error.strerror})") from None
+
+
+def _copied_and_checked(
+    config: PartyConfig, registry: Path, folder: Path, vault: Vault
+) -> tuple[FolderRow, list[Model], list[str]]:
+    """As `_copied`, with a line for each share that is damaged."""
+    shares = folder / verify.SHARES
+    holder, rows = _copied(config, registry, folder)
+    faults = list(verify.share_faults(shares, rows, vault))
+    if faults:  # shares may have been refreshed after the registry was copied, so once more
+        for share in shares.iterdir():
+            share.unlink()
+        holder, rows = _copied(config, registry, folder)
+        faults = list(verify.share_faults(shares, rows, vault))
+    return holder, rows, faults
 
 
 def _copied(config: PartyConfig, registry: Path, folder: Path) -> tuple[FolderRow, list[Model]]:

@@ -1,4 +1,4 @@
-"""`python -m parties backup|restore|verify|adopt|keys`: their arguments, and what they print."""
+"""The commands that look after a party's state: their arguments, and what they print."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from privedge.config import load
 
-NAMES = ("backup", "restore", "verify", "adopt", "keys")
+NAMES = ("backup", "restore", "verify", "adopt", "keys", "refresh")
 _ABOVE = "raise the epoch above EPOCH, which the other party has seen and its log names"
 
 
@@ -34,6 +34,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
                        help="move shares that no registry knows to the trash")  # fmt: skip
     adopt.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
     _add_keys(commands)
+    refresh = _command(commands, "refresh", "give both parties new shares of the same models; ask "
+                       "it of party 0, which must be running")  # fmt: skip
+    refresh.add_argument("--cohort", default="", help="of this one only")
 
 
 def _add_keys(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         "verify": _verify,
         "adopt": _adopt,
         "keys": _keys,
+        "refresh": _refresh,
     }
     return commands[arguments.server](config, arguments)
 
@@ -125,6 +129,14 @@ def _keys(config: PartyConfig, arguments: argparse.Namespace) -> int:
     lines = keys.rotate(config) if arguments.action == "rotate" else keys.reseal_all(config)
     done = [lines.pop()] if arguments.action == "rotate" else []
     return _said(lines, *(done or [f"{config.state}: sealed with the newest key"]))
+
+
+def _refresh(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.edge.refresh_call import refresh
+
+    count = refresh(config, arguments.cohort)
+    sys.stdout.write(f"{count} models have new shares; back up both parties, each on its own\n")
+    return 0
 
 
 def _said(faults: Iterable[str], done: str, *, only_if_whole: bool = False) -> int:

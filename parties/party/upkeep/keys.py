@@ -20,7 +20,7 @@ from parties.at_rest.sealed_share import reseal, sealed_with
 from parties.config.party import PartyConfig
 from parties.party.models.encryption import marker_key, require_keys, write_marker
 from parties.party.models.registry import Registry
-from parties.party.models.share_files import SUFFIX, ShareFiles, model_of
+from parties.party.models.share_files import NEXT, SUFFIX, ShareFiles, model_of
 from parties.party.models.state_folder import open_files, registry_url
 from parties.party.models.tables import Model, look
 from privedge.errors import ConfigError, DigestMismatch
@@ -61,7 +61,7 @@ def reseal_all(config: PartyConfig) -> list[str]:
         rows = registry.with_salts() if registry is not None else {}
         for path in files.everywhere():
             row = rows.get(model_of(path))
-            if row is not None and path.suffix == SUFFIX:
+            if row is not None and path.suffix in (SUFFIX, NEXT):
                 faults += _resealed(path, row, ring, files)
         if registry is not None:
             faults += _salts_resealed(rows, registry, files, newest)
@@ -137,7 +137,8 @@ def _resealed(path: Path, row: Model, ring: KeyRing, files: ShareFiles) -> list[
         return []
     try:
         with path.open("r+b", buffering=0) as file:
-            reseal(file, ring, files.vault.label(row.manifest))
+            version = path.name.split(".")[1] if path.suffix == NEXT else row.version
+            reseal(file, ring, files.vault.label(row.manifest, version))
     except DigestMismatch as error:
         return [str(error)]
     except FileNotFoundError:  # in the trash now, where `keys reseal` finds it
@@ -151,15 +152,14 @@ def _salts_resealed(
     rows: dict[str, Model], registry: Registry, files: ShareFiles, newest: str
 ) -> list[str]:
     vault, faults, changes = files.vault, [], {}
-    for model_id, row in rows.items():
-        if len(row.salt) != envelope.SEALED_BYTES or envelope.key_id(row.salt) == newest:
+    for each in (*rows.values(), *registry.refreshes()):
+        manifest, kept = rows[each.model_id].manifest, each.salt
+        if len(kept) != envelope.SEALED_BYTES or envelope.key_id(kept) == newest:
             continue
         try:
-            salt = vault.salt(row.manifest, row.salt)
+            changes[kept] = vault.kept(manifest, vault.salt(manifest, kept))
         except DigestMismatch as error:
             faults.append(str(error))
-            continue
-        changes[model_id] = row.salt, vault.kept(row.manifest, salt)
     if changes:
         registry.replace_salts(changes)
     return faults

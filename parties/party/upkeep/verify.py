@@ -14,9 +14,10 @@ from typing import Any
 
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
+from parties.party.models.checked_shares import fault
 from parties.party.models.encryption import require_keys
 from parties.party.models.folder_identity import NAME, IdentityFile
-from parties.party.models.share_files import SUFFIX, fault
+from parties.party.models.share_files import SUFFIX
 from parties.party.models.start import refusal
 from parties.party.models.state_folder import found, open_files, registry_url
 from parties.party.models.tables import Model, live_models, live_rows, look, sqlite_file
@@ -59,9 +60,10 @@ def verify(config: PartyConfig) -> Iterator[str]:
         return
     for row in live_rows(url):
         wrong = files.fault(row)
-        # A running party may have finished its upload, or removed it, in between.
-        if wrong and row.model_id in {each.model_id for each in live_rows(url)}:
-            wrong = files.fault(row)
+        # A running party may have finished its upload, removed or refreshed it in between.
+        now = {each.model_id: each for each in live_rows(url)} if wrong else {}
+        if wrong and row.model_id in now:
+            wrong = files.fault(now[row.model_id])
             if wrong:
                 yield wrong
 
