@@ -83,8 +83,8 @@ def encrypt_what_is_not(state: Path, registry: Registry, files: ShareFiles) -> N
         row = rows.get(model_of(path))
         if row is not None and path.suffix == SUFFIX and not _is_sealed(path, row):
             _encrypt(path, row, vault)
-    salts = [(rows[each.model_id], each.salt) for each in (*rows.values(), *registry.refreshes())]
-    plain = {salt: row for row, salt in salts if len(salt) != envelope.SEALED_BYTES}
+    salts = registry.salts()
+    plain = {salt: rows[each] for each, salt in salts if len(salt) != envelope.SEALED_BYTES}
     if plain:
         registry.replace_salts(
             {salt: vault.kept(row.manifest, salt) for salt, row in plain.items()}

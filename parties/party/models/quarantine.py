@@ -109,7 +109,8 @@ class Quarantine:
     def look_again(self) -> None:
         """Read those damaged shares whose file has changed, and forget models out of use."""
         with self._lock:
-            before = dict(self._mine)
+            before, apart = dict(self._mine), self._apart
+        self.set_apart([each for each in apart if self._in_use(each) is None], ())
         self.suspect([each for each in before if self._files.mark(each) != before[each]])
         self.suspect([each for each in before if self._in_use(each) is None])
 

@@ -109,8 +109,7 @@ class Refreshes:
                 tell(row, seed)
             yield prepared
         finally:
-            for share in shares:
-                self._files.drop_refreshed(share.model_id, share.version)
+            self._drop_unused(shares)
 
     def answer(self, ref: ModelRef, seed: bytes) -> None:
         """Party 1: see ModelService.prepare_refresh."""
@@ -139,16 +138,14 @@ class Refreshes:
             self._files.take_over(share.model_id, share.version)
         log.info("refreshed the shares of %d models", len(shares))
 
-    def catch_up(
-        self, refs: Iterable[ModelRef], rows: Mapping[str, Model]
-    ) -> tuple[set[str], set[str]]:
+    def catch_up(self, refs: Iterable[ModelRef], rows: Mapping[str, Model]) -> set[str]:
         """Party 1: use the versions that party 0 uses, as far as they are prepared.
 
-        Returns the ids of the models whose shares fit party 0's now, and of those whose do not.
+        Returns the ids of the models whose shares do not fit party 0's.
         """
         differing = [ref for ref in refs if ref.version != rows[ref.model_id].version]
         if not differing:
-            return {ref.model_id for ref in refs}, set()
+            return set()
         prepared = {
             (each.model_id, each.version): each
             for each in self._registry.refreshes()
@@ -156,8 +153,7 @@ class Refreshes:
         }
         keys = [(ref.model_id, ref.version) for ref in differing]
         self.use([prepared[key] for key in keys if key in prepared])
-        apart = {key[0] for key in keys if key not in prepared}
-        return {ref.model_id for ref in refs} - apart, apart
+        return {key[0] for key in keys if key not in prepared}
 
     def _prepare(self, row: Model, zero: ZeroSharing) -> RefreshedShare:
         """Write the refreshed share of a model beside its present one."""
@@ -175,6 +171,13 @@ class Refreshes:
             commitments_json=json.dumps(commitments),
             created_at=int(time.time()),
         )
+
+    def _drop_unused(self, shares: Iterable[RefreshedShare]) -> None:
+        """Whatever has happened: what the registry says is in use is the only copy."""
+        for share in shares:
+            row = self._registry.get(share.model_id)
+            if row is None or row.version != share.version:
+                self._files.drop_refreshed(share.model_id, share.version)
 
     def _record(self, share: RefreshedShare) -> None:
         """Party 1: keep what was prepared until party 0 has said which version it uses."""

@@ -173,6 +173,11 @@ class Registry:
         with self._sessions() as session:
             return {row.model_id: row for row in session.scalars(select(Model).where(_HAS_SALT))}
 
+    def salts(self) -> list[tuple[str, bytes]]:
+        """Every salt of this party, as it is kept, with the id of its model."""
+        rows = [(row.model_id, row.salt) for row in self.with_salts().values()]
+        return rows + [(share.model_id, share.salt) for share in self.refreshes()]
+
     def count_live(self, owner: str) -> int:
         """How many shares an owner has at this party."""
         wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(LIVE))

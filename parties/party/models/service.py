@@ -284,14 +284,14 @@ class ModelService:
                     row = self._held(kept.get(ref.model_id), cohort, ref)
                     wanted.setdefault(row.model_id, State.QUARANTINED)
             listed = [ref for ref in (*refs, *quarantined) if ref.model_id in wanted]
-            fit, apart = self._refreshes.catch_up(listed, kept)
+            apart = self._refreshes.catch_up(listed, kept)
             wanted |= dict.fromkeys(apart, State.QUARANTINED)
             retired = self._registry.follow(cohort, wanted)
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
         self._notify()
-        self.quarantine.set_apart(fit, apart)
+        self.quarantine.set_apart(kept.keys() - apart, apart)
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes) -> None:
         """Party 1: write the refreshed share of an active model beside its present one; again is
@@ -422,6 +422,7 @@ class ModelService:
                 if used:
                     self._notify()
                     self._follow_or_later(cohort)
+                    self.standing.record()
             return used
 
     def _use_refreshed(self, cohort: str, prepared: Prepared) -> int:

@@ -78,11 +78,9 @@ def used(config: PartyConfig) -> dict[str, tuple[int, int]]:
         for path in files.everywhere():
             paths.update(_key_of(path))
         paths.update(each for each in [marker_key(config.state)] if each)
-        rows = registry.with_salts() if registry is not None else {}
+        kept = registry.salts() if registry is not None else []
         salts = Counter(
-            envelope.key_id(row.salt)
-            for row in rows.values()
-            if len(row.salt) == envelope.SEALED_BYTES
+            envelope.key_id(salt) for _, salt in kept if len(salt) == envelope.SEALED_BYTES
         )
         known = [key.id for key in ring.keys]
         lost = sorted((paths.keys() | salts.keys()) - set(known))
@@ -140,7 +138,8 @@ def _resealed(path: Path, row: Model, ring: KeyRing, files: ShareFiles) -> list[
             version = path.name.split(".")[1] if path.suffix == NEXT else row.version
             reseal(file, ring, files.vault.label(row.manifest, version))
     except DigestMismatch as error:
-        return [str(error)]
+        refreshed = _key_of(path) == [ring.current.id]  # meanwhile, with the newest key
+        return [] if refreshed else [str(error)]
     except FileNotFoundError:  # in the trash now, where `keys reseal` finds it
         return [f"model {row.model_id}: its file was moved meanwhile; run `keys reseal`"]
     except OSError as error:
@@ -152,10 +151,12 @@ def _salts_resealed(
     rows: dict[str, Model], registry: Registry, files: ShareFiles, newest: str
 ) -> list[str]:
     vault, faults, changes = files.vault, [], {}
-    for each in (*rows.values(), *registry.refreshes()):
-        manifest, kept = rows[each.model_id].manifest, each.salt
-        if len(kept) != envelope.SEALED_BYTES or envelope.key_id(kept) == newest:
+    for model_id, kept in registry.salts():
+        sealed = len(kept) == envelope.SEALED_BYTES
+        # A model that is not in `rows` has come since, and uses the newest key.
+        if model_id not in rows or not sealed or envelope.key_id(kept) == newest:
             continue
+        manifest = rows[model_id].manifest
         try:
             changes[kept] = vault.kept(manifest, vault.salt(manifest, kept))
         except DigestMismatch as error:
