@@ -125,9 +125,7 @@ def test_nobody_but_an_admin_asks_for_a_refresh_and_party_1_refuses_it(deploymen
         pytest.param(Role.PARTY0, "ShareFiles.refresh", 2, id="party0-prepared"),
         pytest.param(Role.PARTY1, "Registry.prepare_refresh", 1, id="party1-prepared"),
         pytest.param(Role.PARTY0, "Registry.use_refreshed", 1, id="party0-committed"),
-        pytest.param(Role.PARTY0, "ShareFiles.take_over", 1, id="party0-one-file-in-place"),
         pytest.param(Role.PARTY1, "Registry.use_refreshed", 1, id="party1-committed"),
-        pytest.param(Role.PARTY1, "ShareFiles.take_over", 1, id="party1-one-file-in-place"),
     ],
 )
 def test_w43_a_kill_between_the_steps_of_a_refresh_leaves_shares_that_fit(
