@@ -138,8 +138,9 @@ def _resealed(path: Path, row: Model, ring: KeyRing, files: ShareFiles) -> list[
             version = path.name.split(".")[1] if path.suffix == NEXT else row.version
             reseal(file, ring, files.vault.label(row.manifest, version))
     except DigestMismatch as error:
-        refreshed = _key_of(path) == [ring.current.id]  # meanwhile, with the newest key
-        return [] if refreshed else [str(error)]
+        # It may have been refreshed meanwhile, or its refreshed share is about to replace it.
+        new = _key_of(path) == [ring.current.id] or files.has_refreshed(row.model_id, row.version)
+        return [] if new else [str(error)]
     except FileNotFoundError:  # in the trash now, where `keys reseal` finds it
         return [f"model {row.model_id}: its file was moved meanwhile; run `keys reseal`"]
     except OSError as error:
