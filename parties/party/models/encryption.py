@@ -28,8 +28,8 @@ from privedge.private_file import sync_folder
 log = logging.getLogger(__name__)
 
 NAME = "at_rest.json"
-# Raised when a field gets another meaning.
-_FORMAT = 1
+# Raised when this file, an encrypted share or a sealed salt gets another form.
+FORMAT = 1
 _SECRET = bytes(envelope.SECRET_BYTES)
 _NAME_THEM = "name its key ring with [at_rest] key_file"
 
@@ -94,7 +94,7 @@ def encrypt_what_is_not(state: Path, registry: Registry, files: ShareFiles) -> N
 
 def write_marker(state: Path, vault: Vault, ring: KeyRing) -> None:
     """Say from now on that the folder is encrypted, with the newest key of the ring."""
-    fields = {"format": _FORMAT, "check": envelope.seal(ring, _SECRET, _purpose(vault)).hex()}
+    fields = {"format": FORMAT, "check": envelope.seal(ring, _SECRET, _purpose(vault)).hex()}
     private_file.write(state / NAME, (json.dumps(fields) + "\n").encode())
 
 
@@ -107,8 +107,8 @@ def marker_key(state: Path) -> str | None:
 def _marker(state: Path) -> bytes | None:
     try:
         fields = json.loads((state / NAME).read_text(encoding="ascii"))
-        if fields["format"] != _FORMAT:
-            raise ConfigError(f"at_rest: {state / NAME} has another format than {_FORMAT}")
+        if fields["format"] != FORMAT:
+            raise ConfigError(f"at_rest: {state / NAME} has another format than {FORMAT}")
         return bytes.fromhex(fields["check"])
     except FileNotFoundError:
         return None
