@@ -101,6 +101,8 @@ class ModelService:
         self._refreshes = Refreshes(registry, files, store.disk, self.quarantine.suspect)
         if peer is not None:
             self.quarantine.watch(lambda _: self.behind.set())
+        self.snapshots()  # so that queries need no database from now on
+        registry.watch(self._regained)
 
     # --- What owners ask for ----------------------------------------------------------------------
 
@@ -205,6 +207,11 @@ class ModelService:
         """Keep the files of a snapshot that somebody has pinned until this block ends too."""
         with self._holds.hold(snapshot):
             yield
+
+    def registry_fault(self) -> str:
+        """Why no model can be uploaded, activated or deleted now; empty if they can."""
+        fault = self._registry.fault()
+        return f"the database is away: {fault}" if fault else ""
 
     @property
     def party(self) -> int:
@@ -323,6 +330,19 @@ class ModelService:
     def shares_older_than(self, seconds: float) -> list[str]:
         """The cohorts with an active model whose share is that old."""
         return [name for name in self.cohorts if self._refreshes.oldest_age_s(name) >= seconds]
+
+    def _regained(self) -> None:
+        """The registry's database is back. What was begun before may have been committed or not, so
+        everything is looked at again.
+        """
+        self._uploads.settle()
+        with self._changing():
+            there = self._files.there()
+            for model_id in self._registry.deleted(there):
+                self._files.remove(model_id)
+            self._set_aside(sorted(there & self._registry.retired()))
+        self._notify()
+        self.behind.set()
 
     # --- By the clock -----------------------------------------------------------------------------
 

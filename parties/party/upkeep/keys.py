@@ -19,10 +19,11 @@ from parties.at_rest.key_ring import Key, KeyRing, read_keys, write_keys
 from parties.at_rest.sealed_share import reseal, sealed_with
 from parties.config.party import PartyConfig
 from parties.party.models.encryption import marker_key, require_keys, write_marker
-from parties.party.models.registry import Registry
+from parties.party.models.look import look
+from parties.party.models.salts import Salts
 from parties.party.models.share_files import NEXT, SUFFIX, ShareFiles, model_of
 from parties.party.models.state_folder import open_files, registry_url
-from parties.party.models.tables import Model, look
+from parties.party.models.tables import Model
 from privedge.errors import ConfigError, DigestMismatch
 
 
@@ -106,7 +107,7 @@ def _path(config: PartyConfig) -> Path:
 
 
 @contextmanager
-def _opened(config: PartyConfig) -> Iterator[tuple[KeyRing, Registry | None, ShareFiles]]:
+def _opened(config: PartyConfig) -> Iterator[tuple[KeyRing, Salts | None, ShareFiles]]:
     """What a party has; no registry before its first start."""
     _path(config)
     files, seen = open_files(config), look(registry_url(config))
@@ -116,7 +117,7 @@ def _opened(config: PartyConfig) -> Iterator[tuple[KeyRing, Registry | None, Sha
     if seen.holder is None:
         yield ring, None, files
         return
-    with closing(Registry(registry_url(config))) as registry:
+    with closing(Salts(registry_url(config))) as registry:
         yield ring, registry, files
 
 
@@ -149,7 +150,7 @@ def _resealed(path: Path, row: Model, ring: KeyRing, files: ShareFiles) -> list[
 
 
 def _salts_resealed(
-    rows: dict[str, Model], registry: Registry, files: ShareFiles, newest: str
+    rows: dict[str, Model], registry: Salts, files: ShareFiles, newest: str
 ) -> list[str]:
     vault, faults, changes = files.vault, [], {}
     for model_id, kept in registry.salts():

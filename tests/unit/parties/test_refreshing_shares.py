@@ -14,7 +14,7 @@ from test_model_service import ANA, BEN, COHORT, SPEC, Parties, settings
 from test_shares_at_rest import EncryptedParties, with_keys
 
 from parties.at_rest.zero_sharing import SEED_BYTES, ZeroSharing, new_seed
-from parties.party.models import refreshes
+from parties.party.models import migrations, refreshes
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.refresher import Refresher
 from parties.party.models.registry import Registry
@@ -118,6 +118,10 @@ def whole(parties, models):
         assert not each.quarantine.mine
     for model_id, plain in models:
         assert np.array_equal(total(parties, model_id), plain)
+
+
+def test_the_documented_version_of_a_registry_is_the_newest():
+    assert migrations.newest() == migrations.SCHEMA_VERSION
 
 
 # --- The sharing of zero --------------------------------------------------------------------------

@@ -277,7 +277,7 @@ def test_t4_a_folder_of_before_is_encrypted_at_its_next_start_its_trash_too(tmp_
 
 
 def rows_of(folder):
-    from parties.party.models.tables import live_rows
+    from parties.party.models.look import live_rows
 
     return live_rows(f"sqlite:///{folder / 'party1' / 'registry.sqlite'}")
 
