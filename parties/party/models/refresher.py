@@ -29,14 +29,16 @@ class Refresher:
     def stop(self) -> None:
         """End the thread and wait for it; a refresh that is being prepared is dropped."""
         self._stopping.set()
-        self._models.stop_refreshing()
+        self._models.refreshes.stop()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
         while self._every_s and not self._stopping.wait(min(_LOOK_S, self._every_s / 2)):
             try:
-                for cohort in self._models.shares_older_than(self._every_s):
+                for cohort in self._models.refreshes.older_than(
+                    self._every_s, self._models.cohorts
+                ):
                     self._models.refresh(cohort)
             except Exception as error:  # a disk's, or party 1 is away: the next look may succeed
                 log.warning("the shares are not refreshed: %s", error or type(error).__name__)

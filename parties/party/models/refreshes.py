@@ -124,10 +124,14 @@ class Refreshes:
         if zero.version not in known_versions or not self._has(row.model_id, zero.version):
             self._record(self._prepare(row, zero))
 
-    def oldest_age_s(self, cohort: str) -> float:
-        """How old the oldest share of an active model is, in seconds; 0 without models."""
-        ages = [time.time() - row.share_since for row in self._registry.active(cohort)]
-        return max(ages, default=0.0)
+    def older_than(self, seconds: float, cohorts: Iterable[str]) -> list[str]:
+        """Those of these cohorts with an active model whose share is that old."""
+        due = time.time() - seconds
+        return [
+            name
+            for name in cohorts
+            if any(row.share_since <= due for row in self._registry.active(name))
+        ]
 
     def use(self, shares: Collection[RefreshedShare]) -> None:
         """From now on these are the shares of their models. The old ones are destroyed."""

@@ -98,7 +98,7 @@ class ModelService:
         self._uploads = Uploads(cohorts, registry, files, store.disk, config.limits)
         self._watchers: list[Callable[[], None]] = []
         self.quarantine = Quarantine(registry, files, config.index)
-        self._refreshes = Refreshes(registry, files, store.disk, self.quarantine.suspect)
+        self.refreshes = Refreshes(registry, files, store.disk, self.quarantine.suspect)
         if peer is not None:
             self.quarantine.watch(lambda _: self.behind.set())
         self.snapshots()  # so that queries need no database from now on
@@ -291,7 +291,7 @@ class ModelService:
                     row = self._held(kept.get(ref.model_id), cohort, ref)
                     wanted.setdefault(row.model_id, State.QUARANTINED)
             listed = [ref for ref in (*refs, *quarantined) if ref.model_id in wanted]
-            apart = self._refreshes.catch_up(listed, kept)
+            apart = self.refreshes.catch_up(listed, kept)
             wanted |= dict.fromkeys(apart, State.QUARANTINED)
             retired = self._registry.follow(cohort, wanted)
             for model_id in retired:
@@ -305,7 +305,7 @@ class ModelService:
         fine. Raises ManifestMismatch for another model or version than is active here, ShareError,
         DiskFull, and DigestMismatch if the present share is damaged.
         """
-        self._refreshes.answer(ref, seed)
+        self.refreshes.answer(ref, seed)
 
     # --- Refreshing shares ------------------------------------------------------------------------
 
@@ -320,16 +320,8 @@ class ModelService:
         if self._peer is None:
             raise NotAllowed("only party 0 refreshes shares")
         names = list(self.cohorts) if cohort is None else [find(self.cohorts, cohort).name]
-        with self._refreshes.one_at_a_time():
+        with self.refreshes.one_at_a_time():
             return sum(self._refresh(self._peer, name) for name in names)
-
-    def stop_refreshing(self) -> None:
-        """Party 0: drop a refresh that is being prepared, and begin none."""
-        self._refreshes.stop()
-
-    def shares_older_than(self, seconds: float) -> list[str]:
-        """The cohorts with an active model whose share is that old."""
-        return [name for name in self.cohorts if self._refreshes.oldest_age_s(name) >= seconds]
 
     def _regained(self) -> None:
         """The registry's database is back. What was begun before may have been committed or not, so
@@ -433,7 +425,7 @@ class ModelService:
     def _refresh(self, peer: Peer, cohort: str) -> int:
         """Steps 1 to 5 of a refresh, as party 0 sees them."""
         rows = self._registry.active(cohort)
-        with self._refreshes.prepared_for(
+        with self.refreshes.prepared_for(
             rows,
             lambda row, seed: self._heard(peer.prepare_refresh(_ref(row), seed, self._said)),
         ) as prepared:

@@ -301,14 +301,17 @@ def test_a_refresh_that_took_too_long_changes_nothing(parties, monkeypatch):
 
 
 def test_the_age_of_shares_says_when_a_refresh_is_due(parties, monkeypatch):
-    assert parties.leader.shares_older_than(0) == [COHORT]  # an empty one: nothing is done
+    def older_than(seconds):
+        return parties.leader.refreshes.older_than(seconds, [COHORT])
+
+    assert older_than(0) == []
     activate(parties)
-    assert parties.leader.shares_older_than(3600) == []
+    assert older_than(3600) == []
     now = refreshes.time.time()
     monkeypatch.setattr(refreshes.time, "time", lambda: now + 7200)
-    assert parties.leader.shares_older_than(3600) == [COHORT]
+    assert older_than(3600) == [COHORT]
     parties.leader.refresh()
-    assert parties.leader.shares_older_than(3600) == []
+    assert older_than(3600) == []
 
 
 def test_shares_are_refreshed_by_the_clock_and_a_stop_ends_it(parties):
