@@ -11,9 +11,9 @@ from privedge.findings import Finding, hint
 from privedge.identity.checking import fault_of_end
 from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Identity, Role
-from privedge.rpc.callers import DenyList
+from privedge.rpc.callers import DenyList, utc_now
 from privedge.rpc.tls import preflight, require_role
-from privedge.rpc.witness import Witness, utc_now
+from privedge.rpc.witness import Witness
 
 _SERVERS = (Role.PARTY0, Role.PARTY1, Role.DEALER)
 

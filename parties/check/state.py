@@ -83,7 +83,7 @@ class StateCheck:
         identity, seen = IdentityFile(config.state).read(), look(url)
         require_startable(found(identity, seen, files), config.index)
         if seen.holder is None and files is not None:
-            require_own_shares(seen.some, files, config.index)
+            require_own_shares(seen.some, files)
         if seen.states and self.cohorts is not None:
             require_same_architecture(live_rows(url), self.cohorts)
         return seen

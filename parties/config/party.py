@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from parties.config.budgets import BudgetsSection
 from parties.config.cohort import CohortSection
 from parties.config.sections import (
+    AtRestSection,
     AuditSection,
     BatchingSection,
     DealerSection,
@@ -82,6 +83,7 @@ class PartyConfig(ServerConfig):
     budgets: BudgetsSection = BudgetsSection()
     audit: AuditSection = AuditSection()
     disk: DiskSection = DiskSection()
+    at_rest: AtRestSection = AtRestSection()
     batching: BatchingSection = BatchingSection()
     pool: PoolSection = PoolSection()
     timeouts: TimeoutsSection = TimeoutsSection()
@@ -100,6 +102,13 @@ class PartyConfig(ServerConfig):
             raise ValueError("party 0 needs [peer] address and [mpc] address, and no [mpc] listen")
         if self.index == 1 and (self.peer or self.mpc.listen is None or self.mpc.address):
             raise ValueError("party 1 needs [mpc] listen, and neither [peer] nor [mpc] address")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_lie_elsewhere(self) -> Self:
+        key_file = self.at_rest.key_file
+        if key_file is not None and key_file.resolve().is_relative_to(self.state.resolve()):
+            raise ValueError("at_rest.key_file: must not be in `state`, which it protects")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """The tables of a party's file, but for its cohorts (parties/config/cohort.py)."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from privedge.config import Address, Section
@@ -97,6 +99,24 @@ class AuditSection(Section):
     )
     file_mib: int = Field(
         default=16, ge=1, description="Size from which a new file is begun, in MiB."
+    )
+
+
+class AtRestSection(Section):
+    """How shares and salts lie on the disk of `state` (docs/how-to/encrypt-and-rotate.md)."""
+
+    key_file: Path | None = Field(
+        default=None,
+        description="The key ring with which they are encrypted; made by `python -m parties keys "
+        "create`, outside `state`, and readable by this user only. Without one they lie there in "
+        "the clear. A folder that was encrypted once needs it from then on.",
+    )
+    refresh_hours: float = Field(
+        default=0,
+        ge=0,
+        description="Party 0 only: both parties get new shares of the same models once the shares "
+        "of a cohort are so many hours old. Backups of before are worthless then. With 0 only "
+        "`python -m parties refresh` does that.",
     )
 
 

@@ -21,6 +21,7 @@ from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
 from parties.party.models.disk import Disk
+from parties.party.models.refresher import Refresher
 from parties.party.models.scrubber import Scrubber
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
@@ -154,7 +155,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
             )
         else:
             leader = Leader(config, models, pool, runs, peer, hello)
-            side = parts.enter_context(_leading(leader, models))
+            side = parts.enter_context(_leading(leader, models, config.at_rest.refresh_hours))
         greeter = parts.enter_context(_dealer_greeted(config, hello))
         intake = Intake(pool.begun, handshake)
         queries = QueryService(config, models, pool, counters, side.answer, intake)
@@ -264,9 +265,10 @@ def _audited(
 
 
 @contextmanager
-def _leading(leader: Leader, models: ModelService) -> Iterator[_Side]:
+def _leading(leader: Leader, models: ModelService, refresh_hours: float) -> Iterator[_Side]:
     """Party 0. All calls to it end by themselves."""
-    with _running(Synchroniser(models)), _running(leader):
+    refresher = Refresher(models, refresh_hours)
+    with _running(Synchroniser(models)), _running(leader), _running(refresher):
         yield _Side(leader.answer, lambda: None, lambda: not leader.connected)
 
 

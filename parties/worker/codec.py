@@ -46,7 +46,14 @@ def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
         margin=whole.margin,
         mean_share=whole.mean_share,
         models=tuple(
-            ModelFile(Path(model.path), model.manifest_json, model.salt) for model in whole.models
+            ModelFile(
+                Path(model.path),
+                model.manifest_json,
+                model.salt,
+                model.version,
+                tuple(each.hex() for each in model.commitments),
+            )
+            for model in whole.models
         ),
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import torch
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.serving.certificate_watch import watch_certificates
 from parties.worker.computation import Computation
@@ -111,7 +112,7 @@ def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
     keep = len(config.cohorts) + 1
     targets = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
     sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
-    computation = Computation(sessions, Weights(config.index, keep=keep, found=pool.wake))
+    computation = Computation(sessions, Weights(Vault.of(config), keep=keep, found=pool.wake))
     preparer = Preparer(sessions, computation, pool, scheduler)
     servicer = WorkerServicer(
         computation, pool, scheduler, targets, method=method, settings=config.pool

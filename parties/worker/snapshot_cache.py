@@ -14,11 +14,16 @@ from privedge.ran.spec import RanSpec
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One model of a snapshot: its share file, and the manifest and salt that the file must fit."""
+    """One model of a snapshot: its share file, and the manifest and salt that the file must fit.
+
+    version, commitments: of the last refresh; empty if there never was one.
+    """
 
     path: Path
     manifest_json: str
     salt: bytes = field(repr=False)
+    version: str = ""
+    commitments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

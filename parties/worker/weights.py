@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from parties.at_rest.vault import Vault
 from parties.bounded_dict import BoundedDict
 from parties.worker.snapshot_cache import ModelFile
 from privedge.errors import DigestMismatch
@@ -27,14 +29,14 @@ class Weights:
     """This party's shares of the last few snapshots, kept in memory between queries."""
 
     def __init__(
-        self, party: int, *, keep: int = 2, found: Callable[[], object] = lambda: None
+        self, vault: Vault, *, keep: int = 2, found: Callable[[], object] = lambda: None
     ) -> None:
-        """`found` is called when `damaged` has changed."""
+        """`vault` reads this party's files. `found` is called when `damaged` has changed."""
         # Ids of models whose file could not be used when it was last read. Only ever replaced as a
         # whole, so that other threads may read it.
         self.damaged: frozenset[str] = frozenset()
         self._found = found
-        self._party = party
+        self._vault = vault
         self._keep = keep
         self._loaded: BoundedDict[str, Stacked] = BoundedDict(keep)
 
@@ -80,18 +82,31 @@ class Weights:
         manifest = ModelManifest.from_json(file.manifest_json)
         what = f"model {manifest.model_id}: its share file"
         try:
-            # Not mapped into memory: a file that is cut meanwhile would end the process.
-            words = np.fromfile(file.path, dtype="<i8")
+            words = self._words(file, manifest)
         except OSError:
             raise DigestMismatch(f"{what} is missing or cannot be read") from None
-        if words.size * WORD_BYTES != manifest.share_bytes:
+        if words is None:
             raise DigestMismatch(f"{what} has another size")
         start = 0
-        for entry in manifest.tensors:
+        mine = file.commitments or manifest.commitments_of(self._vault.party)
+        for entry, wanted in zip(manifest.tensors, mine, strict=True):
             part = words[start : start + entry.words]
             start += entry.words
             committed = commitment(file.salt, entry.name)
             committed.update(part.data)
-            if committed.hexdigest() != entry.commitments[self._party]:
+            if committed.hexdigest() != wanted:
                 raise DigestMismatch(f"{what} is damaged at {entry.name}")
             stacked[entry.name][position] = torch.from_numpy(part).reshape(entry.shape)
+
+    def _words(self, file: ModelFile, manifest: ModelManifest) -> npt.NDArray[np.int64] | None:
+        """A whole share; None if the file has another size. Raises OSError, DigestMismatch."""
+        # Not mapped into memory: a file that is cut meanwhile would end the process.
+        words = np.empty(manifest.share_bytes // WORD_BYTES, dtype="<i8")
+        raw, end = words.view(np.uint8).data, 0
+        with file.path.open("rb", buffering=0) as opened:
+            for piece in self._vault.pieces(opened, manifest, file.version):
+                if end + len(piece) > len(raw):
+                    return None
+                raw[end : end + len(piece)] = piece
+                end += len(piece)
+        return words if end == len(raw) else None

@@ -62,6 +62,10 @@ class ModelManifest:
         """The size of one share file, in bytes: all tensors in order, with nothing between them."""
         return sum(entry.share_bytes for entry in self.tensors)
 
+    def commitments_of(self, party: int) -> tuple[str, ...]:
+        """The commitments (hex) to one party's share as it was uploaded, tensor by tensor."""
+        return tuple(entry.commitments[party] for entry in self.tensors)
+
     def to_json(self) -> str:
         """Return the canonical text, which `digest` covers: sorted keys, no spaces."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -731,6 +731,49 @@ class QueryResponse(_message.Message):
 Global___QueryResponse: _TypeAlias = QueryResponse  # noqa: Y015
 
 @_typing.final
+class RefreshSharesRequest(_message.Message):
+    """Asks for a refresh of one cohort, or of all if the name is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshSharesRequest: _TypeAlias = RefreshSharesRequest  # noqa: Y015
+
+@_typing.final
+class RefreshSharesResponse(_message.Message):
+    """Both parties use the new shares, or party 1 will as soon as it can be reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    models: _builtins.int
+    """How many models have new shares."""
+    def __init__(
+        self,
+        *,
+        models: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshSharesResponse: _TypeAlias = RefreshSharesResponse  # noqa: Y015
+
+@_typing.final
 class StatusRequest(_message.Message):
     """Asks for the counters."""
 

@@ -75,6 +75,11 @@ class PartyStub:
                 request_serializer=privedge_dot_wire_dot_party__pb2.StatusRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.RefreshShares = channel.unary_unary(
+                '/privedge.v1.Party/RefreshShares',
+                request_serializer=privedge_dot_wire_dot_party__pb2.RefreshSharesRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.RefreshSharesResponse.FromString,
+                _registered_method=True)
 
 
 class PartyServicer:
@@ -142,6 +147,14 @@ class PartyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefreshShares(self, request, context):
+        """Admin, or party 0 itself. Party 0 only: both parties get new shares of the active models, with
+        the same sum; ADR 20. It may take minutes, and queries go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PartyServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -184,6 +197,11 @@ def add_PartyServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=privedge_dot_wire_dot_party__pb2.StatusRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.StatusResponse.SerializeToString,
+            ),
+            'RefreshShares': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshShares,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.RefreshSharesRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.RefreshSharesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -403,6 +421,33 @@ class Party:
             '/privedge.v1.Party/Status',
             privedge_dot_wire_dot_party__pb2.StatusRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.StatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshShares(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/RefreshShares',
+            privedge_dot_wire_dot_party__pb2.RefreshSharesRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.RefreshSharesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,10 @@ class PartyStub:
     """
     Status: _grpc.UnaryUnaryMultiCallable[_party_pb2.StatusRequest, _party_pb2.StatusResponse]
     """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
+    RefreshShares: _grpc.UnaryUnaryMultiCallable[_party_pb2.RefreshSharesRequest, _party_pb2.RefreshSharesResponse]
+    """Admin, or party 0 itself. Party 0 only: both parties get new shares of the active models, with
+    the same sum; ADR 20. It may take minutes, and queries go on.
+    """
 
 @_typing.type_check_only
 class PartyAsyncStub(PartyStub):
@@ -92,6 +96,10 @@ class PartyAsyncStub(PartyStub):
     """
     Status: _aio.UnaryUnaryMultiCallable[_party_pb2.StatusRequest, _party_pb2.StatusResponse]  # type: ignore[assignment]
     """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
+    RefreshShares: _aio.UnaryUnaryMultiCallable[_party_pb2.RefreshSharesRequest, _party_pb2.RefreshSharesResponse]  # type: ignore[assignment]
+    """Admin, or party 0 itself. Party 0 only: both parties get new shares of the active models, with
+    the same sum; ADR 20. It may take minutes, and queries go on.
+    """
 
 class PartyServicer(metaclass=_abc_1.ABCMeta):
     """Served by each of the two parties. Every call needs mutual TLS and the role named beside it."""
@@ -168,5 +176,15 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.StatusResponse, _abc.Awaitable[_party_pb2.StatusResponse]]:
         """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
+
+    @_abc_1.abstractmethod
+    def RefreshShares(
+        self,
+        request: _party_pb2.RefreshSharesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.RefreshSharesResponse, _abc.Awaitable[_party_pb2.RefreshSharesResponse]]:
+        """Admin, or party 0 itself. Party 0 only: both parties get new shares of the active models, with
+        the same sum; ADR 20. It may take minutes, and queries go on.
+        """
 
 def add_PartyServicer_to_server(servicer: PartyServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

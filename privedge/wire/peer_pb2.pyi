@@ -175,21 +175,81 @@ class ModelRef(_message.Message):
 
     MODEL_ID_FIELD_NUMBER: _builtins.int
     MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     manifest_digest: _builtins.str
+    version: _builtins.str
+    """Which refresh of the shares: 32 hexadecimal digits, a digest of its seed and of what was before.
+    Empty for shares that were never refreshed.
+    """
     def __init__(
         self,
         *,
         model_id: _builtins.str = ...,
         manifest_digest: _builtins.str = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest_digest", b"manifest_digest", "model_id", b"model_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest_digest", b"manifest_digest", "model_id", b"model_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelRef: _TypeAlias = ModelRef  # noqa: Y015
+
+@_typing.final
+class PrepareRefreshRequest(_message.Message):
+    """Asks party 1 to refresh its share of this model, as ADR 20 says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    seed: _builtins.bytes
+    """32 fresh random bytes from party 0. Secret: it undoes the refresh."""
+    @_builtins.property
+    def model(self) -> Global___ModelRef:
+        """With the present version."""
+
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        model: Global___ModelRef | None = ...,
+        seed: _builtins.bytes = ...,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "seed", b"seed", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareRefreshRequest: _TypeAlias = PrepareRefreshRequest  # noqa: Y015
+
+@_typing.final
+class PrepareRefreshResponse(_message.Message):
+    """Party 1's new share is on its disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareRefreshResponse: _TypeAlias = PrepareRefreshResponse  # noqa: Y015
 
 @_typing.final
 class PrepareModelRequest(_message.Message):

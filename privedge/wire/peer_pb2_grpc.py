@@ -60,6 +60,11 @@ class PeerStub:
                 request_serializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
                 _registered_method=True)
+        self.PrepareRefresh = channel.unary_unary(
+                '/privedge.v1.Peer/PrepareRefresh',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshResponse.FromString,
+                _registered_method=True)
         self.WatchHalves = channel.unary_stream(
                 '/privedge.v1.Peer/WatchHalves',
                 request_serializer=privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
@@ -126,6 +131,15 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PrepareRefresh(self, request, context):
+        """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
+        model, and keeps the new share beside the present one. SetActiveModels with the new version is
+        the second half; without it nothing has happened. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchHalves(self, request, context):
         """Reports which halves (shares) of queries party 1 holds: first all of them, then every change,
         until the call ends. Party 0 keeps one such call open; a newer call ends an older one.
@@ -186,6 +200,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.AddActiveModel,
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.SerializeToString,
+            ),
+            'PrepareRefresh': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareRefresh,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshResponse.SerializeToString,
             ),
             'WatchHalves': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchHalves,
@@ -344,6 +363,33 @@ class Peer:
             '/privedge.v1.Peer/AddActiveModel',
             privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
             privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareRefresh(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/PrepareRefresh',
+            privedge_dot_wire_dot_peer__pb2.PrepareRefreshRequest.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.PrepareRefreshResponse.FromString,
             options,
             channel_credentials,
             insecure,

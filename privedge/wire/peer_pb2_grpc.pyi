@@ -52,6 +52,11 @@ class PeerStub:
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
     list.
     """
+    PrepareRefresh: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PrepareRefreshRequest, _peer_pb2.PrepareRefreshResponse]
+    """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
+    model, and keeps the new share beside the present one. SetActiveModels with the new version is
+    the second half; without it nothing has happened. Idempotent.
+    """
     WatchHalves: _grpc.UnaryStreamMultiCallable[_peer_pb2.WatchHalvesRequest, _peer_pb2.HalvesChange]
     """Reports which halves (shares) of queries party 1 holds: first all of them, then every change,
     until the call ends. Party 0 keeps one such call open; a newer call ends an older one.
@@ -93,6 +98,11 @@ class PeerAsyncStub(PeerStub):
     """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
     list.
+    """
+    PrepareRefresh: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareRefreshRequest, _peer_pb2.PrepareRefreshResponse]  # type: ignore[assignment]
+    """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
+    model, and keeps the new share beside the present one. SetActiveModels with the new version is
+    the second half; without it nothing has happened. Idempotent.
     """
     WatchHalves: _aio.UnaryStreamMultiCallable[_peer_pb2.WatchHalvesRequest, _peer_pb2.HalvesChange]  # type: ignore[assignment]
     """Reports which halves (shares) of queries party 1 holds: first all of them, then every change,
@@ -162,6 +172,17 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
         active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
         list.
+        """
+
+    @_abc_1.abstractmethod
+    def PrepareRefresh(
+        self,
+        request: _peer_pb2.PrepareRefreshRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.PrepareRefreshResponse, _abc.Awaitable[_peer_pb2.PrepareRefreshResponse]]:
+        """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
+        model, and keeps the new share beside the present one. SetActiveModels with the new version is
+        the second half; without it nothing has happened. Idempotent.
         """
 
     @_abc_1.abstractmethod

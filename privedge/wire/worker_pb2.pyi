@@ -30,20 +30,30 @@ class ModelFile(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     MANIFEST_JSON_FIELD_NUMBER: _builtins.int
     SALT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    COMMITMENTS_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     manifest_json: _builtins.str
     salt: _builtins.bytes
-    """This party's own salt, from the upload."""
+    """This party's own salt, from the upload or from the last refresh."""
+    version: _builtins.str
+    """As in ModelRef."""
+    @_builtins.property
+    def commitments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """SHA-256 of this party's share of each tensor, in place of the manifest's, if it was refreshed."""
+
     def __init__(
         self,
         *,
         path: _builtins.str = ...,
         manifest_json: _builtins.str = ...,
         salt: _builtins.bytes = ...,
+        version: _builtins.str = ...,
+        commitments: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest_json", b"manifest_json", "path", b"path", "salt", b"salt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitments", b"commitments", "manifest_json", b"manifest_json", "path", b"path", "salt", b"salt", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

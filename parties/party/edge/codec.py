@@ -22,7 +22,7 @@ from privedge.wire import party_pb2, peer_pb2, worker_pb2
 
 # One message carries about so many bytes of manifests; everything else of a model is small.
 _PIECE_BYTES = 1 << 20
-_DEPLOYMENT = re.compile(r"(?:[0-9a-f]{32})?")
+_ID_OR_NONE = re.compile(r"(?:[0-9a-f]{32})?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Far below the largest integer of a database, and far above every honest epoch.
 _HIGHEST_EPOCH = 1 << 62
@@ -33,12 +33,16 @@ _HIGHEST_EPOCH = 1 << 62
 
 def model_ref_to_wire(ref: ModelRef) -> peer_pb2.ModelRef:
     """Inverse of `model_ref_from_wire`."""
-    return peer_pb2.ModelRef(model_id=ref.model_id, manifest_digest=ref.manifest_digest)
+    return peer_pb2.ModelRef(
+        model_id=ref.model_id, manifest_digest=ref.manifest_digest, version=ref.version
+    )
 
 
 def model_ref_from_wire(message: peer_pb2.ModelRef) -> ModelRef:
-    """Raises ShareError for anything but a model id."""
-    return ModelRef(model_id(message.model_id), message.manifest_digest)
+    """Raises ShareError for anything but a model id, or for what is no version of a share."""
+    if not _ID_OR_NONE.fullmatch(message.version):
+        raise ShareError("a version of a share is 32 hexadecimal digits")
+    return ModelRef(model_id(message.model_id), message.manifest_digest, message.version)
 
 
 def said_to_wire(said: Said) -> peer_pb2.StateEpoch:
@@ -54,7 +58,7 @@ def said_from_wire(message: Any) -> Said | None:
     if not message.HasField("state"):
         return None
     state = message.state
-    if not _DEPLOYMENT.fullmatch(state.deployment):
+    if not _ID_OR_NONE.fullmatch(state.deployment):
         raise ShareError("state: a deployment is 32 hexadecimal digits")
     if max(state.epoch, state.seen) > _HIGHEST_EPOCH:
         raise ShareError("state: an epoch is at most 2^62")
@@ -147,7 +151,13 @@ def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
         if size > _PIECE_BYTES:
             yield piece
             piece, size = worker_pb2.Snapshot(), 0
-        piece.models.add(path=str(model.path), manifest_json=model.manifest_json, salt=model.salt)
+        piece.models.add(
+            path=str(model.path),
+            manifest_json=model.manifest_json,
+            salt=model.salt,
+            version=model.version,
+            commitments=map(bytes.fromhex, model.commitments),
+        )
         size += len(model.manifest_json)
     yield piece
 

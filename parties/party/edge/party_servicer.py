@@ -131,6 +131,12 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             for piece in cut(answer.words):
                 yield pb.QueryResponse(words=piece)
 
+    def RefreshShares(
+        self, request: pb.RefreshSharesRequest, context: grpc.ServicerContext
+    ) -> pb.RefreshSharesResponse:
+        """Give both parties new shares of the same models."""
+        return pb.RefreshSharesResponse(models=self._models.refresh(request.cohort or None))
+
     def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
         """Counters for operators."""
         queries = self._queries.counters()

@@ -17,6 +17,9 @@ from privedge.rpc.status import calls_to
 from privedge.wire import peer_pb2 as pb
 from privedge.wire.peer_pb2_grpc import PeerStub
 
+# Reading and writing the largest share, on a slow disk.
+_REFRESH_S = 120.0
+
 
 class Peer(Protocol):
     """What activation needs of party 1. Every call says party 0's state and returns party 1's, None
@@ -39,6 +42,12 @@ class Peer(Protocol):
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Raises ManifestMismatch if party 1 lacks the model, or has not the snapshot `since`."""
+        ...
+
+    def prepare_refresh(self, ref: ModelRef, seed: bytes, said: Said) -> Said | None:
+        """Raises ManifestMismatch if party 1 has not that share in use, DigestMismatch if it is
+        damaged there.
+        """
         ...
 
 
@@ -118,6 +127,14 @@ class PeerClient:
         request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=model, state=state)
         with calls_to(self._name):
             response = self.stub.AddActiveModel(request, timeout=self._timeout_s)
+        return codec.said_from_wire(response)
+
+    def prepare_refresh(self, ref: ModelRef, seed: bytes, said: Said) -> Said | None:
+        """Peer.prepare_refresh."""
+        model, state = codec.model_ref_to_wire(ref), codec.said_to_wire(said)
+        request = pb.PrepareRefreshRequest(model=model, seed=seed, state=state)
+        with calls_to(self._name):
+            response = self.stub.PrepareRefresh(request, timeout=_REFRESH_S)
         return codec.said_from_wire(response)
 
     # --- Queries ----------------------------------------------------------------------------------

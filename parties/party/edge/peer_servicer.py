@@ -63,6 +63,14 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         self._models.add(request.cohort, request.since, ref)
         return pb.AddActiveModelResponse(state=self._said())
 
+    def PrepareRefresh(
+        self, request: pb.PrepareRefreshRequest, context: grpc.ServicerContext
+    ) -> pb.PrepareRefreshResponse:
+        """Write the refreshed share of one model, without using it."""
+        self._models.standing.require(codec.said_from_wire(request))
+        self._models.prepare_refresh(codec.model_ref_from_wire(request.model), request.seed)
+        return pb.PrepareRefreshResponse(state=self._said())
+
     def WatchHalves(
         self, request: pb.WatchHalvesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.HalvesChange]:

@@ -48,7 +48,10 @@ class Cohort:
 
 @dataclass(frozen=True)
 class SnapshotModel:
-    """One model of a snapshot, where this party keeps its share of it, and the share's salt."""
+    """One model of a snapshot, where this party keeps its share of it, and the share's salt.
+
+    version, commitments: of the last refresh; empty if there never was one.
+    """
 
     owner: str
     model_id: str
@@ -56,14 +59,17 @@ class SnapshotModel:
     manifest_json: str
     path: Path
     salt: bytes = field(repr=False)
+    version: str = ""
+    commitments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """One model by id and manifest digest (SHA-256, hex)."""
+    """One model by id and manifest digest (SHA-256, hex), and the version of its shares."""
 
     model_id: str
     manifest_digest: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,13 @@ class Snapshot:
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 (hex) over spec, rule and (owner, model id, manifest digest) in order."""
-        rows = [(model.owner, model.model_id, model.manifest_digest) for model in self.models]
+        """SHA-256 (hex) over spec, rule and (owner, model id, manifest digest) in order; after
+        these the version of the shares, if they were refreshed.
+        """
+        rows = [
+            (model.owner, model.model_id, model.manifest_digest, *filter(None, [model.version]))
+            for model in self.models
+        ]
         rule = [self.cohort.margin, self.cohort.mean_share]
         facts = {"models": rows, "rule": rule, "spec": self.cohort.spec_digest}
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))

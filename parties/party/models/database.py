@@ -5,6 +5,7 @@ Sees everything in it, and the database's password; neither may be in an error.
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,16 @@ def connect(url: str, *, patient: bool = False) -> Engine:
     return postgresql.connect(where, patient=patient)
 
 
+def erase_old_pages(engine: Engine) -> None:
+    """Leave no old page in SQLite's write-ahead log, where a replaced salt would stay for a while.
+
+    If a reader is in the way, the next checkpoint does it.
+    """
+    if engine.dialect.name == SQLITE:
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+
 def is_full(error: DBAPIError) -> bool:
     """Whether the database had no room, or no permission, for another byte."""
     name = getattr(error.orig, "sqlite_errorname", "")
@@ -125,6 +136,8 @@ def _make_durable(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
+    # A salt that is replaced or forgotten is overwritten, not only left out.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 

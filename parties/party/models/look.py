@@ -13,15 +13,18 @@ from urllib.parse import quote
 from sqlalchemy import Table, create_engine, inspect, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.attributes import set_committed_value
 
+from parties.at_rest.vault import SALT_FORMS
 from parties.party.models.database import PUT_BACK, connect, sqlite_file, unusable
 from parties.party.models.migrations import version_of
-from parties.party.models.tables import LIVE, Base, FolderRow, Model, State
+from parties.party.models.tables import LIVE, Base, FolderRow, Model, RefreshedShare, State
 from privedge.errors import ConfigError
-from privedge.sharing.manifest import SALT_BYTES, ModelManifest
+from privedge.sharing.manifest import ModelManifest
 
 # Read without sessions: these must not change a registry.
 _MODELS, _FOLDERS = (Base.metadata.tables[name] for name in ("models", "state_folder"))
+_REFRESHED = Base.metadata.tables["refreshed_shares"]
 _SOME = 16
 
 
@@ -85,7 +88,13 @@ def _live(connection: Connection, limit: int | None = None) -> list[Model]:
         .order_by(Model.model_id)
         .limit(limit)
     )
-    return [Model(**row) for row in connection.execute(wanted).mappings()]
+    models = [Model(**row) for row in connection.execute(wanted).mappings()]
+    if inspect(connection).has_table(RefreshedShare.__tablename__):
+        rows = connection.execute(select(_REFRESHED).where(RefreshedShare.in_use)).mappings()
+        refreshed = {row["model_id"]: RefreshedShare(**row) for row in rows}
+        for model in models:
+            set_committed_value(model, "refreshed", refreshed.get(model.model_id))
+    return models
 
 
 def _there(connection: Connection, table: Table) -> list[Any]:
@@ -132,7 +141,7 @@ def _plausible(row: Any) -> bool:
         live = State(row.state) in LIVE
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return False
-    return told == kept and len(row.salt) == (SALT_BYTES if live or row.salt else 0)
+    return told == kept and (len(row.salt) in SALT_FORMS if live or row.salt else True)
 
 
 def holder(connection: Connection) -> FolderRow | None:

@@ -45,8 +45,23 @@ def _to_3(connection: Connection) -> None:
         connection.execute(text(f"CREATE TABLE IF NOT EXISTS {table}"))
 
 
+def _to_4(connection: Connection) -> None:
+    """Refreshed shares. Version 3 would take them for damaged ones (record 20)."""
+    connection.execute(
+        text(
+            "CREATE TABLE IF NOT EXISTS refreshed_shares (model_id VARCHAR(32) NOT NULL, "
+            "version VARCHAR(32) NOT NULL, in_use BOOLEAN NOT NULL, "
+            f"salt {'BYTEA' if connection.dialect.name == 'postgresql' else 'BLOB'} NOT NULL, "
+            "commitments_json TEXT NOT NULL, created_at BIGINT NOT NULL, "
+            "PRIMARY KEY (model_id, version))"
+        )
+    )
+
+
 # The first one leads from version 1 to version 2.
-STEPS: Sequence[Step] = (_to_2, _to_3)
+STEPS: Sequence[Step] = (_to_2, _to_3, _to_4)
+# What the last one leads to. Raised with every step.
+SCHEMA_VERSION = 4
 
 
 def newest(steps: Sequence[Step] = STEPS) -> int:

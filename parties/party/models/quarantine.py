@@ -12,7 +12,7 @@ Sees one share of models, as bytes, and this party's salts. docs/adr/0016-damage
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
 from parties.party.models.registry import Registry
@@ -23,6 +23,8 @@ from privedge.errors import Unreachable
 log = logging.getLogger(__name__)
 
 # The states in which queries ask a model, or would if it were not damaged.
+# A share may be refreshed while it is read.
+_TRIES = 3
 IN_USE = (State.ACTIVE, State.QUARANTINED)
 
 
@@ -38,6 +40,8 @@ class Quarantine:
         self._watchers: list[Callable[[frozenset[str]], None]] = []
         # Model id -> what its file looked like when it was found to be damaged.
         self._mine: dict[str, object] = {}
+        # Party 1: models whose share is of another refresh than party 0's.
+        self._apart: frozenset[str] = frozenset()
         # What party 1 says, at party 0. None until it has said so.
         self._peers: frozenset[str] | None = None
         # What this operator's admins want to be deleted. It is left out like what is damaged.
@@ -54,10 +58,10 @@ class Quarantine:
     @property
     def mine(self) -> frozenset[str]:
         """Ids of the models that must be left out because of this party: their share is damaged
-        here, or its operator's admins want them to be deleted.
+        here or does not fit party 0's, or its operator's admins want them to be deleted.
         """
         with self._lock:
-            return self._unwanted | frozenset(self._mine)
+            return self._unwanted.union(self._mine, self._apart)
 
     @property
     def unwanted(self) -> frozenset[str]:
@@ -108,8 +112,21 @@ class Quarantine:
         model leave the quarantine.
         """
         with self._lock:
-            mine = self._unwanted | frozenset(self._mine)
-            return mine | (self._peers or frozenset()), self._peers is not None
+            mine = self._apart.union(self._mine, self._unwanted)
+            return mine.union(self._peers or ()), self._peers is not None
+
+    def set_apart(self, fit: Collection[str], apart: Collection[str]) -> None:
+        """Party 1: the shares of `fit` are of the refresh of party 0's, those of `apart` not."""
+        with self._lock:
+            before = self._apart
+            self._apart = before.difference(fit).union(apart)
+        for model_id in self._apart - before:
+            log.error(
+                "model %s: its share is of another refresh than party 0's; put the newest backup "
+                "back, or let its owner upload the model again", model_id
+            )  # fmt: skip
+        if self._apart != before:
+            self._tell()
 
     def suspect(self, model_ids: Iterable[str], pause: Callable[[], object] = lambda: None) -> None:
         """Read these shares against their manifests; `pause` is called before every piece."""
@@ -119,7 +136,8 @@ class Quarantine:
     def look_again(self) -> None:
         """Read those damaged shares whose file has changed, and forget models out of use."""
         with self._lock:
-            before = dict(self._mine)
+            before, apart = dict(self._mine), self._apart
+        self.set_apart([each for each in apart if self._in_use(each) is None], ())
         self.suspect([each for each in before if self._files.mark(each) != before[each]])
         self.suspect([each for each in before if self._in_use(each) is None])
 
@@ -134,11 +152,7 @@ class Quarantine:
 
     def _examined(self, model_id: str, pause: Callable[[], object]) -> bool:
         """Whether `mine` has changed."""
-        # Before the file is read: what changes meanwhile is read again.
-        mark, row = self._files.mark(model_id), self._in_use(model_id)
-        wrong = self._files.fault(row, pause=pause) if row is not None else None
-        if wrong and self._in_use(model_id) is None:  # deleted or replaced meanwhile
-            wrong = None
+        mark, wrong = self._read(model_id, pause)
         with self._lock:
             before = model_id in self._mine
             if wrong:
@@ -150,6 +164,19 @@ class Quarantine:
         elif before and not wrong:
             log.info("model %s: its share is no longer damaged, or no longer in use", model_id)
         return before != bool(wrong)
+
+    def _read(self, model_id: str, pause: Callable[[], object]) -> tuple[object, str | None]:
+        """What its file looked like before it was read, and what is wrong with it."""
+        for _ in range(_TRIES):
+            # Before the file is read: what changes later is read again.
+            mark, row = self._files.mark(model_id), self._in_use(model_id)
+            wrong = self._files.fault(row, pause=pause) if row is not None else None
+            now = self._in_use(model_id) if wrong else None
+            if row is None or now is None:  # nothing is wrong, or it was deleted or replaced
+                return mark, None
+            if now.version == row.version and self._files.mark(model_id) == mark:
+                break  # it was not refreshed meanwhile
+        return mark, wrong
 
     def _in_use(self, model_id: str) -> Model | None:
         row = self._registry.get(model_id)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from parties.party.models.database import is_lost, reason
 from parties.party.models.ownership import Owner, unreachable
-from parties.party.models.tables import LIVE, Model, State, Unwanted
+from parties.party.models.tables import LIVE, Model, RefreshedShare, State, Unwanted
 
 # The longest list an operator gets; keeps one answer within one gRPC message.
 MAX_LISTED = 2000
@@ -95,6 +95,24 @@ class Reading:
         with self._reading() as session:
             wanted = select(Model).where(Model.state.in_(LIVE))
             return {row.model_id: row for row in session.scalars(wanted)}
+
+    def with_salts(self) -> dict[str, Model]:
+        """By id, all models whose share this party has, or may have in its trash."""
+        with self._reading() as session:
+            return {row.model_id: row for row in session.scalars(select(Model).where(_HAS_SALT))}
+
+    def salts(self) -> list[tuple[str, bytes]]:
+        """Every salt of this party, as it is kept, with the id of its model."""
+        rows = [(row.model_id, row.salt) for row in self.with_salts().values()]
+        return rows + [(share.model_id, share.salt) for share in self.refreshes()]
+
+    def refreshes(self, model_id: str | None = None) -> Sequence[RefreshedShare]:
+        """The refreshed shares of one model, or of all, that are prepared and not in use."""
+        wanted = select(RefreshedShare).where(RefreshedShare.in_use.is_(False))
+        if model_id is not None:
+            wanted = wanted.where(RefreshedShare.model_id == model_id)
+        with self._reading() as session:
+            return session.scalars(wanted).all()
 
     def count_live(self, owner: str) -> int:
         """How many shares an owner has at this party."""

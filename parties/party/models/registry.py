@@ -19,21 +19,30 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
 
-from parties.party.models.database import connect, is_full, sqlite_file, unusable
+from parties.party.models.database import (
+    connect,
+    erase_old_pages,
+    is_full,
+    sqlite_file,
+    unusable,
+)
 from parties.party.models.folder_identity import FolderIdentity
 from parties.party.models.look import holder
 from parties.party.models.migrations import bring_up_to_date
 from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
+from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
-from parties.party.models.tables import FolderRow, Model, State, Unwanted
+from parties.party.models.tables import FolderRow, Model, RefreshedShare, State, Unwanted
 from privedge.errors import AlreadyExists, ConfigError, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
+
+_REFRESHED_COLUMNS = tuple(RefreshedShare.__table__.columns.keys())
 
 T = TypeVar("T")
 
@@ -124,8 +133,11 @@ class Registry(Reading):
 
     # --- Changing ---------------------------------------------------------------------------------
 
-    def add(self, header: UploadHeader) -> None:
-        """Record an upload whose share is on disk. Raises AlreadyExists for a used id, DiskFull."""
+    def add(self, header: UploadHeader, salt: bytes | None = None) -> None:
+        """Record an upload whose share is on disk. `salt`: the header's, as it is to be kept.
+
+        Raises AlreadyExists for a used id, DiskFull.
+        """
         manifest = header.manifest
         row = Model(
             model_id=manifest.model_id,
@@ -134,7 +146,7 @@ class Registry(Reading):
             state=State.UPLOADED,
             manifest_json=manifest.to_json(),
             manifest_digest=manifest.digest(),
-            salt=header.salt,
+            salt=header.salt if salt is None else salt,
             created_at=int(time.time()),
         )
         try:
@@ -146,6 +158,7 @@ class Registry(Reading):
         """Record a model as another registry has it. It stays active only if its owner has no
         active model here, and is uploaded otherwise.
         """
+        refreshed = row.refreshed
         make_transient(row)
 
         def change(session: Session) -> None:
@@ -155,6 +168,8 @@ class Registry(Reading):
             if row.state != State.ACTIVE or session.scalar(same) is not None:
                 row.state = State.UPLOADED
             session.add(row)
+            if refreshed is not None:
+                session.merge(refreshed)
 
         self._write(change)
 
@@ -229,6 +244,43 @@ class Registry(Reading):
             self._write(change)
         return {model_id: str(state) for model_id, state in changes.items()}
 
+    def prepare_refresh(self, share: RefreshedShare) -> None:
+        """Record a refreshed share that is on disk and not in use yet. Again is fine."""
+        self._write(lambda session: session.merge(share), counts=False)
+
+    def use_refreshed(self, shares: Collection[RefreshedShare]) -> None:
+        """From now on these are the shares of their models; nothing is left of earlier ones, and
+        of others that were prepared.
+        """
+
+        def change(session: Session) -> None:
+            for share in shares:
+                of_model = RefreshedShare.model_id == share.model_id
+                session.execute(delete(RefreshedShare).where(of_model))
+                row = {name: getattr(share, name) for name in _REFRESHED_COLUMNS}
+                session.execute(insert(RefreshedShare).values(row | {"in_use": True, "salt": b""}))
+                here = Model.model_id == share.model_id
+                session.execute(update(Model).where(here).values(salt=share.salt))
+
+        self._write(change)
+        erase_old_pages(self._engine)
+
+    def forget_refreshes(self, shares: Collection[RefreshedShare]) -> None:
+        """These were prepared and will never be used."""
+
+        def change(session: Session) -> None:
+            for share in shares:
+                session.execute(
+                    delete(RefreshedShare).where(
+                        RefreshedShare.model_id == share.model_id,
+                        RefreshedShare.version == share.version,
+                        RefreshedShare.in_use.is_(False),
+                    )
+                )
+
+        if shares:
+            self._write(change, counts=False)
+
     def retire(self, model_id: str) -> None:
         """Set a model aside; its share goes to the trash."""
         self._write(lambda session: _retire(session, [session.get_one(Model, model_id)]))
@@ -240,6 +292,7 @@ class Registry(Reading):
             row = session.get_one(Model, model_id)
             row.state, row.salt = State.DELETED, b""
             session.execute(delete(Unwanted).where(Unwanted.model_id == model_id))
+            session.execute(delete(RefreshedShare).where(RefreshedShare.model_id == model_id))
 
         self._write(change)
 
@@ -253,6 +306,8 @@ class Registry(Reading):
         def change(session: Session) -> None:
             for model_id in model_ids:
                 session.get_one(Model, model_id).salt = b""
+                gone = RefreshedShare.model_id == model_id
+                session.execute(delete(RefreshedShare).where(gone))
 
         if model_ids:
             self._write(change)
@@ -260,6 +315,14 @@ class Registry(Reading):
     def record(self, change: Callable[[Session], T]) -> T:
         """Commit a change of anything but models; the epoch stays. Raises DiskFull."""
         return self._write(change, counts=False)
+
+    def replace_salts(self, salts: Mapping[bytes, bytes]) -> None:
+        """Keep salts in another form: in place of each key, if it is still there, its value. No
+        epoch: nothing has changed for the other party.
+        """
+
+        self._write(lambda session: replace_salts(session, salts), counts=False)
+        erase_old_pages(self._engine)
 
     def _write(
         self,

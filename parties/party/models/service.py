@@ -35,6 +35,7 @@ from parties.party.models.cohorts import (
     find_for,
 )
 from parties.party.models.quarantine import IN_USE, Quarantine
+from parties.party.models.refreshes import Prepared, Refreshes
 from parties.party.models.snapshots import Holds, Snapshots
 from parties.party.models.standing import Said, Standing
 from parties.party.models.store import Store
@@ -95,6 +96,7 @@ class ModelService:
         self._uploads = Uploads(cohorts, store, config.limits)
         self._watchers: list[Callable[[], None]] = []
         self.quarantine = Quarantine(registry, files, config.index)
+        self.refreshes = Refreshes(registry, files, store.disk, self.quarantine.suspect)
         if peer is not None:
             self.quarantine.watch(lambda _: self.behind.set())
         self.snapshots()  # so that queries need no database from now on
@@ -294,6 +296,8 @@ class ModelService:
             if self.snapshot(cohort).id != since:
                 raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
             row = self._held(self._registry.get(ref.model_id), cohort, ref)
+            if row.version != ref.version:
+                raise ManifestMismatch(f"model {ref.model_id}: the shares do not fit")
             self._make_active(row)
             self.audit.record("activation", **about(row))
         self._notify()
@@ -314,6 +318,9 @@ class ModelService:
                 with suppress(ManifestMismatch):  # one that is not here is left out in any case
                     row = self._held(kept.get(ref.model_id), cohort, ref)
                     wanted.setdefault(row.model_id, State.QUARANTINED)
+            listed = [ref for ref in (*refs, *quarantined) if ref.model_id in wanted]
+            apart = self.refreshes.catch_up(listed, kept)
+            wanted |= dict.fromkeys(apart, State.QUARANTINED)
             retired = self._registry.follow(cohort, wanted)
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
@@ -322,6 +329,30 @@ class ModelService:
             self._delete_unwanted(kept[model_id])
         self._record_changes(before, self.snapshot(cohort))
         self._notify()
+        self.quarantine.set_apart(kept.keys() - apart, apart)
+
+    def prepare_refresh(self, ref: ModelRef, seed: bytes) -> None:
+        """Party 1: write the refreshed share of an active model beside its present one; again is
+        fine. Raises ManifestMismatch for another model or version than is active here, ShareError,
+        DiskFull, and DigestMismatch if the present share is damaged.
+        """
+        self.refreshes.answer(ref, seed)
+
+    # --- Refreshing shares ------------------------------------------------------------------------
+
+    def refresh(self, cohort: str | None = None) -> int:
+        """Party 0: both parties get new shares of the active models of one cohort, or of all.
+
+        Returns how many models have new shares. Party 1 follows, or will as soon as it can. Raises
+        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs, DigestMismatch,
+        ManifestMismatch, DiskFull, Unreachable or DeadlineExceeded; then the cohort in which it
+        happened has its old shares.
+        """
+        if self._peer is None:
+            raise NotAllowed("only party 0 refreshes shares")
+        names = list(self.cohorts) if cohort is None else [find(self.cohorts, cohort).name]
+        with self.refreshes.one_at_a_time():
+            return sum(self._refresh(self._peer, name) for name in names)
 
     def _regained(self) -> None:
         """The registry's database is back. What was begun before may have been committed or not, so
@@ -394,7 +425,7 @@ class ModelService:
     def _agree(self, peer: Peer, row: Model) -> None:
         """Step 3 as party 0 sees it."""
         try:
-            self._heard(peer.prepare(ModelRef(row.model_id, row.manifest_digest), self._said))
+            self._heard(peer.prepare(_ref(row), self._said))
         except UnknownModel:
             raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
         except ManifestMismatch:
@@ -439,6 +470,27 @@ class ModelService:
             self._snapshots.added(before, row)
             return before
 
+    def _refresh(self, peer: Peer, cohort: str) -> int:
+        """Steps 1 to 5 of a refresh, as party 0 sees them."""
+        rows = self._registry.active(cohort)
+        with self.refreshes.prepared_for(
+            rows,
+            lambda row, seed: self._heard(peer.prepare_refresh(_ref(row), seed, self._said)),
+        ) as prepared:
+            with self._leading:
+                used = self._use_refreshed(cohort, prepared)
+                if used:
+                    self._notify()
+                    self._follow_or_later(cohort)
+                    self.standing.record()
+            return used
+
+    def _use_refreshed(self, cohort: str, prepared: Prepared) -> int:
+        """Step 4 of a refresh, for the models that are still active; how many these are."""
+        with self._changing():
+            active = {row.model_id for row in self._registry.active(cohort)}
+            return prepared.use(active)
+
     @property
     def _said(self) -> Said:
         return self.standing.mine
@@ -475,11 +527,7 @@ class ModelService:
     def _send_active(self, cohort: str, *, without: str = "") -> frozenset[str]:
         """Returns the ids of what party 1's operator wants to be deleted."""
         active, left_out = (
-            [
-                ModelRef(each.model_id, each.manifest_digest)
-                for each in models
-                if each.model_id != without
-            ]
+            [_ref(each) for each in models if each.model_id != without]
             for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
         )
         said, unwanted = self._leads().set_active(cohort, active, left_out, self._said)
@@ -504,7 +552,7 @@ class ModelService:
             log.warning("model %s: deleted before party 1 follows: %s", row.model_id, error)
 
     def _send_added(self, before: Snapshot, row: Model) -> None:
-        ref = ModelRef(row.model_id, row.manifest_digest)
+        ref = _ref(row)
         try:
             self._heard(self._leads().add_active(row.cohort, before.id, ref, self._said))
         except ManifestMismatch:
@@ -517,3 +565,7 @@ class ModelService:
         except Refused as error:
             log.warning("cohort %s: party 1 does not follow yet: %s", cohort, error)
             self.behind.set()
+
+
+def _ref(model: Model | SnapshotModel) -> ModelRef:
+    return ModelRef(model.model_id, model.manifest_digest, model.version)

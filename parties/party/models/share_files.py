@@ -1,6 +1,7 @@
 """Share files: one per model, `<model id>.words`, the tensors' words in manifest order.
 
-Sees one additive share of every model, and this party's salt of it. A file with its final name is
+Sees one additive share of every model, and this party's salt of it. What lies on the disk is
+encrypted if the party has a key ring (parties/at_rest). A file with its final name is
 complete, checked, synced and in the registry, because it is written under a temporary name in the
 same folder and gets its name last. A temporary file outlives its upload only if the process dies.
 An upload of any size uses the memory of one chunk.
@@ -10,39 +11,41 @@ trash, and from there only by the clock; a start removes nothing (docs/adr/0012-
 """
 
 import logging
-import os
 import re
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
+from parties.at_rest.sealed_share import destroy_key
+from parties.at_rest.vault import Vault
+from parties.at_rest.zero_sharing import ZeroSharing
+from parties.party.models.checked_shares import Expected, fault, refreshed, stored
 from parties.party.models.disk import FULL
 from parties.party.models.tables import Model
 from parties.party.models.trash import Trash
-from privedge.errors import DigestMismatch, DiskFull, Refused, ShareError
+from privedge.errors import DigestMismatch, DiskFull, ShareError
 from privedge.private_file import sync_folder
-from privedge.sharing.manifest import ModelManifest, UploadHeader, commitment
+from privedge.sharing.manifest import UploadHeader
 
 log = logging.getLogger(__name__)
 
 _MODEL_ID = re.compile(r"[0-9a-f]{32}")
 SUFFIX = ".words"
-_TEMPORARY = ".partial"
-_READ_BYTES = 1 << 20
+PARTIAL = ".partial"
+NEXT = ".next"
 
 
 class ShareFiles:
     """The share folder of one party. Safe to call from several threads."""
 
-    def __init__(self, folder: Path, trash: Trash, party: int) -> None:
-        """Use `folder`, creating it with mode 0700. `party` picks commitments: 0 or 1."""
+    def __init__(self, folder: Path, trash: Trash, vault: Vault) -> None:
+        """Use `folder`, creating it with mode 0700. The vault's party picks commitments."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._trash = trash
-        self._party = party
+        self.vault = vault
         self._lock = threading.Lock()
         # What each holder holds. One may hold thousands, so holding copies nothing.
         self._held: list[Collection[str]] = []
@@ -68,12 +71,10 @@ class ShareFiles:
         than the manifest commits to, DiskFull. Then no file is left behind.
         """
         final = self.path(header.manifest.model_id)
-        temporary = final.with_suffix(f".{secrets.token_hex(8)}{_TEMPORARY}")
+        temporary = final.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "wb", buffering=0) as file:
-                _read_checked(header, self._party, chunks, lambda part: _write_all(file, part))
-                os.fsync(descriptor)
+            expected = Expected.uploaded(header, self.vault.party)
+            stored(expected, chunks, temporary, self.vault)
             sync_folder(self._folder)
             register()
             temporary.rename(final)  # not synced: `tidy` does it again after a power cut
@@ -127,6 +128,10 @@ class ShareFiles:
             gone = deleted(_ids(self._trash.names()))
             self._trash.empty(days, {f"{model_id}{SUFFIX}" for model_id in gone}, now)
 
+    def everywhere(self) -> list[Path]:
+        """Every file of the folder and of the trash."""
+        return [*self._folder.iterdir(), *self._trash.folder.iterdir()]
+
     def there(self) -> set[str]:
         """Ids of the models whose share is in the folder."""
         return _ids(path.name for path in self._folder.iterdir())
@@ -136,15 +141,73 @@ class ShareFiles:
         with self._lock:
             return set(model_ids) - self.there() - _ids(self._trash.names())
 
-    def tidy(self, live: Mapping[str, Model]) -> None:
-        """At start: give everything its place. `live` are the models whose share must be there.
+    # --- A refresh (refreshes.py) -----------------------------------------------------------------
+
+    def refresh(self, row: Model, zero: ZeroSharing) -> tuple[bytes, tuple[str, ...]]:
+        """Write a model's refreshed share beside its present one; see `refreshed`. A file of the
+        same name is replaced. Raises what it raises, DiskFull.
+        """
+        target = self._next(row.model_id, zero.version)
+        temporary = target.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
+        try:
+            made = refreshed(self.path(row.model_id), temporary, row, self.vault, zero)
+            temporary.rename(target)
+            sync_folder(self._folder)
+        except OSError as error:
+            if error.errno in FULL:
+                raise DiskFull(f"model {row.model_id}: the disk is full") from None
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        return made
+
+    def take_over(self, model_id: str, version: str) -> None:
+        """Put a refreshed share, which the registry says is in use, in its place for good.
+
+        The share of before is destroyed, as far as a file system can do that.
+        """
+        path = self.path(model_id)
+        with suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
+            destroy_key(file)
+        self._next(model_id, version).replace(path)  # not synced: `tidy` does it again
+        self.drop_refreshed(model_id)
+
+    def has_refreshed(self, model_id: str, version: str) -> bool:
+        """Whether that refreshed share is on disk and not in its place yet."""
+        return self._next(model_id, version).exists()
+
+    def drop_refreshed(self, model_id: str, version: str = "*") -> None:
+        """Remove refreshed shares of a model that will not be used."""
+        for path in self._folder.glob(f"{model_id}.{version}{NEXT}"):
+            path.unlink(missing_ok=True)
+
+    def _next(self, model_id: str, version: str) -> Path:
+        return self.path(model_id).with_suffix(f".{version}{NEXT}")
+
+    def _settle(self, path: Path, row: Model | None, prepared: Collection[str]) -> None:
+        """At start: a refreshed share that is in use gets its place, and one that will never be
+        used is removed.
+        """
+        model_id, version = path.name.split(".")[:2]
+        if row is not None and row.version == version:
+            self.take_over(model_id, version)
+        elif version not in prepared:
+            path.unlink(missing_ok=True)
+
+    # --- At start ---------------------------------------------------------------------------------
+
+    def tidy(self, live: Mapping[str, Model], prepared: Collection[str] = ()) -> None:
+        """At start: give everything its place. `live` are the models whose share must be there,
+        `prepared` the versions of refreshed shares that may still come into use.
 
         An upload that was registered but not named yet gets its name; shares of other models and
-        uploads that broke off go to the trash. Nothing is removed.
+        uploads that broke off go to the trash. Nothing that was ever in use is removed.
         """
+        for path in sorted(self._folder.glob(f"*{NEXT}")):
+            self._settle(path, live.get(model_of(path)), prepared)
         for path in sorted(self._folder.iterdir()):
             model_id = path.name.partition(".")[0]
-            half = path.suffix == _TEMPORARY and not self._finished(path, live.get(model_id))
+            half = path.suffix == PARTIAL and not self._finished(path, live.get(model_id))
             if half or (path.suffix == SUFFIX and path.stem not in live):
                 self._trash.put(path)
         for model_id in sorted(live):
@@ -162,7 +225,14 @@ class ShareFiles:
         self, row: Model, path: Path | None = None, pause: Callable[[], object] = lambda: None
     ) -> str | None:
         """What is wrong with a model's share file, or None if it is as its manifest says."""
-        return fault(path or self.path(row.model_id), row, self._party, pause)
+        return fault(path or self.path(row.model_id), row, self.vault, pause)
+
+    def salt(self, row: Model) -> bytes:
+        """A model's salt; empty if it cannot be decrypted, and then no file fits it."""
+        try:
+            return self.vault.salt(row.manifest, row.salt)
+        except DigestMismatch:
+            return b""
 
     def mark(self, model_id: str) -> object:
         """Changes whenever the file is written, replaced, removed or made readable."""
@@ -179,29 +249,14 @@ class ShareFiles:
     def _unlink(self, model_id: str) -> None:
         path = self.path(model_id)
         path.unlink(missing_ok=True)
+        self.drop_refreshed(model_id)
         self._trash.drop(path.name)
 
 
-def fault(
-    path: Path, row: Model, party: int, pause: Callable[[], object] = lambda: None
-) -> str | None:
-    """What is wrong with the share file `path` of a model, or None if it is as its manifest says.
-
-    Reads the whole file, a piece at a time; `pause` is called before each.
-    """
-
-    header = UploadHeader(row.manifest, row.salt)
-    try:
-        with path.open("rb", buffering=0) as file:
-            pieces = iter(lambda: (pause(), file.read(_READ_BYTES))[1], b"")
-            _read_checked(header, party, pieces, lambda part: None)
-    except FileNotFoundError:
-        return f"model {row.model_id}: its share is missing"
-    except OSError as error:
-        return f"model {row.model_id}: its share cannot be read ({error.strerror})"
-    except Refused as error:
-        return f"model {row.model_id}: its share is damaged ({str(error).partition(': ')[2]})"
-    return None
+def model_of(path: Path) -> str:
+    """The model id in the name of a file of the share folder, or of the trash."""
+    first, _, rest = path.name.partition(".")
+    return first if _MODEL_ID.fullmatch(first) else rest.partition(".")[0]
 
 
 def _ids(names: Iterable[str]) -> set[str]:
@@ -211,55 +266,3 @@ def _ids(names: Iterable[str]) -> set[str]:
         for name in names
         if name.endswith(SUFFIX) and _MODEL_ID.fullmatch(name.removesuffix(SUFFIX))
     }
-
-
-def _read_checked(
-    header: UploadHeader,
-    party: int,
-    chunks: Iterable[bytes],
-    use: Callable[[memoryview], None],
-) -> None:
-    """Pass chunks on to `use`; each tensor is checked as soon as its last byte is there."""
-    manifest = header.manifest
-    parts = _Parts(manifest, chunks)
-    for entry in manifest.tensors:
-        committed = commitment(header.salt, entry.name)
-        for part in parts.take(entry.share_bytes):
-            committed.update(part)
-            use(part)
-        if committed.hexdigest() != entry.commitments[party]:
-            raise DigestMismatch(f"{parts.what}: tensor {entry.name} differs from its commitment")
-    if parts.more():
-        raise ShareError(f"{parts.what}: more bytes than the {manifest.share_bytes} announced")
-
-
-class _Parts:
-    """Reads a stream of chunks by tensor, however it was cut."""
-
-    def __init__(self, manifest: ModelManifest, chunks: Iterable[bytes]) -> None:
-        self.what = f"model {manifest.model_id}"
-        self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
-
-    def more(self) -> bool:
-        """Whether a byte is left; reads on if need be."""
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return False
-            self._rest = memoryview(chunk)
-        return True
-
-    def take(self, count: int) -> Iterator[memoryview]:
-        """The next `count` bytes in pieces. Raises ShareError if the stream ends before."""
-        while count:
-            if not self.more():
-                raise ShareError(f"{self.what}: the share ends {count} bytes early")
-            part, self._rest = self._rest[:count], self._rest[count:]
-            count -= len(part)
-            yield part
-
-
-def _write_all(file: BinaryIO, part: memoryview) -> None:
-    while part:
-        part = part[file.write(part) :]

@@ -72,7 +72,9 @@ class Snapshots:
             manifest_digest=row.manifest_digest,
             manifest_json=row.manifest_json,
             path=self._files.path(row.model_id),
-            salt=row.salt,
+            salt=self._files.salt(row),
+            version=row.version,
+            commitments=row.commitments,
         )
 
 

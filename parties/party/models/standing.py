@@ -84,6 +84,14 @@ class Standing:
         with self._lock:
             return self._hear(said, self._registry.note if lasting else self._registry.hear)
 
+    def record(self) -> None:
+        """Put on disk what was heard and need not have been lasting."""
+        known = self._registry.epochs
+        try:
+            self._registry.note(deployment=known.deployment, peer=known.peer)
+        except DiskFull as error:  # said again with the next message
+            log.warning("the other party's epoch is not recorded: %s", error)
+
     def require(self, said: Said | None) -> None:
         """Party 1, before it follows party 0. Raises TermsDiffer."""
         lines = self.hear(said, lasting=False)

@@ -7,6 +7,7 @@ state/              mode 0700
   shares/           one file per model
   trash/            shares that are no longer used (trash.py)
   reserve           given up when the disk is full (disk.py)
+  at_rest.json      once the folder is encrypted (encryption.py)
 """
 
 import fcntl
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.party.audit.files import FOLDER, AuditFiles
 from parties.party.audit.log import AuditLog
@@ -22,13 +24,15 @@ from parties.party.budgets.asked import AskedCounts
 from parties.party.budgets.budgets import Budgets
 from parties.party.budgets.ledger import Ledger
 from parties.party.edge.peer import Peer
+from parties.party.models.checked_shares import fault
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
+from parties.party.models.encryption import encrypt_what_is_not, require_keys
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
 from parties.party.models.look import Look, look
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.service import ModelService
-from parties.party.models.share_files import ShareFiles, fault
+from parties.party.models.share_files import ShareFiles
 from parties.party.models.start import Found, require_startable
 from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
@@ -49,16 +53,18 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
         disk.ease()
         files, identity = open_files(config), IdentityFile(config.state)
         folder, seen = identity.read(), look(registry_url(config))
+        require_keys(config.state, files.vault, seen.some)
         require_startable(found(folder, seen, files), config.index)
         folder = folder or FolderIdentity.drawn(config.index)
         if seen.holder is None:
-            require_own_shares(seen.some, files, config.index)
+            require_own_shares(seen.some, files)
             identity.write(folder)
         with closing(open_registry(config, disk, identity)) as registry:
             require_same_architecture(registry.live().values(), cohorts)
             if seen.holder is None:
                 registry.belong(folder.folder, config.index, Epochs(own=1))
-            files.tidy(registry.live())
+            files.tidy(registry.live(), {each.version for each in registry.refreshes()})
+            encrypt_what_is_not(config.state, registry, files)
             disk.set_aside()
             with (
                 Ledger(registry) as ledger,
@@ -102,7 +108,7 @@ def open_files(config: PartyConfig) -> ShareFiles:
     """The share files and the trash of a party. Raises ConfigError."""
     shares, trash = config.state / "shares", config.state / "trash"
     try:
-        files = ShareFiles(shares, Trash(trash), config.index)
+        files = ShareFiles(shares, Trash(trash), Vault.of(config))
         one = shares.stat().st_dev == trash.stat().st_dev
     except OSError as error:
         raise ConfigError(f"state: cannot use {shares}: {error.strerror}") from None
@@ -126,17 +132,20 @@ def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles | None) -
     return Found(folder, seen.holder.identity if seen.holder else None, unknown)
 
 
-def require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> None:
+def require_own_shares(rows: Iterable[Model], files: ShareFiles) -> None:
     """Raise ConfigError if a folder from before there were identities is the other party's.
 
     One share tells: a manifest has commitments to both parties' shares, with different salts.
+    Such a folder is not encrypted.
     """
+    mine = files.vault
+    theirs = Vault(1 - mine.party)
     for row in rows:
         path = files.path(row.model_id)
         if path.exists():
-            if fault(path, row, party) and not fault(path, row, 1 - party):
+            if fault(path, row, mine) and not fault(path, row, theirs):
                 raise ConfigError(
-                    f"state: this folder is party {1 - party}'s, and `index` is {party}; "
+                    f"state: this folder is party {theirs.party}'s, and `index` is {mine.party}; "
                     "give this party its own, and leave the other party's alone"
                 )
             return

@@ -3,13 +3,15 @@
 Sees public facts, and this party's salt of each model, which the other party must not learn.
 """
 
+import json
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Index, LargeBinary, String, Text, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, Index, LargeBinary, String, Text, and_, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
 
+from parties.at_rest.vault import SALT_FORMS
 from parties.party.models.folder_identity import FolderIdentity
-from privedge.sharing.manifest import SALT_BYTES, ModelManifest
+from privedge.sharing.manifest import ModelManifest
 
 
 class State(StrEnum):
@@ -56,6 +58,21 @@ class FolderRow(Base):
         return FolderIdentity(self.party, self.folder, self.deployment, self.epoch)
 
 
+class RefreshedShare(Base):
+    """One refreshed share of a model, in use or only prepared (docs/adr/0020-shares-at-rest.md)."""
+
+    __tablename__ = "refreshed_shares"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    version: Mapped[str] = mapped_column(String(32), primary_key=True)
+    in_use: Mapped[bool]
+    # As the party's vault keeps it. The salt of the share in use is in its model's row.
+    salt: Mapped[bytes] = mapped_column(LargeBinary(max(SALT_FORMS)))
+    # A JSON list: the commitment (hex) to each tensor of this party's share, in manifest order.
+    commitments_json: Mapped[str] = mapped_column(Text)
+    # Seconds since 1970, UTC.
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
 class Model(Base):
     """One uploaded model. Instances handed out are detached: plain values.
 
@@ -69,10 +86,34 @@ class Model(Base):
     state: Mapped[str] = mapped_column(String(16))
     manifest_json: Mapped[str] = mapped_column(Text)
     manifest_digest: Mapped[str] = mapped_column(String(64))
-    # Empty once the share is gone.
-    salt: Mapped[bytes] = mapped_column(LargeBinary(SALT_BYTES))
+    # As the party's vault keeps it; empty once the share is gone.
+    salt: Mapped[bytes] = mapped_column(LargeBinary(max(SALT_FORMS)))
     # Seconds since 1970, UTC.
     created_at: Mapped[int] = mapped_column(BigInteger)
+    # The refreshed share in use; None for the share that was uploaded.
+    refreshed: Mapped[RefreshedShare | None] = relationship(
+        primaryjoin=lambda: and_(
+            Model.model_id == foreign(RefreshedShare.model_id), RefreshedShare.in_use
+        ),
+        lazy="joined",
+        uselist=False,
+        viewonly=True,
+    )
+
+    @property
+    def version(self) -> str:
+        """Which refresh of the share is in use; empty if there never was one."""
+        return self.refreshed.version if self.refreshed else ""
+
+    @property
+    def commitments(self) -> tuple[str, ...]:
+        """To this party's refreshed share (hex); empty if the manifest's hold."""
+        return tuple(json.loads(self.refreshed.commitments_json)) if self.refreshed else ()
+
+    @property
+    def share_since(self) -> int:
+        """When the present share was made, in seconds since 1970."""
+        return self.refreshed.created_at if self.refreshed else self.created_at
 
     @property
     def manifest(self) -> ModelManifest:

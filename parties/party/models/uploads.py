@@ -64,7 +64,7 @@ class Uploads:
             self._settle(manifest.model_id)
             row = self._registry.get(manifest.model_id)
             if row is not None:
-                size = _repeated(row, header)
+                size = self._repeated(row, header)
                 # Missing if the process died after an upload that it could not take back.
                 if row.state == State.UPLOADED and not self._files.path(row.model_id).exists():
                     self._files.store(header, self._counted(chunks))
@@ -74,7 +74,8 @@ class Uploads:
             self._disk.require_room(manifest.share_bytes)
             try:
                 counted = self._counted(chunks)
-                self._files.store(header, counted, lambda: self._registry.add(header))
+                kept = self._files.vault.kept(manifest, header.salt)
+                self._files.store(header, counted, lambda: self._registry.add(header, kept))
             except Exception:
                 self._unsettled.add(manifest.model_id)
                 with suppress(Unreachable):
@@ -108,6 +109,17 @@ class Uploads:
         if announced != list(cohort.spec.parameters().items()):
             raise ShareError(f"{what}: its tensors are not those of its architecture")
 
+    def _repeated(self, row: Model, header: UploadHeader) -> int:
+        """The answer to an upload whose id is in the registry already."""
+        manifest = header.manifest
+        if row.owner != manifest.owner:
+            raise UnknownModel(f"model {manifest.model_id}: not this caller's")
+        gone = row.state in (State.RETIRED, State.DELETED)
+        before = row.manifest_digest, self._files.salt(row)
+        if gone or before != (manifest.digest(), header.salt):
+            raise AlreadyExists(f"model {manifest.model_id}: this id was used before")
+        return manifest.share_bytes
+
     @contextmanager
     def _only_upload(self, model_id: str, owner: str) -> Iterator[None]:
         """One upload per id and per owner at a time."""
@@ -136,14 +148,3 @@ class Uploads:
 def about(model: Model | ModelManifest) -> dict[str, str]:
     """Return what an audit log says of a model."""
     return {"model": model.model_id, "cohort": model.cohort, "owner": model.owner}
-
-
-def _repeated(row: Model, header: UploadHeader) -> int:
-    """The answer to an upload whose id is in the registry already."""
-    manifest = header.manifest
-    if row.owner != manifest.owner:
-        raise UnknownModel(f"model {manifest.model_id}: not this caller's")
-    gone = row.state in (State.RETIRED, State.DELETED)
-    if gone or (row.manifest_digest, row.salt) != (manifest.digest(), header.salt):
-        raise AlreadyExists(f"model {manifest.model_id}: this id was used before")
-    return manifest.share_bytes

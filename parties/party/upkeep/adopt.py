@@ -10,6 +10,7 @@ from pathlib import Path
 
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
+from parties.party.models.encryption import require_keys
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
 from parties.party.models.look import Look, live_models, look
 from parties.party.models.registry import Epochs
@@ -50,6 +51,7 @@ def adopt(config: PartyConfig, wish: Wish) -> list[str]:
     with locked(config.state):
         files, identity = open_files(config), IdentityFile(config.state)
         folder, seen = identity.read(), look(registry_url(config))
+        require_keys(config.state, files.vault, seen.some)
         there = found(folder, seen, files)
         _require_adoptable(config, there, seen, files)
         if wish.above is None and there.registry and refusal(there, config.index) is None:
@@ -80,7 +82,7 @@ def adopt(config: PartyConfig, wish: Wish) -> list[str]:
 
 def _require_adoptable(config: PartyConfig, there: Found, seen: Look, files: ShareFiles) -> None:
     require_own(there, config.index)
-    require_own_shares(seen.some, files, config.index)
+    require_own_shares(seen.some, files)
     deployments = {each.deployment for each in (there.folder, there.registry) if each} - {""}
     if len(deployments) > 1:
         raise ConfigError(

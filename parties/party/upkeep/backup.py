@@ -7,7 +7,8 @@ A backup is a folder of mode 0700:
     shares/            one file for each model that the registry says is here
     backup.json        written last: digests, party, epoch
 
-Sees one share of models, as bytes, and this party's salts. A backup is as private as the folder.
+Sees one share of models, as bytes, and this party's salts. What is encrypted in the folder stays so
+in a backup, which then needs the same key ring. A backup is as private as the folder.
 """
 
 import json
@@ -19,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import NAME, IdentityFile
@@ -45,7 +47,7 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
     if to.exists():
         raise ConfigError(f"{to}: exists; name a new folder for each backup")
     with _made(to) as folder:
-        holder, rows = _copied(config, folder)
+        holder, rows, faults = _copied_and_checked(config, folder, Vault.of(config))
         IdentityFile(folder).write(holder.identity)
         shares = [f"{verify.SHARES}/{row.model_id}{SUFFIX}" for row in rows]
         names = (verify.REGISTRY, NAME, *shares)
@@ -58,7 +60,7 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
         )
         fields = {"format": verify.BACKUP_FORMAT} | asdict(facts)
         private_file.write(folder / verify.MANIFEST, json.dumps(fields, indent=1).encode())
-        return list(verify.share_faults(folder / verify.SHARES, rows, config.index))
+        return faults
 
 
 def restore(config: PartyConfig, source: Path, above: int | None = None) -> list[str]:
@@ -68,7 +70,7 @@ def restore(config: PartyConfig, source: Path, above: int | None = None) -> list
     then `state` is as it was.
     """
     facts = verify.read_facts(source, config.index)
-    faults = list(verify.verify_backup(source, config.index))
+    faults = list(verify.verify_backup(source, Vault.of(config)))
     for line in faults:
         # The rest of a backup with a damaged share is worth having; one that lies is not.
         if not line.startswith(("model ", f"{verify.SHARES}/")):
@@ -118,6 +120,21 @@ def _made(to: Path) -> Iterator[Path]:
             raise
     except OSError as error:
         raise ConfigError(f"{to}: cannot be written ({error.strerror})") from None
+
+
+def _copied_and_checked(
+    config: PartyConfig, folder: Path, vault: Vault
+) -> tuple[FolderRow, list[Model], list[str]]:
+    """As `_copied`, with a line for each share that is damaged."""
+    shares = folder / verify.SHARES
+    holder, rows = _copied(config, folder)
+    faults = list(verify.share_faults(shares, rows, vault))
+    if faults:  # shares may have been refreshed after the registry was copied, so once more
+        for share in shares.iterdir():
+            share.unlink()
+        holder, rows = _copied(config, folder)
+        faults = list(verify.share_faults(shares, rows, vault))
+    return holder, rows, faults
 
 
 def _copied(config: PartyConfig, folder: Path) -> tuple[FolderRow, list[Model]]:

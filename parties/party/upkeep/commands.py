@@ -1,4 +1,4 @@
-"""`python -m parties backup|restore|verify|adopt|audit`: their arguments, and what they print."""
+"""The commands that look after a party's state: their arguments, and what they print."""
 
 import argparse
 import json
@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from privedge.config import load
 
-NAMES = ("backup", "restore", "verify", "adopt", "audit")
+NAMES = ("backup", "restore", "verify", "adopt", "audit", "keys", "refresh")
 _ABOVE = "raise the epoch above EPOCH, which the other party has seen and its log names"
 
 
@@ -35,20 +36,42 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
                        help="move shares that no registry knows to the trash")  # fmt: skip
     _add_audit(commands)
     adopt.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+    _add_keys(commands)
+    refresh = _command(commands, "refresh", "give both parties new shares of the same models; ask "
+                       "it of party 0, which must be running")  # fmt: skip
+    refresh.add_argument("--cohort", default="", help="of this one only")
+
+
+def _add_keys(commands: "argparse._SubParsersAction[Any]") -> None:
+    what = "make or rotate the keys with which a party's shares and salts are encrypted"
+    keys = commands.add_parser("keys", help=what, description=f"{what.capitalize()}.")
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, does in (
+        ("create", "make the key ring that [at_rest] key_file names"),
+        ("rotate", "add a key, and seal everything with it; the party may be running"),
+        ("reseal", "seal with the newest key whatever an older one still holds"),
+        ("list", "say for each key how much is sealed with it; never the keys"),
+        ("drop", "remove an older key that nothing in `state` needs"),
+    ):
+        action = _command(actions, name, does)
+        if name == "drop":
+            action.add_argument("key", metavar="KEY", help="the id of the key, from `keys list`")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of them; returns the exit status: 1 if a share is damaged. Raises PrivEdgeError."""
     os.umask(0o077)
     config = load(PartyConfig, arguments.config)
-    act = {
+    commands = {
         "backup": _backup,
         "restore": _restore,
         "verify": _verify,
         "adopt": _adopt,
         "audit": _audit,
-    }[arguments.server]
-    return act(config, arguments)
+        "keys": _keys,
+        "refresh": _refresh,
+    }
+    return commands[arguments.server](config, arguments)
 
 
 def _add_audit(commands: Any) -> None:
@@ -108,7 +131,7 @@ def _verify(config: PartyConfig, arguments: argparse.Namespace) -> int:
     from parties.party.upkeep.verify import verify, verify_backup
 
     if arguments.backup is not None:
-        faults = verify_backup(arguments.backup, config.index)
+        faults = verify_backup(arguments.backup, Vault.of(config))
         return _said(faults, f"{arguments.backup}: a whole backup", only_if_whole=True)
     done = f"{config.state}: registry and shares are whole"
     return _said(verify(config), done, only_if_whole=True)
@@ -138,6 +161,32 @@ def _audit(config: PartyConfig, arguments: argparse.Namespace) -> int:
         )
         lines = (json.dumps(each) if arguments.json else reading.as_text(each) for each in found)
     sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
+
+
+def _keys(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.upkeep import keys
+
+    if arguments.action == "list":
+        *older, newest = keys.used(config).items()
+        for key, (files, salts) in (*older, newest):
+            newer = ", encrypts" if key == newest[0] else ""
+            sys.stdout.write(f"{key}: {files} files, {salts} salts{newer}\n")
+        return 0
+    if arguments.action in ("create", "drop"):
+        name = (arguments.key,) if arguments.action == "drop" else ()
+        sys.stdout.write(f"{getattr(keys, arguments.action)(config, *name)}\n")
+        return 0
+    lines = keys.rotate(config) if arguments.action == "rotate" else keys.reseal_all(config)
+    done = [lines.pop()] if arguments.action == "rotate" else []
+    return _said(lines, *(done or [f"{config.state}: sealed with the newest key"]))
+
+
+def _refresh(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.edge.refresh_call import refresh
+
+    count = refresh(config, arguments.cohort)
+    sys.stdout.write(f"{count} models have new shares; back up both parties, each on its own\n")
     return 0
 
 

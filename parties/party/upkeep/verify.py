@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
+from parties.party.models.checked_shares import fault
+from parties.party.models.encryption import require_keys
 from parties.party.models.folder_identity import NAME, IdentityFile
 from parties.party.models.look import live_models, live_rows, look
-from parties.party.models.share_files import SUFFIX, fault
+from parties.party.models.share_files import SUFFIX
 from parties.party.models.start import refusal
 from parties.party.models.state_folder import found, open_files, registry_url
 from parties.party.models.tables import Model
@@ -47,6 +50,7 @@ def verify(config: PartyConfig) -> Iterator[str]:
         return
     try:
         identity, seen, files = IdentityFile(config.state).read(), look(url), open_files(config)
+        require_keys(config.state, files.vault, seen.some)
         line = refusal(found(identity, seen, files), config.index)
     except ConfigError as error:
         yield str(error)
@@ -57,15 +61,17 @@ def verify(config: PartyConfig) -> Iterator[str]:
         return
     for row in live_rows(url):
         wrong = files.fault(row)
-        # A running party may have finished its upload, or removed it, in between.
-        if wrong and row.model_id in {each.model_id for each in live_rows(url)}:
-            wrong = files.fault(row)
+        # A running party may have finished its upload, removed or refreshed it in between.
+        now = {each.model_id: each for each in live_rows(url)} if wrong else {}
+        if wrong and row.model_id in now:
+            wrong = files.fault(now[row.model_id])
             if wrong:
                 yield wrong
 
 
-def verify_backup(folder: Path, party: int) -> Iterator[str]:
-    """What is wrong with a backup of a party: one line for each fault."""
+def verify_backup(folder: Path, vault: Vault) -> Iterator[str]:
+    """What is wrong with a backup of the vault's party: one line for each fault."""
+    party = vault.party
     try:
         facts = read_facts(folder, party)
         for name, digest in facts.files.items():
@@ -82,13 +88,13 @@ def verify_backup(folder: Path, party: int) -> Iterator[str]:
         return
     if epoch is None or (epoch.party, epoch.epoch) != (party, facts.epoch):
         yield f"{NAME}: is not the one of {MANIFEST}"
-    yield from share_faults(folder / SHARES, rows, party)
+    yield from share_faults(folder / SHARES, rows, vault)
 
 
-def share_faults(folder: Path, rows: list[Model], party: int) -> Iterator[str]:
+def share_faults(folder: Path, rows: list[Model], vault: Vault) -> Iterator[str]:
     """What is wrong with these models' share files in `folder`."""
     for row in rows:
-        wrong = fault(folder / f"{row.model_id}{SUFFIX}", row, party)
+        wrong = fault(folder / f"{row.model_id}{SUFFIX}", row, vault)
         if wrong:
             yield wrong
 

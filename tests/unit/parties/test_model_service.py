@@ -56,6 +56,9 @@ class Line:
     def add_active(self, cohort, since, ref, said):
         return self._carry(said, lambda: self._follower.add(cohort, since, ref))
 
+    def prepare_refresh(self, ref, seed, said):
+        return self._carry(said, lambda: self._follower.prepare_refresh(ref, seed))
+
     def _carry(self, said, call):
         if not self.cut:
             self._follower.standing.require(said)

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 import grpc
 import pytest
 
+from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
 from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation
@@ -66,7 +67,7 @@ class Party1:
         self.targets = PoolTargets(settings, method, SnapshotCache(keep=2), self.pool.wake)
         self.dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
         sessions = Sessions(1, self.dealer, self.acceptor, self.pool, keep=2)
-        computation = Computation(sessions, Weights(1, keep=2))
+        computation = Computation(sessions, Weights(Vault(1), keep=2))
         preparer = Preparer(sessions, computation, self.pool, self.scheduler)
         pool_follower = PoolFollower(preparer, self.pool, self.scheduler, self.targets)
         self.servicer = MpcServicer(self.acceptor, pool_follower)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parties.at_rest.vault import Vault
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.tables import Model, State
 from parties.party.models.trash import Trash
@@ -44,7 +45,7 @@ def files(tmp_path):
 
 
 def share_files(folder):
-    return ShareFiles(folder / "shares", Trash(folder / "trash"), party=1)
+    return ShareFiles(folder / "shares", Trash(folder / "trash"), Vault(1))
 
 
 def names(files):

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 import pytest
 from test_model_service import ANA, BEN, COHORT, Parties, settings
 
+from parties.at_rest.vault import Vault
 from parties.party.models.look import live_models
 from parties.party.models.state_folder import open_models
 from parties.party.upkeep import commands
@@ -66,7 +67,7 @@ def flipped(path):
 @pytest.mark.parametrize("party", [0, 1])
 def test_w44_a_backup_restores_to_what_it_was(folder, party):
     before = shares(state(folder, party))
-    assert list(verify_backup(folder / f"backup{party}", party)) == []
+    assert list(verify_backup(folder / f"backup{party}", Vault(party))) == []
     lost(folder, party)
     assert restore(settings(folder, party), folder / f"backup{party}") == []
     assert shares(state(folder, party)) == before
@@ -127,7 +128,7 @@ def test_a_backup_while_models_come_and_go_fits_together(tmp_path):
             assert backup(settings(tmp_path, 1), made[-1]) == []
         thread.join()
         for each in made:
-            assert list(verify_backup(each, 1)) == []
+            assert list(verify_backup(each, Vault(1))) == []
             assert len(shares(each)) in (1, 2)
 
 
@@ -145,7 +146,7 @@ def test_a_backup_while_models_come_and_go_fits_together(tmp_path):
 def test_w25_a_damaged_backup_is_refused_and_restores_nothing(folder, change, says):
     made = folder / "backup1"
     change(made)
-    assert any(says in line for line in verify_backup(made, 1))
+    assert any(says in line for line in verify_backup(made, Vault(1)))
     lost(folder, 1)
     with pytest.raises(ConfigError, match=says):
         restore(settings(folder, 1), made)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from parties.at_rest.vault import Vault
 from parties.worker import weights
 from parties.worker.snapshot_cache import ModelFile
 from parties.worker.weights import Weights
@@ -37,7 +38,7 @@ def stored(folder: Path) -> tuple[ModelFile, dict[str, np.ndarray]]:
 
 def test_shares_are_stacked_in_the_order_of_the_snapshot(tmp_path):
     files, words = zip(*(stored(tmp_path) for _ in range(3)), strict=True)
-    stacked = Weights(0).load("s", SPEC, files)
+    stacked = Weights(Vault(0)).load("s", SPEC, files)
     for name in SPEC.parameters():
         assert torch.equal(stacked[name], torch.from_numpy(np.stack([w[name] for w in words])))
 
@@ -48,7 +49,7 @@ def test_a_damaged_share_is_not_loaded(tmp_path):
     raw[100] ^= 1
     Path(file.path).write_bytes(raw)
     with pytest.raises(DigestMismatch):
-        Weights(0).load("s", SPEC, [file])
+        Weights(Vault(0)).load("s", SPEC, [file])
 
 
 def cut(path: Path) -> None:
@@ -69,7 +70,7 @@ def test_w20_all_damaged_shares_are_named_at_once_until_they_can_be_read(tmp_pat
     files = [stored(tmp_path)[0] for _ in range(4)]
     kept = {file.path: file.path.read_bytes() for file in files[:2]}
     said: list[frozenset[str]] = []
-    loader = Weights(0, found=lambda: said.append(loader.damaged))
+    loader = Weights(Vault(0), found=lambda: said.append(loader.damaged))
     for file in files[:2]:
         harm(file.path)
     for _ in range(2):
@@ -90,7 +91,7 @@ def test_w20_all_damaged_shares_are_named_at_once_until_they_can_be_read(tmp_pat
 def test_a_large_snapshot_is_not_kept_beside_the_next(tmp_path, monkeypatch, large, kept):
     files = [stored(tmp_path)[0] for _ in range(2)]
     monkeypatch.setattr(weights, "LARGE_BYTES", 1 if large else 1 << 29)
-    loader = Weights(0, keep=2)
+    loader = Weights(Vault(0), keep=2)
     first = loader.load("first", SPEC, files[:1])
     loader.load("second", SPEC, files[1:])
     assert (loader.load("first", SPEC, files[:1]) is first) == kept

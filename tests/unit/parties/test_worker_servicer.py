@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
 from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor
@@ -44,7 +45,7 @@ def worker(pool, tls_for) -> Iterator[worker_pb2_grpc.WorkerStub]:
     targets.snapshots.put(Snapshot(KIND.snapshot_id, "c", SPEC, 1.0, 0.0, ()))
     dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
     sessions = Sessions(1, dealer, Acceptor(), pool, keep=2)
-    computation = Computation(sessions, Weights(1, keep=2))
+    computation = Computation(sessions, Weights(Vault(1), keep=2))
     servicer = WorkerServicer(
         computation, pool, Scheduler(), targets, method=method, settings=settings
     )
