@@ -1,0 +1,7 @@
+/** Ask two parties whose picture it is, and upload trained models. See README.md. */
+export { Client, type AskOptions, type Cohort, type Reply } from "./client.js";
+export { loadConfig, type ClientConfig, type ServerRole, type TlsFiles } from "./config.js";
+export { PrivedgeError } from "./errors.js";
+export { Owner, type ModelFacts, type Receipt } from "./owner.js";
+export type { Picture, RawPicture } from "./pictures.js";
+export type { FeatureMap, ImageShape, Layer, RanSpec, Shape } from "./spec.js";
