@@ -42,6 +42,17 @@ def run_until_told(
     themselves.
     """
     ending.wait_until_told()
+    end_in_order(server, statuses, drain=drain, end_calls=end_calls)
+
+
+def end_in_order(
+    server: grpc.Server,
+    statuses: Health,
+    *,
+    drain: Callable[[float], object],
+    end_calls: Callable[[], object],
+) -> None:
+    """Refuse new calls, let running calls finish, and return when all have ended."""
     deadline = time.monotonic() + _GRACE_S
     statuses.end()
     drain(_GRACE_S)
