@@ -284,7 +284,7 @@ export interface Pool {
   cohort: string;
   /** Images in one run. */
   batch: number;
-  /** How many bundles the pool has, and how many it wants. */
+  /** How many bundles the pool has, and with how many it is content: with fewer it makes more. */
   ready: number;
   wanted: number;
 }
