@@ -38,12 +38,21 @@ export function readCaller(tls: TlsFiles): Caller {
 
 /** The role and the name in a certificate's alternative names, if there is exactly one. */
 export function identityIn(names: string | undefined): [string, string] | undefined {
-  const uris = (names ?? "").split(", ").filter((each) => each.startsWith("URI:spiffe://privedge/"));
+  // Node quotes names that hold a comma: none of ours does.
+  if (names === undefined || names.includes('"')) return undefined;
+  const uris = names.split(", ").filter((each) => each.startsWith("URI:spiffe://privedge/"));
   const found = uris.length === 1 ? IDENTITY.exec(uris[0]!.slice(4)) : null;
   return found === null ? undefined : [found[1]!, found[2]!];
 }
 
-export function readPem(path: string): Buffer {
+/** Read whom to believe: one certificate or several. Throws CertificateError. */
+export function readTrusted(path: string): Buffer {
+  const pem = readPem(path);
+  leafOf(path, pem);
+  return pem;
+}
+
+function readPem(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {

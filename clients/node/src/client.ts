@@ -6,37 +6,23 @@
  */
 import { randomBytes } from "node:crypto";
 import { answerShape, readAnswers } from "./answers.js";
-import { readCaller } from "./certificates.js";
+import { described, listed, type Cohort, type Parties } from "./cohort.js";
 import { loadConfig, requireValid, type ClientConfig } from "./config.js";
 import { PrivedgeError } from "./errors.js";
 import { exchange } from "./exchange.js";
 import { extract } from "./features.js";
-import { DescribeCohortResponse, type QueryHeader } from "./generated/party.js";
+import type { QueryHeader } from "./generated/party.js";
 import { Party } from "./party.js";
 import { planesOf, type Picture } from "./pictures.js";
 import { retried, type Patience } from "./retry.js";
 import { combine, encode, split } from "./ring.js";
-import { inputShape, parseSpec, type RanSpec } from "./spec.js";
+import { inputShape, type RanSpec } from "./spec.js";
 
 const MAX_IMAGES_OF_ONE_SUBJECT = 32;
 /** A cohort may change between the call that describes it and the query. */
 const TRIES = 3;
 /** For so long parties are called again that have answered before: a restart takes as long. */
 const AWAY_MS = 30_000;
-
-/** What both parties say of a cohort. Every field is public. */
-export interface Cohort {
-  readonly name: string;
-  readonly spec: RanSpec;
-  /** The architecture as the parties write it; its SHA-256 is the cohort's digest. */
-  readonly specJson: string;
-  readonly margin: number;
-  readonly meanShare: number;
-  /** In the order of the answer vector. */
-  readonly owners: readonly string[];
-  readonly snapshotId: string;
-  readonly maxBatch: number;
-}
 
 export interface Reply {
   /** One for each picture, in order, or one in all with `oneSubject`; null is "unknown", or "no". */
@@ -53,7 +39,7 @@ export interface AskOptions {
 
 /** A connection to both parties, which any number of calls may share at once. */
 export class Client {
-  readonly #parties: readonly [Party, Party];
+  readonly #parties: Parties;
   readonly #cohorts = new Map<string, Cohort>();
   #patience: Patience;
   #closed = false;
@@ -61,8 +47,7 @@ export class Client {
   /** Throws ConfigError or CertificateError. It connects with the first call. */
   constructor(config: ClientConfig) {
     const { rpcTimeoutS = 60, retries = 4 } = requireValid(config);
-    const caller = readCaller(config.tls);
-    this.#parties = [new Party(config, "party0", caller), new Party(config, "party1", caller)];
+    this.#parties = [new Party(config, "party0"), new Party(config, "party1")];
     this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, awayMs: 0 };
   }
 
@@ -73,43 +58,21 @@ export class Client {
 
   /** Names of the cohorts that both parties serve with the same architecture, sorted. */
   async cohorts(): Promise<string[]> {
-    const [first, second] = await this.#both(async (party) => {
-      const { cohorts } = await party.told(party.client.listCohorts, {}, this.#patience);
-      return cohorts.map((row) => `${row.name} ${row.specDigest}`);
-    });
-    const shared = first.filter((row) => second.includes(row));
-    return shared.map((row) => row.slice(0, row.lastIndexOf(" "))).sort();
+    this.#requireOpen();
+    return listed(this.#parties, this.#patience);
   }
 
   /** Throws ManifestMismatch unless both parties say the same, and NotReady without models. */
   async describe(cohort: string): Promise<Cohort> {
-    const found = await this.architecture(cohort);
+    this.#requireOpen();
+    const found = await described(this.#parties, cohort, this.#patience);
+    this.#patience = { ...this.#patience, awayMs: AWAY_MS };
     if (found.owners.length === 0) {
       const message = `cohort ${cohort}: no active model yet; upload one first`;
       throw new PrivedgeError("NotReady", message);
     }
     this.#cohorts.set(cohort, found);
     return found;
-  }
-
-  /** The same for a cohort that may have no models yet. */
-  async architecture(cohort: string): Promise<Cohort> {
-    const [first, second] = await this.#both((party) =>
-      party.told(party.client.describeCohort, { cohort }, this.#patience),
-    );
-    this.#patience = { ...this.#patience, awayMs: AWAY_MS };
-    const [one, other] = [first, second].map((said) => DescribeCohortResponse.encode(said).finish());
-    if (Buffer.compare(one!, other!) !== 0) {
-      throw new PrivedgeError(
-        "ManifestMismatch",
-        `cohort ${cohort}: the parties describe it differently; try again in a moment, ` +
-          "and tell both operators if it stays so",
-      );
-    }
-    const { specJson, margin, meanShare, owners, snapshotId } = first;
-    const maxBatch = Math.max(1, first.maxBatch);
-    const spec = parseSpec(specJson);
-    return { name: cohort, spec, specJson, margin, meanShare, owners, snapshotId, maxBatch };
   }
 
   /** Find which owner of a cohort each picture shows. Throws PrivedgeError. */
@@ -132,11 +95,8 @@ export class Client {
     this.#parties.forEach((party) => party.close());
   }
 
-  async #both<T>(call: (party: Party) => Promise<T>): Promise<[T, T]> {
-    if (this.#closed) {
-      throw new PrivedgeError("Closed", "this client is closed; create a new one");
-    }
-    return Promise.all([call(this.#parties[0]), call(this.#parties[1])]);
+  #requireOpen(): void {
+    if (this.#closed) throw new PrivedgeError("Closed", "this client is closed; create a new one");
   }
 
   async #ask(
@@ -196,9 +156,7 @@ export class Client {
     oneSubject: boolean,
     deadline: Date,
   ): Promise<Reply> {
-    if (this.#closed) {
-      throw new PrivedgeError("Closed", "this client was closed during the call; create a new one");
-    }
+    this.#requireOpen();
     const header = queryHeader(cohort, batch.length, owner, oneSubject, randomBytes(16));
     const shape = answerShape(cohort.owners, batch.length, owner, oneSubject);
     const began = performance.now();

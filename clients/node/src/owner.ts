@@ -6,8 +6,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { Readable, type Writable } from "node:stream";
 import { isDeepStrictEqual } from "node:util";
-import { readCaller, type Caller } from "./certificates.js";
-import { Client } from "./client.js";
+import { readCaller } from "./certificates.js";
+import { described, type Parties } from "./cohort.js";
 import { loadConfig, requireValid, type ClientConfig } from "./config.js";
 import { PrivedgeError } from "./errors.js";
 import { cut } from "./exchange.js";
@@ -55,20 +55,15 @@ const MODEL_ID_BYTES = 16;
 const WITHDRAWN_WITHIN: Patience = { withinMs: 5_000, retries: 0, awayMs: 0 };
 
 export class Owner {
-  readonly #caller: Caller;
-  readonly #parties: readonly [Party, Party];
-  readonly #asked: Client;
+  readonly #name: string;
+  readonly #parties: Parties;
   readonly #patience: Patience;
 
   /** Throws ConfigError or CertificateError. It connects with the first call. */
   constructor(config: ClientConfig) {
     const { rpcTimeoutS = 60, retries = 4 } = requireValid(config);
-    this.#caller = readCaller(config.tls);
-    this.#asked = new Client(config);
-    this.#parties = [
-      new Party(config, "party0", this.#caller),
-      new Party(config, "party1", this.#caller),
-    ];
+    this.#name = readCaller(config.tls).name;
+    this.#parties = [new Party(config, "party0"), new Party(config, "party1")];
     this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, awayMs: 0 };
   }
 
@@ -86,8 +81,8 @@ export class Owner {
    */
   async upload(path: string, { cohort }: { readonly cohort: string }): Promise<Receipt> {
     const ran = await readRan(path);
-    if (ran.owner !== this.#caller.name) {
-      throw checkpointError(`${path}: is ${ran.owner}'s, the certificate names ${this.#caller.name}`);
+    if (ran.owner !== this.#name) {
+      throw checkpointError(`${path}: is ${ran.owner}'s, the certificate names ${this.#name}`);
     }
     const specDigest = await this.#fitting(ran, cohort);
     const draws = freshDraws();
@@ -121,13 +116,12 @@ export class Owner {
   }
 
   close(): void {
-    this.#asked.close();
     this.#parties.forEach((party) => party.close());
   }
 
   /** The digest of the cohort's architecture, which must be the model's. */
   async #fitting(ran: Ran, cohort: string): Promise<string> {
-    const { spec, specJson } = await this.#asked.architecture(cohort);
+    const { spec, specJson } = await described(this.#parties, cohort, this.#patience);
     if (!isDeepStrictEqual(spec, ran.spec)) {
       throw checkpointError(`cohort ${cohort}: needs another architecture than this model has`);
     }

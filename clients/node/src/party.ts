@@ -1,8 +1,10 @@
 /** A connection to one party: mutual TLS 1.3, to exactly this party. */
+import { statSync } from "node:fs";
 import { checkServerIdentity, createSecureContext, type PeerCertificate } from "node:tls";
 import { Metadata, credentials, type ChannelOptions, type ServiceError } from "@grpc/grpc-js";
-import { identityIn, readPem, type Caller } from "./certificates.js";
+import { identityIn, readCaller, readTrusted, type Caller } from "./certificates.js";
 import type { ClientConfig, ServerRole } from "./config.js";
+import { PrivedgeError } from "./errors.js";
 import { PartyClient } from "./generated/party.js";
 import { retried, type Patience } from "./retry.js";
 import { fromStatus } from "./status.js";
@@ -35,27 +37,30 @@ type Unary<Request, Response> = (
 export class Party {
   /** For messages: "party 0 (host:port)". */
   readonly name: string;
-  readonly client: PartyClient;
+  readonly #dial: () => PartyClient;
+  readonly #files: readonly string[];
+  #client: PartyClient;
+  #stamp: string;
 
-  constructor(config: ClientConfig, role: ServerRole, caller: Caller) {
-    const address = config[role];
-    this.name = `party ${role.slice(-1)} (${address})`;
-    const trusted = readPem(config.tls.pins?.[role] ?? config.tls.ca);
-    const context = createSecureContext({
-      ca: trusted,
-      cert: caller.certificate,
-      key: caller.key,
-      minVersion: "TLSv1.3",
-      // A pin may be the party's own certificate. An older Node refuses it instead.
-      ...{ allowPartialTrustChain: true },
-    });
-    const secure = credentials.createFromSecureContext(context, {
-      checkServerIdentity: (_, certificate) => mistakenFor(role, certificate),
-    });
-    this.client = new PartyClient(address, secure, {
-      ...OPTIONS,
-      "grpc.ssl_target_name_override": `${role}.privedge`,
-    });
+  /** Throws CertificateError. It connects with the first call. */
+  constructor(config: ClientConfig, role: ServerRole) {
+    const { ca, certificate, key, pins } = config.tls;
+    const trusted = pins?.[role] ?? ca;
+    this.name = `party ${role.slice(-1)} (${config[role]})`;
+    this.#files = [trusted, certificate, key];
+    this.#dial = () => dialled(config[role], role, readTrusted(trusted), readCaller(config.tls));
+    this.#stamp = stampOf(this.#files);
+    this.#client = this.#dial();
+  }
+
+  /** The connection for the next call: a new one if a file has changed and all are sound. */
+  get client(): PartyClient {
+    const now = stampOf(this.#files);
+    if (now !== this.#stamp) {
+      this.#stamp = now;
+      this.#renew();
+    }
+    return this.#client;
   }
 
   /** The answer to a call that may be repeated. */
@@ -74,8 +79,42 @@ export class Party {
   }
 
   close(): void {
-    this.client.close();
+    this.#client.close();
   }
+
+  /** Calls that are running end on the old connection. */
+  #renew(): void {
+    try {
+      const old = this.#client;
+      this.#client = this.#dial();
+      old.close();
+    } catch (error) {
+      // A file that is being replaced may not fit the others yet: the old ones still count.
+      if (!(error instanceof PrivedgeError)) throw error;
+    }
+  }
+}
+
+function dialled(address: string, role: ServerRole, trusted: Buffer, caller: Caller): PartyClient {
+  const context = createSecureContext({
+    ca: trusted,
+    cert: caller.certificate,
+    key: caller.key,
+    minVersion: "TLSv1.3",
+    // A pin may be the party's own certificate. An older Node refuses it instead.
+    ...{ allowPartialTrustChain: true },
+  });
+  const secure = credentials.createFromSecureContext(context, {
+    checkServerIdentity: (_, certificate) => mistakenFor(role, certificate),
+  });
+  const name = { "grpc.ssl_target_name_override": `${role}.privedge` };
+  return new PartyClient(address, secure, { ...OPTIONS, ...name });
+}
+
+/** What changes whenever one of the files does. */
+function stampOf(files: readonly string[]): string {
+  const found = files.map((file) => statSync(file, { throwIfNoEntry: false }));
+  return found.map((stat) => `${stat?.mtimeMs} ${stat?.ino}`).join(", ");
 }
 
 /** An error unless the certificate is that of `role`, by DNS name and by URI. */

@@ -62,7 +62,7 @@ export function fromStatus(failure: unknown, peer: string): unknown {
   }
   const known = FROM_GRPC.find((each) => each.status === code);
   if (known === undefined) {
-    return new PrivedgeError("Refused", `${peer}: internal error; ask its operator`);
+    return new PrivedgeError("Refused", `${peer}: internal error${loggedAs(failure)}; ask its operator`);
   }
   const cause = code === "UNAVAILABLE" && CAUSES.find(([mark]) => mark.test(failure.details));
   const [reason, advice] = cause ? [cause[1], cause[2]] : [known.text, known.advice];
@@ -73,8 +73,18 @@ function isServiceError(failure: unknown): failure is ServiceError {
   return failure instanceof Error && "code" in failure && "details" in failure;
 }
 
+/** The id under which the server has logged the error. */
+function loggedAs(failure: ServiceError): string {
+  const said = trailing(failure, "privedge-error-id");
+  return /^[0-9A-Za-z]{1,16}$/.test(said) ? ` ${said}` : "";
+}
+
 /** The server's hint, which may be missing or anything at all. */
-function retryAfterMs({ metadata }: ServiceError): number {
-  const said = String(metadata?.get("retry-after-ms")[0] ?? "");
+function retryAfterMs(failure: ServiceError): number {
+  const said = trailing(failure, "retry-after-ms");
   return /^[0-9]{1,6}$/.test(said) ? Math.min(Number(said), LONGEST_RETRY_AFTER_MS) : 0;
+}
+
+function trailing({ metadata }: ServiceError, key: string): string {
+  return String(metadata?.get(key)[0] ?? "");
 }

@@ -1,6 +1,8 @@
 // Parties that misbehave: real gRPC servers with the certificates of a deployment.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { createServer } from "node:tls";
 import { Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
@@ -169,6 +171,32 @@ test("a pin alone vouches for a party", needsDeployment, async (t) => {
   assert.deepEqual((await ask(pinned(authority))).answers, vector.answers);
   const stranger = pinned({ party1: live.other_ca });
   await assert.rejects(ask(stranger), { code: "Unreachable", message: /party 1.* not trusted here/ });
+});
+
+test("renewed files are taken over by a running client, and unsound ones are not", needsDeployment, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "privedge-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const { tls } = loadConfig(live.client);
+  const own = Object.fromEntries(
+    ["ca", "certificate", "key"].map((name) => [name, join(folder, name)]),
+  );
+  const put = (from) => Object.keys(own).forEach((name) => copyFileSync(from[name], own[name]));
+  put(tls);
+  const serials = [];
+  const seen = (call) => {
+    serials.push(call.getAuthContext().sslPeerCertificate.serialNumber);
+    answer(0)(call);
+  };
+  const ports = [await party(t, "party0", seen), await party(t, "party1", answer(1))];
+  const client = clientOf(t, ports, { tls: own });
+  await ask(client);
+  writeFileSync(own.certificate, "not a certificate");
+  await ask(client);
+  put(loadConfig(live.other_client).tls);
+  await ask(client);
+  assert.equal(serials.length, 3);
+  assert.equal(serials[0], serials[1]);
+  assert.notEqual(serials[1], serials[2]);
 });
 
 test("a server without TLS 1.3 is refused", needsDeployment, async (t) => {
