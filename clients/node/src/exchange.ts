@@ -12,7 +12,6 @@ const CHUNK_BYTES = 2 ** 20;
 const REASON_MS = 2_000;
 
 type Pair<T> = readonly [T, T];
-type Call = ReturnType<Party["client"]["query"]>;
 
 /**
  * Return both parties' answer shares, of `rows` x `columns` words. Throws as soon as one fails, or
@@ -25,25 +24,39 @@ export async function exchange(
   shape: Pair<number>,
   deadline: Date,
 ): Promise<Pair<BigUint64Array>> {
-  const calls = parties.map((party) => party.client.query({ deadline })) as unknown as Pair<Call>;
-  const halves = calls.map((call, at) => {
-    // What goes wrong is thrown where the answer is read; without a listener it would be thrown here.
-    call.on("error", () => {});
-    Readable.from(queryRequests(header, shares[at]!)).pipe(call as unknown as Writable);
-    return half(call, parties[at]!.name, shape);
-  }) as unknown as Pair<Promise<BigUint64Array>>;
+  const asked = parties.map((party, at) => ask(party, header, shares[at]!, shape, deadline));
+  const halves = asked.map(({ half }) => half);
   try {
-    return await Promise.all(halves);
+    const [first, second] = await Promise.all(halves);
+    return [first!, second!];
   } catch (error) {
     // A party that lost the other one reports it at once. The other one may be about to say why.
-    const patience = saysLittle(error) === 2 ? REASON_MS : 0;
+    const patience = saysLittle(error) >= 2 ? REASON_MS : 0;
     await Promise.race([Promise.allSettled(halves), sleep(patience, undefined, { ref: false })]);
-    calls.forEach((call) => call.cancel());
+    asked.forEach(({ cancel }) => cancel());
     const reasons = (await Promise.allSettled(halves)).flatMap((end) =>
       end.status === "rejected" ? [end.reason as unknown] : [],
     );
     throw [error, ...reasons].sort((a, b) => saysLittle(a) - saysLittle(b))[0];
   }
+}
+
+/** Begin the call to one party; `half` is its share of the answer. */
+function ask(
+  party: Party,
+  header: QueryHeader,
+  share: BigUint64Array,
+  shape: Pair<number>,
+  deadline: Date,
+): { half: Promise<BigUint64Array>; cancel: () => void } {
+  const call = party.client.query({ deadline });
+  // What goes wrong is thrown where the answer is read; without a listener it would be thrown here.
+  call.on("error", () => {});
+  Readable.from(queryRequests(header, share)).pipe(call as unknown as Writable);
+  const half = answerShare(call, party.name, shape).catch((error: unknown) => {
+    throw fromStatus(error, party.name);
+  });
+  return { half, cancel: () => call.cancel() };
 }
 
 /** The messages to one party: the header, then its share in chunks. */
@@ -85,14 +98,6 @@ export async function answerShare(
     throw new PrivedgeError("ShareError", `${party}: its answer is not the ${expected} bytes expected`);
   }
   return fromBytes(Buffer.concat(received));
-}
-
-async function half(call: Call, party: string, shape: Pair<number>): Promise<BigUint64Array> {
-  try {
-    return await answerShare(call, party, shape);
-  } catch (error) {
-    throw fromStatus(error, party);
-  }
 }
 
 /** An error that names a cause comes before a restart, that before a lost connection. */
