@@ -169,6 +169,13 @@ test("a pin alone vouches for a party", needsDeployment, async (t) => {
   const pinned = (pins) => clientOf(t, ports, { retries: 0, tls: { ...tls, pins } });
   const authority = { party0: tls.ca, party1: tls.ca };
   assert.deepEqual((await ask(pinned(authority))).answers, vector.answers);
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major > 22 || (major === 22 && minor >= 9) || (major === 20 && minor >= 18)) {
+    const own = { party0: `${live.certs}/party0.crt`, party1: `${live.certs}/party1.crt` };
+    assert.deepEqual((await ask(pinned(own))).answers, vector.answers);
+    const swapped = pinned({ party0: own.party1, party1: own.party0 });
+    await assert.rejects(ask(swapped), { code: "Unreachable", message: /not trusted here/ });
+  }
   const stranger = pinned({ party1: live.other_ca });
   await assert.rejects(ask(stranger), { code: "Unreachable", message: /party 1.* not trusted here/ });
 });
