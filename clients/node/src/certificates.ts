@@ -24,7 +24,9 @@ export function readCaller(tls: TlsFiles): Caller {
   const key = readPem(tls.key);
   const parsed = keyOf(tls.key, key);
   if (!CURVES.includes(parsed.asymmetricKeyDetails?.namedCurve ?? "")) {
-    throw certificateError(`${tls.key}: not an ECDSA key on P-256 or P-384, which TLS 1.3 needs here`);
+    throw certificateError(
+      `${tls.key}: not an ECDSA key on P-256 or P-384, which TLS 1.3 needs here`,
+    );
   }
   if (!own.checkPrivateKey(parsed)) {
     throw certificateError(`${tls.key}: is not the key of ${tls.certificate}`);

@@ -182,15 +182,17 @@ export function queryHeader(
     snapshotId: cohort.snapshotId,
     shape: [images, ...inputShape(cohort.spec)].map(BigInt),
     question:
-      owner === null
-        ? { $case: "identify", value: {} }
-        : { $case: "verify", value: { owner } },
+      owner === null ? { $case: "identify", value: {} } : { $case: "verify", value: { owner } },
     oneSubject,
   };
 }
 
 /** The fixed-point words of one picture's features. */
-export async function wordsOf(spec: RanSpec, picture: Picture, at: number): Promise<BigUint64Array> {
+export async function wordsOf(
+  spec: RanSpec,
+  picture: Picture,
+  at: number,
+): Promise<BigUint64Array> {
   const planes = await planesOf(picture, spec.image, `pictures[${at}]`);
   return encode(extract(spec, planes), "query");
 }

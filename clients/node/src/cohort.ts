@@ -51,7 +51,10 @@ export async function listed(parties: Parties, patience: Patience): Promise<stri
   const [first, second] = await both(parties, async (party) => {
     const { cohorts } = await party.told(party.client.listCohorts, {}, patience);
     if (!cohorts.every((row) => NAME.test(row.name))) {
-      throw new PrivedgeError("ShareError", `${party.name}: it lists a cohort without a valid name`);
+      throw new PrivedgeError(
+        "ShareError",
+        `${party.name}: it lists a cohort without a valid name`,
+      );
     }
     return cohorts;
   });

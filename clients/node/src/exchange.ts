@@ -60,7 +60,10 @@ function ask(
 }
 
 /** The messages to one party: the header, then its share in chunks. */
-export function* queryRequests(header: QueryHeader, share: BigUint64Array): Generator<QueryRequest> {
+export function* queryRequests(
+  header: QueryHeader,
+  share: BigUint64Array,
+): Generator<QueryRequest> {
   yield { part: { $case: "header", value: header } };
   for (const words of cut(toBytes(share))) yield { part: { $case: "words", value: words } };
 }
@@ -95,7 +98,10 @@ export async function answerShare(
     received.push(words);
   }
   if (!headed || Buffer.concat(received).length !== expected || size !== expected) {
-    throw new PrivedgeError("ShareError", `${party}: its answer is not the ${expected} bytes expected`);
+    throw new PrivedgeError(
+      "ShareError",
+      `${party}: its answer is not the ${expected} bytes expected`,
+    );
   }
   return fromBytes(Buffer.concat(received));
 }

@@ -15,7 +15,14 @@ interface Plane {
   readonly values: Float64Array;
 }
 
-const OFFSETS = [[3, 0], [0, 3], [3, 3], [3, -3], [7, 0], [0, 7]] as const;
+const OFFSETS = [
+  [3, 0],
+  [0, 3],
+  [3, 3],
+  [3, -3],
+  [7, 0],
+  [0, 7],
+] as const;
 
 /** The features of one picture; `planes` are its channels at the size of the spec. */
 export function extract(spec: RanSpec, planes: readonly Uint8Array[]): Float32Array {
@@ -42,7 +49,11 @@ function maps(
       const left = features.kind === "oriented-centre" ? features.left_out : [0, 0, 0, 0];
       return features.blurs
         .flatMap((sigma) =>
-          oriented(scaled().map((each) => blur(each, sigma)), features.cell, features.directions),
+          oriented(
+            scaled().map((each) => blur(each, sigma)),
+            features.cell,
+            features.directions,
+          ),
         )
         .map((map) => centre(map, left));
     }
@@ -151,7 +162,10 @@ function blur(plane: Plane, sigma: number): Plane {
     Math.exp(-0.5 * ((at - radius) / sigma) ** 2),
   );
   const sum = kernel.reduce((total, weight) => total + weight, 0);
-  return convolve(plane, kernel.map((weight) => weight / sum));
+  return convolve(
+    plane,
+    kernel.map((weight) => weight / sum),
+  );
 }
 
 /** Convolve with a symmetric kernel along columns, then along rows; the border is repeated. */

@@ -173,7 +173,10 @@ export function halvesOf(ran: Ran, cohort: string, specDigest: string, draws: Dr
     tensors.push({ name, shape: shapes.get(name)!.map(BigInt), commitments });
     pair.forEach((share, party) => shares[party]!.push(share));
   }
-  return { manifest: { modelId: draws.modelId, cohort, owner: ran.owner, specDigest, tensors }, shares };
+  return {
+    manifest: { modelId: draws.modelId, cohort, owner: ran.owner, specDigest, tensors },
+    shares,
+  };
 }
 
 /** The messages to one party: the header with its own salt, then its own share in chunks. */
@@ -217,7 +220,9 @@ async function deleted(party: Party, modelId: string, patience: Patience): Promi
 }
 
 function mayBeActive({ again, code }: PrivedgeError): boolean {
-  return again === "lost" || again === "started" || code === "DeadlineExceeded" || code === "Cancelled";
+  return (
+    again === "lost" || again === "started" || code === "DeadlineExceeded" || code === "Cancelled"
+  );
 }
 
 function checkpointError(message: string): PrivedgeError {

@@ -38,7 +38,8 @@ export function parseRan(file: Buffer, where: string): Ran {
     if (String(tensor?.shape) !== String(shape)) {
       throw faulty(where, `parameter ${name} should have the shape (${shape.join(", ")})`);
     }
-    if (!tensor!.values.every(Number.isFinite)) throw faulty(where, `parameter ${name} is not finite`);
+    if (!tensor!.values.every(Number.isFinite))
+      throw faulty(where, `parameter ${name} is not finite`);
     tensors.set(name, tensor!.values);
   }
   const extra = [...found.keys()].find((name) => !expected.has(name));

@@ -41,7 +41,12 @@ export async function retried<T>(
   }
 }
 
-function isMadeAgain({ again }: PrivedgeError, tried: number, retries: number, away: boolean): boolean {
+function isMadeAgain(
+  { again }: PrivedgeError,
+  tried: number,
+  retries: number,
+  away: boolean,
+): boolean {
   if (retries === 0) return false;
   if (again === "started") return true;
   if (again === "place") return tried < retries;

@@ -19,7 +19,10 @@ const FLOAT_BYTES = 4;
 /** Read a whole file. Throws CheckpointError unless every tensor is float32 and inside the file. */
 export function readSafetensors(file: Buffer, where: string): Tensors {
   const unsound = (): never => {
-    throw new PrivedgeError("CheckpointError", `${where}: is not a sound safetensors file of float32`);
+    throw new PrivedgeError(
+      "CheckpointError",
+      `${where}: is not a sound safetensors file of float32`,
+    );
   };
   const length = file.length < 8 ? -1 : Number(file.readBigUInt64LE(0));
   if (length < 2 || length > MAX_HEADER_BYTES || 8 + length > file.length) return unsound();

@@ -53,7 +53,10 @@ export function parseSpec(text: string): RanSpec {
   } catch {
     // Said below.
   }
-  throw new PrivedgeError("CheckpointError", "spec: this client does not know such an architecture");
+  throw new PrivedgeError(
+    "CheckpointError",
+    "spec: this client does not know such an architecture",
+  );
 }
 
 /** The shape of the feature map of one picture. */
@@ -85,7 +88,8 @@ export function parameters(spec: RanSpec): Map<string, Shape> {
   const named = new Map<string, Shape>();
   let shape = inputShape(spec);
   spec.layers.forEach((layer, at) => {
-    for (const [name, extents] of layerParameters(layer, shape)) named.set(`${at}.${name}`, extents);
+    for (const [name, extents] of layerParameters(layer, shape))
+      named.set(`${at}.${name}`, extents);
     shape = outputShape(layer, shape);
   });
   return named.set("threshold", [1]);

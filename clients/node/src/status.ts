@@ -62,7 +62,10 @@ export function fromStatus(failure: unknown, peer: string): unknown {
   }
   const known = FROM_GRPC.find((each) => each.status === code);
   if (known === undefined) {
-    return new PrivedgeError("Refused", `${peer}: internal error${loggedAs(failure)}; ask its operator`);
+    return new PrivedgeError(
+      "Refused",
+      `${peer}: internal error${loggedAs(failure)}; ask its operator`,
+    );
   }
   const cause = code === "UNAVAILABLE" && CAUSES.find(([mark]) => mark.test(failure.details));
   const [reason, advice] = cause ? [cause[1], cause[2]] : [known.text, known.advice];

@@ -51,7 +51,10 @@ test("calls at once share a client and get their own answers", needsDeployment, 
   withClient(live.client, async (client) => {
     const asked = live.pictures.map((each) => client.identify(raw(each), { cohort: live.cohort }));
     const replies = await Promise.all(asked);
-    assert.deepEqual(replies.flatMap((reply) => reply.answers), live.answers);
+    assert.deepEqual(
+      replies.flatMap((reply) => reply.answers),
+      live.answers,
+    );
   }),
 );
 
@@ -64,7 +67,10 @@ test("cohorts are listed and described", needsDeployment, () =>
 
 test("a refusal names its kind, and the party", needsDeployment, async () => {
   await withClient(live.client, async (client) => {
-    await assert.rejects(client.describe("nowhere"), { code: "UnknownCohort", message: /^party [01] \(/ });
+    await assert.rejects(client.describe("nowhere"), {
+      code: "UnknownCohort",
+      message: /^party [01] \(/,
+    });
     await assert.rejects(client.describe("empty"), { code: "NotReady" });
     const small = { data: new Uint8Array(64), width: 8, height: 8 };
     await assert.rejects(client.identify(small, { cohort: live.cohort }), { code: "ImageError" });

@@ -51,7 +51,10 @@ const faults = {
 for (const [fault, [from, to]] of Object.entries(faults)) {
   test(`a file with ${fault} is refused in one line`, (t) => {
     const { path } = written(t, SOUND.replace(from, to));
-    assert.throws(() => loadConfig(path), { code: "ConfigError", message: /^[^\n]*privedge\.toml: [^\n]+$/ });
+    assert.throws(() => loadConfig(path), {
+      code: "ConfigError",
+      message: /^[^\n]*privedge\.toml: [^\n]+$/,
+    });
   });
 }
 
@@ -65,10 +68,10 @@ const shape = { width: 8, height: 8, channels: 1 };
 const pictures = {
   "no pixels": { data: new Uint8Array(0), width: 0, height: 0 },
   "numbers in place of bytes": { data: new Float32Array(64), width: 8, height: 8 },
-  "opacity": { data: new Uint8Array(256), width: 8, height: 8 },
+  opacity: { data: new Uint8Array(256), width: 8, height: 8 },
   "another size": { data: new Uint8Array(63), width: 9, height: 7 },
   "only 0 and 1": { data: new Uint8Array(64).fill(1), width: 8, height: 8 },
-  "nothing": undefined,
+  nothing: undefined,
 };
 for (const [what, picture] of Object.entries(pictures)) {
   test(`a picture with ${what} is refused in one line`, () =>

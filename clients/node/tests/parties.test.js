@@ -40,10 +40,16 @@ async function party(t, role, query, { describe = description, as = role } = {})
     },
   });
   const { certificate, key, ca } = files(as);
-  const secure = ServerCredentials.createSsl(ca, [{ cert_chain: certificate, private_key: key }], true);
+  const secure = ServerCredentials.createSsl(
+    ca,
+    [{ cert_chain: certificate, private_key: key }],
+    true,
+  );
   t.after(() => server.forceShutdown());
   return new Promise((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", secure, (error, port) => (error ? reject(error) : resolve(port)));
+    server.bindAsync("127.0.0.1:0", secure, (error, port) =>
+      error ? reject(error) : resolve(port),
+    );
   });
 }
 
@@ -78,17 +84,21 @@ test("the answers of the vectors are read from two servers", needsDeployment, as
   assert.deepEqual((await ask(clientOf(t, ports))).answers, vector.answers);
 });
 
-test("a busy party is asked again, with a fresh id and a fresh share", needsDeployment, async (t) => {
-  const ids = [];
-  const busy = refuse(status.RESOURCE_EXHAUSTED, "too many calls at once", 1);
-  const second = (call, { queryId }) => {
-    ids.push(Buffer.from(queryId).toString("hex"));
-    (ids.length < 3 ? busy : answer(1))(call);
-  };
-  const ports = [await party(t, "party0", answer(0)), await party(t, "party1", second)];
-  assert.deepEqual((await ask(clientOf(t, ports))).answers, vector.answers);
-  assert.equal(new Set(ids).size, 3);
-});
+test(
+  "a busy party is asked again, with a fresh id and a fresh share",
+  needsDeployment,
+  async (t) => {
+    const ids = [];
+    const busy = refuse(status.RESOURCE_EXHAUSTED, "too many calls at once", 1);
+    const second = (call, { queryId }) => {
+      ids.push(Buffer.from(queryId).toString("hex"));
+      (ids.length < 3 ? busy : answer(1))(call);
+    };
+    const ports = [await party(t, "party0", answer(0)), await party(t, "party1", second)];
+    assert.deepEqual((await ask(clientOf(t, ports))).answers, vector.answers);
+    assert.equal(new Set(ids).size, 3);
+  },
+);
 
 test("without retries a busy party's refusal is thrown", needsDeployment, async (t) => {
   const busy = refuse(status.RESOURCE_EXHAUSTED, "too many calls at once", 1);
@@ -97,22 +107,26 @@ test("without retries a busy party's refusal is thrown", needsDeployment, async 
   await assert.rejects(ask(clientOf(t, ports, { retries: 0 })), refused);
 });
 
-test("a refusal that will not change is thrown at once, and ends the other call", needsDeployment, async (t) => {
-  let asked = 0;
-  const ended = new Promise((resolve) => {
-    t.cancelled = resolve;
-  });
-  const waits = (call) => call.on("cancelled", t.cancelled);
-  const malformed = refuse(status.INVALID_ARGUMENT, "malformed request");
-  const second = (call) => {
-    asked += 1;
-    malformed(call);
-  };
-  const ports = [await party(t, "party0", waits), await party(t, "party1", second)];
-  await assert.rejects(ask(clientOf(t, ports)), { code: "ShareError" });
-  await ended;
-  assert.equal(asked, 1);
-});
+test(
+  "a refusal that will not change is thrown at once, and ends the other call",
+  needsDeployment,
+  async (t) => {
+    let asked = 0;
+    const ended = new Promise((resolve) => {
+      t.cancelled = resolve;
+    });
+    const waits = (call) => call.on("cancelled", t.cancelled);
+    const malformed = refuse(status.INVALID_ARGUMENT, "malformed request");
+    const second = (call) => {
+      asked += 1;
+      malformed(call);
+    };
+    const ports = [await party(t, "party0", waits), await party(t, "party1", second)];
+    await assert.rejects(ask(clientOf(t, ports)), { code: "ShareError" });
+    await ended;
+    assert.equal(asked, 1);
+  },
+);
 
 test("the reason comes before the loss that follows from it", needsDeployment, async (t) => {
   const lost = refuse(status.UNAVAILABLE, "a part of the service is down");
@@ -155,13 +169,17 @@ test("parties that describe a cohort differently are not asked", needsDeployment
   await assert.rejects(ask(clientOf(t, ports)), { code: "ManifestMismatch" });
 });
 
-test("a party is not taken for the other one, nor anybody else for it", needsDeployment, async (t) => {
-  const ports = [await party(t, "party0", answer(0)), await party(t, "party1", answer(1))];
-  const another = { code: "Unreachable", message: /is another server than the one asked for/ };
-  await assert.rejects(ask(clientOf(t, ports.reverse(), { retries: 0 })), another);
-  const dealer = await party(t, "party0", answer(0), { as: "dealer" });
-  await assert.rejects(ask(clientOf(t, [dealer, ports[0]], { retries: 0 })), another);
-});
+test(
+  "a party is not taken for the other one, nor anybody else for it",
+  needsDeployment,
+  async (t) => {
+    const ports = [await party(t, "party0", answer(0)), await party(t, "party1", answer(1))];
+    const another = { code: "Unreachable", message: /is another server than the one asked for/ };
+    await assert.rejects(ask(clientOf(t, ports.reverse(), { retries: 0 })), another);
+    const dealer = await party(t, "party0", answer(0), { as: "dealer" });
+    await assert.rejects(ask(clientOf(t, [dealer, ports[0]], { retries: 0 })), another);
+  },
+);
 
 test("a pin alone vouches for a party", needsDeployment, async (t) => {
   const ports = [await party(t, "party0", answer(0)), await party(t, "party1", answer(1))];
@@ -177,34 +195,41 @@ test("a pin alone vouches for a party", needsDeployment, async (t) => {
     await assert.rejects(ask(swapped), { code: "Unreachable", message: /not trusted here/ });
   }
   const stranger = pinned({ party1: live.other_ca });
-  await assert.rejects(ask(stranger), { code: "Unreachable", message: /party 1.* not trusted here/ });
+  await assert.rejects(ask(stranger), {
+    code: "Unreachable",
+    message: /party 1.* not trusted here/,
+  });
 });
 
-test("renewed files are taken over by a running client, and unsound ones are not", needsDeployment, async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), "privedge-"));
-  t.after(() => rmSync(folder, { recursive: true }));
-  const { tls } = loadConfig(live.client);
-  const own = Object.fromEntries(
-    ["ca", "certificate", "key"].map((name) => [name, join(folder, name)]),
-  );
-  const put = (from) => Object.keys(own).forEach((name) => copyFileSync(from[name], own[name]));
-  put(tls);
-  const serials = [];
-  const seen = (call) => {
-    serials.push(call.getAuthContext().sslPeerCertificate.serialNumber);
-    answer(0)(call);
-  };
-  const ports = [await party(t, "party0", seen), await party(t, "party1", answer(1))];
-  const client = clientOf(t, ports, { tls: own });
-  await ask(client);
-  writeFileSync(own.certificate, "not a certificate");
-  await ask(client);
-  put(loadConfig(live.other_client).tls);
-  await ask(client);
-  assert.equal(serials.length, 3);
-  assert.equal(serials[0], serials[1]);
-  assert.notEqual(serials[1], serials[2]);
-});
+test(
+  "renewed files are taken over by a running client, and unsound ones are not",
+  needsDeployment,
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "privedge-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const { tls } = loadConfig(live.client);
+    const own = Object.fromEntries(
+      ["ca", "certificate", "key"].map((name) => [name, join(folder, name)]),
+    );
+    const put = (from) => Object.keys(own).forEach((name) => copyFileSync(from[name], own[name]));
+    put(tls);
+    const serials = [];
+    const seen = (call) => {
+      serials.push(call.getAuthContext().sslPeerCertificate.serialNumber);
+      answer(0)(call);
+    };
+    const ports = [await party(t, "party0", seen), await party(t, "party1", answer(1))];
+    const client = clientOf(t, ports, { tls: own });
+    await ask(client);
+    writeFileSync(own.certificate, "not a certificate");
+    await ask(client);
+    put(loadConfig(live.other_client).tls);
+    await ask(client);
+    assert.equal(serials.length, 3);
+    assert.equal(serials[0], serials[1]);
+    assert.notEqual(serials[1], serials[2]);
+  },
+);
 
 test("a server without TLS 1.3 is refused", needsDeployment, async (t) => {
   const { certificate, key, ca } = files("party0");
@@ -219,6 +244,9 @@ test("a server without TLS 1.3 is refused", needsDeployment, async (t) => {
 });
 
 test("nobody there is said in one line", needsDeployment, async (t) => {
-  const refused = { code: "Unreachable", message: /^party 0 \(127\.0\.0\.1:1\): refuses connections; [^\n]+$/ };
+  const refused = {
+    code: "Unreachable",
+    message: /^party 0 \(127\.0\.0\.1:1\): refuses connections; [^\n]+$/,
+  };
   await assert.rejects(ask(clientOf(t, [1, 1], { retries: 0 })), refused);
 });

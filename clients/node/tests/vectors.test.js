@@ -102,7 +102,10 @@ test("the messages of an upload", () => {
     const [header, ...rest] = uploadRequests(halves.manifest, salts[party], halves.shares[party]);
     const sent = Buffer.from(UploadModelRequest.encode(header).finish());
     assert.equal(sent.toString("hex"), vector.headers[party]);
-    assert.equal(Buffer.concat(rest.map((each) => each.part.value)).toString("hex"), vector.shares[party]);
+    assert.equal(
+      Buffer.concat(rest.map((each) => each.part.value)).toString("hex"),
+      vector.shares[party],
+    );
   }
 });
 
@@ -115,7 +118,10 @@ test("a damaged file of a model is refused", () => {
   const altered = (from, to) => Buffer.from(file.toString("latin1").replace(from, to), "latin1");
   assert.throws(() => parseRan(altered("F32", "F16"), "f16.ran"), refused);
   assert.throws(() => parseRan(altered("0.mean", "0.meat"), "name.ran"), refused);
-  assert.throws(() => parseRan(altered('\\"format\\": 1', '\\"format\\": 2'), "format.ran"), refused);
+  assert.throws(
+    () => parseRan(altered('\\"format\\": 1', '\\"format\\": 2'), "format.ran"),
+    refused,
+  );
   const notFinite = Buffer.from(file);
   notFinite.writeFloatLE(NaN, file.length - 4);
   assert.throws(() => parseRan(notFinite, "nan.ran"), refused);
