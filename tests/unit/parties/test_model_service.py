@@ -1,7 +1,6 @@
 """parties/party/models/service.py: both parties in one process, joined by method calls."""
 
 import os
-import threading
 import time
 from contextlib import ExitStack
 
@@ -11,7 +10,6 @@ from parties.config.party import PartyConfig
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
-from parties.party.models.trash_keeper import TrashKeeper
 from privedge.errors import (
     AlreadyExists,
     ConfigError,
@@ -65,10 +63,11 @@ class Line:
         return self._follower.standing.mine
 
 
-def settings(folder, index, *, disk=None, **cohort):
+def settings(folder, index, *, disk=None, registry_url=None, **cohort):
     return PartyConfig.model_validate(
         {
             "disk": disk or {},
+            "registry_url": registry_url,
             "index": index,
             "listen": "127.0.0.1:0",
             "state": folder / f"party{index}",
@@ -84,11 +83,11 @@ def settings(folder, index, *, disk=None, **cohort):
 class Parties:
     """Both parties' models over one folder."""
 
-    def __init__(self, folder, stack, disk=None):
-        config = settings(folder, 1, disk=disk)
+    def __init__(self, folder, stack, disk=None, urls=(None, None)):
+        config = settings(folder, 1, disk=disk, registry_url=urls[1])
         self.follower = stack.enter_context(open_models(config, None))
         self.line = Line(self.follower)
-        config = settings(folder, 0, disk=disk)
+        config = settings(folder, 0, disk=disk, registry_url=urls[0])
         self.leader = stack.enter_context(open_models(config, self.line))
 
     def meet(self):
@@ -394,20 +393,6 @@ def test_an_owner_can_delete_a_replaced_model_at_once(parties, tmp_path):
     assert parties.agree
 
 
-def test_the_trash_keeper_looks_again_after_a_disk_that_failed():
-    looked = threading.Semaphore(0)
-
-    class Failing:
-        def empty_trash(self):
-            looked.release()
-            raise OSError("the disk")
-
-    keeper = TrashKeeper(Failing(), every_s=0.001)
-    keeper.start()
-    assert all(looked.acquire(timeout=30) for _ in range(2))
-    keeper.stop()
-
-
 # --- W-22: party 1 is asked first -----------------------------------------------------------------
 
 
@@ -467,3 +452,13 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
         open_models(settings(tmp_path, 1), None),
     ):
         pass
+
+
+def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(parties):
+    (header, _), (raw, _) = shares_of(ANA)
+    model_id = header.manifest.model_id
+    for _ in range(2):
+        assert parties.leader.upload(header, ANA, [raw]) == header.manifest.share_bytes
+        path = parties.leader._files.path(model_id)
+        assert path.read_bytes() == raw
+        path.unlink()
