@@ -20,7 +20,7 @@ PYTHONS := 3.11 3.12 3.13
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo up test test-quick test-slow cover matrix check lint format types imports proto proto-check docs docs-check build bench lock clean
+.PHONY: help demo up test test-quick test-slow cover matrix check lint format types imports proto proto-check node docs docs-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,7 @@ imports: $(INSTALLED) ## who may import whom (pyproject.toml)
 
 proto: $(INSTALLED) ## generate the wire packages from protos
 	$(call GENERATE,.)
+	@test ! -d clients/node/node_modules || PYTHON=$(abspath $(BIN)/python) npm --prefix clients/node run --silent generate
 
 proto-check: $(INSTALLED) ## is the generated code in step with protos?
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; mkdir "$$fresh/lab"; \
@@ -96,6 +97,11 @@ proto-check: $(INSTALLED) ## is the generated code in step with protos?
 			|| { echo "$$wire is out of step with protos: run make proto" >&2; exit 1; }; \
 	done
 	@echo "the generated code is in step with protos"
+
+# The client in TypeScript needs node and npm, which no other target does. No script of a package runs.
+node: ## install, build and test clients/node
+	@command -v npm >/dev/null || { echo "node and npm are missing: apt-get install nodejs npm" >&2; exit 1; }
+	cd clients/node && npm ci --ignore-scripts --no-fund --no-audit && npm test
 
 docs: $(INSTALLED) ## write the generated pages, and make a site of docs/ in build/docs
 	$(BIN)/python tools/reference.py

@@ -7,7 +7,11 @@
     docs/reference/config.md    the keys of every configuration file, from the pydantic fields
     docs/reference/errors.md    the tree of errors, and the table of gRPC statuses
     docs/reference/api.md       the public Python names, `privedge.__all__`
+    docs/reference/ran-spec.schema.json
+                                the JSON schema of architectures
     docs/adr/index.md           the list of decisions, from their headings
+    clients/node/src/generated/refusals.ts
+                                the same table of statuses for the client in TypeScript
 
 One module of tools/pages makes each of them; this one writes and compares.
 """
@@ -19,13 +23,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "lab"), str(ROOT / "tools")]
 
-from pages import api, cli, config, decisions, errors  # noqa: E402 - after the path is set
+from pages import api, cli, config, decisions, errors, node, ran_spec  # noqa: E402 - after the path is set
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/cli.md": cli.page,
     "docs/reference/config.md": config.page,
     "docs/reference/errors.md": errors.page,
     "docs/reference/api.md": api.page,
+    "docs/reference/ran-spec.schema.json": ran_spec.schema,
+    "clients/node/src/generated/refusals.ts": node.module,
     "docs/adr/index.md": lambda: decisions.page(ROOT / "docs" / "adr"),
 }
 

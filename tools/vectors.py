@@ -456,23 +456,26 @@ def _lines(vector: tuple[str, Any]) -> str:
     return f'"{name}": {{\n ' + ",\n ".join(parts) + "\n}"
 
 
-def differing(stored: dict[str, Any]) -> list[str]:
+Vectors = dict[str, Callable[[], Any]]
+
+
+def differing(stored: dict[str, Any], vectors: Vectors) -> list[str]:
     """Return the names of vectors that the code computes differently, or that one side lacks."""
-    made = {name: json.loads(json.dumps(make())) for name, make in VECTORS.items()}
+    made = {name: json.loads(json.dumps(make())) for name, make in vectors.items()}
     return sorted(name for name in made | stored if made.get(name) != stored.get(name))
 
 
-def main(arguments: Sequence[str], file: Path = FILE) -> int:
-    """Do what the module docstring says; return the exit status."""
+def main(arguments: Sequence[str], file: Path = FILE, vectors: Vectors = VECTORS) -> int:
+    """Write `vectors` to `file`, or compare the two; return the exit status."""
     if list(arguments) == ["--check"]:
-        wrong = differing(json.loads(file.read_text()))
+        wrong = differing(json.loads(file.read_text()), vectors)
         for name in wrong:
             sys.stderr.write(f"{file}: {name} is not what the code computes\n")
         return bool(wrong)
     if arguments:
         sys.stderr.write(f"{__doc__}\n")
         return 2
-    file.write_text(text({name: make() for name, make in VECTORS.items()}))
+    file.write_text(text({name: make() for name, make in vectors.items()}))
     return 0
 
 

@@ -89,9 +89,10 @@ class _Side:
 
 
 @dataclass(frozen=True)
-class _Party:
+class Party:
     """The parts of a party that its start and its end need."""
 
+    config: PartyConfig
     server: grpc.Server
     port: int
     side: _Side
@@ -105,6 +106,13 @@ class _Party:
         self.readiness.look()
         self.intake.drain(within_s)
 
+    def start(self) -> None:
+        """Listen. From now on the process is alive; what it can do is said service by service."""
+        add_about(self.server)
+        self.statuses.set_serving([""], True)
+        self.server.start()
+        log.info("party %d: listening on port %d", self.config.index, self.port)
+
 
 def serve_party(config: PartyConfig, config_file: Path) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
@@ -112,13 +120,9 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
     cores = usable_cores() if config.one_core_workers else ()
     if cores:
         stay_on(chosen(config.index + config.workers * config.threads, 1, cores))
-    with _party(config, config_file, cores) as party:
-        add_about(party.server)
+    with assembled(config, config_file, cores) as party:
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
-        # From now on the process is alive. What it can do is said service by service.
-        party.statuses.set_serving([""], True)
-        party.server.start()
-        log.info("party %d: listening on port %d", config.index, party.port)
+        party.start()
         with _running(party.readiness):
             run_until_told(
                 party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls
@@ -126,8 +130,16 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
 
 
 @contextmanager
-def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iterator[_Party]:
-    """Everything a party consists of, wired up; undone in reverse order."""
+def assembled(
+    config: PartyConfig,
+    config_file: Path,
+    cores: Sequence[int],
+    access: Mapping[str, frozenset[Role]] = ACCESS,
+) -> Iterator[Party]:
+    """Everything a party consists of, wired up; undone in reverse order.
+
+    `access` is the table of its gate. Raises ConfigError or CertificateError.
+    """
     require_role(config.tls, Role.party(config.index))
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
@@ -139,7 +151,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         server, port = build_server(
             config.listen,
             tls=config.tls,
-            access=ACCESS,
+            access=access,
             quotas=_quotas(config),
             rules=config.caller_rules,
             witness=GateWitness(models.audit),
@@ -181,7 +193,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         party_pb2_grpc.add_PartyServicer_to_server(
             PartyServicer(models, queries, handshake, feeds, readiness), server
         )
-        yield _Party(server, port, side, statuses, readiness, intake)
+        yield Party(config, server, port, side, statuses, readiness, intake)
 
 
 def _workers_on(config: PartyConfig, cores: Sequence[int]) -> list[Sequence[int]]:

@@ -44,6 +44,17 @@ def run_until_told(
     notify.tell(READY="1")
     ending.wait_until_told()
     notify.tell(STOPPING="1")
+    end_in_order(server, statuses, drain=drain, end_calls=end_calls)
+
+
+def end_in_order(
+    server: grpc.Server,
+    statuses: Health,
+    *,
+    drain: Callable[[float], object],
+    end_calls: Callable[[], object],
+) -> None:
+    """Refuse new calls, let running calls finish, and return when all have ended."""
     deadline = time.monotonic() + _GRACE_S
     statuses.end()
     drain(_GRACE_S)

@@ -146,7 +146,7 @@ class _Calls:
 
 def _half(party: Party, asked: Asked, share: Words, calls: _Calls) -> Half:
     with calls_to(party.name):
-        call = party.stub.Query(_requests(asked.question, share), timeout=asked.timeout_s)
+        call = party.stub.Query(query_requests(asked.question, share), timeout=asked.timeout_s)
         calls.add(call.cancel)
         header = next(call, pb.QueryResponse()).header
         shape = codec.shape_from_wire(header.shape, party.name)
@@ -165,7 +165,8 @@ def _received(party: Party, responses: Iterator[pb.QueryResponse], expected: int
     return bytes(received)
 
 
-def _requests(question: Question, share: Words) -> Iterator[pb.QueryRequest]:
+def query_requests(question: Question, share: Words) -> Iterator[pb.QueryRequest]:
+    """Yield the messages of one party's call: the header, then the share in chunks."""
     yield pb.QueryRequest(header=codec.question_to_wire(question))
     for piece in cut(to_bytes(share)):
         yield pb.QueryRequest(words=piece)

@@ -56,12 +56,11 @@ def let_in(context: grpc.ServicerContext, who: Identity) -> None:
 
 
 def caller(context: grpc.ServicerContext) -> Identity:
-    """Return who calls: the certificate's identity, or on insecure loopback the claimed one.
-
-    Raises NotAllowed if there is none, or if TLS is older than 1.3.
-    """
-    # The gate has asked already, and every answer unpacks the certificate once more.
-    return _LET_IN.get(context) or _identity(context.auth_context(), context)
+    """Return who makes a call that passed the gate. Raises NotAllowed if it passed none."""
+    who = _LET_IN.get(context)
+    if who is None:
+        raise NotAllowed("no gate has let this call in")
+    return who
 
 
 def _identity(facts: Mapping[str, Any], context: grpc.ServicerContext) -> Identity:
@@ -97,7 +96,7 @@ class Callers:
         witness: Witness | None = None,
     ) -> None:
         """Raises ConfigError for a deny list that cannot be used."""
-        self._rules, self._now = rules, now
+        self._rules, self._now, self._with_tls = rules, now, tls is not None
         self._vouchers = _Vouchers(tls) if tls is not None and len(tls.trusted) > 1 else None
         self._denied: DenyList | None = None
         if rules.denied is not None:
@@ -108,8 +107,15 @@ class Callers:
         _ALL.add(self)
 
     def identify(self, context: grpc.ServicerContext) -> Known:
-        """Return who calls, and its certificate. Raises NotAllowed if it is nobody."""
+        """Return who calls, and its certificate: the identity in it, or on insecure loopback the
+        claimed one.
+
+        Raises NotAllowed if it is nobody, if TLS is older than 1.3, or if a server with
+        certificates is called without TLS, through a port that somebody else opened.
+        """
         facts: Mapping[str, Any] = context.auth_context()
+        if self._with_tls and facts.get("transport_security_type") != [b"ssl"]:
+            raise NotAllowed("the connection has no TLS")
         return Known(_identity(facts, context), self._certificate(facts))
 
     def require(self, found: Known) -> None:

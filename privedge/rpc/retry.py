@@ -7,10 +7,18 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import count
 from typing import Any, TypeVar
 
-from privedge.errors import Busy, Cancelled, PrivEdgeError, Restarting, Unreachable
+from privedge.errors import (
+    Busy,
+    Cancelled,
+    PrivEdgeError,
+    Restarting,
+    SnapshotChanged,
+    Unreachable,
+)
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import calls_to
 
@@ -20,6 +28,35 @@ T = TypeVar("T")
 _FIRST_S, _LONGEST_S = 0.25, 4.0
 # How often a call is made again that lost its connection, at least.
 _LOST = 2
+
+
+class Again(StrEnum):
+    """For how long our client makes a refused call again.
+
+    PLACE: `retries` times. STARTED: as long as there is time. LOST: twice, or for `away_s`.
+    CHANGED: a query, twice, with a fresh description of its cohort (client/query.py).
+    """
+
+    NEVER = "never"
+    PLACE = "place"
+    STARTED = "started"
+    LOST = "lost"
+    CHANGED = "changed"
+
+
+# The first that fits counts; no other refusal is answered with the same call.
+_AGAIN: dict[type[PrivEdgeError], Again] = {
+    Cancelled: Again.NEVER,
+    Restarting: Again.STARTED,
+    Unreachable: Again.LOST,
+    Busy: Again.PLACE,
+    SnapshotChanged: Again.CHANGED,
+}
+
+
+def again(kind: type[Exception]) -> Again:
+    """Return whether, and for how long, a call is repeated that was refused as `kind`."""
+    return next((how for known, how in _AGAIN.items() if issubclass(kind, known)), Again.NEVER)
 
 
 @dataclass(frozen=True)
@@ -60,13 +97,14 @@ def retried(call: Callable[[float], T], patience: Patience) -> T:
 
 
 def _again(error: PrivEdgeError, tried: int, patience: Patience, passed_s: float) -> bool:
-    if isinstance(error, Cancelled) or not patience.retries:
-        return False
-    if isinstance(error, Restarting):
-        return True
-    if isinstance(error, Busy):
-        return tried < patience.retries
-    return tried < min(patience.retries, _LOST) or passed_s < patience.away_s
+    match again(type(error)) if patience.retries else Again.NEVER:
+        case Again.STARTED:
+            return True
+        case Again.PLACE:
+            return tried < patience.retries
+        case Again.LOST:
+            return tried < min(patience.retries, _LOST) or passed_s < patience.away_s
+    return False
 
 
 def told(method: Callable[..., Any], request: Any, *, peer: str, patience: Patience) -> Any:

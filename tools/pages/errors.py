@@ -6,6 +6,15 @@ from collections.abc import Iterator
 from pages import markdown as md
 from privedge import errors
 from privedge.rpc import status
+from privedge.rpc.retry import Again, again
+
+_AGAIN = {
+    Again.NEVER: "no",
+    Again.PLACE: "yes, `retries` times, after the pause that the server asks for or longer",
+    Again.STARTED: "yes, as long as `rpc_timeout_s` lets it, after the same pauses",
+    Again.LOST: "yes, twice, or for 30 s at parties that have answered before",
+    Again.CHANGED: "a query, twice, from `DescribeCohort` on",
+}
 
 
 def page() -> str:
@@ -35,6 +44,15 @@ def page() -> str:
             f"A refusal as `Busy` carries in `{status.RETRY_AFTER}` the milliseconds after "
             "which to come again ([the wire](wire.md#busy-servers))."
         ),
+        "## What is made again",
+        md.paragraph(
+            "After these statuses our clients make a call again by themselves, after growing "
+            "pauses. A query gets a fresh id and fresh shares each time. An upload is never "
+            "repeated. After any other status the call ends with its error: repeating it would "
+            "end the same way. [The wire](wire.md#what-may-be-repeated) says what a client of "
+            "your own may repeat."
+        ),
+        md.table(("status", "text", "error", "made again"), _repeated()),
         "## What gRPC itself says",
         md.paragraph(
             "Some statuses come from gRPC and not from a server of ours, with texts of its own. A "
@@ -59,6 +77,15 @@ def _statuses() -> Iterator[tuple[str, str, str, str]]:
         advice = status._ADVICE[kind] if own else "give the id to the operator"
         name = f"`{kind.__name__}`" if own else "`Refused`, for whatever nobody meant to raise"
         yield code.name, text, name, advice
+
+
+def _repeated() -> Iterator[tuple[str, str, str, str]]:
+    for kind, (code, text) in status.STATUS.items():
+        if again(kind) is not Again.NEVER:
+            yield code.name, text, f"`{kind.__name__}`", _AGAIN[again(kind)]
+    for code, (kind, _, _) in status._FROM_GRPC.items():
+        if again(kind) is not Again.NEVER:
+            yield code.name, "any of gRPC's own", f"`{kind.__name__}`", _AGAIN[again(kind)]
 
 
 def _from_grpc() -> Iterator[tuple[str, str, str, str]]:

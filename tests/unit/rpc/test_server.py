@@ -4,15 +4,19 @@ import logging
 import queue
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
 
 from privedge import errors
+from privedge.config import TlsFiles
 from privedge.errors import ConfigError, NotAllowed, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import gate, loopback
+from privedge.rpc.access import CallerRules
 from privedge.rpc.admission import Quota
+from privedge.rpc.callers import Callers
 from privedge.rpc.channel import MAX_MESSAGE_BYTES, open_channel
 from privedge.rpc.server import build_server, caller
 from privedge.rpc.status import ERROR_ID, RETRY_AFTER, STATUS, from_status
@@ -461,7 +465,7 @@ def test_messages_are_limited_on_ports_and_not_between_a_front_end_and_its_worke
 
 
 class Context:
-    """The two facts of a connection that `caller` looks at."""
+    """What `Callers.identify` looks at."""
 
     def __init__(self, **facts):
         self._facts = facts
@@ -474,17 +478,35 @@ class Context:
 
 
 URI = ["spiffe://privedge/owner/ana"]
+FILES = TlsFiles(ca=Path("ca.crt"), certificate=Path("party0.crt"), key=Path("party0.key"))
+
+
+def identified(tls=FILES, **facts):
+    return Callers(tls, CallerRules()).identify(Context(**facts)).who
 
 
 def test_over_tls_the_certificate_counts_and_never_the_claim():
     facts = {"transport_security_type": ["ssl"], "ssl_tls_version": ["TLSv1.3"]}
-    assert caller(Context(**facts, peer_uri=URI)) == Identity(Role.OWNER, "ana")
+    assert identified(**facts, peer_uri=URI) == Identity(Role.OWNER, "ana")
     for uris in ([], [*URI, "spiffe://privedge/admin/a"], ["https://privedge/owner/ana"], ["é"]):
         with pytest.raises(NotAllowed):
-            caller(Context(**facts, peer_uri=uris))
+            identified(**facts, peer_uri=uris)
 
 
 def test_a_connection_older_than_tls_1_3_has_no_caller():
     facts = {"transport_security_type": ["ssl"], "ssl_tls_version": ["TLSv1.2"]}
     with pytest.raises(NotAllowed, match=r"not TLS 1\.3"):
+        identified(**facts, peer_uri=URI)
+
+
+@pytest.mark.parametrize("facts", [{}, {"transport_security_type": ["insecure"]}])
+def test_a_claim_counts_only_where_the_server_has_no_certificate(facts):
+    assert identified(None, **facts) == Identity(Role.ADMIN, "a")
+    with pytest.raises(NotAllowed, match="no TLS"):
+        identified(**facts)
+
+
+def test_a_servicer_behind_no_gate_has_no_caller():
+    facts = {"transport_security_type": ["ssl"], "ssl_tls_version": ["TLSv1.3"]}
+    with pytest.raises(NotAllowed, match="no gate"):
         caller(Context(**facts, peer_uri=URI))

@@ -1,0 +1,204 @@
+/**
+ * Ask both parties which owner a picture shows.
+ *
+ * Sees the pictures, both shares of them, and the answers. Each party gets one share, which alone
+ * is uniformly random.
+ */
+import { randomBytes } from "node:crypto";
+import { answerShape, readAnswers } from "./answers.js";
+import { described, listed, type Cohort, type Parties } from "./cohort.js";
+import { loadConfig, requireValid, type ClientConfig } from "./config.js";
+import { PrivedgeError } from "./errors.js";
+import { exchange } from "./exchange.js";
+import { extract } from "./features.js";
+import type { QueryHeader } from "./generated/party.js";
+import { Party } from "./party.js";
+import { planesOf, type Picture } from "./pictures.js";
+import { retried, type Patience } from "./retry.js";
+import { combine, encode, split } from "./ring.js";
+import { inputShape, type RanSpec } from "./spec.js";
+
+const MAX_IMAGES_OF_ONE_SUBJECT = 32;
+/** A cohort may change between the call that describes it and the query. */
+const TRIES = 3;
+/** For so long parties are called again that have answered before: a restart takes as long. */
+const AWAY_MS = 30_000;
+
+export interface Reply {
+  /** One for each picture, in order, or one in all with `oneSubject`; null is "unknown", or "no". */
+  readonly answers: readonly (string | null)[];
+  /** From sending the shares to adding up the answer. */
+  readonly seconds: number;
+}
+
+export interface AskOptions {
+  readonly cohort: string;
+  /** All pictures, at most 32, show one subject and get one answer. */
+  readonly oneSubject?: boolean;
+}
+
+/** A connection to both parties, which any number of calls may share at once. */
+export class Client {
+  readonly #parties: Parties;
+  readonly #cohorts = new Map<string, Cohort>();
+  #patience: Patience;
+  #closed = false;
+
+  /** Throws ConfigError or CertificateError. It connects with the first call. */
+  constructor(config: ClientConfig) {
+    const { rpcTimeoutS = 60, retries = 4 } = requireValid(config);
+    this.#parties = [new Party(config, "party0"), new Party(config, "party1")];
+    this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, awayMs: 0 };
+  }
+
+  /** A client from a TOML file, as Python's `Client.from_file` reads it. */
+  static fromFile(path: string): Client {
+    return new Client(loadConfig(path));
+  }
+
+  /** Names of the cohorts that both parties serve with the same architecture, sorted. */
+  async cohorts(): Promise<string[]> {
+    this.#requireOpen();
+    return listed(this.#parties, this.#patience);
+  }
+
+  /** Throws ManifestMismatch unless both parties say the same, and NotReady without models. */
+  async describe(cohort: string): Promise<Cohort> {
+    this.#requireOpen();
+    const found = await described(this.#parties, cohort, this.#patience);
+    this.#patience = { ...this.#patience, awayMs: AWAY_MS };
+    if (found.owners.length === 0) {
+      const message = `cohort ${cohort}: no active model yet; upload one first`;
+      throw new PrivedgeError("NotReady", message);
+    }
+    this.#cohorts.set(cohort, found);
+    return found;
+  }
+
+  /** Find which owner of a cohort each picture shows. Throws PrivedgeError. */
+  identify(pictures: Picture | readonly Picture[], options: AskOptions): Promise<Reply> {
+    return this.#ask(pictures, options, null);
+  }
+
+  /** Whether pictures show one owner: its name for yes, null for no. Throws PrivedgeError. */
+  verify(
+    pictures: Picture | readonly Picture[],
+    owner: string,
+    options: AskOptions,
+  ): Promise<Reply> {
+    return this.#ask(pictures, options, owner);
+  }
+
+  /** Close both connections. */
+  close(): void {
+    this.#closed = true;
+    this.#parties.forEach((party) => party.close());
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) throw new PrivedgeError("Closed", "this client is closed; create a new one");
+  }
+
+  async #ask(
+    pictures: Picture | readonly Picture[],
+    options: AskOptions,
+    owner: string | null,
+  ): Promise<Reply> {
+    const given = Array.isArray(pictures) ? (pictures as Picture[]) : [pictures as Picture];
+    if (given.length === 0) throw new PrivedgeError("ImageError", "pictures: none were given");
+    for (let left = TRIES - 1; ; left--) {
+      const name = options.cohort;
+      const cohort = this.#cohorts.get(name) ?? (await this.describe(name));
+      if (owner !== null && !cohort.owners.includes(owner)) {
+        throw new PrivedgeError("UnknownModel", `cohort ${name}: has no owner ${owner}`);
+      }
+      try {
+        const words = await Promise.all(given.map((each, at) => wordsOf(cohort.spec, each, at)));
+        return await this.#inBatches(cohort, words, owner, options.oneSubject ?? false);
+      } catch (error) {
+        const changed = error instanceof PrivedgeError && error.again === "changed";
+        if (!changed || left === 0) throw error;
+        this.#cohorts.delete(name);
+      }
+    }
+  }
+
+  async #inBatches(
+    cohort: Cohort,
+    words: readonly BigUint64Array[],
+    owner: string | null,
+    oneSubject: boolean,
+  ): Promise<Reply> {
+    if (oneSubject && words.length > MAX_IMAGES_OF_ONE_SUBJECT) {
+      const message = `one subject: at most ${MAX_IMAGES_OF_ONE_SUBJECT} images, not ${words.length}`;
+      throw new PrivedgeError("ImageError", message);
+    }
+    const size = oneSubject ? words.length : cohort.maxBatch;
+    const answers: (string | null)[] = [];
+    let seconds = 0;
+    for (let start = 0; start < words.length; start += size) {
+      const batch = words.slice(start, start + size);
+      const reply = await retried(
+        (deadline) => this.#askedOnce(cohort, batch, owner, oneSubject, deadline),
+        this.#patience,
+      );
+      answers.push(...reply.answers);
+      seconds += reply.seconds;
+    }
+    return { answers, seconds };
+  }
+
+  /** Ask with a fresh id and fresh shares: nothing of an earlier try is used again. */
+  async #askedOnce(
+    cohort: Cohort,
+    batch: readonly BigUint64Array[],
+    owner: string | null,
+    oneSubject: boolean,
+    deadline: Date,
+  ): Promise<Reply> {
+    this.#requireOpen();
+    const header = queryHeader(cohort, batch.length, owner, oneSubject, randomBytes(16));
+    const shape = answerShape(cohort.owners, batch.length, owner, oneSubject);
+    const began = performance.now();
+    const shares = split(joined(batch));
+    const [first, second] = await exchange(this.#parties, header, shares, shape, deadline);
+    const seconds = (performance.now() - began) / 1000;
+    const names = owner === null ? cohort.owners : [owner];
+    return { answers: readAnswers(combine(first, second), names), seconds };
+  }
+}
+
+/** The public part of a question, the same for both parties. */
+export function queryHeader(
+  cohort: Pick<Cohort, "name" | "snapshotId" | "spec">,
+  images: number,
+  owner: string | null,
+  oneSubject: boolean,
+  queryId: Buffer,
+): QueryHeader {
+  return {
+    queryId,
+    cohort: cohort.name,
+    snapshotId: cohort.snapshotId,
+    shape: [images, ...inputShape(cohort.spec)].map(BigInt),
+    question:
+      owner === null ? { $case: "identify", value: {} } : { $case: "verify", value: { owner } },
+    oneSubject,
+  };
+}
+
+/** The fixed-point words of one picture's features. */
+export async function wordsOf(
+  spec: RanSpec,
+  picture: Picture,
+  at: number,
+): Promise<BigUint64Array> {
+  const planes = await planesOf(picture, spec.image, `pictures[${at}]`);
+  return encode(extract(spec, planes), "query");
+}
+
+function joined(batch: readonly BigUint64Array[]): BigUint64Array {
+  const words = new BigUint64Array(batch.length * batch[0]!.length);
+  batch.forEach((each, at) => words.set(each, at * each.length));
+  return words;
+}

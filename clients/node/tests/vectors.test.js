@@ -1,0 +1,176 @@
+// The vectors of tests/golden: what this client computes, sends and reads, byte for byte.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { answerShape, readAnswers } from "../dist/answers.js";
+import { queryHeader, wordsOf } from "../dist/client.js";
+import { answerShare, queryRequests } from "../dist/exchange.js";
+import { extract } from "../dist/features.js";
+import { QueryRequest, QueryResponse, UploadModelRequest } from "../dist/generated/party.js";
+import { halvesOf, uploadRequests } from "../dist/owner.js";
+import { parseRan } from "../dist/ran.js";
+import { combine, encode, fromBytes, sharesUnder, split, toBytes } from "../dist/ring.js";
+import { parseSpec } from "../dist/spec.js";
+
+const golden = (name) =>
+  JSON.parse(readFileSync(new URL(`../../../tests/golden/${name}`, import.meta.url), "utf8"));
+const vectors = golden("client.json");
+const bytes = (hex) => Buffer.from(hex, "hex");
+const hex = (words) => toBytes(words).toString("hex");
+const mask = (seed, length) =>
+  fromBytes(createHash("shake128", { outputLength: length }).update(seed).digest());
+
+for (const vector of vectors.pictures) {
+  const spec = parseSpec(vector.spec);
+  test(`a picture of ${vector.channels} channels in ${spec.image.channels}`, async () => {
+    const { width, height } = vector;
+    const words = await wordsOf(spec, { data: bytes(vector.pixels), width, height }, 0);
+    assert.equal(hex(words), vector.words);
+  });
+}
+
+for (const vector of vectors.queries) {
+  const spec = parseSpec(vector.spec);
+  const { owners, verify_owner: owner, one_subject: oneSubject } = vector;
+  const images = vector.pixels.length;
+
+  test(`the messages of a query: ${vector.name}`, async () => {
+    const pictures = vector.pixels.map((data) => ({ data: bytes(data), ...spec.image }));
+    const words = await Promise.all(pictures.map((each, at) => wordsOf(spec, each, at)));
+    const joined = Buffer.concat(words.map(toBytes));
+    assert.equal(joined.toString("hex"), vector.words);
+    const shares = sharesUnder(mask(vector.seed, joined.length), fromBytes(joined));
+    assert.deepEqual(shares.map(hex), vector.shares);
+    const cohort = { name: vector.cohort, snapshotId: vector.snapshot_id, spec };
+    const header = queryHeader(cohort, images, owner, oneSubject, bytes(vector.query_id));
+    shares.forEach((share, party) => {
+      const sent = [...queryRequests(header, share)].map((each) =>
+        Buffer.from(QueryRequest.encode(each).finish()).toString("hex"),
+      );
+      assert.deepEqual(sent, vector.requests[party]);
+    });
+  });
+
+  test(`the answer of a query: ${vector.name}`, async () => {
+    const shape = answerShape(owners, images, owner, oneSubject);
+    const [first, second] = await Promise.all(
+      vector.responses.map((each) => answerShare(stream(each), "party", shape)),
+    );
+    const opened = combine(first, second);
+    assert.deepEqual([...opened].map(Number), vector.opened.flat());
+    assert.deepEqual(readAnswers(opened, owner === null ? owners : [owner]), vector.answers);
+  });
+}
+
+test("no other sum is reported as an answer", () => {
+  // These numbers have no exact form in JavaScript, so they are read from the text.
+  const text = readFileSync(new URL("../../../tests/golden/client.json", import.meta.url), "utf8");
+  const rows = /"refused_answers": \[\n([^"]*)\n\]/.exec(text)[1].match(/\[\d+, \d+\]/g);
+  assert.equal(rows.length, vectors.refused_answers.length);
+  for (const row of rows) {
+    const opened = BigUint64Array.from(row.match(/\d+/g), BigInt);
+    assert.throws(() => readAnswers(opened, ["ana", "ben"]), { code: "IntegrityError" }, row);
+  }
+});
+
+test("an answer of another shape or length is refused", async () => {
+  const [responses] = vectors.queries[0].responses;
+  const read = (messages, shape) => answerShare(stream(messages), "party 0", shape);
+  await assert.rejects(read(responses, [2, 2]), { code: "IntegrityError" });
+  await assert.rejects(read(responses, [1, 3]), { code: "IntegrityError" });
+  await assert.rejects(read(responses.slice(1), [1, 2]), { code: "IntegrityError" });
+  await assert.rejects(read([], [1, 2]), { code: "ShareError" });
+  await assert.rejects(read(responses.slice(0, 1), [1, 2]), { code: "ShareError" });
+  await assert.rejects(read([...responses, responses[1]], [1, 2]), { code: "ShareError" });
+});
+
+test("the messages of an upload", () => {
+  const vector = vectors.upload;
+  const ran = parseRan(bytes(vector.file), "ana.ran");
+  assert.equal(ran.owner, vector.owner);
+  const salts = vector.salts.map(bytes);
+  const halves = halvesOf(ran, vector.cohort, vector.spec_digest, {
+    modelId: vector.model_id,
+    salts,
+    split: (words, name) => {
+      assert.equal(hex(words), vector.words[name]);
+      return sharesUnder(mask(vector.seeds[name], words.byteLength), words);
+    },
+  });
+  for (const party of [0, 1]) {
+    const [header, ...rest] = uploadRequests(halves.manifest, salts[party], halves.shares[party]);
+    const sent = Buffer.from(UploadModelRequest.encode(header).finish());
+    assert.equal(sent.toString("hex"), vector.headers[party]);
+    assert.equal(
+      Buffer.concat(rest.map((each) => each.part.value)).toString("hex"),
+      vector.shares[party],
+    );
+  }
+});
+
+test("a damaged file of a model is refused", () => {
+  const file = bytes(vectors.upload.file);
+  const refused = { code: "CheckpointError" };
+  for (const length of [0, 7, 8, 40, file.length - 1]) {
+    assert.throws(() => parseRan(file.subarray(0, length), "cut.ran"), refused, `${length}`);
+  }
+  const altered = (from, to) => Buffer.from(file.toString("latin1").replace(from, to), "latin1");
+  assert.throws(() => parseRan(altered("F32", "F16"), "f16.ran"), refused);
+  assert.throws(() => parseRan(altered("0.mean", "0.meat"), "name.ran"), refused);
+  assert.throws(
+    () => parseRan(altered('\\"format\\": 1', '\\"format\\": 2'), "format.ran"),
+    refused,
+  );
+  const notFinite = Buffer.from(file);
+  notFinite.writeFloatLE(NaN, file.length - 4);
+  assert.throws(() => parseRan(notFinite, "nan.ran"), refused);
+});
+
+const featureVectors = golden("features.json");
+for (const vector of featureVectors.cases) {
+  test(`the feature map ${vector.case}`, () => {
+    const { height, width } = featureVectors;
+    const planes = Array.from({ length: vector.channels }, (_, channel) =>
+      Uint8Array.from({ length: height * width }, (_, at) => {
+        const row = Math.floor(at / width);
+        return (9 * row + 16 * (at % width) + 37 * channel * row) % 256;
+      }),
+    );
+    const image = { height, width, channels: vector.channels };
+    const found = extract({ name: "v", image, features: vector.features, layers: [] }, planes);
+    assert.equal(found.length, vector.values.length);
+    found.forEach((value, at) => assert.ok(Math.abs(value - vector.values[at]) < 1e-5, `${at}`));
+  });
+}
+
+const page = readFileSync(new URL("../../../docs/reference/wire.md", import.meta.url), "utf8");
+const wire = JSON.parse(/```json\n([^`]*)```/.exec(page)[1]);
+
+test("numbers are encoded as the page of the wire says", () => {
+  for (const { value, word } of wire.encode) {
+    assert.equal(encode(Float64Array.of(value), "v")[0], BigInt(`0x${word}`), `${value}`);
+  }
+  for (const value of wire.refuse) {
+    const given = Float64Array.of(value === "inf" ? Infinity : Number(value));
+    assert.throws(() => encode(given, "v"), { code: "RangeError" }, `${value}`);
+  }
+});
+
+test("halves are rounded to even", () => {
+  const half = 2 ** -17;
+  const words = encode(Float64Array.of(half, 3 * half, -half, -3 * half), "v");
+  assert.deepEqual([...new BigInt64Array(words.buffer)], [0n, 2n, 0n, -2n]);
+});
+
+test("two shares add up, and neither is used twice", () => {
+  const secret = encode(Float64Array.of(1, -2.25, 0), "v");
+  const [first, second] = [split(secret), split(secret)];
+  assert.deepEqual(combine(...first), secret);
+  assert.deepEqual(combine(...second), secret);
+  assert.notDeepEqual(first[0], second[0]);
+});
+
+async function* stream(messages) {
+  for (const message of messages) yield QueryResponse.decode(bytes(message));
+}

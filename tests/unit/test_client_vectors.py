@@ -1,0 +1,129 @@
+"""tests/golden/client.json is what the code computes, and what docs/reference/wire.md says.
+
+Below the first part the vectors are read in plain Python integers and by protobuf alone: no code of
+the client is used, so the file cannot follow a mistake of it without a test noticing.
+"""
+
+import hashlib
+import json
+import struct
+
+import pytest
+
+from privedge.wire import party_pb2 as pb
+from tools import client_vectors
+
+STORED = json.loads(client_vectors.FILE.read_text())
+RING = 1 << 64
+QUERIES = pytest.mark.parametrize("vector", STORED["queries"], ids=lambda each: each["name"])
+
+
+@pytest.mark.parametrize("name", client_vectors.VECTORS)
+def test_the_code_computes_what_the_file_says(name):
+    assert json.loads(json.dumps(client_vectors.VECTORS[name]())) == STORED[name]
+
+
+def test_the_file_has_the_vectors_that_the_tool_makes_and_no_others():
+    assert list(STORED) == list(client_vectors.VECTORS)
+    assert client_vectors.FILE.read_text() == client_vectors.vectors.text(STORED)
+
+
+# --- Read by the page -----------------------------------------------------------------------------
+
+
+def words(raw: str) -> list[int]:
+    return [word for (word,) in struct.iter_unpack("<Q", bytes.fromhex(raw))]
+
+
+def added(first: str, second: str) -> list[int]:
+    return [(a + b) % RING for a, b in zip(words(first), words(second), strict=True)]
+
+
+def mask(seed: str, count: int) -> str:
+    return hashlib.shake_128(seed.encode()).hexdigest(count)
+
+
+def encoded(value: float) -> int:
+    in_single_precision = struct.unpack("<f", struct.pack("<f", value))[0]
+    return round(in_single_precision * (1 << 16)) % RING
+
+
+@pytest.mark.parametrize("vector", STORED["pictures"])
+def test_a_picture_is_scaled_to_minus_one_to_one_and_encoded(vector):
+    pixels, wanted = bytes.fromhex(vector["pixels"]), json.loads(vector["spec"])["image"]
+    planes = [pixels[at :: vector["channels"]] for at in range(vector["channels"])]
+    if wanted["channels"] == 1 and len(planes) == 3:  # the luma that Pillow computes
+        weighed = zip(*planes, strict=True)
+        planes = [[(r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16 for r, g, b in weighed]]
+    planes = planes * (wanted["channels"] // len(planes))
+    expected = [encoded(pixel / 127.5 - 1) for plane in planes for pixel in plane]
+    assert words(vector["words"]) == expected
+
+
+@QUERIES
+def test_the_shares_of_a_query_are_its_mask_and_what_is_left(vector):
+    assert added(*vector["shares"]) == words(vector["words"])
+    assert vector["shares"][0] == mask(vector["seed"], len(vector["words"]) // 2)
+
+
+@QUERIES
+def test_both_parties_get_the_same_header_and_their_own_share(vector):
+    headers = []
+    for requests, share in zip(vector["requests"], vector["shares"], strict=True):
+        first, *rest = [pb.QueryRequest.FromString(bytes.fromhex(each)) for each in requests]
+        assert first.WhichOneof("part") == "header"
+        assert b"".join(each.words for each in rest).hex() == share
+        headers.append(first.header)
+    assert headers[0] == headers[1]
+    assert headers[0].query_id.hex() == vector["query_id"]
+    owner = vector["verify_owner"]
+    assert headers[0].WhichOneof("question") == ("verify" if owner else "identify")
+    assert headers[0].verify.owner == (owner or "")
+
+
+@QUERIES
+def test_the_answer_shares_add_up_to_a_one_hot_row_for_each_answer(vector):
+    received = []
+    for responses in vector["responses"]:
+        first, *rest = [pb.QueryResponse.FromString(bytes.fromhex(each)) for each in responses]
+        received.append(b"".join(each.words for each in rest).hex())
+        rows, columns = first.header.shape
+    flat = added(*received)
+    opened = [flat[row * columns : (row + 1) * columns] for row in range(rows)]
+    assert opened == vector["opened"]
+    names = [vector["verify_owner"]] if vector["verify_owner"] else vector["owners"]
+    assert [names[row.index(1)] if any(row) else None for row in opened] == vector["answers"]
+    assert all(sorted(row)[:-1] == [0] * (columns - 1) and max(row) <= 1 for row in opened)
+
+
+def test_the_queries_show_every_kind_of_answer():
+    answers = {(bool(each["verify_owner"]), *each["answers"]) for each in STORED["queries"]}
+    assert {(False, "ana"), (False, None), (True, "ana"), (True, None)} <= answers
+
+
+def test_no_refused_sum_is_a_one_hot_row():
+    for row in STORED["refused_answers"]:
+        assert sum(row) > 1
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_an_upload_commits_to_the_share_of_every_tensor(party):
+    vector = STORED["upload"]
+    header = pb.UploadModelRequest.FromString(bytes.fromhex(vector["headers"][party])).header
+    salt, rest = bytes.fromhex(vector["salts"][party]), bytes.fromhex(vector["shares"][party])
+    assert header.salt == salt
+    for tensor in header.manifest.tensors:
+        size = len(vector["words"][tensor.name]) // 2
+        share, rest = rest[:size], rest[size:]
+        expected = hashlib.sha256(salt + tensor.name.encode() + b"\0" + share).digest()
+        assert tensor.commitments[party] == expected
+        if party == 0:
+            assert share.hex() == mask(vector["seeds"][tensor.name], size)
+    assert rest == b""
+
+
+def test_the_shares_of_an_upload_add_up_to_its_words():
+    vector = STORED["upload"]
+    assert added(*vector["shares"]) == words("".join(vector["words"].values()))
+    assert hashlib.sha256(vector["spec"].encode()).hexdigest() == vector["spec_digest"]
+    assert hashlib.sha256(vector["manifest"].encode()).hexdigest() == vector["manifest_digest"]
