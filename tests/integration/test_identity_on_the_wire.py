@@ -91,7 +91,7 @@ def test_certificates_from_the_command_and_a_config_file_reach_both_parties(issu
         assert [party.callers for party in parties] == [["spiffe://privedge/client/ward"]] * 2
 
 
-def test_parties_that_were_mixed_up_in_the_config_get_nothing(issued, tmp_path):
+def test_c04_parties_that_were_mixed_up_in_the_config_get_nothing(issued, tmp_path):
     with two_parties(issued) as (parties, addresses):
         config = write_config(tmp_path / "c.toml", addresses[::-1], TLS.format("client-ward"))
         with pytest.raises(Unreachable, match=r"^party 0 \(127\.0\.0\.1:\d+\): is another server"):
@@ -159,7 +159,7 @@ def test_the_cable_carries_tls_records_only_and_no_name_of_an_owner(issued):
             assert text not in stream
 
 
-def test_a_byte_altered_on_the_cable_ends_the_connection_and_never_reaches_a_servicer(issued):
+def test_c47_a_byte_altered_on_the_cable_ends_the_connection_and_never_reaches_a_servicer(issued):
     def flip(raw):
         # The handshake is shorter, so this is the upload.
         return raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:] if len(raw) > 5000 else raw
