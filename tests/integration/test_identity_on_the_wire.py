@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
-from cable import Cable
+from tools.gameday.cable import Cable
 
 from privedge.cli.main import build
 from privedge.config import ClientConfig, TlsFiles, load

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 from asking import CLIENT
-from cable import Cable
+from tools.gameday.cable import Cable
 from conftest import COHORT, MARGIN
 
 from privedge.client.query import Client
