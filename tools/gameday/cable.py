@@ -8,7 +8,6 @@ from typing import Literal, Self
 
 # Up is towards the server, down is towards whoever dialled.
 Way = Literal["up", "down"]
-BOTH: frozenset[Way] = frozenset({"up", "down"})
 # Of one connection: whoever dialled, and the server.
 _Ends = tuple[socket.socket, socket.socket]
 _CHUNK_BYTES = 65536
@@ -18,11 +17,15 @@ def _unchanged(raw: bytes) -> bytes:
     return raw
 
 
+def _flipped(raw: bytes) -> bytes:
+    return raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:] if len(raw) > 9 else raw
+
+
 class Cable:
     """TCP connections to `target` through this process. Use as a context manager.
 
     up, down: what was sent each way, if it is recorded.
-    alter: what becomes of a chunk on its way up.
+    alter: what becomes of a chunk, for each way.
     delay_s: how long each chunk takes, each way.
     """
 
@@ -36,7 +39,8 @@ class Cable:
         """Listen on a free port of this machine: `address`."""
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
-        self.alter, self.delay_s = alter, 0.0
+        self.alter: dict[Way, Callable[[bytes], bytes]] = {"up": alter, "down": _unchanged}
+        self.delay_s = 0.0
         self._records = records
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -57,9 +61,13 @@ class Cable:
             self._held = frozenset(ways)
             self._lock.notify_all()
 
+    def spoil(self) -> None:
+        """Flip one bit of each chunk, both ways, until it is healed."""
+        self.alter = {"up": _flipped, "down": _flipped}
+
     def heal(self) -> None:
         """Let everything pass, unchanged and at once; what was held is delivered first."""
-        self.alter, self.delay_s = _unchanged, 0.0
+        self.alter, self.delay_s = {"up": _unchanged, "down": _unchanged}, 0.0
         self.hold()
 
     def cut(self) -> None:
@@ -114,7 +122,7 @@ class Cable:
                 self._closing.wait(self.delay_s)
                 with self._lock:
                     self._lock.wait_for(lambda: way not in self._held or ends in self._ended)
-                sink.sendall(self.alter(raw) if way == "up" else raw)
+                sink.sendall(self.alter[way](raw))
         except OSError:
             return
         finally:
