@@ -61,9 +61,9 @@ class Cable:
             self._held = frozenset(ways)
             self._lock.notify_all()
 
-    def spoil(self) -> None:
-        """Flip one bit of each chunk, both ways, until it is healed."""
-        self.alter = {"up": _flipped, "down": _flipped}
+    def spoil(self, *ways: Way) -> None:
+        """Flip one bit of each chunk that way, until it is healed."""
+        self.alter |= dict.fromkeys(ways, _flipped)
 
     def heal(self) -> None:
         """Let everything pass, unchanged and at once; what was held is delivered first."""

@@ -39,7 +39,8 @@ PARTIES = (Role.PARTY0, Role.PARTY1)
 # Questions are asked of the first; what a drill uploads goes to the second, and changes no answer.
 COHORT, UPLOADS = "digits", "uploads"
 CLIENT = Identity(Role.CLIENT, "carla")
-_MARGIN, _COMPONENTS = 0.8, 16
+MARGIN = 0.8
+_COMPONENTS = 16
 _TRIES = 100_000
 # Nothing is prepared ahead, so that the dealer has a part in every query.
 _SETTINGS = {"pool": {"bundles": 0}, "spare_workers": True}
@@ -72,7 +73,7 @@ class Service:
         ]
         self._known = _known(self.models, data.test_images)
         cohorts = [
-            CohortSetting(name, "subspace32", margin=_MARGIN, components=_COMPONENTS)
+            CohortSetting(name, "subspace32", margin=MARGIN, components=_COMPONENTS)
             for name in (COHORT, UPLOADS)
         ]
         self.deployment = Deployment(folder, cohorts, settings or _SETTINGS, self._route)
@@ -254,7 +255,7 @@ def until(condition: Callable[[], bool]) -> None:
 def _known(models: list[Ran], images: Pixels) -> dict[str, Pixels]:
     """Return, for each owner, an image whose answer no rounding can change."""
     given = features.extract(models[0].spec, images)
-    answers = PlainModel(models, _MARGIN).answers(given)
+    answers = PlainModel(models, MARGIN).answers(given)
     return {
         answer.owner: image
         for image, answer in zip(images, answers, strict=True)

@@ -106,7 +106,7 @@ def all_replaced(service: Service) -> str:
         thread.start()
         try:
             expect(ended.acquire(timeout=60), "no answer")
-            _replace_everything(service)
+            replace_everything(service)
             for cable in service.cables:
                 cable.cut()
             for _ in range(_ASKED_AFTER):
@@ -136,8 +136,8 @@ def _not_admitted(service: Service, credentials: grpc.ChannelCredentials) -> str
     return "UNAVAILABLE at both parties"
 
 
-def _replace_everything(service: Service) -> None:
-    """Each file is replaced as a whole."""
+def replace_everything(service: Service) -> None:
+    """Replace the authority, and every certificate that is in use; each file as a whole."""
     who = [Identity(server, server.value) for server in SERVERS] + [CLIENT, ADMIN]
     with TemporaryDirectory() as folder:
         create_authority(Path(folder))

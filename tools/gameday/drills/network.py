@@ -10,6 +10,7 @@ from tools.gameday.service import Service
 
 _HASTY_S, _PATIENT_S = 3, 60
 _DELAY_S = 0.05
+_WAYS: tuple[Way, Way] = ("up", "down")
 
 
 @drill("C-27", "nothing passes between the parties, then it does again")
@@ -63,19 +64,22 @@ def slow(service: Service) -> str:
 @drill("C-34", "bits flipped between the dealer and the parties")
 def dealer_bytes_altered(service: Service) -> str:
     """TLS ends the connection; no correction is taken."""
-    return _spoiled(service, [service.dealer])
+    return _spoiled(service, [service.dealer], "down")
 
 
 @drill("C-47", "bits flipped between the parties")
 def peer_bytes_altered(service: Service) -> str:
     """TLS ends the connection; no opening is taken."""
-    return _spoiled(service, service.peer)
+    return _spoiled(service, service.peer, "up", "down")
 
 
 @drill("C-47", "bits flipped between a client and both parties")
 def client_bytes_altered(service: Service) -> str:
     """TLS ends the connection; neither a share nor an answer is taken."""
-    return _spoiled(service, [service.to(Role.PARTY0), service.to(Role.PARTY1)])
+    cables = [service.to(Role.PARTY0), service.to(Role.PARTY1)]
+    return (
+        f"{_spoiled(service, cables, 'up')}; on their way back, {_spoiled(service, cables, 'down')}"
+    )
 
 
 # --- Shared by several drills ---------------------------------------------------------------------
@@ -103,11 +107,11 @@ def _lost(service: Service, way: Way) -> str:
     return f"{seen}; asked again, it is answered"
 
 
-def _spoiled(service: Service, cables: Iterable[Cable]) -> str:
+def _spoiled(service: Service, cables: Iterable[Cable], *ways: Way) -> str:
     """Ask on the connections that are there."""
-    service.ask()
+    service.until_answered(_PATIENT_S)
     for cable in cables:
-        cable.spoil()
+        cable.spoil(*ways)
     try:
         service.ask()
     except (DeadlineExceeded, Unreachable) as error:
