@@ -112,6 +112,14 @@ def test_the_page_tells_what_failed_and_what_nothing_shows():
 # --- The table ------------------------------------------------------------------------------------
 
 
+# Built beside this table: budgets, keys at rest, metrics.
+ELSEWHERE = {"C-45", "C-61", "C-62"}
+
+
+def test_every_case_is_shown_by_a_test_of_its_number():
+    assert {*CASES} - {*shown.tests()} <= ELSEWHERE
+
+
 def test_the_table_has_63_cases_and_tests_have_no_other_numbers():
     assert [*CASES] == [f"C-{number:02}" for number in range(1, 64)]
     assert {each.case for each in DRILLS} | {*shown.tests()} <= {*CASES}
