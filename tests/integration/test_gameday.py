@@ -5,6 +5,7 @@
 
 import pytest
 
+from privedge.identity.roles import Role
 from tools.gameday import page, shown
 from tools.gameday.cases import CASES
 from tools.gameday.drill import DRILLS, Drill, Outcome, expect, play
@@ -75,7 +76,7 @@ def test_a_wrong_answer_a_dead_process_and_a_name_in_a_log_are_seen(service):
     def everything(service: Service) -> str:
         question = service.question(3)
         service.ask(question=type(question)(question.images, ("digit-9",)))
-        worker = service.worker("party1")
+        worker = service.worker(Role.PARTY1)
         worker.kill()
         worker.wait(20)
         with service.deployment.log_file("party0").open("a") as log:
