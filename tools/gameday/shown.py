@@ -16,17 +16,24 @@ _DRILLS = "tests/integration/test_gameday.py"
 
 
 def tests() -> Mapping[str, list[str]]:
-    """Return the pytest ids of every case's tests: `C-27` -> [`tests/...py::test_c27_...`]."""
+    """Return the pytest ids of every case's tests: `C-27` -> [`tests/...py::test_c27_...`].
+
+    Tests that are marked slow are left to `make test-slow`.
+    """
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.FunctionDef):
+            if not isinstance(node, ast.FunctionDef) or _is_slow(node):
                 continue
             numbered = _NUMBERS.match(node.name)
             for number in re.findall(r"c(\d+)_", numbered[1]) if numbered else ():
                 named = f"{path.relative_to(ROOT)}::{node.name}"
                 found.setdefault(f"C-{number}", []).append(named)
     return found
+
+
+def _is_slow(test: ast.FunctionDef) -> bool:
+    return any(ast.unparse(mark) == "pytest.mark.slow" for mark in test.decorator_list)
 
 
 def run(ids: Iterable[str]) -> Mapping[str, bool]:

@@ -120,11 +120,15 @@ def deadline_of_50_ms(service: Service) -> str:
 def restarted_under_load(service: Service) -> str:
     """Clients retry as they do by default; none of their queries fails."""
     over = threading.Event()
+    # A client waits longer for a server that it has met.
+    met = threading.Barrier(_CLIENTS + 1)
 
     def ask(number: int) -> int:
-        asked = 0
+        asked = 1
         name = Identity(Role.CLIENT, f"client-{number}")
         with service.client(name, within_s=_PATIENT_S, retries=4) as client:
+            service.ask(client, service.question(number, 2))
+            met.wait(_PATIENT_S)
             while not over.is_set():
                 service.ask(client, service.question(number, 2))
                 asked += 1
@@ -133,6 +137,7 @@ def restarted_under_load(service: Service) -> str:
     with ThreadPoolExecutor(_CLIENTS) as threads:
         clients = [threads.submit(ask, number) for number in range(_CLIENTS)]
         try:
+            met.wait(_PATIENT_S)
             for server in (Role.PARTY1, Role.DEALER, Role.PARTY0):
                 expect(service.stop(server) == 0, f"{server} did not end in good order")
                 service.start(server)
