@@ -23,6 +23,7 @@ from privedge.local.deployment import SERVERS, Deployment
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.reference.model import PlainModel
+from privedge.user.checkpoint import Ran
 from privedge_lab.bench import made, system
 
 _PRESET, _OWNERS, _SEED, _IMAGES = "subspace32", 10, 1, 200
@@ -95,7 +96,7 @@ def soak(queries: int, clients: int, progress: Progress) -> Mapping[str, float]:
     }
 
 
-def questions(models: Sequence[made.Ran], images: Pixels, count: int) -> list[Question]:
+def questions(models: Sequence[Ran], images: Pixels, count: int) -> list[Question]:
     """Make `count` questions whose answers are all different, of as few images as that takes."""
     answers = PlainModel(models, system.MARGIN).answers(features.extract(models[0].spec, images))
     known = {
