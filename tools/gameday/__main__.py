@@ -2,11 +2,12 @@
 
     python -m tools.gameday                  all drills, and every test that shows a case
     python -m tools.gameday --short          a few minutes: a drill for most kinds of fault
+    python -m tools.gameday --drills         all drills; the tests are named and not run
     python -m tools.gameday --only C-27      the drills of these cases
 
 The last line is `N cases, M wrong answers, K failed`; the exit status is 0 only if M and K are 0.
-A whole run writes docs/faults.md. `--json` prints one object on standard output, and the last line
-on standard error.
+A run of all drills writes docs/faults.md. `--json` prints one object on standard output, and the
+last line on standard error.
 """
 
 import argparse
@@ -37,9 +38,9 @@ def main() -> int:
     ]
     with tempfile.TemporaryDirectory(prefix="gameday-") as folder:
         outcomes = _played(chosen, said.folder or Path(folder), said.within)
-    tests: Mapping[str, Mapping[str, bool]] = {}
+    tests: page.Tests = {}
     if not said.short and not said.only:
-        tests = _tested()
+        tests = _named() if said.drills else _tested()
         (shown.ROOT / page.PATH).write_text(page.page(outcomes, tests), encoding="utf-8")
     failed = page.failures(outcomes, tests)
     for case, why in failed.items():
@@ -57,6 +58,7 @@ def _parsed() -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("gameday", description=__doc__, formatter_class=form)
     parser.add_argument("--short", action="store_true", help="some of the drills, and no tests")
+    parser.add_argument("--drills", action="store_true", help="all of the drills, and no tests")
     parser.add_argument("--only", nargs="+", choices=CASES, metavar="CASE", help="such as C-27")
     parser.add_argument("--within", type=float, default=_WITHIN_S, help="seconds to a right answer")
     parser.add_argument("--folder", type=Path, help="keep the servers' files and logs there")
@@ -76,14 +78,16 @@ def _played(chosen: Sequence[Drill], folder: Path, within_s: float) -> list[Outc
     return outcomes
 
 
-def _tested() -> Mapping[str, Mapping[str, bool]]:
+def _named() -> page.Tests:
+    named = shown.tests()
+    return {case: dict.fromkeys(named.get(case, ())) for case in CASES}
+
+
+def _tested() -> page.Tests:
     """Run every test of a case, each once."""
     named = shown.tests()
     passed = shown.run(each for names in named.values() for each in names)
-    return {
-        case: {name: passed[name] for name in named.get(case, ()) if name in passed}
-        for case in CASES
-    }
+    return {case: {name: passed.get(name) for name in named.get(case, ())} for case in CASES}
 
 
 def _words(outcome: Outcome) -> str:

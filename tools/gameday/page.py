@@ -7,6 +7,9 @@ from tools.gameday.drill import Outcome
 
 PATH = "docs/faults.md"
 
+# By case and pytest id: whether it passed, or None if this run did not run it.
+Tests = Mapping[str, Mapping[str, bool | None]]
+
 _HEAD = """\
 # Faults
 
@@ -14,7 +17,8 @@ _HEAD = """\
 
 Every line is a fault that was done to real servers, and what was seen. `make gameday` starts a dealer and two parties,
 puts cables between all processes, does the faults one after the other, then runs the tests that show a case by its
-number. It writes this page. `make gameday SHORT=1` takes a few minutes, and `.ci/run` runs it.
+number, and writes this page. With `--drills` it leaves out the tests, which `make test` runs too.
+`make gameday SHORT=1` takes a few minutes, and `.ci/run` runs it.
 
 After each fault it must hold that
 
@@ -26,31 +30,44 @@ After each fault it must hold that
 """
 
 
-def page(outcomes: Sequence[Outcome], tests: Mapping[str, Mapping[str, bool]]) -> str:
+def page(outcomes: Sequence[Outcome], tests: Tests) -> str:
     """Return the page for a run: outcomes of drills, and for each case whether its tests passed."""
-    return _HEAD + "\n".join([*_drills(outcomes), "", *_tests(tests), "", *_notes()]) + "\n"
+    line = (
+        f"The run that wrote this page ended with `{summary(outcomes, tests)}`.{_left_out(tests)}"
+    )
+    return (
+        _HEAD
+        + line
+        + "\n\n"
+        + "\n".join([*_drills(outcomes), "", *_tests(tests), "", *_notes()])
+        + "\n"
+    )
 
 
-def summary(outcomes: Sequence[Outcome], tests: Mapping[str, Mapping[str, bool]]) -> str:
+def summary(outcomes: Sequence[Outcome], tests: Tests) -> str:
     """Return the last line of a run."""
-    cases = {outcome.drill.case for outcome in outcomes} | set(tests)
+    cases = {outcome.drill.case for outcome in outcomes}
+    cases |= {case for case, passed in tests.items() if None not in passed.values()}
     wrong = sum(outcome.wrong for outcome in outcomes)
     return f"{len(cases)} cases, {wrong} wrong answers, {len(failures(outcomes, tests))} failed"
 
 
-def failures(
-    outcomes: Sequence[Outcome], tests: Mapping[str, Mapping[str, bool]]
-) -> Mapping[str, str]:
+def failures(outcomes: Sequence[Outcome], tests: Tests) -> Mapping[str, str]:
     """Return why each failed case has failed."""
     found: dict[str, str] = {}
     for outcome in outcomes:
         if outcome.failed:
             found[outcome.drill.case] = f"{outcome.drill.fault}: {outcome.failed}"
     for case, passed in tests.items():
-        failed = [name for name, good in passed.items() if not good]
+        failed = [name for name, good in passed.items() if good is False]
         if failed or not passed:
             found[case] = f"failed: {', '.join(failed)}" if failed else "no test of this number"
     return found
+
+
+def _left_out(tests: Tests) -> str:
+    run = any(good is not None for passed in tests.values() for good in passed.values())
+    return "" if run else " It ran the drills only, and no tests."
 
 
 def _drills(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -63,14 +80,14 @@ def _drills(outcomes: Sequence[Outcome]) -> Iterator[str]:
         yield f"| {each.drill.case} | {each.drill.fault} | {seen} | {seconds} |"
 
 
-def _tests(tests: Mapping[str, Mapping[str, bool]]) -> Iterator[str]:
+def _tests(tests: Tests) -> Iterator[str]:
     yield "## Every case, and the tests of its number\n"
     yield "| case | fault | what must follow | shown by |"
     yield "| --- | --- | --- | --- |"
     for number, case in CASES.items():
         passed = tests.get(number, {})
         names = [
-            f"`{name.rpartition('::')[2]}`{'' if good else ' **(failed)**'}"
+            f"`{name.rpartition('::')[2]}`{' **(failed)**' if good is False else ''}"
             for name, good in passed.items()
         ]
         shown = ", ".join(names) or "**nothing yet**"
