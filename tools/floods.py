@@ -66,7 +66,7 @@ def idle(aim: Aim, begun: Event, over: Event) -> None:
         for server in (Role.PARTY0, Role.PARTY1, Role.DEALER):
             named = [*options, ("grpc.ssl_target_name_override", server.host)]
             for _ in range(4):
-                address, credentials = aim.addresses[server], client_credentials(aim.files)
+                address, credentials = aim.addresses[server], client_credentials(aim.files, server)
                 channels.append(grpc.aio.secure_channel(address, credentials, options=named))
         while not over.is_set():
             calls = [

@@ -140,12 +140,13 @@ def _flood(service: Service, name: str) -> str:
     process = context.Process(target=floods.flood, args=(name, aim, begun, over))
     process.start()
     try:
-        begun.wait(60)
+        expect(begun.wait(60), "the flood did not begin")
         with service.client(within_s=_PATIENT_S, retries=4) as client:
             seconds = [service.ask(client).seconds for _ in range(_ASKED_DURING_A_FLOOD)]
     finally:
         over.set()
         process.join(120)
+    expect(process.exitcode == 0, f"the flood ended with {process.exitcode}")
     return f"another client's {len(seconds)} queries are answered, in {max(seconds):.1f} s at most"
 
 
