@@ -60,6 +60,7 @@ class Tally:
     wrong: int = 0
     failed: int = 0
     ended: int = 0
+    over: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -82,10 +83,13 @@ def soak(queries: int, clients: int, progress: Progress) -> Mapping[str, float]:
                 threads.submit(_ask, config, question, queries, tally)
                 for config, question in zip(configs, asked, strict=True)
             ]
-            while not all(end.done() for end in ends):
-                samples.append(sample(deployment, tally.ended))
-                progress("soak", tally.ended, queries)
-                time.sleep(_PAUSE_S)
+            try:
+                while not all(end.done() for end in ends):
+                    samples.append(sample(deployment, tally.ended))
+                    progress("soak", tally.ended, queries)
+                    time.sleep(_PAUSE_S)
+            finally:
+                tally.over = True
             for end in ends:
                 end.result()
     return {
@@ -160,7 +164,7 @@ def _ask(config: ClientConfig, question: Question, queries: int, tally: Tally) -
     with Client(config) as client:
         while True:
             with tally.lock:
-                if tally.asked == queries:
+                if tally.over or tally.asked == queries:
                     return
                 tally.asked += 1
             right, failed = False, False
