@@ -20,7 +20,11 @@ PYTHONS := 3.11 3.12 3.13
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
+<<<<<<< HEAD
 .PHONY: help demo up test test-quick test-slow cover matrix check lint format types imports proto proto-check node docs docs-check build bench lock clean
+=======
+.PHONY: help demo up test test-quick test-slow gameday fuzz cover matrix check lint format types imports proto proto-check docs docs-check build bench lock clean
+>>>>>>> gameday
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +66,16 @@ test-quick: $(INSTALLED) ## unit tests, and private queries to real servers
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest -m slow
+
+# `make gameday SHORT=1` does a part of the faults and no tests, as .ci/run does.
+SHORT ?=
+gameday: $(INSTALLED) ## every fault of the table, done to real servers; writes docs/faults.md
+	@$(BIN)/python -m tools.gameday $(if $(SHORT),--short)
+
+# How many cases all parsers of outside bytes get together.
+CASES ?= 100000
+fuzz: $(INSTALLED) ## bytes from outside, to every parser: make fuzz CASES=100000
+	PRIVEDGE_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest tests/unit/test_fuzz.py
 
 cover: ## make test, with coverage by package; writes build/coverage
 	@$(MAKE) --no-print-directory test COVER=1

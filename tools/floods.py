@@ -66,7 +66,7 @@ def idle(aim: Aim, begun: Event, over: Event) -> None:
         for server in (Role.PARTY0, Role.PARTY1, Role.DEALER):
             named = [*options, ("grpc.ssl_target_name_override", server.host)]
             for _ in range(4):
-                address, credentials = aim.addresses[server], client_credentials(aim.files)
+                address, credentials = aim.addresses[server], client_credentials(aim.files, server)
                 channels.append(grpc.aio.secure_channel(address, credentials, options=named))
         while not over.is_set():
             calls = [
@@ -150,7 +150,7 @@ def _compare(name: str, deployment: Deployment, client: Client, images: np.ndarr
     eve = Identity(Role.CLIENT, "eve")
     addresses = {server: deployment.address(server) for server in SERVERS}
     aim = Aim(addresses, deployment.tls(eve), deployment.client_config(eve, retries=0))
-    process = context.Process(target=_flood, args=(name, aim, begun, over))
+    process = context.Process(target=flood, args=(name, aim, begun, over))
     process.start()
     begun.wait()
     during = _seconds(client, images)
@@ -163,7 +163,8 @@ def _compare(name: str, deployment: Deployment, client: Client, images: np.ndarr
     print(f"    p50, p95 as against rest: {ratios}; threads 45 s later {_threads(deployment)}")
 
 
-def _flood(name: str, aim: Aim, begun: Event, over: Event) -> None:
+def flood(name: str, aim: Aim, begun: Event, over: Event) -> None:
+    """Run one flood with the lowest priority; the target of a process."""
     os.nice(19)
     FLOODS[name](aim, begun, over)
 

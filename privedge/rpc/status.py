@@ -91,6 +91,8 @@ _FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
     Code.CANCELLED: (errors.Cancelled, "the call was cancelled", "try again"),
     Code.INVALID_ARGUMENT: (errors.ShareError, "malformed request", "check both versions"),
     Code.UNIMPLEMENTED: (errors.NotReady, "does not know this call", "check both versions"),
+    # gRPC says so if bytes were altered on the way back; our servers never do.
+    Code.UNKNOWN: (errors.Unreachable, "the connection broke", "try again"),
 }
 
 

@@ -111,7 +111,9 @@ def test_w29_a_party_that_starts_refuses_queries_at_once_and_says_so(deployment,
     assert answers(deployment, one_image) == 1
 
 
-def test_no_query_is_lost_while_each_server_is_restarted_under_20_clients(deployment, one_image):
+def test_c51_no_query_is_lost_while_each_server_is_restarted_under_20_clients(
+    deployment, one_image
+):
     over = threading.Event()
     first = threading.Barrier(CLIENTS + 1)
 
@@ -162,7 +164,7 @@ def test_w30_a_spare_takes_the_place_of_a_worker_that_dies(deployment, one_image
     assert answers(deployment, one_image) == 1
 
 
-def test_w27_what_a_party_misses_is_seen_in_its_health_and_gone_when_it_is_back(
+def test_c59_w27_what_a_party_misses_is_seen_in_its_health_and_gone_when_it_is_back(
     deployment, one_image
 ):
     until_ready(deployment)

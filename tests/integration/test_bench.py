@@ -122,6 +122,31 @@ def test_a_throughput_bench_counts_the_right_answers_of_all_clients():
 
 
 @pytest.mark.mpc
+def test_c60_a_soak_counts_wrong_and_failed_answers_and_what_servers_keep():
+    said = run("soak", "--queries", "60", "--clients", "12", "--json").stdout
+    row = json.loads(said)
+    assert [*row] == [
+        "queries",
+        "wrong",
+        "failed",
+        "rss_mb_per_1000",
+        "fds_growth",
+        "threads_growth",
+    ]
+    assert (row["queries"], row["wrong"], row["failed"]) == (60, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.mpc
+def test_c60_ten_thousand_queries_are_right_and_servers_keep_nothing_of_them():
+    command = [*RUN, "soak", "--queries", "10000", "--clients", "8", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=True)
+    row = json.loads(done.stdout)
+    assert (row["queries"], row["wrong"], row["failed"]) == (10_000, 0, 0)
+    assert row["rss_mb_per_1000"] < 1
+
+
+@pytest.mark.mpc
 def test_an_upload_bench_prints_the_size_of_a_share_and_speeds():
     done = run("upload", "--preset", "subspace32", "--repeats", "1", "--json")
     (row,) = json.loads(done.stdout)["uploads"]

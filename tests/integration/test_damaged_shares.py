@@ -161,7 +161,7 @@ def check(
         pytest.param(Role.PARTY1, unreadable, id="unreadable-party1"),
     ],
 )
-def test_w20_a_share_damaged_while_it_is_loaded_leaves_out_its_model_and_comes_back(
+def test_c54_w20_a_share_damaged_while_it_is_loaded_leaves_out_its_model_and_comes_back(
     scrubbed, rans, some_digits, tmp_path, at, harm
 ):
     images = some_digits.test_images[:3]

@@ -75,7 +75,7 @@ def answers(deployment: Deployment, image: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("victim", PARTIES)
-def test_a_killed_worker_ends_its_query_as_unavailable_and_the_next_one_works(
+def test_c24_c25_a_killed_worker_ends_its_query_as_unavailable_and_the_next_one_works(
     deployment, one_image, victim
 ):
     other = PARTIES[1 - PARTIES.index(victim)]
@@ -95,7 +95,7 @@ def test_a_worker_killed_between_queries_is_replaced(deployment, one_image):
     assert answers(deployment, one_image) == 1
 
 
-def test_a_frozen_worker_costs_a_query_its_deadline_not_more(deployment, one_image):
+def test_c26_a_frozen_worker_costs_a_query_its_deadline_not_more(deployment, one_image):
     with (
         frozen(worker(deployment, Role.PARTY1)),
         client(deployment, rpc_timeout_s=3) as asking,
@@ -105,7 +105,9 @@ def test_a_frozen_worker_costs_a_query_its_deadline_not_more(deployment, one_ima
     assert answers(deployment, one_image) == 1
 
 
-def test_without_the_dealer_queries_fail_and_work_again_when_it_is_back(deployment, one_image):
+def test_c30_c32_without_the_dealer_queries_fail_and_work_again_when_it_is_back(
+    deployment, one_image
+):
     deployment.processes[Role.DEALER].kill()
     deployment.processes[Role.DEALER].wait()
     with client(deployment) as asking, pytest.raises(Unreachable):
@@ -115,7 +117,7 @@ def test_without_the_dealer_queries_fail_and_work_again_when_it_is_back(deployme
     assert answers(deployment, one_image) == 1
 
 
-def test_a_dealer_that_dies_during_a_query_ends_it_as_unavailable(deployment, one_image):
+def test_c31_a_dealer_that_dies_during_a_query_ends_it_as_unavailable(deployment, one_image):
     with frozen(worker(deployment, Role.PARTY1)), query_in_flight(deployment, one_image) as query:
         deployment.processes[Role.DEALER].kill()
         deployment.processes[Role.DEALER].wait()
@@ -127,7 +129,9 @@ def test_a_dealer_that_dies_during_a_query_ends_it_as_unavailable(deployment, on
 
 
 @pytest.mark.parametrize("victim", PARTIES)
-def test_a_party_killed_and_started_again_still_has_every_model(deployment, one_image, victim):
+def test_c24_c25_a_party_killed_and_started_again_still_has_every_model(
+    deployment, one_image, victim
+):
     models = status(deployment, victim).models_active
     pids = list(status(deployment, victim).worker_pids)
     deployment.processes[victim].kill()
@@ -143,7 +147,7 @@ def alive(pid: int) -> bool:
     return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def test_a_client_that_leaves_frees_both_workers(deployment, one_image):
+def test_c42_c43_a_client_that_leaves_frees_both_workers(deployment, one_image):
     stopped = worker(deployment, Role.PARTY1)
     with frozen(stopped), client(deployment, rpc_timeout_s=2) as asking:
         with pytest.raises((DeadlineExceeded, Unreachable)):
@@ -152,7 +156,7 @@ def test_a_client_that_leaves_frees_both_workers(deployment, one_image):
     assert answers(deployment, one_image) == 1
 
 
-def test_queries_whose_clients_left_while_they_waited_take_no_worker(deployment, one_image):
+def test_c42_queries_whose_clients_left_while_they_waited_take_no_worker(deployment, one_image):
     with (
         frozen(worker(deployment, Role.PARTY1)),
         query_in_flight(deployment, one_image) as query,
@@ -180,7 +184,7 @@ def leave_in_line(deployment: Deployment) -> None:
     call.cancel()
 
 
-def test_sigterm_ends_every_process_in_good_order(deployment):
+def test_c51_sigterm_ends_every_process_in_good_order(deployment):
     processes = {server: process for server, process in deployment.processes.items()}
     children = [psutil.Process(p.pid).children(recursive=True) for p in processes.values()]
     for process in processes.values():

@@ -3,7 +3,6 @@
 from contextlib import contextmanager
 
 import pytest
-from cable import Cable
 
 from privedge.cli.main import build
 from privedge.config import ClientConfig, TlsFiles, load
@@ -15,6 +14,7 @@ from privedge.rpc.server import build_server, caller
 from privedge.rpc.status import calls_to
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc as party_grpc
+from tools.gameday.cable import Cable
 
 SECRET = b"words-of-a-share-" * 1000
 
@@ -91,7 +91,7 @@ def test_certificates_from_the_command_and_a_config_file_reach_both_parties(issu
         assert [party.callers for party in parties] == [["spiffe://privedge/client/ward"]] * 2
 
 
-def test_parties_that_were_mixed_up_in_the_config_get_nothing(issued, tmp_path):
+def test_c04_parties_that_were_mixed_up_in_the_config_get_nothing(issued, tmp_path):
     with two_parties(issued) as (parties, addresses):
         config = write_config(tmp_path / "c.toml", addresses[::-1], TLS.format("client-ward"))
         with pytest.raises(Unreachable, match=r"^party 0 \(127\.0\.0\.1:\d+\): is another server"):
@@ -140,10 +140,14 @@ def records(stream):
 
 def upload(address, tls):
     with open_channel(address, server=Role.PARTY0, tls=tls) as channel:
-        stub = party_grpc.PartyStub(channel)
-        with calls_to("party 0"):
-            requests = iter([pb.UploadModelRequest(words=SECRET)] * 3)
-            return stub.UploadModel(requests, timeout=20).bytes_stored
+        return upload_over(channel)
+
+
+def upload_over(channel):
+    stub = party_grpc.PartyStub(channel)
+    with calls_to("party 0"):
+        requests = iter([pb.UploadModelRequest(words=SECRET)] * 3)
+        return stub.UploadModel(requests, timeout=20).bytes_stored
 
 
 def test_the_cable_carries_tls_records_only_and_no_name_of_an_owner(issued):
@@ -159,7 +163,7 @@ def test_the_cable_carries_tls_records_only_and_no_name_of_an_owner(issued):
             assert text not in stream
 
 
-def test_a_byte_altered_on_the_cable_ends_the_connection_and_never_reaches_a_servicer(issued):
+def test_c47_a_byte_altered_on_the_cable_ends_the_connection_and_never_reaches_a_servicer(issued):
     def flip(raw):
         # The handshake is shorter, so this is the upload.
         return raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:] if len(raw) > 5000 else raw
@@ -170,3 +174,17 @@ def test_a_byte_altered_on_the_cable_ends_the_connection_and_never_reaches_a_ser
         # gRPC may tell a servicer of a lost connection as a plain end of the stream.
         assert all((SECRET * 3).startswith(seen) for seen in parties[0].uploads)
         assert upload(addresses[0], issued(Role.OWNER)) == 3 * len(SECRET)
+
+
+def test_c47_a_byte_altered_on_its_way_back_is_a_lost_connection(issued):
+    with (
+        two_parties(issued) as (_, addresses),
+        Cable(addresses[0]) as cable,
+        open_channel(cable.address, server=Role.PARTY0, tls=issued(Role.OWNER)) as channel,
+    ):
+        assert upload_over(channel) == 3 * len(SECRET)
+        cable.spoil("down")
+        with pytest.raises(Unreachable):
+            upload_over(channel)
+        cable.heal()
+        assert upload_over(channel) == 3 * len(SECRET)

@@ -148,7 +148,7 @@ def test_halves_of_two_bundles_end_as_aborted_and_never_in_a_label(recorded, ran
 
 
 @pytest.mark.parametrize(("party", "skips_at"), [(0, 3), (1, 0)], ids=["on its way", "at once"])
-def test_a_skipped_counter_at_one_party_ends_as_aborted_and_never_in_a_label(
+def test_c33_a_skipped_counter_at_one_party_ends_as_aborted_and_never_in_a_label(
     recorded, rans, one_image, party, skips_at
 ):
     deployment, recorder = recorded.deployment, recorded.recorder

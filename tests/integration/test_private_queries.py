@@ -129,7 +129,7 @@ def test_a_batch_over_the_limit_is_refused(deployment, question):
         send_half(deployment, Role.PARTY0, replace(question, shape=(65, *question.shape[1:])))
 
 
-def test_a_client_notices_that_the_cohort_has_changed(deployment, rans, one_image):
+def test_c41_a_client_notices_that_the_cohort_has_changed(deployment, rans, one_image):
     with client(deployment) as asking:
         asking.identify(one_image, COHORT)
         newer = rans[3]
@@ -137,7 +137,7 @@ def test_a_client_notices_that_the_cohort_has_changed(deployment, rans, one_imag
         assert len(asking.identify(one_image, COHORT).answers) == 1
 
 
-def test_concurrent_clients_get_their_own_answers(deployment, rans, some_digits):
+def test_c44_concurrent_clients_get_their_own_answers(deployment, rans, some_digits):
     images = some_digits.test_images[:6]
     expected, _ = expected_answers(clear_distances(rans, images))
 
@@ -190,7 +190,7 @@ def privedge(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-def test_unknown_cohorts_and_owners_are_named_as_such(deployment, one_image):
+def test_c40_unknown_cohorts_and_owners_are_named_as_such(deployment, one_image):
     with client(deployment) as asking:
         with pytest.raises(UnknownCohort):
             asking.identify(one_image, "nowhere")
@@ -277,20 +277,20 @@ def test_different_questions_at_the_two_parties_are_refused(deployment, question
         assert isinstance(error, ManifestMismatch)
 
 
-def test_a_query_id_works_once(deployment, question):
+def test_c35_c36_a_query_id_works_once(deployment, question):
     assert both_halves(deployment, question, question) == [None, None]
     for error in both_halves(deployment, question, question):
         assert isinstance(error, AlreadyExists)
 
 
 @pytest.mark.parametrize("cut", [1, 8, 4096])
-def test_a_share_of_the_wrong_length_is_refused(deployment, question, cut):
+def test_c40_a_share_of_the_wrong_length_is_refused(deployment, question, cut):
     for raw in (bytes(8 * question.words - cut), bytes(8 * question.words + cut)):
         with pytest.raises(ShareError):
             send_half(deployment, Role.PARTY0, replace(question, query_id=new_query_id()), raw)
 
 
-def test_a_query_of_another_architecture_is_refused(deployment, question):
+def test_c40_a_query_of_another_architecture_is_refused(deployment, question):
     for party in PARTIES:
         with pytest.raises(ShareError):
             send_half(deployment, party, replace(question, shape=(1, 3, 3, 3)))

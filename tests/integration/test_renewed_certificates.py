@@ -6,7 +6,6 @@ from contextlib import ExitStack
 
 import pytest
 from asking import CLIENT
-from cable import Cable
 from conftest import COHORT, MARGIN
 
 from privedge.client.query import Client
@@ -15,6 +14,7 @@ from privedge.identity.certificates import create_authority, issue, renew, reque
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
 from privedge.user.upload import send
+from tools.gameday.cable import Cable
 
 EVERYBODY = [Identity(server, server.value) for server in SERVERS] + [CLIENT, ADMIN]
 

@@ -65,7 +65,7 @@ def pair(tmp_path, tls_for):
         yield Processes(tmp_path, tls_for, stack)
 
 
-def test_a_kill_between_any_two_steps_loses_nothing_that_was_acknowledged(pair):
+def test_c52_a_kill_between_any_two_steps_loses_nothing_that_was_acknowledged(pair):
     first = an_upload()
     pair.upload(first, party=0)
     pair.restart(0)
@@ -119,7 +119,7 @@ def half_sent(pair, half):
     assert call.exception().code() is Code.UNAVAILABLE
 
 
-def test_an_activation_without_party_1_is_refused_and_can_be_repeated_later(pair):
+def test_c10_an_activation_without_party_1_is_refused_and_can_be_repeated_later(pair):
     half = an_upload()
     for party in (0, 1):
         pair.upload(half, party)
@@ -156,7 +156,7 @@ def test_party_1_follows_by_itself_after_a_deletion_it_has_missed(pair):
     assert pair.files(1) == []
 
 
-def test_a_full_disk_is_a_limit_and_the_party_keeps_serving(pair):
+def test_c19_a_full_disk_is_a_limit_and_the_party_keeps_serving(pair):
     first, second = an_upload(), an_upload()
     pair.upload(first, party=0)
     _, hard = resource.prlimit(pair.processes[0].pid, resource.RLIMIT_FSIZE)

@@ -70,7 +70,7 @@ def test_a_key_others_can_read_is_refused(prepared):
     ("server", "kind", "other"),
     [(Role.DEALER, "dealer", Role.PARTY0), (Role.PARTY0, "party", Role.PARTY1)],
 )
-def test_the_certificate_of_another_role_is_refused(prepared, server, kind, other):
+def test_c56_the_certificate_of_another_role_is_refused(prepared, server, kind, other):
     wrong = prepared.tls(Identity(other, other.value))
     text = prepared.config_file(server).read_text()
     right = prepared.tls(Identity(server, server.value))
@@ -101,7 +101,7 @@ def test_a_provider_cannot_be_selected(prepared):
     assert "provider: unknown key" in refusal("party", config)
 
 
-def test_a_port_in_use_is_named(prepared):
+def test_c57_a_port_in_use_is_named(prepared):
     prepared.start(Role.DEALER)
     try:
         prepared.wait_ready(Role.DEALER)

@@ -172,7 +172,9 @@ def test_w44_a_backup_is_made_beside_a_running_party_and_verified(deployment, tm
     assert done.returncode == 1 and "a backup of party 1" in done.stdout
 
 
-def test_w24_a_second_process_on_a_copy_is_refused_and_told_by_whom(deployment, pictures, tmp_path):
+def test_c56_w24_a_second_process_on_a_copy_is_refused_and_told_by_whom(
+    deployment, pictures, tmp_path
+):
     before = labels(deployment, pictures)
     shutil.copytree(state(deployment, Role.PARTY0), tmp_path / "copy")
     own = deployment.config_file(Role.PARTY0).read_text()

@@ -120,7 +120,7 @@ def answered(deployment: Deployment, image: np.ndarray, cohort: str) -> int:
         return len(asking.identify(image, cohort).answers)
 
 
-def test_w60_parties_that_round_differently_name_it_and_serve_nothing_until_they_agree(
+def test_c55_w60_parties_that_round_differently_name_it_and_serve_nothing_until_they_agree(
     deployment, one_image, rans
 ):
     assert answered(deployment, one_image, COHORT) == 1
@@ -172,7 +172,7 @@ def test_w60_a_cohort_with_another_margin_is_refused_and_the_other_one_answers(
     assert answered(deployment, one_image, COHORT) == 1
 
 
-def test_w68_a_dealer_of_another_version_is_named_by_all_three(deployment, one_image):
+def test_c55_w68_a_dealer_of_another_version_is_named_by_all_three(deployment, one_image):
     end(deployment, Role.DEALER)
     file = deployment.config_file(Role.DEALER)
     command = [sys.executable, "-c", LATER_DEALER, "dealer", "--config", str(file)]

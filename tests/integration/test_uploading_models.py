@@ -131,7 +131,7 @@ def test_owners_are_described_in_the_order_of_the_answer(pair):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e9])
-def test_a_value_that_cannot_be_shared_is_refused_before_anything_is_sent(pair, value):
+def test_c13_a_value_that_cannot_be_shared_is_refused_before_anything_is_sent(pair, value):
     ran = a_ran()
     ran.parameters["threshold"][0] = value
     with pytest.raises(RangeError, match="threshold"):
@@ -163,21 +163,21 @@ def test_a_refusal_names_the_party_and_the_other_half_is_taken_back(pair):
 # --- What one party refuses -----------------------------------------------------------------------
 
 
-def test_a_truncated_share_is_refused_and_leaves_no_file(pair):
+def test_c12_a_truncated_share_is_refused_and_leaves_no_file(pair):
     half = an_upload()
     body = requests(half.manifest, half.raw[0][:-1])
     assert refusal_of(pair.stub(0).UploadModel, body) is Code.INVALID_ARGUMENT
     assert pair.files(0) == []
 
 
-def test_trailing_bytes_are_refused_and_leave_no_file(pair):
+def test_c12_trailing_bytes_are_refused_and_leave_no_file(pair):
     half = an_upload()
     body = requests(half.manifest, half.raw[0], b"\0")
     assert refusal_of(pair.stub(0).UploadModel, body) is Code.INVALID_ARGUMENT
     assert pair.files(0) == []
 
 
-def test_a_chunk_beyond_the_message_limit_is_refused_and_leaves_no_file(pair, tls_for):
+def test_c15_a_chunk_beyond_the_message_limit_is_refused_and_leaves_no_file(pair, tls_for):
     half = an_upload()
     options = [  # our own channels would not even send it
         ("grpc.max_send_message_length", -1),
@@ -201,7 +201,7 @@ def upload_when_free(pair, half):
             assert error.code() is Code.ALREADY_EXISTS
 
 
-def test_a_share_larger_than_the_limit_is_refused_at_its_manifest(open_pair):
+def test_c15_a_share_larger_than_the_limit_is_refused_at_its_manifest(open_pair):
     pair = open_pair(max_share_mib=1)
     half = an_upload()
     large = TensorEntry("large", (1 << 17, 2), half.manifest.tensors[0].commitments)
@@ -222,7 +222,7 @@ class Canary:
         return Path.touch, (self.path,)
 
 
-def test_a_pickle_is_not_opened_and_leaves_no_file(pair, tmp_path):
+def test_c18_a_pickle_is_not_opened_and_leaves_no_file(pair, tmp_path):
     half, canary = an_upload(), tmp_path / "canary"
     poison = pickle.dumps(Canary(canary))
     body = requests(half.manifest, poison)
@@ -233,14 +233,14 @@ def test_a_pickle_is_not_opened_and_leaves_no_file(pair, tmp_path):
     assert pair.files(0) == [] and not canary.exists()
 
 
-def test_the_other_partys_share_is_not_accepted(pair):
+def test_c11_the_other_partys_share_is_not_accepted(pair):
     half = an_upload()
     body = requests(half.manifest, half.raw[1])
     assert refusal_of(pair.stub(0).UploadModel, body) is Code.DATA_LOSS
     assert pair.files(0) == []
 
 
-def test_the_other_partys_salt_is_not_accepted(pair):
+def test_c11_the_other_partys_salt_is_not_accepted(pair):
     half = an_upload()
     body = requests(half.manifest, half.raw[0], salt=SALTS[1])
     assert refusal_of(pair.stub(0).UploadModel, body) is Code.DATA_LOSS
@@ -278,7 +278,9 @@ def manifests_that_do_not_fit():
 @pytest.mark.parametrize(
     ("_what", "manifest"), [*manifests_that_do_not_fit()], ids=lambda x: str(x)[:20]
 )
-def test_a_manifest_that_does_not_fit_the_cohort_is_refused_before_its_bytes(pair, _what, manifest):
+def test_c08_a_manifest_that_does_not_fit_the_cohort_is_refused_before_its_bytes(
+    pair, _what, manifest
+):
     body = requests(manifest, bytes(1 << 20))
     assert refusal_of(pair.stub(0).UploadModel, body) is Code.INVALID_ARGUMENT
     assert pair.models[0].upload_bytes == 0
@@ -300,7 +302,7 @@ def test_only_owners_may_upload(pair):
     assert refusal_of(stub.UploadModel, body) is Code.PERMISSION_DENIED
 
 
-def test_a_repeated_upload_is_answered_again_and_stored_once(pair):
+def test_c20_a_repeated_upload_is_answered_again_and_stored_once(pair):
     half = an_upload()
     first = pair.upload(half, party=0)
     assert pair.upload(half, party=0) == first
@@ -308,7 +310,7 @@ def test_a_repeated_upload_is_answered_again_and_stored_once(pair):
     assert pair.files(0) == [f"{half.model_id}.words"]
 
 
-def test_an_id_with_other_content_is_refused_and_the_first_kept(pair):
+def test_c21_an_id_with_other_content_is_refused_and_the_first_kept(pair):
     half = an_upload()
     pair.upload(half, party=0)
     other = an_upload(model_id=half.model_id)
@@ -321,7 +323,7 @@ def test_an_id_with_other_content_is_refused_and_the_first_kept(pair):
     assert stored.read_bytes() == half.raw[0]
 
 
-def test_anothers_model_id_is_unknown_to_everybody_else(pair):
+def test_c23_anothers_model_id_is_unknown_to_everybody_else(pair):
     mine = an_upload("ana")
     pair.upload(mine, party=0)
     theirs = an_upload("ben", model_id=mine.model_id)
@@ -336,7 +338,7 @@ def test_anothers_model_id_is_unknown_to_everybody_else(pair):
     assert list(ben.ListModels(pb.ListModelsRequest(), timeout=TIMEOUT_S).models) == []
 
 
-def test_of_two_uploads_of_one_id_at_the_same_time_one_wins(pair):
+def test_c22_of_two_uploads_of_one_id_at_the_same_time_one_wins(pair):
     half, halfway, go_on = an_upload(), threading.Event(), threading.Event()
 
     def slowly():
@@ -366,7 +368,7 @@ def until_received(pair, count):
         pass
 
 
-def test_an_upload_that_is_given_up_leaves_no_file(open_pair):
+def test_c16_an_upload_that_is_given_up_leaves_no_file(open_pair):
     pair, half, never = open_pair(upload_deadline_s=0.3), an_upload(), threading.Event()
 
     def stalling():
@@ -388,7 +390,7 @@ def activate(pair, model_id, name="ana"):
     return pair.stub(0, name=name).ActivateModel(request, timeout=TIMEOUT_S)
 
 
-def test_manifests_that_differ_are_refused_and_both_parties_keep_serving(pair):
+def test_c09_manifests_that_differ_are_refused_and_both_parties_keep_serving(pair):
     one = an_upload()
     other = an_upload(model_id=one.model_id)
     pair.upload(one, party=0)
@@ -401,7 +403,7 @@ def test_manifests_that_differ_are_refused_and_both_parties_keep_serving(pair):
     assert snapshot_ids(pair) == [receipt.snapshot_id] * 2
 
 
-def test_a_model_that_only_party_0_has_waits_for_the_other_half(pair):
+def test_c10_a_model_that_only_party_0_has_waits_for_the_other_half(pair):
     half = an_upload()
     pair.upload(half, party=0)
     request = pb.ActivateModelRequest(model_id=half.model_id)

@@ -13,6 +13,7 @@ import typer
 
 from privedge.cli.options import JsonOption
 from privedge_lab.cli import experiment
+from privedge_lab.cli.soak import soak
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ RttOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `bench query`, `throughput`, `upload`, `memory`, `train` and `products`."""
+    """Add `bench query`, `throughput`, `upload`, `memory`, `soak`, `train` and `products`."""
     group = typer.Typer(
         name="bench",
         help="Measure the system on this machine, with made-up models.",
@@ -64,6 +65,7 @@ def register(app: typer.Typer) -> None:
     group.command("throughput")(_throughput)
     group.command("upload")(_upload)
     group.command("memory")(_memory)
+    group.command("soak")(soak)
     group.command("train")(_train)
     group.command("products")(_products)
     app.add_typer(group)

@@ -67,7 +67,7 @@ class IdentityFile:
             return None
         except OSError as error:
             raise ConfigError(f"state: cannot read {self._path}: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise ConfigError(
                 f"state: {self._path} is damaged; put it back from a backup, or remove it and run "
                 "`python -m parties adopt`"

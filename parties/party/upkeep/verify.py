@@ -109,7 +109,7 @@ def read_facts(folder: Path, party: int) -> BackupFacts:
         facts = BackupFacts(**fields)
     except OSError:
         raise ConfigError(f"{path}: cannot be read; is this a finished backup?") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ConfigError(f"{path}: is damaged") from None
     if facts.party != party:
         raise ConfigError(f"{folder}: is a backup of party {facts.party}, and `index` is {party}")

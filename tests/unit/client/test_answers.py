@@ -73,7 +73,7 @@ def test_shares_that_add_up_are_an_answer():
 
 
 @pytest.mark.parametrize("second", [(1, 1), (2, 0), (2**64 - 1, 0), (2**63, 2**63)])
-def test_shares_that_do_not_add_up_are_refused(second):
+def test_c46_shares_that_do_not_add_up_are_refused(second):
     with pytest.raises(IntegrityError):
         asked(words(0, 0), words(*second))
 

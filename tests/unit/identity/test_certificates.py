@@ -111,7 +111,7 @@ def test_an_expired_authority_issues_nothing(tmp_path):
         issue(tmp_path, ANA)
 
 
-def test_a_certificate_from_tomorrow_is_refused(folder):
+def test_c58_a_certificate_from_tomorrow_is_refused(folder):
     paths = issue(folder, ANA)
     tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
     key = serialization.load_pem_private_key(paths.key.read_bytes(), password=None)

@@ -145,7 +145,7 @@ def parties(tmp_path):
 # --- Snapshots ------------------------------------------------------------------------------------
 
 
-def test_a_pinned_snapshot_keeps_its_shares_until_the_query_ends(parties):
+def test_c41_a_pinned_snapshot_keeps_its_shares_until_the_query_ends(parties):
     first = parties.activated()
     pinned_id = parties.leader.snapshot(COHORT).id
     with parties.leader.pin(COHORT, pinned_id) as pinned:

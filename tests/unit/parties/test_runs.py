@@ -412,7 +412,7 @@ def one_share(pair: Pair, party: int, **changes) -> "Future[AnswerBytes]":
     return pair.ask(party, half(question, snapshot("s1"), bytes(16)))
 
 
-def test_shares_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
+def test_c37_c38_shares_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch):
     monkeypatch.setattr(pending, "LOOK_S", 0.1)
     alone = [one_share(pair, 0) for _ in range(3)]
     for word in range(3):
@@ -425,7 +425,7 @@ def test_shares_without_another_hold_no_worker_and_end_in_time(pair, monkeypatch
     assert pair.models.behind.is_set()
 
 
-def test_a_share_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
+def test_c37_a_share_at_party_1_that_is_never_ordered_ends_at_its_deadline(pair):
     question = Question(new_query_id(), "digits", "s1", (1, 2))
     share = half(question, snapshot("s1"), bytes(16), within_s=0.2)
     assert isinstance(pair.ask(1, share).exception(SOON), DeadlineExceeded)

@@ -216,7 +216,7 @@ def test_the_identity_file_is_one_block_that_only_its_user_may_read(folder):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_w25_a_registry_with_overwritten_pages_is_refused_or_right(folder, seed):
+def test_c53_w25_a_registry_with_overwritten_pages_is_refused_or_right(folder, seed):
     path, kept = state(folder, 1) / "registry.sqlite", shares(folder, 1)
     raw = bytearray(path.read_bytes())
     dice = random.Random(seed)

@@ -43,7 +43,7 @@ def test_shares_are_stacked_in_the_order_of_the_snapshot(tmp_path):
         assert torch.equal(stacked[name], torch.from_numpy(np.stack([w[name] for w in words])))
 
 
-def test_a_damaged_share_is_not_loaded(tmp_path):
+def test_c54_a_damaged_share_is_not_loaded(tmp_path):
     file, _ = stored(tmp_path)
     raw = bytearray(Path(file.path).read_bytes())
     raw[100] ^= 1

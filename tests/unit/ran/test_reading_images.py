@@ -155,7 +155,7 @@ def test_a_label_is_for_npz_files_only(tmp_path):
 
 
 @pytest.mark.parametrize("side", [5_001, 15_000, 60_000])
-def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, side):
+def test_c17_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, side):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(side, side))
     with pytest.raises(ImageError, match=r"bomb\.png"):

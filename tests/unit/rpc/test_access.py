@@ -67,7 +67,9 @@ def address(tls_for):
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_a_role_gets_past_the_gate_where_the_table_says_so_and_nowhere_else(address, tls_for, role):
+def test_c05_a_role_gets_past_the_gate_where_the_table_says_so_and_nowhere_else(
+    address, tls_for, role
+):
     admitted = set()
     files = tls_for(role, None if role.serves else "somebody")
     with open_channel(address, server=Role.PARTY0, tls=files) as channel:

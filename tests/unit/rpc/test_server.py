@@ -92,7 +92,7 @@ def test_an_answer_passes_unchanged_and_the_servicer_knows_the_caller(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "midway"])
-def test_a_bug_reaches_the_peer_as_an_id_only_and_the_log_without_its_text(kind, late, caplog):
+def test_c48_a_bug_reaches_the_peer_as_an_id_only_and_the_log_without_its_text(kind, late, caplog):
     def behaviour(request, context):
         if late:
             yield b"first"
@@ -159,7 +159,7 @@ def test_a_status_that_a_servicer_chose_itself_is_kept(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("raw", [b"\xff", b"\x0a\xff\xff", b"\x80\x04ccanary"])
-def test_bytes_that_do_not_parse_are_an_invalid_argument(kind, raw):
+def test_c49_bytes_that_do_not_parse_are_an_invalid_argument(kind, raw):
     def behaviour(request, context):
         for _ in request if kind.startswith("stream") else [request]:
             yield b"reached"
@@ -273,7 +273,7 @@ def test_a_response_stream_that_nobody_reads_any_more_is_closed():
         assert closed.wait(20)
 
 
-def test_what_is_too_large_is_refused_unpacked_or_not_and_the_server_goes_on():
+def test_c17_what_is_too_large_is_refused_unpacked_or_not_and_the_server_goes_on():
     def behaviour(request, context):
         yield b"fine"
 
@@ -485,7 +485,7 @@ def identified(tls=FILES, **facts):
     return Callers(tls, CallerRules()).identify(Context(**facts)).who
 
 
-def test_over_tls_the_certificate_counts_and_never_the_claim():
+def test_c06_over_tls_the_certificate_counts_and_never_the_claim():
     facts = {"transport_security_type": ["ssl"], "ssl_tls_version": ["TLSv1.3"]}
     assert identified(**facts, peer_uri=URI) == Identity(Role.OWNER, "ana")
     for uris in ([], [*URI, "spiffe://privedge/admin/a"], ["https://privedge/owner/ana"], ["é"]):

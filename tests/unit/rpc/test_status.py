@@ -66,6 +66,11 @@ def test_a_cancelled_call_is_a_kind_of_its_own():
     assert type(error) is errors.Cancelled and isinstance(error, errors.Unreachable)
 
 
+def test_c47_what_grpc_says_of_altered_bytes_is_a_lost_connection():
+    altered = Failed(Code.UNKNOWN, "Stream removed (Unwrap failed (TSI_DATA_CORRUPTED))")
+    assert type(from_status(altered, PEER)) is errors.Unreachable
+
+
 def test_inside_the_block_a_failed_call_becomes_ours_and_other_errors_pass():
     with pytest.raises(errors.Unreachable, match="cannot be reached"), calls_to(PEER):
         raise Failed(Code.UNAVAILABLE, "Socket closed")

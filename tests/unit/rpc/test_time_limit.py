@@ -57,7 +57,7 @@ def test_a_call_that_cannot_be_cancelled_does_not_spare_the_others():
         assert call.cancelled.wait(30)
 
 
-def test_a_stream_that_stops_half_way_loses_its_call():
+def test_c16_a_stream_that_stops_half_way_loses_its_call():
     call = Call()
 
     def stream():

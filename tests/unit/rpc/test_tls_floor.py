@@ -110,7 +110,7 @@ def test_a_server_that_has_only_tls_1_2_is_refused(tls_for):
         assert (outcomes == ["accepted"]) is expected, outcomes
 
 
-def test_nobody_gets_in_without_a_certificate_of_our_authority(tls_for, another_authority):
+def test_c01_c02_nobody_gets_in_without_a_certificate_of_our_authority(tls_for, another_authority):
     with serving(tls_for(Role.PARTY0)) as (party, port):
         with pytest.raises((ssl.SSLError, ConnectionError)):
             shake_hands(port, tls_for(Role.ADMIN, "a"), ssl.TLSVersion.TLSv1_3, present=False)
@@ -123,7 +123,7 @@ def test_nobody_gets_in_without_a_certificate_of_our_authority(tls_for, another_
         assert party.calls == 0
 
 
-def test_an_expired_certificate_is_refused_by_the_server_and_named_on_our_own_side(tls_for):
+def test_c03_an_expired_certificate_is_refused_by_the_server_and_named_on_our_own_side(tls_for):
     expired = tls_for(Role.ADMIN, "late", days=0)
     with serving(tls_for(Role.PARTY0)) as (party, port):
         with pytest.raises((ssl.SSLError, ConnectionError)):
@@ -134,7 +134,7 @@ def test_an_expired_certificate_is_refused_by_the_server_and_named_on_our_own_si
 
 
 @pytest.mark.parametrize("impostor", [Role.PARTY1, Role.DEALER])
-def test_no_server_can_stand_in_for_another(tls_for, impostor):
+def test_c04_no_server_can_stand_in_for_another(tls_for, impostor):
     with serving(tls_for(impostor)) as (party, port):
         with pytest.raises(Unreachable):
             ask(port, tls_for(Role.ADMIN, "a"), server=Role.PARTY0)
@@ -160,7 +160,7 @@ def test_plain_text_on_a_tls_port_is_refused(tls_for):
         assert party.calls == 0
 
 
-def test_a_certificate_renewed_on_disk_is_used_at_the_next_handshake(
+def test_c07_a_certificate_renewed_on_disk_is_used_at_the_next_handshake(
     tls_for, another_authority, tmp_path, caplog
 ):
     folder = another_authority(Role.PARTY0).ca.parent

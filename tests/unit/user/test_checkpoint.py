@@ -132,7 +132,7 @@ def test_a_missing_parameter_is_named(tmp_path):
     refused(path, "parameter threshold .* is absent")
 
 
-def test_a_basis_that_is_not_orthonormal_is_refused(tmp_path):
+def test_c14_a_basis_that_is_not_orthonormal_is_refused(tmp_path):
     spec = preset("subspace32", height=32, width=32, channels=1, components=3)
     values = {name: np.zeros(shape, np.float32) for name, shape in spec.parameters().items()}
     checkpoint.save(Ran(spec, "ana", values), tmp_path / "zero.ran")

@@ -157,7 +157,7 @@ def test_a_training_that_diverges_says_so(data):
         fit_ran(data.train_images[0], RAN32, replace(QUICK, learning_rate=1e30), "ana")
 
 
-def test_a_model_that_does_not_fit_the_ring_is_refused():
+def test_c14_a_model_that_does_not_fit_the_ring_is_refused():
     reconstructor = Reconstructor(SUBSPACE32)
     features = np.zeros((1, 8, 8, 8), np.float32)
     mean = torch.zeros(512)
