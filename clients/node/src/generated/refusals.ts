@@ -45,4 +45,5 @@ export const FROM_GRPC: readonly Refusal[] = [
   {"status": "CANCELLED", "text": "the call was cancelled", "code": "Cancelled", "advice": "try again", "again": "never"},
   {"status": "INVALID_ARGUMENT", "text": "malformed request", "code": "ShareError", "advice": "check both versions", "again": "never"},
   {"status": "UNIMPLEMENTED", "text": "does not know this call", "code": "NotReady", "advice": "check both versions", "again": "never"},
+  {"status": "UNKNOWN", "text": "the connection broke", "code": "Unreachable", "advice": "try again", "again": "lost"},
 ];
