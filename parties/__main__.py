@@ -17,7 +17,7 @@ from pathlib import Path
 
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
-from parties.config.server import require_said_twice
+from parties.config.server import ServerConfig, require_said_twice
 from parties.cores import stay_on
 from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
@@ -117,6 +117,7 @@ def _party(config_file: Path, insecure: bool) -> None:
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here
     config = load(PartyConfig, config_file)
+    _log_as(config, f"party {config.index}")
     require_said_twice(config, config_file, insecure)
     serve_party(config, config_file)
 
@@ -125,9 +126,16 @@ def _dealer(config_file: Path, insecure: bool) -> None:
     from parties.dealer import serve_dealer
 
     config = load(DealerConfig, config_file)
+    _log_as(config, "dealer")
     require_said_twice(config, config_file, insecure)
     keep_freed_pages()
     serve_dealer(config)
+
+
+def _log_as(config: ServerConfig, name: str) -> None:
+    """From now on log as the server's file says. `name` is that of the process."""
+    if config.log_format == "json":
+        log.configure(json_of=name)
 
 
 def _split(config_file: Path, insecure: bool) -> None:
@@ -148,6 +156,7 @@ def _split(config_file: Path, insecure: bool) -> None:
 
 def _worker(config_file: Path, slot: int, socket: Path, cores: list[int] | None) -> None:
     config = load(PartyConfig, config_file)
+    _log_as(config, f"party {config.index} worker {slot}")
     if cores is not None:
         stay_on(cores)  # before any other thread starts
 

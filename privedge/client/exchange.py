@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from privedge.client.answers import require_shape
 from privedge.errors import Cancelled, Restarting, ShareError, Unreachable
-from privedge.rpc import codec
+from privedge.rpc import codec, request_id
 from privedge.rpc.chunks import cut
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
@@ -146,7 +146,11 @@ class _Calls:
 
 def _half(party: Party, asked: Asked, share: Words, calls: _Calls) -> Half:
     with calls_to(party.name):
-        call = party.stub.Query(_requests(asked.question, share), timeout=asked.timeout_s)
+        call = party.stub.Query(
+            _requests(asked.question, share),
+            timeout=asked.timeout_s,
+            metadata=request_id.metadata([asked.question.query_id]),
+        )
         calls.add(call.cancel)
         header = next(call, pb.QueryResponse()).header
         shape = codec.shape_from_wire(header.shape, party.name)

@@ -14,7 +14,7 @@ from privedge.rpc.access import PATIENT, CallerRules
 from privedge.rpc.admission import Quota
 from privedge.rpc.callers import Callers, caller
 from privedge.rpc.channel import MAX_MESSAGE_BYTES, message_limits
-from privedge.rpc.gate import Gate, InPlace
+from privedge.rpc.gate import Ended, Gate, InPlace
 
 __all__ = ["MayLeave", "build_server", "caller", "cancel_with"]
 
@@ -47,21 +47,22 @@ def build_server(
     access: Mapping[str, frozenset[Role]],
     quotas: Mapping[str, Quota] | None = None,
     rules: CallerRules | None = None,
+    ended: Ended = lambda *_: None,
 ) -> tuple[grpc.Server, int]:
     """Return a server that is not started yet, and the port that it is bound to.
 
     A call takes a thread only if its caller may make it and there is a place for it; otherwise it
     is refused at once. `quotas` are the places of single methods (rpc/admission.py), `rules` what
-    this server asks of callers beside TLS and role. If `tls` is None, `listen` must be a loopback
-    address. Raises ConfigError if it is not, or if the port is in
-    use. Raises CertificateError.
+    this server asks of callers beside TLS and role, `ended` is told how each call ended. If `tls`
+    is None, `listen` must be a loopback address. Raises ConfigError if it is not, or if the port is
+    in use. Raises CertificateError.
     """
     if tls is None:
         loopback.require(listen)
     callers = Callers(tls, rules or CallerRules())
     server = grpc.server(
         InPlace(),
-        interceptors=[Gate(access, PATIENT, quotas or {}, callers)],
+        interceptors=[Gate(access, PATIENT, quotas or {}, callers, ended)],
         options=[*_OPTIONS, *message_limits(listen)],
     )
     try:

@@ -27,6 +27,7 @@ from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
+from privedge.log import name_request
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
@@ -78,6 +79,7 @@ class QueryService:
         """
         with self._intake.query(), self._counters.query():
             question, pieces = read()
+            name_request(question.query_id)
             self._intake.require(question.cohort)
             self._use_once(question.query_id)
             with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
