@@ -15,6 +15,7 @@ from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.metrics import PartyMetrics, Watched
 from parties.party.models.disk import Disk
 from parties.party.models.scrubber import Scrubber
 from parties.party.models.service import ModelService
@@ -37,6 +38,7 @@ from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.metrics import Metrics
 from parties.serving.readiness import Cause, Readiness
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import ACCESS
@@ -86,6 +88,7 @@ class _Party:
     statuses: Health
     readiness: Readiness
     intake: Intake
+    metrics: Metrics
 
     def drain(self, within_s: float) -> None:
         """Take no more queries, and wait for those that are here."""
@@ -107,7 +110,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         party.server.start()
         watch_certificates(config.tls)
         log.info("party %d: listening on port %d", config.index, party.port)
-        with _running(party.readiness):
+        with _running(party.readiness), party.metrics.served():
             run_until_told(
                 party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls
             )
@@ -123,29 +126,27 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
         parts.enter_context(_running(TrashKeeper(models)))
+        metrics = Metrics(f"party {config.index}", config)
+        own_metrics = PartyMetrics(metrics)
         server, port = build_server(
             config.listen,
             tls=config.tls,
             access=ACCESS,
             quotas=_quotas(config),
             rules=config.caller_rules,
+            ended=metrics.call_ended,
         )
         pool = parts.enter_context(WorkerPool(config, config_file, _workers_on(config, cores)))
-        runs = Runs(models, counters := Counters())
-        if peer is None:
-            follower = Follower(pool, runs, late_s=config.timeouts.late_s)
-            models.quarantine.watch(follower.say_damaged)
-            side = parts.enter_context(_following(follower, models))
-            peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, follower, hello), server)
-        else:
-            leader = Leader(config, models, pool, runs, peer, hello)
-            side = parts.enter_context(_leading(leader, models))
+        runs = Runs(models, counters := Counters(), own_metrics.measured)
+        side = parts.enter_context(
+            _leading(Leader(config, models, pool, runs, peer, hello), models)
+            if peer is not None
+            else _following(config, models, pool, runs, hello, server)
+        )
         greeter = parts.enter_context(_dealer_greeted(config, hello))
         intake = Intake(pool.begun, handshake)
         queries = QueryService(config, models, pool, counters, side.answer, intake)
-        feeds = [SnapshotFeed(config, models, worker.client) for worker in pool.workers]
-        for feed in feeds:
-            parts.enter_context(_running(feed))
+        feeds = parts.enter_context(_feeding(config, models, pool))
         parts.enter_context(_running(Scrubber(models, config.disk.scrub_hours, counters.busy)))
         readiness = Readiness(
             f"party {config.index}",
@@ -153,6 +154,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
             [
                 Cause("terms", handshake.fault),
                 *_causes(config, pool, side, greeter, feeds),
+                Cause("quarantine", models.holdings.quarantine_fault, blocks=False),
                 Cause("draining", intake.fault),
             ],
             statuses := add_health(server),
@@ -162,7 +164,10 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         party_pb2_grpc.add_PartyServicer_to_server(
             PartyServicer(models, queries, handshake, feeds, readiness), server
         )
-        yield _Party(server, port, side, statuses, readiness, intake)
+        connected = {"peer": lambda: not side.away(), "dealer": lambda: greeter.connected}
+        own_metrics.watch(Watched(models, queries, intake, pool, feeds, connected))
+        metrics.read_readiness(readiness)
+        yield _Party(server, port, side, statuses, readiness, intake, metrics)
 
 
 def _workers_on(config: PartyConfig, cores: Sequence[int]) -> list[Sequence[int]]:
@@ -232,10 +237,32 @@ def _leading(leader: Leader, models: ModelService) -> Iterator[_Side]:
 
 
 @contextmanager
-def _following(follower: Follower, models: ModelService) -> Iterator[_Side]:
+def _following(
+    config: PartyConfig,
+    models: ModelService,
+    pool: WorkerPool,
+    runs: Runs,
+    hello: Hello,
+    server: grpc.Server,
+) -> Iterator[_Side]:
     """Party 1. Party 0's watch would go on for ever."""
+    follower = Follower(pool, runs, late_s=config.timeouts.late_s)
+    models.quarantine.watch(follower.say_damaged)
+    peer_pb2_grpc.add_PeerServicer_to_server(PeerServicer(models, follower, hello), server)
     with _running(follower):
         yield _Side(follower.answer, follower.end_watch, lambda: not models.standing.is_watched)
+
+
+@contextmanager
+def _feeding(
+    config: PartyConfig, models: ModelService, pool: WorkerPool
+) -> Iterator[Sequence[SnapshotFeed]]:
+    """Every worker is told of the models."""
+    with ExitStack() as running:
+        feeds = [SnapshotFeed(config, models, worker.client) for worker in pool.workers]
+        for feed in feeds:
+            running.enter_context(_running(feed))
+        yield feeds
 
 
 @contextmanager

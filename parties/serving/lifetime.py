@@ -1,25 +1,46 @@
-"""How long a server's certificate is still valid, as a cause of its readiness."""
+"""How long a server's certificates are still valid, as a cause of its readiness and in metrics."""
 
 import datetime
+from pathlib import Path
 
-from cryptography import x509
+from parties.serving.certificate_watch import WARN_BEFORE
+from privedge.config import TlsFiles, TlsPins
+from privedge.errors import CertificateError
+from privedge.identity.pem_files import read_chain
+from privedge.rpc.callers import utc_now
 
-from privedge.config import TlsFiles
 
-_WARN_DAYS = 7
+def ends(tls: TlsFiles | None) -> dict[str, datetime.datetime | None]:
+    """When each file is of no more use: "certificate", "ca" and the pins, as "pin_party0".
+
+    The certificate is of use until it or an authority between ends, a file of authorities until the
+    last of them does. None for a file that cannot be used.
+    """
+    return {key: _end(path, last=key != "certificate") for key, path in _files(tls).items()}
 
 
 def fault(tls: TlsFiles | None) -> str:
-    """Which certificate ends within a week, its own or the authority's; empty if none does.
-
-    Raises OSError. A file that is no certificate is told of when it is used.
-    """
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=_WARN_DAYS)
-    for path in (tls.certificate, tls.ca) if tls is not None else ():
-        try:
-            ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        except ValueError:
-            return f"{path} holds no certificate"
-        if ends < soon:
-            return f"{path} ends on {ends:%Y-%m-%d %H:%M} UTC; renew it"
+    """Which file ends within two weeks, or cannot be used; empty if none."""
+    soon, files = utc_now() + WARN_BEFORE, _files(tls)
+    for key, end in ends(tls).items():
+        if end is None:
+            return f"{files[key]} holds no certificate that can be read"
+        if end < soon:
+            return f"{files[key]} ends on {end:%Y-%m-%d %H:%M} UTC; renew it"
     return ""
+
+
+def _files(tls: TlsFiles | None) -> dict[str, Path]:
+    if tls is None:
+        return {}
+    pins = {f"pin_{role}": getattr(tls.pins, role) for role in TlsPins.model_fields}
+    every = {"certificate": tls.certificate, "ca": tls.ca, **pins}
+    return {key: path for key, path in every.items() if path is not None}
+
+
+def _end(path: Path, *, last: bool) -> datetime.datetime | None:
+    try:
+        dates = [each.not_valid_after_utc for each in read_chain(path)]
+    except CertificateError:
+        return None
+    return max(dates) if last else min(dates)

@@ -29,6 +29,7 @@ from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, ModelRef, Snapshot, find
 from parties.party.models.disk import Disk
+from parties.party.models.holdings import Holdings
 from parties.party.models.quarantine import IN_USE, Quarantine
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
@@ -97,6 +98,7 @@ class ModelService:
         self._uploads = Uploads(cohorts, registry, files, store.disk, config.limits)
         self._watchers: list[Callable[[], None]] = []
         self.quarantine = Quarantine(registry, files, config.index)
+        self.holdings = Holdings(cohorts, registry, files, store.disk)
         if peer is not None:
             self.quarantine.watch(lambda _: self.behind.set())
 

@@ -127,6 +127,10 @@ class ShareFiles:
             gone = deleted(_ids(self._trash.names()))
             self._trash.empty(days, {f"{model_id}{SUFFIX}" for model_id in gone}, now)
 
+    def in_trash(self) -> tuple[int, int]:
+        """How many files wait in the trash, and their bytes. Raises OSError."""
+        return self._trash.held()
+
     def there(self) -> set[str]:
         """Ids of the models whose share is in the folder."""
         return _ids(path.name for path in self._folder.iterdir())
