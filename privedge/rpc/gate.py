@@ -30,12 +30,13 @@ from typing import Any
 
 import grpc
 
-from privedge.errors import Busy, NotAllowed, PrivEdgeError, Restarting, ShareError
+from privedge.errors import Busy, NotAllowed, PrivEdgeError, Restarting
 from privedge.identity.roles import Identity, Role
 from privedge.log import about
 from privedge.rpc import request_id
 from privedge.rpc.admission import Admission, Quota
 from privedge.rpc.callers import Callers, Known, let_in
+from privedge.rpc.requests import Requests, lenient
 from privedge.rpc.status import ERROR_ID, RETRY_AFTER, kind_of, status_of
 from privedge.rpc.threads import threads
 from privedge.rpc.time_limit import given_up_after, ring_after
@@ -104,7 +105,7 @@ class Gate(grpc.ServerInterceptor):
             return None  # gRPC answers UNIMPLEMENTED
         self._doors[method] = grpc.stream_stream_rpc_method_handler(
             _Door(self, method, handler),
-            request_deserializer=_lenient(handler.request_deserializer),
+            request_deserializer=lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
         return self._doors[method]
@@ -168,7 +169,7 @@ class _Door:
                 if quota.longest_s is not None:
                     ending.enter_context(given_up_after(quota.longest_s, context))
                 first_s = None if self._method in self._gate.patient else FIRST_MESSAGE_S
-                for response in self._responses(_Requests(requests, context, first_s), context):
+                for response in self._responses(Requests(requests, context, first_s), context):
                     send(response)
                     if not context.is_active():
                         break
@@ -186,7 +187,7 @@ class _Door:
         _set_status(self._method, context, error, quiet=quiet)
         self._gate.ended(self._method, _code_of(context), kind_of(error).__name__, places)
 
-    def _responses(self, requests: "_Requests", context: grpc.ServicerContext) -> Iterator[Any]:
+    def _responses(self, requests: Requests, context: grpc.ServicerContext) -> Iterator[Any]:
         handler = self._handler
         request: Any = requests if handler.request_streaming else requests.only()
         if handler.response_streaming:
@@ -212,55 +213,6 @@ class _Refusals:
             self._counts.clear()
         self._counts[who] += 1
         return self._counts[who] > _PROMPT_REFUSALS
-
-
-class _Unparsed:
-    """A marker for a request whose bytes do not parse as its message."""
-
-
-def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Defer a parse error until the gate can answer it: gRPC itself would answer INTERNAL."""
-    if parse is None:
-        return None
-
-    def parse_or_mark(raw: bytes) -> Any:
-        try:
-            return parse(raw)
-        except Exception:  # protobuf's own kinds; their texts may quote the bytes, so drop them
-            return _Unparsed()
-
-    return parse_or_mark
-
-
-class _Requests:
-    """A call's requests. The call is cancelled if the first one is late, and ShareError raised for
-    one that does not parse.
-    """
-
-    def __init__(
-        self, requests: Iterator[Any], context: grpc.ServicerContext, first_s: float | None
-    ) -> None:
-        self._requests, self._context, self._first_s = requests, context, first_s
-
-    def __iter__(self) -> "_Requests":
-        return self
-
-    def __next__(self) -> Any:
-        if self._first_s is None:
-            request = next(self._requests)
-        else:
-            with given_up_after(self._first_s, self._context):
-                self._first_s = None
-                request = next(self._requests)
-        if isinstance(request, _Unparsed):
-            raise ShareError("a request does not parse")
-        return request
-
-    def only(self) -> Any:
-        """Return the request of a call that has one."""
-        for request in self:
-            return request
-        raise ShareError("a request is missing")
 
 
 def _aborted(error: Exception, context: Any) -> bool:
