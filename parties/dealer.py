@@ -25,6 +25,7 @@ from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from parties.serving.metrics import Metrics
 from parties.serving.readiness import Cause, Readiness
+from privedge import traces
 from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.compiled import compiler
@@ -172,7 +173,10 @@ class DealerServicer(dealer_pb2_grpc.DealerServicer):
         party = 0 if caller(context).role is Role.PARTY0 else 1
         run, seeds = _opening(next(request_iterator, pb.DealRequest()))
         tuples = 0
-        with self.sessions.joined(run, party, seeds, context) as dealer:
+        with (
+            traces.span("dealer session", root=False, party=party),
+            self.sessions.joined(run, party, seeds, context) as dealer,
+        ):
             for request in request_iterator:
                 tuples += len(request.tuples.tuples)
                 for tuple_request in request.tuples.tuples:

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from privedge.errors import MissingExtra
 
 _CRYPTEN = "pip install --no-deps crypten==0.4.1"
-_SERVING = ("torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx")
+_SERVING = (
+    *("torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx"),
+    "prometheus_client",
+)
 
 # By the name that is imported: what a server needs.
 FOR_SERVERS: Mapping[str, str] = {
@@ -19,6 +22,8 @@ FOR_ALL_ROLES: Mapping[str, str] = {
     **dict.fromkeys(("parties", *_SERVING), "pip install 'privedge[train,party]'"),
     "crypten": _CRYPTEN,
 }
+# What a process needs that sends traces.
+FOR_TRACES: Mapping[str, str] = {"opentelemetry": "pip install 'privedge[otel]'"}
 # What any other command may need.
 FOR_COMMANDS: Mapping[str, str] = {
     **FOR_SERVERS,

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from privedge.config import Address, Section, TlsFiles
+from privedge.config import Address, Section, TlsFiles, TracesSection
 from privedge.errors import ConfigError
 from privedge.rpc import loopback
 from privedge.rpc.access import CallerRules
@@ -60,6 +60,7 @@ class ServerConfig(Section):
         description="`json`: one JSON object a line, for programs that collect logs.",
     )
     metrics: MetricsSection = MetricsSection()
+    traces: TracesSection = TracesSection()
 
     @property
     def caller_rules(self) -> CallerRules:

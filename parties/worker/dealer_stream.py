@@ -8,6 +8,7 @@ import grpc
 import torch
 
 from parties import tuple_codec
+from privedge import traces
 from privedge.errors import TranscriptMismatch, Unreachable
 from privedge.mpc.dealing import SessionId
 from privedge.mpc.tuples import TupleKind
@@ -41,7 +42,7 @@ class DealerStream:
         self._call = stub.Deal(
             iter(self._outgoing.get, None),
             timeout=deadline.remaining(),
-            metadata=request_id.passed_on(),
+            metadata=(*request_id.passed_on(), *traces.passed_on()),
         )
 
     def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:

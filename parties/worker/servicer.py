@@ -24,6 +24,7 @@ from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
 from parties.worker.task import Method
+from privedge import traces
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.deadline import Deadline
 from privedge.wire import party_pb2, worker_pb2_grpc
@@ -67,7 +68,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         share = codec.share_from_wire(request.words, task.shape)
         run = SessionId(request.job.session)
         try:
-            with self._scheduler.query():
+            with traces.span("worker run", root=False), self._scheduler.query():
                 answer = self._computation.run(run, task, share, deadline, Cancellation(context))
         finally:
             # What the run took out of the pool is made up for once its answer is on its way.

@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from privedge import traces
 from privedge.client.answers import Answer, answer_shape, read_answers
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, StrPath, load
@@ -134,7 +135,9 @@ class Client:
         Raises:
             ConfigError: the configuration cannot be used.
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
+            MissingExtra: `[traces]` is used without OpenTelemetry.
         """
+        traces.start("client", config.traces)
         self._encoder = None if encoder is None else Path(encoder)
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
@@ -363,8 +366,10 @@ class Client:
         )
         asked = Asked(question, answer_shape(cohort.owners, question), timeout_s)
         started = perf_counter()
+        size = len(query)
         try:
-            first, second = exchange(self._parties, asked, query)
+            with traces.span("client query", cohort=cohort.name, images=size):
+                first, second = exchange(self._parties, asked, query)
             seconds = perf_counter() - started
             answers = read_answers(combine(first.words, second.words), cohort.owners, question)
         except PrivEdgeError as error:

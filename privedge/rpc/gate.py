@@ -30,6 +30,7 @@ from typing import Any
 
 import grpc
 
+from privedge import traces
 from privedge.errors import Busy, NotAllowed, PrivEdgeError, Restarting
 from privedge.identity.roles import Identity, Role
 from privedge.log import about
@@ -168,6 +169,9 @@ class _Door:
             try:
                 if quota.longest_s is not None:
                     ending.enter_context(given_up_after(quota.longest_s, context))
+                if traces.on():
+                    said = context.invocation_metadata()
+                    ending.enter_context(traces.continued(said))
                 first_s = None if self._method in self._gate.patient else FIRST_MESSAGE_S
                 for response in self._responses(Requests(requests, context, first_s), context):
                     send(response)

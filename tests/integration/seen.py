@@ -1,13 +1,18 @@
 """A deployment whose servers serve metrics and log JSON, and what can be seen of it."""
 
+import gzip
 import json
 import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,14 +26,14 @@ from tests.integration.conftest import COHORT, MARGIN
 class Seen:
     """A running deployment from outside."""
 
-    def __init__(self, folder: Path, rans: list[Ran], settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], collector: str) -> None:
         cohorts = [CohortSetting(COHORT, "subspace32", margin=MARGIN, components=16)]
         self.deployment = Deployment(folder, cohorts, settings)
         self.ports = {server: _free_port() for server in SERVERS}
         for server, port in self.ports.items():
             file = self.deployment.config_file(server)
-            top, tables = 'log_format = "json"\n', f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
-            file.write_text(top + file.read_text() + tables)
+            tables = f'[metrics]\nlisten = "127.0.0.1:{port}"\n[traces]\nendpoint = "{collector}"\n'
+            file.write_text('log_format = "json"\n' + file.read_text() + tables)
 
     def scraped(self, server: Role) -> str:
         """What Prometheus reads."""
@@ -56,10 +61,77 @@ class Seen:
         ]
 
 
+class Collector:
+    """What an OpenTelemetry collector is to those who send: OTLP over HTTP. Use as a context
+    manager. `spans` are (process, span), as they come.
+    """
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Span]] = []
+        self._changed = threading.Condition()
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                collector.receive(ExportTraceServiceRequest.FromString(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}/v1/traces"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> "Collector":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def receive(self, message: ExportTraceServiceRequest) -> None:
+        """Keep the spans of one message."""
+        with self._changed:
+            for resource in message.resource_spans:
+                facts = {each.key: each.value.string_value for each in resource.resource.attributes}
+                self.spans += [
+                    (facts["service.name"], span)
+                    for scope in resource.scope_spans
+                    for span in scope.spans
+                ]
+            self._changed.notify_all()
+
+    def trace(self, count: int, name: str, since: int) -> list[tuple[str, Span]]:
+        """Wait for a trace of `count` spans whose first one has this name and began after `since`
+        (nanoseconds since 1970).
+        """
+
+        def found() -> list[tuple[str, Span]]:
+            roots = {
+                span.trace_id
+                for _, span in self.spans
+                if span.name == name and span.start_time_unix_nano > since
+            }
+            traces = [[each for each in self.spans if each[1].trace_id == root] for root in roots]
+            return next((spans for spans in traces if len(spans) == count), [])
+
+        with self._changed:
+            assert self._changed.wait_for(found, 60), [span.name for _, span in self.spans]
+            return found()
+
+
 @contextmanager
-def seen(folder: Path, rans: list[Ran], settings: dict[str, Any]) -> Iterator[Seen]:
+def seen(
+    folder: Path, rans: list[Ran], settings: dict[str, Any], collector: Collector
+) -> Iterator[Seen]:
     """Running, with all models active."""
-    found = Seen(folder, rans, settings)
+    found = Seen(folder, settings, collector.endpoint)
     with found.deployment as running:
         for ran in rans:
             send(ran, COHORT, running.client_config(Identity(Role.OWNER, ran.owner)))

@@ -8,11 +8,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from PIL import Image
 
 from privedge.errors import NotAllowed, Refused
 from privedge.identity.roles import Identity, Role
@@ -20,9 +23,9 @@ from privedge.local.deployment import ADMIN
 from privedge.rpc.channel import open_party
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
-from tests.integration.asking import PARTIES, client, status, until
+from tests.integration.asking import CLIENT, PARTIES, client, status, until
 from tests.integration.conftest import COHORT
-from tests.integration.seen import seen
+from tests.integration.seen import Collector, seen
 
 pytestmark = pytest.mark.mpc
 
@@ -32,11 +35,18 @@ CLIENTS = 8
 
 
 @pytest.fixture(scope="module")
-def outside(tmp_path_factory, rans):
+def collector():
+    with pytest.MonkeyPatch.context() as environment, Collector() as running:
+        environment.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory, rans, collector):
     """Without bundles: every query has a session with the dealer."""
     folder = tmp_path_factory.mktemp("seen")
     settings = {"pool": {"bundles": 0}, "batching": {"delay_ms": 100, "max_images": 2}}
-    with seen(folder, rans, settings) as found:
+    with seen(folder, rans, settings, collector) as found:
         yield found
 
 
@@ -232,3 +242,52 @@ def test_every_line_that_names_a_query_has_its_id_apart(outside):
     assert named and all(line.get("request_id") for line in named)
     assert {line["server"] for line in lines} == set(PROCESSES)
     assert all({"time", "level", "logger"} <= set(line) for line in lines)
+
+
+# --- Traces ---------------------------------------------------------------------------------------
+
+CLIENT_CODE = """
+import sys
+from privedge import Client
+with Client.from_file(sys.argv[1]) as client:
+    client.identify(sys.argv[2], cohort=sys.argv[3])
+"""
+
+
+def test_one_trace_connects_client_parties_workers_and_dealer(
+    outside, collector, some_digits, tmp_path
+):
+    """In a process of its own: a process begins once to send traces."""
+    picture, file = tmp_path / "picture.png", tmp_path / "client.toml"
+    Image.fromarray(some_digits.test_images[0]).save(picture)
+    written = outside.deployment.write_client_config(CLIENT, file)
+    written.write_text(written.read_text() + f'[traces]\nendpoint = "{collector.endpoint}"\n')
+    since = time.time_ns()
+    command = [sys.executable, "-c", CLIENT_CODE, written, picture, COHORT]
+    subprocess.run(command, check=True, timeout=120)
+    spans = collector.trace(9, "client query", since)
+    names = {
+        span.span_id: (process.removeprefix("privedge "), span.name) for process, span in spans
+    }
+    tree = {
+        (*names[span.span_id], names.get(span.parent_span_id, ("nobody", ""))[1])
+        for _, span in spans
+    }
+    assert tree == {
+        ("client", "client query", ""),
+        *((f"party {n}", "party query", "client query") for n in (0, 1)),
+        *((f"party {n}", "party run", "party query") for n in (0, 1)),
+        *((f"party {n} worker 0", "worker run", "party run") for n in (0, 1)),
+        ("dealer", "dealer session", "worker run"),
+    }
+    assert not any(span.links or span.events for _, span in spans)
+
+
+def test_c62_spans_hold_sizes_and_cohorts_only(outside, collector, one_image):
+    with client(outside.deployment) as asking, pytest.raises(Refused):
+        asking.identify(one_image, "unheard-of-cohort")
+    found = {each.key for _, span in collector.spans for each in span.attributes}
+    assert found == {"cohort", "images", "queries", "party"}
+    text = " ".join(str(span) for _, span in collector.spans)
+    names = [f"digit-{digit}" for digit in range(10)]
+    assert not [name for name in (*names, CLIENT.name, ADMIN.name) if name in text]

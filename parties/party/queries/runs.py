@@ -15,6 +15,7 @@ from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters
 from parties.party.queries.pending import PendingQuery, Waiters
 from parties.party.workers.messages import AnswerBytes, Job
+from privedge import traces
 from privedge.errors import PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
@@ -54,7 +55,11 @@ class Runs:
         words = b"".join(query.words for query in queries)
         snapshot = queries[0].snapshot
         try:
-            with self._counters.run(len(queries)), self._models.hold(snapshot):
+            with (
+                traces.span("party run", [query.trace for query in queries], queries=len(queries)),
+                self._counters.run(len(queries)),
+                self._models.hold(snapshot),
+            ):
                 job = _job(session, queries)
                 try:
                     answer = worker.run(job, words, deadline, waiters)

@@ -26,6 +26,7 @@ from parties.party.queries.intake import Intake
 from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
+from privedge import traces
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.log import name_request
 from privedge.rpc.deadline import Deadline
@@ -82,7 +83,10 @@ class QueryService:
             name_request(question.query_id)
             self._intake.require(question.cohort)
             self._use_once(question.query_id)
-            with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
+            with (
+                traces.span("party query", cohort=question.cohort, images=question.shape[0]),
+                self._models.pin(question.cohort, question.snapshot_id) as snapshot,
+            ):
                 self._check(question, snapshot)
                 words = self._joined(question, pieces)
                 query = PendingQuery(question, snapshot, words, name, deadline)

@@ -19,6 +19,7 @@ from privedge.log import configure
 from privedge.rpc.admission import Quota
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
+from privedge.traces import start as start_traces
 from privedge_lab.baseline.model_file import load_tail
 from privedge_lab.baseline.serving.access import ACCESS
 from privedge_lab.baseline.serving.config import SplitConfig
@@ -76,6 +77,7 @@ def main(config_file: Path, insecure: bool) -> None:
     config = load(SplitConfig, config_file)
     if config.log_format == "json":
         configure(json_of="split")
+    start_traces("split", config.traces)
     require_said_twice(config, config_file, insecure)
     keep_freed_pages()
     serve_split(config)
