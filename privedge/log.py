@@ -54,10 +54,9 @@ def request_ids() -> tuple[str, ...]:
 
 
 class _Text(logging.Formatter):
-    converter = time.gmtime
-
     def __init__(self, form: str) -> None:
         super().__init__(form, _SECONDS)
+        self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -66,10 +65,9 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    converter = time.gmtime
-
     def __init__(self, server: str) -> None:
         super().__init__(datefmt=_SECONDS)
+        self.converter = time.gmtime
         self._server = server
 
     def format(self, record: logging.LogRecord) -> str:

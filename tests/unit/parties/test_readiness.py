@@ -13,6 +13,7 @@ from parties.serving import lifetime
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
 from parties.serving.readiness import Cause, Readiness
+from privedge.config import TlsPins
 from privedge.errors import Restarting
 from privedge.identity.roles import Role
 
@@ -111,11 +112,26 @@ def test_w27_a_full_disk_is_a_fault(tmp_path):
     assert "MiB would be left on the disk" in fault
 
 
-def test_w27_a_certificate_is_a_fault_in_its_last_week(tls_for):
+def test_w01_a_certificate_is_a_fault_in_its_last_two_weeks(tls_for):
     assert lifetime.fault(None) == ""
     assert lifetime.fault(tls_for(Role.PARTY0)) == ""
-    ending = tls_for(Role.CLIENT, "ending", days=6)
+    ending = tls_for(Role.CLIENT, "ending", days=13)
     assert lifetime.fault(ending).startswith(f"{ending.certificate} ends on ")
+
+
+def test_w01_the_end_of_every_file_is_known(tls_for, another_authority, tmp_path):
+    files, other = tls_for(Role.PARTY0), another_authority(Role.PARTY1)
+    # Of several authorities, the last one counts.
+    both = tmp_path / "both.crt"
+    both.write_bytes(other.certificate.read_bytes() + files.ca.read_bytes())
+    pinned = files.model_copy(
+        update={"ca": both, "pins": TlsPins(party1=other.certificate, dealer=tmp_path / "gone")}
+    )
+    found, plain = lifetime.ends(pinned), lifetime.ends(files)
+    assert set(found) == {"certificate", "ca", "pin_party1", "pin_dealer"}
+    assert found["ca"] == plain["ca"] > found["certificate"] == plain["certificate"]
+    assert found["pin_party1"] is not None and found["pin_dealer"] is None
+    assert lifetime.fault(pinned) == f"{tmp_path / 'gone'} holds no certificate that can be read"
 
 
 def test_w29_nothing_is_taken_before_every_worker_has_served():
