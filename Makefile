@@ -46,13 +46,13 @@ up: $(INSTALLED) ## a private service over your own pictures: make up DIR=people
 	@test -n "$(DIR)" || { echo "name a folder with a folder of pictures for each owner: make up DIR=people/" >&2; exit 1; }
 	$(BIN)/privedge up "$(DIR)" --keep
 
-# Tests that start servers keep to one process (tests/conftest.py), which begins with them, for they
-# take longest; the others run beside them.
+# Two processes, each of which takes one file after the other. tests/integration comes first: files that
+# start servers take longest.
 # `make test COVER=1` measures coverage too; pytest's own summary stays the last line of a run that
 # passes, for the floors are silent if they hold.
 COVER ?=
 COVERED = $(if $(COVER),--cov --cov-report=html --cov-report=json -p tools.coverage_table)
-PYTEST_FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder
+PYTEST_FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED) ## every test but the slow ones
 	$(PYTEST_FAST) $(COVERED)
 	@$(if $(COVER),$(BIN)/python tools/coverage_table.py,:)

@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,23 +22,6 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 TlsFor = Callable[..., TlsFiles]
-_SERVERS = "tests/integration/"
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2`, run all tests that start servers in one process, one after the other.
-
-    The other tests run beside them, each file in one process. (`--dist loadgroup` could do the same
-    with marks, but pytest 9.2 does not show pytest-xdist 3.8 the names that it changes.)
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ServersInOneProcess(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return "servers" if nodeid.startswith(_SERVERS) else nodeid.partition("::")[0]
-
-    return ServersInOneProcess(config, log)
 
 
 @pytest.fixture(scope="session")

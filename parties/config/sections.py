@@ -113,8 +113,9 @@ class PoolSection(Section):
     refill_below: int | None = Field(
         default=None,
         ge=1,
-        description="Prepare more when fewer bundles than this are left. The default is `bundles`: "
-        "replace each at once. With a smaller number, workers prepare less often and for longer.",
+        description="Prepare more when fewer bundles than this are left. The default is half of "
+        "`bundles` and one more: what a small bundle costs is mostly that parties and dealer meet, "
+        "so several are made at a time. With `bundles`, each is replaced at once.",
     )
     batches: tuple[int, ...] = Field(
         default=(1,),
@@ -137,7 +138,7 @@ class PoolSection(Section):
     @property
     def low(self) -> int:
         """Prepare more bundles if fewer than this are left."""
-        return min(self.refill_below or self.bundles, self.bundles)
+        return min(self.refill_below or self.bundles // 2 + 1, self.bundles)
 
 
 class TimeoutsSection(Section):

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from parties.worker.computation import AnswerShare
-from parties.worker.preprocessing.orders import Order, State
+from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
 from parties.worker.task import Kind, Method, Task
 from privedge.errors import ShareError
@@ -86,6 +86,7 @@ def order_to_wire(order: Order) -> mpc_pb2.Preparation:
         one_subject=order.kind.one_subject,
         masked_weights=order.pairing,
         alive=order.alive,
+        bundles=order.bundles,
     )
 
 
@@ -97,14 +98,15 @@ def order_from_wire(message: mpc_pb2.Preparation) -> Order:
         kind=Kind(message.snapshot_id, tuple(message.shape), message.one_subject),
         pairing=message.masked_weights,
         alive=tuple(message.alive),
+        bundles=message.bundles or 1,
     )
 
 
-def state_to_wire(state: State) -> mpc_pb2.Prepared:
-    """Inverse of `state_from_wire`."""
-    return mpc_pb2.Prepared(state=_STATES[state])
+def progress_to_wire(progress: Progress) -> mpc_pb2.Prepared:
+    """Inverse of `progress_from_wire`."""
+    return mpc_pb2.Prepared(state=_STATES[progress.state], bundles=progress.bundles)
 
 
-def state_from_wire(message: mpc_pb2.Prepared) -> State:
+def progress_from_wire(message: mpc_pb2.Prepared) -> Progress:
     """How far party 1's worker is. A state that this release does not know counts as a failure."""
-    return _STATE_OF.get(message.state, State.FAILED)
+    return Progress(_STATE_OF.get(message.state, State.FAILED), message.bundles or 1)

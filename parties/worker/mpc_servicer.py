@@ -34,5 +34,5 @@ class MpcServicer(mpc_pb2_grpc.MpcServicer):
             # Party 0 waits for this before its first order: from here on orders are answered soon.
             context.send_initial_metadata(())
             for order in map(codec.order_from_wire, request_iterator):
-                for state in self._pool_follower.states(order, cancellation):
-                    yield codec.state_to_wire(state)
+                for progress in self._pool_follower.carry_out(order, cancellation):
+                    yield codec.progress_to_wire(progress)

@@ -121,7 +121,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
                 cohort=self._targets.cohort(kind),
                 batch=kind.shape[0],
                 ready=ready.get(kind, 0),
-                wanted=self._settings.bundles,
+                wanted=self._settings.low,
             )
             for kind in self._targets.kinds()
             if not kind.one_subject

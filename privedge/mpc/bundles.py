@@ -24,7 +24,8 @@ from privedge.sharing.ring import WORD_BYTES
 class Supply(Protocol):
     """The source of a session's correlated randomness: the dealer during the run, or a bundle."""
 
-    # The session with the dealer, and the kinds drawn so far, in order: the same at both parties.
+    # The session with the dealer or a bundle's name, and the kinds drawn so far, in order. They are
+    # the same at both parties.
     run: SessionId
     used: list[TupleKind]
 
@@ -62,11 +63,13 @@ class Bundle:
         plan: Sequence[TupleKind],
         opened: Mapping[str, torch.Tensor],
         pause: Callable[[], None],
+        name: SessionId | None = None,
     ) -> "Bundle":
         """Draw the whole plan from the dealer.
 
         opened: E for each weight's name, int64.
         pause: called before every tuple; it may wait.
+        name: the bundle's; by default, that of the session with the dealer.
         """
         parts: list[tuple[TupleKind, TupleShares | Ahead]] = []
         seconds = 0.0
@@ -79,7 +82,7 @@ class Bundle:
             else:
                 parts.append((kind, tuples.draw(kind)))
             seconds += time.perf_counter() - started
-        return Bundle(tuples.run, parts, seconds)
+        return Bundle(name or tuples.run, parts, seconds)
 
     def draw(self, kind: TupleKind) -> TupleShares:
         """Take the next part out of the bundle. Raises TranscriptMismatch for another kind."""

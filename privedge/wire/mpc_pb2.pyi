@@ -145,7 +145,7 @@ class Preparation(_message.Message):
         shows which tuples such a query needs.
         """
         BUNDLE: Preparation._Kind.ValueType  # 2
-        """Draw all tuples of one such query from the dealer, in a separate session."""
+        """Draw all tuples of such queries from the dealer, in a separate session: a bundle for each."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """The kinds of order."""
@@ -156,7 +156,7 @@ class Preparation(_message.Message):
     shows which tuples such a query needs.
     """
     BUNDLE: Preparation.Kind.ValueType  # 2
-    """Draw all tuples of one such query from the dealer, in a separate session."""
+    """Draw all tuples of such queries from the dealer, in a separate session: a bundle for each."""
 
     KIND_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
@@ -165,16 +165,20 @@ class Preparation(_message.Message):
     ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
     ALIVE_FIELD_NUMBER: _builtins.int
+    BUNDLES_FIELD_NUMBER: _builtins.int
     kind: Global___Preparation.Kind.ValueType
     session: _builtins.bytes
-    """16 fresh bytes: the session with the dealer of the rehearsal or the bundle. For a bundle they
-    are also its name.
+    """16 fresh bytes: the session with the dealer of the rehearsal or the bundles. They are also the
+    name of the first bundle; that of bundle i >= 1 is the first 16 bytes of SHA-256 over them and
+    i as eight bytes, the lowest first.
     """
     snapshot_id: _builtins.str
     one_subject: _builtins.bool
     """Whether all images of the query show one subject."""
     masked_weights: _builtins.bytes
     """The masked weights for which the bundle is made; empty for a rehearsal."""
+    bundles: _builtins.int
+    """How many bundles to draw in one session; 0 means one."""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
@@ -195,10 +199,11 @@ class Preparation(_message.Message):
         one_subject: _builtins.bool = ...,
         masked_weights: _builtins.bytes = ...,
         alive: _abc.Iterable[_builtins.bytes] | None = ...,
+        bundles: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "kind", b"kind", "masked_weights", b"masked_weights", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "bundles", b"bundles", "kind", b"kind", "masked_weights", b"masked_weights", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,7 +211,7 @@ Global___Preparation: _TypeAlias = Preparation  # noqa: Y015
 
 @_typing.final
 class Prepared(_message.Message):
-    """The reply of party 1's worker to an order. It comes at once, and for a bundle again when it is
+    """The reply of party 1's worker to an order. It comes at once, and for bundles again when they are
     made.
     """
 
@@ -222,7 +227,7 @@ class Prepared(_message.Message):
         STARTED: Prepared._State.ValueType  # 1
         """Party 1 has started on the order."""
         READY: Prepared._State.ValueType  # 2
-        """The bundle is ready at party 1."""
+        """The bundles are ready at party 1."""
         BUSY: Prepared._State.ValueType  # 3
         """A query is running; ask again."""
         UNKNOWN: Prepared._State.ValueType  # 4
@@ -237,7 +242,7 @@ class Prepared(_message.Message):
     STARTED: Prepared.State.ValueType  # 1
     """Party 1 has started on the order."""
     READY: Prepared.State.ValueType  # 2
-    """The bundle is ready at party 1."""
+    """The bundles are ready at party 1."""
     BUSY: Prepared.State.ValueType  # 3
     """A query is running; ask again."""
     UNKNOWN: Prepared.State.ValueType  # 4
@@ -246,15 +251,21 @@ class Prepared(_message.Message):
     """There is no room, or the dealer did not serve the session."""
 
     STATE_FIELD_NUMBER: _builtins.int
+    BUNDLES_FIELD_NUMBER: _builtins.int
     state: Global___Prepared.State.ValueType
+    bundles: _builtins.int
+    """With STARTED, for bundles: how many of those ordered party 1 has room for; both parties draw so
+    many. 0 means one.
+    """
     def __init__(
         self,
         *,
         state: Global___Prepared.State.ValueType = ...,
+        bundles: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -842,7 +842,7 @@ class Pool(_message.Message):
     batch: _builtins.int
     """Images in one run."""
     ready: _builtins.int
-    """How many bundles the pool has, and how many it wants."""
+    """How many bundles the pool has, and with how many it is content: with fewer it makes more."""
     wanted: _builtins.int
     def __init__(
         self,

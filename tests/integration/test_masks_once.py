@@ -47,7 +47,7 @@ def recorded(tmp_path_factory, rans) -> Iterator[Recorded]:
     cohorts = [CohortSetting(COHORT, "subspace32", components=16)]
     # One run a query, so that each takes a bundle of the one kind that is prepared.
     settings = {
-        "pool": {"bundles": BUNDLES, "settle_s": 0.2},
+        "pool": {"bundles": BUNDLES, "refill_below": BUNDLES, "settle_s": 0.2},
         "batching": {"max_images": 1},
     }
     deployment = Deployment(tmp_path_factory.mktemp("recorded"), cohorts, settings)

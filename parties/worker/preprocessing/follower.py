@@ -2,7 +2,7 @@
 
 1.  an order comes         every bundle that party 0 no longer has is dropped here too
 2.  rehearsal              both workers run it together, unless a query is running here
-3.  bundle                 both draw their shares of it; only then may party 0 use its own
+3.  bundles                both draw their shares of them; only then may party 0 use its own
 4.  the orders end         all bundles are dropped: party 0's worker has gone, and its with it
 """
 
@@ -14,7 +14,7 @@ import grpc
 
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.backoff import Backoff
-from parties.worker.preprocessing.orders import Order, State
+from parties.worker.preprocessing.orders import Order, Progress, State, bundle_names
 from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
@@ -55,15 +55,16 @@ class PoolFollower:
             finally:
                 self._pool.forget()
 
-    def states(self, order: Order, cancellation: Cancellation) -> Iterator[State]:
-        """Carry out one order; gives the states to answer, the first one at once."""
+    def carry_out(self, order: Order, cancellation: Cancellation) -> Iterator[Progress]:
+        """Carry out one order; gives what to answer, the first answer at once."""
         self._pool.keep_only(set(order.alive))
         if not self._targets.enabled:
-            yield State.FAILED
+            yield Progress(State.FAILED)
         elif order.rehearsal:
-            yield from self._rehearsal(order.session, order.kind, cancellation)
+            for state in self._rehearsal(order.session, order.kind, cancellation):
+                yield Progress(state)
         else:
-            yield from self._bundle(order, cancellation)
+            yield from self._bundles(order, cancellation)
 
     def _rehearsal(self, session: bytes, kind: Kind, cancellation: Cancellation) -> Iterator[State]:
         task = self._targets.task(kind)
@@ -76,17 +77,19 @@ class PoolFollower:
                 with self._backoff.catching("rehearsal", kind):
                     self._preparer.rehearse(session, task, cancellation, turn)
 
-    def _bundle(self, order: Order, cancellation: Cancellation) -> Iterator[State]:
+    def _bundles(self, order: Order, cancellation: Cancellation) -> Iterator[Progress]:
         kind, pairing = order.kind, order.pairing
         if self._preparer.pairing(kind) != pairing:
-            yield State.UNKNOWN
+            yield Progress(State.UNKNOWN)
             return
-        if not self._preparer.fits(kind):
-            yield State.FAILED
+        count = self._preparer.room(kind, order.bundles)
+        if not count:
+            yield Progress(State.FAILED)
             return
-        yield State.STARTED
+        yield Progress(State.STARTED, count)
         state = State.FAILED
+        names = bundle_names(order.session, count)
         with self._backoff.catching("bundle", kind):
-            self._pool.put(kind, self._preparer.draw(order.session, kind, pairing, cancellation))
+            self._pool.put(kind, *self._preparer.draw(names, kind, pairing, cancellation))
             state = State.READY
-        yield state
+        yield Progress(state, count)

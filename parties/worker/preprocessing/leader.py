@@ -3,9 +3,10 @@
     1.  choose      the likeliest kind of run with too few bundles (targets.py)
     2.  order       party 1's worker takes part, or says why not; one order at a time
     3.  rehearse    both workers run that kind on zeros, if they have no masked weights or plan yet
-    4.  draw        both draw their shares of one bundle from the dealer
-    5.  keep        party 0 puts its share into the pool only after party 1 has said that its own is
-                    in its pool, so no query takes a bundle that party 1 lacks
+    4.  draw        both draw their shares of the bundles from the dealer, in one session: most of
+                    what a small bundle costs is the session
+    5.  keep        party 0 puts its shares into the pool only after party 1 has said that its own
+                    are in its pool, so no query takes a bundle that party 1 lacks
 
 Party 0 leads, so both workers see one order of bundles. Sees masks of later queries.
 """
@@ -21,7 +22,7 @@ from parties.config.sections import PoolSection
 from parties.worker import codec
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.backoff import Backoff, reason
-from parties.worker.preprocessing.orders import Order, State
+from parties.worker.preprocessing.orders import Order, Progress, State, bundle_names
 from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
@@ -84,7 +85,7 @@ class PoolLeader:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _step(self, orders: "_Orders") -> None:
-        """Make one rehearsal or bundle, or wait until there is something to do."""
+        """Make one rehearsal or some bundles, or wait until there is something to do."""
         self._scheduler.wait_idle(orders.cancellation.cancelled)
         seen = self._pool.version
         orders.check()
@@ -111,7 +112,7 @@ class PoolLeader:
                 self._filling.add(kind)
             if ready >= self._settings.bundles:
                 self._filling.discard(kind)
-            possible = self._preparer.pairing(kind) is None or self._preparer.fits(kind)
+            possible = self._preparer.pairing(kind) is None or self._preparer.room(kind, 1)
             if kind in self._filling and kind not in self._not_before and possible:
                 return kind
         return None
@@ -131,7 +132,7 @@ class PoolLeader:
             # Step 2: a session of its own, in which party 1 takes part, or says that it is busy.
             session = os.urandom(_NAME_BYTES)
             with turn.during(orders.end):
-                state = orders.give(self._order(session, kind, rehearsal=True))
+                state = orders.give(Order(True, session, kind, alive=self._alive())).state
             done = False
             if state is State.STARTED:
                 # Step 3.
@@ -146,38 +147,44 @@ class PoolLeader:
     def _fill(self, orders: "_Orders", kind: Kind) -> None:
         # Step 2: party 1 refuses unless it holds the same masked weights.
         pairing = self._preparer.pairing(kind) or b""
-        name = os.urandom(_NAME_BYTES)
-        state = orders.give(self._order(name, kind, pairing=pairing))
-        if state is State.UNKNOWN:
+        session = os.urandom(_NAME_BYTES)
+        wanted = self._preparer.room(kind, self._missing(kind))
+        order = Order(False, session, kind, pairing, self._alive(), wanted)
+        began = orders.give(order)
+        if began.state is State.UNKNOWN:
             # Party 1's worker was restarted after this kind was rehearsed.
             self._rehearse(orders, kind)
-        elif state is State.STARTED:
-            self._draw(orders, name, kind, pairing)
+        elif began.state is State.STARTED:
+            self._draw(orders, order, min(wanted, began.bundles))
         else:
             self._backoff.count(kind)
             self._later(kind)
 
-    def _draw(self, orders: "_Orders", name: bytes, kind: Kind, pairing: bytes) -> None:
+    def _missing(self, kind: Kind) -> int:
+        """How many bundles to make at once. The first is made alone: a query may wait for it."""
+        ready = self._pool.count(kind)
+        return max(1, self._settings.bundles - ready) if ready else 1
+
+    def _draw(self, orders: "_Orders", order: Order, count: int) -> None:
+        kind, names = order.kind, bundle_names(order.session, count)
         with self._backoff.catching("bundle", kind):
             try:
                 # Step 4.
-                prepared = self._preparer.draw(name, kind, pairing, orders.cancellation)
+                prepared = self._preparer.draw(names, kind, order.pairing, orders.cancellation)
             finally:
-                state = orders.answer()
-            # Step 5: a share without the other party's is dropped.
+                state = orders.answer().state
+            # Step 5: shares without the other party's are dropped.
             if state is not State.READY:
                 raise NotReady(f"{_PEER} could not make its share")
-            self._pool.put(kind, prepared)
+            self._pool.put(kind, *prepared)
             return
         self._later(kind)
 
     def _later(self, kind: Kind) -> None:
         self._not_before[kind] = time.monotonic() + self._backoff.pause_s(kind)
 
-    def _order(
-        self, session: bytes, kind: Kind, *, rehearsal: bool = False, pairing: bytes = b""
-    ) -> Order:
-        return Order(rehearsal, session, kind, pairing, tuple(self._pool.alive()))
+    def _alive(self) -> tuple[bytes, ...]:
+        return tuple(self._pool.alive())
 
 
 class _Orders:
@@ -212,15 +219,15 @@ class _Orders:
         if not self._call.is_active():
             raise Unreachable(f"{_PEER} left")
 
-    def give(self, order: Order) -> State:
+    def give(self, order: Order) -> Progress:
         """Give an order and return the first answer, which comes at once."""
         self._outgoing.put(codec.order_to_wire(order))
         return self.answer()
 
-    def answer(self) -> State:
+    def answer(self) -> Progress:
         """Wait for the next answer. Raises Unreachable."""
         with calls_to(_PEER):
             message = next(self._call, None)
         if message is None:
             raise Unreachable(f"{_PEER} left")
-        return codec.state_from_wire(message)
+        return codec.progress_from_wire(message)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from hashlib import sha256
 
 from parties.worker.task import Kind
 
@@ -10,7 +11,7 @@ class State(Enum):
     """How far party 1's worker is with an order."""
 
     STARTED = auto()  # it takes part
-    READY = auto()  # its share of the bundle is in its pool
+    READY = auto()  # its shares of the bundles are in its pool
     BUSY = auto()  # a query is running; ask again
     UNKNOWN = auto()  # not this snapshot, not these masked weights, or no rehearsal yet
     FAILED = auto()  # no room in its pool, or the dealer did not serve it
@@ -18,11 +19,11 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Order:
-    """One rehearsal, or else one bundle.
+    """One rehearsal, or else some bundles.
 
-    `session` is 16 fresh bytes: the session with the dealer, and then the bundle's name. `pairing`
-    names the masked weights for which the bundle is made; it is empty for a rehearsal. `alive`
-    names every bundle that party 0 has in its pool or in use.
+    `session` is 16 fresh bytes: the session with the dealer, from which bundles have their names.
+    `pairing` names the masked weights for which they are made; it is empty for a rehearsal. `alive`
+    names every bundle that party 0 has in its pool or in use. `bundles` is how many it wants.
     """
 
     rehearsal: bool
@@ -30,3 +31,18 @@ class Order:
     kind: Kind
     pairing: bytes = b""
     alive: tuple[bytes, ...] = ()
+    bundles: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What party 1's worker answers. `bundles`: how many of those ordered it has room for."""
+
+    state: State
+    bundles: int = 1
+
+
+def bundle_names(session: bytes, count: int) -> list[bytes]:
+    """Return the names of the bundles that both parties draw in one session with the dealer."""
+    later = (sha256(session + number.to_bytes(8, "little")) for number in range(1, count))
+    return [session, *(name.digest()[: len(session)] for name in later)]

@@ -42,16 +42,17 @@ class Pool:
         with self._changed:
             return self._version
 
-    def has_room(self, size: int) -> bool:
-        """Whether another bundle of `size` bytes fits."""
+    def room(self, size: int) -> int:
+        """How many more bundles of `size` bytes fit."""
         with self._changed:
             held = sum(each.size for named in self._ready.values() for each in named.values())
-            return held + size <= self._limit
+            return max(0, self._limit - held) // max(1, size)
 
-    def put(self, kind: Kind, prepared: Prepared) -> None:
-        """Add a bundle."""
+    def put(self, kind: Kind, *prepared: Prepared) -> None:
+        """Add bundles."""
         with self._changed:
-            self._ready.setdefault(kind, OrderedDict())[prepared.name] = prepared
+            named = self._ready.setdefault(kind, OrderedDict())
+            named.update((each.name, each) for each in prepared)
             self._notify()
 
     def take(self, kind: Kind) -> Prepared | None:

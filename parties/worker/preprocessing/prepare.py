@@ -2,9 +2,10 @@
 
 1.  rehearsal   a run on zeros whose answer nobody gets. It opens the masked weights of a
                 snapshot, once, and shows which tuples a run of its kind uses: the plan
-2.  bundle      all tuples of one such run, drawn from the dealer under a name of their own
+2.  bundles     all tuples of such runs, a bundle for each, drawn in one session with the dealer
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 from parties.worker.cancellation import Cancellation
@@ -53,33 +54,44 @@ class Preparer:
         masked = self._sessions.masked(kind.snapshot_id)
         return masked.pairing if masked and self._sessions.plan(kind) else None
 
-    def fits(self, kind: Kind) -> bool:
-        """Whether the pool has room for one more bundle of that kind."""
+    def room(self, kind: Kind, wanted: int) -> int:
+        """For how many more bundles of that kind the pool has room, at most `wanted`."""
         plan = self._sessions.plan(kind)
-        return plan is not None and self._pool.has_room(plan.size)
+        return min(wanted, self._pool.room(plan.size)) if plan is not None else 0
 
-    def draw(self, name: bytes, kind: Kind, pairing: bytes, orders: Cancellation) -> Prepared:
-        """Draw this party's share of a bundle, and compute with it as far as no input is needed.
+    def draw(
+        self, names: Sequence[bytes], kind: Kind, pairing: bytes, orders: Cancellation
+    ) -> list[Prepared]:
+        """Draw this party's shares of bundles with these names, the first of which names the
+        session with the dealer, and compute with them as far as no input is needed.
 
-        It ends early with `orders`. Raises NotReady before a rehearsal, LimitExceeded if it does
+        It ends early with `orders`. Raises NotReady before a rehearsal, LimitExceeded if they do
         not fit, and what the dealer refuses.
         """
-        # 1. The plan and the masked weights must be those that party 0 ordered the bundle for.
+        # 1. The plan and the masked weights must be those that party 0 ordered the bundles for.
         plan, masked = self._sessions.plan(kind), self._sessions.masked(kind.snapshot_id)
         if plan is None or masked is None or masked.pairing != pairing:
             raise NotReady("nothing is known yet about runs of this kind")
-        if not self.fits(kind):
+        if self.room(kind, len(names)) < len(names):
             raise LimitExceeded("the pool has no room for another bundle; see [pool] memory_mib")
         # 2. A session with the dealer that no query has, with a fresh seed: no mask is used twice.
-        run, seed = SessionId(name), new_seed()
+        run, seed = SessionId(names[0]), new_seed()
         link = self._sessions.dealer_stream(run, seed, masked.seed, Deadline.after(_BUNDLE_S))
         try:
             with orders.during(link.abandon):
-                # 3. Ask for all tuples of the plan at once, and pause whenever there is a query.
-                tuples = Tuples(self._sessions.index, run, seed, link, plan.kinds)
+                # 3. Ask for all tuples of all plans at once, and pause whenever there is a query.
+                #    Each tuple has a number of its own in the session, and so masks of its own.
+                tuples = Tuples(self._sessions.index, run, seed, link, plan.kinds * len(names))
                 pause = partial(self._scheduler.wait_idle, orders.cancelled)
-                bundle = Bundle.drawn(tuples, plan.kinds, masked.opened, pause)
+                bundles = [
+                    Bundle.drawn(tuples, plan.kinds, masked.opened, pause, SessionId(name))
+                    for name in names
+                ]
                 link.finish()
         finally:
             link.abandon()
-        return Prepared(name, pairing, bundle, plan.size, link.bytes_received)
+        received = link.bytes_received // len(names)
+        return [
+            Prepared(name, pairing, bundle, plan.size, received)
+            for name, bundle in zip(names, bundles, strict=True)
+        ]

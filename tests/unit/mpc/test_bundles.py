@@ -8,13 +8,14 @@ import torch
 
 from privedge.errors import TranscriptMismatch
 from privedge.mpc.bundles import Bundle, size_of
-from privedge.mpc.dealing import TupleShares
+from privedge.mpc.dealing import SessionId, TupleShares
 from privedge.mpc.fixed_product import FixedProduct, MaskedWeights
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.network import Network
 from privedge.mpc.predict import Rule, predict
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import Square, TupleKind
+from privedge.reference import run as reference
 from privedge.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Masked, Outcome, as_tensor, drawn, fresh_masks, run
@@ -102,6 +103,28 @@ def test_a_bundle_serves_one_run():
     assert not any(parts_of(bundle) for bundle in bundles)
     with pytest.raises(TranscriptMismatch):
         cohort_.run(bundles)
+
+
+def test_bundles_that_are_drawn_in_one_session_serve_a_run_each_and_share_no_mask():
+    cohort_ = Cohort(FIRST[1], engine_type=ExactEngine)
+    expected, plan = cohort_.clear(), cohort_.plan
+    tuples = reference.supply(cohort_.masked, plan=plan * 2)
+    drawn_ = [
+        [
+            Bundle.drawn(each, plan, own.opened, lambda: None, SessionId(bytes([number]) * 16))
+            for number in range(2)
+        ]
+        for each, own in zip(tuples, cohort_.masked, strict=True)
+    ]
+    seen = [
+        words.numpy().tobytes()
+        for bundle in (*drawn_[0], *drawn_[1])
+        for _, part in parts_of(bundle)
+        for words in (part.free if isinstance(part, TupleShares) else part[:1])
+    ]
+    assert len(set(seen)) == len(seen)
+    for pair in zip(*drawn_, strict=True):
+        assert (cohort_.run(pair).value.view(np.int64) == expected).all()
 
 
 def test_another_kind_than_the_prepared_one_is_refused():

@@ -11,7 +11,7 @@ from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
 from parties.party.workers.messages import AnswerBytes, Job, PoolLevel
 from parties.worker import codec as worker
-from parties.worker.preprocessing.orders import Order, State
+from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
 from parties.worker.task import Kind, Method
 from privedge.errors import ShareError
@@ -70,18 +70,25 @@ def test_a_worker_gets_the_task_that_its_front_end_means(position, one_subject):
 @pytest.mark.parametrize("rehearsal", [True, False])
 def test_an_order_to_prepare_is_given_as_it_is(rehearsal):
     kind = Kind("snapshot", (4, 1, 8, 8), one_subject=True)
-    order = Order(rehearsal, os.urandom(16), kind, os.urandom(16), (b"one", b"two"))
+    order = Order(rehearsal, os.urandom(16), kind, os.urandom(16), (b"one", b"two"), 3)
     assert worker.order_from_wire(worker.order_to_wire(order)) == order
 
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_comes_back_as_it_is(state):
-    assert worker.state_from_wire(worker.state_to_wire(state)) is state
+    progress = Progress(state, 3)
+    assert worker.progress_from_wire(worker.progress_to_wire(progress)) == progress
+
+
+def test_who_says_no_number_of_bundles_means_one():
+    started = mpc_pb2.Prepared(state=mpc_pb2.Prepared.STARTED)
+    assert worker.progress_from_wire(started) == Progress(State.STARTED, 1)
+    assert worker.order_from_wire(mpc_pb2.Preparation()).bundles == 1
 
 
 @pytest.mark.parametrize("number", [0, 99])
 def test_a_state_that_is_not_known_counts_as_a_failure(number):
-    assert worker.state_from_wire(mpc_pb2.Prepared(state=number)) is State.FAILED
+    assert worker.progress_from_wire(mpc_pb2.Prepared(state=number)).state is State.FAILED
 
 
 def test_what_is_ready_comes_back_as_it_is():

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from parties.worker.preprocessing.orders import bundle_names
 from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind
 from privedge.mpc.bundles import Bundle
@@ -88,11 +89,12 @@ def test_a_name_is_of_one_kind():
 
 def test_the_limit_counts_all_kinds():
     pool, _ = filled(ONE, 2, limit_bytes=3 * SIZE)
-    assert pool.has_room(SIZE)
+    assert pool.room(SIZE) == 1
     pool.put(OTHER, prepared())
-    assert not pool.has_room(1)
+    assert not pool.room(1)
     pool.take(ONE)
-    assert pool.has_room(SIZE) and not pool.has_room(SIZE + 1)
+    assert pool.room(SIZE) == 1 and not pool.room(SIZE + 1)
+    assert pool.room(SIZE // 2) == 2
 
 
 def test_forgetting_drops_what_is_not_worth_keeping():
@@ -101,7 +103,7 @@ def test_forgetting_drops_what_is_not_worth_keeping():
     pool.forget(lambda kind: kind.snapshot_id == OTHER.snapshot_id)
     assert pool.counts() == {OTHER: 1}
     pool.forget()
-    assert pool.counts() == {} and pool.has_room(1 << 20)
+    assert pool.counts() == {} and pool.room(1 << 20)
 
 
 def test_a_bundle_is_alive_from_when_it_is_put_until_its_run_is_over():
@@ -189,3 +191,12 @@ def test_nothing_is_reported_when_nothing_changed():
 
 def test_what_is_prepared_does_not_show_its_masks():
     assert "bundle" not in repr(prepared())
+
+
+def test_bundles_of_one_session_have_names_of_their_own_and_the_first_has_the_session_s():
+    session, other = os.urandom(16), os.urandom(16)
+    names = bundle_names(session, 4)
+    assert names[0] == session
+    assert len({*names, *bundle_names(other, 4)}) == 8
+    assert {len(name) for name in names} == {16}
+    assert bundle_names(session, 2) == names[:2]
