@@ -1,7 +1,7 @@
 """Fixtures and settings for all tests."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import privedge.rpc
 from privedge.config import TlsFiles
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
+from tests.postgres_server import PostgresServer, programs
 
 assert privedge.rpc.tls_floor.in_force
 # A shell makes background commands ignore Ctrl-C, and their child processes inherit this.
@@ -49,3 +50,21 @@ def authority_in(folder: Path) -> TlsFor:
 def another_authority(tmp_path: Path) -> TlsFor:
     """Return a function like `tls_for`, for an authority that nobody else trusts."""
     return authority_in(tmp_path / "other")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL. A test that stops it starts it again."""
+    if programs() is None:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql")
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once of each kind that a registry may be in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'registry.sqlite'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()

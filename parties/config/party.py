@@ -29,7 +29,8 @@ class PartyConfig(ServerConfig):
     registry_url: str | None = Field(
         default=None,
         repr=False,
-        description="A database in place of the SQLite file in `state`, as an SQLAlchemy URL.",
+        description="A PostgreSQL database in place of the SQLite file in `state`: "
+        "`postgresql://USER@HOST/DATABASE?passfile=FILE` (docs/how-to/postgresql.md).",
     )
     engine: Literal["fused", "crypten"] = Field(
         default="fused",

@@ -155,6 +155,7 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
                 Cause("terms", handshake.fault),
                 *_causes(config, pool, side, greeter, feeds),
                 Cause("quarantine", models.holdings.quarantine_fault, blocks=False),
+                Cause("registry", models.registry_fault, blocks=False),
                 Cause("draining", intake.fault),
             ],
             statuses := add_health(server),

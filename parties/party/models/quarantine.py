@@ -13,10 +13,12 @@ Sees one share of models, as bytes, and this party's salts. docs/adr/0016-damage
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.tables import Model, State
+from privedge.errors import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Quarantine:
         self._mine: dict[str, object] = {}
         # What party 1 says, at party 0. None until it has said so.
         self._peers: frozenset[str] | None = None
+        self._lines: tuple[str, ...] = ()
         there = files.there()
         live = registry.live().values()
         self.suspect(
@@ -56,11 +59,13 @@ class Quarantine:
     def lines(self) -> tuple[str, ...]:
         """For operators: each model that is left out, and which party's share is damaged."""
         mine = self.mine
-        return tuple(
-            f"model {row.model_id} of cohort {row.cohort}: quarantined, the share of party "
-            f"{self._party if row.model_id in mine else 1 - self._party} is damaged"
-            for row in self._registry.quarantined()
-        )
+        with suppress(Unreachable):  # then as they were before
+            self._lines = tuple(
+                f"model {row.model_id} of cohort {row.cohort}: quarantined, the share of party "
+                f"{self._party if row.model_id in mine else 1 - self._party} is damaged"
+                for row in self._registry.quarantined()
+            )
+        return self._lines
 
     def watch(self, changed: Callable[[frozenset[str]], None]) -> None:
         """Call `changed` now and after every change with `mine`, or at party 0 also after one of

@@ -5,6 +5,9 @@ each model, which the other party must not learn. A method that returns has comm
 with a write-ahead log and full synchronisation. A deleted model leaves a tombstone, because a
 model id must never be used for two different uploads (docs/protocol.md#sessions).
 
+Every method raises Unreachable while PostgreSQL is away. One that changes something may then have
+been committed all the same; `watch` says when to look at everything again.
+
 Every change of a model raises the registry's epoch by one, in the same transaction
 (docs/adr/0012-state-folder.md).
 """
@@ -12,21 +15,25 @@ Every change of a model raises the registry's epoch by one, in the same transact
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session, make_transient, sessionmaker
 
-from parties.party.models.tables import LIVE, FolderRow, Model, State, is_full, open_engine
-from privedge.errors import AlreadyExists, DiskFull
+from parties.party.models.database import connect, is_full, sqlite_file, unusable
+from parties.party.models.folder_identity import FolderIdentity
+from parties.party.models.look import holder
+from parties.party.models.migrations import bring_up_to_date
+from parties.party.models.ownership import Owner, own
+from parties.party.models.reading import Reading
+from parties.party.models.start import Found, refusal
+from parties.party.models.tables import FolderRow, Model, State
+from privedge.errors import AlreadyExists, ConfigError, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
-
-# The longest list an operator gets; keeps one answer within one gRPC message.
-MAX_LISTED = 2000
-
-_HAS_SALT = func.length(Model.salt) > 0
 
 T = TypeVar("T")
 
@@ -45,7 +52,7 @@ class Epochs:
     peer: int = 0
 
 
-class Registry:
+class Registry(Reading):
     """The table of models behind an SQLAlchemy URL. Safe to call from several threads."""
 
     def __init__(
@@ -55,24 +62,35 @@ class Registry:
         make_room: Callable[[], bool] = lambda: False,
         committed: Callable[[Epochs], None] = lambda _: None,
     ) -> None:
-        """Open, creating the tables if needed. Raises ConfigError when the URL cannot be used, or
-        a newer release has written there.
+        """Open, creating the tables if needed. Raises ConfigError when the URL cannot be used,
+        another process uses the database, or a newer release has written there.
 
         make_room: called when the disk is full, and says whether to try again. Never for uploads.
         committed: called after every commit, in order, as soon as the registry has a folder.
         """
-        self._engine = open_engine(url)
-        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+        self._engine, self._owner = _opened(url)
+        super().__init__(sessionmaker(self._engine, expire_on_commit=False), self._owner)
         # One writer at a time: a read followed by a write then never meets a busy SQLite file.
         self._writing = threading.Lock()
         self._make_room = make_room
         self._committed = committed
-        with self._sessions() as session:
-            self._epochs = _epochs(session)
+        self._watchers: list[Callable[[], None]] = []
+        with self._reading() as session:
+            self._folder, self._epochs = _said(session)
+        self._owner.watch(self._wrong, self._regained)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let another process use the database."""
+        self._owner.close()
         self._engine.dispose()
+
+    def fault(self) -> str:
+        """Why nothing can be changed now; empty if it can. Does not wait."""
+        return self._owner.fault()
+
+    def watch(self, regained: Callable[[], None]) -> None:
+        """Call `regained` whenever the database is back after it was away."""
+        self._watchers.append(regained)
 
     # --- The folder and the epochs ----------------------------------------------------------------
 
@@ -103,86 +121,6 @@ class Registry:
         """Record it now. Raises DiskFull."""
         said = update(FolderRow).values(deployment=deployment, peer_epoch=peer)
         self._write(lambda session: session.execute(said), counts=False)
-
-    # --- Reading ----------------------------------------------------------------------------------
-
-    def get(self, model_id: str) -> Model | None:
-        """The row of an id, tombstones included."""
-        with self._sessions() as session:
-            return session.get(Model, model_id)
-
-    def active(self, cohort: str) -> Sequence[Model]:
-        """The active models of a cohort, ordered by owner: the order of the answer vector."""
-        wanted = select(Model).where(Model.cohort == cohort, Model.state == State.ACTIVE)
-        with self._sessions() as session:
-            rows = session.scalars(wanted).all()
-        # In Python, because databases order text by different rules and both parties must agree.
-        return sorted(rows, key=lambda row: row.owner)
-
-    def quarantined(self, cohort: str | None = None) -> Sequence[Model]:
-        """The quarantined models of one cohort, or of all."""
-        wanted = select(Model).where(Model.state == State.QUARANTINED).order_by(Model.model_id)
-        if cohort is not None:
-            wanted = wanted.where(Model.cohort == cohort)
-        with self._sessions() as session:
-            return session.scalars(wanted).all()
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """By cohort and state, how many models there are, tombstones included."""
-        wanted = select(Model.cohort, Model.state, func.count()).group_by(Model.cohort, Model.state)
-        with self._sessions() as session:
-            return {(cohort, state): count for cohort, state, count in session.execute(wanted)}
-
-    def listed(self, *, owner: str | None, cohort: str | None) -> Sequence[Model]:
-        """At most MAX_LISTED models, newest first; None means any owner or cohort."""
-        wanted = select(Model).where(Model.state != State.DELETED)
-        if owner is not None:
-            wanted = wanted.where(Model.owner == owner)
-        if cohort is not None:
-            wanted = wanted.where(Model.cohort == cohort)
-        newest = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(MAX_LISTED)
-        with self._sessions() as session:
-            return session.scalars(newest).all()
-
-    def knows(self, cohort: str) -> bool:
-        """Whether this party ever had a model of the cohort, deleted ones included."""
-        with self._sessions() as session:
-            any_of_it = select(Model.model_id).where(Model.cohort == cohort).limit(1)
-            return session.scalar(any_of_it) is not None
-
-    def kept(self, cohort: str) -> dict[str, Model]:
-        """By id, all models of a cohort whose share this party has, or may have in its trash."""
-        wanted = select(Model).where(
-            Model.cohort == cohort, Model.state != State.DELETED, _HAS_SALT
-        )
-        with self._sessions() as session:
-            return {row.model_id: row for row in session.scalars(wanted)}
-
-    def live(self) -> dict[str, Model]:
-        """By id, the models whose share file must exist."""
-        with self._sessions() as session:
-            wanted = select(Model).where(Model.state.in_(LIVE))
-            return {row.model_id: row for row in session.scalars(wanted)}
-
-    def count_live(self, owner: str) -> int:
-        """How many shares an owner has at this party."""
-        wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(LIVE))
-        with self._sessions() as session:
-            return session.scalar(wanted) or 0
-
-    def retired(self, owner: str | None = None) -> set[str]:
-        """Ids of retired models, of one owner or all, whose share may be in the trash."""
-        wanted = select(Model.model_id).where(Model.state == State.RETIRED, _HAS_SALT)
-        if owner is not None:
-            wanted = wanted.where(Model.owner == owner)
-        with self._sessions() as session:
-            return set(session.scalars(wanted))
-
-    def deleted(self, model_ids: Collection[str]) -> set[str]:
-        """Those of these ids that are tombstones."""
-        with self._sessions() as session:
-            wanted = select(Model.model_id).where(Model.state == State.DELETED)
-            return set(session.scalars(wanted)) & set(model_ids) if model_ids else set()
 
     # --- Changing ---------------------------------------------------------------------------------
 
@@ -272,16 +210,7 @@ class Registry:
             return [row.model_id for row in retired]
 
         # Party 0 repeats its list at every start; that changes nothing, and no epoch.
-        return self._write(change) if self._would_change(cohort, wanted) else []
-
-    def _would_change(self, cohort: str, wanted: Mapping[str, State]) -> bool:
-        asked = select(Model.model_id, Model.state).where(
-            Model.cohort == cohort,
-            Model.state.in_((State.PREPARED, State.ACTIVE, State.QUARANTINED)),
-        )
-        with self._sessions() as session:
-            now = {model_id: state for model_id, state in session.execute(asked)}
-        return now != wanted
+        return self._write(change) if self.would_change(cohort, wanted) else []
 
     def quarantine(self, cohort: str, damaged: Collection[str], *, release: bool) -> dict[str, str]:
         """Quarantine these of the active models, and if `release`, make active again what is no
@@ -330,7 +259,7 @@ class Registry:
         counts: bool = True,
         spends_reserve: bool = True,
     ) -> T:
-        """Commit a change. Raises DiskFull, and then nothing has changed."""
+        """Commit a change. Raises DiskFull, and then nothing has changed, or Unreachable."""
         with self._writing:
             try:
                 return self._commit(change, counts)
@@ -346,23 +275,65 @@ class Registry:
             raise DiskFull("registry: the disk is full; free some space")
 
     def _commit(self, change: Callable[[Session], T], counts: bool) -> T:
-        with self._sessions.begin() as session:
+        with (
+            self._owner.writing() as connection,
+            Session(connection, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             result = change(session)
             if counts:
                 heard = {"deployment": self._epochs.deployment, "peer_epoch": self._epochs.peer}
                 session.execute(update(FolderRow).values(epoch=FolderRow.epoch + 1, **heard))
             session.flush()
-            epochs = _epochs(session)
-        self._epochs = epochs
-        if epochs.own:
-            self._committed(epochs)
+            said = _said(session)
+        self._remember(*said)
         return result
 
+    def _remember(self, folder: FolderIdentity | None, epochs: Epochs) -> None:
+        self._folder, self._epochs = folder, epochs
+        if epochs.own:
+            self._committed(epochs)
 
-def _epochs(session: Session) -> Epochs:
-    wanted = select(FolderRow.deployment, FolderRow.epoch, FolderRow.peer_epoch)
-    row = session.execute(wanted).first()
-    return Epochs() if row is None else Epochs(*row)
+    def _wrong(self, connection: Connection) -> str:
+        """Why the database that is there now cannot be the one of before; empty if it can."""
+        mine = self._folder
+        if mine is None:
+            return ""
+        mine = replace(mine, epoch=self._epochs.own)
+        row = holder(connection)
+        return refusal(Found(mine, row.identity if row else None), mine.party) or ""
+
+    def _regained(self) -> None:
+        with self._writing, self._reading() as session:
+            # A change whose answer got lost may have been committed.
+            self._remember(*_said(session))
+        for regained in self._watchers:
+            regained()
+
+
+def _opened(url: str) -> tuple[Engine, Owner]:
+    """This process owns the database, and its schema is the newest. Raises ConfigError."""
+    engine = connect(url)
+    with ExitStack() as undo:
+        undo.callback(engine.dispose)
+        try:
+            owner = undo.enter_context(closing(own(engine, sqlite_file(url))))
+            with owner.writing() as connection, connection.begin():
+                bring_up_to_date(connection)
+        except DBAPIError as error:
+            raise unusable(error) from None
+        except Unreachable as error:
+            raise ConfigError(str(error)) from None
+        undo.pop_all()
+    return engine, owner
+
+
+def _said(session: Session) -> tuple[FolderIdentity | None, Epochs]:
+    columns = (FolderRow.party, FolderRow.folder, FolderRow.deployment, FolderRow.epoch)
+    row = session.execute(select(*columns, FolderRow.peer_epoch)).first()
+    if row is None:
+        return None, Epochs()
+    return FolderIdentity(*row[:4]), Epochs(row.deployment, row.epoch, row.peer_epoch)
 
 
 def _retire(session: Session, rows: Sequence[Model]) -> None:

@@ -96,11 +96,13 @@ class ModelService:
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
         self._uploads = Uploads(cohorts, registry, files, store.disk, config.limits)
-        self._watchers: list[Callable[[], None]] = []
         self.quarantine = Quarantine(registry, files, config.index)
         self.holdings = Holdings(cohorts, registry, files, store.disk)
+        self._watchers: list[Callable[[], None]] = [self.holdings.changed]
         if peer is not None:
             self.quarantine.watch(lambda _: self.behind.set())
+        self.snapshots()  # so that queries need no database from now on
+        registry.watch(self._regained)
 
     # --- What owners ask for ----------------------------------------------------------------------
 
@@ -206,6 +208,11 @@ class ModelService:
         with self._holds.hold(snapshot):
             yield
 
+    def registry_fault(self) -> str:
+        """Why no model can be uploaded, activated or deleted now; empty if they can."""
+        fault = self._registry.fault()
+        return f"the database is away: {fault}" if fault else ""
+
     @property
     def party(self) -> int:
         """0 or 1."""
@@ -285,6 +292,19 @@ class ModelService:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
         self._notify()
+
+    def _regained(self) -> None:
+        """The registry's database is back. What was begun before may have been committed or not, so
+        everything is looked at again.
+        """
+        self._uploads.settle()
+        with self._changing():
+            there = self._files.there()
+            for model_id in self._registry.deleted(there):
+                self._files.remove(model_id)
+            self._set_aside(sorted(there & self._registry.retired()))
+        self._notify()
+        self.behind.set()
 
     # --- By the clock -----------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.tables import Model
+from privedge.errors import Unreachable
 
 
 class Snapshots:
@@ -25,17 +26,32 @@ class Snapshots:
         self._registry = registry
         self._files = files
         self._current: dict[str, Snapshot] = {}
+        # Cohorts that the registry may say something else of by now.
+        self._stale: set[str] = set()
 
     def now(self, cohort: Cohort) -> Snapshot:
-        """The active models now; there may be none."""
-        snapshot = self._current.get(cohort.name)
-        if snapshot is None:
-            snapshot = self._current[cohort.name] = Snapshot(cohort, self._read(cohort.name))
+        """The active models now; there may be none.
+
+        While the registry's database is away they are those of before: what the other party knows
+        of, and whose shares are here, because nothing can be changed. Raises Unreachable if the
+        registry was never read.
+        """
+        known = self._current.get(cohort.name)
+        if known is not None and cohort.name not in self._stale:
+            return known
+        try:
+            snapshot = Snapshot(cohort, self._read(cohort.name))
+        except Unreachable:
+            if known is None:
+                raise
+            return known
+        self._stale.discard(cohort.name)
+        self._current[cohort.name] = snapshot
         return snapshot
 
     def changed(self) -> None:
         """Read the registry again."""
-        self._current.clear()
+        self._stale.update(self._current)
 
     def added(self, before: Snapshot, row: Model) -> Snapshot:
         """One model became its owner's active one, and nothing else changed since `before`."""
@@ -43,6 +59,7 @@ class Snapshots:
         others = [other for other in before.models if other.owner != model.owner]
         insort(others, model, key=lambda each: each.owner)
         after = self._current[before.cohort.name] = Snapshot(before.cohort, tuple(others))
+        self._stale.discard(before.cohort.name)
         return after
 
     def _read(self, cohort: str) -> tuple[SnapshotModel, ...]:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from parties.party.models.folder_identity import new_id
 from parties.party.models.registry import Registry
-from privedge.errors import DiskFull, TermsDiffer
+from privedge.errors import DiskFull, TermsDiffer, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Standing:
         if (deployment, peer) != (known.deployment, known.peer):
             try:
                 record(deployment=deployment, peer=peer)
-            except DiskFull as error:  # said again with the next message
+            except (DiskFull, Unreachable) as error:  # said again with the next message
                 log.warning("the other party's epoch is not recorded: %s", error)
 
 

@@ -20,11 +20,12 @@ from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
+from parties.party.models.look import Look, look
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.service import ModelService, Store
 from parties.party.models.share_files import ShareFiles, fault
 from parties.party.models.start import Found, require_startable
-from parties.party.models.tables import Look, Model, look
+from parties.party.models.tables import Model
 from parties.party.models.trash import Trash
 from privedge.errors import ConfigError
 
@@ -101,10 +102,8 @@ def open_registry(config: PartyConfig, disk: Disk, identity: IdentityFile) -> Re
 
 def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles) -> Found:
     """What a start has to decide on."""
-    row, unknown = seen.holder, files.there() - set(seen.states)
-    if row is None:
-        return Found(folder, None, unknown)
-    return Found(folder, FolderIdentity(row.party, row.folder, row.deployment, row.epoch), unknown)
+    unknown = files.there() - set(seen.states)
+    return Found(folder, seen.holder.identity if seen.holder else None, unknown)
 
 
 def require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> None:

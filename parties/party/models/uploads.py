@@ -6,7 +6,7 @@ Sees one additive share of each model, as bytes it never interprets, and this pa
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from parties.config.sections import PartyLimits
 from parties.party.models.cohorts import Cohort, find
@@ -14,7 +14,14 @@ from parties.party.models.disk import Disk
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.tables import Model, State
-from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError, UnknownModel
+from privedge.errors import (
+    AlreadyExists,
+    LimitExceeded,
+    NotAllowed,
+    ShareError,
+    UnknownModel,
+    Unreachable,
+)
 from privedge.identity.roles import Identity
 from privedge.sharing.manifest import ModelManifest, UploadHeader
 
@@ -43,20 +50,28 @@ class Uploads:
         self._lock = threading.Lock()
         # Model id -> owner, for the uploads that run now.
         self._running: dict[str, str] = {}
+        # Refused uploads that may be in the registry, because its database went away.
+        self._unsettled: set[str] = set()
+        self._settling = threading.Lock()
 
     def take(self, header: UploadHeader, caller: Identity, chunks: Iterable[bytes]) -> int:
         """Store one share; returns its size once it is synced and registered.
 
         The manifest is checked before the first chunk is read. Raises NotAllowed, UnknownCohort,
         UnknownModel (the id is another owner's), AlreadyExists, ShareError, DigestMismatch,
-        LimitExceeded or DiskFull, and then leaves nothing behind.
+        LimitExceeded, DiskFull or Unreachable, and then leaves nothing behind.
         """
         manifest = header.manifest
         self._check(manifest, caller)
         with self._only_upload(manifest.model_id, caller.name):
+            self._settle(manifest.model_id)
             row = self._registry.get(manifest.model_id)
             if row is not None:
-                return _repeated(row, header)
+                size = _repeated(row, header)
+                # Missing if the process died after an upload that it could not take back.
+                if row.state == State.UPLOADED and not self._files.path(row.model_id).exists():
+                    self._files.store(header, self._counted(chunks))
+                return size
             if self._registry.count_live(caller.name) >= self._limits.max_models_per_owner:
                 raise LimitExceeded(f"owner {caller.name}: too many models; delete one first")
             self._disk.require_room(manifest.share_bytes)
@@ -64,10 +79,23 @@ class Uploads:
                 counted = self._counted(chunks)
                 self._files.store(header, counted, lambda: self._registry.add(header))
             except Exception:
-                self._registry.forget(manifest.model_id)
+                self._unsettled.add(manifest.model_id)
+                with suppress(Unreachable):
+                    self._settle(manifest.model_id)
                 raise
         log.info("model %s: stored %d bytes", manifest.model_id, manifest.share_bytes)
         return manifest.share_bytes
+
+    def settle(self) -> None:
+        """The registry's database is back: what was refused meanwhile is not in it."""
+        for model_id in list(self._unsettled):
+            self._settle(model_id)
+
+    def _settle(self, model_id: str) -> None:
+        with self._settling:  # or an upload could be forgotten that was repeated meanwhile
+            if model_id in self._unsettled:
+                self._registry.forget(model_id)
+                self._unsettled.discard(model_id)
 
     def _check(self, manifest: ModelManifest, caller: Identity) -> None:
         what = f"model {manifest.model_id}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import FolderIdentity, IdentityFile
+from parties.party.models.look import Look, live_models, look
 from parties.party.models.registry import Epochs
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.start import Found, refusal, require_own
@@ -22,7 +23,7 @@ from parties.party.models.state_folder import (
     registry_url,
     require_own_shares,
 )
-from parties.party.models.tables import Look, Model, live_models, look
+from parties.party.models.tables import Model
 from privedge.errors import ConfigError
 
 

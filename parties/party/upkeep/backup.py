@@ -2,7 +2,7 @@
 
 A backup is a folder of mode 0700:
 
-    registry.sqlite    as SQLite's own backup wrote it
+    registry.sqlite    the registry, whatever database it is in (registry_copy.py)
     identity.json      of that registry
     shares/            one file for each model that the registry says is here
     backup.json        written last: digests, party, epoch
@@ -11,25 +11,24 @@ Sees one share of models, as bytes, and this party's salts. A backup is as priva
 """
 
 import json
-import os
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote
 
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
-from parties.party.models.folder_identity import NAME, FolderIdentity, IdentityFile
+from parties.party.models.folder_identity import NAME, IdentityFile
+from parties.party.models.look import live_models, look_at
 from parties.party.models.registry import Epochs
 from parties.party.models.share_files import SUFFIX
-from parties.party.models.state_folder import locked, open_registry
-from parties.party.models.tables import FolderRow, Model, live_models, look_at
+from parties.party.models.state_folder import locked, open_registry, registry_url
+from parties.party.models.tables import FolderRow, Model
 from parties.party.upkeep import verify
+from parties.party.upkeep.registry_copy import copy, load, require_none, save
 from privedge import __version__, private_file
 from privedge.errors import ConfigError
 from privedge.private_file import sync_folder
@@ -43,13 +42,11 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
 
     Raises ConfigError, and then there is no such folder.
     """
-    registry = verify.own_registry(config)
     if to.exists():
         raise ConfigError(f"{to}: exists; name a new folder for each backup")
     with _made(to) as folder:
-        holder, rows = _copied(config, registry, folder)
-        identity = FolderIdentity(holder.party, holder.folder, holder.deployment, holder.epoch)
-        IdentityFile(folder).write(identity)
+        holder, rows = _copied(config, folder)
+        IdentityFile(folder).write(holder.identity)
         shares = [f"{verify.SHARES}/{row.model_id}{SUFFIX}" for row in rows]
         names = (verify.REGISTRY, NAME, *shares)
         facts = verify.BackupFacts(
@@ -70,31 +67,30 @@ def restore(config: PartyConfig, source: Path, above: int | None = None) -> list
     `above`: raise the epoch above this one, which the other party has seen. Raises ConfigError, and
     then `state` is as it was.
     """
-    registry, facts = verify.own_registry(config), verify.read_facts(source, config.index)
+    facts = verify.read_facts(source, config.index)
     faults = list(verify.verify_backup(source, config.index))
     for line in faults:
         # The rest of a backup with a damaged share is worth having; one that lies is not.
         if not line.startswith(("model ", f"{verify.SHARES}/")):
             raise ConfigError(f"{source}: {line}")
     with locked(config.state):
-        _require_empty(config.state, registry)
+        _require_empty(config.state)
+        require_none(registry_url(config))
         (config.state / verify.SHARES).mkdir(mode=0o700)
         for name in facts.files:
             if verify.SHARE.fullmatch(name) and (source / name).is_file():
-                _copy(source / name, config.state / name)
-        _copy(source / verify.REGISTRY, registry)
+                copy(source / name, config.state / name)
+        load(source / verify.REGISTRY, registry_url(config))
         # Last: without it, what an interruption leaves does not start.
-        _copy(source / NAME, config.state / NAME)
+        copy(source / NAME, config.state / NAME)
         if above is not None:
             _raise_epoch(config, above)
     return faults
 
 
-def _require_empty(state: Path, registry: Path) -> None:
-    found = {path.name for path in state.iterdir()} - {"lock"}
-    if found or registry.exists():
-        where = state if found else registry
-        raise ConfigError(f"{where}: is there already; move it away, and restore beside it")
+def _require_empty(state: Path) -> None:
+    if {path.name for path in state.iterdir()} - {"lock"}:
+        raise ConfigError(f"{state}: is there already; move it away, and restore beside it")
 
 
 def _raise_epoch(config: PartyConfig, above: int) -> None:
@@ -124,16 +120,16 @@ def _made(to: Path) -> Iterator[Path]:
         raise ConfigError(f"{to}: cannot be written ({error.strerror})") from None
 
 
-def _copied(config: PartyConfig, registry: Path, folder: Path) -> tuple[FolderRow, list[Model]]:
+def _copied(config: PartyConfig, folder: Path) -> tuple[FolderRow, list[Model]]:
     """Copy registry and shares until they fit; returns what the copy of the registry says."""
     shares = folder / verify.SHARES
     missing: set[str] = set()
     for _ in range(_TRIES):
-        copy = folder / verify.REGISTRY
-        _copy_registry(registry, copy)
-        holder, rows = look_at(copy).holder, live_models(copy)
+        saved = folder / verify.REGISTRY
+        save(registry_url(config), saved)
+        holder, rows = look_at(saved).holder, live_models(saved)
         if holder is None or holder.party != config.index:
-            raise ConfigError(f"{registry}: is no registry of party {config.index} that was in use")
+            raise ConfigError(f"registry: is none of party {config.index} that was in use")
         names = {f"{row.model_id}{SUFFIX}" for row in rows}
         for share in shares.iterdir():
             if share.name not in names:
@@ -152,30 +148,6 @@ def _there(state: Path, shares: Path, name: str) -> bool:
         return True
     for source in (state / verify.SHARES / name, *(state / "trash").glob(f"*.{name}")):
         with suppress(FileNotFoundError):
-            _copy(source, shares / name)
+            copy(source, shares / name)
             return True
     return False
-
-
-def _copy_registry(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    address = f"file:{quote(str(source.absolute()))}?mode=rw"  # or it would be created
-    try:
-        with (
-            closing(sqlite3.connect(address, uri=True)) as file,
-            closing(sqlite3.connect(target)) as copy,
-        ):
-            file.backup(copy)
-            # One file that can be read where nothing can be written.
-            copy.execute("PRAGMA journal_mode=DELETE")
-    except sqlite3.Error as error:
-        raise ConfigError(f"{source}: cannot be copied ({error.sqlite_errorname})") from None
-    os.chmod(target, 0o600)
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    os.chmod(target, 0o600)
-    with target.open("rb") as file:
-        os.fsync(file.fileno())
-    sync_folder(target.parent)

@@ -14,10 +14,11 @@ from typing import Any
 
 from parties.config.party import PartyConfig
 from parties.party.models.folder_identity import NAME, IdentityFile
+from parties.party.models.look import live_models, live_rows, look
 from parties.party.models.share_files import SUFFIX, fault
 from parties.party.models.start import refusal
 from parties.party.models.state_folder import found, open_files, registry_url
-from parties.party.models.tables import Model, live_models, live_rows, look, sqlite_file
+from parties.party.models.tables import Model
 from privedge.errors import ConfigError
 
 # Raised when a file of a backup gets another name or meaning.
@@ -116,14 +117,3 @@ def sha256(path: Path) -> str:
         while piece := file.read(_READ_BYTES):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def own_registry(config: PartyConfig) -> Path:
-    """The SQLite file of a party. Raises ConfigError for another database."""
-    file = sqlite_file(registry_url(config))
-    if file is None:
-        raise ConfigError(
-            "registry_url: this database has tools of its own for that; use them, and copy "
-            "identity.json and shares/ after it"
-        )
-    return file

@@ -11,6 +11,7 @@ from parties.party.edge.worker_client import WorkerClient
 from parties.party.models.cohorts import Snapshot
 from parties.party.models.service import ModelService
 from parties.party.workers.messages import PoolLevel
+from privedge.errors import Unreachable
 
 # After a call that ended by itself: the worker died, and another one is starting.
 _PAUSE_S = 0.5
@@ -48,13 +49,15 @@ class SnapshotFeed:
             self._call.cancel()
 
     def _run(self) -> None:
+        snapshots: Sequence[Snapshot] = ()
         while not self._stopping.is_set():
             self._wait_quiet()
-            snapshots = [each for each in self._models.snapshots() if each.models]
-            self.levels = self._nothing_ready(snapshots)
             try:
+                snapshots = [each for each in self._models.snapshots() if each.models]
+                self.levels = self._nothing_ready(snapshots)
                 self._feed(snapshots)
-            except (grpc.RpcError, grpc.FutureCancelledError):
+            # Unreachable: the registry's database is away.
+            except (grpc.RpcError, grpc.FutureCancelledError, Unreachable):
                 self.levels = self._nothing_ready(snapshots)
             if not self._changed.is_set():
                 self._stopping.wait(_PAUSE_S)

@@ -65,10 +65,11 @@ class Line:
         return self._follower.standing.mine
 
 
-def settings(folder, index, *, disk=None, **cohort):
+def settings(folder, index, *, disk=None, registry_url=None, **cohort):
     return PartyConfig.model_validate(
         {
             "disk": disk or {},
+            "registry_url": registry_url,
             "index": index,
             "listen": "127.0.0.1:0",
             "state": folder / f"party{index}",
@@ -84,11 +85,11 @@ def settings(folder, index, *, disk=None, **cohort):
 class Parties:
     """Both parties' models over one folder."""
 
-    def __init__(self, folder, stack, disk=None):
-        config = settings(folder, 1, disk=disk)
+    def __init__(self, folder, stack, disk=None, urls=(None, None)):
+        config = settings(folder, 1, disk=disk, registry_url=urls[1])
         self.follower = stack.enter_context(open_models(config, None))
         self.line = Line(self.follower)
-        config = settings(folder, 0, disk=disk)
+        config = settings(folder, 0, disk=disk, registry_url=urls[0])
         self.leader = stack.enter_context(open_models(config, self.line))
 
     def meet(self):
@@ -467,3 +468,35 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
         open_models(settings(tmp_path, 1), None),
     ):
         pass
+
+
+def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(parties):
+    (header, _), (raw, _) = shares_of(ANA)
+    model_id = header.manifest.model_id
+    for _ in range(2):
+        assert parties.leader.upload(header, ANA, [raw]) == header.manifest.share_bytes
+        path = parties.leader._files.path(model_id)
+        assert path.read_bytes() == raw
+        path.unlink()
+
+
+def test_health_counts_the_quarantined_models_of_a_cohort_and_names_none(parties):
+    first, second = parties.activated(ANA), parties.activated(BEN)
+    for models in (parties.leader, parties.follower):
+        assert models.holdings.quarantine_fault() == ""
+    (share,) = (parties.leader.holdings._files.path(first),)
+    kept = share.read_bytes()
+    share.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    parties.leader.quarantine.hear(frozenset())
+    parties.leader.quarantine.suspect([first])
+    parties.leader.synchronise()
+    for models in (parties.leader, parties.follower):
+        assert models.holdings.quarantine_fault() == f"cohort {COHORT}: 1 of 2 models"
+        assert models.holdings.models()[COHORT, "quarantined"] == 1
+    share.write_bytes(kept)
+    parties.leader.quarantine.look_again()
+    parties.leader.synchronise()
+    assert {
+        models.holdings.quarantine_fault() for models in (parties.leader, parties.follower)
+    } == {""}
+    assert second in parties.leader.in_use()

@@ -1,15 +1,16 @@
-"""parties/party/models/registry.py on a real SQLite file."""
+"""parties/party/models/registry.py on a real SQLite file and a real PostgreSQL server."""
 
 import os
 import sqlite3
 from contextlib import closing
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import DBAPIError
 
 from parties.party.models.registry import Registry
-from parties.party.models.tables import SCHEMA_VERSION, State, look
-from privedge.errors import AlreadyExists, ConfigError, DiskFull
+from parties.party.models.tables import State
+from privedge.errors import AlreadyExists, DiskFull
 from privedge.sharing.manifest import (
     ModelManifest,
     TensorEntry,
@@ -26,14 +27,29 @@ def a_header(owner="ana", cohort="digits"):
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'registry.sqlite'}"
-
-
-@pytest.fixture
-def registry(url):
-    with closing(Registry(url)) as opened:
+def registry(registry_url):
+    with closing(Registry(registry_url)) as opened:
         yield opened
+
+
+def run(url, *statements):
+    """Change a database beside its registry; returns the rows of the last statement."""
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            done = [connection.exec_driver_sql(each) for each in statements][-1]
+            return [tuple(row) for row in done] if done.returns_rows else []
+    finally:
+        engine.dispose()
+
+
+def tables(url):
+    """Names of all tables."""
+    engine = create_engine(url)
+    try:
+        return set(inspect(engine).get_table_names())
+    finally:
+        engine.dispose()
 
 
 def added(registry, *args):
@@ -46,11 +62,12 @@ def states(registry):
     return {row.model_id: row.state for row in registry.listed(owner=None, cohort=None)}
 
 
-def test_an_added_model_is_there_after_opening_again(registry, url):
+def test_an_added_model_is_there_after_opening_again(registry_url):
     header = a_header()
     manifest = header.manifest
-    registry.add(header)
-    with closing(Registry(url)) as again:
+    with closing(Registry(registry_url)) as registry:
+        registry.add(header)
+    with closing(Registry(registry_url)) as again:
         row = again.get(manifest.model_id)
     assert row.state == State.UPLOADED
     assert ModelManifest.from_json(row.manifest_json) == manifest
@@ -58,12 +75,15 @@ def test_an_added_model_is_there_after_opening_again(registry, url):
     assert row.salt == header.salt
 
 
-def test_sqlite_writes_ahead_and_syncs_fully(registry, tmp_path):
-    added(registry)
+def test_sqlite_writes_ahead_and_syncs_fully(tmp_path):
+    with (
+        closing(Registry(f"sqlite:///{tmp_path / 'registry.sqlite'}")) as registry,
+        registry._engine.connect() as connection,
+    ):
+        added(registry)
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as plain:
         assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    with registry._engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
 def test_an_id_is_used_once_even_after_deletion(registry):
@@ -106,11 +126,10 @@ def test_a_salt_goes_with_its_share(registry):
     assert (registry.retired(), registry.retired("ben")) == (set(), set())
 
 
-def test_an_error_of_the_database_does_not_show_a_salt(registry, tmp_path):
-    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as plain:
-        plain.execute("DROP TABLE models")
+def test_an_error_of_the_database_does_not_show_a_salt(registry, registry_url):
+    run(registry_url, "DROP TABLE models")
     header = a_header()
-    with pytest.raises(OperationalError) as failed:
+    with pytest.raises(DBAPIError) as failed:
         registry.add(header)
     assert "parameters hidden" in str(failed.value)
     assert repr(header.salt) not in str(failed.value)
@@ -157,7 +176,8 @@ def test_lists_are_by_owner_and_cohort(registry):
     assert [row.model_id for row in registry.listed(owner="ana", cohort="digits")] == [mine]
 
 
-def test_w26_a_full_disk_is_the_operators_and_what_was_there_stays(registry):
+def test_w26_a_full_disk_is_the_operators_and_what_was_there_stays(tmp_path):
+    registry = Registry(f"sqlite:///{tmp_path / 'registry.sqlite'}")
     kept = added(registry)
     with registry._engine.connect() as connection:  # the pool hands this one out again
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
@@ -165,70 +185,7 @@ def test_w26_a_full_disk_is_the_operators_and_what_was_there_stays(registry):
         for _ in range(100):
             added(registry)
     assert kept in states(registry)
-
-
-# As the first releases made it: without a table that says its version.
-FIRST_SCHEMA = """
-CREATE TABLE models (
-    model_id VARCHAR(32) NOT NULL, cohort VARCHAR(64) NOT NULL, owner VARCHAR(255) NOT NULL,
-    state VARCHAR(16) NOT NULL, manifest_json TEXT NOT NULL, manifest_digest VARCHAR(64) NOT NULL,
-    salt BLOB NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (model_id)
-);
-CREATE UNIQUE INDEX one_active_model ON models (cohort, owner) WHERE state = 'active';
-"""
-
-
-def test_w65_a_registry_from_before_versions_opens_with_its_models(tmp_path, url):
-    header = a_header()
-    manifest = header.manifest
-    row = (
-        *(manifest.model_id, manifest.cohort, manifest.owner, "active"),
-        *(manifest.to_json(), manifest.digest(), header.salt, 1_700_000_000),
-    )
-    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as file:
-        file.executescript(FIRST_SCHEMA)
-        file.execute("INSERT INTO models VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-        file.commit()
-    assert look(url).states == {manifest.model_id: "active"}
-    for _ in range(2):
-        with closing(Registry(url)) as opened:
-            assert [each.salt for each in opened.active("digits")] == [header.salt]
-            assert opened.get(added(opened)).state == State.UPLOADED
-    assert versions(tmp_path) == [SCHEMA_VERSION]
-
-
-def test_w65_a_registry_of_a_newer_release_is_refused_in_a_line_and_left_alone(
-    tmp_path, registry, url
-):
-    assert versions(tmp_path) == [SCHEMA_VERSION]
-    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as file:
-        file.execute("UPDATE meta SET schema_version = schema_version + 1")
-        file.execute("DROP TABLE models")
-        file.commit()
-    with pytest.raises(ConfigError, match=f"version {SCHEMA_VERSION + 1}.*reads {SCHEMA_VERSION};"):
-        Registry(url)
-    assert versions(tmp_path) == [SCHEMA_VERSION + 1]
-    with closing(sqlite3.connect(tmp_path / "registry.sqlite")) as file:
-        assert file.execute("SELECT name FROM sqlite_master WHERE name = 'models'").fetchall() == []
-
-
-def versions(folder) -> list[int]:
-    with closing(sqlite3.connect(folder / "registry.sqlite")) as file:
-        return [version for (version,) in file.execute("SELECT schema_version FROM meta")]
-
-
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [
-        ("nonsense", "not a database URL"),
-        ("sqlite:////nonexistent/folder/x.sqlite", "cannot open"),
-        ("postgresql+nonesuch://user:hidden@db/x", "not a database URL|install"),
-    ],
-)
-def test_a_database_that_cannot_be_used_is_refused_without_showing_its_url(url, why):
-    with pytest.raises(ConfigError, match=why) as refused:
-        Registry(url)
-    assert "hidden" not in str(refused.value)
+    registry.close()
 
 
 def test_w20_quarantined_models_keep_their_place_until_they_are_released(registry):

@@ -1,0 +1,128 @@
+"""What a registry says of models. Sees what registry.py does, and changes nothing."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from parties.party.models.database import is_lost, reason
+from parties.party.models.ownership import Owner, unreachable
+from parties.party.models.tables import LIVE, Model, State
+
+# The longest list an operator gets; keeps one answer within one gRPC message.
+MAX_LISTED = 2000
+
+_HAS_SALT = func.length(Model.salt) > 0
+
+
+class Reading:
+    """The questions that a registry answers. Safe to call from several threads.
+
+    Each raises Unreachable while the database is away.
+    """
+
+    def __init__(self, sessions: sessionmaker[Session], owner: Owner) -> None:
+        self._sessions = sessions
+        self._owner = owner
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        if fault := self._owner.fault():  # no need to wait for what is known to be away
+            raise unreachable(fault)
+        try:
+            with self._sessions() as session:
+                yield session
+        except SQLAlchemyError as error:
+            if not is_lost(error):
+                raise
+            raise unreachable(reason(error)) from None
+
+    def get(self, model_id: str) -> Model | None:
+        """The row of an id, tombstones included."""
+        with self._reading() as session:
+            return session.get(Model, model_id)
+
+    def active(self, cohort: str) -> Sequence[Model]:
+        """The active models of a cohort, ordered by owner: the order of the answer vector."""
+        wanted = select(Model).where(Model.cohort == cohort, Model.state == State.ACTIVE)
+        with self._reading() as session:
+            rows = session.scalars(wanted).all()
+        # In Python, because databases order text by different rules and both parties must agree.
+        return sorted(rows, key=lambda row: row.owner)
+
+    def quarantined(self, cohort: str | None = None) -> Sequence[Model]:
+        """The quarantined models of one cohort, or of all."""
+        wanted = select(Model).where(Model.state == State.QUARANTINED).order_by(Model.model_id)
+        if cohort is not None:
+            wanted = wanted.where(Model.cohort == cohort)
+        with self._reading() as session:
+            return session.scalars(wanted).all()
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """By cohort and state, how many models there are, tombstones included."""
+        wanted = select(Model.cohort, Model.state, func.count()).group_by(Model.cohort, Model.state)
+        with self._reading() as session:
+            return {(cohort, state): count for cohort, state, count in session.execute(wanted)}
+
+    def listed(self, *, owner: str | None, cohort: str | None) -> Sequence[Model]:
+        """At most MAX_LISTED models, newest first; None means any owner or cohort."""
+        wanted = select(Model).where(Model.state != State.DELETED)
+        if owner is not None:
+            wanted = wanted.where(Model.owner == owner)
+        if cohort is not None:
+            wanted = wanted.where(Model.cohort == cohort)
+        newest = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(MAX_LISTED)
+        with self._reading() as session:
+            return session.scalars(newest).all()
+
+    def knows(self, cohort: str) -> bool:
+        """Whether this party ever had a model of the cohort, deleted ones included."""
+        with self._reading() as session:
+            any_of_it = select(Model.model_id).where(Model.cohort == cohort).limit(1)
+            return session.scalar(any_of_it) is not None
+
+    def kept(self, cohort: str) -> dict[str, Model]:
+        """By id, all models of a cohort whose share this party has, or may have in its trash."""
+        wanted = select(Model).where(
+            Model.cohort == cohort, Model.state != State.DELETED, _HAS_SALT
+        )
+        with self._reading() as session:
+            return {row.model_id: row for row in session.scalars(wanted)}
+
+    def live(self) -> dict[str, Model]:
+        """By id, the models whose share file must exist."""
+        with self._reading() as session:
+            wanted = select(Model).where(Model.state.in_(LIVE))
+            return {row.model_id: row for row in session.scalars(wanted)}
+
+    def count_live(self, owner: str) -> int:
+        """How many shares an owner has at this party."""
+        wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(LIVE))
+        with self._reading() as session:
+            return session.scalar(wanted) or 0
+
+    def retired(self, owner: str | None = None) -> set[str]:
+        """Ids of retired models, of one owner or all, whose share may be in the trash."""
+        wanted = select(Model.model_id).where(Model.state == State.RETIRED, _HAS_SALT)
+        if owner is not None:
+            wanted = wanted.where(Model.owner == owner)
+        with self._reading() as session:
+            return set(session.scalars(wanted))
+
+    def deleted(self, model_ids: Collection[str]) -> set[str]:
+        """Those of these ids that are tombstones."""
+        with self._reading() as session:
+            wanted = select(Model.model_id).where(Model.state == State.DELETED)
+            return set(session.scalars(wanted)) & set(model_ids) if model_ids else set()
+
+    def would_change(self, cohort: str, wanted: Mapping[str, State]) -> bool:
+        """Whether `Registry.follow` would change anything."""
+        asked = select(Model.model_id, Model.state).where(
+            Model.cohort == cohort,
+            Model.state.in_((State.PREPARED, State.ACTIVE, State.QUARANTINED)),
+        )
+        with self._reading() as session:
+            now = {model_id: state for model_id, state in session.execute(asked)}
+        return now != wanted
