@@ -480,11 +480,11 @@ def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(pa
         path.unlink()
 
 
-def test_health_counts_the_quarantined_models_of_a_cohort_and_names_none(parties):
+def test_health_counts_the_quarantined_models_of_a_cohort_and_names_none(parties, tmp_path):
     first, second = parties.activated(ANA), parties.activated(BEN)
     for models in (parties.leader, parties.follower):
         assert models.holdings.quarantine_fault() == ""
-    (share,) = (parties.leader.holdings._files.path(first),)
+    share = tmp_path / "party0" / "shares" / f"{first}.words"
     kept = share.read_bytes()
     share.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
     parties.leader.quarantine.hear(frozenset())
