@@ -1,6 +1,8 @@
 """Start one server: `python -m parties party|dealer|split --config FILE`.
 
-Or look after a party's state: `python -m parties backup|restore|verify|adopt --config FILE`.
+Or say what is wrong before it starts: `python -m parties check --config FILE`.
+Or look after a party's state: `python -m parties backup|restore|verify|adopt --config FILE`. Or ask
+a server whether it serves: `python -m parties health --config FILE`.
 """
 
 import sys
@@ -15,6 +17,7 @@ import importlib.metadata
 import os
 from pathlib import Path
 
+from parties.check import command as check
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
 from parties.config.server import ServerConfig, require_said_twice
@@ -22,17 +25,30 @@ from parties.cores import stay_on
 from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
 from parties.party.upkeep import commands
+from parties.serving import health_command
 from parties.serving.handshake_log import log_failed_handshakes
 from privedge import extras, log, traces
 from privedge.config import load
-from privedge.errors import MissingExtra, PrivEdgeError
+from privedge.errors import CertificateError, ConfigError, MissingExtra, PrivEdgeError
+
+# A server that its operator must mend before it can start. A supervisor need not try again
+# (`RestartPreventExitStatus=78`).
+_FOR_ITS_OPERATOR = (ConfigError, CertificateError, MissingExtra)
+_SERVERS = ("party", "dealer", "split")
+# What does not serve; each returns the exit status.
+_COMMANDS = {
+    **dict.fromkeys(commands.NAMES, commands.run),
+    health_command.NAME: health_command.run,
+}
 
 _EXAMPLE = """example:
   python -m parties dealer --config dealer.toml
   python -m parties party --config party1.toml
   python -m parties party --config party0.toml
   python -m parties split --config split.toml
+  python -m parties check --config party0.toml
   python -m parties backup --config party0.toml --to /backup/party0-monday
+  python -m parties health --config party0.toml --within 60
 
 Three operators run these: one party 0, one party 1 and one the dealer. They must not collude with
 one another. The split server is a plaintext baseline for comparison: it sees what devices send it,
@@ -41,27 +57,21 @@ and protects nothing.
 backup, restore, verify and adopt work on the state folder of one party, where that party runs.
 docs/how-to/back-up.md explains them, and what to do when a party refuses to start.
 
-parties/samples/ has one file of each kind; docs/tutorial/three-servers.md explains.
+A server that its operator must mend before it can start ends with status 78. parties/samples/ has
+one file of each kind; docs/how-to/deploy.md explains.
 """
 
 
 def main() -> int:
     """Parse the arguments, read the configuration, and serve. Returns the exit status."""
     arguments = _parser().parse_args()
-    log_failed_handshakes()
-    log.configure()
-    allow_many_connections()
     try:
-        if arguments.server == "dealer":
-            _dealer(arguments.config, arguments.insecure_loopback)
-        elif arguments.server == "party":
-            _party(arguments.config, arguments.insecure_loopback)
-        elif arguments.server == "split":
-            _split(arguments.config, arguments.insecure_loopback)
-        elif arguments.server in commands.NAMES:
-            return commands.run(arguments)
-        else:
-            _worker(arguments.config, arguments.slot, arguments.socket, arguments.cores)
+        if arguments.server == check.NAME:
+            return check.run(arguments)
+        log_failed_handshakes()
+        log.configure()
+        allow_many_connections()
+        return _run(arguments)
     except PrivEdgeError as error:
         return _refused(arguments.server, error)
     except ModuleNotFoundError as error:
@@ -69,12 +79,26 @@ def main() -> int:
         if wanted is error:
             raise
         return _refused(arguments.server, wanted)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.server == "dealer":
+        _dealer(arguments.config, arguments.insecure_loopback)
+    elif arguments.server == "party":
+        _party(arguments.config, arguments.insecure_loopback)
+    elif arguments.server == "split":
+        _split(arguments.config, arguments.insecure_loopback)
+    elif arguments.server in _COMMANDS:
+        return _COMMANDS[arguments.server](arguments)
+    else:
+        _worker(arguments.config, arguments.slot, arguments.socket, arguments.cores)
     return 0
 
 
 def _refused(server: str, error: Exception) -> int:
     print(f"privedge {server}: {error}", file=sys.stderr)  # noqa: T201
-    return 1
+    waits = server in _SERVERS and isinstance(error, _FOR_ITS_OPERATOR)
+    return os.EX_CONFIG if waits else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
             action="store_true",
             help="no TLS, loopback only; the file must say insecure_loopback = true too",
         )
+    check.add_to(servers)
     commands.add_to(servers)
+    health_command.add_to(servers)
     # Started by a party for itself; not listed in the help.
     worker = servers.add_parser("worker")
     worker.add_argument("--config", type=Path, required=True)

@@ -19,7 +19,6 @@ from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config.dealer import DealerConfig, DealerLimits
 from parties.dealer_metrics import DealerMetrics
-from parties.serving import lifetime
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
@@ -33,6 +32,7 @@ from privedge.mpc.dealing import Dealer, SessionId
 from privedge.mpc.prg import SEED_BYTES
 from privedge.mpc.weight_masks import WeightMasks
 from privedge.rpc import versions
+from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.chunks import cut
 from privedge.rpc.server import build_server, caller
@@ -225,10 +225,12 @@ def serve_dealer(config: DealerConfig) -> None:
     own_metrics.watch(servicer.sessions.running)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
     statuses = add_health(server)
+    add_about(server)
     add_reflection(server, [DEALER_SERVICE])
+    certificates = watch_certificates(config.tls)
     causes = [
         Cause("terms", handshake.fault),
-        Cause("certificate", lambda: lifetime.fault(config.tls), blocks=False),
+        Cause("certificate", certificates.fault, blocks=False),
     ]
     readiness = Readiness("dealer", DEALER_SERVICE, causes, statuses)
     handshake.watch(readiness.look)
@@ -236,7 +238,6 @@ def serve_dealer(config: DealerConfig) -> None:
     # The process as a whole serves. Otherwise a party would think that it is about to end.
     statuses.set_serving([""], True)
     server.start()
-    watch_certificates(config.tls)
     log.info("dealer: listening on port %d", port)
     readiness.start()
     with metrics.served():

@@ -8,6 +8,7 @@ validation context, so a `Section` built in code keeps its paths unchanged.
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -30,7 +31,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 StrPath = str | os.PathLike[str]
 
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
-_LAST_PORT = 65535
+LAST_PORT = 65535
 
 # Between double quotes \ begins an escape, so TOML has no "certs\ca.crt".
 _SLASH = "in a path write / or use single quotes"
@@ -39,8 +40,8 @@ _SLASH = "in a path write / or use single quotes"
 def _addressed(text: str) -> str:
     match = _HOST_AND_PORT.fullmatch(text)
     # gRPC would reduce a larger port modulo 65536.
-    if match is None or int(match[1]) > _LAST_PORT:
-        raise ValueError(f"must be HOST:PORT with a port up to {_LAST_PORT}, not {text!r}")
+    if match is None or int(match[1]) > LAST_PORT:
+        raise ValueError(f"must be HOST:PORT with a port up to {LAST_PORT}, not {text!r}")
     return text
 
 
@@ -196,9 +197,19 @@ class ClientConfig(CallerConfig):
 def load(kind: type[ModelT], path: StrPath) -> ModelT:
     """Read `path` as TOML (UTF-8, with or without a byte order mark) into `kind`.
 
-    Raises ConfigError, one line "FILE: field: why", for anything that is wrong with it.
+    Raises ConfigError, one line "FILE: field: why", for the first thing that is wrong with it; its
+    `more` has such a line for every other.
     """
     path = Path(path)
+    fields = read_toml(path)
+    try:
+        return kind.model_validate(fields, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        raise ConfigError(*(f"{path}: {why}" for why in _whys(error))) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read `path` as TOML (UTF-8, with or without a byte order mark). Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -207,11 +218,7 @@ def load(kind: type[ModelT], path: StrPath) -> ModelT:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a TOML file: {error}; save it as UTF-8") from None
-    fields = _parsed(text, path)
-    try:
-        return kind.model_validate(fields, context={"folder": path.resolve().parent})
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_why(error)}") from None
+    return _parsed(text, path)
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
@@ -224,9 +231,12 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML file: {error}{cure}") from None
 
 
-def _why(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    reason = {"extra_forbidden": "unknown key", "missing": "missing"}.get(first["type"])
-    reason = reason or first["msg"].removeprefix("Value error, ")
+def _whys(error: ValidationError) -> list[str]:
+    return list(map(_why, error.errors(include_url=False, include_input=False)))
+
+
+def _why(fault: Mapping[str, Any]) -> str:
+    field = ".".join(str(part) for part in fault["loc"])
+    reason = {"extra_forbidden": "unknown key", "missing": "missing"}.get(fault["type"])
+    reason = reason or fault["msg"].removeprefix("Value error, ")
     return f"{field}: {reason}" if field else reason

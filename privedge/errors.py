@@ -24,7 +24,14 @@ class PrivEdgeError(Exception):
 
 
 class ConfigError(PrivEdgeError):
-    """A configuration file is missing, malformed or has an unknown key."""
+    """A configuration file is missing, malformed or has an unknown key.
+
+    more: what else is wrong with the same file, in lines like the message.
+    """
+
+    def __init__(self, message: str = "", *more: str) -> None:
+        super().__init__(message)
+        self.more = more
 
 
 class CertificateError(PrivEdgeError):

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 
 from privedge.errors import MissingExtra
 
-_CRYPTEN = "pip install --no-deps crypten==0.4.1"
+CRYPTEN = "crypten==0.4.1"
+_CRYPTEN = f"pip install --no-deps {CRYPTEN}"
 _SERVING = (
-    *("torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx"),
+    "torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx", "packaging",
     "prometheus_client",
-)
+)  # fmt: skip
 
 # By the name that is imported: what a server needs.
 FOR_SERVERS: Mapping[str, str] = {

@@ -40,7 +40,11 @@ class PartyLimits(Section):
     upload_deadline_s: float = Field(
         default=300, gt=0, description="The longest that one upload may last, in seconds."
     )
-    max_batch: int = Field(default=64, ge=1, description="Images in one query.")
+    max_batch: int = Field(
+        default=64,
+        ge=1,
+        description="Images in one query. Must be the same at both parties.",
+    )
     max_queries: int = Field(
         default=256,
         ge=1,

@@ -21,7 +21,6 @@ from parties.party.models.scrubber import Scrubber
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
-from parties.party.models.trash_keeper import TrashKeeper
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.intake import Intake
@@ -33,7 +32,7 @@ from parties.party.terms import of_party
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
-from parties.serving import lifetime
+from parties.periodic import Periodic
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
@@ -41,6 +40,7 @@ from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from parties.serving.metrics import Metrics
 from parties.serving.readiness import Cause, Readiness
 from privedge.identity.roles import Identity, Role
+from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.admission import Quota
 from privedge.rpc.channel import open_channel, peer_name
@@ -50,6 +50,8 @@ from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
+# How often the trash is emptied, and the disk's reserve taken again; never at a start.
+_TRASH_S = 600.0
 # Uploads at once, of all owners and of one.
 _UPLOADS, _UPLOADS_OF_ONE = 64, 8
 
@@ -104,11 +106,11 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
     if cores:
         stay_on(chosen(config.index + config.workers * config.threads, 1, cores))
     with _party(config, config_file, cores) as party:
+        add_about(party.server)
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
         # From now on the process is alive. What it can do is said service by service.
         party.statuses.set_serving([""], True)
         party.server.start()
-        watch_certificates(config.tls)
         log.info("party %d: listening on port %d", config.index, party.port)
         with _running(party.readiness), party.metrics.served():
             run_until_told(
@@ -125,9 +127,9 @@ def _party(config: PartyConfig, config_file: Path, cores: Sequence[int]) -> Iter
         models = parts.enter_context(open_models(config, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
-        parts.enter_context(_running(TrashKeeper(models)))
         metrics = Metrics(f"party {config.index}", config)
         own_metrics = PartyMetrics(metrics)
+        parts.enter_context(_running(Periodic("trash keeper", models.empty_trash, _TRASH_S)))
         server, port = build_server(
             config.listen,
             tls=config.tls,
@@ -188,7 +190,10 @@ def _causes(
     greeter: DealerGreeter,
     feeds: Sequence[SnapshotFeed],
 ) -> list[Cause]:
-    """What a party needs beside terms. With bundles it can serve for a while without the dealer."""
+    """What a party needs beside terms. With bundles it can serve for a while without the dealer.
+
+    Begins to watch its certificate.
+    """
     other = Role.party(1 - config.index).label
 
     def no_randomness() -> str:
@@ -201,7 +206,7 @@ def _causes(
         Cause("dealer", greeter.fault, blocks=False),
         Cause("randomness", no_randomness),
         Cause("disk", Disk(config.state, config.disk).fault, blocks=False),
-        Cause("certificate", lambda: lifetime.fault(config.tls), blocks=False),
+        Cause("certificate", watch_certificates(config.tls).fault, blocks=False),
     ]
 
 

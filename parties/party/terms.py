@@ -36,6 +36,8 @@ class Terms:
     rounding: str
     workers: int
     cohorts: tuple[CohortTerms, ...]
+    # Images in one query, at most; 0 from a release that does not say it.
+    max_batch: int = 0
     randomness: str = DEALER
     versions: Versions = field(default_factory=Versions)
 
@@ -50,12 +52,15 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
             CohortTerms(each.name, each.spec_digest, each.margin, each.mean_share)
             for each in cohorts
         ),
+        max_batch=config.limits.max_batch,
     )
 
 
 def differences(mine: Terms, theirs: Terms) -> tuple[str, ...]:
     """What keeps the parties from computing anything: ("rounding: exact here, one-unit there",)."""
-    names = ("engine", "rounding", "randomness", "workers")
+    names: tuple[str, ...] = ("engine", "rounding", "randomness", "workers")
+    if 0 not in (mine.max_batch, theirs.max_batch):
+        names = (*names, "max_batch")
     return versions.differences(mine.versions, theirs.versions) + tuple(
         f"{name}: {getattr(mine, name)} here, {getattr(theirs, name)} there"
         for name in names

@@ -6,11 +6,11 @@ of this process's own certificate two weeks before it ends.
 
 import datetime
 import logging
-import threading
 
+from parties.periodic import Periodic
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError
-from privedge.identity.checking import check_files
+from privedge.identity.checking import check_files, fault_of_end
 from privedge.rpc import callers, renewal
 from privedge.rpc.callers import Clock, utc_now
 from privedge.rpc.tls import Stamp, stamp
@@ -18,7 +18,6 @@ from privedge.rpc.tls import Stamp, stamp
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 2.0
-WARN_BEFORE = datetime.timedelta(days=14)
 _WARN_EVERY = datetime.timedelta(days=1)
 
 
@@ -29,9 +28,17 @@ class CertificateWatch:
         """`tls` are this process's own files."""
         self._tls, self._now = tls, now
         self._seen: Stamp = ()
+        self._unusable = ""
         self._quiet_until = now()
         # When this process's certificate, or one that vouches for it, ends; None if unknown.
         self.ends: datetime.datetime | None = None
+
+    def fault(self) -> str:
+        """What is wrong with the files of this process, or about to be; empty if nothing is.
+
+        A cause of readiness (readiness.py).
+        """
+        return self._unusable or self._ending()
 
     def look(self) -> None:
         """Look once."""
@@ -47,38 +54,28 @@ class CertificateWatch:
         self._quiet_until = self._now()
         try:
             self.ends = check_files(self._tls).ends
+            self._unusable = ""
         except (CertificateError, OSError) as error:
-            log.error("the certificate on disk cannot be used: %s", error)
+            self._unusable = f"the certificate on disk cannot be used: {error}"
+            log.error("%s", self._unusable)
+
+    def _ending(self) -> str:
+        if self._tls is None or self.ends is None:
+            return ""
+        return fault_of_end(self._tls.certificate, self.ends, self._now())
 
     def _warn(self) -> None:
         now = self._now()
-        if self.ends is None or self._tls is None or now < self._quiet_until:
-            return
-        left = self.ends - now
-        if left <= datetime.timedelta():
-            log.error("%s: has expired; nobody can connect", self._tls.certificate)
-        elif left <= WARN_BEFORE:
-            log.warning(
-                "%s: ends on %s, in %d days; renew it",
-                self._tls.certificate, f"{self.ends:%Y-%m-%d}", left.days,
-            )  # fmt: skip
-        else:
-            return
-        self._quiet_until = now + _WARN_EVERY
+        if now >= self._quiet_until and (fault := self._ending()):
+            ended = self.ends is not None and self.ends <= now
+            log.log(logging.ERROR if ended else logging.WARNING, "%s", fault)
+            self._quiet_until = now + _WARN_EVERY
 
 
 def watch_certificates(tls: TlsFiles | None) -> CertificateWatch:
     """Look for as long as the process lives."""
     watch = CertificateWatch(tls)
-    threading.Thread(target=_run, args=(watch,), name="certificate watch", daemon=True).start()
+    thread = Periodic("certificate watch", watch.look, _LOOK_EVERY_S)
+    thread.wake()  # the first look is now
+    thread.start()
     return watch
-
-
-def _run(watch: CertificateWatch) -> None:
-    pause = threading.Event()
-    while True:
-        try:
-            watch.look()
-        except Exception as error:  # whatever it is, this thread must go on
-            log.error("looking at the certificates failed: %s", type(error).__name__)
-        pause.wait(_LOOK_EVERY_S)

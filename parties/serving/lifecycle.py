@@ -7,7 +7,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from parties.serving import ending
+from parties.serving import ending, notify
 from parties.serving.health import Health
 
 _GRACE_S = 10.0
@@ -41,7 +41,9 @@ def run_until_told(
     calls are answered meanwhile. `end_calls` must end the calls that would never finish by
     themselves.
     """
+    notify.tell(READY="1")
     ending.wait_until_told()
+    notify.tell(STOPPING="1")
     deadline = time.monotonic() + _GRACE_S
     statuses.end()
     drain(_GRACE_S)

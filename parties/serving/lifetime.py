@@ -1,13 +1,11 @@
-"""How long a server's certificates are still valid, as a cause of its readiness and in metrics."""
+"""How long a server's certificates are still valid, for metrics."""
 
 import datetime
 from pathlib import Path
 
-from parties.serving.certificate_watch import WARN_BEFORE
 from privedge.config import TlsFiles, TlsPins
 from privedge.errors import CertificateError
 from privedge.identity.pem_files import read_chain
-from privedge.rpc.callers import utc_now
 
 
 def ends(tls: TlsFiles | None) -> dict[str, datetime.datetime | None]:
@@ -17,17 +15,6 @@ def ends(tls: TlsFiles | None) -> dict[str, datetime.datetime | None]:
     last of them does. None for a file that cannot be used.
     """
     return {key: _end(path, last=key != "certificate") for key, path in _files(tls).items()}
-
-
-def fault(tls: TlsFiles | None) -> str:
-    """Which file ends within two weeks, or cannot be used; empty if none."""
-    soon, files = utc_now() + WARN_BEFORE, _files(tls)
-    for key, end in ends(tls).items():
-        if end is None:
-            return f"{files[key]} holds no certificate that can be read"
-        if end < soon:
-            return f"{files[key]} ends on {end:%Y-%m-%d %H:%M} UTC; renew it"
-    return ""
 
 
 def _files(tls: TlsFiles | None) -> dict[str, Path]:

@@ -5,10 +5,11 @@ The empty service says only that the process is alive, "privedge.v1.Party" wheth
 """
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from parties.periodic import Periodic
+from parties.serving import notify
 from parties.serving.health import Health
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,7 @@ class Readiness:
         # Only ever replaced as a whole.
         self._found: Mapping[str, str] = {}
         self._serves: bool | None = None
-        self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="readiness", daemon=True)
+        self._thread = Periodic("readiness", self._look, _LOOK_S)
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -69,19 +68,11 @@ class Readiness:
 
     def look(self, *_: object) -> None:
         """Look again soon, because something may have changed; does not wait."""
-        self._wake.set()
+        self._thread.wake()
 
     def stop(self) -> None:
         """End the thread and wait for it."""
-        self._stopping = True
-        self._wake.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping:
-            self._wake.wait(_LOOK_S)
-            self._wake.clear()
-            self._look()
+        self._thread.stop()
 
     def _look(self) -> None:
         found = {cause.name: fault for cause in self._causes if (fault := _fault(cause))}
@@ -95,6 +86,8 @@ class Readiness:
             log.info("%s: ready", self._name)
         self._serves = serves
         self._statuses.set_serving([self._service], serves)
+        said = "; ".join(self.faults)
+        notify.tell(STATUS=("serves. " if serves else "does not serve. ") + said, WATCHDOG="1")
 
     def _log(self, cause: Cause, before: str, now: str) -> None:
         # Numbers in a text may change with every look; whether it is well does not.

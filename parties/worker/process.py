@@ -33,6 +33,7 @@ from parties.worker.task import Method
 from parties.worker.weights import Weights
 from privedge.identity.roles import Identity, Role
 from privedge.mpc.compiled import compiler, threads
+from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.ports import shifted
@@ -96,6 +97,7 @@ def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     pool_follower = PoolFollower(parts.preparer, parts.pool, parts.scheduler, parts.targets)
     listen = shifted(config.mpc.listen or "", slot)
     outside, _ = build_server(listen, tls=config.tls, access=ACCESS, rules=config.caller_rules)
+    add_about(outside)
     mpc_pb2_grpc.add_MpcServicer_to_server(MpcServicer(acceptor, pool_follower), outside)
     return [_inside(parts, socket), outside]
 

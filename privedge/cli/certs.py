@@ -178,6 +178,9 @@ def _check(
     certificate: _Certificate,
     authority: _Authority = None,
     key: _Key = None,
+    valid_for: Annotated[
+        int, typer.Option("--valid-for", min=0, metavar="DAYS", help="Fail if it ends sooner.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Say whom a certificate names, until when it is good, and who vouches for it.
@@ -187,7 +190,7 @@ def _check(
     \b
     Examples:
       privedge certs check certs/party0.crt
-      privedge certs check party1.crt --ca party1-ca.crt
+      privedge certs check party1.crt --ca party1-ca.crt --valid-for 14
     """
     from privedge.identity import checking
 
@@ -197,6 +200,7 @@ def _check(
     if has_key:
         checking.check_files(files)
     ends = min(each.not_valid_after_utc for each in chain)
+    checking.require_valid_for(certificate, ends, valid_for)
     facts = {
         "certificate": str(certificate),
         "uri": identity.uri,

@@ -22,6 +22,7 @@ import privedge
 from privedge import extras, log
 from privedge.cli import (
     certs,
+    doctor,
     models,
     query,
     standard_output,
@@ -36,6 +37,7 @@ from privedge.errors import MissingExtra, PrivEdgeError
 PRODUCT = {
     "up": up,
     "certs": certs,
+    "doctor": doctor,
     "train": train,
     "train-all": train_all,
     "upload": upload,

@@ -26,6 +26,7 @@ from privedge.identity.roles import Identity
 
 # The curves that gRPC's TLS offers for signatures.
 _CURVES = ("secp256r1", "secp384r1")
+WARN_BEFORE = datetime.timedelta(days=14)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _PURPOSES = {ExtendedKeyUsageOID.CLIENT_AUTH: "dial", ExtendedKeyUsageOID.SERVER_AUTH: "serve"}
 
@@ -105,6 +106,12 @@ def path_to(
     return tuple(builder.build_client_verifier().verify(own, list(between)).chain)
 
 
+def require_valid_for(path: Path, ends: datetime.datetime, days: int) -> None:
+    """Raise CertificateError, naming `path`, if `ends` is less than so many days ahead."""
+    if ends < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days):
+        raise CertificateError(f"{path}: ends {ends:%Y-%m-%d}, in less than {days} days; renew it")
+
+
 # --- Parts ---------------------------------------------------------------------------------------
 
 
@@ -136,6 +143,20 @@ def check_dates(path: Path, certificate: x509.Certificate) -> None:
             f"{path}: certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}; "
             "check this machine's clock"
         )
+
+
+def fault_of_end(path: Path, ends: datetime.datetime, now: datetime.datetime) -> str:
+    """Return a line on a certificate that has ended or ends within two weeks; empty for any other.
+
+    `ends` is when the first of its chain does.
+    """
+    left = ends - now
+    if left <= datetime.timedelta():
+        return f"{path}: has expired; nobody can connect; renew it"
+    if left <= WARN_BEFORE:
+        when = f"{ends:%Y-%m-%d}, in {left.days} days"
+        return f"{path}: it or its authority ends on {when}; renew it"
+    return ""
 
 
 def check_key(path: Path, key: object) -> None:

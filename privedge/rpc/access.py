@@ -16,11 +16,12 @@ def _only(*roles: Role) -> frozenset[Role]:
     return frozenset(roles)
 
 
-# Health and reflection, which every server offers.
+# What every server offers: health, reflection, and what it says of itself.
 STANDARD: Mapping[str, frozenset[Role]] = {
     "/grpc.health.v1.Health/Check": EVERYBODY,
     "/grpc.health.v1.Health/List": EVERYBODY,
     "/grpc.health.v1.Health/Watch": EVERYBODY,
+    "/privedge.v1.About/Read": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _only(Role.ADMIN),
 }
 ACCESS: Mapping[str, frozenset[Role]] = {
@@ -33,6 +34,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/Query": _only(Role.CLIENT),
     "/privedge.v1.Party/Status": _only(Role.ADMIN),
     "/privedge.v1.Peer/Hello": _only(Role.PARTY0),
+    "/privedge.v1.Peer/ReadTerms": _only(Role.PARTY0),
     "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/AddActiveModel": _only(Role.PARTY0),

@@ -92,7 +92,7 @@ class Callers:
         """Raises ConfigError for a deny list that cannot be used."""
         self._rules, self._now = rules, now
         self._vouchers = _Vouchers(tls) if tls is not None and len(tls.trusted) > 1 else None
-        self._denied = _DenyList(rules.denied) if rules.denied is not None else None
+        self._denied = DenyList(rules.denied) if rules.denied is not None else None
         self._lock = threading.Lock()
         self._running: dict[int, tuple[Known, grpc.ServicerContext]] = {}
         self._read: dict[bytes, x509.Certificate] = {}
@@ -204,7 +204,7 @@ class _Vouchers:
         self._good = {}
 
 
-class _DenyList:
+class DenyList:
     """The entries of a file, as it is now."""
 
     def __init__(self, path: Path) -> None:

@@ -44,7 +44,14 @@ CAUSES: Sequence[Cause] = (
     ),
     Cause(
         "untrusted_authority",
-        ("unable to get local issuer", "self signed", "self-signed", "unable to verify the first"),
+        (
+            "unable to get local issuer",
+            "self signed",
+            "self-signed",
+            "unable to verify the first",
+            # An authority here has the same name and another key.
+            "certificate signature failure",
+        ),
         "its certificate is of an authority that is not trusted here",
         "compare `ca`, or the pin, with the authority that issued it",
     ),
@@ -94,7 +101,8 @@ _REFUSED = Cause(
 )
 _SILENT = Cause(
     "silent",
-    ("imeout", "timed out", "No route to host", "unreachable"),
+    # The last of these: this side closed it, because the handshake took too long.
+    ("imeout", "timed out", "No route to host", "unreachable", "Endpoint closing"),
     "does not answer",
     "check the address, the network and firewalls",
 )
@@ -103,6 +111,6 @@ _DIALLING = "failed to connect to all addresses"
 
 def cause_of(text: str) -> Cause | None:
     """Return the cause that gRPC's `text` tells of a connection or handshake that failed."""
-    possible = [*CAUSES, _REFUSED, _SILENT] if _DIALLING in text else CAUSES
+    possible = [*CAUSES, _SILENT, _REFUSED] if _DIALLING in text else CAUSES
     fitting = (cause for cause in possible if any(mark in text for mark in cause.marks))
     return next(fitting, None)

@@ -13,6 +13,7 @@ from privedge.config import ClientConfig
 from privedge.identity.roles import Role
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
+from privedge.rpc.about import About, ask
 from privedge.rpc.channel import open_party, peer_name
 from privedge.rpc.retry import Patience, told
 from privedge.rpc.status import calls_to
@@ -43,9 +44,26 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
+class CohortFacts:
+    """What a party says of a cohort; both parties must say the same.
+
+    architecture: of every model. owners: in the order of answers. snapshot: id of the
+    set of active models. The rest as in the operator's file.
+    """
+
+    architecture: RanSpec
+    margin: float
+    mean_share: float
+    max_batch: int
+    owners: tuple[str, ...]
+    snapshot: str
+
+
+@dataclass(frozen=True)
 class Party:
     """A connection to one party; `name` is for messages: "party 0 (host:port)"."""
 
+    channel: Any
     stub: PartyStub
     name: str
     patience: Patience
@@ -54,6 +72,27 @@ class Party:
         """Ask for the spec that every model of the cohort must have."""
         answer = self._told(self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=cohort))
         return RanSpec.from_json(answer.spec_json)
+
+    def cohorts(self) -> tuple[str, ...]:
+        """List the cohorts that this party has."""
+        answer = self._told(self.stub.ListCohorts, pb.ListCohortsRequest())
+        return tuple(codec.cohort_name(row.name) for row in answer.cohorts)
+
+    def facts_of(self, cohort: str) -> CohortFacts:
+        """Ask for everything that a client is told of a cohort. Raises Refused, CheckpointError."""
+        said = self._told(self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=cohort))
+        return CohortFacts(
+            RanSpec.from_json(said.spec_json),
+            said.margin,
+            said.mean_share,
+            said.max_batch,
+            tuple(said.owners),
+            said.snapshot_id,
+        )
+
+    def about(self) -> About:
+        """Ask for this party's versions and clock. Raises Refused."""
+        return ask(self.channel, self.name)
 
     def upload(self, header: UploadHeader, chunks: Iterable[bytes]) -> None:
         """Stream one share; returns once the party has it on disk."""
@@ -90,7 +129,7 @@ def connect(config: ClientConfig, role: Role) -> Iterator[Party]:
     address = config.party0 if role is Role.PARTY0 else config.party1
     with open_party(config, role) as channel:
         patience = Patience(config.rpc_timeout_s, config.retries)
-        yield Party(PartyStub(channel), peer_name(role, address), patience)
+        yield Party(channel, PartyStub(channel), peer_name(role, address), patience)
 
 
 def _requests(header: UploadHeader, chunks: Iterable[bytes]) -> Iterator[pb.UploadModelRequest]:

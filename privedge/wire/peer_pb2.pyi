@@ -33,6 +33,7 @@ class Terms(_message.Message):
     WORKERS_FIELD_NUMBER: _builtins.int
     COHORTS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_FIELD_NUMBER: _builtins.int
     release: _builtins.str
     """For people; releases may differ."""
     wire: _builtins.int
@@ -45,6 +46,10 @@ class Terms(_message.Message):
     """Where correlated randomness comes from: dealer."""
     workers: _builtins.int
     """How many pairs of workers there are."""
+    max_batch: _builtins.int
+    """Images in one query, at most. Clients are told, and ask nothing while it differs. 0 from a
+    release that does not say it.
+    """
     @_builtins.property
     def cohorts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CohortTerms]: ...
     @_builtins.property
@@ -63,14 +68,32 @@ class Terms(_message.Message):
         workers: _builtins.int = ...,
         cohorts: _abc.Iterable[Global___CohortTerms] | None = ...,
         state: Global___StateEpoch | None = ...,
+        max_batch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohorts", b"cohorts", "engine", b"engine", "mpc", b"mpc", "randomness", b"randomness", "release", b"release", "rounding", b"rounding", "state", b"state", "wire", b"wire", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohorts", b"cohorts", "engine", b"engine", "max_batch", b"max_batch", "mpc", b"mpc", "randomness", b"randomness", "release", b"release", "rounding", b"rounding", "state", b"state", "wire", b"wire", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Terms: _TypeAlias = Terms  # noqa: Y015
+
+@_typing.final
+class ReadTermsRequest(_message.Message):
+    """Asks for party 1's terms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadTermsRequest: _TypeAlias = ReadTermsRequest  # noqa: Y015
 
 @_typing.final
 class StateEpoch(_message.Message):

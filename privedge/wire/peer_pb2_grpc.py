@@ -40,6 +40,11 @@ class PeerStub:
                 request_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
                 _registered_method=True)
+        self.ReadTerms = channel.unary_unary(
+                '/privedge.v1.Peer/ReadTerms',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.ReadTermsRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+                _registered_method=True)
         self.PrepareModel = channel.unary_unary(
                 '/privedge.v1.Peer/PrepareModel',
                 request_serializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
@@ -79,6 +84,14 @@ class PeerServicer:
     def Hello(self, request, context):
         """The first call on every connection: each party says its terms, and gets the other one's. While
         they differ, neither party answers queries or activates models. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadTerms(self, request, context):
+        """What party 1 would answer to a hello. It remembers nothing of the question: this is for a check
+        of party 0's file, which may be wrong. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,6 +154,11 @@ def add_PeerServicer_to_server(servicer, server):
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
                     response_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
             ),
+            'ReadTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadTerms,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.ReadTermsRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+            ),
             'PrepareModel': grpc.unary_unary_rpc_method_handler(
                     servicer.PrepareModel,
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.FromString,
@@ -199,6 +217,33 @@ class Peer:
             target,
             '/privedge.v1.Peer/Hello',
             privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/ReadTerms',
+            privedge_dot_wire_dot_peer__pb2.ReadTermsRequest.SerializeToString,
             privedge_dot_wire_dot_peer__pb2.Terms.FromString,
             options,
             channel_credentials,

@@ -37,6 +37,10 @@ class PeerStub:
     """The first call on every connection: each party says its terms, and gets the other one's. While
     they differ, neither party answers queries or activates models. Idempotent.
     """
+    ReadTerms: _grpc.UnaryUnaryMultiCallable[_peer_pb2.ReadTermsRequest, _peer_pb2.Terms]
+    """What party 1 would answer to a hello. It remembers nothing of the question: this is for a check
+    of party 0's file, which may be wrong. Read only.
+    """
     PrepareModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelRequest, _peer_pb2.PrepareModelResponse]
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects the model at both parties. Idempotent.
@@ -70,6 +74,10 @@ class PeerAsyncStub(PeerStub):
     Hello: _aio.UnaryUnaryMultiCallable[_peer_pb2.Terms, _peer_pb2.Terms]  # type: ignore[assignment]
     """The first call on every connection: each party says its terms, and gets the other one's. While
     they differ, neither party answers queries or activates models. Idempotent.
+    """
+    ReadTerms: _aio.UnaryUnaryMultiCallable[_peer_pb2.ReadTermsRequest, _peer_pb2.Terms]  # type: ignore[assignment]
+    """What party 1 would answer to a hello. It remembers nothing of the question: this is for a check
+    of party 0's file, which may be wrong. Read only.
     """
     PrepareModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelRequest, _peer_pb2.PrepareModelResponse]  # type: ignore[assignment]
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
@@ -107,6 +115,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_peer_pb2.Terms, _abc.Awaitable[_peer_pb2.Terms]]:
         """The first call on every connection: each party says its terms, and gets the other one's. While
         they differ, neither party answers queries or activates models. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadTerms(
+        self,
+        request: _peer_pb2.ReadTermsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.Terms, _abc.Awaitable[_peer_pb2.Terms]]:
+        """What party 1 would answer to a hello. It remembers nothing of the question: this is for a check
+        of party 0's file, which may be wrong. Read only.
         """
 
     @_abc_1.abstractmethod

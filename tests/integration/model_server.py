@@ -30,6 +30,7 @@ from privedge.identity.roles import Role
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
+from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel, peer_name
 from privedge.rpc.server import build_server
@@ -105,6 +106,7 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
             synchroniser = Synchroniser(models)
             synchroniser.start()
             stack.callback(synchroniser.stop)
+        add_about(server)
         server.start()
         stack.callback(lambda: server.stop(grace=None).wait())
         yield models, port

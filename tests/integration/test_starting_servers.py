@@ -1,5 +1,6 @@
 """`python -m parties` prints one clear line, whether it starts or refuses to start."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -21,10 +22,10 @@ def prepared(tmp_path: Path) -> Deployment:
 
 
 def refusal(kind: str, config: Path, *flags: str) -> str:
-    """What a server that cannot start says: one line, exit code 1."""
+    """What a server that cannot start says: one line, exit code 78."""
     command = [sys.executable, "-m", "parties", kind, "--config", str(config), *flags]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert ended.stderr.count("\n") == 1
     return ended.stderr
 
@@ -122,6 +123,26 @@ def test_w65_a_registry_of_a_newer_release_is_named_in_a_line(prepared):
         registry.commit()
     line = refusal("party", prepared.config_file(Role.PARTY1))
     assert "has schema version 99, this release reads 2; " in line
+
+
+def test_health_says_what_keeps_a_party_from_serving(prepared):
+    config = prepared.config_file(Role.PARTY1)
+
+    def asked(*flags: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "parties", "health", "--config", str(config), *flags]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout
+
+    gone = "party 1: does not answer; is it running, and is its certificate valid?\n"
+    assert asked("--within", "0.1") == (1, gone)
+    prepared.start(Role.PARTY1)
+    try:
+        prepared.wait_ready(Role.PARTY1, cause="worker")
+        assert asked("--alive", "--within", "60") == (0, "party 1: lives\n")
+        status, line = asked()
+        assert status == 1 and line.startswith("party 1: does not serve: ") and "peer" in line
+    finally:
+        prepared.stop()
 
 
 def test_help_says_who_must_not_collude():

@@ -68,6 +68,10 @@ def _servers() -> str:
             "The servers are started by `python -m parties party|dealer|split --config FILE`. "
             "[Configuration](config.md) has the keys of each file. `--insecure-loopback` serves "
             "without TLS on this machine only, if the file says so too. `split` is the "
-            "laboratory's."
+            "laboratory's. A server that its operator must mend before it can start ends with "
+            "status 78. `backup`, `restore`, `verify` and `adopt` look after a party's state "
+            "([back up](../how-to/back-up.md), [restore](../how-to/restore.md)). `health` asks a "
+            "server whether it serves: `--within SECONDS` waits for it, `--alive` asks only "
+            "whether the process lives."
         ),
     ).rstrip("\n")

@@ -61,6 +61,10 @@ class Hello:
             self._hear(Role.PARTY0, said)
         return self._said()
 
+    def read(self) -> peer_pb2.Terms:
+        """Party 1: what it would answer to a hello."""
+        return self._said()
+
     def to_dealer(self, stub: dealer_pb2_grpc.DealerStub, begun: Begun) -> None:
         """Exchange versions. Raises as `to_party`."""
         mine = self._mine.versions
@@ -158,6 +162,17 @@ class DealerGreeter:
         return call
 
 
+def read_terms(channel: grpc.Channel, name: str, *, timeout_s: float) -> tuple[Terms, Said | None]:
+    """What party 1 would answer to party 0's hello; it remembers nothing of it.
+
+    `name` is for messages. Raises Refused: NotReady if party 1 is of an older release.
+    """
+    stub = peer_pb2_grpc.PeerStub(channel)
+    with calls_to(name):
+        message = stub.ReadTerms(peer_pb2.ReadTermsRequest(), timeout=timeout_s)
+    return from_wire(message), said_from_wire(message)
+
+
 def to_wire(terms: Terms) -> peer_pb2.Terms:
     """The message of this party's terms."""
     return peer_pb2.Terms(
@@ -168,6 +183,7 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
         rounding=terms.rounding,
         randomness=terms.randomness,
         workers=terms.workers,
+        max_batch=terms.max_batch,
         cohorts=[
             peer_pb2.CohortTerms(
                 name=each.name,
@@ -191,6 +207,7 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
             CohortTerms(plain(each.name), plain(each.spec_digest), each.margin, each.mean_share)
             for each in message.cohorts
         ),
+        max_batch=message.max_batch,
         versions=Versions(plain(message.release), message.wire, message.mpc),
     )
 

@@ -25,6 +25,10 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         """Exchange terms."""
         return self._hello.from_party(request)
 
+    def ReadTerms(self, request: pb.ReadTermsRequest, context: grpc.ServicerContext) -> pb.Terms:
+        """Say this party's terms."""
+        return self._hello.read()
+
     def PrepareModel(
         self, request: pb.PrepareModelRequest, context: grpc.ServicerContext
     ) -> pb.PrepareModelResponse:

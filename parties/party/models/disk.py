@@ -68,6 +68,15 @@ class Disk:
             return str(error)
         return ""
 
+    def reserve_fault(self) -> str:
+        """Whether the reserve is in use or gone; empty if it is there. Raises OSError."""
+        if not self._reserve_bytes or (self._reserve.exists() and self._reserve.stat().st_size > 0):
+            return ""
+        return (
+            "the reserve is gone or in use, so nothing could be deleted on a full disk; free "
+            f"{self._reserve_bytes // _MIB} MiB, and a party sets it aside by itself"
+        )
+
     def ease(self) -> None:
         """Before the registry is opened: give the reserve up if there is next to no space."""
         space = os.statvfs(self._state)

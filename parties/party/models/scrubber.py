@@ -4,14 +4,11 @@ It reads while no query runs, a file at a time. Damaged shares are looked at eve
 somebody may have put the file back.
 """
 
-import logging
-import threading
 import time
 from collections.abc import Callable
 
 from parties.party.models.service import ModelService
-
-log = logging.getLogger(__name__)
+from parties.periodic import Periodic
 
 _LOOK_S = 1.0
 _PAUSE_S, _PAUSES = 0.1, 50
@@ -19,40 +16,24 @@ _HOUR_S = 3600.0
 
 
 class Scrubber:
-    """A thread of a front end."""
+    """Works in a thread of a front end."""
 
     def __init__(self, models: ModelService, hours: float, busy: Callable[[], bool]) -> None:
         """Read each share once in so many `hours`, or never if that is 0. `busy`: a query runs."""
         self._models = models
         self._every_s = hours * _HOUR_S
         self._busy = busy
-        self._stopping = threading.Event()
         self._waiting: list[str] = []
         self._next_at = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="scrubber", daemon=True)
+        self._thread = Periodic("scrubber", self._look, _LOOK_S)
+        self.start, self.stop = self._thread.start, self._thread.stop
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread and wait for it."""
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
-            try:
-                self._models.quarantine.look_again()
-                while self._every_s and time.monotonic() >= self._next_at:
-                    self._read_one()
-            except Exception as error:  # a disk's or database's: the next look may succeed
-                log.warning("the shares are not read again: %s", type(error).__name__)
+    def _look(self) -> None:
+        self._models.quarantine.look_again()
+        while self._every_s and time.monotonic() >= self._next_at and not self._thread.stopping():
+            self._read_one()
 
     def _read_one(self) -> None:
-        if self._stopping.is_set():
-            self._next_at += self._every_s
-            return
         if not self._waiting:
             self._waiting = self._models.in_use()
         # The files of one round are read at equal intervals.
@@ -63,5 +44,5 @@ class Scrubber:
     def _pause(self) -> None:
         """Before each piece of a file. Not for ever, because some servers are never idle."""
         for _ in range(_PAUSES):
-            if not self._busy() or self._stopping.wait(_PAUSE_S):
+            if not self._busy() or self._thread.stopping(_PAUSE_S):
                 return

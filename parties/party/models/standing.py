@@ -17,7 +17,7 @@ from functools import cache
 from typing import Protocol
 
 from parties.party.models.folder_identity import new_id
-from parties.party.models.registry import Registry
+from parties.party.models.registry import Epochs, Registry
 from privedge.errors import DiskFull, TermsDiffer, Unreachable
 
 log = logging.getLogger(__name__)
@@ -121,23 +121,11 @@ class Standing:
                     self._leader = ""
 
     def _hear(self, said: Said | None, record: _Record) -> tuple[str, ...]:
-        known, peer = self._registry.epochs, 1 - self._party
-        if said is None:
-            return (f"state: no epoch there, {known.peer} before",) if known.peer else ()
-        if "" not in (known.deployment, said.deployment) and known.deployment != said.deployment:
-            ids = known.deployment[:_DIGITS], said.deployment[:_DIGITS]
-            return (
-                f"state: deployment {ids[0]} here, {ids[1]} there: one party has the folder of "
-                "another deployment; put the right one in place",
-            )
-        lines = []
-        if said.epoch < known.peer:
-            lines.append(_older_line(peer, f"{said.epoch} there, {known.peer} before"))
-        if known.own < said.seen:
-            there = f"{known.own} here, party {peer} has seen {said.seen}"
-            lines.append(_older_line(self._party, there))
-        self._remember(said, record)
-        return tuple(lines)
+        known = self._registry.epochs
+        lines = state_differences(known, said, self._party)
+        if said is not None and not _is_another_deployment(known, said):
+            self._remember(said, record)
+        return lines
 
     def _remember(self, said: Said, record: _Record) -> None:
         known = self._registry.epochs
@@ -150,6 +138,31 @@ class Standing:
                 record(deployment=deployment, peer=peer)
             except (DiskFull, Unreachable) as error:  # said again with the next message
                 log.warning("the other party's epoch is not recorded: %s", error)
+
+
+def state_differences(known: Epochs, said: Said | None, party: int) -> tuple[str, ...]:
+    """What keeps `party`, which knows this, from working with the other one, which said that."""
+    peer = 1 - party
+    if said is None:
+        return (f"state: no epoch there, {known.peer} before",) if known.peer else ()
+    if _is_another_deployment(known, said):
+        ids = known.deployment[:_DIGITS], said.deployment[:_DIGITS]
+        return (
+            f"state: deployment {ids[0]} here, {ids[1]} there: one party has the folder of "
+            "another deployment; put the right one in place",
+        )
+    lines = []
+    if said.epoch < known.peer:
+        lines.append(_older_line(peer, f"{said.epoch} there, {known.peer} before"))
+    if known.own < said.seen:
+        there = f"{known.own} here, party {peer} has seen {said.seen}"
+        lines.append(_older_line(party, there))
+    return tuple(lines)
+
+
+def _is_another_deployment(known: Epochs, said: Said) -> bool:
+    both = known.deployment, said.deployment
+    return "" not in both and both[0] != both[1]
 
 
 def second_line(leader: str) -> str:

@@ -25,7 +25,7 @@ from parties.party.models.registry import Epochs, Registry
 from parties.party.models.service import ModelService, Store
 from parties.party.models.share_files import ShareFiles, fault
 from parties.party.models.start import Found, require_startable
-from parties.party.models.tables import Model
+from parties.party.models.tables import Model, State
 from parties.party.models.trash import Trash
 from privedge.errors import ConfigError
 
@@ -49,7 +49,7 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
             require_own_shares(seen.some, files, config.index)
             identity.write(folder)
         with closing(open_registry(config, disk, identity)) as registry:
-            _require_same_architecture(registry, cohorts)
+            require_same_architecture(registry.live().values(), cohorts)
             if seen.holder is None:
                 registry.belong(folder.folder, config.index, Epochs(own=1))
             files.tidy(registry.live())
@@ -100,9 +100,9 @@ def open_registry(config: PartyConfig, disk: Disk, identity: IdentityFile) -> Re
     )
 
 
-def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles) -> Found:
-    """What a start has to decide on."""
-    unknown = files.there() - set(seen.states)
+def found(folder: FolderIdentity | None, seen: Look, files: ShareFiles | None) -> Found:
+    """What a start has to decide on; `files` is None if the folder has none yet."""
+    unknown = (files.there() if files else set()) - set(seen.states)
     return Found(folder, seen.holder.identity if seen.holder else None, unknown)
 
 
@@ -122,11 +122,12 @@ def require_own_shares(rows: Iterable[Model], files: ShareFiles, party: int) -> 
             return
 
 
-def _require_same_architecture(registry: Registry, cohorts: Mapping[str, Cohort]) -> None:
-    for name, cohort in cohorts.items():
-        for row in registry.active(name):
-            if row.manifest.spec_digest != cohort.spec_digest:
-                raise ConfigError(
-                    f"cohorts: {name} has models of another architecture; "
-                    "give the new architecture a new cohort name"
-                )
+def require_same_architecture(rows: Iterable[Model], cohorts: Mapping[str, Cohort]) -> None:
+    """Raise ConfigError if an active model is not of the architecture that its cohort now has."""
+    for row in rows:
+        cohort = cohorts.get(row.cohort) if row.state == State.ACTIVE else None
+        if cohort is not None and row.manifest.spec_digest != cohort.spec_digest:
+            raise ConfigError(
+                f"cohorts: {row.cohort} has models of another architecture; "
+                "give the new architecture a new cohort name"
+            )

@@ -9,10 +9,7 @@ uint64, because LLVM assumes that numba's signed products never overflow.
 """
 
 import fcntl
-import hashlib
 import logging
-import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +19,7 @@ from typing import Any
 
 import numba
 
+from privedge.mpc.compiled import cache
 from privedge.mpc.compiled.ready import State
 
 log = logging.getLogger(__name__)
@@ -48,8 +46,8 @@ def helper(function: Callable[..., Any]) -> Any:
     return numba.njit(**_OPTIONS)(function)
 
 
-def prepare(cache: Path | None = None) -> None:
-    """Compile every kernel, or load it from the folder `cache`; None means `cache_folder()`.
+def prepare(folder: Path | None = None) -> None:
+    """Compile every kernel, or load it from `folder`; None means `cache.folder()`.
 
     The first start takes some ten seconds, others less than one. If the folder cannot be used, the
     log says so, and every start compiles. Servers that start at once compile one after another.
@@ -57,27 +55,14 @@ def prepare(cache: Path | None = None) -> None:
     if State.compiled:
         return
     started = time.perf_counter()
-    folder = _private(cache or cache_folder())
-    with _turn(folder):
-        _compile(folder)
+    kept = _private(folder or cache.folder())
+    with _turn(kept):
+        _compile(kept)
     choice = import_module(f"{__package__}.choice")
     State.torch_is_faster = choice.torch_is_faster()
     State.compiled = True
     if any(sum(dispatcher.stats.cache_misses.values()) for dispatcher, _ in _kernels):
         log.info("kernels compiled in %.0f s", time.perf_counter() - started)
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: $CACHE_DIRECTORY (which systemd sets), $XDG_CACHE_HOME or
-    ~/.cache, and in it a folder for these sources under this version of numba.
-    """
-    given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0] or os.environ.get("XDG_CACHE_HOME")
-    base = Path(given) if given else Path.home() / ".cache"
-    sources = hashlib.sha256(numba.__version__.encode())
-    # numba looks at the file of a kernel only, not at the helpers that it calls.
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        sources.update(source.read_bytes())
-    return base / "privedge" / "kernels" / sources.hexdigest()[:16]
 
 
 def _compile(folder: Path | None) -> None:
@@ -95,16 +80,14 @@ def _compile(folder: Path | None) -> None:
 
 
 def _private(folder: Path) -> Path | None:
-    """The folder, if it is this user's alone: what is in it will be run as code."""
+    """The folder, if it can be used."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = folder.stat()
-        if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError("others could write there")
-        if not os.access(folder, os.W_OK):
-            raise PermissionError("it is not writable")
+        why = cache.fault_of(folder)
     except OSError as error:
-        log.warning("kernels are compiled at every start: %s: %s", folder, error)
+        why = error.strerror or "cannot be made"
+    if why:
+        log.warning("kernels are compiled at every start: %s: %s", folder, why)
         return None
     return folder
 

@@ -169,3 +169,10 @@ def test_w08_check_prints_names_dates_and_chain_or_why_not(machines):
     assert "was not issued by" in done.stderr and done.stderr.count("\n") == 1
     files.key.unlink()
     assert "party0.key" not in run("certs", "check", str(files.certificate)).stdout
+
+
+def test_w08_check_fails_in_time_to_renew(machines):
+    certificate = str(machines.enrol("party0", "party0").certificate)
+    run("certs", "check", certificate, "--valid-for", "89")
+    done = run("certs", "check", certificate, "--valid-for", "91", code=1)
+    assert "in less than 91 days; renew it" in done.stderr and done.stderr.count("\n") == 1

@@ -1,7 +1,6 @@
 """parties/party/models/service.py: both parties in one process, joined by method calls."""
 
 import os
-import threading
 import time
 from contextlib import ExitStack
 
@@ -11,7 +10,6 @@ from parties.config.party import PartyConfig
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
-from parties.party.models.trash_keeper import TrashKeeper
 from privedge.errors import (
     AlreadyExists,
     ConfigError,
@@ -393,20 +391,6 @@ def test_an_owner_can_delete_a_replaced_model_at_once(parties, tmp_path):
     parties.follower.delete(first, ANA)
     assert (in_trash(tmp_path, 0), in_trash(tmp_path, 1)) == (set(), set())
     assert parties.agree
-
-
-def test_the_trash_keeper_looks_again_after_a_disk_that_failed():
-    looked = threading.Semaphore(0)
-
-    class Failing:
-        def empty_trash(self):
-            looked.release()
-            raise OSError("the disk")
-
-    keeper = TrashKeeper(Failing(), every_s=0.001)
-    keeper.start()
-    assert all(looked.acquire(timeout=30) for _ in range(2))
-    keeper.stop()
 
 
 # --- W-22: party 1 is asked first -----------------------------------------------------------------

@@ -10,12 +10,14 @@ from parties.config.sections import DiskSection
 from parties.party.models.disk import Disk
 from parties.party.queries.intake import Intake
 from parties.serving import lifetime
+from parties.serving.certificate_watch import CertificateWatch
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
 from parties.serving.readiness import Cause, Readiness
 from privedge.config import TlsPins
 from privedge.errors import Restarting
 from privedge.identity.roles import Role
+from tests import made_certificates as made
 
 SERVING, NOT_SERVING = pb.HealthCheckResponse.SERVING, pb.HealthCheckResponse.NOT_SERVING
 
@@ -112,11 +114,39 @@ def test_w27_a_full_disk_is_a_fault(tmp_path):
     assert "MiB would be left on the disk" in fault
 
 
-def test_w01_a_certificate_is_a_fault_in_its_last_two_weeks(tls_for):
-    assert lifetime.fault(None) == ""
-    assert lifetime.fault(tls_for(Role.PARTY0)) == ""
+def looked_at(files):
+    watch = CertificateWatch(files)
+    watch.look()
+    return watch
+
+
+def test_w27_a_certificate_is_a_fault_in_its_last_two_weeks(tls_for):
+    assert looked_at(None).fault() == ""
+    assert looked_at(tls_for(Role.PARTY0)).fault() == ""
     ending = tls_for(Role.CLIENT, "ending", days=13)
-    assert lifetime.fault(ending).startswith(f"{ending.certificate} ends on ")
+    line = f"{ending.certificate}: it or its authority ends on "
+    assert looked_at(ending).fault().startswith(line)
+
+
+def test_w07_an_authority_in_the_middle_of_a_chain_is_a_fault_when_it_ends(tmp_path):
+    """Only the second certificate of the file ends soon, and `ca` not at all."""
+    root = made.make("root", made.authority(days=(-2, 400)))
+    inner = made.make("inner", made.authority(days=(-2, 13)), root)
+    own = made.make("party0", made.server(days=(-2, 90)), inner)
+    files = made.write(tmp_path, "party0", own, [inner], [root])
+    assert looked_at(files).fault().startswith(f"{files.certificate}: it or its authority ends on ")
+
+
+def test_w07_files_that_can_no_longer_be_used_are_a_fault_until_they_are_mended(tls_for):
+    files = tls_for(Role.CLIENT, "mended")
+    whole = files.certificate.read_bytes()
+    watch = looked_at(files)
+    files.certificate.write_bytes(b"nothing")
+    watch.look()
+    assert "not a certificate in PEM form" in watch.fault()
+    files.certificate.write_bytes(whole)
+    watch.look()
+    assert watch.fault() == ""
 
 
 def test_w01_the_end_of_every_file_is_known(tls_for, another_authority, tmp_path):
@@ -131,7 +161,6 @@ def test_w01_the_end_of_every_file_is_known(tls_for, another_authority, tmp_path
     assert set(found) == {"certificate", "ca", "pin_party1", "pin_dealer"}
     assert found["ca"] == plain["ca"] > found["certificate"] == plain["certificate"]
     assert found["pin_party1"] is not None and found["pin_dealer"] is None
-    assert lifetime.fault(pinned) == f"{tmp_path / 'gone'} holds no certificate that can be read"
 
 
 def test_w29_nothing_is_taken_before_every_worker_has_served():

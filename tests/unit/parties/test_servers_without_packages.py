@@ -1,5 +1,6 @@
 """A server that lacks a package says what to install, in one line, and does not start."""
 
+import os
 import subprocess
 import sys
 
@@ -33,7 +34,7 @@ def test_a_server_names_what_it_lacks_and_the_command(server, package, command):
         text=True,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert ended.stderr.count("\n") == 1
     assert ended.stderr.startswith(
         f"privedge {server}: this server needs more packages ({package}): {command}"

@@ -15,13 +15,14 @@ from privedge.rpc.versions import MPC, WIRE, Versions
 from privedge.wire import peer_pb2
 
 COHORT = CohortTerms("digits", "1f" * 32, 0.8, 0.35)
-MINE = Terms("fused", "exact", 2, (COHORT,))
+MINE = Terms("fused", "exact", 2, (COHORT,), max_batch=64)
 
 OTHER = {
     "engine": ("crypten", "engine: fused here, crypten there"),
     "rounding": ("one-unit", "rounding: exact here, one-unit there"),
     "randomness": ("seeds", "randomness: dealer here, seeds there"),
     "workers": (1, "workers: 2 here, 1 there"),
+    "max_batch": (32, "max_batch: 64 here, 32 there"),
     "versions": (Versions(wire=WIRE + 1), f"wire: {WIRE} here, {WIRE + 1} there"),
 }
 OTHER_COHORT = {
@@ -57,6 +58,11 @@ def test_every_field_is_compared():
     assert {each.name for each in fields(Terms)} == {*OTHER, "cohorts"}
     assert {each.name for each in fields(CohortTerms)} == {*OTHER_COHORT, "name"}
     assert {each.name for each in fields(Versions)} == {"release", "wire", "mpc"}
+
+
+def test_a_release_that_says_no_largest_batch_differs_in_nothing():
+    assert differences(MINE, replace(MINE, max_batch=0)) == ()
+    assert differences(replace(MINE, max_batch=0), MINE) == ()
 
 
 def test_all_that_differs_is_named():
@@ -110,7 +116,8 @@ def test_a_partys_terms_are_those_of_its_configuration():
     cohort = build(section)
     own = of_party(config, [cohort])
     digest = cohort.spec.digest()
-    expected = Terms("fused", "exact", 2, (CohortTerms("digits", digest, 0.8, 0.35),))
+    cohorts = (CohortTerms("digits", digest, 0.8, 0.35),)
+    expected = Terms("fused", "exact", 2, cohorts, max_batch=64)
     assert own == expected
     assert own.versions == Versions(__version__, WIRE, MPC)
 

@@ -10,6 +10,8 @@ from privedge.rpc import access
 from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server
 from privedge.wire import (
+    about_pb2,
+    about_pb2_grpc,
     dealer_pb2,
     dealer_pb2_grpc,
     mpc_pb2,
@@ -25,7 +27,8 @@ from privedge_lab.baseline.serving import access as split_access
 from privedge_lab.wire import split_pb2, split_pb2_grpc
 
 FILES = [
-    party_pb2, peer_pb2, mpc_pb2, dealer_pb2, split_pb2, worker_pb2, health_pb2, reflection_pb2,
+    about_pb2, party_pb2, peer_pb2, mpc_pb2, dealer_pb2, split_pb2, worker_pb2, health_pb2,
+    reflection_pb2,
 ]  # fmt: skip
 METHODS = sorted(
     f"/{service.full_name}/{method.name}"
@@ -49,6 +52,7 @@ def test_no_method_is_for_nobody():
 @pytest.fixture(scope="module")
 def address(tls_for):
     server, port = build_server("127.0.0.1:0", tls=tls_for(Role.PARTY0), access=ACCESS)
+    about_pb2_grpc.add_AboutServicer_to_server(about_pb2_grpc.AboutServicer(), server)
     party_pb2_grpc.add_PartyServicer_to_server(party_pb2_grpc.PartyServicer(), server)
     peer_pb2_grpc.add_PeerServicer_to_server(peer_pb2_grpc.PeerServicer(), server)
     mpc_pb2_grpc.add_MpcServicer_to_server(mpc_pb2_grpc.MpcServicer(), server)

@@ -16,6 +16,7 @@ from parties.serving.metrics import Metrics
 from privedge.config import load
 from privedge.identity.roles import Role
 from privedge.log import configure
+from privedge.rpc.about import add_about
 from privedge.rpc.admission import Quota
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
@@ -62,6 +63,7 @@ def serve_split(config: SplitConfig) -> None:
         servicer = SplitServicer(config, served, predictor)
         split_pb2_grpc.add_SplitServicer_to_server(servicer, server)
         statuses = add_health(server)
+        add_about(server)
         add_reflection(server, [SPLIT_SERVICE])
         server.start()
         watch_certificates(config.tls)

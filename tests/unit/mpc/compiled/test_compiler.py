@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.compiled import compiler
+from privedge.mpc.compiled import cache, compiler
 from privedge.mpc.compiled.ready import State, usable, words
 
 SIGNATURE = "void(uint64[::1])"
@@ -114,7 +114,7 @@ def test_the_folder_belongs_to_the_user_of_the_service(variables, expected, monk
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert str(compiler.cache_folder().parent) == expected
+    assert str(cache.folder().parent) == expected
 
 
 def test_tensors_elsewhere_are_left_to_torch():

@@ -1,0 +1,55 @@
+"""Everything that is checked of one server, in order."""
+
+from collections.abc import Iterator
+
+from parties.check.addresses import check_distances, check_listening
+from parties.check.certificates import check_callers, check_certificates
+from parties.check.machine import check_machine
+from parties.check.software import check_packages
+from parties.config.dealer import DealerConfig
+from parties.config.party import PartyConfig
+from privedge import extras
+from privedge.findings import Finding
+from privedge.identity.roles import Role
+
+
+def check_server(config: PartyConfig | DealerConfig) -> Iterator[Finding]:
+    """Everything that is wrong. Servers are dialled only with certificates that are good."""
+    role = role_of(config)
+    yield from check_packages(computes=isinstance(config, PartyConfig))
+    yield from check_machine(config)
+    yield from check_callers(config, role)
+    certificates = list(check_certificates(config, role))
+    yield from certificates
+    may_dial = not any(each.is_fault for each in certificates)
+    yield from check_listening(config, role, may_dial=may_dial)
+    if isinstance(config, PartyConfig):
+        yield from _party(config, may_dial)
+
+
+def role_of(config: PartyConfig | DealerConfig) -> Role:
+    """Whose file it is."""
+    return Role.party(config.index) if isinstance(config, PartyConfig) else Role.DEALER
+
+
+def _party(config: PartyConfig, may_dial: bool) -> Iterator[Finding]:
+    distances = list(check_distances(config))
+    yield from distances
+    try:
+        # Late, for they need SQLAlchemy.
+        from parties.check.servers import check_dealer, check_peer
+        from parties.check.state import StateCheck
+        from parties.party.terms import of_party
+    except ModuleNotFoundError as error:
+        if extras.missing(error, "", extras.FOR_SERVERS) is error:
+            raise
+        return  # it was said with the packages
+    state = StateCheck(config)
+    yield from state.findings()
+    wrong = {each.about for each in distances if each.is_fault}
+    if may_dial and "dealer.address" not in wrong:
+        yield from check_dealer(config)
+    if may_dial and "peer.address" not in wrong:
+        mine = None if state.cohorts is None else of_party(config, state.cohorts.values())
+        workers = config.workers if "mpc.address" not in wrong else 0
+        yield from check_peer(config, mine, state.epochs, workers)

@@ -1,0 +1,141 @@
+"""What is wrong with the access of an owner, client or admin to the two parties, in lines.
+
+Sends no image, no model and no share: it reads this device's files, and what both parties say of
+themselves and of their cohorts.
+"""
+
+import datetime
+import importlib.util
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+
+from privedge.config import ClientConfig, TlsFiles, load
+from privedge.errors import CertificateError, ConfigError, PrivEdgeError
+from privedge.findings import Finding, hint
+from privedge.identity.checking import fault_of_end
+from privedge.identity.roles import Role
+from privedge.ran.spec import Encoder
+from privedge.rpc.shown import shown_certificate
+from privedge.rpc.tls import preflight
+from privedge.user.party import CohortFacts, connect
+
+_PARTIES = (Role.PARTY0, Role.PARTY1)
+# By name, the cohorts of one party.
+_Cohorts = Mapping[str, CohortFacts]
+
+
+def examine(path: Path) -> Iterator[Finding]:
+    """Everything that is wrong with a client's file and with what it names.
+
+    Every call has a time limit. The parties are called only with a certificate that is good.
+    """
+    try:
+        config = load(ClientConfig, path)
+    except ConfigError as error:
+        for line in (str(error), *error.more):
+            yield Finding("file", line)
+        return
+    yield from _places(path, config.tls)
+    role, found = _certificate(config)
+    if config.party0 == config.party1:
+        found.append(Finding("file", f"party0 and party1 are both {config.party0}; one is wrong"))
+    yield from found
+    if any(each.is_fault for each in found):
+        return
+    if role is Role.OWNER and importlib.util.find_spec("torch") is None:
+        yield hint("packages", "this device cannot train: pip install 'privedge[train]'")
+    heard: list[_Cohorts] = []
+    for party in _PARTIES:
+        yield from _ask(config, party, heard)
+    if len(heard) == len(_PARTIES):
+        yield from _compare(*heard)
+        yield from _keys(config)
+
+
+# --- On this device -------------------------------------------------------------------------------
+
+
+def _places(path: Path, tls: TlsFiles | None) -> Iterator[Finding]:
+    """Whoever can write a file, or in its folder, can replace the parties' addresses or `ca`."""
+    files = [path.resolve(), *(() if tls is None else (*tls.trusted, tls.certificate, tls.key))]
+    for place in dict.fromkeys(each for file in files for each in (file, file.parent)):
+        try:
+            mode = place.stat().st_mode
+        except OSError:  # said with the certificate
+            continue
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            yield Finding("place", f"{place}: everybody can write there; run `chmod o-w {place}`")
+
+
+def _certificate(config: ClientConfig) -> tuple[Role | None, list[Finding]]:
+    """Whose certificate it is, and what is wrong with it."""
+    if config.tls is None:
+        return None, [hint("tls", "insecure_loopback = true: nothing is encrypted or proved")]
+    try:
+        found = preflight(config.tls)
+    except (CertificateError, ConfigError, OSError) as error:
+        return None, [Finding("tls", str(error))]
+    role, own = found.identity.role, config.tls.certificate
+    if role.serves:
+        line = f"{own}: is for the role {role}; use one of an owner, client or admin"
+        return role, [Finding("tls", line)]
+    line = fault_of_end(own, found.ends, datetime.datetime.now(datetime.UTC))
+    return role, [Finding("tls", line)] if line else []
+
+
+# --- At the parties -------------------------------------------------------------------------------
+
+
+def _ask(config: ClientConfig, role: Role, heard: list[_Cohorts]) -> Iterator[Finding]:
+    """Ask one party; what it says of its cohorts is added to `heard`."""
+    try:
+        # A party that is away is said to be away, and not called again and again.
+        with connect(config.model_copy(update={"retries": 0}), role) as party:
+            for line in party.about().faults(computes=False):
+                yield Finding(role.value, f"{party.name} disagrees on {line}")
+            cohorts = {name: party.facts_of(name) for name in party.cohorts()}
+    except PrivEdgeError as error:
+        yield Finding(role.value, str(error))
+        return
+    heard.append(cohorts)
+
+
+def _compare(first: _Cohorts, second: _Cohorts) -> Iterator[Finding]:
+    for name in sorted({*first, *second}):
+        if name not in first or name not in second:
+            party = int(name in second)
+            line = f"cohort {name}: only party {party} has it; tell both operators"
+            yield Finding("cohorts", line)
+            continue
+        one, other = first[name], second[name]
+        differing = [
+            each.name
+            for each in fields(CohortFacts)
+            if getattr(one, each.name) != getattr(other, each.name)
+        ]
+        if differing:
+            yield Finding(
+                "cohorts",
+                f"cohort {name}: the parties differ in {', '.join(differing)}; try again in a "
+                "moment, and tell both operators if it stays so",
+            )
+        elif _needs_encoder(one):
+            yield hint("packages", f"cohort {name} needs: pip install 'privedge[encoder]'")
+
+
+def _needs_encoder(cohort: CohortFacts) -> bool:
+    encoded = isinstance(cohort.architecture.features, Encoder)
+    return encoded and importlib.util.find_spec("onnxruntime") is None
+
+
+def _keys(config: ClientConfig) -> Iterator[Finding]:
+    """Two parties with one key are one operator's, or one operator has given a key away."""
+    if config.tls is None:
+        return
+    first = shown_certificate(config.party0, Role.PARTY0, config.tls)
+    second = shown_certificate(config.party1, Role.PARTY1, config.tls)
+    if first and second and first.public_key() == second.public_key():
+        line = "both parties use the same private key; ask them nothing, and tell both operators"
+        yield Finding("keys", line)
