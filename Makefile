@@ -136,7 +136,7 @@ lock: $(INSTALLED) ## resolve each pyproject.toml afresh into requirements.lock
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	echo "resolving; this takes a minute"; \
 	$(BIN)/python -m pip install --quiet --dry-run --ignore-installed --report "$$fresh/report.json" \
-		'.[train,party,encoder,dev]' './parties[postgres]' ./lab; \
+		'.[train,party,encoder,otel,dev]' './parties[postgres]' ./lab; \
 	$(BIN)/python tools/lock.py $(CRYPTEN) < "$$fresh/report.json" > "$$fresh/lock"; \
 	mv "$$fresh/lock" requirements.lock
 

@@ -20,14 +20,14 @@ from pathlib import Path
 from parties.check import command as check
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
-from parties.config.server import require_said_twice
+from parties.config.server import ServerConfig, require_said_twice
 from parties.cores import stay_on
 from parties.descriptors import allow_many_connections
 from parties.memory import keep_freed_pages
 from parties.party.upkeep import commands
 from parties.serving import health_command
 from parties.serving.handshake_log import log_failed_handshakes
-from privedge import extras, log
+from privedge import extras, log, traces
 from privedge.config import load
 from privedge.errors import CertificateError, ConfigError, MissingExtra, PrivEdgeError
 
@@ -145,6 +145,7 @@ def _party(config_file: Path, insecure: bool) -> None:
 
     os.umask(0o077)  # SQLite's files hold salts, and take their mode from here
     config = load(PartyConfig, config_file)
+    _be_seen_as(config, f"party {config.index}")
     require_said_twice(config, config_file, insecure)
     serve_party(config, config_file)
 
@@ -153,9 +154,17 @@ def _dealer(config_file: Path, insecure: bool) -> None:
     from parties.dealer import serve_dealer
 
     config = load(DealerConfig, config_file)
+    _be_seen_as(config, "dealer")
     require_said_twice(config, config_file, insecure)
     keep_freed_pages()
     serve_dealer(config)
+
+
+def _be_seen_as(config: ServerConfig, name: str) -> None:
+    """From now on log, and send traces, as the server's file says. `name`: of the process."""
+    if config.log_format == "json":
+        log.configure(json_of=name)
+    traces.start(name, config.traces)
 
 
 def _split(config_file: Path, insecure: bool) -> None:
@@ -176,6 +185,7 @@ def _split(config_file: Path, insecure: bool) -> None:
 
 def _worker(config_file: Path, slot: int, socket: Path, cores: list[int] | None) -> None:
     config = load(PartyConfig, config_file)
+    _be_seen_as(config, f"party {config.index} worker {slot}")
     if cores is not None:
         stay_on(cores)  # before any other thread starts
 

@@ -7,7 +7,7 @@ keeps the masks of weights, which many sessions share.
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,10 +18,13 @@ import torch
 from parties import tuple_codec
 from parties.bounded_dict import BoundedDict
 from parties.config.dealer import DealerConfig, DealerLimits
+from parties.dealer_metrics import DealerMetrics
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.metrics import Metrics
 from parties.serving.readiness import Cause, Readiness
+from privedge import traces
 from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.compiled import compiler
@@ -73,6 +76,11 @@ class Sessions:
         self._running: dict[SessionId, _Pairing] = {}
         self._past: BoundedDict[SessionId, None] = BoundedDict(_REMEMBERED_SESSIONS)
         self._masks = WeightMasks(limits.weight_cache_mib << 20)
+
+    def running(self) -> int:
+        """How many sessions run now, those included that wait for their second side."""
+        with self._changed:
+            return len(self._running)
 
     @contextmanager
     def joined(
@@ -138,10 +146,18 @@ class Sessions:
 class DealerServicer(dealer_pb2_grpc.DealerServicer):
     """Serves both parties. One call of Deal is one party's side of one session."""
 
-    def __init__(self, config: DealerConfig, handshake: Handshake) -> None:
-        """Make the servicer. `handshake` receives the parties' differences from this dealer."""
+    def __init__(
+        self,
+        config: DealerConfig,
+        handshake: Handshake,
+        dealt: Callable[[str, int], object] = lambda *_: None,
+    ) -> None:
+        """Make the servicer. `handshake` receives the parties' differences from this dealer.
+        `dealt` is told the kind and the bytes of each correction.
+        """
         self._handshake = handshake
-        self._sessions = Sessions(config.limits, pairing_s=config.timeouts.pairing_s)
+        self._dealt = dealt
+        self.sessions = Sessions(config.limits, pairing_s=config.timeouts.pairing_s)
 
     def Hello(self, request: pb.DealerTerms, context: grpc.ServicerContext) -> pb.DealerTerms:
         """Exchange versions with a party."""
@@ -156,10 +172,26 @@ class DealerServicer(dealer_pb2_grpc.DealerServicer):
         """Send corrections as they are requested; the stream's flow control bounds memory."""
         party = 0 if caller(context).role is Role.PARTY0 else 1
         run, seeds = _opening(next(request_iterator, pb.DealRequest()))
-        with self._sessions.joined(run, party, seeds, context) as dealer:
+        tuples = 0
+        with (
+            traces.span("dealer session", root=False, party=party),
+            self.sessions.joined(run, party, seeds, context) as dealer,
+        ):
             for request in request_iterator:
+                tuples += len(request.tuples.tuples)
                 for tuple_request in request.tuples.tuples:
-                    yield from _corrected(dealer, party, tuple_request)
+                    yield from self._corrected(dealer, party, tuple_request)
+        log.info("session with party %d: dealt %d tuples", party, tuples)
+
+    def _corrected(
+        self, dealer: Dealer, party: int, request: pb.TupleRequest
+    ) -> Iterator[pb.DealResponse]:
+        kind = tuple_codec.from_wire(request)
+        words = dealer.correct(party, request.counter, kind)
+        pieces = list(cut(words.numpy().data))
+        self._dealt(request.WhichOneof("tuple") or "", words.nbytes)
+        for number, piece in enumerate(pieces, start=1):
+            yield pb.DealResponse(counter=request.counter, words=piece, last=number == len(pieces))
 
 
 def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
@@ -174,24 +206,23 @@ def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:
     return SessionId(opening.session), seeds
 
 
-def _corrected(dealer: Dealer, party: int, request: pb.TupleRequest) -> Iterator[pb.DealResponse]:
-    kind = tuple_codec.from_wire(request)
-    words = dealer.correct(party, request.counter, kind)
-    pieces = list(cut(words.numpy().data))
-    for number, piece in enumerate(pieces, start=1):
-        yield pb.DealResponse(counter=request.counter, words=piece, last=number == len(pieces))
-
-
 def serve_dealer(config: DealerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigError or CertificateError if it cannot start."""
     torch.set_num_threads(1)
     require_role(config.tls, Role.DEALER)
+    metrics = Metrics("dealer", config)
     server, port = build_server(
-        config.listen, tls=config.tls, access=ACCESS, rules=config.caller_rules
+        config.listen,
+        tls=config.tls,
+        access=ACCESS,
+        rules=config.caller_rules,
+        ended=metrics.call_ended,
     )
     compiler.prepare()
     handshake = Handshake()
-    servicer = DealerServicer(config, handshake)
+    own_metrics = DealerMetrics(metrics)
+    servicer = DealerServicer(config, handshake, own_metrics.dealt)
+    own_metrics.watch(servicer.sessions.running)
     dealer_pb2_grpc.add_DealerServicer_to_server(servicer, server)
     statuses = add_health(server)
     add_about(server)
@@ -203,10 +234,12 @@ def serve_dealer(config: DealerConfig) -> None:
     ]
     readiness = Readiness("dealer", DEALER_SERVICE, causes, statuses)
     handshake.watch(readiness.look)
+    metrics.read_readiness(readiness)
     # The process as a whole serves. Otherwise a party would think that it is about to end.
     statuses.set_serving([""], True)
     server.start()
     log.info("dealer: listening on port %d", port)
     readiness.start()
-    run_until_told(server, statuses)
+    with metrics.served():
+        run_until_told(server, statuses)
     readiness.stop()

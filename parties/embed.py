@@ -124,7 +124,8 @@ def serving(server: GuardedServer) -> Iterator[EmbeddedParty]:
         party.start()
         party.readiness.start()
         try:
-            yield EmbeddedParty(party)
+            with party.metrics.served():
+                yield EmbeddedParty(party)
         finally:
             end_in_order(
                 party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls

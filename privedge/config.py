@@ -109,6 +109,24 @@ class TlsFiles(Section):
         return (self.ca, *(path for path in pins if path is not None))
 
 
+class TracesSection(Section):
+    """Where this process sends traces (docs/how-to/monitor.md)."""
+
+    endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://[^ ]+$",
+        description="The URL of an OpenTelemetry collector that takes OTLP over HTTP, such as "
+        "`http://127.0.0.1:4318/v1/traces`; nothing is sent if absent. Needs `privedge[otel]`.",
+    )
+    share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="The part of all queries that is traced. With the same number everywhere, the "
+        "same queries are.",
+    )
+
+
 class CallerConfig(Section):
     """Who calls and how long a call may last, but not which server is called.
 
@@ -131,6 +149,8 @@ class CallerConfig(Section):
     rpc_timeout_s: float = Field(
         default=60.0, gt=0, le=3600, description="The longest that one call may last, in seconds."
     )
+
+    traces: TracesSection = TracesSection()
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -6,7 +6,18 @@ a message: rpc/status.py maps each kind of error to a gRPC status with a fixed t
 
 
 class PrivEdgeError(Exception):
-    """Root of the tree. The CLI prints it as one line and exits with 1."""
+    """Root of the tree. The CLI prints it as one line and exits with 1.
+
+    Attributes:
+        request_id: the id of the query that failed, as in the servers' logs; empty if there is
+            none. The text ends with it.
+    """
+
+    request_id = ""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} (request {self.request_id})" if self.request_id else text
 
 
 # --- Errors that users can correct on their own device --------------------------------------------

@@ -9,6 +9,7 @@ CRYPTEN = "crypten==0.4.1"
 _CRYPTEN = f"pip install --no-deps {CRYPTEN}"
 _SERVING = (
     "torch", "numba", "sqlalchemy", "grpc_reflection", "omegaconf", "yaml", "onnx", "packaging",
+    "prometheus_client",
 )  # fmt: skip
 
 # By the name that is imported: what a server needs.
@@ -22,6 +23,8 @@ FOR_ALL_ROLES: Mapping[str, str] = {
     **dict.fromkeys(("parties", *_SERVING), "pip install 'privedge[train,party]'"),
     "crypten": _CRYPTEN,
 }
+# What a process needs that sends traces.
+FOR_TRACES: Mapping[str, str] = {"opentelemetry": "pip install 'privedge[otel]'"}
 # What any other command may need.
 FOR_COMMANDS: Mapping[str, str] = {
     **FOR_SERVERS,

@@ -93,8 +93,8 @@ class PartyConfig(ServerConfig):
 
     def _addresses(self) -> list[str]:
         peer = self.peer.address if self.peer else None
-        every = [self.listen, self.dealer.address, peer, self.mpc.listen, self.mpc.address]
-        return [address for address in every if address]
+        every = [self.dealer.address, peer, self.mpc.listen, self.mpc.address]
+        return [*super()._addresses(), *(address for address in every if address)]
 
     @model_validator(mode="after")
     def _leads_or_follows(self) -> Self:

@@ -6,16 +6,28 @@ parties/samples/ holds one file of each kind. There are no secret values: keys a
 
 import logging
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from privedge.config import Address, Section, TlsFiles
+from privedge.config import Address, Section, TlsFiles, TracesSection
 from privedge.errors import ConfigError
 from privedge.rpc import loopback
 from privedge.rpc.access import CallerRules
 
 log = logging.getLogger(__name__)
+
+
+class MetricsSection(Section):
+    """Where Prometheus reads this server's metrics (docs/how-to/monitor.md)."""
+
+    listen: Address | None = Field(
+        default=None,
+        description="Where the metrics are served, at `/metrics`; nowhere if absent. On a loopback "
+        "address anyone on this machine may read them, without TLS. On any other address they are "
+        "served over TLS 1.3 with this server's certificate, and only the admins in `admins` may "
+        "read them.",
+    )
 
 
 class ServerConfig(Section):
@@ -43,13 +55,20 @@ class ServerConfig(Section):
         "when it changes (docs/how-to/certificates.md).",
     )
 
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="`json`: one JSON object a line, for programs that collect logs.",
+    )
+    metrics: MetricsSection = MetricsSection()
+    traces: TracesSection = TracesSection()
+
     @property
     def caller_rules(self) -> CallerRules:
         """Whom this server refuses beside what TLS and roles say."""
         return CallerRules(frozenset(self.admins), self.denied)
 
     def _addresses(self) -> list[str]:
-        return [self.listen]
+        return [each for each in (self.listen, self.metrics.listen) if each is not None]
 
     @model_validator(mode="after")
     def _protected(self) -> Self:

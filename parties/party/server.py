@@ -20,6 +20,7 @@ from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.metrics import PartyMetrics, Watched
 from parties.party.models.disk import Disk
 from parties.party.models.refresher import Refresher
 from parties.party.models.scrubber import Scrubber
@@ -42,6 +43,7 @@ from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.metrics import Metrics
 from parties.serving.readiness import Cause, Readiness
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.about import add_about
@@ -99,6 +101,7 @@ class Party:
     statuses: Health
     readiness: Readiness
     intake: Intake
+    metrics: Metrics
 
     def drain(self, within_s: float) -> None:
         """Take no more queries, and wait for those that are here."""
@@ -123,7 +126,7 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
     with assembled(config, config_file, cores) as party:
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
         party.start()
-        with _running(party.readiness):
+        with _running(party.readiness), party.metrics.served():
             run_until_told(
                 party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls
             )
@@ -147,6 +150,8 @@ def assembled(
         heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
+        metrics = Metrics(f"party {config.index}", config)
+        own_metrics = PartyMetrics(metrics)
         parts.enter_context(_running(Periodic("trash keeper", models.empty_trash, _TRASH_S)))
         server, port = build_server(
             config.listen,
@@ -155,26 +160,20 @@ def assembled(
             quotas=_quotas(config),
             rules=config.caller_rules,
             witness=GateWitness(models.audit),
+            ended=metrics.call_ended,
         )
         pool = parts.enter_context(WorkerPool(config, config_file, _workers_on(config, cores)))
-        runs = Runs(models, counters := Counters())
-        if peer is None:
-            follower = Follower(pool, runs, late_s=config.timeouts.late_s)
-            models.quarantine.watch(follower.say_damaged)
-            side = parts.enter_context(_following(follower, models))
-            peer_pb2_grpc.add_PeerServicer_to_server(
-                PeerServicer(models, follower, hello, heads), server
-            )
-        else:
-            leader = Leader(config, models, pool, runs, peer, hello)
-            side = parts.enter_context(_leading(leader, models, config.at_rest.refresh_hours))
+        runs = Runs(models, counters := Counters(), own_metrics.measured)
+        serve_peer = partial(_serve_peer, server, models, hello, heads)
+        side = parts.enter_context(
+            _leading(Leader(config, models, pool, runs, peer, hello), models, config)
+            if peer is not None
+            else _following(Follower(pool, runs, late_s=config.timeouts.late_s), models, serve_peer)
+        )
         greeter = parts.enter_context(_dealer_greeted(config, hello))
         intake = Intake(pool.begun, handshake)
         queries = QueryService(config, models, pool, counters, side.answer, intake)
-        feeds = [
-            parts.enter_context(_running(SnapshotFeed(config, models, worker.client)))
-            for worker in pool.workers
-        ]
+        feeds = parts.enter_context(_feeding(config, models, pool))
         parts.enter_context(_running(Scrubber(models, config.disk.scrub_hours, counters.busy)))
         readiness = Readiness(
             f"party {config.index}",
@@ -183,6 +182,7 @@ def assembled(
                 Cause("terms", handshake.fault),
                 *_causes(config, pool, side, greeter, feeds),
                 Cause("audit", lambda: models.audit.fault() or heads.fault(), blocks=False),
+                Cause("quarantine", models.holdings.quarantine_fault, blocks=False),
                 Cause("registry", models.registry_fault, blocks=False),
                 Cause("draining", intake.fault),
             ],
@@ -193,7 +193,10 @@ def assembled(
         party_pb2_grpc.add_PartyServicer_to_server(
             PartyServicer(models, queries, handshake, feeds, readiness), server
         )
-        yield Party(config, server, port, side, statuses, readiness, intake)
+        connected = {"peer": lambda: not side.away(), "dealer": lambda: greeter.connected}
+        own_metrics.watch(Watched(models, queries, intake, pool, feeds, connected))
+        metrics.read_readiness(readiness)
+        yield Party(config, server, port, side, statuses, readiness, intake, metrics)
 
 
 def _workers_on(config: PartyConfig, cores: Sequence[int]) -> list[Sequence[int]]:
@@ -277,18 +280,41 @@ def _audited(
 
 
 @contextmanager
-def _leading(leader: Leader, models: ModelService, refresh_hours: float) -> Iterator[_Side]:
+def _leading(leader: Leader, models: ModelService, config: PartyConfig) -> Iterator[_Side]:
     """Party 0. All calls to it end by themselves."""
-    refresher = Refresher(models, refresh_hours)
+    refresher = Refresher(models, config.at_rest.refresh_hours)
     with _running(Synchroniser(models)), _running(leader), _running(refresher):
         yield _Side(leader.answer, lambda: None, lambda: not leader.connected)
 
 
 @contextmanager
-def _following(follower: Follower, models: ModelService) -> Iterator[_Side]:
+def _following(
+    follower: Follower, models: ModelService, serve_peer: Callable[[Follower], object]
+) -> Iterator[_Side]:
     """Party 1. Party 0's watch would go on for ever."""
+    models.quarantine.watch(follower.say_damaged)
+    serve_peer(follower)
     with _running(follower):
         yield _Side(follower.answer, follower.end_watch, lambda: not models.standing.is_watched)
+
+
+def _serve_peer(
+    server: grpc.Server, models: ModelService, hello: Hello, heads: PeerHeads, follower: Follower
+) -> None:
+    servicer = PeerServicer(models, follower, hello, heads)
+    peer_pb2_grpc.add_PeerServicer_to_server(servicer, server)
+
+
+@contextmanager
+def _feeding(
+    config: PartyConfig, models: ModelService, pool: WorkerPool
+) -> Iterator[Sequence[SnapshotFeed]]:
+    """Every worker is told of the models."""
+    with ExitStack() as running:
+        feeds = [SnapshotFeed(config, models, worker.client) for worker in pool.workers]
+        for feed in feeds:
+            running.enter_context(_running(feed))
+        yield feeds
 
 
 @contextmanager

@@ -28,7 +28,7 @@ _FAILED = b"Handshake failed with error"
 _LOG_EVERY_S = 10.0
 # How long the end of the process waits for the last lines.
 _LAST_LINES_S = 1.0
-_UNKNOWN = "failed for a reason that gRPC does not tell"
+_UNKNOWN, _UNKNOWN_CAUSE = "failed for a reason that gRPC does not tell", "unknown"
 
 
 class HandshakeLog:
@@ -36,7 +36,9 @@ class HandshakeLog:
 
     def __init__(self, passed_on: int) -> None:
         """`passed_on` is the descriptor for lines that are not gRPC's."""
+        # By reason for people, and by name for metrics.
         self.failed: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()
         self.passed_on = passed_on
         self._logged: dict[str, float] = {}
 
@@ -53,6 +55,7 @@ class HandshakeLog:
         cause = cause_of(line)
         reason = cause.reason if cause else _UNKNOWN
         self.failed[reason] += 1
+        self.causes[cause.name if cause else _UNKNOWN_CAUSE] += 1
         now = time.monotonic()
         if now >= self._logged.get(reason, now):
             self._logged[reason] = now + _LOG_EVERY_S
@@ -74,6 +77,11 @@ def _said(reason: str, failed: Counter[str]) -> str:
 def standard_error() -> int | None:
     """Return the descriptor of standard error for a child process; None if it is still 2."""
     return _STARTED.log.passed_on if _STARTED.log is not None else None
+
+
+def failed_handshakes() -> dict[str, int]:
+    """Return how many handshakes of this process failed so far, by the name of the cause."""
+    return dict(_STARTED.log.causes) if _STARTED.log is not None else {}
 
 
 def log_failed_handshakes() -> HandshakeLog | None:

@@ -50,6 +50,17 @@ class Readiness:
         """What is wrong now, such as "disk: 3 MiB would be left"."""
         return tuple(f"{name}: {fault}" for name, fault in self._found.items())
 
+    @property
+    def wrong(self) -> Mapping[str, bool]:
+        """Of each cause, by name, whether something is wrong with it now."""
+        found = self._found
+        return {cause.name: cause.name in found for cause in self._causes}
+
+    @property
+    def serves(self) -> bool:
+        """Whether the server can serve now."""
+        return bool(self._serves)
+
     def start(self) -> None:
         """Look at all causes, and then again and again."""
         self._look()

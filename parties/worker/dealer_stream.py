@@ -8,9 +8,11 @@ import grpc
 import torch
 
 from parties import tuple_codec
+from privedge import traces
 from privedge.errors import TranscriptMismatch, Unreachable
 from privedge.mpc.dealing import SessionId
 from privedge.mpc.tuples import TupleKind
+from privedge.rpc import request_id
 from privedge.rpc.channel import wait_connected
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import calls_to
@@ -37,7 +39,11 @@ class DealerStream:
         self._outgoing: SimpleQueue[pb.DealRequest | None] = SimpleQueue()
         opening = pb.OpenSession(session=run.session, seed=seed, weight_seed=weight_seed)
         self._outgoing.put(pb.DealRequest(open=opening))
-        self._call = stub.Deal(iter(self._outgoing.get, None), timeout=deadline.remaining())
+        self._call = stub.Deal(
+            iter(self._outgoing.get, None),
+            timeout=deadline.remaining(),
+            metadata=(*request_id.passed_on(), *traces.passed_on()),
+        )
 
     def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:
         """Ask for corrections, without waiting for them."""

@@ -10,6 +10,7 @@ The steps of a run, each bounded by the caller's deadline and cancelled when the
     5.  compare transcripts; only then does the answer share leave
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 
@@ -23,10 +24,13 @@ from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
 from parties.worker.task import Method
+from privedge import traces
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.deadline import Deadline
 from privedge.wire import party_pb2, worker_pb2_grpc
 from privedge.wire import worker_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 _MAX_SECONDS = 3600.0
 # How often a Keep call looks whether its caller is still there.
@@ -64,13 +68,15 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         share = codec.share_from_wire(request.words, task.shape)
         run = SessionId(request.job.session)
         try:
-            with self._scheduler.query():
+            with traces.span("worker run", root=False), self._scheduler.query():
                 answer = self._computation.run(run, task, share, deadline, Cancellation(context))
         finally:
             # What the run took out of the pool is made up for once its answer is on its way.
             if not context.add_callback(self._pool.wake):
                 self._pool.wake()
         self._targets.note_query(task.kind)
+        cost = answer.cost
+        log.info("run: %d rounds, %.1f ms", cost.rounds, 1000 * cost.online_s)
         return codec.answer_to_wire(answer)
 
     def Keep(

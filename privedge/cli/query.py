@@ -82,5 +82,6 @@ def costs(reply: "Reply") -> dict[str, object]:
         "seconds": reply.seconds,
         "bytes_sent": reply.bytes_sent,
         "bytes_received": reply.bytes_received,
+        "request_ids": reply.request_ids,
         "parties": [asdict(cost) for cost in reply.costs],
     }

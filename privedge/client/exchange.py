@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from privedge import traces
 from privedge.client.answers import require_shape
 from privedge.errors import Cancelled, Restarting, ShareError, Unreachable
-from privedge.rpc import codec
+from privedge.rpc import codec, request_id
 from privedge.rpc.chunks import cut
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
@@ -49,6 +50,10 @@ class Asked:
     answer: tuple[int, int]
     timeout_s: float
 
+    def metadata(self) -> request_id.Metadata:
+        """Return what both parties are told of the call: its id, and the present span."""
+        return (*request_id.metadata([self.question.query_id]), *traces.passed_on())
+
 
 def exchange(parties: Sequence[Party], asked: Asked, query: Words) -> tuple[Half, Half]:
     """Split `query`, send each party its share, and return what party 0 and party 1 answered.
@@ -80,6 +85,8 @@ class _Both:
         shares: tuple[Words, Words],
     ) -> None:
         self._parties, self._asked, self._shares = parties, asked, shares
+        # Of the caller's thread, whose span it is.
+        self._metadata = asked.metadata()
         self._calls = _Calls()
         self._ended = (threading.Event(), threading.Event())
         self._halves: dict[int, Half] = {}
@@ -90,7 +97,7 @@ class _Both:
         """Make the call to party `index` and wait for its end. If it fails, end both calls."""
         party, share = self._parties[index], self._shares[index]
         try:
-            self._halves[index] = _half(party, self._asked, share, self._calls)
+            self._halves[index] = _half(party, self._asked, share, self._metadata, self._calls)
         except BaseException as error:
             self._errors.append(error)
             self._ended[index].set()
@@ -144,9 +151,15 @@ class _Calls:
             cancel()
 
 
-def _half(party: Party, asked: Asked, share: Words, calls: _Calls) -> Half:
+def _half(
+    party: Party, asked: Asked, share: Words, metadata: request_id.Metadata, calls: _Calls
+) -> Half:
     with calls_to(party.name):
-        call = party.stub.Query(query_requests(asked.question, share), timeout=asked.timeout_s)
+        call = party.stub.Query(
+            query_requests(asked.question, share),
+            timeout=asked.timeout_s,
+            metadata=metadata,
+        )
         calls.add(call.cancel)
         header = next(call, pb.QueryResponse()).header
         shape = codec.shape_from_wire(header.shape, party.name)

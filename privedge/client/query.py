@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from privedge import traces
 from privedge.client.answers import Answer, answer_shape, read_answers
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, StrPath, load
@@ -28,6 +29,7 @@ from privedge.errors import (
     ImageError,
     ManifestMismatch,
     NotReady,
+    PrivEdgeError,
     SnapshotChanged,
     UnknownModel,
 )
@@ -85,6 +87,8 @@ class Reply:
         seconds: the time from sending both shares to adding up the answer.
         costs: the cost that party 0 and party 1 report, in that order.
         bytes_sent, bytes_received: bytes of shares, to and from both parties together.
+        request_ids: the id of each query, under which the servers' logs have it. There are several
+            if the pictures did not fit into one query.
     """
 
     answers: tuple[Answer, ...]
@@ -92,6 +96,7 @@ class Reply:
     costs: tuple[Cost, Cost]
     bytes_sent: int
     bytes_received: int
+    request_ids: tuple[str, ...] = ()
 
     def plus(self, other: "Reply") -> "Reply":
         """Return one reply with the answers of both, and the sums of their costs."""
@@ -102,6 +107,7 @@ class Reply:
             (first, second),
             self.bytes_sent + other.bytes_sent,
             self.bytes_received + other.bytes_received,
+            self.request_ids + other.request_ids,
         )
 
 
@@ -129,7 +135,9 @@ class Client:
         Raises:
             ConfigError: the configuration cannot be used.
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
+            MissingExtra: `[traces]` is used without OpenTelemetry.
         """
+        traces.start("client", config.traces)
         self._encoder = None if encoder is None else Path(encoder)
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
@@ -358,8 +366,15 @@ class Client:
         )
         asked = Asked(question, answer_shape(cohort.owners, question), timeout_s)
         started = perf_counter()
-        first, second = exchange(self._parties, asked, query)
-        seconds = perf_counter() - started
-        answers = read_answers(combine(first.words, second.words), cohort.owners, question)
+        size = len(query)
+        try:
+            with traces.span("client query", cohort=cohort.name, images=size):
+                first, second = exchange(self._parties, asked, query)
+            seconds = perf_counter() - started
+            answers = read_answers(combine(first.words, second.words), cohort.owners, question)
+        except PrivEdgeError as error:
+            error.request_id = question.query_id
+            raise
         sent, received = 2 * query.nbytes, first.words.nbytes + second.words.nbytes
-        return Reply(answers, seconds, (first.cost, second.cost), sent, received)
+        costs, ids = (first.cost, second.cost), (question.query_id,)
+        return Reply(answers, seconds, costs, sent, received, ids)

@@ -24,16 +24,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import ExitStack
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 import grpc
 
-from privedge.errors import BudgetSpent, Busy, NotAllowed, PrivEdgeError, Restarting, ShareError
+from privedge import traces
+from privedge.errors import BudgetSpent, Busy, NotAllowed, PrivEdgeError, Restarting
 from privedge.identity.roles import Identity, Role
+from privedge.log import about
+from privedge.rpc import request_id
 from privedge.rpc.admission import Admission, Quota
 from privedge.rpc.callers import Callers, Known, let_in
-from privedge.rpc.status import ERROR_ID, RETRY_AFTER, status_of
+from privedge.rpc.requests import Requests, lenient
+from privedge.rpc.status import ERROR_ID, RETRY_AFTER, kind_of, status_of
 from privedge.rpc.threads import threads
 from privedge.rpc.time_limit import given_up_after, ring_after
 from privedge.rpc.witness import Witness
@@ -46,6 +51,9 @@ _PROMPT_REFUSALS = 20
 _LATE_S = 0.5
 
 Send = Callable[[Any], None]
+# Told of each call that ended: its method, the code's name, the kind of error ("" if none) and the
+# kind of places for which it counted ("" if it was refused before). It must not wait.
+Ended = Callable[[str, str, str, str], object]
 
 
 class InPlace(futures.ThreadPoolExecutor):
@@ -74,6 +82,7 @@ class Gate(grpc.ServerInterceptor):
         quotas: Mapping[str, Quota],
         callers: Callers,
         witness: Witness,
+        ended: Ended = lambda *_: None,
     ) -> None:
         """`patient` are methods whose first message may come late."""
         self.witness = witness
@@ -81,6 +90,7 @@ class Gate(grpc.ServerInterceptor):
         self.patient = patient
         self.admission = Admission(quotas)
         self.callers = callers
+        self.ended = ended
         self.refusals = _Refusals()
         # By method: all calls of a method have one door.
         self._doors: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
@@ -99,7 +109,7 @@ class Gate(grpc.ServerInterceptor):
             return None  # gRPC answers UNIMPLEMENTED
         self._doors[method] = grpc.stream_stream_rpc_method_handler(
             _Door(self, method, handler),
-            request_deserializer=_lenient(handler.request_deserializer),
+            request_deserializer=lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
         return self._doors[method]
@@ -115,7 +125,11 @@ class _Door:
         self._gate, self._method, self._handler = gate, method, handler
 
     def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
-        who = None
+        with about(request_id.received(context)):
+            self._decide(requests, context, send)
+
+    def _decide(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
+        who, places = None, ""
         try:
             known = self._gate.callers.identify(context)
             who = known.who
@@ -123,26 +137,33 @@ class _Door:
             if who.role not in self._gate.access.get(self._method, ()):
                 raise NotAllowed(f"{who.uri} has no access")
             quota = self._gate.admission.quota(who, self._method)
+            places = quota.kind
             leave = self._gate.admission.enter(who, quota)
             let_in(context, who)
             if who.role is Role.ADMIN:
                 self._gate.witness.admin_called(who.uri, self._method)
             try:
-                serve = partial(self._serve, requests, context, send, quota.longest_s)
-                threads.run(partial(serve, leave, known))
+                serve = partial(self._serve, requests, context, send, quota)
+                # The thread's lines are about the same queries as this one's.
+                threads.run(partial(copy_context().run, serve, leave, known))
             except RuntimeError:
                 leave()
                 raise Busy("the system has no more threads") from None
         except Exception as error:
-            self._refuse(context, send, who, error)
+            self._refuse(context, send, who, error, places)
 
     def _refuse(
-        self, context: grpc.ServicerContext, send: Send, who: Identity | None, error: Exception
+        self,
+        context: grpc.ServicerContext,
+        send: Send,
+        who: Identity | None,
+        error: Exception,
+        places: str,
     ) -> None:
         if isinstance(error, NotAllowed):
             self._gate.witness.refused(who.uri if who is not None else "", self._method)
         late = self._gate.refusals.too_many(who)
-        _set_status(self._method, context, error, quiet=late)
+        self._failed(context, error, places, quiet=late)
         if late:
             ring_after(_LATE_S, partial(send, None))
         else:
@@ -153,7 +174,7 @@ class _Door:
         requests: Iterator[Any],
         context: grpc.ServicerContext,
         send: Send,
-        longest_s: float | None,
+        quota: Quota,
         leave: Callable[[], None],
         known: Known,
     ) -> None:
@@ -163,18 +184,31 @@ class _Door:
             ending.callback(leave)
             ending.enter_context(self._gate.callers.running(known, context))
             try:
-                if longest_s is not None:
-                    ending.enter_context(given_up_after(longest_s, context))
+                if quota.longest_s is not None:
+                    ending.enter_context(given_up_after(quota.longest_s, context))
+                if traces.on():
+                    said = context.invocation_metadata()
+                    ending.enter_context(traces.continued(said))
                 first_s = None if self._method in self._gate.patient else FIRST_MESSAGE_S
-                for response in self._responses(_Requests(requests, context, first_s), context):
+                for response in self._responses(Requests(requests, context, first_s), context):
                     send(response)
                     if not context.is_active():
                         break
+                self._gate.ended(self._method, _code_of(context), "", quota.kind)
             except Exception as error:
-                if not _aborted(error, context):
-                    _set_status(self._method, context, error)
+                if _aborted(error, context):
+                    self._gate.ended(self._method, _code_of(context), "", quota.kind)
+                else:
+                    self._failed(context, error, quota.kind)
 
-    def _responses(self, requests: "_Requests", context: grpc.ServicerContext) -> Iterator[Any]:
+    def _failed(
+        self, context: grpc.ServicerContext, error: Exception, places: str, *, quiet: bool = False
+    ) -> None:
+        """Choose the status with which the call ends, and tell of it."""
+        _set_status(self._method, context, error, quiet=quiet)
+        self._gate.ended(self._method, _code_of(context), kind_of(error).__name__, places)
+
+    def _responses(self, requests: Requests, context: grpc.ServicerContext) -> Iterator[Any]:
         handler = self._handler
         request: Any = requests if handler.request_streaming else requests.only()
         if handler.response_streaming:
@@ -202,58 +236,17 @@ class _Refusals:
         return self._counts[who] > _PROMPT_REFUSALS
 
 
-class _Unparsed:
-    """A marker for a request whose bytes do not parse as its message."""
-
-
-def _lenient(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
-    """Defer a parse error until the gate can answer it: gRPC itself would answer INTERNAL."""
-    if parse is None:
-        return None
-
-    def parse_or_mark(raw: bytes) -> Any:
-        try:
-            return parse(raw)
-        except Exception:  # protobuf's own kinds; their texts may quote the bytes, so drop them
-            return _Unparsed()
-
-    return parse_or_mark
-
-
-class _Requests:
-    """A call's requests. The call is cancelled if the first one is late, and ShareError raised for
-    one that does not parse.
-    """
-
-    def __init__(
-        self, requests: Iterator[Any], context: grpc.ServicerContext, first_s: float | None
-    ) -> None:
-        self._requests, self._context, self._first_s = requests, context, first_s
-
-    def __iter__(self) -> "_Requests":
-        return self
-
-    def __next__(self) -> Any:
-        if self._first_s is None:
-            request = next(self._requests)
-        else:
-            with given_up_after(self._first_s, self._context):
-                self._first_s = None
-                request = next(self._requests)
-        if isinstance(request, _Unparsed):
-            raise ShareError("a request does not parse")
-        return request
-
-    def only(self) -> Any:
-        """Return the request of a call that has one."""
-        for request in self:
-            return request
-        raise ShareError("a request is missing")
-
-
 def _aborted(error: Exception, context: Any) -> bool:
     """Return whether the servicer called context.abort(), which raises a bare Exception."""
     return type(error) is Exception and not error.args and context.code() is not None
+
+
+def _code_of(context: Any) -> str:
+    """Return the name of the code with which the call ends."""
+    if not context.is_active():
+        return grpc.StatusCode.CANCELLED.name
+    code: grpc.StatusCode = context.code() or grpc.StatusCode.OK
+    return code.name
 
 
 def _set_status(

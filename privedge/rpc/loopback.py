@@ -13,14 +13,15 @@ def require(address: str) -> None:
 
     Names are refused too, because the meaning of `localhost` is decided elsewhere.
     """
-    if not (address.startswith("unix:/") or _is_loopback(address)):
+    if not (address.startswith("unix:/") or is_loopback(address)):
         raise ConfigError(
             f"{address}: without TLS only a loopback address such as 127.0.0.1:PORT is allowed; "
             "give a [tls] table or use 127.0.0.1"
         )
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Return whether HOST:PORT is a loopback address, written as a number."""
     host, _, port = address.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

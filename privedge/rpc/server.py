@@ -14,7 +14,7 @@ from privedge.rpc.access import PATIENT, CallerRules
 from privedge.rpc.admission import Quota
 from privedge.rpc.callers import Callers, caller
 from privedge.rpc.channel import MAX_MESSAGE_BYTES, message_limits
-from privedge.rpc.gate import Gate, InPlace
+from privedge.rpc.gate import Ended, Gate, InPlace
 from privedge.rpc.witness import Witness
 
 __all__ = ["MayLeave", "build_server", "caller", "cancel_with"]
@@ -41,7 +41,7 @@ _OPTIONS = [
 ]
 
 
-def build_server(
+def build_server(  # noqa: PLR0913 - what a server asks of callers, and whom it tells
     listen: str,
     *,
     tls: TlsFiles | None,
@@ -49,14 +49,15 @@ def build_server(
     quotas: Mapping[str, Quota] | None = None,
     rules: CallerRules | None = None,
     witness: Witness | None = None,
+    ended: Ended = lambda *_: None,
 ) -> tuple[grpc.Server, int]:
     """Return a server that is not started yet, and the port that it is bound to.
 
     A call takes a thread only if its caller may make it and there is a place for it; otherwise it
     is refused at once. `quotas` are the places of single methods (rpc/admission.py), `rules` what
-    this server asks of callers beside TLS and role. `witness` is told what is refused. If `tls` is
-    None, `listen` must be a loopback address. Raises ConfigError if it is not, or if the port is in
-    use. Raises CertificateError.
+    this server asks of callers beside TLS and role. `witness` is told what is refused, `ended` how
+    each call ended. If `tls` is None, `listen` must be a loopback address. Raises ConfigError if it
+    is not, or if the port is in use. Raises CertificateError.
     """
     if tls is None:
         loopback.require(listen)
@@ -64,7 +65,7 @@ def build_server(
     callers = Callers(tls, rules or CallerRules(), witness=witness)
     server = grpc.server(
         InPlace(),
-        interceptors=[Gate(access, PATIENT, quotas or {}, callers, witness)],
+        interceptors=[Gate(access, PATIENT, quotas or {}, callers, witness, ended)],
         options=[*_OPTIONS, *message_limits(listen)],
     )
     try:

@@ -96,9 +96,14 @@ _FROM_GRPC: dict[grpc.StatusCode, tuple[type[PrivEdgeError], str, str]] = {
 }
 
 
+def kind_of(error: Exception) -> type[Exception]:
+    """Return the kind in STATUS to which `error` belongs; Exception for an unexpected one."""
+    return next(kind for kind in STATUS if isinstance(error, kind))
+
+
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     """Return the code and the fixed text that a peer gets for `error`."""
-    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+    return STATUS[kind_of(error)]
 
 
 def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:

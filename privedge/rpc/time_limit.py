@@ -67,13 +67,20 @@ def ring_after(seconds: float, ring: Callable[[], object]) -> None:
 
 
 @contextmanager
-def given_up_after(seconds: float, context: grpc.ServicerContext) -> Iterator[None]:
-    """Cancel the call if the block needs longer than `seconds`."""
-    number = _alarms.add(seconds, context.cancel)
+def rings_after(seconds: float, ring: Callable[[], object]) -> Iterator[None]:
+    """Call `ring` if the block needs longer than `seconds`. It must return quickly."""
+    number = _alarms.add(seconds, ring)
     try:
         yield
     finally:
         _alarms.remove(number)
+
+
+@contextmanager
+def given_up_after(seconds: float, context: grpc.ServicerContext) -> Iterator[None]:
+    """Cancel the call if the block needs longer than `seconds`."""
+    with rings_after(seconds, context.cancel):
+        yield
 
 
 def timely(requests: Iterator[T], seconds: float, context: grpc.ServicerContext) -> Iterator[T]:

@@ -3,7 +3,7 @@
 isort:skip_file
 Messages between a party's worker and the dealer, a trusted dealer of correlated randomness.
 Seeds, counters and shapes go up, corrections come down. The dealer never receives a share, an
-opening, a name, or an id of a model or query.
+opening, a name, or an id of a model. Of queries it receives ids, which serve its log only.
 """
 
 from collections import abc as _abc

@@ -145,6 +145,8 @@ def check(
     until(lambda: named(deployment, path.stem))
     assert [state_of(deployment, first.owner, each) for each in PARTIES] == ["quarantined"] * 2
     assert status(deployment, Role.PARTY0).models_active == OWNERS - 1
+    counted = f"quarantine: cohort {COHORT}: 1 of {OWNERS} models"
+    until(lambda: all(counted in status(deployment, each).faults for each in PARTIES))
     assert owners(answered_soon(deployment, images)) == nearest(rest, images)
     assert path.stem in deployment.log_file(at).read_text()
     put_back(path, kept)

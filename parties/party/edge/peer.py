@@ -13,6 +13,7 @@ from parties.party.models.standing import Said, this_process
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import Run
 from privedge.errors import ManifestMismatch
+from privedge.rpc import request_id
 from privedge.rpc.status import calls_to
 from privedge.wire import peer_pb2 as pb
 from privedge.wire.peer_pb2_grpc import PeerStub
@@ -151,13 +152,16 @@ class PeerClient:
     def refuse(self, query_id: str, *, timeout_s: float) -> None:
         """Let party 1 end a query whose question differs. Raises Refused."""
         request = pb.RefuseHalfRequest(query_id=codec.id_to_wire(query_id))
+        about = request_id.metadata([query_id])
         with calls_to(self._name):
-            self.stub.RefuseHalf(request, timeout=timeout_s)
+            self.stub.RefuseHalf(request, timeout=timeout_s, metadata=about)
 
     def start(self, run: Run, when_refused: Callable[[], None], *, timeout_s: float) -> PlacedRun:
         """Order a run, without waiting for party 1. It answers within `timeout_s`, or not at all.
 
         `when_refused` is called, from another thread, as soon as party 1 is known not to run it.
         """
-        call = self.stub.StartRun.future(codec.run_to_wire(run), timeout=timeout_s)
+        about = request_id.metadata([ref.query_id for ref in run.queries])
+        order = codec.run_to_wire(run)
+        call = self.stub.StartRun.future(order, timeout=timeout_s, metadata=about)
         return PlacedRun(call, self._name, run, when_refused)

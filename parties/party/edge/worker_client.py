@@ -9,7 +9,9 @@ from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import Snapshot
 from parties.party.workers.messages import AnswerBytes, Job, Kept
+from privedge import traces
 from privedge.errors import PrivEdgeError, ShareError
+from privedge.rpc import request_id
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave, cancel_with
 from privedge.rpc.status import calls_to
@@ -38,6 +40,7 @@ class WorkerClient:
                     codec.run_request_to_wire(job, words),
                     timeout=deadline.remaining(),
                     wait_for_ready=True,
+                    metadata=(*request_id.passed_on(), *traces.passed_on()),
                 )
                 cancel_with(caller, call)
                 return codec.answer_from_wire(call.result())

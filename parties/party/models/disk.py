@@ -8,6 +8,7 @@ So a deletion, which needs a little space before it frees more, still works on a
 import errno
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from parties.config.sections import DiskSection
@@ -20,6 +21,16 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MIB = 1 << 20
 # A registry that is opened needs about 100 kB beside its file.
 _TO_OPEN_BYTES = _MIB
+
+
+@dataclass(frozen=True)
+class Space:
+    """Bytes: free on the disk, its size, what uploads must leave free, and what the reserve has."""
+
+    free: int
+    size: int
+    kept_free: int
+    reserve: int
 
 
 class Disk:
@@ -40,6 +51,14 @@ class Disk:
                 f"state: {max(free, 0) // _MIB} MiB would be left on the disk, less than [disk] "
                 "min_free_percent; free some space"
             )
+
+    def space(self) -> Space:
+        """What there is now. Raises OSError."""
+        found = os.statvfs(self._state)
+        size = found.f_blocks * found.f_frsize
+        reserve = self._reserve.stat().st_size if self._reserve.exists() else 0
+        free = found.f_bavail * found.f_frsize
+        return Space(free, size, round(self._min_free * size), reserve)
 
     def fault(self) -> str:
         """Why uploads are refused for want of room; empty if they are not. Raises OSError."""

@@ -60,6 +60,12 @@ class Reading:
         with self._reading() as session:
             return session.scalars(wanted).all()
 
+    def counts(self) -> dict[tuple[str, str], int]:
+        """By cohort and state, how many models there are, tombstones included."""
+        wanted = select(Model.cohort, Model.state, func.count()).group_by(Model.cohort, Model.state)
+        with self._reading() as session:
+            return {(cohort, state): count for cohort, state, count in session.execute(wanted)}
+
     def listed(self, *, owner: str | None, cohort: str | None) -> Sequence[Model]:
         """At most MAX_LISTED models, newest first; None means any owner or cohort."""
         wanted = select(Model).where(Model.state != State.DELETED)

@@ -34,6 +34,7 @@ from parties.party.models.cohorts import (
     find,
     find_for,
 )
+from parties.party.models.holdings import Holdings
 from parties.party.models.quarantine import IN_USE, Quarantine
 from parties.party.models.refreshes import Prepared, Refreshes
 from parties.party.models.snapshots import Holds, Snapshots
@@ -94,9 +95,10 @@ class ModelService:
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
         self._uploads = Uploads(cohorts, store, config.limits)
-        self._watchers: list[Callable[[], None]] = []
         self.quarantine = Quarantine(registry, files, config.index)
         self.refreshes = Refreshes(registry, files, store.disk, self.quarantine.suspect)
+        self.holdings = Holdings(cohorts, registry, files, store.disk)
+        self._watchers: list[Callable[[], None]] = [self.holdings.changed]
         if peer is not None:
             self.quarantine.watch(lambda _: self.behind.set())
         self.snapshots()  # so that queries need no database from now on

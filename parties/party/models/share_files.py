@@ -132,6 +132,10 @@ class ShareFiles:
         """Every file of the folder and of the trash."""
         return [*self._folder.iterdir(), *self._trash.folder.iterdir()]
 
+    def in_trash(self) -> tuple[int, int]:
+        """How many files wait in the trash, and their bytes. Raises OSError."""
+        return self._trash.held()
+
     def there(self) -> set[str]:
         """Ids of the models whose share is in the folder."""
         return _ids(path.name for path in self._folder.iterdir())

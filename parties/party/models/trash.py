@@ -73,6 +73,12 @@ class Trash:
         """Under which names files wait."""
         return {_name(file) for file in self._files()}
 
+    def held(self) -> tuple[int, int]:
+        """How many files wait, and their bytes. Raises OSError."""
+        with os.scandir(self.folder) as entries:
+            sizes = [entry.stat().st_size for entry in entries if _SET_ASIDE.fullmatch(entry.name)]
+        return len(sizes), sum(sizes)
+
     def _files(self) -> list[Path]:
         with os.scandir(self.folder) as entries:
             found = [self.folder / entry.name for entry in entries]

@@ -15,6 +15,7 @@ from parties.party.queries.runs import Runs
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool, WorkerProcess
 from privedge.errors import DeadlineExceeded, LimitExceeded
+from privedge.log import about
 from privedge.rpc.server import MayLeave
 from privedge.rpc.time_limit import ring_after
 
@@ -114,7 +115,10 @@ class Follower:
     def _follow(self, slot: _Slot) -> None:
         while (next_run := slot.queue.get()) is not None:
             queries = next_run.queries
-            try:
-                self._runs.compute(slot.worker.client, next_run.session, queries, next_run.waiters)
-            except Exception as error:  # whatever it is, nobody must be left waiting
-                settle(queries, error)
+            with about([query.id for query in queries]):
+                try:
+                    self._runs.compute(
+                        slot.worker.client, next_run.session, queries, next_run.waiters
+                    )
+                except Exception as error:  # whatever it is, nobody must be left waiting
+                    settle(queries, error)

@@ -37,6 +37,11 @@ class Intake:
                 self._here -= 1
                 self._changed.notify_all()
 
+    @property
+    def here(self) -> int:
+        """How many queries are here: being received, waiting, running or being answered."""
+        return self._here
+
     def fault(self) -> str:
         """Why no more queries are taken; empty if they are, or will be."""
         return "no more queries are taken; those that are here are finished" * self.draining

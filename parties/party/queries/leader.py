@@ -21,6 +21,7 @@ from parties.party.queries.runs import Runs
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool, WorkerProcess
 from privedge.errors import DeadlineExceeded, ManifestMismatch, Refused, Unreachable
+from privedge.log import about
 
 _SESSION_BYTES = 16
 
@@ -100,19 +101,23 @@ class Leader:
 
     def _lead(self, worker: WorkerProcess) -> None:
         while (queries := self._batch_queue.take()) is not None:
-            waiters = Waiters(queries)
-            try:
-                run = _run(worker, queries)
-                # The worker begins while the order is on its way, which saves half a millisecond
-                # of every query. It is cancelled if party 1 does not run the order.
-                placed = self._peer.start(run, waiters.dismiss, timeout_s=self._order_s)
-            except Exception as error:  # whatever it is, nobody must be left waiting
-                settle(queries, error)
-                continue
-            try:
-                self._runs.compute(worker.client, run.session, queries, waiters)
-            except Exception as error:
-                self._failed(queries, placed, error)
+            with about([query.id for query in queries]):
+                self._lead_one(worker, queries)
+
+    def _lead_one(self, worker: WorkerProcess, queries: Sequence[PendingQuery]) -> None:
+        waiters = Waiters(queries)
+        try:
+            run = _run(worker, queries)
+            # The worker begins while the order is on its way, which saves half a millisecond of
+            # every query. It is cancelled if party 1 does not run the order.
+            placed = self._peer.start(run, waiters.dismiss, timeout_s=self._order_s)
+        except Exception as error:  # whatever it is, nobody must be left waiting
+            settle(queries, error)
+            return
+        try:
+            self._runs.compute(worker.client, run.session, queries, waiters)
+        except Exception as error:
+            self._failed(queries, placed, error)
 
     def _failed(self, queries: Sequence[PendingQuery], placed: PlacedRun, error: Exception) -> None:
         """End the queries of a run that failed with `error`, or put them back into their queue.

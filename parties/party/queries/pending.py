@@ -12,6 +12,7 @@ from functools import cached_property
 
 from parties.party.models.cohorts import Snapshot
 from parties.party.workers.messages import AnswerBytes
+from privedge import traces
 from privedge.errors import ManifestMismatch, Unreachable
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.question import Question
@@ -61,6 +62,7 @@ class PendingQuery:
         # Seconds of time.perf_counter: when the query had arrived in full at this party, and when
         # this party knew that it had at both.
         self.arrived = time.perf_counter()
+        self.trace = traces.here()
         self.ready: float | None = None
         # Whether a run with it has begun at this party: then it is charged, whatever follows.
         self.begun = False

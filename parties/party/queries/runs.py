@@ -7,7 +7,7 @@ Both parties join the same queries in the same order, so the same rows belong to
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from parties.party.edge.worker_client import WorkerClient
@@ -15,8 +15,10 @@ from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters
 from parties.party.queries.pending import PendingQuery, Waiters
 from parties.party.workers.messages import AnswerBytes, Job
+from privedge import traces
 from privedge.errors import PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
+from privedge.sharing.cost import Cost
 from privedge.sharing.ring import WORD_BYTES
 
 log = logging.getLogger(__name__)
@@ -25,9 +27,16 @@ log = logging.getLogger(__name__)
 class Runs:
     """Runs of one front end. Safe to call from many threads."""
 
-    def __init__(self, models: ModelService, counters: Counters) -> None:
+    def __init__(
+        self,
+        models: ModelService,
+        counters: Counters,
+        measured: Callable[[str, Cost], object] = lambda *_: None,
+    ) -> None:
+        """`measured` is told the cohort and the cost of each query that was answered."""
         self._models = models
         self._counters = counters
+        self._measured = measured
 
     def compute(
         self,
@@ -46,7 +55,11 @@ class Runs:
         words = b"".join(query.words for query in queries)
         snapshot = queries[0].snapshot
         try:
-            with self._counters.run(len(queries)), self._models.hold(snapshot):
+            with (
+                traces.span("party run", [query.trace for query in queries], queries=len(queries)),
+                self._counters.run(len(queries)),
+                self._models.hold(snapshot),
+            ):
                 job = _job(session, queries)
                 for query in queries:
                     query.begun = True
@@ -58,6 +71,7 @@ class Runs:
                     answer = worker.run(job, words, deadline, waiters)
             for query, share in _parts(answer, queries, started):
                 query.settle(share)
+                self._measured(query.question.cohort, share.cost)
             log.info(
                 "run of %d queries, %d images: %d rounds",
                 *(len(queries), _images(queries), answer.cost.rounds),

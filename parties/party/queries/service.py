@@ -28,8 +28,10 @@ from parties.party.queries.intake import Intake
 from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
+from privedge import traces
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.identity.roles import Identity
+from privedge.log import name_request
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
@@ -81,11 +83,15 @@ class QueryService:
         """
         with self._intake.query(), self._counters.query():
             question, pieces = read()
+            name_request(question.query_id)
             # First of all: for others there is no such cohort, whatever else is wrong.
             find_for(self._models.cohorts, question.cohort, who)
             self._intake.require(question.cohort)
             self._use_once(question.query_id)
-            with self._models.pin(question.cohort, question.snapshot_id) as snapshot:
+            with (
+                traces.span("party query", cohort=question.cohort, images=question.shape[0]),
+                self._models.pin(question.cohort, question.snapshot_id) as snapshot,
+            ):
                 self._check(question, snapshot)
                 with self._charged(question, who) as charged:
                     words = self._joined(question, pieces)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +55,9 @@ class WorkerProcess:
         self.slot = slot
         # Whether a process serves the slot now, and whether one ever has.
         self.serves = self.begun = False
+        # How many processes took the place of another, and when one gave its last sign of life, in
+        # seconds of time.monotonic.
+        self.restarts, self._last_sign = 0, time.monotonic()
         self._name = f"worker {slot}"
         self._silent_s = config.timeouts.worker_silent_s
         self._changed = changed
@@ -81,6 +85,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """The process that serves the slot now."""
         return self._process.pid
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last sign of life, or since the start if there was none."""
+        return time.monotonic() - self._last_sign
 
     def stop(self) -> None:
         """End the processes and wait for them."""
@@ -122,6 +131,7 @@ class WorkerProcess:
                 if self._stopping.is_set():
                     return
                 self._process, self._spare = self._spare or self._spawned(), None
+                self.restarts += 1
             _let_serve(self._process)
 
     def _followed(self) -> bool:
@@ -134,6 +144,7 @@ class WorkerProcess:
             while selector.select(allowed_s):
                 if not os.read(process.stdout.fileno(), 1 << 12):
                     return served
+                self._last_sign = time.monotonic()
                 if not served:
                     served, allowed_s = True, self._silent_s
                     self._now(serves=True)

@@ -548,3 +548,25 @@ def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(pa
         path = parties.leader._files.path(model_id)
         assert path.read_bytes() == raw
         path.unlink()
+
+
+def test_health_counts_the_quarantined_models_of_a_cohort_and_names_none(parties, tmp_path):
+    first, second = parties.activated(ANA), parties.activated(BEN)
+    for models in (parties.leader, parties.follower):
+        assert models.holdings.quarantine_fault() == ""
+    share = tmp_path / "party0" / "shares" / f"{first}.words"
+    kept = share.read_bytes()
+    share.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    parties.leader.quarantine.hear(frozenset())
+    parties.leader.quarantine.suspect([first])
+    parties.leader.synchronise()
+    for models in (parties.leader, parties.follower):
+        assert models.holdings.quarantine_fault() == f"cohort {COHORT}: 1 of 2 models"
+        assert models.holdings.models()[COHORT, "quarantined"] == 1
+    share.write_bytes(kept)
+    parties.leader.quarantine.look_again()
+    parties.leader.synchronise()
+    assert {
+        models.holdings.quarantine_fault() for models in (parties.leader, parties.follower)
+    } == {""}
+    assert second in parties.leader.in_use()

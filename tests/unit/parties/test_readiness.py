@@ -9,10 +9,12 @@ from grpc_health.v1 import health_pb2 as pb
 from parties.config.sections import DiskSection
 from parties.party.models.disk import Disk
 from parties.party.queries.intake import Intake
+from parties.serving import lifetime
 from parties.serving.certificate_watch import CertificateWatch
 from parties.serving.handshake import Handshake
 from parties.serving.health import Health
 from parties.serving.readiness import Cause, Readiness
+from privedge.config import TlsPins
 from privedge.errors import Restarting
 from privedge.identity.roles import Role
 from tests import made_certificates as made
@@ -145,6 +147,20 @@ def test_w07_files_that_can_no_longer_be_used_are_a_fault_until_they_are_mended(
     files.certificate.write_bytes(whole)
     watch.look()
     assert watch.fault() == ""
+
+
+def test_w01_the_end_of_every_file_is_known(tls_for, another_authority, tmp_path):
+    files, other = tls_for(Role.PARTY0), another_authority(Role.PARTY1)
+    # Of several authorities, the last one counts.
+    both = tmp_path / "both.crt"
+    both.write_bytes(other.certificate.read_bytes() + files.ca.read_bytes())
+    pinned = files.model_copy(
+        update={"ca": both, "pins": TlsPins(party1=other.certificate, dealer=tmp_path / "gone")}
+    )
+    found, plain = lifetime.ends(pinned), lifetime.ends(files)
+    assert set(found) == {"certificate", "ca", "pin_party1", "pin_dealer"}
+    assert found["ca"] == plain["ca"] > found["certificate"] == plain["certificate"]
+    assert found["pin_party1"] is not None and found["pin_dealer"] is None
 
 
 def test_w29_nothing_is_taken_before_every_worker_has_served():

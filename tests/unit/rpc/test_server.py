@@ -3,17 +3,17 @@
 import logging
 import queue
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
-from privedge import errors
+from privedge import errors, log
 from privedge.config import TlsFiles
 from privedge.errors import ConfigError, NotAllowed, ShareError
 from privedge.identity.roles import Identity, Role
-from privedge.rpc import gate, loopback
+from privedge.rpc import gate, loopback, request_id
 from privedge.rpc.access import CallerRules
 from privedge.rpc.admission import Quota
 from privedge.rpc.callers import Callers
@@ -51,9 +51,9 @@ def handlers(behaviour):
 
 
 @contextmanager
-def serving(behaviour, *, allowed=frozenset(Role), quotas=None, claim=CLAIM):
+def serving(behaviour, *, allowed=frozenset(Role), quotas=None, claim=CLAIM, ended=lambda *_: None):
     access = {f"/test.Service/{kind}": allowed for kind in KINDS}
-    server, port = build_server("127.0.0.1:0", tls=None, access=access, quotas=quotas)
+    server, port = build_server("127.0.0.1:0", tls=None, access=access, quotas=quotas, ended=ended)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Service", handlers(behaviour)),)
     )
@@ -510,3 +510,72 @@ def test_a_servicer_behind_no_gate_has_no_caller():
     facts = {"transport_security_type": ["ssl"], "ssl_tls_version": ["TLSv1.3"]}
     with pytest.raises(NotAllowed, match="no gate"):
         caller(Context(**facts, peer_uri=URI))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_end_of_every_call_is_told_once(kind):
+    ends = queue.SimpleQueue()
+
+    def behaviour(request, context):
+        if caller(context).name == "late":
+            raise errors.DiskFull("full")
+        if caller(context).name == "wrong":
+            raise ValueError(CANARY)
+        yield b"1"
+
+    def told(*end):
+        ends.put(end)
+
+    def ended(name, allowed=frozenset(Role), quotas=None):
+        claim = Identity(Role.CLIENT, name)
+        with serving(behaviour, allowed=allowed, quotas=quotas, claim=claim, ended=told) as channel:
+            with suppress(grpc.RpcError):
+                call(channel, kind)
+            found = ends.get(timeout=20)
+        assert ends.empty()
+        return found
+
+    method, none = f"/test.Service/{kind}", {f"/test.Service/{kind}": Quota("few", 1, 0)}
+    assert ended("ward") == (method, "OK", "", "clients")
+    assert ended("late") == (method, "RESOURCE_EXHAUSTED", "DiskFull", "clients")
+    assert ended("wrong") == (method, "INTERNAL", "Exception", "clients")
+    assert ended("ward", frozenset()) == (method, "PERMISSION_DENIED", "NotAllowed", "")
+    assert ended("ward", quotas=none) == (method, "RESOURCE_EXHAUSTED", "Busy", "few")
+
+
+def test_a_call_that_its_caller_leaves_is_told_as_cancelled():
+    ends, begun, left = queue.SimpleQueue(), threading.Event(), threading.Event()
+
+    def behaviour(request, context):
+        context.add_callback(left.set)
+        begun.set()
+        left.wait(20)
+        yield b"1"
+
+    with serving(behaviour, ended=lambda *end: ends.put(end)) as channel:
+        running = channel.unary_unary("/test.Service/unary_unary").future(b"", timeout=20)
+        assert begun.wait(20)
+        running.cancel()
+        assert ends.get(timeout=20)[1] == "CANCELLED"
+
+
+@pytest.mark.parametrize("allowed", [frozenset(Role), frozenset()], ids=["failed", "refused"])
+def test_a_line_about_a_query_carries_its_id(allowed, caplog):
+    def behaviour(request, context):
+        raise ShareError("bad")
+        yield
+
+    seen = []
+
+    def look(record):
+        seen.append(log.request_ids())
+        return True
+
+    caplog.handler.addFilter(look)
+    try:
+        with serving(behaviour, allowed=allowed) as channel:
+            refusal(channel, "unary_unary", metadata=request_id.metadata(["a" * 32, "b" * 32]))
+            refusal(channel, "unary_unary", metadata=((request_id.KEY, "mallory"),))
+    finally:
+        caplog.handler.removeFilter(look)
+    assert seen == [("a" * 32, "b" * 32), ()]

@@ -12,12 +12,15 @@ from parties.config.server import require_said_twice
 from parties.memory import keep_freed_pages
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
+from parties.serving.metrics import Metrics
 from privedge.config import load
 from privedge.identity.roles import Role
+from privedge.log import configure
 from privedge.rpc.about import add_about
 from privedge.rpc.admission import Quota
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
+from privedge.traces import start as start_traces
 from privedge_lab.baseline.model_file import load_tail
 from privedge_lab.baseline.serving.access import ACCESS
 from privedge_lab.baseline.serving.config import SplitConfig
@@ -47,12 +50,14 @@ def serve_split(config: SplitConfig) -> None:
     require_role(config.tls, Role.SPLIT)
     tail = load_tail(config.tail)
     served = served_by(config, tail)
+    metrics = Metrics("split", config)
     server, port = build_server(
         config.listen,
         tls=config.tls,
         access=ACCESS,
         quotas=quotas_of(config),
         rules=config.caller_rules,
+        ended=metrics.call_ended,
     )
     with Predictor(tail) as predictor:
         servicer = SplitServicer(config, served, predictor)
@@ -65,12 +70,16 @@ def serve_split(config: SplitConfig) -> None:
         statuses.set_serving(("", SPLIT_SERVICE), True)
         log.warning("split: plaintext baseline: this server sees activations; nothing is private")
         log.info("split: %s cut at %s, ready on port %d", tail.spec.name, tail.cut, port)
-        run_until_told(server, statuses)
+        with metrics.served():
+            run_until_told(server, statuses)
 
 
 def main(config_file: Path, insecure: bool) -> None:
     """Run `python -m parties split --config FILE`, called by the entry point `privedge.servers`."""
     config = load(SplitConfig, config_file)
+    if config.log_format == "json":
+        configure(json_of="split")
+    start_traces("split", config.traces)
     require_said_twice(config, config_file, insecure)
     keep_freed_pages()
     serve_split(config)
