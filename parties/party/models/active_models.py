@@ -1,0 +1,178 @@
+"""A party's active models, and what may be done to them: what both sides of it share."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from parties.config.party import PartyConfig
+from parties.party.edge.peer import Peer
+from parties.party.models.cohorts import Cohort, Snapshot, find, find_for
+from parties.party.models.holdings import Holdings
+from parties.party.models.quarantine import IN_USE, Quarantine
+from parties.party.models.refreshes import Refreshes
+from parties.party.models.snapshots import Holds, Snapshots
+from parties.party.models.standing import Said, Standing
+from parties.party.models.store import Store
+from parties.party.models.tables import Model
+from parties.party.models.uploads import about
+from privedge.errors import ManifestMismatch, NotReady, SnapshotChanged, UnknownModel
+from privedge.identity.roles import Identity, Role
+
+log = logging.getLogger(__name__)
+
+
+class ActiveModels:
+    """The active models of one party. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        cohorts: Mapping[str, Cohort],
+        store: Store,
+        config: PartyConfig,
+        peer: Peer | None,
+    ) -> None:
+        """`peer` is party 1 as seen by party 0, and None at party 1."""
+        registry, files = store.registry, store.files
+        self.cohorts = cohorts
+        self.limits = config.limits
+        self.budgets = store.budgets
+        self.asked = store.asked
+        self.audit = store.audit
+        self.standing = Standing(registry, config.index)
+        # Set while party 1 may not have party 0's active lists; see synchroniser.py.
+        self.behind = threading.Event()
+        self._registry = registry
+        self._files = files
+        self._disk = store.disk
+        self._peer = peer
+        # One activation, deletion or synchronisation at a time, so that lists cannot overtake.
+        self._leading = threading.Lock()
+        # Keeps "read the active rows and hold their files" and "retire and remove" apart.
+        self._rows = threading.RLock()
+        self._snapshots = Snapshots(registry, files)
+        self._holds = Holds(files)
+        self.quarantine = Quarantine(registry, files, config.index)
+        self.refreshes = Refreshes(registry, files, store.disk, self.quarantine.suspect)
+        self.holdings = Holdings(cohorts, registry, files, store.disk)
+        self._watchers: list[Callable[[], None]] = [self.holdings.changed]
+        if peer is not None:
+            self.quarantine.watch(lambda _: self.behind.set())
+        self.snapshots()  # so that queries need no database from now on
+
+    def snapshot(self, cohort: str) -> Snapshot:
+        """The active models now. Raises UnknownCohort. May be empty."""
+        with self._rows:
+            return self._snapshots.now(find(self.cohorts, cohort))
+
+    def snapshots(self) -> list[Snapshot]:
+        """The active models of every cohort now."""
+        return [self.snapshot(name) for name in self.cohorts]
+
+    def described(self, cohort: str, caller: Identity) -> Snapshot:
+        """The active models now. Raises UnknownCohort. May be empty."""
+        return self.snapshot(find_for(self.cohorts, cohort, caller).name)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after every change of the active models. It must not take long."""
+        self._watchers.append(changed)
+
+    @contextmanager
+    def pin(self, cohort: str, snapshot_id: str) -> Iterator[Snapshot]:
+        """The snapshot a query runs on; its share files stay on disk until the block ends.
+
+        Raises UnknownCohort, NotReady (no active model), SnapshotChanged.
+        """
+        with ExitStack() as held:
+            with self._rows:
+                snapshot = self.snapshot(cohort)
+                if not snapshot.models:
+                    raise NotReady(f"cohort {cohort}: no active model yet")
+                if snapshot.id != snapshot_id:
+                    raise SnapshotChanged(f"cohort {cohort}: its models changed; ask again")
+                held.enter_context(self._holds.hold(snapshot))
+            yield snapshot
+
+    @contextmanager
+    def hold(self, snapshot: Snapshot) -> Iterator[None]:
+        """Keep the files of a snapshot that somebody has pinned until this block ends too."""
+        with self._holds.hold(snapshot):
+            yield
+
+    def registry_fault(self) -> str:
+        """Why no model can be uploaded, activated or deleted now; empty if they can."""
+        fault = self._registry.fault()
+        return f"the database is away: {fault}" if fault else ""
+
+    @property
+    def party(self) -> int:
+        """0 or 1."""
+        return 1 if self._peer is None else 0
+
+    @property
+    def models_active(self) -> int:
+        """Active models, all cohorts together."""
+        return sum(len(snapshot.models) for snapshot in self.snapshots())
+
+    def in_use(self) -> list[str]:
+        """Ids of the models that are active or quarantined."""
+        rows = self._registry.live().values()
+        return [row.model_id for row in rows if row.state in IN_USE]
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change rows inside the block. After it no snapshot is older, however the block ends."""
+        with self._rows:
+            try:
+                yield
+            finally:
+                self._snapshots.changed()
+
+    def _notify(self) -> None:
+        for changed in self._watchers:
+            changed()
+
+    def _visible(self, model_id: str, caller: Identity) -> Model:
+        """The row, if the caller may know of it."""
+        row = self._registry.get(model_id)
+        if row is None or (caller.role is not Role.ADMIN and row.owner != caller.name):
+            raise UnknownModel("no such model of this caller")
+        return row
+
+    def _set_aside(self, retired: Sequence[str]) -> None:
+        for model_id in retired:
+            self._files.retire(model_id)
+
+    def _make_active(self, row: Model) -> Snapshot:
+        """The row becomes its owner's active one; returns the snapshot of before."""
+        with self._rows:
+            before = self.snapshot(row.cohort)
+            with self._changing():
+                retired = self._registry.activate(row.model_id)
+                self._set_aside(retired)
+                if retired:  # or an owner who replaces models all day would fill the disk
+                    of_owner = self._registry.retired(row.owner)
+                    self._files.forget_all_but(self.limits.max_models_per_owner, of_owner)
+            # Not read anew: with thousands of models that would be most of an activation.
+            self._snapshots.added(before, row)
+            return before
+
+    def _reject(self, row: Model) -> None:
+        # An active one has been agreed upon: a wrong digest says nothing about it.
+        if row.state not in IN_USE:
+            with self._changing():
+                self._registry.retire(row.model_id)
+                self._set_aside([row.model_id])
+        raise ManifestMismatch(f"model {row.model_id}: the parties got different manifests")
+
+    def _delete_unwanted(self, row: Model) -> None:
+        with self._rows:
+            self._registry.delete(row.model_id)
+            self._files.remove(row.model_id)
+        self.quarantine.forget(row.model_id)
+        log.info("model %s: deleted", row.model_id)
+        self.audit.record("deletion", **about(row), by="both operators")
+
+    @property
+    def _said(self) -> Said:
+        return self.standing.mine

@@ -1,0 +1,117 @@
+"""Party 1's side of what the parties do with models (service.py): it follows party 0."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from parties.party.models.active_models import ActiveModels
+from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
+from parties.party.models.tables import Model, State
+from parties.party.models.uploads import about
+from privedge.errors import ManifestMismatch, UnknownModel
+from privedge.identity.roles import Identity, Role
+
+log = logging.getLogger(__name__)
+
+
+class Following(ActiveModels):
+    """What party 0 asks of party 1."""
+
+    def prepare(self, ref: ModelRef) -> None:
+        """Party 1: step 3. Raises UnknownModel; BudgetSpent; ManifestMismatch after retiring the
+        model.
+        """
+        with self._rows:
+            row = self._registry.get(ref.model_id)
+            if (
+                row is None
+                or row.state in (State.RETIRED, State.DELETED)
+                or not self._may_join(row)
+            ):
+                raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
+            if row.manifest_digest != ref.manifest_digest:
+                self._reject(row)
+            if row.state == State.UPLOADED:
+                with self.budgets.activation(row.owner):
+                    self._registry.prepare(ref.model_id)
+
+    def add(self, cohort: str, since: str, ref: ModelRef) -> None:
+        """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,
+        or ManifestMismatch and changes nothing.
+        """
+        find(self.cohorts, cohort)
+        with self._rows:
+            if self.snapshot(cohort).id != since:
+                raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
+            row = self._held(self._registry.get(ref.model_id), cohort, ref)
+            if row.version != ref.version:
+                raise ManifestMismatch(f"model {ref.model_id}: the shares do not fit")
+            self._make_active(row)
+            self.audit.record("activation", **about(row))
+        self._notify()
+
+    def follow(
+        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef] = ()
+    ) -> None:
+        """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
+        find(self.cohorts, cohort)
+        before = self.snapshot(cohort).models
+        with self._changing():
+            kept = self._registry.kept(cohort)
+            rows = [self._held(kept.get(ref.model_id), cohort, ref) for ref in refs]
+            if len({row.owner for row in rows}) != len(refs):
+                raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
+            wanted = dict.fromkeys((row.model_id for row in rows), State.ACTIVE)
+            for ref in quarantined:
+                with suppress(ManifestMismatch):  # one that is not here is left out in any case
+                    row = self._held(kept.get(ref.model_id), cohort, ref)
+                    wanted.setdefault(row.model_id, State.QUARANTINED)
+            listed = [ref for ref in (*refs, *quarantined) if ref.model_id in wanted]
+            apart = self.refreshes.catch_up(listed, kept)
+            wanted |= dict.fromkeys(apart, State.QUARANTINED)
+            retired = self._registry.follow(cohort, wanted)
+            for model_id in retired:
+                log.warning("model %s: no longer on party 0's list, retired", model_id)
+            self._set_aside(retired)
+        for model_id in self.quarantine.unwanted.intersection(retired):
+            self._delete_unwanted(kept[model_id])
+        self._record_changes(before, self.snapshot(cohort))
+        self._notify()
+        self.quarantine.set_apart(kept.keys() - apart, apart)
+
+    def prepare_refresh(self, ref: ModelRef, seed: bytes) -> None:
+        """Party 1: write the refreshed share of an active model beside its present one; again is
+        fine. Raises ManifestMismatch for another model or version than is active here, ShareError,
+        DiskFull, and DigestMismatch if the present share is damaged.
+        """
+        self.refreshes.answer(ref, seed)
+
+    def _may_join(self, row: Model) -> bool:
+        cohort = self.cohorts.get(row.cohort)
+        return cohort is not None and cohort.admits(Identity(Role.OWNER, row.owner))
+
+    def _held(self, row: Model | None, cohort: str, ref: ModelRef) -> Model:
+        """Party 1's row of a model that party 0 lists; its share is there, taken back from the
+        trash if need be. Raises ManifestMismatch.
+        """
+        if (
+            row is None
+            or row.state == State.DELETED
+            or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
+            or (row.state == State.RETIRED and not self._files.revive(ref.model_id))
+        ):
+            raise ManifestMismatch(f"model {ref.model_id}: party 0 lists it, this party lacks it")
+        return row
+
+    def _record_changes(self, before: Sequence[SnapshotModel], after: Snapshot) -> None:
+        """What following party 0 has changed, for the audit log."""
+        were, are = ({each.model_id: each for each in models} for models in (before, after.models))
+        for event, some, others in (("activation", are, were), ("left out", were, are)):
+            self.audit.record_all(
+                event,
+                [
+                    {"model": model_id, "cohort": after.cohort.name, "owner": each.owner}
+                    for model_id, each in some.items()
+                    if model_id not in others
+                ],
+            )

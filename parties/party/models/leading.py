@@ -1,0 +1,185 @@
+"""Party 0's side of what the parties do with models (service.py): it leads, and commits first."""
+
+import logging
+from collections.abc import Callable
+
+from parties.party.edge.peer import Peer
+from parties.party.models.active_models import ActiveModels
+from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find, find_for
+from parties.party.models.refreshes import Prepared
+from parties.party.models.standing import Said
+from parties.party.models.tables import Model, State
+from parties.party.models.uploads import about
+from privedge.errors import (
+    DeadlineExceeded,
+    DigestMismatch,
+    ManifestMismatch,
+    NotAllowed,
+    NotReady,
+    Refused,
+    TermsDiffer,
+    UnknownModel,
+    Unreachable,
+)
+from privedge.identity.roles import Identity
+
+log = logging.getLogger(__name__)
+
+
+# After these answers of party 1 a deletion goes on: it follows as soon as it can.
+_FOLLOWS_LATER = (Unreachable, DeadlineExceeded, ManifestMismatch, TermsDiffer)
+
+
+class Leading(ActiveModels):
+    """What party 0 decides, and tells party 1."""
+
+    def activate(self, model_id: str, caller: Identity) -> str:
+        """Party 0: make an uploaded model its owner's active one; returns the new snapshot id.
+
+        Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
+        retired the model), DigestMismatch (quarantined), BudgetSpent (here or at party 1),
+        DiskFull, Unreachable, DeadlineExceeded.
+        """
+        peer = self._leads()
+        with self._leading:
+            row = self._visible(model_id, caller)
+            find_for(self.cohorts, row.cohort, caller)
+            if row.state in (State.RETIRED, State.DELETED):
+                raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
+            if row.state == State.QUARANTINED:
+                raise DigestMismatch(f"model {model_id}: a share is damaged; upload it afresh")
+            if row.state != State.ACTIVE:
+                with self.budgets.activation(row.owner):
+                    self._agree(peer, row)
+                    before = self._make_active(row)
+                log.info("model %s: active", model_id)
+                self.audit.record("activation", **about(row))
+                self._notify()
+                self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
+            else:
+                self._follow_or_later(row.cohort)
+            return self.snapshot(row.cohort).id
+
+    def synchronise(self, cohort: str | None = None) -> None:
+        """Party 0: send party 1 the active list of one cohort, or of all that ever had a model.
+        What is damaged at either party leaves the list before, and what no longer is comes back.
+
+        A party 0 that was started on an empty state folder by mistake knows of none: its empty
+        lists would make party 1 drop every share it has.
+
+        Raises Unreachable, DeadlineExceeded, or ManifestMismatch if party 1 lacks a listed model.
+        """
+        with self._leading:
+            for name in self.cohorts if cohort is None else [cohort]:
+                if self._registry.knows(name):
+                    self._quarantine_damaged(name)
+                    if self._delete_agreed(name, self._send_active(name)):
+                        self._send_active(name)
+
+    def refresh(self, cohort: str | None = None) -> int:
+        """Party 0: both parties get new shares of the active models of one cohort, or of all.
+
+        Returns how many models have new shares. Party 1 follows, or will as soon as it can. Raises
+        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs, DigestMismatch,
+        ManifestMismatch, DiskFull, Unreachable or DeadlineExceeded; then the cohort in which it
+        happened has its old shares.
+        """
+        if self._peer is None:
+            raise NotAllowed("only party 0 refreshes shares")
+        names = list(self.cohorts) if cohort is None else [find(self.cohorts, cohort).name]
+        with self.refreshes.one_at_a_time():
+            return sum(self._refresh(self._peer, name) for name in names)
+
+    def _leads(self) -> Peer:
+        if self._peer is None:
+            raise NotAllowed("only party 0 activates models")
+        return self._peer
+
+    def _agree(self, peer: Peer, row: Model) -> None:
+        """Step 3 as party 0 sees it."""
+        try:
+            self._heard(peer.prepare(_ref(row), self._said))
+        except UnknownModel:
+            raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
+        except ManifestMismatch:
+            self._reject(row)
+
+    def _refresh(self, peer: Peer, cohort: str) -> int:
+        """Steps 1 to 5 of a refresh, as party 0 sees them."""
+        rows = self._registry.active(cohort)
+        with self.refreshes.prepared_for(
+            rows,
+            lambda row, seed: self._heard(peer.prepare_refresh(_ref(row), seed, self._said)),
+        ) as prepared:
+            with self._leading:
+                used = self._use_refreshed(cohort, prepared)
+                if used:
+                    self._notify()
+                    self._follow_or_later(cohort)
+                    self.standing.record()
+            return used
+
+    def _use_refreshed(self, cohort: str, prepared: Prepared) -> int:
+        """Step 4 of a refresh, for the models that are still active; how many these are."""
+        with self._changing():
+            active = {row.model_id for row in self._registry.active(cohort)}
+            return prepared.use(active)
+
+    def _heard(self, said: Said | None) -> None:
+        """Party 1's state, as it says once it has followed; the next hello judges it."""
+        for line in self.standing.hear(said, lasting=False):
+            log.error("party 1: %s", line)
+
+    def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> bool:
+        """Party 0: delete what both operators want to be deleted; whether there was any."""
+        agreed = self.quarantine.unwanted & unwanted_there
+        rows = [row for row in self._registry.quarantined(cohort) if row.model_id in agreed]
+        for row in rows:
+            self._delete_unwanted(row)
+        return bool(rows)
+
+    def _send_active(self, cohort: str, *, without: str = "") -> frozenset[str]:
+        """Returns the ids of what party 1's operator wants to be deleted."""
+        active, left_out = (
+            [_ref(each) for each in models if each.model_id != without]
+            for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
+        )
+        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said)
+        self._heard(said)
+        return unwanted
+
+    def _quarantine_damaged(self, cohort: str) -> None:
+        damaged, known = self.quarantine.damaged()
+        with self._changing():
+            changes = self._registry.quarantine(cohort, damaged, release=known)
+        for model_id, state in changes.items():
+            log.warning("model %s of cohort %s: %s", model_id, cohort, state)
+            self.audit.record("damage", model=model_id, cohort=cohort, state=state)
+        if changes:
+            self._notify()
+
+    def _leave_out(self, row: Model) -> None:
+        """Before a deletion at party 0. Raises what keeps party 1 from it."""
+        try:
+            self._send_active(row.cohort, without=row.model_id)
+        except _FOLLOWS_LATER as error:
+            log.warning("model %s: deleted before party 1 follows: %s", row.model_id, error)
+
+    def _send_added(self, before: Snapshot, row: Model) -> None:
+        ref = _ref(row)
+        try:
+            self._heard(self._leads().add_active(row.cohort, before.id, ref, self._said))
+        except ManifestMismatch:
+            self._send_active(row.cohort)
+
+    def _follow_or_later(self, cohort: str, send: Callable[[], object] | None = None) -> None:
+        """Step 5 as party 0 sees it; a failure is not the caller's."""
+        try:
+            send() if send is not None else self._send_active(cohort)
+        except Refused as error:
+            log.warning("cohort %s: party 1 does not follow yet: %s", cohort, error)
+            self.behind.set()
+
+
+def _ref(model: Model | SnapshotModel) -> ModelRef:
+    return ModelRef(model.model_id, model.manifest_digest, model.version)
