@@ -29,10 +29,10 @@ from parties.serving import health_command
 from parties.serving.handshake_log import log_failed_handshakes
 from privedge import extras, log, traces
 from privedge.config import load
-from privedge.errors import CertificateError, ConfigError, MissingExtra, PrivEdgeError
+from privedge.errors import CertificateError, ConfigError, DatabaseAway, MissingExtra, PrivEdgeError
 
 # A server that its operator must mend before it can start. A supervisor need not try again
-# (`RestartPreventExitStatus=78`).
+# (`RestartPreventExitStatus=78`), unless only a database is away.
 _FOR_ITS_OPERATOR = (ConfigError, CertificateError, MissingExtra)
 _SERVERS = ("party", "dealer", "split")
 # What does not serve; each returns the exit status.
@@ -59,8 +59,8 @@ docs/how-to/back-up.md explains them, and what to do when a party refuses to sta
 rotates the keys with which that folder is encrypted, and refresh gives both parties new shares of
 the same models (docs/how-to/encrypt-and-rotate.md).
 
-A server that its operator must mend before it can start ends with status 78. parties/samples/ has
-one file of each kind; docs/how-to/deploy.md explains.
+A server that its operator must mend before it can start ends with status 78, and a party whose
+database is away with 1. parties/samples/ has one file of each kind; docs/how-to/deploy.md explains.
 """
 
 
@@ -99,8 +99,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _refused(server: str, error: Exception) -> int:
     print(f"privedge {server}: {error}", file=sys.stderr)  # noqa: T201
-    waits = server in _SERVERS and isinstance(error, _FOR_ITS_OPERATOR)
-    return os.EX_CONFIG if waits else 1
+    waits = isinstance(error, _FOR_ITS_OPERATOR) and not isinstance(error, DatabaseAway)
+    return os.EX_CONFIG if waits and server in _SERVERS else 1
 
 
 def _parser() -> argparse.ArgumentParser:

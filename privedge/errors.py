@@ -34,6 +34,10 @@ class ConfigError(PrivEdgeError):
         self.more = more
 
 
+class DatabaseAway(ConfigError):
+    """The database of a party's registry cannot be used now; it may be back without any change."""
+
+
 class CertificateError(PrivEdgeError):
     """A key or certificate file is missing, expired, of the wrong kind or too widely readable."""
 

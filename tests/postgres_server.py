@@ -102,11 +102,12 @@ class PostgresServer:
         """SIGCONT."""
         self._each("resume")
 
-    def new_database(self) -> str:
+    def new_database(self, encoding: str = "UTF8") -> str:
         """The URL of an empty database, with the password in it."""
         self._databases += 1
         name = f"registry{self._databases}"
-        self.sql("postgres", f"CREATE DATABASE {name} OWNER {USER}")
+        form = f"ENCODING '{encoding}' TEMPLATE template0"
+        self.sql("postgres", f"CREATE DATABASE {name} OWNER {USER} {form}")
         return self.url(name)
 
     def url(self, database: str, *, password: str | None = PASSWORD) -> str:

@@ -21,11 +21,11 @@ def prepared(tmp_path: Path) -> Deployment:
     return Deployment(tmp_path, [CohortSetting("digits", "subspace32")])
 
 
-def refusal(kind: str, config: Path, *flags: str) -> str:
-    """What a server that cannot start says: one line, exit code 78."""
+def refusal(kind: str, config: Path, *flags: str, status: int = os.EX_CONFIG) -> str:
+    """What a server that cannot start says: one line, and this exit status."""
     command = [sys.executable, "-m", "parties", kind, "--config", str(config), *flags]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == os.EX_CONFIG
+    assert ended.returncode == status
     assert ended.stderr.count("\n") == 1
     return ended.stderr
 
@@ -79,6 +79,13 @@ def test_c56_the_certificate_of_another_role_is_refused(prepared, server, kind, 
     prepared.config_file(server).write_text(text)
     line = refusal(kind, prepared.config_file(server))
     assert f"{wrong.certificate}: is for the role {other}" in line
+
+
+def test_a_party_whose_database_is_away_ends_so_that_its_supervisor_tries_again(prepared):
+    config = prepared.config_file(Role.PARTY1)
+    config.write_text(f'registry_url = "postgresql://x@127.0.0.1:1/x"\n{config.read_text()}')
+    line = refusal("party", config, status=1)
+    assert "the database cannot be used: it cannot be reached" in line
 
 
 def test_nobody_else_can_read_what_a_party_keeps(prepared):

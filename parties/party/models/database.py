@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoneFree
 
-from privedge.errors import ConfigError
+from privedge.errors import ConfigError, DatabaseAway
 
 # What a damaged registry asks for. There is no mending it in place.
 PUT_BACK = "put the newest backup of it back (`python -m parties restore`)"
@@ -23,15 +23,18 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 _DRIVERS = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite"}
 
 # What PostgreSQL says, in any of its languages that has the code or the word, and what we say. The
-# text itself may name hosts and users, and is never repeated.
-_SAID = (
+# text itself may name hosts and users, and is never repeated. The first kind lasts until an operator
+# acts, and the second may pass by itself.
+_LASTING = (
     (r"password|authentication|pg_hba|certificate", "it refuses this user, password or connection"),
     (r"database \S+ does not exist", "it has no database of that name"),
+    (r"permission denied", "its user may not do that; make it the owner of the database"),
+)
+_PASSING = (
     (r"too many|remaining connection slots", "it has no connection free"),
     (r"starting up|shutting down|recovery", "it is starting or ending"),
     (r"translate host name", "there is no host of that name"),
     (r"statement timeout|timed out|timeout", "it does not answer in time"),
-    (r"permission denied", "its user may not do that; make it the owner of the database"),
     (r"read-only transaction", "it is a standby, which cannot be written to"),
 )
 
@@ -107,12 +110,11 @@ def is_lost(error: Exception) -> bool:
 
 def reason(error: Exception) -> str:
     """Why PostgreSQL could not be asked, in words of our own."""
-    said = str(getattr(error, "orig", error))
-    return next((text for sign, text in _SAID if re.search(sign, said)), "it cannot be reached")
+    return _found(_LASTING + _PASSING, error) or "it cannot be reached"
 
 
 def unusable(error: DBAPIError) -> ConfigError:
-    """What to raise for a registry that cannot be opened."""
+    """What to raise for a registry that cannot be opened; DatabaseAway if that may pass by itself."""
     # Only the kind: the driver's own text may repeat the URL and its password.
     kind = type(error.orig).__name__
     if kind == "DatabaseError" and isinstance(error.orig, sqlite3.Error):
@@ -120,8 +122,14 @@ def unusable(error: DBAPIError) -> ConfigError:
     if is_full(error):
         return ConfigError("registry: cannot open it, the disk is full; free some space")
     if is_lost(error):
-        return ConfigError(f"registry: the database cannot be used: {reason(error)}")
+        kind_of_error = ConfigError if _found(_LASTING, error) else DatabaseAway
+        return kind_of_error(f"registry: the database cannot be used: {reason(error)}")
     return ConfigError(f"registry: cannot open it ({kind})")
+
+
+def _found(texts: tuple[tuple[str, str], ...], error: Exception) -> str:
+    said = str(getattr(error, "orig", error))
+    return next((text for sign, text in texts if re.search(sign, said)), "")
 
 
 def _no_url() -> ConfigError:

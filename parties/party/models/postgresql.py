@@ -50,6 +50,7 @@ def connect(url: URL, *, patient: bool = False) -> Engine:
     def _connect(_dialect: object, _record: object, _args: object, parameters: Any) -> Any:
         session = _Session.connect(**parameters)
         session.silent_s = limits[1]
+        _require_utf8(session)
         return session
 
     return engine
@@ -72,6 +73,17 @@ class _Session(psycopg.Connection[Any]):
             raise
 
 
+def _require_utf8(session: _Session) -> None:
+    # In SQL_ASCII the server checks nothing, and the driver returns text as bytes.
+    encoding = session.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        session.close()
+        raise ConfigError(
+            f"registry: its database is in {encoding}; create it with ENCODING 'UTF8' "
+            "TEMPLATE template0"
+        )
+
+
 def _session(statement_s: int) -> dict[str, Any]:
     """How every session begins."""
     settings = {
@@ -85,6 +97,7 @@ def _session(statement_s: int) -> dict[str, Any]:
     }
     return {
         "connect_timeout": _CONNECT_S,
+        "client_encoding": "utf8",
         "application_name": f"privedge {socket.gethostname()[:32]} {os.getpid()}",
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         "keepalives_idle": 10,

@@ -39,7 +39,7 @@ from parties.party.models.reading import Reading
 from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
 from parties.party.models.tables import FolderRow, Model, RefreshedShare, State, Unwanted
-from privedge.errors import AlreadyExists, ConfigError, DiskFull, Unreachable
+from privedge.errors import AlreadyExists, DatabaseAway, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
 
 _REFRESHED_COLUMNS = tuple(RefreshedShare.__table__.columns.keys())
@@ -395,7 +395,7 @@ def _opened(url: str) -> tuple[Engine, Owner]:
         except DBAPIError as error:
             raise unusable(error) from None
         except Unreachable as error:
-            raise ConfigError(str(error)) from None
+            raise DatabaseAway(str(error)) from None
         undo.pop_all()
     return engine, owner
 

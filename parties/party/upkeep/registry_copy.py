@@ -21,7 +21,7 @@ from parties.party.models.database import connect, sqlite_file, unusable
 from parties.party.models.migrations import bring_up_to_date, newest, version_of
 from parties.party.models.ownership import own
 from parties.party.models.tables import Base, Meta
-from privedge.errors import ConfigError, Unreachable
+from privedge.errors import ConfigError, DatabaseAway, Unreachable
 from privedge.private_file import sync_folder
 
 _ROWS_AT_ONCE = 500
@@ -164,6 +164,6 @@ def _owned(url: str) -> Iterator[Connection]:
     except DBAPIError as error:
         raise unusable(error) from None
     except Unreachable as error:
-        raise ConfigError(str(error)) from None
+        raise DatabaseAway(str(error)) from None
     finally:
         engine.dispose()

@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from test_registry import a_header, added, run, states
 
+from parties.party.models.look import look
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.tables import State
-from privedge.errors import ConfigError, Unreachable
+from parties.party.upkeep.registry_copy import require_none
+from privedge.errors import ConfigError, DatabaseAway, Unreachable
 from tests.postgres_server import PASSWORD, USER
 
 FOLDER = "f" * 32
@@ -58,6 +60,40 @@ def test_a_server_that_refuses_is_named_by_reason_only(postgres, change, why):
         Registry(url)
     for secret in (PASSWORD, "hidden", USER):
         assert secret not in str(refused.value).replace("this user", "")
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_in_another_encoding_is_refused_with_what_to_do(postgres, encoding):
+    url = postgres.new_database(encoding)
+    for call in (lambda: Registry(url), lambda: look(url), lambda: require_none(url)):
+        with pytest.raises(ConfigError) as refused:
+            call()
+        assert str(refused.value) == (
+            f"registry: its database is in {encoding}; create it with ENCODING 'UTF8' "
+            "TEMPLATE template0"
+        )
+
+
+def test_text_is_utf8_whatever_the_environment_asks_for(postgres, monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    with closing(Registry(postgres.new_database())) as registry:
+        model_id = added(registry)
+        assert list(registry.live()) == [model_id]
+
+
+def test_only_what_may_pass_by_itself_is_said_to_be_away(postgres):
+    url = postgres.new_database()
+    for lasting in (url.replace(PASSWORD, "hidden"), f"{url}nowhere"):
+        with pytest.raises(ConfigError) as refused:
+            Registry(lasting)
+        assert not isinstance(refused.value, DatabaseAway)
+    postgres.kill()
+    try:
+        for call in (lambda: Registry(url), lambda: look(url)):
+            with pytest.raises(DatabaseAway, match="it cannot be reached"):
+                call()
+    finally:
+        postgres.start()
 
 
 def test_a_password_may_be_in_a_file(postgres, tmp_path, monkeypatch):
