@@ -183,6 +183,7 @@ def assembled(
                 *_causes(config, pool, side, greeter, feeds),
                 Cause("audit", lambda: models.audit.fault() or heads.fault(), blocks=False),
                 Cause("quarantine", models.holdings.quarantine_fault, blocks=False),
+                Cause("models", models.lists_fault, blocks=False),
                 Cause("registry", models.registry_fault, blocks=False),
                 Cause("draining", intake.fault),
             ],

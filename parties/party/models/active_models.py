@@ -46,6 +46,7 @@ class ActiveModels:
         self._files = files
         self._disk = store.disk
         self._peer = peer
+        self._not_followed = ""
         # One activation, deletion or synchronisation at a time, so that lists cannot overtake.
         self._leading = threading.Lock()
         # Keeps "read the active rows and hold their files" and "retire and remove" apart.
@@ -103,6 +104,10 @@ class ActiveModels:
         """Why no model can be uploaded, activated or deleted now; empty if they can."""
         fault = self._registry.fault()
         return f"the database is away: {fault}" if fault else ""
+
+    def lists_fault(self) -> str:
+        """Which cohorts party 1 does not have as party 0 lists them; empty if it has all."""
+        return self._not_followed or self.quarantine.lacking_fault()
 
     @property
     def party(self) -> int:

@@ -23,7 +23,7 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 _DRIVERS = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite"}
 
 # What PostgreSQL says, in any of its languages that has the code or the word, and what we say. The
-# text itself may name hosts and users, and is never repeated. The first kind lasts until an operator
+# text itself may name hosts and users, and is never repeated. The first kind lasts until somebody
 # acts, and the second may pass by itself.
 _LASTING = (
     (r"password|authentication|pg_hba|certificate", "it refuses this user, password or connection"),
@@ -114,7 +114,7 @@ def reason(error: Exception) -> str:
 
 
 def unusable(error: DBAPIError) -> ConfigError:
-    """What to raise for a registry that cannot be opened; DatabaseAway if that may pass by itself."""
+    """What to raise for a registry that cannot be opened; DatabaseAway if it may be back soon."""
     # Only the kind: the driver's own text may repeat the URL and its password.
     kind = type(error.orig).__name__
     if kind == "DatabaseError" and isinstance(error.orig, sqlite3.Error):

@@ -1,8 +1,7 @@
 """Party 1's side of what the parties do with models (service.py): it follows party 0."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
@@ -44,6 +43,8 @@ class Following(ActiveModels):
             if self.snapshot(cohort).id != since:
                 raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
             row = self._held(self._registry.get(ref.model_id), cohort, ref)
+            if row is None:
+                raise ManifestMismatch(f"model {ref.model_id}: this party lacks it")
             if row.version != ref.version:
                 raise ManifestMismatch(f"model {ref.model_id}: the shares do not fit")
             self._make_active(row)
@@ -53,19 +54,15 @@ class Following(ActiveModels):
     def follow(
         self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef] = ()
     ) -> None:
-        """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
+        """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing.
+
+        If it lacks a listed model, party 0 is told which (quarantine.py), and will leave it out.
+        """
         find(self.cohorts, cohort)
         before = self.snapshot(cohort).models
         with self._changing():
             kept = self._registry.kept(cohort)
-            rows = [self._held(kept.get(ref.model_id), cohort, ref) for ref in refs]
-            if len({row.owner for row in rows}) != len(refs):
-                raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
-            wanted = dict.fromkeys((row.model_id for row in rows), State.ACTIVE)
-            for ref in quarantined:
-                with suppress(ManifestMismatch):  # one that is not here is left out in any case
-                    row = self._held(kept.get(ref.model_id), cohort, ref)
-                    wanted.setdefault(row.model_id, State.QUARANTINED)
+            wanted = self._wanted(cohort, kept, refs, quarantined)
             listed = [ref for ref in (*refs, *quarantined) if ref.model_id in wanted]
             apart = self.refreshes.catch_up(listed, kept)
             wanted |= dict.fromkeys(apart, State.QUARANTINED)
@@ -90,9 +87,34 @@ class Following(ActiveModels):
         cohort = self.cohorts.get(row.cohort)
         return cohort is not None and cohort.admits(Identity(Role.OWNER, row.owner))
 
-    def _held(self, row: Model | None, cohort: str, ref: ModelRef) -> Model:
+    def _wanted(
+        self,
+        cohort: str,
+        kept: Mapping[str, Model],
+        refs: Sequence[ModelRef],
+        quarantined: Sequence[ModelRef],
+    ) -> dict[str, State]:
+        """The states that party 0's list asks for, by id. Raises ManifestMismatch."""
+        wanted, lacking, owners = {}, set(), set()
+        listed = [(ref, State.QUARANTINED) for ref in quarantined]
+        for ref, state in [*listed, *((ref, State.ACTIVE) for ref in refs)]:
+            row = self._held(kept.get(ref.model_id), cohort, ref)
+            if row is None:
+                lacking.add(ref.model_id)
+                continue
+            wanted[ref.model_id] = state
+            if state == State.ACTIVE:
+                owners.add(row.owner)
+        self.quarantine.set_lacking(cohort, lacking)
+        if missing := lacking.intersection(ref.model_id for ref in refs):
+            raise ManifestMismatch(f"cohort {cohort}: this party lacks {len(missing)} of the list")
+        if len(owners) != len(refs):
+            raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
+        return wanted
+
+    def _held(self, row: Model | None, cohort: str, ref: ModelRef) -> Model | None:
         """Party 1's row of a model that party 0 lists; its share is there, taken back from the
-        trash if need be. Raises ManifestMismatch.
+        trash if need be. None if this party lacks the model.
         """
         if (
             row is None
@@ -100,7 +122,7 @@ class Following(ActiveModels):
             or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
             or (row.state == State.RETIRED and not self._files.revive(ref.model_id))
         ):
-            raise ManifestMismatch(f"model {ref.model_id}: party 0 lists it, this party lacks it")
+            return None
         return row
 
     def _record_changes(self, before: Sequence[SnapshotModel], after: Snapshot) -> None:

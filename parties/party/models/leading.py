@@ -18,6 +18,7 @@ from privedge.errors import (
     NotReady,
     Refused,
     TermsDiffer,
+    UnknownCohort,
     UnknownModel,
     Unreachable,
 )
@@ -60,9 +61,10 @@ class Leading(ActiveModels):
                 self._follow_or_later(row.cohort)
             return self.snapshot(row.cohort).id
 
-    def synchronise(self, cohort: str | None = None) -> None:
-        """Party 0: send party 1 the active list of one cohort, or of all that ever had a model.
-        What is damaged at either party leaves the list before, and what no longer is comes back.
+    def synchronise(self) -> None:
+        """Party 0: send party 1 the active list of every cohort that ever had a model. What
+        is damaged or missing at either party leaves the list before, and what no longer is comes
+        back. A cohort that party 1 refuses holds up no other.
 
         A party 0 that was started on an empty state folder by mistake knows of none: its empty
         lists would make party 1 drop every share it has.
@@ -70,11 +72,17 @@ class Leading(ActiveModels):
         Raises Unreachable, DeadlineExceeded, or ManifestMismatch if party 1 lacks a listed model.
         """
         with self._leading:
-            for name in self.cohorts if cohort is None else [cohort]:
-                if self._registry.knows(name):
+            refusals = []
+            for name in filter(self._registry.knows, self.cohorts):
+                try:
                     self._quarantine_damaged(name)
                     if self._delete_agreed(name, self._send_active(name)):
                         self._send_active(name)
+                except (ManifestMismatch, UnknownCohort) as error:
+                    refusals.append(f"cohort {name}: {error}")
+            self._not_followed = "; ".join(refusals)
+            if refusals:
+                raise ManifestMismatch(self._not_followed)
 
     def refresh(self, cohort: str | None = None) -> int:
         """Party 0: both parties get new shares of the active models of one cohort, or of all.

@@ -1,6 +1,7 @@
 """Damaged shares: which there are at either party, and which models no query asks because of them.
 
     1.  a worker, a start or the scrub   suspects a share file at its own party
+        a list of party 0                names a model that party 1 lacks
     2.  that party                       reads the file against its manifest, and believes only that
     3.  party 1 -> party 0               all that is damaged there (WatchHalves)
     4.  party 0                          registry: quarantined; the cohort answers from the rest
@@ -42,6 +43,8 @@ class Quarantine:
         self._mine: dict[str, object] = {}
         # Party 1: models whose share is of another refresh than party 0's.
         self._apart: frozenset[str] = frozenset()
+        # Party 1, by cohort: models that party 0 lists and this party lacks.
+        self._lacking: dict[str, frozenset[str]] = {}
         # What party 1 says, at party 0. None until it has said so.
         self._peers: frozenset[str] | None = None
         # What this operator's admins want to be deleted. It is left out like what is damaged.
@@ -58,10 +61,10 @@ class Quarantine:
     @property
     def mine(self) -> frozenset[str]:
         """Ids of the models that must be left out because of this party: their share is damaged
-        here or does not fit party 0's, or its operator's admins want them to be deleted.
+        here, missing or does not fit party 0's, or its operator's admins want them to be deleted.
         """
         with self._lock:
-            return self._unwanted.union(self._mine, self._apart)
+            return self._unwanted.union(self._mine, self._apart, *self._lacking.values())
 
     @property
     def unwanted(self) -> frozenset[str]:
@@ -90,7 +93,23 @@ class Quarantine:
                 f"{self._why(row.model_id)}"
                 for row in self._registry.quarantined()
             )
-        return self._lines
+        with self._lock:
+            lacking = [(cohort, *ids) for cohort, ids in sorted(self._lacking.items())]
+        return self._lines + tuple(
+            f"model {model_id} of cohort {cohort}: quarantined, party 0 lists it and this party "
+            "lacks it"
+            for cohort, *ids in lacking
+            for model_id in sorted(ids)
+        )
+
+    def lacking_fault(self) -> str:
+        """Party 1: how many models it lacks that party 0 lists; empty if none."""
+        with self._lock:
+            counts = {cohort: len(ids) for cohort, ids in self._lacking.items() if ids}
+        return "; ".join(
+            f"cohort {cohort}: this party lacks {count} of party 0's models"
+            for cohort, count in sorted(counts.items())
+        )
 
     def watch(self, changed: Callable[[frozenset[str]], None]) -> None:
         """Call `changed` now and after every change with `mine`, or at party 0 also after one of
@@ -100,10 +119,12 @@ class Quarantine:
         changed(self.mine)
 
     def hear(self, peers: frozenset[str]) -> None:
-        """Party 0: what party 1 says to be damaged there."""
+        """Party 0: what party 1 says to be damaged there; at the start of every connection too.
+
+        Watchers are told even if it is what was said before: party 1 may have been restored from a
+        backup meanwhile, and then needs the lists again.
+        """
         with self._lock:
-            if peers == self._peers:
-                return
             self._peers = peers
         self._tell()
 
@@ -128,6 +149,19 @@ class Quarantine:
         if self._apart != before:
             self._tell()
 
+    def set_lacking(self, cohort: str, model_ids: Collection[str]) -> None:
+        """Party 1: of party 0's newest list of this cohort, it lacks these models and no others."""
+        with self._lock:
+            before = self._lacking.get(cohort, frozenset())
+            self._lacking[cohort] = frozenset(model_ids)
+        for model_id in sorted(set(model_ids) - before):
+            log.error(
+                "model %s of cohort %s: party 0 lists it, and this party lacks it; put the newest "
+                "backup back, or let its owner upload the model again", model_id, cohort
+            )  # fmt: skip
+        if before != set(model_ids):
+            self._tell()
+
     def suspect(self, model_ids: Iterable[str], pause: Callable[[], object] = lambda: None) -> None:
         """Read these shares against their manifests; `pause` is called before every piece."""
         if any([self._examined(model_id, pause) for model_id in model_ids]):
@@ -148,7 +182,7 @@ class Quarantine:
             if model_id in self._mine:
                 return f"the share of party {self._party} is damaged"
         other = 1 - self._party
-        return f"the share of party {other} is damaged, or an admin there has suspended it"
+        return f"party {other} lacks its share or has a damaged one, or an admin there suspended it"
 
     def _examined(self, model_id: str, pause: Callable[[], object]) -> bool:
         """Whether `mine` has changed."""

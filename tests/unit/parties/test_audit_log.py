@@ -269,6 +269,15 @@ def test_w46_the_other_partys_shorter_log_is_noticed_at_once_and_after_a_restart
     assert again.fault() == ""
     again.exchange(lambda said: SaidHead(Head(2, "0" * 64), 2))
     assert again.fault() == "the log of party 1 has 2 lines, and had 4 before"
+    # Only a restart, by an operator who has looked, ends the fault; the record of it stays.
+    again.exchange(lambda said: SaidHead(Head(9, "1" * 64), 9))
+    assert again.fault() != ""
+    restarted = PeerHeads(zero.log, zero.folder, 1)
+    restarted.exchange(lambda said: SaidHead(Head(10, "2" * 64), 10))
+    assert restarted.fault() == ""
+    assert [line["peer_number"] for line in reading.shown(
+        zero.folder, event="peer head", who=None, since=None
+    )] == [4, 2, 9, 10]  # fmt: skip
 
 
 def test_heads_alone_are_no_news(sides):

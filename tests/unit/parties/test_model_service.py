@@ -10,6 +10,7 @@ from parties.config.party import PartyConfig
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
+from parties.party.upkeep.backup import backup, restore
 from privedge.errors import (
     AlreadyExists,
     BudgetSpent,
@@ -538,6 +539,55 @@ def test_w04_the_owner_of_a_suspended_model_may_delete_it_or_upload_another(tmp_
         again = parties.activated(BEN)
         assert parties.agree and parties.leader.snapshot(COHORT).model_ids == (again,)
         assert [models.listed(ANA, COHORT) for models in both] == [[], []]
+
+
+def restored(folder, stack):
+    """Both parties, after party 1 came back on a backup of before a model while party 0 went on;
+    and the id of that model.
+    """
+    parties, _ = joined(folder, stack)
+    parties.meet()
+    parties.activated()
+    backup(settings(folder, 1), folder / "saved")
+    missing = parties.activated(BEN)
+    parties.leader.synchronise()
+    parties.leader.behind.clear()
+    config = settings(folder / "restored", 1)
+    restore(config, folder / "saved", above=1000)
+    parties.follower = parties.line._follower = stack.enter_context(open_models(config, None))
+    assert parties.meet() == ((), ()) and not parties.agree
+    return parties, missing
+
+
+def test_w18_party_1_is_sent_the_lists_whenever_it_connects(tmp_path):
+    with ExitStack() as stack:
+        parties, _ = restored(tmp_path, stack)
+        assert not parties.leader.behind.is_set()
+        parties.follower.quarantine.watch(parties.leader.quarantine.hear)
+        assert parties.leader.behind.is_set()
+
+
+def test_w18_what_a_restored_party_1_lacks_is_left_out_until_it_is_uploaded_again(tmp_path):
+    with ExitStack() as stack:
+        parties, missing = restored(tmp_path, stack)
+        leader, back = parties.leader, parties.follower
+        back.quarantine.watch(leader.quarantine.hear)
+        with pytest.raises(ManifestMismatch, match=f"cohort {COHORT}"):
+            leader.synchronise()
+        assert COHORT in leader.lists_fault()
+        leader.synchronise()
+        assert parties.agree and leader.snapshot(COHORT).owners == ("ana",)
+        assert leader.lists_fault() == "" and COHORT in leader.holdings.quarantine_fault()
+        assert back.lists_fault() == f"cohort {COHORT}: this party lacks 1 of party 0's models"
+        for models in (leader, back):
+            (line,) = models.quarantine.lines
+            assert f"model {missing} of cohort {COHORT}: quarantined" in line
+
+        parties.activated(BEN)
+        leader.synchronise()
+        assert parties.agree and leader.snapshot(COHORT).owners == ("ana", "ben")
+        for models in (leader, back):
+            assert models.quarantine.lines == () and models.lists_fault() == ""
 
 
 def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(parties):
