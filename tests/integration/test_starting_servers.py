@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from parties.party.models.migrations import SCHEMA_VERSION
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 
@@ -122,7 +123,7 @@ def test_w65_a_registry_of_a_newer_release_is_named_in_a_line(prepared):
         registry.execute("UPDATE meta SET schema_version = 99")
         registry.commit()
     line = refusal("party", prepared.config_file(Role.PARTY1))
-    assert "has schema version 99, this release reads 3; " in line
+    assert f"has schema version 99, this release reads {SCHEMA_VERSION}; " in line
 
 
 def test_health_says_what_keeps_a_party_from_serving(prepared):
