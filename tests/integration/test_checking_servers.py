@@ -407,6 +407,12 @@ def traces_without_package(place: Place, fields: Fields) -> None:
     place.monkeypatch.setitem(sys.modules, "opentelemetry", None)
 
 
+def registry_without_driver(place: Place, fields: Fields) -> None:
+    fields["registry_url"] = "postgresql://party0@127.0.0.1:1/party0"
+    place.monkeypatch.delitem(sys.modules, "parties.party.models.postgresql", raising=False)
+    place.monkeypatch.setitem(sys.modules, "psycopg", None)
+
+
 def no_registry(place: Place, fields: Fields) -> None:
     for file in place.kept_state(fields).glob("registry.sqlite*"):
         file.unlink()
@@ -530,6 +536,8 @@ MISTAKES = [
     Mistake("registry lost", "state", "it is empty or of an older release", no_registry),
     Mistake("registry_url without sense", "state", "not a database URL",
             put("", "registry_url", "somewhere")),
+    Mistake("PostgreSQL without its driver", "state", "privedge-parties[postgres]",
+            registry_without_driver),
     Mistake("disk nearly full", "disk", "min_free_percent",
             put("disk", "min_free_percent", 99.999)),
     Mistake("reserve gone", "disk", "the reserve is gone", no_reserve),
