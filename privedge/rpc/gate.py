@@ -49,6 +49,8 @@ FIRST_MESSAGE_S = 5.0
 # Refusals of one caller within a second that are logged and sent at once; further ones are not.
 _PROMPT_REFUSALS = 20
 _LATE_S = 0.5
+# What methods outside the table are called: callers choose those names, and could choose many.
+_UNLISTED = "/unlisted/unlisted"
 
 Send = Callable[[Any], None]
 # Told of each call that ended: its method, the code's name, the kind of error ("" if none) and the
@@ -92,7 +94,7 @@ class Gate(grpc.ServerInterceptor):
         self.callers = callers
         self.ended = ended
         self.refusals = _Refusals()
-        # By method: all calls of a method have one door.
+        # By method of `access`: all calls of a method have one door.
         self._doors: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
@@ -107,12 +109,15 @@ class Gate(grpc.ServerInterceptor):
         handler: Any = continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED
-        self._doors[method] = grpc.stream_stream_rpc_method_handler(
-            _Door(self, method, handler),
+        listed = method in self.access
+        door = grpc.stream_stream_rpc_method_handler(
+            _Door(self, method if listed else _UNLISTED, handler),
             request_deserializer=lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
-        return self._doors[method]
+        if listed:
+            self._doors[method] = door
+        return door
 
 
 class _Door:

@@ -201,6 +201,30 @@ def test_a_method_that_nobody_put_in_the_table_is_refused_to_everybody():
     server.stop(None).wait()
 
 
+class CatchAll(grpc.GenericRpcHandler):
+    """Handles every method there could be."""
+
+    def service(self, handler_call_details):
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: b"reached")
+
+
+def test_w13_methods_that_callers_make_up_have_one_name_and_nothing_is_kept_of_them(caplog):
+    told = set()
+    server, port = build_server(
+        "127.0.0.1:0", tls=None, access={}, ended=lambda method, *_: told.add(method)
+    )
+    server.add_generic_rpc_handlers((CatchAll(),))
+    server.start()
+    address = f"127.0.0.1:{port}"
+    with open_channel(address, server=Role.PARTY0, tls=None, claim=CLAIM) as channel:
+        for number in range(10):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(f"/{CANARY}.S/{number}")(b"", timeout=20)
+            assert refused.value.code() is Code.PERMISSION_DENIED
+    server.stop(None).wait()
+    assert len(told) == 1 and CANARY not in f"{told}{caplog.text}"
+
+
 @pytest.mark.parametrize("role", ["", "root", "client/x", "CLIENT"])
 def test_a_claim_that_is_no_role_is_refused(role):
     server, port = build_server("127.0.0.1:0", tls=None, access={"/t.S/u": frozenset(Role)})
