@@ -63,7 +63,10 @@ class Section(BaseModel):
             raise ValueError(f"has a control character; {_SLASH}")
         if isinstance(value, Path) and info.context:
             folder: Path = info.context["folder"]
-            return folder / value.expanduser()
+            try:
+                return folder / value.expanduser()
+            except RuntimeError:  # the home folder of a user that this machine does not have
+                raise ValueError(f"{value}: there is no such home folder") from None
         return value
 
 
@@ -224,6 +227,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _parsed(text: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: not a TOML file: nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         faulty = text.split("\n")[int(line[1]) - 1] if line else text

@@ -219,7 +219,7 @@ class Client:
             Unreachable, DeadlineExceeded: a party does not answer.
         """
         self._require_usable()
-        request = pb.DescribeCohortRequest(cohort=cohort)
+        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
         for pause_s in _DIFFER_S:
             said = [
                 self._told(party, party.stub.DescribeCohort, request) for party in self._parties

@@ -249,7 +249,7 @@ class DenyList:
 
 def _entries(path: Path) -> frozenset[str | int]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{path}: the deny list cannot be read; an empty file will do") from None
     stated = (line.partition("#")[0].strip() for line in lines)

@@ -49,6 +49,8 @@ FIRST_MESSAGE_S = 5.0
 # Refusals of one caller within a second that are logged and sent at once; further ones are not.
 _PROMPT_REFUSALS = 20
 _LATE_S = 0.5
+# What methods outside the table are called: callers choose those names, and could choose many.
+_UNLISTED = "/unlisted/unlisted"
 
 Send = Callable[[Any], None]
 # Told of each call that ended: its method, the code's name, the kind of error ("" if none) and the
@@ -92,7 +94,7 @@ class Gate(grpc.ServerInterceptor):
         self.callers = callers
         self.ended = ended
         self.refusals = _Refusals()
-        # By method: all calls of a method have one door.
+        # By method of `access`: all calls of a method have one door.
         self._doors: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
@@ -107,12 +109,15 @@ class Gate(grpc.ServerInterceptor):
         handler: Any = continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED
-        self._doors[method] = grpc.stream_stream_rpc_method_handler(
-            _Door(self, method, handler),
+        listed = method in self.access
+        door = grpc.stream_stream_rpc_method_handler(
+            _Door(self, method if listed else _UNLISTED, handler),
             request_deserializer=lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
-        return self._doors[method]
+        if listed:
+            self._doors[method] = door
+        return door
 
 
 class _Door:
@@ -139,18 +144,33 @@ class _Door:
             quota = self._gate.admission.quota(who, self._method)
             places = quota.kind
             leave = self._gate.admission.enter(who, quota)
-            let_in(context, who)
-            if who.role is Role.ADMIN:
-                self._gate.witness.admin_called(who.uri, self._method)
             try:
-                serve = partial(self._serve, requests, context, send, quota)
-                # The thread's lines are about the same queries as this one's.
-                threads.run(partial(copy_context().run, serve, leave, known))
-            except RuntimeError:
+                self._let_in(requests, context, send, quota, leave, known)
+            except BaseException:
                 leave()
-                raise Busy("the system has no more threads") from None
+                raise
         except Exception as error:
             self._refuse(context, send, who, error, places)
+
+    def _let_in(
+        self,
+        requests: Iterator[Any],
+        context: grpc.ServicerContext,
+        send: Send,
+        quota: Quota,
+        leave: Callable[[], None],
+        known: Known,
+    ) -> None:
+        who = known.who
+        let_in(context, who)
+        if who.role is Role.ADMIN:
+            _tell(self._gate.witness.admin_called, who.uri, self._method)
+        serve = partial(self._serve, requests, context, send, quota, leave, known)
+        try:
+            # The thread's lines are about the same queries as this one's.
+            threads.run(partial(copy_context().run, serve))
+        except RuntimeError:
+            raise Busy("the system has no more threads") from None
 
     def _refuse(
         self,
@@ -161,7 +181,7 @@ class _Door:
         places: str,
     ) -> None:
         if isinstance(error, NotAllowed):
-            self._gate.witness.refused(who.uri if who is not None else "", self._method)
+            _tell(self._gate.witness.refused, who.uri if who is not None else "", self._method)
         late = self._gate.refusals.too_many(who)
         self._failed(context, error, places, quiet=late)
         if late:
@@ -194,10 +214,10 @@ class _Door:
                     send(response)
                     if not context.is_active():
                         break
-                self._gate.ended(self._method, _code_of(context), "", quota.kind)
+                self._ended(context, "", quota.kind)
             except Exception as error:
                 if _aborted(error, context):
-                    self._gate.ended(self._method, _code_of(context), "", quota.kind)
+                    self._ended(context, "", quota.kind)
                 else:
                     self._failed(context, error, quota.kind)
 
@@ -206,7 +226,10 @@ class _Door:
     ) -> None:
         """Choose the status with which the call ends, and tell of it."""
         _set_status(self._method, context, error, quiet=quiet)
-        self._gate.ended(self._method, _code_of(context), kind_of(error).__name__, places)
+        self._ended(context, kind_of(error).__name__, places)
+
+    def _ended(self, context: grpc.ServicerContext, kind: str, places: str) -> None:
+        _tell(self._gate.ended, self._method, _code_of(context), kind, places)
 
     def _responses(self, requests: Requests, context: grpc.ServicerContext) -> Iterator[Any]:
         handler = self._handler
@@ -234,6 +257,14 @@ class _Refusals:
             self._counts.clear()
         self._counts[who] += 1
         return self._counts[who] > _PROMPT_REFUSALS
+
+
+def _tell(listener: Callable[..., object], *said: str) -> None:
+    """Tell somebody of a call. Whatever goes wrong there, the call goes on."""
+    try:
+        listener(*said)
+    except Exception as error:
+        log.error("a call was not recorded: %s", _place(error))
 
 
 def _aborted(error: Exception, context: Any) -> bool:
