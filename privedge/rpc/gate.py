@@ -189,7 +189,7 @@ class _Door:
                     ending.enter_context(given_up_after(quota.longest_s, context))
                 if traces.on():
                     said = context.invocation_metadata()
-                    ending.enter_context(traces.continued(said))
+                    ending.enter_context(traces.continued(said, known.who.role))
                 first_s = None if self._method in self._gate.patient else FIRST_MESSAGE_S
                 for response in self._responses(Requests(requests, context, first_s), context):
                     send(response)
