@@ -137,13 +137,15 @@ def serving(server: GuardedServer) -> Iterator[EmbeddedParty]:
     config = server.config
     cores = usable_cores() if config.one_core_workers else ()
     access = {**ACCESS, **server.access}
-    with assembled(config, server.config_file, cores, access) as party:
+    with (
+        assembled(config, server.config_file, cores, access) as party,
+        party.metrics.served(),
+    ):
         server.add_own_services(party.server)
         party.start()
         party.readiness.start()
         try:
-            with party.metrics.served():
-                yield EmbeddedParty(party)
+            yield EmbeddedParty(party)
         finally:
             end_in_order(
                 party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls

@@ -125,8 +125,8 @@ class TracesSection(Section):
         default=1.0,
         ge=0,
         le=1,
-        description="The part of all queries that is traced. With the same number everywhere, the "
-        "same queries are.",
+        description="The part of all queries that is traced, by the id of the trace. Each party "
+        "begins traces of its own, and the dealer traces with those of both.",
     )
 
 

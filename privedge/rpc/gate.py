@@ -33,7 +33,7 @@ import grpc
 from privedge import traces
 from privedge.errors import BudgetSpent, Busy, NotAllowed, PrivEdgeError, Restarting
 from privedge.identity.roles import Identity, Role
-from privedge.log import about
+from privedge.log import about, name_requests
 from privedge.rpc import request_id
 from privedge.rpc.admission import Admission, Quota
 from privedge.rpc.callers import Callers, Known, let_in
@@ -130,7 +130,7 @@ class _Door:
         self._gate, self._method, self._handler = gate, method, handler
 
     def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
-        with about(request_id.received(context)):
+        with about(()):
             self._decide(requests, context, send)
 
     def _decide(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
@@ -139,6 +139,7 @@ class _Door:
             known = self._gate.callers.identify(context)
             who = known.who
             self._gate.callers.require(known)
+            name_requests(request_id.received(context, who.role))
             if who.role not in self._gate.access.get(self._method, ()):
                 raise NotAllowed(f"{who.uri} has no access")
             quota = self._gate.admission.quota(who, self._method)
@@ -208,7 +209,7 @@ class _Door:
                     ending.enter_context(given_up_after(quota.longest_s, context))
                 if traces.on():
                     said = context.invocation_metadata()
-                    ending.enter_context(traces.continued(said))
+                    ending.enter_context(traces.continued(said, known.who.role))
                 first_s = None if self._method in self._gate.patient else FIRST_MESSAGE_S
                 for response in self._responses(Requests(requests, context, first_s), context):
                     send(response)

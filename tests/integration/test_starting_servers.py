@@ -1,6 +1,7 @@
 """`python -m parties` prints one clear line, whether it starts or refuses to start."""
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -80,6 +81,17 @@ def test_c56_the_certificate_of_another_role_is_refused(prepared, server, kind, 
     prepared.config_file(server).write_text(text)
     line = refusal(kind, prepared.config_file(server))
     assert f"{wrong.certificate}: is for the role {other}" in line
+
+
+def test_c62_a_party_whose_metrics_cannot_be_served_takes_no_call(prepared):
+    config = prepared.config_file(Role.PARTY1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f'[metrics]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"\n'
+        config.write_text(f"{config.read_text()}\n{listen}")
+        command = [sys.executable, "-m", "parties", "party", "--config", str(config)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == os.EX_CONFIG and "metrics cannot be served" in ended.stderr
+    assert "party 1: listening" not in ended.stderr
 
 
 def test_nobody_else_can_read_what_a_party_keeps(prepared):

@@ -619,12 +619,9 @@ def test_a_call_that_its_caller_leaves_is_told_as_cancelled():
         assert ends.get(timeout=20)[1] == "CANCELLED"
 
 
-@pytest.mark.parametrize("allowed", [frozenset(Role), frozenset()], ids=["failed", "refused"])
-def test_a_line_about_a_query_carries_its_id(allowed, caplog):
-    def behaviour(request, context):
-        raise ShareError("bad")
-        yield
-
+@pytest.fixture
+def ids_of_lines(caplog):
+    """The ids with which each line is logged."""
     seen = []
 
     def look(record):
@@ -632,10 +629,33 @@ def test_a_line_about_a_query_carries_its_id(allowed, caplog):
         return True
 
     caplog.handler.addFilter(look)
-    try:
-        with serving(behaviour, allowed=allowed) as channel:
-            refusal(channel, "unary_unary", metadata=request_id.metadata(["a" * 32, "b" * 32]))
-            refusal(channel, "unary_unary", metadata=((request_id.KEY, "mallory"),))
-    finally:
-        caplog.handler.removeFilter(look)
-    assert seen == [("a" * 32, "b" * 32), ()]
+    yield seen
+    caplog.handler.removeFilter(look)
+
+
+IDS = ("a" * 32, "b" * 32)
+
+
+def failing(request, context):
+    raise ShareError("bad")
+    yield
+
+
+@pytest.mark.parametrize("allowed", [frozenset(Role), frozenset()], ids=["failed", "refused"])
+@pytest.mark.parametrize(
+    ("claim", "counts"), [(Identity(Role.PARTY0, "party0"), IDS), (CLAIM, IDS[:1])]
+)
+def test_a_line_about_a_query_carries_its_id(allowed, claim, counts, ids_of_lines):
+    with serving(failing, allowed=allowed, claim=claim) as channel:
+        refusal(channel, "unary_unary", metadata=request_id.metadata(IDS))
+        refusal(channel, "unary_unary", metadata=((request_id.KEY, "mallory"),))
+    assert ids_of_lines == [counts, ()]
+
+
+def test_w13_what_a_caller_that_is_not_let_in_sends_is_not_logged(ids_of_lines):
+    admin, rules = Identity(Role.ADMIN, "mallory"), CallerRules(frozenset())
+    with serving(failing, claim=admin, rules=rules) as channel:
+        assert refusal(channel, "unary_unary", metadata=request_id.metadata(IDS)).code() is (
+            Code.PERMISSION_DENIED
+        )
+    assert ids_of_lines == [()]
