@@ -215,7 +215,7 @@ class Client:
             Unreachable, DeadlineExceeded: a party does not answer.
         """
         self._require_usable()
-        request = pb.DescribeCohortRequest(cohort=cohort)
+        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
         said = [self._told(party, party.stub.DescribeCohort, request) for party in self._parties]
         self._patience = replace(self._patience, away_s=_AWAY_S)
         if said[0] != said[1]:
