@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -54,6 +54,15 @@ class Section(BaseModel):
     """One table of a configuration file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _named(cls, value: Any, info: ValidationInfo) -> Any:
+        # As a Path it would be the folder of the configuration file.
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if value == "" and Path in (kind, *get_args(kind)):
+            raise ValueError("the name of the file or folder is empty")
+        return value
 
     @field_validator("*", mode="after")
     @classmethod
@@ -221,6 +230,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a TOML file: {error}; save it as UTF-8") from None
+    except ValueError:
+        raise ConfigError(f"{str(path)!a}: no file can have this name") from None
     return _parsed(text, path)
 
 

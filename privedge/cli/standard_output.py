@@ -47,25 +47,18 @@ class StandardOutput:
         except OSError as error:
             # At its end the interpreter flushes the stream again, and would print an error. Writing
             # to /dev/null succeeds.
-            if not isinstance(self._stream, _Closed):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             self.lost = error
             raise
-
-
-class _Closed(io.TextIOBase):
-    """In place of a standard output that was closed before the process began (`>&-`)."""
-
-    def write(self, text: str) -> int:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 @contextmanager
 def remembered() -> Iterator[StandardOutput]:
     """Remember errors of standard output inside the block. A process may have none."""
     before = sys.stdout
-    output = StandardOutput(before or _Closed())
-    sys.stdout = cast(TextIO, output)
+    output = StandardOutput(before or io.StringIO())
+    if before is not None:
+        sys.stdout = cast(TextIO, output)
     try:
         yield output
     finally:

@@ -63,8 +63,8 @@ def check_files(tls: TlsFiles) -> Checked:
     - no authority vouches for it now, directly or through others in the file.
     """
     trusted = as_pem(each for path in tls.trusted for each in read_chain(path))
-    chain = read_chain(tls.certificate)
-    sent, own = as_pem(chain), chain[0]
+    certificates = read_chain(tls.certificate)
+    sent, own = as_pem(certificates), certificates[0]
     key = read_key(tls.key)
     check_key(tls.certificate, own.public_key())
     if key.public_key() != own.public_key():
