@@ -95,7 +95,9 @@ class Following(ActiveModels):
         quarantined: Sequence[ModelRef],
     ) -> dict[str, State]:
         """The states that party 0's list asks for, by id. Raises ManifestMismatch."""
-        wanted, lacking, owners = {}, set(), set()
+        wanted: dict[str, State] = {}
+        lacking: set[str] = set()
+        owners: set[str] = set()
         listed = [(ref, State.QUARANTINED) for ref in quarantined]
         for ref, state in [*listed, *((ref, State.ACTIVE) for ref in refs)]:
             row = self._held(kept.get(ref.model_id), cohort, ref)
