@@ -1,7 +1,7 @@
 """Start one server: `python -m parties party|dealer|split --config FILE`.
 
 Or say what is wrong before it starts: `python -m parties check --config FILE`.
-Or look after a party's state: `python -m parties backup|restore|verify|adopt|keys|refresh`.
+Or look after a party's state: `python -m parties backup|restore|verify|adopt|keys|refresh|audit`.
 Or ask a server whether it serves: `python -m parties health --config FILE`.
 """
 
@@ -57,7 +57,8 @@ and protects nothing.
 backup, restore, verify and adopt work on the state folder of one party, where that party runs.
 docs/how-to/back-up.md explains them, and what to do when a party refuses to start. keys makes and
 rotates the keys with which that folder is encrypted, and refresh gives both parties new shares of
-the same models (docs/how-to/encrypt-and-rotate.md).
+the same models (docs/how-to/encrypt-and-rotate.md). audit shows and checks the party's audit log
+(docs/how-to/budgets-and-audit.md).
 
 A server that its operator must mend before it can start ends with status 78, and a party whose
 database is away with 1. parties/samples/ has one file of each kind; docs/how-to/deploy.md explains.

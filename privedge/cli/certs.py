@@ -60,7 +60,10 @@ def _init(folder: _Folder, days: _Days = 365, as_json: JsonOption = False) -> No
         print(json.dumps(made))
         return
     print(f"{made['certificate']}: an authority for {days} days; give everybody a copy")
-    print(f"{made['key']}: its key; anyone who has it can pose as anybody, so keep it here")
+    print(
+        f"{made['key']}: its key; keep it here. Anyone who has it can make certificates "
+        "that are believed wherever this authority is"
+    )
 
 
 def _issue(
@@ -141,7 +144,7 @@ def _sign(
 
     identity, written = _identity(role, name), out or request.with_suffix(".crt")
     certificate = certificates.sign(folder, request, identity, written, days=days)
-    serial = f"{certificate.serial_number:x}"
+    serial = certificates.serial_of(certificate)
     if as_json:
         made = {"certificate": str(written), "uri": identity.uri, "days": days}
         print(json.dumps({**made, "serial": serial}))
@@ -192,7 +195,7 @@ def _check(
       privedge certs check certs/party0.crt
       privedge certs check party1.crt --ca party1-ca.crt --valid-for 14
     """
-    from privedge.identity import checking
+    from privedge.identity import certificates, checking
 
     files = _files(certificate, authority, key)
     identity, chain = checking.check_certificate(certificate, files.vouching_for)
@@ -204,7 +207,7 @@ def _check(
     facts = {
         "certificate": str(certificate),
         "uri": identity.uri,
-        "serial": f"{chain[0].serial_number:x}",
+        "serial": certificates.serial_of(chain[0]),
         "from": chain[0].not_valid_before_utc.isoformat(),
         "ends": ends.isoformat(),
         "chain": [each.subject.rfc4514_string() for each in chain],

@@ -1,6 +1,7 @@
 """`privedge models`: list and delete an owner's models at the parties."""
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,6 +9,11 @@ from typing import Annotated
 import typer
 
 from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+
+_QUARANTINED = (
+    "quarantined: a share is damaged or missing at a party, or an admin has suspended the model; "
+    "ask the operators, or upload it again"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -52,14 +58,16 @@ def _list(
         print(json.dumps({"models": [asdict(row) for row in rows]}))
         return
     # Plain columns: a table would cut ids and dates to the width of the terminal.
-    facts = f"{'state':8}  {'MB':>5}  {'asked':>7}"
+    facts = f"{'state':11}  {'MB':>5}  {'asked':>7}"
     print(f"{'model':32}  {'uploaded (UTC)':16}  {facts}  cohort, owner")
     for row in rows:
         uploaded = datetime.fromtimestamp(row.created_at, UTC).strftime("%Y-%m-%d %H:%M")
         megabytes = f"{row.share_bytes / 1e6:5.1f}"
         whose = f"{row.cohort}, {row.owner}"
-        facts = f"{row.state:8}  {megabytes}  {row.images_asked:7}"
+        facts = f"{row.state:11}  {megabytes}  {row.images_asked:7}"
         print(f"{row.model_id}  {uploaded}  {facts}  {whose}")
+    if any(row.state == "quarantined" for row in rows):
+        print(_QUARANTINED, file=sys.stderr)
 
 
 def _delete(

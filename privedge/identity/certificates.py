@@ -6,6 +6,7 @@ All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
 
 import datetime
 import os
+import secrets
 from pathlib import Path
 
 from cryptography import x509
@@ -21,7 +22,6 @@ from privedge.identity.pem_files import read, read_chain, read_key
 from privedge.identity.roles import Identity
 
 _PEM = serialization.Encoding.PEM
-_AUTHORITY = "privedge development CA"
 # A certificate is valid from a little before now, for machines whose clock is behind.
 _LEEWAY = datetime.timedelta(minutes=5)
 
@@ -32,7 +32,9 @@ def create_authority(folder: Path, *, days: int = 365) -> None:
     Raises CertificateError if either file exists or cannot be written.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _AUTHORITY)])
+    # Random, so that a chain tells two authorities apart.
+    called = f"privedge CA {secrets.token_hex(4)}"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, called)])
     certificate = (
         _dated(days)
         .subject_name(name)
@@ -116,6 +118,12 @@ def renew(old: TlsFiles, new: Path) -> Checked:
         raise CertificateError(f"{new}: does not end later than {old.certificate}")
     replace(old.certificate, checked.sent)
     return checked
+
+
+def serial_of(certificate: x509.Certificate) -> str:
+    """Return the serial number in hexadecimal, two digits for each byte, as other tools show it."""
+    number = certificate.serial_number
+    return number.to_bytes((number.bit_length() + 7) // 8).hex()
 
 
 def stem_of(identity: Identity) -> str:

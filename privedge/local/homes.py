@@ -149,10 +149,15 @@ class Home:
 def stop(home: Home) -> bool:
     """End all processes of `home`, including a running command. Returns whether there were any.
 
-    Raises Unreachable if a process cannot be ended.
+    Raises ConfigError if the home is for other pictures, Unreachable if a process cannot be ended.
     """
     if not (home.folder / _RECORD).exists():
         return False
+    if home.record.pictures != str(home.pictures):
+        raise ConfigError(
+            f"{home.folder}: belongs to {home.record.pictures}; give that folder, or choose "
+            "another --home"
+        )
     command = processes.stop_command(home.folder)
     with processes.this_command(home.folder):
         return bool(processes.stop_servers(home.folder)) or command

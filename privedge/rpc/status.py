@@ -5,6 +5,7 @@ same kind back. A peer's text is not trusted: it is only compared with the table
 connection was not made is told from gRPC's own text (rpc/causes.py).
 """
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ RETRY_AFTER = "retry-after-ms"
 _LONGEST_RETRY_AFTER_S = 60.0
 # A budget of a day, counted in hours.
 _LONGEST_BUDGET_S = 25 * 3600.0
+_UNITS = (("h", 3600), ("min", 60), ("s", 1))
 
 # The most specific kind comes first; the last line is for every unexpected exception.
 STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
@@ -66,7 +68,10 @@ _ADVICE: dict[type[Exception], str] = {
     errors.SnapshotChanged: "ask again",
     errors.TranscriptMismatch: "ask again; tell the operator if it happens twice",
     errors.CertificateEnded: "renew it if it has expired; if not, ask the operator",
-    errors.NotAllowed: "use a certificate of the right role: owners upload, clients ask",
+    errors.NotAllowed: (
+        "use a certificate of the right role: owners upload, clients ask; "
+        "admins: be on this server's list `admins`"
+    ),
     errors.DiskFull: "tell its operator, and try again later",
     errors.Busy: "try again in a moment",
     errors.BudgetSpent: "ask again later, or ask the operators for more",
@@ -116,7 +121,7 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
             if kind in (errors.Busy, errors.Restarting):
                 return kind(said, _retry_after_s(call, _LONGEST_RETRY_AFTER_S))
             if kind is errors.BudgetSpent:
-                return kind(said, _retry_after_s(call, _LONGEST_BUDGET_S))
+                return _spent(f"{peer}: {text}", _retry_after_s(call, _LONGEST_BUDGET_S))
             return kind(said)
     if code in _FROM_GRPC:
         known, reason, advice = _FROM_GRPC[code]
@@ -124,6 +129,17 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
             reason, advice = cause.reason, cause.advice
         return known(f"{peer}: {reason}; {advice}")
     return errors.Refused(f"{peer}: internal error{_logged_as(call)}; ask its operator")
+
+
+def _spent(said: str, after_s: float) -> errors.BudgetSpent:
+    """The error of a spent budget; `after_s` is 0 if the server gave no hint."""
+    unit, seconds = next(each for each in _UNITS if after_s >= each[1] or each is _UNITS[-1])
+    advice = (
+        f"there is some again in {math.ceil(after_s / seconds)} {unit}"
+        if after_s
+        else _ADVICE[errors.BudgetSpent]
+    )
+    return errors.BudgetSpent(f"{said}; {advice}", after_s)
 
 
 def _logged_as(call: grpc.Call) -> str:

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from privedge.config import ClientConfig, TlsFiles, load
-from privedge.errors import CertificateError, ConfigError, PrivEdgeError
+from privedge.errors import CertificateError, ConfigError, NotAllowed, PrivEdgeError
 from privedge.findings import Finding, hint
 from privedge.identity.checking import fault_of_end
 from privedge.identity.roles import Role
@@ -47,12 +47,7 @@ def examine(path: Path) -> Iterator[Finding]:
         return
     if role is Role.OWNER and importlib.util.find_spec("torch") is None:
         yield hint("packages", "this device cannot train: pip install 'privedge[train]'")
-    heard: list[_Cohorts] = []
-    for party in _PARTIES:
-        yield from _ask(config, party, heard)
-    if len(heard) == len(_PARTIES):
-        yield from _compare(*heard)
-        yield from _keys(config)
+    yield from _parties(config, role)
 
 
 # --- On this device -------------------------------------------------------------------------------
@@ -121,14 +116,35 @@ def _certificate(config: ClientConfig) -> tuple[Role | None, list[Finding]]:
 # --- At the parties -------------------------------------------------------------------------------
 
 
-def _ask(config: ClientConfig, role: Role, heard: list[_Cohorts]) -> Iterator[Finding]:
-    """Ask one party; what it says of its cohorts is added to `heard`."""
+def _parties(config: ClientConfig, role: Role | None) -> Iterator[Finding]:
+    """What both parties say. `role`: of the certificate, None without one."""
+    heard: list[_Cohorts] = []
+    refused: list[Finding] = []
+    for party in _PARTIES:
+        yield from _ask(config, party, heard, refused)
+    # Each operator's admins may call that operator's party only.
+    if role is Role.ADMIN and len(refused) < len(_PARTIES):
+        right = "this is right if you are the other operator's admin"
+        refused = [hint(each.about, f"{each.line}; {right}") for each in refused]
+    yield from refused
+    if len(heard) == len(_PARTIES):
+        yield from _compare(*heard)
+        yield from _keys(config)
+
+
+def _ask(
+    config: ClientConfig, role: Role, heard: list[_Cohorts], refused: list[Finding]
+) -> Iterator[Finding]:
+    """Ask one party. Adds what it says of its cohorts to `heard`, or its refusal to `refused`."""
     try:
         # A party that is away is said to be away, and not called again and again.
         with connect(config.model_copy(update={"retries": 0}), role) as party:
             for line in party.about().faults(computes=False):
                 yield Finding(role.value, f"{party.name} disagrees on {line}")
             cohorts = {name: party.facts_of(name) for name in party.cohorts()}
+    except NotAllowed as error:
+        refused.append(Finding(role.value, str(error)))
+        return
     except PrivEdgeError as error:
         yield Finding(role.value, str(error))
         return

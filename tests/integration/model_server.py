@@ -33,7 +33,7 @@ from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.about import add_about
-from privedge.rpc.access import ACCESS
+from privedge.rpc.access import ACCESS, CallerRules
 from privedge.rpc.channel import open_channel, peer_name
 from privedge.rpc.server import build_server
 from privedge.sharing.manifest import (
@@ -100,7 +100,8 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
         models = stack.enter_context(open_models(config, peer))
         terms = of_party(config, models.cohorts.values())
         hello = Hello(terms, Handshake(), models.standing)
-        server, port = build_server(config.listen, tls=config.tls, access=ACCESS)
+        rules = CallerRules(admins=frozenset(config.admins) or None)
+        server, port = build_server(config.listen, tls=config.tls, access=ACCESS, rules=rules)
         add_PartyServicer_to_server(PartyServicer(models, NoQueries(), hello.handshake), server)
         if peer is None:
             heads = PeerHeads(models.audit, config.state / FOLDER, 0)
@@ -116,9 +117,15 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
 
 
 def settings(
-    folder: Path, index: int, tls: TlsFiles, *, peer_port: int = 1, **limits
+    folder: Path,
+    index: int,
+    tls: TlsFiles,
+    *,
+    peer_port: int = 1,
+    admins: tuple[str, ...] = (),
+    **limits,
 ) -> PartyConfig:
-    """A party of one small cohort, on a free loopback port."""
+    """A party of one small cohort, on a free loopback port. No `admins`: every admin may call."""
     mpc = {"address" if index == 0 else "listen": "127.0.0.1:1"}
     fields = {
         "index": index,
@@ -129,6 +136,7 @@ def settings(
         "dealer": {"address": "127.0.0.1:1"},
         "limits": limits,
         "cohorts": [COHORT_SECTION],
+        "admins": admins,
     }
     if index == 0:
         fields["peer"] = {"address": f"127.0.0.1:{peer_port}"}

@@ -57,11 +57,15 @@ class Place:
 
 
 @contextmanager
-def two_parties(folder: Path, *, tls0=None, tls1=None, **limits_of_1) -> Iterator[tuple[str, str]]:
+def two_parties(
+    folder: Path, *, tls0=None, tls1=None, admins0=(), **settings_of_1
+) -> Iterator[tuple[str, str]]:
     tls0, tls1 = tls0 or files_of(folder, "party0"), tls1 or files_of(folder, "party1")
     with ExitStack() as stack:
-        _, port1 = stack.enter_context(serve(settings(folder, 1, tls1, **limits_of_1)))
-        _, port0 = stack.enter_context(serve(settings(folder, 0, tls0, peer_port=port1)))
+        _, port1 = stack.enter_context(serve(settings(folder, 1, tls1, **settings_of_1)))
+        _, port0 = stack.enter_context(
+            serve(settings(folder, 0, tls0, peer_port=port1, admins=admins0))
+        )
         yield f"127.0.0.1:{port0}", f"127.0.0.1:{port1}"
 
 
@@ -237,6 +241,17 @@ def test_w61_parties_that_describe_a_cohort_differently_are_named(tmp_path):
         place = Place(tmp_path, *addresses, files_of(tmp_path, "client"))
         ((about, line),) = place.faults()
     assert about == "cohorts" and "the parties differ in max_batch; " in line
+
+
+@pytest.mark.parametrize(("name", "faults"), [("ward", []), ("other", ["party0", "party1"])])
+def test_w61_an_admin_needs_the_party_of_its_own_operator_only(tmp_path, name, faults):
+    with two_parties(tmp_path, admins0=(name,), admins=("kim",)) as addresses:
+        place = Place(tmp_path, *addresses, files_of(tmp_path, "admin"))
+        found = list(examine(place.file))
+    assert [each.about for each in found if each.is_fault] == faults
+    (refused,) = [each for each in found if each.about == "party1"]
+    assert "admins: be on this server's list `admins`" in refused.line
+    assert ("the other operator's admin" in refused.line) is not refused.is_fault
 
 
 def test_w61_two_parties_with_one_key_are_named(tmp_path):

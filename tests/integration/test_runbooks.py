@@ -164,7 +164,11 @@ def world(tmp_path_factory) -> Iterator[World]:
 
 
 def test_w79_a_new_operator_gets_from_empty_machines_to_the_first_answer(world):
-    assert world.first.splitlines()[-1] == f"{PICTURE}: ana"
+    asked, _, admin = world.first.partition(f"{PICTURE}: ana\n")
+    assert asked
+    # party 0's admin sees both owners' models, and has no fault
+    assert all(f"people, {owner}\n" in admin for owner in OWNERS)
+    assert admin.endswith("privedge.toml: no fault found\n")
     for name in ("party 0", "party 1", "the dealer"):
         assert f"{name}: serves\n" in world.first
 

@@ -3,6 +3,11 @@ import { Client, PrivedgeError } from "privedge";
 
 const [config, cohort, ...pictures] = process.argv.slice(2);
 
+if (pictures.length === 0) {
+  console.error("usage: node examples/identify.mjs CONFIG COHORT PICTURE...");
+  process.exit(2);
+}
+
 try {
   const client = Client.fromFile(config);
   try {

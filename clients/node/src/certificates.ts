@@ -2,7 +2,7 @@
 import { X509Certificate, createPrivateKey, type KeyObject } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import type { TlsFiles } from "./config.js";
-import { PrivedgeError } from "./errors.js";
+import { PrivedgeError, unreadable } from "./errors.js";
 
 /** Who calls, and what TLS gets. */
 export interface Caller {
@@ -58,7 +58,7 @@ function readPem(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw certificateError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw certificateError(`${path}: ${unreadable(error)}`);
   }
 }
 

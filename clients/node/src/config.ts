@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parse } from "smol-toml";
-import { PrivedgeError } from "./errors.js";
+import { PrivedgeError, unreadable } from "./errors.js";
 
 export type ServerRole = "party0" | "party1";
 
@@ -87,7 +87,7 @@ function parsed(path: string): Table {
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw configError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw configError(`${path}: ${unreadable(error)}`);
   }
   try {
     return parse(text.replace(/^\uFEFF/, ""));

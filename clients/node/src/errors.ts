@@ -22,3 +22,9 @@ export class PrivedgeError extends Error {
     super(message);
   }
 }
+
+/** Why a file could not be read, for a message after its path. */
+export function unreadable(error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" ? "no such file" : `cannot be read (${code})`;
+}

@@ -5,7 +5,7 @@
  * the cohort's size.
  */
 import { readFile } from "node:fs/promises";
-import { PrivedgeError } from "./errors.js";
+import { PrivedgeError, unreadable } from "./errors.js";
 import type { ImageShape } from "./spec.js";
 
 /** Pixels of one picture, row-major: one byte each for grey, three (R, G, B) for colour. */
@@ -74,8 +74,8 @@ async function decoded(path: string): Promise<RawPicture> {
   const { default: sharp } = await import("sharp").catch(() => {
     throw new PrivedgeError("MissingExtra", "PNG and JPEG files need sharp: npm install sharp");
   });
-  const file = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    throw imageError(`${path}: cannot be read (${error.code})`);
+  const file = await readFile(path).catch((error: unknown) => {
+    throw imageError(`${path}: ${unreadable(error)}`);
   });
   if (file.length > MAX_FILE_BYTES) throw imageError(`${path}: larger than 10 MB`);
   // Before sharp looks at it: it would try every format that it knows.

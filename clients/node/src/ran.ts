@@ -1,6 +1,6 @@
 /** A trained model, as `privedge train` writes it (docs/reference/files.md). It is secret. */
 import { stat, readFile } from "node:fs/promises";
-import { PrivedgeError } from "./errors.js";
+import { PrivedgeError, unreadable } from "./errors.js";
 import { readSafetensors } from "./safetensors.js";
 import { parameters, parseSpec, type RanSpec } from "./spec.js";
 
@@ -23,7 +23,7 @@ export async function readRan(path: string): Promise<Ran> {
     file = await readFile(path);
   } catch (error) {
     if (error instanceof PrivedgeError) throw error;
-    throw faulty(path, `cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    throw faulty(path, `${unreadable(error)}`);
   }
   return parseRan(file, path);
 }

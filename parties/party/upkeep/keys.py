@@ -92,6 +92,7 @@ def drop(config: PartyConfig, key_id: str) -> str:
     """Remove an old key from the ring. Raises ConfigError while `state` needs it."""
     path, needs = _path(config), used(config)
     keys = read_keys(path)
+    key_id = key_id.removesuffix(":")  # as `keys list` prints it
     if key_id not in {key.id for key in keys[:-1]}:
         raise ConfigError(f"{path}: has no older key {key_id}; see `keys list`")
     if needs[key_id] != (0, 0):

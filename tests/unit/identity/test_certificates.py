@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from privedge.errors import CertificateError
-from privedge.identity.certificates import create_authority, issue
+from privedge.identity.certificates import create_authority, issue, serial_of
 from privedge.identity.checking import check_files
 from privedge.identity.pem_files import fault_of_mode
 from privedge.identity.roles import Identity, Role
@@ -221,3 +221,15 @@ def write_self_signed(path, key, start):
         .sign(key, hashes.SHA256())
     )
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def test_two_authorities_have_different_names(tmp_path):
+    for name in ("one", "other"):
+        create_authority(tmp_path / name)
+    one, other = (read(tmp_path / name / "ca.crt").subject for name in ("one", "other"))
+    assert one != other and "development" not in one.rfc4514_string()
+
+
+def test_a_serial_number_is_shown_with_two_digits_for_each_byte(folder, monkeypatch):
+    monkeypatch.setattr(x509, "random_serial_number", lambda: 0xA5F)
+    assert serial_of(read(issue(folder, ANA).certificate)) == "0a5f"

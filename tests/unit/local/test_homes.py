@@ -75,6 +75,15 @@ def test_one_that_is_for_other_pictures_is_refused(home):
         pass
 
 
+def test_what_runs_for_other_pictures_is_not_stopped(home):
+    with home.taken():
+        pass
+    other = Home(home.folder, home.pictures.with_name("elsewhere") / "people")
+    with pytest.raises(ConfigError, match=r"privedge-up/people: belongs to .*/people; give that"):
+        homes.stop(other)
+    assert not homes.stop(home)
+
+
 def test_models_of_nobody_and_parts_of_files_go(home):
     with home.taken():
         for name in ("ana.ran", "ana.ran.unfinished", "ben.ran", ".ana.ran.x.part"):

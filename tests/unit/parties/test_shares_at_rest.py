@@ -373,7 +373,7 @@ def test_c61_after_a_rotation_old_shares_are_read_and_new_ones_use_the_new_key(f
         rows = parties.leader.in_use()
         parties.leader.quarantine.suspect(rows)
         assert parties.leader.quarantine.mine == frozenset() and len(rows) == 2
-        keys.drop(config, old)
+        keys.drop(config, f"{old}:")  # as `keys list` prints it
         assert list(in_use(config)) == [new]
         parties.leader.quarantine.suspect(rows)
         assert parties.leader.quarantine.mine == frozenset()

@@ -3,7 +3,7 @@ import pytest
 
 from privedge import errors
 from privedge.errors import PrivEdgeError, Refused
-from privedge.rpc.status import ERROR_ID, STATUS, calls_to, from_status, status_of
+from privedge.rpc.status import ERROR_ID, RETRY_AFTER, STATUS, calls_to, from_status, status_of
 
 PEER = "party 0 (127.0.0.1:7000)"
 Code = grpc.StatusCode
@@ -76,3 +76,12 @@ def test_inside_the_block_a_failed_call_becomes_ours_and_other_errors_pass():
         raise Failed(Code.UNAVAILABLE, "Socket closed")
     with pytest.raises(KeyError), calls_to(PEER):
         raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "when"),
+    [("82000000", "in 23 h"), ("61000", "in 2 min"), ("500", "in 1 s"), ("no", "ask again later")],
+)
+def test_a_spent_budget_says_when_there_is_some_again(milliseconds, when):
+    failed = Failed(*STATUS[errors.BudgetSpent], [(RETRY_AFTER, milliseconds)])
+    assert when in str(from_status(failed, PEER))

@@ -24,7 +24,7 @@ export const REFUSALS: readonly Refusal[] = [
   {"status": "ABORTED", "text": "the cohort has changed", "code": "SnapshotChanged", "advice": "ask again", "again": "changed"},
   {"status": "ABORTED", "text": "the parties disagree about this run", "code": "TranscriptMismatch", "advice": "ask again; tell the operator if it happens twice", "again": "never"},
   {"status": "UNAUTHENTICATED", "text": "the certificate is accepted no longer", "code": "CertificateEnded", "advice": "renew it if it has expired; if not, ask the operator", "again": "never"},
-  {"status": "PERMISSION_DENIED", "text": "not allowed", "code": "NotAllowed", "advice": "use a certificate of the right role: owners upload, clients ask", "again": "never"},
+  {"status": "PERMISSION_DENIED", "text": "not allowed", "code": "NotAllowed", "advice": "use a certificate of the right role: owners upload, clients ask; admins: be on this server's list `admins`", "again": "never"},
   {"status": "RESOURCE_EXHAUSTED", "text": "its disk is full", "code": "DiskFull", "advice": "tell its operator, and try again later", "again": "never"},
   {"status": "RESOURCE_EXHAUSTED", "text": "too many calls at once", "code": "Busy", "advice": "try again in a moment", "again": "place"},
   {"status": "RESOURCE_EXHAUSTED", "text": "the budget is spent", "code": "BudgetSpent", "advice": "ask again later, or ask the operators for more", "again": "never"},
