@@ -11,6 +11,7 @@ A new key of the ring changes the header alone, in place: it is shorter than a d
 Sees one additive share of a model, a chunk at a time. docs/adr/0020-shares-at-rest.md.
 """
 
+import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -142,6 +143,7 @@ def reseal(file: BinaryIO, ring: KeyRing, label: Label) -> None:
 
     One write of less than a sector, synced. Raises DigestMismatch, and then nothing has changed.
     """
+    fcntl.flock(file, fcntl.LOCK_EX)  # or a key that is destroyed meanwhile would come back
     header = _header(ring, label, _data_key(file, ring, label))
     os.pwrite(file.fileno(), header, 0)
     os.fsync(file.fileno())
@@ -152,6 +154,7 @@ def destroy_key(file: BinaryIO) -> None:
 
     Synced. Nobody can decrypt the file afterwards, whoever has the ring.
     """
+    fcntl.flock(file, fcntl.LOCK_EX)
     if sealed_with(file) is not None:
         os.pwrite(file.fileno(), MAGIC + bytes(envelope.SEALED_BYTES), 0)
         os.fsync(file.fileno())

@@ -54,7 +54,7 @@ class ActiveModels:
         self._snapshots = Snapshots(registry, files)
         self._holds = Holds(files)
         self.quarantine = Quarantine(registry, files, config.index)
-        self.refreshes = Refreshes(registry, files, store.disk, self.quarantine.suspect)
+        self.refreshes = Refreshes(registry, files, store.disk, self._rows, self.quarantine.suspect)
         self.holdings = Holdings(cohorts, registry, files, store.disk)
         self._watchers: list[Callable[[], None]] = [self.holdings.changed]
         if peer is not None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from parties.at_rest.vault import Vault, open_share
 from parties.at_rest.zero_sharing import ZeroSharing
-from parties.party.models.tables import Model
+from parties.party.models.tables import Model, RefreshedShare
 from privedge.errors import DigestMismatch, Refused, ShareError
 from privedge.sharing.manifest import (
     ModelManifest,
@@ -42,11 +42,15 @@ class Expected:
         return Expected(header.manifest, header.salt, header.manifest.commitments_of(party))
 
     @staticmethod
-    def of(row: Model, vault: Vault) -> "Expected":
-        """What a party's registry says. Raises DigestMismatch for a salt that does not decrypt."""
+    def of(row: Model, vault: Vault, prepared: RefreshedShare | None = None) -> "Expected":
+        """What a party's registry says: of the share in use, or of a prepared one of that model.
+
+        Raises DigestMismatch for a salt that does not decrypt.
+        """
         manifest = row.manifest
-        commitments = row.commitments or manifest.commitments_of(vault.party)
-        return Expected(manifest, vault.salt(manifest, row.salt), commitments, row.version)
+        salt = vault.salt(manifest, (prepared or row).salt)
+        commitments = (prepared or row).commitments or manifest.commitments_of(vault.party)
+        return Expected(manifest, salt, commitments, (prepared or row).version)
 
 
 def read_checked(expected: Expected, chunks: Iterable[bytes], use: _Use) -> None:
@@ -100,9 +104,8 @@ def stored(expected: Expected, chunks: Iterable[bytes], target: Path, vault: Vau
         os.fsync(file.fileno())
 
 
-def copied(source: Path, target: Path, row: Model, vault: Vault) -> None:
+def copied(source: Path, target: Path, expected: Expected, vault: Vault) -> None:
     """The same, from another file."""
-    expected = Expected.of(row, vault)
     with open_share(source) as file:
         pieces = vault.pieces(file, expected.manifest, expected.version)
         stored(expected, pieces, target, vault)

@@ -19,6 +19,10 @@ from privedge.errors import ConfigError, DatabaseAway
 # What a damaged registry asks for. There is no mending it in place.
 PUT_BACK = "put the newest backup of it back (`python -m parties restore`)"
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
+# The execution option of a connection whose transactions write.
+WRITES = "privedge_writes"
+# How long SQLite waits for another process that writes.
+_BUSY_MS = 5000
 # Without a driver's name, SQLAlchemy 2.0 would take psycopg2.
 _DRIVERS = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite"}
 
@@ -36,6 +40,7 @@ _PASSING = (
     (r"translate host name", "there is no host of that name"),
     (r"statement timeout|timed out|timeout", "it does not answer in time"),
     (r"read-only transaction", "it is a standby, which cannot be written to"),
+    (r"database is locked", "another process keeps it locked"),
 )
 
 
@@ -79,14 +84,24 @@ def connect(url: str, *, patient: bool = False) -> Engine:
     return postgresql.connect(where, patient=patient)
 
 
-def erase_old_pages(engine: Engine) -> None:
+def erase_old_pages(engine: Engine) -> bool:
     """Leave no old page in SQLite's write-ahead log, where a replaced salt would stay for a while.
 
-    If a reader is in the way, the next checkpoint does it.
+    Returns False if a reader or a writer is in the way. It waits for neither, because all writers
+    would wait with it.
     """
-    if engine.dialect.name == SQLITE:
-        with closing(engine.raw_connection()) as connection:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    if engine.dialect.name != SQLITE:
+        return True
+    try:
+        with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute("PRAGMA busy_timeout=0")
+            try:
+                busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    except (sqlite3.Error, DBAPIError):  # what was committed before stays so
+        return False
+    return not busy
 
 
 def is_full(error: DBAPIError) -> bool:
@@ -99,17 +114,21 @@ def is_full(error: DBAPIError) -> bool:
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether PostgreSQL could not be asked, or not in time. A file is never lost in this way."""
+    """Whether PostgreSQL could not be asked, or not in time, or another process has kept SQLite's
+    file locked for too long.
+    """
     if isinstance(error, NoneFree):
         return True
-    if not isinstance(error, DBAPIError) or isinstance(error.orig, sqlite3.Error):
+    if not isinstance(error, DBAPIError):
         return False
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")
     away = isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
     return away and not is_full(error)
 
 
 def reason(error: Exception) -> str:
-    """Why PostgreSQL could not be asked, in words of our own."""
+    """Why a database could not be asked, in words of our own."""
     return _found(_LASTING + _PASSING, error) or "it cannot be reached"
 
 
@@ -142,6 +161,7 @@ def _make_durable(connection: Any, _record: object) -> None:
     # Python would begin transactions by itself, but not before a change of the schema.
     connection.isolation_level = None
     cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     # A salt that is replaced or forgotten is overwritten, not only left out.
@@ -150,4 +170,7 @@ def _make_durable(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    # A transaction that reads first would be refused its first write at once, whatever the timeout,
+    # if another process has committed in between.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

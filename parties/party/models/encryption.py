@@ -17,10 +17,17 @@ from pathlib import Path
 from parties.at_rest import envelope
 from parties.at_rest.key_ring import KeyRing
 from parties.at_rest.vault import Vault, is_sealed_file
-from parties.party.models.checked_shares import copied
+from parties.party.models.checked_shares import Expected, copied
 from parties.party.models.registry import Registry
-from parties.party.models.share_files import PARTIAL, SUFFIX, ShareFiles, model_of
-from parties.party.models.tables import Model
+from parties.party.models.share_files import (
+    NEXT,
+    PARTIAL,
+    SUFFIX,
+    ShareFiles,
+    model_of,
+    version_of,
+)
+from parties.party.models.tables import Model, RefreshedShare
 from privedge import private_file
 from privedge.errors import ConfigError, DigestMismatch, ShareError
 from privedge.private_file import sync_folder
@@ -79,17 +86,20 @@ def encrypt_what_is_not(state: Path, registry: Registry, files: ShareFiles) -> N
     if _marker(state) is None:
         write_marker(state, vault, vault.ring)
     rows = registry.with_salts()
+    prepared = {(each.model_id, each.version): each for each in registry.refreshes()}
+    registry.forget_refreshes([each for each in prepared.values() if each.model_id not in rows])
     for path in files.everywhere():
         row = rows.get(model_of(path))
-        if row is not None and path.suffix == SUFFIX and not _is_sealed(path, row):
-            _encrypt(path, row, vault)
-    salts = registry.salts()
-    plain = {salt: rows[each] for each, salt in salts if len(salt) != envelope.SEALED_BYTES}
+        if row is not None and path.suffix in (SUFFIX, NEXT) and not _is_sealed(path, row):
+            share = prepared.get((row.model_id, version_of(path))) if path.suffix == NEXT else None
+            _encrypt(path, row, share, vault)
+    plain = [each for each in registry.salts() if len(each[1]) != envelope.SEALED_BYTES]
     if plain:
-        registry.replace_salts(
-            {salt: vault.kept(row.manifest, salt) for salt, row in plain.items()}
+        sealed = {(each, salt): vault.kept(rows[each].manifest, salt) for each, salt in plain}
+        registry.replace_salts(sealed)
+        log.info(
+            "at_rest: encrypted the shares and salts of %d models", len({each for each, _ in plain})
         )
-        log.info("at_rest: encrypted the shares and salts of %d models", len(plain))
 
 
 def write_marker(state: Path, vault: Vault, ring: KeyRing) -> None:
@@ -131,11 +141,12 @@ def _is_sealed(path: Path, row: Model) -> bool:
         return True
 
 
-def _encrypt(path: Path, row: Model, vault: Vault) -> None:
+def _encrypt(path: Path, row: Model, share: RefreshedShare | None, vault: Vault) -> None:
     """Put an encrypted copy in a share file's place. What is damaged stays as it is."""
-    temporary = path.with_name(f"{row.model_id}.{secrets.token_hex(8)}{PARTIAL}")
+    # In the trash the name begins with a time still, so that a copy that broke off goes by it too.
+    temporary = path.with_suffix(f".{secrets.token_hex(8)}{PARTIAL}")
     try:
-        copied(path, temporary, row, vault)
+        copied(path, temporary, Expected.of(row, vault, share), vault)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except (DigestMismatch, ShareError, OSError) as error:

@@ -88,9 +88,9 @@ class Leading(ActiveModels):
         """Party 0: both parties get new shares of the active models of one cohort, or of all.
 
         Returns how many models have new shares. Party 1 follows, or will as soon as it can. Raises
-        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs, DigestMismatch,
-        ManifestMismatch, DiskFull, Unreachable or DeadlineExceeded; then the cohort in which it
-        happened has its old shares.
+        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs, DiskFull, Unreachable
+        or DeadlineExceeded; then the cohort in which it happened has its old shares. A model whose
+        share is damaged keeps its own, and the log says so.
         """
         if self._peer is None:
             raise NotAllowed("only party 0 refreshes shares")
@@ -114,13 +114,19 @@ class Leading(ActiveModels):
 
     def _refresh(self, peer: Peer, cohort: str) -> int:
         """Steps 1 to 5 of a refresh, as party 0 sees them."""
+        with self._leading:  # party 1 is in step, and drops what it has prepared in vain
+            self._follow_or_later(cohort)
         rows = self._registry.active(cohort)
         with self.refreshes.prepared_for(
             rows,
             lambda row, seed: self._heard(peer.prepare_refresh(_ref(row), seed, self._said)),
         ) as prepared:
             with self._leading:
-                used = self._use_refreshed(cohort, prepared)
+                try:
+                    used = self._use_refreshed(cohort, prepared)
+                except Exception:  # it may have committed
+                    self.behind.set()
+                    raise
                 if used:
                     self._notify()
                     self._follow_or_later(cohort)

@@ -19,7 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from parties.party.models.database import POSTGRESQL, is_lost, reason
+from parties.party.models.database import POSTGRESQL, WRITES, is_lost, reason
 from privedge.errors import ConfigError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def own(engine: Engine, file: Path | None) -> Owner:
 
 
 class FileOwner:
-    """Of an SQLite file. It cannot be lost."""
+    """Of an SQLite file. It cannot be lost, but `keys rotate` may write beside it."""
 
     def __init__(self, engine: Engine, file: Path | None) -> None:
         self._engine = engine
@@ -82,8 +82,13 @@ class FileOwner:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """See Owner."""
-        with self._engine.connect() as connection:
-            yield connection
+        try:
+            with self._engine.connect().execution_options(**{WRITES: True}) as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            if not is_lost(error):
+                raise
+            raise unreachable(reason(error)) from None
 
     def watch(self, wrong: Callable[[Connection], str], regained: Callable[[], None]) -> None:
         """See Owner."""

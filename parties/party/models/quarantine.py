@@ -172,6 +172,9 @@ class Quarantine:
         with self._lock:
             before, apart = dict(self._mine), self._apart
         self.set_apart([each for each in apart if self._in_use(each) is None], ())
+        for row in map(self._in_use, before):
+            if row is not None:
+                self._files.settle(row)
         self.suspect([each for each in before if self._files.mark(each) != before[each]])
         self.suspect([each for each in before if self._in_use(each) is None])
 

@@ -5,8 +5,9 @@ each model, which the other party must not learn. A method that returns has comm
 with a write-ahead log and full synchronisation. A deleted model leaves a tombstone, because a
 model id must never be used for two different uploads (docs/protocol.md#sessions).
 
-Every method raises Unreachable while PostgreSQL is away. One that changes something may then have
-been committed all the same; `watch` says when to look at everything again.
+Every method raises Unreachable while PostgreSQL is away, or another process keeps SQLite's file
+locked. One that changes something may with PostgreSQL have been committed all the same; `watch`
+says when to look at everything again.
 
 Every change of a model raises the registry's epoch by one, in the same transaction
 (docs/adr/0012-state-folder.md).
@@ -84,6 +85,8 @@ class Registry(Reading):
         self._make_room = make_room
         self._committed = committed
         self._watchers: list[Callable[[], None]] = []
+        # Old salts may still lie in SQLite's log, also from before a process that died.
+        self._old_pages = True
         with self._reading() as session:
             self._folder, self._epochs = _said(session)
         self._owner.watch(self._wrong, self._regained)
@@ -254,6 +257,7 @@ class Registry(Reading):
         """
 
         def change(session: Session) -> None:
+            self._old_pages = True
             for share in shares:
                 of_model = RefreshedShare.model_id == share.model_id
                 session.execute(delete(RefreshedShare).where(of_model))
@@ -263,7 +267,6 @@ class Registry(Reading):
                 session.execute(update(Model).where(here).values(salt=share.salt))
 
         self._write(change)
-        erase_old_pages(self._engine)
 
     def forget_refreshes(self, shares: Collection[RefreshedShare]) -> None:
         """These were prepared and will never be used."""
@@ -316,13 +319,16 @@ class Registry(Reading):
         """Commit a change of anything but models; the epoch stays. Raises DiskFull."""
         return self._write(change, counts=False)
 
-    def replace_salts(self, salts: Mapping[bytes, bytes]) -> None:
-        """Keep salts in another form: in place of each key, if it is still there, its value. No
-        epoch: nothing has changed for the other party.
+    def replace_salts(self, salts: Mapping[tuple[str, bytes], bytes]) -> None:
+        """Keep salts in another form: in place of each salt of a model (its id first), if it is
+        still there, the value. No epoch: nothing has changed for the other party.
         """
 
-        self._write(lambda session: replace_salts(session, salts), counts=False)
-        erase_old_pages(self._engine)
+        def change(session: Session) -> None:
+            self._old_pages = True
+            replace_salts(session, salts)
+
+        self._write(change, counts=False)
 
     def _write(
         self,
@@ -359,6 +365,8 @@ class Registry(Reading):
             session.flush()
             said = _said(session)
         self._remember(*said)
+        # If a reader is in the way, after the next change.
+        self._old_pages = self._old_pages and not erase_old_pages(self._engine)
         return result
 
     def _remember(self, folder: FolderIdentity | None, epochs: Epochs) -> None:

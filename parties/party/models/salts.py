@@ -4,6 +4,7 @@ It reads them and keeps them in another form, which changes nothing for the part
 salts as the vault keeps them.
 """
 
+import time
 from collections.abc import Mapping
 
 from sqlalchemy import update
@@ -13,6 +14,9 @@ from parties.party.models.database import connect, erase_old_pages
 from parties.party.models.ownership import FileOwner
 from parties.party.models.reading import Reading
 from parties.party.models.tables import Model, RefreshedShare
+
+# The party's own readers are in the way of erasing old pages for moments only.
+_TRIES, _PAUSE_S = 20, 0.1
 
 
 class Salts(Reading):
@@ -24,19 +28,27 @@ class Salts(Reading):
         sessions = sessionmaker(self._engine, expire_on_commit=False)
         super().__init__(sessions, FileOwner(self._engine, None))
 
-    def replace_salts(self, salts: Mapping[bytes, bytes]) -> None:
-        """In place of each key, if it is still there, its value."""
-        with self._sessions.begin() as session:
+    def replace_salts(self, salts: Mapping[tuple[str, bytes], bytes]) -> None:
+        """In place of each salt of a model (its id first), if it is still there, the value."""
+        with (
+            self._owner.writing() as connection,
+            Session(connection) as session,
+            session.begin(),
+        ):
             replace(session, salts)
-        erase_old_pages(self._engine)
+        for _ in range(_TRIES):
+            if erase_old_pages(self._engine):
+                return
+            time.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
 
-def replace(session: Session, salts: Mapping[bytes, bytes]) -> None:
-    """In place of each key, if it is still there, its value."""
-    for before, after in salts.items():
+def replace(session: Session, salts: Mapping[tuple[str, bytes], bytes]) -> None:
+    """In place of each salt of a model (its id first), if it is still there, the value."""
+    for (model_id, before), after in salts.items():
         for table in (Model, RefreshedShare):
-            session.execute(update(table).where(table.salt == before).values(salt=after))
+            here = (table.model_id == model_id, table.salt == before)
+            session.execute(update(table).where(*here).values(salt=after))

@@ -119,7 +119,10 @@ class ModelService(Leading, Following):
         self._files.empty_trash(self._trash_days, self._registry.deleted, now)
         # Under the lock: nobody may take a share back between the two steps.
         with self._rows:
-            self._registry.forget_salts(self._files.lost(self._registry.retired()))
+            lost = self._files.lost(self._registry.retired())
+            self._registry.forget_salts(lost)
+            for model_id in lost:
+                self._files.drop_refreshed(model_id)
         self._disk.set_aside()
 
     def _suspend(self, row: Model, caller: Identity) -> None:
@@ -136,6 +139,8 @@ class ModelService(Leading, Following):
         """
         self._uploads.settle()
         with self._changing():
+            for row in self._registry.live().values():
+                self._files.settle(row)
             there = self._files.there()
             for model_id in self._registry.deleted(there):
                 self._files.remove(model_id)

@@ -168,13 +168,23 @@ class ShareFiles:
     def take_over(self, model_id: str, version: str) -> None:
         """Put a refreshed share, which the registry says is in use, in its place for good.
 
-        The share of before is destroyed, as far as a file system can do that.
+        The share of before is destroyed, as far as a file system can do that. Again is fine, also
+        after a failure in the middle. Raises OSError.
         """
         path = self.path(model_id)
-        with suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
-            destroy_key(file)
-        self._next(model_id, version).replace(path)  # not synced: `tidy` does it again
-        self.drop_refreshed(model_id)
+        with self._lock:  # or a second call could destroy the share that the first put in place
+            if not self.has_refreshed(model_id, version):
+                return
+            with suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
+                destroy_key(file)
+            self._next(model_id, version).replace(path)  # not synced: `tidy` does it again
+            self.drop_refreshed(model_id)
+
+    def settle(self, row: Model) -> None:
+        """Take over the share that the registry says is in use, if that failed before."""
+        if row.version:
+            with suppress(OSError):  # its reader notices
+                self.take_over(row.model_id, row.version)
 
     def has_refreshed(self, model_id: str, version: str) -> bool:
         """Whether that refreshed share is on disk and not in its place yet."""
@@ -192,10 +202,10 @@ class ShareFiles:
         """At start: a refreshed share that is in use gets its place, and one that will never be
         used is removed.
         """
-        model_id, version = path.name.split(".")[:2]
+        version = version_of(path)
         if row is not None and row.version == version:
-            self.take_over(model_id, version)
-        elif version not in prepared:
+            self.take_over(row.model_id, version)
+        elif row is None or version not in prepared:
             path.unlink(missing_ok=True)
 
     # --- At start ---------------------------------------------------------------------------------
@@ -261,6 +271,11 @@ def model_of(path: Path) -> str:
     """The model id in the name of a file of the share folder, or of the trash."""
     first, _, rest = path.name.partition(".")
     return first if _MODEL_ID.fullmatch(first) else rest.partition(".")[0]
+
+
+def version_of(path: Path) -> str:
+    """The version in the name of a refreshed share that is not in its place yet."""
+    return path.name.split(".")[1]
 
 
 def _ids(names: Iterable[str]) -> set[str]:

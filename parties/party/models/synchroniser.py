@@ -41,10 +41,12 @@ class Synchroniser:
             try:
                 self._models.synchronise()
                 wait_s, told = _FIRST_WAIT_S, ""
-            except Refused as error:
-                if str(error) != told:  # a refusal may last for hours
-                    told = str(error)
-                    log.warning("party 1 does not follow yet: %s", error)
+            except Exception as error:  # a disk's, or party 1 is away: this thread must go on
+                # The text of other errors may say more than a log should.
+                said = str(error) if isinstance(error, Refused) else type(error).__name__
+                if said != told:  # a refusal may last for hours
+                    told = said
+                    log.warning("party 1 does not follow yet: %s", said)
                 self._stopping.wait(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
                 self._models.behind.set()

@@ -72,6 +72,11 @@ class RefreshedShare(Base):
     # Seconds since 1970, UTC.
     created_at: Mapped[int] = mapped_column(BigInteger)
 
+    @property
+    def commitments(self) -> tuple[str, ...]:
+        """To each tensor of this party's share (hex), in manifest order."""
+        return tuple(json.loads(self.commitments_json))
+
 
 class Model(Base):
     """One uploaded model. Instances handed out are detached: plain values.
@@ -108,7 +113,7 @@ class Model(Base):
     @property
     def commitments(self) -> tuple[str, ...]:
         """To this party's refreshed share (hex); empty if the manifest's hold."""
-        return tuple(json.loads(self.refreshed.commitments_json)) if self.refreshed else ()
+        return self.refreshed.commitments if self.refreshed else ()
 
     @property
     def share_since(self) -> int:

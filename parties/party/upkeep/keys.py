@@ -21,7 +21,7 @@ from parties.config.party import PartyConfig
 from parties.party.models.encryption import marker_key, require_keys, write_marker
 from parties.party.models.look import look
 from parties.party.models.salts import Salts
-from parties.party.models.share_files import NEXT, SUFFIX, ShareFiles, model_of
+from parties.party.models.share_files import NEXT, SUFFIX, ShareFiles, model_of, version_of
 from parties.party.models.state_folder import open_files, registry_url
 from parties.party.models.tables import Model
 from privedge.errors import ConfigError, DigestMismatch
@@ -137,7 +137,7 @@ def _resealed(path: Path, row: Model, ring: KeyRing, files: ShareFiles) -> list[
         return []
     try:
         with path.open("r+b", buffering=0) as file:
-            version = path.name.split(".")[1] if path.suffix == NEXT else row.version
+            version = version_of(path) if path.suffix == NEXT else row.version
             reseal(file, ring, files.vault.label(row.manifest, version))
     except DigestMismatch as error:
         # It may have been refreshed meanwhile, or its refreshed share is about to replace it.
@@ -161,7 +161,7 @@ def _salts_resealed(
             continue
         manifest = rows[model_id].manifest
         try:
-            changes[kept] = vault.kept(manifest, vault.salt(manifest, kept))
+            changes[model_id, kept] = vault.kept(manifest, vault.salt(manifest, kept))
         except DigestMismatch as error:
             faults.append(str(error))
     if changes:

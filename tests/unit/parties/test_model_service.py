@@ -1,6 +1,8 @@
 """parties/party/models/service.py: both parties in one process, joined by method calls."""
 
+import errno
 import os
+import sqlite3
 import time
 from contextlib import ExitStack
 
@@ -120,8 +122,9 @@ class Parties:
         return self.leader.snapshot(COHORT).id == self.follower.snapshot(COHORT).id
 
 
-def shares_of(owner):
-    entries, parts, salts = [], ([], []), (new_salt(), new_salt())
+def shares_of(owner, salts=None):
+    """Headers and both shares of a new model; `salts`: one for each party, fresh if None."""
+    entries, parts, salts = [], ([], []), salts or (new_salt(), new_salt())
     for name, shape in SPEC.parameters().items():
         size = TensorEntry(name, shape, ("", "")).share_bytes
         shares = (os.urandom(size), os.urandom(size))
@@ -251,6 +254,27 @@ def test_the_synchroniser_stops_while_party_1_is_away(parties):
     synchroniser = Synchroniser(parties.leader)
     synchroniser.start()
     synchroniser.stop()
+
+
+def test_the_synchroniser_goes_on_after_an_error_of_a_disk_or_a_database(parties):
+    parties.line.set_active = parties.line.add_active = refuse
+    parties.activated()
+    del parties.line.set_active, parties.line.add_active
+    failures = [OSError(errno.EIO, "input/output error"), sqlite3.OperationalError("disk I/O")]
+    set_active = parties.line.set_active
+
+    def fails_twice(*args):
+        if failures:
+            raise failures.pop()
+        return set_active(*args)
+
+    parties.line.set_active = fails_twice
+    synchroniser = Synchroniser(parties.leader)
+    synchroniser.start()
+    while not parties.agree:
+        pass
+    synchroniser.stop()
+    assert not failures
 
 
 def test_party_1_refuses_a_list_with_a_model_it_lacks_and_changes_nothing(parties):

@@ -3,10 +3,12 @@
 Both parties in one process, on real folders. A party that dies is a folder that is opened again.
 """
 
+import errno
 import shutil
 import threading
 from collections import Counter
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from test_shares_at_rest import EncryptedParties, with_keys
 from parties.at_rest.zero_sharing import SEED_BYTES, ZeroSharing, new_seed
 from parties.party.models import migrations, refreshes
 from parties.party.models.cohorts import ModelRef
+from parties.party.models.disk import Disk
 from parties.party.models.refresher import Refresher
 from parties.party.models.registry import Registry
 from parties.party.models.share_files import ShareFiles
@@ -26,7 +29,7 @@ from parties.party.upkeep.verify import verify, verify_backup
 from privedge.errors import (
     Busy,
     DeadlineExceeded,
-    DigestMismatch,
+    DiskFull,
     ManifestMismatch,
     NotAllowed,
     Restarting,
@@ -271,23 +274,139 @@ def test_party_1_refreshes_nothing_but_what_is_active_there(parties):
             parties.follower.prepare_refresh(bad, new_seed())
 
 
-def test_a_damaged_share_ends_the_refresh_and_the_next_one_leaves_its_model_out(parties):
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_damaged_share_keeps_its_own_model_from_a_refresh_and_no_other(parties, index):
     damaged, sound = activate(parties), activate(parties, BEN)
-    path = parties.leader._files.path(damaged[0])
+    harmed = (parties.leader, parties.follower)[index]
+    path = harmed._files.path(damaged[0])
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
-    with pytest.raises(DigestMismatch):
-        parties.leader.refresh()
+    assert parties.leader.refresh() == 1
+    assert not list(parties.leader._files._folder.glob("*.next"))
+    parties.leader.quarantine.hear(parties.follower.quarantine.mine)
     parties.leader.synchronise()
     assert parties.leader.refresh() == 1
     assert np.array_equal(total(parties, sound[0]), sound[1]) and parties.agree
     raw[-1] ^= 1
     path.write_bytes(raw)
-    parties.leader.quarantine.hear(frozenset())
-    parties.leader.quarantine.look_again()
+    harmed.quarantine.look_again()
+    parties.leader.quarantine.hear(parties.follower.quarantine.mine)
     parties.leader.synchronise()
     whole(parties, [damaged, sound])
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("change", ["replaced", "deleted"])
+def test_an_owner_cannot_keep_others_from_new_shares_or_fill_the_disk(
+    parties, monkeypatch, index, change
+):
+    """Whichever party prepares its share just then."""
+    model = activate(parties, BEN)
+    files = (parties.leader, parties.follower)[index]._files
+    write = ShareFiles.refresh
+
+    def write_meanwhile(writing, row, zero):
+        made = write(writing, row, zero)
+        if writing is files and row.owner == ANA.name:
+            if change == "replaced":
+                activate(parties)
+            else:
+                for each in (parties.leader, parties.follower):
+                    each.delete(row.model_id, ANA)
+        return made
+
+    activate(parties)
+    monkeypatch.setattr(ShareFiles, "refresh", write_meanwhile)
+    assert parties.leader.refresh() == 1
+    monkeypatch.undo()
+    assert not [path for path in files._folder.iterdir() if path.suffix != ".words"]
+    assert parties.follower._registry.refreshes() == []
+    whole(parties, [model])
+
+
+def test_party_1_keeps_what_party_0_has_committed_however_long_it_was_away(parties, monkeypatch):
+    models = [activate(parties, owner) for owner in (ANA, BEN)]
+    use = Registry.use_refreshed
+
+    def cut_then(registry, shares):
+        use(registry, shares)
+        parties.line.cut = True
+
+    monkeypatch.setattr(Registry, "use_refreshed", cut_then)
+    assert parties.leader.refresh() == 2
+    monkeypatch.undo()
+    parties.line.cut = False
+    now = refreshes.time.time()
+    monkeypatch.setattr(refreshes.time, "time", lambda: now + 100_000)
+    parties.follower.empty_trash()
+    parties.leader.refresh()
+    whole(parties, models)
+
+
+def test_party_1_keeps_two_prepared_shares_of_a_model_at_most(parties):
+    model = activate(parties)
+    parties.line.loses_answers = True
+    for _ in range(4):
+        with pytest.raises(Unreachable):
+            parties.leader.refresh()
+    assert len(parties.follower._registry.refreshes()) == 2
+    assert len(list(parties.follower._files._folder.glob("*.next"))) == 2
+    parties.line.loses_answers = False
+    assert parties.leader.refresh() == 1
+    whole(parties, [model])
+
+
+def test_what_was_prepared_in_vain_gives_its_room_to_the_next_refresh(parties, monkeypatch):
+    models = [activate(parties, owner) for owner in (ANA, BEN)]
+    parties.line.loses_answers = True
+    with pytest.raises(Unreachable):
+        parties.leader.refresh()
+    parties.line.loses_answers = False
+    folder, disk = parties.follower._files._folder, parties.follower._disk
+    require_room = Disk.require_room
+
+    def for_four_shares(asked, wanted):
+        if asked is disk and len(list(folder.iterdir())) >= 4:
+            raise DiskFull("state: the disk is full")
+        require_room(asked, wanted)
+
+    monkeypatch.setattr(Disk, "require_room", for_four_shares)
+    with pytest.raises(DiskFull):
+        parties.leader.refresh()
+    now = refreshes.time.time()
+    monkeypatch.setattr(refreshes.time, "time", lambda: now + 3601)
+    assert parties.leader.refresh() == 2
+    whole(parties, models)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("when", [1, 2, 3, 4])
+def test_a_share_that_cannot_be_put_in_place_is_put_there_later(
+    tmp_path, monkeypatch, encrypted, when
+):
+    """At either party, the first file or the second one."""
+    if encrypted:
+        with_keys(tmp_path)
+    with ExitStack() as stack:
+        parties = opened(tmp_path, stack, EncryptedParties if encrypted else Parties)
+        models = [activate(parties, owner) for owner in (ANA, BEN)]
+        replace, calls = Path.replace, []
+
+        def fails(path, target):
+            calls.append(path)
+            if len(calls) == when:
+                raise OSError(errno.EIO, "input/output error")
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, "replace", fails)
+        assert parties.leader.refresh() == 2
+        monkeypatch.undo()
+        for each in (parties.leader, parties.follower):
+            each.quarantine.look_again()
+        parties.leader.quarantine.hear(parties.follower.quarantine.mine)
+        parties.leader.synchronise()
+        whole(parties, models)
 
 
 def test_a_refresh_that_took_too_long_changes_nothing(parties, monkeypatch):

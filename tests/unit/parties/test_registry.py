@@ -2,15 +2,18 @@
 
 import os
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import DBAPIError
 
+from parties.party.models import database
 from parties.party.models.registry import Registry
-from parties.party.models.tables import State
-from privedge.errors import AlreadyExists, DiskFull
+from parties.party.models.salts import Salts
+from parties.party.models.tables import Model, RefreshedShare, State
+from privedge.errors import AlreadyExists, DiskFull, Unreachable
 from privedge.sharing.manifest import (
     ModelManifest,
     TensorEntry,
@@ -221,3 +224,75 @@ def test_w20_a_follower_keeps_what_is_quarantined(registry):
     assert registry.follow("digits", wanted) == []
     assert states(registry) == {**wanted, dropped: State.RETIRED}
     assert registry.follow("digits", {other: State.ACTIVE}) == [harmed]
+
+
+def refreshed(model_id):
+    """A refreshed share of a model, with a salt of its own."""
+    return RefreshedShare(
+        model_id=model_id,
+        version=os.urandom(16).hex(),
+        in_use=False,
+        salt=new_salt(),
+        commitments_json="[]",
+        created_at=1,
+    )
+
+
+def test_c61_a_change_that_reads_first_stands_a_rotation_of_keys_beside_it(tmp_path):
+    """The rotation is another process. It may neither end the change nor be ended by it."""
+    url = f"sqlite:///{tmp_path / 'registry.sqlite'}"
+    with closing(Registry(url)) as registry, closing(Salts(url)) as salts:
+        mine, other = added(registry), added(registry, "ben")
+        kept, sealed = registry.get(other).salt, os.urandom(96)
+        rotation = threading.Thread(target=lambda: salts.replace_salts({(other, kept): sealed}))
+
+        def change(session):
+            row = session.get_one(Model, mine)
+            rotation.start()
+            rotation.join(0.2)  # without the lock it would have committed by now
+            row.state = State.PREPARED
+
+        registry.record(change)
+        rotation.join(60)
+        assert states(registry)[mine] == State.PREPARED
+        assert registry.get(other).salt == sealed
+
+
+def test_a_database_that_another_process_keeps_locked_is_away_until_it_is_free(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(database, "_BUSY_MS", 10)
+    file = tmp_path / "registry.sqlite"
+    with closing(Registry(f"sqlite:///{file}")) as registry:
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unreachable, match="another process keeps it locked"):
+                added(registry)
+            assert states(registry) == {}  # what only reads goes on
+        assert len({added(registry), added(registry, "ben")}) == 2
+
+
+def test_w43_a_reader_delays_the_end_of_an_old_salt_until_the_next_change_and_no_writer(tmp_path):
+    file = tmp_path / "registry.sqlite"
+    log = file.with_name(f"{file.name}-wal")
+    with closing(Registry(f"sqlite:///{file}")) as registry:
+        model_id = added(registry)
+        old = registry.get(model_id).salt
+        with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT salt FROM models").fetchall() == [(old,)]
+            registry.use_refreshed([refreshed(model_id)])
+            assert old in log.read_bytes() + file.read_bytes()
+        registry.prepare(model_id)
+        assert old not in log.read_bytes() + file.read_bytes()
+
+
+def test_t4_two_models_with_one_salt_keep_one_each(registry):
+    """An owner chooses the salts of its models."""
+    one, other = added(registry), added(registry, "ben")
+    salt = registry.get(one).salt
+    registry.record(lambda session: setattr(session.get_one(Model, other), "salt", salt))
+    sealed = {(model_id, salt): os.urandom(96) for model_id in (one, other)}
+    registry.replace_salts(sealed)
+    for model_id in (one, other):
+        assert registry.get(model_id).salt == sealed[model_id, salt]

@@ -4,6 +4,8 @@ import io
 import itertools
 import os
 import shutil
+import threading
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -15,12 +17,14 @@ from parties.at_rest.sealed_share import Label, Sealer, opened, sealed_bytes
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.config.sections import AtRestSection
+from parties.party.models import encryption
 from parties.party.models.state_folder import open_models
+from parties.party.models.tables import Model, RefreshedShare, State
 from parties.party.upkeep import keys
 from parties.party.upkeep.backup import backup, restore
 from parties.party.upkeep.verify import verify, verify_backup
-from privedge.errors import ConfigError, DigestMismatch
-from privedge.sharing.manifest import ModelManifest, TensorEntry, new_model_id
+from privedge.errors import ConfigError, DigestMismatch, Unreachable
+from privedge.sharing.manifest import ModelManifest, TensorEntry, new_model_id, new_salt
 
 # With small chunks, a tensor has several of them.
 CHUNK = 64
@@ -274,6 +278,130 @@ def test_t4_a_folder_of_before_is_encrypted_at_its_next_start_its_trash_too(tmp_
     assert not any(share[place : place + 8] in found for share in before for place in (0, 800))
     assert {len(row.salt) for row in rows_of(tmp_path)} == {envelope.SEALED_BYTES}
     assert list(verify(encrypted(tmp_path, 1))) == []
+
+
+def test_t4_two_models_with_one_salt_are_both_encrypted_at_the_next_start(tmp_path):
+    """An owner chooses the salts of its models, and may choose one twice."""
+    with ExitStack() as stack:
+        parties, salts = Parties(tmp_path, stack), (new_salt(), new_salt())
+        for _ in range(2):
+            headers, raw = shares_of(ANA, salts)
+            for models, header, share in zip(
+                (parties.leader, parties.follower), headers, raw, strict=True
+            ):
+                models.upload(header, ANA, [share])
+            parties.leader.activate(headers[0].manifest.model_id, ANA)
+    with_keys(tmp_path)
+    assert owners(tmp_path, 1) == ("ana",)
+    assert list(verify(encrypted(tmp_path, 1))) == []
+
+
+def test_t4_a_prepared_refresh_is_encrypted_too_and_still_usable(tmp_path):
+    """Party 0 may have committed it, and party 1 not know of it yet."""
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack)
+        parties.meet()
+        parties.activated(ANA)
+        parties.line.set_active = lambda *_: away()
+        assert parties.leader.refresh() == 1
+    (waiting,) = (tmp_path / "party1" / "shares").glob("*.next")
+    before = waiting.read_bytes()
+    with_keys(tmp_path)
+    assert owners(tmp_path, 1) == ("ana",)
+    found = everything_in(tmp_path / "party1")
+    assert not any(before[place : place + 8] in found for place in range(0, len(before), 80))
+    with ExitStack() as stack:
+        parties = EncryptedParties(tmp_path, stack)
+        parties.leader.synchronise()
+        assert parties.agree and parties.leader.snapshot(COHORT).owners == ("ana",)
+        parties.follower.quarantine.suspect(parties.follower.in_use())
+        assert not parties.follower.quarantine.mine
+
+
+def away():
+    raise Unreachable("party 1: cannot be reached")
+
+
+def test_what_was_prepared_of_a_model_that_is_gone_does_not_keep_a_folder_from_its_keys(tmp_path):
+    """As an earlier release could leave it."""
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack)
+        model_id = parties.activated(ANA)
+        registry = parties.follower._registry
+        registry.prepare_refresh(
+            RefreshedShare(
+                model_id=model_id,
+                version="a" * 32,
+                in_use=False,
+                salt=new_salt(),
+                commitments_json="[]",
+                created_at=int(time.time()),
+            )
+        )
+        registry.record(lambda session: setattr(session.get_one(Model, model_id), "salt", b""))
+        registry.record(
+            lambda session: setattr(session.get_one(Model, model_id), "state", State.DELETED)
+        )
+        (tmp_path / "party1" / "shares" / f"{model_id}.{'a' * 32}.next").write_bytes(b"words")
+    with_keys(tmp_path)
+    with open_models(encrypted(tmp_path, 1), None) as models:
+        assert models._registry.refreshes() == []
+    assert list((tmp_path / "party1" / "shares").glob("*.next")) == []
+
+
+def test_a_copy_of_a_trash_file_that_broke_off_goes_by_the_clock(tmp_path, monkeypatch):
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack)
+        parties.activated(ANA)
+        parties.activated(ANA)
+    with_keys(tmp_path)
+    config, trash = encrypted(tmp_path, 1), tmp_path / "party1" / "trash"
+    copied, half = encryption.copied, []
+
+    def kept(source, target, *rest):
+        copied(source, target, *rest)
+        if target.parent == trash:
+            half.append((target, target.read_bytes()[:-1]))
+
+    monkeypatch.setattr(encryption, "copied", kept)
+    assert owners(tmp_path, 1) == ("ana",)
+    ((path, raw),) = half
+    path.write_bytes(raw)  # the process died while it wrote it
+    with open_models(config, None) as models:
+        assert models._files.in_trash()[0] == 2
+        models.empty_trash(now=time.time() + 1e9)
+        assert list(trash.iterdir()) == []
+
+
+@pytest.mark.parametrize("first", ["destroyed", "sealed"])
+def test_w43_a_rotation_never_brings_a_destroyed_key_back(tmp_path, ring, monkeypatch, first):
+    """A refresh destroys the key of the old file, which a rotation has open just then."""
+    manifest = a_manifest()
+    label, path = Label.of(0, manifest), tmp_path / "a share"
+    path.write_bytes(sealed(ring, label, manifest))
+    with path.open("r+b", buffering=0) as mine, path.open("r+b", buffering=0) as other:
+        data_key, threads = sealed_share._data_key, []
+
+        def meanwhile(*args):
+            key = data_key(*args)
+            threads.append(threading.Thread(target=sealed_share.destroy_key, args=(other,)))
+            threads[-1].start()
+            threads[-1].join(0.2)  # without a lock it would be done by now
+            return key
+
+        if first == "sealed":
+            monkeypatch.setattr(sealed_share, "_data_key", meanwhile)
+            sealed_share.reseal(mine, ring, label)
+            mine.close()
+            threads[0].join(60)
+        else:
+            sealed_share.destroy_key(other)
+            other.close()
+            with pytest.raises(DigestMismatch):
+                sealed_share.reseal(mine, ring, label)
+    monkeypatch.undo()
+    with pytest.raises(DigestMismatch):
+        read(tmp_path, ring, label, manifest, path.read_bytes())
 
 
 def rows_of(folder):
