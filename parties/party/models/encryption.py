@@ -78,6 +78,8 @@ def encrypt_what_is_not(state: Path, registry: Registry, files: ShareFiles) -> N
         return
     if _marker(state) is None:
         write_marker(state, vault, vault.ring)
+    # A ring that is replaced by mistake must not become that of a party that is running.
+    vault.ring.accept_only(lambda keys: marker_key(state) in (None, *(key.id for key in keys)))
     rows = registry.with_salts()
     for path in files.everywhere():
         row = rows.get(model_of(path))
