@@ -165,13 +165,13 @@ class ActiveModels:
                 self._set_aside([row.model_id])
         raise ManifestMismatch(f"model {row.model_id}: the parties got different manifests")
 
-    def _delete_unwanted(self, row: Model) -> None:
+    def _delete_unwanted(self, row: Model, *, by: str) -> None:
         with self._rows:
             self._registry.delete(row.model_id)
             self._files.remove(row.model_id)
         self.quarantine.forget(row.model_id)
         log.info("model %s: deleted", row.model_id)
-        self.audit.record("deletion", **about(row), by="both operators")
+        self.audit.record("deletion", **about(row), by=by)
 
     @property
     def _said(self) -> Said:

@@ -1,7 +1,7 @@
 """Party 1's side of what the parties do with models (service.py): it follows party 0."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from parties.party.models.active_models import ActiveModels
@@ -51,9 +51,15 @@ class Following(ActiveModels):
         self._notify()
 
     def follow(
-        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef] = ()
+        self,
+        cohort: str,
+        refs: Sequence[ModelRef],
+        quarantined: Sequence[ModelRef] = (),
+        deleted: Collection[str] = (),
     ) -> None:
-        """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing."""
+        """Party 1: step 5. `deleted`: ids of suspended models that party 0 has deleted, so that
+        they are deleted here. Raises UnknownCohort, or ManifestMismatch and changes nothing.
+        """
         find(self.cohorts, cohort)
         before = self.snapshot(cohort).models
         with self._changing():
@@ -73,11 +79,14 @@ class Following(ActiveModels):
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
-        for model_id in self.quarantine.unwanted.intersection(retired):
-            self._delete_unwanted(kept[model_id])
         self._record_changes(before, self.snapshot(cohort))
         self._notify()
         self.quarantine.set_apart(kept.keys() - apart, apart)
+        # Whatever became of an earlier list: party 0 goes on naming what is still unwanted here.
+        for model_id in self.quarantine.unwanted.intersection(deleted) - wanted.keys():
+            row = self._registry.get(model_id)
+            if row is not None and row.cohort == cohort:
+                self._delete_unwanted(row, by="party 0 and this operator")
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes) -> None:
         """Party 1: write the refreshed share of an active model beside its present one; again is

@@ -1,7 +1,7 @@
 """Party 0's side of what the parties do with models (service.py): it leads, and commits first."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from parties.party.edge.peer import Peer
 from parties.party.models.active_models import ActiveModels
@@ -73,8 +73,8 @@ class Leading(ActiveModels):
             for name in self.cohorts if cohort is None else [cohort]:
                 if self._registry.knows(name):
                     self._quarantine_damaged(name)
-                    if self._delete_agreed(name, self._send_active(name)):
-                        self._send_active(name)
+                    if deleted := self._delete_agreed(name, self._send_active(name)):
+                        self._send_active(name, deleted=deleted)
 
     def refresh(self, cohort: str | None = None) -> int:
         """Party 0: both parties get new shares of the active models of one cohort, or of all.
@@ -130,21 +130,25 @@ class Leading(ActiveModels):
         for line in self.standing.hear(said, lasting=False):
             log.error("party 1: %s", line)
 
-    def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> bool:
-        """Party 0: delete what both operators want to be deleted; whether there was any."""
+    def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> set[str]:
+        """Party 0: delete what both operators want to be deleted. Returns the ids of everything
+        that party 1's operator wants to be deleted and that is deleted here, now or before.
+        """
         agreed = self.quarantine.unwanted & unwanted_there
-        rows = [row for row in self._registry.quarantined(cohort) if row.model_id in agreed]
-        for row in rows:
-            self._delete_unwanted(row)
-        return bool(rows)
+        for row in self._registry.quarantined(cohort):
+            if row.model_id in agreed:
+                self._delete_unwanted(row, by="both operators")
+        return self._registry.deleted(unwanted_there)
 
-    def _send_active(self, cohort: str, *, without: str = "") -> frozenset[str]:
+    def _send_active(
+        self, cohort: str, *, without: str = "", deleted: Collection[str] = ()
+    ) -> frozenset[str]:
         """Returns the ids of what party 1's operator wants to be deleted."""
         active, left_out = (
             [_ref(each) for each in models if each.model_id != without]
             for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
         )
-        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said)
+        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said, deleted)
         self._heard(said)
         return unwanted
 
