@@ -59,6 +59,14 @@ class KeyRing:
         self._keys = read_keys(path)
         self._fits: Callable[[Sequence[Key]], bool] = lambda _: True
         self._told = ""
+        self._changed: Callable[[str], None] = lambda _: None
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Call `changed`, which must not take long, now and whenever a changed file is taken over,
+        with the id of the key that encrypts from then on.
+        """
+        self._changed = changed
+        changed(self.current.id)
 
     def accept_only(self, fits: Callable[[Sequence[Key]], bool]) -> None:
         """Take over other keys only if `fits` says so. It may raise ConfigError."""
@@ -101,6 +109,7 @@ class KeyRing:
                 log.error("kept the old keys: %s", error)
             return
         self._keys, self._stamp, self._told = keys, now, ""
+        self._changed(keys[-1].id)
 
 
 def read_keys(path: Path) -> Sequence[Key]:

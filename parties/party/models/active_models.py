@@ -173,6 +173,18 @@ class ActiveModels:
         log.info("model %s: deleted", row.model_id)
         self.audit.record("deletion", **about(row), by=by)
 
+    def _record_refresh(self, cohort: str, versions: Mapping[str, str]) -> None:
+        """For the audit log: from now on the shares of these models, by id, are of these versions,
+        which are public.
+        """
+        self.audit.record_all(
+            "refresh",
+            [
+                {"model": model_id, "cohort": cohort, "version": version}
+                for model_id, version in versions.items()
+            ],
+        )
+
     @property
     def _said(self) -> Said:
         return self.standing.mine

@@ -74,11 +74,17 @@ class Following(ActiveModels):
                     wanted.setdefault(row.model_id, State.QUARANTINED)
             listed = [ref for ref in (*refs, *quarantined) if ref.model_id in wanted]
             apart = self.refreshes.catch_up(listed, kept)
+            refreshed = {
+                ref.model_id: ref.version
+                for ref in listed
+                if ref.model_id not in apart and ref.version != kept[ref.model_id].version
+            }
             wanted |= dict.fromkeys(apart, State.QUARANTINED)
             retired = self._registry.follow(cohort, wanted)
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
+        self._record_refresh(cohort, refreshed)
         self._record_changes(before, self.snapshot(cohort))
         self._notify()
         self.quarantine.set_apart(kept.keys() - apart, apart)

@@ -1,7 +1,8 @@
 """Party 0's side of what the parties do with models (service.py): it leads, and commits first."""
 
 import logging
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Sequence
 
 from parties.party.edge.peer import Peer
 from parties.party.models.active_models import ActiveModels
@@ -11,6 +12,7 @@ from parties.party.models.standing import Said
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
 from privedge.errors import (
+    Busy,
     DeadlineExceeded,
     DigestMismatch,
     ManifestMismatch,
@@ -76,11 +78,12 @@ class Leading(ActiveModels):
                     if deleted := self._delete_agreed(name, self._send_active(name)):
                         self._send_active(name, deleted=deleted)
 
-    def refresh(self, cohort: str | None = None) -> int:
+    def refresh(self, cohort: str | None = None, *, least_age_s: float = 0.0) -> int:
         """Party 0: both parties get new shares of the active models of one cohort, or of all.
 
         Returns how many models have new shares. Party 1 follows, or will as soon as it can. Raises
-        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs, DigestMismatch,
+        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs or if shares were
+        refreshed in the last `least_age_s` seconds, DigestMismatch,
         ManifestMismatch, DiskFull, Unreachable or DeadlineExceeded; then the cohort in which it
         happened has its old shares.
         """
@@ -88,7 +91,17 @@ class Leading(ActiveModels):
             raise NotAllowed("only party 0 refreshes shares")
         names = list(self.cohorts) if cohort is None else [find(self.cohorts, cohort).name]
         with self.refreshes.one_at_a_time():
+            self._require_age(names, least_age_s)
             return sum(self._refresh(self._peer, name) for name in names)
+
+    def _require_age(self, cohorts: Sequence[str], least_s: float) -> None:
+        now = time.time()
+        rows = [row for cohort in cohorts for row in self._registry.active(cohort)]
+        ages = [now - row.share_since for row in rows if row.version]
+        # A negative one says that the clock was set back.
+        left = max((least_s - age for age in ages if age >= 0), default=0.0)
+        if left > 0:
+            raise Busy("the shares were refreshed a short time ago", left)
 
     def _leads(self) -> Peer:
         if self._peer is None:
@@ -122,8 +135,11 @@ class Leading(ActiveModels):
     def _use_refreshed(self, cohort: str, prepared: Prepared) -> int:
         """Step 4 of a refresh, for the models that are still active; how many these are."""
         with self._changing():
-            active = {row.model_id for row in self._registry.active(cohort)}
-            return prepared.use(active)
+            before = {row.model_id: row.version for row in self._registry.active(cohort)}
+            used = prepared.use(before)
+            after = {row.model_id: row.version for row in self._registry.active(cohort)}
+        self._record_refresh(cohort, dict(after.items() - before.items()))
+        return used
 
     def _heard(self, said: Said | None) -> None:
         """Party 1's state, as it says once it has followed; the next hello judges it."""

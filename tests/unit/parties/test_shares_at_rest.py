@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import os
 import shutil
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from parties.at_rest.sealed_share import Label, Sealer, opened, sealed_bytes
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.config.sections import AtRestSection
+from parties.party.audit.files import lines_of
 from parties.party.models.state_folder import open_models
 from parties.party.upkeep import keys
 from parties.party.upkeep.backup import backup, restore
@@ -448,6 +450,22 @@ def test_a_rotation_with_keys_that_do_not_fit_changes_nothing(folder):
     with pytest.raises(ConfigError, match="is not the key ring"):
         keys.rotate(config)
     assert ring.read_bytes() == before
+
+
+def test_w46_the_audit_log_says_which_key_encrypts_and_since_when(folder):
+    config = encrypted(folder, 0)
+    (old,) = read_keys(config.at_rest.key_file)
+    with ExitStack() as stack:
+        leader = EncryptedParties(folder, stack).leader
+        leader.audit.start()
+        keys.rotate(config)
+        (_, new) = read_keys(config.at_rest.key_file)
+        leader.quarantine.suspect(leader.in_use())
+        leader.audit.stop()
+        lines = [json.loads(line) for line in lines_of(config.state / "audit")]
+        assert [each["key"] for each in lines if each["event"] == "key ring"] == [old.id, new.id]
+        secrets = {key.secret.hex() for key in (old, new)}
+        assert not any(secret in str(lines) for secret in secrets)
 
 
 @pytest.mark.parametrize("act", ["rotate", "reseal_all", "drop", "create"])
