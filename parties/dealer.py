@@ -237,9 +237,9 @@ def serve_dealer(config: DealerConfig) -> None:
     metrics.read_readiness(readiness)
     # The process as a whole serves. Otherwise a party would think that it is about to end.
     statuses.set_serving([""], True)
-    server.start()
-    log.info("dealer: listening on port %d", port)
-    readiness.start()
     with metrics.served():
+        server.start()
+        log.info("dealer: listening on port %d", port)
+        readiness.start()
         run_until_told(server, statuses)
     readiness.stop()

@@ -11,7 +11,7 @@ the program gets an object that takes services and nothing else. Sees what a fro
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,11 @@ class GuardedServer:
         self._registered: list[tuple[str, Mapping[str, Any]]] = []
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
-        """Implements what generated code calls on a grpc.Server."""
-        self._generic.extend(handlers)
+        """Implements what generated code calls on a grpc.Server.
+
+        Each handler is asked for methods of `access` only; others do not exist.
+        """
+        self._generic.extend(_OwnMethods(handler, self.access) for handler in handlers)
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Implements what generated code calls on a grpc.Server.
@@ -78,6 +81,21 @@ class GuardedServer:
         server.add_generic_rpc_handlers(self._generic)
         for service, handlers in self._registered:
             server.add_registered_method_handlers(service, handlers)
+
+
+class _OwnMethods(grpc.GenericRpcHandler):
+    """A handler of the operator's, which may claim any method, for the operator's methods only."""
+
+    def __init__(self, handler: grpc.GenericRpcHandler, methods: Container[str]) -> None:
+        self._handler, self._methods = handler, methods
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """See grpc.GenericRpcHandler."""
+        if handler_call_details.method not in self._methods:
+            return None
+        return self._handler.service(handler_call_details)
 
 
 class EmbeddedParty:
@@ -119,13 +137,15 @@ def serving(server: GuardedServer) -> Iterator[EmbeddedParty]:
     config = server.config
     cores = usable_cores() if config.one_core_workers else ()
     access = {**ACCESS, **server.access}
-    with assembled(config, server.config_file, cores, access) as party:
+    with (
+        assembled(config, server.config_file, cores, access) as party,
+        party.metrics.served(),
+    ):
         server.add_own_services(party.server)
         party.start()
         party.readiness.start()
         try:
-            with party.metrics.served():
-                yield EmbeddedParty(party)
+            yield EmbeddedParty(party)
         finally:
             end_in_order(
                 party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -55,6 +55,15 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _named(cls, value: Any, info: ValidationInfo) -> Any:
+        # As a Path it would be the folder of the configuration file.
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if value == "" and Path in (kind, *get_args(kind)):
+            raise ValueError("the name of the file or folder is empty")
+        return value
+
     @field_validator("*", mode="after")
     @classmethod
     def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
@@ -63,7 +72,10 @@ class Section(BaseModel):
             raise ValueError(f"has a control character; {_SLASH}")
         if isinstance(value, Path) and info.context:
             folder: Path = info.context["folder"]
-            return folder / value.expanduser()
+            try:
+                return folder / value.expanduser()
+            except RuntimeError:  # the home folder of a user that this machine does not have
+                raise ValueError(f"{value}: there is no such home folder") from None
         return value
 
 
@@ -122,8 +134,8 @@ class TracesSection(Section):
         default=1.0,
         ge=0,
         le=1,
-        description="The part of all queries that is traced. With the same number everywhere, the "
-        "same queries are.",
+        description="The part of all queries that is traced, by the id of the trace. Each party "
+        "begins traces of its own, and the dealer traces with those of both.",
     )
 
 
@@ -218,12 +230,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a TOML file: {error}; save it as UTF-8") from None
+    except ValueError:
+        raise ConfigError(f"{str(path)!a}: no file can have this name") from None
     return _parsed(text, path)
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: not a TOML file: nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         faulty = text.split("\n")[int(line[1]) - 1] if line else text

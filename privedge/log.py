@@ -2,7 +2,7 @@
 
 A line about queries carries their ids, the same at the client, both parties, their workers and the
 dealer. The code that logs need not know them: whoever begins the work of a query says so (`about`,
-`name_request`).
+`name_requests`).
 
 Only cli and parties call `configure`; every other module uses `logging.getLogger(__name__)`.
 """
@@ -43,9 +43,9 @@ def about(request_ids: Sequence[str]) -> Iterator[None]:
         _REQUEST_IDS.reset(token)
 
 
-def name_request(request_id: str) -> None:
-    """The rest of the present block of `about` is about this query."""
-    _REQUEST_IDS.set((request_id,))
+def name_requests(request_ids: Sequence[str]) -> None:
+    """The rest of the present block of `about` is about these queries."""
+    _REQUEST_IDS.set(tuple(request_ids))
 
 
 def request_ids() -> tuple[str, ...]:

@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from privedge import __version__, extras
+from privedge import extras
 from privedge.config import TracesSection
+from privedge.identity.roles import Role
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 KEY = "traceparent"
 _TRACEPARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-# An exporter must not hold up the end of a process whose collector is away.
-_EXPORT_S = 5.0
+# Under this name, a context of OpenTelemetry holds the span of a caller that is no server.
+_CALLER = "privedge caller"
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -38,18 +39,9 @@ def start(process: str, settings: TracesSection) -> None:
     if settings.endpoint is None or _Started.tracer is not None:
         return
     extras.require(("opentelemetry",), "[traces] needs", extras.FOR_TRACES)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+    from privedge.trace_export import tracer
 
-    resource = Resource.create({"service.name": f"privedge {process}"})
-    # By the id of the trace alone: who calls does not decide what is recorded here.
-    provider = TracerProvider(TraceIdRatioBased(settings.share), resource)
-    exporter = OTLPSpanExporter(endpoint=settings.endpoint, timeout=_EXPORT_S)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    _Started.tracer = provider.get_tracer("privedge", __version__)
+    _Started.tracer = tracer(process, settings.endpoint, settings.share)
 
 
 def on() -> bool:
@@ -62,7 +54,8 @@ def span(
     name: str, parents: Sequence[Any] = (), *, root: bool = True, **attributes: str | int | float
 ) -> Iterator[None]:
     """Make the block a span, within that of this thread or, if there are `parents`, within the
-    first; the others are linked, for one run may serve several queries.
+    first; the others are linked, for one run may serve several queries. A span within no other is
+    linked to that of the caller (`continued`).
 
     With `root` false there is none unless it is within another. An exception that ends the block is
     recorded by its type only, because its text could name somebody.
@@ -71,17 +64,20 @@ def span(
     if tracer is None:
         yield
         return
-    from opentelemetry import trace
+    from opentelemetry import context, trace
 
     if not root and not trace.get_current_span().get_span_context().is_valid:
         yield
         return
-    links = [trace.Link(trace.get_current_span(each).get_span_context()) for each in parents[1:]]
+    others = [trace.get_current_span(each).get_span_context() for each in parents[1:]]
+    if not parents and not trace.get_current_span().get_span_context().is_valid:
+        caller: Any = context.get_value(_CALLER)
+        others += [caller] if caller is not None else []
     with tracer.start_as_current_span(
         name,
         context=parents[0] if parents else None,
         attributes=attributes,
-        links=links,
+        links=[trace.Link(each) for each in others],
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
@@ -114,19 +110,26 @@ def passed_on() -> Metadata:
 
 
 @contextmanager
-def continued(metadata: Any) -> Iterator[None]:
-    """In the block, spans are within the one that a caller has sent in the metadata of its call."""
+def continued(metadata: Any, role: Role) -> Iterator[None]:
+    """In the block, spans are connected with the one that a caller of this role has sent in the
+    metadata of its call: within that of a server, and only linked to that of anyone else. Whoever
+    chooses the id of a trace chooses whether it is recorded, and where it is found.
+    """
     if _Started.tracer is None:
         yield
         return
-    from opentelemetry import context
+    from opentelemetry import context, trace
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     said = [value for key, value in metadata or () if key == KEY and isinstance(value, str)]
     if not said or not _TRACEPARENT.fullmatch(said[0]):
         yield
         return
-    token = context.attach(TraceContextTextMapPropagator().extract({KEY: said[0]}))
+    found = TraceContextTextMapPropagator().extract({KEY: said[0]})
+    if not role.serves:
+        theirs = trace.get_current_span(found).get_span_context()
+        found = context.set_value(_CALLER, theirs if theirs.is_valid else None)
+    token = context.attach(found)
     try:
         yield
     finally:

@@ -3,7 +3,9 @@
 Sees one additive share of models, a piece at a time, and this party's salts.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -78,6 +80,16 @@ class Vault:
     def label(self, manifest: ModelManifest, version: str = "") -> Label:
         """What a secret of that model at this party belongs to."""
         return Label.of(self.party, manifest, version)
+
+
+def open_share(path: Path) -> BinaryIO:
+    """Open a share file to read it. Raises OSError, also if something else has its name."""
+    # Otherwise a pipe would keep its reader waiting.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return open(descriptor, "rb", buffering=0)
 
 
 def is_sealed(file: BinaryIO, manifest: ModelManifest) -> bool:

@@ -25,12 +25,14 @@ def check_listening(config: ServerConfig, role: Role, *, may_dial: bool) -> Iter
     that: it may be this server itself.
     """
     taken = partial(_taken, config, role) if may_dial else _taken_by_somebody
-    yield from _listen("listen", config.listen, taken)
+    first = list(_listen("listen", config.listen, taken))
+    yield from first
     if isinstance(config, PartyConfig) and config.mpc.listen:
         yield from _workers("mpc.listen", config.mpc.listen, config)
         if not _past_last(config.mpc.listen, config.workers):
             for worker in range(config.workers):
                 yield from _listen("mpc.listen", shifted(config.mpc.listen, worker), taken)
+    yield from _metrics(config, runs=any(not each.is_fault for each in first))
 
 
 def check_distances(config: ServerConfig) -> Iterator[Finding]:
@@ -53,6 +55,29 @@ def check_distances(config: ServerConfig) -> Iterator[Finding]:
 
 
 # --- Where this server listens --------------------------------------------------------------------
+
+
+def _metrics(config: ServerConfig, *, runs: bool) -> Iterator[Finding]:
+    """The port of the metrics. It speaks no gRPC, so nobody is dialled: if this server `runs`, as
+    far as its other port tells, it is taken by this server itself.
+    """
+    name, address = "metrics.listen", config.metrics.listen
+    if address is None:
+        return
+    for other, where in _own(config):
+        if _meet(address, where):
+            yield Finding(name, f"{address}: is the port of {other}; give the metrics another one")
+            return
+    yield from _listen(name, address, _taken_by_somebody if runs else _taken_by_another)
+
+
+def _own(config: ServerConfig) -> Iterator[tuple[str, str]]:
+    """Where this server listens for gRPC."""
+    yield "`listen`", config.listen
+    first = config.mpc.listen if isinstance(config, PartyConfig) else None
+    if isinstance(config, PartyConfig) and first and not _past_last(first, config.workers):
+        for worker in range(config.workers):
+            yield f"worker {worker} (`mpc.listen`)", shifted(first, worker)
 
 
 def _listen(name: str, address: str, taken: Callable[[str, str], Finding]) -> Iterator[Finding]:
@@ -85,8 +110,12 @@ def _taken(config: ServerConfig, role: Role, name: str, address: str) -> Finding
     except NotReady:  # of an older release, but this server
         pass
     except PrivEdgeError:
-        return Finding(name, f"{address}: another process listens there; end it or change the port")
+        return _taken_by_another(name, address)
     return hint(name, f"{address}: {role.label} is running there already")
+
+
+def _taken_by_another(name: str, address: str) -> Finding:
+    return Finding(name, f"{address}: another process listens there; end it or change the port")
 
 
 def _taken_by_somebody(name: str, address: str) -> Finding:
@@ -136,6 +165,15 @@ def _same(one: str, other: str) -> bool:
     if port != other_port:
         return False
     return host == other_host or bool(_numbers(host) & _numbers(other_host))
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether one machine cannot listen at both: `0.0.0.0` and `[::]` are every address of it."""
+    (host, port), (other_host, other_port) = _split(one), _split(other)
+    if port != other_port or not port:
+        return False
+    numbers = _numbers(host) | _numbers(other_host)
+    return _same(one, other) or any(each.is_unspecified for each in numbers)
 
 
 def _numbers(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:

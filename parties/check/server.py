@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from parties.check.addresses import check_distances, check_listening
 from parties.check.certificates import check_callers, check_certificates
 from parties.check.machine import check_machine
-from parties.check.software import check_packages
+from parties.check.software import check_packages, check_traces
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
 from privedge import extras
@@ -17,6 +17,7 @@ def check_server(config: PartyConfig | DealerConfig) -> Iterator[Finding]:
     """Everything that is wrong. Servers are dialled only with certificates that are good."""
     role = role_of(config)
     yield from check_packages(computes=isinstance(config, PartyConfig))
+    yield from check_traces(config.traces)
     yield from check_machine(config)
     yield from check_callers(config, role)
     certificates = list(check_certificates(config, role))

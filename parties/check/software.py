@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from packaging.requirements import Requirement
 
 from privedge import extras
+from privedge.config import TracesSection
+from privedge.errors import MissingExtra
 from privedge.findings import Finding, hint
 
 _SERVERS = "privedge-parties"
@@ -22,6 +24,16 @@ def check_packages(*, computes: bool) -> Iterator[Finding]:
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             yield from _check(requirement)
+
+
+def check_traces(settings: TracesSection) -> Iterator[Finding]:
+    """Whether the packages are here that a server needs to send traces, if it is to."""
+    if settings.endpoint is None:
+        return
+    try:
+        extras.require(("opentelemetry",), "[traces] needs", extras.FOR_TRACES)
+    except MissingExtra as error:
+        yield Finding("packages", str(error))
 
 
 def _check(needed: Requirement) -> Iterator[Finding]:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
+from parties.party.audit.files import FOLDER, require_continuable
 from parties.party.models.cohorts import Cohort, build
 from parties.party.models.disk import Disk
+from parties.party.models.encryption import require_keys
 from parties.party.models.folder_identity import NAME, IdentityFile
 from parties.party.models.look import Look, live_rows, look
 from parties.party.models.registry import Epochs
@@ -23,10 +26,12 @@ from parties.party.models.state_folder import (
     require_same_architecture,
 )
 from privedge.errors import ConfigError, PrivEdgeError
-from privedge.findings import Finding
+from privedge.findings import Finding, hint
 
 T = TypeVar("T")
 
+# The folders in a state folder; a start makes those that are missing.
+_FOLDERS = ("shares", "trash", FOLDER)
 # How long a database may take.
 _DATABASE_S = 15.0
 
@@ -44,15 +49,26 @@ class StateCheck:
     def findings(self) -> Iterator[Finding]:
         """Check everything. A registry that does not answer is given up after 15 seconds."""
         yield from self._build_cohorts()
-        if line := _folder_fault(self._config.state):
-            yield Finding("state", line)
-            return
+        for examine in (_folder, _contents):
+            found = list(examine(self._config.state))
+            yield from found
+            if any(each.is_fault for each in found):
+                return
         yield from self._disk()
+        try:
+            vault = Vault.of(self._config)
+        except ConfigError as error:
+            yield Finding("at_rest", str(error))
+            return
         try:
             seen = _in_time(self._look)
         except PrivEdgeError as error:
             yield Finding("state", str(error))
             return
+        try:
+            require_keys(self._config.state, vault, seen.some)
+        except ConfigError as error:
+            yield Finding("at_rest", str(error))
         row = seen.holder
         self.epochs = Epochs(row.deployment, row.epoch, row.peer_epoch) if row else Epochs()
 
@@ -89,27 +105,52 @@ class StateCheck:
         return seen
 
 
-def _folder_fault(state: Path) -> str:
+def _folder(state: Path) -> Iterator[Finding]:
     try:
         there = state.stat()
     except FileNotFoundError:
-        return (
+        yield Finding(
+            "state",
             f"{state} is not there; correct `state`, or before a first start make it with "
-            f"`mkdir -p -m 700 {state}`"
+            f"`mkdir -p -m 700 {state}`",
         )
+        return
     except OSError as error:
-        return f"cannot look at {state}: {error.strerror}"
+        yield Finding("state", f"cannot look at {state}: {error.strerror}")
+        return
     if not stat.S_ISDIR(there.st_mode):
-        return f"{state} is no folder; correct `state`"
-    if there.st_uid not in (os.geteuid(), 0):
-        return f"{state} belongs to another user; run this as that user, or `chown` it"
-    # An orchestrator's volume belongs to root and to the group of the process.
-    allowed = 0o770 if there.st_uid != os.geteuid() else 0o700
-    if stat.S_IMODE(there.st_mode) & 0o777 & ~allowed:
-        return f"{state}: others can look into it; run `chmod 700 {state}`"
-    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
-        return f"{state} is not writable; run `chmod 700 {state}`"
-    return ""
+        yield Finding("state", f"{state} is no folder; correct `state`")
+    elif there.st_uid not in (os.geteuid(), 0):
+        yield Finding(
+            "state", f"{state} belongs to another user; run this as that user, or `chown` it"
+        )
+    elif there.st_mode & stat.S_IRWXO:
+        yield Finding("state", f"{state}: others can look into it; run `chmod 700 {state}`")
+    elif not os.access(state, os.R_OK | os.W_OK | os.X_OK):
+        yield Finding("state", f"{state} is not writable; run `chmod 700 {state}`")
+    # An orchestrator opens a volume, and what is in it, to the group of the process.
+    elif there.st_mode & stat.S_IRWXG:
+        yield hint("state", f"{state}: its group can look into it; if that is not meant, run "
+                            f"`chmod 700 {state}`")  # fmt: skip
+
+
+def _contents(state: Path) -> Iterator[Finding]:
+    """Whether a start can use the folders and the lock in a state folder, if they are there."""
+    for path in (state / name for name in _FOLDERS):
+        if not os.path.lexists(path):
+            continue
+        if not path.is_dir():
+            yield Finding("state", f"{path} is no folder; move it away")
+        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            yield Finding("state", f"{path} is not writable; run `chmod 700 {path}`")
+        elif path.name == FOLDER:
+            try:
+                require_continuable(path)
+            except ConfigError as error:
+                yield Finding("state", str(error))
+    lock = state / "lock"
+    if os.path.lexists(lock) and not (lock.is_file() and os.access(lock, os.R_OK | os.W_OK)):
+        yield Finding("state", f"{lock} cannot be used; remove it while the party does not run")
 
 
 def _in_time(work: Callable[[], T]) -> T:

@@ -74,6 +74,7 @@ class PartyConfig(ServerConfig):
     query_deadline_s: float = Field(
         default=60,
         gt=0,
+        le=3600,
         description="The longest that a query may last, in seconds, from its first byte.",
     )
     peer: PeerSection | None = None
@@ -120,6 +121,6 @@ class PartyConfig(ServerConfig):
     @model_validator(mode="after")
     def _cohorts_differ(self) -> Self:
         names = [cohort.name for cohort in self.cohorts]
-        if len(set(names)) != len(names):
-            raise ValueError("cohorts: a name is given twice")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"cohorts: {', '.join(twice)} is given twice")
         return self

@@ -40,16 +40,18 @@ class PartyLimits(Section):
         description="Models that an owner may hold at once, not counting superseded ones.",
     )
     upload_deadline_s: float = Field(
-        default=300, gt=0, description="The longest that one upload may last, in seconds."
+        default=300, gt=0, le=86400, description="The longest that one upload may last, in seconds."
     )
     max_batch: int = Field(
         default=64,
         ge=1,
+        le=4096,
         description="Images in one query. Must be the same at both parties.",
     )
     max_queries: int = Field(
         default=256,
         ge=1,
+        le=4096,
         description="Queries of all clients at once. A query counts from the start of its call "
         "until its answer is sent. It needs a thread, and memory for the share of its images. The "
         "last eighth of the places is for clients who have no query running.",

@@ -25,8 +25,13 @@ class MetricsSection(Section):
         default=None,
         description="Where the metrics are served, at `/metrics`; nowhere if absent. On a loopback "
         "address anyone on this machine may read them, without TLS. On any other address they are "
-        "served over TLS 1.3 with this server's certificate, and only the admins in `admins` may "
+        "served over TLS 1.3 with this server's certificate, and only `readers` and `admins` may "
         "read them.",
+    )
+    readers: tuple[str, ...] = Field(
+        default=(),
+        description="Names of admins, as in their certificates, who may read the metrics and "
+        "nothing else of this server, unless they are in `admins` too. For Prometheus.",
     )
 
 
@@ -66,6 +71,11 @@ class ServerConfig(Section):
     def caller_rules(self) -> CallerRules:
         """Whom this server refuses beside what TLS and roles say."""
         return CallerRules(frozenset(self.admins), self.denied)
+
+    @property
+    def metrics_rules(self) -> CallerRules:
+        """Whom the port of the metrics refuses, likewise."""
+        return CallerRules(frozenset((*self.admins, *self.metrics.readers)), self.denied)
 
     def _addresses(self) -> list[str]:
         return [each for each in (self.listen, self.metrics.listen) if each is not None]

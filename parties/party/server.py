@@ -125,11 +125,12 @@ def serve_party(config: PartyConfig, config_file: Path) -> None:
         stay_on(chosen(config.index + config.workers * config.threads, 1, cores))
     with assembled(config, config_file, cores) as party:
         add_reflection(party.server, [PARTY_SERVICE, PEER_SERVICE])
-        party.start()
-        with _running(party.readiness), party.metrics.served():
-            run_until_told(
-                party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls
-            )
+        with party.metrics.served():
+            party.start()
+            with _running(party.readiness):
+                run_until_told(
+                    party.server, party.statuses, drain=party.drain, end_calls=party.side.end_calls
+                )
 
 
 @contextmanager

@@ -85,13 +85,16 @@ class Metrics:
     def served(self) -> Iterator[None]:
         """Let Prometheus read them during the block, if this server's file says where.
 
+        Enter it before gRPC listens: a server that cannot start must not take calls first.
+
         Raises ConfigError if the port cannot be used.
         """
-        listen = self._config.metrics.listen
-        if listen is None:
+        config = self._config
+        if config.metrics.listen is None:
             yield
             return
-        with MetricsPort(listen, self.registry, self._config.tls, self._config.caller_rules):
+        rules = config.metrics_rules
+        with MetricsPort(config.metrics.listen, self.registry, config.tls, rules):
             yield
 
     def _certificates(self) -> Iterator[Metric]:

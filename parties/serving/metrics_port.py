@@ -1,18 +1,25 @@
 """The port on which Prometheus reads metrics, over HTTP, apart from that of gRPC.
 
 On a loopback address anyone on this machine may read. On any other address the port speaks TLS 1.3
-with this server's certificate, and lets in the admins of this server, by the same rules as gRPC
-(rpc/callers.py). A connection carries one request, so a certificate is looked at for each.
+with this server's certificate, and lets in the admins of this server and the readers of its
+metrics, by the same rules as gRPC (rpc/callers.py). A connection carries one request, so a
+certificate is looked at for each.
 
-Few connections are served at once and none for long, so nobody can take many threads.
+Few requests are answered at once. Connections that have not made a request take no place of those:
+there may be more of them, and one too many ends the oldest. So nobody without a certificate keeps a
+reader out, or takes many threads.
 """
 
 import logging
 import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
-from typing import Any
+from socketserver import TCPServer
+from typing import Any, cast
 
 from cryptography import x509
 from prometheus_client import CollectorRegistry, MetricsHandler
@@ -29,12 +36,16 @@ from privedge.rpc.time_limit import rings_after
 log = logging.getLogger(__name__)
 
 _PATH = "/metrics"
+# Requests that are answered at once, and how long a connection may last.
 _AT_ONCE = 8
 _LONGEST_S = 5.0
+# Connections without a request, and how long it may take to come: handshake, certificate, one line.
+_WAITING = 64
+_LONGEST_WAIT_S = 2.0
 
 
 class MetricsPort:
-    """Use as a context manager: it listens during the block."""
+    """Takes the port at once. Use as a context manager: it answers during the block."""
 
     def __init__(
         self, listen: str, registry: CollectorRegistry, tls: TlsFiles | None, rules: CallerRules
@@ -83,7 +94,7 @@ class _Guard:
         return self._context.wrap_socket(connection, server_side=True)
 
     def require(self, connection: ssl.SSLSocket) -> None:
-        """Raise NotAllowed unless the other side is an admin of this server."""
+        """Raise NotAllowed unless the other side may read the metrics of this server."""
         shown = connection.getpeercert(binary_form=True) or b""
         certificate = x509.load_der_x509_certificate(shown)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -117,32 +128,94 @@ def _context(tls: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+class _Waiting:
+    """The connections that have not made a request yet, by the other side's address."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: dict[Any, socket] = {}
+
+    def add(self, address: Any, line: socket) -> None:
+        """Let a connection wait. One too many ends the oldest, for a reader does not wait long."""
+        with self._lock:
+            self._lines[address] = line
+            oldest = next(iter(self._lines)) if len(self._lines) > _WAITING else None
+        if oldest is not None:
+            self.end(oldest)
+
+    def remove(self, address: Any) -> None:
+        """Let a connection wait no longer. Does nothing if it does not wait."""
+        with self._lock:
+            self._lines.pop(address, None)
+
+    def end(self, address: Any) -> None:
+        """End a connection, if it still waits."""
+        with self._lock:
+            line = self._lines.pop(address, None)
+        if line is not None:
+            _end(line)
+
+
+def _end(line: socket) -> None:
+    with suppress(OSError):  # it has ended already
+        line.shutdown(SHUT_RDWR)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 2 * _WAITING
 
     def __init__(
         self, host: str, port: int, registry: CollectorRegistry, guard: _Guard | None
     ) -> None:
         self.address_family = AF_INET6 if ":" in host else AF_INET
         self._guard = guard
+        self._waiting = _Waiting()
         self._places = threading.BoundedSemaphore(_AT_ONCE)
         super().__init__((host, port), _Handler.factory(registry))
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Take a thread for a connection, or close it if there are too many."""
-        if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+    def server_bind(self) -> None:
+        """Take the port. Unlike http.server, do not ask the name server for this machine's name."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Take a thread for a connection. Whatever is raised, the caller closes the connection."""
+        # Another descriptor of the same connection: TLS takes over the first one.
+        line = request.dup()
+        self._waiting.add(client_address, line)
+        try:
+            started = threading.Thread(
+                target=self._process, args=(request, client_address, line), daemon=True
+            )
+            started.start()
+        except BaseException:
+            self._waiting.remove(client_address)
+            line.close()
+            raise
+
+    def _process(self, request: Any, client_address: Any, line: socket) -> None:
         """Serve one connection, in its own thread."""
         try:
-            # Another descriptor of the same connection: TLS takes over the first one.
-            with request.dup() as line, rings_after(_LONGEST_S, lambda: line.shutdown(SHUT_RDWR)):
-                super().process_request_thread(request, client_address)
+            with (
+                line,
+                rings_after(_LONGEST_WAIT_S, partial(self._waiting.end, client_address)),
+                rings_after(_LONGEST_S, partial(_end, line)),
+            ):
+                self.process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._waiting.remove(client_address)
+
+    @contextmanager
+    def place(self, client_address: Any) -> Iterator[bool]:
+        """The request has come. Gives whether there is a place to answer it during the block."""
+        self._waiting.remove(client_address)
+        free = self._places.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._places.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Let the other side in, and answer it."""
@@ -165,10 +238,14 @@ class _Server(ThreadingHTTPServer):
 class _Handler(MetricsHandler):
     def do_GET(self) -> None:
         """Answer for one path only."""
-        if self.path.partition("?")[0] == _PATH:
-            super().do_GET()
-        else:
+        if self.path.partition("?")[0] != _PATH:
             self.send_error(404)
+            return
+        with cast(_Server, self.server).place(self.client_address) as free:
+            if free:
+                super().do_GET()
+            else:
+                self.send_error(503)
 
 
 class _Refused(BaseHTTPRequestHandler):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from parties.at_rest.vault import Vault
+from parties.at_rest.vault import Vault, open_share
 from parties.bounded_dict import BoundedDict
 from parties.worker.snapshot_cache import ModelFile
 from privedge.errors import DigestMismatch
@@ -103,7 +103,7 @@ class Weights:
         # Not mapped into memory: a file that is cut meanwhile would end the process.
         words = np.empty(manifest.share_bytes // WORD_BYTES, dtype="<i8")
         raw, end = words.view(np.uint8).data, 0
-        with file.path.open("rb", buffering=0) as opened:
+        with open_share(file.path) as opened:
             for piece in self._vault.pieces(opened, manifest, file.version):
                 if end + len(piece) > len(raw):
                     return None

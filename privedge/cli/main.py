@@ -49,6 +49,9 @@ LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 # In the order of a model's life. `--help` lists the commands in this order.
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
+# These do nothing but answer. Others have done something, and work without a standard output.
+_ANSWERS = ("query", "verify", "doctor", "models list", "certs check", "--help", "--version")
+
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130
 
@@ -70,6 +73,8 @@ def main() -> None:
     # Without this gRPC prints lines of its own. It reads the variable when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     log.configure("WARNING", plain=True)
+    if sys.stdout is None and " ".join(sys.argv[1:3]).startswith(_ANSWERS):  # `>&-`
+        _stop("the answer would be lost: standard output is closed", _EXIT_FAILED)
     with standard_output.remembered() as output:
         try:
             _run()

@@ -16,6 +16,14 @@ ConfigOption = Annotated[
 ]
 DEFAULT_CONFIG = Path("privedge.toml")
 
+
+def named(path: str) -> Path:
+    """Read the name of a file or folder; an empty one would mean the current folder."""
+    if not path:
+        raise typer.BadParameter("the name of the file or folder is empty")
+    return Path(path)
+
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object instead of text, for machines.")
 ]

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, named
 
 if TYPE_CHECKING:
     from privedge.client.query import Reply
 
 ImagesArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="IMAGE...", help="PNG or JPEG files, or one folder of them; one batch."),
+    typer.Argument(
+        metavar="IMAGE...",
+        parser=named,
+        help="PNG or JPEG files, or one folder of them; one batch.",
+    ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
 EncoderOption = Annotated[

@@ -15,6 +15,7 @@ from privedge.cli.options import (
     JoinOption,
     JsonOption,
     SkipBadOption,
+    named,
     to_join,
 )
 from privedge.cli.progress import training_bar
@@ -40,11 +41,15 @@ def _train(
     images: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IMAGES...", help="A folder of PNG and JPEG files, such files, or one npz."
+            metavar="IMAGES...",
+            parser=named,
+            help="A folder of PNG and JPEG files, such files, or one npz.",
         ),
     ],
     owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose images they are.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The RAN to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", parser=named, help="The RAN to write.")
+    ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
     ] = "auto",

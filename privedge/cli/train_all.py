@@ -17,6 +17,7 @@ from privedge.cli.options import (
     JsonOption,
     ProcessesOption,
     SkipBadOption,
+    named,
     to_join,
 )
 from privedge.cli.progress import progress_bar
@@ -35,9 +36,12 @@ def register(app: typer.Typer) -> None:
 
 def _train_all(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="One folder of images for each owner.")
+        Path,
+        typer.Argument(metavar="FOLDER", parser=named, help="One folder of images for each owner."),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where OWNER.ran files go.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", parser=named, help="Where OWNER.ran files go.")
+    ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
     ] = "auto",
@@ -106,8 +110,9 @@ def _jobs(
     owners: "dict[Path, Opened]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.user.many import Job
+    from privedge.user.many import Job, require_owners
 
+    require_owners([owner.name for owner in owners])  # before anything is written
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.ending import ends_in_order
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, named
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def register(app: typer.Typer) -> None:
 
 def _up(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="One folder of pictures for each owner.")
+        Path,
+        typer.Argument(metavar="DIR", parser=named, help="One folder of pictures for each owner."),
     ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
@@ -58,7 +59,10 @@ def _up(
     home: Annotated[
         Path | None,
         typer.Option(
-            "--home", metavar="FOLDER", help="For models, keys and logs; default: privedge-up/NAME."
+            "--home",
+            metavar="FOLDER",
+            parser=named,
+            help="For models, keys and logs; default: privedge-up/NAME.",
         ),
     ] = None,
     keep: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, named
 from privedge.cli.progress import bytes_bar
 
 
@@ -17,7 +17,8 @@ def register(app: typer.Typer) -> None:
 
 def _upload(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What `privedge train` has written.")
+        Path,
+        typer.Argument(metavar="FILE", parser=named, help="What `privedge train` has written."),
     ],
     cohort: Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to join.")],
     config: ConfigOption = DEFAULT_CONFIG,

@@ -13,6 +13,7 @@ A call is made again, with a fresh query id, if a party was too busy for it or a
 """
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -50,6 +51,9 @@ from privedge.wire.party_pb2_grpc import PartyStub
 
 # A cohort may change between the call that describes it and the query.
 _TRIES = 3
+# While models change the parties describe a cohort differently for a moment: they are asked again
+# after these pauses.
+_DIFFER_S = (0.1, 0.3, 0.6, 1.2, 0.0)
 # For so long parties are called again that have answered before: a restart takes as long.
 _AWAY_S = 30.0
 
@@ -215,8 +219,14 @@ class Client:
             Unreachable, DeadlineExceeded: a party does not answer.
         """
         self._require_usable()
-        request = pb.DescribeCohortRequest(cohort=cohort)
-        said = [self._told(party, party.stub.DescribeCohort, request) for party in self._parties]
+        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
+        for pause_s in _DIFFER_S:
+            said = [
+                self._told(party, party.stub.DescribeCohort, request) for party in self._parties
+            ]
+            if said[0] == said[1] or not self._patience.retries:
+                break
+            time.sleep(pause_s)
         self._patience = replace(self._patience, away_s=_AWAY_S)
         if said[0] != said[1]:
             raise ManifestMismatch(

@@ -21,8 +21,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError
-from privedge.identity.pem_files import read, read_chain, read_key
-from privedge.identity.roles import Identity
+from privedge.identity.pem_files import as_pem, key_pem, read_chain, read_key
+from privedge.identity.roles import Identity, Role
 
 # The curves that gRPC's TLS offers for signatures.
 _CURVES = ("secp256r1", "secp384r1")
@@ -62,14 +62,15 @@ def check_files(tls: TlsFiles) -> Checked:
     - it may not be used to dial, or to serve if it is a server's;
     - no authority vouches for it now, directly or through others in the file.
     """
-    trusted = b"".join(read(path) + b"\n" for path in tls.trusted)
-    sent, own = read(tls.certificate), read_chain(tls.certificate)[0]
+    trusted = as_pem(each for path in tls.trusted for each in read_chain(path))
+    certificates = read_chain(tls.certificate)
+    sent, own = as_pem(certificates), certificates[0]
     key = read_key(tls.key)
     check_key(tls.certificate, own.public_key())
     if key.public_key() != own.public_key():
         raise CertificateError(f"{tls.key}: is not the key of {tls.certificate}")
     identity, chain = check_certificate(tls.certificate, tls.vouching_for)
-    return Checked(identity, chain, trusted, sent, read(tls.key))
+    return Checked(identity, chain, trusted, sent, key_pem(key))
 
 
 def check_certificate(
@@ -188,6 +189,11 @@ def _check_usage(
     hosts = _names(certificate, x509.DNSName)
     if identity.role.serves and identity.role.host not in hosts:
         raise CertificateError(f"{path}: lacks the DNS name {identity.role.host}")
+    others = {role.host for role in Role if role is not identity.role and role.serves}
+    if names := sorted(others.intersection(map(str.lower, hosts))):
+        raise CertificateError(
+            f"{path}: has the name {names[0]}, another server's; issue another one"
+        )
     if any("*" in host for host in hosts):
         raise CertificateError(f"{path}: a name with * stands for every server; issue another one")
 

@@ -5,6 +5,7 @@ Sees a private key.
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
@@ -13,13 +14,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from privedge.errors import CertificateError
 
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
 
 def read_chain(path: Path) -> list[x509.Certificate]:
     """Read the certificates of a PEM file. Raises CertificateError."""
+    raw = read(path)
     try:
-        return x509.load_pem_x509_certificates(read(path))
+        found = x509.load_pem_x509_certificates(raw)
     except ValueError:
         raise CertificateError(f"{path}: not a certificate in PEM form") from None
+    if (begun := raw.count(_BEGIN)) > len(found):
+        cut = begun - len(found)
+        raise CertificateError(f"{path}: {cut} of its {begun} certificates cut off; copy it again")
+    return found
+
+
+def as_pem(chain: Iterable[x509.Certificate]) -> bytes:
+    """Write certificates as TLS reads them.
+
+    TLS takes no byte order mark, and no file that was joined to another without a line's end.
+    """
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
 
 
 def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
@@ -33,6 +49,15 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CertificateError(f"{path}: not an ECDSA key; TLS 1.3 here needs one")
     return key
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Write a key as TLS reads it."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def read(path: Path) -> bytes:

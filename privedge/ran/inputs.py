@@ -152,20 +152,40 @@ def in_folder(path: Path) -> list[Path]:
 def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     """Find and measure the pictures of each folder in `folder`, in order of name.
 
-    Raises ImageError, which names all bad files of all folders. Warns of files that are passed over
-    or left out, and of a folder whose pictures are all equal.
+    skip_bad: leave out bad files, and folders without a picture that can be read.
+
+    Raises ImageError, which names all bad files and folders. Warns of those that are passed over or
+    left out, and of a folder whose pictures are all equal.
     """
     found = files.subfolders(folder)
     if not found:
         raise ImageError(f"{folder}: holds no folders; make one in it for each owner's images")
     if left := files.passed_over(folder, found):
         log.warning("%s: %s", folder, left)
-    sets = {each: opened(each, skip_bad=skip_bad) for each in found}
-    measured(*sets.values())
+    sets, bad = _each_opened(found, skip_bad)
+    what = "files and folders" if bad else "files"
+    looks, bad_files = _tried([*sets.values()], _look)
+    named = _required_good([*bad, *bad_files], what, skip_bad=skip_bad)
+    for pictures, seen in zip(sets.values(), looks, strict=True):
+        pictures._looks = seen
+    sets = {each: pictures for each, pictures in sets.items() if pictures.pictures}
+    if not sets:
+        raise ImageError(f"no picture is left: {named}")
     for each, pictures in sets.items():
         if pictures.alike:
             _say_same(each.name, len(pictures.pictures))
     return sets
+
+
+def _each_opened(folders: Sequence[Path], skip_bad: bool) -> tuple[dict[Path, Opened], list[str]]:
+    """Open each folder. Leave out those that cannot be used, and say why."""
+    sets, bad = {}, []
+    for folder in folders:
+        try:
+            sets[folder] = opened(folder, skip_bad=skip_bad)
+        except ImageError as error:
+            bad.append(str(error))
+    return sets, bad
 
 
 def measured(*sets: Opened) -> Measured:
@@ -223,6 +243,18 @@ def _looks(array: Pixels) -> list[_Look]:
 
 def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image], T]) -> list[list[T]]:
     """Apply `use` to every picture of every set. Raises one ImageError naming all bad files."""
+    results, bad = _tried(sets, use)
+    choices = {each.skip_bad for each in sets}
+    named = _required_good(bad, "files", skip_bad=None if None in choices else all(choices))
+    if any(each.array is None and not each.pictures for each in sets):
+        raise ImageError(f"no picture is left{': ' if named else ''}{named}")
+    return results
+
+
+def _tried(
+    sets: Sequence[Opened], use: Callable[[Image.Image], T]
+) -> tuple[list[list[T]], list[str]]:
+    """Apply `use` to every picture of every set. Drop those that are bad, and say why."""
     results: list[list[T]] = []
     bad: list[str] = []
     for each in sets:
@@ -235,22 +267,19 @@ def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image], T]) -> list[li
                 bad.append(str(error))
         each.pictures = kept
         results.append(found)
-    _judge(bad, sets)
-    return results
+    return results, bad
 
 
-def _judge(bad: Sequence[str], sets: Sequence[Opened]) -> None:
-    """Raise ImageError for the files that `bad` describes, or warn if they may be left out."""
+def _required_good(bad: Sequence[str], what: str, *, skip_bad: bool | None) -> str:
+    """Return what `bad` says, and warn of it. Raises ImageError if it may not be left out."""
     named = "; ".join(bad[:_MOST_BAD]) + ("; ..." if len(bad) > _MOST_BAD else "")
-    counted = f"{len(bad)} files cannot be used: " if len(bad) > 1 else ""
-    if bad and not all(each.skip_bad for each in sets):
-        optional = all(each.skip_bad is not None for each in sets)
-        cure = "; repair them, or leave them out with --skip-bad" if optional else ""
+    counted = f"{len(bad)} {what} cannot be used: " if len(bad) > 1 else ""
+    if bad and not skip_bad:
+        cure = "" if skip_bad is None else "; repair them, or leave them out with --skip-bad"
         raise ImageError(f"{counted}{named}{cure}")
     if bad:
         log.warning("left out: %s", named)
-    if any(each.array is None and not each.pictures for each in sets):
-        raise ImageError(f"no picture is left{': ' if named else ''}{named}")
+    return named
 
 
 def _plain(picture: Path | Image.Image, number: int) -> Image.Image:

@@ -5,7 +5,8 @@ running one ended, whose certificate has expired since, is on the server's deny 
 the authority that the role's pin names. An admin's name must be on the list of this server.
 
 The deny list is a text file, read again whenever it changes. Each line is the URI of an identity,
-or the serial number of one certificate in hexadecimal; what follows a # does not count.
+or the serial number of one certificate in hexadecimal, with or without 0x or the `serial=` that
+openssl prints before it; what follows a # does not count.
 """
 
 import datetime
@@ -36,7 +37,7 @@ from privedge.rpc.witness import Witness
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime.datetime]
-_SERIAL = re.compile(r"[0-9A-Fa-f]{1,2}(?::?[0-9A-Fa-f]{1,2}){0,19}")
+_SERIAL = re.compile(r"(?:serial=|0x)?([0-9a-f]{1,2}(?::?[0-9a-f]{1,2}){0,19})", re.IGNORECASE)
 # Certificates that are remembered; more than callers that are likely at once.
 _REMEMBERED = 4096
 
@@ -249,7 +250,9 @@ class DenyList:
 
 def _entries(path: Path) -> frozenset[str | int]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        if not path.is_file():  # a pipe would keep its reader waiting
+            raise OSError
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{path}: the deny list cannot be read; an empty file will do") from None
     stated = (line.partition("#")[0].strip() for line in lines)
@@ -259,8 +262,8 @@ def _entries(path: Path) -> frozenset[str | int]:
 
 
 def _entry(path: Path, number: int, text: str) -> str | int:
-    if _SERIAL.fullmatch(text):
-        return int(text.replace(":", ""), 16)
+    if serial := _SERIAL.fullmatch(text):
+        return int(serial[1].replace(":", ""), 16)
     try:
         return Identity.from_uri(text).uri
     except CertificateError:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from privedge.errors import ShareError
+from privedge.errors import ShareError, UnknownCohort
 from privedge.identity.roles import NAME
 from privedge.sharing.cost import Cost, Phase
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest, TensorEntry, UploadHeader
@@ -92,6 +92,13 @@ def model_id(text: str) -> str:
 def cohort_name(text: str) -> str:
     """Check the name of a cohort. Raises ShareError."""
     return _matching(NAME, text, "cohort")
+
+
+def cohort_asked(name: object) -> str:
+    """Return the name of a cohort that a caller gave. Raises UnknownCohort if no cohort has it."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UnknownCohort(f"cohort {ascii(name)[:80]}: no cohort can have this name")
+    return name
 
 
 def question_to_wire(question: Question) -> pb.QueryHeader:

@@ -33,7 +33,7 @@ import grpc
 from privedge import traces
 from privedge.errors import BudgetSpent, Busy, NotAllowed, PrivEdgeError, Restarting
 from privedge.identity.roles import Identity, Role
-from privedge.log import about
+from privedge.log import about, name_requests
 from privedge.rpc import request_id
 from privedge.rpc.admission import Admission, Quota
 from privedge.rpc.callers import Callers, Known, let_in
@@ -49,6 +49,8 @@ FIRST_MESSAGE_S = 5.0
 # Refusals of one caller within a second that are logged and sent at once; further ones are not.
 _PROMPT_REFUSALS = 20
 _LATE_S = 0.5
+# What methods outside the table are called: callers choose those names, and could choose many.
+_UNLISTED = "/unlisted/unlisted"
 
 Send = Callable[[Any], None]
 # Told of each call that ended: its method, the code's name, the kind of error ("" if none) and the
@@ -92,7 +94,7 @@ class Gate(grpc.ServerInterceptor):
         self.callers = callers
         self.ended = ended
         self.refusals = _Refusals()
-        # By method: all calls of a method have one door.
+        # By method of `access`: all calls of a method have one door.
         self._doors: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def intercept_service(
@@ -107,12 +109,15 @@ class Gate(grpc.ServerInterceptor):
         handler: Any = continuation(handler_call_details)
         if handler is None:
             return None  # gRPC answers UNIMPLEMENTED
-        self._doors[method] = grpc.stream_stream_rpc_method_handler(
-            _Door(self, method, handler),
+        listed = method in self.access
+        door = grpc.stream_stream_rpc_method_handler(
+            _Door(self, method if listed else _UNLISTED, handler),
             request_deserializer=lenient(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
-        return self._doors[method]
+        if listed:
+            self._doors[method] = door
+        return door
 
 
 class _Door:
@@ -125,7 +130,7 @@ class _Door:
         self._gate, self._method, self._handler = gate, method, handler
 
     def __call__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
-        with about(request_id.received(context)):
+        with about(()):
             self._decide(requests, context, send)
 
     def _decide(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Send) -> None:
@@ -134,23 +139,39 @@ class _Door:
             known = self._gate.callers.identify(context)
             who = known.who
             self._gate.callers.require(known)
+            name_requests(request_id.received(context, who.role))
             if who.role not in self._gate.access.get(self._method, ()):
                 raise NotAllowed(f"{who.uri} has no access")
             quota = self._gate.admission.quota(who, self._method)
             places = quota.kind
             leave = self._gate.admission.enter(who, quota)
-            let_in(context, who)
-            if who.role is Role.ADMIN:
-                self._gate.witness.admin_called(who.uri, self._method)
             try:
-                serve = partial(self._serve, requests, context, send, quota)
-                # The thread's lines are about the same queries as this one's.
-                threads.run(partial(copy_context().run, serve, leave, known))
-            except RuntimeError:
+                self._let_in(requests, context, send, quota, leave, known)
+            except BaseException:
                 leave()
-                raise Busy("the system has no more threads") from None
+                raise
         except Exception as error:
             self._refuse(context, send, who, error, places)
+
+    def _let_in(
+        self,
+        requests: Iterator[Any],
+        context: grpc.ServicerContext,
+        send: Send,
+        quota: Quota,
+        leave: Callable[[], None],
+        known: Known,
+    ) -> None:
+        who = known.who
+        let_in(context, who)
+        if who.role is Role.ADMIN:
+            _tell(self._gate.witness.admin_called, who.uri, self._method)
+        serve = partial(self._serve, requests, context, send, quota, leave, known)
+        try:
+            # The thread's lines are about the same queries as this one's.
+            threads.run(partial(copy_context().run, serve))
+        except RuntimeError:
+            raise Busy("the system has no more threads") from None
 
     def _refuse(
         self,
@@ -161,7 +182,7 @@ class _Door:
         places: str,
     ) -> None:
         if isinstance(error, NotAllowed):
-            self._gate.witness.refused(who.uri if who is not None else "", self._method)
+            _tell(self._gate.witness.refused, who.uri if who is not None else "", self._method)
         late = self._gate.refusals.too_many(who)
         self._failed(context, error, places, quiet=late)
         if late:
@@ -188,16 +209,16 @@ class _Door:
                     ending.enter_context(given_up_after(quota.longest_s, context))
                 if traces.on():
                     said = context.invocation_metadata()
-                    ending.enter_context(traces.continued(said))
+                    ending.enter_context(traces.continued(said, known.who.role))
                 first_s = None if self._method in self._gate.patient else FIRST_MESSAGE_S
                 for response in self._responses(Requests(requests, context, first_s), context):
                     send(response)
                     if not context.is_active():
                         break
-                self._gate.ended(self._method, _code_of(context), "", quota.kind)
+                self._ended(context, "", quota.kind)
             except Exception as error:
                 if _aborted(error, context):
-                    self._gate.ended(self._method, _code_of(context), "", quota.kind)
+                    self._ended(context, "", quota.kind)
                 else:
                     self._failed(context, error, quota.kind)
 
@@ -206,7 +227,10 @@ class _Door:
     ) -> None:
         """Choose the status with which the call ends, and tell of it."""
         _set_status(self._method, context, error, quiet=quiet)
-        self._gate.ended(self._method, _code_of(context), kind_of(error).__name__, places)
+        self._ended(context, kind_of(error).__name__, places)
+
+    def _ended(self, context: grpc.ServicerContext, kind: str, places: str) -> None:
+        _tell(self._gate.ended, self._method, _code_of(context), kind, places)
 
     def _responses(self, requests: Requests, context: grpc.ServicerContext) -> Iterator[Any]:
         handler = self._handler
@@ -234,6 +258,14 @@ class _Refusals:
             self._counts.clear()
         self._counts[who] += 1
         return self._counts[who] > _PROMPT_REFUSALS
+
+
+def _tell(listener: Callable[..., object], *said: str) -> None:
+    """Tell somebody of a call. Whatever goes wrong there, the call goes on."""
+    try:
+        listener(*said)
+    except Exception as error:
+        log.error("a call was not recorded: %s", _place(error))
 
 
 def _aborted(error: Exception, context: Any) -> bool:

@@ -1,7 +1,8 @@
 """The ids of the queries that a call is made for, in its metadata. They serve logs only.
 
-Whoever may call may send them, so they decide nothing. A client's own id is in its question, which
-a party reads later (privedge/sharing/question.py).
+Whoever may call may send them, so they decide nothing, and of a caller that is no server only one
+counts. A client's own id is in its question, which a party reads later
+(privedge/sharing/question.py).
 """
 
 import re
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import grpc
 
 from privedge import log
+from privedge.identity.roles import Role
 
 KEY = "privedge-request-id"
 _ID = re.compile("[0-9a-f]{32}")
@@ -29,9 +31,13 @@ def passed_on() -> Metadata:
     return metadata(log.request_ids())
 
 
-def received(context: grpc.ServicerContext) -> tuple[str, ...]:
-    """Return the ids that a caller sent; those that are none are left out."""
+def received(context: grpc.ServicerContext, role: Role) -> tuple[str, ...]:
+    """Return the ids that a caller of this role sent; those that are none are left out.
+
+    Only a server makes calls for several queries. Others must not make long lines.
+    """
+    most = _MOST if role.serves else 1
     for key, value in context.invocation_metadata() or ():
         if key == KEY and isinstance(value, str):
-            return tuple(each for each in value.split(",")[:_MOST] if _ID.fullmatch(each))
+            return tuple(each for each in value.split(",")[:most] if _ID.fullmatch(each))
     return ()

@@ -61,6 +61,7 @@ def build_server(  # noqa: PLR0913 - what a server asks of callers, and whom it 
     """
     if tls is None:
         loopback.require(listen)
+    credentials = None if tls is None else transport.server_credentials(tls)
     witness = witness or Witness()
     callers = Callers(tls, rules or CallerRules(), witness=witness)
     server = grpc.server(
@@ -69,9 +70,9 @@ def build_server(  # noqa: PLR0913 - what a server asks of callers, and whom it 
         options=[*_OPTIONS, *message_limits(listen)],
     )
     try:
-        if tls is None:
+        if credentials is None:
             return server, server.add_insecure_port(listen)
-        return server, server.add_secure_port(listen, transport.server_credentials(tls))
+        return server, server.add_secure_port(listen, credentials)
     except RuntimeError:
         raise ConfigError(
             f"{listen}: cannot listen there; the port is in use or not this machine's"

@@ -5,9 +5,12 @@ not decided here: rpc/admission.py bounds the calls.
 """
 
 import atexit
+import logging
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+
+log = logging.getLogger(__name__)
 
 Work = Callable[[], object]
 
@@ -28,9 +31,10 @@ class Threads:
         self._busy = 0
 
     def run(self, work: Work) -> None:
-        """Run `work`, which must not raise, in a thread of its own, without waiting for it.
+        """Run `work` in a thread of its own, without waiting for it.
 
-        Raises RuntimeError if the system has no more threads.
+        What `work` raises is logged, by type only. Raises RuntimeError if the system has no more
+        threads.
         """
         with self._changed:
             if self._idle:
@@ -50,7 +54,10 @@ class Threads:
         mine: SimpleQueue[Work] = SimpleQueue()
         following: Work | None = work
         while following is not None:
-            following()
+            try:
+                following()
+            except BaseException as error:  # the thread must be counted, and serve others
+                log.error("a call ended with %s", type(error).__name__)
             following = None  # whatever it holds is not needed any more
             with self._changed:
                 self._busy -= 1

@@ -29,9 +29,9 @@ class _Alarms:
             number = next(self._numbers)
             self._pending[number] = at, ring
             if not self._started:
-                self._started = True
                 # A daemon, so that a slow peer cannot keep the process from ending.
                 threading.Thread(target=self._watch, name="time limits", daemon=True).start()
+                self._started = True
             elif at < self._wakes_at:
                 self._changed.notify()
         return number

@@ -13,7 +13,7 @@ import grpc
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError, ConfigError
 from privedge.identity.checking import Checked, check_files
-from privedge.identity.pem_files import read_chain
+from privedge.identity.pem_files import as_pem, read_chain
 from privedge.identity.roles import Role
 from privedge.rpc import tls_floor
 
@@ -74,9 +74,8 @@ def client_credentials(tls: TlsFiles, server: Role) -> grpc.ChannelCredentials:
     """
     mine = preflight(tls)
     vouching = tls.vouching_for(server)
-    read_chain(vouching)
     credentials: grpc.ChannelCredentials = grpc.ssl_channel_credentials(
-        root_certificates=vouching.read_bytes(),
+        root_certificates=as_pem(read_chain(vouching)),
         private_key=mine.key,
         certificate_chain=mine.sent,
     )

@@ -38,6 +38,8 @@ def spec_for(
         return preset
     if channels not in (None, 1, 3):
         raise ConfigError(f"channels: must be 1 or 3, not {channels}")
+    if not isinstance(components, int | None):
+        raise ConfigError(f"components: must be a whole number, not {components!r}")
     size = measured(*sets)
     spec = presets.preset(
         preset,

@@ -6,6 +6,7 @@ themselves and of their cohorts.
 
 import datetime
 import importlib.util
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -58,15 +59,47 @@ def examine(path: Path) -> Iterator[Finding]:
 
 
 def _places(path: Path, tls: TlsFiles | None) -> Iterator[Finding]:
-    """Whoever can write a file, or in its folder, can replace the parties' addresses or `ca`."""
-    files = [path.resolve(), *(() if tls is None else (*tls.trusted, tls.certificate, tls.key))]
-    for place in dict.fromkeys(each for file in files for each in (file, file.parent)):
+    """Whoever can write a file, or in a folder above it, can replace the parties' addresses or
+    `ca`. The folders of a link and those of its target both count.
+    """
+    files = [path, *(() if tls is None else (*tls.trusted, tls.certificate, tls.key))]
+    ways = [way for file in files for way in (file.absolute(), file.resolve())]
+    for place in dict.fromkeys(each for way in ways for each in (way, *way.parents)):
         try:
-            mode = place.stat().st_mode
+            there = place.stat()
         except OSError:  # said with the certificate
             continue
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            yield Finding("place", f"{place}: everybody can write there; run `chmod o-w {place}`")
+        if line := _fault_of_place(there):
+            yield Finding("place", f"{place}: {line.format(place=place)}")
+
+
+def _fault_of_place(there: os.stat_result) -> str:
+    """Who else can change a file or folder; empty if nobody can."""
+    if not hasattr(os, "geteuid"):  # Windows has other permissions
+        return ""
+    if there.st_uid not in (os.geteuid(), 0):
+        return "belongs to another user, who can change it; keep your files elsewhere"
+    # In a folder with the sticky bit, such as /tmp, nobody can replace what is another user's.
+    if stat.S_ISDIR(there.st_mode) and there.st_mode & stat.S_ISVTX:
+        return ""
+    if there.st_mode & stat.S_IWOTH:
+        return "everybody can write there; run `chmod o-w {place}`"
+    if there.st_mode & stat.S_IWGRP and not _is_own(there.st_gid):
+        return "its group can write there; run `chmod g-w {place}`"
+    return ""
+
+
+def _is_own(group: int) -> bool:
+    """Whether nobody but this user and root is in a group. Many systems give each user one."""
+    import grp  # neither is there on Windows
+    import pwd
+
+    try:
+        me, found = pwd.getpwuid(os.geteuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    alone = set(found.gr_mem) <= {me.pw_name, "root"}
+    return alone and (group == 0 or (group == me.pw_gid and found.gr_name == me.pw_name))
 
 
 def _certificate(config: ClientConfig) -> tuple[Role | None, list[Finding]]:

@@ -69,7 +69,7 @@ def fit_ran(
 
 
 def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
-    if not OWNER.fullmatch(owner):
+    if not isinstance(owner, str) or not OWNER.fullmatch(owner):
         raise TrainingError(f"owner: the name must be {OWNER_RULE}")
     if settings.threshold_quantile is not None and not 0 < settings.threshold_quantile <= 1:
         raise TrainingError("threshold quantile: must be above 0 and at most 1")

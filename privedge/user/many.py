@@ -37,6 +37,7 @@ _TASK = "task"
 _MODULE = "privedge.user.many"
 # Starting processes costs seconds too: below this much work one process is faster.
 _WORTH_S = 10.0
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -216,13 +217,20 @@ def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
+def require_owners(names: Sequence[str]) -> None:
+    """Raise TrainingError, which names all that are no owners' names."""
+    if wrong := [ascii(name[:80]) for name in names if not checkpoint.OWNER.fullmatch(name)]:
+        more = ", ..." if len(wrong) > _MOST_NAMED else ""
+        raise TrainingError(
+            f"owner {', '.join(wrong[:_MOST_NAMED])}{more}: the name must be "
+            f"{checkpoint.OWNER_RULE}"
+        )
+
+
 def _check(jobs: Sequence[Job], resume: bool) -> None:
     """Check before hours of training that every file can be written and none is in the way."""
+    require_owners([job.owner for job in jobs])
     for job in jobs:
-        if not checkpoint.OWNER.fullmatch(job.owner):
-            raise TrainingError(
-                f"owner {job.owner[:80]!r}: the name must be {checkpoint.OWNER_RULE}"
-            )
         private_file.require_writable(job.out)
         for file in (job.out, _unfinished(job)):
             if file.exists() and not resume:

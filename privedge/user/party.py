@@ -73,7 +73,9 @@ class Party:
 
     def architecture(self, cohort: str) -> RanSpec:
         """Ask for the spec that every model of the cohort must have."""
-        answer = self._told(self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=cohort))
+        answer = self._told(
+            self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
+        )
         return RanSpec.from_json(answer.spec_json)
 
     def cohorts(self) -> tuple[str, ...]:
@@ -83,7 +85,9 @@ class Party:
 
     def facts_of(self, cohort: str) -> CohortFacts:
         """Ask for everything that a client is told of a cohort. Raises Refused, CheckpointError."""
-        said = self._told(self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=cohort))
+        said = self._told(
+            self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
+        )
         return CohortFacts(
             RanSpec.from_json(said.spec_json),
             said.margin,
@@ -115,7 +119,10 @@ class Party:
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
-        answer = self._told(self.stub.ListModels, pb.ListModelsRequest(cohort=cohort or ""))
+        answer = self._told(
+            self.stub.ListModels,
+            pb.ListModelsRequest(cohort=codec.cohort_asked(cohort) if cohort else ""),
+        )
         return [
             ModelFacts(
                 row.model_id,

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from privedge.errors import ConfigError
 from privedge.ran.spec import RanSpec
 
 
@@ -34,10 +37,10 @@ class TrainSettings:
     discriminator_width: int = 16
     validation_share: float = 0.1
     check_every: int = 25
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     threshold_quantile: float | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int | None = 1
+    threads: Annotated[int, Field(ge=1)] | None = 1
     encoder: Path | None = None
 
 
@@ -59,5 +62,16 @@ _DEFAULTS = {
 
 
 def settings_for(spec: RanSpec, **changes: Any) -> TrainSettings:
-    """Return the defaults of the preset, with `changes` (fields of TrainSettings) applied."""
+    """Return the defaults of the preset, with `changes` (fields of TrainSettings) applied.
+
+    Raises ConfigError for a field that there is not, or a value of another type.
+    """
+    kinds = get_type_hints(TrainSettings, include_extras=True)
+    for name, value in changes.items():
+        if name not in kinds:
+            raise ConfigError(f"{name}: unknown; a training has the settings {', '.join(kinds)}")
+        try:
+            TypeAdapter(kinds[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ConfigError(f"{name}: {error.errors()[0]['msg']}") from None
     return replace(_DEFAULTS.get(spec.name, TrainSettings()), **changes)

@@ -107,19 +107,20 @@ class Collector:
                 ]
             self._changed.notify_all()
 
-    def trace(self, count: int, name: str, since: int) -> list[tuple[str, Span]]:
-        """Wait for a trace of `count` spans whose first one has this name and began after `since`
-        (nanoseconds since 1970).
+    def traces(self, count: int, size: int, name: str, since: int) -> list[list[tuple[str, Span]]]:
+        """Wait for `count` traces of `size` spans whose first one has this name and began after
+        `since` (nanoseconds since 1970).
         """
 
-        def found() -> list[tuple[str, Span]]:
+        def found() -> list[list[tuple[str, Span]]]:
             roots = {
                 span.trace_id
                 for _, span in self.spans
                 if span.name == name and span.start_time_unix_nano > since
             }
             traces = [[each for each in self.spans if each[1].trace_id == root] for root in roots]
-            return next((spans for spans in traces if len(spans) == count), [])
+            full = [spans for spans in traces if len(spans) == size]
+            return full if len(full) == count else []
 
         with self._changed:
             assert self._changed.wait_for(found, 60), [span.name for _, span in self.spans]

@@ -18,8 +18,11 @@ from typing import Any
 
 import pytest
 
+from parties.at_rest.key_ring import Key, KeyRing, write_keys
+from parties.at_rest.vault import Vault
 from parties.check.file import read
 from parties.check.server import check_server
+from parties.party.models.encryption import write_marker
 from privedge.errors import ConfigError
 from privedge.findings import Finding
 from privedge.identity.certificates import create_authority, issue
@@ -348,6 +351,68 @@ def damaged_identity(place: Place, fields: Fields) -> None:
     (place.kept_state(fields) / "identity.json").write_text("{")
 
 
+def encrypted_state(*rings: str) -> Callable[[Place, Fields], object]:
+    """The folder is encrypted with the first of the key rings, and the file names the last one."""
+
+    def plant(place: Place, fields: Fields) -> None:
+        files = [place.folder / name for name in ("written", *rings)]
+        for file in files:
+            write_keys(file, [Key.drawn()])
+        ring = KeyRing(files[0])
+        write_marker(place.kept_state(fields), Vault(fields["index"], ring), ring)
+        if rings:
+            fields["at_rest"] = {"key_file": str(files[-1])}
+
+    return plant
+
+
+def no_key_ring_yet(place: Place, fields: Fields) -> None:
+    wiped_state(place, fields)
+    fields["at_rest"] = {"key_file": str(place.folder / "none")}
+
+
+def a_file_for(name: str, text: str = "") -> Callable[[Place, Fields], object]:
+    """A file where a start wants the folder `name` of the state, or one that it wrote itself."""
+
+    def plant(place: Place, fields: Fields) -> None:
+        path = place.kept_state(fields) / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    return plant
+
+
+def lock_is_a_folder(place: Place, fields: Fields) -> None:
+    lock = place.kept_state(fields) / "lock"
+    lock.unlink()
+    lock.mkdir()
+
+
+def metrics_on(address: Callable[[Fields], str]) -> Callable[[Place, Fields], object]:
+    def plant(_: Place, fields: Fields) -> None:
+        fields["metrics"] = {"listen": address(fields)}
+
+    return plant
+
+
+def metrics_of_another(place: Place, fields: Fields) -> None:
+    """This server does not run, and party 1 has the port."""
+    fields |= {"listen": place.free_address(), "metrics": {"listen": fields["peer"]["address"]}}
+
+
+def traces_without_package(place: Place, fields: Fields) -> None:
+    fields["traces"] = {"endpoint": "http://127.0.0.1:4318/v1/traces"}
+    place.monkeypatch.setitem(sys.modules, "opentelemetry", None)
+
+
+def registry_without_driver(place: Place, fields: Fields) -> None:
+    fields["registry_url"] = "postgresql://party0@127.0.0.1:1/party0"
+    place.monkeypatch.delitem(sys.modules, "parties.party.models.postgresql", raising=False)
+    place.monkeypatch.setitem(sys.modules, "psycopg", None)
+
+
 def no_registry(place: Place, fields: Fields) -> None:
     for file in place.kept_state(fields).glob("registry.sqlite*"):
         file.unlink()
@@ -408,6 +473,17 @@ MISTAKES = [
             put("", "listen", "198.51.100.7:7000")),
     Mistake("listens at an unknown name", "listen", "host name is unknown",
             put("", "listen", "no-such-host.invalid:7000")),
+    Mistake("metrics elsewhere", "metrics.listen", "is no address of this machine",
+            put("metrics", "listen", "198.51.100.7:9464")),
+    Mistake("metrics on the port of the front end", "metrics.listen", "is the port of `listen`",
+            metrics_on(lambda fields: fields["listen"])),
+    Mistake("metrics of the dealer on its own port", "metrics.listen", "is the port of `listen`",
+            metrics_on(lambda fields: fields["listen"]), server=DEALER),
+    Mistake("metrics everywhere on the port of a worker", "metrics.listen", "worker 0",
+            metrics_on(lambda fields: fields["mpc"]["listen"].replace("127.0.0.1", "0.0.0.0")),
+            server=PARTY1),
+    Mistake("metrics on the port of another process", "metrics.listen", "another process listens",
+            metrics_of_another),
     Mistake("its own peer", "peer.address", "own `listen`", same("peer", "address", "listen")),
     Mistake("its own dealer", "dealer.address", "own `listen`",
             same("dealer", "address", "listen")),
@@ -440,6 +516,15 @@ MISTAKES = [
     Mistake("state of the other party", "state", "party 1's, and `index` is 0", state_of_party_1),
     Mistake("state wiped", "peer", "party 0 has an older or empty registry", wiped_state),
     Mistake("identity damaged", "state", "identity.json is damaged", damaged_identity),
+    Mistake("encrypted, and no key ring named", "at_rest", "name its key ring", encrypted_state()),
+    Mistake("encrypted with another key ring", "at_rest", "is not the key ring of",
+            encrypted_state("another")),
+    Mistake("no key ring before a first start", "at_rest", "keys create", no_key_ring_yet),
+    Mistake("a file for the audit log", "state", "audit is no folder", a_file_for("audit")),
+    Mistake("a file for the shares", "state", "shares is no folder", a_file_for("shares")),
+    Mistake("a damaged audit log", "state", "is damaged",
+            a_file_for("audit/999999999999.jsonl", "{\n")),
+    Mistake("a folder for the lock", "state", "lock cannot be used", lock_is_a_folder),
     Mistake("an older registry", "state", "it is older (epoch 0)",
             changed_registry("UPDATE state_folder SET epoch = 0")),
     Mistake("registry of another folder", "state", "belongs to another state folder",
@@ -451,6 +536,8 @@ MISTAKES = [
     Mistake("registry lost", "state", "it is empty or of an older release", no_registry),
     Mistake("registry_url without sense", "state", "not a database URL",
             put("", "registry_url", "somewhere")),
+    Mistake("PostgreSQL without its driver", "state", "privedge-parties[postgres]",
+            registry_without_driver),
     Mistake("disk nearly full", "disk", "min_free_percent",
             put("disk", "min_free_percent", 99.999)),
     Mistake("reserve gone", "disk", "the reserve is gone", no_reserve),
@@ -464,6 +551,7 @@ MISTAKES = [
     Mistake("more masks than memory", "memory", "weight_cache_mib",
             put("limits", "weight_cache_mib", 10**8), server=DEALER),
     Mistake("no place for kernels", "kernels", "is no folder", cache_is_a_file),
+    Mistake("traces without their package", "packages", "privedge[otel]", traces_without_package),
     Mistake("another CrypTen", "packages", "crypten 0.3.0 is installed", other_crypten),
     Mistake("another party's file", "tls", "is for the role party0",
             lambda place, fields: fields.update(
@@ -540,3 +628,31 @@ def test_w61_without_admins_there_is_a_hint_and_no_fault(place):
     found = list(check_server(read(path)))
     assert [each.about for each in found if not each.is_fault] == ["admins", "listen"]
     assert [each for each in found if each.is_fault] == []
+
+
+def test_w61_an_own_state_folder_that_its_group_can_look_into_is_a_hint(place):
+    """A start accepts it: Kubernetes opens a volume to the group of the process."""
+    fields = fields_of(place.deployment, PARTY0)
+    place.kept_state(fields).chmod(0o770)
+    path = place.folder / "server.toml"
+    path.write_text(toml(fields))
+    found = list(check_server(read(path)))
+    assert [each for each in found if each.is_fault] == []
+    (line,) = (each.line for each in found if each.about == "state")
+    assert "its group can look into it" in line
+
+
+def test_w61_the_key_ring_of_an_encrypted_folder_and_a_free_port_for_metrics_are_no_fault(place):
+    fields = fields_of(place.deployment, PARTY0)
+    encrypted_state()(place, fields)
+    fields["at_rest"] = {"key_file": str(place.folder / "written")}
+    fields["metrics"] = {"listen": place.free_address()}
+    assert place.faults(fields) == []
+
+
+def test_w61_a_port_for_metrics_that_is_taken_is_a_hint_while_the_server_runs(place):
+    """It is this server's own, as far as a check can tell."""
+    fields = fields_of(place.deployment, PARTY0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        fields["metrics"] = {"listen": f"127.0.0.1:{taken.getsockname()[1]}"}
+        assert place.faults(fields) == []

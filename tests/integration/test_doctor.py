@@ -1,6 +1,7 @@
 """`privedge doctor` beside two real parties: each planted mistake gives one fault line (W-61)."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -148,6 +149,63 @@ def test_w61_what_everybody_can_write_is_named(place):
     file.chmod(0o666)
     (found,) = examine(file)
     assert found == Finding("place", f"{file}: everybody can write there; run `chmod o-w {file}`")
+
+
+def foreign(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only root can give a file away; anybody else becomes another user to the program."""
+    if os.geteuid() == 0:
+        os.chown(place, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+
+@pytest.mark.parametrize("above", range(3))
+def test_w61_a_folder_above_in_which_others_can_write_is_named(place, above):
+    inner = place.folder / "shared/mine/files"
+    inner.mkdir(parents=True)
+    file = place.file.rename(inner / "privedge.toml")
+    assert [each for each in examine(file) if each.about == "place"] == []
+    writable = file.parents[above]
+    writable.chmod(0o777)
+    (found,) = [each for each in examine(file) if each.about == "place"]
+    assert found.line == (
+        f"place: {writable}: everybody can write there; run `chmod o-w {writable}`"
+    )
+    writable.chmod(0o1777)  # as /tmp is
+    assert [each for each in examine(file) if each.about == "place"] == []
+
+
+def test_w61_the_folders_of_a_link_and_of_its_target_both_count(place):
+    linked, target = place.folder / "linked", place.folder / "target"
+    linked.mkdir()
+    target.mkdir()
+    place.file.rename(target / "privedge.toml")
+    file = linked / "privedge.toml"
+    file.symlink_to(target / "privedge.toml")
+    for folder in (linked, target):
+        folder.chmod(0o777)
+        (found,) = [each for each in examine(file) if each.about == "place"]
+        assert f" {folder}: everybody" in found.line
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to any group")
+@pytest.mark.parametrize(("group", "wrong"), [(12345, True), (0, False)])
+def test_w61_what_a_group_can_write_is_named_unless_it_is_the_users_own(place, group, wrong):
+    file = place.file
+    os.chown(file, -1, group)
+    file.chmod(0o664)
+    found = [each.line for each in examine(file) if each.about == "place"]
+    line = f"place: {file}: its group can write there; run `chmod g-w {file}`"
+    assert found == [line] * wrong
+
+
+def test_w61_what_belongs_to_another_user_is_named(place, monkeypatch):
+    file = place.file
+    foreign(file, monkeypatch)
+    lines = [each.line for each in examine(file) if each.about == "place"]
+    assert f"place: {file}: belongs to another user, who can change it; keep your files elsewhere" \
+        in lines  # fmt: skip
 
 
 def test_w61_one_address_for_both_parties_is_named(place):

@@ -163,7 +163,7 @@ def test_t4_a_party_with_the_wrong_keys_does_not_start_and_says_so_in_one_line(d
     process.wait()
     ring.write_bytes((deployment.folder / f"{Role.PARTY0}.keys").read_bytes())
     deployment.start(party)
-    assert deployment.processes[party].wait() == 1
+    assert deployment.processes[party].wait() == os.EX_CONFIG
     assert "is not the key ring of" in deployment.last_words(party)
     ring.write_bytes(kept)
     deployment.start(party)

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import grpc
 import pytest
 
 from privedge.cli.main import build
@@ -187,4 +188,5 @@ def test_c47_a_byte_altered_on_its_way_back_is_a_lost_connection(issued):
         with pytest.raises(Unreachable):
             upload_over(channel)
         cable.heal()
+        grpc.channel_ready_future(channel).result(timeout=20)
         assert upload_over(channel) == 3 * len(SECRET)

@@ -1,5 +1,6 @@
 """Real parties with their registries in a real PostgreSQL server, which is killed and started."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def test_w24_a_second_process_on_the_same_database_is_refused(deployment, tmp_pa
         file.write_text(second)
         line = [sys.executable, "-m", "parties", "party", "--config", str(file)]
         done = subprocess.run(line, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1
+        assert done.returncode == os.EX_CONFIG
         (said,) = done.stderr.splitlines()
         pid = deployment.processes[party].pid
         assert "another process" in said and f" {pid}) uses this database; stop it first" in said

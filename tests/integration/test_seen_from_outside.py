@@ -254,7 +254,7 @@ with Client.from_file(sys.argv[1]) as client:
 """
 
 
-def test_one_trace_connects_client_parties_workers_and_dealer(
+def test_a_trace_of_each_party_with_workers_and_dealer_is_linked_to_the_client(
     outside, collector, some_digits, tmp_path
 ):
     """In a process of its own: a process begins once to send traces."""
@@ -265,22 +265,32 @@ def test_one_trace_connects_client_parties_workers_and_dealer(
     since = time.time_ns()
     command = [sys.executable, "-c", CLIENT_CODE, written, picture, COHORT]
     subprocess.run(command, check=True, timeout=120)
-    spans = collector.trace(9, "client query", since)
+    ((process, client_query),) = collector.traces(1, 1, "client query", since)[0]
+    assert process == "privedge client" and not client_query.links
+    found = collector.traces(2, 4, "party query", since)
     names = {
-        span.span_id: (process.removeprefix("privedge "), span.name) for process, span in spans
+        span.span_id: (process.removeprefix("privedge "), span.name)
+        for spans in found
+        for process, span in spans
     }
-    tree = {
-        (*names[span.span_id], names.get(span.parent_span_id, ("nobody", ""))[1])
-        for _, span in spans
-    }
-    assert tree == {
-        ("client", "client query", ""),
-        *((f"party {n}", "party query", "client query") for n in (0, 1)),
-        *((f"party {n}", "party run", "party query") for n in (0, 1)),
-        *((f"party {n} worker 0", "worker run", "party run") for n in (0, 1)),
-        ("dealer", "dealer session", "worker run"),
-    }
-    assert not any(span.links or span.events for _, span in spans)
+    trees = [
+        {
+            (*names[span.span_id], names.get(span.parent_span_id, ("nobody", ""))[1])
+            for _, span in spans
+        }
+        for spans in found
+    ]
+    for n in (0, 1):
+        assert {
+            (f"party {n}", "party query", ""),
+            (f"party {n}", "party run", "party query"),
+            (f"party {n} worker 0", "worker run", "party run"),
+            ("dealer", "dealer session", "worker run"),
+        } in trees
+    for _, span in (each for spans in found for each in spans):
+        links = [link.span_id for link in span.links]
+        assert links == ([client_query.span_id] if span.name == "party query" else [])
+        assert not span.events
 
 
 def test_c62_spans_hold_sizes_and_cohorts_only(outside, collector, one_image):

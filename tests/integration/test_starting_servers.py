@@ -1,6 +1,7 @@
 """`python -m parties` prints one clear line, whether it starts or refuses to start."""
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from parties.party.models.migrations import SCHEMA_VERSION
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 
@@ -81,6 +83,17 @@ def test_c56_the_certificate_of_another_role_is_refused(prepared, server, kind, 
     assert f"{wrong.certificate}: is for the role {other}" in line
 
 
+def test_c62_a_party_whose_metrics_cannot_be_served_takes_no_call(prepared):
+    config = prepared.config_file(Role.PARTY1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f'[metrics]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"\n'
+        config.write_text(f"{config.read_text()}\n{listen}")
+        command = [sys.executable, "-m", "parties", "party", "--config", str(config)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == os.EX_CONFIG and "metrics cannot be served" in ended.stderr
+    assert "party 1: listening" not in ended.stderr
+
+
 def test_nobody_else_can_read_what_a_party_keeps(prepared):
     prepared.start(Role.PARTY1)
     try:
@@ -122,7 +135,7 @@ def test_w65_a_registry_of_a_newer_release_is_named_in_a_line(prepared):
         registry.execute("UPDATE meta SET schema_version = 99")
         registry.commit()
     line = refusal("party", prepared.config_file(Role.PARTY1))
-    assert "has schema version 99, this release reads 3; " in line
+    assert f"has schema version 99, this release reads {SCHEMA_VERSION}; " in line
 
 
 def test_health_says_what_keeps_a_party_from_serving(prepared):

@@ -3,6 +3,7 @@
 Each test takes something away from one party, and then puts it back.
 """
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -81,7 +82,7 @@ def command(deployment: Deployment, party: Role, *words: str) -> subprocess.Comp
 def refused(deployment: Deployment, party: Role) -> str:
     """The one line with which a party does not start."""
     done = command(deployment, party, "party")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (os.EX_CONFIG, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("privedge party: ")
     return line

@@ -94,6 +94,42 @@ def test_the_command_of_a_server_is_one_that_there_is_and_its_key_is_a_credentia
     assert loaded.endswith(f"/etc/privedge/certs/{role}.key")
 
 
+def with_drop_in(name):
+    """A unit as systemd reads it with the drop-in for PostgreSQL: an empty value empties a list."""
+    template = UNITS / f"{name.partition('@')[0]}@.service"
+    unit = Unit(name, template.read_text())
+    for key, values in Unit(name, (UNITS / "postgresql.conf").read_text()).values.items():
+        unit.values[key] = [*unit.values[key], *values]
+        while "" in unit.values[key]:
+            unit.values[key] = unit.values[key][unit.values[key].index("") + 1 :]
+    return unit
+
+
+@pytest.mark.parametrize("name", ["privedge-backup@0.service", "privedge-verify@1.service"])
+def test_backup_and_verification_reach_a_database_with_the_drop_in_only(machine, name):
+    """A registry may be in PostgreSQL over TCP; the server itself reaches it anyway."""
+    server, bare, unit = machine.unit(SERVERS[0]), machine.unit(name), with_drop_in(name)
+    assert bare.one("PrivateNetwork") == "true" and bare.words("IPAddressDeny") == ["any"]
+    assert unit.one("PrivateNetwork") == "false" and not unit.words("IPAddressDeny")
+    families = "RestrictAddressFamilies"
+    assert bare.words(families) == ["AF_UNIX"]
+    assert set(unit.words(families)) == set(server.words(families))
+    for key in SANDBOX:
+        assert unit.values[key] == bare.values[key], key
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", ["privedge-backup@0.service", "privedge-verify@1.service"])
+def test_systemd_understands_the_drop_in(machine, name):
+    folder = machine.folder / f"{name}.d"
+    folder.mkdir()
+    shutil.copy(UNITS / "postgresql.conf", folder)
+    done = analysed(machine, name, "verify", "--man=no")
+    assert (done.returncode, done.stderr) == (0, "")
+    (folder / "postgresql.conf").write_text("[Service]\nNoSuchKey=1\n")  # it is really read
+    assert "NoSuchKey" in analysed(machine, name, "verify", "--man=no").stderr
+
+
 def test_every_timer_has_its_service():
     timers = [file for file in UNITS.iterdir() if file.suffix == ".timer"]
     assert {timer.with_suffix(".service").name for timer in timers} == {

@@ -77,6 +77,16 @@ def test_an_insecure_config_says_who_it_claims_to_be(write):
         ('role="owner"\nname="x"' + TLS, "role and name come from the certificate"),
         ("rpc_timeout_s = 0" + TLS, "rpc_timeout_s: Input should be greater than 0"),
         ("party0 = ", "not a TOML file"),
+        ("party0 = " + "[" * 20_000, "not a TOML file: nested too deep"),
+        (TLS.replace("~/me.key", ""), "tls.key: the name of the file or folder is empty"),
+        (
+            TLS + '[tls.pins]\ndealer = ""',
+            "tls.pins.dealer: the name of the file or folder is empty",
+        ),
+        (
+            TLS.replace("~/", "~no-such-user/"),
+            "tls.key: ~no-such-user/me.key: there is no such home",
+        ),
     ],
 )
 def test_every_mistake_is_one_line_with_file_field_and_reason(write, text, why):
@@ -114,6 +124,12 @@ def test_a_missing_file_a_folder_and_bytes_that_are_no_text_are_one_line(tmp_pat
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not a TOML file"):
         load(ClientConfig, tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcff\0"])
+def test_a_name_that_no_file_can_have_is_one_line(name):
+    with pytest.raises(ConfigError, match="no file can have this name"):
+        load(ClientConfig, name)
 
 
 def test_sections_nest_and_each_resolves_its_own_paths(write, tmp_path):

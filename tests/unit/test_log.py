@@ -51,7 +51,7 @@ def test_a_line_carries_the_queries_that_it_is_about(lines):
         logger.info("one")
         with log.about([A, B]):
             logger.info("two")
-        log.name_request(B)
+        log.name_requests([B])
         logger.info("named")
     logger.info("none")
     found = [json.loads(line).get("request_id") for line in lines()]

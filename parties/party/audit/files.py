@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from parties.party.audit.chain import EMPTY, Head, read_head
@@ -33,6 +34,47 @@ def lines_of(folder: Path) -> Iterator[bytes]:
             raise ConfigError(f"audit: cannot read {file}: {error.strerror}") from None
 
 
+@dataclass(frozen=True)
+class _End:
+    """The end of a log. `whole` of the `size` bytes of its newest `file` are whole lines."""
+
+    file: Path
+    head: Head
+    whole: int
+    size: int
+
+
+def require_continuable(folder: Path) -> None:
+    """Raise ConfigError, as AuditFiles does, if the end of a log cannot be continued. Changes
+    nothing.
+    """
+    try:
+        if (end := _end_of(folder)) is not None:
+            os.close(os.open(end.file, os.O_WRONLY | os.O_APPEND))
+    except OSError as error:
+        raise _unusable(folder, error) from None
+
+
+def _end_of(folder: Path) -> _End | None:
+    """Raises ConfigError if it is damaged; OSError."""
+    files = [file for file in files_of(folder) if file.stat().st_size]
+    if not files:
+        return None
+    raw = files[-1].read_bytes()
+    end = raw.rfind(b"\n") + 1
+    head = read_head(raw[raw.rfind(b"\n", 0, max(0, end - 1)) + 1 : end])
+    if head is None:
+        raise ConfigError(
+            f"audit: the end of {files[-1]} is damaged; keep the folder as it is under another "
+            "name, and the party begins a new log"
+        )
+    return _End(files[-1], head, end, len(raw))
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"audit: cannot use {folder}: {error.strerror}")
+
+
 class AuditFiles:
     """Appends lines, each on disk when `append` returns True. For one thread at a time."""
 
@@ -48,7 +90,7 @@ class AuditFiles:
             folder.mkdir(mode=0o700, exist_ok=True)
             self.head = self._opened()
         except OSError as error:
-            raise ConfigError(f"audit: cannot use {folder}: {error.strerror}") from None
+            raise _unusable(folder, error) from None
 
     def append(self, lines: Sequence[bytes], first: int) -> bool:
         """Add lines, of which the first has this number. False, and nothing is added, if the disk
@@ -78,22 +120,15 @@ class AuditFiles:
         files = files_of(self._folder)
         while files and not files[-1].stat().st_size:
             files.pop().unlink()  # a crash came between the file and its first line
-        if not files:
+        end = _end_of(self._folder)
+        if end is None:
             return EMPTY
-        whole = files[-1].read_bytes()
-        end = whole.rfind(b"\n") + 1
-        head = read_head(whole[whole.rfind(b"\n", 0, max(0, end - 1)) + 1 : end])
-        if head is None:
-            raise ConfigError(
-                f"audit: the end of {files[-1]} is damaged; keep the folder as it is under another "
-                "name, and the party begins a new log"
-            )
-        self._file = os.open(files[-1], os.O_WRONLY | os.O_APPEND)
-        self._size = end
-        if end < len(whole):
-            log.warning("audit: %d bytes of a line that a crash cut off", len(whole) - end)
-            os.ftruncate(self._file, end)
-        return head
+        self._file = os.open(end.file, os.O_WRONLY | os.O_APPEND)
+        self._size = end.whole
+        if end.whole < end.size:
+            log.warning("audit: %d bytes of a line that a crash cut off", end.size - end.whole)
+            os.ftruncate(self._file, end.whole)
+        return end.head
 
     def _append(self, raw: bytes, first: int) -> None:
         self._undo()

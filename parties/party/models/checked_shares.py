@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from parties.at_rest.vault import Vault
+from parties.at_rest.vault import Vault, open_share
 from parties.at_rest.zero_sharing import ZeroSharing
 from parties.party.models.tables import Model
 from privedge.errors import DigestMismatch, Refused, ShareError
@@ -76,7 +76,7 @@ def fault(
     """
     try:
         expected = Expected.of(row, vault)
-        with path.open("rb", buffering=0) as file:
+        with open_share(path) as file:
             pieces = vault.pieces(file, expected.manifest, expected.version)
             paused = (piece for piece in pieces if (pause(), True)[1])
             read_checked(expected, paused, lambda entry, part: None)
@@ -103,7 +103,7 @@ def stored(expected: Expected, chunks: Iterable[bytes], target: Path, vault: Vau
 def copied(source: Path, target: Path, row: Model, vault: Vault) -> None:
     """The same, from another file."""
     expected = Expected.of(row, vault)
-    with source.open("rb", buffering=0) as file:
+    with open_share(source) as file:
         pieces = vault.pieces(file, expected.manifest, expected.version)
         stored(expected, pieces, target, vault)
 
@@ -120,7 +120,7 @@ def refreshed(
     names = [entry.name for entry in expected.manifest.tensors]
     streams = {name: zero.stream(vault.party, name) for name in names}
     committed = {name: commitment(salt, name) for name in names}
-    with source.open("rb", buffering=0) as read, _created(target) as file:
+    with open_share(source) as read, _created(target) as file:
         if os.fstat(read.fileno()).st_size % WORD_BYTES and vault.ring is None:
             raise ShareError(f"model {row.model_id}: its share has another size")
         take = vault.writer(expected.manifest, lambda part: _write(file, part), zero.version)

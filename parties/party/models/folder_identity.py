@@ -62,7 +62,7 @@ class IdentityFile:
                     f"state: {self._path} has another format than {FORMAT}, the one that this "
                     "release reads; start the release that wrote it"
                 )
-            self._now = FolderIdentity(**fields)
+            self._now = _checked(FolderIdentity(**fields))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -100,6 +100,15 @@ class IdentityFile:
 def new_id() -> str:
     """128 random bits, as 32 hexadecimal digits."""
     return secrets.token_hex(16)
+
+
+def _checked(found: FolderIdentity) -> FolderIdentity:
+    """Raise TypeError if a field has another type than it should have."""
+    types = (int, str, str, int)
+    values = (found.party, found.folder, found.deployment, found.epoch)
+    if any(type(value) is not kind for value, kind in zip(values, types, strict=True)):
+        raise TypeError
+    return found
 
 
 def _overwrite(path: Path, raw: bytes) -> None:

@@ -368,12 +368,20 @@ class Registry(Reading):
 
     def _wrong(self, connection: Connection) -> str:
         """Why the database that is there now cannot be the one of before; empty if it can."""
-        mine = self._folder
+        mine, row = self._folder, holder(connection)
         if mine is None:
             return ""
-        mine = replace(mine, epoch=self._epochs.own)
-        row = holder(connection)
-        return refusal(Found(mine, row.identity if row else None), mine.party) or ""
+        there = row.identity if row else None
+        if wrong := refusal(Found(mine, there), mine.party):
+            return wrong
+        # One change of our own may have been committed without an answer, and no more than one.
+        if there is not None and there.epoch > mine.epoch + 1:
+            return (
+                "registry: another process has changed it meanwhile; make sure that no other uses "
+                "it, and start this party again"
+            )
+        self._folder = there
+        return ""
 
     def _regained(self) -> None:
         with self._writing, self._reading() as session:

@@ -31,7 +31,7 @@ from parties.party.workers.processes import WorkerPool
 from privedge import traces
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.identity.roles import Identity
-from privedge.log import name_request
+from privedge.log import name_requests
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
@@ -83,7 +83,7 @@ class QueryService:
         """
         with self._intake.query(), self._counters.query():
             question, pieces = read()
-            name_request(question.query_id)
+            name_requests([question.query_id])
             # First of all: for others there is no such cohort, whatever else is wrong.
             find_for(self._models.cohorts, question.cohort, who)
             self._intake.require(question.cohort)

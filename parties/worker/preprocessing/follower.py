@@ -82,7 +82,9 @@ class PoolFollower:
         if self._preparer.pairing(kind) != pairing:
             yield Progress(State.UNKNOWN)
             return
-        count = self._preparer.room(kind, order.bundles)
+        # Party 0's settings may be others, and an order may ask for any number.
+        missing = self._targets.missing(self._pool.count(kind))
+        count = self._preparer.room(kind, min(order.bundles, missing))
         if not count:
             yield Progress(State.FAILED)
             return

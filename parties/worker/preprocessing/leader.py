@@ -163,7 +163,7 @@ class PoolLeader:
     def _missing(self, kind: Kind) -> int:
         """How many bundles to make at once. The first is made alone: a query may wait for it."""
         ready = self._pool.count(kind)
-        return max(1, self._settings.bundles - ready) if ready else 1
+        return self._targets.missing(ready) if ready else 1
 
     def _draw(self, orders: "_Orders", order: Order, count: int) -> None:
         kind, names = order.kind, bundle_names(order.session, count)

@@ -36,7 +36,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Progress:
-    """What party 1's worker answers. `bundles`: how many of those ordered it has room for."""
+    """What party 1's worker answers. `bundles`: how many of those ordered it makes."""
 
     state: State
     bundles: int = 1

@@ -13,6 +13,8 @@ from parties.worker.task import Kind, Method, Task
 
 # How many kinds of recent queries are remembered: batch sizes differ, and few come often.
 _RECENT = 8
+# Bundles of one session: all of them are held, beside the pool, until the last one is drawn.
+_AT_ONCE = 8
 
 
 class PoolTargets:
@@ -73,6 +75,10 @@ class PoolTargets:
             for batch in self._settings.batches
         ]
         return [*recent, *(kind for kind in usual if kind not in recent)]
+
+    def missing(self, ready: int) -> int:
+        """How many bundles of a kind to draw in one session when `ready` are there; 1 at least."""
+        return min(_AT_ONCE, max(1, self._settings.bundles - ready))
 
     def model_ids(self) -> frozenset[str]:
         """Of all models of the snapshots in use."""

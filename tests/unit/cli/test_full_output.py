@@ -59,6 +59,25 @@ def test_a_reader_that_leaves_early_is_no_error_to_speak_of(unbuffered):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["query", "a.png", "--cohort", "digits"],
+        ["verify", "a.png", "--owner", "ana", "--cohort", "digits", "--json"],
+        ["models", "list"],
+        ["certs", "check", "ana.crt"],
+        ["doctor"],
+        ["--version"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_w58_nothing_is_asked_if_the_answer_would_be_lost(words):
+    command = shlex.join([*PRIVEDGE, *words])
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == b"privedge: the answer would be lost: standard output is closed\n"
+
+
 def test_a_command_without_any_output_at_all_works(tmp_path):
     command = shlex.join([*PRIVEDGE, "certs", "init", str(tmp_path / "certs")])
     done = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, check=False)

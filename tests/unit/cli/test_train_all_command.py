@@ -73,6 +73,41 @@ def test_w52_bad_files_of_all_owners_are_named_at_once_and_can_be_left_out(
     assert str(cut) in caplog.text and str(empty) in caplog.text
 
 
+def test_w52_folders_that_cannot_be_used_are_named_at_once_and_can_be_left_out(
+    people, tmp_path, caplog
+):
+    empty, broken, cut = people / "dora", people / "emil", people / "ana" / "98.png"
+    empty.mkdir()
+    broken.mkdir()
+    for file in (broken / "1.png", cut):
+        file.write_bytes(b"no picture")
+    out = tmp_path / "models"
+    error = train_all(people, "--out", out).exception
+    assert isinstance(error, ImageError) and "3 files and folders cannot be used" in str(error)
+    assert all(str(each) in str(error) for each in (empty, broken / "1.png", cut))
+    assert "--skip-bad" in str(error) and not out.exists()
+    found = json.loads(train_all(people, "--out", out, "--skip-bad", "--json").stdout)
+    assert [(row["owner"], row["images"]) for row in found["owners"]] == [
+        ("ana", 12),
+        ("ben", 12),
+        ("cleo", 12),
+    ]
+    assert all(str(each) in caplog.text for each in (empty, broken / "1.png", cut))
+
+
+def test_w52_if_nothing_is_left_there_is_nothing_to_train(tmp_path):
+    (tmp_path / "people" / "ana").mkdir(parents=True)
+    said = train_all(tmp_path / "people", "--out", tmp_path / "models", "--skip-bad")
+    assert isinstance(said.exception, ImageError) and "no picture is left" in str(said.exception)
+
+
+def test_all_names_that_no_owner_can_have_are_refused_before_anything_is_written(people, tmp_path):
+    (people / "ana").rename(people / "Ana Maria")
+    (people / "ben").rename(people / "b\u00e9n")
+    error = train_all(people, "--out", tmp_path / "models").exception
+    assert "'Ana Maria', 'b\\xe9n'" in str(error) and not (tmp_path / "models").exists()
+
+
 def test_an_owner_whose_images_are_all_the_same_is_named(people, tmp_path, caplog):
     for file in (people / "cleo").iterdir():
         Image.new("L", (32, 32), 90).save(file)

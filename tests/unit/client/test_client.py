@@ -21,6 +21,7 @@ from privedge.errors import (
     LimitExceeded,
     ManifestMismatch,
     SnapshotChanged,
+    UnknownCohort,
     UnknownModel,
     Unreachable,
 )
@@ -121,6 +122,13 @@ def test_the_cohorts_to_ask_are_those_that_both_parties_serve_alike(client, part
 def test_nobody_is_verified_without_a_name(client):
     with pytest.raises(UnknownModel, match="must be a name, got NoneType"):
         client.verify(PICTURES[:1], None, COHORT)
+
+
+@pytest.mark.parametrize("name", ["", "di\udcff", "a b", "a" * 65, None, 7])
+def test_a_name_that_no_cohort_can_have_is_an_unknown_cohort(client, name):
+    with pytest.raises(UnknownCohort, match="no cohort can have this name") as refusal:
+        client.identify(PICTURES, name)
+    assert str(refusal.value).isascii()
 
 
 def test_an_owner_who_is_not_in_the_cohort_cannot_be_verified(client):

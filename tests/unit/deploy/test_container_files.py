@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,11 @@ def service(role):
     return yaml.safe_load((COMPOSE / f"{role}.yaml").read_text())["services"][role]
 
 
+def with_options(text):
+    """`text` with the lines that an operator may switch on: those after a # without a space."""
+    return re.sub(r"^( *)#(?=[^ #\n])", r"\1", text, flags=re.MULTILINE)
+
+
 def config(role):
     return load(DealerConfig if role == "dealer" else PartyConfig, COMPOSE / f"{role}.toml")
 
@@ -39,6 +46,24 @@ def test_the_image_is_built_in_two_stages_of_a_base_with_a_version_and_runs_as_n
     assert not lines("ADD")
     last = CONTAINERFILE.rpartition("\nFROM ")[2]
     assert "COPY --from=build" in last and "COPY . " not in last and "pip install" not in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ({}, [".[party]", "./parties"]),
+        ({"OTEL": "yes"}, [".[party,otel]", "./parties"]),
+        ({"OTEL": "", "POSTGRES": "yes"}, [".[party]", "./parties[postgres]"]),
+    ],
+)
+def test_build_arguments_add_what_only_some_need(arguments, wanted):
+    assert set(arguments) <= {line.partition("=")[0] for line in lines("ARG")}
+    install = next(line for line in lines("RUN") if "pip install" in line)
+    shown = install.replace("python -m venv", ":").replace("/opt/privedge/bin/pip", "echo")
+    done = subprocess.run(
+        ["sh", "-ec", shown], env=arguments, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[0].split()[-2:] == wanted
 
 
 def test_the_image_knows_how_to_ask_for_its_health_and_how_to_start():
@@ -87,6 +112,14 @@ def test_a_container_has_the_files_and_ports_of_its_configuration(role):
     assert wanted.tls.key == Path("/run/secrets") / secret["target"]
     read_only = [volume for volume in made["volumes"] if volume.startswith("./")]
     assert read_only and all(volume.endswith(":ro") for volume in read_only)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_metrics_need_no_more_than_to_be_switched_on(role):
+    fields = tomllib.loads(with_options((COMPOSE / f"{role}.toml").read_text()))
+    assert fields["metrics"] == {"listen": "0.0.0.0:9464", "readers": ["prometheus"]}
+    made = yaml.safe_load(with_options((COMPOSE / f"{role}.yaml").read_text()))
+    assert made["services"][role]["ports"] == [*service(role)["ports"], "9464:9464"]
 
 
 def test_the_operators_files_say_the_same_of_each_other():

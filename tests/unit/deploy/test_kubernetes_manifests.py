@@ -1,5 +1,6 @@
 """deploy/kubernetes: what the manifests allow and ask for. kubectl is used where it is."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -12,7 +13,7 @@ from parties.__main__ import _parser
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
 from parties.serving.lifecycle import _GRACE_S
-from privedge.config import load
+from privedge.config import TracesSection, load
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "deploy/kubernetes"
@@ -22,11 +23,17 @@ ADDRESSES = {"party0": "192.0.2.10/32", "party1": "192.0.2.11/32", "dealer": "19
 ANYBODY = "0.0.0.0/0"
 
 
-def documents(role):
+def with_options(text):
+    """`text` with the lines that an operator may switch on: those after a # without a space."""
+    return re.sub(r"^( *)#(?=[^ #\n])", r"\1", text, flags=re.MULTILINE)
+
+
+def documents(role, options=False):
     """Every object of one operator by its kind, read in the order of its kustomization."""
     listed = yaml.safe_load((FOLDER / role / "kustomization.yaml").read_text())["resources"]
     assert {*listed, "kustomization.yaml"} == {file.name for file in (FOLDER / role).iterdir()}
     texts = [(FOLDER / role / name).read_text() for name in listed]
+    texts = [with_options(text) for text in texts] if options else texts
     found = [each for text in texts for each in yaml.safe_load_all(text)]
     by_kind = {each["kind"]: each for each in found}
     assert len(by_kind) == len(found)
@@ -164,6 +171,46 @@ def test_a_policy_lets_in_and_out_whom_the_configuration_needs_and_nobody_else(t
         }
         name_server = {("the cluster", 53)} if wanted else set()
         assert rules(policies[role], "egress", "to") == wanted | name_server
+
+
+def opened(role, direction, peers):
+    """What the options of a policy add: (namespace or address, protocol and port)."""
+    rule_lists = [
+        documents(role, options)["NetworkPolicy"]["spec"][direction] for options in (True, False)
+    ]
+    added = [rule for rule in rule_lists[0] if rule not in rule_lists[1]]
+    assert [rule for rule in rule_lists[0] if rule not in added] == rule_lists[1]
+    return {
+        (yaml.safe_dump(peer).split()[-1], f"{port['protocol']} {port['port']}")
+        for rule in added
+        for peer in rule[peers]
+        for port in rule["ports"]
+    }
+
+
+def test_metrics_need_no_more_than_to_be_switched_on(role, container):
+    """For a namespace of the same operator. The service does not have the port: the world can
+    reach it."""
+    objects = documents(role, options=True)
+    fields = tomllib.loads(objects["ConfigMap"]["data"]["server.toml"])
+    assert fields["metrics"] == {"listen": "0.0.0.0:9464", "readers": ["prometheus"]}
+    server = objects.get("StatefulSet") or objects["Deployment"]
+    (made,) = server["spec"]["template"]["spec"]["containers"]
+    assert made["ports"] == [*container["ports"], {"name": "metrics", "containerPort": 9464}]
+    assert opened(role, "ingress", "from") == {("monitoring", "TCP 9464")}
+    assert objects["Service"] == documents(role)["Service"]
+
+
+def test_a_collector_of_traces_and_a_database_can_be_reached_once_switched_on(role):
+    fields = tomllib.loads(documents(role, options=True)["ConfigMap"]["data"]["server.toml"])
+    traces = TracesSection.model_validate(fields["traces"])
+    assert ".monitoring:4318/" in traces.endpoint
+    wanted = {("monitoring", "TCP 4318")}
+    if role == "dealer":  # it needs no name server otherwise
+        wanted |= {("kube-system", "UDP 53"), ("kube-system", "TCP 53")}
+    else:
+        wanted.add(("192.0.2.20/32", "TCP 5432"))
+    assert opened(role, "egress", "to") == wanted
 
 
 def test_nothing_secret_is_in_a_manifest(objects):

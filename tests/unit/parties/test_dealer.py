@@ -1,17 +1,20 @@
 """The dealer over real gRPC: it pairs two parties, serves each counter once and nothing else."""
 
+import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from parties.config.dealer import DealerConfig, DealerLimits
-from parties.dealer import DealerServicer
+from parties.dealer import DealerServicer, serve_dealer
 from parties.serving.handshake import Handshake
 from parties.worker.dealer_stream import DealerStream
 from privedge.errors import (
     AlreadyExists,
+    ConfigError,
     DeadlineExceeded,
     LimitExceeded,
     NotAllowed,
@@ -288,3 +291,15 @@ def test_a_lost_dealer_is_unreachable(tls_for):
         )
         with pytest.raises(Unreachable):
             stream.receive(0)
+
+
+def test_c62_a_dealer_whose_metrics_cannot_be_served_takes_no_call(tls_for, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as taken, caplog.at_level(logging.INFO):
+        config = DealerConfig(
+            listen="127.0.0.1:0",
+            tls=tls_for(Role.DEALER),
+            metrics={"listen": f"127.0.0.1:{taken.getsockname()[1]}"},
+        )
+        with pytest.raises(ConfigError, match="metrics cannot be served"):
+            serve_dealer(config)
+    assert "listening" not in caplog.text and "ready" not in caplog.text

@@ -5,7 +5,10 @@ import pytest
 
 from parties.embed import GuardedServer, serving
 from privedge.errors import ConfigError
-from privedge.identity.roles import Role
+from privedge.identity.roles import Identity, Role
+from privedge.rpc.access import ACCESS
+from privedge.rpc.channel import open_channel
+from privedge.rpc.server import build_server
 
 METHOD = "/shop.v1.Orders/List"
 PARTY = """
@@ -71,6 +74,39 @@ def test_a_method_that_nobody_may_call_is_refused_when_it_is_added(config_file):
     server.add_registered_method_handlers("shop.v1.Orders", handlers("List"))
     with pytest.raises(ConfigError, match=r"Orders/Delete: nobody may call it"):
         server.add_registered_method_handlers("shop.v1.Orders", handlers("List", "Delete"))
+
+
+class CatchAll(grpc.GenericRpcHandler):
+    """As a proxy has it: it handles every method there could be."""
+
+    def service(self, handler_call_details):
+        return grpc.unary_unary_rpc_method_handler(lambda *_: b"the operator's own")
+
+
+@pytest.mark.parametrize(
+    ("method", "role", "code"),
+    [
+        (METHOD, Role.CLIENT, grpc.StatusCode.OK),
+        (METHOD, Role.ADMIN, grpc.StatusCode.PERMISSION_DENIED),
+        ("/shop.v1.Orders/Delete", Role.CLIENT, grpc.StatusCode.UNIMPLEMENTED),
+        ("/privedge.v1.Party/Status", Role.ADMIN, grpc.StatusCode.UNIMPLEMENTED),
+        ("/privedge.v1.Mpc/Exchange", Role.PARTY0, grpc.StatusCode.UNIMPLEMENTED),
+        ("/privedge.v1.Worker/Run", Role.PARTY0, grpc.StatusCode.UNIMPLEMENTED),
+        ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Role.ADMIN,
+         grpc.StatusCode.UNIMPLEMENTED),
+    ],
+)  # fmt: skip
+def test_a_generic_handler_is_asked_for_the_operators_methods_only(config_file, method, role, code):
+    own = GuardedServer(config_file, {METHOD: {Role.CLIENT}})
+    own.add_generic_rpc_handlers([CatchAll()])
+    server, port = build_server("127.0.0.1:0", tls=None, access={**ACCESS, **own.access})
+    own.add_own_services(server)
+    server.start()
+    address, claim = f"127.0.0.1:{port}", Identity(role, "party0" if role.serves else "kim")
+    with open_channel(address, server=Role.PARTY1, tls=None, claim=claim) as channel:
+        call = channel.unary_unary(method).future(b"", timeout=20)
+        assert call.code() is code
+    server.stop(None).wait()
 
 
 @pytest.mark.parametrize("name", ["add_insecure_port", "add_secure_port", "start", "stop"])

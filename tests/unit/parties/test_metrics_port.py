@@ -1,17 +1,22 @@
 """parties/serving/metrics_port.py: who may read metrics, and that nobody can hold it up."""
 
+import contextlib
 import socket
 import ssl
+import threading
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
+from parties.config.dealer import DealerConfig
 from parties.serving.metrics_port import MetricsPort
-from privedge.errors import ConfigError
-from privedge.identity.roles import Role
+from privedge.errors import ConfigError, NotAllowed
+from privedge.identity.roles import Identity, Role
 from privedge.rpc.access import CallerRules
+from privedge.rpc.callers import Callers, Known
 
 RULES = CallerRules(frozenset({"kim"}))
+SOCKET = socket.socket
 REQUEST = b"GET /metrics HTTP/1.0\r\n\r\n"
 
 
@@ -76,6 +81,24 @@ def test_over_tls_only_the_admins_of_this_server_read(registry, tls_for, another
     assert len(refused) == 3 and "admin/lee is no admin of this server" in refused[0]
 
 
+def test_c62_a_reader_reads_metrics_and_may_call_nothing(registry, tls_for):
+    config = DealerConfig(
+        listen="127.0.0.1:0",
+        tls=tls_for(Role.DEALER),
+        admins=["kim"],
+        metrics={"listen": "0.0.0.0:0", "readers": ["prometheus"]},
+    )
+    rules, files = config.metrics_rules, tls_for(Role.PARTY0)
+    with MetricsPort(config.metrics.listen, registry, files, rules) as port:
+        for name in ("kim", "prometheus"):
+            assert "privedge_answer 42.0" in asked(port.port, tls_for(Role.ADMIN, name), files.ca)
+        for role, name in ((Role.ADMIN, "lee"), (Role.CLIENT, "prometheus")):
+            assert " 403 " in asked(port.port, tls_for(role, name), files.ca)
+    callers = Callers(config.tls, config.caller_rules)
+    with pytest.raises(NotAllowed, match="no admin of this server"):
+        callers.require(Known(Identity(Role.ADMIN, "prometheus"), None))
+
+
 def test_a_denied_admin_reads_no_longer(registry, tls_for, tmp_path):
     files, kim = tls_for(Role.PARTY0), tls_for(Role.ADMIN, "kim")
     denied = tmp_path / "denied"
@@ -96,6 +119,55 @@ def test_w14_silent_connections_take_few_places_and_lose_them(registry):
         finally:
             for connection in silent:
                 connection.close()
+        assert "privedge_answer 42.0" in asked(port.port)
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_w14_connections_without_a_request_do_not_keep_a_reader_out(registry, tls_for, over_tls):
+    kim, files = tls_for(Role.ADMIN, "kim"), tls_for(Role.PARTY0)
+    listen, tls = ("0.0.0.0:0", files) if over_tls else ("127.0.0.1:0", None)
+    with MetricsPort(listen, registry, tls, RULES) as port, contextlib.ExitStack() as silent:
+        for _ in range(100):
+            silent.enter_context(socket.create_connection(("127.0.0.1", port.port), timeout=60))
+        answer = asked(port.port, kim, kim.ca) if over_tls else asked(port.port)
+        assert "privedge_answer 42.0" in answer
+
+
+def test_w14_others_with_a_certificate_do_not_keep_a_reader_out(registry, tls_for):
+    kim, mallory = tls_for(Role.ADMIN, "kim"), tls_for(Role.CLIENT, "mallory")
+    context = ssl.create_default_context(cafile=mallory.ca)
+    context.load_cert_chain(mallory.certificate, mallory.key)
+    with (
+        MetricsPort("0.0.0.0:0", registry, tls_for(Role.PARTY0), RULES) as port,
+        contextlib.ExitStack() as silent,
+    ):
+        for _ in range(20):
+            raw = socket.create_connection(("127.0.0.1", port.port), timeout=60)
+            silent.enter_context(context.wrap_socket(raw, server_hostname=Role.PARTY0.host))
+        assert "privedge_answer 42.0" in asked(port.port, kim, kim.ca)
+
+
+@pytest.mark.parametrize("of_what", [RuntimeError("can't start new thread"), OSError("EMFILE")])
+def test_w14_a_shortage_of_threads_or_descriptors_passes(registry, monkeypatch, of_what):
+    def fail(*_):
+        raise of_what
+
+    where = (threading.Thread, "start") if isinstance(of_what, RuntimeError) else (SOCKET, "dup")
+    with MetricsPort("127.0.0.1:0", registry, None, RULES) as port:
+        with monkeypatch.context() as shortage:
+            shortage.setattr(*where, fail)
+            for _ in range(100):
+                with socket.create_connection(("127.0.0.1", port.port), timeout=60) as refused:
+                    assert not received(refused)
+        assert "privedge_answer 42.0" in asked(port.port)
+
+
+def test_the_name_server_is_not_asked(registry, monkeypatch):
+    def fail(*_):
+        raise AssertionError("asked for a name")
+
+    monkeypatch.setattr(socket, "getfqdn", fail)
+    with MetricsPort("127.0.0.1:0", registry, None, RULES) as port:
         assert "privedge_answer 42.0" in asked(port.port)
 
 

@@ -207,6 +207,55 @@ def test_w18_another_or_older_database_is_not_taken_for_the_one_that_went_away(p
         assert registry.epochs.own == 9
 
 
+@pytest.mark.parametrize("changes", [1, 2, 3])
+def test_w24_a_party_whose_database_another_one_has_changed_waits_for_a_restart(postgres, changes):
+    """The other one has a copy of the folder, and is gone when the first one comes back."""
+    url = postgres.new_database()
+    with closing(Registry(url)) as first:
+        first.belong(FOLDER, 0, Epochs("d" * 32, 7))
+        regained = back(first)
+        postgres.sql("postgres", f"ALTER ROLE {USER} NOLOGIN")
+        ended_sessions(postgres, url)
+        until(first.fault)
+        changed = f"UPDATE state_folder SET epoch = epoch + {changes}"
+        postgres.sql(url.rpartition("/")[2], changed)
+        postgres.sql("postgres", f"ALTER ROLE {USER} LOGIN")
+        if changes == 1:  # as its own may have been whose answer got lost
+            assert regained.wait(30)
+            added(first)
+            return
+        until(lambda: "another process has changed it" in first.fault())
+        with pytest.raises(Unreachable, match="start this party again"):
+            added(first)
+        assert not regained.is_set() and "\n" not in first.fault()
+    with closing(Registry(url)) as again:
+        added(again)
+        assert again.epochs.own == 7 + changes + 1
+
+
+def test_w64_answers_that_got_lost_one_after_the_other_are_no_other_process(postgres):
+    """The database was gone again each time, before anything could be read."""
+    url = postgres.new_database()
+
+    def committed_unheard(_):
+        run(url, "UPDATE state_folder SET epoch = epoch + 1")
+        ended_sessions(postgres, url)
+        registry._owner._session.exec_driver_sql("SELECT 1")
+
+    def gone_again():
+        raise Unreachable("planted")
+
+    with closing(Registry(url)) as registry:
+        registry.belong(FOLDER, 0, Epochs("d" * 32, 7))
+        registry._owner._regained = gone_again
+        for _ in range(3):
+            with pytest.raises(Unreachable):
+                registry._write(committed_unheard)
+            until(lambda: not registry.fault())
+        added(registry)
+        assert registry.epochs.own == 7 + 3 + 1
+
+
 def until(condition):
     """Ask again and again; the waiting is for a thread that looks at the database every second."""
     pause = threading.Event()

@@ -17,13 +17,15 @@ from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor, Agreement, Dialer
 from parties.worker.mpc_servicer import MpcServicer
+from parties.worker.preprocessing import orders
 from parties.worker.preprocessing.backoff import Backoff
 from parties.worker.preprocessing.follower import PoolFollower
+from parties.worker.preprocessing.orders import Order, Progress
 from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
-from parties.worker.sessions import Sessions
+from parties.worker.sessions import Plan, Sessions
 from parties.worker.snapshot_cache import ModelFile, Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method
 from parties.worker.weights import Weights
@@ -31,6 +33,7 @@ from privedge.errors import DigestMismatch, LimitExceeded, NotReady, Unreachable
 from privedge.identity.roles import Role
 from privedge.mpc.bundles import Bundle
 from privedge.mpc.dealing import SessionId
+from privedge.mpc.fixed_product import MaskedWeights
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline
@@ -40,6 +43,7 @@ from privedge.wire import mpc_pb2_grpc
 from tests.unit.mpc.models import SPECS
 
 PATIENCE_S = 20
+PAIRING = b"a rehearsal's id"
 SPEC = next(spec for spec in SPECS if spec.name == "subspace")
 KIND = Kind("snapshot", (1, *SPEC.input_shape))
 NOT_KNOWN = Kind("another", (1, *SPEC.input_shape))
@@ -61,16 +65,21 @@ class WatchedAcceptor(Acceptor):
 class Party1:
     """All of a worker that takes part in preparing. Nobody is at the dealer's address."""
 
-    def __init__(self, tls_for) -> None:
+    def __init__(self, tls_for, bundles: int = 4) -> None:
         self.pool, self.scheduler, self.acceptor = Pool(1 << 20), Scheduler(), WatchedAcceptor()
-        settings, method = PoolSection(settle_s=0), Method("fused", "one-unit")
+        settings, method = PoolSection(bundles=bundles, settle_s=0), Method("fused", "one-unit")
         self.targets = PoolTargets(settings, method, SnapshotCache(keep=2), self.pool.wake)
         self.dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
-        sessions = Sessions(1, self.dealer, self.acceptor, self.pool, keep=2)
+        self.sessions = sessions = Sessions(1, self.dealer, self.acceptor, self.pool, keep=2)
         computation = Computation(sessions, Weights(Vault(1), keep=2))
         preparer = Preparer(sessions, computation, self.pool, self.scheduler)
-        pool_follower = PoolFollower(preparer, self.pool, self.scheduler, self.targets)
-        self.servicer = MpcServicer(self.acceptor, pool_follower)
+        self.pool_follower = PoolFollower(preparer, self.pool, self.scheduler, self.targets)
+        self.servicer = MpcServicer(self.acceptor, self.pool_follower)
+
+    def rehearsed(self, kind: Kind) -> None:
+        """As after rehearsals of a kind whose runs use no tuples."""
+        self.sessions._masked[kind.snapshot_id] = MaskedWeights.fresh(PAIRING)
+        self.sessions._plans[kind, True] = Plan([], 1)
 
     def use(self, *files: ModelFile) -> None:
         self.targets.snapshots.put(Snapshot(KIND.snapshot_id, "c", SPEC, 1.0, 0.0, files))
@@ -230,6 +239,31 @@ def test_halves_that_party_0_no_longer_has_are_dropped(party1, channel):
         leader.order(pb.Preparation.BUNDLE, NOT_KNOWN, alive=[names[1]])
         assert party1.pool.alive() == [names[1]]
     assert emptied(party1.pool)
+
+
+@pytest.mark.parametrize(
+    ("bundles", "held", "ordered", "made"),
+    [
+        (4, 0, 2**32 - 1, 4),
+        (4, 0, 3, 3),
+        (4, 3, 4, 1),
+        (4, 5, 4, 1),
+        (1, 0, 4, 1),
+        (1024, 0, 1024, 8),
+        (1024, 1020, 1024, 4),
+    ],
+)
+def test_party_1_makes_no_more_at_once_than_its_own_settings_say(
+    tls_for, bundles, held, ordered, made
+):
+    party1 = Party1(tls_for, bundles)
+    party1.rehearsed(KIND)
+    names = tuple(os.urandom(16) for _ in range(held))
+    party1.pool.put(KIND, *(a_share(name) for name in names))
+    order = Order(False, os.urandom(16), KIND, PAIRING, names, ordered)
+    with closing(party1.dealer):
+        first = next(party1.pool_follower.carry_out(order, Cancellation()))
+    assert first == Progress(orders.State.STARTED, made)
 
 
 def test_a_model_that_cannot_be_loaded_costs_one_line_and_not_the_call(party1, channel, caplog):

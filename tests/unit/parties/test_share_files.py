@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parties.at_rest.vault import Vault
+from parties.party.models.checked_shares import copied
 from parties.party.models.share_files import ShareFiles
 from parties.party.models.tables import Model, State
 from parties.party.models.trash import Trash
@@ -113,6 +114,18 @@ def test_an_upload_that_breaks_off_leaves_no_file(files):
 def test_only_ids_become_file_names(files, name):
     with pytest.raises(ShareError):
         files.path(name)
+
+
+def test_a_pipe_in_place_of_a_share_is_no_share_and_nobody_waits(files, tmp_path):
+    row = row_of(header_of())
+    os.mkfifo(files.path(row.model_id))
+    wrong = f"model {row.model_id}: its share cannot be read (it is no plain file)"
+    assert files.fault(row) == wrong
+    held_open = os.open(files.path(row.model_id), os.O_RDWR)
+    assert files.fault(row) == wrong
+    os.close(held_open)
+    with pytest.raises(OSError, match="no plain file"):
+        copied(files.path(row.model_id), tmp_path / "copy", row, Vault(1))
 
 
 def test_a_held_file_is_removed_when_its_last_holder_lets_go(files):

@@ -193,9 +193,26 @@ def test_an_interrupted_first_start_is_gone_on_with(folder):
         ("{", "is damaged"),
         ("[]", "is damaged"),
         ('{"format": 2}', "another format"),
+        ('{"format": 1, "party": "0", "folder": "a"}', "is damaged"),
+        ('{"format": 1, "party": 0, "folder": 5}', "is damaged"),
+        ('{"format": 1, "party": 0, "folder": "a", "deployment": null}', "is damaged"),
+        ('{"format": 1, "party": 0, "folder": "a", "epoch": "7"}', "is damaged"),
+        ('{"format": 1, "party": 0, "folder": "a", "epoch": 0.5}', "is damaged"),
+        ('{"format": 1, "party": false, "folder": "a"}', "is damaged"),
         (None, "no id"),
     ],
-    ids=["cut", "a list", "newer", "gone"],
+    ids=[
+        "cut",
+        "a list",
+        "newer",
+        "party a text",
+        "folder a number",
+        "no deployment",
+        "epoch a text",
+        "epoch a fraction",
+        "party false",
+        "gone",
+    ],
 )
 def test_w23_an_identity_that_cannot_be_read_is_refused(folder, text, says):
     path, kept = state(folder, 0) / "identity.json", shares(folder, 0)

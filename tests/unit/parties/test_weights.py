@@ -1,5 +1,6 @@
 """A worker keeps the shares of the last few snapshots, or of a single large one."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,12 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("harm", [cut, emptied, Path.unlink, a_folder])
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("harm", [cut, emptied, Path.unlink, a_folder, a_pipe])
 def test_w20_all_damaged_shares_are_named_at_once_until_they_can_be_read(tmp_path, harm):
     files = [stored(tmp_path)[0] for _ in range(4)]
     kept = {file.path: file.path.read_bytes() for file in files[:2]}
@@ -82,6 +88,7 @@ def test_w20_all_damaged_shares_are_named_at_once_until_they_can_be_read(tmp_pat
     for path, raw in kept.items():
         if path.is_dir():
             path.rmdir()
+        path.unlink(missing_ok=True)
         path.write_bytes(raw)
     loader.load("s", SPEC, files)
     assert said == [ids, frozenset()]

@@ -19,6 +19,7 @@ from privedge.errors import CertificateError
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.checking import check_files
 from privedge.identity.roles import Role
+from privedge.rpc.server import build_server
 from privedge.rpc.tls import client_credentials
 from tests.made_certificates import CLIENT, SERVER, How, Made, authority, make, server, write
 
@@ -104,8 +105,16 @@ STRICT = [
     Row("RSA", How(key=RSA_ROOT.key), refused="not an ECDSA"),
     Row("two roles", How(uris=(CLIENT.uri, "spiffe://privedge/owner/x")), refused="several"),
     Row("no role", How(uris=("spiffe://elsewhere/x",)), refused="names no privedge role"),
+    Row(
+        "two servers", server(hosts=(SERVER.role.host, "PARTY1.privedge")),
+        refused="name party1.privedge, another server's",
+    ),
+    Row(
+        "a client as a server", How(hosts=(SERVER.role.host,)),
+        refused="name party0.privedge, another server's",
+    ),
     Row("every server", server(hosts=("*.privedge", SERVER.role.host)), refused=r"with \*"),
-]
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +231,54 @@ def test_w06_a_pin_is_whom_a_server_must_come_from_and_its_own_certificate_will_
                     except grpc.RpcError:
                         outcomes[name] = False
         assert outcomes == {"own": taken is own, "shared": taken is theirs}
+
+
+def with_byte_order_mark(pem):
+    return b"\xef\xbb\xbf" + pem
+
+
+def joined_without_line_ends(pem):
+    return pem.replace(b"-----\n-----", b"----------").rstrip()
+
+
+def with_windows_line_ends(pem):
+    return pem.replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "written", [with_byte_order_mark, joined_without_line_ends, with_windows_line_ends]
+)
+def test_w07_tls_is_given_what_the_check_has_read_however_the_files_are_written(written, tmp_path):
+    made = {"server": server(), "client": How()}
+    files = {
+        name: write(tmp_path, name, make(name, how, INNER), (INNER,), (OTHER, ROOT))
+        for name, how in made.items()
+    }
+    for each in files.values():
+        for path in (each.ca, each.certificate, each.key):
+            path.write_bytes(written(path.read_bytes()))
+    running, port = build_server("127.0.0.1:0", tls=files["server"], access={})
+    running.start()
+    options = [("grpc.ssl_target_name_override", SERVER.role.host)]
+    credentials = client_credentials(files["client"], Role.PARTY0)
+    try:
+        with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            with pytest.raises(grpc.RpcError) as refusal:  # behind TLS: it has no such method
+                stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
+        assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    finally:
+        running.stop(None).wait()
+
+
+@pytest.mark.parametrize("which", ["ca", "certificate"])
+@pytest.mark.parametrize("kept", [40, -30])
+def test_w07_a_file_whose_second_certificate_is_cut_off_is_named(which, kept, tmp_path):
+    files = write(tmp_path, "it", make("it", How(), ROOT), (INNER,), (ROOT, OTHER))
+    check_files(files)
+    path = getattr(files, which)
+    whole = path.read_bytes()
+    second = whole.index(b"-----BEGIN", 1)
+    path.write_bytes(whole[:second] + whole[second:][:kept])
+    with pytest.raises(CertificateError, match=f"^{path}: 1 of its 2 certificates cut off"):
+        check_files(files)

@@ -1,6 +1,7 @@
 """Certificates are looked at in each call and while calls run: expiry, deny list, pins, admins."""
 
 import datetime
+import os
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -19,7 +20,7 @@ from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import server as server_module
 from privedge.rpc.access import ACCESS, CallerRules
-from privedge.rpc.callers import Callers, sweep_all, utc_now
+from privedge.rpc.callers import Callers, DenyList, sweep_all, utc_now
 from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server
 from privedge.rpc.status import calls_to
@@ -132,7 +133,24 @@ def by_serial_with_colons(files, who):
     return ":".join(raw[at : at + 2] for at in range(0, 40, 2))
 
 
-@pytest.mark.parametrize("entry", [by_name, by_serial, by_serial_with_colons])
+def by_serial_as_openssl_prints_it(files, who):
+    return f"serial={read_chain(files.certificate)[0].serial_number:040X}"
+
+
+def by_serial_as_a_number(files, who):
+    return f"{read_chain(files.certificate)[0].serial_number:#x}"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        by_name,
+        by_serial,
+        by_serial_with_colons,
+        by_serial_as_openssl_prints_it,
+        by_serial_as_a_number,
+    ],
+)
 def test_w03_a_denied_caller_is_out_at_once_and_nobody_else(tls_for, tmp_path, entry):
     denied = tmp_path / "denied.txt"
     denied.write_text("# nobody yet\n\n")
@@ -173,7 +191,20 @@ def test_w03_a_list_that_cannot_be_read_changes_nothing_while_running(tls_for, t
         assert caplog.text.count("kept the old deny list") == 2
 
 
-@pytest.mark.parametrize("text", ["who?", "spiffe://privedge/king/a", "12 34", None])
+def test_w03_a_list_may_begin_with_a_byte_order_mark(tmp_path):
+    denied = tmp_path / "denied.txt"
+    denied.write_text("spiffe://privedge/client/thief\n", encoding="utf-8-sig")
+    assert DenyList(denied, Witness()).holds("spiffe://privedge/client/thief", None)
+
+
+def test_w03_a_list_that_is_a_pipe_is_refused_at_once(tmp_path):
+    denied = tmp_path / "denied.txt"
+    os.mkfifo(denied)
+    with pytest.raises(ConfigError, match=r"denied\.txt: the deny list cannot be read"):
+        DenyList(denied, Witness())
+
+
+@pytest.mark.parametrize("text", ["who?", "spiffe://privedge/king/a", "12 34", "serial=", None])
 def test_w03_a_server_does_not_start_with_a_list_that_it_cannot_read(tls_for, tmp_path, text):
     denied = tmp_path / "denied.txt"
     if text is not None:

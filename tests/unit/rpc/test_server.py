@@ -20,6 +20,8 @@ from privedge.rpc.callers import Callers
 from privedge.rpc.channel import MAX_MESSAGE_BYTES, open_channel
 from privedge.rpc.server import build_server, caller
 from privedge.rpc.status import ERROR_ID, RETRY_AFTER, STATUS, from_status
+from privedge.rpc.threads import threads
+from privedge.rpc.witness import Witness
 from privedge.wire import party_pb2 as pb
 
 CANARY = "canary-4711"
@@ -51,9 +53,9 @@ def handlers(behaviour):
 
 
 @contextmanager
-def serving(behaviour, *, allowed=frozenset(Role), quotas=None, claim=CLAIM, ended=lambda *_: None):
+def serving(behaviour, *, allowed=frozenset(Role), claim=CLAIM, **told):
     access = {f"/test.Service/{kind}": allowed for kind in KINDS}
-    server, port = build_server("127.0.0.1:0", tls=None, access=access, quotas=quotas, ended=ended)
+    server, port = build_server("127.0.0.1:0", tls=None, access=access, **told)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("test.Service", handlers(behaviour)),)
     )
@@ -197,6 +199,30 @@ def test_a_method_that_nobody_put_in_the_table_is_refused_to_everybody():
                 channel.unary_unary("/test.Service/absent")(b"", timeout=20)
             assert unknown.value.code() is Code.UNIMPLEMENTED
     server.stop(None).wait()
+
+
+class CatchAll(grpc.GenericRpcHandler):
+    """Handles every method there could be."""
+
+    def service(self, handler_call_details):
+        return grpc.unary_unary_rpc_method_handler(lambda request, context: b"reached")
+
+
+def test_w13_methods_that_callers_make_up_have_one_name_and_nothing_is_kept_of_them(caplog):
+    told = set()
+    server, port = build_server(
+        "127.0.0.1:0", tls=None, access={}, ended=lambda method, *_: told.add(method)
+    )
+    server.add_generic_rpc_handlers((CatchAll(),))
+    server.start()
+    address = f"127.0.0.1:{port}"
+    with open_channel(address, server=Role.PARTY0, tls=None, claim=CLAIM) as channel:
+        for number in range(10):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(f"/{CANARY}.S/{number}")(b"", timeout=20)
+            assert refused.value.code() is Code.PERMISSION_DENIED
+    server.stop(None).wait()
+    assert len(told) == 1 and CANARY not in f"{told}{caplog.text}"
 
 
 @pytest.mark.parametrize("role", ["", "root", "client/x", "CLIENT"])
@@ -393,6 +419,40 @@ def test_w13_without_another_thread_a_call_is_refused_and_its_place_is_free(monk
         assert call(channel, "unary_unary") == [b"fine"]
 
 
+def fails(*_):
+    raise ValueError(CANARY)
+
+
+class FailingWitness(Witness):
+    refused = admin_called = fails
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.ADMIN, Role.OWNER])
+def test_w13_whoever_is_told_of_calls_and_fails_costs_no_call_place_or_thread(role, caplog):
+    quotas = {"/test.Service/unary_unary": Quota("one", 2, 1)}
+    allowed = frozenset({Role.CLIENT, Role.ADMIN})
+    told = {"witness": FailingWitness(), "ended": fails, "quotas": quotas}
+    claim = Identity(role, "kim")
+    with serving(lambda *_: iter([b"fine"]), allowed=allowed, claim=claim, **told) as channel:
+        for _ in range(4):
+            if role in allowed:
+                assert call(channel, "unary_unary") == [b"fine"]
+            else:
+                assert refusal(channel, "unary_unary").code() is Code.PERMISSION_DENIED
+            with threads._changed:
+                assert threads._changed.wait_for(lambda: not threads._busy, 20)
+    assert "ValueError" in caplog.text and CANARY not in caplog.text
+
+
+def test_w13_a_call_that_fails_before_it_has_a_thread_gives_its_place_back(monkeypatch):
+    quotas = {"/test.Service/unary_unary": Quota("one", 2, 1)}
+    with serving(lambda *_: iter([b"fine"]), quotas=quotas) as channel:
+        with monkeypatch.context() as patched:
+            patched.setattr(gate, "let_in", fails)
+            assert refusal(channel, "unary_unary").code() is Code.INTERNAL
+        assert call(channel, "unary_unary") == [b"fine"]
+
+
 def test_a_port_in_use_is_one_line_that_names_it():
     server, port = build_server("127.0.0.1:0", tls=None, access={})
     with pytest.raises(ConfigError, match=rf"^127\.0\.0\.1:{port}: cannot listen there") as refused:
@@ -559,12 +619,9 @@ def test_a_call_that_its_caller_leaves_is_told_as_cancelled():
         assert ends.get(timeout=20)[1] == "CANCELLED"
 
 
-@pytest.mark.parametrize("allowed", [frozenset(Role), frozenset()], ids=["failed", "refused"])
-def test_a_line_about_a_query_carries_its_id(allowed, caplog):
-    def behaviour(request, context):
-        raise ShareError("bad")
-        yield
-
+@pytest.fixture
+def ids_of_lines(caplog):
+    """The ids with which each line is logged."""
     seen = []
 
     def look(record):
@@ -572,10 +629,33 @@ def test_a_line_about_a_query_carries_its_id(allowed, caplog):
         return True
 
     caplog.handler.addFilter(look)
-    try:
-        with serving(behaviour, allowed=allowed) as channel:
-            refusal(channel, "unary_unary", metadata=request_id.metadata(["a" * 32, "b" * 32]))
-            refusal(channel, "unary_unary", metadata=((request_id.KEY, "mallory"),))
-    finally:
-        caplog.handler.removeFilter(look)
-    assert seen == [("a" * 32, "b" * 32), ()]
+    yield seen
+    caplog.handler.removeFilter(look)
+
+
+IDS = ("a" * 32, "b" * 32)
+
+
+def failing(request, context):
+    raise ShareError("bad")
+    yield
+
+
+@pytest.mark.parametrize("allowed", [frozenset(Role), frozenset()], ids=["failed", "refused"])
+@pytest.mark.parametrize(
+    ("claim", "counts"), [(Identity(Role.PARTY0, "party0"), IDS), (CLAIM, IDS[:1])]
+)
+def test_a_line_about_a_query_carries_its_id(allowed, claim, counts, ids_of_lines):
+    with serving(failing, allowed=allowed, claim=claim) as channel:
+        refusal(channel, "unary_unary", metadata=request_id.metadata(IDS))
+        refusal(channel, "unary_unary", metadata=((request_id.KEY, "mallory"),))
+    assert ids_of_lines == [counts, ()]
+
+
+def test_w13_what_a_caller_that_is_not_let_in_sends_is_not_logged(ids_of_lines):
+    admin, rules = Identity(Role.ADMIN, "mallory"), CallerRules(frozenset())
+    with serving(failing, claim=admin, rules=rules) as channel:
+        assert refusal(channel, "unary_unary", metadata=request_id.metadata(IDS)).code() is (
+            Code.PERMISSION_DENIED
+        )
+    assert ids_of_lines == [()]

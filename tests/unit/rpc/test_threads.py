@@ -59,3 +59,18 @@ def test_a_thread_that_cannot_be_made_is_an_error_and_no_work_is_counted(monkeyp
             threads.run(lambda: None)
     threads.wait_idle(0)
     assert len(busy(threads, 2)) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError("canary-4711"), SystemExit("canary-4711")])
+def test_work_that_raises_is_over_and_its_thread_is_used_again(error, caplog, capfd):
+    def work() -> None:
+        raise error
+
+    threads = Threads(idle_s=WITHIN_S)
+    (first,) = busy(threads, 1)
+    threads.run(work)
+    with threads._changed:
+        assert threads._changed.wait_for(lambda: not threads._busy, WITHIN_S)
+    assert busy(threads, 1) == [first]
+    assert type(error).__name__ in caplog.text
+    assert "canary" not in f"{caplog.text}{capfd.readouterr()}"

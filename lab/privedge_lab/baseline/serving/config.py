@@ -38,6 +38,6 @@ class SplitConfig(ServerConfig):
         "about the network than the label they ask for.",
     )
     query_deadline_s: float = Field(
-        default=60, gt=0, description="Seconds that a call may take, from its first byte."
+        default=60, gt=0, le=3600, description="Seconds that a call may take, from its first byte."
     )
     limits: SplitLimits = SplitLimits()
