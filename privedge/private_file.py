@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -29,9 +30,10 @@ def _require_place(path: Path) -> None:
         raise CheckpointError(f"{path}: its folder is not writable; choose another one")
 
 
-def write(path: Path, raw: bytes) -> None:
+def write(path: Path, raw: bytes, *, keep_access: bool = False) -> None:
     """Replace `path` by `raw` atomically: mode 0600, on disk before the old content is gone.
 
+    keep_access: with owner, group and mode of the file that is there, if there is one.
     Raises CheckpointError if it cannot be written; no half-written file is left behind.
     """
     require_writable(path)
@@ -39,6 +41,8 @@ def write(path: Path, raw: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
         try:
             with os.fdopen(handle, "wb") as file:
+                if keep_access:
+                    _give_access_of(path, handle)
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
@@ -49,6 +53,15 @@ def write(path: Path, raw: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _give_access_of(path: Path, handle: int) -> None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    os.fchown(handle, found.st_uid, found.st_gid)
+    os.fchmod(handle, stat.S_IMODE(found.st_mode))
 
 
 def remove_parts(path: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,27 @@ class KeyRing:
         self._lock = threading.Lock()
         self._stamp = _stamp(path)
         self._keys = read_keys(path)
+        self._fits: Callable[[Sequence[Key]], bool] = lambda _: True
+        self._told = ""
+        self._changed: Callable[[str], None] = lambda _: None
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Call `changed`, which must not take long, now and whenever a changed file is taken over,
+        with the id of the key that encrypts from then on.
+        """
+        self._changed = changed
+        changed(self.current.id)
+
+    def accept_only(self, fits: Callable[[Sequence[Key]], bool]) -> None:
+        """Take over other keys only if `fits` says so. It may raise ConfigError."""
+        self._fits = fits
+
+    @property
+    def stamp(self) -> object:
+        """Changes whenever a changed file is taken over."""
+        with self._lock:
+            self._look()
+            return self._stamp
 
     @property
     def keys(self) -> Sequence[Key]:
@@ -78,11 +99,17 @@ class KeyRing:
         now = _stamp(self._path)
         if now == self._stamp:
             return
-        self._stamp = now
         try:
-            self._keys = read_keys(self._path)
+            keys = read_keys(self._path)
+            if not self._fits(keys):
+                raise ConfigError(f"{self._path}: is another key ring; put the right one back")
         except ConfigError as error:
-            log.error("kept the old keys: %s", error)
+            if str(error) != self._told:
+                self._told = str(error)
+                log.error("kept the old keys: %s", error)
+            return
+        self._keys, self._stamp, self._told = keys, now, ""
+        self._changed(keys[-1].id)
 
 
 def read_keys(path: Path) -> Sequence[Key]:
@@ -111,10 +138,12 @@ def read_keys(path: Path) -> Sequence[Key]:
 
 
 def write_keys(path: Path, keys: Sequence[Key]) -> None:
-    """Write a key ring, completely or not at all, with mode 0600. Raises ConfigError."""
+    """Write a key ring, completely or not at all: mode 0600, or owner, group and mode of the one
+    that is there. Raises ConfigError.
+    """
     lines = (f"{key.id} {key.secret.hex()}\n" for key in keys)
     try:
-        private_file.write(path, (_HEADING + "".join(lines)).encode())
+        private_file.write(path, (_HEADING + "".join(lines)).encode(), keep_access=True)
     except CheckpointError as error:
         raise ConfigError(str(error)) from None
 
@@ -129,9 +158,9 @@ def _key(line: str, where: str) -> Key:
     return key
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
     except OSError:  # for a moment, while it is replaced by hand
         return None
-    return found.st_ino, found.st_mtime_ns
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18privedge/wire/peer.proto\x12\x0bprivedge.v1\"\xe0\x01\n\x05Terms\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x0c\n\x04wire\x18\x02 \x01(\r\x12\x0b\n\x03mpc\x18\x03 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x10\n\x08rounding\x18\x05 \x01(\t\x12\x12\n\nrandomness\x18\x06 \x01(\t\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12)\n\x07\x63ohorts\x18\x08 \x03(\x0b\x32\x18.privedge.v1.CohortTerms\x12&\n\x05state\x18\t \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12\x11\n\tmax_batch\x18\n \x01(\r\"\x12\n\x10ReadTermsRequest\"^\n\nStateEpoch\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0c\n\x04seen\x18\x03 \x01(\x04\x12\x0f\n\x07process\x18\x04 \x01(\t\x12\x0e\n\x06leader\x18\x05 \x01(\t\"T\n\x0b\x43ohortTerms\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bspec_digest\x18\x02 \x01(\t\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x12\n\nmean_share\x18\x04 \x01(\x01\"F\n\x08ModelRef\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"s\n\x15PrepareRefreshRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\x12&\n\x05state\x18\x03 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"@\n\x16PrepareRefreshResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"c\n\x13PrepareModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\">\n\x14PrepareModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"\xa3\x01\n\x16SetActiveModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x03 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12*\n\x0bquarantined\x18\x04 \x03(\x0b\x32\x15.privedge.v1.ModelRef\"S\n\x17SetActiveModelsResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12\x10\n\x08unwanted\x18\x02 \x03(\t\"\x84\x01\n\x15\x41\x64\x64\x41\x63tiveModelRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\t\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x04 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"@\n\x16\x41\x64\x64\x41\x63tiveModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"%\n\x12WatchHalvesRequest\x12\x0f\n\x07process\x18\x01 \x01(\t\"m\n\x0cHalvesChange\x12\"\n\x07\x61rrived\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Half\x12\x0c\n\x04left\x18\x02 \x03(\x0c\x12+\n\x07\x64\x61maged\x18\x03 \x01(\x0b\x32\x1a.privedge.v1.DamagedModels\"\"\n\rDamagedModels\x12\x11\n\tmodel_ids\x18\x01 \x03(\t\"/\n\x04Half\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x15\n\rheader_sha256\x18\x02 \x01(\x0c\"%\n\x11RefuseHalfRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"\x14\n\x12RefuseHalfResponse\"e\n\x0fStartRunRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0e\n\x06worker\x18\x03 \x01(\r\x12\"\n\x07queries\x18\x04 \x03(\x0b\x32\x11.privedge.v1.HalfJ\x04\x08\x02\x10\x03R\x07\x61ttempt\"#\n\x10StartRunResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\"?\n\tAuditHead\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nlast_event\x18\x03 \x01(\x04\x32\x8b\x06\n\x04Peer\x12/\n\x05Hello\x12\x12.privedge.v1.Terms\x1a\x12.privedge.v1.Terms\x12>\n\tReadTerms\x12\x1d.privedge.v1.ReadTermsRequest\x1a\x12.privedge.v1.Terms\x12S\n\x0cPrepareModel\x12 .privedge.v1.PrepareModelRequest\x1a!.privedge.v1.PrepareModelResponse\x12\\\n\x0fSetActiveModels\x12#.privedge.v1.SetActiveModelsRequest\x1a$.privedge.v1.SetActiveModelsResponse\x12Y\n\x0e\x41\x64\x64\x41\x63tiveModel\x12\".privedge.v1.AddActiveModelRequest\x1a#.privedge.v1.AddActiveModelResponse\x12Y\n\x0ePrepareRefresh\x12\".privedge.v1.PrepareRefreshRequest\x1a#.privedge.v1.PrepareRefreshResponse\x12K\n\x0bWatchHalves\x12\x1f.privedge.v1.WatchHalvesRequest\x1a\x19.privedge.v1.HalvesChange0\x01\x12M\n\nRefuseHalf\x12\x1e.privedge.v1.RefuseHalfRequest\x1a\x1f.privedge.v1.RefuseHalfResponse\x12G\n\x08StartRun\x12\x1c.privedge.v1.StartRunRequest\x1a\x1d.privedge.v1.StartRunResponse\x12\x44\n\x12\x45xchangeAuditHeads\x12\x16.privedge.v1.AuditHead\x1a\x16.privedge.v1.AuditHeadBd\n\x10privedge.wire.v1P\x01Z\rprivedge/wire\xa2\x02\x03PVE\xaa\x02\x10Privedge.Wire.V1\xca\x02\x10Privedge\\Wire\\V1\xea\x02\x12Privedge::Wire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18privedge/wire/peer.proto\x12\x0bprivedge.v1\"\xe0\x01\n\x05Terms\x12\x0f\n\x07release\x18\x01 \x01(\t\x12\x0c\n\x04wire\x18\x02 \x01(\r\x12\x0b\n\x03mpc\x18\x03 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x04 \x01(\t\x12\x10\n\x08rounding\x18\x05 \x01(\t\x12\x12\n\nrandomness\x18\x06 \x01(\t\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12)\n\x07\x63ohorts\x18\x08 \x03(\x0b\x32\x18.privedge.v1.CohortTerms\x12&\n\x05state\x18\t \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12\x11\n\tmax_batch\x18\n \x01(\r\"\x12\n\x10ReadTermsRequest\"^\n\nStateEpoch\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0c\n\x04seen\x18\x03 \x01(\x04\x12\x0f\n\x07process\x18\x04 \x01(\t\x12\x0e\n\x06leader\x18\x05 \x01(\t\"T\n\x0b\x43ohortTerms\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bspec_digest\x18\x02 \x01(\t\x12\x0e\n\x06margin\x18\x03 \x01(\x01\x12\x12\n\nmean_share\x18\x04 \x01(\x01\"F\n\x08ModelRef\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\"s\n\x15PrepareRefreshRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12\x0c\n\x04seed\x18\x02 \x01(\x0c\x12&\n\x05state\x18\x03 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"@\n\x16PrepareRefreshResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"c\n\x13PrepareModelRequest\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x02 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\">\n\x14PrepareModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"\xb4\x01\n\x16SetActiveModelsRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12%\n\x06models\x18\x02 \x03(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x03 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12*\n\x0bquarantined\x18\x04 \x03(\x0b\x32\x15.privedge.v1.ModelRef\x12\x0f\n\x07\x64\x65leted\x18\x05 \x03(\t\"S\n\x17SetActiveModelsResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\x12\x10\n\x08unwanted\x18\x02 \x03(\t\"\x84\x01\n\x15\x41\x64\x64\x41\x63tiveModelRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\r\n\x05since\x18\x02 \x01(\t\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.privedge.v1.ModelRef\x12&\n\x05state\x18\x04 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"@\n\x16\x41\x64\x64\x41\x63tiveModelResponse\x12&\n\x05state\x18\x01 \x01(\x0b\x32\x17.privedge.v1.StateEpoch\"%\n\x12WatchHalvesRequest\x12\x0f\n\x07process\x18\x01 \x01(\t\"m\n\x0cHalvesChange\x12\"\n\x07\x61rrived\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Half\x12\x0c\n\x04left\x18\x02 \x03(\x0c\x12+\n\x07\x64\x61maged\x18\x03 \x01(\x0b\x32\x1a.privedge.v1.DamagedModels\"\"\n\rDamagedModels\x12\x11\n\tmodel_ids\x18\x01 \x03(\t\"/\n\x04Half\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x15\n\rheader_sha256\x18\x02 \x01(\x0c\"%\n\x11RefuseHalfRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"\x14\n\x12RefuseHalfResponse\"e\n\x0fStartRunRequest\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x0e\n\x06worker\x18\x03 \x01(\r\x12\"\n\x07queries\x18\x04 \x03(\x0b\x32\x11.privedge.v1.HalfJ\x04\x08\x02\x10\x03R\x07\x61ttempt\"#\n\x10StartRunResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\"?\n\tAuditHead\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nlast_event\x18\x03 \x01(\x04\x32\x8b\x06\n\x04Peer\x12/\n\x05Hello\x12\x12.privedge.v1.Terms\x1a\x12.privedge.v1.Terms\x12>\n\tReadTerms\x12\x1d.privedge.v1.ReadTermsRequest\x1a\x12.privedge.v1.Terms\x12S\n\x0cPrepareModel\x12 .privedge.v1.PrepareModelRequest\x1a!.privedge.v1.PrepareModelResponse\x12\\\n\x0fSetActiveModels\x12#.privedge.v1.SetActiveModelsRequest\x1a$.privedge.v1.SetActiveModelsResponse\x12Y\n\x0e\x41\x64\x64\x41\x63tiveModel\x12\".privedge.v1.AddActiveModelRequest\x1a#.privedge.v1.AddActiveModelResponse\x12Y\n\x0ePrepareRefresh\x12\".privedge.v1.PrepareRefreshRequest\x1a#.privedge.v1.PrepareRefreshResponse\x12K\n\x0bWatchHalves\x12\x1f.privedge.v1.WatchHalvesRequest\x1a\x19.privedge.v1.HalvesChange0\x01\x12M\n\nRefuseHalf\x12\x1e.privedge.v1.RefuseHalfRequest\x1a\x1f.privedge.v1.RefuseHalfResponse\x12G\n\x08StartRun\x12\x1c.privedge.v1.StartRunRequest\x1a\x1d.privedge.v1.StartRunResponse\x12\x44\n\x12\x45xchangeAuditHeads\x12\x16.privedge.v1.AuditHead\x1a\x16.privedge.v1.AuditHeadBd\n\x10privedge.wire.v1P\x01Z\rprivedge/wire\xa2\x02\x03PVE\xaa\x02\x10Privedge.Wire.V1\xca\x02\x10Privedge\\Wire\\V1\xea\x02\x12Privedge::Wire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,31 +51,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREPAREMODELRESPONSE']._serialized_start=826
   _globals['_PREPAREMODELRESPONSE']._serialized_end=888
   _globals['_SETACTIVEMODELSREQUEST']._serialized_start=891
-  _globals['_SETACTIVEMODELSREQUEST']._serialized_end=1054
-  _globals['_SETACTIVEMODELSRESPONSE']._serialized_start=1056
-  _globals['_SETACTIVEMODELSRESPONSE']._serialized_end=1139
-  _globals['_ADDACTIVEMODELREQUEST']._serialized_start=1142
-  _globals['_ADDACTIVEMODELREQUEST']._serialized_end=1274
-  _globals['_ADDACTIVEMODELRESPONSE']._serialized_start=1276
-  _globals['_ADDACTIVEMODELRESPONSE']._serialized_end=1340
-  _globals['_WATCHHALVESREQUEST']._serialized_start=1342
-  _globals['_WATCHHALVESREQUEST']._serialized_end=1379
-  _globals['_HALVESCHANGE']._serialized_start=1381
-  _globals['_HALVESCHANGE']._serialized_end=1490
-  _globals['_DAMAGEDMODELS']._serialized_start=1492
-  _globals['_DAMAGEDMODELS']._serialized_end=1526
-  _globals['_HALF']._serialized_start=1528
-  _globals['_HALF']._serialized_end=1575
-  _globals['_REFUSEHALFREQUEST']._serialized_start=1577
-  _globals['_REFUSEHALFREQUEST']._serialized_end=1614
-  _globals['_REFUSEHALFRESPONSE']._serialized_start=1616
-  _globals['_REFUSEHALFRESPONSE']._serialized_end=1636
-  _globals['_STARTRUNREQUEST']._serialized_start=1638
-  _globals['_STARTRUNREQUEST']._serialized_end=1739
-  _globals['_STARTRUNRESPONSE']._serialized_start=1741
-  _globals['_STARTRUNRESPONSE']._serialized_end=1776
-  _globals['_AUDITHEAD']._serialized_start=1778
-  _globals['_AUDITHEAD']._serialized_end=1841
-  _globals['_PEER']._serialized_start=1844
-  _globals['_PEER']._serialized_end=2623
+  _globals['_SETACTIVEMODELSREQUEST']._serialized_end=1071
+  _globals['_SETACTIVEMODELSRESPONSE']._serialized_start=1073
+  _globals['_SETACTIVEMODELSRESPONSE']._serialized_end=1156
+  _globals['_ADDACTIVEMODELREQUEST']._serialized_start=1159
+  _globals['_ADDACTIVEMODELREQUEST']._serialized_end=1291
+  _globals['_ADDACTIVEMODELRESPONSE']._serialized_start=1293
+  _globals['_ADDACTIVEMODELRESPONSE']._serialized_end=1357
+  _globals['_WATCHHALVESREQUEST']._serialized_start=1359
+  _globals['_WATCHHALVESREQUEST']._serialized_end=1396
+  _globals['_HALVESCHANGE']._serialized_start=1398
+  _globals['_HALVESCHANGE']._serialized_end=1507
+  _globals['_DAMAGEDMODELS']._serialized_start=1509
+  _globals['_DAMAGEDMODELS']._serialized_end=1543
+  _globals['_HALF']._serialized_start=1545
+  _globals['_HALF']._serialized_end=1592
+  _globals['_REFUSEHALFREQUEST']._serialized_start=1594
+  _globals['_REFUSEHALFREQUEST']._serialized_end=1631
+  _globals['_REFUSEHALFRESPONSE']._serialized_start=1633
+  _globals['_REFUSEHALFRESPONSE']._serialized_end=1653
+  _globals['_STARTRUNREQUEST']._serialized_start=1655
+  _globals['_STARTRUNREQUEST']._serialized_end=1756
+  _globals['_STARTRUNRESPONSE']._serialized_start=1758
+  _globals['_STARTRUNRESPONSE']._serialized_end=1793
+  _globals['_AUDITHEAD']._serialized_start=1795
+  _globals['_AUDITHEAD']._serialized_end=1858
+  _globals['_PEER']._serialized_start=1861
+  _globals['_PEER']._serialized_end=2640
 # @@protoc_insertion_point(module_scope)

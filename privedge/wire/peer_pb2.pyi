@@ -309,6 +309,7 @@ class SetActiveModelsRequest(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     QUARANTINED_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]: ...
@@ -320,6 +321,10 @@ class SetActiveModelsRequest(_message.Message):
         keeps its shares of them.
         """
 
+    @_builtins.property
+    def deleted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of party 1's `unwanted` that party 0 has deleted. Party 1 deletes these, and nothing else."""
+
     def __init__(
         self,
         *,
@@ -327,10 +332,11 @@ class SetActiveModelsRequest(_message.Message):
         models: _abc.Iterable[Global___ModelRef] | None = ...,
         state: Global___StateEpoch | None = ...,
         quarantined: _abc.Iterable[Global___ModelRef] | None = ...,
+        deleted: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "models", b"models", "quarantined", b"quarantined", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "deleted", b"deleted", "models", b"models", "quarantined", b"quarantined", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

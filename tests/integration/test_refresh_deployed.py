@@ -90,9 +90,13 @@ def test_w43_shares_are_refreshed_under_load_and_every_answer_is_right(
     first = snapshot(deployment, Role.PARTY0)
     with Load(deployment, images, expected) as load:
         load.wait_for(2)
-        said = commanded(deployment, Role.PARTY0, "refresh")
+        admin, request = stub(deployment, Role.PARTY0, ADMIN), pb.RefreshSharesRequest()
+        admin.RefreshShares(request, timeout=60)
         load.wait_for(2)
-        stub(deployment, Role.PARTY0, ADMIN).RefreshShares(pb.RefreshSharesRequest(), timeout=60)
+        with pytest.raises(grpc.RpcError) as refused:  # so soon only with the command
+            admin.RefreshShares(request, timeout=60)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        said = commanded(deployment, Role.PARTY0, "refresh")
         load.wait_for(2)
     assert said.startswith(f"{OWNERS} models have new shares")
     assert (load.wrong, load.failed) == (0, [])

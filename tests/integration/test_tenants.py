@@ -353,7 +353,7 @@ def test_w46_each_log_is_checked_by_the_heads_in_the_other_one(deployment, tmp_p
 def test_the_log_shows_no_label_and_no_share(deployment):
     names = {"number", "time", "event", "sha256", "client", "cohort", "owner", "model", "by", "who"}
     names |= {"state", "method", "calls", "answered", "failed", "refused", "images", "bytes"}
-    names |= {"peer_number", "peer_sha256"}
+    names |= {"peer_number", "peer_sha256", "version", "key"}
     for party in PARTIES:
         said = audit(deployment, party, "show", "--json").stdout.splitlines()
         assert {name for line in said for name in json.loads(line)} <= names

@@ -94,7 +94,7 @@ def _parts(line: bytes) -> tuple[Head, bytes, Mapping[str, Any]] | None:
     body = line[:-_SEAL_BYTES] + b"}"
     try:
         fields = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     number = fields.get("number") if isinstance(fields, dict) else None
     if type(number) is not int or number < 1:

@@ -6,6 +6,7 @@ audit/000000000001.jsonl    named after the number of its first line
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +102,11 @@ class AuditFiles:
                 self._append(raw, first)
                 return True
             except OSError as error:
-                self._undo()
                 log.error("the audit log cannot be written: %s", error.strerror)
             if not self._make_room():
                 break
+        with suppress(OSError):  # or before the next line
+            self._undo()
         return False
 
     def close(self) -> None:
@@ -129,6 +131,7 @@ class AuditFiles:
         return end.head
 
     def _append(self, raw: bytes, first: int) -> None:
+        self._undo()
         if self._file < 0 or self._size >= self._max_bytes:
             self._begin(first)
         if os.write(self._file, raw) != len(raw):
@@ -148,6 +151,6 @@ class AuditFiles:
             os.close(folder)
 
     def _undo(self) -> None:
-        """Take back what was written of a line, so that the file always ends with a whole one."""
+        """Take back what a failure left of a line, so that the file ends with a whole one."""
         if self._file >= 0:
             os.ftruncate(self._file, self._size)

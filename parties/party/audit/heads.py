@@ -7,12 +7,12 @@ into its own. Whoever rewrites one log, or cuts off its end, would have to chang
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from parties.party.audit.chain import EMPTY, Head
-from parties.party.audit.files import files_of
+from parties.party.audit.files import lines_of
 from parties.party.audit.log import PEER_HEAD, AuditLog
 from privedge.errors import Refused
 
@@ -34,8 +34,12 @@ class PeerHeads:
         """`folder` is that of this party's log, which remembers what was heard before."""
         self._audit, self._peer = audit, peer
         self._lock = threading.Lock()
-        self._last = SaidHead(_last_heard(folder))
-        self._fault = self._told = ""
+        self._told = self._fault = ""
+        self._last = SaidHead()
+        for found in heads_in(lines_of(folder)):
+            if found is not None:  # a damaged line is a matter for `audit verify`
+                self._fault = self._differs(found[1]) or self._fault
+                self._last = SaidHead(found[1])
 
     @property
     def mine(self) -> SaidHead:
@@ -45,18 +49,23 @@ class PeerHeads:
     def hear(self, said: SaidHead) -> None:
         """Record the other party's head, if its log has got further by more than such a record."""
         with self._lock:
-            before, self._last = self._last, said
-            if said.head.number < before.head.number:
-                self._fault = (
-                    f"the log of party {self._peer} has {said.head.number} lines, and had "
-                    f"{before.head.number} before"
-                )
-                log.error("audit: %s", self._fault)
-            elif said.last_event <= before.last_event:
-                self._last = before
+            if differs := self._differs(said.head):
+                self._fault = differs
+                log.error("audit: %s", differs)
+            elif said.last_event <= self._last.last_event:
                 return
+            self._last = said
             found = {"peer_number": said.head.number, "peer_sha256": said.head.sha256}
             self._audit.record(PEER_HEAD, **found)
+
+    def _differs(self, head: Head) -> str:
+        """Why this cannot be the log of which `_last` was the head; empty if it can."""
+        before, log_of = self._last.head, f"the log of party {self._peer}"
+        if head.number < before.number:
+            return f"{log_of} has {head.number} lines, and had {before.number} before"
+        if head.number == before.number and head != before:
+            return f"{log_of} has another line {head.number} than before"
+        return ""
 
     def exchange(self, ask: Callable[[SaidHead], SaidHead]) -> None:
         """Party 0: `ask` tells party 1 and returns what it says."""
@@ -73,21 +82,17 @@ class PeerHeads:
         return self._fault
 
 
-def heads_in(lines: Iterator[bytes]) -> Iterator[tuple[str, Head]]:
-    """When the other party's head was recorded, and the head. Raises KeyError or ValueError."""
+def heads_in(lines: Iterable[bytes]) -> Iterator[tuple[str, Head] | None]:
+    """When the other party's head was recorded, and the head; None for a damaged line."""
     for line in lines:
         if b'"event":"' + PEER_HEAD.encode() in line:
-            fields = json.loads(line)
-            yield fields["time"], Head(fields["peer_number"], fields["peer_sha256"])
+            yield _recorded(line)
 
 
-def _last_heard(folder: Path) -> Head:
-    for file in reversed(files_of(folder)):
-        with file.open("rb") as lines:
-            try:
-                found = list(heads_in(iter(lines)))
-            except (KeyError, ValueError):  # `audit verify` says more
-                found = []
-        if found:
-            return found[-1][1]
-    return EMPTY
+def _recorded(line: bytes) -> tuple[str, Head] | None:
+    try:
+        fields = json.loads(line)
+        number, sha256 = fields["peer_number"], fields["peer_sha256"]
+        return str(fields["time"]), Head(int(number), str(sha256))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -9,6 +9,7 @@ spent: a crash costs at most a block, and gives nothing back.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -111,8 +112,9 @@ class Charge:
 class Ledger:
     """Use as a context manager, which ends its thread. Safe to call from many threads."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database, clock: Callable[[], float] | None = None) -> None:
+        """`clock`: seconds since 1970; must not jump."""
+        self._database, self._clock = database, clock or _steady_clock()
         self._changed = threading.Condition()
         self._accounts: dict[tuple[str, str, str], _Hours] = {}
         self._dirty: set[tuple[str, str, str]] = set()
@@ -123,8 +125,8 @@ class Ledger:
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     def __enter__(self) -> "Ledger":
-        rows = self._database.record(lambda session: session.scalars(select(Spent)).all())
-        for row in rows:
+        self._hour = int(self._clock() // HOUR_S)
+        for row in self._database.record(lambda session: _load(session, self._hour)):
             hours = self._accounts.setdefault((row.kind, row.name, row.cohort), _Hours())
             hours.by_hour[row.hour] = _Hour(row.amount, row.amount, row.amount)
         self._thread.start()
@@ -146,8 +148,7 @@ class Ledger:
         """Count `amount`. Raises BudgetSpent, or LimitExceeded if it is more than the limit."""
         now = self._clock()
         with self._changed:
-            # A clock that is set back opens no hour a second time.
-            hour = self._hour = max(self._hour, int(now // HOUR_S))
+            hour = self._hour = int(now // HOUR_S)
             hours = self._accounts.setdefault(account.key, _Hours())
             if account.limit:
                 _require_left(account, hours.since(hour - account.window_h), amount, now)
@@ -162,7 +163,7 @@ class Ledger:
     def spent(self, account: Account) -> int:
         """Return what was spent of an account within its window."""
         with self._changed:
-            hour = max(self._hour, int(self._clock() // HOUR_S))
+            hour = int(self._clock() // HOUR_S)
             hours = self._accounts.get(account.key, _Hours())
             return sum(used for _, used in hours.since(hour - account.window_h))
 
@@ -202,17 +203,9 @@ class Ledger:
             self._write()
 
     def _write(self) -> None:
-        with self._changed:
-            self._forget_old()
-            rows = [
-                (key, hour, kept, kept.wanted)
-                for key in self._dirty
-                for hour, kept in self._accounts[key].by_hour.items()
-                if kept.wanted != kept.written
-            ]
-            self._dirty.clear()
-            oldest = self._hour - _KEPT_H
         try:
+            with self._changed:
+                rows, oldest = self._to_write(), self._hour - _KEPT_H
             self._database.record(lambda session: _store(session, rows, oldest))
         except Exception as error:  # whatever a database raises: those who wait must hear of it
             log.error("budgets are not written: %s", type(error).__name__)
@@ -225,6 +218,17 @@ class Ledger:
             for _, _, kept, wanted in rows:
                 kept.written = wanted
             self._changed.notify_all()
+
+    def _to_write(self) -> "list[_Row]":
+        self._forget_old()
+        dirty, self._dirty = self._dirty, set()
+        return [
+            (key, hour, kept, kept.wanted)
+            for key in dirty
+            if key in self._accounts  # or it was forgotten, and somebody still waits
+            for hour, kept in self._accounts[key].by_hour.items()
+            if kept.wanted != kept.written
+        ]
 
     def _forget_old(self) -> None:
         """Once an hour: hours of no window, and accounts without any other."""
@@ -244,7 +248,32 @@ class Ledger:
                 self._dirty.discard(key)
 
 
+def _steady_clock() -> Callable[[], float]:
+    """Seconds since 1970, which go on evenly from now on, whatever is done to the machine's clock.
+    While the machine is suspended they stand still.
+    """
+    began = time.time() - time.monotonic()
+    return lambda: began + time.monotonic()
+
+
 _Row = tuple[tuple[str, str, str], int, _Hour, int]
+
+
+def _load(session: Session, hour: int) -> Sequence[Spent]:
+    """What is written. What was spent in a later hour, because the clock was ahead then, counts as
+    spent in this one: nothing is given back, and nobody is locked out for longer than a window.
+    """
+    later: Counter[tuple[str, str, str]] = Counter()
+    for row in session.scalars(select(Spent).where(Spent.hour > hour)):
+        later[row.kind, row.name, row.cohort] += row.amount
+        session.delete(row)
+    for (kind, name, cohort), amount in later.items():
+        here = session.get(Spent, (kind, name, cohort, hour))
+        before = here.amount if here is not None else 0
+        row = Spent(kind=kind, name=name, cohort=cohort, hour=hour, amount=before + amount)
+        session.merge(row)
+    session.flush()
+    return session.scalars(select(Spent)).all()
 
 
 def _store(session: Session, rows: Sequence[_Row], oldest: int) -> None:

@@ -16,6 +16,7 @@ from parties.serving.handshake import Handshake
 from parties.serving.readiness import Readiness
 from privedge import __version__
 from privedge.errors import ShareError
+from privedge.identity.roles import Role
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
@@ -25,6 +26,10 @@ from privedge.rpc.versions import MPC, WIRE
 from privedge.sharing.question import Question
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
+
+# Every share is read and written, and prepared bundles are lost. So an admin far away may not ask
+# for it again at once; the command on party 0's own host may.
+_LEAST_REFRESH_S = 600.0
 
 
 class PartyServicer(party_pb2_grpc.PartyServicer):
@@ -135,7 +140,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.RefreshSharesRequest, context: grpc.ServicerContext
     ) -> pb.RefreshSharesResponse:
         """Give both parties new shares of the same models."""
-        return pb.RefreshSharesResponse(models=self._models.refresh(request.cohort or None))
+        least = _LEAST_REFRESH_S if caller(context).role is Role.ADMIN else 0.0
+        used = self._models.refresh(request.cohort or None, least_age_s=least)
+        return pb.RefreshSharesResponse(models=used)
 
     def Status(self, request: pb.StatusRequest, context: grpc.ServicerContext) -> pb.StatusResponse:
         """Counters for operators."""

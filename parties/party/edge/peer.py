@@ -1,6 +1,6 @@
 """Party 1 as party 0 calls it (peer.proto). Ids and digests only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -33,9 +33,15 @@ class Peer(Protocol):
         ...
 
     def set_active(
-        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
+        self,
+        cohort: str,
+        refs: Sequence[ModelRef],
+        quarantined: Sequence[ModelRef],
+        said: Said,
+        deleted: Collection[str] = (),
     ) -> tuple[Said | None, frozenset[str]]:
-        """Returns also the ids of the models that party 1's operator wants to be deleted.
+        """Returns also the ids of the models that party 1's operator wants to be deleted. Those of
+        `deleted` are deleted there if it does.
 
         Raises ManifestMismatch if party 1 lacks a model of `refs`.
         """
@@ -109,7 +115,12 @@ class PeerClient:
         return codec.said_from_wire(response)
 
     def set_active(
-        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef], said: Said
+        self,
+        cohort: str,
+        refs: Sequence[ModelRef],
+        quarantined: Sequence[ModelRef],
+        said: Said,
+        deleted: Collection[str] = (),
     ) -> tuple[Said | None, frozenset[str]]:
         """Peer.set_active."""
         request = pb.SetActiveModelsRequest(
@@ -117,6 +128,7 @@ class PeerClient:
             models=map(codec.model_ref_to_wire, refs),
             quarantined=map(codec.model_ref_to_wire, quarantined),
             state=codec.said_to_wire(said),
+            deleted=deleted,
         )
         with calls_to(self._name):
             response = self.stub.SetActiveModels(request, timeout=self._timeout_s)

@@ -50,7 +50,8 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
             [codec.model_ref_from_wire(model) for model in models]
             for models in (request.models, request.quarantined)
         )
-        self._models.follow(request.cohort, refs, left_out)
+        deleted = codec.model_ids_from_wire(request.deleted)
+        self._models.follow(request.cohort, refs, left_out, deleted)
         unwanted = sorted(self._models.quarantine.unwanted)
         return pb.SetActiveModelsResponse(state=self._said(), unwanted=unwanted)
 

@@ -170,13 +170,25 @@ class ActiveModels:
                 self._set_aside([row.model_id])
         raise ManifestMismatch(f"model {row.model_id}: the parties got different manifests")
 
-    def _delete_unwanted(self, row: Model) -> None:
+    def _delete_unwanted(self, row: Model, *, by: str) -> None:
         with self._rows:
             self._registry.delete(row.model_id)
             self._files.remove(row.model_id)
         self.quarantine.forget(row.model_id)
         log.info("model %s: deleted", row.model_id)
-        self.audit.record("deletion", **about(row), by="both operators")
+        self.audit.record("deletion", **about(row), by=by)
+
+    def _record_refresh(self, cohort: str, versions: Mapping[str, str]) -> None:
+        """For the audit log: from now on the shares of these models, by id, are of these versions,
+        which are public.
+        """
+        self.audit.record_all(
+            "refresh",
+            [
+                {"model": model_id, "cohort": cohort, "version": version}
+                for model_id, version in versions.items()
+            ],
+        )
 
     @property
     def _said(self) -> Said:

@@ -85,6 +85,8 @@ def encrypt_what_is_not(state: Path, registry: Registry, files: ShareFiles) -> N
         return
     if _marker(state) is None:
         write_marker(state, vault, vault.ring)
+    # A ring that is replaced by mistake must not become that of a party that is running.
+    vault.ring.accept_only(lambda keys: marker_key(state) in (None, *(key.id for key in keys)))
     rows = registry.with_salts()
     prepared = {(each.model_id, each.version): each for each in registry.refreshes()}
     registry.forget_refreshes([each for each in prepared.values() if each.model_id not in rows])

@@ -1,7 +1,7 @@
 """Party 1's side of what the parties do with models (service.py): it follows party 0."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
@@ -52,9 +52,14 @@ class Following(ActiveModels):
         self._notify()
 
     def follow(
-        self, cohort: str, refs: Sequence[ModelRef], quarantined: Sequence[ModelRef] = ()
+        self,
+        cohort: str,
+        refs: Sequence[ModelRef],
+        quarantined: Sequence[ModelRef] = (),
+        deleted: Collection[str] = (),
     ) -> None:
-        """Party 1: step 5. Raises UnknownCohort, or ManifestMismatch and changes nothing.
+        """Party 1: step 5. `deleted`: ids of suspended models that party 0 has deleted, so that
+        they are deleted here. Raises UnknownCohort, or ManifestMismatch and changes nothing.
 
         If it lacks a listed model, party 0 is told which (quarantine.py), and will leave it out.
         """
@@ -65,16 +70,25 @@ class Following(ActiveModels):
             wanted = self._wanted(cohort, kept, refs, quarantined)
             listed = [ref for ref in (*refs, *quarantined) if ref.model_id in wanted]
             apart = self.refreshes.catch_up(listed, kept)
+            refreshed = {
+                ref.model_id: ref.version
+                for ref in listed
+                if ref.model_id not in apart and ref.version != kept[ref.model_id].version
+            }
             wanted |= dict.fromkeys(apart, State.QUARANTINED)
             retired = self._registry.follow(cohort, wanted)
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
-        for model_id in self.quarantine.unwanted.intersection(retired):
-            self._delete_unwanted(kept[model_id])
+        self._record_refresh(cohort, refreshed)
         self._record_changes(before, self.snapshot(cohort))
         self._notify()
         self.quarantine.set_apart(kept.keys() - apart, apart)
+        # Whatever became of an earlier list: party 0 goes on naming what is still unwanted here.
+        for model_id in self.quarantine.unwanted.intersection(deleted) - wanted.keys():
+            row = self._registry.get(model_id)
+            if row is not None and row.cohort == cohort:
+                self._delete_unwanted(row, by="party 0 and this operator")
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes) -> None:
         """Party 1: write the refreshed share of an active model beside its present one; again is

@@ -1,7 +1,8 @@
 """Party 0's side of what the parties do with models (service.py): it leads, and commits first."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Sequence
 
 from parties.party.edge.peer import Peer
 from parties.party.models.active_models import ActiveModels
@@ -11,6 +12,7 @@ from parties.party.models.standing import Said
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
 from privedge.errors import (
+    Busy,
     DeadlineExceeded,
     DigestMismatch,
     ManifestMismatch,
@@ -76,27 +78,38 @@ class Leading(ActiveModels):
             for name in filter(self._registry.knows, self.cohorts):
                 try:
                     self._quarantine_damaged(name)
-                    if self._delete_agreed(name, self._send_active(name)):
-                        self._send_active(name)
+                    if deleted := self._delete_agreed(name, self._send_active(name)):
+                        self._send_active(name, deleted=deleted)
                 except (ManifestMismatch, UnknownCohort) as error:
                     refusals.append(f"cohort {name}: {error}")
             self._not_followed = "; ".join(refusals)
             if refusals:
                 raise ManifestMismatch(self._not_followed)
 
-    def refresh(self, cohort: str | None = None) -> int:
+    def refresh(self, cohort: str | None = None, *, least_age_s: float = 0.0) -> int:
         """Party 0: both parties get new shares of the active models of one cohort, or of all.
 
         Returns how many models have new shares. Party 1 follows, or will as soon as it can. Raises
-        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs, DiskFull, Unreachable
-        or DeadlineExceeded; then the cohort in which it happened has its old shares. A model whose
-        share is damaged keeps its own, and the log says so.
+        NotAllowed at party 1, UnknownCohort, Busy while another refresh runs or if shares were
+        refreshed in the last `least_age_s` seconds, DiskFull, Unreachable or DeadlineExceeded; then
+        the cohort in which it happened has its old shares. A model whose share is damaged keeps its
+        own, and the log says so.
         """
         if self._peer is None:
             raise NotAllowed("only party 0 refreshes shares")
         names = list(self.cohorts) if cohort is None else [find(self.cohorts, cohort).name]
         with self.refreshes.one_at_a_time():
+            self._require_age(names, least_age_s)
             return sum(self._refresh(self._peer, name) for name in names)
+
+    def _require_age(self, cohorts: Sequence[str], least_s: float) -> None:
+        now = time.time()
+        rows = [row for cohort in cohorts for row in self._registry.active(cohort)]
+        ages = [now - row.share_since for row in rows if row.version]
+        # A negative one says that the clock was set back.
+        left = max((least_s - age for age in ages if age >= 0), default=0.0)
+        if left > 0:
+            raise Busy("the shares were refreshed a short time ago", left)
 
     def _leads(self) -> Peer:
         if self._peer is None:
@@ -136,29 +149,36 @@ class Leading(ActiveModels):
     def _use_refreshed(self, cohort: str, prepared: Prepared) -> int:
         """Step 4 of a refresh, for the models that are still active; how many these are."""
         with self._changing():
-            active = {row.model_id for row in self._registry.active(cohort)}
-            return prepared.use(active)
+            before = {row.model_id: row.version for row in self._registry.active(cohort)}
+            used = prepared.use(before)
+            after = {row.model_id: row.version for row in self._registry.active(cohort)}
+        self._record_refresh(cohort, dict(after.items() - before.items()))
+        return used
 
     def _heard(self, said: Said | None) -> None:
         """Party 1's state, as it says once it has followed; the next hello judges it."""
         for line in self.standing.hear(said, lasting=False):
             log.error("party 1: %s", line)
 
-    def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> bool:
-        """Party 0: delete what both operators want to be deleted; whether there was any."""
+    def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> set[str]:
+        """Party 0: delete what both operators want to be deleted. Returns the ids of everything
+        that party 1's operator wants to be deleted and that is deleted here, now or before.
+        """
         agreed = self.quarantine.unwanted & unwanted_there
-        rows = [row for row in self._registry.quarantined(cohort) if row.model_id in agreed]
-        for row in rows:
-            self._delete_unwanted(row)
-        return bool(rows)
+        for row in self._registry.quarantined(cohort):
+            if row.model_id in agreed:
+                self._delete_unwanted(row, by="both operators")
+        return self._registry.deleted(unwanted_there)
 
-    def _send_active(self, cohort: str, *, without: str = "") -> frozenset[str]:
+    def _send_active(
+        self, cohort: str, *, without: str = "", deleted: Collection[str] = ()
+    ) -> frozenset[str]:
         """Returns the ids of what party 1's operator wants to be deleted."""
         active, left_out = (
             [_ref(each) for each in models if each.model_id != without]
             for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
         )
-        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said)
+        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said, deleted)
         self._heard(said)
         return unwanted
 

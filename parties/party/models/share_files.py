@@ -249,12 +249,15 @@ class ShareFiles:
             return b""
 
     def mark(self, model_id: str) -> object:
-        """Changes whenever the file is written, replaced, removed or made readable."""
+        """Changes whenever the file is written, replaced, removed or made readable, also by other
+        keys.
+        """
         try:
             found = self.path(model_id).stat()
         except OSError:
             return None
-        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        keys = None if self.vault.ring is None else self.vault.ring.stamp
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, keys
 
     def _leave_if_free(self, model_id: str) -> None:
         if not any(model_id in held for held in self._held):

@@ -72,6 +72,8 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
                 _audit(config, disk) as audit,
             ):
                 budgets = Budgets(config.budgets, config.limits.max_batch, ledger)
+                if files.vault.ring is not None:
+                    files.vault.ring.watch(lambda key: audit.soon("key ring", key=key))
                 store = Store(registry, files, disk, budgets, asked, audit)
                 yield ModelService(cohorts, store, config, peer)
 

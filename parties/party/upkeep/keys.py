@@ -9,9 +9,10 @@ Only the 32-byte key of a file is encrypted anew, not the file. Sees keys, and n
 docs/adr/0020-shares-at-rest.md.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from parties.at_rest import envelope
@@ -29,7 +30,7 @@ from privedge.errors import ConfigError, DigestMismatch
 
 def create(config: PartyConfig) -> str:
     """Make the key ring that the file names, with one key. Raises ConfigError if it is there."""
-    path = _path(config)
+    path = _path_to_change(config)
     if path.exists():
         raise ConfigError(f"{path}: is there already; `keys rotate` adds a key to it")
     key = Key.drawn()
@@ -42,7 +43,7 @@ def rotate(config: PartyConfig) -> list[str]:
 
     The party may be running. Raises ConfigError.
     """
-    path = _path(config)
+    path = _path_to_change(config)
     with _opened(config):  # the present keys fit, or nothing is changed
         key = Key.drawn()
         write_keys(path, [*read_keys(path), key])
@@ -54,6 +55,7 @@ def reseal_all(config: PartyConfig) -> list[str]:
 
     Raises ConfigError.
     """
+    _path_to_change(config)
     faults = []
     with _opened(config) as (ring, registry, files):
         newest = ring.current.id
@@ -90,7 +92,7 @@ def used(config: PartyConfig) -> dict[str, tuple[int, int]]:
 
 def drop(config: PartyConfig, key_id: str) -> str:
     """Remove an old key from the ring. Raises ConfigError while `state` needs it."""
-    path, needs = _path(config), used(config)
+    path, needs = _path_to_change(config), used(config)
     keys = read_keys(path)
     key_id = key_id.removesuffix(":")  # as `keys list` prints it
     if key_id not in {key.id for key in keys[:-1]}:
@@ -105,6 +107,18 @@ def _path(config: PartyConfig) -> Path:
     if config.at_rest.key_file is None:
         raise ConfigError("at_rest: name the key ring with [at_rest] key_file first")
     return config.at_rest.key_file
+
+
+def _path_to_change(config: PartyConfig) -> Path:
+    """The same, for the party's own user only: files of another one would be lost to the party."""
+    path = _path(config)
+    with suppress(OSError):  # no folder yet
+        owner = config.state.stat().st_uid
+        if owner != os.geteuid():
+            raise ConfigError(
+                f"state: {config.state} belongs to the user with id {owner}; run this as that user"
+            )
+    return path
 
 
 @contextmanager

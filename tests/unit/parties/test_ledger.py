@@ -1,5 +1,6 @@
 """parties/party/budgets/ledger.py on a real registry: what was spent, and what a crash leaves."""
 
+import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from parties.party.budgets.budgets import Budgets
 from parties.party.budgets.ledger import HOUR_S, Account, Ledger
 from parties.party.models.cohorts import Snapshot, SnapshotModel, build
 from parties.party.models.registry import Registry
-from privedge.errors import BudgetSpent, Busy, DiskFull, LimitExceeded, Unreachable
+from privedge.errors import (
+    BudgetSpent,
+    Busy,
+    DeadlineExceeded,
+    DiskFull,
+    LimitExceeded,
+    Unreachable,
+)
 
 WITHIN_S = 60
 LABELS = Account("labels", "carla", "digits", 1000, 24)
@@ -126,12 +134,55 @@ def test_accounts_of_other_clients_cohorts_and_kinds_are_others(url, clock):
                 ledger.spend(other, 1)
 
 
-def test_a_clock_that_is_set_back_gives_nothing_back(url, clock):
+@pytest.mark.parametrize("hours", [-1000, -30, -1, 1, 26, 1000])
+def test_c45_a_clock_that_is_set_while_the_party_runs_changes_nothing(url, monkeypatch, hours):
+    other = Account("labels", "dora", "digits", 1000, 24)
+    real = time.time
+    with closing(Registry(url)) as registry, Ledger(registry) as ledger:
+        ledger.spend(LABELS, 1000).require_lasting(WITHIN_S)
+        for shift in (hours * HOUR_S, 0):
+            monkeypatch.setattr(time, "time", lambda shift=shift: real() + shift)
+            ledger.spend(other, 1).require_lasting(WITHIN_S)
+            assert ledger.spent(LABELS) == 1000
+            with pytest.raises(BudgetSpent) as refused:
+                ledger.spend(LABELS, 1)
+            assert 23 * HOUR_S < refused.value.retry_after_s <= 25 * HOUR_S
+
+
+@pytest.mark.parametrize("hours", [1, 26, 51, 1000])
+def test_c45_after_a_start_with_a_clock_that_was_ahead_nobody_waits_longer(url, clock, hours):
+    clock.now += hours * HOUR_S
+    with opened(url, clock) as ledger:
+        ledger.spend(LABELS, 400).require_lasting(WITHIN_S)
+        clock.now += HOUR_S
+        ledger.spend(LABELS, 500).require_lasting(WITHIN_S)
+    clock.now -= (hours + 1) * HOUR_S
+    for _ in range(3):
+        with opened(url, clock) as ledger:
+            assert ledger.spent(LABELS) == 900
+            with pytest.raises(BudgetSpent) as refused:
+                ledger.spend(LABELS, 101)
+            assert refused.value.retry_after_s <= 25 * HOUR_S
+    clock.now += refused.value.retry_after_s
     with opened(url, clock) as ledger:
         ledger.spend(LABELS, 1000)
-        clock.now -= 30 * HOUR_S
-        with pytest.raises(BudgetSpent):
-            ledger.spend(LABELS, 1)
+
+
+def test_a_charge_that_was_forgotten_before_it_was_written_ends_no_other(url, clock):
+    other = Account("labels", "dora", "digits", 1000, 24)
+    with closing(Registry(url)) as registry:
+        database = Broken(registry)
+        with Ledger(database, clock) as ledger:
+            database.error = DiskFull("full")
+            charge = ledger.spend(LABELS, 1)
+            with pytest.raises(DiskFull):
+                charge.require_lasting(WITHIN_S)
+            database.error = None
+            clock.now += 100 * HOUR_S
+            ledger.spend(other, 1).require_lasting(WITHIN_S)
+            with pytest.raises(DeadlineExceeded):
+                charge.require_lasting(0.0)
+            ledger.spend(other, 500).require_lasting(WITHIN_S)
 
 
 def test_more_than_the_whole_budget_is_refused_without_a_hint(url, clock):

@@ -1,6 +1,7 @@
 """parties/party/models/service.py: both parties in one process, joined by method calls."""
 
 import errno
+import json
 import os
 import sqlite3
 import time
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from parties.config.party import PartyConfig
+from parties.party.audit.files import lines_of
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
@@ -52,8 +54,8 @@ class Line:
     def prepare(self, ref, said):
         return self._carry(said, lambda: self._follower.prepare(ref))
 
-    def set_active(self, cohort, refs, quarantined, said):
-        mine = self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined))
+    def set_active(self, cohort, refs, quarantined, said, deleted=()):
+        mine = self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined, deleted))
         return mine, self._follower.quarantine.unwanted
 
     def add_active(self, cohort, since, ref, said):
@@ -612,6 +614,68 @@ def test_w18_what_a_restored_party_1_lacks_is_left_out_until_it_is_uploaded_agai
         assert parties.agree and leader.snapshot(COHORT).owners == ("ana", "ben")
         for models in (leader, back):
             assert models.quarantine.lines == () and models.lists_fault() == ""
+
+
+@pytest.mark.parametrize("suspended_at", [0, 1])
+@pytest.mark.parametrize("told_by", ["add_active", "set_active"])
+def test_w04_one_operators_wish_and_a_new_upload_delete_no_share(tmp_path, suspended_at, told_by):
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        suspended = parties.activated()
+        assert both[suspended_at].delete(suspended, KIM)
+        parties.leader.synchronise()
+        if told_by == "set_active":
+            parties.line.add_active = refuse
+        parties.activated()
+        parties.leader.synchronise()
+        assert parties.agree
+        for index, models in enumerate(both):
+            assert in_trash(tmp_path, index) == {suspended}
+            assert models._registry.get(suspended).state == "retired"
+    for index in (0, 1):
+        assert "deletion" not in recorded(tmp_path, index, suspended)
+
+
+@pytest.mark.parametrize("breaks", ["registry", "files", "answer", "request"])
+def test_w04_an_agreed_deletion_that_was_interrupted_is_made_up_for(tmp_path, monkeypatch, breaks):
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        model_id, other = parties.activated(), parties.activated(BEN)
+        assert all(models.delete(model_id, KIM) for models in both)
+
+        def fails(*_):
+            raise Unreachable("the disk")
+
+        def deletes(*given):
+            if given[-1]:  # the list that names what is deleted
+                parties.line.cut = breaks == "request"
+                parties.line.loses_answers = breaks == "answer"
+            return told(*given)
+
+        told = parties.line.set_active
+        with monkeypatch.context() as broken:
+            broken.setattr(parties.line, "set_active", deletes)
+            if breaks == "registry":
+                broken.setattr(parties.follower._registry, "delete", fails)
+            elif breaks == "files":
+                broken.setattr(parties.follower._files, "remove", fails)
+            with pytest.raises(Unreachable):
+                parties.leader.synchronise()
+        parties.line.cut = parties.line.loses_answers = False
+    with ExitStack() as stack:
+        parties, both = joined(tmp_path, stack)
+        parties.leader.synchronise()
+        assert parties.agree and parties.leader.snapshot(COHORT).model_ids == (other,)
+        assert [models.listed(ANA, COHORT) for models in both] == [[], []]
+        assert [models.quarantine.unwanted for models in both] == [frozenset()] * 2
+        parties.follower.empty_trash()
+        assert {path.name for path in tmp_path.rglob("*.words*")} == {f"{other}.words"}
+
+
+def recorded(folder, party, model_id):
+    """The events of a model in a party's audit log."""
+    lines = lines_of(folder / f"party{party}" / "audit")
+    return [line["event"] for line in map(json.loads, lines) if line.get("model") == model_id]
 
 
 def test_c52_an_upload_that_was_registered_and_lost_its_share_may_be_repeated(parties):

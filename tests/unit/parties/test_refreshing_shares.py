@@ -4,6 +4,7 @@ Both parties in one process, on real folders. A party that dies is a folder that
 """
 
 import errno
+import json
 import shutil
 import threading
 from collections import Counter
@@ -16,6 +17,7 @@ from test_model_service import ANA, BEN, COHORT, SPEC, Parties, settings
 from test_shares_at_rest import EncryptedParties, with_keys
 
 from parties.at_rest.zero_sharing import SEED_BYTES, ZeroSharing, new_seed
+from parties.party.audit.files import lines_of
 from parties.party.models import migrations, refreshes
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.disk import Disk
@@ -621,3 +623,44 @@ def test_w24_a_backup_of_before_a_refresh_is_noticed_and_never_computed_with(tmp
         whole(parties, [young, again])
         assert parties.leader.refresh() == 2
         whole(parties, [young, again])
+
+
+# --- The audit log --------------------------------------------------------------------------------
+
+
+def recorded(folder, party, event):
+    lines = lines_of(folder / f"party{party}" / "audit")
+    return [each for each in map(json.loads, lines) if each["event"] == event]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_w46_both_parties_record_which_models_have_new_shares(parties, tmp_path, cut):
+    models = [activate(parties, owner)[0] for owner in (ANA, BEN)]
+    told = parties.line.set_active
+
+    def away(*_):
+        raise Unreachable("party 1: cannot be reached")
+
+    if cut:  # party 1 hears of it later
+        parties.line.set_active = away
+    assert parties.leader.refresh() == 2
+    parties.line.set_active = told
+    for _ in range(2):  # again is no other refresh
+        parties.leader.synchronise()
+    assert parties.agree
+    versions = {each: parties.leader._registry.get(each).version for each in models}
+    for party in (0, 1):
+        said = recorded(tmp_path, party, "refresh")
+        assert {each["model"]: each["version"] for each in said} == versions
+        assert len(said) == 2 and {each["cohort"] for each in said} == {COHORT}
+
+
+def test_w43_an_admin_far_away_cannot_keep_the_parties_busy_with_refreshes(parties):
+    activate(parties)
+    assert parties.leader.refresh(least_age_s=600) == 1  # uploaded a moment ago, never refreshed
+    before = parties.leader.snapshot(COHORT).id
+    with pytest.raises(Busy, match="a short time ago") as refused:
+        parties.leader.refresh(least_age_s=600)
+    assert 0 < refused.value.retry_after_s <= 600
+    assert parties.leader.snapshot(COHORT).id == before
+    assert parties.leader.refresh() == 1

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import os
 import shutil
 import threading
@@ -17,6 +18,7 @@ from parties.at_rest.sealed_share import Label, Sealer, opened, sealed_bytes
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.config.sections import AtRestSection
+from parties.party.audit.files import lines_of
 from parties.party.models import encryption
 from parties.party.models.state_folder import open_models
 from parties.party.models.tables import Model, RefreshedShare, State
@@ -161,6 +163,32 @@ def test_a_key_ring_is_read_again_when_it_changes_and_a_bad_one_is_not_taken_ove
     path.write_text("no key\n")
     assert ring.current == new
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_bad_key_ring_that_is_put_right_by_its_mode_alone_is_taken_over(tmp_path):
+    path = tmp_path / "ring"
+    ring = ring_at(path)
+    old, new = ring.current, Key.drawn()
+    path.chmod(0o666)
+    assert ring.current == old
+    write_keys(path, [old, new])  # keeps the mode
+    assert ring.current == old
+    path.chmod(0o600)
+    assert ring.current == new
+
+
+def test_a_changed_key_ring_keeps_who_may_read_it(tmp_path):
+    path = tmp_path / "ring"
+    write_keys(path, [Key.drawn()])
+    if os.geteuid() == 0:
+        os.chown(path, 0, 65534)
+    path.chmod(0o640 if os.geteuid() == 0 else 0o400)
+    before = path.stat()
+    write_keys(path, [*read_keys(path), Key.drawn()])
+    after = path.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (
+        before.st_uid, before.st_gid, before.st_mode
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -550,6 +578,72 @@ def test_a_rotation_with_keys_that_do_not_fit_changes_nothing(folder):
     with pytest.raises(ConfigError, match="is not the key ring"):
         keys.rotate(config)
     assert ring.read_bytes() == before
+
+
+def test_w46_the_audit_log_says_which_key_encrypts_and_since_when(folder):
+    config = encrypted(folder, 0)
+    (old,) = read_keys(config.at_rest.key_file)
+    with ExitStack() as stack:
+        leader = EncryptedParties(folder, stack).leader
+        leader.audit.start()
+        keys.rotate(config)
+        (_, new) = read_keys(config.at_rest.key_file)
+        leader.quarantine.suspect(leader.in_use())
+        leader.audit.stop()
+        lines = [json.loads(line) for line in lines_of(config.state / "audit")]
+        assert [each["key"] for each in lines if each["event"] == "key ring"] == [old.id, new.id]
+        secrets = {key.secret.hex() for key in (old, new)}
+        assert not any(secret in str(lines) for secret in secrets)
+
+
+@pytest.mark.parametrize("act", ["rotate", "reseal_all", "drop", "create"])
+def test_t4_keys_are_changed_by_the_partys_user_only(folder, monkeypatch, act):
+    config = encrypted(folder, 0)
+    before = config.at_rest.key_file.read_bytes(), (config.state / "at_rest.json").read_bytes()
+    another = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: another)
+    with pytest.raises(ConfigError, match=rf"belongs to the user with id {os.getuid()}; run"):
+        getattr(keys, act)(config, *["0" * 16][: act == "drop"])
+    after = config.at_rest.key_file.read_bytes(), (config.state / "at_rest.json").read_bytes()
+    assert after == before
+
+
+def test_t4_a_running_party_keeps_its_keys_when_another_ring_takes_their_place(folder):
+    config = encrypted(folder, 0)
+    ring = config.at_rest.key_file
+    right = read_keys(ring)
+    with ExitStack() as stack:
+        parties = EncryptedParties(folder, stack)
+        rows = parties.leader.in_use()
+        write_keys(ring, [Key.drawn()])
+        parties.leader.quarantine.suspect(rows)
+        assert parties.leader.quarantine.mine == frozenset()
+        parties.activated()
+        write_keys(ring, right)
+        parties.leader.quarantine.suspect(parties.leader.in_use())
+        assert parties.leader.quarantine.mine == frozenset()
+    assert list(verify(config)) == []
+
+
+def test_t4_a_quarantine_ends_once_the_key_that_lacked_is_back_in_the_ring(folder):
+    config = encrypted(folder, 0)
+    ring = config.at_rest.key_file
+    (old,) = read_keys(ring)
+    keys.rotate(config)
+    both = read_keys(ring)
+    with ExitStack() as stack:
+        leader = EncryptedParties(folder, stack).leader
+        (one, _) = leader.in_use()
+        row = leader._registry.get(one)
+        with leader._files.path(one).open("r+b", buffering=0) as file:
+            write_keys(ring, [both[1], old])
+            sealed_share.reseal(file, KeyRing(ring), leader._files.vault.label(row.manifest))
+        write_keys(ring, [both[1]])
+        leader.quarantine.suspect([one])
+        assert leader.quarantine.mine == {one}
+        write_keys(ring, both)
+        leader.quarantine.look_again()
+        assert leader.quarantine.mine == frozenset()
 
 
 def test_the_key_ring_can_be_made_once_and_needs_a_name(tmp_path):
