@@ -86,9 +86,9 @@ class Following(ActiveModels):
         self.quarantine.set_apart(kept.keys() - apart, apart)
         # Whatever became of an earlier list: party 0 goes on naming what is still unwanted here.
         for model_id in self.quarantine.unwanted.intersection(deleted) - wanted.keys():
-            row = self._registry.get(model_id)
-            if row is not None and row.cohort == cohort:
-                self._delete_unwanted(row, by="party 0 and this operator")
+            held = self._registry.get(model_id)
+            if held is not None and held.cohort == cohort:
+                self._delete_unwanted(held, by="party 0 and this operator")
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes) -> None:
         """Party 1: write the refreshed share of an active model beside its present one; again is
