@@ -13,7 +13,7 @@ from pathlib import Path
 
 from parties.party.audit.chain import EMPTY, Head
 from parties.party.audit.files import lines_of
-from parties.party.audit.log import PEER_HEAD, AuditLog
+from parties.party.audit.log import PEER_ACCEPTED, PEER_HEAD, AuditLog
 from privedge.errors import Refused
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,13 @@ class PeerHeads:
         self._lock = threading.Lock()
         self._told = self._fault = ""
         self._last = SaidHead()
-        for found in heads_in(lines_of(folder)):
-            if found is not None:  # a damaged line is a matter for `audit verify`
-                self._fault = self._differs(found[1]) or self._fault
-                self._last = SaidHead(found[1])
+        for line in lines_of(folder):
+            if _event(PEER_ACCEPTED) in line:
+                self._fault = ""
+            for found in heads_in([line]):
+                if found is not None:  # a damaged line is a matter for `audit verify`
+                    self._fault = self._differs(found[1]) or self._fault
+                    self._last = SaidHead(found[1])
 
     @property
     def mine(self) -> SaidHead:
@@ -85,8 +88,12 @@ class PeerHeads:
 def heads_in(lines: Iterable[bytes]) -> Iterator[tuple[str, Head] | None]:
     """When the other party's head was recorded, and the head; None for a damaged line."""
     for line in lines:
-        if b'"event":"' + PEER_HEAD.encode() in line:
+        if _event(PEER_HEAD) in line:
             yield _recorded(line)
+
+
+def _event(name: str) -> bytes:
+    return b'"event":"' + name.encode() + b'"'
 
 
 def _recorded(line: bytes) -> tuple[str, Head] | None:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _MANY = 10_000
 _OTHERS = "others"
 PEER_HEAD = "peer head"
+# Its operator knows why the other party's log is another one than before.
+PEER_ACCEPTED = "peer log accepted"
 
 _Key = tuple[str, tuple[tuple[str, str], ...]]
 

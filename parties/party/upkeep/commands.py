@@ -84,6 +84,8 @@ def _add_audit(commands: Any) -> None:
     verify.add_argument("--first", type=int, default=1, metavar="NUMBER",
                         help="the first line that is kept here; 1 by default")  # fmt: skip
     _command(acts, "heads", "print the heads of the other party's log, as JSON lines")
+    _command(acts, "accept", "record that you know why the other party's log is another one; the "
+             "party must be stopped")  # fmt: skip
     show = _command(acts, "show", "print the lines that fit, oldest first")
     show.add_argument("--event", help="only this event, such as upload or queries")
     show.add_argument("--who", metavar="VALUE",
@@ -150,6 +152,11 @@ def _audit(config: PartyConfig, arguments: argparse.Namespace) -> int:
     from parties.party.audit.files import FOLDER
 
     folder = config.state / FOLDER
+    if arguments.act == "accept":
+        from parties.party.upkeep.accept import accept_peer_log
+
+        accept_peer_log(config)
+        return _said((), f"{folder}: recorded; start the party")
     if arguments.act == "verify":
         faults = reading.verify(folder, arguments.peer_heads, arguments.first)
         return _said(faults, f"{folder}: every line is as it was written", only_if_whole=True)

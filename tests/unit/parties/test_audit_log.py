@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_model_service import settings as party_settings
 
 from parties.party.audit import reading
 from parties.party.audit.chain import EMPTY, Head, entries, line_after
-from parties.party.audit.files import AuditFiles, files_of, lines_of
+from parties.party.audit.files import FOLDER, AuditFiles, files_of, lines_of
 from parties.party.audit.heads import PeerHeads, SaidHead
 from parties.party.audit.log import AuditLog
+from parties.party.upkeep.accept import accept_peer_log
 from privedge.errors import ConfigError, Unreachable
 
 EVENTS = [
@@ -328,6 +330,22 @@ def test_w46_the_other_partys_shorter_log_is_noticed_at_once_and_after_a_restart
     again.exchange(lambda said: SaidHead(Head(7, "1" * 64), 7))
     assert again.fault() == fault
     assert PeerHeads(zero.log, zero.folder, 1).fault() == fault
+
+
+def test_w46_an_operator_who_knows_why_ends_the_fault_and_the_log_says_so(tmp_path):
+    config = party_settings(tmp_path, 0)
+    folder = config.state / FOLDER
+    config.state.mkdir(parents=True, mode=0o700)
+    log = opened(folder)
+    heads = PeerHeads(log, folder, 1)
+    for number in (4, 2):
+        heads.hear(SaidHead(Head(number, "0" * 64), number))
+    assert heads.fault()
+    accept_peer_log(config)
+    heads = PeerHeads(opened(folder), folder, 1)
+    assert heads.fault() == "" and faults_in(folder) == []
+    heads.hear(SaidHead(Head(1, "0" * 64), 9))
+    assert heads.fault() == "the log of party 1 has 1 lines, and had 2 before"
 
 
 def test_w46_another_line_of_the_same_number_is_noticed_at_once_and_after_a_restart(sides):
