@@ -17,11 +17,14 @@ ConfigOption = Annotated[
 DEFAULT_CONFIG = Path("privedge.toml")
 
 
-def named(path: str) -> Path:
-    """Read the name of a file or folder; an empty one would mean the current folder."""
-    if not path:
+def path(name: str) -> Path:
+    """Read the name of a file or folder; an empty one would mean the current folder.
+
+    The help shows the name of this function as what is expected.
+    """
+    if not name:
         raise typer.BadParameter("the name of the file or folder is empty")
-    return Path(path)
+    return Path(name)
 
 
 JsonOption = Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, named
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
 
 if TYPE_CHECKING:
     from privedge.client.query import Reply
@@ -16,7 +16,7 @@ ImagesArgument = Annotated[
     list[Path],
     typer.Argument(
         metavar="IMAGE...",
-        parser=named,
+        parser=path,
         help="PNG or JPEG files, or one folder of them; one batch.",
     ),
 ]

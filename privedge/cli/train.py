@@ -15,7 +15,7 @@ from privedge.cli.options import (
     JoinOption,
     JsonOption,
     SkipBadOption,
-    named,
+    path,
     to_join,
 )
 from privedge.cli.progress import training_bar
@@ -42,13 +42,13 @@ def _train(
         list[Path],
         typer.Argument(
             metavar="IMAGES...",
-            parser=named,
+            parser=path,
             help="A folder of PNG and JPEG files, such files, or one npz.",
         ),
     ],
     owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose images they are.")],
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", parser=named, help="The RAN to write.")
+        Path, typer.Option("--out", metavar="FILE", parser=path, help="The RAN to write.")
     ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")

@@ -17,7 +17,7 @@ from privedge.cli.options import (
     JsonOption,
     ProcessesOption,
     SkipBadOption,
-    named,
+    path,
     to_join,
 )
 from privedge.cli.progress import progress_bar
@@ -37,10 +37,11 @@ def register(app: typer.Typer) -> None:
 def _train_all(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", parser=named, help="One folder of images for each owner."),
+        typer.Argument(metavar="FOLDER", parser=path, help="One folder of images for each owner."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", parser=named, help="Where OWNER.ran files go.")
+        Path,
+        typer.Option("--out", metavar="DIR", parser=path, help="Where OWNER.ran files go."),
     ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.ending import ends_in_order
-from privedge.cli.options import JsonOption, named
+from privedge.cli.options import JsonOption, path
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _ONE_MACHINE = (
     "both parties' shares. For privacy, three operators who do not collude run the servers."
 )
 # At most this many owners are named.
-_NAMED = 12
+_path = 12
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def _up(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", parser=named, help="One folder of pictures for each owner."),
+        typer.Argument(metavar="DIR", parser=path, help="One folder of pictures for each owner."),
     ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
@@ -61,7 +61,7 @@ def _up(
         typer.Option(
             "--home",
             metavar="FOLDER",
-            parser=named,
+            parser=path,
             help="For models, keys and logs; default: privedge-up/NAME.",
         ),
     ] = None,
@@ -158,8 +158,8 @@ def _print(ready: "Ready", seconds: float, stop: str) -> None:
 
 
 def _counted(names: list[str]) -> str:
-    more = f", ... ({len(names)} owners)" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    more = f", ... ({len(names)} owners)" if len(names) > _path else ""
+    return ", ".join(names[:_path]) + more
 
 
 def _stop_command(home: "Home", folder: Path, kept: bool) -> str:

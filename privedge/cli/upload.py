@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, named
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
 from privedge.cli.progress import bytes_bar
 
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def _upload(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", parser=named, help="What `privedge train` has written."),
+        typer.Argument(metavar="FILE", parser=path, help="What `privedge train` has written."),
     ],
     cohort: Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to join.")],
     config: ConfigOption = DEFAULT_CONFIG,

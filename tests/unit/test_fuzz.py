@@ -26,10 +26,11 @@ from safetensors import safe_open
 from safetensors.numpy import save as to_safetensors
 
 from parties import tuple_codec
+from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.party.edge import codec as edge
 from parties.party.edge import hello
-from parties.party.models import share_files
+from parties.party.models.checked_shares import fault
 from parties.party.models.folder_identity import BLOCK, IdentityFile
 from parties.worker import agreement
 from parties.worker import codec as worker
@@ -175,7 +176,7 @@ def metadata(said: str) -> float:
     pair = ((status.RETRY_AFTER, said), (status.ERROR_ID, said))
     call: Any = SimpleNamespace(trailing_metadata=lambda: pair)
     status._logged_as(call)
-    return status._retry_after_s(call)
+    return status._retry_after_s(call, at_most_s=60)
 
 
 TEXTS = {
@@ -244,8 +245,10 @@ def an_npz() -> bytes:
 
 def is_whole(path: Path) -> None:
     """No other bytes than the committed ones pass for a share."""
-    row: Any = SimpleNamespace(manifest=MANIFEST, salt=SALT, model_id=MANIFEST.model_id)
-    assert (share_files.fault(path, row, 0) is None) == (path.read_bytes() == WORDS)
+    row: Any = SimpleNamespace(
+        manifest=MANIFEST, salt=SALT, model_id=MANIFEST.model_id, commitments=(), version=""
+    )
+    assert (fault(path, row, Vault(0)) is None) == (path.read_bytes() == WORDS)
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_a_name_that_is_no_command_at_all_is_a_mistake_of_usage(without_laborato
 
 def test_the_split_server_says_where_it_comes_from(without_laboratory):
     ended = without_laboratory(SERVERS, "split", "--config", "split.toml")
-    assert ended.returncode == 1
+    assert ended.returncode == os.EX_CONFIG
     assert ended.stderr == (
         "privedge split: the split server is part of the laboratory: pip install privedge-lab\n"
     )

@@ -9,6 +9,7 @@ from test_model_service import ANA, BEN, COHORT, Parties, settings, shares_of
 from test_postgresql import all_at_once, run, until
 from test_registry import tables
 
+from parties.at_rest.vault import Vault
 from parties.party.models.state_folder import open_models
 from parties.party.models.tables import State
 from parties.party.upkeep.adopt import Wish, adopt
@@ -145,7 +146,7 @@ def test_a_backup_of_either_database_restores_into_either(tmp_path, postgres, pa
     made, elsewhere = tmp_path / "made", tmp_path / "elsewhere"
     with open_models(deployed.config(party), None):  # beside the running party
         assert backup(deployed.config(party), made) == []
-    assert list(verify_backup(made, party)) == []
+    assert list(verify_backup(made, Vault(party))) == []
     assert sorted(path.name for path in made.iterdir()) == [
         "backup.json", "identity.json", "registry.sqlite", "shares"
     ]  # fmt: skip
@@ -175,7 +176,7 @@ def test_a_backup_while_models_come_and_go_fits_together(deployed, tmp_path):
             made.append(tmp_path / f"backup-{len(made)}")
             assert backup(deployed.config(1), made[-1]) == []
         thread.join()
-    assert [line for each in made for line in verify_backup(each, 1)] == []
+    assert [line for each in made for line in verify_backup(each, Vault(1))] == []
 
 
 def test_a_database_that_is_in_use_is_never_restored_over(deployed):

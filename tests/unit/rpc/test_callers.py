@@ -19,6 +19,7 @@ from privedge.identity.checking import check_files
 from privedge.identity.pem_files import read_chain
 from privedge.identity.roles import Identity, Role
 from privedge.rpc import server as server_module
+from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS, CallerRules
 from privedge.rpc.callers import Callers, DenyList, sweep_all, utc_now
 from privedge.rpc.channel import open_channel
@@ -232,6 +233,7 @@ def administered(tls_for, heard):
     dealer_pb2_grpc.add_DealerServicer_to_server(dealer_pb2_grpc.DealerServicer(), server)
     worker_pb2_grpc.add_WorkerServicer_to_server(worker_pb2_grpc.WorkerServicer(), server)
     add_health(server)
+    add_about(server)
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None).wait()
