@@ -34,8 +34,9 @@ SEES = (
     ),
     (
         "dealer",
-        "shapes, kinds and counts of operations, seeds of masks",
-        "shares, openings, weights, images, labels, names and ids of models or queries",
+        "shapes, kinds and counts of operations, seeds of masks, the random ids of queries that it "
+        "serves",
+        "shares, openings, weights, images, labels, names, ids of models",
         "either party",
     ),
     (

@@ -1,5 +1,6 @@
 """Disks that are full, folders that are swapped, and a power cut during an upload."""
 
+import os
 import resource
 import shutil
 import subprocess
@@ -100,5 +101,5 @@ def _refusal(service: Service, party: Role) -> str:
     done = subprocess.run(
         service.deployment.command(party), capture_output=True, text=True, timeout=60
     )
-    expect(done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr)
+    expect(done.returncode == os.EX_CONFIG and done.stderr.count("\n") == 1, done.stderr)
     return done.stderr
