@@ -138,9 +138,11 @@ def being_written(path: Path) -> Path:
 
 
 def children() -> list[int]:
+    """Those that train. Fixtures of other files may have a database running."""
     import psutil
 
-    return [child.pid for child in psutil.Process().children()]
+    children = psutil.Process().children()
+    return [child.pid for child in children if child.name().startswith("python")]
 
 
 @pytest.mark.parametrize(
