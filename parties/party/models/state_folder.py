@@ -69,7 +69,7 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
             with (
                 Ledger(registry) as ledger,
                 closing(AskedCounts(registry)) as asked,
-                _audit(config, disk) as audit,
+                open_audit(config, disk) as audit,
             ):
                 budgets = Budgets(config.budgets, config.limits.max_batch, ledger)
                 if files.vault.ring is not None:
@@ -79,7 +79,8 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
 
 
 @contextmanager
-def _audit(config: PartyConfig, disk: Disk) -> Iterator[AuditLog]:
+def open_audit(config: PartyConfig, disk: Disk) -> Iterator[AuditLog]:
+    """A party's audit log, for whoever holds its folder. Raises ConfigError."""
     max_bytes = config.audit.file_mib << 20
     with closing(AuditFiles(config.state / FOLDER, max_bytes, disk.give_up)) as files:
         yield AuditLog(files, config.audit.tally_s)
