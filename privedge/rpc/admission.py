@@ -35,7 +35,7 @@ class Quota:
 
 
 # A server's own name may be in many places: idle calls under it must leave room for its real ones.
-SERVERS = Quota("servers", at_once=1024, per_caller=512, longest_s=None)
+SERVERS = Quota("servers", at_once=2048, per_caller=1024, longest_s=None)
 ADMINS = Quota("admins", at_once=64, per_caller=16)
 OWNERS = Quota("owners", at_once=128, per_caller=16)
 CLIENTS = Quota("clients", at_once=128, per_caller=16)
