@@ -1,5 +1,6 @@
 """Fixtures and settings for all tests."""
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,19 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 TlsFor = Callable[..., TlsFiles]
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A command that a test calls in this process says what is logged, for the whole process."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    # Those that pytest adds for a part of a test come and go by themselves.
+    for handler in [each for each in root.handlers if each not in handlers]:
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ from privedge.mpc.dealing import SessionId, Tuples
 from privedge.mpc.fixed_product import MaskedWeights
 from privedge.mpc.predict import Rule, predict
 from privedge.ran import features, inputs
-from privedge.ran.spec import ImageShape, Pixels, RanSpec, Subspace
+from privedge.ran.feature_kinds import Pixels
+from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.reference import run as reference
 from privedge.rpc import codec
 from privedge.sharing.combine import combine

@@ -18,6 +18,8 @@ def nothing_left_running() -> Iterator[None]:
     SIGTERM ends the block, so that the code which started a process can stop it. The end of the
     block kills every process that is left, such as one that was being started during a Ctrl-C.
     """
+    # A program that calls the command may have processes of its own.
+    others = _children()
     # A server that does not stop in time is killed. Then its workers are no longer descendants of
     # this process, so they are listed before.
     seen: list[Any] = []
@@ -25,7 +27,7 @@ def nothing_left_running() -> Iterator[None]:
     def leave(*_: int | FrameType | None) -> None:
         # A second signal must not interrupt the cleanup that the first one began.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        seen.extend(_descendants())
+        seen.extend(_family(others))
         sys.exit(_TERMINATED)
 
     # By default SIGTERM ends a process at once, and its servers would keep running.
@@ -33,7 +35,7 @@ def nothing_left_running() -> Iterator[None]:
     try:
         yield
     finally:
-        _kill([*seen, *_descendants()])
+        _kill([*seen, *_family(others)])
         signal.signal(signal.SIGTERM, before)
 
 
@@ -60,13 +62,29 @@ def ends_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _descendants() -> list[Any]:
-    """Return all descendants of this process; none without psutil."""
+def _children() -> list[Any]:
+    """Return the processes that this one has started; none without psutil."""
     try:
         import psutil  # type: ignore[import-untyped]  # no stubs among our tools
     except ImportError:
         return []
-    found: list[Any] = psutil.Process().children(recursive=True)
+    found: list[Any] = psutil.Process().children()
+    return found
+
+
+def _family(others: list[Any]) -> list[Any]:
+    """Return all descendants of this process, but for its children `others` and theirs."""
+    own = [child for child in _children() if child not in others]
+    return [each for child in own for each in (child, *_below(child))]
+
+
+def _below(process: Any) -> list[Any]:
+    import psutil
+
+    try:
+        found: list[Any] = process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
     return found
 
 

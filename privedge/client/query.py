@@ -54,8 +54,6 @@ _TRIES = 3
 # While models change the parties describe a cohort differently for a moment: they are asked again
 # after these pauses.
 _DIFFER_S = (0.1, 0.3, 0.6, 1.2, 0.0)
-# For so long parties are called again that have answered before: a restart takes as long.
-_AWAY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,7 @@ class Client:
             if said[0] == said[1] or not self._patience.retries:
                 break
             time.sleep(pause_s)
-        self._patience = replace(self._patience, away_s=_AWAY_S)
+        self._patience = replace(self._patience, answered=True)
         if said[0] != said[1]:
             raise ManifestMismatch(
                 f"cohort {cohort}: the parties describe it differently; try again in a moment, "

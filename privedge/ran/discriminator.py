@@ -8,8 +8,9 @@ by least squares (LSGAN).
 
 from torch import nn
 
+from privedge.ran.feature_kinds import Shape
 from privedge.ran.model import build
-from privedge.ran.spec import Conv, Dense, Layer, LeakyRelu, SampleNorm, Shape, output_shapes
+from privedge.ran.spec import Conv, Dense, Layer, LeakyRelu, SampleNorm, output_shapes
 
 _STAGES = 4
 

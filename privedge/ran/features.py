@@ -51,7 +51,7 @@ from privedge import arrays
 from privedge.arrays import Features
 from privedge.errors import ConfigError, ImageError
 from privedge.ran import onnx_encoder
-from privedge.ran.spec import (
+from privedge.ran.feature_kinds import (
     Cooccurrence,
     Encoder,
     FineCooccurrence,
@@ -59,8 +59,8 @@ from privedge.ran.spec import (
     OrientedCentre,
     OrientedScales,
     Pixels,
-    RanSpec,
 )
+from privedge.ran.spec import RanSpec
 
 _Reals = npt.NDArray[np.float64]
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from privedge.ran import spec as kinds
-from privedge.ran.spec import RanSpec, Shape
+from privedge.ran.feature_kinds import Shape
+from privedge.ran.spec import RanSpec
 
 
 class Reconstructor(nn.Sequential):

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from privedge import extras
 from privedge.arrays import Features
 from privedge.errors import ConfigError
-from privedge.ran.spec import Encoder, ImageShape, Shape
+from privedge.ran.feature_kinds import Encoder, Shape
+from privedge.ran.spec import ImageShape
 
 # Scaled images: (n, C, H, W), from -1 to 1.
 _Scaled = npt.NDArray[np.float32]

@@ -10,20 +10,22 @@ import math
 from collections.abc import Callable
 
 from privedge.errors import ConfigError
-from privedge.ran.spec import (
-    Conv,
+from privedge.ran.feature_kinds import (
     Cooccurrence,
-    Dense,
     Encoder,
     Features,
     FineCooccurrence,
-    ImageShape,
-    Layer,
-    LeakyRelu,
     Oriented,
     OrientedCentre,
     OrientedScales,
     Pixels,
+)
+from privedge.ran.spec import (
+    Conv,
+    Dense,
+    ImageShape,
+    Layer,
+    LeakyRelu,
     RanSpec,
     Relu,
     Reshape,

@@ -12,93 +12,29 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    Field,
+    ValidationError,
+)
 
 from privedge.errors import CheckpointError
-
-Shape = tuple[int, ...]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-_Count = Annotated[int, Field(ge=0, le=512)]
-
-
-# --- Feature maps: image -> what the RAN reconstructs ---------------------------------------------
-
-
-class Pixels(_Frozen):
-    """The image itself, scaled to [-1, 1]."""
-
-    kind: Literal["pixels"] = "pixels"
-
-
-class Oriented(_Frozen):
-    """Oriented gradient maps, average-pooled over `cell` x `cell` pixels (ran/features.py)."""
-
-    kind: Literal["oriented"] = "oriented"
-    cell: int = Field(ge=2, le=32)
-
-
-class OrientedScales(_Frozen):
-    """Oriented gradient maps of the image blurred by each of `blurs` (sigma, pixels), all at once.
-
-    (len(blurs) * directions, height / cell, width / cell): the maps of the first blur come first.
-    """
-
-    kind: Literal["oriented-scales"] = "oriented-scales"
-    cell: int = Field(ge=2, le=32)
-    directions: int = Field(ge=4, le=64)
-    blurs: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(min_length=1, max_length=8)
-
-
-class OrientedCentre(_Frozen):
-    """The cells in the middle of the OrientedScales map of the whole image.
-
-    `left_out` counts the columns and rows of cells that are dropped: (left, right, top, bottom),
-    the order of `Conv.padding`.
-    """
-
-    kind: Literal["oriented-centre"] = "oriented-centre"
-    cell: int = Field(ge=2, le=32)
-    directions: int = Field(ge=4, le=64)
-    blurs: tuple[Annotated[float, Field(gt=0, le=8)], ...] = Field(min_length=1, max_length=8)
-    left_out: tuple[_Count, _Count, _Count, _Count]
-
-
-class Cooccurrence(_Frozen):
-    """Co-occurrence of stroke orientations, for handwriting (ran/features.py); 864 values."""
-
-    kind: Literal["cooccurrence"] = "cooccurrence"
-
-
-class FineCooccurrence(_Frozen):
-    """Co-occurrence of more `directions` than Cooccurrence has; 6 * directions^2 values."""
-
-    kind: Literal["fine-cooccurrence"] = "fine-cooccurrence"
-    directions: int = Field(ge=4, le=32)
-
-
-class Encoder(_Frozen):
-    """A public encoder in an ONNX file. Its SHA-256 ensures that everybody uses the same one."""
-
-    kind: Literal["encoder"] = "encoder"
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    output: Shape
-
-
-Features = Annotated[
-    Pixels | Oriented | OrientedScales | OrientedCentre | Cooccurrence | FineCooccurrence | Encoder,
-    Field(discriminator="kind"),
-]
-
+from privedge.ran.feature_kinds import (
+    Cooccurrence,
+    Encoder,
+    Features,
+    FineCooccurrence,
+    Frozen,
+    Oriented,
+    OrientedCentre,
+    OrientedScales,
+    Pixels,
+    Shape,
+)
 
 # --- Layers ---------------------------------------------------------------------------------------
 
 
-class Conv(_Frozen):
+class Conv(Frozen):
     """2-D convolution with bias. `padding` is (left, right, top, bottom)."""
 
     kind: Literal["conv"] = "conv"
@@ -108,60 +44,60 @@ class Conv(_Frozen):
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
-class Dense(_Frozen):
+class Dense(Frozen):
     """A fully connected layer with bias. It flattens its input."""
 
     kind: Literal["dense"] = "dense"
     features: int = Field(ge=1, le=1 << 16)
 
 
-class Reshape(_Frozen):
+class Reshape(Frozen):
     """Give the values another shape of the same size."""
 
     kind: Literal["reshape"] = "reshape"
     shape: Shape
 
 
-class Upsample(_Frozen):
+class Upsample(Frozen):
     """Nearest-neighbour enlargement."""
 
     kind: Literal["upsample"] = "upsample"
     factor: int = Field(default=2, ge=2, le=8)
 
 
-class Relu(_Frozen):
+class Relu(Frozen):
     """max(x, 0)"""
 
     kind: Literal["relu"] = "relu"
 
 
-class LeakyRelu(_Frozen):
+class LeakyRelu(Frozen):
     """slope * x + (1 - slope) * max(x, 0)"""
 
     kind: Literal["leaky_relu"] = "leaky_relu"
     slope: float = Field(default=0.2, gt=0, lt=1)
 
 
-class Square(_Frozen):
+class Square(Frozen):
     """x + weight * x^2, an activation that needs no comparison"""
 
     kind: Literal["square"] = "square"
     weight: float = 0.5
 
 
-class Tanh(_Frozen):
+class Tanh(Frozen):
     """tanh(x); the private spline differs from it by less than 0.001 (mpc/squash.py)"""
 
     kind: Literal["tanh"] = "tanh"
 
 
-class Clip(_Frozen):
+class Clip(Frozen):
     """max(-1, min(1, x)), for networks trained with it; costs a fifth of a private tanh"""
 
     kind: Literal["clip"] = "clip"
 
 
-class SampleNorm(_Frozen):
+class SampleNorm(Frozen):
     """(x - mean) / (std + eps) * gamma + beta over the WHOLE sample, gamma and beta scalar.
 
     keras_contrib's InstanceNormalization with axis=None: eps is added to the standard deviation,
@@ -172,7 +108,7 @@ class SampleNorm(_Frozen):
     eps: float = Field(default=1e-3, gt=0)
 
 
-class Subspace(_Frozen):
+class Subspace(Frozen):
     """The linear reconstructor mean + V'V(x - mean), V (components x features) orthonormal rows."""
 
     kind: Literal["subspace"] = "subspace"
@@ -195,7 +131,7 @@ Layer = Annotated[
 ]
 
 
-class ImageShape(_Frozen):
+class ImageShape(Frozen):
     """The size to which every image is brought before the feature map. Sides are in pixels."""
 
     height: int = Field(ge=8, le=1024)
@@ -203,7 +139,7 @@ class ImageShape(_Frozen):
     channels: Literal[1, 3]
 
 
-class RanSpec(_Frozen):
+class RanSpec(Frozen):
     """The architecture of a RAN. Equal specs have equal digests.
 
     Attributes:

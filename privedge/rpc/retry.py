@@ -33,7 +33,8 @@ _LOST = 2
 class Again(StrEnum):
     """For how long our client makes a refused call again.
 
-    PLACE: `retries` times. STARTED: as long as there is time. LOST: twice, or for `away_s`.
+    PLACE: `retries` times. STARTED: as long as there is time. LOST: twice, or as long
+    as there is time.
     CHANGED: a query, twice, with a fresh description of its cohort (client/query.py).
     """
 
@@ -63,24 +64,23 @@ def again(kind: type[Exception]) -> Again:
 class Patience:
     """All tries of a call together last `within_s` seconds; after the first there are `retries`.
 
-    away_s: for so long a server that cannot be reached is tried, however often that is. For one
-    that has answered before, which may be restarting.
+    answered: whether the server has answered before. Then one that cannot be reached may be
+    restarting, and is tried as long as there is time.
     """
 
     within_s: float
     retries: int
-    away_s: float = 0.0
+    answered: bool = False
 
 
 def retried(call: Callable[[float], T], patience: Patience) -> T:
     """Return what `call(seconds_left)` returns.
 
     It is repeated after Busy, after Restarting as long as there is time, and after another
-    Unreachable twice at most, or for `away_s`. A pause is as long as the server asked for, or
+    Unreachable twice at most, or as long as there is time if the server has answered before. A pause is as long as the server asked for, or
     longer. Raises what the last try raised.
     """
     deadline, pause_s = Deadline.after(patience.within_s), _FIRST_S
-    began = time.monotonic()
     for tried in count():
         try:
             return call(deadline.remaining())
@@ -89,21 +89,21 @@ def retried(call: Callable[[float], T], patience: Patience) -> T:
             # By chance, or all who were refused together would return together.
             wait_s = max(pause_s, hint_s) * (1 + secrets.randbelow(500) / 1000)
             late = wait_s >= deadline.at - time.monotonic()
-            if late or not _again(error, tried, patience, time.monotonic() - began):
+            if late or not _again(error, tried, patience):
                 raise
         time.sleep(wait_s)
         pause_s = min(2 * pause_s, _LONGEST_S)
     raise AssertionError("unreachable")
 
 
-def _again(error: PrivEdgeError, tried: int, patience: Patience, passed_s: float) -> bool:
+def _again(error: PrivEdgeError, tried: int, patience: Patience) -> bool:
     match again(type(error)) if patience.retries else Again.NEVER:
         case Again.STARTED:
             return True
         case Again.PLACE:
             return tried < patience.retries
         case Again.LOST:
-            return tried < min(patience.retries, _LOST) or passed_s < patience.away_s
+            return patience.answered or tried < min(patience.retries, _LOST)
     return False
 
 

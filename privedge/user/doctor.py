@@ -17,7 +17,7 @@ from privedge.errors import CertificateError, ConfigError, NotAllowed, PrivEdgeE
 from privedge.findings import Finding, hint
 from privedge.identity.checking import fault_of_end
 from privedge.identity.roles import Role
-from privedge.ran.spec import Encoder
+from privedge.ran.feature_kinds import Encoder
 from privedge.rpc.shown import shown_certificate
 from privedge.rpc.tls import preflight
 from privedge.user.party import CohortFacts, connect

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from privedge.arrays import Pixels
 from privedge.errors import TrainingError
 from privedge.ran import features
-from privedge.ran.spec import Cooccurrence, FineCooccurrence, RanSpec
+from privedge.ran.feature_kinds import Cooccurrence, FineCooccurrence
+from privedge.ran.spec import RanSpec
 from privedge.user.settings import TrainSettings
 
 Kind = TypeVar("Kind", bound=np.generic)

@@ -21,7 +21,8 @@ from privedge.identity.certificates import create_authority
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import Deployment
 from privedge.ran import features, inputs
-from privedge.ran.spec import ImageShape, Pixels, RanSpec, Subspace
+from privedge.ran.feature_kinds import Pixels
+from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.ring import to_bytes
 from tests.integration.asking import CLIENT

@@ -21,8 +21,6 @@ import { inputShape, type RanSpec } from "./spec.js";
 const MAX_IMAGES_OF_ONE_SUBJECT = 32;
 /** A cohort may change between the call that describes it and the query. */
 const TRIES = 3;
-/** For so long parties are called again that have answered before: a restart takes as long. */
-const AWAY_MS = 30_000;
 
 export interface Reply {
   /** One for each picture, in order, or one in all with `oneSubject`; null is "unknown", or "no". */
@@ -48,7 +46,7 @@ export class Client {
   constructor(config: ClientConfig) {
     const { rpcTimeoutS = 60, retries = 4 } = requireValid(config);
     this.#parties = [new Party(config, "party0"), new Party(config, "party1")];
-    this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, awayMs: 0 };
+    this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, answered: false };
   }
 
   /** A client from a TOML file, as Python's `Client.from_file` reads it. */
@@ -66,7 +64,7 @@ export class Client {
   async describe(cohort: string): Promise<Cohort> {
     this.#requireOpen();
     const found = await described(this.#parties, cohort, this.#patience);
-    this.#patience = { ...this.#patience, awayMs: AWAY_MS };
+    this.#patience = { ...this.#patience, answered: true };
     if (found.owners.length === 0) {
       const message = `cohort ${cohort}: no active model yet; upload one first`;
       throw new PrivedgeError("NotReady", message);

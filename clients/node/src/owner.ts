@@ -52,7 +52,7 @@ export interface Halves {
 
 const SALT_BYTES = 32;
 const MODEL_ID_BYTES = 16;
-const WITHDRAWN_WITHIN: Patience = { withinMs: 5_000, retries: 0, awayMs: 0 };
+const WITHDRAWN_WITHIN: Patience = { withinMs: 5_000, retries: 0, answered: false };
 
 export class Owner {
   readonly #name: string;
@@ -64,7 +64,7 @@ export class Owner {
     const { rpcTimeoutS = 60, retries = 4 } = requireValid(config);
     this.#name = readCaller(config.tls).name;
     this.#parties = [new Party(config, "party0"), new Party(config, "party1")];
-    this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, awayMs: 0 };
+    this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, answered: false };
   }
 
   /** An owner from a TOML file, as Python's `Owner.from_file` reads it. */

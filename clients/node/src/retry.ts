@@ -13,17 +13,16 @@ const LOST = 2;
 export interface Patience {
   readonly withinMs: number;
   readonly retries: number;
-  /** For so long a party is tried that cannot be reached, but has answered before. */
-  readonly awayMs: number;
+  /** Whether the party has answered before: then it is tried as long as there is time. */
+  readonly answered: boolean;
 }
 
 /** Return what `call` returns, or throw what its last try threw. */
 export async function retried<T>(
   call: (deadline: Date) => Promise<T>,
-  { withinMs, retries, awayMs }: Patience,
+  { withinMs, retries, answered }: Patience,
 ): Promise<T> {
-  const began = Date.now();
-  const deadline = new Date(began + withinMs);
+  const deadline = new Date(Date.now() + withinMs);
   let pauseMs = FIRST_MS;
   for (let tried = 0; ; tried++) {
     try {
@@ -33,8 +32,7 @@ export async function retried<T>(
       // By chance, or all who were refused together would return together.
       const waitMs = Math.max(pauseMs, error.retryAfterMs) * (1 + randomInt(500) / 1000);
       const late = Date.now() + waitMs >= deadline.getTime();
-      const away = Date.now() - began < awayMs;
-      if (late || !isMadeAgain(error, tried, retries, away)) throw error;
+      if (late || !isMadeAgain(error, tried, retries, answered)) throw error;
       await sleep(waitMs);
       pauseMs = Math.min(2 * pauseMs, LONGEST_MS);
     }
@@ -45,10 +43,10 @@ function isMadeAgain(
   { again }: PrivedgeError,
   tried: number,
   retries: number,
-  away: boolean,
+  answered: boolean,
 ): boolean {
   if (retries === 0) return false;
   if (again === "started") return true;
   if (again === "place") return tried < retries;
-  return again === "lost" && (tried < Math.min(retries, LOST) || away);
+  return again === "lost" && (tried < Math.min(retries, LOST) || answered);
 }

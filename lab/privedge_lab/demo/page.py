@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privedge.ran.spec import Oriented, OrientedCentre, OrientedScales, Pixels, RanSpec
+from privedge.ran.feature_kinds import Oriented, OrientedCentre, OrientedScales, Pixels
+from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.split import split
 from privedge_lab.demo import pictures, report

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from privedge.arrays import Features
-from privedge.ran.spec import Oriented, OrientedCentre, OrientedScales, Pixels, RanSpec
+from privedge.ran.feature_kinds import Oriented, OrientedCentre, OrientedScales, Pixels
+from privedge.ran.spec import RanSpec
 from privedge.sharing.ring import Words
 from privedge_lab.pages import page
 

@@ -22,9 +22,10 @@ from torch import nn
 from privedge import arrays
 from privedge.arrays import Labels
 from privedge.progress import Progress
+from privedge.ran.feature_kinds import Pixels
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
-from privedge.ran.spec import ImageShape, Pixels, RanSpec, Subspace
+from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.user.checkpoint import Ran
 from privedge.user.settings import settings_for
 from privedge_lab.evaluation import cohort, identify_figures

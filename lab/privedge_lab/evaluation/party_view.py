@@ -30,9 +30,10 @@ from privedge.errors import ImageError
 from privedge.mpc.predict import Rule
 from privedge.progress import Progress
 from privedge.ran import features
+from privedge.ran.feature_kinds import Pixels
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
-from privedge.ran.spec import Pixels, RanSpec
+from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import encode
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for

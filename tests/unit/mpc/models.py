@@ -2,14 +2,13 @@
 
 import numpy as np
 
+from privedge.ran.feature_kinds import Oriented, Pixels
 from privedge.ran.spec import (
     Clip,
     Conv,
     Dense,
     ImageShape,
     LeakyRelu,
-    Oriented,
-    Pixels,
     RanSpec,
     Relu,
     Reshape,

@@ -6,6 +6,7 @@ import torch
 
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.network import Network
+from privedge.ran.feature_kinds import Pixels
 from privedge.ran.model import Reconstructor, initialise
 from privedge.ran.presets import preset
 from privedge.ran.spec import (
@@ -14,7 +15,6 @@ from privedge.ran.spec import (
     ImageShape,
     Layer,
     LeakyRelu,
-    Pixels,
     RanSpec,
     Relu,
     SampleNorm,

@@ -7,21 +7,19 @@ import numpy as np
 import pytest
 
 from privedge.errors import CheckpointError, ConfigError, ImageError
-from privedge.ran.features import extract
-from privedge.ran.presets import preset
-from privedge.ran.spec import (
+from privedge.ran.feature_kinds import (
     Cooccurrence,
     Encoder,
     Features,
     FineCooccurrence,
-    ImageShape,
     Oriented,
     OrientedCentre,
     OrientedScales,
     Pixels,
-    RanSpec,
-    Subspace,
 )
+from privedge.ran.features import extract
+from privedge.ran.presets import preset
+from privedge.ran.spec import ImageShape, RanSpec, Subspace
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "features.json").read_text())
 FORMULA = np.array(

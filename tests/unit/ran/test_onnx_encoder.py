@@ -9,9 +9,10 @@ import pytest
 
 from privedge.errors import ConfigError
 from privedge.ran import onnx_encoder
+from privedge.ran.feature_kinds import Encoder
 from privedge.ran.features import extract
 from privedge.ran.presets import preset, with_encoder
-from privedge.ran.spec import Encoder, ImageShape
+from privedge.ran.spec import ImageShape
 
 GREY32 = ImageShape(height=32, width=32, channels=1)
 

@@ -5,16 +5,9 @@ import math
 import pytest
 
 from privedge.errors import ConfigError
+from privedge.ran.feature_kinds import Encoder
 from privedge.ran.presets import PRESETS, preset, with_encoder
-from privedge.ran.spec import (
-    Encoder,
-    ImageShape,
-    LeakyRelu,
-    RanSpec,
-    Relu,
-    SampleNorm,
-    Subspace,
-)
+from privedge.ran.spec import ImageShape, LeakyRelu, RanSpec, Relu, SampleNorm, Subspace
 
 
 def named(name: str, *, channels: int = 1, components: int | None = None) -> RanSpec:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from privedge.ran.discriminator import Discriminator
+from privedge.ran.feature_kinds import Pixels
 from privedge.ran.model import Reconstructor, initialise
 from privedge.ran.presets import PRESETS, preset
 from privedge.ran.spec import (
@@ -13,7 +14,6 @@ from privedge.ran.spec import (
     ImageShape,
     Layer,
     LeakyRelu,
-    Pixels,
     RanSpec,
     SampleNorm,
     Square,

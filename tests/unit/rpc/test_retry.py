@@ -104,10 +104,10 @@ def test_w29_a_server_that_restarts_is_asked_again_for_as_long_as_there_is_time(
 def test_w29_who_asked_for_no_retries_gets_none(pauses, kind):
     server = Server(kind())
     with pytest.raises(kind):
-        retried(server, Patience(3600, 0, away_s=3600))
+        retried(server, Patience(3600, 0, answered=True))
     assert server.calls == 1
 
 
 def test_w29_a_server_that_was_there_before_may_be_away_for_a_while(pauses):
     server = Server(*[Unreachable()] * 20)
-    assert retried(server, Patience(3600, 1, away_s=3600)) == "answer"
+    assert retried(server, Patience(3600, 1, answered=True)) == "answer"

@@ -11,8 +11,8 @@ from PIL import Image
 
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort, UnknownModel
 from privedge.identity.roles import Role
+from privedge.ran.feature_kinds import Oriented
 from privedge.ran.presets import preset
-from privedge.ran.spec import Oriented
 from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.owner import Owner

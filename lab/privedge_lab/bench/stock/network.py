@@ -10,16 +10,7 @@ the shape is (B, 1, *shape). Fixed point, truncation and comparison are CrypTen'
 from collections.abc import Mapping
 from typing import Any
 
-from privedge.ran.spec import (
-    Conv,
-    Dense,
-    Layer,
-    RanSpec,
-    Relu,
-    Reshape,
-    Subspace,
-    Upsample,
-)
+from privedge.ran.spec import Conv, Dense, Layer, RanSpec, Relu, Reshape, Subspace, Upsample
 
 # An MPCTensor. CrypTen has no types.
 Shared = Any

@@ -7,8 +7,9 @@ import pytest
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.network import Network
+from privedge.ran.feature_kinds import Oriented
 from privedge.ran.presets import PRESETS
-from privedge.ran.spec import Conv, Dense, ImageShape, Oriented, RanSpec, Square, Subspace
+from privedge.ran.spec import Conv, Dense, ImageShape, RanSpec, Square, Subspace
 from privedge_lab.bench import product_kinds, system
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import fresh_masks, run
