@@ -3,7 +3,7 @@
 How each is computed stands in privedge/ran/features.py.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 Shape = tuple[int, ...]
@@ -91,6 +92,19 @@ class EncoderInput(Frozen):
     layout: Literal["nchw", "nhwc"] = "nchw"
     scale: _ByChannel = (1 / 127.5,)
     offset: _ByChannel = (-1.0,)
+
+    @model_validator(mode="after")
+    def _by_channel(self) -> Self:
+        if {len(self.scale), len(self.offset)} - {1, 3}:
+            raise ValueError("scale, offset: give one number, or one for each of three channels")
+        if 0.0 in self.scale:
+            raise ValueError("scale: must not be 0, which would make all pictures equal")
+        return self
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """3 if each channel has a number of its own, else 1."""
+        return 3 if 3 in (len(self.scale), len(self.offset)) else 1
 
 
 class Alignment(Frozen):

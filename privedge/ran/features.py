@@ -36,8 +36,10 @@ cooccurrence  1. grey / 255, Gaussian blur with sigma 0.8; gradient as above, 12
 fine-cooccurrence(D)
               as cooccurrence, with D directions, 360 / D degrees apart: 6 D^2 values.
 
-encoder       a public ONNX file: input float32 (n, channels, height, width) in [-1, 1],
-              first output float32 (n, *output).
+encoder       1. of each channel, in the encoder's order: pixel * scale + offset, rounded to
+                 float32; channels first or last, as its layout says.
+              2. a public ONNX file, which is given one picture at a time; its first output,
+                 float32 (1, *output). With unit_length it is divided by its Euclidean length.
 """
 
 import math
@@ -119,9 +121,11 @@ def _transform(
             return lambda planes: _cooccurrence(planes.mean(axis=1) / 255.0, directions)
         case Encoder() as named:
             if encoder is None:
-                raise ConfigError(f"preset {spec.name}: needs its encoder's ONNX file (--encoder)")
-            run = onnx_encoder.load(encoder, named)
-            return lambda planes: run(_scaled(planes).astype(np.float32))
+                raise ConfigError(
+                    f"preset {spec.name}: needs the ONNX file of its encoder, which has the "
+                    f"SHA-256 {named.sha256}; give it with --encoder"
+                )
+            return onnx_encoder.load(encoder, named)
 
 
 def _scaled(planes: arrays.Pixels) -> _Reals:

@@ -199,6 +199,11 @@ class RanSpec(Frozen):
         """
         if min(self.input_shape) < 1:
             raise CheckpointError(f"spec {self.name}: the feature map of its images is empty")
+        kind = self.features
+        if isinstance(kind, Encoder) and self.image.channels < kind.input.channels:
+            raise CheckpointError(
+                f"spec {self.name}: its encoder wants three channels, but its pictures have one"
+            )
         shapes = output_shapes(self.layers, self.input_shape)
         if _size(shapes[-1]) != _size(self.input_shape):
             raise CheckpointError(

@@ -6,8 +6,8 @@ Sees the pictures' sizes and whether they have colour.
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Role
-from privedge.ran import onnx_encoder, presets
 from privedge.ran.inputs import Opened, measured
+from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user.party import connect
@@ -26,7 +26,8 @@ def spec_for(
         whole spec of a cohort.
     components: the number of components of a subspace preset; None for the preset's number.
     channels: 1 or 3; None for what the pictures have.
-    files: their `encoder` replaces the preset's feature map.
+    files: their `encoder` replaces the preset's feature map, and takes RGB from -1 to 1. A file with
+        other conventions needs a spec (`privedge encoder wrap`).
 
     Raises ImageError for pictures that cannot be used, and ConfigError for arguments that exclude
     each other.
@@ -40,16 +41,14 @@ def spec_for(
     if not isinstance(components, int | None):
         raise ConfigError(f"components: must be a whole number, not {components!r}")
     size = measured(*sets)
-    spec = presets.preset(
+    return spec_named(
         preset,
         height=size.height,
         width=size.width,
         channels=channels or size.channels,
         components=components,
+        files=files,
     )
-    if files.encoder is None:
-        return spec
-    return presets.with_encoder(spec, *onnx_encoder.describe(files.encoder, spec.image))
 
 
 def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:
