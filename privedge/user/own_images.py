@@ -52,7 +52,7 @@ def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     # Co-occurrence does not depend on where in the image a stroke is, so shifts add nothing.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence)
     if len(training) < _FEW and moves:
-        training = _shifted(training, by=max(1, spec.image.height // 32))
+        training = _shifted(training, by=max(1, spec.image_shape.height // 32))
     return OwnFeatures(
         features.extract(spec, training, encoder=settings.encoder),
         validated,
