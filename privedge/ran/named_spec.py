@@ -35,7 +35,7 @@ def spec_named(
     if files.encoder is None:
         return preset(name, height=height, width=width, channels=channels, components=components)
     usual = "auto" if name in ENCODER_PRESETS else name
-    otherwise = preset(usual, height=height, width=width, channels=channels).image
+    otherwise = preset(usual, height=height, width=width, channels=channels).image_shape
     encoder, image = onnx_encoder.describe(files.encoder, otherwise)
     if done := scaled_inside(onnx_file.parsed(files.encoder).graph):
         log.warning(

@@ -19,6 +19,7 @@ from privedge.ran import onnx_file
 from privedge.ran.feature_kinds import Encoder, EncoderInput
 from privedge.ran.onnx_file import Port, Session
 from privedge.ran.spec import ImageShape
+from privedge.ran.vectors import LONGEST
 
 # Pictures with their channels first: (n, C, H, W), 0 to 255.
 _Planes = npt.NDArray[np.uint8]
@@ -137,12 +138,19 @@ def _features(path: Path, session: Session, wanted: Encoder, planes: _Planes) ->
             f"{path}: gives {_shown(features.shape[1:])}, and the models' encoder "
             f"{_shown(wanted.output)}"
         )
-    return _of_unit_length(features) if wanted.unit_length else features
-
-
-def _of_unit_length(features: Features) -> Features:
     axes = tuple(range(1, features.ndim))
     lengths = np.sqrt(np.square(features, dtype=np.float64).sum(axis=axes, keepdims=True))
+    if wanted.unit_length:
+        return _divided(features, lengths)
+    if lengths.max() > LONGEST:
+        raise ConfigError(
+            f"{path}: gives features of length {lengths.max():.4g}, and models can compare those "
+            f"of length {LONGEST} at most; use a spec with unit length (`privedge encoder wrap`)"
+        )
+    return features
+
+
+def _divided(features: Features, lengths: npt.NDArray[np.float64]) -> Features:
     if (lengths == 0).any():
         place = int(np.flatnonzero(lengths.reshape(-1) == 0)[0])
         raise ImageError(

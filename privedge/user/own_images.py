@@ -53,7 +53,7 @@ def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     # to, so shifts add nothing.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence | Encoder)
     if len(training) < _FEW and moves:
-        training = _shifted(training, by=max(1, spec.image.height // 32))
+        training = _shifted(training, by=max(1, spec.image_shape.height // 32))
     return OwnFeatures(
         features.extract(spec, training, encoder=settings.files.encoder),
         validated,
