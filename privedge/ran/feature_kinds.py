@@ -131,7 +131,7 @@ class Encoder(Frozen):
 
     kind: Literal["encoder"] = "encoder"
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    output: Shape
+    output: Annotated[Shape, Field(min_length=1, max_length=4)]
     input: EncoderInput = EncoderInput()
     unit_length: bool = False
     aligned: Alignment | None = None

@@ -210,7 +210,7 @@ class RanSpec(Frozen):
         if min(self.input_shape) < 1:
             raise CheckpointError(f"spec {self.name}: the feature map of its images is empty")
         kind = self.features
-        if isinstance(kind, Encoder) and self.image.channels < kind.input.channels:
+        if isinstance(kind, Encoder) and self.image_shape.channels < kind.input.channels:
             raise CheckpointError(
                 f"spec {self.name}: its encoder wants three channels, but its pictures have one"
             )

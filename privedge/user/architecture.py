@@ -27,8 +27,8 @@ def spec_for(
         whole spec of a cohort.
     components: the number of components of a subspace preset; None for the preset's number.
     channels: 1 or 3; None for what the pictures have.
-    files: their `encoder` replaces the preset's feature map, and takes RGB from -1 to 1. A file with
-        other conventions needs a spec (`privedge encoder wrap`).
+    files: their `encoder` replaces the preset's feature map, and takes RGB from -1 to 1. A file
+        with other conventions needs a spec (`privedge encoder wrap`).
 
     Raises ImageError for pictures that cannot be used, and ConfigError for arguments that exclude
     each other.

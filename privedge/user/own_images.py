@@ -49,8 +49,8 @@ def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
         raise TrainingError(f"images: {len(images)} are too few; give at least {MIN_IMAGES}")
     training, validation = halves(images, settings)
     validated = features.extract(spec, validation, encoder=settings.files.encoder)
-    # Co-occurrence does not depend on where in the image a stroke is, and an encoder has learned not
-    # to, so shifts add nothing.
+    # Co-occurrence does not depend on where in the image a stroke is, and an encoder has learned
+    # not to, so shifts add nothing.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence | Encoder)
     if len(training) < _FEW and moves:
         training = _shifted(training, by=max(1, spec.image_shape.height // 32))
