@@ -38,7 +38,7 @@ class Plan:
     @property
     def origins(self) -> dict[str, str]:
         """For each owner, a digest of everything that the model depends on."""
-        settings = asdict(self.settings) | {"encoder": None}
+        settings = asdict(self.settings) | {"files": None}  # the spec has their digests
         common = [privedge.__version__, self.spec.digest(), settings]
         return {owner.name: digest_of(common, owner.name, owner.digest) for owner in self.owners}
 

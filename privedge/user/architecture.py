@@ -3,13 +3,12 @@
 Sees the pictures' sizes and whether they have colour.
 """
 
-from pathlib import Path
-
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Role
 from privedge.ran import onnx_encoder, presets
 from privedge.ran.inputs import Opened, measured
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user.party import connect
 
@@ -19,7 +18,7 @@ def spec_for(
     preset: str | RanSpec = "auto",
     components: int | None = None,
     channels: int | None = None,
-    encoder: Path | None = None,
+    files: PublicFiles = NO_FILES,
 ) -> RanSpec:
     """Choose one architecture for all pictures of `sets`.
 
@@ -27,7 +26,7 @@ def spec_for(
         whole spec of a cohort.
     components: the number of components of a subspace preset; None for the preset's number.
     channels: 1 or 3; None for what the pictures have.
-    encoder: the ONNX file that replaces the preset's feature map.
+    files: their `encoder` replaces the preset's feature map.
 
     Raises ImageError for pictures that cannot be used, and ConfigError for arguments that exclude
     each other.
@@ -48,9 +47,9 @@ def spec_for(
         channels=channels or size.channels,
         components=components,
     )
-    if encoder is None:
+    if files.encoder is None:
         return spec
-    return presets.with_encoder(spec, *onnx_encoder.describe(encoder, spec.image))
+    return presets.with_encoder(spec, *onnx_encoder.describe(files.encoder, spec.image))
 
 
 def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:

@@ -48,13 +48,13 @@ def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     if len(images) < MIN_IMAGES:
         raise TrainingError(f"images: {len(images)} are too few; give at least {MIN_IMAGES}")
     training, validation = halves(images, settings)
-    validated = features.extract(spec, validation, encoder=settings.encoder)
+    validated = features.extract(spec, validation, encoder=settings.files.encoder)
     # Co-occurrence does not depend on where in the image a stroke is, so shifts add nothing.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence)
     if len(training) < _FEW and moves:
         training = _shifted(training, by=max(1, spec.image.height // 32))
     return OwnFeatures(
-        features.extract(spec, training, encoder=settings.encoder),
+        features.extract(spec, training, encoder=settings.files.encoder),
         validated,
         len(images),
         hashlib.sha256(images.tobytes()).hexdigest(),
