@@ -9,26 +9,30 @@ Pixels are interpolated linearly, and black outside the picture, as OpenCV's Fac
 A large face is first averaged over squares of pixels, so that none is passed over.
 """
 
-import functools
+import hashlib
 import math
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from privedge.arrays import Pixels
-from privedge.errors import FaceTooSmall, NoFaceFound, SeveralFaces
+from privedge.errors import ConfigError, FaceTooSmall, NoFaceFound, SeveralFaces
+from privedge.ran import detector
 from privedge.ran.detector import Detector, Face
-from privedge.ran.feature_kinds import Alignment
-from privedge.ran.spec import ImageShape
+from privedge.ran.feature_kinds import Alignment, Encoder
+from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge.ran.spec import ImageShape, RanSpec
 
 _Reals = npt.NDArray[np.float64]
 
 # At most this many boxes are named in an error.
 _NAMED = 6
-# Four sides of a margin, in pixels, that interpolation needs around a cutting.
+# Pixels around a cutting that interpolation needs.
 _AROUND = 2
+# No face is brought to its place by a larger or smaller factor than this and its inverse.
+_MOST = 1e4
+_LEAST = 1e-9
 
 
 class Aligner:
@@ -40,6 +44,11 @@ class Aligner:
     def __init__(self, detector: Detector, wanted: Alignment, *, largest: bool = False) -> None:
         self._detector, self._wanted, self._largest = detector, wanted, largest
 
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of all on which a cutting depends besides the picture."""
+        return hashlib.sha256(f"{self._wanted.model_dump_json()}{self._largest}".encode()).hexdigest()
+
     def cut(self, picture: Image.Image, shape: ImageShape, where: str) -> Pixels:
         """Return the face of an upright picture, uint8 (H, W), or (H, W, 3) for a colour `shape`.
 
@@ -47,6 +56,8 @@ class Aligner:
         """
         face = self._face(picture, where)
         matrix = similarity(face.points, np.array(self._wanted.template))
+        if not 1 / _MOST < math.hypot(matrix[0, 0], matrix[1, 0]) < _MOST:
+            raise NoFaceFound(f"{where}: no face was found that can be brought to the template")
         return cutting(picture, matrix, shape)
 
     def _face(self, picture: Image.Image, where: str) -> Face:
@@ -67,6 +78,22 @@ class Aligner:
         return counted[0]
 
 
+def aligner_for(
+    spec: RanSpec, files: PublicFiles = NO_FILES, *, largest: bool = False
+) -> Aligner | None:
+    """Return what cuts faces out for `spec`, or None if it wants whole pictures.
+
+    Raises ConfigError if the detector's file is needed and not given or another one, and
+    MissingExtra without onnxruntime.
+    """
+    wanted = spec.features.aligned if isinstance(spec.features, Encoder) else None
+    if wanted is None:
+        return None
+    if files.detector is None:
+        raise ConfigError(f"preset {spec.name}: needs its detector's ONNX file (--detector)")
+    return Aligner(detector.load(files.detector, wanted.detector), wanted, largest=largest)
+
+
 def similarity(points: _Reals, template: _Reals) -> _Reals:
     """Return the turn, scale and shift that bring `points` nearest to `template`.
 
@@ -78,7 +105,7 @@ def similarity(points: _Reals, template: _Reals) -> _Reals:
     ours, theirs = points @ (1, 1j), template @ (1, 1j)
     centre, middle = ours.mean(), theirs.mean()
     around = ours - centre
-    turn = (around.conj() @ (theirs - middle)) / (around.conj() @ around).real
+    turn = around.conj() @ (theirs - middle) / max((around.conj() @ around).real, _LEAST)
     shift = middle - turn * centre
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 

@@ -13,6 +13,7 @@ each stride of 8, 16 and 32 pixels it gives four outputs of one row for each cel
 points).
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,17 +61,27 @@ class Face:
         return min(self.box[2:])
 
 
-class Detector:
-    """A loaded YuNet file.
+def load(path: Path, sha256: str) -> "Detector":
+    """Load the file at `path`, or return what is loaded of the same content.
 
     Raises ConfigError if the file has another SHA-256 than `sha256` or is no such detector, and
     MissingExtra without onnxruntime.
     """
+    raw = onnx_encoder._read(path)
+    if hashlib.sha256(raw).hexdigest() != sha256:
+        raise ConfigError(f"{path}: is not the detector with SHA-256 {sha256}")
+    return _loaded(path, raw)
 
-    def __init__(self, path: Path, sha256: str) -> None:
-        raw = onnx_encoder._read(path)
-        if hashlib.sha256(raw).hexdigest() != sha256:
-            raise ConfigError(f"{path}: is not the detector with SHA-256 {sha256}")
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: Path, raw: bytes) -> "Detector":
+    return Detector(path, raw)
+
+
+class Detector:
+    """A loaded YuNet file. Raises ConfigError if it is no such detector."""
+
+    def __init__(self, path: Path, raw: bytes) -> None:
         self._path, self._session = path, onnx_encoder._session(path, raw)
         names = {each.name for each in self._session.get_outputs()}
         self._names = [f"{kind}_{stride}" for kind in _KINDS for stride in _STRIDES]
