@@ -47,7 +47,9 @@ class Aligner:
     @property
     def digest(self) -> str:
         """Return the SHA-256 (hex) of all on which a cutting depends besides the picture."""
-        return hashlib.sha256(f"{self._wanted.model_dump_json()}{self._largest}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{self._wanted.model_dump_json()}{self._largest}".encode()
+        ).hexdigest()
 
     def cut(self, picture: Image.Image, shape: ImageShape, where: str) -> Pixels:
         """Return the face of an upright picture, uint8 (H, W), or (H, W, 3) for a colour `shape`.

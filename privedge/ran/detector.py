@@ -98,9 +98,11 @@ class Detector:
 
     def _look(self, picture: Image.Image, side: int) -> list[Face]:
         scale = side / max(picture.size)
-        size = tuple(max(1, round(extent * scale)) for extent in picture.size)
-        small = picture.convert("RGB").resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
-        by = np.array(picture.size) / size
+        width, height = (max(1, round(extent * scale)) for extent in picture.size)
+        small = picture.convert("RGB").resize(
+            (width, height), Image.Resampling.BILINEAR, reducing_gap=3.0
+        )
+        by = np.array(picture.size) / (width, height)
         found = [_scaled(face, by) for face in self.at_its_size(np.asarray(small))]
         return sorted(found, key=lambda face: -face.size)
 
@@ -149,13 +151,14 @@ def _without_doubles(faces: list[Face]) -> list[Face]:
 
 
 def _shared(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Return the share of the union of two boxes that both cover."""
+    """Return the share of the union of two boxes that both cover; in whole pixels, as in OpenCV."""
+    one, other = tuple(map(int, one)), tuple(map(int, other))
     sides = [
         min(one[axis] + one[axis + 2], other[axis] + other[axis + 2]) - max(one[axis], other[axis])
         for axis in (0, 1)
     ]
-    both = max(sides[0], 0.0) * max(sides[1], 0.0)
-    return both / (one[2] * one[3] + other[2] * other[3] - both)
+    both = max(sides[0], 0) * max(sides[1], 0)
+    return both / max(one[2] * one[3] + other[2] * other[3] - both, 1)
 
 
 def _scaled(face: Face, by: _Reals) -> Face:
