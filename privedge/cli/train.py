@@ -119,7 +119,7 @@ def _train(
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
-    pictures = given.at(spec.image)
+    pictures = given.at(spec.image_shape)
     warn_if_same(pictures, owner)
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(

@@ -336,7 +336,7 @@ class Client:
         raise AssertionError("unreachable")
 
     def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
-        found = features.extract(spec, given(images, spec.image), encoder=self._files.encoder)
+        found = features.extract(spec, given(images, spec.image_shape), encoder=self._files.encoder)
         return encode(found, what="query")
 
     def _in_batches(

@@ -166,7 +166,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
     """Return True if the RAN of `job` exists; else train and write it, and return False."""
     images = job.images
     if not isinstance(images, np.ndarray):
-        images = given(images, job.spec.image)
+        images = given(images, job.spec.image_shape)
     task = _task(job, images)
     if job.out.exists():
         if checkpoint.load(job.out).facts.get(_TASK) != task:

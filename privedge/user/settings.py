@@ -58,6 +58,7 @@ _DEFAULTS = {
     "conv64": TrainSettings(steps=1000, batch=32, threads=None),
     "ran32": TrainSettings(steps=900, batch=32),
     "ran64": TrainSettings(steps=900, batch=32),
+    "ran-encoder": TrainSettings(steps=900, batch=32),
 }
 
 

@@ -72,7 +72,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     pictures = opened(source, label=label, skip_bad=skip_bad)
     spec = spec_for(pictures, preset=preset, components=components, channels=channels, files=public)
     chosen = settings_for(spec, **settings, files=public)
-    images = pictures.at(spec.image)
+    images = pictures.at(spec.image_shape)
     warn_if_same(images, owner)
     tell = progress or (lambda *_: None)
     return fit_ran(
