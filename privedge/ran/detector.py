@@ -13,8 +13,6 @@ each stride of 8, 16 and 32 pixels it gives four outputs of one row for each cel
 points).
 """
 
-import functools
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from privedge.errors import ConfigError
-from privedge.ran import onnx_encoder
+from privedge.ran import onnx_file
+from privedge.ran.onnx_file import Session
 
 _Reals = npt.NDArray[np.float64]
 
 POINTS = 5
 _STRIDES = (8, 16, 32)
 _KINDS = ("cls", "obj", "bbox", "kps")
+_OUTPUTS = frozenset(f"{kind}_{stride}" for kind in _KINDS for stride in _STRIDES)
 # The longer side of a picture when it is looked at, in pixels; and the face that needs no second
 # look. The network knows faces from about 10 to 300 pixels.
 _FIRST_LOOK, _SECOND_LOOK = 320, 640
@@ -62,31 +62,27 @@ class Face:
 
 
 def load(path: Path, sha256: str) -> "Detector":
-    """Load the file at `path`, or return what is loaded of the same content.
+    """Load the file at `path`; the session of a file is kept (ran/onnx_file.py).
 
     Raises ConfigError if the file has another SHA-256 than `sha256` or is no such detector, and
     MissingExtra without onnxruntime.
     """
-    raw = onnx_encoder._read(path)
-    if hashlib.sha256(raw).hexdigest() != sha256:
-        raise ConfigError(f"{path}: is not the detector with SHA-256 {sha256}")
-    return _loaded(path, raw)
-
-
-@functools.lru_cache(maxsize=4)
-def _loaded(path: Path, raw: bytes) -> "Detector":
-    return Detector(path, raw)
+    found = onnx_file.digest(path)
+    if found != sha256:
+        raise ConfigError(
+            f"{path}: is another detector: its SHA-256 is {found}, and the models' is {sha256}"
+        )
+    return Detector(path, onnx_file.session(path, found))
 
 
 class Detector:
     """A loaded YuNet file. Raises ConfigError if it is no such detector."""
 
-    def __init__(self, path: Path, raw: bytes) -> None:
-        self._path, self._session = path, onnx_encoder._session(path, raw)
-        names = {each.name for each in self._session.get_outputs()}
-        self._names = [f"{kind}_{stride}" for kind in _KINDS for stride in _STRIDES]
-        if len(self._session.get_inputs()) != 1 or not names.issuperset(self._names):
-            raise ConfigError(f"{path}: is not a YuNet detector; docs/how-to/faces.md makes one")
+    def __init__(self, path: Path, session: Session) -> None:
+        self._path, self._session = path, session
+        self._names = [port.name for port in session.outputs]
+        if len(session.inputs) != 1 or not _OUTPUTS.issubset(self._names):
+            raise ConfigError(f"{path}: is no YuNet detector; docs/how-to/faces.md makes one")
 
     def faces(self, picture: Image.Image) -> list[Face]:
         """Return all faces of an upright picture, the largest first. Raises ConfigError."""
@@ -113,13 +109,12 @@ class Detector:
         rows, columns = -(-height // step) * step, -(-width // step) * step
         given = np.zeros((1, 3, rows, columns), np.float32)
         given[0, :, :height, :width] = pixels[:, :, ::-1].transpose(2, 0, 1)
-        (source,) = self._session.get_inputs()
         try:
-            values = self._session.run(self._names, {source.name: given})
-        except Exception as error:  # onnxruntime's own kinds share no root
+            values = self._session.run(given)
+        except ConfigError as error:
             raise ConfigError(
-                f"{self._path}: does not take pictures of any size; docs/how-to/faces.md makes a "
-                "detector that does"
+                f"{self._path}: {error}; a detector takes pictures of any size "
+                "(docs/how-to/faces.md makes one)"
             ) from error
         return _without_doubles(_decoded(dict(zip(self._names, values, strict=True)), columns))
 

@@ -21,7 +21,7 @@ TEMPLATE = (
 DETECTOR_SHA256 = "84c7dc7f198f17ec2a572b61a5124f05253e269b87ef2b5a01af4d8237213b10"
 # SFace scales its pixels itself, and its output has any length: only the direction tells people.
 ENCODER = Encoder(
-    sha256="b048e3d3cd170961351648315839cec15d77d40a2b05ab7e926ee466075b04b7",
+    sha256="0fad6008b546b1bdc42863e3cfac6a56c9703e41d3d081e3f7fd831a6151a94a",
     output=(128,),
     input=EncoderInput(order="rgb", layout="nchw", scale=(1.0,), offset=(0.0,)),
     unit_length=True,

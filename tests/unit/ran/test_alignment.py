@@ -131,8 +131,8 @@ def test_a_cutting_is_at_opencvs_place_to_half_a_pixel(opencv, side, scale, seed
     matrix = similarity(points, TEMPLATE)
     ours = cutting(Image.fromarray(where), matrix, SHAPE)
     apart = (ours.astype(int) - opencvs(opencv, where, points)) / slope / scale
-    # Colours are whole numbers, which Pillow rounds down and OpenCV to the nearest one. So places are
-    # compared on average over squares of 8 pixels.
+    # Colours are whole numbers, which Pillow rounds down and OpenCV to the nearest one. So places
+    # are compared on average over squares of 8 pixels.
     squares = apart.reshape(14, 8, 14, 8, 3).mean(axis=(1, 3))
     seen = inside(matrix, side, 2).reshape(14, 8, 14, 8).all(axis=(1, 3))
     assert seen.mean() > 0.25

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from privedge.errors import ConfigError, MissingExtra
+from privedge.errors import ConfigError
 from privedge.ran import detector
 from tests import drawn_faces
 
@@ -71,26 +71,12 @@ def test_a_grey_picture_is_looked_at_too(tmp_path):
 
 def test_another_file_than_the_specs_is_refused(tmp_path):
     path = drawn_faces.detector(tmp_path / "d.onnx")
-    with pytest.raises(ConfigError, match=r"d\.onnx: is not the detector with SHA-256 0{64}"):
+    with pytest.raises(ConfigError, match=r"d\.onnx: is another detector: .* 0{64}"):
         detector.load(path, "0" * 64)
     with pytest.raises(ConfigError, match="cannot be read"):
         detector.load(tmp_path / "none.onnx", "0" * 64)
 
 
 def test_a_file_that_is_no_detector_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="is not a YuNet detector"):
+    with pytest.raises(ConfigError, match="is no YuNet detector"):
         loaded(drawn_faces.encoder(tmp_path / "e.onnx"))
-
-
-def test_the_same_content_is_loaded_once(tmp_path):
-    path = drawn_faces.detector(tmp_path / "d.onnx")
-    assert loaded(path) is loaded(path)
-
-
-def test_without_onnxruntime_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
-    path = drawn_faces.detector(tmp_path / "d.onnx")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    detector._loaded.cache_clear()
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises((MissingExtra, ModuleNotFoundError)):
-        detector.load(path, digest)
