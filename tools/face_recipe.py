@@ -85,7 +85,7 @@ def prepared(raw: bytes, part: Part) -> bytes:
     """Return the file that is made of the shipped one. Raises ConfigError for another SHA-256."""
     _require(raw, part.shipped, part.inside)
     model = onnx.load_from_string(raw)
-    tidy(model.graph, _COMPUTED if part.unpacked else {})
+    tidy(model.graph, COMPUTED if part.unpacked else {})
     for value in (*model.graph.input, *model.graph.output):
         for axis, name in part.free.get(value.name, {}).items():
             value.type.tensor_type.shape.dim[axis].CopyFrom(
@@ -144,7 +144,7 @@ def _reshaped(_: onnx.NodeProto, values: _Array, shape: _Array) -> _Array:
     return values.reshape(shape)
 
 
-_COMPUTED: Mapping[str, Compute] = {"DequantizeLinear": _dequantized, "Reshape": _reshaped}
+COMPUTED: Mapping[str, Compute] = {"DequantizeLinear": _dequantized, "Reshape": _reshaped}
 
 
 def _fetched(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 Sees plaintext pictures: for the owner's and the client's device only. An encoder of faces was
 trained on such cuttings, and tells people apart far worse in a picture that is merely stretched. A
 detector (ran/detector.py) finds five points; a turn, a shift and one scale bring them as near as
-possible to the template of the spec (least squares: Umeyama, docs/explanation/references.md).
+possible to the template of the spec (least squares; docs/explanation/references.md#umeyama).
 
 Pixels are interpolated linearly, and black outside the picture, as OpenCV's FaceRecognizerSF does.
 A large face is first averaged over squares of pixels, so that none is passed over.

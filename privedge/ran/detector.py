@@ -1,4 +1,6 @@
-"""Find faces with YuNet, a small public network in an ONNX file (docs/explanation/references.md).
+"""Find faces with YuNet, a small public network in an ONNX file.
+
+docs/explanation/references.md#yunet has the paper.
 
 Sees plaintext pictures: for the owner's and the client's device only. Both must find the same five
 points, so the network runs on one thread and every size and threshold is fixed here.

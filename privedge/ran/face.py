@@ -1,7 +1,7 @@
 """The preset `face`: its two public files by digest, and how they want a picture.
 
-`make face-recipe DIR=faces/` makes both files (docs/how-to/faces.md). SFace and YuNet:
-docs/explanation/references.md.
+`make face-recipe DIR=faces/` makes both files (docs/how-to/faces.md). The encoder is
+SFace (docs/explanation/references.md#sface).
 """
 
 from privedge.ran.feature_kinds import Alignment, Encoder, EncoderInput
