@@ -56,13 +56,14 @@ class Aligner:
 
         Raises NoFaceFound, SeveralFaces or FaceTooSmall, which name `where`.
         """
-        face = self._face(picture, where)
+        face = self.face(picture, where)
         matrix = similarity(face.points, np.array(self._wanted.template))
         if not 1 / _MOST < math.hypot(matrix[0, 0], matrix[1, 0]) < _MOST:
             raise NoFaceFound(f"{where}: no face was found that can be brought to the template")
         return cutting(picture, matrix, shape)
 
-    def _face(self, picture: Image.Image, where: str) -> Face:
+    def face(self, picture: Image.Image, where: str) -> Face:
+        """Return the face in an upright picture that is meant. Raises as `cut` does."""
         found = self._detector.faces(picture)
         if not found:
             raise NoFaceFound(f"{where}: no face was found; give an upright picture of one face")

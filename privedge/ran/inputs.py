@@ -11,9 +11,10 @@ ImageError that says how to convert it. One error names all files that cannot be
 import logging
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from PIL import Image
 from privedge.arrays import Pixels
 from privedge.config import StrPath
 from privedge.errors import ImageError
+from privedge.progress import Progress
 from privedge.ran import images as files
 from privedge.ran import pixels
 from privedge.ran.alignment import Aligner
@@ -37,6 +39,7 @@ Picture = StrPath | Image.Image
 Pictures = Picture | Sequence[Picture] | Sequence[Pixels] | Pixels
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 _MOST_BAD = 20
 _CURES = {
@@ -76,6 +79,10 @@ class Opened:
             return self
         return Opened([Image.fromarray(each) for each in self.array], skip_bad=self.skip_bad)
 
+    def require_faces(self, aligner: Aligner) -> None:
+        """Raise ImageError as `at` would with this aligner. Drops files that may be skipped."""
+        _decoded([self.one_by_one], aligner.face)
+
     def at(self, shape: ImageShape, aligner: Aligner | None = None) -> Pixels:
         """Return the pictures as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
@@ -98,6 +105,29 @@ def at_one_size(
         np.stack(found) if each.array is None else files.fit(each.array, shape)
         for each, found in zip(sets, resized, strict=True)
     ]
+
+
+def faces_of(
+    sets: Mapping[K, Opened], shape: ImageShape, aligner: Aligner, progress: Progress
+) -> dict[K, Pixels]:
+    """Return the faces of each set, uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
+
+    Raises one ImageError that names all pictures without the one face that is wanted. If they may
+    be left out, sets without any other picture are left out too.
+    """
+    total, done = sum(len(each.one_by_one.pictures) for each in sets.values()), count(1)
+
+    def cut(picture: Image.Image, where: str) -> Pixels:
+        progress("find faces", next(done), total)
+        return aligner.cut(picture, shape, where)
+
+    progress("find faces", 0, total)
+    found, bad = _tried([each.one_by_one for each in sets.values()], cut)
+    named = _required_good(bad, "files", skip_bad=all(each.skip_bad for each in sets.values()))
+    faces = {key: np.stack(some) for key, some in zip(sets, found, strict=True) if some}
+    if not faces:
+        raise ImageError(f"no picture is left: {named}")
+    return faces
 
 
 def _face(aligner: Aligner, shape: ImageShape, picture: Image.Image, where: str) -> Pixels:

@@ -151,7 +151,9 @@ def test_a_drawn_face_is_found_where_opencv_finds_it(number):
     points = (row[4:14].reshape(5, 2) + 0.5) * 240 / 320 - 0.5
     assert np.abs(ours.points - points).max() < 0.5
     moved = similarity(ours.points, np.array(face.TEMPLATE))
-    assert np.abs(similarity(points.astype(np.float64), np.array(face.TEMPLATE)) - moved).max() < 0.5
+    assert (
+        np.abs(similarity(points.astype(np.float64), np.array(face.TEMPLATE)) - moved).max() < 0.5
+    )
 
 
 @here
