@@ -121,7 +121,7 @@ def preset_or_spec(preset: str, spec: Path | None) -> "str | RanSpec":
 
 
 def public_files(
-    encoder: Path | None, detector: Path | None, cohort: str | None, config: Path
+    encoder: Path | None, cohort: str | None, config: Path, *, detector: Path | None = None
 ) -> "PublicFiles":
     """Return the files of options, or else those of the configuration with which one joins."""
     from privedge.config import ClientConfig, load

@@ -112,7 +112,7 @@ def _train(
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
     given = opened(source, label=label, skip_bad=skip_bad)
-    files = public_files(encoder, detector, cohort, config)
+    files = public_files(encoder, cohort, config, detector=detector)
     spec = spec_for(
         given,
         preset=to_join(cohort, config, preset, spec_file),

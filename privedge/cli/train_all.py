@@ -95,7 +95,7 @@ def _train_all(
     from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
-    files = public_files(encoder, detector, cohort, config)
+    files = public_files(encoder, cohort, config, detector=detector)
     changes |= {"files": files, "largest_face": largest_face} | ({"steps": steps} if steps else {})
     owners = in_folders(folder, skip_bad=skip_bad)
     spec = spec_for(
