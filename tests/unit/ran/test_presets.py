@@ -93,7 +93,7 @@ ENCODER = Encoder(sha256="a" * 64, output=(128,))
 
 def test_a_subspace_takes_an_encoder_and_a_network_for_maps_does_not():
     assert with_encoder(named("subspace32"), ENCODER, IMAGE).input_shape == (128,)
-    with pytest.raises(ConfigError, match="ran32: .* use subspace-encoder or ran-encoder"):
+    with pytest.raises(ConfigError, match=r"ran32: .* use subspace-encoder or ran-encoder"):
         with_encoder(named("ran32"), ENCODER, IMAGE)
 
 
