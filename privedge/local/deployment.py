@@ -203,6 +203,7 @@ class Deployment:
             rpc_timeout_s=rpc_timeout_s,
             retries=retries,
             encoder=files.encoder,
+            detector=files.detector,
         )
 
     def write_client_config(
