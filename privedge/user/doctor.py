@@ -20,6 +20,7 @@ from privedge.identity.roles import Role
 from privedge.ran.feature_kinds import Encoder
 from privedge.rpc.shown import shown_certificate
 from privedge.rpc.tls import preflight
+from privedge.sharing.known import never_unknown
 from privedge.user.party import CohortFacts, connect
 
 _PARTIES = (Role.PARTY0, Role.PARTY1)
@@ -170,8 +171,11 @@ def _compare(first: _Cohorts, second: _Cohorts) -> Iterator[Finding]:
                 f"cohort {name}: the parties differ in {', '.join(differing)}; try again in a "
                 "moment, and tell both operators if it stays so",
             )
-        elif _needs_encoder(one):
+            continue
+        if _needs_encoder(one):
             yield hint("packages", f"cohort {name} needs: pip install 'privedge[encoder]'")
+        if reason := never_unknown(one.margin, len(one.owners), one.rivals[0]):
+            yield hint("cohorts", f"cohort {name} never answers unknown: {reason}")
 
 
 def _needs_encoder(cohort: CohortFacts) -> bool:
