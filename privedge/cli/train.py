@@ -96,6 +96,7 @@ def _train(
     """
     from privedge import private_file
     from privedge.ran.inputs import opened, warn_if_same
+    from privedge.ran.public_files import PublicFiles
     from privedge.user import checkpoint
     from privedge.user.architecture import spec_for
     from privedge.user.fitting import fit_ran
@@ -105,19 +106,20 @@ def _train(
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
     given = opened(source, label=label, skip_bad=skip_bad)
+    files = PublicFiles.at(encoder=encoder)
     spec = spec_for(
         given,
         preset=to_join(cohort, config, preset),
         components=components,
         channels=channels,
-        encoder=encoder,
+        files=files,
     )
-    changes: dict[str, Any] = {"seed": seed, "device": device.value, "encoder": encoder}
+    changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
     changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
-    pictures = given.at(spec.image)
+    pictures = given.at(spec.image_shape)
     warn_if_same(pictures, owner)
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -37,6 +36,7 @@ from privedge.errors import (
 from privedge.identity.roles import Role
 from privedge.ran import features
 from privedge.ran.inputs import Pictures, given
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
@@ -158,7 +158,7 @@ class Client:
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
         traces.start("client", config.traces)
-        self._encoder = None if encoder is None else Path(encoder)
+        self._files = PublicFiles.at(encoder=encoder)
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -356,7 +356,7 @@ class Client:
         raise AssertionError("unreachable")
 
     def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
-        found = features.extract(spec, given(images, spec.image), encoder=self._encoder)
+        found = features.extract(spec, given(images, spec.image_shape), encoder=self._files.encoder)
         return encode(found, what="query")
 
     def _in_batches(

@@ -38,7 +38,7 @@ class Plan:
     @property
     def origins(self) -> dict[str, str]:
         """For each owner, a digest of everything that the model depends on."""
-        settings = asdict(self.settings) | {"encoder": None}
+        settings = asdict(self.settings) | {"files": None}  # the spec has their digests
         common = [privedge.__version__, self.spec.digest(), settings]
         return {owner.name: digest_of(common, owner.name, owner.digest) for owner in self.owners}
 
@@ -59,7 +59,7 @@ def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
     settings = settings_for(spec, threshold_quantile=_QUANTILE_ALONE if alone else None)
     chosen = Plan(found.owners, spec, settings)
     notes = []
-    if 0 < found.grey < size.count and spec.image.channels == 3:
+    if 0 < found.grey < size.count and spec.image_shape.channels == 3:
         notes.append(
             f"{found.grey} of {size.count} pictures are grey; all owners' models are for colour"
         )

@@ -102,7 +102,7 @@ def _serve(
     cohort = CohortSetting(
         request.cohort,
         plan.spec.name,
-        channels=plan.spec.image.channels,
+        channels=plan.spec.image_shape.channels,
         margin=request.margin,
         mean_share=mean_share,
     )

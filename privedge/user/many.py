@@ -23,6 +23,7 @@ import numpy.typing as npt
 from privedge import child_processes, private_file
 from privedge.errors import PrivEdgeError, TrainingError
 from privedge.ran.inputs import given
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
 from privedge.user.fitting import TrainingStep, fit_ran
@@ -105,12 +106,11 @@ def answered(
         tell({"now": now})
 
     settings, images = request["settings"], request["images"]
-    encoder = Path(settings["encoder"]) if settings["encoder"] else None
     job = Job(
         request["owner"],
         Path(images) if isinstance(images, str) else tuple(map(Path, images)),
         RanSpec.from_json(request["spec"]),
-        TrainSettings(**settings | {"encoder": encoder}),
+        TrainSettings(**settings | {"files": PublicFiles.at(**settings["files"])}),
         Path(request["out"]),
     )
     return {"reused": _trained(job, watch)}
@@ -152,8 +152,7 @@ def _request(job: Job, npz: Path) -> child_processes.Message:
     source = (
         str(images.resolve()) if isinstance(images, Path) else [str(f.resolve()) for f in images]
     )
-    encoder = job.settings.encoder
-    settings = asdict(job.settings) | {"encoder": str(encoder.resolve()) if encoder else None}
+    settings = asdict(job.settings) | {"files": job.settings.files.to_dict()}
     return {
         "owner": job.owner,
         "images": source,
@@ -167,7 +166,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
     """Return True if the RAN of `job` exists; else train and write it, and return False."""
     images = job.images
     if not isinstance(images, np.ndarray):
-        images = given(images, job.spec.image)
+        images = given(images, job.spec.image_shape)
     task = _task(job, images)
     if job.out.exists():
         if checkpoint.load(job.out).facts.get(_TASK) != task:
@@ -206,7 +205,7 @@ def _unfinished(job: Job) -> Path:
 def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
     """Hash everything on which the parameters depend."""
     settings = asdict(job.settings)
-    for without in ("device", "threads", "encoder"):  # an encoder's own digest is in the spec
+    for without in ("device", "threads", "files"):  # the spec has the files' digests
         del settings[without]
     named: dict[str, Any] = {
         "owner": job.owner,

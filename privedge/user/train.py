@@ -3,13 +3,13 @@
 Sees plaintext images and the model, both the owner's secrets; sends nothing.
 """
 
-from pathlib import Path
 from typing import Any
 
 from privedge import extras
 from privedge.config import StrPath
 from privedge.progress import Progress
 from privedge.ran.inputs import Pictures, opened, warn_if_same
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user.architecture import spec_for
 from privedge.user.checkpoint import Ran
@@ -68,11 +68,11 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     except ModuleNotFoundError as error:
         raise extras.missing(error, "training needs", extras.FOR_COMMANDS) from None
 
-    file = None if encoder is None else Path(encoder)
+    public = PublicFiles.at(encoder=encoder)
     pictures = opened(source, label=label, skip_bad=skip_bad)
-    spec = spec_for(pictures, preset=preset, components=components, channels=channels, encoder=file)
-    chosen = settings_for(spec, **settings, encoder=file)
-    images = pictures.at(spec.image)
+    spec = spec_for(pictures, preset=preset, components=components, channels=channels, files=public)
+    chosen = settings_for(spec, **settings, files=public)
+    images = pictures.at(spec.image_shape)
     warn_if_same(images, owner)
     tell = progress or (lambda *_: None)
     return fit_ran(

@@ -27,7 +27,7 @@ _SPOTS, _SPREAD = 6, 0.12
 def images(spec: RanSpec, count: int, seed: int) -> Pixels:
     """Make images uint8 (count, H, W) or (count, H, W, 3) of `spec.image`: soft spots on black."""
     rng = np.random.default_rng([seed, 0])
-    size = spec.image
+    size = spec.image_shape
     rows, columns = np.mgrid[0 : 1 : size.height * 1j, 0 : 1 : size.width * 1j]
     made = np.empty((count, size.height, size.width), np.uint8)
     for picture in made:

@@ -90,7 +90,7 @@ def running(
     cohort = CohortSetting(
         COHORT,
         spec.name,
-        channels=spec.image.channels,
+        channels=spec.image_shape.channels,
         margin=MARGIN,
         components=spec.components,
     )

@@ -161,7 +161,7 @@ def train_models(
     rans = []
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
-        rans.append(fit_ran(fit(images, spec.image), spec, settings, owner))
+        rans.append(fit_ran(fit(images, spec.image_shape), spec, settings, owner))
     return rans
 
 
@@ -171,7 +171,7 @@ def _side_by_side(
     folder = training.folder / spec.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     jobs = [
-        many.Job(owner, fit(images, spec.image), spec, settings, folder / f"{owner}.ran")
+        many.Job(owner, fit(images, spec.image_shape), spec, settings, folder / f"{owner}.ran")
         for owner, images in zip(parts.owners, parts.train, strict=True)
     ]
     progress(f"train {spec.name}", 0, len(jobs))
@@ -187,7 +187,7 @@ def _side_by_side(
 def asked(rans: Sequence[Ran], parts: Parts) -> Cohort:
     """The same models asked about `parts.images`, whatever `parts` they were trained on."""
     spec = rans[0].spec
-    given = features.extract(spec, fit(parts.images, spec.image))
+    given = features.extract(spec, fit(parts.images, spec.image_shape))
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
 

@@ -168,21 +168,21 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
 def _public(request: Request, spec: RanSpec, seed: int) -> Pixels:
     """Those for the audit, then those to learn from."""
     if request.probes is None:
-        return thieves.varied(spec.image, _PROBES + _PUBLIC, seed)
+        return thieves.varied(spec.image_shape, _PROBES + _PUBLIC, seed)
     images = as_bytes(datasets.read(request.probes))
     order = np.random.default_rng(seed).permutation(len(images))[: _PROBES + _PUBLIC]
     if len(order) < 2 * _PROBES:
         raise ConfigError(f"{request.probes}: {len(images)} images; give at least {2 * _PROBES}")
-    return fit(images[order], spec.image)
+    return fit(images[order], spec.image_shape)
 
 
 def _kept(images: Pixels, spec: RanSpec, settings: TrainSettings) -> Pixels:
     """Those of an owner's images that training does not learn from."""
-    return own_images.halves(fit(images, spec.image), settings)[1]
+    return own_images.halves(fit(images, spec.image_shape), settings)[1]
 
 
 def _features(spec: RanSpec, images: Pixels) -> Features:
-    return features.extract(spec, fit(images, spec.image))
+    return features.extract(spec, fit(images, spec.image_shape))
 
 
 # --- One model in an owner's place ----------------------------------------------------------------

@@ -83,7 +83,11 @@ def fused(rans: Sequence[Ran], images: Pixels, preset: str, progress: Progress) 
     """
     spec = rans[0].spec
     cohort = CohortSetting(
-        COHORT, preset, channels=spec.image.channels, margin=_MARGIN, components=spec.components
+        COHORT,
+        preset,
+        channels=spec.image_shape.channels,
+        margin=_MARGIN,
+        components=spec.components,
     )
     with (
         tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as folder,
