@@ -104,16 +104,19 @@ def map_digest(spec: RanSpec) -> str:
 
 def read(path: StrPath, spec: RanSpec) -> Rivals:
     """Read the rivals of a cohort of this architecture. Raises ConfigError."""
-    rows, made_for = _unpacked(Path(path))
+    rows, made_for = _unpacked(path)
     if made_for != map_digest(spec):
         raise ConfigError(
             f"{path}: was made for another feature map or size of pictures; "
             "make it again with privedge rivals make"
         )
-    try:
-        return Rivals.of(rows, spec.input_shape)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    return _checked(path, rows, spec.input_shape)
+
+
+def read_any(path: StrPath) -> Rivals:
+    """Read rivals of whatever feature map. Raises ConfigError."""
+    rows, _ = _unpacked(path)
+    return _checked(path, rows, rows.shape[1:])
 
 
 def write(path: Path, rivals: Rivals, spec: RanSpec) -> None:
@@ -123,16 +126,24 @@ def write(path: Path, rivals: Rivals, spec: RanSpec) -> None:
     private_file.write(path, packed.getvalue())
 
 
-def _unpacked(path: Path) -> tuple[npt.NDArray[np.generic], str]:
+def _checked(path: StrPath, rows: npt.NDArray[np.generic], shape: tuple[int, ...]) -> Rivals:
+    try:
+        return Rivals.of(rows, shape)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _unpacked(file: StrPath) -> tuple[npt.NDArray[np.generic], str]:
     """What the file says, of any type and shape; and the map's digest."""
+    path = Path(file)
     try:
         if not path.is_file():  # a pipe would be waited for
             raise ConfigError(f"{path}: no such file")
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        with path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > 2 * _MOST_BYTES:
                 raise ConfigError(f"{path}: unpacks to more than {2 * _MOST_BYTES >> 20} MiB")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as arrays:
                 missing = {"rivals", "map"} - set(arrays)
                 if missing:
                     raise ConfigError(f"{path}: has no array {', '.join(sorted(missing))}")
