@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, EncoderOption, JsonOption, path
 
 if TYPE_CHECKING:
     from privedge.client.query import Reply
@@ -22,10 +22,6 @@ ImagesArgument = Annotated[
     ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
-EncoderOption = Annotated[
-    Path | None,
-    typer.Option("--encoder", metavar="FILE", help="The cohort's public ONNX encoder, if any."),
-]
 TogetherOption = Annotated[
     bool,
     typer.Option(

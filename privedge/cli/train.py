@@ -12,10 +12,13 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    EncoderOption,
     JoinOption,
     JsonOption,
     SkipBadOption,
+    SpecOption,
     path,
+    public_files,
     to_join,
 )
 from privedge.cli.progress import training_bar
@@ -74,10 +77,8 @@ def _train(
             help="Call an image unknown if its error is above this quantile of your own.",
         ),
     ] = None,
-    encoder: Annotated[
-        Path | None,
-        typer.Option("--encoder", metavar="FILE", help="A public ONNX encoder as feature map."),
-    ] = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
     ] = False,
@@ -92,11 +93,11 @@ def _train(
     Examples:
       privedge train photos/ --owner ana --out ana.ran
       privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
+      privedge train photos/ --owner ana --out ana.ran --spec faces.json --encoder face.onnx
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
     from privedge import private_file
     from privedge.ran.inputs import opened, warn_if_same
-    from privedge.ran.public_files import PublicFiles
     from privedge.user import checkpoint
     from privedge.user.architecture import spec_for
     from privedge.user.fitting import fit_ran
@@ -106,10 +107,10 @@ def _train(
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
     given = opened(source, label=label, skip_bad=skip_bad)
-    files = PublicFiles.at(encoder=encoder)
+    files = public_files(encoder, cohort, config)
     spec = spec_for(
         given,
-        preset=to_join(cohort, config, preset),
+        preset=to_join(cohort, config, preset, spec_file),
         components=components,
         channels=channels,
         files=files,

@@ -13,11 +13,14 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    EncoderOption,
     JoinOption,
     JsonOption,
     ProcessesOption,
     SkipBadOption,
+    SpecOption,
     path,
+    public_files,
     to_join,
 )
 from privedge.cli.progress import progress_bar
@@ -63,6 +66,8 @@ def _train_all(
     channels: ChannelsOption = None,
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     skip_bad: SkipBadOption = False,
     processes: ProcessesOption = None,
     resume: Annotated[
@@ -86,13 +91,15 @@ def _train_all(
     from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
-    changes |= {"steps": steps} if steps else {}
+    files = public_files(encoder, cohort, config)
+    changes |= {"files": files} | ({"steps": steps} if steps else {})
     owners = in_folders(folder, skip_bad=skip_bad)
     spec = spec_for(
         *owners.values(),
-        preset=to_join(cohort, config, preset),
+        preset=to_join(cohort, config, preset, spec_file),
         components=components,
         channels=channels,
+        files=files,
     )
     jobs = _jobs(owners, out, spec, settings_for(spec, **changes))
     started = time.monotonic()

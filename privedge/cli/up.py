@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.ending import ends_in_order
-from privedge.cli.options import JsonOption, path
+from privedge.cli.options import EncoderOption, JsonOption, SpecOption, path, preset_or_spec
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge.local.homes import Home
     from privedge.local.servers import Servers
     from privedge.local.up import Ready
+    from privedge.ran.spec import RanSpec
 
 
 _ONE_MACHINE = (
@@ -56,6 +57,8 @@ def _up(
             "1 always names somebody.",
         ),
     ] = 1.0,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     home: Annotated[
         Path | None,
         typer.Option(
@@ -102,9 +105,10 @@ def _up(
     from privedge.local.servers import Servers
 
     places_in(pictures, beside=place)  # fails before anything is written
+    wanted = preset_or_spec(preset, spec_file)
     with ends_in_order(), at.taken(), Servers(at.folder) as servers:
         kept = keep or bool(servers.running)
-        ready = _bring_up(at, servers, name, preset, margin)
+        ready = _bring_up(at, servers, name, wanted, margin, encoder)
         if kept:
             servers.keep()
         seconds = time.monotonic() - started
@@ -116,11 +120,19 @@ def _up(
             _watch(servers)
 
 
-def _bring_up(home: "Home", servers: "Servers", cohort: str, preset: str, margin: float) -> "Ready":
+def _bring_up(
+    home: "Home",
+    servers: "Servers",
+    cohort: str,
+    preset: "str | RanSpec",
+    margin: float,
+    encoder: Path | None,
+) -> "Ready":
     with progress_bar() as progress:
         from privedge.local import up  # loads torch, which takes seconds
+        from privedge.ran.public_files import PublicFiles
 
-        request = up.Request(cohort, preset, margin)
+        request = up.Request(cohort, preset, margin, PublicFiles.at(encoder=encoder))
         return up.bring_up(home, servers, request, progress, progress.owner, _note)
 
 

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, EncoderOption, JsonOption
 from privedge.cli.query import (
     CohortOption,
-    EncoderOption,
     ImagesArgument,
     TogetherOption,
     costs,

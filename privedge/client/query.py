@@ -150,7 +150,8 @@ class Client:
 
         Args:
             config: the addresses of the parties, and the certificate to show them.
-            encoder: the public ONNX file, for cohorts whose feature map is an encoder.
+            encoder: the public ONNX file, for cohorts whose feature map is an encoder; None for
+                the one that `config` names. It is loaded once in a process, and shared.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -158,7 +159,7 @@ class Client:
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
         traces.start("client", config.traces)
-        self._files = PublicFiles.at(encoder=encoder)
+        self._files = PublicFiles.at(encoder=encoder or config.encoder)
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True

@@ -16,7 +16,9 @@ from privedge.errors import CheckpointError
 from privedge.local.homes import Home
 from privedge.local.pictures import Owner, Pictures
 from privedge.progress import Progress
-from privedge.ran import presets
+from privedge.ran import features
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, own_images
 from privedge.user.many import Job, Watch, cores, train_all
@@ -48,15 +50,29 @@ class Plan:
         return tuple(owner.files[place] for place in places)
 
 
-def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
+def require_usable(preset: str | RanSpec, files: PublicFiles) -> None:
+    """Raise ConfigError for an unknown preset or a file that cannot be used."""
+    if isinstance(preset, str):
+        spec_named(preset, height=1, width=1, channels=1, files=files)
+    else:
+        features.require_files(preset, files)
+
+
+def plan(
+    found: Pictures, preset: str | RanSpec, files: PublicFiles = NO_FILES
+) -> tuple[Plan, list[str]]:
     """Plan the training on `found`. Returns the plan and notes for people to read.
 
     Raises ConfigError for an unknown preset.
     """
-    size = found.size
-    spec = presets.preset(preset, height=size.height, width=size.width, channels=size.channels)
+    size, spec = found.size, preset
+    if isinstance(spec, str):
+        spec = spec_named(
+            spec, height=size.height, width=size.width, channels=size.channels, files=files
+        )
     alone = len(found.owners) == 1
-    settings = settings_for(spec, threshold_quantile=_QUANTILE_ALONE if alone else None)
+    quantile = _QUANTILE_ALONE if alone else None
+    settings = settings_for(spec, threshold_quantile=quantile, files=files)
     chosen = Plan(found.owners, spec, settings)
     notes = []
     if 0 < found.grey < size.count and spec.image_shape.channels == 3:

@@ -25,8 +25,9 @@ from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
-from privedge.ran import presets
 from privedge.ran.images import Measured
+from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 
@@ -45,11 +46,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What to serve. `preset` is a name or "auto"; a `margin` below 1 allows "unknown"."""
+    """What to serve. `preset` is a name, "auto" or a spec; a `margin` below 1 allows "unknown".
+
+    files: the public files that the spec names, or whose encoder the preset gets.
+    """
 
     cohort: str
-    preset: str
+    preset: str | RanSpec
     margin: float
+    files: PublicFiles = NO_FILES
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,9 @@ def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
     """Do all five steps. `say` is called with notes for people. Raises the error of a step."""
-    presets.preset(request.preset, height=1, width=1, channels=1)  # refuse an unknown name early
+    models.require_usable(request.preset, request.files)  # before anything is read
     found = _looked(home, progress)
-    plan, notes = models.plan(found, request.preset)
+    plan, notes = models.plan(found, request.preset, request.files)
     for note in (*found.notes, *notes):
         say(note)
     models.train(plan, home, progress, watch)
@@ -99,18 +104,14 @@ def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
     mean_share = _MEAN_SHARE if request.margin < 1 else 0.0
-    cohort = CohortSetting(
-        request.cohort,
-        plan.spec.name,
-        channels=plan.spec.image_shape.channels,
-        margin=request.margin,
-        mean_share=mean_share,
+    cohort = CohortSetting.of(
+        plan.spec, request.cohort, margin=request.margin, mean_share=mean_share
     )
     wanted = models.digest_of(vars(cohort), plan.origins)
     running = servers.running
     if home.record.serving == wanted and not (running and _is_old(home)):
         try:
-            _go_on(home, servers, cohort, progress)
+            _go_on(plan, home, servers, cohort, progress)
             return _answering_now_or_soon(plan, home, request, there=len(running) == len(SERVERS))
         except (Refused, CertificateError) as error:
             say(f"the servers that were here do not answer and are replaced ({error})")
@@ -119,13 +120,16 @@ def _serve(
     return _answering(plan, home, request, there=False)
 
 
-def _go_on(home: Home, servers: Servers, cohort: CohortSetting, progress: Progress) -> None:
+def _go_on(
+    plan: Plan, home: Home, servers: Servers, cohort: CohortSetting, progress: Progress
+) -> None:
     """Start the servers that do not run. The parties have kept the models."""
     running = servers.running
     if not running:
         home.remove("certs", "logs")
     ports = home.record.ports if running else ()
-    _start(home, servers, Deployment(home.folder, [cohort], _SETTINGS, ports=ports), progress)
+    deployment = Deployment(home.folder, [cohort], _SETTINGS, ports=ports)
+    _start(plan, home, servers, deployment, progress)
 
 
 def _begin(
@@ -136,7 +140,7 @@ def _begin(
     home.write(replace(home.record, serving=""))
     home.remove("certs", "logs", "state")
     deployment = Deployment(home.folder, [cohort], _SETTINGS)
-    _start(home, servers, deployment, progress)
+    _start(plan, home, servers, deployment, progress)
     progress("upload", 0, len(plan.owners))
     for count, owner in enumerate(plan.owners, start=1):
         config = deployment.client_config(Identity(Role.OWNER, owner.name))
@@ -144,12 +148,14 @@ def _begin(
         progress("upload", count, len(plan.owners))
 
 
-def _start(home: Home, servers: Servers, deployment: Deployment, progress: Progress) -> None:
+def _start(
+    plan: Plan, home: Home, servers: Servers, deployment: Deployment, progress: Progress
+) -> None:
     home.write(replace(home.record, ports=deployment.ports))
     running = servers.running
     servers.start(deployment, [server for server in SERVERS if server not in running])
     servers.wait_ready(deployment, progress)
-    deployment.write_client_config(_CLIENT, home.client_config)
+    deployment.write_client_config(_CLIENT, home.client_config, files=plan.settings.files)
 
 
 def _answering_now_or_soon(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:

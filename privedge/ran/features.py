@@ -66,6 +66,7 @@ from privedge.ran.feature_kinds import (
     Pixels,
     Vector,
 )
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 
 _Reals = npt.NDArray[np.float64]
@@ -97,6 +98,26 @@ def extract(spec: RanSpec, images: arrays.Inputs, *, encoder: Path | None = None
     return rounded.reshape(-1, *spec.input_shape)
 
 
+def require_files(spec: RanSpec, files: PublicFiles) -> None:
+    """Check before anything else is done that `files` has what `spec` names.
+
+    Raises ConfigError for a file that is missing or another one, and MissingExtra.
+    """
+    if isinstance(spec.features, Encoder):
+        _loaded(spec, spec.features, files.encoder)
+
+
+def _loaded(
+    spec: RanSpec, named: Encoder, file: Path | None
+) -> Callable[[arrays.Pixels], Features]:
+    if file is None:
+        raise ConfigError(
+            f"preset {spec.name}: needs the ONNX file of its encoder, which has the SHA-256 "
+            f"{named.sha256}; give it with --encoder"
+        )
+    return onnx_encoder.load(file, named)
+
+
 def _planes(spec: RanSpec, images: arrays.Inputs) -> arrays.Pixels:
     """Return the images as uint8 (n, channels, H, W)."""
     size = spec.image_shape
@@ -126,12 +147,7 @@ def _transform(
             directions = named.directions if isinstance(named, FineCooccurrence) else 12
             return lambda planes: _cooccurrence(planes.mean(axis=1) / 255.0, directions)
         case Encoder() as named:
-            if encoder is None:
-                raise ConfigError(
-                    f"preset {spec.name}: needs the ONNX file of its encoder, which has the "
-                    f"SHA-256 {named.sha256}; give it with --encoder"
-                )
-            return onnx_encoder.load(encoder, named)
+            return _loaded(spec, named, encoder)
         case Vector():
             raise ImageError(f"preset {spec.name}: takes vectors, not pictures")
 

@@ -6,6 +6,7 @@ Sees the pictures' sizes and whether they have colour.
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Role
+from privedge.ran import features
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.inputs import Opened, measured
 from privedge.ran.named_spec import spec_named
@@ -36,6 +37,7 @@ def spec_for(
     if isinstance(preset, RanSpec):
         if components is not None or channels is not None:
             raise ConfigError("components, channels: the spec has them already; leave them out")
+        features.require_files(preset, files)
         return preset
     if channels not in (None, 1, 3):
         raise ConfigError(f"channels: must be 1 or 3, not {channels}")
