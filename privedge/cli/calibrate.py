@@ -110,7 +110,7 @@ def _calibrate(
     public = None if rivals_file is None else rivals.read(rivals_file, spec)
     with progress_bar() as progress:
         settings = settings_for(spec, **changes)
-        ratios = calibrate.measure(owners, others, spec, settings, files, public, progress)
+        ratios = calibrate.measure(owners, others, spec, settings, public, progress)
     found = calibrate.choose(ratios, far)
     named = {"preset": spec.name, "owners": len(owners), "rivals": len(public or ())}
     if as_json:

@@ -17,7 +17,6 @@ from privedge.arrays import Features
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
-from privedge.ran.public_files import PublicFiles
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.sharing import known
@@ -72,7 +71,6 @@ def measure(
     strangers: Sequence[Taken],
     spec: RanSpec,
     settings: TrainSettings,
-    files: PublicFiles,
     rivals: Rivals | None,
     progress: Progress,
 ) -> Ratios:
@@ -83,6 +81,7 @@ def measure(
     """
     if len(people) == 1 and rivals is None:
         raise ConfigError("one owner has nothing to be compared with; give --rivals FILE")
+    files = settings.files
     rng = np.random.default_rng(settings.seed)
     rans, held, labels = [], [], []
     for number, taken in enumerate(people.values()):
@@ -108,13 +107,9 @@ def choose(found: Ratios, wanted: float) -> Calibration:
     """Choose the largest margin with at most `wanted` of the strangers named."""
     count = len(found.strangers)
     margin, why = _margin(found.strangers, wanted)
-    facts = {
-        "recall": float(found.right.mean()),
-        "asked": len(found.own),
-        "strangers": count,
-    }
+    recall, asked = float(found.right.mean()), len(found.own)
     if margin is None:
-        return Calibration(None, why, None, None, None, None, None, **facts)
+        return Calibration(None, why, None, None, None, None, None, recall, asked, count)
     named = int((found.right & (found.own < margin)).sum())
     taken = int((found.strangers < margin).sum())
     return Calibration(
@@ -125,7 +120,9 @@ def choose(found: Ratios, wanted: float) -> Calibration:
         taken / count,
         wilson(taken, count),
         _crossed(found.strangers, wanted),
-        **facts,
+        recall,
+        asked,
+        count,
     )
 
 
@@ -145,7 +142,7 @@ def _margin(strangers: Reals, wanted: float) -> tuple[float | None, str]:
 
 
 def _crossed(strangers: Reals, wanted: float) -> float | None:
-    """Strangers in two halves, in turn: a margin chosen on one, and the share of the other named."""
+    """Choose on one half of the strangers, and count how many of the other are named; in turn."""
     halves = strangers[::2], strangers[1::2]
     shares = []
     for chosen_on, asked in (halves, halves[::-1]):
