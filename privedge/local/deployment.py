@@ -186,15 +186,24 @@ class Deployment:
         )
 
     def client_config(
-        self, identity: Identity, *, rpc_timeout_s: float = 60, retries: int = 4
+        self,
+        identity: Identity,
+        *,
+        rpc_timeout_s: float = 60,
+        retries: int = 4,
+        files: PublicFiles = NO_FILES,
     ) -> ClientConfig:
-        """Return the configuration with which an owner, client or admin calls the parties."""
+        """Return the configuration with which an owner, client or admin calls the parties.
+
+        files: the public files that the caller needs.
+        """
         return ClientConfig(
             party0=self.address(Role.PARTY0),
             party1=self.address(Role.PARTY1),
             tls=self.tls(identity),
             rpc_timeout_s=rpc_timeout_s,
             retries=retries,
+            encoder=files.encoder,
         )
 
     def write_client_config(

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from privedge.errors import ConfigError
 from privedge.progress import Progress
-from privedge.ran import features
+from privedge.ran import features, onnx_file
 from privedge.ran.images import fit
-from privedge.ran.presets import preset
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, many
 from privedge.user.checkpoint import Ran
@@ -46,6 +47,8 @@ class Task:
     choice       how the set is dealt out; its seed is replaced by each of the seeds
     components   in place of the preset's; None leaves them
     steps        training steps in place of the preset's; None leaves them
+    spec         the architecture, in place of the preset
+    files        the public files that it needs, or whose encoder the preset gets
     """
 
     data: Path
@@ -54,6 +57,8 @@ class Task:
     components: int | None = None
     steps: int | None = None
     baselines: tuple[str, ...] = BASELINES
+    spec: RanSpec | None = None
+    files: PublicFiles = NO_FILES
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""
@@ -69,8 +74,12 @@ class Task:
         rest = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("data", "choice")
+            if field.name not in ("data", "choice", "spec", "files")
         }
+        if self.spec is not None:
+            rest |= {"spec_sha256": self.spec.digest()}
+        if self.files.encoder is not None:  # results without one have no such setting
+            rest |= {"encoder_sha256": onnx_file.digest(self.files.encoder)}
         digest = datasets.digest(self.data)
         return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
 
@@ -98,21 +107,28 @@ def paper_steps(baseline: str) -> int | None:
 
 def spec_of(task: Task, parts: Parts) -> RanSpec:
     """The architecture asked for, for images as in `parts`. Raises ConfigError."""
+    if task.spec is not None:
+        if task.components is not None:
+            raise ConfigError("components: the spec has them already; leave them out")
+        features.require_files(task.spec, task.files)
+        return task.spec
     height, width = parts.images.shape[1:3]
     channels = 3 if parts.images.ndim == 4 else 1
-    return preset(
+    return spec_named(
         task.preset,
         height=height,
         width=width,
         channels=channels,
         components=task.components,
+        files=task.files,
     )
 
 
 def settings_of(task: Task, spec: RanSpec, seed: int) -> TrainSettings:
     """How every owner trains."""
     changes = {} if task.steps is None else {"steps": task.steps}
-    return settings_for(spec, seed=seed, threshold_quantile=_QUANTILE, **changes)
+    quantile = {"threshold_quantile": _QUANTILE}
+    return settings_for(spec, seed=seed, files=task.files, **quantile, **changes)
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,8 @@ def train_cohort(
     Without `training`, one after the other in this process. Raises TrainingError for an owner with
     too few images.
     """
-    return asked(train_models(parts, spec, settings, progress, training), parts)
+    rans = train_models(parts, spec, settings, progress, training)
+    return asked(rans, parts, settings.files)
 
 
 def train_models(
@@ -184,10 +201,14 @@ def _side_by_side(
     return [checkpoint.load(job.out) for job in jobs]
 
 
-def asked(rans: Sequence[Ran], parts: Parts) -> Cohort:
-    """The same models asked about `parts.images`, whatever `parts` they were trained on."""
+def asked(rans: Sequence[Ran], parts: Parts, files: PublicFiles = NO_FILES) -> Cohort:
+    """The same models asked about `parts.images`, whatever `parts` they were trained on.
+
+    files: the public files that their spec names.
+    """
     spec = rans[0].spec
-    given = features.extract(spec, fit(parts.images, spec.image_shape))
+    images = fit(parts.images, spec.image_shape)
+    given = features.extract(spec, images, encoder=files.encoder)
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
 

@@ -153,7 +153,8 @@ def _answers(
     expected = identify_engines.with_ties(rans, cohort.features[few])
     clear = identify_engines.numbered(rans, [each.owner for each in expected])
     ties = np.array([each.tie for each in expected])
-    asked = identify_engines.fused(rans, cohort.parts.images[few], rans[0].spec.name, progress)
+    images = cohort.parts.images[few]
+    asked = identify_engines.fused(rans, images, progress, files=request.files)
     agreement = _agreement(
         len(clear),
         fixed_plain=clear == plain[few],

@@ -19,9 +19,11 @@ import numpy.typing as npt
 
 from privedge.arrays import Labels, Pixels
 from privedge.client.query import Client, Reply
+from privedge.config import ClientConfig
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user import threshold, upload
 from privedge.user.asking import errors_of as errors_of
@@ -60,19 +62,16 @@ def with_ties(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> list[Pl
     return PlainModel(closed(rans), _MARGIN).answers(features)
 
 
-def fused(rans: Sequence[Ran], images: Pixels, preset: str, progress: Progress) -> Asked:
-    """`images`, uint8 of any size, asked one by one. `preset` is the name `rans` go by.
+def fused(
+    rans: Sequence[Ran], images: Pixels, progress: Progress, *, files: PublicFiles = NO_FILES
+) -> Asked:
+    """`images`, uint8 of any size, asked one by one.
+
+    files: the public files that the models' spec names.
 
     Raises Unreachable if the servers do not start, and what a party refuses.
     """
-    spec = rans[0].spec
-    cohort = CohortSetting(
-        COHORT,
-        preset,
-        channels=spec.image_shape.channels,
-        margin=_MARGIN,
-        components=spec.components,
-    )
+    cohort = CohortSetting.of(rans[0].spec, COHORT, margin=_MARGIN)
     with (
         tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as folder,
         Deployment(Path(folder), [cohort], {"query_deadline_s": _TIMEOUT_S}) as deployment,
@@ -81,7 +80,9 @@ def fused(rans: Sequence[Ran], images: Pixels, preset: str, progress: Progress) 
             owner = Identity(Role.OWNER, ran.owner)
             upload.send(ran, COHORT, deployment.client_config(owner, rpc_timeout_s=_TIMEOUT_S))
             progress("upload", done, len(rans))
-        return _ask(deployment, rans, images, progress)
+        asker = Identity(Role.CLIENT, "evaluator")
+        config = deployment.client_config(asker, rpc_timeout_s=_TIMEOUT_S, files=files)
+        return _ask(config, rans, images, progress)
 
 
 def bytes_of(reply: Reply) -> int:
@@ -96,11 +97,10 @@ def numbered(rans: Sequence[Ran], owners: Sequence[str | None]) -> Labels:
     return np.array([-1 if owner is None else numbers[owner] for owner in owners], np.int64)
 
 
-def _ask(deployment: Deployment, rans: Sequence[Ran], images: Pixels, progress: Progress) -> Asked:
+def _ask(config: ClientConfig, rans: Sequence[Ran], images: Pixels, progress: Progress) -> Asked:
     owners: list[str | None] = []
     seconds, sizes = [], []
-    client = Identity(Role.CLIENT, "evaluator")
-    with Client(deployment.client_config(client, rpc_timeout_s=_TIMEOUT_S)) as asking:
+    with Client(config) as asking:
         for done, image in enumerate(images, start=1):
             started = perf_counter()
             reply = asking.identify(image[None], COHORT)

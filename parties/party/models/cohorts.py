@@ -17,9 +17,9 @@ from parties.config.cohort import CohortSection
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran import rivals
-from privedge.ran.presets import preset
+from privedge.ran.presets import behind_encoder, preset
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import RanSpec
+from privedge.ran.spec import ImageShape, RanSpec
 from privedge.sharing.known import never_unknown
 
 # Feature maps that keep strangers apart from one owner by public rivals (ADR 28 has figures).
@@ -183,4 +183,9 @@ def _spec(section: CohortSection) -> RanSpec:
         return RanSpec.from_json(section.spec_file.read_text(encoding="utf-8"))
     # Height and width only matter to "auto", which a cohort cannot name.
     name, channels = section.preset or "", section.channels
+    if (named := section.encoder) is not None:
+        image = ImageShape(height=named.height, width=named.width, channels=channels)
+        spec = behind_encoder(name, named.features(), image, components=section.components)
+        spec.shapes()
+        return spec
     return preset(name, height=0, width=0, channels=channels, components=section.components)

@@ -12,8 +12,10 @@ from parties.party.models.cohorts import Snapshot, SnapshotModel, build, find_fo
 from privedge.errors import ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran import rivals
-from privedge.ran.presets import preset
+from privedge.ran.feature_kinds import Encoder, EncoderInput
+from privedge.ran.presets import ENCODER_PRESETS, behind_encoder, preset
 from privedge.ran.rivals import Rivals
+from privedge.ran.spec import ImageShape
 
 COHORT = build(CohortSection(name="digits", preset="subspace32", components=2))
 RIVALS = Rivals.of(np.full((2, *COHORT.spec.input_shape), 0.5, np.float32), COHORT.spec.input_shape)
@@ -158,3 +160,59 @@ def test_an_operator_is_cautioned_about_a_rule_for_unknown_that_does_little(chan
     lines = replace(COHORT, **changes).cautions(owners)
     assert len(lines) == (0 if said is None else 1)
     assert all(line.startswith("cohort digits: ") and said in line for line in lines)
+
+
+ENCODER = {"sha256": "ab" * 32, "output": [128], "height": 112, "width": 96}
+
+
+def faces(**fields: object) -> CohortSection:
+    return CohortSection.model_validate({"name": "faces", "channels": 3, **fields})
+
+
+@pytest.mark.parametrize("name", ENCODER_PRESETS)
+def test_an_encoder_is_named_by_its_digest_and_no_file_is_needed(name):
+    table = ENCODER | {"order": "bgr", "scale": [1.0], "offset": [0.0], "unit_length": True}
+    spec = build(faces(preset=name, encoder=table)).spec
+    wants = EncoderInput(order="bgr", scale=(1.0,), offset=(0.0,))
+    encoder = Encoder(sha256="ab" * 32, output=(128,), input=wants, unit_length=True)
+    image = ImageShape(height=112, width=96, channels=3)
+    assert spec == behind_encoder(name, encoder, image)
+
+
+def test_the_table_of_an_encoder_gives_the_spec_of_its_file(tmp_path):
+    cohort = build(faces(preset="subspace-encoder", components=7, encoder=ENCODER))
+    path = tmp_path / "faces.json"
+    path.write_text(cohort.spec.to_json())
+    assert build(CohortSection(name="faces", spec_file=path)) == cohort
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"preset": "subspace-encoder"}, "needs a table"),
+        ({"spec_file": "x", "encoder": ENCODER}, "names its own"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"sha256": "AB"}}, "sha256"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"output": []}}, "output"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"height": 4}}, "height"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"file": "x.onnx"}}, "file"),
+    ],
+)
+def test_a_table_of_an_encoder_that_is_wrong_is_refused(fields, said):
+    with pytest.raises(ValidationError, match=said):
+        faces(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"preset": "ran32"}, "ran32: its layers are for maps"),
+        ({"preset": "ran-encoder", "components": 3}, "has no components"),
+        ({"preset": "subspace-encoder", "components": 128}, "from 1 to 127"),
+        ({"encoder": ENCODER | {"scale": [1.0, 2.0]}}, "one for each of three"),
+        ({"encoder": ENCODER | {"scale": [0.0]}}, "must not be 0"),
+        ({"encoder": ENCODER | {"offset": [1, 2, 3]}, "channels": 1}, "wants three channels"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_said_with_its_cohort(fields, said):
+    with pytest.raises(ConfigError, match=f"cohort faces: .*{said}"):
+        build(faces(**{"preset": "subspace-encoder", "encoder": ENCODER} | fields))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
@@ -24,6 +24,7 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     fact_and_value,
     names,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -60,6 +61,8 @@ def _bias(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -87,6 +90,7 @@ def _bias(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file),
         baselines=names(baselines),
     )
     seeds, labelled = numbers(seed, "seed"), datasets.read(data)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption, ProcessesOption
+from privedge.cli.options import DataOption, EncoderOption, JsonOption, ProcessesOption, SpecOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
@@ -23,6 +23,7 @@ from privedge_lab.cli.evaluate.options import (
     TestWhereOption,
     choice_of,
     names,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -47,6 +48,8 @@ def _identify(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -91,6 +94,7 @@ def _identify(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file),
         engine=engine,
         baselines=names(baselines),
         queries=queries,

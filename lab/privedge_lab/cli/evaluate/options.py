@@ -1,10 +1,11 @@
 """Options that the experiments of `privedge evaluate` share, and how their text is read."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privedge.cli.options import preset_or_spec
 from privedge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ def choice_of(owners: int | None, part: str, group: str | None, test_where: str 
         raise ConfigError(f"part {part!r} is unknown; choose from test, validation") from None
     where = None if test_where is None else fact_and_value(test_where, "test-where")
     return Choice(0, owners, chosen, group, where)
+
+
+def network(preset: str, encoder: Path | None, spec_file: Path | None) -> dict[str, Any]:
+    """Return the fields of a Task that say which files, and which spec, take a preset's place."""
+    from privedge.ran.public_files import PublicFiles
+
+    wanted = preset_or_spec(preset, spec_file)
+    spec = None if isinstance(wanted, str) else wanted
+    return {"spec": spec, "files": PublicFiles.at(encoder=encoder)}
 
 
 def numbers(text: str, option: str) -> list[int]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
@@ -21,6 +21,7 @@ from privedge_lab.cli.evaluate.options import (
     TestWhereOption,
     choice_of,
     names,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -51,6 +52,8 @@ def _robustness(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -77,6 +80,7 @@ def _robustness(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file),
         baselines=names(baselines),
         disturbances=tuple(chosen(disturb)),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
@@ -19,6 +19,7 @@ from privedge_lab.cli.evaluate.options import (
     StepsOption,
     TestWhereOption,
     choice_of,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -45,6 +46,8 @@ def _scale(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -75,6 +78,7 @@ def _scale(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file),
         baselines=(),
         sizes=_sizes(owners),
         private=private,
