@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, EncoderOption, JsonOption, path
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    LargestFaceOption,
+    path,
+)
 
 if TYPE_CHECKING:
     from privedge.client.query import Reply
@@ -41,6 +49,8 @@ def _query(
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whose images these are, or "unknown".
@@ -55,7 +65,9 @@ def _query(
     from privedge.client.query import Client
 
     images = files(images)
-    with Client.from_file(config, encoder=encoder) as client:
+    with Client.from_file(
+        config, encoder=encoder, detector=detector, largest_face=largest_face
+    ) as client:
         reply = client.identify(images, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:

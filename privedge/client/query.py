@@ -35,6 +35,7 @@ from privedge.errors import (
 )
 from privedge.identity.roles import Role
 from privedge.ran import features
+from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Pictures, given
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
@@ -145,13 +146,23 @@ class Client:
             yes = client.verify("face.png", "ana", cohort="faces").answers[0].owner == "ana"
     """
 
-    def __init__(self, config: ClientConfig, *, encoder: StrPath | None = None) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        encoder: StrPath | None = None,
+        detector: StrPath | None = None,
+        largest_face: bool = False,
+    ) -> None:
         """Create a client. It connects to the parties on first use.
 
         Args:
             config: the addresses of the parties, and the certificate to show them.
             encoder: the public ONNX file, for cohorts whose feature map is an encoder; None for
                 the one that `config` names. It is loaded once in a process, and shared.
+            detector: the ONNX file that finds faces, for cohorts of faces; None for the one that
+                `config` names.
+            largest_face: whether the largest of several faces in a picture is meant.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -159,7 +170,10 @@ class Client:
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
         traces.start("client", config.traces)
-        self._files = PublicFiles.at(encoder=encoder or config.encoder)
+        self._files = PublicFiles.at(
+            encoder=encoder or config.encoder, detector=detector or config.detector
+        )
+        self._largest_face = largest_face
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -173,12 +187,18 @@ class Client:
         ]
 
     @staticmethod
-    def from_file(path: StrPath, *, encoder: StrPath | None = None) -> "Client":
+    def from_file(
+        path: StrPath,
+        *,
+        encoder: StrPath | None = None,
+        detector: StrPath | None = None,
+        largest_face: bool = False,
+    ) -> "Client":
         """Create a client from a TOML file such as `parties/samples/client.toml`.
 
         Args:
             path: the file. Relative paths in it start at its folder.
-            encoder: as for `Client`.
+            encoder, detector, largest_face: as for `Client`.
 
         Returns:
             The client.
@@ -187,7 +207,8 @@ class Client:
             ConfigError: the file is missing, is not TOML or has a wrong key.
             CertificateError: as for `Client`.
         """
-        return Client(load(ClientConfig, path), encoder=encoder)
+        config = load(ClientConfig, path)
+        return Client(config, encoder=encoder, detector=detector, largest_face=largest_face)
 
     def __enter__(self) -> "Client":
         return self
@@ -357,7 +378,9 @@ class Client:
         raise AssertionError("unreachable")
 
     def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
-        found = features.extract(spec, given(images, spec.image_shape), encoder=self._files.encoder)
+        aligner = aligner_for(spec, self._files, largest=self._largest_face)
+        pictures = given(images, spec.image_shape, aligner=aligner)
+        found = features.extract(spec, pictures, encoder=self._files.encoder)
         return encode(found, what="query")
 
     def _in_batches(

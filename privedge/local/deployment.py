@@ -204,6 +204,7 @@ class Deployment:
             rpc_timeout_s=rpc_timeout_s,
             retries=retries,
             encoder=files.encoder,
+            detector=files.detector,
         )
 
     def write_client_config(
