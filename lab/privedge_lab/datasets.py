@@ -21,8 +21,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
+from privedge.arrays import Pixels
 from privedge.errors import ImageError
+from privedge.progress import Progress
 from privedge.ran import images as files
 from privedge.ran import inputs, pixels
 from privedge.ran.alignment import Aligner
@@ -104,11 +107,12 @@ def faces_of(path: Path, aligner: Aligner, shape: ImageShape, progress: Progress
     left.
     """
     whole = read(path)
-    pictures: Sequence[Path | Image.Image] = [
-        Image.fromarray(each) for each in as_bytes(whole.images)
-    ]
+    pictures: Sequence[Path | Image.Image]
     if path.is_dir():  # the images of `whole` have one size, and so are stretched
         pictures = [file for of_class in _classes(path) for file in of_class]
+    else:
+        values = (whole.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        pictures = [Image.fromarray(each.squeeze()) for each in values]
     chips, kept, left_out = [], [], []
     for number, picture in enumerate(pictures):
         progress("find faces", number, len(pictures))

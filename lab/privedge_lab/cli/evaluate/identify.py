@@ -65,6 +65,21 @@ def _identify(
     words: Annotated[
         int, typer.Option("--words", min=0, help="Also vote over so many images of one page.")
     ] = 0,
+    strangers: Annotated[
+        Path | None,
+        typer.Option(
+            "--strangers",
+            metavar="FILE",
+            help="A set of strangers' images; without it, half of the owners are strangers.",
+        ),
+    ] = None,
+    rivals: Annotated[
+        Path | None,
+        typer.Option("--rivals", metavar="FILE", help="The cohort's public rivals, if any."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Of the cohort; FAR and TAR at it.")
+    ] = None,
     baselines: BaselinesOption = "pca,knn,cnn",
     processes: ProcessesOption = None,
     keep_models: Annotated[
@@ -77,9 +92,10 @@ def _identify(
     """Train an owner's model per class, ask whose the other images are, and compare.
 
     Figures are means over the seeds. `auroc_known`: half of the owners registered, the others
-    strangers, told apart by the best error, compared with the second best and the mean of all. What
-    takes training steps is trained side by side, and --resume goes on with the owners that are
-    missing.
+    strangers, told apart by the best error, compared with the second best and the mean of all.
+    `tar_at_far_01`: the share of owners' images that is named right where 1 % of the strangers'
+    are named, null if these are too few to tell. What takes training steps is trained side by side,
+    and --resume goes on with the owners that are missing.
 
     \b
     Examples:
@@ -99,6 +115,9 @@ def _identify(
         baselines=names(baselines),
         queries=queries,
         words=words,
+        margin=margin,
+        strangers=strangers,
+        rivals=rivals,
     )
     seeds = numbers(seed, "seed")
     found = _measured(request, seeds, out, resume, _Training(processes, keep_models))
@@ -120,6 +139,7 @@ def _measured(
     from privedge_lab.results.store import Results, summary
 
     data = datasets.read(request.data)
+    others = None if request.strangers is None else datasets.read(request.strangers)
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
@@ -129,7 +149,7 @@ def _measured(
             resume=resume,
             watch=bars.owner,
         )
-        return identify.measure(request, data, seeds, results, bars, training)
+        return identify.measure(request, data, seeds, results, bars, training, others)
 
     measured = experiment.run(
         identify.EXPERIMENT,
@@ -165,6 +185,7 @@ def _print(found: dict[str, Any]) -> None:
             f"owners' thresholds precision {shown(known.precision, '.2f')}, recall "
             f"{shown(known.recall, '.2f')}"
         )
+    lines += _told_apart(mean)
     lines += [
         f"baseline {name}: macro recall {shown(scores.macro_recall, '.3f')}"
         for name, scores in mean.baselines.items()
@@ -179,3 +200,25 @@ def _print(found: dict[str, Any]) -> None:
         )
     seconds = shown(mean.seconds, ".1f")
     print("\n".join([*lines, f"{seconds} s a seed; rows in {found['file']}"]))
+
+
+def _told_apart(mean: "IdentifyRow") -> list[str]:
+    """Lines about strangers; intervals are means over the seeds, as the shares are."""
+    found = mean.strangers
+    if found is None:
+        return []
+    named = {
+        "TAR at FAR 1 %": found.tar_at_far_01,
+        "TAR at FAR 0.1 %": found.tar_at_far_001,
+        "TAR at the margin": found.tar_at_margin,
+        "FAR at the margin": found.far_at_margin,
+    }
+    lines = []
+    for name, rate in named.items():
+        if rate is not None:
+            between = f"95 %: {shown(rate.low, '.4f')} to {shown(rate.high, '.4f')}"
+            at = f"margin {shown(rate.margin, '.3f')}"
+            lines.append(f"{name}: {shown(rate.share, '.4f')} ({between}; {at})")
+        elif "margin" not in name:
+            lines.append(f"{name}: not resolvable with {shown(found.strangers, '.0f')} strangers")
+    return lines
