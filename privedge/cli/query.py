@@ -94,7 +94,9 @@ def say_if_never_unknown(reply: "Reply", cohort: str) -> None:
     """Tell people, on standard error, that the answers name somebody whoever is on the pictures."""
     if reply.never_unknown:
         print(
-            f"note: cohort {cohort} never answers unknown: {reply.never_unknown}", file=sys.stderr
+            f"note: cohort {cohort} never answers unknown: {reply.never_unknown} (a model's own "
+            "threshold may still refuse)",
+            file=sys.stderr,
         )
 
 
