@@ -4,7 +4,6 @@ import json
 import shlex
 from dataclasses import asdict
 from enum import StrEnum
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -141,8 +140,8 @@ def _wrap(
 def _numbers(text: str, option: str) -> tuple[float, ...]:
     """Read one number or three; a number may be a fraction, such as 1/255."""
     try:
-        numbers = tuple(float(Fraction(part.replace(" ", ""))) for part in text.split(","))
-    except (ValueError, ZeroDivisionError, OverflowError):
+        numbers = tuple(_number(part) for part in text.split(","))
+    except (ValueError, ZeroDivisionError):
         numbers = ()
     if len(numbers) not in (1, 3) or not all(abs(number) <= _LARGEST for number in numbers):
         raise typer.BadParameter(
@@ -151,6 +150,11 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
     if option == "--scale" and 0.0 in numbers:
         raise typer.BadParameter("0 would make all pictures equal", param_hint=option)
     return numbers
+
+
+def _number(text: str) -> float:
+    above, _, below = text.partition("/")
+    return float(above) / float(below or 1)
 
 
 def _size(text: str) -> "ImageShape":
