@@ -65,6 +65,22 @@ def discs(*places: Place, size: int = 320, seed: int = 0) -> Image.Image:
     return picture
 
 
+def person(number: int, at: Place, *, size: int = 320, seed: int = 0) -> Image.Image:
+    """A red disc at a place, with spots around it whose colours are those of person `number`."""
+    picture = discs(size=size, seed=seed)
+    pen, unit = ImageDraw.Draw(picture), size / 320
+    colours = np.random.default_rng(number).integers(0, 256, (8, 3))
+    for place, (red, *others) in enumerate(colours.tolist()):
+        # Nothing but the disc is red.
+        colour = (red // 2, max(others[0], red // 2), max(others[1], red // 2))
+        x, y = (34 * part(place * np.pi / 4) * unit for part in (np.cos, np.sin))
+        corners = [(at[0] + x + d * unit, at[1] + y + d * unit) for d in (-20, 20)]
+        pen.ellipse(corners, colour)
+    radius = size / 40
+    pen.ellipse((at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius), (255, 0, 0))
+    return picture
+
+
 def detector(path: Path) -> Path:
     """Write a file with YuNet's inputs and outputs that finds the red discs of `discs`."""
     sides = np.log(np.array([BOX, BOX]) / 8)

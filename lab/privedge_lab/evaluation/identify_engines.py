@@ -23,6 +23,7 @@ from privedge.config import ClientConfig
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
+from privedge.ran.feature_kinds import Encoder
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user import threshold, upload
@@ -67,10 +68,12 @@ def fused(
 ) -> Asked:
     """`images`, uint8 of any size, asked one by one.
 
-    files: the public files that the models' spec names.
+    files: the public files that the models' spec names. Faces are cut out already, as those of
+        `cohort.read` are.
 
     Raises Unreachable if the servers do not start, and what a party refuses.
     """
+    rans = [_of_cuttings(ran) for ran in rans]
     cohort = CohortSetting.of(rans[0].spec, COHORT, margin=_MARGIN)
     with (
         tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as folder,
@@ -83,6 +86,15 @@ def fused(
         asker = Identity(Role.CLIENT, "evaluator")
         config = deployment.client_config(asker, rpc_timeout_s=_TIMEOUT_S, files=files)
         return _ask(config, rans, images, progress)
+
+
+def _of_cuttings(ran: Ran) -> Ran:
+    """The same model with a spec that has nothing cut out."""
+    features = ran.spec.features
+    if not isinstance(features, Encoder) or features.aligned is None:
+        return ran
+    whole = features.model_copy(update={"aligned": None})
+    return replace(ran, spec=ran.spec.model_copy(update={"features": whole}))
 
 
 def bytes_of(reply: Reply) -> int:

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from privedge.cli.options import DataOption, EncoderOption, JsonOption, ProcessesOption, SpecOption
-from privedge.cli.progress import Bars
+from privedge.cli.options import (
+    DataOption,
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    ProcessesOption,
+    SpecOption,
+)
+from privedge.cli.progress import Bars, progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
@@ -16,6 +23,7 @@ from privedge_lab.cli.evaluate.options import (
     OutOption,
     OwnersOption,
     PartOption,
+    PhotosOption,
     PresetOption,
     ResumeOption,
     SeedOption,
@@ -49,6 +57,7 @@ def _identify(
     components: ComponentsOption = None,
     steps: StepsOption = None,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
     spec_file: SpecOption = None,
     engine: Annotated[
         str,
@@ -59,6 +68,7 @@ def _identify(
     queries: Annotated[
         int, typer.Option("--queries", min=1, help="Images engines are compared on, or fused asks.")
     ] = 100,
+    photos: PhotosOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -101,16 +111,18 @@ def _identify(
     Examples:
       privedge evaluate identify --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
+      privedge evaluate identify --data people.npz --preset face --photos 3 --out people/ \
+          --encoder encoder.onnx --detector detector.onnx
     """
     from privedge_lab.evaluation.identify import Request
 
     request = Request(
         data=data,
-        choice=choice_of(owners, part, group, test_where),
+        choice=choice_of(owners, part, group, test_where, photos),
         preset=preset,
         components=components,
         steps=steps,
-        **network(preset, encoder, spec_file),
+        **network(preset, encoder, spec_file, detector),
         engine=engine,
         baselines=names(baselines),
         queries=queries,
@@ -133,13 +145,15 @@ def _measured(
     request: "Request", seeds: Sequence[int], out: Path, resume: bool, chosen: _Training
 ) -> dict[str, Any]:
     from privedge.user.many import cores
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import identify
+    from privedge_lab.evaluation import cohort, identify
     from privedge_lab.evaluation.cohort import Training
     from privedge_lab.results.store import Results, summary
 
-    data = datasets.read(request.data)
-    others = None if request.strangers is None else datasets.read(request.strangers)
+    others = None
+    with progress_bar() as progress:
+        read = cohort.read(request, progress)
+        if request.strangers is not None:
+            others = cohort.read(request, progress, request.strangers).data
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
@@ -149,7 +163,7 @@ def _measured(
             resume=resume,
             watch=bars.owner,
         )
-        return identify.measure(request, data, seeds, results, bars, training, others)
+        return identify.measure(request, read.data, seeds, results, bars, training, others)
 
     measured = experiment.run(
         identify.EXPERIMENT,
@@ -159,7 +173,9 @@ def _measured(
         resume=resume,
     )
     rows = measured.found
-    named = {"preset": rows[0].preset, "seeds": list(seeds)}
+    named: dict[str, Any] = {"preset": rows[0].preset, "seeds": list(seeds)}
+    if request.files.detector is not None:
+        named |= {"left_out": len(read.left_out)}
     return summary(rows) | named | measured.evidence()
 
 
