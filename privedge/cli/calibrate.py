@@ -11,9 +11,12 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    DetectorOption,
     EncoderOption,
     JoinOption,
     JsonOption,
+    LargestFaceOption,
+    SkipBadOption,
     SpecOption,
     path,
     public_files,
@@ -66,6 +69,9 @@ def _calibrate(
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
+    skip_bad: SkipBadOption = False,
     rivals_file: Annotated[
         Path | None,
         typer.Option(
@@ -97,8 +103,8 @@ def _calibrate(
 
     if not 0 < far < 1:
         raise typer.BadParameter("a share above 0 and below 1, as in .01", param_hint="--far")
-    files = public_files(encoder, cohort, config)
-    owners, others = people.by_person(own), people.of_anybody(strangers)
+    files = public_files(encoder, cohort, config, detector=detector)
+    owners, others = people.by_person(own, skip_bad=skip_bad), people.of_anybody(strangers)
     spec = spec_for(
         *people.pictures_in([*owners.values()]),
         preset=to_join(cohort, config, preset, spec_file),
@@ -106,7 +112,8 @@ def _calibrate(
         channels=channels,
         files=files,
     )
-    changes: dict[str, Any] = {"seed": seed, "files": files} | ({"steps": steps} if steps else {})
+    changes: dict[str, Any] = {"seed": seed, "files": files, "largest_face": largest_face}
+    changes |= {"steps": steps} if steps else {}
     public = None if rivals_file is None else rivals.read(rivals_file, spec)
     with progress_bar() as progress:
         settings = settings_for(spec, **changes)

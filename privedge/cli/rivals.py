@@ -10,9 +10,11 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    DetectorOption,
     EncoderOption,
     JoinOption,
     JsonOption,
+    LargestFaceOption,
     SpecOption,
     path,
     public_files,
@@ -56,6 +58,8 @@ def _make(
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which pictures are drawn.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,7 +79,7 @@ def _make(
     from privedge.user.architecture import spec_for
 
     private_file.require_writable(out)
-    files = public_files(encoder, cohort, config)
+    files = public_files(encoder, cohort, config, detector=detector)
     sets = people.of_anybody(images)
     spec = spec_for(
         *people.pictures_in(sets),
@@ -83,7 +87,7 @@ def _make(
         channels=channels,
         files=files,
     )
-    made = public_rivals.make(sets, spec, count, seed=seed, files=files)
+    made = public_rivals.make(sets, spec, count, seed=seed, files=files, largest_face=largest_face)
     rivals.write(out, made, spec)
     _print(out, made, as_json)
 

@@ -81,12 +81,12 @@ def measure(
     """
     if len(people) == 1 and rivals is None:
         raise ConfigError("one owner has nothing to be compared with; give --rivals FILE")
-    files = settings.files
+    files, largest = settings.files, settings.largest_face
     rng = np.random.default_rng(settings.seed)
     rans, held, labels = [], [], []
     for number, taken in enumerate(people.values()):
         progress("train", number, len(people))
-        inputs = taken.inputs(spec)
+        inputs = taken.inputs(spec, files, largest_face=largest)
         order = rng.permutation(len(inputs))
         count = max(1, round(len(inputs) * _HELD_OUT))
         rans.append(fit_ran(inputs[order[count:]], spec, settings, f"person-{number}"))
@@ -94,7 +94,9 @@ def measure(
         labels.append(np.full(count, number))
     progress("train", len(people), len(people))
     own, truth = np.concatenate(held), np.concatenate(labels)
-    others = np.concatenate([each.features(spec, files) for each in strangers])
+    others = np.concatenate(
+        [each.features(spec, files, largest_face=largest) for each in strangers]
+    )
     errors, far = _errors(rans, own), _errors(rans, others)
     return Ratios(
         known.ratios(errors, _to(rivals, own)),

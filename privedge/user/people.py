@@ -19,6 +19,7 @@ import numpy.typing as npt
 from privedge.arrays import Features, Inputs, is_pixels
 from privedge.errors import ImageError
 from privedge.ran import features, images, vectors
+from privedge.ran.alignment import aligner_for
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.inputs import Opened, in_folder, in_folders, opened
 from privedge.ran.pixels import MAX_ARRAY_BYTES, checked
@@ -35,8 +36,13 @@ class Taken:
     pictures: Opened | None
     vectors: Inputs | None = field(default=None, repr=False)
 
-    def inputs(self, spec: RanSpec) -> Inputs:
-        """The pictures at the size of the spec, or the vectors. Raises ImageError."""
+    def inputs(self, spec: RanSpec, files: PublicFiles, *, largest_face: bool = False) -> Inputs:
+        """The pictures, or the faces in them, at the size of the spec; or the vectors.
+
+        largest_face: whether the largest of several faces in a picture is meant.
+
+        Raises ImageError, and ConfigError for a detector that is missing.
+        """
         wants_vectors = isinstance(spec.features, Vector)
         if self.vectors is not None:
             if not wants_vectors:
@@ -44,36 +50,44 @@ class Taken:
             return self.vectors
         if self.pictures is None or wants_vectors:
             raise ImageError(f"preset {spec.name}: takes vectors, not pictures")
-        return self.pictures.at(spec.image_shape)
+        aligner = aligner_for(spec, files, largest=largest_face)
+        return self.pictures.at(spec.image_shape, aligner)
 
-    def features(self, spec: RanSpec, files: PublicFiles) -> Features:
+    def features(
+        self, spec: RanSpec, files: PublicFiles, *, largest_face: bool = False
+    ) -> Features:
         """What the feature map makes of them, float32 (n, *input_shape)."""
-        return features.extract(spec, self.inputs(spec), encoder=files.encoder)
+        found = self.inputs(spec, files, largest_face=largest_face)
+        return features.extract(spec, found, encoder=files.encoder)
 
 
-def by_person(source: Path) -> dict[str, Taken]:
-    """Find what there is of each person, in order of name. Raises ImageError."""
+def by_person(source: Path, *, skip_bad: bool = False) -> dict[str, Taken]:
+    """Find what there is of each person, in order of name. Raises ImageError.
+
+    skip_bad: leave out pictures that cannot be used, and name them in a warning.
+    """
     if source.is_dir():
-        return {
-            folder.name: Taken(found)
-            for folder, found in in_folders(source, skip_bad=False).items()
-        }
+        found = in_folders(source, skip_bad=skip_bad)
+        return {folder.name: Taken(pictures) for folder, pictures in found.items()}
     inputs, labels = _read(source)
     if labels is None:
         raise ImageError(f"{source}: has no labels, which say whose each one is")
-    return {str(label): _taken(inputs[labels == label]) for label in np.unique(labels)}
+    return {str(label): _taken(inputs[labels == label], skip_bad) for label in np.unique(labels)}
 
 
 def of_anybody(source: Path) -> list[Taken]:
-    """Find all there is, whoever it is of. Raises ImageError."""
+    """Find all there is, whoever it is of. Raises ImageError.
+
+    Pictures that cannot be used are left out, and named in a warning: there are others.
+    """
     if source.is_dir():
         if images.listed(source) or not images.subfolders(source):
-            return [Taken(Opened(in_folder(source)))]
-        return [Taken(each) for each in in_folders(source, skip_bad=False).values()]
+            return [Taken(Opened(in_folder(source), skip_bad=True))]
+        return [Taken(each) for each in in_folders(source, skip_bad=True).values()]
     if source.suffix.lower() != ".npz":
         return [Taken(opened(source))]
     inputs, _ = _read(source)
-    return [_taken(inputs)]
+    return [_taken(inputs, skip_bad=True)]
 
 
 def pictures_in(sets: Sequence[Taken]) -> list[Opened]:
@@ -81,8 +95,8 @@ def pictures_in(sets: Sequence[Taken]) -> list[Opened]:
     return [each.pictures for each in sets if each.pictures is not None]
 
 
-def _taken(inputs: Inputs) -> Taken:
-    return Taken(Opened((), inputs)) if is_pixels(inputs) else Taken(None, inputs)
+def _taken(inputs: Inputs, skip_bad: bool) -> Taken:
+    return Taken(Opened((), inputs, skip_bad)) if is_pixels(inputs) else Taken(None, inputs)
 
 
 def _read(path: Path) -> tuple[Inputs, npt.NDArray[Any] | None]:

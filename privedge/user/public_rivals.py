@@ -17,14 +17,22 @@ from privedge.user.people import Taken
 
 
 def make(
-    sets: Sequence[Taken], spec: RanSpec, count: int, *, seed: int, files: PublicFiles
+    sets: Sequence[Taken],
+    spec: RanSpec,
+    count: int,
+    *,
+    seed: int,
+    files: PublicFiles,
+    largest_face: bool = False,
 ) -> Rivals:
     """Draw `count` of all pictures or vectors, and return what the feature map makes of them.
+
+    files, largest_face: as for Taken.inputs.
 
     The same pictures, seed and spec give the same rivals. Raises ImageError for too few that
     differ, and ConfigError as Rivals.of does.
     """
-    rows = np.concatenate([each.features(spec, files) for each in sets])
+    rows = np.concatenate([each.features(spec, files, largest_face=largest_face) for each in sets])
     rows = np.unique(rows.reshape(len(rows), -1), axis=0)  # equal ones count once
     if not 1 <= count <= min(MAX_RIVALS, len(rows)):
         raise ImageError(
