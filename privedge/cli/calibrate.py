@@ -98,16 +98,15 @@ def _calibrate(
     """
     from privedge.ran import rivals
     from privedge.user import calibrate, people
-    from privedge.user.architecture import spec_for
     from privedge.user.settings import settings_for
 
     if not 0 < far < 1:
         raise typer.BadParameter("a share above 0 and below 1, as in .01", param_hint="--far")
     files = public_files(encoder, cohort, config, detector=detector)
     owners, others = people.by_person(own, skip_bad=skip_bad), people.of_anybody(strangers)
-    spec = spec_for(
-        *people.pictures_in([*owners.values()]),
-        preset=to_join(cohort, config, preset, spec_file),
+    spec = people.spec_for(
+        owners.values(),
+        to_join(cohort, config, preset, spec_file),
         components=components,
         channels=channels,
         files=files,

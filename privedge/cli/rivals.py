@@ -76,14 +76,13 @@ def _make(
     from privedge import private_file
     from privedge.ran import rivals
     from privedge.user import people, public_rivals
-    from privedge.user.architecture import spec_for
 
     private_file.require_writable(out)
     files = public_files(encoder, cohort, config, detector=detector)
     sets = people.of_anybody(images)
-    spec = spec_for(
-        *people.pictures_in(sets),
-        preset=to_join(cohort, config, preset, spec_file),
+    spec = people.spec_for(
+        sets,
+        to_join(cohort, config, preset, spec_file),
         channels=channels,
         files=files,
     )

@@ -9,6 +9,7 @@ Sees everybody's pictures in plaintext: for data that one may look at, not for o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,7 @@ def measure(
     rans, held, labels = [], [], []
     for number, taken in enumerate(people.values()):
         progress("train", number, len(people))
-        inputs = taken.inputs(spec, files, largest_face=largest)
+        inputs: Any = taken.inputs(spec, files, largest_face=largest)  # pictures or vectors
         order = rng.permutation(len(inputs))
         count = max(1, round(len(inputs) * _HELD_OUT))
         rans.append(fit_ran(inputs[order[count:]], spec, settings, f"person-{number}"))

@@ -8,7 +8,7 @@ Sees plaintext: for one's own device only.
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from privedge.ran.inputs import Opened, in_folder, in_folders, opened
 from privedge.ran.pixels import MAX_ARRAY_BYTES, checked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
+from privedge.user import architecture
 
 _ARRAYS = ("images", "vectors")
 
@@ -90,9 +91,21 @@ def of_anybody(source: Path) -> list[Taken]:
     return [_taken(inputs, skip_bad=True)]
 
 
-def pictures_in(sets: Sequence[Taken]) -> list[Opened]:
-    """Return the pictures, to choose a preset by their sizes."""
-    return [each.pictures for each in sets if each.pictures is not None]
+def spec_for(
+    sets: Iterable[Taken],
+    preset: str | RanSpec,
+    *,
+    components: int | None = None,
+    channels: int | None = None,
+    files: PublicFiles,
+) -> RanSpec:
+    """Choose the architecture as `architecture.spec_for` does; that of vectors must be given."""
+    pictures = [each.pictures for each in sets if each.pictures is not None]
+    if not pictures and isinstance(preset, str):
+        raise ImageError("vectors: their architecture is a spec; give --spec FILE or --cohort NAME")
+    return architecture.spec_for(
+        *pictures, preset=preset, components=components, channels=channels, files=files
+    )
 
 
 def _taken(inputs: Inputs, skip_bad: bool) -> Taken:
