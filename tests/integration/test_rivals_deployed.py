@@ -22,7 +22,7 @@ from tests.integration.asking import CLIENT, client
 
 pytestmark = pytest.mark.mpc
 
-ALONE, BARE = "alone", "bare"
+ALONE, BARE, NAMES = "alone", "bare", "names"
 MARGIN = 0.5
 
 
@@ -39,7 +39,7 @@ def public(rans, some_digits) -> Rivals:
 
 @pytest.fixture(scope="module")
 def one_owner(tmp_path_factory, rans, public) -> Iterator[Deployment]:
-    """Two cohorts of one owner, who has the digit 0; one of them has rivals."""
+    """Two cohorts of one owner, who has the digit 0; one of them has rivals. A third names all."""
     folder = tmp_path_factory.mktemp("rivals")
     rivals.write(folder / "rivals.npz", public, rans[0].spec)
     cohorts = [
@@ -47,9 +47,10 @@ def one_owner(tmp_path_factory, rans, public) -> Iterator[Deployment]:
             ALONE, "subspace32", components=16, margin=MARGIN, rivals=str(folder / "rivals.npz")
         ),
         CohortSetting(BARE, "subspace32", components=16, margin=MARGIN),
+        CohortSetting(NAMES, "subspace32"),
     ]
     with Deployment(folder, cohorts) as running:
-        for cohort in cohorts:
+        for cohort in cohorts[:2]:
             owner = Identity(Role.OWNER, rans[0].owner)
             send(rans[0], cohort.name, running.client_config(owner))
         yield running
@@ -96,3 +97,10 @@ def test_query_says_that_a_cohort_never_answers_unknown(one_owner, some_digits, 
     )
     assert json.loads(done.stdout)["never_unknown"].startswith("it has one owner")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("party", [Role.PARTY0, Role.PARTY1])
+def test_a_party_warns_at_its_start_of_a_cohort_that_never_answers_unknown(one_owner, party):
+    log = one_owner.log_file(party).read_text()
+    assert f"WARNING parties.party.server: cohort {NAMES}: never answers unknown: its margin" in log
+    assert f"cohort {ALONE}: " not in log  # it has no owner yet
