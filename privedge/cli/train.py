@@ -76,7 +76,8 @@ def _train(
         float | None,
         typer.Option(
             "--threshold-quantile",
-            help="Call an image unknown if its error is above this quantile of your own.",
+            help="Also refuse images whose error is above this quantile of your own. Keeps "
+            "few strangers out: 68 to 76 % of them passed. A margin and public rivals do better.",
         ),
     ] = None,
     encoder: EncoderOption = None,

@@ -61,7 +61,8 @@ def _train_all(
         float | None,
         typer.Option(
             "--threshold-quantile",
-            help="Call an image unknown if its error is above this quantile of the owner's own.",
+            help="Also refuse images whose error is above this quantile of the owner's own. Keeps "
+            "few strangers out: 68 to 76 % of them passed. A margin and public rivals do better.",
         ),
     ] = None,
     channels: ChannelsOption = None,

@@ -19,6 +19,7 @@ from privedge.cli.query import (
     TogetherOption,
     costs,
     files,
+    say_if_never_unknown,
     subjects,
 )
 
@@ -59,5 +60,6 @@ def _verify(
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
+    say_if_never_unknown(reply, cohort)
     for name, yes in zip(subjects(images, one_subject), answers, strict=True):
         print(f"{name}: {'yes' if yes else 'no'}")

@@ -42,6 +42,7 @@ from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
 from privedge.rpc.retry import Patience, retried, told
+from privedge.sharing import known
 from privedge.sharing.combine import combine
 from privedge.sharing.cost import Cost
 from privedge.sharing.fixed_point import encode
@@ -67,6 +68,9 @@ class Cohort:
         margin, mean_share: the rule for "unknown". The best model answers if its error is below
             `margin` times a reference. The reference is (1 - `mean_share`) times the second-best
             error plus `mean_share` times the mean error of all models.
+        rivals: how many public rivals the best model must beat too: its error must be below
+            `margin` times each of theirs.
+        rivals_sha256: the digest of the rivals' file (privedge.ran.rivals); empty without any.
         owners: the names of the owners with an active model, in the order of the answer vector.
         snapshot_id: the id of this set of models; every query carries it.
         max_batch: the most pictures that one query may hold; the client splits larger batches.
@@ -79,6 +83,16 @@ class Cohort:
     snapshot_id: str
     max_batch: int
     mean_share: float = 0.0
+    rivals: int = 0
+    rivals_sha256: str = ""
+
+    @property
+    def never_unknown(self) -> str:
+        """Why this cohort never answers "unknown", as in "its margin is 1"; empty if it may.
+
+        The models may have thresholds of their own, which only their owners know.
+        """
+        return known.never_unknown(self.margin, len(self.owners), self.rivals)
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,8 @@ class Reply:
         bytes_sent, bytes_received: bytes of shares, to and from both parties together.
         request_ids: the id of each query, under which the servers' logs have it. There are several
             if the pictures did not fit into one query.
+        never_unknown: why the cohort never answers "unknown", whoever is on a picture; empty if it
+            may.
     """
 
     answers: tuple[Answer, ...]
@@ -100,6 +116,7 @@ class Reply:
     bytes_sent: int
     bytes_received: int
     request_ids: tuple[str, ...] = ()
+    never_unknown: str = ""
 
     def plus(self, other: "Reply") -> "Reply":
         """Return one reply with the answers of both, and the sums of their costs."""
@@ -111,6 +128,7 @@ class Reply:
             self.bytes_sent + other.bytes_sent,
             self.bytes_received + other.bytes_received,
             self.request_ids + other.request_ids,
+            self.never_unknown,
         )
 
 
@@ -263,6 +281,8 @@ class Client:
             snapshot_id=said[0].snapshot_id,
             max_batch=max(1, said[0].max_batch),
             mean_share=said[0].mean_share,
+            rivals=said[0].rivals,
+            rivals_sha256=said[0].rivals_sha256,
         )
         self._cohorts[cohort] = found
         return found
@@ -409,4 +429,4 @@ class Client:
             raise
         sent, received = 2 * query.nbytes, first.words.nbytes + second.words.nbytes
         costs, ids = (first.cost, second.cost), (question.query_id,)
-        return Reply(answers, seconds, costs, sent, received, ids)
+        return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown)

@@ -32,9 +32,6 @@ from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 
-# With a margin below 1, this share of the mean finds unknown subjects better than the second best
-# alone.
-_MEAN_SHARE = 0.35
 # A trial on a nearly full disk is nobody's outage.
 _SETTINGS = {"disk": {"min_free_percent": 0}}
 _ASKED = 64
@@ -111,10 +108,7 @@ def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures
 def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
-    mean_share = _MEAN_SHARE if request.margin < 1 else 0.0
-    cohort = CohortSetting.of(
-        plan.spec, request.cohort, margin=request.margin, mean_share=mean_share
-    )
+    cohort = CohortSetting.of(plan.spec, request.cohort, margin=request.margin)
     wanted = models.digest_of(vars(cohort), plan.origins)
     running = servers.running
     if home.record.serving == wanted and not (running and _is_old(home)):

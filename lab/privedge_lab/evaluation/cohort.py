@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Features, Pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import face, features, onnx_file
@@ -235,11 +236,15 @@ def asked(rans: Sequence[Ran], parts: Parts, files: PublicFiles = NO_FILES) -> C
 
     files: the public files that their spec names.
     """
-    spec = rans[0].spec
-    images = fit(parts.images, spec.image_shape)
-    given = features.extract(spec, images, encoder=files.encoder)
+    given = features_of(rans, parts.images, files)
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
+
+
+def features_of(rans: Sequence[Ran], images: Pixels, files: PublicFiles) -> Features:
+    """What the models' feature map makes of images of any size, float32 (n, *input_shape)."""
+    spec = rans[0].spec
+    return features.extract(spec, fit(images, spec.image_shape), encoder=files.encoder)
 
 
 def known(cohort: Cohort, seed: int) -> Known:

@@ -16,7 +16,6 @@ from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from privedge.arrays import Labels, Pixels
 from privedge.client.query import Client, Reply
@@ -25,12 +24,11 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
 from privedge.ran.feature_kinds import Encoder
-from privedge.ran.model import Reconstructor
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user import threshold, upload
+from privedge.user.asking import errors_of as errors_of
 from privedge.user.checkpoint import Ran
-from privedge_lab.evaluation.identify_figures import Errors
 
 ENGINES = ("plain", "fixed", "fused")
 COHORT = "evaluate"
@@ -38,7 +36,6 @@ COHORT = "evaluate"
 _MARGIN = 1.0
 # A large preset on a slow machine takes long, but not for ever.
 _TIMEOUT_S = 1800.0
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -54,19 +51,6 @@ def closed(rans: Sequence[Ran]) -> list[Ran]:
     """The same models without thresholds: nobody's image is refused."""
     unused = np.array([threshold.UNUSED], np.float32)
     return [replace(ran, parameters={**ran.parameters, "threshold": unused}) for ran in rans]
-
-
-def errors_of(ran: Ran, features: npt.NDArray[np.float32]) -> Errors:
-    """Sums of squared differences in float32, as float64 (n,), for features (n, *input_shape)."""
-    reconstructor = Reconstructor(ran.spec)
-    values = {name: torch.from_numpy(ran.parameters[name]) for name in reconstructor.state_dict()}
-    reconstructor.load_state_dict(values)
-    with torch.no_grad():
-        sums = [
-            (reconstructor(part) - part).square().flatten(1).sum(1)
-            for part in torch.from_numpy(features).split(_BATCH)
-        ]
-    return torch.cat(sums).double().numpy()
 
 
 def fixed(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> Labels:

@@ -78,6 +78,21 @@ def _identify(
     words: Annotated[
         int, typer.Option("--words", min=0, help="Also vote over so many images of one page.")
     ] = 0,
+    strangers: Annotated[
+        Path | None,
+        typer.Option(
+            "--strangers",
+            metavar="FILE",
+            help="A set of strangers' images; without it, half of the owners are strangers.",
+        ),
+    ] = None,
+    rivals: Annotated[
+        Path | None,
+        typer.Option("--rivals", metavar="FILE", help="The cohort's public rivals, if any."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Of the cohort; FAR and TAR at it.")
+    ] = None,
     baselines: Annotated[
         str | None,
         typer.Option(
@@ -97,9 +112,10 @@ def _identify(
     """Train an owner's model per class, ask whose the other images are, and compare.
 
     Figures are means over the seeds. `auroc_known`: half of the owners registered, the others
-    strangers, told apart by the best error, compared with the second best and the mean of all. What
-    takes training steps is trained side by side, and --resume goes on with the owners that are
-    missing.
+    strangers, told apart by the best error, compared with the second best and the mean of all.
+    `tar_at_far_01`: the share of owners' images that is named right where 1 % of the strangers'
+    are named, null if these are too few to tell. What takes training steps is trained side by side,
+    and --resume goes on with the owners that are missing.
 
     \b
     Examples:
@@ -120,6 +136,9 @@ def _identify(
         baselines=names(baselines or (_PIXELS if detector is None else "none")),
         queries=queries,
         words=words,
+        margin=margin,
+        strangers=strangers,
+        rivals=rivals,
     )
     if out is None and (keep_models or resume):
         raise ConfigError("--keep-models and --resume need a folder: give --out")
@@ -141,8 +160,11 @@ def _measured(
     from privedge_lab.evaluation.cohort import Training
     from privedge_lab.results.store import Results, summary
 
+    others = None
     with progress_bar() as progress:
         read = cohort.read(request, progress)
+        if request.strangers is not None:
+            others = cohort.read(request, progress, request.strangers).data
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
@@ -152,7 +174,7 @@ def _measured(
             resume=resume,
             watch=bars.owner,
         )
-        return identify.measure(request, read.data, seeds, results, bars, training)
+        return identify.measure(request, read.data, seeds, results, bars, training, others)
 
     with tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as name:
         unkept = Path(name)
@@ -192,6 +214,7 @@ def _print(found: dict[str, Any]) -> None:
             f"owners' thresholds precision {shown(known.precision, '.2f')}, recall "
             f"{shown(known.recall, '.2f')}"
         )
+    lines += _told_apart(mean)
     lines += [
         f"baseline {name}: macro recall {shown(scores.macro_recall, '.3f')}"
         for name, scores in mean.baselines.items()
@@ -207,3 +230,25 @@ def _print(found: dict[str, Any]) -> None:
     seconds = shown(mean.seconds, ".1f")
     where = "no file is kept" if found["file"] is None else f"rows in {found['file']}"
     print("\n".join([*lines, f"{seconds} s a seed; {where}"]))
+
+
+def _told_apart(mean: "IdentifyRow") -> list[str]:
+    """Lines about strangers; intervals are means over the seeds, as the shares are."""
+    found = mean.strangers
+    if found is None:
+        return []
+    named = {
+        "TAR at FAR 1 %": found.tar_at_far_01,
+        "TAR at FAR 0.1 %": found.tar_at_far_001,
+        "TAR at the margin": found.tar_at_margin,
+        "FAR at the margin": found.far_at_margin,
+    }
+    lines = []
+    for name, rate in named.items():
+        if rate is not None:
+            between = f"95 %: {shown(rate.low, '.4f')} to {shown(rate.high, '.4f')}"
+            at = f"margin {shown(rate.margin, '.3f')}"
+            lines.append(f"{name}: {shown(rate.share, '.4f')} ({between}; {at})")
+        elif "margin" not in name:
+            lines.append(f"{name}: not resolvable with {shown(found.strangers, '.0f')} strangers")
+    return lines
