@@ -99,12 +99,8 @@ def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
     mean_share = _MEAN_SHARE if request.margin < 1 else 0.0
-    cohort = CohortSetting(
-        request.cohort,
-        plan.spec.name,
-        channels=plan.spec.image_shape.channels,
-        margin=request.margin,
-        mean_share=mean_share,
+    cohort = CohortSetting.of(
+        plan.spec, request.cohort, margin=request.margin, mean_share=mean_share
     )
     wanted = models.digest_of(vars(cohort), plan.origins)
     running = servers.running
