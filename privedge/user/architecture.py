@@ -48,7 +48,7 @@ def spec_for(
         if (channels, encoder) != (None, None):
             raise ConfigError("channels, encoder: are for pictures, and these are vectors")
         return _of_vectors(sets, preset, components, unit_length=bool(unit_length))
-    _check_for_pictures(preset, channels, unit_length)
+    check_for_pictures(preset, channels=channels, unit_length=unit_length)
     size = measured(*sets)
     spec = presets.preset(
         preset,
@@ -62,7 +62,10 @@ def spec_for(
     return presets.with_encoder(spec, *onnx_encoder.describe(encoder, spec.image_shape))
 
 
-def _check_for_pictures(preset: str, channels: int | None, unit_length: bool | None) -> None:
+def check_for_pictures(
+    preset: str, *, channels: int | None = None, unit_length: bool | None = None
+) -> None:
+    """Raise ConfigError or ImageError if these arguments are not for pictures."""
     if channels not in (None, 1, 3):
         raise ConfigError(f"channels: must be 1 or 3, not {channels}")
     if unit_length is not None:
