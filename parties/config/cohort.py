@@ -71,6 +71,17 @@ class CohortSection(Section):
     channels: Literal[1, 3] = Field(
         default=1, description="For `preset`: 1 for grey images, 3 for colour."
     )
+    size: int | None = Field(
+        default=None,
+        ge=2,
+        le=1 << 16,
+        description='For `preset = "vector"`: how many values a vector has.',
+    )
+    unit_length: bool = Field(
+        default=False,
+        description='For `preset = "vector"`: whether owners and clients divide every vector by '
+        "its length.",
+    )
     components: int | None = Field(
         default=None,
         ge=1,
@@ -128,10 +139,22 @@ class CohortSection(Section):
             raise ValueError("preset: a cohort has one architecture; name it instead of auto")
         if self.spec_file is not None and self.components is not None:
             raise ValueError("components goes with preset, not with spec_file")
-        if self.rivals is not None and self.mean_share:
-            raise ValueError("rivals: not together with mean_share; set mean_share = 0")
         if self.spec_file is not None and self.encoder is not None:
             raise ValueError("encoder goes with preset; a spec_file names its own")
         if self.preset in ENCODER_PRESETS and self.encoder is None:
             raise ValueError(f"preset {self.preset} needs a table [cohorts.encoder]")
+        return self
+
+    @model_validator(mode="after")
+    def _size_of_vectors(self) -> Self:
+        if self.preset != "vector" and (self.size is not None or self.unit_length):
+            raise ValueError('size and unit_length go with preset = "vector"')
+        if self.preset == "vector" and self.size is None:
+            raise ValueError('preset = "vector" needs size, the number of values in a vector')
+        return self
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.rivals is not None and self.mean_share:
+            raise ValueError("rivals: not together with mean_share; set mean_share = 0")
         return self

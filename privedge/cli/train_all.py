@@ -1,4 +1,4 @@
-"""`privedge train-all`: train one RAN for each folder of images, in parallel on one device."""
+"""`privedge train-all`: train one RAN for each folder or label, in parallel on one device."""
 
 import json
 import time
@@ -21,6 +21,7 @@ from privedge.cli.options import (
     ProcessesOption,
     SkipBadOption,
     SpecOption,
+    UnitLengthOption,
     path,
     public_files,
     to_join,
@@ -41,7 +42,11 @@ def register(app: typer.Typer) -> None:
 def _train_all(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", parser=path, help="One folder of images for each owner."),
+        typer.Argument(
+            metavar="FOLDER|FILE.npz",
+            parser=path,
+            help="One folder of images for each owner, or images or vectors with labels.",
+        ),
     ],
     out: Annotated[
         Path,
@@ -66,6 +71,7 @@ def _train_all(
         ),
     ] = None,
     channels: ChannelsOption = None,
+    unit_length: UnitLengthOption = None,
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     encoder: EncoderOption = None,
@@ -81,6 +87,8 @@ def _train_all(
 ) -> None:
     """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
 
+    From an npz, train one RAN for each of its labels, named like the label.
+
     For a device that keeps several owners' images. Each model learns from its owner's images only;
     auto is the preset for the sizes of all images together, so that all models fit one cohort.
 
@@ -88,22 +96,25 @@ def _train_all(
     Examples:
       privedge train-all people/ --out models/
       privedge train-all people/ --out models/ --preset ran32 --processes 4 --resume
+      privedge train-all vectors.npz --out models/
     """
     from privedge.ran.alignment import aligner_for
-    from privedge.ran.inputs import faces_of, in_folders
-    from privedge.user.architecture import spec_for
+    from privedge.ran.inputs import by_owner, faces_of
+    from privedge.user.architecture import spec_for, takes_vectors
     from privedge.user.many import cores, train_all
     from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
     files = public_files(encoder, cohort, config, detector=detector)
     changes |= {"files": files, "largest_face": largest_face} | ({"steps": steps} if steps else {})
-    owners = in_folders(folder, skip_bad=skip_bad)
+    wanted = to_join(cohort, config, preset, spec_file)
+    owners = by_owner(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
     spec = spec_for(
         *owners.values(),
-        preset=to_join(cohort, config, preset, spec_file),
+        preset=wanted,
         components=components,
         channels=channels,
+        unit_length=unit_length,
         files=files,
     )
     settings = settings_for(spec, **changes)
@@ -111,7 +122,9 @@ def _train_all(
     started = time.monotonic()
     reused = {}
     with nothing_left_running(), progress_bar() as progress:
-        images: dict[Path, Any] = {owner: given.files for owner, given in owners.items()}
+        images: dict[str, Any] = {
+            owner: given.source(spec.image) for owner, given in owners.items()
+        }
         if aligner is not None:
             images = faces_of(owners, spec.image_shape, aligner, progress)
         jobs = _jobs(images, out, spec, settings)
@@ -125,19 +138,18 @@ def _train_all(
 
 
 def _jobs(
-    owners: dict[Path, Any], out: Path, spec: "RanSpec", settings: "TrainSettings"
+    owners: "dict[str, Any]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
     from privedge.user.many import Job, require_owners
 
-    require_owners([owner.name for owner in owners])  # before anything is written
+    require_owners(list(owners))  # before anything is written
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
     return [
-        Job(owner.name, images, spec, settings, out / f"{owner.name}.ran")
-        for owner, images in owners.items()
+        Job(owner, images, spec, settings, out / f"{owner}.ran") for owner, images in owners.items()
     ]
 
 

@@ -51,15 +51,15 @@ def _verify(
     """
     from privedge.client.query import Client
 
-    images = files(images)
+    source = files(images)
     with Client.from_file(
         config, encoder=encoder, detector=detector, largest_face=largest_face
     ) as client:
-        reply = client.verify(images, owner, cohort, one_subject=one_subject)
+        reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
     say_if_never_unknown(reply, cohort)
-    for name, yes in zip(subjects(images, one_subject), answers, strict=True):
+    for name, yes in zip(subjects(source, len(answers), one_subject), answers, strict=True):
         print(f"{name}: {'yes' if yes else 'no'}")

@@ -36,7 +36,7 @@ from privedge.errors import (
 from privedge.identity.roles import Role
 from privedge.ran import features
 from privedge.ran.alignment import aligner_for
-from privedge.ran.inputs import Pictures, given
+from privedge.ran.inputs import Source, given
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
@@ -287,7 +287,7 @@ class Client:
         self._cohorts[cohort] = found
         return found
 
-    def identify(self, images: Pictures, cohort: str, *, one_subject: bool = False) -> Reply:
+    def identify(self, images: Source, cohort: str, *, one_subject: bool = False) -> Reply:
         """Find which owner of a cohort each picture shows.
 
         Args:
@@ -295,7 +295,8 @@ class Client:
                 image, a list of files and Pillow images, or an array. An array is uint8, 0 to 255,
                 of shape (n, H, W) for grey or (n, H, W, 3) for colour. One picture, (H, W) or
                 (H, W, 3), is a batch of one. Any size is accepted; pictures are resized to the
-                cohort's.
+                cohort's. For a cohort of vectors: float32 or float64 (n, D), one vector (D,), or an
+                npz with an array `vectors`.
             cohort: the name of the cohort.
             one_subject: whether all pictures (at most 32) show the same subject. Then the reply has
                 one answer for all of them.
@@ -313,7 +314,7 @@ class Client:
         return self._ask(images, cohort, verify_owner=None, one_subject=one_subject)
 
     def verify(
-        self, images: Pictures, owner: str, cohort: str, *, one_subject: bool = False
+        self, images: Source, owner: str, cohort: str, *, one_subject: bool = False
     ) -> Reply:
         """Check whether pictures show one named owner.
 
@@ -349,7 +350,7 @@ class Client:
             raise Closed("this client is closed; create a new one")
 
     def _ask(
-        self, images: Pictures, name: str, *, verify_owner: str | None, one_subject: bool
+        self, images: Source, name: str, *, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         self._require_usable()
         try:
@@ -360,7 +361,7 @@ class Client:
             raise Closed("this client was closed during the call; create a new one") from error
 
     def _answered(
-        self, images: Pictures, name: str, verify_owner: str | None, one_subject: bool
+        self, images: Source, name: str, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         spec, query = None, None
         for left in reversed(range(_TRIES)):
@@ -377,10 +378,10 @@ class Client:
                     raise
         raise AssertionError("unreachable")
 
-    def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
+    def _encoded(self, spec: RanSpec, images: Source) -> Words:
         aligner = aligner_for(spec, self._files, largest=self._largest_face)
-        pictures = given(images, spec.image_shape, aligner=aligner)
-        found = features.extract(spec, pictures, encoder=self._files.encoder)
+        inputs = given(images, spec.image, any_label=True, aligner=aligner)
+        found = features.extract(spec, inputs, encoder=self._files.encoder)
         return encode(found, what="query")
 
     def _in_batches(

@@ -26,7 +26,7 @@ from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import Unreachable
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
-from privedge.ran.feature_kinds import Encoder
+from privedge.ran.feature_kinds import Encoder, Vector
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.rpc.channel import open_channel
@@ -53,6 +53,8 @@ class CohortSetting:
     channels: int = 1
     margin: float = 1.0
     components: int | None = None
+    size: int | None = None
+    unit_length: bool | None = None
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
@@ -64,16 +66,20 @@ class CohortSetting:
         spec: RanSpec, name: str, *, margin: float = 1.0, mean_share: float = 0.0
     ) -> "CohortSetting":
         """Return the table of a cohort whose models have this `spec`."""
-        if isinstance(spec.features, Encoder):
+        features = spec.features
+        if isinstance(features, Encoder):
             return CohortSetting(
                 name, margin=margin, mean_share=mean_share, spec_json=spec.to_json()
             )
+        vector = features if isinstance(features, Vector) else None
         return CohortSetting(
             name,
             spec.name,
-            channels=spec.image_shape.channels,
+            channels=spec.image.channels if spec.image else 1,
             margin=margin,
             components=spec.components,
+            size=vector.size if vector else None,
+            unit_length=vector.unit_length if vector else None,
             mean_share=mean_share,
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_high
 
+from privedge.arrays import Vectors
 from privedge.errors import ImageError, TrainingError
 from privedge.local.names import owner_names
 from privedge.progress import Progress
@@ -26,17 +27,27 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class Owner:
-    """One owner's usable pictures. `digest` identifies their content and order."""
+    """One owner's usable pictures, or vectors. `digest` identifies their content and order.
+
+    folder: the folder of the pictures, or the npz of the vectors.
+    vectors: float64 (n, D); None if the owner has pictures.
+    """
 
     name: str
     folder: Path
     files: tuple[Path, ...] = field(repr=False)
     digest: str
+    vectors: Vectors | None = field(default=None, repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many pictures or vectors there are."""
+        return len(self.files if self.vectors is None else self.vectors)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """All owners and their pictures.
+    """All owners and their pictures or vectors.
 
     owners: in order of the folders' names.
     size: the median size of all pictures together.
@@ -50,6 +61,12 @@ class Pictures:
     grey: int
     notes: tuple[str, ...]
     sizes: Mapping[str, Measured] = field(repr=False)
+
+    @property
+    def vector_size(self) -> int | None:
+        """How many values each vector has; None for pictures."""
+        vectors = self.owners[0].vectors
+        return None if vectors is None else vectors.shape[1]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Bring up a private service on this machine, from a folder of folders of pictures.
+"""Bring up a private service on this machine, from a folder of folders of pictures or an npz.
 
-    1.  read the pictures: one folder is one owner
+    1.  read the pictures or vectors: one folder, or one label, is one owner
     2.  train a model for each owner whose pictures have changed
     3.  start the dealer and both parties as processes
     4.  upload one share of each model to each party
@@ -15,18 +15,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from privedge.arrays import Vectors
 from privedge.client.query import Client
 from privedge.errors import Busy, CertificateError, DeadlineExceeded, Refused
 from privedge.identity.roles import Identity, Role
-from privedge.local import models, pictures
+from privedge.local import labelled, models, pictures
 from privedge.local.deployment import SERVERS, CohortSetting, Deployment
 from privedge.local.homes import Home
 from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
+from privedge.ran import npz
 from privedge.ran.alignment import Aligner, aligner_for
 from privedge.ran.images import Measured
+from privedge.ran.inputs import is_npz
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, upload
@@ -48,6 +51,7 @@ class Request:
 
     files: the public files that the spec names, or whose encoder the preset gets.
     largest_face: whether the largest of several faces in a picture is meant.
+    unit_length: whether vectors are divided by their length; None for no.
     """
 
     cohort: str
@@ -55,6 +59,7 @@ class Request:
     margin: float
     files: PublicFiles = NO_FILES
     largest_face: bool = False
+    unit_length: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Ready:
     """The service that is up.
 
     config: the client's configuration file.
-    sample: a picture to ask with.
+    sample: a picture, or a file with one vector, to ask with.
     asked, right: how many pictures that no model learned from were asked, and how many were
         answered with their owner; both 0 with a single owner.
     there: whether all servers ran already.
@@ -82,11 +87,16 @@ def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
     """Do all five steps. `say` is called with notes for people. Raises the error of a step."""
-    checked = models.require_usable(request.preset, request.files)  # before anything is read
-    aligner = aligner_for(checked, request.files, largest=request.largest_face)
+    # Before anything is read.
+    checked = models.require_usable(request.preset, request.files)
+    aligner = aligner_for(checked, request.files, largest=request.largest_face) if checked else None
     found = _looked(home, progress, aligner)
     plan, notes = models.plan(
-        found, request.preset, request.files, largest_face=request.largest_face
+        found,
+        request.preset,
+        request.files,
+        largest_face=request.largest_face,
+        unit_length=request.unit_length,
     )
     for note in (*found.notes, *notes):
         say(note)
@@ -95,6 +105,9 @@ def bring_up(
 
 
 def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures:
+    if is_npz(home.pictures):
+        progress("read vectors", 0, 1)
+        return labelled.look(home.pictures)
     record = home.record
     known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
     found = pictures.look(
@@ -171,7 +184,7 @@ def _answering_now_or_soon(plan: Plan, home: Home, request: Request, *, there: b
 
 
 def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:
-    """Ask about one picture of each owner from which its model did not learn."""
+    """Ask about one picture or vector of each owner from which its model did not learn."""
     owners = plan.owners[:_ASKED]
     samples = [plan.held_out(owner)[0] for owner in owners]
     with Client.from_file(home.client_config, largest_face=request.largest_face) as client:
@@ -183,11 +196,19 @@ def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Read
         owners=plan.owners,
         preset=plan.spec.name,
         config=home.client_config,
-        sample=samples[0],
+        sample=_sample(samples[0], home),
         asked=0 if alone else len(owners),
         right=0 if alone else sum(right),
         there=there,
     )
+
+
+def _sample(given: Path | Vectors, home: Home) -> Path:
+    """Return a file to ask with, which is made for a vector."""
+    if isinstance(given, Path):
+        return given
+    npz.write(home.sample, given[None])
+    return home.sample
 
 
 def _is_old(home: Home) -> bool:

@@ -22,7 +22,8 @@ from privedge.ran import features, images, vectors
 from privedge.ran.alignment import aligner_for
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.inputs import Opened, in_folder, in_folders, opened
-from privedge.ran.pixels import MAX_ARRAY_BYTES, checked
+from privedge.ran.npz import MAX_ARRAY_BYTES
+from privedge.ran.pixels import checked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import architecture

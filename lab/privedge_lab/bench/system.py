@@ -18,6 +18,7 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
 from privedge.ran.named_spec import spec_named
+from privedge.ran.presets import VECTOR, preset
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import upload
@@ -35,6 +36,7 @@ TIMEOUT_S = 1800.0
 POOLS = ("warm", "empty")
 
 _UPLOADS_AT_ONCE = 3
+_VECTOR_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,13 @@ _AS_INSTALLED = Setting()
 
 
 def spec_of(name: str, files: PublicFiles = NO_FILES) -> RanSpec:
-    """Return the preset `name` for grey images, behind the encoder of `files` if there is one.
+    """Return the preset `name` for grey images, behind the encoder of `files` if there is one, or
+    for vectors such as face encoders give.
 
     Raises ConfigError for an unknown name.
     """
+    if name == VECTOR:
+        return preset(name, size=_VECTOR_SIZE, unit_length=True)
     return spec_named(name, height=32, width=32, channels=1, files=files)
 
 

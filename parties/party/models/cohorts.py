@@ -182,10 +182,17 @@ def _spec(section: CohortSection) -> RanSpec:
     if section.spec_file is not None:
         return RanSpec.from_json(section.spec_file.read_text(encoding="utf-8"))
     # Height and width only matter to "auto", which a cohort cannot name.
-    name, channels = section.preset or "", section.channels
     if (named := section.encoder) is not None:
-        image = ImageShape(height=named.height, width=named.width, channels=channels)
-        spec = behind_encoder(name, named.features(), image, components=section.components)
+        image = ImageShape(height=named.height, width=named.width, channels=section.channels)
+        spec = behind_encoder(
+            section.preset or "", named.features(), image, components=section.components
+        )
         spec.shapes()
         return spec
-    return preset(name, height=0, width=0, channels=channels, components=section.components)
+    return preset(
+        section.preset or "",
+        channels=section.channels,
+        size=section.size,
+        unit_length=section.unit_length,
+        components=section.components,
+    )

@@ -14,6 +14,7 @@ from privedge.cli.options import (
     JsonOption,
     ProcessesOption,
     SpecOption,
+    UnitLengthOption,
 )
 from privedge.cli.progress import Bars, progress_bar
 from privedge.errors import ConfigError
@@ -58,6 +59,7 @@ def _identify(
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
+    unit_length: UnitLengthOption = None,
     steps: StepsOption = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
@@ -130,6 +132,7 @@ def _identify(
         choice=choice_of(owners, part, group, test_where, photos),
         preset=preset,
         components=components,
+        unit_length=unit_length,
         steps=steps,
         **network(preset, encoder, spec_file, detector),
         engine=engine,
@@ -162,9 +165,9 @@ def _measured(
 
     others = None
     with progress_bar() as progress:
-        read = cohort.read(request, progress)
+        read = cohort.read(request, progress, or_vectors=True)
         if request.strangers is not None:
-            others = cohort.read(request, progress, request.strangers).data
+            others = cohort.read(request, progress, request.strangers, or_vectors=True).data
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
