@@ -46,6 +46,10 @@ class ImageError(PrivEdgeError):
     """An image file or array cannot be used."""
 
 
+class QualityError(ImageError):
+    """Pictures or vectors can be used, but are too poor, and poor ones were to be refused."""
+
+
 class CheckpointError(PrivEdgeError):
     """A RAN file is damaged, has another version, or does not fit its own spec."""
 

@@ -24,6 +24,7 @@ from privedge.cli import (
     certs,
     doctor,
     models,
+    photos,
     query,
     standard_output,
     train,
@@ -38,6 +39,7 @@ PRODUCT = {
     "up": up,
     "certs": certs,
     "doctor": doctor,
+    "photos": photos,
     "train": train,
     "train-all": train_all,
     "upload": upload,
@@ -50,7 +52,16 @@ LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
 # These do nothing but answer. Others have done something, and work without a standard output.
-_ANSWERS = ("query", "verify", "doctor", "models list", "certs check", "--help", "--version")
+_ANSWERS = (
+    "query",
+    "verify",
+    "doctor",
+    "models list",
+    "photos check",
+    "certs check",
+    "--help",
+    "--version",
+)
 
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130

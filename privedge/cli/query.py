@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    StrictQualityOption,
+    care,
+    path,
+)
 
 if TYPE_CHECKING:
     from privedge.client.query import Reply
@@ -44,6 +51,7 @@ def _query(
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
     encoder: EncoderOption = None,
+    strict_quality: StrictQualityOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whose images these are, or "unknown".
@@ -58,7 +66,7 @@ def _query(
     from privedge.client.query import Client
 
     images = files(images)
-    with Client.from_file(config, encoder=encoder) as client:
+    with Client.from_file(config, encoder=encoder, quality=care(strict_quality)) as client:
         reply = client.identify(images, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:

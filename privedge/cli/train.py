@@ -15,6 +15,8 @@ from privedge.cli.options import (
     JoinOption,
     JsonOption,
     SkipBadOption,
+    StrictQualityOption,
+    care,
     path,
     to_join,
 )
@@ -67,6 +69,7 @@ def _train(
         str | None, typer.Option("--label", help="The label to take from an npz that has labels.")
     ] = None,
     skip_bad: SkipBadOption = False,
+    strict_quality: StrictQualityOption = False,
     threshold_quantile: Annotated[
         float | None,
         typer.Option(
@@ -95,10 +98,11 @@ def _train(
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
     from privedge import private_file
-    from privedge.ran.inputs import opened, warn_if_same
+    from privedge.ran.inputs import opened
     from privedge.user import checkpoint
     from privedge.user.architecture import spec_for
     from privedge.user.fitting import fit_ran
+    from privedge.user.quality import heed_flaws
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
 
@@ -118,7 +122,7 @@ def _train(
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
     pictures = given.at(spec.image)
-    warn_if_same(pictures, owner)
+    heed_flaws(given, owner, spec, encoder=encoder, care=care(strict_quality))
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(
             pictures,

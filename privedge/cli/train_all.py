@@ -17,6 +17,8 @@ from privedge.cli.options import (
     JsonOption,
     ProcessesOption,
     SkipBadOption,
+    StrictQualityOption,
+    care,
     path,
     to_join,
 )
@@ -64,6 +66,7 @@ def _train_all(
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     skip_bad: SkipBadOption = False,
+    strict_quality: StrictQualityOption = False,
     processes: ProcessesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what is trained already, go on with the rest.")
@@ -83,6 +86,7 @@ def _train_all(
     from privedge.ran.inputs import in_folders
     from privedge.user.architecture import spec_for
     from privedge.user.many import cores, train_all
+    from privedge.user.quality import heed_flaws_of_all
     from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
@@ -93,6 +97,9 @@ def _train_all(
         preset=to_join(cohort, config, preset),
         components=components,
         channels=channels,
+    )
+    heed_flaws_of_all(
+        {place.name: given for place, given in owners.items()}, spec, care=care(strict_quality)
     )
     jobs = _jobs(owners, out, spec, settings_for(spec, **changes))
     started = time.monotonic()

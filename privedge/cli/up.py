@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.ending import ends_in_order
-from privedge.cli.options import JsonOption, path
+from privedge.cli.options import JsonOption, StrictQualityOption, path
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _up(
             help="For models, keys and logs; default: privedge-up/NAME.",
         ),
     ] = None,
+    strict_quality: StrictQualityOption = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave it running when this command ends.")
     ] = False,
@@ -104,7 +105,7 @@ def _up(
     places_in(pictures, beside=place)  # fails before anything is written
     with ends_in_order(), at.taken(), Servers(at.folder) as servers:
         kept = keep or bool(servers.running)
-        ready = _bring_up(at, servers, name, preset, margin)
+        ready = _bring_up(at, servers, name, preset, margin, strict_quality)
         if kept:
             servers.keep()
         seconds = time.monotonic() - started
@@ -116,11 +117,13 @@ def _up(
             _watch(servers)
 
 
-def _bring_up(home: "Home", servers: "Servers", cohort: str, preset: str, margin: float) -> "Ready":
+def _bring_up(
+    home: "Home", servers: "Servers", cohort: str, preset: str, margin: float, strict_quality: bool
+) -> "Ready":
     with progress_bar() as progress:
         from privedge.local import up  # loads torch, which takes seconds
 
-        request = up.Request(cohort, preset, margin)
+        request = up.Request(cohort, preset, margin, strict_quality)
         return up.bring_up(home, servers, request, progress, progress.owner, _note)
 
 

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    StrictQualityOption,
+    care,
+)
 from privedge.cli.query import (
     CohortOption,
     EncoderOption,
@@ -29,6 +35,7 @@ def _verify(
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
     encoder: EncoderOption = None,
+    strict_quality: StrictQualityOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whether images are one owner's: yes or no, and nothing else about anybody.
@@ -43,7 +50,7 @@ def _verify(
     from privedge.client.query import Client
 
     images = files(images)
-    with Client.from_file(config, encoder=encoder) as client:
+    with Client.from_file(config, encoder=encoder, quality=care(strict_quality)) as client:
         reply = client.verify(images, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:

@@ -35,8 +35,9 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Role
-from privedge.ran import features
-from privedge.ran.inputs import Pictures, given
+from privedge.ran import features, quality
+from privedge.ran.inputs import Pictures, opened
+from privedge.ran.quality import Care
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
@@ -127,12 +128,16 @@ class Client:
             yes = client.verify("face.png", "ana", cohort="faces").answers[0].owner == "ana"
     """
 
-    def __init__(self, config: ClientConfig, *, encoder: StrPath | None = None) -> None:
+    def __init__(
+        self, config: ClientConfig, *, encoder: StrPath | None = None, quality: Care = "ignore"
+    ) -> None:
         """Create a client. It connects to the parties on first use.
 
         Args:
             config: the addresses of the parties, and the certificate to show them.
             encoder: the public ONNX file, for cohorts whose feature map is an encoder.
+            quality: "warn" of pictures that are too dark, too bright, without contrast or blurred;
+                "refuse" them before anything is sent; or "ignore" it.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -140,6 +145,7 @@ class Client:
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
         traces.start("client", config.traces)
+        self._quality = quality
         self._encoder = None if encoder is None else Path(encoder)
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
@@ -154,12 +160,14 @@ class Client:
         ]
 
     @staticmethod
-    def from_file(path: StrPath, *, encoder: StrPath | None = None) -> "Client":
+    def from_file(
+        path: StrPath, *, encoder: StrPath | None = None, quality: Care = "ignore"
+    ) -> "Client":
         """Create a client from a TOML file such as `parties/samples/client.toml`.
 
         Args:
             path: the file. Relative paths in it start at its folder.
-            encoder: as for `Client`.
+            encoder, quality: as for `Client`.
 
         Returns:
             The client.
@@ -168,7 +176,7 @@ class Client:
             ConfigError: the file is missing, is not TOML or has a wrong key.
             CertificateError: as for `Client`.
         """
-        return Client(load(ClientConfig, path), encoder=encoder)
+        return Client(load(ClientConfig, path), encoder=encoder, quality=quality)
 
     def __enter__(self) -> "Client":
         return self
@@ -263,6 +271,7 @@ class Client:
 
         Raises:
             ImageError: `images` cannot be used; the message has the line that converts them.
+            QualityError: pictures have flaws, and the client's `quality` is "refuse".
             Refused: a party refuses, for example with UnknownCohort, NotReady, LimitExceeded,
                 Unreachable or DeadlineExceeded; the message names the party.
             IntegrityError: the parties' shares do not add up to an answer.
@@ -336,7 +345,12 @@ class Client:
         raise AssertionError("unreachable")
 
     def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
-        found = features.extract(spec, given(images, spec.image), encoder=self._encoder)
+        source = opened(images)
+        pictures = source.at(spec.image)
+        if self._quality != "ignore":
+            flaws = quality.of_asked(quality.greys(pictures), source.names)
+            quality.heed(flaws, "", self._quality)
+        found = features.extract(spec, pictures, encoder=self._encoder)
         return encode(found, what="query")
 
     def _in_batches(

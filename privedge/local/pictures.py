@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_high
 
+from privedge.arrays import Pixels
 from privedge.errors import ImageError, TrainingError
 from privedge.local.names import owner_names
 from privedge.progress import Progress
-from privedge.ran import images
+from privedge.ran import images, quality
 from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
+from privedge.ran.quality import Flaw
 from privedge.user.own_images import MIN_IMAGES
 
 # At most this many of a kind are named; the others are only counted.
@@ -25,12 +27,25 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class Owner:
-    """One owner's usable pictures. `digest` identifies their content and order."""
+    """One owner's usable pictures. `digest` identifies their content and order.
+
+    greys: what quality.py judges of each file; None for one that was known and not decoded.
+    """
 
     name: str
     folder: Path
     files: tuple[Path, ...] = field(repr=False)
     digest: str
+    greys: tuple[Pixels | None, ...] = field(default=(), repr=False, compare=False)
+
+    def flaws(self) -> list[Flaw]:
+        """Return what is wrong with the pictures. Decodes those without a grey."""
+        known = self.greys or (None,) * len(self.files)
+        judged = [
+            opened([file]).greys[0] if small is None else small
+            for file, small in zip(self.files, known, strict=True)
+        ]
+        return quality.of_own(judged, [file.name for file in self.files])
 
 
 @dataclass(frozen=True)
@@ -53,11 +68,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A usable picture; `digest` is the SHA-256 of its file."""
+    """A usable picture; `digest` is the SHA-256 of its file, `grey` as for Owner."""
 
     file: Path
     digest: str
     size: Measured
+    grey: Pixels | None
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,7 @@ def _read(
         try:
             images.require_plain_file(file)
             digest = _digest(file)
-            sound.append(_Picture(file, digest, known.get(digest) or measured(opened([file]))))
+            sound.append(_looked(file, digest, known.get(digest)))
         except ImageError as error:
             damaged.append(f"{place.name}/{file.name} {str(error).removeprefix(f'{file}: ')}")
         count.one_more()
@@ -148,6 +164,13 @@ def _read(
         if entry not in files and not is_system(entry.name)
     ]
     return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
+
+
+def _looked(file: Path, digest: str, known: Measured | None) -> _Picture:
+    if known is not None:
+        return _Picture(file, digest, known, None)
+    picture = opened([file])
+    return _Picture(file, digest, measured(picture), picture.greys[0])
 
 
 def _digest(file: Path) -> str:
@@ -177,7 +200,8 @@ def _require_enough(used: Sequence[_Folder]) -> None:
 def _owner(name: str, found: _Folder) -> Owner:
     digest = hashlib.sha256("".join(picture.digest for picture in found.sound).encode())
     files = tuple(picture.file for picture in found.sound)
-    return Owner(name, found.path, files, digest.hexdigest())
+    greys = tuple(picture.grey for picture in found.sound)
+    return Owner(name, found.path, files, digest.hexdigest(), greys)
 
 
 def _together(sizes: Sequence[Measured]) -> Measured:
@@ -206,8 +230,6 @@ def _notes(
         notes.append(f"passed over, being no .png, .jpg or .jpeg file: {_listed(kinds)}")
     if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
         notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
-    if same := [each.path.name for each in read if len({p.digest for p in each.sound}) == 1]:
-        notes.append(f"all pictures are the same file, so nothing is learned: {_listed(same)}")
     return notes
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from privedge.client.query import Client
-from privedge.errors import Busy, CertificateError, DeadlineExceeded, Refused
+from privedge.errors import Busy, CertificateError, DeadlineExceeded, QualityError, Refused
 from privedge.identity.roles import Identity, Role
 from privedge.local import models, pictures
 from privedge.local.deployment import SERVERS, CohortSetting, Deployment
@@ -45,11 +45,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What to serve. `preset` is a name or "auto"; a `margin` below 1 allows "unknown"."""
+    """What to serve. `preset` is a name or "auto"; a `margin` below 1 allows "unknown"; with
+    `strict_quality`, poor pictures are an error.
+    """
 
     cohort: str
     preset: str
     margin: float
+    strict_quality: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def bring_up(
     plan, notes = models.plan(found, request.preset)
     for note in (*found.notes, *notes):
         say(note)
+    _judge(plan, home, request, say)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
 
@@ -93,6 +97,23 @@ def _looked(home: Home, progress: Progress) -> Pictures:
     sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
     home.write(replace(record, sizes=sizes))
     return found
+
+
+def _judge(plan: Plan, home: Home, request: Request, say: Say) -> None:
+    """Say what is wrong with the pictures of owners that are to be trained. Raises QualityError for
+    any owner if the request is strict.
+    """
+    trained, origins = home.record.models, plan.origins
+    lines = [
+        f"{owner.name}: {flaw.text}"
+        for owner in plan.owners
+        if request.strict_quality or trained.get(owner.name) != origins[owner.name]
+        for flaw in owner.flaws()
+    ]
+    if request.strict_quality and lines:
+        raise QualityError("; ".join(lines))
+    for line in lines:
+        say(line)
 
 
 def _serve(

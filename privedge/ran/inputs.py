@@ -9,7 +9,6 @@ ImageError that says how to convert it. One error names all files that cannot be
 
 import logging
 import os
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from privedge.arrays import Pixels
 from privedge.config import StrPath
 from privedge.errors import ImageError
 from privedge.ran import images as files
-from privedge.ran import pixels
+from privedge.ran import pixels, quality
 from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
 
@@ -62,9 +61,23 @@ class Opened:
         return tuple(each for each in self.pictures if isinstance(each, Path))
 
     @property
-    def alike(self) -> bool:
-        """Whether there are several pictures and all are equal. Known only after `measured`."""
-        return len(self._looks) > 1 and len(set(self._looks)) == 1
+    def names(self) -> list[str]:
+        """What quality.py calls each picture: its file's name, or "picture 0"."""
+        count = len(self.pictures) if self.array is None else len(self.array)
+        named = list(self.pictures) or [None] * count
+        return [
+            each.name if isinstance(each, Path) else f"picture {number}"
+            for number, each in enumerate(named)
+        ]
+
+    @property
+    def greys(self) -> list[Pixels]:
+        """What quality.py judges of each picture. Decodes those that were not measured."""
+        if self.array is not None:
+            return quality.greys(self.array)
+        if not self._looks:
+            measured(self)
+        return [look.grey for look in self._looks if look.grey is not None]
 
     def at(self, shape: ImageShape) -> Pixels:
         """Return the pictures as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
@@ -155,7 +168,7 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     skip_bad: leave out bad files, and folders without a picture that can be read.
 
     Raises ImageError, which names all bad files and folders. Warns of those that are passed over or
-    left out, and of a folder whose pictures are all equal.
+    left out.
     """
     found = files.subfolders(folder)
     if not found:
@@ -171,9 +184,6 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     sets = {each: pictures for each, pictures in sets.items() if pictures.pictures}
     if not sets:
         raise ImageError(f"no picture is left: {named}")
-    for each, pictures in sets.items():
-        if pictures.alike:
-            _say_same(each.name, len(pictures.pictures))
     return sets
 
 
@@ -206,39 +216,28 @@ def measured(*sets: Opened) -> Measured:
     )
 
 
-def warn_if_same(images: Pixels, whose: str) -> None:
-    """Warn if all of several `images` are equal: a model cannot learn what pictures share."""
-    if len(images) > 1 and (images == images[:1]).all():
-        _say_same(whose, len(images))
-
-
-def _say_same(whose: str, count: int) -> None:
-    log.warning("%s: all %d pictures are the same; add others", whose, count)
-
-
 @dataclass(frozen=True)
 class _Look:
-    """The facts kept of one picture. Equal pictures have equal facts."""
+    """The facts kept of one picture. `grey` is what quality.py judges; None in an array."""
 
     height: int
     width: int
     colour: bool
     stored: bool
-    checksum: int
+    grey: Pixels | None
 
 
 def _look(picture: Image.Image) -> _Look:
     stored = picture.mode == "RGB"
     colour = stored and files.has_colour(np.asarray(picture))
-    checksum = zlib.crc32(picture.tobytes())
-    return _Look(picture.height, picture.width, colour, stored, checksum)
+    return _Look(picture.height, picture.width, colour, stored, quality.grey(picture))
 
 
 def _looks(array: Pixels) -> list[_Look]:
     stored = array.ndim == 4
     colour = stored and files.has_colour(array)
     height, width = array.shape[1:3]
-    return [_Look(height, width, colour, stored, zlib.crc32(each.tobytes())) for each in array]
+    return [_Look(height, width, colour, stored, None)] * len(array)
 
 
 def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image], T]) -> list[list[T]]:

@@ -9,10 +9,12 @@ from typing import Any
 from privedge import extras
 from privedge.config import StrPath
 from privedge.progress import Progress
-from privedge.ran.inputs import Pictures, opened, warn_if_same
+from privedge.ran.inputs import Pictures, opened
+from privedge.ran.quality import Care
 from privedge.ran.spec import RanSpec
 from privedge.user.architecture import spec_for
 from privedge.user.checkpoint import Ran
+from privedge.user.quality import heed_flaws
 from privedge.user.settings import settings_for
 
 
@@ -26,6 +28,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     label: int | str | None = None,
     encoder: StrPath | None = None,
     skip_bad: bool = False,
+    quality: Care = "warn",
     progress: Progress | None = None,
     **settings: Any,
 ) -> Ran:
@@ -46,6 +49,8 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
         label: the label to train on, for an npz with an array `labels`.
         encoder: a public ONNX file whose output replaces the preset's feature map.
         skip_bad: leave out files that cannot be decoded, and name them in a warning.
+        quality: "warn" of too few, too alike, dark, bright, flat, blurred or mixed pictures;
+            "refuse" them; or "ignore" it.
         progress: called with ("train", steps done, steps in all).
         settings: fields of `privedge.user.settings.TrainSettings`, such as `seed`, `steps` or
             `threshold_quantile`.
@@ -55,6 +60,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
 
     Raises:
         ImageError: some pictures cannot be used; the message names every bad file.
+        QualityError: the pictures have flaws, and `quality` is "refuse".
         TrainingError: there are too few pictures, or the settings do not fit.
         ConfigError: the preset is unknown, or two options exclude each other.
         MissingExtra: PyTorch, or onnxruntime for an encoder, is not installed.
@@ -73,7 +79,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     spec = spec_for(pictures, preset=preset, components=components, channels=channels, encoder=file)
     chosen = settings_for(spec, **settings, encoder=file)
     images = pictures.at(spec.image)
-    warn_if_same(images, owner)
+    heed_flaws(pictures, owner, spec, encoder=file, care=quality)
     tell = progress or (lambda *_: None)
     return fit_ran(
         images,

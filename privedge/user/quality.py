@@ -1,0 +1,69 @@
+"""Judge an owner's pictures before training. Sees plaintext images; sends nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from privedge.config import StrPath
+from privedge.errors import QualityError
+from privedge.ran import features, quality
+from privedge.ran.feature_kinds import Encoder
+from privedge.ran.inputs import Opened, Pictures, opened
+from privedge.ran.quality import Care, Flaw
+from privedge.ran.spec import RanSpec
+
+
+def check_quality(
+    source: Pictures, *, label: int | str | None = None, skip_bad: bool = False
+) -> tuple[Flaw, ...]:
+    """Find what is wrong with one owner's pictures, without training. Nothing leaves this device.
+
+    Args:
+        source: pictures in any form that `train` accepts.
+        label: the label to look at, for an npz with an array `labels`.
+        skip_bad: leave out files that cannot be decoded, and name them in a warning.
+
+    Returns:
+        One flaw for each kind: too few, too alike, too dark, too bright, without contrast, blurred,
+        or one unlike all others. Empty if nothing is wrong.
+
+    Raises:
+        ImageError: some pictures cannot be used; the message names every bad file.
+
+    Example:
+        for flaw in check_quality("pictures/"):
+            print(flaw.text)
+    """
+    return tuple(flaws(opened(source, label=label, skip_bad=skip_bad)))
+
+
+def flaws(pictures: Opened, spec: RanSpec | None = None, encoder: Path | None = None) -> list[Flaw]:
+    """Judge the pictures of one owner, also by the encoder of `spec` if it has one."""
+    if spec is None or not isinstance(spec.features, Encoder):
+        return quality.of_own(pictures.greys, pictures.names)
+    found = quality.of_own(pictures.greys, pictures.names, enough=quality.FEW_ENCODED)
+    if all(flaw.kind != "mixed" for flaw in found):
+        encoded = features.extract(spec, pictures.at(spec.image), encoder=encoder)
+        found += quality.of_encoded(encoded, pictures.names)
+    return found
+
+
+def heed_flaws(
+    pictures: Opened, owner: str, spec: RanSpec, *, encoder: StrPath | None, care: Care
+) -> None:
+    """Warn of the flaws of an owner's pictures, or raise QualityError, as `care` says."""
+    if care != "ignore":
+        quality.heed(flaws(pictures, spec, encoder and Path(encoder)), owner, care)
+
+
+def heed_flaws_of_all(
+    owners: Mapping[str, Opened], spec: RanSpec, *, encoder: StrPath | None = None, care: Care
+) -> None:
+    """The same for several owners. If flaws are refused, one QualityError names all."""
+    refused = []
+    for owner, pictures in owners.items():
+        try:
+            heed_flaws(pictures, owner, spec, encoder=encoder, care=care)
+        except QualityError as error:
+            refused.append(str(error))
+    if refused:
+        raise QualityError("; ".join(refused))
