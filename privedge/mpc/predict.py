@@ -43,13 +43,19 @@ def predict(
     Returns (A, N) integers 0 or 1, or (A, 1) to verify; A = B, or 1 for one subject. Raises
     ShareError for more images of one subject than the range bound allows.
     """
+    distances = measure(engine, spec, parameters, features, rule)
+    return decide(engine, distances, parameters["threshold"], rule)
+
+
+def measure(
+    engine: Engine[T], spec: RanSpec, parameters: dict[str, T], features: T, rule: Rule
+) -> T:
+    """Compute step 1 of `predict`, with the same arguments and errors: distances (B, N) at 2f."""
     if rule.one_subject and features.size(0) > MAX_IMAGES_OF_ONE_SUBJECT:
         raise ShareError(
             f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {features.size(0)}"
         )
-    # Step 1: (B, N) shares at 2f.
-    distances = Network(spec, parameters, engine).dissimilarity(features)
-    return decide(engine, distances, parameters["threshold"], rule)
+    return Network(spec, parameters, engine).dissimilarity(features)
 
 
 def decide(engine: Engine[T], distances: T, thresholds: T, rule: Rule) -> T:
