@@ -20,12 +20,17 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class CohortTerms:
-    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture."""
+    """One cohort.
+
+    spec_digest: SHA-256 (hex) of its architecture.
+    telemetry: how scores are counted, in one word; empty if they are not.
+    """
 
     name: str
     spec_digest: str
     margin: float
     mean_share: float
+    telemetry: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,13 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
         rounding=config.rounding,
         workers=config.workers,
         cohorts=tuple(
-            CohortTerms(each.name, each.spec_digest, each.margin, each.mean_share)
+            CohortTerms(
+                each.name,
+                each.spec_digest,
+                each.margin,
+                each.mean_share,
+                each.telemetry.word if each.telemetry else "",
+            )
             for each in cohorts
         ),
         max_batch=config.limits.max_batch,
@@ -89,4 +100,7 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
         one, other = getattr(here, name), getattr(there, name)
         if one != other:
             lines.append(f"{name}: {one} here, {other} there")
+    if here.telemetry != there.telemetry:
+        mine, theirs = here.telemetry or "off", there.telemetry or "off"
+        lines.append(f"telemetry: {mine} here, {theirs} there")
     return tuple(lines)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from parties.bounded_dict import BoundedDict
+from parties.config.telemetry import TelemetrySection
 from privedge.errors import UnknownModel
 from privedge.ran.spec import RanSpec
 
@@ -36,6 +37,7 @@ class Snapshot:
     margin: float
     mean_share: float
     models: tuple[ModelFile, ...]
+    telemetry: TelemetrySection | None = None
 
     @cached_property
     def spec_digest(self) -> str:

@@ -1,7 +1,7 @@
 """What one run computes: the facts on which both workers must agree."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from parties.worker import agreement
 from parties.worker.snapshot_cache import Snapshot
@@ -26,12 +26,21 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """One run on a snapshot's models. `shape` is (batch, then the spec's input shape)."""
+    """One run on a snapshot's models. `shape` is (batch, then the spec's input shape).
+
+    `counted`: for each answer, whether this party counts its score; empty for none.
+    """
 
     snapshot: Snapshot
     shape: tuple[int, ...]
     rule: Rule
     method: Method
+    counted: tuple[bool, ...] = ()
+
+    @property
+    def answers(self) -> int:
+        """How many answers there will be."""
+        return 1 if self.rule.one_subject else self.shape[0]
 
     @staticmethod
     def of_kind(kind: Kind, snapshot: Snapshot, method: Method) -> "Task":
@@ -46,19 +55,20 @@ class Task:
 
     def facts(self) -> str:
         """Models, architecture, question, shape and method, as the text of agreement.py."""
-        return agreement.canonical(
-            {
-                "snapshot": self.snapshot.id,
-                "spec": self.snapshot.spec_digest,
-                "shape": list(self.shape),
-                "margin": self.rule.margin,
-                "mean_share": self.rule.mean_share,
-                "one_subject": self.rule.one_subject,
-                "verify_position": self.rule.verify_position,
-                "engine": self.method.engine,
-                "rounding": self.method.rounding,
-            }
-        )
+        facts: dict[str, Any] = {
+            "snapshot": self.snapshot.id,
+            "spec": self.snapshot.spec_digest,
+            "shape": list(self.shape),
+            "margin": self.rule.margin,
+            "mean_share": self.rule.mean_share,
+            "one_subject": self.rule.one_subject,
+            "verify_position": self.rule.verify_position,
+            "engine": self.method.engine,
+            "rounding": self.method.rounding,
+        }
+        if self.snapshot.telemetry is not None:
+            facts["telemetry"] = self.snapshot.telemetry.word
+        return agreement.canonical(facts)
 
     def agreement(self) -> bytes:
         """SHA-256 of `facts`: both workers must have the same one."""

@@ -15,7 +15,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,9 @@ ADMIN = Identity(Role.ADMIN, "operator")
 
 @dataclass(frozen=True)
 class CohortSetting:
-    """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all."""
+    """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
+    `telemetry`: the keys of its table [cohorts.telemetry]; None for no such table.
+    """
 
     name: str
     preset: str
@@ -50,6 +52,7 @@ class CohortSetting:
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
+    telemetry: Mapping[str, Any] | None = None
 
 
 class Deployment:
@@ -232,14 +235,16 @@ class Deployment:
 
 def _cohort_table(cohort: CohortSetting) -> list[str]:
     fields = {key: value for key, value in vars(cohort).items() if value is not None}
-    return ["[[cohorts]]", *_keys(fields)]
+    telemetry = fields.pop("telemetry", None)
+    table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
+    return ["[[cohorts]]", *_keys(fields), *table]
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
     private_file.write(path, ("\n".join(lines) + "\n").encode())
 
 
-def _keys(values: dict[str, Any]) -> list[str]:
+def _keys(values: Mapping[str, Any]) -> list[str]:
     """Format values as TOML; strings, numbers and lists of them are written as in JSON."""
     return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from parties.config.cohort import CohortSection
+from parties.config.telemetry import TelemetrySection
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran.presets import preset
@@ -26,6 +27,7 @@ class Cohort:
     for.
 
     clients, owners: names or shell patterns of those who may know of it; None means all of them.
+    telemetry: how scores are counted; None if they are not.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Cohort:
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
+    telemetry: TelemetrySection | None = None
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -130,6 +133,7 @@ def build(section: CohortSection) -> Cohort:
             section.mean_share,
             clients=section.clients,
             owners=section.owners,
+            telemetry=section.telemetry,
         )
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None

@@ -29,6 +29,7 @@ OTHER_COHORT = {
     "spec_digest": ("2e" * 32, "architecture: 1f1f1f1f1f1f here, 2e2e2e2e2e2e there"),
     "margin": (0.7, "margin: 0.8 here, 0.7 there"),
     "mean_share": (0.0, "mean_share: 0.35 here, 0.0 there"),
+    "telemetry": ("20-1000", "telemetry: off here, 20-1000 there"),
 }
 
 
