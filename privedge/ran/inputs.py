@@ -63,11 +63,11 @@ class Opened:
     @property
     def names(self) -> list[str]:
         """What quality.py calls each picture: its file's name, or "picture 0"."""
-        count = len(self.pictures) if self.array is None else len(self.array)
-        named = list(self.pictures) or [None] * count
+        if self.array is not None:
+            return [f"picture {number}" for number in range(len(self.array))]
         return [
             each.name if isinstance(each, Path) else f"picture {number}"
-            for number, each in enumerate(named)
+            for number, each in enumerate(self.pictures)
         ]
 
     @property

@@ -135,8 +135,10 @@ def of_vectors(vectors: _Numbers, *, enough: int = FEW_PICTURES) -> list[Flaw]:
         found.append(
             Flaw("repeated", f"{copies} of {len(vectors)} vectors are copies; leave them out")
         )
-    still = np.flatnonzero((vectors == vectors[:1]).all(0)) if len(vectors) > 1 else []
-    if len(still) and copies < len(vectors) - 1:  # copies of one vector have constant columns only
+    still = np.flatnonzero((vectors == vectors[:1]).all(0))
+    if (
+        len(vectors) > 1 and len(still) and copies < len(vectors) - 1
+    ):  # copies of one vector have constant columns only
         columns = _named([str(column) for column in still])
         said = "column never changes" if len(still) == 1 else "columns never change"
         found.append(

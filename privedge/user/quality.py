@@ -52,7 +52,7 @@ def heed_flaws(
 ) -> None:
     """Warn of the flaws of an owner's pictures, or raise QualityError, as `care` says."""
     if care != "ignore":
-        quality.heed(flaws(pictures, spec, encoder and Path(encoder)), owner, care)
+        quality.heed(flaws(pictures, spec, None if encoder is None else Path(encoder)), owner, care)
 
 
 def heed_flaws_of_all(
