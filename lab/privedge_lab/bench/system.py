@@ -42,11 +42,13 @@ class Setting:
 
     `pool` is warm (full before a query is asked) or empty (off). `rtt_ms` is the round trip between
     the processes. `batching_delay_ms` is how long a query waits for others to share its run.
+    `telemetry`: whether the scores of answers are counted, as by default.
     """
 
     pool: str = POOLS[0]
     rtt_ms: float = 0.0
     batching_delay_ms: float | None = None
+    telemetry: bool = False
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an unknown pool."""
@@ -93,6 +95,7 @@ def running(
         channels=spec.image.channels,
         margin=MARGIN,
         components=spec.components,
+        telemetry={} if setting.telemetry else None,
     )
     settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
     with ExitStack() as stack:
