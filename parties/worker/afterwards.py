@@ -22,7 +22,7 @@ def released(work: Callable[[Callable[[T], object]], object], context: grpc.Serv
     """Run `work(release)` in a thread of its own, and return what it releases first.
 
     The work goes on once the call of `context` is over. What it raises before it releases anything
-    is raised here; what it raises later is logged. It must release something or raise.
+    is raised here; what it raises later is logged. Raises PrivEdgeError if it releases nothing.
     """
     outcomes: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
     sent = threading.Event()
@@ -38,6 +38,8 @@ def released(work: Callable[[Callable[[T], object]], object], context: grpc.Serv
     def run() -> None:
         try:
             work(release)
+            if not done:
+                outcomes.put((None, PrivEdgeError("the work ended without a result")))
         except BaseException as error:
             if not done:
                 outcomes.put((None, error))
