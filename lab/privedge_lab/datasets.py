@@ -1,7 +1,8 @@
-"""Labelled image sets for experiments: an npz without pickles or a folder, split into two parts.
+"""Labelled sets for experiments: an npz without pickles or a folder, split into two parts.
 
-Sees plaintext images. An npz holds `images` (uint8, n x H x W or n x H x W x 3) and `labels`
-(int64). It may hold `label_names` (one string per class) and further arrays of one value per image
+Sees plaintext images and vectors. An npz holds `images` (uint8, n x H x W or n x H x W x 3) or
+`vectors` (float32 or float64, n x D), and `labels` (integers or strings).
+It may hold `label_names` (one string per class) and further arrays of one value per image
 (`gender`, `document`, `is_test`, ...).
 
 A folder holds one folder for each class, with PNG and JPEG files. Classes are numbered in order of
@@ -24,7 +25,7 @@ import torch
 
 from privedge.errors import ImageError
 from privedge.ran import images as files
-from privedge.ran import inputs, pixels
+from privedge.ran import inputs, npz, pixels, vectors
 from privedge.ran.spec import ImageShape
 
 # No preset accepts more, and a set of photographs at full size would fill the memory.
@@ -38,6 +39,8 @@ _TEST_SHARE = 0.2
 class Labelled:
     """Images float32 (n, C, H, W) in [0, 1], labels int64 (n,), and facts of n values each.
 
+    Of a set of vectors, `images` are these: float64 (n, D).
+
     `names[label]` is the name of a class; `names` is empty if the set has none.
     """
 
@@ -50,6 +53,11 @@ class Labelled:
         return len(self.images)
 
     @property
+    def of_vectors(self) -> bool:
+        """Whether these are vectors, and not images."""
+        return self.images.ndim == 2
+
+    @property
     def classes(self) -> int:
         """The number of classes: one more than the largest label."""
         return int(self.labels.max()) + 1
@@ -60,6 +68,15 @@ class Labelled:
         return replace(self, images=self.images[index], labels=self.labels[index], facts=facts)
 
 
+def _tensor(inputs: npt.NDArray[np.generic], where: str) -> torch.Tensor:
+    """Return `Labelled.images`."""
+    if vectors.is_like(inputs):
+        return torch.from_numpy(vectors.checked(inputs, where))
+    images = pixels.checked(inputs, where)
+    channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
+
+
 @dataclass(frozen=True)
 class TrainTest:
     """Disjoint parts of one set, each in random order."""
@@ -68,8 +85,10 @@ class TrainTest:
     test: Labelled
 
 
-def read(path: Path) -> Labelled:
+def read(path: Path, *, or_vectors: bool = False) -> Labelled:
     """Read the set in the npz or folder at `path`, in its own order. Raises ImageError.
+
+    or_vectors: whether a set of vectors is accepted as well.
 
     A folder's order is that of the names of classes, groups and files.
     """
@@ -82,10 +101,10 @@ def read(path: Path) -> Labelled:
         raise ImageError(f"{path}: there is no such file") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ImageError(f"{path}: is not a sound npz file without pickles") from error
-    for name in ("images", "labels"):
-        if name not in found:
-            raise ImageError(f"{path}: has no array called {name}")
-    return from_arrays(found.pop("images"), found.pop("labels"), found, where=str(path))
+    kind = npz.kind(path, [*found], as_vectors=None if or_vectors else False)
+    if "labels" not in found:
+        raise ImageError(f"{path}: has no array called labels")
+    return from_arrays(found.pop(kind), found.pop("labels"), found, where=str(path))
 
 
 def digest(path: Path) -> str:
@@ -114,14 +133,19 @@ def from_arrays(
     *,
     where: str = "images",
 ) -> Labelled:
-    """Make a set of uint8 images (n, H, W) or (n, H, W, 3) and integer labels (n,).
+    """Make a set of uint8 images (n, H, W) or (n, H, W, 3), or of vectors, float32 or float64
+    (n, D), and of labels (n,), integers or strings.
 
     Numeric arrays of n values in `further` become facts. Its `label_names` become names if they are
     strings, one per class. Raises ImageError.
     """
-    images = pixels.checked(images, where)
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ImageError(f"{where}: labels must be {len(images)} integers")
+    scaled = _tensor(images, where)
+    if labels.dtype.kind in "US" and labels.ndim == 1:
+        there, numbers = np.unique(labels.astype(str), return_inverse=True)
+        labels = np.asarray(numbers)
+        further = {**(further or {}), "label_names": there}
+    if labels.shape != scaled.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ImageError(f"{where}: labels must be {len(scaled)} integers or strings")
     if labels.min() < 0:
         raise ImageError(f"{where}: a label is negative")
     facts = {
@@ -129,8 +153,6 @@ def from_arrays(
         for name, values in (further or {}).items()
         if values.shape == labels.shape and values.dtype.kind in "biu"
     }
-    channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    scaled = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
     names = (further or {}).get("label_names", np.zeros(0))
     named = names.ndim == 1 and names.dtype.kind == "U" and len(names) > labels.max()
     return Labelled(

@@ -28,6 +28,17 @@ class CohortSection(Section):
     channels: Literal[1, 3] = Field(
         default=1, description="For `preset`: 1 for grey images, 3 for colour."
     )
+    size: int | None = Field(
+        default=None,
+        ge=2,
+        le=1 << 16,
+        description='For `preset = "vector"`: how many values a vector has.',
+    )
+    unit_length: bool = Field(
+        default=False,
+        description='For `preset = "vector"`: whether owners and clients divide every vector by '
+        "its length.",
+    )
     components: int | None = Field(
         default=None,
         ge=1,
@@ -79,4 +90,8 @@ class CohortSection(Section):
             raise ValueError("preset: a cohort has one architecture; name it instead of auto")
         if self.spec_file is not None and self.components is not None:
             raise ValueError("components goes with preset, not with spec_file")
+        if self.preset != "vector" and (self.size is not None or self.unit_length):
+            raise ValueError('size and unit_length go with preset = "vector"')
+        if self.preset == "vector" and self.size is None:
+            raise ValueError('preset = "vector" needs size, the number of values in a vector')
         return self

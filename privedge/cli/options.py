@@ -37,7 +37,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="FILE.npz|FOLDER",
-        help="Images (uint8) and labels, or a folder of images for each class.",
+        help="Images (uint8) or vectors, and labels; or a folder of images for each class.",
     ),
 ]
 
@@ -51,6 +51,15 @@ JoinOption = Annotated[
 ChannelsOption = Annotated[
     int | None,
     typer.Option("--channels", help="1 for grey, 3 for colour, if not what the images have."),
+]
+
+UnitLengthOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--unit-length/--no-unit-length",
+        help="For vectors: divide each by its length, or not (the default).",
+        show_default=False,
+    ),
 ]
 
 SkipBadOption = Annotated[

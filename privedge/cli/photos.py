@@ -29,9 +29,9 @@ def _check(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER",
+            metavar="FOLDER|FILE.npz",
             parser=path,
-            help="One folder of images for each owner, or the images of one.",
+            help="A folder of images for each owner, or those of one; or an npz with labels.",
         ),
     ],
     skip_bad: SkipBadOption = False,
@@ -53,8 +53,8 @@ def _check(
     from privedge.user.quality import flaws
 
     found = [
-        (name, len(pictures.names), flaws(pictures))
-        for name, pictures in _owners(folder, skip_bad=skip_bad).items()
+        (name, len(given.names), flaws(given))
+        for name, given in _owners(folder, skip_bad=skip_bad).items()
     ]
     _print_json(found) if as_json else _print_table(found)
     if strict_quality and any(wrong for _, _, wrong in found):
@@ -64,10 +64,10 @@ def _check(
 def _owners(folder: Path, *, skip_bad: bool) -> "dict[str, Opened]":
     """Each owner's pictures: those of each folder in `folder`, or else those in it."""
     from privedge.ran import images
-    from privedge.ran.inputs import in_folders, measured, opened
+    from privedge.ran.inputs import by_owner, is_npz, measured, opened
 
-    if folder.is_dir() and images.subfolders(folder) and not images.listed(folder):
-        return {each.name: found for each, found in in_folders(folder, skip_bad=skip_bad).items()}
+    if is_npz(folder) or (images.subfolders(folder) and not images.listed(folder)):
+        return by_owner(folder, skip_bad=skip_bad)
     only = opened(folder, skip_bad=skip_bad)
     measured(only)  # names bad files, or leaves them out
     return {folder.resolve().name: only}
@@ -77,7 +77,7 @@ def _print_json(found: "list[tuple[str, int, list[Flaw]]]") -> None:
     rows = [
         {
             "owner": owner,
-            "pictures": count,
+            "count": count,
             "flaws": [{"kind": f.kind, "line": f.text, "files": f.files} for f in wrong],
         }
         for owner, count, wrong in found
@@ -87,7 +87,7 @@ def _print_json(found: "list[tuple[str, int, list[Flaw]]]") -> None:
 
 def _print_table(found: "list[tuple[str, int, list[Flaw]]]") -> None:
     width = max(len("owner"), *(len(owner) for owner, _, _ in found))
-    print(f"{'owner':<{width}}  pictures  what is wrong")
+    print(f"{'owner':<{width}}     count  what is wrong")
     for owner, count, wrong in found:
         lines = [flaw.text for flaw in wrong] or ["nothing"]
         print(f"{owner:<{width}}  {count:>8}  {lines[0]}")

@@ -24,7 +24,7 @@ ImagesArgument = Annotated[
     typer.Argument(
         metavar="IMAGE...",
         parser=path,
-        help="PNG or JPEG files, or one folder of them; one batch.",
+        help="PNG or JPEG files, one folder of them, or one npz of images or vectors; one batch.",
     ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
@@ -57,35 +57,41 @@ def _query(
     """Ask whose images these are, or "unknown".
 
     Every image is split here into two random shares, one for each party. Neither party learns
-    the image or the answer, as long as the two do not work together.
+    the image or the answer, as long as the two do not work together. A cohort of vectors is asked
+    with the vectors of an npz; its labels, if there are any, are not looked at.
 
     \b
-    Example:
+    Examples:
       privedge query digit.png other.png --cohort digits --config client.toml
+      privedge query vectors.npz --cohort wines --config client.toml
     """
     from privedge.client.query import Client
 
-    images = files(images)
+    source = files(images)
     with Client.from_file(config, encoder=encoder, quality=care(strict_quality)) as client:
-        reply = client.identify(images, cohort, one_subject=one_subject)
+        reply = client.identify(source, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
-    for name, owner in zip(subjects(images, one_subject), answers, strict=True):
+    for name, owner in zip(subjects(source, len(answers), one_subject), answers, strict=True):
         print(f"{name}: {owner or 'unknown'}")
 
 
-def files(images: list[Path]) -> list[Path]:
-    """Return the named pictures, or the pictures of the one named folder."""
-    from privedge.ran.inputs import in_folder
+def files(images: list[Path]) -> list[Path] | Path:
+    """Return the named pictures, the pictures of the one named folder, or the one named npz."""
+    from privedge.ran.inputs import in_folder, is_npz
 
-    return in_folder(images[0]) if len(images) == 1 else images
+    if len(images) > 1:
+        return images
+    return images[0] if is_npz(images[0]) else in_folder(images[0])
 
 
-def subjects(images: list[Path], one_subject: bool) -> list[str]:
-    """Name what each answer is about, for people."""
-    return [f"{len(images)} images"] if one_subject else [str(image) for image in images]
+def subjects(source: list[Path] | Path, count: int, one_subject: bool) -> list[str]:
+    """Name what each of `count` answers is about, for people."""
+    if isinstance(source, Path):
+        return [str(source)] if one_subject else [f"{source} {row}" for row in range(count)]
+    return [f"{len(source)} images"] if one_subject else [str(image) for image in source]
 
 
 def costs(reply: "Reply") -> dict[str, object]:

@@ -16,6 +16,7 @@ from privedge.cli.options import (
     JsonOption,
     SkipBadOption,
     StrictQualityOption,
+    UnitLengthOption,
     care,
     path,
     to_join,
@@ -45,7 +46,7 @@ def _train(
         typer.Argument(
             metavar="IMAGES...",
             parser=path,
-            help="A folder of PNG and JPEG files, such files, or one npz.",
+            help="A folder of PNG and JPEG files, such files, or one npz of images or vectors.",
         ),
     ],
     owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose images they are.")],
@@ -63,6 +64,7 @@ def _train(
         int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
     ] = None,
     channels: ChannelsOption = None,
+    unit_length: UnitLengthOption = None,
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     label: Annotated[
@@ -87,7 +89,7 @@ def _train(
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.AUTO,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a RAN on your own images. Nothing leaves this device.
+    """Train a RAN on your own images or vectors. Nothing leaves this device.
 
     The file holds your model in the clear: keep it, and send only its shares (`privedge upload`).
 
@@ -96,11 +98,12 @@ def _train(
       privedge train photos/ --owner ana --out ana.ran
       privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
+      privedge train vectors.npz --label ana --owner ana --out ana.ran --unit-length
     """
     from privedge import private_file
     from privedge.ran.inputs import opened
     from privedge.user import checkpoint
-    from privedge.user.architecture import spec_for
+    from privedge.user.architecture import spec_for, takes_vectors
     from privedge.user.fitting import fit_ran
     from privedge.user.quality import heed_flaws
     from privedge.user.saves import Saves
@@ -108,12 +111,14 @@ def _train(
 
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
-    given = opened(source, label=label, skip_bad=skip_bad)
+    wanted = to_join(cohort, config, preset)
+    given = opened(source, label=label, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
     spec = spec_for(
         given,
-        preset=to_join(cohort, config, preset),
+        preset=wanted,
         components=components,
         channels=channels,
+        unit_length=unit_length,
         encoder=encoder,
     )
     changes: dict[str, Any] = {"seed": seed, "device": device.value, "encoder": encoder}

@@ -1,4 +1,4 @@
-"""`privedge train-all`: train one RAN for each folder of images, in parallel on one device."""
+"""`privedge train-all`: train one RAN for each folder or label, in parallel on one device."""
 
 import json
 import time
@@ -18,6 +18,7 @@ from privedge.cli.options import (
     ProcessesOption,
     SkipBadOption,
     StrictQualityOption,
+    UnitLengthOption,
     care,
     path,
     to_join,
@@ -39,7 +40,11 @@ def register(app: typer.Typer) -> None:
 def _train_all(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", parser=path, help="One folder of images for each owner."),
+        typer.Argument(
+            metavar="FOLDER|FILE.npz",
+            parser=path,
+            help="One folder of images for each owner, or images or vectors with labels.",
+        ),
     ],
     out: Annotated[
         Path,
@@ -63,6 +68,7 @@ def _train_all(
         ),
     ] = None,
     channels: ChannelsOption = None,
+    unit_length: UnitLengthOption = None,
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     skip_bad: SkipBadOption = False,
@@ -75,6 +81,8 @@ def _train_all(
 ) -> None:
     """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
 
+    From an npz, train one RAN for each of its labels, named like the label.
+
     For a device that keeps several owners' images. Each model learns from its owner's images only;
     auto is the preset for the sizes of all images together, so that all models fit one cohort.
 
@@ -82,25 +90,26 @@ def _train_all(
     Examples:
       privedge train-all people/ --out models/
       privedge train-all people/ --out models/ --preset ran32 --processes 4 --resume
+      privedge train-all vectors.npz --out models/
     """
-    from privedge.ran.inputs import in_folders
-    from privedge.user.architecture import spec_for
+    from privedge.ran.inputs import by_owner
+    from privedge.user.architecture import spec_for, takes_vectors
     from privedge.user.many import cores, train_all
     from privedge.user.quality import heed_flaws_of_all
     from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
     changes |= {"steps": steps} if steps else {}
-    owners = in_folders(folder, skip_bad=skip_bad)
+    wanted = to_join(cohort, config, preset)
+    owners = by_owner(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
     spec = spec_for(
         *owners.values(),
-        preset=to_join(cohort, config, preset),
+        preset=wanted,
         components=components,
         channels=channels,
+        unit_length=unit_length,
     )
-    heed_flaws_of_all(
-        {place.name: given for place, given in owners.items()}, spec, care=care(strict_quality)
-    )
+    heed_flaws_of_all(owners, spec, care=care(strict_quality))
     jobs = _jobs(owners, out, spec, settings_for(spec, **changes))
     started = time.monotonic()
     reused = {}
@@ -115,18 +124,18 @@ def _train_all(
 
 
 def _jobs(
-    owners: "dict[Path, Opened]", out: Path, spec: "RanSpec", settings: "TrainSettings"
+    owners: "dict[str, Opened]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
     from privedge.user.many import Job, require_owners
 
-    require_owners([owner.name for owner in owners])  # before anything is written
+    require_owners(list(owners))  # before anything is written
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
     return [
-        Job(owner.name, given.files, spec, settings, out / f"{owner.name}.ran")
+        Job(owner, given.source(spec.image), spec, settings, out / f"{owner}.ran")
         for owner, given in owners.items()
     ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.ending import ends_in_order
-from privedge.cli.options import JsonOption, StrictQualityOption, path
+from privedge.cli.options import JsonOption, StrictQualityOption, UnitLengthOption, path
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -37,7 +37,11 @@ def register(app: typer.Typer) -> None:
 def _up(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", parser=path, help="One folder of pictures for each owner."),
+        typer.Argument(
+            metavar="DIR|FILE.npz",
+            parser=path,
+            help="One folder of pictures for each owner, or vectors with labels.",
+        ),
     ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
@@ -45,6 +49,7 @@ def _up(
     cohort: Annotated[
         str | None, typer.Option("--cohort", metavar="NAME", help="Its name; default: DIR's.")
     ] = None,
+    unit_length: UnitLengthOption = None,
     margin: Annotated[
         float,
         typer.Option(
@@ -84,6 +89,7 @@ def _up(
       privedge up people/ --keep          # leave it running
       privedge up people/ --stop          # and stop it
       privedge up people/ --margin 0.9    # strangers are "unknown"
+      privedge up vectors.npz             # arrays vectors and labels: a label is an owner
     """
     from privedge import extras
     from privedge.local import homes, names
@@ -99,13 +105,12 @@ def _up(
         _stop(at, as_json)
         return
     extras.require(extras.FOR_ALL_ROLES, "training and serving need", extras.FOR_ALL_ROLES)
-    from privedge.local.pictures import places_in
     from privedge.local.servers import Servers
 
-    places_in(pictures, beside=place)  # fails before anything is written
+    _require_owners(pictures, place)
     with ends_in_order(), at.taken(), Servers(at.folder) as servers:
         kept = keep or bool(servers.running)
-        ready = _bring_up(at, servers, name, preset, margin, strict_quality)
+        ready = _bring_up(at, servers, (name, preset, margin, unit_length, strict_quality))
         if kept:
             servers.keep()
         seconds = time.monotonic() - started
@@ -117,13 +122,25 @@ def _up(
             _watch(servers)
 
 
+def _require_owners(pictures: Path, place: Path) -> None:
+    """Raise ImageError, before anything is written, if there is nothing to serve."""
+    from privedge.local import labelled
+    from privedge.local.pictures import places_in
+    from privedge.ran.inputs import is_npz
+
+    if is_npz(pictures):
+        labelled.look(pictures)
+    else:
+        places_in(pictures, beside=place)
+
+
 def _bring_up(
-    home: "Home", servers: "Servers", cohort: str, preset: str, margin: float, strict_quality: bool
+    home: "Home", servers: "Servers", asked: tuple[str, str, float, bool | None, bool]
 ) -> "Ready":
     with progress_bar() as progress:
         from privedge.local import up  # loads torch, which takes seconds
 
-        request = up.Request(cohort, preset, margin, strict_quality)
+        request = up.Request(*asked)
         return up.bring_up(home, servers, request, progress, progress.owner, _note)
 
 
@@ -148,12 +165,13 @@ def _print_json(ready: "Ready", seconds: float) -> None:
 
 
 def _print(ready: "Ready", seconds: float, stop: str) -> None:
-    pictures = sum(len(owner.files) for owner in ready.owners)
+    what = "pictures" if ready.owners[0].vectors is None else "vectors"
+    count = sum(owner.count for owner in ready.owners)
     owners = _counted([owner.name for owner in ready.owners])
     state = "runs already" if ready.there else f"is ready after {seconds:.0f} s"
-    print(f"{ready.cohort} {state}: {owners}, {pictures} pictures, {ready.preset}")
+    print(f"{ready.cohort} {state}: {owners}, {count} {what}, {ready.preset}")
     if ready.asked:
-        print(f"{ready.right} of {ready.asked} pictures that no model learned from: right owner")
+        print(f"{ready.right} of {ready.asked} {what} that no model learned from: right owner")
     ask = ["query", _shown(ready.sample), "--config", _shown(ready.config)]
     print(f"\nask:   {_program()} {shlex.join([*ask, '--cohort', ready.cohort])}")
     print(f"stop:  {stop}")

@@ -49,12 +49,12 @@ def _verify(
     """
     from privedge.client.query import Client
 
-    images = files(images)
+    source = files(images)
     with Client.from_file(config, encoder=encoder, quality=care(strict_quality)) as client:
-        reply = client.verify(images, owner, cohort, one_subject=one_subject)
+        reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
-    for name, yes in zip(subjects(images, one_subject), answers, strict=True):
+    for name, yes in zip(subjects(source, len(answers), one_subject), answers, strict=True):
         print(f"{name}: {'yes' if yes else 'no'}")

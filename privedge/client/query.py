@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import Any
 
 from privedge import traces
+from privedge.arrays import is_pixels
 from privedge.client.answers import Answer, answer_shape, read_answers
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, StrPath, load
@@ -36,7 +37,7 @@ from privedge.errors import (
 )
 from privedge.identity.roles import Role
 from privedge.ran import features, quality
-from privedge.ran.inputs import Pictures, opened
+from privedge.ran.inputs import Source, asked
 from privedge.ran.quality import Care
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
@@ -253,7 +254,7 @@ class Client:
         self._cohorts[cohort] = found
         return found
 
-    def identify(self, images: Pictures, cohort: str, *, one_subject: bool = False) -> Reply:
+    def identify(self, images: Source, cohort: str, *, one_subject: bool = False) -> Reply:
         """Find which owner of a cohort each picture shows.
 
         Args:
@@ -261,7 +262,8 @@ class Client:
                 image, a list of files and Pillow images, or an array. An array is uint8, 0 to 255,
                 of shape (n, H, W) for grey or (n, H, W, 3) for colour. One picture, (H, W) or
                 (H, W, 3), is a batch of one. Any size is accepted; pictures are resized to the
-                cohort's.
+                cohort's. For a cohort of vectors: float32 or float64 (n, D), one vector (D,), or an
+                npz with an array `vectors`.
             cohort: the name of the cohort.
             one_subject: whether all pictures (at most 32) show the same subject. Then the reply has
                 one answer for all of them.
@@ -280,7 +282,7 @@ class Client:
         return self._ask(images, cohort, verify_owner=None, one_subject=one_subject)
 
     def verify(
-        self, images: Pictures, owner: str, cohort: str, *, one_subject: bool = False
+        self, images: Source, owner: str, cohort: str, *, one_subject: bool = False
     ) -> Reply:
         """Check whether pictures show one named owner.
 
@@ -316,7 +318,7 @@ class Client:
             raise Closed("this client is closed; create a new one")
 
     def _ask(
-        self, images: Pictures, name: str, *, verify_owner: str | None, one_subject: bool
+        self, images: Source, name: str, *, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         self._require_usable()
         try:
@@ -327,7 +329,7 @@ class Client:
             raise Closed("this client was closed during the call; create a new one") from error
 
     def _answered(
-        self, images: Pictures, name: str, verify_owner: str | None, one_subject: bool
+        self, images: Source, name: str, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         spec, query = None, None
         for left in reversed(range(_TRIES)):
@@ -344,10 +346,10 @@ class Client:
                     raise
         raise AssertionError("unreachable")
 
-    def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
-        source = opened(images)
+    def _encoded(self, spec: RanSpec, images: Source) -> Words:
+        source = asked(images, spec.image)
         pictures = source.at(spec.image)
-        if self._quality != "ignore":
+        if self._quality != "ignore" and is_pixels(pictures):
             flaws = quality.of_asked(quality.greys(pictures), source.names)
             quality.heed(flaws, "", self._quality)
         found = features.extract(spec, pictures, encoder=self._encoder)

@@ -26,6 +26,8 @@ from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import Unreachable
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
+from privedge.ran.feature_kinds import Vector
+from privedge.ran.spec import RanSpec
 from privedge.rpc.channel import open_channel
 from privedge.rpc.health import serves
 
@@ -49,10 +51,30 @@ class CohortSetting:
     channels: int = 1
     margin: float = 1.0
     components: int | None = None
+    size: int | None = None
+    unit_length: bool | None = None
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
     telemetry: Mapping[str, Any] | None = None
+
+    @staticmethod
+    def of(
+        spec: RanSpec, name: str, *, margin: float = 1.0, mean_share: float = 0.0
+    ) -> "CohortSetting":
+        """Return the table of a cohort whose models have the `spec` of a preset."""
+        features = spec.features
+        vector = features if isinstance(features, Vector) else None
+        return CohortSetting(
+            name,
+            spec.name,
+            channels=spec.image.channels if spec.image else 1,
+            margin=margin,
+            components=spec.components,
+            size=vector.size if vector else None,
+            unit_length=vector.unit_length if vector else None,
+            mean_share=mean_share,
+        )
 
 
 class Deployment:

@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 
 import privedge
+from privedge.arrays import Vectors
 from privedge.errors import CheckpointError
 from privedge.local.homes import Home
 from privedge.local.pictures import Owner, Pictures
 from privedge.progress import Progress
 from privedge.ran import presets
+from privedge.ran.inputs import Opened
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, own_images
+from privedge.user.architecture import check_for_pictures, spec_for
 from privedge.user.many import Job, Watch, cores, train_all
 from privedge.user.settings import TrainSettings, settings_for
 
@@ -42,26 +45,30 @@ class Plan:
         common = [privedge.__version__, self.spec.digest(), settings]
         return {owner.name: digest_of(common, owner.name, owner.digest) for owner in self.owners}
 
-    def held_out(self, owner: Owner) -> tuple[Path, ...]:
-        """Return the owner's pictures from which the model does not learn."""
-        _, places = own_images.halves(np.arange(len(owner.files)), self.settings)
+    def held_out(self, owner: Owner) -> tuple[Path, ...] | Vectors:
+        """Return the owner's pictures, or vectors, from which the model does not learn."""
+        _, places = own_images.halves(np.arange(owner.count), self.settings)
+        if owner.vectors is not None:
+            return owner.vectors[places]
         return tuple(owner.files[place] for place in places)
 
 
-def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
+def plan(
+    found: Pictures, preset: str, *, unit_length: bool | None = None
+) -> tuple[Plan, list[str]]:
     """Plan the training on `found`. Returns the plan and notes for people to read.
 
-    Raises ConfigError for an unknown preset.
+    Raises ConfigError for an unknown preset, and ImageError for one that does not fit.
     """
-    size = found.size
-    spec = presets.preset(preset, height=size.height, width=size.width, channels=size.channels)
+    spec = _spec(found, preset, unit_length)
     alone = len(found.owners) == 1
     settings = settings_for(spec, threshold_quantile=_QUANTILE_ALONE if alone else None)
     chosen = Plan(found.owners, spec, settings)
     notes = []
-    if 0 < found.grey < size.count and spec.image.channels == 3:
+    if spec.image and 0 < found.grey < found.size.count and spec.image.channels == 3:
         notes.append(
-            f"{found.grey} of {size.count} pictures are grey; all owners' models are for colour"
+            f"{found.grey} of {found.size.count} pictures are grey; all owners' models are for "
+            "colour"
         )
     if alone:
         only = found.owners[0]
@@ -74,6 +81,15 @@ def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
     return chosen, notes
 
 
+def _spec(found: Pictures, preset: str, unit_length: bool | None) -> RanSpec:
+    first = found.owners[0].vectors
+    if first is not None:
+        return spec_for(Opened((), first), preset=preset, unit_length=unit_length)
+    check_for_pictures(preset, unit_length=unit_length)
+    size = found.size
+    return presets.preset(preset, height=size.height, width=size.width, channels=size.channels)
+
+
 def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
     """Train every model that is missing, damaged or made from something else; the others stay.
 
@@ -84,7 +100,7 @@ def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
     home.remove_models_but([name for name in known if not _is_damaged(home.model(name))])
     home.write(replace(record, models=origins))
     jobs = [
-        Job(owner.name, owner.files, plan.spec, plan.settings, home.model(owner.name))
+        Job(owner.name, _source(owner), plan.spec, plan.settings, home.model(owner.name))
         for owner in plan.owners
         if not home.model(owner.name).exists()
     ]
@@ -93,6 +109,10 @@ def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
         with closing(train_all(jobs, processes=cores(), resume=True, watch=watch)) as done:
             for count, _ in enumerate(done, start=1):
                 progress("train", count, len(jobs))
+
+
+def _source(owner: Owner) -> tuple[Path, ...] | Vectors:
+    return owner.files if owner.vectors is None else owner.vectors
 
 
 def digest_of(*facts: object) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_high
 
-from privedge.arrays import Pixels
+from privedge.arrays import Pixels, Vectors
 from privedge.errors import ImageError, TrainingError
 from privedge.local.names import owner_names
 from privedge.progress import Progress
@@ -27,8 +27,10 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class Owner:
-    """One owner's usable pictures. `digest` identifies their content and order.
+    """One owner's usable pictures, or vectors. `digest` identifies their content and order.
 
+    folder: the folder of the pictures, or the npz of the vectors.
+    vectors: float64 (n, D); None if the owner has pictures.
     greys: what quality.py judges of each file; None for one that was known and not decoded.
     """
 
@@ -36,10 +38,18 @@ class Owner:
     folder: Path
     files: tuple[Path, ...] = field(repr=False)
     digest: str
+    vectors: Vectors | None = field(default=None, repr=False)
     greys: tuple[Pixels | None, ...] = field(default=(), repr=False, compare=False)
 
+    @property
+    def count(self) -> int:
+        """How many pictures or vectors there are."""
+        return len(self.files if self.vectors is None else self.vectors)
+
     def flaws(self) -> list[Flaw]:
-        """Return what is wrong with the pictures. Decodes those without a grey."""
+        """Return what is wrong with them. Decodes pictures without a grey."""
+        if self.vectors is not None:
+            return quality.of_vectors(self.vectors)
         known = self.greys or (None,) * len(self.files)
         judged = [
             opened([file]).greys[0] if small is None else small
@@ -50,7 +60,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All owners and their pictures.
+    """All owners and their pictures or vectors.
 
     owners: in order of the folders' names.
     size: the median size of all pictures together.
@@ -64,6 +74,12 @@ class Pictures:
     grey: int
     notes: tuple[str, ...]
     sizes: Mapping[str, Measured] = field(repr=False)
+
+    @property
+    def vector_size(self) -> int | None:
+        """How many values each vector has; None for pictures."""
+        vectors = self.owners[0].vectors
+        return None if vectors is None else vectors.shape[1]
 
 
 @dataclass(frozen=True)
@@ -201,7 +217,7 @@ def _owner(name: str, found: _Folder) -> Owner:
     digest = hashlib.sha256("".join(picture.digest for picture in found.sound).encode())
     files = tuple(picture.file for picture in found.sound)
     greys = tuple(picture.grey for picture in found.sound)
-    return Owner(name, found.path, files, digest.hexdigest(), greys)
+    return Owner(name, found.path, files, digest.hexdigest(), greys=greys)
 
 
 def _together(sizes: Sequence[Measured]) -> Measured:

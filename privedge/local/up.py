@@ -1,6 +1,6 @@
-"""Bring up a private service on this machine, from a folder of folders of pictures.
+"""Bring up a private service on this machine, from a folder of folders of pictures or an npz.
 
-    1.  read the pictures: one folder is one owner
+    1.  read the pictures or vectors: one folder, or one label, is one owner
     2.  train a model for each owner whose pictures have changed
     3.  start the dealer and both parties as processes
     4.  upload one share of each model to each party
@@ -15,18 +15,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from privedge.arrays import Vectors
 from privedge.client.query import Client
 from privedge.errors import Busy, CertificateError, DeadlineExceeded, QualityError, Refused
 from privedge.identity.roles import Identity, Role
-from privedge.local import models, pictures
+from privedge.local import labelled, models, pictures
 from privedge.local.deployment import SERVERS, CohortSetting, Deployment
 from privedge.local.homes import Home
 from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
-from privedge.ran import presets
+from privedge.ran import npz, presets
 from privedge.ran.images import Measured
+from privedge.ran.inputs import is_npz
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 
@@ -45,13 +47,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What to serve. `preset` is a name or "auto"; a `margin` below 1 allows "unknown"; with
-    `strict_quality`, poor pictures are an error.
+    """What to serve. `preset` is a name or "auto"; a `margin` below 1 allows "unknown".
+
+    unit_length: whether vectors are divided by their length; None for no.
+    strict_quality: whether poor pictures are an error.
     """
 
     cohort: str
     preset: str
     margin: float
+    unit_length: bool | None = None
     strict_quality: bool = False
 
 
@@ -60,7 +65,7 @@ class Ready:
     """The service that is up.
 
     config: the client's configuration file.
-    sample: a picture to ask with.
+    sample: a picture, or a file with one vector, to ask with.
     asked, right: how many pictures that no model learned from were asked, and how many were
         answered with their owner; both 0 with a single owner.
     there: whether all servers ran already.
@@ -80,9 +85,10 @@ def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
     """Do all five steps. `say` is called with notes for people. Raises the error of a step."""
-    presets.preset(request.preset, height=1, width=1, channels=1)  # refuse an unknown name early
+    if request.preset != presets.VECTOR:
+        presets.preset(request.preset, height=1, width=1)  # refuse an unknown name early
     found = _looked(home, progress)
-    plan, notes = models.plan(found, request.preset)
+    plan, notes = models.plan(found, request.preset, unit_length=request.unit_length)
     for note in (*found.notes, *notes):
         say(note)
     _judge(plan, home, request, say)
@@ -91,6 +97,9 @@ def bring_up(
 
 
 def _looked(home: Home, progress: Progress) -> Pictures:
+    if is_npz(home.pictures):
+        progress("read vectors", 0, 1)
+        return labelled.look(home.pictures)
     record = home.record
     known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
     found = pictures.look(home.pictures, beside=home.folder, known=known, progress=progress)
@@ -120,12 +129,8 @@ def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
     mean_share = _MEAN_SHARE if request.margin < 1 else 0.0
-    cohort = CohortSetting(
-        request.cohort,
-        plan.spec.name,
-        channels=plan.spec.image.channels,
-        margin=request.margin,
-        mean_share=mean_share,
+    cohort = CohortSetting.of(
+        plan.spec, request.cohort, margin=request.margin, mean_share=mean_share
     )
     wanted = models.digest_of(vars(cohort), plan.origins)
     running = servers.running
@@ -184,7 +189,7 @@ def _answering_now_or_soon(plan: Plan, home: Home, request: Request, *, there: b
 
 
 def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:
-    """Ask about one picture of each owner from which its model did not learn."""
+    """Ask about one picture or vector of each owner from which its model did not learn."""
     owners = plan.owners[:_ASKED]
     samples = [plan.held_out(owner)[0] for owner in owners]
     with Client.from_file(home.client_config) as client:
@@ -196,11 +201,19 @@ def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Read
         owners=plan.owners,
         preset=plan.spec.name,
         config=home.client_config,
-        sample=samples[0],
+        sample=_sample(samples[0], home),
         asked=0 if alone else len(owners),
         right=0 if alone else sum(right),
         there=there,
     )
+
+
+def _sample(given: Path | Vectors, home: Home) -> Path:
+    """Return a file to ask with, which is made for a vector."""
+    if isinstance(given, Path):
+        return given
+    npz.write(home.sample, given[None])
+    return home.sample
 
 
 def _is_old(home: Home) -> bool:

@@ -1,4 +1,4 @@
-"""The public feature maps as data: what owner and client compute of a picture, in the clear.
+"""The public feature maps as data: what owner and client compute of their data, in the clear.
 
 How each is computed stands in privedge/ran/features.py.
 """
@@ -131,7 +131,25 @@ class Encoder(Frozen):
         return {name: value for name, value in fields.items() if name not in silent}
 
 
+class Vector(Frozen):
+    """Vectors of `size` numbers that owner and client bring themselves, in place of pictures.
+
+    unit_length: whether every vector is divided by its length.
+    """
+
+    kind: Literal["vector"] = "vector"
+    size: int = Field(ge=2, le=1 << 16)
+    unit_length: bool = False
+
+
 Features = Annotated[
-    Pixels | Oriented | OrientedScales | OrientedCentre | Cooccurrence | FineCooccurrence | Encoder,
+    Pixels
+    | Oriented
+    | OrientedScales
+    | OrientedCentre
+    | Cooccurrence
+    | FineCooccurrence
+    | Encoder
+    | Vector,
     Field(discriminator="kind"),
 ]

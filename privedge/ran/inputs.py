@@ -1,10 +1,11 @@
-"""Read pictures in every accepted form: files, folders, Pillow images and arrays.
+"""Read pictures and vectors in every accepted form: files, folders, Pillow images and arrays.
 
     given(source, shape)        the pictures at the size of `shape`, uint8 (n, H, W[, 3])
+    given(source, None)         the vectors, float64 (n, D)
     opened(source)              the pictures before decoding, to measure them and choose a size
 
-Sees plaintext images: for the owner's and the client's device only. Anything else raises an
-ImageError that says how to convert it. One error names all files that cannot be used.
+Sees plaintext images and vectors: for the owner's and the client's device only. Anything else
+raises an ImageError that says how to convert it. One error names all files that cannot be used.
 """
 
 import logging
@@ -12,17 +13,17 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from privedge.arrays import Pixels
+from privedge.arrays import Inputs, Pixels, is_pixels
 from privedge.config import StrPath
 from privedge.errors import ImageError
 from privedge.ran import images as files
-from privedge.ran import pixels, quality
+from privedge.ran import npz, pixels, quality, vectors
 from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
 
@@ -31,10 +32,15 @@ log = logging.getLogger(__name__)
 # An array is uint8 (n, H, W) or (n, H, W, 3), or one picture; see pixels.checked for the rules.
 Picture = StrPath | Image.Image
 Pictures = Picture | Sequence[Picture] | Sequence[Pixels] | Pixels
+# Vectors are float32 or float64 (n, D), or one vector (D,); see vectors.checked for the rules.
+_Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Source = Pictures | _Floats | Sequence[_Floats]
 
 T = TypeVar("T")
 
 _MOST_BAD = 20
+_VECTORS_NEEDED = "vectors are needed here, float32 or float64 of shape (n, D), and not pictures"
+_IF_VECTORS = "; vectors need a preset and a cohort of vectors"
 _CURES = {
     "torch": "images.detach().cpu().numpy()",
     "bytes": "Image.open(io.BytesIO(images))",
@@ -45,13 +51,13 @@ _CURES = {
 
 @dataclass
 class Opened:
-    """Pictures before decoding: either files and Pillow images, or an array.
+    """Pictures before decoding, either files and Pillow images or an array; or vectors.
 
     skip_bad: whether files that cannot be decoded are left out; None if the caller has no choice.
     """
 
     pictures: Sequence[Path | Image.Image]
-    array: Pixels | None = field(default=None, repr=False)
+    array: Inputs | None = field(default=None, repr=False)
     skip_bad: bool | None = None
     _looks: "list[_Look]" = field(default_factory=list, repr=False)
 
@@ -59,6 +65,11 @@ class Opened:
     def files(self) -> tuple[Path, ...]:
         """The pictures that are files."""
         return tuple(each for each in self.pictures if isinstance(each, Path))
+
+    @property
+    def vector_size(self) -> int | None:
+        """How many values each vector has; None for pictures."""
+        return None if self.array is None or is_pixels(self.array) else self.array.shape[1]
 
     @property
     def names(self) -> list[str]:
@@ -73,73 +84,136 @@ class Opened:
     @property
     def greys(self) -> list[Pixels]:
         """What quality.py judges of each picture. Decodes those that were not measured."""
-        if self.array is not None:
+        if self.array is not None and is_pixels(self.array):
             return quality.greys(self.array)
         if not self._looks:
             measured(self)
         return [look.grey for look in self._looks if look.grey is not None]
 
-    def at(self, shape: ImageShape) -> Pixels:
+    def at(self, shape: ImageShape | None) -> Inputs:
         """Return the pictures as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
-        Pictures of another aspect ratio are stretched. Raises ImageError for bad files.
+        shape: `RanSpec.image`, which is None for vectors; these are returned as float64 (n, D).
+
+        Pictures of another aspect ratio are stretched. Raises ImageError for bad files, and for
+        vectors in place of pictures or pictures in place of vectors.
         """
-        if self.array is not None:
+        if shape is None or self.vector_size is not None:
+            return self._vectors(shape)
+        if self.array is not None and is_pixels(self.array):
             return files.fit(self.array, shape)
         (found,) = _decoded([self], lambda picture: files.to_size(picture, shape))
         return np.stack(found)
 
+    def source(self, shape: ImageShape | None) -> Inputs | tuple[Path, ...]:
+        """Return the files, or what `at` returns if there are none."""
+        return self.at(shape) if self.array is not None else self.files
 
-def given(source: Pictures, shape: ImageShape, *, label: int | str | None = None) -> Pixels:
+    def _vectors(self, shape: ImageShape | None) -> Inputs:
+        if self.array is None or self.vector_size is None:
+            raise ImageError(_VECTORS_NEEDED)
+        if shape is not None:
+            raise ImageError("vectors: pictures are needed here")
+        return self.array
+
+
+def given(source: Source, shape: ImageShape | None, *, label: int | str | None = None) -> Inputs:
     """Return all pictures of `source` as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
     source: a PNG or JPEG file, a folder of such files (read in order of name), an npz with
-        `images`, a Pillow image, a list of files and Pillow images, or an array that
-        `pixels.checked` accepts.
-    label: for an npz with `labels`: read only the pictures with this label.
+        `images` or `vectors`, a Pillow image, a list of files and Pillow images, or an array that
+        `pixels.checked` or `vectors.checked` accepts.
+    shape: `RanSpec.image`. None is for vectors: these are returned as float64 (n, D).
+    label: for an npz with `labels`: read only what has this label.
 
     Raises ImageError for anything that cannot be used; the message says what to do about it.
     """
-    return opened(source, label=label).at(shape)
+    return opened(source, label=label, as_vectors=shape is None).at(shape)
+
+
+def asked(source: Source, shape: ImageShape | None) -> Opened:
+    """Find all of `source`, as `opened` does, whatever labels an npz has: somebody asks about it.
+
+    shape: as for `given`.
+    """
+    as_vectors = shape is None
+    if isinstance(source, str | os.PathLike) and is_npz(source):
+        return Opened((), npz.read(Path(source), as_vectors=as_vectors).inputs)
+    return opened(source, as_vectors=as_vectors)
 
 
 def opened(
-    source: Pictures, *, label: int | str | None = None, skip_bad: bool | None = None
+    source: Source,
+    *,
+    label: int | str | None = None,
+    skip_bad: bool | None = None,
+    as_vectors: bool | None = None,
 ) -> Opened:
     """Find the pictures of `source`, in a form that `given` accepts, and decode none yet.
+
+    as_vectors: whether these must be vectors, or pictures; None decides by what is given: an npz by
+        the name of its array, and an array by its dtype and shape.
 
     Raises ImageError. Warns of files that are passed over.
     """
     if isinstance(source, str | os.PathLike):
         if not os.fspath(source):
             raise ImageError("images: the name of the file or folder is empty")
-        return _from_path(Path(source), label, skip_bad)
+        return _from_path(Path(source), label, skip_bad, as_vectors)
     if label is not None:
         raise _no_label()
     if isinstance(source, np.ndarray):
-        return Opened((), pixels.checked(source))
+        return Opened((), _checked(source, as_vectors))
+    if as_vectors and not _is_list_of_arrays(source):
+        raise ImageError(_VECTORS_NEEDED)
     if isinstance(source, Image.Image):
         return Opened([source])
-    return _from_list(source, skip_bad)
+    return _from_list(source, skip_bad, as_vectors)
 
 
-def _from_path(path: Path, label: int | str | None, skip_bad: bool | None) -> Opened:
-    if path.suffix.lower() == ".npz":
-        return Opened((), pixels.read_npz(path, label))
+def _from_path(
+    path: Path, label: int | str | None, skip_bad: bool | None, as_vectors: bool | None
+) -> Opened:
+    if is_npz(path):
+        return Opened((), npz.read(path, as_vectors=as_vectors).of_label(label))
     if label is not None:
         raise _no_label()
+    if as_vectors:
+        raise ImageError(f"{path}: {_VECTORS_NEEDED}")
     return Opened(in_folder(path), skip_bad=skip_bad)
 
 
-def _from_list(source: object, skip_bad: bool | None) -> Opened:
+def _from_list(source: object, skip_bad: bool | None, as_vectors: bool | None) -> Opened:
     if not isinstance(source, Sequence) or isinstance(source, bytes | bytearray | memoryview):
         raise _refused(source, "images")
     if not source:
         raise ImageError("images: none were given")
-    arrays = [each for each in source if isinstance(each, np.ndarray)]
-    if len(arrays) == len(source):
-        return Opened((), pixels.checked(_stacked(arrays)))
+    if _is_list_of_arrays(source):
+        return Opened((), _checked(_stacked(source), as_vectors))
     return Opened([_one(each, number) for number, each in enumerate(source)], skip_bad=skip_bad)
+
+
+def _checked(array: npt.NDArray[np.generic], as_vectors: bool | None) -> Inputs:
+    like = vectors.is_like(array)
+    if as_vectors or (as_vectors is None and like):
+        return vectors.checked(array)
+    try:
+        return pixels.checked(array)
+    except ImageError as error:
+        raise ImageError(f"{error}{_IF_VECTORS if like else ''}") from None
+
+
+def _is_list_of_arrays(source: object) -> TypeGuard[Sequence[npt.NDArray[np.generic]]]:
+    return (
+        isinstance(source, Sequence)
+        and len(source) > 0
+        and all(isinstance(each, np.ndarray) for each in source)
+    )
+
+
+def is_npz(source: object) -> bool:
+    """Return whether `source` is the name of an npz file."""
+    return isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".npz"
 
 
 def _no_label() -> ImageError:
@@ -160,6 +234,22 @@ def in_folder(path: Path) -> list[Path]:
     if left := files.passed_over(path, found):
         log.warning("%s: %s", path, left)
     return found
+
+
+def by_owner(place: Path, *, skip_bad: bool, as_vectors: bool | None = None) -> dict[str, Opened]:
+    """Find what each owner has, by the owner's name: that of a folder in `place`, or a label of an
+    npz.
+
+    as_vectors: as for `opened`.
+
+    Raises ImageError, and warns, as `in_folders` does.
+    """
+    if is_npz(place):
+        held = npz.read(place, as_vectors=as_vectors)
+        return {label: Opened((), inputs) for label, inputs in held.by_label().items()}
+    if as_vectors:
+        raise ImageError(f"{place}: {_VECTORS_NEEDED}")
+    return {folder.name: found for folder, found in in_folders(place, skip_bad=skip_bad).items()}
 
 
 def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
@@ -203,9 +293,12 @@ def measured(*sets: Opened) -> Measured:
 
     A file is decoded only in the first call. Bad files that may be skipped are dropped.
     """
+    if any(each.vector_size is not None for each in sets):
+        raise ImageError("vectors: have no size in pixels")
     new = [each for each in sets if not each._looks]
     for each, found in zip(new, _decoded(new, _look), strict=True):
-        each._looks = found if each.array is None else _looks(each.array)
+        array = each.array
+        each._looks = _looks(array) if array is not None and is_pixels(array) else found
     every = [look for each in sets for look in each._looks]
     return Measured(
         _middle([look.height for look in every]),

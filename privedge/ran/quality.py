@@ -127,7 +127,7 @@ def of_encoded(encoded: _Numbers, names: Sequence[str]) -> list[Flaw]:
     return [] if place is None else [_flaw("mixed", [names[place]])]
 
 
-def of_vectors(vectors: _Numbers, *, enough: int = FEW_PICTURES) -> list[Flaw]:
+def of_vectors(vectors: npt.NDArray[Any], *, enough: int = FEW_PICTURES) -> list[Flaw]:
     """Judge vectors (n, d) of one owner: few, repeated, constant."""
     found = _few(len(vectors), enough, "vectors")
     copies = len(vectors) - len(np.unique(vectors, axis=0))

@@ -18,10 +18,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from privedge import child_processes, private_file
+from privedge.arrays import Inputs
 from privedge.errors import PrivEdgeError, TrainingError
+from privedge.ran import npz as npz_file
 from privedge.ran.inputs import given
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
@@ -44,12 +45,13 @@ _MOST_NAMED = 20
 class Job:
     """One owner's training.
 
-    images: a folder, an npz, files, or uint8 (n, H, W[, 3]) at the size of `spec.image`.
+    images: a folder, an npz, files, uint8 (n, H, W[, 3]) at the size of `spec.image`, or vectors
+        (n, D).
     out: the file to write the RAN to.
     """
 
     owner: str
-    images: Path | tuple[Path, ...] | npt.NDArray[np.uint8] = field(repr=False)
+    images: Path | tuple[Path, ...] | Inputs = field(repr=False)
     spec: RanSpec
     settings: TrainSettings
     out: Path
@@ -147,7 +149,7 @@ def _side_by_side(
 def _request(job: Job, npz: Path) -> child_processes.Message:
     images = job.images
     if isinstance(images, np.ndarray):
-        np.savez(npz, images=images)
+        npz_file.write(npz, images)
         images = npz
     source = (
         str(images.resolve()) if isinstance(images, Path) else [str(f.resolve()) for f in images]
@@ -203,7 +205,7 @@ def _unfinished(job: Job) -> Path:
     return job.out.with_name(job.out.name + UNFINISHED)
 
 
-def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
+def _task(job: Job, images: Inputs) -> str:
     """Hash everything on which the parameters depend."""
     settings = asdict(job.settings)
     for without in ("device", "threads", "encoder"):  # an encoder's own digest is in the spec

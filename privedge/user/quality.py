@@ -3,28 +3,30 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from privedge.arrays import is_pixels
 from privedge.config import StrPath
 from privedge.errors import QualityError
 from privedge.ran import features, quality
 from privedge.ran.feature_kinds import Encoder
-from privedge.ran.inputs import Opened, Pictures, opened
+from privedge.ran.inputs import Opened, Source, opened
 from privedge.ran.quality import Care, Flaw
 from privedge.ran.spec import RanSpec
 
 
 def check_quality(
-    source: Pictures, *, label: int | str | None = None, skip_bad: bool = False
+    source: Source, *, label: int | str | None = None, skip_bad: bool = False
 ) -> tuple[Flaw, ...]:
-    """Find what is wrong with one owner's pictures, without training. Nothing leaves this device.
+    """Find what is wrong with one owner's pictures or vectors. Nothing leaves this device.
 
     Args:
-        source: pictures in any form that `train` accepts.
+        source: pictures or vectors in any form that `train` accepts.
         label: the label to look at, for an npz with an array `labels`.
         skip_bad: leave out files that cannot be decoded, and name them in a warning.
 
     Returns:
         One flaw for each kind: too few, too alike, too dark, too bright, without contrast, blurred,
-        or one unlike all others. Empty if nothing is wrong.
+        or one unlike all others; of vectors too few, repeated, or with constant columns. Empty if
+        nothing is wrong.
 
     Raises:
         ImageError: some pictures cannot be used; the message names every bad file.
@@ -37,7 +39,9 @@ def check_quality(
 
 
 def flaws(pictures: Opened, spec: RanSpec | None = None, encoder: Path | None = None) -> list[Flaw]:
-    """Judge the pictures of one owner, also by the encoder of `spec` if it has one."""
+    """Judge the pictures or vectors of one owner, also by the encoder of `spec` if it has one."""
+    if pictures.array is not None and not is_pixels(pictures.array):
+        return quality.of_vectors(pictures.array)
     if spec is None or not isinstance(spec.features, Encoder):
         return quality.of_own(pictures.greys, pictures.names)
     found = quality.of_own(pictures.greys, pictures.names, enough=quality.FEW_ENCODED)

@@ -1,4 +1,4 @@
-"""Train a RAN from pictures in any form: read them, choose an architecture, fit the model.
+"""Train a RAN from pictures or vectors: read them, choose an architecture, fit the model.
 
 Sees plaintext images and the model, both the owner's secrets; sends nothing.
 """
@@ -9,22 +9,23 @@ from typing import Any
 from privedge import extras
 from privedge.config import StrPath
 from privedge.progress import Progress
-from privedge.ran.inputs import Pictures, opened
+from privedge.ran.inputs import Source, opened
 from privedge.ran.quality import Care
 from privedge.ran.spec import RanSpec
-from privedge.user.architecture import spec_for
+from privedge.user.architecture import spec_for, takes_vectors
 from privedge.user.checkpoint import Ran
 from privedge.user.quality import heed_flaws
 from privedge.user.settings import settings_for
 
 
 def train(  # noqa: PLR0913 - every choice of a training, with a name
-    source: Pictures,
+    source: Source,
     *,
     owner: str,
     preset: str | RanSpec = "auto",
     components: int | None = None,
     channels: int | None = None,
+    unit_length: bool | None = None,
     label: int | str | None = None,
     encoder: StrPath | None = None,
     skip_bad: bool = False,
@@ -32,7 +33,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     progress: Progress | None = None,
     **settings: Any,
 ) -> Ran:
-    """Train a RAN on one owner's pictures. Nothing leaves this device.
+    """Train a RAN on one owner's pictures or vectors. Nothing leaves this device.
 
     Needs PyTorch (`pip install 'privedge[train]'`). Pictures of any size are accepted and resized
     to the architecture's size. The same pictures and settings give the same RAN.
@@ -40,12 +41,15 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     Args:
         source: at least 3 pictures: a folder of PNG and JPEG files, one such file or a list of
             them, an npz with an array `images`, a Pillow image or a list of them, or an array. An
-            array is uint8, 0 to 255, of shape (n, H, W) for grey or (n, H, W, 3) for colour.
+            array is uint8, 0 to 255, of shape (n, H, W) for grey or (n, H, W, 3) for colour. Or at
+            least 3 vectors: float32 or float64 (n, D), or an npz with an array `vectors`.
         owner: the name in the owner's certificate.
-        preset: a name of `privedge.PRESETS`; or "auto", which chooses by the size of the pictures;
-            or the RanSpec of the cohort to join (`Owner.architecture`).
+        preset: a name of `privedge.PRESETS`; or "vector"; or "auto", which chooses by the size of
+            the pictures, and "vector" for vectors; or the RanSpec of the cohort to join
+            (`Owner.architecture`).
         components: the number of components of a subspace preset; None for the preset's number.
         channels: 1 for grey or 3 for colour; None for what the pictures have.
+        unit_length: whether vectors are divided by their length; None for no.
         label: the label to train on, for an npz with an array `labels`.
         encoder: a public ONNX file whose output replaces the preset's feature map.
         skip_bad: leave out files that cannot be decoded, and name them in a warning.
@@ -75,8 +79,15 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
         raise extras.missing(error, "training needs", extras.FOR_COMMANDS) from None
 
     file = None if encoder is None else Path(encoder)
-    pictures = opened(source, label=label, skip_bad=skip_bad)
-    spec = spec_for(pictures, preset=preset, components=components, channels=channels, encoder=file)
+    pictures = opened(source, label=label, skip_bad=skip_bad, as_vectors=takes_vectors(preset))
+    spec = spec_for(
+        pictures,
+        preset=preset,
+        components=components,
+        channels=channels,
+        unit_length=unit_length,
+        encoder=file,
+    )
     chosen = settings_for(spec, **settings, encoder=file)
     images = pictures.at(spec.image)
     heed_flaws(pictures, owner, spec, encoder=file, care=quality)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
-from privedge.ran.presets import preset
+from privedge.ran.presets import VECTOR, preset
 from privedge.ran.spec import RanSpec
 from privedge.user import upload
 from privedge.user.checkpoint import Ran
@@ -34,6 +34,7 @@ TIMEOUT_S = 1800.0
 POOLS = ("warm", "empty")
 
 _UPLOADS_AT_ONCE = 3
+_VECTOR_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,12 @@ _AS_INSTALLED = Setting()
 
 
 def spec_of(name: str) -> RanSpec:
-    """Return the preset `name` for grey images. Raises ConfigError for an unknown name."""
+    """Return the preset `name` for grey images, or for vectors such as face encoders give.
+
+    Raises ConfigError for an unknown name.
+    """
+    if name == VECTOR:
+        return preset(name, size=_VECTOR_SIZE, unit_length=True)
     return preset(name, height=32, width=32, channels=1)
 
 
@@ -89,14 +95,9 @@ def running(
 
     The cohort accepts any number of components. Raises Unreachable.
     """
-    cohort = CohortSetting(
-        COHORT,
-        spec.name,
-        channels=spec.image.channels,
-        margin=MARGIN,
-        components=spec.components,
-        telemetry={} if setting.telemetry else None,
-    )
+    cohort = CohortSetting.of(spec, COHORT, margin=MARGIN)
+    if setting.telemetry:
+        cohort = replace(cohort, telemetry={})
     settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="privedge-bench-"))

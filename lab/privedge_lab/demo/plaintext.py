@@ -39,7 +39,7 @@ def ask(rans: Sequence[Ran], images: Pixels, margin: float) -> list[Plain]:
     """Ask all `rans` about each of `images`, uint8 (n, H, W)."""
     owners = [ran.owner for ran in rans]
     spec = rans[0].spec
-    given = features.extract(spec, fit(images, spec.image))
+    given = features.extract(spec, fit(images, spec.image_shape))
     fixed = PlainModel(rans, margin).owners(given)
     rebuilt = np.stack([_reconstructed(ran, given) for ran in rans])
     errors = ((rebuilt - given) ** 2).reshape(len(rans), len(images), -1).sum(axis=2)

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Inputs, is_pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
-from privedge.ran.images import fit
+from privedge.ran.inputs import Opened
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, many
+from privedge.user.architecture import spec_for, takes_vectors
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import TrainSettings, settings_for
@@ -45,6 +47,7 @@ class Task:
 
     choice       how the set is dealt out; its seed is replaced by each of the seeds
     components   in place of the preset's; None leaves them
+    unit_length  whether vectors are divided by their length
     steps        training steps in place of the preset's; None leaves them
     """
 
@@ -52,6 +55,7 @@ class Task:
     choice: Choice
     preset: str = "auto"
     components: int | None = None
+    unit_length: bool | None = None
     steps: int | None = None
     baselines: tuple[str, ...] = BASELINES
 
@@ -71,6 +75,8 @@ class Task:
             for field in dataclasses.fields(self)
             if field.name not in ("data", "choice")
         }
+        if self.unit_length is None:  # results of before have no such setting
+            del rest["unit_length"]
         digest = datasets.digest(self.data)
         return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
 
@@ -97,7 +103,18 @@ def paper_steps(baseline: str) -> int | None:
 
 
 def spec_of(task: Task, parts: Parts) -> RanSpec:
-    """The architecture asked for, for images as in `parts`. Raises ConfigError."""
+    """The architecture asked for, for images or vectors as in `parts`. Raises ConfigError or
+    ImageError.
+    """
+    if takes_vectors(task.preset) or not is_pixels(parts.images):
+        return spec_for(
+            Opened((), parts.images),
+            preset=task.preset,
+            components=task.components,
+            unit_length=task.unit_length,
+        )
+    if task.unit_length is not None:
+        raise ConfigError("unit length: is for vectors, and these are pictures")
     height, width = parts.images.shape[1:3]
     channels = 3 if parts.images.ndim == 4 else 1
     return preset(
@@ -107,6 +124,11 @@ def spec_of(task: Task, parts: Parts) -> RanSpec:
         channels=channels,
         components=task.components,
     )
+
+
+def fitted(inputs: Inputs, spec: RanSpec) -> Inputs:
+    """Images at the size of the spec, or vectors as they are."""
+    return Opened((), inputs).at(spec.image)
 
 
 def settings_of(task: Task, spec: RanSpec, seed: int) -> TrainSettings:
@@ -161,7 +183,7 @@ def train_models(
     rans = []
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
-        rans.append(fit_ran(fit(images, spec.image), spec, settings, owner))
+        rans.append(fit_ran(fitted(images, spec), spec, settings, owner))
     return rans
 
 
@@ -171,7 +193,7 @@ def _side_by_side(
     folder = training.folder / spec.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     jobs = [
-        many.Job(owner, fit(images, spec.image), spec, settings, folder / f"{owner}.ran")
+        many.Job(owner, fitted(images, spec), spec, settings, folder / f"{owner}.ran")
         for owner, images in zip(parts.owners, parts.train, strict=True)
     ]
     progress(f"train {spec.name}", 0, len(jobs))
@@ -187,7 +209,7 @@ def _side_by_side(
 def asked(rans: Sequence[Ran], parts: Parts) -> Cohort:
     """The same models asked about `parts.images`, whatever `parts` they were trained on."""
     spec = rans[0].spec
-    given = features.extract(spec, fit(parts.images, spec.image))
+    given = features.extract(spec, fitted(parts.images, spec))
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
 

@@ -29,7 +29,7 @@ from privedge_lab import datasets
 from privedge_lab.evaluation import identify_figures, thieves
 from privedge_lab.evaluation.cohort import Cohort, Task, settings_of, spec_of, train_cohort
 from privedge_lab.evaluation.identify_figures import Errors
-from privedge_lab.evaluation.identify_parts import as_bytes, deal
+from privedge_lab.evaluation.identify_parts import as_bytes, deal, pictures
 from privedge_lab.evaluation.thieves import NONE, Means, Model
 from privedge_lab.results.rows.fairness import FairnessRow, WinRates
 from privedge_lab.results.rows.values import Raw
@@ -152,7 +152,7 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
     settings = settings_of(request, spec, seed)
     cohort = train_cohort(parts, spec, settings, progress)
     models = [thieves.honest(ran) for ran in cohort.rans]
-    held_out = [_features(spec, _kept(images, spec, settings)) for images in parts.train]
+    held_out = [_features(spec, _kept(pictures(images), spec, settings)) for images in parts.train]
     probes = _features(spec, public[:_PROBES])
     return _Scene(
         cohort,
@@ -168,21 +168,21 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
 def _public(request: Request, spec: RanSpec, seed: int) -> Pixels:
     """Those for the audit, then those to learn from."""
     if request.probes is None:
-        return thieves.varied(spec.image, _PROBES + _PUBLIC, seed)
+        return thieves.varied(spec.image_shape, _PROBES + _PUBLIC, seed)
     images = as_bytes(datasets.read(request.probes))
     order = np.random.default_rng(seed).permutation(len(images))[: _PROBES + _PUBLIC]
     if len(order) < 2 * _PROBES:
         raise ConfigError(f"{request.probes}: {len(images)} images; give at least {2 * _PROBES}")
-    return fit(images[order], spec.image)
+    return fit(images[order], spec.image_shape)
 
 
 def _kept(images: Pixels, spec: RanSpec, settings: TrainSettings) -> Pixels:
     """Those of an owner's images that training does not learn from."""
-    return own_images.halves(fit(images, spec.image), settings)[1]
+    return own_images.halves(fit(images, spec.image_shape), settings)[1]
 
 
 def _features(spec: RanSpec, images: Pixels) -> Features:
-    return features.extract(spec, fit(images, spec.image))
+    return features.extract(spec, fit(images, spec.image_shape))
 
 
 # --- One model in an owner's place ----------------------------------------------------------------
@@ -197,7 +197,9 @@ def _rows(request: Request, scene: _Scene, seed: int, name: str) -> list[Fairnes
 def _put(scene: _Scene, seed: int, name: str, at: int) -> _Put:
     cohort = scene.cohort
     pooled = thieves.some(np.concatenate(cohort.parts.train), seed)
-    means = Means(cohort.rans[at], cohort.parts.train[at], pooled, scene.public, scene.settings)
+    means = Means(
+        cohort.rans[at], pictures(cohort.parts.train[at]), pooled, scene.public, scene.settings
+    )
     model = thieves.thief(name, means)
     errors, on_probes, owns = cohort.errors.copy(), scene.on_probes.copy(), list(scene.own)
     errors[:, at] = model.errors(cohort.features)

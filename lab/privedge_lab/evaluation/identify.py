@@ -153,7 +153,7 @@ def _answers(
     expected = identify_engines.with_ties(rans, cohort.features[few])
     clear = identify_engines.numbered(rans, [each.owner for each in expected])
     ties = np.array([each.tie for each in expected])
-    asked = identify_engines.fused(rans, cohort.parts.images[few], rans[0].spec.name, progress)
+    asked = identify_engines.fused(rans, cohort.parts.images[few], progress)
     agreement = _agreement(
         len(clear),
         fixed_plain=clear == plain[few],

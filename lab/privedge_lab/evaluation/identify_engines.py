@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from privedge.arrays import Labels, Pixels
+from privedge.arrays import Inputs, Labels
 from privedge.client.query import Client, Reply
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
@@ -76,15 +76,12 @@ def with_ties(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> list[Pl
     return PlainModel(closed(rans), _MARGIN).answers(features)
 
 
-def fused(rans: Sequence[Ran], images: Pixels, preset: str, progress: Progress) -> Asked:
-    """`images`, uint8 of any size, asked one by one. `preset` is the name `rans` go by.
+def fused(rans: Sequence[Ran], images: Inputs, progress: Progress) -> Asked:
+    """`images`, uint8 of any size, or vectors (n, D), asked one by one.
 
     Raises Unreachable if the servers do not start, and what a party refuses.
     """
-    spec = rans[0].spec
-    cohort = CohortSetting(
-        COHORT, preset, channels=spec.image.channels, margin=_MARGIN, components=spec.components
-    )
+    cohort = CohortSetting.of(rans[0].spec, COHORT, margin=_MARGIN)
     with (
         tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as folder,
         Deployment(Path(folder), [cohort], {"query_deadline_s": _TIMEOUT_S}) as deployment,
@@ -108,7 +105,7 @@ def numbered(rans: Sequence[Ran], owners: Sequence[str | None]) -> Labels:
     return np.array([-1 if owner is None else numbers[owner] for owner in owners], np.int64)
 
 
-def _ask(deployment: Deployment, rans: Sequence[Ran], images: Pixels, progress: Progress) -> Asked:
+def _ask(deployment: Deployment, rans: Sequence[Ran], images: Inputs, progress: Progress) -> Asked:
     owners: list[str | None] = []
     seconds, sizes = [], []
     client = Identity(Role.CLIENT, "evaluator")

@@ -145,5 +145,10 @@ def _spec(section: CohortSection) -> RanSpec:
     if section.spec_file is not None:
         return RanSpec.from_json(section.spec_file.read_text(encoding="utf-8"))
     # Height and width only matter to "auto", which a cohort cannot name.
-    name, channels = section.preset or "", section.channels
-    return preset(name, height=0, width=0, channels=channels, components=section.components)
+    return preset(
+        section.preset or "",
+        channels=section.channels,
+        size=section.size,
+        unit_length=section.unit_length,
+        components=section.components,
+    )

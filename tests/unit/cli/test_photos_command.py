@@ -33,7 +33,7 @@ def test_each_owner_has_a_row_and_a_line_for_each_flaw(people):
     said = run("photos", "check", people)
     assert said.exit_code == 0
     assert said.stdout.splitlines() == [
-        "owner  pictures  what is wrong",
+        "owner     count  what is wrong",
         "ana          12  nothing",
         "ben           3  only 3 pictures; 10 or more answer better",
         "                 00.png, 01.png, 02.png are too dark; take them again in more light",
@@ -42,7 +42,7 @@ def test_each_owner_has_a_row_and_a_line_for_each_flaw(people):
 
 def test_machines_read_kinds_lines_and_files(people):
     (row,) = json.loads(run("photos", "check", people / "ben", "--json").stdout)["owners"]
-    assert (row["owner"], row["pictures"]) == ("ben", 3)
+    assert (row["owner"], row["count"]) == ("ben", 3)
     assert [flaw["kind"] for flaw in row["flaws"]] == ["few", "dark"]
     assert row["flaws"][1]["files"] == ["00.png", "01.png", "02.png"]
 
@@ -69,6 +69,15 @@ def test_strict_training_names_all_that_is_wrong_and_writes_nothing(people, tmp_
     assert "ben: only 3 pictures" in str(said.exception)
     assert "02.png are too dark" in str(said.exception)
     assert not out.exists()
+
+
+def test_vectors_of_each_label_have_flaws_of_their_own(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((22, 4))
+    vectors[:11, 2] = 1
+    np.savez(tmp_path / "voices.npz", vectors=vectors, labels=np.repeat(["ana", "ben"], 11))
+    rows = json.loads(run("photos", "check", tmp_path / "voices.npz", "--json").stdout)["owners"]
+    assert [row["owner"] for row in rows] == ["ana", "ben"]
+    assert [[flaw["kind"] for flaw in row["flaws"]] for row in rows] == [["constant"], []]
 
 
 def test_an_npz_can_be_checked_from_python(tmp_path):

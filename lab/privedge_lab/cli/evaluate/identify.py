@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption, ProcessesOption
+from privedge.cli.options import DataOption, JsonOption, ProcessesOption, UnitLengthOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
@@ -46,6 +46,7 @@ def _identify(
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
+    unit_length: UnitLengthOption = None,
     steps: StepsOption = None,
     engine: Annotated[
         str,
@@ -90,6 +91,7 @@ def _identify(
         choice=choice_of(owners, part, group, test_where),
         preset=preset,
         components=components,
+        unit_length=unit_length,
         steps=steps,
         engine=engine,
         baselines=names(baselines),
@@ -115,7 +117,7 @@ def _measured(
     from privedge_lab.evaluation.cohort import Training
     from privedge_lab.results.store import Results, summary
 
-    data = datasets.read(request.data)
+    data = datasets.read(request.data, or_vectors=True)
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(

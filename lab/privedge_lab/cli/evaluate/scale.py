@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, JsonOption, UnitLengthOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
@@ -44,6 +44,7 @@ def _scale(
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
+    unit_length: UnitLengthOption = None,
     steps: StepsOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
@@ -74,6 +75,7 @@ def _scale(
         choice=choice_of(None, part, group, test_where),
         preset=preset,
         components=components,
+        unit_length=unit_length,
         steps=steps,
         baselines=(),
         sizes=_sizes(owners),
@@ -95,7 +97,7 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
     from privedge_lab.evaluation import growth, scale
     from privedge_lab.results.store import summary
 
-    data = datasets.read(request.data)
+    data = datasets.read(request.data, or_vectors=True)
     measured = experiment.run(
         scale.EXPERIMENT,
         request.settings(),
