@@ -23,13 +23,23 @@ def edges(bins: int) -> list[int]:
     return [round(MARGIN_STEPS * k / bins) for k in range(1, bins)]
 
 
-def sorted_into(engine: Engine[T], distances: T, bins: int, mean_share: float) -> T:
-    """distances: (B, N) at 2f, of at least 2 owners. Returns (B, bins) integers, one-hot."""
+def sorted_into(
+    engine: Engine[T], distances: T, bins: int, mean_share: float, rivals: T | None = None
+) -> T:
+    """Returns (B, bins) integers, one-hot.
+
+    distances: (B, N) at 2f.
+    rivals: (B, M) at 2f, dissimilarities to public models; they may be second, and never best.
+
+    There must be two owners, or one and a rival.
+    """
     owners = distances.size(1)
     decision = Decision(engine, margin=1.0)
     # 1. The score is below an edge if the best passes against every runner-up, because one of them
     #    is the second best.
     best, others = decision.best(distances)
+    if rivals is not None:
+        others = engine.joined([others, rivals], 1)
     rules = [RuleConstants.of(edge / MARGIN_STEPS, mean_share, owners) for edge in edges(bins)]
     # 2. Every edge has its own share of the same sum.
     total = decision.summed(distances) if any(rule.mean for rule in rules) else None

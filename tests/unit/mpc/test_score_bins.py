@@ -43,6 +43,17 @@ def test_every_score_is_in_its_bin(owners, bins, mean_share, seed):
     assert found.argmax(1).tolist() == wanted(distances, bins, mean_share)
 
 
+@pytest.mark.parametrize("owners", [1, 3, 20])
+def test_public_rivals_may_be_second_and_are_never_best(owners):
+    distances, rivals = drawn(9, owners, 1), drawn(9, 5, 2)
+    nearest = np.sort(np.concatenate([distances, rivals], 1), 1)
+    best = distances.min(1)
+    second = np.where(best == nearest[:, 0], nearest[:, 1], nearest[:, 0])
+    expected = (best[:, None] / second[:, None] >= np.array(edges(6)) / 1024).sum(1)
+    found = sorted_into(CLEAR, torch.from_numpy(distances), 6, 0.0, torch.from_numpy(rivals))
+    assert found.argmax(1).tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("engine", [FusedEngine, CryptenEngine])
 @pytest.mark.parametrize(("owners", "mean_share"), [(3, 0.0), (3, 0.35), (19, 0.35)])
 def test_private_bins_are_those_in_the_clear(engine, owners, mean_share):
