@@ -1,20 +1,28 @@
 """How many good owners the quality checks blame: `python tools/quality_alarms.py FILE.npz ...`.
 
-Cuts the images of each label of a data set into owners of 10 and of 30 images, and prints for each
-file the owners, and how many of them have a flaw of each kind. Too few images do not count.
+Cuts what each label of a data set has into owners of 10 and of 30, and prints for each file the
+owners, and how many of them have a flaw of each kind. Too few images do not count.
+
+A file with `vectors` has what an encoder made of pictures. Then it also puts one of another label
+into each owner's set, and prints how often that one is found.
 """
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from privedge.ran import quality
 
 _OWNERS_OF = (10, 30)
 # So many owners are cut from each label.
 _MOST = 3
+
+Array = npt.NDArray[Any]
 
 
 def main() -> None:
@@ -24,25 +32,40 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     for file in chosen.files:
-        owners, blamed, found = _alarms(file, chosen.seed)
+        with np.load(file) as stored:
+            encoded = "vectors" in stored
+            given, labels = stored["vectors" if encoded else "images"], stored["labels"]
+        rng = np.random.default_rng(chosen.seed)
+        owners = list(_owners(labels, rng))
+        flaws = [_flaws(given[own]) for own, _ in owners]
+        found = Counter(flaw.kind for each in flaws for flaw in each)
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items())) or "none"
-        print(f"{file.stem}: {blamed} of {owners} owners blamed ({kinds})", flush=True)
+        line = f"{file.stem}: {sum(map(bool, flaws))} of {len(owners)} owners blamed ({kinds})"
+        if encoded:
+            hits = sum(_is_found(given[own[:-1]], given[other]) for own, other in owners)
+            line += f"; one of another label found in {hits} of {len(owners)}"
+        print(line, flush=True)
 
 
-def _alarms(file: Path, seed: int) -> tuple[int, int, Counter[str]]:
-    with np.load(file) as stored:
-        images, labels = stored["images"], stored["labels"]
-    rng = np.random.default_rng(seed)
-    owners, blamed, found = 0, 0, Counter[str]()
+def _owners(labels: Array, rng: np.random.Generator) -> Iterator[tuple[Array, int]]:
+    """The places of each owner's own, and one place of another label."""
     for label in np.unique(labels):
         own = rng.permutation(np.flatnonzero(labels == label))
         for size in _OWNERS_OF:
             for start in range(0, min(len(own) - size + 1, _MOST * size), size):
-                some = own[start : start + size]
-                flaws = quality.of_own(quality.greys(images[some]), [str(n) for n in some])
-                owners, blamed = owners + 1, blamed + bool(flaws)
-                found.update(flaw.kind for flaw in flaws)
-    return owners, blamed, found
+                yield own[start : start + size], int(rng.choice(np.flatnonzero(labels != label)))
+
+
+def _flaws(own: Array) -> list[quality.Flaw]:
+    names = [str(number) for number in range(len(own))]
+    if own.dtype == np.uint8:
+        return quality.of_own(quality.greys(own), names)
+    return quality.of_encoded(own.reshape(len(own), -1), names)
+
+
+def _is_found(own: Array, other: Array) -> bool:
+    flaws = _flaws(np.concatenate([own, other[None]]))
+    return [flaw.files for flaw in flaws] == [(str(len(own)),)]
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ _MOST_COMPARED = 1000
 # part of the usual cosine with that mean it falls.
 _FAR, _UNLIKE = 2.2, 0.35
 # The same part for the outputs of an encoder, which differ less between pictures of one person.
-_UNLIKE_ENCODED = 0.2
+_UNLIKE_ENCODED = 0.3
 # In a smaller set the odd one is often nothing but another pose.
 _LEAST_MIXED = 8
 _MOST_NAMED = 6
