@@ -36,14 +36,14 @@ from privedge.ran.spec import (
     Upsample,
 )
 
-# The limit for `auto`: letters of 32 x 32 are told apart better at that size, faces of 40 x 30 at
-# 64 x 64 (docs/results/evaluation.md#how-the-presets-were-chosen).
-_SMALL_SIDE = 36
 # The preset of vectors. It is not among PRESETS, whose names alone are enough.
 VECTOR = "vector"
 _LEAST_VALUES, _MOST_VALUES = 2, 1 << 16
 # As from an encoder.
 _LONG = 64
+# The limit for `auto`: letters of 32 x 32 are told apart better at that size, faces of 40 x 30 at
+# 64 x 64 (docs/results/evaluation.md#how-the-presets-were-chosen).
+_SMALL_SIDE = 36
 # Cut-out words are at least twice as wide as high.
 _WRITING_ASPECT = 2
 
