@@ -58,6 +58,10 @@ class FaceTooSmall(ImageError):
     """The face in a picture has too few pixels to be told from others."""
 
 
+class QualityError(ImageError):
+    """Pictures or vectors can be used, but are too poor, and poor ones were to be refused."""
+
+
 class CheckpointError(PrivEdgeError):
     """A RAN file is damaged, has another version, or does not fit its own spec."""
 

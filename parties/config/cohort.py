@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from parties.config.telemetry import TelemetrySection
 from privedge.config import Section
 from privedge.errors import ConfigError
 from privedge.identity.roles import COHORT_NAME
@@ -129,6 +130,11 @@ class CohortSection(Section):
         default=None,
         description="The same for the owners that may upload to this cohort. It is looked at in "
         "uploads and activations: models that are active stay so until they are deleted.",
+    )
+    telemetry: TelemetrySection | None = Field(
+        default=None,
+        description="Histograms of best scores, which both parties count on shares and open as "
+        "sums with noise: docs/how-to/telemetry.md. Without the table nothing is counted.",
     )
 
     @model_validator(mode="after")

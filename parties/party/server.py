@@ -155,7 +155,7 @@ def assembled(
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
         metrics = Metrics(f"party {config.index}", config)
-        own_metrics = PartyMetrics(metrics)
+        own_metrics = PartyMetrics(metrics, config.state)
         parts.enter_context(_running(Periodic("trash keeper", models.empty_trash, _TRASH_S)))
         server, port = build_server(
             config.listen,

@@ -20,8 +20,11 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class CohortTerms:
-    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture; `rivals` of its public
-    rivals, or empty.
+    """One cohort.
+
+    spec_digest: SHA-256 (hex) of its architecture.
+    rivals: that of its public rivals, or empty.
+    telemetry: how scores are counted, in one word; empty if they are not.
     """
 
     name: str
@@ -29,6 +32,7 @@ class CohortTerms:
     margin: float
     mean_share: float
     rivals: str = ""
+    telemetry: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,12 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
         workers=config.workers,
         cohorts=tuple(
             CohortTerms(
-                each.name, each.spec_digest, each.margin, each.mean_share, each.rivals_digest
+                each.name,
+                each.spec_digest,
+                each.margin,
+                each.mean_share,
+                each.rivals_digest,
+                each.telemetry.word if each.telemetry else "",
             )
             for each in cohorts
         ),
@@ -97,4 +106,7 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
         one, other = getattr(here, name), getattr(there, name)
         if one != other:
             lines.append(f"{name}: {one} here, {other} there")
+    if here.telemetry != there.telemetry:
+        mine, theirs = here.telemetry or "off", there.telemetry or "off"
+        lines.append(f"telemetry: {mine} here, {theirs} there")
     return tuple(lines)

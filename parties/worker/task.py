@@ -26,12 +26,21 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """One run on a snapshot's models. `shape` is (batch, then the spec's input shape)."""
+    """One run on a snapshot's models. `shape` is (batch, then the spec's input shape).
+
+    `counted`: for each answer, whether this party counts its score; empty for none.
+    """
 
     snapshot: Snapshot
     shape: tuple[int, ...]
     rule: Rule
     method: Method
+    counted: tuple[bool, ...] = ()
+
+    @property
+    def answers(self) -> int:
+        """How many answers there will be."""
+        return 1 if self.rule.one_subject else self.shape[0]
 
     @staticmethod
     def of_kind(kind: Kind, snapshot: Snapshot, method: Method) -> "Task":
@@ -64,6 +73,8 @@ class Task:
         }
         if self.rule.rivals is not None:  # left out otherwise: as releases without rivals say it
             facts["rivals"] = self.rule.rivals.digest
+        if self.snapshot.telemetry is not None:
+            facts["telemetry"] = self.snapshot.telemetry.word
         return agreement.canonical(facts)
 
     def agreement(self) -> bytes:

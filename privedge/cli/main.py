@@ -26,6 +26,7 @@ from privedge.cli import (
     doctor,
     encoder,
     models,
+    photos,
     query,
     rivals,
     standard_output,
@@ -42,6 +43,7 @@ PRODUCT = {
     "certs": certs,
     "doctor": doctor,
     "encoder": encoder,
+    "photos": photos,
     "train": train,
     "train-all": train_all,
     "upload": upload,
@@ -63,6 +65,7 @@ _ANSWERS = (
     "models list",
     "certs check",
     "encoder inspect",
+    "photos check",
     "--help",
     "--version",
 )

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from privedge.ran.public_files import PublicFiles
+    from privedge.ran.quality import Care
     from privedge.ran.spec import RanSpec
 
 ConfigOption = Annotated[
@@ -95,10 +96,24 @@ SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and name them.")
 ]
 
+StrictQualityOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict-quality",
+        help="Stop at pictures that are too few, alike, dark, bright, flat, blurred or mixed, "
+        "instead of a warning.",
+    ),
+]
+
 ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="That train side by side; default one a core."),
 ]
+
+
+def care(strict_quality: bool) -> "Care":
+    """What to do about poor pictures."""
+    return "refuse" if strict_quality else "warn"
 
 
 def to_join(

@@ -15,6 +15,8 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     LargestFaceOption,
+    StrictQualityOption,
+    care,
     path,
 )
 
@@ -51,6 +53,7 @@ def _query(
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
+    strict_quality: StrictQualityOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whose images these are, or "unknown".
@@ -68,7 +71,11 @@ def _query(
 
     source = files(images)
     with Client.from_file(
-        config, encoder=encoder, detector=detector, largest_face=largest_face
+        config,
+        encoder=encoder,
+        detector=detector,
+        largest_face=largest_face,
+        quality=care(strict_quality),
     ) as client:
         reply = client.identify(source, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]

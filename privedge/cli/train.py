@@ -19,7 +19,9 @@ from privedge.cli.options import (
     LargestFaceOption,
     SkipBadOption,
     SpecOption,
+    StrictQualityOption,
     UnitLengthOption,
+    care,
     path,
     public_files,
     to_join,
@@ -74,6 +76,7 @@ def _train(
         str | None, typer.Option("--label", help="The label to take from an npz that has labels.")
     ] = None,
     skip_bad: SkipBadOption = False,
+    strict_quality: StrictQualityOption = False,
     threshold_quantile: Annotated[
         float | None,
         typer.Option(
@@ -106,10 +109,11 @@ def _train(
     """
     from privedge import private_file
     from privedge.ran.alignment import aligner_for
-    from privedge.ran.inputs import opened, warn_if_same
+    from privedge.ran.inputs import opened
     from privedge.user import checkpoint
     from privedge.user.architecture import spec_for, takes_vectors
     from privedge.user.fitting import fit_ran
+    from privedge.user.quality import heed_flaws
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
 
@@ -134,7 +138,7 @@ def _train(
     started = time.monotonic()
     aligner = aligner_for(spec, files, largest=largest_face)
     pictures = given.at(spec.image, aligner)
-    warn_if_same(pictures, owner)
+    heed_flaws(given, owner, pictures, spec, files=files, care=care(strict_quality))
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(
             pictures,

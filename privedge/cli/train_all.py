@@ -21,7 +21,9 @@ from privedge.cli.options import (
     ProcessesOption,
     SkipBadOption,
     SpecOption,
+    StrictQualityOption,
     UnitLengthOption,
+    care,
     path,
     public_files,
     to_join,
@@ -79,6 +81,7 @@ def _train_all(
     largest_face: LargestFaceOption = False,
     spec_file: SpecOption = None,
     skip_bad: SkipBadOption = False,
+    strict_quality: StrictQualityOption = False,
     processes: ProcessesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what is trained already, go on with the rest.")
@@ -102,6 +105,7 @@ def _train_all(
     from privedge.ran.inputs import by_owner, faces_of
     from privedge.user.architecture import spec_for, takes_vectors
     from privedge.user.many import cores, train_all
+    from privedge.user.quality import heed_flaws_of_all
     from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
@@ -122,11 +126,9 @@ def _train_all(
     started = time.monotonic()
     reused = {}
     with nothing_left_running(), progress_bar() as progress:
-        images: dict[str, Any] = {
-            owner: given.source(spec.image) for owner, given in owners.items()
-        }
-        if aligner is not None:
-            images = faces_of(owners, spec.image_shape, aligner, progress)
+        cut = {} if aligner is None else faces_of(owners, spec.image_shape, aligner, progress)
+        heed_flaws_of_all(owners, cut, spec, files=files, care=care(strict_quality))
+        images = cut or {owner: given.source(spec.image) for owner, given in owners.items()}
         jobs = _jobs(images, out, spec, settings)
         done = train_all(jobs, processes=processes or cores(), resume=resume, watch=progress.owner)
         with closing(done):

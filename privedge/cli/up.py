@@ -18,6 +18,7 @@ from privedge.cli.options import (
     JsonOption,
     LargestFaceOption,
     SpecOption,
+    StrictQualityOption,
     UnitLengthOption,
     path,
     preset_or_spec,
@@ -83,6 +84,7 @@ def _up(
             help="For models, keys and logs; default: privedge-up/NAME.",
         ),
     ] = None,
+    strict_quality: StrictQualityOption = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave it running when this command ends.")
     ] = False,
@@ -134,6 +136,7 @@ def _up(
             files=PublicFiles.at(encoder=encoder, detector=detector),
             largest_face=largest_face,
             unit_length=unit_length,
+            strict_quality=strict_quality,
         )
         if kept:
             servers.keep()

@@ -12,6 +12,8 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     LargestFaceOption,
+    StrictQualityOption,
+    care,
 )
 from privedge.cli.query import (
     CohortOption,
@@ -38,6 +40,7 @@ def _verify(
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
+    strict_quality: StrictQualityOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whether images are one owner's: yes or no, and nothing else about anybody.
@@ -53,7 +56,11 @@ def _verify(
 
     source = files(images)
     with Client.from_file(
-        config, encoder=encoder, detector=detector, largest_face=largest_face
+        config,
+        encoder=encoder,
+        detector=detector,
+        largest_face=largest_face,
+        quality=care(strict_quality),
     ) as client:
         reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]

@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import Any
 
 from privedge import traces
+from privedge.arrays import is_pixels
 from privedge.client.answers import Answer, answer_shape, read_answers
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, StrPath, load
@@ -34,10 +35,11 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Role
-from privedge.ran import features
+from privedge.ran import features, quality
 from privedge.ran.alignment import aligner_for
-from privedge.ran.inputs import Source, given
+from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
+from privedge.ran.quality import Care
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
@@ -153,6 +155,7 @@ class Client:
         encoder: StrPath | None = None,
         detector: StrPath | None = None,
         largest_face: bool = False,
+        quality: Care = "ignore",
     ) -> None:
         """Create a client. It connects to the parties on first use.
 
@@ -163,6 +166,8 @@ class Client:
             detector: the ONNX file that finds faces, for cohorts of faces; None for the one that
                 `config` names.
             largest_face: whether the largest of several faces in a picture is meant.
+            quality: "warn" of pictures that are too dark, too bright, without contrast or blurred;
+                "refuse" them before anything is sent; or "ignore" it.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -174,6 +179,7 @@ class Client:
             encoder=encoder or config.encoder, detector=detector or config.detector
         )
         self._largest_face = largest_face
+        self._quality = quality
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -193,12 +199,13 @@ class Client:
         encoder: StrPath | None = None,
         detector: StrPath | None = None,
         largest_face: bool = False,
+        quality: Care = "ignore",
     ) -> "Client":
         """Create a client from a TOML file such as `parties/samples/client.toml`.
 
         Args:
             path: the file. Relative paths in it start at its folder.
-            encoder, detector, largest_face: as for `Client`.
+            encoder, detector, largest_face, quality: as for `Client`.
 
         Returns:
             The client.
@@ -207,8 +214,13 @@ class Client:
             ConfigError: the file is missing, is not TOML or has a wrong key.
             CertificateError: as for `Client`.
         """
-        config = load(ClientConfig, path)
-        return Client(config, encoder=encoder, detector=detector, largest_face=largest_face)
+        return Client(
+            load(ClientConfig, path),
+            encoder=encoder,
+            detector=detector,
+            largest_face=largest_face,
+            quality=quality,
+        )
 
     def __enter__(self) -> "Client":
         return self
@@ -306,6 +318,7 @@ class Client:
 
         Raises:
             ImageError: `images` cannot be used; the message has the line that converts them.
+            QualityError: pictures have flaws, and the client's `quality` is "refuse".
             Refused: a party refuses, for example with UnknownCohort, NotReady, LimitExceeded,
                 Unreachable or DeadlineExceeded; the message names the party.
             IntegrityError: the parties' shares do not add up to an answer.
@@ -379,8 +392,11 @@ class Client:
         raise AssertionError("unreachable")
 
     def _encoded(self, spec: RanSpec, images: Source) -> Words:
-        aligner = aligner_for(spec, self._files, largest=self._largest_face)
-        inputs = given(images, spec.image, any_label=True, aligner=aligner)
+        source = asked(images, spec.image)
+        inputs = source.at(spec.image, aligner_for(spec, self._files, largest=self._largest_face))
+        if self._quality != "ignore" and is_pixels(inputs):
+            flaws = quality.of_asked(quality.greys(inputs), source.names)
+            quality.heed(flaws, "", self._quality)
         found = features.extract(spec, inputs, encoder=self._files.encoder)
         return encode(found, what="query")
 

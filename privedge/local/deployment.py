@@ -15,7 +15,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,7 @@ class CohortSetting:
     """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
 
     spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
+    telemetry: the keys of its table [cohorts.telemetry]; None for no such table.
     """
 
     name: str
@@ -60,6 +61,7 @@ class CohortSetting:
     owners: tuple[str, ...] | None = None
     spec_json: str | None = None
     rivals: str | None = None
+    telemetry: Mapping[str, Any] | None = None
 
     @staticmethod
     def of(
@@ -286,11 +288,18 @@ class Deployment:
         return ["[tls]", *_keys({key: str(getattr(files, key)) for key in _FILES})]
 
 
+def _cohort_table(cohort: CohortSetting) -> list[str]:
+    fields = {key: value for key, value in vars(cohort).items() if value is not None}
+    telemetry = fields.pop("telemetry", None)
+    table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
+    return ["[[cohorts]]", *_keys(fields), *table]
+
+
 def _write(path: Path, lines: Sequence[str]) -> None:
     private_file.write(path, ("\n".join(lines) + "\n").encode())
 
 
-def _keys(values: dict[str, Any]) -> list[str]:
+def _keys(values: Mapping[str, Any]) -> list[str]:
     """Format values as TOML; strings, numbers and lists of them are written as in JSON."""
     return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 

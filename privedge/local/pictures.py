@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_high
 
-from privedge.arrays import Vectors
+from privedge.arrays import Pixels, Vectors
 from privedge.errors import ImageError, TrainingError
 from privedge.local.names import owner_names
 from privedge.progress import Progress
-from privedge.ran import images
+from privedge.ran import images, quality
 from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
+from privedge.ran.quality import Flaw
 from privedge.user.own_images import MIN_IMAGES
 
 # At most this many of a kind are named; the others are only counted.
@@ -31,6 +32,7 @@ class Owner:
 
     folder: the folder of the pictures, or the npz of the vectors.
     vectors: float64 (n, D); None if the owner has pictures.
+    greys: what quality.py judges of each file; None for one that was known and not decoded.
     """
 
     name: str
@@ -38,11 +40,23 @@ class Owner:
     files: tuple[Path, ...] = field(repr=False)
     digest: str
     vectors: Vectors | None = field(default=None, repr=False)
+    greys: tuple[Pixels | None, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def count(self) -> int:
         """How many pictures or vectors there are."""
         return len(self.files if self.vectors is None else self.vectors)
+
+    def flaws(self) -> list[Flaw]:
+        """Return what is wrong with them. Decodes pictures without a grey."""
+        if self.vectors is not None:
+            return quality.of_vectors(self.vectors)
+        known = self.greys or (None,) * len(self.files)
+        judged = [
+            opened([file]).greys[0] if small is None else small
+            for file, small in zip(self.files, known, strict=True)
+        ]
+        return quality.of_own(judged, [file.name for file in self.files])
 
 
 @dataclass(frozen=True)
@@ -71,11 +85,14 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A usable picture; `digest` is the SHA-256 of its file, and of how its face is cut out."""
+    """A usable picture; `digest` is the SHA-256 of its file, and of how its face is cut out;
+    `grey` as for Owner.
+    """
 
     file: Path
     digest: str
     size: Measured
+    grey: Pixels | None
 
 
 @dataclass(frozen=True)
@@ -166,8 +183,7 @@ def _read(
         try:
             images.require_plain_file(file)
             digest = _digest(file) + (f"-{aligner.digest}" if aligner else "")
-            size = known.get(digest) or _looked_at(file, aligner)
-            sound.append(_Picture(file, digest, size))
+            sound.append(_looked(file, digest, known.get(digest), aligner))
         except ImageError as error:
             damaged.append(f"{place.name}/{file.name} {str(error).removeprefix(f'{file}: ')}")
         count.one_more()
@@ -179,12 +195,14 @@ def _read(
     return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
 
 
-def _looked_at(file: Path, aligner: Aligner | None) -> Measured:
-    one = opened([file])
-    size = measured(one)
+def _looked(file: Path, digest: str, known: Measured | None, aligner: Aligner | None) -> _Picture:
+    if known is not None:
+        return _Picture(file, digest, known, None)
+    picture = opened([file])
+    size = measured(picture)
     if aligner is not None:
-        one.require_faces(aligner)
-    return size
+        picture.require_faces(aligner)
+    return _Picture(file, digest, size, picture.greys[0])
 
 
 def _digest(file: Path) -> str:
@@ -214,7 +232,8 @@ def _require_enough(used: Sequence[_Folder]) -> None:
 def _owner(name: str, found: _Folder) -> Owner:
     digest = hashlib.sha256("".join(picture.digest for picture in found.sound).encode())
     files = tuple(picture.file for picture in found.sound)
-    return Owner(name, found.path, files, digest.hexdigest())
+    greys = tuple(picture.grey for picture in found.sound)
+    return Owner(name, found.path, files, digest.hexdigest(), greys=greys)
 
 
 def _together(sizes: Sequence[Measured]) -> Measured:
@@ -243,8 +262,6 @@ def _notes(
         notes.append(f"passed over, being no .png, .jpg or .jpeg file: {_listed(kinds)}")
     if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
         notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
-    if same := [each.path.name for each in read if len({p.digest for p in each.sound}) == 1]:
-        notes.append(f"all pictures are the same file, so nothing is learned: {_listed(same)}")
     return notes
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from privedge.arrays import Vectors
 from privedge.client.query import Client
-from privedge.errors import Busy, CertificateError, DeadlineExceeded, Refused
+from privedge.errors import Busy, CertificateError, DeadlineExceeded, QualityError, Refused
 from privedge.identity.roles import Identity, Role
 from privedge.local import labelled, models, pictures
 from privedge.local.deployment import SERVERS, CohortSetting, Deployment
@@ -52,6 +52,7 @@ class Request:
     files: the public files that the spec names, or whose encoder the preset gets.
     largest_face: whether the largest of several faces in a picture is meant.
     unit_length: whether vectors are divided by their length; None for no.
+    strict_quality: whether poor pictures are an error.
     """
 
     cohort: str
@@ -60,6 +61,7 @@ class Request:
     files: PublicFiles = NO_FILES
     largest_face: bool = False
     unit_length: bool | None = None
+    strict_quality: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def bring_up(
     )
     for note in (*found.notes, *notes):
         say(note)
+    _judge(plan, home, request, say)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
 
@@ -116,6 +119,23 @@ def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures
     sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
     home.write(replace(record, sizes=sizes))
     return found
+
+
+def _judge(plan: Plan, home: Home, request: Request, say: Say) -> None:
+    """Say what is wrong with the pictures of owners that are to be trained. Raises QualityError for
+    any owner if the request is strict.
+    """
+    trained, origins = home.record.models, plan.origins
+    lines = [
+        f"{owner.name}: {flaw.text}"
+        for owner in plan.owners
+        if request.strict_quality or trained.get(owner.name) != origins[owner.name]
+        for flaw in owner.flaws()
+    ]
+    if request.strict_quality and lines:
+        raise QualityError("; ".join(lines))
+    for line in lines:
+        say(line)
 
 
 def _serve(

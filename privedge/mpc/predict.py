@@ -49,14 +49,20 @@ def predict(
     Returns (A, N) integers 0 or 1, or (A, 1) to verify; A = B, or 1 for one subject. Raises
     ShareError for more images of one subject than the range bound allows.
     """
+    distances = measure(engine, spec, parameters, features, rule)
+    return decide(engine, distances, parameters["threshold"], rule)
+
+
+def measure(
+    engine: Engine[T], spec: RanSpec, parameters: dict[str, T], features: T, rule: Rule
+) -> Distances[T]:
+    """Compute step 1 of `predict`, with the same arguments and errors."""
     if rule.one_subject and features.size(0) > MAX_IMAGES_OF_ONE_SUBJECT:
         raise ShareError(
             f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {features.size(0)}"
         )
-    # Step 1: shares at 2f.
     rivals = None if rule.rivals is None else torch.from_numpy(rule.rivals.words)
-    distances = Network(spec, parameters, engine).distances(features, rivals)
-    return decide(engine, distances, parameters["threshold"], rule)
+    return Network(spec, parameters, engine).distances(features, rivals)
 
 
 def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule) -> T:
@@ -64,17 +70,15 @@ def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule
 
     Returns what `predict` returns.
     """
-    owners, rivals = distances.owners, distances.rivals
-    # For one subject, the distances of its images are summed, which is local. The thresholds are
-    # multiplied by the number of images.
-    summed = owners.size(0) if rule.one_subject else 1
+    # For one subject, the distances of its images are summed, and the thresholds are multiplied by
+    # the number of images.
+    summed = distances.owners.size(0) if rule.one_subject else 1
     if rule.one_subject:
-        owners = owners.sum(0).unsqueeze(0)
-        rivals = None if rivals is None else rivals.sum(0).unsqueeze(0)
+        distances = distances.together()
     thresholds = doubled_thresholds(engine, thresholds, summed)
     with engine.phase("decision"):
         decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share)
-        row = decision.answer(owners, thresholds, rivals)
+        row = decision.answer(distances.owners, thresholds, distances.rivals)
     # Verifying computes the whole answer too: which owner is asked about changes no round or byte.
     if rule.verify_position is None:
         return row

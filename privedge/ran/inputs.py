@@ -11,7 +11,6 @@ raises an ImageError that says how to convert it. One error names all files that
 
 import logging
 import os
-import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +27,7 @@ from privedge.config import StrPath
 from privedge.errors import ImageError
 from privedge.progress import Progress
 from privedge.ran import images as files
-from privedge.ran import npz, pixels, vectors
+from privedge.ran import npz, pixels, quality, vectors
 from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
@@ -80,9 +79,23 @@ class Opened:
         return None if self.array is None or is_pixels(self.array) else self.array.shape[1]
 
     @property
-    def alike(self) -> bool:
-        """Whether there are several pictures and all are equal. Known only after `measured`."""
-        return len(self._looks) > 1 and len(set(self._looks)) == 1
+    def names(self) -> list[str]:
+        """What quality.py calls each picture: its file's name, or "picture 0"."""
+        if self.array is not None:
+            return [f"picture {number}" for number in range(len(self.array))]
+        return [
+            each.name if isinstance(each, Path) else f"picture {number}"
+            for number, each in enumerate(self.pictures)
+        ]
+
+    @property
+    def greys(self) -> list[Pixels]:
+        """What quality.py judges of each picture. Decodes those that were not measured."""
+        if self.array is not None and is_pixels(self.array):
+            return quality.greys(self.array)
+        if not self._looks:
+            measured(self)
+        return [look.grey for look in self._looks if look.grey is not None]
 
     @property
     def one_by_one(self) -> "Opened":
@@ -173,7 +186,6 @@ def given(
     shape: ImageShape | None,
     *,
     label: int | str | None = None,
-    any_label: bool = False,
     aligner: Aligner | None = None,
 ) -> Inputs:
     """Return all pictures of `source` as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
@@ -183,16 +195,22 @@ def given(
         `pixels.checked` or `vectors.checked` accepts.
     shape: `RanSpec.image`. None is for vectors: these are returned as float64 (n, D).
     label: for an npz with `labels`: read only what has this label.
-    any_label: ignore `labels`, and read all.
     aligner: cuts the faces out, for a spec that is aligned.
 
     Raises ImageError for anything that cannot be used; the message says what to do about it.
     """
+    return opened(source, label=label, as_vectors=shape is None).at(shape, aligner)
+
+
+def asked(source: Source, shape: ImageShape | None) -> Opened:
+    """Find all of `source`, as `opened` does, whatever labels an npz has: somebody asks about it.
+
+    shape: as for `given`.
+    """
     as_vectors = shape is None
-    if any_label and isinstance(source, str | os.PathLike) and is_npz(source):
-        found = Opened((), npz.read(Path(source), as_vectors=as_vectors).inputs)
-        return found.at(shape, aligner)
-    return opened(source, label=label, as_vectors=as_vectors).at(shape, aligner)
+    if isinstance(source, str | os.PathLike) and is_npz(source):
+        return Opened((), npz.read(Path(source), as_vectors=as_vectors).inputs)
+    return opened(source, as_vectors=as_vectors)
 
 
 def opened(
@@ -311,7 +329,7 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     skip_bad: leave out bad files, and folders without a picture that can be read.
 
     Raises ImageError, which names all bad files and folders. Warns of those that are passed over or
-    left out, and of a folder whose pictures are all equal.
+    left out.
     """
     found = files.subfolders(folder)
     if not found:
@@ -327,9 +345,6 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     sets = {each: pictures for each, pictures in sets.items() if pictures.pictures}
     if not sets:
         raise ImageError(f"no picture is left: {named}")
-    for each, pictures in sets.items():
-        if pictures.alike:
-            _say_same(each.name, len(pictures.pictures))
     return sets
 
 
@@ -365,39 +380,28 @@ def measured(*sets: Opened) -> Measured:
     )
 
 
-def warn_if_same(images: Inputs, whose: str) -> None:
-    """Warn if all of several `images` are equal: a model cannot learn what pictures share."""
-    if len(images) > 1 and (images == images[:1]).all():
-        _say_same(whose, len(images), "pictures" if is_pixels(images) else "vectors")
-
-
-def _say_same(whose: str, count: int, what: str = "pictures") -> None:
-    log.warning("%s: all %d %s are the same; add others", whose, count, what)
-
-
 @dataclass(frozen=True)
 class _Look:
-    """The facts kept of one picture. Equal pictures have equal facts."""
+    """The facts kept of one picture. `grey` is what quality.py judges; None in an array."""
 
     height: int
     width: int
     colour: bool
     stored: bool
-    checksum: int
+    grey: Pixels | None
 
 
 def _look(picture: Image.Image, _where: str) -> _Look:
     stored = picture.mode == "RGB"
     colour = stored and files.has_colour(np.asarray(picture))
-    checksum = zlib.crc32(picture.tobytes())
-    return _Look(picture.height, picture.width, colour, stored, checksum)
+    return _Look(picture.height, picture.width, colour, stored, quality.grey(picture))
 
 
 def _looks(array: Pixels) -> list[_Look]:
     stored = array.ndim == 4
     colour = stored and files.has_colour(array)
     height, width = array.shape[1:3]
-    return [_Look(height, width, colour, stored, zlib.crc32(each.tobytes())) for each in array]
+    return [_Look(height, width, colour, stored, None)] * len(array)
 
 
 def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image, str], T]) -> list[list[T]]:

@@ -9,11 +9,13 @@ from privedge import extras
 from privedge.config import StrPath
 from privedge.progress import Progress
 from privedge.ran.alignment import aligner_for
-from privedge.ran.inputs import Source, opened, warn_if_same
+from privedge.ran.inputs import Source, opened
 from privedge.ran.public_files import PublicFiles
+from privedge.ran.quality import Care
 from privedge.ran.spec import RanSpec
 from privedge.user.architecture import spec_for, takes_vectors
 from privedge.user.checkpoint import Ran
+from privedge.user.quality import heed_flaws
 from privedge.user.settings import settings_for
 
 
@@ -29,6 +31,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     encoder: StrPath | None = None,
     detector: StrPath | None = None,
     skip_bad: bool = False,
+    quality: Care = "warn",
     progress: Progress | None = None,
     **settings: Any,
 ) -> Ran:
@@ -53,6 +56,8 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
         encoder: a public ONNX file whose output replaces the preset's feature map.
         detector: the ONNX file that finds faces, for the preset `face` and its like.
         skip_bad: leave out files that cannot be decoded, and name them in a warning.
+        quality: "warn" of too few, too alike, dark, bright, flat, blurred or mixed pictures;
+            "refuse" them; or "ignore" it.
         progress: called with ("train", steps done, steps in all).
         settings: fields of `privedge.user.settings.TrainSettings`, such as `seed`, `steps` or
             `threshold_quantile`.
@@ -62,6 +67,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
 
     Raises:
         ImageError: some pictures cannot be used; the message names every bad file.
+        QualityError: the pictures have flaws, and `quality` is "refuse".
         TrainingError: there are too few pictures, or the settings do not fit.
         ConfigError: the preset is unknown, or two options exclude each other.
         MissingExtra: PyTorch, or onnxruntime for an encoder, is not installed.
@@ -88,7 +94,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     chosen = settings_for(spec, **settings, files=public)
     aligner = aligner_for(spec, public, largest=chosen.largest_face)
     images = pictures.at(spec.image, aligner)
-    warn_if_same(images, owner)
+    heed_flaws(pictures, owner, images, spec, files=public, care=quality)
     tell = progress or (lambda *_: None)
     return fit_ran(
         images,

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,13 @@ class Setting:
 
     `pool` is warm (full before a query is asked) or empty (off). `rtt_ms` is the round trip between
     the processes. `batching_delay_ms` is how long a query waits for others to share its run.
+    `telemetry`: whether the scores of answers are counted, as by default.
     """
 
     pool: str = POOLS[0]
     rtt_ms: float = 0.0
     batching_delay_ms: float | None = None
+    telemetry: bool = False
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an unknown pool."""
@@ -97,6 +99,8 @@ def running(
     The cohort accepts any number of components. Raises Unreachable.
     """
     cohort = CohortSetting.of(spec, COHORT, margin=MARGIN)
+    if setting.telemetry:
+        cohort = replace(cohort, telemetry={})
     settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="privedge-bench-"))

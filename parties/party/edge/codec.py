@@ -139,6 +139,7 @@ def audit_head_from_wire(message: peer_pb2.AuditHead) -> SaidHead:
 
 def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
     """A snapshot in pieces, because it may have thousands of models."""
+    telemetry = snapshot.cohort.telemetry
     piece = worker_pb2.Snapshot(
         cohort=snapshot.cohort.name,
         id=snapshot.id,
@@ -146,6 +147,7 @@ def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
         margin=snapshot.cohort.margin,
         mean_share=snapshot.cohort.mean_share,
         rivals=snapshot.cohort.rivals.to_bytes() if snapshot.cohort.rivals else b"",
+        telemetry_json=telemetry.model_dump_json() if telemetry else "",
     )
     size = 0
     for model in snapshot.models:
@@ -170,6 +172,7 @@ def run_request_to_wire(job: Job, words: bytes) -> worker_pb2.RunRequest:
         snapshot_id=job.snapshot_id,
         shape=job.shape,
         one_subject=job.one_subject,
+        counted=job.counted,
     )
     if job.verify_position is not None:
         message.verify_position = job.verify_position

@@ -191,6 +191,7 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
                 margin=each.margin,
                 mean_share=each.mean_share,
                 rivals_sha256=each.rivals,
+                telemetry=each.telemetry,
             )
             for each in terms.cohorts
         ],
@@ -211,6 +212,7 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
                 each.margin,
                 each.mean_share,
                 plain(each.rivals_sha256) if each.rivals_sha256 else "",
+                plain(each.telemetry) if each.telemetry else "",
             )
             for each in message.cohorts
         ),

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from parties.config.cohort import CohortSection
+from parties.config.telemetry import TelemetrySection
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran import rivals
@@ -33,6 +34,7 @@ class Cohort:
 
     clients, owners: names or shell patterns of those who may know of it; None means all of them.
     rivals: public models that the owners' models must beat; None for none.
+    telemetry: how scores are counted; None if they are not.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Cohort:
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
     rivals: Rivals | None = None
+    telemetry: TelemetrySection | None = None
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -171,6 +174,7 @@ def build(section: CohortSection) -> Cohort:
             clients=section.clients,
             owners=section.owners,
             rivals=None if section.rivals is None else rivals.read(section.rivals, spec),
+            telemetry=section.telemetry,
         )
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None

@@ -13,6 +13,7 @@ class Job:
     """One run, as a worker is told of it. `shape` is (batch, then the spec's input shape).
 
     `verify_position` is the place of the owner to verify in the snapshot; None to identify.
+    `counted`: for each answer, whether its score counts; empty without telemetry.
     """
 
     session: bytes
@@ -20,6 +21,7 @@ class Job:
     shape: tuple[int, ...]
     one_subject: bool
     verify_position: int | None
+    counted: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

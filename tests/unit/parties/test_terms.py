@@ -30,6 +30,7 @@ OTHER_COHORT = {
     "margin": (0.7, "margin: 0.8 here, 0.7 there"),
     "mean_share": (0.0, "mean_share: 0.35 here, 0.0 there"),
     "rivals": ("3d" * 32, "rivals: none here, 3d3d3d3d3d3d there"),
+    "telemetry": ("20-1000", "telemetry: off here, 20-1000 there"),
 }
 
 
