@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,7 +129,9 @@ def _train_all(
     with nothing_left_running(), progress_bar() as progress:
         cut = {} if aligner is None else faces_of(owners, spec.image_shape, aligner, progress)
         heed_flaws_of_all(owners, cut, spec, files=files, care=care(strict_quality))
-        images = cut or {owner: given.source(spec.image) for owner, given in owners.items()}
+        images: Mapping[str, Any] = cut or {
+            owner: given.source(spec.image) for owner, given in owners.items()
+        }
         jobs = _jobs(images, out, spec, settings)
         done = train_all(jobs, processes=processes or cores(), resume=resume, watch=progress.owner)
         with closing(done):
@@ -140,7 +143,7 @@ def _train_all(
 
 
 def _jobs(
-    owners: "dict[str, Any]", out: Path, spec: "RanSpec", settings: "TrainSettings"
+    owners: "Mapping[str, Any]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
     from privedge.user.many import Job, require_owners
