@@ -186,6 +186,7 @@ class ClientConfig(CallerConfig):
         rpc_timeout_s: the longest that a call may last, in seconds; 60 by default.
         retries: how often a call is made again that a party was too busy for; 4 by default.
         encoder: the ONNX file of the public encoder, for cohorts that have one.
+        detector: the ONNX file that finds faces, for cohorts of faces.
 
     Example:
         config = ClientConfig(
@@ -209,6 +210,11 @@ class ClientConfig(CallerConfig):
         default=None,
         description="The ONNX file of the public encoder, for cohorts that have one. It is checked "
         "against the cohort's SHA-256.",
+    )
+    detector: Path | None = Field(
+        default=None,
+        description="The ONNX file that finds faces, for cohorts of faces. It is checked as the "
+        "encoder is.",
     )
 
 

@@ -97,7 +97,14 @@ class CohortSection(Section):
         ge=0,
         le=1,
         description="The weight of the mean error over all owners in that rule. Above 0, and with "
-        "a margin below 1, a query needs one more round.",
+        "a margin below 1, a query needs one more round. For old cohorts: one owner with a model "
+        "that fits nothing lifts the mean, and makes strangers known.",
+    )
+    rivals: Path | None = Field(
+        default=None,
+        description="Public rivals, a file from `privedge rivals make`; the same at both parties. "
+        "An image is known only if best < margin * error of every rival as well. So a cohort of "
+        'one owner can answer "unknown". Not together with `mean_share`.',
     )
 
     clients: Names | None = Field(
@@ -121,6 +128,8 @@ class CohortSection(Section):
             raise ValueError("preset: a cohort has one architecture; name it instead of auto")
         if self.spec_file is not None and self.components is not None:
             raise ValueError("components goes with preset, not with spec_file")
+        if self.rivals is not None and self.mean_share:
+            raise ValueError("rivals: not together with mean_share; set mean_share = 0")
         if self.spec_file is not None and self.encoder is not None:
             raise ValueError("encoder goes with preset; a spec_file names its own")
         if self.preset in ENCODER_PRESETS and self.encoder is None:

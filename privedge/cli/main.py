@@ -21,11 +21,13 @@ from typer.core import TyperGroup
 import privedge
 from privedge import extras, log
 from privedge.cli import (
+    calibrate,
     certs,
     doctor,
     encoder,
     models,
     query,
+    rivals,
     standard_output,
     train,
     train_all,
@@ -44,6 +46,8 @@ PRODUCT = {
     "train-all": train_all,
     "upload": upload,
     "models": models,
+    "rivals": rivals,
+    "calibrate": calibrate,
     "query": query,
     "verify": verify,
 }

@@ -55,6 +55,18 @@ EncoderOption = Annotated[
     ),
 ]
 
+DetectorOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--detector", metavar="FILE", parser=path, help="The ONNX file that finds faces, if needed."
+    ),
+]
+
+LargestFaceOption = Annotated[
+    bool,
+    typer.Option("--largest-face", help="Of several faces in a picture take the largest."),
+]
+
 SpecOption = Annotated[
     Path | None,
     typer.Option(
@@ -108,14 +120,17 @@ def preset_or_spec(preset: str, spec: Path | None) -> "str | RanSpec":
     return spec_file.read(spec)
 
 
-def public_files(encoder: Path | None, cohort: str | None, config: Path) -> "PublicFiles":
+def public_files(
+    encoder: Path | None, cohort: str | None, config: Path, *, detector: Path | None = None
+) -> "PublicFiles":
     """Return the files of options, or else those of the configuration with which one joins."""
     from privedge.config import ClientConfig, load
     from privedge.ran.public_files import PublicFiles
 
-    if encoder is None and cohort is not None:
-        encoder = load(ClientConfig, config).encoder
-    return PublicFiles.at(encoder=encoder)
+    if cohort is not None and None in (encoder, detector):
+        named = load(ClientConfig, config)
+        encoder, detector = encoder or named.encoder, detector or named.detector
+    return PublicFiles.at(encoder=encoder, detector=detector)
 
 
 def command_line() -> str:

@@ -12,9 +12,11 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    DetectorOption,
     EncoderOption,
     JoinOption,
     JsonOption,
+    LargestFaceOption,
     SkipBadOption,
     SpecOption,
     path,
@@ -74,10 +76,13 @@ def _train(
         float | None,
         typer.Option(
             "--threshold-quantile",
-            help="Call an image unknown if its error is above this quantile of your own.",
+            help="Also refuse images whose error is above this quantile of your own. Keeps "
+            "few strangers out: 68 to 76 % of them passed. A margin and public rivals do better.",
         ),
     ] = None,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
     spec_file: SpecOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
@@ -97,6 +102,7 @@ def _train(
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
     from privedge import private_file
+    from privedge.ran.alignment import aligner_for
     from privedge.ran.inputs import opened, warn_if_same
     from privedge.user import checkpoint
     from privedge.user.architecture import spec_for
@@ -107,7 +113,7 @@ def _train(
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
     given = opened(source, label=label, skip_bad=skip_bad)
-    files = public_files(encoder, cohort, config)
+    files = public_files(encoder, cohort, config, detector=detector)
     spec = spec_for(
         given,
         preset=to_join(cohort, config, preset, spec_file),
@@ -116,11 +122,13 @@ def _train(
         files=files,
     )
     changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
+    changes["largest_face"] = largest_face
     changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
-    pictures = given.at(spec.image_shape)
+    aligner = aligner_for(spec, files, largest=largest_face)
+    pictures = given.at(spec.image_shape, aligner)
     warn_if_same(pictures, owner)
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(

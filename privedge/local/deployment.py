@@ -45,7 +45,7 @@ ADMIN = Identity(Role.ADMIN, "operator")
 class CohortSetting:
     """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
 
-    spec_json: the text of a spec file, in place of a preset.
+    spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
     """
 
     name: str
@@ -57,6 +57,7 @@ class CohortSetting:
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
     spec_json: str | None = None
+    rivals: str | None = None
 
     @staticmethod
     def of(
@@ -203,6 +204,7 @@ class Deployment:
             rpc_timeout_s=rpc_timeout_s,
             retries=retries,
             encoder=files.encoder,
+            detector=files.detector,
         )
 
     def write_client_config(

@@ -50,16 +50,24 @@ class Plan:
         return tuple(owner.files[place] for place in places)
 
 
-def require_usable(preset: str | RanSpec, files: PublicFiles) -> None:
-    """Raise ConfigError for an unknown preset or a file that cannot be used."""
-    if isinstance(preset, str):
-        spec_named(preset, height=1, width=1, channels=1, files=files)
-    else:
-        features.require_files(preset, files)
+def require_usable(preset: str | RanSpec, files: PublicFiles) -> RanSpec:
+    """Raise ConfigError for an unknown preset or a file that cannot be used.
+
+    Returns the spec, which for a preset is that of small pictures.
+    """
+    spec = preset
+    if isinstance(spec, str):
+        spec = spec_named(spec, height=1, width=1, channels=1, files=files)
+    features.require_files(spec, files)
+    return spec
 
 
 def plan(
-    found: Pictures, preset: str | RanSpec, files: PublicFiles = NO_FILES
+    found: Pictures,
+    preset: str | RanSpec,
+    files: PublicFiles = NO_FILES,
+    *,
+    largest_face: bool = False,
 ) -> tuple[Plan, list[str]]:
     """Plan the training on `found`. Returns the plan and notes for people to read.
 
@@ -72,7 +80,9 @@ def plan(
         )
     alone = len(found.owners) == 1
     quantile = _QUANTILE_ALONE if alone else None
-    settings = settings_for(spec, threshold_quantile=quantile, files=files)
+    settings = settings_for(
+        spec, threshold_quantile=quantile, files=files, largest_face=largest_face
+    )
     chosen = Plan(found.owners, spec, settings)
     notes = []
     if 0 < found.grey < size.count and spec.image_shape.channels == 3:

@@ -25,15 +25,13 @@ from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
+from privedge.ran.alignment import Aligner, aligner_for
 from privedge.ran.images import Measured
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 
-# With a margin below 1, this share of the mean finds unknown subjects better than the second best
-# alone.
-_MEAN_SHARE = 0.35
 # A trial on a nearly full disk is nobody's outage.
 _SETTINGS = {"disk": {"min_free_percent": 0}}
 _ASKED = 64
@@ -49,12 +47,14 @@ class Request:
     """What to serve. `preset` is a name, "auto" or a spec; a `margin` below 1 allows "unknown".
 
     files: the public files that the spec names, or whose encoder the preset gets.
+    largest_face: whether the largest of several faces in a picture is meant.
     """
 
     cohort: str
     preset: str | RanSpec
     margin: float
     files: PublicFiles = NO_FILES
+    largest_face: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,19 +82,24 @@ def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
     """Do all five steps. `say` is called with notes for people. Raises the error of a step."""
-    models.require_usable(request.preset, request.files)  # before anything is read
-    found = _looked(home, progress)
-    plan, notes = models.plan(found, request.preset, request.files)
+    checked = models.require_usable(request.preset, request.files)  # before anything is read
+    aligner = aligner_for(checked, request.files, largest=request.largest_face)
+    found = _looked(home, progress, aligner)
+    plan, notes = models.plan(
+        found, request.preset, request.files, largest_face=request.largest_face
+    )
     for note in (*found.notes, *notes):
         say(note)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
 
 
-def _looked(home: Home, progress: Progress) -> Pictures:
+def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures:
     record = home.record
     known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
-    found = pictures.look(home.pictures, beside=home.folder, known=known, progress=progress)
+    found = pictures.look(
+        home.pictures, beside=home.folder, known=known, progress=progress, aligner=aligner
+    )
     sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
     home.write(replace(record, sizes=sizes))
     return found
@@ -103,10 +108,7 @@ def _looked(home: Home, progress: Progress) -> Pictures:
 def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
-    mean_share = _MEAN_SHARE if request.margin < 1 else 0.0
-    cohort = CohortSetting.of(
-        plan.spec, request.cohort, margin=request.margin, mean_share=mean_share
-    )
+    cohort = CohortSetting.of(plan.spec, request.cohort, margin=request.margin)
     wanted = models.digest_of(vars(cohort), plan.origins)
     running = servers.running
     if home.record.serving == wanted and not (running and _is_old(home)):
@@ -172,7 +174,7 @@ def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Read
     """Ask about one picture of each owner from which its model did not learn."""
     owners = plan.owners[:_ASKED]
     samples = [plan.held_out(owner)[0] for owner in owners]
-    with Client.from_file(home.client_config) as client:
+    with Client.from_file(home.client_config, largest_face=request.largest_face) as client:
         answers = client.identify(samples, request.cohort).answers
     alone = len(plan.owners) == 1
     right = [answer.owner == owner.name for answer, owner in zip(answers, owners, strict=True)]

@@ -56,6 +56,7 @@ from privedge import arrays
 from privedge.arrays import Features, is_pixels
 from privedge.errors import ConfigError, ImageError
 from privedge.ran import onnx_encoder, vectors
+from privedge.ran.alignment import aligner_for
 from privedge.ran.feature_kinds import (
     Cooccurrence,
     Encoder,
@@ -105,6 +106,7 @@ def require_files(spec: RanSpec, files: PublicFiles) -> None:
     """
     if isinstance(spec.features, Encoder):
         _loaded(spec, spec.features, files.encoder)
+    aligner_for(spec, files)
 
 
 def _loaded(

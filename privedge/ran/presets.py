@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 
 from privedge.errors import ConfigError
+from privedge.ran import face
 from privedge.ran.feature_kinds import (
     Cooccurrence,
     Encoder,
@@ -295,6 +296,7 @@ _BUILDERS: dict[str, _Builder] = {
     "subspace64-centre": _subspace("subspace64-centre", 64, _centre(), components=64),
     "subspace-writer": _writer("subspace-writer", Cooccurrence()),
     "subspace-writer-fine": _writer("subspace-writer-fine", FineCooccurrence(directions=16)),
+    face.NAME: lambda _channels: face.spec(),
 }
 
 PRESETS: tuple[str, ...] = tuple(_BUILDERS)

@@ -22,6 +22,7 @@ from privedge.ran import onnx_file
 from privedge.ran.feature_kinds import Encoder
 from privedge.rpc.shown import shown_certificate
 from privedge.rpc.tls import preflight
+from privedge.sharing.known import never_unknown
 from privedge.user.party import CohortFacts, connect
 
 _PARTIES = (Role.PARTY0, Role.PARTY1)
@@ -173,6 +174,9 @@ def _compare(first: _Cohorts, second: _Cohorts) -> Iterator[Finding]:
                 f"cohort {name}: the parties differ in {', '.join(differing)}; try again in a "
                 "moment, and tell both operators if it stays so",
             )
+            continue
+        if reason := never_unknown(one.margin, len(one.owners), one.rivals[0]):
+            yield hint("cohorts", f"cohort {name} never answers unknown: {reason}")
 
 
 def _encoders(config: ClientConfig, cohorts: _Cohorts) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ class TrainSettings:
     device                "auto" uses CUDA if there is one
     threads               torch's threads on a CPU; None leaves torch's own number
     files                 where the public files are that the spec names
+    largest_face          whether the largest of several faces in a picture is meant
     """
 
     steps: int = 0
@@ -42,6 +43,7 @@ class TrainSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = 1
     files: PublicFiles = NO_FILES
+    largest_face: bool = False
 
 
 _DEFAULTS = {

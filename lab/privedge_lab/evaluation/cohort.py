@@ -4,6 +4,7 @@ Sees everybody's images and models in plaintext, as does whoever runs an experim
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Features, Pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
-from privedge.ran import features, onnx_file
+from privedge.ran import face, features, onnx_file
+from privedge.ran.alignment import aligner_for
 from privedge.ran.images import fit
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -29,6 +32,8 @@ from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Choice, Parts
 from privedge_lab.results.rows.identify import Known
 from privedge_lab.results.rows.values import Raw
+
+log = logging.getLogger(__name__)
 
 BASELINES = ("pca", "knn", "cnn")
 # Only if asked for: it takes long. With a number of steps as in paper:500.
@@ -71,6 +76,8 @@ class Task:
         """What names a results file: everything but the seeds, and what the data is."""
         choice = dataclasses.asdict(self.choice)
         del choice["seed"]
+        if self.choice.photos is None:  # as in results from before
+            del choice["photos"]
         rest = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -78,8 +85,9 @@ class Task:
         }
         if self.spec is not None:
             rest |= {"spec_sha256": self.spec.digest()}
-        if self.files.encoder is not None:  # results without one have no such setting
-            rest |= {"encoder_sha256": onnx_file.digest(self.files.encoder)}
+        for name, file in vars(self.files).items():
+            if file is not None:  # results without one have no such setting
+                rest |= {f"{name}_sha256": onnx_file.digest(file)}
         digest = datasets.digest(self.data)
         return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
 
@@ -103,6 +111,28 @@ def paper_steps(baseline: str) -> int | None:
     if name != PAPER or not (steps or str(_PAPER_STEPS)).isdecimal() or steps == "0":
         return None
     return int(steps or _PAPER_STEPS)
+
+
+def read(task: Task, progress: Progress, path: Path | None = None) -> datasets.Cut:
+    """Read the set of `task`, or another one at `path`, for what `task` trains.
+
+    For an aligned spec the faces are cut out, and images without one are left out. Raises
+    ConfigError for files that are missing, and ImageError.
+    """
+    path = path or task.data
+    spec = task.spec
+    if spec is None and (task.files.detector is not None or task.preset == face.NAME):
+        # The size of the pictures does not matter: a face is brought to that of the encoder.
+        spec = spec_named(
+            task.preset, height=face.SIDE, width=face.SIDE, channels=3, files=task.files
+        )
+    aligner = None if spec is None else aligner_for(spec, task.files)
+    if spec is None or aligner is None:
+        return datasets.Cut(datasets.read(path), ())
+    found = datasets.faces_of(path, aligner, spec.image_shape, progress)
+    if found.left_out:
+        log.warning("%d images left out: %s", len(found.left_out), "; ".join(found.left_out[:3]))
+    return found
 
 
 def spec_of(task: Task, parts: Parts) -> RanSpec:
@@ -206,11 +236,15 @@ def asked(rans: Sequence[Ran], parts: Parts, files: PublicFiles = NO_FILES) -> C
 
     files: the public files that their spec names.
     """
-    spec = rans[0].spec
-    images = fit(parts.images, spec.image_shape)
-    given = features.extract(spec, images, encoder=files.encoder)
+    given = features_of(rans, parts.images, files)
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
+
+
+def features_of(rans: Sequence[Ran], images: Pixels, files: PublicFiles) -> Features:
+    """What the models' feature map makes of images of any size, float32 (n, *input_shape)."""
+    spec = rans[0].spec
+    return features.extract(spec, fit(images, spec.image_shape), encoder=files.encoder)
 
 
 def known(cohort: Cohort, seed: int) -> Known:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, EncoderOption, JsonOption, SpecOption
+from privedge.cli.options import DataOption, DetectorOption, EncoderOption, JsonOption, SpecOption
+from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
@@ -47,6 +48,7 @@ def _fairness(
     components: ComponentsOption = None,
     steps: StepsOption = None,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
     spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
@@ -90,7 +92,7 @@ def _fairness(
         preset=preset,
         components=components,
         steps=steps,
-        **network(preset, encoder, spec_file),
+        **network(preset, encoder, spec_file, detector),
         baselines=(),
         thieves=names(thieves) if thieves else None,
         tries=tries,
@@ -101,11 +103,11 @@ def _fairness(
 
 
 def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import fairness
+    from privedge_lab.evaluation import cohort, fairness
     from privedge_lab.results.store import means_by
 
-    data = datasets.read(request.data)
+    with progress_bar() as progress:
+        data = cohort.read(request, progress).data
     measured = experiment.run(
         fairness.EXPERIMENT,
         request.settings(),
