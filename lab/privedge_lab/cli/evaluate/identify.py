@@ -1,5 +1,6 @@
 """`privedge evaluate identify`: whose image is it, measured. Only an experiment sees all images."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -15,12 +16,12 @@ from privedge.cli.options import (
     SpecOption,
 )
 from privedge.cli.progress import Bars, progress_bar
+from privedge.errors import ConfigError
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
-    BaselinesOption,
     ComponentsOption,
     GroupOption,
-    OutOption,
+    KeptOption,
     OwnersOption,
     PartOption,
     PhotosOption,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from privedge_lab.results.rows.identify import IdentifyRow
 
 _FILE = "identify.json"
+# They compare pixels, which says little of faces, and takes minutes.
+_PIXELS = "pca,knn,cnn"
 
 
 def register(group: typer.Typer) -> None:
@@ -50,7 +53,7 @@ def register(group: typer.Typer) -> None:
 
 def _identify(
     data: DataOption,
-    out: OutOption,
+    out: KeptOption = None,
     owners: OwnersOption = None,
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
@@ -90,7 +93,14 @@ def _identify(
     margin: Annotated[
         float | None, typer.Option("--margin", help="Of the cohort; FAR and TAR at it.")
     ] = None,
-    baselines: BaselinesOption = "pca,knn,cnn",
+    baselines: Annotated[
+        str | None,
+        typer.Option(
+            "--baselines",
+            metavar="NAMES|none",
+            help="Of pca, knn, cnn, paper:STEPS; default the first three, but none for faces.",
+        ),
+    ] = None,
     processes: ProcessesOption = None,
     keep_models: Annotated[
         bool,
@@ -111,8 +121,7 @@ def _identify(
     Examples:
       privedge evaluate identify --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
-      privedge evaluate identify --data people.npz --preset face --photos 3 --out people/ \
-          --encoder encoder.onnx --detector detector.onnx
+      privedge evaluate identify --data people.npz --photos 3 --out few/ --seed 0,1,2
     """
     from privedge_lab.evaluation.identify import Request
 
@@ -124,13 +133,15 @@ def _identify(
         steps=steps,
         **network(preset, encoder, spec_file, detector),
         engine=engine,
-        baselines=names(baselines),
+        baselines=names(baselines or (_PIXELS if detector is None else "none")),
         queries=queries,
         words=words,
         margin=margin,
         strangers=strangers,
         rivals=rivals,
     )
+    if out is None and (keep_models or resume):
+        raise ConfigError("--keep-models and --resume need a folder: give --out")
     seeds = numbers(seed, "seed")
     found = _measured(request, seeds, out, resume, _Training(processes, keep_models))
     experiment.show_summary(found, as_json, _print)
@@ -142,7 +153,7 @@ class _Training(NamedTuple):
 
 
 def _measured(
-    request: "Request", seeds: Sequence[int], out: Path, resume: bool, chosen: _Training
+    request: "Request", seeds: Sequence[int], out: Path | None, resume: bool, chosen: _Training
 ) -> dict[str, Any]:
     from privedge.user.many import cores
     from privedge_lab.evaluation import cohort, identify
@@ -157,7 +168,7 @@ def _measured(
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
-            folder=out / "models",
+            folder=(out or unkept) / "models",
             processes=chosen.processes or cores(),
             keep=chosen.keep,
             resume=resume,
@@ -165,13 +176,15 @@ def _measured(
         )
         return identify.measure(request, read.data, seeds, results, bars, training, others)
 
-    measured = experiment.run(
-        identify.EXPERIMENT,
-        request.settings(),
-        measure,
-        out=experiment.file_in(out, _FILE),
-        resume=resume,
-    )
+    with tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as name:
+        unkept = Path(name)
+        measured = experiment.run(
+            identify.EXPERIMENT,
+            request.settings(),
+            measure,
+            out=None if out is None else experiment.file_in(out, _FILE),
+            resume=resume,
+        )
     rows = measured.found
     named: dict[str, Any] = {"preset": rows[0].preset, "seeds": list(seeds)}
     if request.files.detector is not None:
@@ -215,7 +228,8 @@ def _print(found: dict[str, Any]) -> None:
             f"{shown(mean.seconds_per_query, '.3f')} s"
         )
     seconds = shown(mean.seconds, ".1f")
-    print("\n".join([*lines, f"{seconds} s a seed; rows in {found['file']}"]))
+    where = "no file is kept" if found["file"] is None else f"rows in {found['file']}"
+    print("\n".join([*lines, f"{seconds} s a seed; {where}"]))
 
 
 def _told_apart(mean: "IdentifyRow") -> list[str]:

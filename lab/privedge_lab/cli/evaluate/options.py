@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from privedge_lab.evaluation.identify_parts import Choice
 
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")]
+KeptOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Where the results go; without it they are shown."),
+]
 OwnersOption = Annotated[
     int | None, typer.Option("--owners", min=2, help="Classes drawn by the seed; default all.")
 ]

@@ -14,6 +14,7 @@ from privedge.ran.features import extract
 from privedge.ran.presets import preset
 from privedge.ran.rivals import Rivals
 from privedge_lab.demo import digits
+from tests import drawn_faces
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,38 @@ def test_a_folder_of_the_same_images_gives_the_same_figures(file, tmp_path):
 def test_a_mistake_ends_in_one_line(file, tmp_path, options, message):
     error = evaluate(file, tmp_path / "out", *options).exception
     assert isinstance(error, PrivEdgeError) and message in str(error)
+
+
+def test_without_a_folder_figures_are_shown_and_nothing_is_kept(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ("evaluate", "identify", "--data", file, "--photos", 4, "--baselines", "none")
+    done = CliRunner().invoke(build(), [*map(str, few), "--json"])
+    found = json.loads(done.stdout)
+    assert found["trained_on"] == 16 and found["asked"] == 64 and found["file"] is None
+    assert list(tmp_path.iterdir()) == []
+    refused = CliRunner().invoke(build(), [*map(str, few), "--keep-models"])
+    assert isinstance(refused.exception, ConfigError) and "--out" in str(refused.exception)
+
+
+def test_faces_are_cut_out_before_they_are_told_apart(tmp_path):
+    encoder = drawn_faces.encoder(tmp_path / "e.onnx")
+    detector = drawn_faces.detector(tmp_path / "d.onnx")
+    rng = np.random.default_rng(0)
+    people = [
+        np.asarray(drawn_faces.person(n // 8, tuple(rng.integers(9, 30, 2) * 8.0), seed=n))
+        for n in range(24)
+    ]
+    people[3] = np.asarray(drawn_faces.discs())  # nobody
+    np.savez(tmp_path / "people.npz", images=np.stack(people), labels=np.arange(24) // 8)
+    options = ("--preset", "subspace-encoder", "--encoder", encoder, "--photos", 3, "--json")
+    fixed = ("evaluate", "identify", "--data", tmp_path / "people.npz", *options)
+    done = CliRunner().invoke(build(), [*map(str, fixed), "--detector", str(detector)])
+    found = json.loads(done.stdout)
+    assert found["left_out"] == 1 and found["asked"] == 14 and found["baselines"] == {}
+    assert found["accuracy"] > 0.9
+    plain = [*map(str, fixed), "--baselines", "none"]
+    whole = json.loads(CliRunner().invoke(build(), plain).stdout)
+    assert whole["accuracy"] < found["accuracy"] and "left_out" not in whole
 
 
 def test_strangers_of_their_own_set_and_rivals_are_measured_at_a_margin(file, tmp_path):
