@@ -20,6 +20,7 @@ from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.edge.signer import Signer
 from parties.party.metrics import PartyMetrics, Watched
 from parties.party.models.disk import Disk
 from parties.party.models.refresher import Refresher
@@ -193,7 +194,7 @@ def assembled(
         pool.changed = readiness.look
         handshake.watch(readiness.look)
         party_pb2_grpc.add_PartyServicer_to_server(
-            PartyServicer(models, queries, handshake, feeds, readiness), server
+            PartyServicer(models, queries, handshake, feeds, readiness, Signer(config.tls)), server
         )
         connected = {"peer": lambda: not side.away(), "dealer": lambda: greeter.connected}
         own_metrics.watch(Watched(models, queries, intake, pool, feeds, connected))

@@ -25,6 +25,7 @@ from privedge.cli import (
     doctor,
     models,
     query,
+    receipt,
     standard_output,
     train,
     train_all,
@@ -42,6 +43,7 @@ PRODUCT = {
     "train-all": train_all,
     "upload": upload,
     "models": models,
+    "receipt": receipt,
     "query": query,
     "verify": verify,
 }
@@ -50,7 +52,16 @@ LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
 # These do nothing but answer. Others have done something, and work without a standard output.
-_ANSWERS = ("query", "verify", "doctor", "models list", "certs check", "--help", "--version")
+_ANSWERS = (
+    "query",
+    "verify",
+    "doctor",
+    "models list",
+    "receipt verify",
+    "certs check",
+    "--help",
+    "--version",
+)
 
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130

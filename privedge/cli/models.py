@@ -4,11 +4,13 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
+from privedge.cli.receipt import require_place, save
 
 _QUARANTINED = (
     "quarantined: a share is damaged or missing at a party, or an admin has suspended the model; "
@@ -74,24 +76,43 @@ def _delete(
     model_id: Annotated[
         str, typer.Argument(metavar="MODEL", help="Its id, as `models list` shows it.")
     ],
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipt", metavar="FILE", parser=path, help="Save what both parties sign of it."
+        ),
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a model from both parties; queries that run on it now still finish.
 
+    If a party cannot be reached, delete it again later. A deleted model may be deleted again for
+    another receipt, which `privedge receipt verify` checks.
+
     An admin's certificate suspends it, until an admin of the other operator deletes it too.
 
     \b
-    Example:
+    Examples:
       privedge models delete 0123456789abcdef0123456789abcdef
+      privedge models delete 0123456789abcdef0123456789abcdef --receipt deleted.json
     """
     from privedge.config import ClientConfig, load
     from privedge.user import models
 
-    suspended = models.delete(model_id, load(ClientConfig, config))
+    settings = load(ClientConfig, config)
+    if receipt is not None:
+        require_place(receipt, settings)
+    done = models.delete(model_id, settings)
+    if receipt is not None and not done.suspended:
+        save(done.receipt, receipt, model_id)
     if as_json:
-        print(json.dumps({"suspended" if suspended else "deleted": model_id}))
-    elif suspended:
-        print(f"{model_id}: suspended until an admin of the other operator deletes it too")
+        print(json.dumps({"suspended" if done.suspended else "deleted": model_id}))
+    elif done.suspended:
+        no_receipt = "; there is no receipt before that" * (receipt is not None)
+        print(
+            f"{model_id}: suspended until an admin of the other operator deletes it too{no_receipt}"
+        )
     else:
-        print(f"{model_id}: deleted at both parties")
+        saved = f"; receipt in {receipt}" * (receipt is not None)
+        print(f"{model_id}: deleted at both parties{saved}")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from privedge.errors import ShareError, UnknownCohort
+from privedge.identity.receipts import Facts, Statement
 from privedge.identity.roles import NAME
 from privedge.sharing.cost import Cost, Phase
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest, TensorEntry, UploadHeader
@@ -82,6 +83,23 @@ def manifest_from_wire(message: pb.ModelManifest) -> ModelManifest:
         spec_digest=_matching(_DIGEST, message.spec_digest, "manifest: spec_digest"),
         tensors=tensors,
     )
+
+
+def statement_to_wire(statement: Statement | None) -> pb.SignedStatement | None:
+    """Convert a party's statement to its message."""
+    if statement is None:
+        return None
+    return pb.SignedStatement(
+        facts=statement.facts.to_json(),
+        certificates=statement.certificates,
+        signature=statement.signature,
+    )
+
+
+def statement_from_wire(message: pb.SignedStatement) -> Statement:
+    """Convert a statement, which is not verified yet. Raises ReceiptError."""
+    facts = Facts.from_json(message.facts)
+    return Statement(facts, tuple(message.certificates), message.signature)
 
 
 def model_id(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from privedge.config import ClientConfig, StrPath, load
+from privedge.identity.receipts import SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
@@ -110,14 +111,23 @@ class Owner:
         role = Role.PARTY0 if party == 0 else Role.PARTY1
         return tuple(models.listed(self._config, cohort, role))
 
-    def delete(self, model_id: str) -> None:
+    def delete(self, model_id: str) -> SignedReceipt | None:
         """Delete a model from both parties. Queries that are running on it still finish.
+
+        If a party does not answer, call it again when it does. A deleted model may be deleted again
+        for another receipt.
 
         Args:
             model_id: 32 hexadecimal digits, from the receipt or from `models`.
 
+        Returns:
+            What both parties have signed, verified; None if one of them signs nothing. Its
+            `to_text` is what `privedge receipt verify` reads.
+
         Raises:
             UnknownModel: neither party has such a model of this owner.
+            ReceiptError: both parties have deleted it, and what one of them has signed does not
+                hold.
             Unreachable, DeadlineExceeded: a party does not answer.
         """
-        models.delete(model_id, self._config)
+        return models.delete(model_id, self._config).receipt

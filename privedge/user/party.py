@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from privedge.config import ClientConfig
+from privedge.identity.receipts import Statement
 from privedge.identity.roles import Role
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
@@ -63,6 +64,17 @@ class CohortFacts:
 
 
 @dataclass(frozen=True)
+class Deleted:
+    """What a party answers to a deletion. suspended: it waits for an admin of the other operator.
+
+    statement: signed, and not verified yet; None from a party that signs nothing.
+    """
+
+    suspended: bool
+    statement: Statement | None
+
+
+@dataclass(frozen=True)
 class Party:
     """A connection to one party; `name` is for messages: "party 0 (host:port)"."""
 
@@ -112,10 +124,11 @@ class Party:
         snapshot_id: str = answer.snapshot_id
         return snapshot_id
 
-    def delete(self, model_id: str) -> bool:
-        """Remove the model from this party. An admin may only suspend it; then this is True."""
+    def delete(self, model_id: str) -> "Deleted":
+        """Remove the model from this party. An admin may only suspend it."""
         answer = self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
-        return bool(answer.suspended)
+        said = codec.statement_from_wire(answer.statement) if answer.HasField("statement") else None
+        return Deleted(answer.suspended, said)
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""

@@ -451,7 +451,7 @@ def test_w04_admins_see_everybodys_models_and_delete_them_together(pair):
         assert pair.stub(0, Role.ADMIN, "root").DeleteModel(request, timeout=TIMEOUT_S).suspended
         pair.models[0].synchronise()
         assert [row.state for row in owned.listed(admin)] == ["quarantined"]
-    assert owned.delete(receipt.model_id, admin)  # at both parties
+    assert owned.delete(receipt.model_id, admin).suspended  # at both parties
     pair.models[0].synchronise()
     assert owned.listed(admin) == []
     with pytest.raises(UnknownModel):

@@ -3,7 +3,7 @@
 Sees one share of models and queries, and this party's salts of models.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import grpc
@@ -16,6 +16,7 @@ from parties.serving.handshake import Handshake
 from parties.serving.readiness import Readiness
 from privedge import __version__
 from privedge.errors import ShareError
+from privedge.identity.receipts import Facts, Statement
 from privedge.identity.roles import Role
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
@@ -42,10 +43,12 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         handshake: Handshake,
         feeds: Sequence[SnapshotFeed] = (),
         readiness: Readiness | None = None,
+        sign: Callable[[Facts], Statement | None] = lambda facts: None,
     ) -> None:
         """`handshake` says what may be activated. There is one feed for each worker. `readiness`
-        says what is wrong with this party.
+        says what is wrong with this party. `sign` gives a statement this party's signature.
         """
+        self._sign = sign
         self._readiness = readiness
         self._models = models
         self._queries = queries
@@ -76,8 +79,11 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
     ) -> pb.DeleteModelResponse:
         """Remove a model from this party."""
-        suspended = self._models.delete(codec.model_id(request.model_id), caller(context))
-        return pb.DeleteModelResponse(suspended=suspended)
+        model_id, who = codec.model_id(request.model_id), caller(context)
+        if self._models.delete(model_id, who):
+            return pb.DeleteModelResponse(suspended=True)
+        statement = self._sign(self._models.deletion(model_id, who))
+        return pb.DeleteModelResponse(statement=codec.statement_to_wire(statement))
 
     def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext

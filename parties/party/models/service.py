@@ -32,6 +32,7 @@ from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import Uploads, about
 from privedge.errors import NotReady, Refused
+from privedge.identity.receipts import Facts
 from privedge.identity.roles import Identity, Role
 from privedge.sharing.manifest import UploadHeader
 
@@ -96,6 +97,12 @@ class ModelService(Leading, Following):
     def cohort_of(self, model_id: str, caller: Identity) -> str:
         """The cohort of a model that the caller may know of. Raises UnknownModel."""
         return self._visible(model_id, caller).cohort
+
+    def deletion(self, model_id: str, caller: Identity) -> Facts:
+        """What this party can state of a model that it has deleted. Raises UnknownModel."""
+        row = self._visible(model_id, caller)
+        after = self.snapshot(row.cohort).id if row.cohort in self.cohorts else ""
+        return Facts.now(model_id, row.owner, row.cohort, Role.party(self.party), after)
 
     def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
         """The caller's models, or everybody's for an admin; newest first."""
