@@ -147,6 +147,7 @@ class CohortTerms(_message.Message):
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
     ENROLMENT_CHECK_FIELD_NUMBER: _builtins.int
     ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
+    ENROLMENT_MARGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_digest: _builtins.str
     """SHA-256 (hex) of the architecture."""
@@ -156,6 +157,7 @@ class CohortTerms(_message.Message):
     enrolment_check: _builtins.str
     """See DescribeCohortResponse; empty means off, from a release that knows no such check."""
     enrolment_on_match: _builtins.str
+    enrolment_margin: _builtins.float
     def __init__(
         self,
         *,
@@ -165,10 +167,11 @@ class CohortTerms(_message.Message):
         mean_share: _builtins.float = ...,
         enrolment_check: _builtins.str = ...,
         enrolment_on_match: _builtins.str = ...,
+        enrolment_margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "name", b"name", "spec_digest", b"spec_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "name", b"name", "spec_digest", b"spec_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

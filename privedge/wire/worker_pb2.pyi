@@ -150,6 +150,9 @@ class Anybody(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BUT_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    margin: _builtins.float
+    """In place of the snapshot's margin."""
     @_builtins.property
     def but(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Positions of owners whose models are left out as if they were not there."""
@@ -158,10 +161,11 @@ class Anybody(_message.Message):
         self,
         *,
         but: _abc.Iterable[_builtins.int] | None = ...,
+        margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["but", b"but"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["but", b"but", "margin", b"margin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
