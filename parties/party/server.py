@@ -29,6 +29,7 @@ from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
 from parties.party.queries.counters import Counters
+from parties.party.queries.enrolment import EnrolmentQueries
 from parties.party.queries.follower import Follower
 from parties.party.queries.intake import Intake
 from parties.party.queries.leader import Leader
@@ -172,6 +173,7 @@ def assembled(
             if peer is not None
             else _following(Follower(pool, runs, late_s=config.timeouts.late_s), models, serve_peer)
         )
+        models.enrolments.ask = EnrolmentQueries(side.answer).ask
         greeter = parts.enter_context(_dealer_greeted(config, hello))
         intake = Intake(pool.begun, handshake)
         queries = QueryService(config, models, pool, counters, side.answer, intake)

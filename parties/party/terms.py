@@ -17,6 +17,8 @@ DEALER = "dealer"
 # How much of an architecture's digest is shown: enough to see that two differ.
 _DIGITS = 12
 
+_ENROLMENT = ("enrolment_check", "enrolment_on_match", "enrolment_margin")
+
 
 @dataclass(frozen=True)
 class CohortTerms:
@@ -26,6 +28,10 @@ class CohortTerms:
     spec_digest: str
     margin: float
     mean_share: float
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    # Of the check; 0 where there is none.
+    enrolment_margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,15 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
         rounding=config.rounding,
         workers=config.workers,
         cohorts=tuple(
-            CohortTerms(each.name, each.spec_digest, each.margin, each.mean_share)
+            CohortTerms(
+                each.name,
+                each.spec_digest,
+                each.margin,
+                each.mean_share,
+                each.enrolment_check,
+                each.enrolment_on_match,
+                each.enrolment_margin if each.enrolment_check != "off" else 0.0,
+            )
             for each in cohorts
         ),
         max_batch=config.limits.max_batch,
@@ -85,7 +99,7 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
     if here.spec_digest != there.spec_digest:
         digests = here.spec_digest[:_DIGITS], there.spec_digest[:_DIGITS]
         lines.append(f"architecture: {digests[0]} here, {digests[1]} there")
-    for name in ("margin", "mean_share"):
+    for name in ("margin", "mean_share", *_ENROLMENT):
         one, other = getattr(here, name), getattr(there, name)
         if one != other:
             lines.append(f"{name}: {one} here, {other} there")

@@ -22,6 +22,8 @@ class Kind(NamedTuple):
     # (batch, then the spec's input shape).
     shape: tuple[int, ...]
     one_subject: bool = False
+    # Of a check at enrolment: see Rule. No bundles are prepared for it.
+    anybody_but: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ class Task:
     @property
     def kind(self) -> Kind:
         """Which plan and which bundles fit."""
-        return Kind(self.snapshot.id, self.shape, self.rule.one_subject)
+        but = self.rule.anybody_but
+        return Kind(self.snapshot.id, self.shape, self.rule.one_subject, but)
 
     def facts(self) -> str:
         """Models, architecture, question, shape and method, as the text of agreement.py."""
+        but = self.rule.anybody_but
         return agreement.canonical(
             {
                 "snapshot": self.snapshot.id,
@@ -57,6 +61,8 @@ class Task:
                 "verify_position": self.rule.verify_position,
                 "engine": self.method.engine,
                 "rounding": self.method.rounding,
+                # Not there at all for queries of clients.
+                **({} if but is None else {"anybody_but": list(but)}),
             }
         )
 

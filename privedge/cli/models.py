@@ -17,6 +17,12 @@ _QUARANTINED = (
     "ask the operators, or upload it again"
 )
 
+# What an admin is shown of the check at enrolment.
+_ENROLMENT = {
+    "known": "fits another owner's person",
+    "unchecked": "not compared with other owners",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add `models list` and `models delete`."""
@@ -43,7 +49,8 @@ def _list(
 ) -> None:
     """List your models, newest first; with an admin's certificate, everybody's.
 
-    "asked" is how many images the party answered while the model was active.
+    "asked" is how many images the party answered while the model was active. An admin also sees
+    what came of the check at enrolment, if the operators are told.
 
     \b
     Examples:
@@ -65,7 +72,8 @@ def _list(
     for row in rows:
         uploaded = datetime.fromtimestamp(row.created_at, UTC).strftime("%Y-%m-%d %H:%M")
         megabytes = f"{row.share_bytes / 1e6:5.1f}"
-        whose = f"{row.cohort}, {row.owner}"
+        known = f" ({_ENROLMENT[row.enrolment]})" if row.enrolment in _ENROLMENT else ""
+        whose = f"{row.cohort}, {row.owner}{known}"
         facts = f"{row.state:11}  {megabytes}  {row.images_asked:7}"
         print(f"{row.model_id}  {uploaded}  {facts}  {whose}")
     if any(row.state == "quarantined" for row in rows):

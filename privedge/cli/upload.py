@@ -9,6 +9,14 @@ import typer
 from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
 from privedge.cli.progress import bytes_bar
 
+# What is said of the check at enrolment, if the owner is told.
+_ENROLMENT = {
+    "": "",
+    "new": "; this person is not among the other owners",
+    "known": "; this person is among the other owners already",
+    "unchecked": "; with fewer than two other owners it was not compared with theirs",
+}
+
 
 def register(app: typer.Typer) -> None:
     """Add `upload`."""
@@ -26,7 +34,8 @@ def _upload(
 ) -> None:
     """Split a trained RAN into two shares, send one to each party, and activate it.
 
-    It replaces your earlier model of the cohort, if there is one.
+    It replaces your earlier model of the cohort, if there is one. Where the operators check new
+    models against those of other owners, it says what came of it, or they do not accept it.
 
     \b
     Example:
@@ -46,9 +55,15 @@ def _upload(
                     "model_id": receipt.model_id,
                     "snapshot_id": receipt.snapshot_id,
                     "bytes_per_party": receipt.bytes_per_party,
+                    "replaced": receipt.replaced,
+                    "enrolment": receipt.enrolment,
                 }
             )
         )
         return
     size_mb = receipt.bytes_per_party / 1e6
-    print(f"{receipt.model_id}: active in {cohort}; one share of {size_mb:.1f} MB at each party")
+    place = f" in place of {receipt.replaced}" if receipt.replaced else ""
+    print(
+        f"{receipt.model_id}: active in {cohort}{place}; one share of {size_mb:.1f} MB at each "
+        f"party{_ENROLMENT[receipt.enrolment]}"
+    )

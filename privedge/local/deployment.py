@@ -50,6 +50,9 @@ class CohortSetting:
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    enrolment_margin: float | None = None
 
 
 class Deployment:

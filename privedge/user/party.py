@@ -6,7 +6,7 @@ away for a moment. A failure becomes one of our errors, which names the party.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from privedge.config import ClientConfig
@@ -36,6 +36,8 @@ class ModelFacts:
         created_at: the time of the upload, in seconds since 1970, UTC.
         images_asked: how many images this party answered while the model was active. Every query
             asks every model of its cohort. 0 from a party of an older release.
+        enrolment: for admins, if the operators are told of the check at enrolment: "new", "known"
+            (another owner's model fits the same person) or "unchecked"; else empty.
     """
 
     model_id: str
@@ -45,6 +47,7 @@ class ModelFacts:
     share_bytes: int
     created_at: int
     images_asked: int = 0
+    enrolment: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,23 @@ class CohortFacts:
     max_batch: int
     owners: tuple[str, ...]
     snapshot: str
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+
+
+@dataclass(frozen=True)
+class Activated:
+    """What a party answers to an activation.
+
+    snapshot: id of the cohort's models now. replaced: id of the owner's model of before; empty if
+    there was none. checked: whether the model was checked at enrolment; None if the owner is not
+    told. share: the party's share of what came of it, one word, or empty.
+    """
+
+    snapshot: str
+    replaced: str
+    checked: bool | None
+    share: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -107,6 +127,8 @@ class Party:
             said.max_batch,
             tuple(said.owners),
             said.snapshot_id,
+            said.enrolment_check or "off",
+            said.enrolment_on_match or "report",
         )
 
     def about(self) -> About:
@@ -118,11 +140,16 @@ class Party:
         with calls_to(self.name):
             self.stub.UploadModel(_requests(header, chunks), timeout=self.patience.within_s)
 
-    def activate(self, model_id: str) -> str:
-        """Make the model active, and return the cohort's new snapshot id. Party 0 only."""
+    def activate(self, model_id: str) -> "Activated":
+        """Make the model active, at party 0. At party 1, ask for its share of the check."""
         answer = self._told(self.stub.ActivateModel, pb.ActivateModelRequest(model_id=model_id))
-        snapshot_id: str = answer.snapshot_id
-        return snapshot_id
+        told = answer.HasField("enrolment")
+        return Activated(
+            answer.snapshot_id,
+            answer.replaced,
+            answer.enrolment.checked if told else None,
+            answer.enrolment.share,
+        )
 
     def delete(self, model_id: str) -> "Deleted":
         """Remove the model from this party. An admin may only suspend it."""
@@ -145,6 +172,7 @@ class Party:
                 row.share_bytes,
                 row.created_at,
                 row.images_asked,
+                row.enrolment,
             )
             for row in answer.models
         ]

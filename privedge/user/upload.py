@@ -12,12 +12,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from privedge.config import ClientConfig
-from privedge.errors import CheckpointError, DeadlineExceeded, PrivEdgeError, Unreachable
+from privedge.errors import (
+    CheckpointError,
+    DeadlineExceeded,
+    IntegrityError,
+    PrivEdgeError,
+    Unreachable,
+)
 from privedge.identity.checking import check_files
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.rpc.chunks import cut
 from privedge.rpc.retry import Patience
+from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.manifest import (
     ModelManifest,
@@ -27,11 +34,11 @@ from privedge.sharing.manifest import (
     new_model_id,
     new_salt,
 )
-from privedge.sharing.ring import Words, wire_view
+from privedge.sharing.ring import Words, from_bytes, wire_view
 from privedge.sharing.split import split
 from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
-from privedge.user.party import Party, connect
+from privedge.user.party import Activated, Party, connect
 
 _TO_WITHDRAW = Patience(within_s=5.0, retries=0)
 
@@ -44,11 +51,17 @@ class Receipt:
         model_id: 32 hexadecimal digits, which `Owner.delete` accepts.
         snapshot_id: the id of the cohort's new set of models.
         bytes_per_party: the size of one share, in bytes.
+        replaced: the id of this owner's model that was active before; empty if there was none.
+        enrolment: what came of the check at enrolment, where the owner is told: "new", "known"
+            (another owner's model fits the same person) or "unchecked" (too few other owners); else
+            empty.
     """
 
     model_id: str
     snapshot_id: str
     bytes_per_party: int
+    replaced: str = ""
+    enrolment: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None 
             _withdraw((party_0, party_1), manifest.model_id)
             raise
         try:
-            snapshot_id = party_0.activate(manifest.model_id)
+            activated = party_0.activate(manifest.model_id)
         except (Unreachable, DeadlineExceeded) as error:
             # The model may be active by now, so the shares stay.
             raise type(error)(
@@ -94,7 +107,27 @@ def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None 
         except PrivEdgeError:
             _withdraw((party_0, party_1), manifest.model_id)
             raise
-    return Receipt(manifest.model_id, snapshot_id, manifest.share_bytes)
+        enrolment = _enrolment(manifest.model_id, activated, party_1)
+    snapshot_id, replaced = activated.snapshot, activated.replaced
+    return Receipt(manifest.model_id, snapshot_id, manifest.share_bytes, replaced, enrolment)
+
+
+def _enrolment(model_id: str, activated: Activated, party_1: Party) -> str:
+    """What came of the check at enrolment; asks party 1 only if there was one to be told of."""
+    if activated.checked is None:
+        return ""
+    if not activated.checked:
+        return "unchecked"
+    try:
+        shares = activated.share, party_1.activate(model_id).share
+        found = combine(*(from_bytes(share, (1,)) for share in shares))
+    except (PrivEdgeError, ValueError) as error:
+        raise IntegrityError(
+            f"{model_id}: active, but what came of its check at enrolment is lost: {error}"
+        ) from None
+    if int(found[0]) > 1:
+        raise IntegrityError(f"{model_id}: active, but the parties' shares of its check do not fit")
+    return "known" if int(found[0]) else "new"
 
 
 def _require_owner(ran: Ran, config: ClientConfig) -> None:

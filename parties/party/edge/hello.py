@@ -190,6 +190,9 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
                 spec_digest=each.spec_digest,
                 margin=each.margin,
                 mean_share=each.mean_share,
+                enrolment_check=each.enrolment_check,
+                enrolment_on_match=each.enrolment_on_match,
+                enrolment_margin=each.enrolment_margin,
             )
             for each in terms.cohorts
         ],
@@ -204,7 +207,16 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
         randomness=plain(message.randomness),
         workers=message.workers,
         cohorts=tuple(
-            CohortTerms(plain(each.name), plain(each.spec_digest), each.margin, each.mean_share)
+            CohortTerms(
+                plain(each.name),
+                plain(each.spec_digest),
+                each.margin,
+                each.mean_share,
+                # A release that knows no such check says nothing.
+                plain(each.enrolment_check or "off"),
+                plain(each.enrolment_on_match or "report"),
+                each.enrolment_margin,
+            )
             for each in message.cohorts
         ),
         max_batch=message.max_batch,

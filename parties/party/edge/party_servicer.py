@@ -9,13 +9,15 @@ from functools import partial
 import grpc
 
 from parties.party.edge import codec as edge_codec
+from parties.party.models.cohorts import find_for
+from parties.party.models.enrolment import Activated
 from parties.party.models.service import ModelService
 from parties.party.queries.service import QueryService
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
 from parties.serving.handshake import Handshake
 from parties.serving.readiness import Readiness
 from privedge import __version__
-from privedge.errors import ShareError
+from privedge.errors import NotAllowed, ShareError
 from privedge.identity.receipts import Facts, Statement
 from privedge.identity.roles import Role
 from privedge.rpc import codec
@@ -71,9 +73,18 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     ) -> pb.ActivateModelResponse:
         """Make an uploaded model its owner's active one."""
         model_id, who = codec.model_id(request.model_id), caller(context)
-        self._handshake.require(self._models.cohort_of(model_id, who))
-        snapshot_id = self._models.activate(model_id, who)
-        return pb.ActivateModelResponse(snapshot_id=snapshot_id)
+        self._handshake.require(cohort := self._models.cohort_of(model_id, who))
+        if self._models.party == 1:
+            share = self._models.enrolments.share(model_id)
+            rule = find_for(self._models.cohorts, cohort, who).enrolment_check
+            if share is None or rule != "owner":
+                raise NotAllowed("only party 0 activates models")
+            told = Activated(checked=True, share=share)
+            snapshot_id = self._models.snapshot(cohort).id
+        else:
+            snapshot_id = self._models.activate(model_id, who)
+            told = self._models.enrolments.told(model_id)
+        return edge_codec.activated_to_wire(snapshot_id, told)
 
     def DeleteModel(
         self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
@@ -90,7 +101,10 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     ) -> pb.ListModelsResponse:
         """The caller's models."""
         listed = self._models.listed(caller(context), request.cohort or None)
-        asked = self._models.asked.of([row.model_id for row in listed])
+        ids = [row.model_id for row in listed]
+        asked = self._models.asked.of(ids)
+        admin = caller(context).role is Role.ADMIN
+        outcomes = self._models.enrolment_outcomes(ids) if admin else {}
         rows = [
             pb.ModelRow(
                 model_id=row.model_id,
@@ -100,6 +114,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
                 share_bytes=row.share_bytes,
                 created_at=row.created_at,
                 images_asked=asked[row.model_id],
+                enrolment=outcomes.get(row.model_id, ""),
             )
             for row in listed
         ]
@@ -127,6 +142,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             owners=snapshot.owners,
             snapshot_id=snapshot.id,
             max_batch=self._models.limits.max_batch,
+            enrolment_check=snapshot.cohort.enrolment_check,
+            enrolment_on_match=snapshot.cohort.enrolment_on_match,
         )
 
     def Query(

@@ -17,7 +17,7 @@ from parties.config.cohort import CohortSection
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran.presets import preset
-from privedge.ran.spec import RanSpec
+from privedge.ran.spec import RanSpec, Subspace
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Cohort:
     for.
 
     clients, owners: names or shell patterns of those who may know of it; None means all of them.
+    enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     """
 
     name: str
@@ -34,11 +35,20 @@ class Cohort:
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    enrolment_margin: float = 1.0
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
         listed = {Role.CLIENT: self.clients, Role.OWNER: self.owners}.get(who.role)
         return listed is None or any(fnmatchcase(who.name, pattern) for pattern in listed)
+
+    @property
+    def mean_tensor(self) -> str | None:
+        """The name of the tensor that is a model's mean; None for what is no single subspace."""
+        single = len(self.spec.layers) == 1 and isinstance(self.spec.layers[0], Subspace)
+        return "0.mean" if single else None
 
     @cached_property
     def spec_digest(self) -> str:
@@ -123,14 +133,20 @@ def find_for(cohorts: Mapping[str, Cohort], name: str, who: Identity) -> Cohort:
 def build(section: CohortSection) -> Cohort:
     """The cohort of a configuration section. Raises ConfigError naming the cohort."""
     try:
-        return Cohort(
+        cohort = Cohort(
             section.name,
             _spec(section),
             section.margin,
             section.mean_share,
             clients=section.clients,
             owners=section.owners,
+            enrolment_check=section.enrolment_check,
+            enrolment_on_match=section.enrolment_on_match,
+            enrolment_margin=section.enrolment_margin or section.margin,
         )
+        if cohort.enrolment_check != "off" and cohort.mean_tensor is None:
+            raise ConfigError("enrolment_check: needs a subspace preset; other models have no mean")
+        return cohort
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None
     except (OSError, UnicodeDecodeError):

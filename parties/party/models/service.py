@@ -111,6 +111,10 @@ class ModelService(Leading, Following):
         owner = None if caller.role is Role.ADMIN else caller.name
         return self._registry.listed(owner=owner, cohort=cohort)
 
+    def enrolment_outcomes(self, model_ids: Sequence[str]) -> Mapping[str, str]:
+        """What came of the checks at enrolment, by id, where the operators are told it."""
+        return self._registry.enrolments(model_ids)
+
     def cohorts_of(self, caller: Identity) -> list[Cohort]:
         """The cohorts that the caller may know of, in order of name."""
         return [cohort for _, cohort in sorted(self.cohorts.items()) if cohort.admits(caller)]

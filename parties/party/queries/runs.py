@@ -83,13 +83,16 @@ class Runs:
 def _job(session: bytes, queries: Sequence[PendingQuery]) -> Job:
     """What the worker is told. Both parties derive it from the same order and questions."""
     question, snapshot = queries[0].question, queries[0].snapshot
-    owner = question.verify_owner
+    owner, enrolling = question.verify_owner, queries[0].enrolling
+    own = tuple(at for at, each in enumerate(snapshot.owners) if each == enrolling)
     return Job(
         session=session,
         snapshot_id=snapshot.id,
         shape=(_images(queries), *question.shape[1:]),
         one_subject=question.one_subject,
         verify_position=None if owner is None else snapshot.owners.index(owner),
+        anybody_but=None if enrolling is None else own,
+        margin=None if enrolling is None else snapshot.cohort.enrolment_margin,
     )
 
 

@@ -13,6 +13,8 @@ class Job:
     """One run, as a worker is told of it. `shape` is (batch, then the spec's input shape).
 
     `verify_position` is the place of the owner to verify in the snapshot; None to identify.
+    `anybody_but`: answer only whether anybody is named, leaving out the owners at these places, by
+    this `margin` in place of the snapshot's.
     """
 
     session: bytes
@@ -20,6 +22,8 @@ class Job:
     shape: tuple[int, ...]
     one_subject: bool
     verify_position: int | None
+    anybody_but: tuple[int, ...] | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
