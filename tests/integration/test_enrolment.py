@@ -8,7 +8,7 @@ import pytest
 
 from parties.party.audit.files import FOLDER
 from parties.party.audit.reading import shown
-from privedge.errors import AlreadyEnrolled, NotAllowed
+from privedge.errors import AlreadyEnrolled, NotAllowed, UnknownModel
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, CohortSetting, Deployment
 from privedge.ran.presets import preset
@@ -164,8 +164,10 @@ def test_party_1_tells_its_share_to_the_owner_of_a_checked_model_only(
         assert len(party_1.activate(told.model_id).share) == 8
         with pytest.raises(NotAllowed):  # the operators' alone
             party_1.activate(reported.model_id)
-        with pytest.raises(NotAllowed):  # it was not checked
+        with pytest.raises(UnknownModel):  # somebody else's
             party_1.activate(three_owners[TOLD, "ana"].model_id)
+    with connect(config(deployment, "ana"), Role.PARTY1) as party_1, pytest.raises(NotAllowed):
+        party_1.activate(three_owners[TOLD, "ana"].model_id)  # it was not checked
     # Asked again, both parties tell the same: nothing is computed anew.
     with connect(config(deployment, "cleo"), Role.PARTY0) as party_0:
         assert party_0.activate(told.model_id).share == party_0.activate(told.model_id).share

@@ -149,12 +149,14 @@ class Leading(ActiveModels):
         """
         if find(self.cohorts, row.cohort).enrolment_check == "off":
             return None
+        if self.behind.is_set():  # or party 1 might count other owners
+            self._send_active(row.cohort)
         snapshot = self.snapshot(row.cohort)
         if not enough_others(snapshot, row.owner):
             return ()
         try:
             return self._shares(peer, row, snapshot.id)
-        except SnapshotChanged:  # party 1 was behind
+        except SnapshotChanged:  # party 1 was behind all the same
             self._send_active(row.cohort)
             return self._shares(peer, row, snapshot.id)
 
