@@ -84,6 +84,21 @@ export interface ActivateModelRequest {
 /** The snapshot that the cohort has now. */
 export interface ActivateModelResponse {
   snapshotId: string;
+  /** The id of the owner's model that this activation has put out of use; empty if there was none. */
+  replaced: string;
+  /** Absent where the cohort has no check at enrolment, or its result is the operators' alone. */
+  enrolment: EnrolmentCheck | undefined;
+}
+
+/** The check at enrolment, as the owner is told of it. */
+export interface EnrolmentCheck {
+  /** Whether there was one: not with fewer than two other owners. */
+  checked: boolean;
+  /**
+   * This party's share, one word, of 1 if another owner's model takes this one's mean for its own,
+   * else of 0. Empty if there was no check.
+   */
+  share: Buffer;
 }
 
 /** Asks to remove one model. */
@@ -95,6 +110,18 @@ export interface DeleteModelRequest {
 export interface DeleteModelResponse {
   /** No query asks the model any more, and it waits for an admin of the other operator. */
   suspended: boolean;
+  /** What this party states of the deletion; absent if it is suspended, and without TLS. */
+  statement: SignedStatement | undefined;
+}
+
+/** Facts that a server states; docs/reference/wire.md says what exactly is signed. */
+export interface SignedStatement {
+  /** Canonical JSON. */
+  facts: string;
+  /** DER: the server's own certificate, then those between it and the authority. */
+  certificates: Buffer[];
+  /** ECDSA with SHA-256 by the key of the first certificate, in DER. */
+  signature: Buffer;
 }
 
 /** Asks for the caller's models. */
@@ -118,6 +145,11 @@ export interface ModelRow {
    * cohort.
    */
   imagesAsked: bigint;
+  /**
+   * For admins, where the operators are told of the check at enrolment: "new", "known" (another
+   * owner's model took this one's mean for its own) or "unchecked" (fewer than two other owners).
+   */
+  enrolment: string;
 }
 
 /** All lines, newest first. */
@@ -163,6 +195,12 @@ export interface DescribeCohortResponse {
   maxBatch: number;
   /** The weight of the mean over all owners in the margin rule. Public. */
   meanShare: number;
+  /**
+   * Whether uploads are checked against the models of other owners: off, owner or operator, for who
+   * is told; and what follows if one of them fits: report or refuse. Public.
+   */
+  enrolmentCheck: string;
+  enrolmentOnMatch: string;
 }
 
 /** Asks which of the cohort's owners it is (open-set identification). */
@@ -694,13 +732,19 @@ export const ActivateModelRequest: MessageFns<ActivateModelRequest> = {
 };
 
 function createBaseActivateModelResponse(): ActivateModelResponse {
-  return { snapshotId: "" };
+  return { snapshotId: "", replaced: "", enrolment: undefined };
 }
 
 export const ActivateModelResponse: MessageFns<ActivateModelResponse> = {
   encode(message: ActivateModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.snapshotId !== "") {
       writer.uint32(10).string(message.snapshotId);
+    }
+    if (message.replaced !== "") {
+      writer.uint32(18).string(message.replaced);
+    }
+    if (message.enrolment !== undefined) {
+      EnrolmentCheck.encode(message.enrolment, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -724,6 +768,79 @@ export const ActivateModelResponse: MessageFns<ActivateModelResponse> = {
             }
 
             message.snapshotId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replaced = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.enrolment = EnrolmentCheck.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseEnrolmentCheck(): EnrolmentCheck {
+  return { checked: false, share: Buffer.alloc(0) };
+}
+
+export const EnrolmentCheck: MessageFns<EnrolmentCheck> = {
+  encode(message: EnrolmentCheck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checked !== false) {
+      writer.uint32(8).bool(message.checked);
+    }
+    if (message.share.length !== 0) {
+      writer.uint32(18).bytes(message.share);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnrolmentCheck {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnrolmentCheck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.checked = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.share = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -786,13 +903,16 @@ export const DeleteModelRequest: MessageFns<DeleteModelRequest> = {
 };
 
 function createBaseDeleteModelResponse(): DeleteModelResponse {
-  return { suspended: false };
+  return { suspended: false, statement: undefined };
 }
 
 export const DeleteModelResponse: MessageFns<DeleteModelResponse> = {
   encode(message: DeleteModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.suspended !== false) {
       writer.uint32(8).bool(message.suspended);
+    }
+    if (message.statement !== undefined) {
+      SignedStatement.encode(message.statement, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -816,6 +936,82 @@ export const DeleteModelResponse: MessageFns<DeleteModelResponse> = {
             }
 
             message.suspended = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.statement = SignedStatement.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSignedStatement(): SignedStatement {
+  return { facts: "", certificates: [], signature: Buffer.alloc(0) };
+}
+
+export const SignedStatement: MessageFns<SignedStatement> = {
+  encode(message: SignedStatement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.facts !== "") {
+      writer.uint32(10).string(message.facts);
+    }
+    for (const v of message.certificates) {
+      writer.uint32(18).bytes(v!);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(26).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignedStatement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignedStatement();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.facts = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.certificates.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -878,7 +1074,16 @@ export const ListModelsRequest: MessageFns<ListModelsRequest> = {
 };
 
 function createBaseModelRow(): ModelRow {
-  return { modelId: "", cohort: "", owner: "", state: "", shareBytes: 0n, createdAt: 0n, imagesAsked: 0n };
+  return {
+    modelId: "",
+    cohort: "",
+    owner: "",
+    state: "",
+    shareBytes: 0n,
+    createdAt: 0n,
+    imagesAsked: 0n,
+    enrolment: "",
+  };
 }
 
 export const ModelRow: MessageFns<ModelRow> = {
@@ -912,6 +1117,9 @@ export const ModelRow: MessageFns<ModelRow> = {
         throw new globalThis.Error("value provided for field message.imagesAsked of type uint64 too large");
       }
       writer.uint32(56).uint64(message.imagesAsked);
+    }
+    if (message.enrolment !== "") {
+      writer.uint32(66).string(message.enrolment);
     }
     return writer;
   },
@@ -983,6 +1191,14 @@ export const ModelRow: MessageFns<ModelRow> = {
             }
 
             message.imagesAsked = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.enrolment = reader.string();
             continue;
           }
         }
@@ -1229,7 +1445,16 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
 };
 
 function createBaseDescribeCohortResponse(): DescribeCohortResponse {
-  return { specJson: "", margin: 0, owners: [], snapshotId: "", maxBatch: 0, meanShare: 0 };
+  return {
+    specJson: "",
+    margin: 0,
+    owners: [],
+    snapshotId: "",
+    maxBatch: 0,
+    meanShare: 0,
+    enrolmentCheck: "",
+    enrolmentOnMatch: "",
+  };
 }
 
 export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
@@ -1251,6 +1476,12 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.meanShare !== 0) {
       writer.uint32(49).double(message.meanShare);
+    }
+    if (message.enrolmentCheck !== "") {
+      writer.uint32(58).string(message.enrolmentCheck);
+    }
+    if (message.enrolmentOnMatch !== "") {
+      writer.uint32(66).string(message.enrolmentOnMatch);
     }
     return writer;
   },
@@ -1314,6 +1545,22 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.meanShare = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.enrolmentCheck = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.enrolmentOnMatch = reader.string();
             continue;
           }
         }
@@ -2425,8 +2672,9 @@ export const PartyService = {
     responseDeserialize: (value: Buffer): UploadModelResponse => UploadModelResponse.decode(value),
   },
   /**
-   * Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-   * the owner's one active model of its cohort. Idempotent.
+   * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+   * owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
+   * it holds a share of the check at enrolment for this owner. Idempotent.
    */
   activateModel: {
     path: "/privedge.v1.Party/ActivateModel" as const,
@@ -2530,8 +2778,9 @@ export interface PartyServer extends UntypedServiceImplementation {
    */
   uploadModel: handleClientStreamingCall<UploadModelRequest, UploadModelResponse>;
   /**
-   * Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-   * the owner's one active model of its cohort. Idempotent.
+   * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+   * owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
+   * it holds a share of the check at enrolment for this owner. Idempotent.
    */
   activateModel: handleUnaryCall<ActivateModelRequest, ActivateModelResponse>;
   /**
@@ -2582,8 +2831,9 @@ export interface PartyClient extends Client {
     callback: (error: ServiceError | null, response: UploadModelResponse) => void,
   ): ClientWritableStream<UploadModelRequest>;
   /**
-   * Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-   * the owner's one active model of its cohort. Idempotent.
+   * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+   * owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
+   * it holds a share of the check at enrolment for this owner. Idempotent.
    */
   activateModel(
     request: ActivateModelRequest,
