@@ -4,6 +4,8 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_model_service import ANA, BEN, COHORT, SPEC, Line, settings, shares_of
 
 from parties.party.audit.files import FOLDER
@@ -251,10 +253,18 @@ def test_an_owners_own_models_are_not_counted_among_the_others(open_parties):
     assert parties.leader.enrolments.told(second).replaced == first
 
 
-@pytest.mark.parametrize("shares", [(b"", bytes(8)), (bytes(8), b"\2" + bytes(7)), (bytes(7),) * 2])
-def test_shares_that_make_no_bit_are_refused(shares):
+@pytest.mark.parametrize("shares", [(b"", bytes(8)), (bytes(8), b""), (bytes(7),) * 2])
+def test_shares_that_are_no_words_are_refused(shares):
     with pytest.raises(PrivEdgeError):
         opened(*shares)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_only_a_sum_of_zero_is_a_new_person(mine, theirs):
+    shares = (word.to_bytes(8, "little") for word in (mine, theirs))
+    assert (opened(*shares) is Outcome.NEW) == ((mine + theirs) % 2**64 == 0)
+    negative = (-mine % 2**64).to_bytes(8, "little")
+    assert opened(mine.to_bytes(8, "little"), negative) is Outcome.NEW
 
 
 @pytest.mark.parametrize(
