@@ -8,7 +8,7 @@ import pytest
 
 from parties.party.audit.files import FOLDER
 from parties.party.audit.reading import shown
-from privedge.errors import AlreadyEnrolled, NotAllowed, UnknownModel
+from privedge.errors import AlreadyEnrolled, NotAllowed, NotReady, UnknownModel
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, CohortSetting, Deployment
 from privedge.ran.presets import preset
@@ -16,7 +16,7 @@ from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.models import delete, listed
-from privedge.user.party import connect
+from privedge.user.party import Party, connect
 from privedge.user.settings import settings_for
 from privedge.user.upload import Receipt, send
 from tests.integration.asking import PARTIES
@@ -171,6 +171,25 @@ def test_party_1_tells_its_share_to_the_owner_of_a_checked_model_only(
     # Asked again, both parties tell the same: nothing is computed anew.
     with connect(config(deployment, "cleo"), Role.PARTY0) as party_0:
         assert party_0.activate(told.model_id).share == party_0.activate(told.model_id).share
+
+
+def test_a_model_that_party_1_lacks_is_refused_without_a_wait_for_its_half(
+    deployment, three_owners, model, monkeypatch
+):
+    whole = Party.upload
+
+    def to_party_0_only(party, header, chunks):
+        if party.name.startswith("party 0"):
+            whole(party, header, chunks)
+
+    monkeypatch.setattr(Party, "upload", to_party_0_only)
+    with pytest.raises(NotReady, match="party 0"):
+        upload(deployment, model(5, "zoe"), REPORTED)
+    monkeypatch.undo()
+    assert listed(config(deployment, "zoe"), REPORTED) == []
+    # The lock of activations is free again.
+    receipt = upload(deployment, model(5, "zoe"), REPORTED)
+    delete(receipt.model_id, config(deployment, "zoe"))
 
 
 def test_the_command_says_in_one_line_what_happened(deployment, three_owners, model, tmp_path):

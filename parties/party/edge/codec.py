@@ -181,8 +181,8 @@ def run_request_to_wire(job: Job, words: bytes) -> worker_pb2.RunRequest:
     )
     if job.verify_position is not None:
         message.verify_position = job.verify_position
-    if job.anybody_but is not None:
-        message.anybody.CopyFrom(worker_pb2.Anybody(but=job.anybody_but, margin=job.margin))
+    if job.anybody is not None:
+        message.anybody.CopyFrom(worker_pb2.Anybody(**vars(job.anybody)))
     return worker_pb2.RunRequest(job=message, words=words)
 
 

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import NoReturn
 
 from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
@@ -195,7 +196,7 @@ class ActiveModels:
             self._snapshots.added(before, row)
             return before
 
-    def _reject(self, row: Model) -> None:
+    def _reject(self, row: Model) -> NoReturn:
         # An active one has been agreed upon: a wrong digest says nothing about it.
         if row.state not in IN_USE:
             with self._changing():

@@ -102,7 +102,7 @@ def enough_others(snapshot: Snapshot, owner: str) -> bool:
 def opened(mine: bytes, theirs: bytes) -> Literal[Outcome.NEW, Outcome.KNOWN]:
     """The bit of two shares. Raises PrivEdgeError if they are no words.
 
-    A model whose values are out of range can make more of it than a bit; such a one counts as known.
+    A model whose values are out of range can make more than a bit of it, and counts as known.
     """
     if len(mine) != WORD_BYTES or len(theirs) != WORD_BYTES:
         raise PrivEdgeError("a check at enrolment: a share is one word")

@@ -14,7 +14,7 @@ from parties.party.edge.worker_client import WorkerClient
 from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters
 from parties.party.queries.pending import PendingQuery, Waiters
-from parties.party.workers.messages import AnswerBytes, Job
+from parties.party.workers.messages import AnswerBytes, Anybody, Job
 from privedge import traces
 from privedge.errors import PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
@@ -83,17 +83,24 @@ class Runs:
 def _job(session: bytes, queries: Sequence[PendingQuery]) -> Job:
     """What the worker is told. Both parties derive it from the same order and questions."""
     question, snapshot = queries[0].question, queries[0].snapshot
-    owner, enrolling = question.verify_owner, queries[0].enrolling
-    own = tuple(at for at, each in enumerate(snapshot.owners) if each == enrolling)
+    owner = question.verify_owner
     return Job(
         session=session,
         snapshot_id=snapshot.id,
         shape=(_images(queries), *question.shape[1:]),
         one_subject=question.one_subject,
         verify_position=None if owner is None else snapshot.owners.index(owner),
-        anybody_but=None if enrolling is None else own,
-        margin=None if enrolling is None else snapshot.cohort.enrolment_margin,
+        anybody=_anybody(queries[0]),
     )
+
+
+def _anybody(query: PendingQuery) -> Anybody | None:
+    """What a check at enrolment asks; None for a client's query."""
+    if query.enrolling is None:
+        return None
+    owners = query.snapshot.owners
+    own = tuple(at for at, owner in enumerate(owners) if owner == query.enrolling)
+    return Anybody(own, query.snapshot.cohort.enrolment_margin)
 
 
 def _images(queries: Sequence[PendingQuery]) -> int:

@@ -146,6 +146,15 @@ def test_both_parties_ask_with_the_mean_out_of_their_own_share(open_parties):
     assert parties.audited() == [["unchecked", "unchecked", "new"]] * 2
 
 
+def test_without_the_check_nobody_is_asked_and_nothing_is_recorded(open_parties):
+    parties = open_parties(check="off")
+    parties.line.check = None  # party 1 is not even called
+    parties.activated(CLEO)
+    assert parties.asked == []
+    assert parties.audited() == [[], []]
+    assert parties.states(CLEO) == [["active"]] * 2
+
+
 def test_a_known_person_is_refused_at_both_parties_and_the_activation_is_charged(open_parties):
     parties = open_parties(on_match="refuse", activations=1)
     parties.bit = KNOWN
