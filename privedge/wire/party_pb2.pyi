@@ -203,6 +203,7 @@ class ActivateModelResponse(_message.Message):
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     REPLACED_FIELD_NUMBER: _builtins.int
     ENROLMENT_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
     snapshot_id: _builtins.str
     replaced: _builtins.str
     """The id of the owner's model that this activation has put out of use; empty if there was none."""
@@ -210,16 +211,21 @@ class ActivateModelResponse(_message.Message):
     def enrolment(self) -> Global___EnrolmentCheck:
         """Absent where the cohort has no check at enrolment, or its result is the operators' alone."""
 
+    @_builtins.property
+    def statement(self) -> Global___SignedStatement:
+        """What this party states of the activation; absent without TLS."""
+
     def __init__(
         self,
         *,
         snapshot_id: _builtins.str = ...,
         replaced: _builtins.str = ...,
         enrolment: Global___EnrolmentCheck | None = ...,
+        statement: Global___SignedStatement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "replaced", b"replaced", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "replaced", b"replaced", "snapshot_id", b"snapshot_id", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -96,8 +96,8 @@ class PartyServicer:
 
     def ActivateModel(self, request, context):
         """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
-        owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
-        it holds a share of the check at enrolment for this owner. Idempotent.
+        owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+        its share of the check at enrolment. It activates nothing by itself. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

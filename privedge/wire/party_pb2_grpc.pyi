@@ -42,8 +42,8 @@ class PartyStub:
     """
     ActivateModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]
     """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
-    owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
-    it holds a share of the check at enrolment for this owner. Idempotent.
+    owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+    its share of the check at enrolment. It activates nothing by itself. Idempotent.
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -78,8 +78,8 @@ class PartyAsyncStub(PartyStub):
     """
     ActivateModel: _aio.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]  # type: ignore[assignment]
     """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
-    owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
-    it holds a share of the check at enrolment for this owner. Idempotent.
+    owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+    its share of the check at enrolment. It activates nothing by itself. Idempotent.
     """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -123,8 +123,8 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.ActivateModelResponse, _abc.Awaitable[_party_pb2.ActivateModelResponse]]:
         """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
-        owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
-        it holds a share of the check at enrolment for this owner. Idempotent.
+        owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+        its share of the check at enrolment. It activates nothing by itself. Idempotent.
         """
 
     @_abc_1.abstractmethod

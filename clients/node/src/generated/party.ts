@@ -87,7 +87,11 @@ export interface ActivateModelResponse {
   /** The id of the owner's model that this activation has put out of use; empty if there was none. */
   replaced: string;
   /** Absent where the cohort has no check at enrolment, or its result is the operators' alone. */
-  enrolment: EnrolmentCheck | undefined;
+  enrolment:
+    | EnrolmentCheck
+    | undefined;
+  /** What this party states of the activation; absent without TLS. */
+  statement: SignedStatement | undefined;
 }
 
 /** The check at enrolment, as the owner is told of it. */
@@ -732,7 +736,7 @@ export const ActivateModelRequest: MessageFns<ActivateModelRequest> = {
 };
 
 function createBaseActivateModelResponse(): ActivateModelResponse {
-  return { snapshotId: "", replaced: "", enrolment: undefined };
+  return { snapshotId: "", replaced: "", enrolment: undefined, statement: undefined };
 }
 
 export const ActivateModelResponse: MessageFns<ActivateModelResponse> = {
@@ -745,6 +749,9 @@ export const ActivateModelResponse: MessageFns<ActivateModelResponse> = {
     }
     if (message.enrolment !== undefined) {
       EnrolmentCheck.encode(message.enrolment, writer.uint32(26).fork()).join();
+    }
+    if (message.statement !== undefined) {
+      SignedStatement.encode(message.statement, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -784,6 +791,14 @@ export const ActivateModelResponse: MessageFns<ActivateModelResponse> = {
             }
 
             message.enrolment = EnrolmentCheck.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.statement = SignedStatement.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2673,8 +2688,8 @@ export const PartyService = {
   },
   /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
-   * owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
-   * it holds a share of the check at enrolment for this owner. Idempotent.
+   * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+   * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel: {
     path: "/privedge.v1.Party/ActivateModel" as const,
@@ -2779,8 +2794,8 @@ export interface PartyServer extends UntypedServiceImplementation {
   uploadModel: handleClientStreamingCall<UploadModelRequest, UploadModelResponse>;
   /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
-   * owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
-   * it holds a share of the check at enrolment for this owner. Idempotent.
+   * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+   * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel: handleUnaryCall<ActivateModelRequest, ActivateModelResponse>;
   /**
@@ -2832,8 +2847,8 @@ export interface PartyClient extends Client {
   ): ClientWritableStream<UploadModelRequest>;
   /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
-   * owner's one active model of its cohort. Party 1 activates nothing by itself: it refuses, unless
-   * it holds a share of the check at enrolment for this owner. Idempotent.
+   * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+   * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel(
     request: ActivateModelRequest,
