@@ -113,7 +113,7 @@ def _delete(
         require_place(receipt, settings)
     done = models.delete(model_id, settings)
     if receipt is not None and not done.suspended:
-        save(done.receipt, receipt, model_id)
+        save(done.receipt, receipt, f"{model_id}: deleted")
     if as_json:
         print(json.dumps({"suspended" if done.suspended else "deleted": model_id}))
     elif done.suspended:

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add `receipt verify`."""
     group = typer.Typer(
         name="receipt",
-        help="Check a receipt that `privedge models delete --receipt` has saved.",
+        help="Check a receipt that `--receipt` of `upload` or `models delete` has saved.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -53,7 +53,7 @@ def _verify(
       privedge receipt verify deleted.json --ca ca.crt
     """
     from privedge.errors import ReceiptError
-    from privedge.identity.receipts import PARTIES, read_receipt
+    from privedge.identity.receipts import ACTIVATION, PARTIES, read_receipt
 
     receipt = read_receipt(file)
     try:
@@ -65,7 +65,8 @@ def _verify(
         print(json.dumps({"verified": str(file), "statements": stated}))
         return
     facts = receipt.facts
-    print(f"{file}: good: model {facts.model} of {facts.owner} in {facts.cohort} is deleted")
+    state = "active" if facts.event == ACTIVATION else "deleted"
+    print(f"{file}: good: model {facts.model} of {facts.owner} in {facts.cohort} is {state}")
     for party, each in zip(PARTIES, stated, strict=True):
         print(f"{party.label}: {each['time']}, snapshot after it: {each['snapshot'] or 'none'}")
 
@@ -85,14 +86,11 @@ def require_place(file: Path, config: "ClientConfig") -> None:
         raise ReceiptError(str(error)) from None
 
 
-def save(receipt: "SignedReceipt | None", file: Path, model_id: str) -> None:
-    """Write the receipt of a deletion. Raises ReceiptError if there is none."""
+def save(receipt: "SignedReceipt | None", file: Path, done: str) -> None:
+    """Write a receipt. Raises ReceiptError, which begins with what is `done`, if there is none."""
     from privedge import private_file
     from privedge.errors import ReceiptError
 
     if receipt is None:
-        raise ReceiptError(
-            f"{model_id}: deleted, but not signed by both parties; ask their operators why, and "
-            "delete it again for a receipt"
-        )
+        raise ReceiptError(f"{done}, but not signed by both parties; ask their operators why")
     private_file.write(file, receipt.to_text().encode())

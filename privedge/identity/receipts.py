@@ -14,7 +14,7 @@ import base64
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from privedge.identity.pem_files import read_chain, read_key
 from privedge.identity.roles import COHORT_NAME, NAME, Role
 
 PARTIES = (Role.PARTY0, Role.PARTY1)
-DELETION = "deletion"
+ACTIVATION, DELETION = "activation", "deletion"
 FORMAT = 1
 
 _DOMAIN = b"privedge receipt 1\x00"
@@ -40,7 +40,7 @@ _LEEWAY = datetime.timedelta(minutes=5)
 _LARGEST_BYTES = 1 << 20
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 _FORMS = {
-    "event": DELETION,
+    "event": f"{ACTIVATION}|{DELETION}",
     "model": r"[0-9a-f]{32}",
     "owner": NAME.pattern,
     "cohort": COHORT_NAME,
@@ -56,6 +56,7 @@ class Facts:
     """What a party states.
 
     event: "deletion": the party has deleted its share of the model, and no query asks it.
+        "activation": it has its share, and queries ask it.
     model, owner, cohort: its id, 32 hexadecimal digits, and the names.
     party: "party0" or "party1", who states it.
     snapshot: id of the cohort's active models after the event; empty without such a cohort.
@@ -71,10 +72,10 @@ class Facts:
     time: str
 
     @staticmethod
-    def now(model: str, owner: str, cohort: str, party: Role, snapshot: str) -> "Facts":
-        """State now that the model is deleted."""
+    def now(event: str, model: str, owner: str, cohort: str, party: Role, snapshot: str) -> "Facts":
+        """State with the present time."""
         now = datetime.datetime.now(datetime.UTC).strftime(_TIME)
-        return Facts(DELETION, model, owner, cohort, str(party), snapshot, now)
+        return Facts(event, model, owner, cohort, str(party), snapshot, now)
 
     @property
     def at(self) -> datetime.datetime:
@@ -189,6 +190,26 @@ class SignedReceipt:
         zero, one = (each.as_object() for each in self.statements)
         whole = {"privedge_receipt": FORMAT, "party0": zero, "party1": one}
         return json.dumps(whole, sort_keys=True, indent=1) + "\n"
+
+    @staticmethod
+    def of(
+        statements: Sequence[Statement | None],
+        event: str,
+        model: str,
+        vouching_for: Mapping[Role, Path],
+    ) -> "SignedReceipt | None":
+        """Make a receipt of what both parties have answered; None unless both have signed.
+
+        Raises ReceiptError if it does not hold, or is of another event or model.
+        """
+        zero, one = statements
+        if zero is None or one is None:
+            return None
+        receipt = SignedReceipt((zero, one))
+        receipt.verify(vouching_for)
+        if (receipt.facts.event, receipt.facts.model) != (event, model):
+            raise ReceiptError("the parties state something else")
+        return receipt
 
     @staticmethod
     def from_text(text: str) -> "SignedReceipt":

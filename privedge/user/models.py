@@ -13,7 +13,7 @@ from privedge.errors import (
     UnknownModel,
     Unreachable,
 )
-from privedge.identity.receipts import PARTIES, SignedReceipt, Statement
+from privedge.identity.receipts import DELETION, PARTIES, SignedReceipt, Statement
 from privedge.identity.roles import Role
 from privedge.user.party import ModelFacts, connect
 
@@ -53,7 +53,7 @@ def delete(model_id: str, config: ClientConfig) -> Deletion:
     if not _MODEL_ID.fullmatch(model_id):
         raise UnknownModel(f"{model_id!r}: not a model's id; see `privedge models list`")
     suspended, errors = False, list[UnknownModel | NotAllowed]()
-    statements = list[Statement]()
+    statements = list[Statement | None]()
     for role in PARTIES:
         with connect(config, role) as party:
             try:
@@ -71,24 +71,19 @@ def delete(model_id: str, config: ClientConfig) -> Deletion:
                     f"{model_id}: deleted at party 0; delete it again for party 1: {error}"
                 ) from None
             suspended |= deleted.suspended
-            if deleted.statement is not None:
-                statements.append(deleted.statement)
+            statements.append(deleted.statement)
     if errors and not suspended and (len(errors) == 2 or isinstance(errors[0], NotAllowed)):
         raise errors[0]
     return Deletion(suspended, _receipt(model_id, statements, config))
 
 
 def _receipt(
-    model_id: str, statements: Sequence[Statement], config: ClientConfig
+    model_id: str, statements: Sequence[Statement | None], config: ClientConfig
 ) -> SignedReceipt | None:
     if len(statements) < len(PARTIES) or config.tls is None:
         return None
-    receipt = SignedReceipt((statements[0], statements[1]))
     vouching = {role: config.tls.vouching_for(role) for role in PARTIES}
     try:
-        receipt.verify(vouching)
-        if receipt.facts.model != model_id:
-            raise ReceiptError("the parties state it of another model")
+        return SignedReceipt.of(statements, DELETION, model_id, vouching)
     except ReceiptError as error:
         raise ReceiptError(f"{model_id}: deleted, but its receipt does not hold: {error}") from None
-    return receipt

@@ -70,7 +70,12 @@ class Owner:
         return architecture.of_cohort(cohort, self._config)
 
     def upload(
-        self, ran: Ran | StrPath, cohort: str, *, progress: Progress | None = None
+        self,
+        ran: Ran | StrPath,
+        cohort: str,
+        *,
+        progress: Progress | None = None,
+        signed: bool = False,
     ) -> Receipt:
         """Split a trained model into two shares, send one to each party, and activate it.
 
@@ -80,17 +85,21 @@ class Owner:
             ran: the model, or the file it was saved in.
             cohort: the name of the cohort to join.
             progress: called with ("upload", bytes sent, bytes in all), counted over both parties.
+            signed: ask both parties to sign that the model is active.
 
         Returns:
-            The model's id, the cohort's new snapshot id, and the bytes sent to each party.
+            The model's id, the cohort's new snapshot id, the bytes sent to each party, the model
+            that it has replaced, and what came of the check at enrolment, if the owner is told.
 
         Raises:
             CheckpointError: the model is another owner's, of another architecture, or damaged.
             RangeError: a value does not fit the fixed-point ring.
+            AlreadyEnrolled: the cohort refuses a person who is among the owners already.
+            ReceiptError: the model is active, and what a party has signed does not hold.
             Refused: a party refuses; the message names the party.
         """
         model = ran if isinstance(ran, Ran) else checkpoint.load(Path(ran))
-        return upload.send(model, cohort, self._config, progress)
+        return upload.send(model, cohort, self._config, progress, signed=signed)
 
     def models(
         self, cohort: str | None = None, *, party: Literal[0, 1] = 0

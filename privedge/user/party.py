@@ -74,13 +74,15 @@ class Activated:
 
     snapshot: id of the cohort's models now. replaced: id of the owner's model of before; empty if
     there was none. checked: whether the model was checked at enrolment; None if the owner is not
-    told. share: the party's share of what came of it, one word, or empty.
+    told. share: the party's share of what came of it, one word, or empty. statement: signed, and
+    not verified yet; None from a party that signs nothing.
     """
 
     snapshot: str
     replaced: str
     checked: bool | None
     share: bytes = field(repr=False)
+    statement: Statement | None
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ class Party:
             self.stub.UploadModel(_requests(header, chunks), timeout=self.patience.within_s)
 
     def activate(self, model_id: str) -> "Activated":
-        """Make the model active, at party 0. At party 1, ask for its share of the check."""
+        """Make the model active, at party 0. At party 1, ask for its share of the check, and for
+        what it states.
+        """
         answer = self._told(self.stub.ActivateModel, pb.ActivateModelRequest(model_id=model_id))
         told = answer.HasField("enrolment")
         return Activated(
@@ -149,13 +153,13 @@ class Party:
             answer.replaced,
             answer.enrolment.checked if told else None,
             answer.enrolment.share,
+            codec.statement_from_wire(answer),
         )
 
     def delete(self, model_id: str) -> "Deleted":
         """Remove the model from this party. An admin may only suspend it."""
         answer = self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
-        said = codec.statement_from_wire(answer.statement) if answer.HasField("statement") else None
-        return Deleted(answer.suspended, said)
+        return Deleted(answer.suspended, codec.statement_from_wire(answer))
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""

@@ -99,6 +99,17 @@ def test_a_deletion_has_a_receipt_of_both_parties(privedge, pair, ran_file, tmp_
     assert forged.stderr.count("\n") == 1
 
 
+def test_an_upload_has_a_receipt_of_both_parties(privedge, pair, ran_file, tmp_path, tls_for):
+    file = tmp_path / "active.json"
+    done = privedge("upload", str(ran_file), "--cohort", COHORT, "--receipt", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"; receipt in {file}\n")
+    checked = verify(file, "--ca", str(tls_for(Role.OWNER, "ana").ca))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert f"of ana in {COHORT} is active" in checked.stdout
+    assert checked.stdout.count(pair.models[1].snapshot(COHORT).id) == 2
+
+
 def test_a_party_that_is_away_leaves_no_receipt_and_the_deletion_is_made_again(
     privedge, pair, ran_file, tmp_path, tls_for
 ):

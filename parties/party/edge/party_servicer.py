@@ -18,8 +18,8 @@ from parties.serving.handshake import Handshake
 from parties.serving.readiness import Readiness
 from privedge import __version__
 from privedge.errors import NotAllowed, ShareError
-from privedge.identity.receipts import Facts, Statement
-from privedge.identity.roles import Role
+from privedge.identity.receipts import ACTIVATION, Facts, Statement
+from privedge.identity.roles import Identity, Role
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
@@ -77,14 +77,18 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         if self._models.party == 1:
             share = self._models.enrolments.share(model_id)
             rule = find_for(self._models.cohorts, cohort, who).enrolment_check
-            if share is None or rule != "owner":
-                raise NotAllowed("only party 0 activates models")
-            told = Activated(checked=True, share=share)
+            told = Activated()
+            if share is not None and rule == "owner":
+                told = Activated(checked=True, share=share)
             snapshot_id = self._models.snapshot(cohort).id
+            if (facts := self._models.facts(model_id, who)) is None or facts.event != ACTIVATION:
+                raise NotAllowed("only party 0 activates models")
         else:
             snapshot_id = self._models.activate(model_id, who)
             told = self._models.enrolments.told(model_id)
-        return edge_codec.activated_to_wire(snapshot_id, told)
+        response = edge_codec.activated_to_wire(snapshot_id, told)
+        self._state(response, model_id, who)
+        return response
 
     def DeleteModel(
         self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
@@ -93,8 +97,21 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         model_id, who = codec.model_id(request.model_id), caller(context)
         if self._models.delete(model_id, who):
             return pb.DeleteModelResponse(suspended=True)
-        statement = self._sign(self._models.deletion(model_id, who))
-        return pb.DeleteModelResponse(statement=codec.statement_to_wire(statement))
+        response = pb.DeleteModelResponse()
+        self._state(response, model_id, who)
+        return response
+
+    def _state(
+        self,
+        response: pb.ActivateModelResponse | pb.DeleteModelResponse,
+        model_id: str,
+        who: Identity,
+    ) -> None:
+        """Add what this party states of the model, if it can sign."""
+        facts = self._models.facts(model_id, who)
+        statement = self._sign(facts) if facts is not None else None
+        if statement is not None:
+            response.statement.CopyFrom(codec.statement_to_wire(statement))
 
     def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext

@@ -14,6 +14,8 @@ from privedge.errors import ReceiptError
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.pem_files import read_chain, read_key
 from privedge.identity.receipts import (
+    ACTIVATION,
+    DELETION,
     PARTIES,
     Facts,
     SignedReceipt,
@@ -28,7 +30,7 @@ SNAPSHOT = "5a" * 32
 
 
 def facts(party=Role.PARTY0, **changes):
-    return replace(Facts.now(MODEL, "ana", "digits", party, SNAPSHOT), **changes)
+    return replace(Facts.now(DELETION, MODEL, "ana", "digits", party, SNAPSHOT), **changes)
 
 
 def a_receipt(tls_for, changes=({}, {}), roles=PARTIES):
@@ -104,15 +106,24 @@ def test_a_statement_of_somebody_else_is_refused(tls_for, vouching, roles, why):
         a_receipt(tls_for, roles=roles).verify(vouching)
 
 
+@pytest.mark.parametrize(("event", "model"), [(ACTIVATION, MODEL), (DELETION, "f" * 32)])
+def test_a_receipt_of_something_else_than_was_asked_for_is_refused(tls_for, vouching, event, model):
+    statements = a_receipt(tls_for).statements
+    assert SignedReceipt.of(statements, DELETION, MODEL, vouching)
+    assert SignedReceipt.of((statements[0], None), DELETION, MODEL, vouching) is None
+    with pytest.raises(ReceiptError, match="something else"):
+        SignedReceipt.of(statements, event, model, vouching)
+
+
 def test_statements_at_the_wrong_place_are_refused(tls_for, vouching):
     receipt = a_receipt(tls_for)
     with pytest.raises(ReceiptError, match="party 0: states it as party1"):
         SignedReceipt(receipt.statements[::-1]).verify(vouching)
 
 
-@pytest.mark.parametrize("field", ["model", "owner", "cohort"])
+@pytest.mark.parametrize("field", ["model", "owner", "cohort", "event"])
 def test_statements_about_different_things_are_refused(tls_for, vouching, field):
-    other = "f" * 32
+    other = ACTIVATION if field == "event" else "f" * 32
     with pytest.raises(ReceiptError, match="state different things"):
         a_receipt(tls_for, ({}, {field: other})).verify(vouching)
 
