@@ -150,6 +150,9 @@ def assembled(
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
+        for snapshot in models.snapshots():
+            for line in snapshot.cohort.cautions(len(snapshot.models)):
+                log.warning(line)
         heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
@@ -173,7 +176,6 @@ def assembled(
             if peer is not None
             else _following(Follower(pool, runs, late_s=config.timeouts.late_s), models, serve_peer)
         )
-        models.enrolments.ask = EnrolmentQueries(side.answer).ask
         greeter = parts.enter_context(_dealer_greeted(config, hello))
         intake = Intake(pool.begun, handshake)
         queries = QueryService(config, models, pool, counters, side.answer, intake)
@@ -287,6 +289,7 @@ def _audited(
 @contextmanager
 def _leading(leader: Leader, models: ModelService, config: PartyConfig) -> Iterator[_Side]:
     """Party 0. All calls to it end by themselves."""
+    models.enrolments.ask = EnrolmentQueries(leader.answer).ask
     refresher = Refresher(models, config.at_rest.refresh_hours)
     with _running(Synchroniser(models)), _running(leader), _running(refresher):
         yield _Side(leader.answer, lambda: None, lambda: not leader.connected)
@@ -298,6 +301,7 @@ def _following(
 ) -> Iterator[_Side]:
     """Party 1. Party 0's watch would go on for ever."""
     models.quarantine.watch(follower.say_damaged)
+    models.enrolments.ask = EnrolmentQueries(follower.answer).ask
     serve_peer(follower)
     with _running(follower):
         yield _Side(follower.answer, follower.end_watch, lambda: not models.standing.is_watched)

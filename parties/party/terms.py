@@ -22,12 +22,15 @@ _ENROLMENT = ("enrolment_check", "enrolment_on_match", "enrolment_margin")
 
 @dataclass(frozen=True)
 class CohortTerms:
-    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture."""
+    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture; `rivals` of its public
+    rivals, or empty.
+    """
 
     name: str
     spec_digest: str
     margin: float
     mean_share: float
+    rivals: str = ""
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     # Of the check; 0 where there is none.
@@ -60,6 +63,7 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
                 each.spec_digest,
                 each.margin,
                 each.mean_share,
+                each.rivals_digest,
                 each.enrolment_check,
                 each.enrolment_on_match,
                 each.enrolment_margin if each.enrolment_check != "off" else 0.0,
@@ -99,6 +103,9 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
     if here.spec_digest != there.spec_digest:
         digests = here.spec_digest[:_DIGITS], there.spec_digest[:_DIGITS]
         lines.append(f"architecture: {digests[0]} here, {digests[1]} there")
+    if here.rivals != there.rivals:
+        mine, theirs = (digest[:_DIGITS] or "none" for digest in (here.rivals, there.rivals))
+        lines.append(f"rivals: {mine} here, {theirs} there")
     for name in ("margin", "mean_share", *_ENROLMENT):
         one, other = getattr(here, name), getattr(there, name)
         if one != other:

@@ -21,11 +21,14 @@ from typer.core import TyperGroup
 import privedge
 from privedge import extras, log
 from privedge.cli import (
+    calibrate,
     certs,
     doctor,
+    encoder,
     models,
     query,
     receipt,
+    rivals,
     standard_output,
     train,
     train_all,
@@ -39,11 +42,14 @@ PRODUCT = {
     "up": up,
     "certs": certs,
     "doctor": doctor,
+    "encoder": encoder,
     "train": train,
     "train-all": train_all,
     "upload": upload,
     "models": models,
     "receipt": receipt,
+    "rivals": rivals,
+    "calibrate": calibrate,
     "query": query,
     "verify": verify,
 }
@@ -59,6 +65,8 @@ _ANSWERS = (
     "models list",
     "receipt verify",
     "certs check",
+    "certs check",
+    "encoder inspect",
     "--help",
     "--version",
 )

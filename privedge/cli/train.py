@@ -12,10 +12,15 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    DetectorOption,
+    EncoderOption,
     JoinOption,
     JsonOption,
+    LargestFaceOption,
     SkipBadOption,
+    SpecOption,
     path,
+    public_files,
     to_join,
 )
 from privedge.cli.progress import training_bar
@@ -71,13 +76,14 @@ def _train(
         float | None,
         typer.Option(
             "--threshold-quantile",
-            help="Call an image unknown if its error is above this quantile of your own.",
+            help="Also refuse images whose error is above this quantile of your own. Keeps "
+            "few strangers out: 68 to 76 % of them passed. A margin and public rivals do better.",
         ),
     ] = None,
-    encoder: Annotated[
-        Path | None,
-        typer.Option("--encoder", metavar="FILE", help="A public ONNX encoder as feature map."),
-    ] = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
+    spec_file: SpecOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
     ] = False,
@@ -92,9 +98,11 @@ def _train(
     Examples:
       privedge train photos/ --owner ana --out ana.ran
       privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
+      privedge train photos/ --owner ana --out ana.ran --spec faces.json --encoder face.onnx
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
     from privedge import private_file
+    from privedge.ran.alignment import aligner_for
     from privedge.ran.inputs import opened, warn_if_same
     from privedge.user import checkpoint
     from privedge.user.architecture import spec_for
@@ -105,19 +113,22 @@ def _train(
     private_file.require_writable(out)
     source = images[0] if len(images) == 1 else images
     given = opened(source, label=label, skip_bad=skip_bad)
+    files = public_files(encoder, cohort, config, detector=detector)
     spec = spec_for(
         given,
-        preset=to_join(cohort, config, preset),
+        preset=to_join(cohort, config, preset, spec_file),
         components=components,
         channels=channels,
-        encoder=encoder,
+        files=files,
     )
-    changes: dict[str, Any] = {"seed": seed, "device": device.value, "encoder": encoder}
+    changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
+    changes["largest_face"] = largest_face
     changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
-    pictures = given.at(spec.image)
+    aligner = aligner_for(spec, files, largest=largest_face)
+    pictures = given.at(spec.image_shape, aligner)
     warn_if_same(pictures, owner)
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(

@@ -5,14 +5,21 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    LargestFaceOption,
+)
 from privedge.cli.query import (
     CohortOption,
-    EncoderOption,
     ImagesArgument,
     TogetherOption,
     costs,
     files,
+    say_if_never_unknown,
     subjects,
 )
 
@@ -29,6 +36,8 @@ def _verify(
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whether images are one owner's: yes or no, and nothing else about anybody.
@@ -43,11 +52,14 @@ def _verify(
     from privedge.client.query import Client
 
     images = files(images)
-    with Client.from_file(config, encoder=encoder) as client:
+    with Client.from_file(
+        config, encoder=encoder, detector=detector, largest_face=largest_face
+    ) as client:
         reply = client.verify(images, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
+    say_if_never_unknown(reply, cohort)
     for name, yes in zip(subjects(images, one_subject), answers, strict=True):
         print(f"{name}: {'yes' if yes else 'no'}")

@@ -55,7 +55,7 @@ class CohortFacts:
     """What a party says of a cohort; both parties must say the same.
 
     architecture: of every model. owners: in the order of answers. snapshot: id of the
-    set of active models. The rest as in the operator's file.
+    set of active models. rivals: how many, and their digest. The rest as in the operator's file.
     """
 
     architecture: RanSpec
@@ -64,6 +64,7 @@ class CohortFacts:
     max_batch: int
     owners: tuple[str, ...]
     snapshot: str
+    rivals: tuple[int, str] = (0, "")
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
 
@@ -129,6 +130,7 @@ class Party:
             said.max_batch,
             tuple(said.owners),
             said.snapshot_id,
+            (said.rivals, said.rivals_sha256),
             said.enrolment_check or "off",
             said.enrolment_on_match or "report",
         )

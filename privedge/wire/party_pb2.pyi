@@ -533,6 +533,8 @@ class DescribeCohortResponse(_message.Message):
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     MAX_BATCH_FIELD_NUMBER: _builtins.int
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
+    RIVALS_FIELD_NUMBER: _builtins.int
+    RIVALS_SHA256_FIELD_NUMBER: _builtins.int
     ENROLMENT_CHECK_FIELD_NUMBER: _builtins.int
     ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
@@ -545,6 +547,10 @@ class DescribeCohortResponse(_message.Message):
     """Images in one query, at most."""
     mean_share: _builtins.float
     """The weight of the mean over all owners in the margin rule. Public."""
+    rivals: _builtins.int
+    """How many public rivals the best model must beat as well: best < margin * each rival."""
+    rivals_sha256: _builtins.str
+    """SHA-256 (hex) of them, as privedge/ran/rivals.py has it. Empty without any."""
     enrolment_check: _builtins.str
     """Whether uploads are checked against the models of other owners: off, owner or operator, for who
     is told; and what follows if one of them fits: report or refuse. Public.
@@ -563,12 +569,14 @@ class DescribeCohortResponse(_message.Message):
         snapshot_id: _builtins.str = ...,
         max_batch: _builtins.int = ...,
         mean_share: _builtins.float = ...,
+        rivals: _builtins.int = ...,
+        rivals_sha256: _builtins.str = ...,
         enrolment_check: _builtins.str = ...,
         enrolment_on_match: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "rivals", b"rivals", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -145,6 +145,7 @@ class CohortTerms(_message.Message):
     SPEC_DIGEST_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
+    RIVALS_SHA256_FIELD_NUMBER: _builtins.int
     ENROLMENT_CHECK_FIELD_NUMBER: _builtins.int
     ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
     ENROLMENT_MARGIN_FIELD_NUMBER: _builtins.int
@@ -154,6 +155,8 @@ class CohortTerms(_message.Message):
     margin: _builtins.float
     """See DescribeCohortResponse."""
     mean_share: _builtins.float
+    rivals_sha256: _builtins.str
+    """SHA-256 (hex) of the public rivals, as privedge/ran/rivals.py has it. Empty without any."""
     enrolment_check: _builtins.str
     """See DescribeCohortResponse; empty means off, from a release that knows no such check."""
     enrolment_on_match: _builtins.str
@@ -165,13 +168,14 @@ class CohortTerms(_message.Message):
         spec_digest: _builtins.str = ...,
         margin: _builtins.float = ...,
         mean_share: _builtins.float = ...,
+        rivals_sha256: _builtins.str = ...,
         enrolment_check: _builtins.str = ...,
         enrolment_on_match: _builtins.str = ...,
         enrolment_margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "name", b"name", "spec_digest", b"spec_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "name", b"name", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -190,6 +190,7 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
                 spec_digest=each.spec_digest,
                 margin=each.margin,
                 mean_share=each.mean_share,
+                rivals_sha256=each.rivals,
                 enrolment_check=each.enrolment_check,
                 enrolment_on_match=each.enrolment_on_match,
                 enrolment_margin=each.enrolment_margin,
@@ -212,6 +213,7 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
                 plain(each.spec_digest),
                 each.margin,
                 each.mean_share,
+                plain(each.rivals_sha256) if each.rivals_sha256 else "",
                 # A release that knows no such check says nothing.
                 plain(each.enrolment_check or "off"),
                 plain(each.enrolment_on_match or "report"),

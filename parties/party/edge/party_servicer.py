@@ -161,6 +161,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             max_batch=self._models.limits.max_batch,
             enrolment_check=snapshot.cohort.enrolment_check,
             enrolment_on_match=snapshot.cohort.enrolment_on_match,
+            rivals=snapshot.cohort.rivals_count,
+            rivals_sha256=snapshot.cohort.rivals_digest,
         )
 
     def Query(

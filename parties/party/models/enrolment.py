@@ -12,7 +12,8 @@ Party 0 leads; nothing of it runs in a cohort whose `enrolment_check` is "off".
 
 The owner sends no vector for it, so it cannot ask with another one than its model's. Nothing but
 the bit is opened: not who it was, and no distance. With fewer than two other owners a model is not
-checked, because the rule compares the best with the others (mpc/decision.py).
+checked, because the rule compares the best with the others (mpc/decision.py); with public rivals,
+one other owner is enough.
 
 Sees this party's share of the mean and of the bit, as bytes.
 """
@@ -95,8 +96,11 @@ class Enrolments:
 
 
 def enough_others(snapshot: Snapshot, owner: str) -> bool:
-    """Whether a new model of `owner` can be checked against these."""
-    return sum(model.owner != owner for model in snapshot.models) >= FEWEST_OTHERS
+    """Whether a new model of `owner` can be checked against these: the rule compares the best with
+    other owners, or with public rivals.
+    """
+    fewest = FEWEST_OTHERS if snapshot.cohort.rivals is None else 1
+    return sum(model.owner != owner for model in snapshot.models) >= fewest
 
 
 def opened(mine: bytes, theirs: bytes) -> Literal[Outcome.NEW, Outcome.KNOWN]:

@@ -32,6 +32,7 @@ OTHER_COHORT = {
     "enrolment_check": ("owner", "enrolment_check: off here, owner there"),
     "enrolment_on_match": ("refuse", "enrolment_on_match: report here, refuse there"),
     "enrolment_margin": (0.3, "enrolment_margin: 0.0 here, 0.3 there"),
+    "rivals": ("3d" * 32, "rivals: none here, 3d3d3d3d3d3d there"),
 }
 
 
@@ -126,7 +127,8 @@ def test_a_partys_terms_are_those_of_its_configuration():
 
 
 def test_terms_survive_the_wire():
-    theirs = replace(MINE, versions=Versions("1.2.3", 7, 8), randomness="seeds")
+    cohorts = (COHORT, replace(COHORT, name="faces", rivals="3d" * 32))
+    theirs = replace(MINE, versions=Versions("1.2.3", 7, 8), randomness="seeds", cohorts=cohorts)
     message = peer_pb2.Terms.FromString(hello.to_wire(theirs).SerializeToString())
     assert hello.from_wire(message) == theirs
 

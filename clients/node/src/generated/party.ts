@@ -199,6 +199,10 @@ export interface DescribeCohortResponse {
   maxBatch: number;
   /** The weight of the mean over all owners in the margin rule. Public. */
   meanShare: number;
+  /** How many public rivals the best model must beat as well: best < margin * each rival. */
+  rivals: number;
+  /** SHA-256 (hex) of them, as privedge/ran/rivals.py has it. Empty without any. */
+  rivalsSha256: string;
   /**
    * Whether uploads are checked against the models of other owners: off, owner or operator, for who
    * is told; and what follows if one of them fits: report or refuse. Public.
@@ -1467,6 +1471,8 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     snapshotId: "",
     maxBatch: 0,
     meanShare: 0,
+    rivals: 0,
+    rivalsSha256: "",
     enrolmentCheck: "",
     enrolmentOnMatch: "",
   };
@@ -1492,11 +1498,17 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     if (message.meanShare !== 0) {
       writer.uint32(49).double(message.meanShare);
     }
+    if (message.rivals !== 0) {
+      writer.uint32(56).uint32(message.rivals);
+    }
+    if (message.rivalsSha256 !== "") {
+      writer.uint32(66).string(message.rivalsSha256);
+    }
     if (message.enrolmentCheck !== "") {
-      writer.uint32(58).string(message.enrolmentCheck);
+      writer.uint32(74).string(message.enrolmentCheck);
     }
     if (message.enrolmentOnMatch !== "") {
-      writer.uint32(66).string(message.enrolmentOnMatch);
+      writer.uint32(82).string(message.enrolmentOnMatch);
     }
     return writer;
   },
@@ -1563,15 +1575,31 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             continue;
           }
           case 7: {
-            if (tag !== 58) {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.rivals = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.rivalsSha256 = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
               break;
             }
 
             message.enrolmentCheck = reader.string();
             continue;
           }
-          case 8: {
-            if (tag !== 66) {
+          case 10: {
+            if (tag !== 82) {
               break;
             }
 
