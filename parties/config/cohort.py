@@ -137,6 +137,40 @@ class CohortSection(Section):
         "sums with noise: docs/how-to/telemetry.md. Without the table nothing is counted.",
     )
 
+    enrolment_check: Literal["off", "owner", "operator"] = Field(
+        default="off",
+        description="Whether each new model is compared, on shares, with those of other owners, "
+        "and who learns the one bit that comes of it: whether one of them takes its mean for its "
+        "own. `owner`: only the owner. `operator`: both operators, in the audit log and in "
+        "`models list`. It needs a subspace preset, and a margin below 1 "
+        "(docs/how-to/enrolment.md).",
+    )
+    enrolment_on_match: Literal["report", "refuse"] = Field(
+        default="report",
+        description="What follows if one does. `refuse`: the model is not activated, and so the "
+        'owner learns it too; needs `enrolment_check = "operator"`.',
+    )
+
+    enrolment_margin: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="The margin of this check, in place of `margin`. Means of the same person are "
+        "much closer than single images, so it may be lower.",
+    )
+
+    @model_validator(mode="after")
+    def _check_can_tell(self) -> Self:
+        if self.enrolment_on_match == "refuse" and self.enrolment_check != "operator":
+            raise ValueError(
+                'enrolment_on_match: who refuses must know; set enrolment_check = "operator"'
+            )
+        if self.enrolment_check != "off" and (self.enrolment_margin or self.margin) == 1:
+            raise ValueError(
+                "enrolment_check: with a margin of 1 everybody is known; set enrolment_margin"
+            )
+        return self
+
     @model_validator(mode="after")
     def _one_architecture(self) -> Self:
         if (self.preset is None) == (self.spec_file is None):

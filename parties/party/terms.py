@@ -17,6 +17,8 @@ DEALER = "dealer"
 # How much of an architecture's digest is shown: enough to see that two differ.
 _DIGITS = 12
 
+_ENROLMENT = ("enrolment_check", "enrolment_on_match", "enrolment_margin")
+
 
 @dataclass(frozen=True)
 class CohortTerms:
@@ -33,6 +35,10 @@ class CohortTerms:
     mean_share: float
     rivals: str = ""
     telemetry: str = ""
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    # Of the check; 0 where there is none.
+    enrolment_margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,9 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
                 each.mean_share,
                 each.rivals_digest,
                 each.telemetry.word if each.telemetry else "",
+                each.enrolment_check,
+                each.enrolment_on_match,
+                each.enrolment_margin if each.enrolment_check != "off" else 0.0,
             )
             for each in cohorts
         ),
@@ -102,7 +111,7 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
     if here.rivals != there.rivals:
         mine, theirs = (digest[:_DIGITS] or "none" for digest in (here.rivals, there.rivals))
         lines.append(f"rivals: {mine} here, {theirs} there")
-    for name in ("margin", "mean_share"):
+    for name in ("margin", "mean_share", *_ENROLMENT):
         one, other = getattr(here, name), getattr(there, name)
         if one != other:
             lines.append(f"{name}: {one} here, {other} there")

@@ -72,7 +72,12 @@ def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
 def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
     """The task of a front end's job on the snapshot that the job names."""
     position = job.verify_position if job.HasField("verify_position") else None
-    rule = Rule(snapshot.margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals)
+    margin, but = snapshot.margin, None
+    if job.HasField("anybody"):
+        margin, but = job.anybody.margin, tuple(job.anybody.but)
+    rule = Rule(
+        margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals, anybody_but=but
+    )
     return Task(snapshot, tuple(job.shape), rule, method, tuple(job.counted))
 
 

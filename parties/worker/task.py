@@ -22,6 +22,8 @@ class Kind(NamedTuple):
     # (batch, then the spec's input shape).
     shape: tuple[int, ...]
     one_subject: bool = False
+    # Of a check at enrolment: see Rule. No bundles are prepared for it.
+    anybody_but: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Task:
     @property
     def kind(self) -> Kind:
         """Which plan and which bundles fit."""
-        return Kind(self.snapshot.id, self.shape, self.rule.one_subject)
+        but = self.rule.anybody_but
+        return Kind(self.snapshot.id, self.shape, self.rule.one_subject, but)
 
     def facts(self) -> str:
         """Models, architecture, question, shape and method, as the text of agreement.py."""
@@ -75,6 +78,8 @@ class Task:
             facts["rivals"] = self.rule.rivals.digest
         if self.snapshot.telemetry is not None:
             facts["telemetry"] = self.snapshot.telemetry.word
+        if self.rule.anybody_but is not None:  # likewise
+            facts["anybody_but"] = list(self.rule.anybody_but)
         return agreement.canonical(facts)
 
     def agreement(self) -> bytes:

@@ -62,6 +62,9 @@ class CohortSetting:
     spec_json: str | None = None
     rivals: str | None = None
     telemetry: Mapping[str, Any] | None = None
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    enrolment_margin: float | None = None
 
     @staticmethod
     def of(

@@ -29,6 +29,8 @@ class Rule:
     one_subject: whether all images show one subject and get one answer.
     verify_position: the place of the owner to verify; None answers with the whole row.
     rivals: public models that every owner must be nearer than; they are never an answer.
+    anybody_but: leave out the owners at these places, and answer only whether anybody is named;
+        None for a query of a client.
     """
 
     margin: float
@@ -36,6 +38,7 @@ class Rule:
     verify_position: int | None = None
     mean_share: float = 0.0
     rivals: Rivals | None = None
+    anybody_but: tuple[int, ...] | None = None
 
 
 def predict(
@@ -46,7 +49,8 @@ def predict(
     features: (B, *input_shape) at scale f.
     parameters: name -> (N, *shape) at scale f.
 
-    Returns (A, N) integers 0 or 1, or (A, 1) to verify; A = B, or 1 for one subject. Raises
+    Returns (A, N) integers 0 or 1, or (A, 1) to verify and for `anybody_but`; A = B, or 1 for one
+    subject. Raises
     ShareError for more images of one subject than the range bound allows.
     """
     distances = measure(engine, spec, parameters, features, rule)
@@ -75,11 +79,21 @@ def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule
     summed = distances.owners.size(0) if rule.one_subject else 1
     if rule.one_subject:
         distances = distances.together()
+    owners = distances.owners
     thresholds = doubled_thresholds(engine, thresholds, summed)
+    if rule.anybody_but is not None:
+        # Local: the others' columns, as if there were no more. A model of the same owner would
+        # else be the best, or too close to the best for anybody to be named.
+        others = [at for at in range(owners.size(1)) if at not in rule.anybody_but]
+        owners, thresholds = owners[:, others], thresholds[others]
     with engine.phase("decision"):
         decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share)
-        row = decision.answer(distances.owners, thresholds, distances.rivals)
+        row = decision.answer(owners, thresholds, distances.rivals)
     # Verifying computes the whole answer too: which owner is asked about changes no round or byte.
+    if rule.anybody_but is not None:
+        # Local: at most one entry is 1, so the sum is a bit. The entries stay in shares.
+        anybody: T = row.sum(1).unsqueeze(1)
+        return anybody
     if rule.verify_position is None:
         return row
     chosen: T = row[:, rule.verify_position : rule.verify_position + 1]

@@ -15,7 +15,7 @@ from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters
 from parties.party.queries.pending import PendingQuery, Waiters
 from parties.party.queries.score_quota import ScoreQuota
-from parties.party.workers.messages import AnswerBytes, Job
+from parties.party.workers.messages import AnswerBytes, Anybody, Job
 from privedge import traces
 from privedge.errors import PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
@@ -93,7 +93,17 @@ def _job(session: bytes, queries: Sequence[PendingQuery], counted: tuple[bool, .
         one_subject=question.one_subject,
         verify_position=None if owner is None else snapshot.owners.index(owner),
         counted=counted,
+        anybody=_anybody(queries[0]),
     )
+
+
+def _anybody(query: PendingQuery) -> Anybody | None:
+    """What a check at enrolment asks; None for a client's query."""
+    if query.enrolling is None:
+        return None
+    owners = query.snapshot.owners
+    own = tuple(at for at, owner in enumerate(owners) if owner == query.enrolling)
+    return Anybody(own, query.snapshot.cohort.enrolment_margin)
 
 
 def _images(queries: Sequence[PendingQuery]) -> int:
