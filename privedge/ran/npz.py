@@ -59,7 +59,7 @@ class Npz:
     def by_label(self) -> dict[str, Inputs]:
         """Return what has each label, in order of label. Raises ImageError without labels."""
         if self.labels is None:
-            raise ImageError(f"{self.path}: has no array called labels, one owner for each row")
+            raise ImageError(f"{self.path}: has no labels, which say whose each one is")
         labels = np.unique(self.labels)
         return {str(label): self.inputs[self.labels == label] for label in labels}
 

@@ -29,7 +29,7 @@ def test_owners_with_too_few_vectors_are_all_named(tmp_path):
 
 def test_a_file_of_pictures_or_without_labels_is_refused(tmp_path):
     np.savez(tmp_path / "own.npz", vectors=ROWS)
-    with pytest.raises(ImageError, match="has no array called labels"):
+    with pytest.raises(ImageError, match="has no labels"):
         labelled.look(tmp_path / "own.npz")
     np.savez(tmp_path / "own.npz", images=np.full((3, 8, 8), 9, np.uint8), labels=[1, 1, 1])
     with pytest.raises(ImageError, match="holds images, but vectors are needed here"):
