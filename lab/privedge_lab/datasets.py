@@ -13,7 +13,6 @@ the longer of these is more than SIDE pixels, it becomes SIDE, and the proportio
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from privedge import regular_file
 from privedge.errors import ImageError
 from privedge.ran import images as files
 from privedge.ran import inputs, pixels
@@ -75,13 +75,7 @@ def read(path: Path) -> Labelled:
     """
     if path.is_dir():
         return _read_folder(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: np.asarray(arrays[name]) for name in arrays.files}
-    except FileNotFoundError:
-        raise ImageError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ImageError(f"{path}: is not a sound npz file without pickles") from error
+    found = pixels.arrays_of(path)
     for name in ("images", "labels"):
         if name not in found:
             raise ImageError(f"{path}: has no array called {name}")
@@ -95,12 +89,12 @@ def digest(path: Path) -> str:
     """
     try:
         if not path.is_dir():
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return hashlib.sha256(regular_file.read(path)).hexdigest()
         whole = hashlib.sha256()
         for classes in _classes(path):
             for file in classes:
                 name = os.fsencode(file.relative_to(path))
-                content = hashlib.sha256(file.read_bytes()).digest()
+                content = hashlib.sha256(regular_file.read(file)).digest()
                 whole.update(hashlib.sha256(name).digest() + content)
         return whole.hexdigest()
     except OSError as error:

@@ -136,7 +136,6 @@ def _read(
     sound, damaged = [], []
     for file in files:
         try:
-            images.require_plain_file(file)
             digest = _digest(file)
             sound.append(_Picture(file, digest, known.get(digest) or measured(opened([file]))))
         except ImageError as error:
@@ -151,16 +150,13 @@ def _read(
 
 
 def _digest(file: Path) -> str:
-    """Return the SHA-256 (hex) of a file, or "" if it cannot be read or is too large.
+    """Return the SHA-256 (hex) of a file, or "" if it is too large: measuring it says so.
 
-    Measuring the file reports the fault.
+    Raises ImageError for a file that cannot be read.
     """
-    try:
-        with file.open("rb") as raw:
-            if file.stat().st_size <= images.MAX_FILE_BYTES:
-                return hashlib.file_digest(raw, "sha256").hexdigest()
-    except OSError:
-        pass
+    with images.opened(file) as raw:
+        if file.stat().st_size <= images.MAX_FILE_BYTES:
+            return hashlib.file_digest(raw, "sha256").hexdigest()
     return ""
 
 

@@ -5,20 +5,21 @@ and JPEG are read, up to 10 MB and 25 million pixels. Any error of Pillow's beco
 that names the file. ran/inputs.py accepts arrays and lists of files.
 """
 
-import os
-import stat
 import struct
 import threading
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from privedge import regular_file
 from privedge.arrays import Pixels
 from privedge.errors import ImageError
 from privedge.ran.spec import ImageShape
@@ -131,13 +132,10 @@ def _entries(folder: Path) -> list[Path]:
 
 def decode(file: Path) -> Image.Image:
     """Read one file as an upright picture in mode L or RGB. Raises ImageError naming the file."""
-    require_plain_file(file)
-    try:
-        if file.stat().st_size > MAX_FILE_BYTES:
+    with _reading(file):
+        if regular_file.require(file).st_size > MAX_FILE_BYTES:
             raise ImageError(f"{file}: larger than {MAX_FILE_BYTES // 1_000_000} MB")
-        raw = file.open("rb")
-    except OSError as error:
-        raise ImageError(f"{file}: cannot be read ({error.strerror})") from None
+        raw = regular_file.opened(file)
     with raw, _quiet:
         try:
             with Image.open(raw, formats=("PNG", "JPEG")) as picture:
@@ -166,22 +164,24 @@ def upright(picture: Image.Image, where: str) -> Image.Image:
             raise ImageError(f"{where}: is not a sound image") from error
 
 
-def require_plain_file(path: Path) -> None:
-    """Raise ImageError unless `path` is a regular file.
+def opened(path: Path) -> BinaryIO:
+    """Open a file of pictures. Raises ImageError, also for a pipe or a device."""
+    with _reading(path):
+        return regular_file.opened(path)
 
-    Opening a pipe would wait for a writer, and reading a device may never end.
-    """
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with the file at `path` into an ImageError."""
     try:
-        mode = os.stat(path).st_mode
+        yield
     except FileNotFoundError:
         raise ImageError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: is a folder; give it alone, or its files") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ImageError(f"{path}: cannot be read ({reason})") from None
-    if stat.S_ISDIR(mode):
-        raise ImageError(f"{path}: is a folder; give it alone, or its files")
-    if not stat.S_ISREG(mode):
-        raise ImageError(f"{path}: is not a file")
 
 
 def fit(images: Pixels, shape: ImageShape) -> Pixels:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from privedge import extras
+from privedge import extras, regular_file
 from privedge.arrays import Features
 from privedge.errors import ConfigError
 from privedge.ran.feature_kinds import Encoder, Shape
@@ -75,9 +75,9 @@ def _image_shape(path: Path, declared: list[Any], otherwise: ImageShape) -> Imag
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if regular_file.require(path).st_size > _MAX_BYTES:
             raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
-        return path.read_bytes()
+        return regular_file.read(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from privedge.arrays import Pixels
 from privedge.errors import ImageError
-from privedge.ran.images import DAMAGED, require_plain_file
+from privedge.ran.images import DAMAGED, opened
 
 MAX_ARRAY_BYTES = 4 << 30
 # With shorter sides, a picture could be mistaken for channels or for a row of numbers.
@@ -122,19 +122,28 @@ def read_npz(path: Path, label: int | str | None) -> Pixels:
     If the file has an array `labels` (integers or strings, one for each image), `label` is needed,
     and only the images with this label are returned. Raises ImageError.
     """
-    require_plain_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAY_BYTES:
-                raise ImageError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
-        with np.load(path, allow_pickle=False) as arrays:
-            images = np.asarray(arrays["images"])
-            labels = np.asarray(arrays["labels"]) if "labels" in arrays else None
-    except KeyError:
-        raise ImageError(f"{path}: has no array called images") from None
-    except (*DAMAGED, zipfile.BadZipFile) as error:
-        raise ImageError(f"{path}: is not a sound npz file without pickles") from error
-    return _chosen(path, checked(images, str(path)), labels, label)
+    found = arrays_of(path, "images", "labels")
+    if "images" not in found:
+        raise ImageError(f"{path}: has no array called images")
+    return _chosen(path, checked(found["images"], str(path)), found.get("labels"), label)
+
+
+def arrays_of(path: Path, *names: str) -> dict[str, Array]:
+    """Read those arrays of an npz without pickles that are in `names`, or all if none is given.
+
+    Raises ImageError for a file that is missing, damaged, no file or too large.
+    """
+    with opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAY_BYTES:
+                    raise ImageError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                wanted = [name for name in arrays.files if not names or name in names]
+                return {name: np.asarray(arrays[name]) for name in wanted}
+        except (*DAMAGED, zipfile.BadZipFile) as error:
+            raise ImageError(f"{path}: is not a sound npz file without pickles") from error
 
 
 def _chosen(path: Path, images: Pixels, labels: Array | None, label: int | str | None) -> Pixels:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.config import StrPath
 from privedge.errors import CheckpointError
 from privedge.identity.roles import NAME
@@ -102,7 +102,7 @@ def save(ran: Ran, path: Path) -> None:
 def load(path: Path) -> Ran:
     """Read and check the RAN at `path`. Raises CheckpointError, which names the fault."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if regular_file.require(path).st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
         with safe_open(path, framework="np") as file:
             described = _described(file.metadata(), where=str(path))

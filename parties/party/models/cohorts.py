@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from parties.config.cohort import CohortSection
+from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran.presets import preset
@@ -139,7 +140,7 @@ def build(section: CohortSection) -> Cohort:
 
 def _spec(section: CohortSection) -> RanSpec:
     if section.spec_file is not None:
-        return RanSpec.from_json(section.spec_file.read_text(encoding="utf-8"))
+        return RanSpec.from_json(regular_file.read(section.spec_file).decode())
     # Height and width only matter to "auto", which a cohort cannot name.
     name, channels = section.preset or "", section.channels
     return preset(name, height=0, width=0, channels=channels, components=section.components)

@@ -152,7 +152,7 @@ def test_one_owner_alone_gets_a_threshold_and_that_is_said(tmp_path):
 
 def test_a_pipe_in_place_of_a_picture_is_left_out_and_not_waited_for(people):
     os.mkfifo(people / "ana" / "pipe.png")
-    assert "ana/pipe.png is not a file" in " ".join(looked(people).notes)
+    assert "ana/pipe.png cannot be read (is a pipe" in " ".join(looked(people).notes)
 
 
 def test_what_is_held_out_is_what_training_does_not_learn_from(people):
