@@ -60,6 +60,8 @@ def _give_access_of(path: Path, handle: int) -> None:
         found = path.stat()
     except FileNotFoundError:
         return
+    if not hasattr(os, "fchown"):  # on Windows a new file has the access of its folder
+        return
     os.fchown(handle, found.st_uid, found.st_gid)
     os.fchmod(handle, stat.S_IMODE(found.st_mode))
 
@@ -74,8 +76,11 @@ def remove_parts(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Make renames in `folder` survive a power cut, where the system lets us."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
     try:
         os.fsync(handle)
     finally:

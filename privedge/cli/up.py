@@ -84,7 +84,9 @@ def _up(
       privedge up people/ --stop          # and stop it
       privedge up people/ --margin 0.9    # strangers are "unknown"
     """
-    from privedge import extras
+    from privedge import extras, systems
+
+    systems.require_linux("`privedge up` starts servers, which run")
     from privedge.local import homes, names
 
     started = time.monotonic()
@@ -92,7 +94,7 @@ def _up(
     pictures = Path(os.path.abspath(folder.expanduser()))
     name = cohort or names.cohort_name(pictures.name)
     names.check_cohort(name)
-    place = home.expanduser().resolve() if home else homes.default(pictures, name)
+    place = Path(os.path.realpath(home.expanduser())) if home else homes.default(pictures, name)
     at = homes.Home(place, pictures)
     if stop:
         _stop(at, as_json)

@@ -168,6 +168,6 @@ def default(pictures: Path, cohort: str) -> Path:
 
     If the current folder is in the folder of pictures, the home is beside that folder instead.
     """
-    here, real = Path.cwd(), pictures.resolve()
+    here, real = Path.cwd(), Path(os.path.realpath(pictures))
     inside = here == real or real in here.parents
     return (pictures.parent if inside else here) / "privedge-up" / cohort

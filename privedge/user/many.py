@@ -66,7 +66,9 @@ class Done:
 
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # neither Windows nor macOS has it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def train_all(
