@@ -1,4 +1,4 @@
-"""Write a file that only its owner may read, completely or not at all."""
+"""Write a file completely or not at all; only its owner may read it."""
 
 import glob
 import os
@@ -30,10 +30,11 @@ def _require_place(path: Path) -> None:
         raise CheckpointError(f"{path}: its folder is not writable; choose another one")
 
 
-def write(path: Path, raw: bytes, *, keep_access: bool = False) -> None:
+def write(path: Path, raw: bytes, *, keep_access: bool = False, mode: int | None = None) -> None:
     """Replace `path` by `raw` atomically: mode 0600, on disk before the old content is gone.
 
     keep_access: with owner, group and mode of the file that is there, if there is one.
+    mode: in place of 0600, for what is not private; Windows has no such modes.
     Raises CheckpointError if it cannot be written; no half-written file is left behind.
     """
     require_writable(path)
@@ -43,6 +44,8 @@ def write(path: Path, raw: bytes, *, keep_access: bool = False) -> None:
             with os.fdopen(handle, "wb") as file:
                 if keep_access:
                     _give_access_of(path, handle)
+                if mode is not None and hasattr(os, "fchmod"):
+                    os.fchmod(handle, mode)
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())

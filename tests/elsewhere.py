@@ -104,4 +104,4 @@ def answer(arguments: list[str]) -> dict[str, object]:
 if __name__ == "__main__":
     pretend(sys.argv[1])
     commands = json.load(sys.stdin)
-    print(json.dumps([answer(each) for each in commands]))
+    sys.stdout.write(json.dumps([answer(each) for each in commands]))

@@ -22,9 +22,11 @@ import privedge
 from privedge import extras, log
 from privedge.cli import (
     certs,
+    cohorts,
     doctor,
     models,
     query,
+    spec,
     standard_output,
     train,
     train_all,
@@ -38,8 +40,10 @@ PRODUCT = {
     "up": up,
     "certs": certs,
     "doctor": doctor,
+    "cohorts": cohorts,
     "train": train,
     "train-all": train_all,
+    "spec": spec,
     "upload": upload,
     "models": models,
     "query": query,
@@ -50,7 +54,16 @@ LABORATORY = ("demo", "split", "attack", "evaluate", "bench", "report")
 COMMANDS = ("demo", *PRODUCT, "split", "attack", "evaluate", "bench", "report")
 
 # These do nothing but answer. Others have done something, and work without a standard output.
-_ANSWERS = ("query", "verify", "doctor", "models list", "certs check", "--help", "--version")
+_ANSWERS = (
+    "query",
+    "verify",
+    "doctor",
+    "cohorts",
+    "models list",
+    "certs check",
+    "--help",
+    "--version",
+)
 
 _EXIT_FAILED = 1
 _EXIT_INTERRUPTED = 130

@@ -56,6 +56,10 @@ SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and name them.")
 ]
 
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace a file that is there, whatever it is.")
+]
+
 ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="That train side by side; default one a core."),

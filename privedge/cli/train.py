@@ -12,6 +12,7 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    ForceOption,
     JoinOption,
     JsonOption,
     SkipBadOption,
@@ -81,6 +82,7 @@ def _train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
     ] = False,
+    force: ForceOption = False,
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.AUTO,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,6 +105,8 @@ def _train(
     from privedge.user.settings import settings_for
 
     private_file.require_writable(out)
+    if not force:
+        checkpoint.require_replaceable(out, owner)
     source = images[0] if len(images) == 1 else images
     given = opened(source, label=label, skip_bad=skip_bad)
     spec = spec_for(
@@ -129,11 +133,14 @@ def _train(
             saving=saves,
         )
     checkpoint.save(ran, out)
-    saves.path.unlink(missing_ok=True)
+    if settings.steps:
+        saves.path.unlink(missing_ok=True)
     _summarise(ran, out, time.monotonic() - started, as_json)
 
 
 def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
+    from privedge.user import checkpoint
+
     parameters = sum(value.size for name, value in ran.parameters.items() if name != "threshold")
     summary = {
         "file": str(out),
@@ -141,15 +148,20 @@ def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
         "preset": ran.spec.name,
         "images": int(ran.facts["images"]),
         "steps": int(ran.facts["steps"]),
-        "validation_mse": float(ran.facts["validation_mse"]),
+        "held_out": int(ran.facts["held_out"]),
+        "validation_mse": checkpoint.validation_error(ran.facts),
         "parameters": parameters,
         "seconds": round(seconds, 3),
     }
     if as_json:
         print(json.dumps(summary))
         return
+    trained = checkpoint.training_in_words(
+        int(ran.facts["images"]),
+        int(ran.facts["steps"]),
+        checkpoint.validation_error(ran.facts),
+    )
     print(
-        f"{out}: {ran.spec.name} of {ran.owner}, {summary['images']} images, "
-        f"{summary['steps']} steps, validation error {summary['validation_mse']:.4g}, "
-        f"{parameters:,} parameters, {seconds:.1f} s"
+        f"{out}: {ran.spec.name} of {ran.owner}, {trained}, {parameters:,} parameters, "
+        f"{seconds:.1f} s"
     )

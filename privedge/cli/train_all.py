@@ -127,7 +127,7 @@ def _jobs(
 def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_json: bool) -> None:
     from privedge.user import checkpoint
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for job in jobs:
         facts = checkpoint.load(job.out).facts
         rows.append(
@@ -136,7 +136,7 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
                 "file": str(job.out),
                 "images": int(facts["images"]),
                 "steps": int(facts["steps"]),
-                "validation_mse": float(facts["validation_mse"]),
+                "validation_mse": checkpoint.validation_error(facts),
                 "reused": reused[job.owner],
             }
         )
@@ -146,8 +146,6 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
         return
     for row in rows:
         there = ", was there" if row["reused"] else ""
-        print(
-            f"{row['file']}: {row['images']} images, {row['steps']} steps, validation error "
-            f"{row['validation_mse']:.4g}{there}"
-        )
+        trained = checkpoint.training_in_words(row["images"], row["steps"], row["validation_mse"])
+        print(f"{row['file']}: {trained}{there}")
     print(f"{len(rows)} owners, {name}, {seconds:.1f} s")

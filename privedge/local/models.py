@@ -56,14 +56,20 @@ def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
     size = found.size
     spec = presets.preset(preset, height=size.height, width=size.width, channels=size.channels)
     alone = len(found.owners) == 1
-    settings = settings_for(spec, threshold_quantile=_QUANTILE_ALONE if alone else None)
+    bounded = alone and len(found.owners[0].files) >= own_images.HELD_OUT_FROM
+    settings = settings_for(spec, threshold_quantile=_QUANTILE_ALONE if bounded else None)
     chosen = Plan(found.owners, spec, settings)
     notes = []
     if 0 < found.grey < size.count and spec.image.channels == 3:
         notes.append(
             f"{found.grey} of {size.count} pictures are grey; all owners' models are for colour"
         )
-    if alone:
+    if alone and not bounded:
+        notes.append(
+            f"{found.owners[0].name} is the only owner, with too few pictures for a bound, so "
+            "every picture is accepted; add an owner, or pictures"
+        )
+    if bounded:
         only = found.owners[0]
         notes.append(
             f"{only.name} is the only owner, so there is nobody to compare with: a picture that is "

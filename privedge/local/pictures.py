@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_high
 
-from privedge.errors import ImageError, TrainingError
+from privedge.errors import ImageError
 from privedge.local.names import owner_names
 from privedge.progress import Progress
 from privedge.ran import images
 from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
-from privedge.user.own_images import MIN_IMAGES
+from privedge.user.own_images import HELD_OUT_FROM
 
 # At most this many of a kind are named; the others are only counted.
 _NAMED = 8
@@ -78,8 +78,7 @@ def look(
     beside: the home folder; it and the folders that contain it are not owners.
     known: the `sizes` of an earlier call; these pictures are not decoded again.
 
-    Raises ImageError if no owner is found. Raises TrainingError, which names all owners concerned,
-    if an owner has too few pictures.
+    Raises ImageError if no owner is found.
     """
     places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]
@@ -88,7 +87,6 @@ def look(
     used = [each for each in read if each.sound]
     if not used:
         raise ImageError(f"{folder}: no folder in it holds a PNG or JPEG picture that can be read")
-    _require_enough(used)
     names = owner_names([each.path.name for each in used])
     owners = [_owner(names[each.path.name], each) for each in used]
     sound = [picture for each in used for picture in each.sound]
@@ -160,16 +158,6 @@ def _digest(file: Path) -> str:
     return ""
 
 
-def _require_enough(used: Sequence[_Folder]) -> None:
-    few = [f"{each.path.name} has {len(each.sound)}" for each in used]
-    few = [said for said, each in zip(few, used, strict=True) if len(each.sound) < MIN_IMAGES]
-    if few:
-        raise TrainingError(
-            f"too few pictures: {_listed(few)}; each owner needs at least {MIN_IMAGES}, and ten or "
-            "more answer far better"
-        )
-
-
 def _owner(name: str, found: _Folder) -> Owner:
     digest = hashlib.sha256("".join(picture.digest for picture in found.sound).encode())
     files = tuple(picture.file for picture in found.sound)
@@ -199,10 +187,22 @@ def _notes(
         notes.append(f"pictures left out: {_listed(damaged)}")
     if others := Counter(kind for each in read for kind in each.others):
         kinds = [f"{count} {kind}" for kind, count in sorted(others.items())]
-        notes.append(f"passed over, being no .png, .jpg or .jpeg file: {_listed(kinds)}")
+        notes.append(f"passed over, being no picture: {_listed(kinds)}")
+    return notes + _notes_of_owners([each for each in read if each.sound], owners)
+
+
+def _notes_of_owners(used: Sequence[_Folder], owners: Sequence[Owner]) -> list[str]:
+    notes = []
     if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
         notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
-    if same := [each.path.name for each in read if len({p.digest for p in each.sound}) == 1]:
+    few = [each for each in used if len(each.sound) < HELD_OUT_FROM]
+    if counted := [f"{each.path.name} has {len(each.sound)}" for each in few]:
+        notes.append(
+            f"few pictures, so none is held out to check the model: {_listed(counted)}; ten or "
+            "more answer far better"
+        )
+    alike = [each for each in used if len(each.sound) > 1]
+    if same := [each.path.name for each in alike if len({p.digest for p in each.sound}) == 1]:
         notes.append(f"all pictures are the same file, so nothing is learned: {_listed(same)}")
     return notes
 

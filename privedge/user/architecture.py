@@ -33,8 +33,7 @@ def spec_for(
     each other.
     """
     if isinstance(preset, RanSpec):
-        if components is not None or channels is not None:
-            raise ConfigError("components, channels: the spec has them already; leave them out")
+        _require_same(preset, components=components, channels=channels)
         return preset
     if channels not in (None, 1, 3):
         raise ConfigError(f"channels: must be 1 or 3, not {channels}")
@@ -59,24 +58,10 @@ def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:
         return party.architecture(cohort)
 
 
-def differences(there: RanSpec, here: RanSpec) -> str:
-    """Describe how a model's spec, `here`, differs from its cohort's: "1 channel there, 3 here"."""
-    plural = "" if there.image.channels == 1 else "s"
-    told = [
-        f"{theirs} there, {mine} here"
-        for theirs, mine in (
-            (f"preset {there.name}", here.name),
-            (f"{there.image.channels} channel{plural}", here.image.channels),
-            (f"pictures of {_size(there)}", _size(here)),
-            (f"{there.components} components", here.components),
-            (f"feature map {there.features.kind}", here.features.kind),
-        )
-        if str(mine) not in theirs.split()
-    ]
-    if not told and there.features != here.features:
-        told = [f"the feature map {there.features.kind} has other settings"]
-    return "; ".join(told) or "the layers differ"
-
-
-def _size(spec: RanSpec) -> str:
-    return f"{spec.image.height}x{spec.image.width}"
+def _require_same(spec: RanSpec, *, components: int | None, channels: int | None) -> None:
+    """Raise ConfigError unless what was asked for is what `spec` has."""
+    there = {"components": spec.components, "channels": spec.image.channels}
+    asked = {"components": components, "channels": channels}
+    if wrong := [name for name, value in asked.items() if value not in (None, there[name])]:
+        differ = ", ".join(f"{there[name]} {name} there, {asked[name]} here" for name in wrong)
+        raise ConfigError(f"the cohort needs another architecture: {differ}; leave them out")

@@ -18,7 +18,7 @@ from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import own_images, saves, subspace, threshold
 from privedge.user.adversarial import Contest, device_for, fingerprint
 from privedge.user.checkpoint import OWNER, OWNER_RULE, Parameters, Ran
-from privedge.user.own_images import OwnFeatures
+from privedge.user.own_images import HELD_OUT_FROM, OwnFeatures
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings
 
@@ -53,6 +53,11 @@ def fit_ran(
     _check_request(spec, settings, owner)
     with _threads(settings.threads):
         own = own_images.prepare(images, spec, settings)
+        if settings.threshold_quantile is not None and not own.held_out:
+            raise TrainingError(
+                f"threshold quantile: needs {HELD_OUT_FROM} images or more, of which some are held "
+                "out; leave it out"
+            )
         if isinstance(first := spec.layers[0], Subspace):
             parameters, facts = _closed_form(first, own)
         else:
@@ -62,9 +67,11 @@ def fit_ran(
     parameters["threshold"] = np.array([bound], np.float32)
     facts |= {
         "images": str(own.images),
+        "held_out": str(own.held_out),
         "seed": str(settings.seed),
-        "validation_mse": f"{errors.mean() / own.validation[0].size:.6g}",
     }
+    if own.held_out:
+        facts["validation_mse"] = f"{errors.mean() / own.validation[0].size:.6g}"
     return Ran(spec, owner, parameters, facts)
 
 

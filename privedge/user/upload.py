@@ -16,6 +16,7 @@ from privedge.errors import CheckpointError, DeadlineExceeded, PrivEdgeError, Un
 from privedge.identity.checking import check_files
 from privedge.identity.roles import Role
 from privedge.progress import Progress
+from privedge.ran.in_words import differences
 from privedge.rpc.chunks import cut
 from privedge.rpc.retry import Patience
 from privedge.sharing.fixed_point import encode
@@ -29,7 +30,6 @@ from privedge.sharing.manifest import (
 )
 from privedge.sharing.ring import Words, wire_view
 from privedge.sharing.split import split
-from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Party, connect
 

@@ -21,6 +21,7 @@ from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, many
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
+from privedge.user.own_images import for_so_many
 from privedge.user.settings import TrainSettings, settings_for
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify_engines, identify_figures
@@ -161,7 +162,8 @@ def train_models(
     rans = []
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
-        rans.append(fit_ran(fit(images, spec.image), spec, settings, owner))
+        chosen = for_so_many(settings, len(images))
+        rans.append(fit_ran(fit(images, spec.image), spec, chosen, owner))
     return rans
 
 
@@ -171,7 +173,13 @@ def _side_by_side(
     folder = training.folder / spec.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     jobs = [
-        many.Job(owner, fit(images, spec.image), spec, settings, folder / f"{owner}.ran")
+        many.Job(
+            owner,
+            fit(images, spec.image),
+            spec,
+            for_so_many(settings, len(images)),
+            folder / f"{owner}.ran",
+        )
         for owner, images in zip(parts.owners, parts.train, strict=True)
     ]
     progress(f"train {spec.name}", 0, len(jobs))
