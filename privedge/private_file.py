@@ -24,7 +24,8 @@ def require_writable(path: Path) -> None:
 def _require_place(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise CheckpointError(f"{path}: its folder does not exist; create it first")
-    if path.exists() and not path.is_file():  # a rename would even replace a device
+    # A rename would even replace a device, and a link that leads nowhere.
+    if os.path.lexists(path) and not path.is_file():
         raise CheckpointError(f"{path}: exists and is not a file; choose another name")
     if not os.access(path.absolute().parent, os.W_OK):
         raise CheckpointError(f"{path}: its folder is not writable; choose another one")

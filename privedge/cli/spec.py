@@ -43,6 +43,7 @@ def _spec(
     spec = checkpoint.load(file).spec
     text = f"{spec.to_json()}\n"
     if out is not None:
+        private_file.require_writable(out)
         if out.exists() and not force:
             raise CheckpointError(f"{out}: exists; choose another name, or replace it with --force")
         private_file.write(out, text.encode(), mode=0o644)

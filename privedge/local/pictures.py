@@ -5,6 +5,7 @@ pictures are directly in it. All problems are reported together, so a user can f
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,8 +109,9 @@ def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
         found = sorted(entry for entry in folder.iterdir() if entry.is_dir())
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
-    own = beside.resolve()
-    found = [entry for entry in found if entry.resolve() not in (own, *own.parents)]
+    # Of a loop of links, Path.resolve would make a RuntimeError.
+    own = Path(os.path.realpath(beside))
+    found = [entry for entry in found if Path(os.path.realpath(entry)) not in (own, *own.parents)]
     places = [entry for entry in found if not is_system(entry.name)]
     if not places:
         raise ImageError(f"{folder}: holds no folders; make one in it for each owner's pictures")

@@ -106,18 +106,19 @@ def test_what_an_owner_asks_for_beside_a_cohort_is_refused_with_what_differs(
 def test_a_computer_that_is_not_linux_joins_and_asks(system, config, photos, tmp_path):
     ana, bo, eve = config("owner", "ana"), config("owner", "bo"), config("client", "eve")
     picture = str(photos / "bo" / "00.png")
+    ca, mine = str(tmp_path / "ca"), str(tmp_path / "mine/owner-cleo")
     commands = [
         ["--help"],
-        ["certs", "init", str(tmp_path / "ca")],
+        ["certs", "init", ca],
         ["certs", "request", str(tmp_path / "mine"), "owner", "cleo"],
-        ["certs", "sign", str(tmp_path / "ca"), str(tmp_path / "mine/owner-cleo.csr")]
-        + ["owner", "cleo", "--out", str(tmp_path / "mine/owner-cleo.crt")],
-        ["certs", "check", str(tmp_path / "mine/owner-cleo.crt")]
-        + ["--ca", str(tmp_path / "ca/ca.crt")],
+        ["certs", "sign", ca, f"{mine}.csr", "owner", "cleo", "--out", f"{mine}.crt"],
+        ["certs", "check", f"{mine}.crt", "--ca", f"{ca}/ca.crt"],
         ["cohorts", "--config", ana],
         *(
-            ["train", str(photos / name), "--owner", name, "--out", str(tmp_path / f"{name}.ran")]
-            + ["--cohort", OPEN, "--config", file]
+            [
+                *("train", str(photos / name), "--owner", name, "--cohort", OPEN),
+                *("--out", str(tmp_path / f"{name}.ran"), "--config", file),
+            ]
             for name, file in (("ana", ana), ("bo", bo))
         ),
         ["train-all", str(photos), "--out", str(tmp_path / "models")],
