@@ -4,7 +4,7 @@ Sees plaintext images. An npz holds `images` (uint8, n x H x W or n x H x W x 3)
 (int64). It may hold `label_names` (one string per class) and further arrays of one value per image
 (`gender`, `document`, `is_test`, ...).
 
-A folder holds one folder for each class, with PNG and JPEG files. Classes are numbered in order of
+A folder holds one folder for each class, with pictures in it. Classes are numbered in order of
 their folders' names. If the files are one level deeper, the folders between become the fact
 `group`, numbered in order of name over all classes. Names that begin with a dot are ignored.
 Every image is scaled to the median height and the median width of all, as `privedge train` does. If

@@ -17,7 +17,7 @@ ImagesArgument = Annotated[
     typer.Argument(
         metavar="IMAGE...",
         parser=path,
-        help="PNG or JPEG files, or one folder of them; one batch.",
+        help="Pictures, or one folder of them; one batch.",
     ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]

@@ -44,7 +44,7 @@ def _train(
         typer.Argument(
             metavar="IMAGES...",
             parser=path,
-            help="A folder of PNG and JPEG files, such files, or one npz.",
+            help="A folder of pictures, such files, or one npz.",
         ),
     ],
     owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose images they are.")],

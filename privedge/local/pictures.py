@@ -87,7 +87,7 @@ def look(
     read = [_read(place, files, known, count) for place, files in listed]
     used = [each for each in read if each.sound]
     if not used:
-        raise ImageError(f"{folder}: no folder in it holds a PNG or JPEG picture that can be read")
+        raise ImageError(f"{folder}: no folder in it holds a picture that can be read")
     names = owner_names([each.path.name for each in used])
     owners = [_owner(names[each.path.name], each) for each in used]
     sound = [picture for each in used for picture in each.sound]

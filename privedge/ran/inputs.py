@@ -80,7 +80,7 @@ class Opened:
 def given(source: Pictures, shape: ImageShape, *, label: int | str | None = None) -> Pixels:
     """Return all pictures of `source` as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
-    source: a PNG or JPEG file, a folder of such files (read in order of name), an npz with
+    source: a PNG, JPEG or WebP file, a folder of such files (read in order of name), an npz with
         `images`, a Pillow image, a list of files and Pillow images, or an array that
         `pixels.checked` accepts.
     label: for an npz with `labels`: read only the pictures with this label.

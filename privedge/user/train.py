@@ -35,7 +35,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     to the architecture's size. The same pictures and settings give the same RAN.
 
     Args:
-        source: one picture or more: a folder of PNG and JPEG files, one such file or a list of
+        source: one picture or more: a folder of PNG, JPEG or WebP files, one such file or a list of
             them, an npz with an array `images`, a Pillow image or a list of them, or an array. An
             array is uint8, 0 to 255, of shape (n, H, W) for grey or (n, H, W, 3) for colour.
         owner: the name in the owner's certificate.

@@ -49,7 +49,7 @@ def test_whatever_is_odd_is_said_once(people):
     (people / "later").mkdir()
     draw(people / "ana" / "2023", 1)
     draw(people, 2)
-    for name in ("a.heic", "b.heic", "notes.txt", "Thumbs.db", ".DS_Store"):
+    for name in ("a.gif", "b.gif", "notes.txt", "Thumbs.db", ".DS_Store"):
         (people / "ana" / name).write_bytes(b"?")
     for name in ("ana/cut.jpg", "Benoît/empty.png"):
         (people / name).write_bytes(b"")
@@ -59,9 +59,9 @@ def test_whatever_is_odd_is_said_once(people):
         "2 pictures beside the folders passed over",
         "system folders passed over: .thumbnails, @eaDir, __MACOSX",
         "folders without a picture passed over: later",
-        "pictures left out: Benoît/empty.png is not a sound PNG or JPEG image, "
-        "ana/cut.jpg is not a sound PNG or JPEG image",
-        "passed over, being no picture: 2 .heic, 1 .txt, 1 folders in folders",
+        "pictures left out: Benoît/empty.png is not a sound PNG, JPEG or WebP image, "
+        "ana/cut.jpg is not a sound PNG, JPEG or WebP image",
+        "passed over, being no picture: 2 .gif, 1 .txt, 1 folders in folders",
         "owners' names have letters, digits, . _ - only: 'Benoît' is Benoit",
     ]
 
