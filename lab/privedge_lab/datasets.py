@@ -12,6 +12,7 @@ the longer of these is more than SIDE pixels, it becomes SIDE, and the proportio
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from privedge.errors import ImageError
 from privedge.ran import images as files
 from privedge.ran import inputs, pixels
 from privedge.ran.spec import ImageShape
+
+log = logging.getLogger(__name__)
 
 # No preset accepts more, and a set of photographs at full size would fill the memory.
 SIDE = 128
@@ -68,13 +71,16 @@ class TrainTest:
     test: Labelled
 
 
-def read(path: Path) -> Labelled:
+def read(path: Path, *, skip_bad: bool | None = None) -> Labelled:
     """Read the set in the npz or folder at `path`, in its own order. Raises ImageError.
 
-    A folder's order is that of the names of classes, groups and files.
+    A folder's order is that of the names of classes, groups and files. Warns of what is passed over
+    in it, as training does.
+
+    skip_bad: whether files that cannot be read are left out; None if the caller has no choice.
     """
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, skip_bad)
     found = pixels.arrays_of(path)
     for name in ("images", "labels"):
         if name not in found:
@@ -108,24 +114,29 @@ def from_arrays(
     *,
     where: str = "images",
 ) -> Labelled:
-    """Make a set of uint8 images (n, H, W) or (n, H, W, 3) and integer labels (n,).
+    """Make a set of uint8 images (n, H, W) or (n, H, W, 3) and labels (n,), integers or strings.
+
+    Strings become names, and are numbered in their order.
 
     Numeric arrays of n values in `further` become facts. Its `label_names` become names if they are
     strings, one per class. Raises ImageError.
     """
     images = pixels.checked(images, where)
+    further = dict(further or {})
+    if labels.shape == images.shape[:1] and labels.dtype.kind == "U":  # the names themselves
+        further["label_names"], labels = np.unique(labels, return_inverse=True)
     if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ImageError(f"{where}: labels must be {len(images)} integers")
+        raise ImageError(f"{where}: labels must be {len(images)} integers or strings")
     if labels.min() < 0:
         raise ImageError(f"{where}: a label is negative")
     facts = {
         name: torch.from_numpy(values.astype(np.int64))
-        for name, values in (further or {}).items()
+        for name, values in further.items()
         if values.shape == labels.shape and values.dtype.kind in "biu"
     }
     channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     scaled = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
-    names = (further or {}).get("label_names", np.zeros(0))
+    names = further.get("label_names", np.zeros(0))
     named = names.ndim == 1 and names.dtype.kind == "U" and len(names) > labels.max()
     return Labelled(
         scaled,
@@ -176,14 +187,27 @@ def _drawn(
 # --- Folders -------------------------------------------------------------------------------------
 
 
-def _read_folder(path: Path) -> Labelled:
+def _read_folder(path: Path, skip_bad: bool | None) -> Labelled:
     classes = _classes(path)
-    found = [file for of_class in classes for file in of_class]
-    images = inputs.given(found, _shape(found))
+    _tell_of_others(path, classes)
+    opened = inputs.opened([file for of_class in classes for file in of_class], skip_bad=skip_bad)
+    shape = _shape(opened)  # drops those that are left out
+    images, found = opened.at(shape), opened.files
+    kept = set(found)
+    classes = [left for each in classes if (left := [file for file in each if file in kept])]
     labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in classes])
     names = np.array([_named(path, of_class) for of_class in classes])
     facts = {"label_names": names} | _groups(path, found)
     return from_arrays(images, labels, facts, where=str(path))
+
+
+def _tell_of_others(path: Path, classes: Sequence[Sequence[Path]]) -> None:
+    """Warn of what lies beside the classes, and beside the images of each."""
+    places = dict.fromkeys(file.parent for of_class in classes for file in of_class)
+    taken = {path: files.subfolders(path)} | {each: files.listed(each) for each in places}
+    for place, used in taken.items():
+        if left := files.passed_over(place, used):
+            log.warning("%s: %s", place, left)
 
 
 def _groups(path: Path, found: Sequence[Path]) -> dict[str, npt.NDArray[np.int64]]:
@@ -216,8 +240,8 @@ def _class(folder: Path) -> list[Path]:
     return found or files.required(folder)
 
 
-def _shape(found: Sequence[Path]) -> ImageShape:
-    size = inputs.measured(inputs.opened(found))
+def _shape(found: inputs.Opened) -> ImageShape:
+    size = inputs.measured(found)
     by = min(1.0, SIDE / max(size.height, size.width))
     height, width = (max(_LEAST_SIDE, round(side * by)) for side in (size.height, size.width))
     return ImageShape(height=height, width=width, channels=3 if size.stored == 3 else 1)

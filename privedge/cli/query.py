@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, SkipBadOption, path
 
 if TYPE_CHECKING:
     from privedge.client.query import Reply
@@ -43,6 +43,7 @@ def _query(
     cohort: CohortOption,
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
+    skip_bad: SkipBadOption = False,
     encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +58,7 @@ def _query(
     """
     from privedge.client.query import Client
 
-    images = files(images)
+    images = files(images, skip_bad)
     with Client.from_file(config, encoder=encoder) as client:
         reply = client.identify(images, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
@@ -68,11 +69,19 @@ def _query(
         print(f"{name}: {owner or 'unknown'}")
 
 
-def files(images: list[Path]) -> list[Path]:
-    """Return the named pictures, or the pictures of the one named folder."""
-    from privedge.ran.inputs import in_folder
+def files(images: list[Path], skip_bad: bool) -> list[Path]:
+    """Return the named pictures, or the pictures of the one named folder.
 
-    return in_folder(images[0]) if len(images) == 1 else images
+    skip_bad: without those that cannot be read.
+    """
+    from privedge.ran.inputs import in_folder, measured, opened
+
+    found = in_folder(images[0]) if len(images) == 1 else images
+    if not skip_bad:
+        return found
+    sound = opened(found, skip_bad=True)
+    measured(sound)  # decodes them all
+    return list(sound.files)
 
 
 def subjects(images: list[Path], one_subject: bool) -> list[str]:

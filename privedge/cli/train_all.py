@@ -1,6 +1,7 @@
 """`privedge train-all`: train one RAN for each folder of images, in parallel on one device."""
 
 import json
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -72,6 +73,8 @@ def _train_all(
 ) -> None:
     """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
 
+    Names have letters, digits, dots, underscores and hyphens only: Ana María is ana-maria.
+
     For a device that keeps several owners' images. Each model learns from its owner's images only;
     auto is the preset for the sizes of all images together, so that all models fit one cohort.
 
@@ -111,16 +114,20 @@ def _jobs(
     owners: "dict[Path, Opened]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.user.many import Job, require_owners
+    from privedge.identity.names import owner_names
+    from privedge.user.many import Job
 
-    require_owners([owner.name for owner in owners])  # before anything is written
+    names = owner_names([folder.name for folder in owners])  # before anything is written
+    for folder, name in names.items():
+        if name != folder:
+            print(f"privedge: note: the owner of {folder!r} is {name}", file=sys.stderr)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
     return [
-        Job(owner.name, given.files, spec, settings, out / f"{owner.name}.ran")
-        for owner, given in owners.items()
+        Job(names[folder.name], given.files, spec, settings, out / f"{names[folder.name]}.ran")
+        for folder, given in owners.items()
     ]
 
 

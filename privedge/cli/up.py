@@ -87,7 +87,8 @@ def _up(
     from privedge import extras, systems
 
     systems.require_linux("`privedge up` starts servers, which run")
-    from privedge.local import homes, names
+    from privedge.identity import names
+    from privedge.local import homes
 
     started = time.monotonic()
     # Symbolic links are not resolved: the user knows the folder by the link's name.
@@ -166,7 +167,8 @@ def _counted(names: list[str]) -> str:
 
 def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
     """Return the command that stops it, for this folder."""
-    from privedge.local import homes, names
+    from privedge.identity import names
+    from privedge.local import homes
 
     usual = homes.default(home.pictures, names.cohort_name(home.pictures.name))
     where = [] if home.folder == usual else ["--home", _shown(home.folder)]

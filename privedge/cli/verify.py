@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, SkipBadOption
 from privedge.cli.query import (
     CohortOption,
     EncoderOption,
@@ -28,6 +28,7 @@ def _verify(
     cohort: CohortOption,
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
+    skip_bad: SkipBadOption = False,
     encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +43,7 @@ def _verify(
     """
     from privedge.client.query import Client
 
-    images = files(images)
+    images = files(images, skip_bad)
     with Client.from_file(config, encoder=encoder) as client:
         reply = client.verify(images, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]

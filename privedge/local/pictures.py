@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median_high
 
 from privedge.errors import ImageError
-from privedge.local.names import owner_names
+from privedge.identity.names import owner_names
 from privedge.progress import Progress
 from privedge.ran import images
 from privedge.ran.images import Measured, is_system
@@ -79,7 +79,7 @@ def look(
     beside: the home folder; it and the folders that contain it are not owners.
     known: the `sizes` of an earlier call; these pictures are not decoded again.
 
-    Raises ImageError if no owner is found.
+    Raises ImageError if no owner is found, and ConfigError for folders that would be one owner.
     """
     places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from privedge.errors import TrainingError
+from privedge.identity.names import owner_name
 from privedge.ran.model import Reconstructor
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import own_images, saves, subspace, threshold
@@ -77,7 +78,8 @@ def fit_ran(
 
 def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
     if not isinstance(owner, str) or not OWNER.fullmatch(owner):
-        raise TrainingError(f"owner: the name must be {OWNER_RULE}")
+        such = f"; {owner_name(owner)} would do" if isinstance(owner, str) else ""
+        raise TrainingError(f"owner: the name must be {OWNER_RULE}{such}")
     if settings.threshold_quantile is not None and not 0 < settings.threshold_quantile <= 1:
         raise TrainingError("threshold quantile: must be above 0 and at most 1")
     closed_form = isinstance(spec.layers[0], Subspace)

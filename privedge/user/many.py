@@ -219,7 +219,7 @@ def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
-def require_owners(names: Sequence[str]) -> None:
+def _require_owners(names: Sequence[str]) -> None:
     """Raise TrainingError, which names all that are no owners' names."""
     if wrong := [ascii(name[:80]) for name in names if not checkpoint.OWNER.fullmatch(name)]:
         more = ", ..." if len(wrong) > _MOST_NAMED else ""
@@ -231,7 +231,7 @@ def require_owners(names: Sequence[str]) -> None:
 
 def _check(jobs: Sequence[Job], resume: bool) -> None:
     """Check before hours of training that every file can be written and none is in the way."""
-    require_owners([job.owner for job in jobs])
+    _require_owners([job.owner for job in jobs])
     for job in jobs:
         private_file.require_writable(job.out)
         for file in (job.out, _unfinished(job)):

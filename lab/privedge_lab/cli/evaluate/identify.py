@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption, ProcessesOption
+from privedge.cli.options import DataOption, JsonOption, ProcessesOption, SkipBadOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
@@ -42,6 +42,7 @@ def register(group: typer.Typer) -> None:
 def _identify(
     data: DataOption,
     out: OutOption,
+    skip_bad: SkipBadOption = False,
     owners: OwnersOption = None,
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
@@ -97,13 +98,14 @@ def _identify(
         words=words,
     )
     seeds = numbers(seed, "seed")
-    found = _measured(request, seeds, out, resume, _Training(processes, keep_models))
+    found = _measured(request, seeds, out, resume, _Training(processes, keep_models, skip_bad))
     experiment.show_summary(found, as_json, _print)
 
 
 class _Training(NamedTuple):
     processes: int | None
     keep: bool
+    skip_bad: bool
 
 
 def _measured(
@@ -115,7 +117,7 @@ def _measured(
     from privedge_lab.evaluation.cohort import Training
     from privedge_lab.results.store import Results, summary
 
-    data = datasets.read(request.data)
+    data = datasets.read(request.data, skip_bad=chosen.skip_bad)
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
