@@ -16,9 +16,9 @@ import grpc
 import torch
 
 from parties import tuple_codec
-from parties.bounded_dict import BoundedDict
 from parties.config.dealer import DealerConfig, DealerLimits
 from parties.dealer_metrics import DealerMetrics
+from parties.remembered import Remembered
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
@@ -74,7 +74,7 @@ class Sessions:
         self._pairing_s = pairing_s
         self._changed = threading.Condition()
         self._running: dict[SessionId, _Pairing] = {}
-        self._past: BoundedDict[SessionId, None] = BoundedDict(_REMEMBERED_SESSIONS)
+        self._past = Remembered(_REMEMBERED_SESSIONS)
         self._masks = WeightMasks(limits.weight_cache_mib << 20)
 
     def running(self) -> int:
@@ -105,7 +105,7 @@ class Sessions:
     def _open(self, run: SessionId, party: int, seeds: _Seeds) -> _Pairing:
         with self._changed:
             pairing = self._running.get(run)
-            if run in self._past or (pairing and party in pairing.seeds):
+            if run.session in self._past or (pairing and party in pairing.seeds):
                 raise AlreadyExists("this session was opened before")
             if pairing is None:
                 if len(self._running) >= self._limits.max_sessions:
@@ -139,7 +139,7 @@ class Sessions:
         with self._changed:
             pairing.left = True
             self._running.pop(run, None)
-            self._past[run] = None
+            self._past.add(run.session)
             self._changed.notify_all()
 
 

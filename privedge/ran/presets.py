@@ -3,7 +3,7 @@
 A preset fixes the image size: the device resizes images to it. `paper` is the original network.
 `conv*` are small networks that, like it, reconstruct pixels. `ran*` reconstruct oriented gradient
 maps with one layer of ReLUs. `subspace*` reconstruct feature maps linearly; they scored best and
-cost least, so `auto` always picks one of them.
+cost least, so `auto` always picks one of them: the `-fine` one of the size.
 """
 
 import math
@@ -35,8 +35,9 @@ from privedge.ran.spec import (
     Upsample,
 )
 
-# The limit for `auto`: with up to this many pixels a side the 32 x 32 preset loses little.
-_SMALL_SIDE = 48
+# The limit for `auto`: letters of 32 x 32 are told apart better at that size, faces of 40 x 30 at
+# 64 x 64 (docs/results/evaluation.md#how-the-presets-were-chosen).
+_SMALL_SIDE = 36
 # Cut-out words are at least twice as wide as high.
 _WRITING_ASPECT = 2
 
@@ -60,7 +61,7 @@ def preset(
         ConfigError: the name is unknown, or `components` does not fit.
 
     Example:
-        assert preset("auto", height=48, width=40, channels=1).name == "subspace32"
+        assert preset("auto", height=32, width=28, channels=1).name == "subspace32-fine"
     """
     if name == "auto":
         name = _by_size(height, width, channels)
@@ -86,8 +87,8 @@ def with_encoder(spec: RanSpec, encoder: Encoder, image: ImageShape) -> RanSpec:
 
 def _by_size(height: int, width: int, channels: int) -> str:
     if channels == 1 and width >= _WRITING_ASPECT * height:
-        return "subspace-writer"
-    return "subspace32" if max(height, width) <= _SMALL_SIDE else "subspace64"
+        return "subspace-writer-fine"
+    return "subspace32-fine" if max(height, width) <= _SMALL_SIDE else "subspace64-fine"
 
 
 def _with_components(spec: RanSpec, components: int) -> RanSpec:

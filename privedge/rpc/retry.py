@@ -77,8 +77,8 @@ def retried(call: Callable[[float], T], patience: Patience) -> T:
     """Return what `call(seconds_left)` returns.
 
     It is repeated after Busy, after Restarting as long as there is time, and after another
-    Unreachable twice at most, or as long as there is time if the server has answered before. A pause is as long as the server asked for, or
-    longer. Raises what the last try raised.
+    Unreachable twice at most, or as long as there is time if the server has answered before. A
+    pause is as long as the server asked for, or longer. Raises what the last try raised.
     """
     deadline, pause_s = Deadline.after(patience.within_s), _FIRST_S
     for tried in count():

@@ -103,8 +103,12 @@ class World:
         return done.stdout
 
     def client(self) -> Client:
-        """A client that stays, as the device of the last step of docs/how-to/deploy.md."""
-        return Client(load(ClientConfig, self.home("client") / "privedge.toml"))
+        """A client that stays, as the device of the last step of docs/how-to/deploy.md.
+
+        It waits for as long as a restart takes on a machine that is busy with other work.
+        """
+        config = load(ClientConfig, self.home("client") / "privedge.toml")
+        return Client(config.model_copy(update={"rpc_timeout_s": 600.0}))
 
     def stop(self) -> None:
         for name in OPERATORS:
@@ -140,7 +144,7 @@ class Asking(threading.Thread):
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
-        self.join(120)
+        self.join(600)
         self._client.close()
 
     def run(self) -> None:

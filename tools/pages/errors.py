@@ -12,7 +12,7 @@ _AGAIN = {
     Again.NEVER: "no",
     Again.PLACE: "yes, `retries` times, after the pause that the server asks for or longer",
     Again.STARTED: "yes, as long as `rpc_timeout_s` lets it, after the same pauses",
-    Again.LOST: "yes, twice; as long as `rpc_timeout_s` lets it at parties that have answered before",
+    Again.LOST: "yes, twice, or as long as `rpc_timeout_s` lets it if both have answered before",
     Again.CHANGED: "a query, twice, from `DescribeCohort` on",
 }
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
@@ -20,7 +21,10 @@ class Following(ActiveModels):
         """Party 1: step 3. Raises UnknownModel; BudgetSpent; ManifestMismatch after retiring the
         model.
         """
-        with self._rows:
+        row = self._registry.get(ref.model_id)
+        new = row is not None and row.state == State.UPLOADED
+        # Charged before the rows are locked: a slow disk must not keep queries from their models.
+        with self.budgets.activation(row.owner) if row and new else nullcontext(), self._rows:
             row = self._registry.get(ref.model_id)
             if (
                 row is None
@@ -31,8 +35,7 @@ class Following(ActiveModels):
             if row.manifest_digest != ref.manifest_digest:
                 self._reject(row)
             if row.state == State.UPLOADED:
-                with self.budgets.activation(row.owner):
-                    self._registry.prepare(ref.model_id)
+                self._registry.prepare(ref.model_id)
 
     def add(self, cohort: str, since: str, ref: ModelRef) -> None:
         """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,
@@ -130,12 +133,14 @@ class Following(ActiveModels):
 
     def _held(self, row: Model | None, cohort: str, ref: ModelRef) -> Model | None:
         """Party 1's row of a model that party 0 lists; its share is there, taken back from the
-        trash if need be. None if this party lacks the model.
+        trash if need be. None if this party lacks the model, or it is an upload whose owner may not
+        join.
         """
         if (
             row is None
             or row.state == State.DELETED
             or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
+            or (row.state == State.UPLOADED and not self._may_join(row))
             or (row.state == State.RETIRED and not self._files.revive(ref.model_id))
         ):
             return None

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from parties.bounded_dict import BoundedDict
 from parties.config.party import PartyConfig
 from parties.party.models.cohorts import Snapshot, find_for
 from parties.party.models.service import ModelService
@@ -28,6 +27,7 @@ from parties.party.queries.intake import Intake
 from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
+from parties.remembered import Remembered
 from privedge import traces
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.identity.roles import Identity
@@ -67,7 +67,7 @@ class QueryService:
         self._counters = counters
         self._answer = answer
         self._lock = threading.Lock()
-        self._used_ids: BoundedDict[str, None] = BoundedDict(_REMEMBERED_IDS)
+        self._used_ids = Remembered(_REMEMBERED_IDS)
 
     @property
     def deadline_s(self) -> float:
@@ -159,7 +159,8 @@ class QueryService:
         return bytes(received)
 
     def _use_once(self, query_id: str) -> None:
+        used = bytes.fromhex(query_id)
         with self._lock:
-            if query_id in self._used_ids:
+            if used in self._used_ids:
                 raise AlreadyExists(f"query {query_id}: this id was used before")
-            self._used_ids[query_id] = None
+            self._used_ids.add(used)

@@ -32,7 +32,7 @@ def test_every_folder_becomes_a_ran_and_what_is_missing_is_added(people, tmp_pat
     out = tmp_path / "models"
     said = train_all(people, "--out", out)
     assert said.exit_code == 0 and said.stderr == ""
-    assert said.stdout.splitlines()[-1].startswith("3 owners, subspace32, ")
+    assert said.stdout.splitlines()[-1].startswith("3 owners, subspace32-fine, ")
     rans = [checkpoint.load(out / f"{name}.ran") for name in ("ana", "ben", "cleo")]
     assert [ran.owner for ran in rans] == ["ana", "ben", "cleo"]
     (out / "ben.ran").unlink()

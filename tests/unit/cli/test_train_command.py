@@ -44,7 +44,7 @@ def test_a_folder_becomes_a_ran_and_one_line(photos, tmp_path):
     assert result.stderr == ""
     assert result.stdout.count("\n") == 1
     ran = checkpoint.load(out)
-    assert (ran.owner, ran.spec.name) == ("ana", "subspace32")
+    assert (ran.owner, ran.spec.name) == ("ana", "subspace32-fine")
 
 
 def test_json_states_what_was_trained(photos, tmp_path):
@@ -73,7 +73,7 @@ def test_an_npz_needs_its_label(photos, tmp_path):
     assert "--label" in str(privedge(*command).exception)
     result = privedge(*command, "--label", 1, "--components", 3, "--json")
     assert json.loads(result.stdout)["images"] == 6
-    assert checkpoint.load(out).parameters["0.basis"].shape == (3, 512)
+    assert checkpoint.load(out).parameters["0.basis"].shape == (3, 2048)
 
 
 def test_w56_a_label_may_be_a_string_and_those_that_are_there_are_listed(photos, tmp_path):

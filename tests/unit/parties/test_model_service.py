@@ -5,7 +5,9 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -708,3 +710,37 @@ def test_health_counts_the_quarantined_models_of_a_cohort_and_names_none(parties
         models.holdings.quarantine_fault() for models in (parties.leader, parties.follower)
     } == {""}
     assert second in parties.leader.in_use()
+
+
+def test_w04_party_1_follows_no_list_with_an_upload_of_an_owner_it_does_not_take(tmp_path):
+    with ExitStack() as stack:
+        config = settings(tmp_path, 1, owners=["ben"])
+        follower = stack.enter_context(open_models(config, None))
+        (_, header), (_, share) = shares_of(ANA)
+        # As if it had been taken off the list between its upload and its activation.
+        follower.cohorts[COHORT] = replace(follower.cohorts[COHORT], owners=None)
+        follower.upload(header, ANA, [share])
+        follower.cohorts[COHORT] = replace(follower.cohorts[COHORT], owners=frozenset({"ben"}))
+        ref = ModelRef(header.manifest.model_id, header.manifest.digest())
+        with pytest.raises(ManifestMismatch):
+            follower.follow(COHORT, [ref])
+        with pytest.raises(ManifestMismatch):
+            follower.add(COHORT, follower.snapshot(COHORT).id, ref)
+        assert follower.snapshot(COHORT).models == ()
+
+
+def test_a_charge_that_is_slow_to_be_written_keeps_no_query_from_its_models(parties):
+    model_id = parties.uploaded()
+    read = []
+
+    @contextmanager
+    def slow(_owner):
+        with ThreadPoolExecutor(1) as another:
+            read.append(another.submit(parties.follower.snapshot, COHORT).result(30))
+        yield
+
+    parties.follower.budgets.activation = slow
+    parties.follower.prepare(
+        ModelRef(model_id, parties.follower._registry.get(model_id).manifest_digest)
+    )
+    assert len(read) == 1

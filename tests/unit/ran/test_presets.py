@@ -56,14 +56,14 @@ def test_the_ran_presets_need_512_comparisons():
 @pytest.mark.parametrize(
     ("height", "width", "channels", "chosen"),
     [
-        (32, 32, 3, "subspace32"),
-        (8, 8, 1, "subspace32"),
-        (40, 30, 1, "subspace32"),
-        (64, 64, 3, "subspace64"),
-        (3000, 4000, 3, "subspace64"),
-        (64, 128, 1, "subspace-writer"),
-        (30, 90, 1, "subspace-writer"),
-        (64, 128, 3, "subspace64"),
+        (32, 32, 3, "subspace32-fine"),
+        (8, 8, 1, "subspace32-fine"),
+        (40, 30, 1, "subspace64-fine"),
+        (64, 64, 3, "subspace64-fine"),
+        (3000, 4000, 3, "subspace64-fine"),
+        (64, 128, 1, "subspace-writer-fine"),
+        (30, 90, 1, "subspace-writer-fine"),
+        (64, 128, 3, "subspace64-fine"),
     ],
 )
 def test_auto_goes_by_size(height, width, channels, chosen):
