@@ -89,7 +89,7 @@ def test_another_owners_model_is_not_sent(ana, rans):
 
 
 def test_a_model_that_does_not_fit_is_refused_with_what_differs(ana, pair):
-    colour = train(PICTURES, owner="ana", components=2)
+    colour = train(PICTURES, owner="ana", preset="subspace32", components=2)
     with pytest.raises(CheckpointError) as refusal:
         ana.upload(colour, COHORT)
     assert ": 1 channel there, 3 here; train it with --cohort digits" in str(refusal.value)
