@@ -14,6 +14,7 @@ from privedge.cli.main import build
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran.presets import preset
+from privedge.user.owner import Owner
 from privedge_lab.demo.digits import Digits
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,9 @@ def test_a_list_says_what_a_cohort_takes_and_whether_it_may_answer_unknown(confi
         "parties_agree": True,
     }
     assert (found[COLOUR]["owners"], found[COLOUR]["can_answer_unknown"]) == (0, False)
-    shown = CliRunner().invoke(build(), ["cohorts", "--config", config("owner", "ana")]).stdout
+    ana = config("owner", "ana")
+    assert Owner.from_file(ana).cohorts() == (COLOUR, OPEN)
+    shown = CliRunner().invoke(build(), ["cohorts", "--config", ana]).stdout
     assert "colour pictures of 32x32; never answers unknown: its margin is 1" in shown
 
 
