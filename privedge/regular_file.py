@@ -8,8 +8,8 @@ Errors are OSError, as of `open`; callers turn them into their own.
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 # Windows has neither the flag nor named pipes among its files.
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
@@ -28,7 +28,7 @@ def require(path: Path) -> os.stat_result:
     return found
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """Open the file at `path` for reading. Raises OSError for anything but a regular file."""
     require(path)  # before it is opened, because opening some devices does something
     file = open(path, "rb", opener=_at_once)  # noqa: SIM115 - handed to the caller

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -156,7 +156,7 @@ def decode(file: Path) -> Image.Image:
             raise ImageError(f"{file}: is not a sound {kinds} image") from error
 
 
-def _formats(raw: BinaryIO, file: Path) -> tuple[str, ...]:
+def _formats(raw: BufferedReader, file: Path) -> tuple[str, ...]:
     """Return the formats of Pillow's that may decode an open file, by its first bytes."""
     head = raw.read(12)
     raw.seek(0)
@@ -195,7 +195,7 @@ def upright(picture: Image.Image, where: str) -> Image.Image:
             raise ImageError(f"{where}: is not a sound image") from error
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """Open a file of pictures. Raises ImageError, also for a pipe or a device."""
     with _reading(path):
         return regular_file.opened(path)

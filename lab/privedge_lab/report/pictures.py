@@ -88,7 +88,7 @@ def _whose(file: Path, here: Sequence[Source]) -> Source:
 
 
 def _encoded(file: Path, shown: str) -> Inline:
-    with regular_file.opened(file) as raw, Image.open(raw, formats=["PNG"]) as opened:
+    with regular_file.opened(file) as source, Image.open(source, formats=["PNG"]) as opened:
         if opened.width * opened.height > _MOST_PIXELS:
             raise ValueError
         picture = opened.convert("RGB")

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pillow_heif
 import pytest
 import torch
 from PIL import Image
@@ -111,6 +110,8 @@ def test_webp_is_taken(tmp_path, lossless):
 
 @pytest.mark.parametrize("ending", [".heic", ".HEIF", ".jpg"])
 def test_heic_is_taken_with_its_extra(tmp_path, ending):
+    import pillow_heif
+
     pillow_heif.register_heif_opener()
     picture(tmp_path / f"a{ending}", np.full((64, 64, 3), 200, np.uint8), format="HEIF")
     assert np.allclose(given(tmp_path, GREY), 200, atol=3)
