@@ -9,11 +9,11 @@ _SHORT = 12
 
 
 def takes(spec: RanSpec) -> str:
-    """Say what is to be given to a model: "grey pictures of 32x32", "vectors of 128 numbers"."""
+    """Say what is to be given to a model: "grey pictures of 32x32", "vectors of 128 values"."""
     said = spec.model_dump(mode="json")
     image, features = said["image"], said["features"]
     if image is None:
-        return f"vectors of {features['size']} numbers"
+        return f"vectors of {features['size']} values"
     colour = "grey" if image["channels"] == 1 else "colour"
     pictures = f"{colour} pictures of {_size(image)}"
     if features["kind"] != "encoder":
@@ -48,7 +48,7 @@ def _facts(spec: RanSpec) -> dict[str, tuple[str, str]]:
     facts["components"] = ("{} components", str(spec.components or "none"))
     facts["kind"] = ("feature map {}", features["kind"])
     facts["sha256"] = ("encoder {}", _digest(features.get("sha256", "none")))
-    facts["numbers"] = ("vectors of {}", str(features.get("size", "none")))
+    facts["numbers"] = ("vectors of {} values", str(features.get("size", "none")))
     facts["output"] = ("an encoder of {} values", str(features.get("output", "none")))
     facts["unit"] = ("unit length: {}", "yes" if features.get("unit_length") else "no")
     aligned = (features.get("aligned") or {}).get("detector", "none")
