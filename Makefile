@@ -20,7 +20,7 @@ PYTHONS := 3.11 3.12 3.13
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo up test test-quick test-slow gameday fuzz cover matrix check lint format types imports proto proto-check node docs docs-check build bench lock clean
+.PHONY: help demo up face-recipe test test-quick test-slow gameday fuzz cover matrix check lint format types imports proto proto-check node docs docs-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ demo: $(INSTALLED) ## the whole system on real digits; writes build/demo/index.h
 up: $(INSTALLED) ## a private service over your own pictures: make up DIR=people/
 	@test -n "$(DIR)" || { echo "name a folder with a folder of pictures for each owner: make up DIR=people/" >&2; exit 1; }
 	$(BIN)/privedge up "$(DIR)" --keep
+
+face-recipe: $(INSTALLED) ## fetch the two files of the preset face: make face-recipe DIR=faces/
+	@test -n "$(DIR)" || { echo "name a folder for encoder.onnx and detector.onnx: make face-recipe DIR=faces/" >&2; exit 1; }
+	@$(BIN)/python -m tools.face_recipe "$(DIR)"
 
 # Two processes, each of which takes one file after the other. tests/integration comes first: files that
 # start servers take longest.

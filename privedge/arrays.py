@@ -1,13 +1,19 @@
 """Names for the numpy arrays that cross from one module to another; shapes are by convention.
 
-n counts images. A name says what the numbers are; only the element type is checked.
+n counts images or vectors. A name says what the numbers are; only the element type is checked.
 """
+
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 # Images as in a picture file: (n, H, W) grey or (n, H, W, 3) colour, 0 to 255. One: without n.
 Pixels = npt.NDArray[np.uint8]
+# Vectors that owners and clients bring in place of pictures: (n, D).
+Vectors = npt.NDArray[np.float64]
+# What a RAN is trained on and asked about.
+Inputs = Pixels | Vectors
 # What a feature map makes of images, and what a RAN reconstructs: (n, *input_shape).
 Features = npt.NDArray[np.float32]
 # The class of each image, such as the place of its owner in a list: (n,).
@@ -16,3 +22,8 @@ Labels = npt.NDArray[np.int64]
 Dissimilarities = npt.NDArray[np.float32]
 # One parameter of a RAN, of the shape that its spec gives; stacked, (owners, *shape).
 Parameter = npt.NDArray[np.float32]
+
+
+def is_pixels(inputs: Inputs) -> TypeGuard[Pixels]:
+    """Return whether these are images, and not vectors."""
+    return inputs.dtype == np.uint8

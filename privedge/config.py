@@ -186,6 +186,8 @@ class ClientConfig(CallerConfig):
         insecure_loopback, role, name: an unprotected claim in place of `tls`, on this machine only.
         rpc_timeout_s: the longest that a call may last, in seconds; 60 by default.
         retries: how often a call is made again that a party was too busy for; 4 by default.
+        encoder: the ONNX file of the public encoder, for cohorts that have one.
+        detector: the ONNX file that finds faces, for cohorts of faces.
 
     Example:
         config = ClientConfig(
@@ -204,6 +206,16 @@ class ClientConfig(CallerConfig):
         description="How often a call is made again that a party was too busy for, after growing "
         "pauses; a query gets a fresh id. A call that lost its connection is made again twice at "
         "most. All tries together last no longer than `rpc_timeout_s`.",
+    )
+    encoder: Path | None = Field(
+        default=None,
+        description="The ONNX file of the public encoder, for cohorts that have one. It is checked "
+        "against the cohort's SHA-256.",
+    )
+    detector: Path | None = Field(
+        default=None,
+        description="The ONNX file that finds faces, for cohorts of faces. It is checked as the "
+        "encoder is.",
     )
 
 

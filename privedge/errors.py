@@ -46,6 +46,18 @@ class ImageError(PrivEdgeError):
     """An image file or array cannot be used."""
 
 
+class NoFaceFound(ImageError):
+    """A preset of faces was given a picture in which the detector finds none."""
+
+
+class SeveralFaces(ImageError):
+    """A picture has several faces, and nothing says which one is meant."""
+
+
+class FaceTooSmall(ImageError):
+    """The face in a picture has too few pixels to be told from others."""
+
+
 class CheckpointError(PrivEdgeError):
     """A RAN file is damaged, has another version, or does not fit its own spec."""
 

@@ -25,11 +25,15 @@ FOR_ALL_ROLES: Mapping[str, str] = {
 }
 # What a process needs that sends traces.
 FOR_TRACES: Mapping[str, str] = {"opentelemetry": "pip install 'privedge[otel]'"}
+# What a device needs for a public encoder.
+FOR_ENCODERS: Mapping[str, str] = dict.fromkeys(
+    ("onnx", "onnxruntime"), "pip install 'privedge[encoder]'"
+)
 # What any other command may need.
 FOR_COMMANDS: Mapping[str, str] = {
     **FOR_SERVERS,
     "torch": "pip install 'privedge[train]'",
-    "onnxruntime": "pip install 'privedge[encoder]'",
+    **FOR_ENCODERS,
     "pillow_heif": "pip install 'privedge[heic]'",
     # The name of old for the distribution privedge-lab, which brings all of these.
     **dict.fromkeys(

@@ -21,11 +21,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from privedge import regular_file
+from privedge.arrays import Pixels
 from privedge.errors import ImageError
+from privedge.progress import Progress
 from privedge.ran import images as files
 from privedge.ran import inputs, pixels
+from privedge.ran.alignment import Aligner
 from privedge.ran.spec import ImageShape
 
 log = logging.getLogger(__name__)
@@ -88,6 +92,43 @@ def read(path: Path, *, skip_bad: bool | None = None) -> Labelled:
     return from_arrays(found.pop("images"), found.pop("labels"), found, where=str(path))
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A set whose faces are cut out, and why images of it were left out, by one line each."""
+
+    data: Labelled
+    left_out: tuple[str, ...]
+
+
+def faces_of(path: Path, aligner: Aligner, shape: ImageShape, progress: Progress) -> Cut:
+    """Read the set at `path`, and cut the face out of each image as it is stored.
+
+    Images without the one face that is wanted are left out. Raises ImageError, also if none is
+    left.
+    """
+    whole = read(path)
+    pictures: Sequence[Path | Image.Image]
+    if path.is_dir():  # the images of `whole` have one size, and so are stretched
+        pictures = [file for of_class in _classes(path) for file in of_class]
+    else:
+        values = (whole.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        pictures = [Image.fromarray(each.squeeze()) for each in values]
+    chips, kept, left_out = [], [], []
+    for number, picture in enumerate(pictures):
+        progress("find faces", number, len(pictures))
+        where = str(picture) if isinstance(picture, Path) else f"{path}: image {number}"
+        try:
+            upright = files.decode(picture) if isinstance(picture, Path) else picture
+            chips.append(aligner.cut(upright, shape, where))
+            kept.append(number)
+        except ImageError as error:
+            left_out.append(str(error))
+    if not kept:
+        raise ImageError(f"{path}: no face was found in any of its {len(pictures)} images")
+    found = whole.take(torch.tensor(kept))
+    return Cut(replace(found, images=_scaled(np.stack(chips))), tuple(left_out))
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256, in hexadecimal, of what `read` reads. Raises ImageError.
 
@@ -134,16 +175,19 @@ def from_arrays(
         for name, values in further.items()
         if values.shape == labels.shape and values.dtype.kind in "biu"
     }
-    channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    scaled = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
     names = further.get("label_names", np.zeros(0))
     named = names.ndim == 1 and names.dtype.kind == "U" and len(names) > labels.max()
     return Labelled(
-        scaled,
+        _scaled(images),
         torch.from_numpy(labels.astype(np.int64)),
         facts,
         tuple(map(str, names)) if named else (),
     )
+
+
+def _scaled(images: Pixels) -> torch.Tensor:
+    channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
 
 
 def split(

@@ -76,7 +76,9 @@ class StateCheck:
         built = {}
         for section in self._config.cohorts:
             try:
-                built[section.name] = build(section)
+                built[section.name] = cohort = build(section)
+                for line in cohort.cautions():
+                    yield hint("cohorts", line)
             except ConfigError as error:
                 yield Finding("cohorts", str(error))
         if len(built) == len(self._config.cohorts):

@@ -3,14 +3,58 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from privedge.config import Section
+from privedge.errors import ConfigError
 from privedge.identity.roles import COHORT_NAME
+from privedge.ran.feature_kinds import Encoder, EncoderInput
+from privedge.ran.presets import ENCODER_PRESETS
 
 # A name in a certificate, or a shell pattern of such names.
 _PATTERN = r"^[A-Za-z0-9._*?\[\]!-]{1,128}$"
 Names = tuple[Annotated[str, StringConstraints(pattern=_PATTERN)], ...]
+
+
+_Numbers = Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+
+
+class EncoderSection(Section):
+    """The public encoder of a cohort. It is named by its digest; no party needs the file."""
+
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="The SHA-256 of the ONNX file, as `privedge encoder inspect` shows it.",
+    )
+    output: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, max_length=4, description="The shape of one picture's features: `[128]`."
+    )
+    height: int = Field(ge=8, le=1024, description="Of the pictures that it takes, in pixels.")
+    width: int = Field(ge=8, le=1024, description="Of these pictures, in pixels.")
+    order: Literal["rgb", "bgr"] = Field(default="rgb", description="Of the channels.")
+    layout: Literal["nchw", "nhwc"] = Field(default="nchw", description="Of the axes.")
+    scale: _Numbers = Field(
+        default=EncoderInput().scale,
+        description="It gets pixel * scale + offset, pixel from 0 to 255: one number, or one for "
+        "each channel in `order`.",
+    )
+    offset: _Numbers = Field(default=EncoderInput().offset, description="See `scale`.")
+    unit_length: bool = Field(
+        default=False, description="Whether its output is divided by its length."
+    )
+
+    def features(self) -> Encoder:
+        """Return the feature kind. Raises ConfigError."""
+        try:
+            wants = EncoderInput(
+                order=self.order, layout=self.layout, scale=self.scale, offset=self.offset
+            )
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"encoder: {said}") from None
+        return Encoder(
+            sha256=self.sha256, output=self.output, input=wants, unit_length=self.unit_length
+        )
 
 
 class CohortSection(Section):
@@ -36,6 +80,10 @@ class CohortSection(Section):
     spec_file: Path | None = Field(
         default=None, description="The architecture as a file: the JSON of a RanSpec."
     )
+    encoder: EncoderSection | None = Field(
+        default=None,
+        description="For `preset`: the public encoder whose output the models reconstruct.",
+    )
     margin: float = Field(
         default=1.0,
         gt=0,
@@ -49,7 +97,14 @@ class CohortSection(Section):
         ge=0,
         le=1,
         description="The weight of the mean error over all owners in that rule. Above 0, and with "
-        "a margin below 1, a query needs one more round.",
+        "a margin below 1, a query needs one more round. For old cohorts: one owner with a model "
+        "that fits nothing lifts the mean, and makes strangers known.",
+    )
+    rivals: Path | None = Field(
+        default=None,
+        description="Public rivals, a file from `privedge rivals make`; the same at both parties. "
+        "An image is known only if best < margin * error of every rival as well. So a cohort of "
+        'one owner can answer "unknown". Not together with `mean_share`.',
     )
 
     clients: Names | None = Field(
@@ -73,4 +128,10 @@ class CohortSection(Section):
             raise ValueError("preset: a cohort has one architecture; name it instead of auto")
         if self.spec_file is not None and self.components is not None:
             raise ValueError("components goes with preset, not with spec_file")
+        if self.rivals is not None and self.mean_share:
+            raise ValueError("rivals: not together with mean_share; set mean_share = 0")
+        if self.spec_file is not None and self.encoder is not None:
+            raise ValueError("encoder goes with preset; a spec_file names its own")
+        if self.preset in ENCODER_PRESETS and self.encoder is None:
+            raise ValueError(f"preset {self.preset} needs a table [cohorts.encoder]")
         return self

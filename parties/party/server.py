@@ -148,6 +148,9 @@ def assembled(
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
+        for snapshot in models.snapshots():
+            for line in snapshot.cohort.cautions(len(snapshot.models)):
+                log.warning(line)
         heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)

@@ -20,12 +20,15 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class CohortTerms:
-    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture."""
+    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture; `rivals` of its public
+    rivals, or empty.
+    """
 
     name: str
     spec_digest: str
     margin: float
     mean_share: float
+    rivals: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
         rounding=config.rounding,
         workers=config.workers,
         cohorts=tuple(
-            CohortTerms(each.name, each.spec_digest, each.margin, each.mean_share)
+            CohortTerms(
+                each.name, each.spec_digest, each.margin, each.mean_share, each.rivals_digest
+            )
             for each in cohorts
         ),
         max_batch=config.limits.max_batch,
@@ -85,6 +90,9 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
     if here.spec_digest != there.spec_digest:
         digests = here.spec_digest[:_DIGITS], there.spec_digest[:_DIGITS]
         lines.append(f"architecture: {digests[0]} here, {digests[1]} there")
+    if here.rivals != there.rivals:
+        mine, theirs = (digest[:_DIGITS] or "none" for digest in (here.rivals, there.rivals))
+        lines.append(f"rivals: {mine} here, {theirs} there")
     for name in ("margin", "mean_share"):
         one, other = getattr(here, name), getattr(there, name)
         if one != other:

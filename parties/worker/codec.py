@@ -15,6 +15,7 @@ from parties.worker.snapshot_cache import ModelFile, Snapshot
 from parties.worker.task import Kind, Method, Task
 from privedge.errors import ShareError
 from privedge.mpc.predict import Rule
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.codec import cost_to_wire
 from privedge.sharing.ring import WORD_BYTES
@@ -35,14 +36,18 @@ _STATE_OF: dict[int, State] = {number: state for state, number in _STATES.items(
 
 
 def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
-    """Join the pieces of one snapshot. Raises CheckpointError for a spec that is none."""
+    """Join the pieces of one snapshot. Raises CheckpointError for a spec that is none, and
+    ConfigError for rivals that do not fit it.
+    """
     whole = pb.Snapshot()
     for piece in pieces:
         whole.MergeFrom(piece)
+    spec = RanSpec.from_json(whole.spec_json)
     return Snapshot(
         id=whole.id,
         cohort=whole.cohort,
-        spec=RanSpec.from_json(whole.spec_json),
+        spec=spec,
+        rivals=Rivals.from_bytes(whole.rivals, spec.input_shape),
         margin=whole.margin,
         mean_share=whole.mean_share,
         models=tuple(
@@ -61,7 +66,7 @@ def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
 def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
     """The task of a front end's job on the snapshot that the job names."""
     position = job.verify_position if job.HasField("verify_position") else None
-    rule = Rule(snapshot.margin, job.one_subject, position, snapshot.mean_share)
+    rule = Rule(snapshot.margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals)
     return Task(snapshot, tuple(job.shape), rule, method)
 
 

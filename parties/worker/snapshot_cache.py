@@ -9,6 +9,7 @@ from pathlib import Path
 
 from parties.bounded_dict import BoundedDict
 from privedge.errors import UnknownModel
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 
 
@@ -36,6 +37,7 @@ class Snapshot:
     margin: float
     mean_share: float
     models: tuple[ModelFile, ...]
+    rivals: Rivals | None = None
 
     @cached_property
     def spec_digest(self) -> str:

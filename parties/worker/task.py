@@ -1,7 +1,7 @@
 """What one run computes: the facts on which both workers must agree."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from parties.worker import agreement
 from parties.worker.snapshot_cache import Snapshot
@@ -36,7 +36,12 @@ class Task:
     @staticmethod
     def of_kind(kind: Kind, snapshot: Snapshot, method: Method) -> "Task":
         """A task of that kind: to identify, not to verify one owner."""
-        rule = Rule(snapshot.margin, kind.one_subject, mean_share=snapshot.mean_share)
+        rule = Rule(
+            snapshot.margin,
+            kind.one_subject,
+            mean_share=snapshot.mean_share,
+            rivals=snapshot.rivals,
+        )
         return Task(snapshot, kind.shape, rule, method)
 
     @property
@@ -46,19 +51,20 @@ class Task:
 
     def facts(self) -> str:
         """Models, architecture, question, shape and method, as the text of agreement.py."""
-        return agreement.canonical(
-            {
-                "snapshot": self.snapshot.id,
-                "spec": self.snapshot.spec_digest,
-                "shape": list(self.shape),
-                "margin": self.rule.margin,
-                "mean_share": self.rule.mean_share,
-                "one_subject": self.rule.one_subject,
-                "verify_position": self.rule.verify_position,
-                "engine": self.method.engine,
-                "rounding": self.method.rounding,
-            }
-        )
+        facts: dict[str, Any] = {
+            "snapshot": self.snapshot.id,
+            "spec": self.snapshot.spec_digest,
+            "shape": list(self.shape),
+            "margin": self.rule.margin,
+            "mean_share": self.rule.mean_share,
+            "one_subject": self.rule.one_subject,
+            "verify_position": self.rule.verify_position,
+            "engine": self.method.engine,
+            "rounding": self.method.rounding,
+        }
+        if self.rule.rivals is not None:  # left out otherwise: as releases without rivals say it
+            facts["rivals"] = self.rule.rivals.digest
+        return agreement.canonical(facts)
 
     def agreement(self) -> bytes:
         """SHA-256 of `facts`: both workers must have the same one."""

@@ -59,6 +59,7 @@ def _facts(cohort: "Listed") -> dict[str, object]:
         "spec_digest": spec.digest(),
         "margin": said.margin,
         "mean_share": said.mean_share,
+        "rivals": said.rivals[0],
         "can_answer_unknown": not cohort.never_unknown,
         "parties_agree": cohort.state == AGREED,
     }

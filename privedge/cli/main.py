@@ -21,11 +21,14 @@ from typer.core import TyperGroup
 import privedge
 from privedge import extras, log
 from privedge.cli import (
+    calibrate,
     certs,
     cohorts,
     doctor,
+    encoder,
     models,
     query,
+    rivals,
     spec,
     standard_output,
     train,
@@ -41,11 +44,14 @@ PRODUCT = {
     "certs": certs,
     "doctor": doctor,
     "cohorts": cohorts,
+    "encoder": encoder,
     "train": train,
     "train-all": train_all,
     "spec": spec,
     "upload": upload,
     "models": models,
+    "rivals": rivals,
+    "calibrate": calibrate,
     "query": query,
     "verify": verify,
 }
@@ -61,6 +67,7 @@ _ANSWERS = (
     "cohorts",
     "models list",
     "certs check",
+    "encoder inspect",
     "--help",
     "--version",
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from privedge.ran.public_files import PublicFiles
     from privedge.ran.spec import RanSpec
 
 ConfigOption = Annotated[
@@ -47,6 +48,35 @@ JoinOption = Annotated[
     ),
 ]
 
+EncoderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--encoder", metavar="FILE", parser=path, help="The public ONNX encoder, if there is one."
+    ),
+]
+
+DetectorOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--detector", metavar="FILE", parser=path, help="The ONNX file that finds faces, if needed."
+    ),
+]
+
+LargestFaceOption = Annotated[
+    bool,
+    typer.Option("--largest-face", help="Of several faces in a picture take the largest."),
+]
+
+SpecOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--spec",
+        metavar="FILE",
+        parser=path,
+        help="The architecture as JSON, in place of a preset, as from `encoder wrap`.",
+    ),
+]
+
 ChannelsOption = Annotated[
     int | None,
     typer.Option("--channels", help="1 for grey, 3 for colour, if not what the images have."),
@@ -66,18 +96,45 @@ ProcessesOption = Annotated[
 ]
 
 
-def to_join(cohort: str | None, config: Path, preset: str) -> "str | RanSpec":
-    """Return the preset's name, or ask party 0 for the architecture of the cohort to join."""
+def to_join(
+    cohort: str | None, config: Path, preset: str, spec: Path | None = None
+) -> "str | RanSpec":
+    """Return the preset's name, or the spec in a file, or ask party 0 for that of a cohort."""
     if cohort is None:
-        return preset
+        return preset_or_spec(preset, spec)
     from privedge.config import ClientConfig, load
     from privedge.user.architecture import of_cohort
 
-    if preset != "auto":
-        raise typer.BadParameter(
-            "the cohort sets the architecture; leave it out", param_hint="--preset"
-        )
+    for value, usual, option in ((preset, "auto", "--preset"), (spec, None, "--spec")):
+        if value != usual:
+            raise typer.BadParameter(
+                "the cohort sets the architecture; leave it out", param_hint=option
+            )
     return of_cohort(cohort, load(ClientConfig, config))
+
+
+def preset_or_spec(preset: str, spec: Path | None) -> "str | RanSpec":
+    """Return the preset's name, or the spec in a file."""
+    if spec is None:
+        return preset
+    from privedge.ran import spec_file
+
+    if preset != "auto":
+        raise typer.BadParameter("a spec has the architecture", param_hint="--preset and --spec")
+    return spec_file.read(spec)
+
+
+def public_files(
+    encoder: Path | None, cohort: str | None, config: Path, *, detector: Path | None = None
+) -> "PublicFiles":
+    """Return the files of options, or else those of the configuration with which one joins."""
+    from privedge.config import ClientConfig, load
+    from privedge.ran.public_files import PublicFiles
+
+    if cohort is not None and None in (encoder, detector):
+        named = load(ClientConfig, config)
+        encoder, detector = encoder or named.encoder, detector or named.detector
+    return PublicFiles.at(encoder=encoder, detector=detector)
 
 
 def command_line() -> str:

@@ -1,13 +1,23 @@
 """`privedge query`: ask which owner of a cohort each image shows."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, SkipBadOption, path
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    LargestFaceOption,
+    SkipBadOption,
+    path,
+)
 
 if TYPE_CHECKING:
     from privedge.client.query import Reply
@@ -21,10 +31,6 @@ ImagesArgument = Annotated[
     ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
-EncoderOption = Annotated[
-    Path | None,
-    typer.Option("--encoder", metavar="FILE", help="The cohort's public ONNX encoder, if any."),
-]
 TogetherOption = Annotated[
     bool,
     typer.Option(
@@ -45,6 +51,8 @@ def _query(
     one_subject: TogetherOption = False,
     skip_bad: SkipBadOption = False,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whose images these are, or "unknown".
@@ -59,12 +67,15 @@ def _query(
     from privedge.client.query import Client
 
     images = files(images, skip_bad)
-    with Client.from_file(config, encoder=encoder) as client:
+    with Client.from_file(
+        config, encoder=encoder, detector=detector, largest_face=largest_face
+    ) as client:
         reply = client.identify(images, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
+    say_if_never_unknown(reply, cohort)
     for name, owner in zip(subjects(images, one_subject), answers, strict=True):
         print(f"{name}: {owner or 'unknown'}")
 
@@ -89,6 +100,16 @@ def subjects(images: list[Path], one_subject: bool) -> list[str]:
     return [f"{len(images)} images"] if one_subject else [str(image) for image in images]
 
 
+def say_if_never_unknown(reply: "Reply", cohort: str) -> None:
+    """Tell people, on standard error, that the answers name somebody whoever is on the pictures."""
+    if reply.never_unknown:
+        print(
+            f"note: cohort {cohort} never answers unknown: {reply.never_unknown} (a model's own "
+            "threshold may still refuse)",
+            file=sys.stderr,
+        )
+
+
 def costs(reply: "Reply") -> dict[str, object]:
     """Return what `--json` says besides the answers, with each party's own costs."""
     return {
@@ -96,5 +117,6 @@ def costs(reply: "Reply") -> dict[str, object]:
         "bytes_sent": reply.bytes_sent,
         "bytes_received": reply.bytes_received,
         "request_ids": reply.request_ids,
+        "never_unknown": reply.never_unknown,
         "parties": [asdict(cost) for cost in reply.costs],
     }

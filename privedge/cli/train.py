@@ -12,11 +12,16 @@ from privedge.cli.options import (
     DEFAULT_CONFIG,
     ChannelsOption,
     ConfigOption,
+    DetectorOption,
+    EncoderOption,
     ForceOption,
     JoinOption,
     JsonOption,
+    LargestFaceOption,
     SkipBadOption,
+    SpecOption,
     path,
+    public_files,
     to_join,
 )
 from privedge.cli.progress import training_bar
@@ -72,13 +77,14 @@ def _train(
         float | None,
         typer.Option(
             "--threshold-quantile",
-            help="Call an image unknown if its error is above this quantile of your own.",
+            help="Also refuse images whose error is above this quantile of your own. Keeps "
+            "few strangers out: 68 to 76 % of them passed. A margin and public rivals do better.",
         ),
     ] = None,
-    encoder: Annotated[
-        Path | None,
-        typer.Option("--encoder", metavar="FILE", help="A public ONNX encoder as feature map."),
-    ] = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
+    spec_file: SpecOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
     ] = False,
@@ -94,9 +100,10 @@ def _train(
     Examples:
       privedge train photos/ --owner ana --out ana.ran
       privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
+      privedge train photos/ --owner ana --out ana.ran --spec faces.json --encoder face.onnx
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
     """
-    from privedge import private_file
+    from privedge.ran.alignment import aligner_for
     from privedge.ran.inputs import opened, warn_if_same
     from privedge.user import checkpoint
     from privedge.user.architecture import spec_for
@@ -104,24 +111,25 @@ def _train(
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
 
-    private_file.require_writable(out)
-    if not force:
-        checkpoint.require_replaceable(out, owner)
+    checkpoint.require_replaceable(out, None if force else owner)
     source = images[0] if len(images) == 1 else images
     given = opened(source, label=label, skip_bad=skip_bad)
+    files = public_files(encoder, cohort, config, detector=detector)
     spec = spec_for(
         given,
-        preset=to_join(cohort, config, preset),
+        preset=to_join(cohort, config, preset, spec_file),
         components=components,
         channels=channels,
-        encoder=encoder,
+        files=files,
     )
-    changes: dict[str, Any] = {"seed": seed, "device": device.value, "encoder": encoder}
+    changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
+    changes["largest_face"] = largest_face
     changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
-    pictures = given.at(spec.image)
+    aligner = aligner_for(spec, files, largest=largest_face)
+    pictures = given.at(spec.image_shape, aligner)
     warn_if_same(pictures, owner)
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(

@@ -7,13 +7,22 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from privedge.cli.ending import ends_in_order
-from privedge.cli.options import JsonOption, path
+from privedge.cli.options import (
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    LargestFaceOption,
+    SpecOption,
+    path,
+    preset_or_spec,
+)
 from privedge.cli.progress import progress_bar
+from privedge.identity import names
 
 if TYPE_CHECKING:
     from privedge.local.homes import Home
@@ -56,6 +65,10 @@ def _up(
             "1 always names somebody.",
         ),
     ] = 1.0,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
+    spec_file: SpecOption = None,
     home: Annotated[
         Path | None,
         typer.Option(
@@ -83,11 +96,11 @@ def _up(
       privedge up people/ --keep          # leave it running
       privedge up people/ --stop          # and stop it
       privedge up people/ --margin 0.9    # strangers are "unknown"
+      privedge up people/ --preset face --encoder encoder.onnx --detector detector.onnx
     """
     from privedge import extras, systems
 
     systems.require_linux("`privedge up` starts servers, which run")
-    from privedge.identity import names
     from privedge.local import homes
 
     started = time.monotonic()
@@ -103,11 +116,21 @@ def _up(
     extras.require(extras.FOR_ALL_ROLES, "training and serving need", extras.FOR_ALL_ROLES)
     from privedge.local.pictures import places_in
     from privedge.local.servers import Servers
+    from privedge.ran.public_files import PublicFiles
 
     places_in(pictures, beside=place)  # fails before anything is written
+    wanted = preset_or_spec(preset, spec_file)
     with ends_in_order(), at.taken(), Servers(at.folder) as servers:
         kept = keep or bool(servers.running)
-        ready = _bring_up(at, servers, name, preset, margin)
+        ready = _bring_up(
+            at,
+            servers,
+            cohort=name,
+            preset=wanted,
+            margin=margin,
+            files=PublicFiles.at(encoder=encoder, detector=detector),
+            largest_face=largest_face,
+        )
         if kept:
             servers.keep()
         seconds = time.monotonic() - started
@@ -119,12 +142,11 @@ def _up(
             _watch(servers)
 
 
-def _bring_up(home: "Home", servers: "Servers", cohort: str, preset: str, margin: float) -> "Ready":
+def _bring_up(home: "Home", servers: "Servers", **asked: Any) -> "Ready":
     with progress_bar() as progress:
         from privedge.local import up  # loads torch, which takes seconds
 
-        request = up.Request(cohort, preset, margin)
-        return up.bring_up(home, servers, request, progress, progress.owner, _note)
+        return up.bring_up(home, servers, up.Request(**asked), progress, progress.owner, _note)
 
 
 def _watch(servers: "Servers") -> None:
@@ -167,7 +189,6 @@ def _counted(names: list[str]) -> str:
 
 def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
     """Return the command that stops it, for this folder."""
-    from privedge.identity import names
     from privedge.local import homes
 
     usual = homes.default(home.pictures, names.cohort_name(home.pictures.name))

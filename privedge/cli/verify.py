@@ -5,14 +5,22 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, SkipBadOption
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    LargestFaceOption,
+    SkipBadOption,
+)
 from privedge.cli.query import (
     CohortOption,
-    EncoderOption,
     ImagesArgument,
     TogetherOption,
     costs,
     files,
+    say_if_never_unknown,
     subjects,
 )
 
@@ -30,6 +38,8 @@ def _verify(
     one_subject: TogetherOption = False,
     skip_bad: SkipBadOption = False,
     encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whether images are one owner's: yes or no, and nothing else about anybody.
@@ -44,11 +54,14 @@ def _verify(
     from privedge.client.query import Client
 
     images = files(images, skip_bad)
-    with Client.from_file(config, encoder=encoder) as client:
+    with Client.from_file(
+        config, encoder=encoder, detector=detector, largest_face=largest_face
+    ) as client:
         reply = client.verify(images, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
+    say_if_never_unknown(reply, cohort)
     for name, yes in zip(subjects(images, one_subject), answers, strict=True):
         print(f"{name}: {'yes' if yes else 'no'}")

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -36,11 +35,14 @@ from privedge.errors import (
 )
 from privedge.identity.roles import Role
 from privedge.ran import features
+from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Pictures, given
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
 from privedge.rpc.retry import Patience, retried, told
+from privedge.sharing import known
 from privedge.sharing.combine import combine
 from privedge.sharing.cost import Cost
 from privedge.sharing.fixed_point import encode
@@ -66,6 +68,9 @@ class Cohort:
         margin, mean_share: the rule for "unknown". The best model answers if its error is below
             `margin` times a reference. The reference is (1 - `mean_share`) times the second-best
             error plus `mean_share` times the mean error of all models.
+        rivals: how many public rivals the best model must beat too: its error must be below
+            `margin` times each of theirs.
+        rivals_sha256: the digest of the rivals' file (privedge.ran.rivals); empty without any.
         owners: the names of the owners with an active model, in the order of the answer vector.
         snapshot_id: the id of this set of models; every query carries it.
         max_batch: the most pictures that one query may hold; the client splits larger batches.
@@ -78,6 +83,16 @@ class Cohort:
     snapshot_id: str
     max_batch: int
     mean_share: float = 0.0
+    rivals: int = 0
+    rivals_sha256: str = ""
+
+    @property
+    def never_unknown(self) -> str:
+        """Why this cohort never answers "unknown", as in "its margin is 1"; empty if it may.
+
+        The models may have thresholds of their own, which only their owners know.
+        """
+        return known.never_unknown(self.margin, len(self.owners), self.rivals)
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,8 @@ class Reply:
         bytes_sent, bytes_received: bytes of shares, to and from both parties together.
         request_ids: the id of each query, under which the servers' logs have it. There are several
             if the pictures did not fit into one query.
+        never_unknown: why the cohort never answers "unknown", whoever is on a picture; empty if it
+            may.
     """
 
     answers: tuple[Answer, ...]
@@ -99,6 +116,7 @@ class Reply:
     bytes_sent: int
     bytes_received: int
     request_ids: tuple[str, ...] = ()
+    never_unknown: str = ""
 
     def plus(self, other: "Reply") -> "Reply":
         """Return one reply with the answers of both, and the sums of their costs."""
@@ -110,6 +128,7 @@ class Reply:
             self.bytes_sent + other.bytes_sent,
             self.bytes_received + other.bytes_received,
             self.request_ids + other.request_ids,
+            self.never_unknown,
         )
 
 
@@ -127,12 +146,23 @@ class Client:
             yes = client.verify("face.png", "ana", cohort="faces").answers[0].owner == "ana"
     """
 
-    def __init__(self, config: ClientConfig, *, encoder: StrPath | None = None) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        encoder: StrPath | None = None,
+        detector: StrPath | None = None,
+        largest_face: bool = False,
+    ) -> None:
         """Create a client. It connects to the parties on first use.
 
         Args:
             config: the addresses of the parties, and the certificate to show them.
-            encoder: the public ONNX file, for cohorts whose feature map is an encoder.
+            encoder: the public ONNX file, for cohorts whose feature map is an encoder; None for
+                the one that `config` names. It is loaded once in a process, and shared.
+            detector: the ONNX file that finds faces, for cohorts of faces; None for the one that
+                `config` names.
+            largest_face: whether the largest of several faces in a picture is meant.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -140,7 +170,10 @@ class Client:
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
         traces.start("client", config.traces)
-        self._encoder = None if encoder is None else Path(encoder)
+        self._files = PublicFiles.at(
+            encoder=encoder or config.encoder, detector=detector or config.detector
+        )
+        self._largest_face = largest_face
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -154,12 +187,18 @@ class Client:
         ]
 
     @staticmethod
-    def from_file(path: StrPath, *, encoder: StrPath | None = None) -> "Client":
+    def from_file(
+        path: StrPath,
+        *,
+        encoder: StrPath | None = None,
+        detector: StrPath | None = None,
+        largest_face: bool = False,
+    ) -> "Client":
         """Create a client from a TOML file such as `parties/samples/client.toml`.
 
         Args:
             path: the file. Relative paths in it start at its folder.
-            encoder: as for `Client`.
+            encoder, detector, largest_face: as for `Client`.
 
         Returns:
             The client.
@@ -168,7 +207,8 @@ class Client:
             ConfigError: the file is missing, is not TOML or has a wrong key.
             CertificateError: as for `Client`.
         """
-        return Client(load(ClientConfig, path), encoder=encoder)
+        config = load(ClientConfig, path)
+        return Client(config, encoder=encoder, detector=detector, largest_face=largest_face)
 
     def __enter__(self) -> "Client":
         return self
@@ -241,6 +281,8 @@ class Client:
             snapshot_id=said[0].snapshot_id,
             max_batch=max(1, said[0].max_batch),
             mean_share=said[0].mean_share,
+            rivals=said[0].rivals,
+            rivals_sha256=said[0].rivals_sha256,
         )
         self._cohorts[cohort] = found
         return found
@@ -336,7 +378,9 @@ class Client:
         raise AssertionError("unreachable")
 
     def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
-        found = features.extract(spec, given(images, spec.image), encoder=self._encoder)
+        aligner = aligner_for(spec, self._files, largest=self._largest_face)
+        pictures = given(images, spec.image_shape, aligner=aligner)
+        found = features.extract(spec, pictures, encoder=self._files.encoder)
         return encode(found, what="query")
 
     def _in_batches(
@@ -385,4 +429,4 @@ class Client:
             raise
         sent, received = 2 * query.nbytes, first.words.nbytes + second.words.nbytes
         costs, ids = (first.cost, second.cost), (question.query_id,)
-        return Reply(answers, seconds, costs, sent, received, ids)
+        return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown)

@@ -26,6 +26,9 @@ from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import Unreachable
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
+from privedge.ran.feature_kinds import Encoder
+from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge.ran.spec import RanSpec
 from privedge.rpc.channel import open_channel
 from privedge.rpc.health import serves
 
@@ -40,16 +43,39 @@ ADMIN = Identity(Role.ADMIN, "operator")
 
 @dataclass(frozen=True)
 class CohortSetting:
-    """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all."""
+    """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
+
+    spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
+    """
 
     name: str
-    preset: str
+    preset: str | None = None
     channels: int = 1
     margin: float = 1.0
     components: int | None = None
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
+    spec_json: str | None = None
+    rivals: str | None = None
+
+    @staticmethod
+    def of(
+        spec: RanSpec, name: str, *, margin: float = 1.0, mean_share: float = 0.0
+    ) -> "CohortSetting":
+        """Return the table of a cohort whose models have this `spec`."""
+        if isinstance(spec.features, Encoder):
+            return CohortSetting(
+                name, margin=margin, mean_share=mean_share, spec_json=spec.to_json()
+            )
+        return CohortSetting(
+            name,
+            spec.name,
+            channels=spec.image_shape.channels,
+            margin=margin,
+            components=spec.components,
+            mean_share=mean_share,
+        )
 
 
 class Deployment:
@@ -160,23 +186,39 @@ class Deployment:
         )
 
     def client_config(
-        self, identity: Identity, *, rpc_timeout_s: float = 60, retries: int = 4
+        self,
+        identity: Identity,
+        *,
+        rpc_timeout_s: float = 60,
+        retries: int = 4,
+        files: PublicFiles = NO_FILES,
     ) -> ClientConfig:
-        """Return the configuration with which an owner, client or admin calls the parties."""
+        """Return the configuration with which an owner, client or admin calls the parties.
+
+        files: the public files that the caller needs.
+        """
         return ClientConfig(
             party0=self.address(Role.PARTY0),
             party1=self.address(Role.PARTY1),
             tls=self.tls(identity),
             rpc_timeout_s=rpc_timeout_s,
             retries=retries,
+            encoder=files.encoder,
+            detector=files.detector,
         )
 
-    def write_client_config(self, identity: Identity, path: Path | None = None) -> Path:
-        """Write the same configuration as a file; by default ROLE-NAME.toml in the folder."""
+    def write_client_config(
+        self, identity: Identity, path: Path | None = None, *, files: PublicFiles = NO_FILES
+    ) -> Path:
+        """Write the same configuration as a file; by default ROLE-NAME.toml in the folder.
+
+        files: the public files that the client needs.
+        """
         path = path or self.folder / f"{identity.role}-{identity.name}.toml"
         lines = [
             f"party0 = {json.dumps(self.address(Role.PARTY0))}",
             f"party1 = {json.dumps(self.address(Role.PARTY1))}",
+            *_keys({key: value for key, value in files.to_dict().items() if value is not None}),
             *self._tls_table(identity),
         ]
         _write(path, lines)
@@ -206,7 +248,7 @@ class Deployment:
                 lines += self._party_lines(server, settings)
             lines += self._tls_table(Identity(server, server.value))
             if server is not Role.DEALER:
-                lines += [line for cohort in cohorts for line in _cohort_table(cohort)]
+                lines += [line for cohort in cohorts for line in self._cohort_table(cohort)]
             _write(self.config_file(server), lines)
 
     def _party_lines(self, server: Role, settings: dict[str, Any]) -> list[str]:
@@ -225,14 +267,17 @@ class Deployment:
             *(line for name, table in tables.items() for line in (f"[{name}]", *_keys(table))),
         ]
 
+    def _cohort_table(self, cohort: CohortSetting) -> list[str]:
+        fields = {key: value for key, value in vars(cohort).items() if value is not None}
+        if text := fields.pop("spec_json", None):
+            file = self.folder / f"{cohort.name}.spec.json"
+            _write(file, [text])
+            fields["spec_file"] = str(file)
+        return ["[[cohorts]]", *_keys(fields)]
+
     def _tls_table(self, identity: Identity) -> list[str]:
         files = self.tls(identity)
         return ["[tls]", *_keys({key: str(getattr(files, key)) for key in _FILES})]
-
-
-def _cohort_table(cohort: CohortSetting) -> list[str]:
-    fields = {key: value for key, value in vars(cohort).items() if value is not None}
-    return ["[[cohorts]]", *_keys(fields)]
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

@@ -16,7 +16,9 @@ from privedge.errors import CheckpointError
 from privedge.local.homes import Home
 from privedge.local.pictures import Owner, Pictures
 from privedge.progress import Progress
-from privedge.ran import presets
+from privedge.ran import features
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, own_images
 from privedge.user.many import Job, Watch, cores, train_all
@@ -38,7 +40,7 @@ class Plan:
     @property
     def origins(self) -> dict[str, str]:
         """For each owner, a digest of everything that the model depends on."""
-        settings = asdict(self.settings) | {"encoder": None}
+        settings = asdict(self.settings) | {"files": None}  # the spec has their digests
         common = [privedge.__version__, self.spec.digest(), settings]
         return {owner.name: digest_of(common, owner.name, owner.digest) for owner in self.owners}
 
@@ -48,19 +50,43 @@ class Plan:
         return tuple(owner.files[place] for place in places)
 
 
-def plan(found: Pictures, preset: str) -> tuple[Plan, list[str]]:
+def require_usable(preset: str | RanSpec, files: PublicFiles) -> RanSpec:
+    """Raise ConfigError for an unknown preset or a file that cannot be used.
+
+    Returns the spec, which for a preset is that of small pictures.
+    """
+    spec = preset
+    if isinstance(spec, str):
+        spec = spec_named(spec, height=1, width=1, channels=1, files=files)
+    features.require_files(spec, files)
+    return spec
+
+
+def plan(
+    found: Pictures,
+    preset: str | RanSpec,
+    files: PublicFiles = NO_FILES,
+    *,
+    largest_face: bool = False,
+) -> tuple[Plan, list[str]]:
     """Plan the training on `found`. Returns the plan and notes for people to read.
 
     Raises ConfigError for an unknown preset.
     """
-    size = found.size
-    spec = presets.preset(preset, height=size.height, width=size.width, channels=size.channels)
+    size, spec = found.size, preset
+    if isinstance(spec, str):
+        spec = spec_named(
+            spec, height=size.height, width=size.width, channels=size.channels, files=files
+        )
     alone = len(found.owners) == 1
     bounded = alone and len(found.owners[0].files) >= own_images.HELD_OUT_FROM
-    settings = settings_for(spec, threshold_quantile=_QUANTILE_ALONE if bounded else None)
+    quantile = _QUANTILE_ALONE if bounded else None
+    settings = settings_for(
+        spec, threshold_quantile=quantile, files=files, largest_face=largest_face
+    )
     chosen = Plan(found.owners, spec, settings)
     notes = []
-    if 0 < found.grey < size.count and spec.image.channels == 3:
+    if 0 < found.grey < size.count and spec.image_shape.channels == 3:
         notes.append(
             f"{found.grey} of {size.count} pictures are grey; all owners' models are for colour"
         )

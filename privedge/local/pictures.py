@@ -16,6 +16,7 @@ from privedge.errors import ImageError
 from privedge.identity.names import owner_names
 from privedge.progress import Progress
 from privedge.ran import images
+from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
 from privedge.user.own_images import HELD_OUT_FROM
@@ -54,7 +55,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A usable picture; `digest` is the SHA-256 of its file."""
+    """A usable picture; `digest` is the SHA-256 of its file, and of how its face is cut out."""
 
     file: Path
     digest: str
@@ -72,19 +73,25 @@ class _Folder:
 
 
 def look(
-    folder: Path, *, beside: Path, known: Mapping[str, Measured], progress: Progress
+    folder: Path,
+    *,
+    beside: Path,
+    known: Mapping[str, Measured],
+    progress: Progress,
+    aligner: Aligner | None = None,
 ) -> Pictures:
     """Find all owners in `folder`, and measure their pictures.
 
     beside: the home folder; it and the folders that contain it are not owners.
     known: the `sizes` of an earlier call; these pictures are not decoded again.
+    aligner: cuts faces out; pictures without the one face that it wants are left out.
 
     Raises ImageError if no owner is found, and ConfigError for folders that would be one owner.
     """
     places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]
     count = _Count(progress, sum(len(files) for _, files in listed))
-    read = [_read(place, files, known, count) for place, files in listed]
+    read = [_read(place, files, known, count, aligner) for place, files in listed]
     used = [each for each in read if each.sound]
     if not used:
         raise ImageError(f"{folder}: no folder in it holds a picture that can be read")
@@ -131,13 +138,18 @@ class _Count:
 
 
 def _read(
-    place: Path, files: Sequence[Path], known: Mapping[str, Measured], count: _Count
+    place: Path,
+    files: Sequence[Path],
+    known: Mapping[str, Measured],
+    count: _Count,
+    aligner: Aligner | None,
 ) -> _Folder:
     sound, damaged = [], []
     for file in files:
         try:
-            digest = _digest(file)
-            sound.append(_Picture(file, digest, known.get(digest) or measured(opened([file]))))
+            digest = _digest(file) + (f"-{aligner.digest}" if aligner else "")
+            size = known.get(digest) or _looked_at(file, aligner)
+            sound.append(_Picture(file, digest, size))
         except ImageError as error:
             damaged.append(f"{place.name}/{file.name} {str(error).removeprefix(f'{file}: ')}")
         count.one_more()
@@ -147,6 +159,14 @@ def _read(
         if entry not in files and not is_system(entry.name)
     ]
     return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
+
+
+def _looked_at(file: Path, aligner: Aligner | None) -> Measured:
+    one = opened([file])
+    size = measured(one)
+    if aligner is not None:
+        one.require_faces(aligner)
+    return size
 
 
 def _digest(file: Path) -> str:

@@ -25,14 +25,13 @@ from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
-from privedge.ran import presets
+from privedge.ran.alignment import Aligner, aligner_for
 from privedge.ran.images import Measured
+from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 
-# With a margin below 1, this share of the mean finds unknown subjects better than the second best
-# alone.
-_MEAN_SHARE = 0.35
 # A trial on a nearly full disk is nobody's outage.
 _SETTINGS = {"disk": {"min_free_percent": 0}}
 _ASKED = 64
@@ -45,11 +44,17 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What to serve. `preset` is a name or "auto"; a `margin` below 1 allows "unknown"."""
+    """What to serve. `preset` is a name, "auto" or a spec; a `margin` below 1 allows "unknown".
+
+    files: the public files that the spec names, or whose encoder the preset gets.
+    largest_face: whether the largest of several faces in a picture is meant.
+    """
 
     cohort: str
-    preset: str
+    preset: str | RanSpec
     margin: float
+    files: PublicFiles = NO_FILES
+    largest_face: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,19 +82,24 @@ def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
     """Do all five steps. `say` is called with notes for people. Raises the error of a step."""
-    presets.preset(request.preset, height=1, width=1, channels=1)  # refuse an unknown name early
-    found = _looked(home, progress)
-    plan, notes = models.plan(found, request.preset)
+    checked = models.require_usable(request.preset, request.files)  # before anything is read
+    aligner = aligner_for(checked, request.files, largest=request.largest_face)
+    found = _looked(home, progress, aligner)
+    plan, notes = models.plan(
+        found, request.preset, request.files, largest_face=request.largest_face
+    )
     for note in (*found.notes, *notes):
         say(note)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
 
 
-def _looked(home: Home, progress: Progress) -> Pictures:
+def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures:
     record = home.record
     known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
-    found = pictures.look(home.pictures, beside=home.folder, known=known, progress=progress)
+    found = pictures.look(
+        home.pictures, beside=home.folder, known=known, progress=progress, aligner=aligner
+    )
     sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
     home.write(replace(record, sizes=sizes))
     return found
@@ -98,19 +108,12 @@ def _looked(home: Home, progress: Progress) -> Pictures:
 def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
-    mean_share = _MEAN_SHARE if request.margin < 1 else 0.0
-    cohort = CohortSetting(
-        request.cohort,
-        plan.spec.name,
-        channels=plan.spec.image.channels,
-        margin=request.margin,
-        mean_share=mean_share,
-    )
+    cohort = CohortSetting.of(plan.spec, request.cohort, margin=request.margin)
     wanted = models.digest_of(vars(cohort), plan.origins)
     running = servers.running
     if home.record.serving == wanted and not (running and _is_old(home)):
         try:
-            _go_on(home, servers, cohort, progress)
+            _go_on(plan, home, servers, cohort, progress)
             return _answering_now_or_soon(plan, home, request, there=len(running) == len(SERVERS))
         except (Refused, CertificateError) as error:
             say(f"the servers that were here do not answer and are replaced ({error})")
@@ -119,13 +122,16 @@ def _serve(
     return _answering(plan, home, request, there=False)
 
 
-def _go_on(home: Home, servers: Servers, cohort: CohortSetting, progress: Progress) -> None:
+def _go_on(
+    plan: Plan, home: Home, servers: Servers, cohort: CohortSetting, progress: Progress
+) -> None:
     """Start the servers that do not run. The parties have kept the models."""
     running = servers.running
     if not running:
         home.remove("certs", "logs")
     ports = home.record.ports if running else ()
-    _start(home, servers, Deployment(home.folder, [cohort], _SETTINGS, ports=ports), progress)
+    deployment = Deployment(home.folder, [cohort], _SETTINGS, ports=ports)
+    _start(plan, home, servers, deployment, progress)
 
 
 def _begin(
@@ -136,7 +142,7 @@ def _begin(
     home.write(replace(home.record, serving=""))
     home.remove("certs", "logs", "state")
     deployment = Deployment(home.folder, [cohort], _SETTINGS)
-    _start(home, servers, deployment, progress)
+    _start(plan, home, servers, deployment, progress)
     progress("upload", 0, len(plan.owners))
     for count, owner in enumerate(plan.owners, start=1):
         config = deployment.client_config(Identity(Role.OWNER, owner.name))
@@ -144,12 +150,14 @@ def _begin(
         progress("upload", count, len(plan.owners))
 
 
-def _start(home: Home, servers: Servers, deployment: Deployment, progress: Progress) -> None:
+def _start(
+    plan: Plan, home: Home, servers: Servers, deployment: Deployment, progress: Progress
+) -> None:
     home.write(replace(home.record, ports=deployment.ports))
     running = servers.running
     servers.start(deployment, [server for server in SERVERS if server not in running])
     servers.wait_ready(deployment, progress)
-    deployment.write_client_config(_CLIENT, home.client_config)
+    deployment.write_client_config(_CLIENT, home.client_config, files=plan.settings.files)
 
 
 def _answering_now_or_soon(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:
@@ -167,7 +175,7 @@ def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Read
     owners = [owner for owner in plan.owners if plan.held_out(owner)][:_ASKED]
     # Owners of a few pictures hold none out. Whether the servers answer, any picture shows.
     samples = [plan.held_out(owner)[0] for owner in owners] or [plan.owners[0].files[0]]
-    with Client.from_file(home.client_config) as client:
+    with Client.from_file(home.client_config, largest_face=request.largest_face) as client:
         answers = client.identify(samples, request.cohort).answers
     alone = len(plan.owners) == 1
     right = [answer.owner == owner.name for answer, owner in zip(answers, owners, strict=False)]

@@ -17,6 +17,9 @@ levels.
 
 With a share of the mean, two owners may be below the bound, so d_i < d_j is compared as well. The
 mean needs one round more: the sum of all d_j is local, but must be truncated to be multiplied.
+
+Public rivals r are never an answer. Each owner left at the end must also pass d_i < margin * d_r
+for all r, in the same comparison. So a cohort of one owner can answer "unknown" as well.
 """
 
 from dataclasses import dataclass
@@ -28,13 +31,14 @@ import torch
 
 from privedge.errors import ShareError
 from privedge.mpc.engine import Engine, T
+from privedge.ran.rivals import MAX_RIVALS
 from privedge.sharing.fixed_point import FRACTIONAL_BITS, MAGNITUDE_BITS, SCALE
+from privedge.sharing.known import MARGIN_STEPS as MARGIN_STEPS
 
 GROUP = 16
 
-# The margin is public and counted in steps of 1/1024. With MAX_IMAGES_OF_ONE_SUBJECT = 2^5 summed
-# images d * 1024 stays below 2^(47 + 5 + 10) and cannot wrap.
-MARGIN_STEPS = 1 << 10
+# The margin is public and counted in MARGIN_STEPS = 2^10. With MAX_IMAGES_OF_ONE_SUBJECT = 2^5
+# summed images d * 2^10 stays below 2^(47 + 5 + 10) and cannot wrap.
 
 # So many distances are summed before a truncation: each is at most 2^52, so the sum is in range.
 SUMMED = 1 << 10
@@ -115,12 +119,15 @@ class Decision(Generic[T]):
         self._engine = engine
         self._rule = margin, mean_share
 
-    def answer(self, distances: T, thresholds: T) -> T:
-        """distances: (B, N) at 2f; thresholds: (N,) at 2f. Returns (B, N) integers 0 or 1.
+    def answer(self, distances: T, thresholds: T, rivals: T | None = None) -> T:
+        """distances: (B, N) at 2f; thresholds: (N,) at 2f; rivals: (B, M) at 2f, dissimilarities
+        to public models. Returns (B, N) integers 0 or 1.
 
         All of it are shares; whose image it is, and who took part in which comparison with what
-        outcome, is never opened.
+        outcome, is never opened. Rivals must be below 2^52, as distances. Raises ShareError for
+        more than MAX_RIVALS, and for rivals together with a share of the mean.
         """
+        self._check(rivals)
         batch, owners = distances.size()
         limits = thresholds.reshape(1, owners).expand(batch, owners)
         facts = self._engine.joined([distances.unsqueeze(2), limits.unsqueeze(2)], 2)
@@ -131,7 +138,16 @@ class Decision(Generic[T]):
         while field.owners.size(0) > GROUP:
             field = self._best_of_groups(field)
         # 3. Of those left, the one that passes every comparison, if there is one.
-        return self._known(field, bound)
+        return self._known(field, bound, rivals)
+
+    def _check(self, rivals: T | None) -> None:
+        if rivals is None:
+            return
+        if rivals.size(1) > MAX_RIVALS:
+            raise ShareError(f"rivals: at most {MAX_RIVALS}, not {rivals.size(1)}")
+        # With the mean, a rival far away would lift the bound of everybody.
+        if self._rule[1]:
+            raise ShareError("rivals: not together with a mean_share")
 
     def _bound(self, distances: T) -> _Bound[T]:
         """The bound for distances (B, N) at 2f. One round, or none if the mean does not count."""
@@ -196,13 +212,14 @@ class Decision(Generic[T]):
         beaten = signed[:, :, at].reshape(*values.size(), count - 1).sum(3)
         return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
 
-    def _known(self, field: _Field[T], bound: _Bound[T]) -> T:
+    def _known(self, field: _Field[T], bound: _Bound[T], rivals: T | None) -> T:
         """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
-        comparison, or zeros. 5 rounds; 4 for a single owner.
+        comparison, or zeros. 5 rounds; 4 for a single owner without rivals.
         """
-        passed = self._comparisons(field.facts, bound)
+        passed = self._comparisons(field.facts, bound, rivals)
         batch, count, needed = passed.size()
-        if count == 1:
+        # Alone, an owner has one comparison. With rivals it has more, and must pass all of them.
+        if needed == 1:
             alone: T = passed[:, :, 0]
             return alone
         # Local: how many each failed. It stays secret, for it would tell how close the owners are.
@@ -218,29 +235,30 @@ class Decision(Generic[T]):
         in_order: T = answer[:, _order(*field.of)]
         return in_order
 
-    def _comparisons(self, facts: T, bound: _Bound[T]) -> T:
-        """facts (B, C, 2 + R) -> (B, C, C - 1 + R + 1) of 0 or 1: what an answer must all pass;
-        with a mean's part, C - 1 + R more. A runner-up may be as near as the best it lost to.
+    def _comparisons(self, facts: T, bound: _Bound[T], rivals: T | None) -> T:
+        """facts (B, C, 2 + R), rivals (B, M) -> (B, C, C - 1 + R + M + 1) of 0 or 1: what an answer
+        must all pass; with a mean's part, C - 1 + R more. A runner-up may be as near as the best it
+        lost to.
 
         All comparisons are one call, so they are 4 rounds together.
         """
         engine = self._engine
         batch, count = facts.size(0), facts.size(1)
         values = facts[:, :, 0]
-        others = _others(count)
-        rivals = engine.joined(
-            [values[:, others].reshape(batch, count, count - 1), facts[:, :, 2:]], 2
-        )
-        # Below 0 where MARGIN_STEPS * d_i < second * d_rival, and where d_i < threshold_i.
+        others = [values[:, _others(count)].reshape(batch, count, count - 1), facts[:, :, 2:]]
+        if rivals is not None:
+            others.append(rivals.unsqueeze(1).expand(batch, count, rivals.size(1)))
+        against = engine.joined(others, 2)
+        # Below 0 where MARGIN_STEPS * d_i < second * d_other, and where d_i < threshold_i.
         close = engine.scaled(values, MARGIN_STEPS).unsqueeze(2).expand(
-            *rivals.size()
-        ) - engine.scaled(rivals, bound.second)
+            *against.size()
+        ) - engine.scaled(against, bound.second)
         within = (values - facts[:, :, 1]).unsqueeze(2)
         if bound.mean is None:
             return engine.negative(engine.joined([close, within], 2))
-        # With the mean's part on the right, two could pass that; so d_i < d_rival is asked as well.
-        close = close - bound.mean.reshape(batch, 1, 1).expand(*rivals.size())
-        nearer = values.unsqueeze(2).expand(*rivals.size()) - rivals
+        # With the mean's part on the right, two could pass that; so d_i < d_other is asked as well.
+        close = close - bound.mean.reshape(batch, 1, 1).expand(*against.size())
+        nearer = values.unsqueeze(2).expand(*against.size()) - against
         return engine.negative(engine.joined([nearer, close, within], 2))
 
 

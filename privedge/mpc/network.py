@@ -2,6 +2,7 @@
 
     1.  [r_j] = RAN_j([x])                 for every owner j
     2.  [d_j] = sum(([x] - [r_j])^2)
+    3.  [d_r] = |[x]|^2 - 2 c_r.[x] + |c_r|^2        for every public rival r: local but for |x|^2
 
 Between layers a value has shape (B, N, *shape); the query itself, which is the same for all
 owners, has (B, 1, *shape). Parameters come stacked, (N, *shape). All owners go through one grouped
@@ -14,6 +15,8 @@ and opens nothing itself.
 
 from dataclasses import dataclass, replace
 from typing import Generic
+
+import torch
 
 from privedge.mpc.engine import Engine, T, Weight
 from privedge.mpc.normalise import normalised
@@ -52,6 +55,14 @@ class _Value(Generic[T]):
     factor: int = 1
 
 
+@dataclass(frozen=True)
+class Distances(Generic[T]):
+    """Dissimilarities of B images at 2f: owners (B, N), and rivals (B, M), or None without any."""
+
+    owners: T
+    rivals: T | None = None
+
+
 class Network(Generic[T]):
     """N reconstructors of one spec over one number type."""
 
@@ -66,9 +77,37 @@ class Network(Generic[T]):
 
         It must stay below 2^47 at 2f, so a sum of squares below 2^15.
         """
+        return self.distances(x).owners
+
+    def distances(self, x: T, rivals: torch.Tensor | None = None) -> Distances[T]:
+        """x: (B, *input_shape) at f; rivals: public int64 (M, D) at f, D being the size of x.
+
+        As `dissimilarity`, and each rival's sum of squared errors. Rivals add no round. With a
+        network in layers, their |x|^2 adds D squares for each image to the last round.
+        """
         # A single linear layer needs no reconstruction: the error follows from inner products.
         if isinstance(self._spec.layers[0], Subspace) and len(self._spec.layers) == 1:
-            return self._closed_form(x.reshape(1, x.size(0), -1))
+            whole: T | None
+            owners, whole = self._closed_form(x.reshape(1, x.size(0), -1))
+        else:
+            owners, whole = self._layered(x, with_whole=rivals is not None)
+        if rivals is None or whole is None:
+            return Distances(owners)
+        return Distances(owners, self._to_rivals(x, whole, rivals))
+
+    def _to_rivals(self, x: T, whole: T, rivals: torch.Tensor) -> T:
+        """|x - c|^2 = |x|^2 - 2 c.x + |c|^2 of every rival c, (B, M) at 2f. Local.
+
+        whole: |x|^2 at 2f, (B,). All three terms are exact, so their sum is not rounded.
+        """
+        inner = self._engine.combination(x.reshape(x.size(0), -1), -2 * rivals.T)
+        energy = rivals.square().sum(1)
+        known = self._engine.plus(inner, energy)
+        distances: T = known + whole.unsqueeze(1).expand(*known.size())
+        return distances
+
+    def _layered(self, x: T, *, with_whole: bool) -> tuple[T, T | None]:
+        """The owners' dissimilarities (B, N), and `with_whole` |x|^2 (B,); at 2f."""
         # 1. Layer by layer, for all owners at once. Truncations are put off to where they are free:
         #    a ReLU truncates in its own rounds, and so does the square at the end.
         features = x.unsqueeze(1)
@@ -81,14 +120,16 @@ class Network(Generic[T]):
         reconstruction = value.number.reshape(batch, owners, -1)
         flat = features.reshape(batch, 1, -1)
         if value.doubled:
-            gap = self._engine.scaled(flat, SCALE) - reconstruction
-            squares = self._engine.truncated_square(gap)
-        else:
-            squares = self._engine.square(flat - reconstruction)
-        distances: T = squares.sum(2)
-        return distances
+            # At 2f, x is a multiple of 2^16, so its truncation gives x itself.
+            flat = self._engine.scaled(flat, SCALE)
+        errors = flat - reconstruction
+        if with_whole:
+            errors = self._engine.joined([errors, flat], 1)
+        square = self._engine.truncated_square if value.doubled else self._engine.square
+        sums = square(errors).sum(2)
+        return sums[:, :owners], sums[:, owners] if with_whole else None
 
-    def _closed_form(self, x: T) -> T:
+    def _closed_form(self, x: T) -> tuple[T, T]:
         """The same for a linear reconstructor, with orthonormal rows V and mean m:
 
         |x - m - V'V(x - m)|^2 = |x|^2 - 2 m.x + |m|^2 - |Vx - Vm|^2
@@ -114,7 +155,7 @@ class Network(Generic[T]):
         whole = squares[split:].reshape(*x.size()).sum(2)
         inner = inner.reshape(-1, x.size(1))
         distances: T = (whole - engine.scaled(inner, 2) + energy - kept).transpose(0, 1)
-        return distances
+        return distances, whole.reshape(-1)
 
     def _apply(self, index: int, layer: Layer, value: _Value[T]) -> _Value[T]:
         match layer:

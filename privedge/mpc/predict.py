@@ -1,6 +1,7 @@
 """Find the owner whose RAN reconstructs the image best. Both parties run this in lockstep.
 
-    1.  [d_j] = dissimilarity of the image to RAN_j's reconstruction, all owners at once
+    1.  [d_j] = dissimilarity of the image to RAN_j's reconstruction, all owners at once; and to
+        the public rivals, if the cohort has any
     2.  [a]   = one-hot of the best owner, or all zero for "unknown"
 
 [v] is a secret-shared v. Only [a] leaves the parties, as shares, to the client of the query. Step 1
@@ -9,10 +10,13 @@ is docs/protocol.md#dissimilarity, step 2 docs/protocol.md#decision.
 
 from dataclasses import dataclass
 
+import torch
+
 from privedge.errors import ShareError
 from privedge.mpc.decision import Decision, doubled_thresholds
 from privedge.mpc.engine import Engine, T
-from privedge.mpc.network import Network
+from privedge.mpc.network import Distances, Network
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT
 
@@ -24,12 +28,14 @@ class Rule:
     margin, mean_share: the rule for "unknown" (docs/protocol.md#decision).
     one_subject: whether all images show one subject and get one answer.
     verify_position: the place of the owner to verify; None answers with the whole row.
+    rivals: public models that every owner must be nearer than; they are never an answer.
     """
 
     margin: float
     one_subject: bool = False
     verify_position: int | None = None
     mean_share: float = 0.0
+    rivals: Rivals | None = None
 
 
 def predict(
@@ -47,25 +53,28 @@ def predict(
         raise ShareError(
             f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {features.size(0)}"
         )
-    # Step 1: (B, N) shares at 2f.
-    distances = Network(spec, parameters, engine).dissimilarity(features)
+    # Step 1: shares at 2f.
+    rivals = None if rule.rivals is None else torch.from_numpy(rule.rivals.words)
+    distances = Network(spec, parameters, engine).distances(features, rivals)
     return decide(engine, distances, parameters["threshold"], rule)
 
 
-def decide(engine: Engine[T], distances: T, thresholds: T, rule: Rule) -> T:
-    """Compute step 2 from distances (B, N) at 2f and thresholds (N, 1) or (N,) at f.
+def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule) -> T:
+    """Compute step 2 from distances (B, N) and (B, M) at 2f, and thresholds (N, 1) or (N,) at f.
 
     Returns what `predict` returns.
     """
+    owners, rivals = distances.owners, distances.rivals
     # For one subject, the distances of its images are summed, which is local. The thresholds are
     # multiplied by the number of images.
-    summed = distances.size(0) if rule.one_subject else 1
+    summed = owners.size(0) if rule.one_subject else 1
     if rule.one_subject:
-        distances = distances.sum(0).unsqueeze(0)
+        owners = owners.sum(0).unsqueeze(0)
+        rivals = None if rivals is None else rivals.sum(0).unsqueeze(0)
     thresholds = doubled_thresholds(engine, thresholds, summed)
     with engine.phase("decision"):
         decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share)
-        row = decision.answer(distances, thresholds)
+        row = decision.answer(owners, thresholds, rivals)
     # Verifying computes the whole answer too: which owner is asked about changes no round or byte.
     if rule.verify_position is None:
         return row

@@ -1,9 +1,9 @@
-"""The public feature maps as data: what owner and client compute of a picture, in the clear.
+"""The public feature maps as data: what owner and client compute of their data, in the clear.
 
 How each is computed stands in privedge/ran/features.py.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 Shape = tuple[int, ...]
@@ -92,6 +93,19 @@ class EncoderInput(Frozen):
     scale: _ByChannel = (1 / 127.5,)
     offset: _ByChannel = (-1.0,)
 
+    @model_validator(mode="after")
+    def _by_channel(self) -> Self:
+        if {len(self.scale), len(self.offset)} - {1, 3}:
+            raise ValueError("scale, offset: give one number, or one for each of three channels")
+        if 0.0 in self.scale:
+            raise ValueError("scale: must not be 0, which would make all pictures equal")
+        return self
+
+    @property
+    def channels(self) -> Literal[1, 3]:
+        """3 if each channel has a number of its own, else 1."""
+        return 3 if 3 in (len(self.scale), len(self.offset)) else 1
+
 
 class Alignment(Frozen):
     """How a face is cut out before the encoder: a detector's five points are moved to `template`.
@@ -117,7 +131,7 @@ class Encoder(Frozen):
 
     kind: Literal["encoder"] = "encoder"
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    output: Shape
+    output: Annotated[Shape, Field(min_length=1, max_length=4)]
     input: EncoderInput = EncoderInput()
     unit_length: bool = False
     aligned: Alignment | None = None
@@ -131,7 +145,25 @@ class Encoder(Frozen):
         return {name: value for name, value in fields.items() if name not in silent}
 
 
+class Vector(Frozen):
+    """Vectors of `size` numbers that owner and client bring themselves, in place of pictures.
+
+    unit_length: whether every vector is divided by its length.
+    """
+
+    kind: Literal["vector"] = "vector"
+    size: int = Field(ge=2, le=1 << 16)
+    unit_length: bool = False
+
+
 Features = Annotated[
-    Pixels | Oriented | OrientedScales | OrientedCentre | Cooccurrence | FineCooccurrence | Encoder,
+    Pixels
+    | Oriented
+    | OrientedScales
+    | OrientedCentre
+    | Cooccurrence
+    | FineCooccurrence
+    | Encoder
+    | Vector,
     Field(discriminator="kind"),
 ]

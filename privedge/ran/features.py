@@ -1,9 +1,9 @@
-"""The public feature maps: image -> the features that a RAN reconstructs.
+"""The public feature maps: image or vector -> the features that a RAN reconstructs.
 
-Sees plaintext images, so it runs on the owner's and the client's device only. The maps themselves
-are neither secret nor trained. Owner and client must compute the same numbers, so the maps are
-computed in float64 and rounded to float32 once, at the end. tests/golden/features.json holds test
-vectors for other languages.
+Sees plaintext images and vectors, so it runs on the owner's and the client's device only. The maps
+themselves are neither secret nor trained. Owner and client must compute the same numbers, so the
+maps are computed in float64 and rounded to float32 once, at the end. tests/golden/features.json
+holds test vectors for other languages.
 
 Conventions: a map repeats the border pixel outside the image; an angle is measured from +column
 (right) towards +row (down); a Gaussian is cut off at ceil(3 sigma) and sums to one.
@@ -36,8 +36,13 @@ cooccurrence  1. grey / 255, Gaussian blur with sigma 0.8; gradient as above, 12
 fine-cooccurrence(D)
               as cooccurrence, with D directions, 360 / D degrees apart: 6 D^2 values.
 
-encoder       a public ONNX file: input float32 (n, channels, height, width) in [-1, 1],
-              first output float32 (n, *output).
+encoder       1. of each channel, in the encoder's order: pixel * scale + offset, rounded to
+                 float32; channels first or last, as its layout says.
+              2. a public ONNX file, which is given one picture at a time; its first output,
+                 float32 (1, *output). With unit_length it is divided by its Euclidean length.
+
+vector        no image, but numbers that owner and client bring themselves (ran/vectors.py). With
+              unit length: x / (root of the sum of x^2).
 """
 
 import math
@@ -48,9 +53,10 @@ import numpy as np
 import numpy.typing as npt
 
 from privedge import arrays
-from privedge.arrays import Features
+from privedge.arrays import Features, is_pixels
 from privedge.errors import ConfigError, ImageError
-from privedge.ran import onnx_encoder
+from privedge.ran import onnx_encoder, vectors
+from privedge.ran.alignment import aligner_for
 from privedge.ran.feature_kinds import (
     Cooccurrence,
     Encoder,
@@ -59,7 +65,9 @@ from privedge.ran.feature_kinds import (
     OrientedCentre,
     OrientedScales,
     Pixels,
+    Vector,
 )
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 
 _Reals = npt.NDArray[np.float64]
@@ -69,16 +77,19 @@ _OFFSETS = ((3, 0), (0, 3), (3, 3), (3, -3), (7, 0), (0, 7))
 _BATCH = 64
 
 
-def extract(spec: RanSpec, images: arrays.Pixels, *, encoder: Path | None = None) -> Features:
-    """Compute the features, float32 (n, *spec.input_shape), of images.
+def extract(spec: RanSpec, images: arrays.Inputs, *, encoder: Path | None = None) -> Features:
+    """Compute the features, float32 (n, *spec.input_shape), of images or vectors.
 
     images: uint8 (n, H, W) or (n, H, W, 3), already at the size of `spec.image`. Grey images are
-        repeated in each channel of a colour spec.
+        repeated in each channel of a colour spec. For a spec of vectors, floats (n, D).
     encoder: the ONNX file, needed only if the spec names one.
 
     Raises ImageError for another size or dtype, and ConfigError or MissingExtra for an encoder that
     cannot be used.
     """
+    if isinstance(spec.features, Vector):
+        checked = vectors.checked(images)
+        return vectors.features(checked, spec.features, spec.name).astype(np.float32)
     planes = _planes(spec, images)
     transform = _transform(spec, encoder)
     parts = [transform(planes[i : i + _BATCH]) for i in range(0, len(planes), _BATCH)]
@@ -88,10 +99,31 @@ def extract(spec: RanSpec, images: arrays.Pixels, *, encoder: Path | None = None
     return rounded.reshape(-1, *spec.input_shape)
 
 
-def _planes(spec: RanSpec, images: arrays.Pixels) -> arrays.Pixels:
+def require_files(spec: RanSpec, files: PublicFiles) -> None:
+    """Check before anything else is done that `files` has what `spec` names.
+
+    Raises ConfigError for a file that is missing or another one, and MissingExtra.
+    """
+    if isinstance(spec.features, Encoder):
+        _loaded(spec, spec.features, files.encoder)
+    aligner_for(spec, files)
+
+
+def _loaded(
+    spec: RanSpec, named: Encoder, file: Path | None
+) -> Callable[[arrays.Pixels], Features]:
+    if file is None:
+        raise ConfigError(
+            f"preset {spec.name}: needs the ONNX file of its encoder, which has the SHA-256 "
+            f"{named.sha256}; give it with --encoder"
+        )
+    return onnx_encoder.load(file, named)
+
+
+def _planes(spec: RanSpec, images: arrays.Inputs) -> arrays.Pixels:
     """Return the images as uint8 (n, channels, H, W)."""
-    size = spec.image
-    if images.dtype != np.uint8 or images.shape[1:3] != (size.height, size.width):
+    size = spec.image_shape
+    if not is_pixels(images) or images.shape[1:3] != (size.height, size.width):
         raise ImageError(
             f"images: expected uint8 of {size.height} x {size.width} pixels, "
             f"got {images.dtype} of shape {images.shape}"
@@ -113,15 +145,13 @@ def _transform(
             return lambda planes: _oriented(_scaled(planes), cell, 8)
         case (OrientedScales() | OrientedCentre()) as wanted:
             return lambda planes: _oriented_scales(_scaled(planes), wanted)
-        case Cooccurrence():
-            return lambda planes: _cooccurrence(planes.mean(axis=1) / 255.0, 12)
-        case FineCooccurrence(directions=directions):
+        case (Cooccurrence() | FineCooccurrence()) as named:
+            directions = named.directions if isinstance(named, FineCooccurrence) else 12
             return lambda planes: _cooccurrence(planes.mean(axis=1) / 255.0, directions)
         case Encoder() as named:
-            if encoder is None:
-                raise ConfigError(f"preset {spec.name}: needs its encoder's ONNX file (--encoder)")
-            run = onnx_encoder.load(encoder, named)
-            return lambda planes: run(_scaled(planes).astype(np.float32))
+            return _loaded(spec, named, encoder)
+        case Vector():
+            raise ImageError(f"preset {spec.name}: takes vectors, not pictures")
 
 
 def _scaled(planes: arrays.Pixels) -> _Reals:

@@ -1,6 +1,7 @@
 """Read pictures in every accepted form: files, folders, Pillow images and arrays.
 
     given(source, shape)        the pictures at the size of `shape`, uint8 (n, H, W[, 3])
+    given(..., aligner=...)     the faces in them, for a spec that is aligned (ran/alignment.py)
     opened(source)              the pictures before decoding, to measure them and choose a size
 
 Sees plaintext images: for the owner's and the client's device only. Anything else raises an
@@ -10,8 +11,10 @@ ImageError that says how to convert it. One error names all files that cannot be
 import logging
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,8 +25,10 @@ from PIL import Image
 from privedge.arrays import Pixels
 from privedge.config import StrPath
 from privedge.errors import ImageError
+from privedge.progress import Progress
 from privedge.ran import images as files
 from privedge.ran import pixels
+from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
 
@@ -34,6 +39,7 @@ Picture = StrPath | Image.Image
 Pictures = Picture | Sequence[Picture] | Sequence[Pixels] | Pixels
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 _MOST_BAD = 20
 _CURES = {
@@ -66,28 +72,86 @@ class Opened:
         """Whether there are several pictures and all are equal. Known only after `measured`."""
         return len(self._looks) > 1 and len(set(self._looks)) == 1
 
-    def at(self, shape: ImageShape) -> Pixels:
+    @property
+    def one_by_one(self) -> "Opened":
+        """The same with the pictures of an array as Pillow images, which can be left out singly."""
+        if self.array is None:
+            return self
+        return Opened([Image.fromarray(each) for each in self.array], skip_bad=self.skip_bad)
+
+    def require_faces(self, aligner: Aligner) -> None:
+        """Raise ImageError as `at` would with this aligner. Drops files that may be skipped."""
+        _decoded([self.one_by_one], aligner.face)
+
+    def at(self, shape: ImageShape, aligner: Aligner | None = None) -> Pixels:
         """Return the pictures as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
-        Pictures of another aspect ratio are stretched. Raises ImageError for bad files.
+        With `aligner`, faces are cut out; else pictures of another aspect ratio are stretched.
+        Raises ImageError for bad files, and for pictures without the one face that is wanted.
         """
-        if self.array is not None:
-            return files.fit(self.array, shape)
-        (found,) = _decoded([self], lambda picture: files.to_size(picture, shape))
-        return np.stack(found)
+        (found,) = at_one_size([self], shape, aligner)
+        return found
 
 
-def given(source: Pictures, shape: ImageShape, *, label: int | str | None = None) -> Pixels:
+def at_one_size(
+    sets: Sequence[Opened], shape: ImageShape, aligner: Aligner | None = None
+) -> list[Pixels]:
+    """Return what `Opened.at` gives for each set. Raises one ImageError naming all bad files."""
+    if aligner is not None:
+        faces = _decoded([each.one_by_one for each in sets], partial(_face, aligner, shape))
+        return [np.stack(found) for found in faces]
+    resized = _decoded(sets, lambda picture, _: files.to_size(picture, shape))
+    return [
+        np.stack(found) if each.array is None else files.fit(each.array, shape)
+        for each, found in zip(sets, resized, strict=True)
+    ]
+
+
+def faces_of(
+    sets: Mapping[K, Opened], shape: ImageShape, aligner: Aligner, progress: Progress
+) -> dict[K, Pixels]:
+    """Return the faces of each set, uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
+
+    Raises one ImageError that names all pictures without the one face that is wanted. If they may
+    be left out, sets without any other picture are left out too.
+    """
+    total, done = sum(len(each.one_by_one.pictures) for each in sets.values()), count(1)
+
+    def cut(picture: Image.Image, where: str) -> Pixels:
+        progress("find faces", next(done), total)
+        return aligner.cut(picture, shape, where)
+
+    progress("find faces", 0, total)
+    found, bad = _tried([each.one_by_one for each in sets.values()], cut)
+    named = _required_good(bad, "files", skip_bad=all(each.skip_bad for each in sets.values()))
+    faces = {key: np.stack(some) for key, some in zip(sets, found, strict=True) if some}
+    if not faces:
+        raise ImageError(f"no picture is left: {named}")
+    return faces
+
+
+def _face(aligner: Aligner, shape: ImageShape, picture: Image.Image, where: str) -> Pixels:
+    return aligner.cut(picture, shape, where)
+
+
+def given(
+    source: Pictures,
+    shape: ImageShape,
+    *,
+    label: int | str | None = None,
+    aligner: Aligner | None = None,
+) -> Pixels:
     """Return all pictures of `source` as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
     source: a PNG, JPEG or WebP file, a folder of such files (read in order of name), an npz with
         `images`, a Pillow image, a list of files and Pillow images, or an array that
         `pixels.checked` accepts.
     label: for an npz with `labels`: read only the pictures with this label.
+    aligner: cuts the faces out, for a spec that is aligned.
 
     Raises ImageError for anything that cannot be used; the message says what to do about it.
     """
-    return opened(source, label=label).at(shape)
+    return opened(source, label=label).at(shape, aligner)
 
 
 def opened(
@@ -104,15 +168,15 @@ def opened(
     if label is not None:
         raise _no_label()
     if isinstance(source, np.ndarray):
-        return Opened((), pixels.checked(source))
+        return Opened((), pixels.checked(source), skip_bad)
     if isinstance(source, Image.Image):
-        return Opened([source])
+        return Opened([source], skip_bad=skip_bad)
     return _from_list(source, skip_bad)
 
 
 def _from_path(path: Path, label: int | str | None, skip_bad: bool | None) -> Opened:
     if path.suffix.lower() == ".npz":
-        return Opened((), pixels.read_npz(path, label))
+        return Opened((), pixels.read_npz(path, label), skip_bad)
     if label is not None:
         raise _no_label()
     return Opened(in_folder(path), skip_bad=skip_bad)
@@ -125,7 +189,7 @@ def _from_list(source: object, skip_bad: bool | None) -> Opened:
         raise ImageError("images: none were given")
     arrays = [each for each in source if isinstance(each, np.ndarray)]
     if len(arrays) == len(source):
-        return Opened((), pixels.checked(_stacked(arrays)))
+        return Opened((), pixels.checked(_stacked(arrays)), skip_bad)
     return Opened([_one(each, number) for number, each in enumerate(source)], skip_bad=skip_bad)
 
 
@@ -227,7 +291,7 @@ class _Look:
     checksum: int
 
 
-def _look(picture: Image.Image) -> _Look:
+def _look(picture: Image.Image, _where: str) -> _Look:
     stored = picture.mode == "RGB"
     colour = stored and files.has_colour(np.asarray(picture))
     checksum = zlib.crc32(picture.tobytes())
@@ -241,18 +305,22 @@ def _looks(array: Pixels) -> list[_Look]:
     return [_Look(height, width, colour, stored, zlib.crc32(each.tobytes())) for each in array]
 
 
-def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image], T]) -> list[list[T]]:
-    """Apply `use` to every picture of every set. Raises one ImageError naming all bad files."""
+def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image, str], T]) -> list[list[T]]:
+    """Apply `use` to every picture of every set, and where it is.
+
+    Raises one ImageError naming all bad files.
+    """
     results, bad = _tried(sets, use)
     choices = {each.skip_bad for each in sets}
-    named = _required_good(bad, "files", skip_bad=None if None in choices else all(choices))
+    what = "files" if any(each.files for each in sets) else "pictures"
+    named = _required_good(bad, what, skip_bad=None if None in choices else all(choices))
     if any(each.array is None and not each.pictures for each in sets):
         raise ImageError(f"no picture is left{': ' if named else ''}{named}")
     return results
 
 
 def _tried(
-    sets: Sequence[Opened], use: Callable[[Image.Image], T]
+    sets: Sequence[Opened], use: Callable[[Image.Image, str], T]
 ) -> tuple[list[list[T]], list[str]]:
     """Apply `use` to every picture of every set. Drop those that are bad, and say why."""
     results: list[list[T]] = []
@@ -261,7 +329,8 @@ def _tried(
         kept, found = [], []
         for number, picture in enumerate(each.pictures):
             try:
-                found.append(use(_plain(picture, number)))
+                where = str(picture) if isinstance(picture, Path) else f"picture {number}"
+                found.append(use(_plain(picture, where), where))
                 kept.append(picture)
             except ImageError as error:
                 bad.append(str(error))
@@ -282,10 +351,8 @@ def _required_good(bad: Sequence[str], what: str, *, skip_bad: bool | None) -> s
     return named
 
 
-def _plain(picture: Path | Image.Image, number: int) -> Image.Image:
-    if isinstance(picture, Path):
-        return files.decode(picture)
-    return files.upright(picture, f"picture {number}")
+def _plain(picture: Path | Image.Image, where: str) -> Image.Image:
+    return files.decode(picture) if isinstance(picture, Path) else files.upright(picture, where)
 
 
 def _one(each: object, number: int) -> Path | Image.Image:

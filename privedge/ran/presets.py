@@ -4,12 +4,15 @@ A preset fixes the image size: the device resizes images to it. `paper` is the o
 `conv*` are small networks that, like it, reconstruct pixels. `ran*` reconstruct oriented gradient
 maps with one layer of ReLUs. `subspace*` reconstruct feature maps linearly; they scored best and
 cost least, so `auto` always picks one of them: the `-fine` one of the size.
+
+`*-encoder` reconstruct what a public encoder gives, and so depend on it (`behind_encoder`).
 """
 
 import math
 from collections.abc import Callable
 
 from privedge.errors import ConfigError
+from privedge.ran import face
 from privedge.ran.feature_kinds import (
     Cooccurrence,
     Encoder,
@@ -19,6 +22,7 @@ from privedge.ran.feature_kinds import (
     OrientedCentre,
     OrientedScales,
     Pixels,
+    Shape,
 )
 from privedge.ran.spec import (
     Conv,
@@ -38,6 +42,11 @@ from privedge.ran.spec import (
 # The limit for `auto`: letters of 32 x 32 are told apart better at that size, faces of 40 x 30 at
 # 64 x 64 (docs/results/evaluation.md#how-the-presets-were-chosen).
 _SMALL_SIDE = 36
+# A mean and four components tell embeddings apart as well as any more do, where poses differ little
+# (docs/how-to/encoders.md).
+_EMBEDDING_COMPONENTS = 4
+# The private ReLUs of ran-encoder: as many as a few hundred values need, and half of ran32's.
+_HIDDEN = 256
 # Cut-out words are at least twice as wide as high.
 _WRITING_ASPECT = 2
 
@@ -65,24 +74,87 @@ def preset(
     """
     if name == "auto":
         name = _by_size(height, width, channels)
+    if name in ENCODER_PRESETS:
+        raise ConfigError(f"preset {name}: needs a public encoder; give its file with --encoder")
     if name not in _BUILDERS:
-        raise ConfigError(f"preset {name!r} is unknown; choose from auto, {', '.join(PRESETS)}")
+        known = ", ".join((*PRESETS, *ENCODER_PRESETS))
+        raise ConfigError(f"preset {name!r} is unknown; choose from auto, {known}")
     spec = _BUILDERS[name](3 if channels == 3 else 1)
     return spec if components is None else _with_components(spec, components)
+
+
+def behind_encoder(
+    name: str, encoder: Encoder, image: ImageShape, *, components: int | None = None
+) -> RanSpec:
+    """Return the architecture called `name`, for what a public encoder gives.
+
+    name: one of ENCODER_PRESETS; "auto" for the first of them; or any preset whose layers fit, as
+        for `with_encoder`.
+    image: the input size of the encoder.
+    components: the number of components of a subspace; None for the preset's number.
+
+    Raises ConfigError: the name is unknown, or does not fit the encoder.
+    """
+    size = math.prod(encoder.output)
+    if name in ("auto", "subspace-encoder"):
+        count = min(_EMBEDDING_COMPONENTS, size - 1) if components is None else components
+        return _with_components(
+            RanSpec(
+                name="subspace-encoder",
+                image=image,
+                features=encoder,
+                layers=(Subspace(components=max(1, count)),),
+            ),
+            count,
+        )
+    if name == "ran-encoder":
+        if components is not None:
+            raise ConfigError(f"preset {name} has no components; leave them out")
+        layers = hidden_layer(encoder.output)
+        return RanSpec(name=name, image=image, features=encoder, layers=layers)
+    channels = image.channels
+    spec = preset(name, height=image.height, width=image.width, channels=channels)
+    changed = with_encoder(spec, encoder, image)
+    return changed if components is None else _with_components(changed, components)
 
 
 def with_encoder(spec: RanSpec, encoder: Encoder, image: ImageShape) -> RanSpec:
     """Return `spec` with a public encoder in place of its feature map.
 
-    image: the input size of the encoder. Only the `subspace*` presets fit any feature map; raises
-    ConfigError for other presets.
+    A subspace fits any features. In a network of Dense layers and activations the last layer gets
+    the encoder's size.
+
+    image: the input size of the encoder.
+
+    Raises ConfigError for a network with other layers, which are made for maps of one size.
     """
-    if not isinstance(spec.layers[0], Subspace):
-        raise ConfigError(f"preset {spec.name}: an encoder needs a subspace preset")
-    changed = RanSpec(
-        name=f"{spec.name}-encoder", image=image, features=encoder, layers=spec.layers
-    )
-    return _with_components(changed, spec.layers[0].components)
+    name = f"{spec.name}-encoder"
+    if isinstance(first := spec.layers[0], Subspace):
+        changed = RanSpec(name=name, image=image, features=encoder, layers=spec.layers)
+        return _with_components(changed, first.components)
+    flat = [layer for layer in spec.layers if not isinstance(layer, Reshape)]
+    if any(isinstance(layer, Conv | Upsample | Subspace) for layer in flat) or not isinstance(
+        flat[-1], Dense
+    ):
+        raise ConfigError(
+            f"preset {spec.name}: its layers are for maps of one size; behind an encoder use "
+            f"{' or '.join(ENCODER_PRESETS)}"
+        )
+    layers = (*flat[:-1], *_last(encoder.output))
+    return RanSpec(name=name, image=image, features=encoder, layers=layers)
+
+
+def hidden_layer(shape: Shape) -> tuple[Layer, ...]:
+    """Return a network with one hidden layer of ReLUs for features of `shape`, without the batch.
+
+    It is trained adversarially (docs/explanation/references.md#privedge).
+    """
+    return (Dense(features=_HIDDEN), Relu(), *_last(shape))
+
+
+def _last(shape: Shape) -> tuple[Layer, ...]:
+    dense = Dense(features=math.prod(shape))
+    return (dense,) if len(shape) == 1 else (dense, Reshape(shape=shape))
 
 
 def _by_size(height: int, width: int, channels: int) -> str:
@@ -224,6 +296,9 @@ _BUILDERS: dict[str, _Builder] = {
     "subspace64-centre": _subspace("subspace64-centre", 64, _centre(), components=64),
     "subspace-writer": _writer("subspace-writer", Cooccurrence()),
     "subspace-writer-fine": _writer("subspace-writer-fine", FineCooccurrence(directions=16)),
+    face.NAME: lambda _channels: face.spec(),
 }
 
 PRESETS: tuple[str, ...] = tuple(_BUILDERS)
+# These need a public encoder.
+ENCODER_PRESETS: tuple[str, ...] = ("subspace-encoder", "ran-encoder")

@@ -10,14 +10,15 @@ Shapes are those of one sample, without the batch: (channels, height, width) or 
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
     ValidationError,
+    model_validator,
 )
 
-from privedge.errors import CheckpointError
+from privedge.errors import CheckpointError, ImageError
 from privedge.ran.feature_kinds import (
     Cooccurrence,
     Encoder,
@@ -29,6 +30,7 @@ from privedge.ran.feature_kinds import (
     OrientedScales,
     Pixels,
     Shape,
+    Vector,
 )
 
 # --- Layers ---------------------------------------------------------------------------------------
@@ -144,7 +146,8 @@ class RanSpec(Frozen):
 
     Attributes:
         name: the preset's name.
-        image: the size to which pictures are brought, in pixels, and their channels.
+        image: the size to which pictures are brought, in pixels, and their channels; None for a
+            model of vectors.
         features: the public feature map.
         layers: the layers of the network that reconstructs the features.
 
@@ -154,32 +157,39 @@ class RanSpec(Frozen):
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
-    image: ImageShape
+    image: ImageShape | None
     features: Features
     layers: tuple[Layer, ...] = Field(min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _has_an_image_unless_for_vectors(self) -> Self:
+        if isinstance(self.features, Vector) and self.image is not None:
+            raise ValueError("image: must be null, because the features are vectors")
+        if not isinstance(self.features, Vector) and self.image is None:
+            raise ValueError(f"image: is missing; the features {self.features.kind} need one")
+        return self
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """The size to which pictures are brought. Raises ImageError for a model of vectors."""
+        if self.image is None:
+            raise ImageError(f"preset {self.name}: takes vectors, not pictures")
+        return self.image
 
     @property
     def input_shape(self) -> Shape:
         """The shape of the feature map's output, which the layers reconstruct."""
         match self.features:
-            case Pixels():
-                return (self.image.channels, self.image.height, self.image.width)
-            case Oriented(cell=cell):
-                return (8, self.image.height // cell, self.image.width // cell)
-            case OrientedScales(cell=cell, directions=directions, blurs=blurs):
-                maps = directions * len(blurs)
-                return (maps, self.image.height // cell, self.image.width // cell)
-            case OrientedCentre() as kept:
-                left, right, top, bottom = kept.left_out
-                rows = self.image.height // kept.cell - top - bottom
-                columns = self.image.width // kept.cell - left - right
-                return (kept.directions * len(kept.blurs), rows, columns)
+            case Vector(size=size):
+                return (size,)
             case Cooccurrence():
                 return (864,)
             case FineCooccurrence(directions=directions):
                 return (6 * directions**2,)
             case Encoder(output=output):
                 return output
+            case maps:
+                return _shape_of_maps(maps, self.image_shape)
 
     @property
     def components(self) -> int | None:
@@ -199,6 +209,11 @@ class RanSpec(Frozen):
         """
         if min(self.input_shape) < 1:
             raise CheckpointError(f"spec {self.name}: the feature map of its images is empty")
+        kind = self.features
+        if isinstance(kind, Encoder) and self.image_shape.channels < kind.input.channels:
+            raise CheckpointError(
+                f"spec {self.name}: its encoder wants three channels, but its pictures have one"
+            )
         shapes = output_shapes(self.layers, self.input_shape)
         if _size(shapes[-1]) != _size(self.input_shape):
             raise CheckpointError(
@@ -246,8 +261,9 @@ class RanSpec(Frozen):
             spec = RanSpec.model_validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
+            said = first["msg"].removeprefix("Value error, ")
             where = ".".join(str(part) for part in first["loc"])
-            raise CheckpointError(f"spec: {where}: {first['msg']}") from None
+            raise CheckpointError(": ".join(filter(None, ("spec", where, said)))) from None
         spec.shapes()
         return spec
 
@@ -266,6 +282,23 @@ def output_shapes(layers: Sequence[Layer], shape: Shape) -> list[Shape]:
         shape = _output_shape(layer, shape, where=f"layer {index} ({layer.kind})")
         shapes.append(shape)
     return shapes
+
+
+def _shape_of_maps(
+    features: Pixels | Oriented | OrientedScales | OrientedCentre, image: ImageShape
+) -> Shape:
+    match features:
+        case Pixels():
+            return (image.channels, image.height, image.width)
+        case Oriented(cell=cell):
+            return (8, image.height // cell, image.width // cell)
+        case OrientedScales(cell=cell, directions=directions, blurs=blurs):
+            return (directions * len(blurs), image.height // cell, image.width // cell)
+        case OrientedCentre() as kept:
+            left, right, top, bottom = kept.left_out
+            rows = image.height // kept.cell - top - bottom
+            columns = image.width // kept.cell - left - right
+            return (kept.directions * len(kept.blurs), rows, columns)
 
 
 def _size(shape: Shape) -> int:

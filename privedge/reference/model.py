@@ -12,9 +12,10 @@ import torch
 
 from privedge.arrays import Features, Parameter
 from privedge.mpc.decision import MARGIN_STEPS, SUMMED, RuleConstants, doubled_thresholds
-from privedge.mpc.network import Network
+from privedge.mpc.network import Distances, Network
 from privedge.mpc.predict import Rule, decide
 from privedge.progress import Progress
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.reference.clear import ClearEngine
 from privedge.reference.rounding import Parameters, Reach, reach
@@ -54,20 +55,28 @@ class Scores:
 
     least, greatest: the bounds of each dissimilarity, float64 (B, N).
     thresholds: the owners' thresholds, float64 (N,).
+    rivals: the dissimilarities of the public rivals, float64 (B, M); None for none. They are exact.
     """
 
     least: torch.Tensor = field(repr=False)
     greatest: torch.Tensor = field(repr=False)
     thresholds: torch.Tensor = field(repr=False)
+    rivals: torch.Tensor | None = field(default=None, repr=False)
 
 
 class PlainModel:
     """A cohort in the clear."""
 
-    def __init__(self, models: Sequence[Model], margin: float, mean_share: float = 0.0) -> None:
+    def __init__(
+        self,
+        models: Sequence[Model],
+        margin: float,
+        mean_share: float = 0.0,
+        rivals: Rivals | None = None,
+    ) -> None:
         """Make the model. `models` may create its entries on access: few are held at once."""
         self._models = models
-        self._rule = Rule(margin=margin, mean_share=mean_share)
+        self._rule = Rule(margin=margin, mean_share=mean_share, rivals=rivals)
 
     def owners(self, features: Features) -> list[str | None]:
         """Return the name of each image's owner, or None for unknown.
@@ -81,10 +90,12 @@ class PlainModel:
         """Answer as `owners` does, and mark ties. Needs up to ten times as long."""
         reached: list[Scores] = []
         owners = self._answered(features, reached, progress)
+        rivals = reached[0].rivals
         scores = Scores(
             torch.cat([each.least for each in reached], 1),
             torch.cat([each.greatest for each in reached], 1),
             torch.cat([each.thresholds for each in reached]),
+            None if rivals is None else rivals.double(),
         )
         tied = ties(scores, self._rule.margin, self._rule.mean_share)
         return [PlainAnswer(owner, bool(tie)) for owner, tie in zip(owners, tied, strict=True)]
@@ -95,6 +106,9 @@ class PlainModel:
         """Return the owner of each image. Appends the bounds of the scores to `reached`."""
         names: list[str] = []
         columns: list[torch.Tensor] = []
+        public = self._rule.rivals
+        rivals = None if public is None else torch.from_numpy(public.words)
+        to_rivals: torch.Tensor | None = None
         thresholds: list[torch.Tensor] = []
         starts = range(_BATCH, len(features), _BATCH)
         parts = [_integers(some) for some in np.split(features, starts)]
@@ -104,9 +118,11 @@ class PlainModel:
             names += [model.owner for model in some]
             spec, parameters = some[0].spec, _stacked(some)
             network = Network(spec, parameters, ClearEngine())
-            exact, reaches = [], []
+            exact, nearby, reaches = [], [], []
             for part in parts:
-                exact.append(network.dissimilarity(part))
+                found = network.distances(part, rivals)
+                exact.append(found.owners)
+                nearby += [] if found.rivals is None else [found.rivals]
                 if reached is not None:
                     reaches.append(reach(spec, parameters, part))
                 if progress is not None:
@@ -114,9 +130,11 @@ class PlainModel:
                     progress("answers in the clear", done, blocks * len(parts))
             columns.append(torch.cat(exact))
             thresholds.append(parameters["threshold"])
+            to_rivals = torch.cat(nearby) if nearby else None  # the same for all owners
             if reached is not None:
-                reached.append(_scores(columns[-1], reaches, thresholds[-1]))
-        rows = decide(ClearEngine(), torch.cat(columns, 1), torch.cat(thresholds), self._rule)
+                reached.append(_scores(columns[-1], reaches, thresholds[-1], to_rivals))
+        distances = Distances(torch.cat(columns, 1), to_rivals)
+        rows = decide(ClearEngine(), distances, torch.cat(thresholds), self._rule)
         return [names[int(row.argmax())] if row.any() else None for row in rows]
 
 
@@ -127,6 +145,9 @@ def ties(scores: Scores, margin: float, mean_share: float = 0.0) -> torch.Tensor
 
     def below(values: torch.Tensor, others: torch.Tensor, unit: int) -> torch.Tensor:
         second = _least_of_others(others)
+        # No rival is rounded, and none goes into the mean, without which alone there are any.
+        if scores.rivals is not None:
+            second = torch.minimum(second, scores.rivals.min(1, keepdim=True).values)
         # A truncated sum may be one unit of 2^16 lower or higher for every thousand owners.
         sums = others.sum(1, keepdim=True) + unit * (low.size(1) // SUMMED + 1) * SCALE
         bound = (weights.second * second + weights.mean * sums / SCALE) / MARGIN_STEPS
@@ -151,10 +172,15 @@ def _stacked(models: Sequence[Model]) -> Parameters:
     }
 
 
-def _scores(exact: torch.Tensor, reaches: Sequence[Reach], thresholds: torch.Tensor) -> Scores:
+def _scores(
+    exact: torch.Tensor,
+    reaches: Sequence[Reach],
+    thresholds: torch.Tensor,
+    rivals: torch.Tensor | None,
+) -> Scores:
     falls, rises = (torch.cat(parts) for parts in zip(*reaches, strict=True))
     doubled = doubled_thresholds(ClearEngine(), thresholds, 1).double()
-    return Scores(exact.double() - falls, exact.double() + rises, doubled)
+    return Scores(exact.double() - falls, exact.double() + rises, doubled, rivals)
 
 
 def _integers(values: Features) -> torch.Tensor:

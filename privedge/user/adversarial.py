@@ -167,7 +167,7 @@ class Contest:
 
 def fingerprint(settings: TrainSettings) -> dict[str, Any]:
     """Return the settings that a resumed run must share with the run it continues."""
-    free = ("steps", "device", "threads", "encoder", "threshold_quantile")
+    free = ("steps", "device", "threads", "files", "largest_face", "threshold_quantile")
     return {name: value for name, value in asdict(settings).items() if name not in free}
 
 

@@ -3,13 +3,13 @@
 Sees the pictures' sizes and whether they have colour.
 """
 
-from pathlib import Path
-
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError
 from privedge.identity.roles import Role
-from privedge.ran import onnx_encoder, presets
+from privedge.ran import features
 from privedge.ran.inputs import Opened, measured
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user.party import connect
 
@@ -19,7 +19,7 @@ def spec_for(
     preset: str | RanSpec = "auto",
     components: int | None = None,
     channels: int | None = None,
-    encoder: Path | None = None,
+    files: PublicFiles = NO_FILES,
 ) -> RanSpec:
     """Choose one architecture for all pictures of `sets`.
 
@@ -27,29 +27,29 @@ def spec_for(
         whole spec of a cohort.
     components: the number of components of a subspace preset; None for the preset's number.
     channels: 1 or 3; None for what the pictures have.
-    encoder: the ONNX file that replaces the preset's feature map.
+    files: their `encoder` replaces the preset's feature map, and takes RGB from -1 to 1. A file
+        with other conventions needs a spec (`privedge encoder wrap`).
 
     Raises ImageError for pictures that cannot be used, and ConfigError for arguments that exclude
     each other.
     """
     if isinstance(preset, RanSpec):
         _require_same(preset, components=components, channels=channels)
+        features.require_files(preset, files)
         return preset
     if channels not in (None, 1, 3):
         raise ConfigError(f"channels: must be 1 or 3, not {channels}")
     if not isinstance(components, int | None):
         raise ConfigError(f"components: must be a whole number, not {components!r}")
     size = measured(*sets)
-    spec = presets.preset(
+    return spec_named(
         preset,
         height=size.height,
         width=size.width,
         channels=channels or size.channels,
         components=components,
+        files=files,
     )
-    if encoder is None:
-        return spec
-    return presets.with_encoder(spec, *onnx_encoder.describe(encoder, spec.image))
 
 
 def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:
@@ -60,7 +60,7 @@ def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:
 
 def _require_same(spec: RanSpec, *, components: int | None, channels: int | None) -> None:
     """Raise ConfigError unless what was asked for is what `spec` has."""
-    there = {"components": spec.components, "channels": spec.image.channels}
+    there = {"components": spec.components, "channels": spec.image.channels if spec.image else 0}
     asked = {"components": components, "channels": channels}
     if wrong := [name for name, value in asked.items() if value not in (None, there[name])]:
         differ = ", ".join(f"{there[name]} {name} there, {asked[name]} here" for name in wrong)

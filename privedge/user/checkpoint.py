@@ -112,9 +112,13 @@ def training_in_words(images: int, steps: int, error: float | None) -> str:
     return f"{images} image{'' if images == 1 else 's'}, {steps} steps, {checked}"
 
 
-def require_replaceable(path: Path, owner: str) -> None:
-    """Raise CheckpointError if there is anything at `path` but an earlier model of `owner`."""
-    if not os.path.lexists(path):
+def require_replaceable(path: Path, owner: str | None) -> None:
+    """Raise CheckpointError if `path` cannot be written, or holds anything but a model of `owner`.
+
+    owner: None if any file may be replaced.
+    """
+    private_file.require_writable(path)
+    if owner is None or not os.path.lexists(path):
         return
     cure = "choose another name, or replace it with --force"
     try:

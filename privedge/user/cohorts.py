@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from privedge.config import ClientConfig
 from privedge.identity.roles import Role
+from privedge.sharing.known import never_unknown
 from privedge.user.party import CohortFacts, connect
 
 AGREED = "both parties say the same"
@@ -30,9 +31,7 @@ class Listed:
 
         Models may have thresholds of their own, which only their owners know.
         """
-        if self.facts.margin >= 1:
-            return "its margin is 1"
-        return "it has one owner" if len(self.facts.owners) == 1 else ""
+        return never_unknown(self.facts.margin, len(self.facts.owners), self.facts.rivals[0])
 
 
 def listed(config: ClientConfig) -> tuple[Listed, ...]:

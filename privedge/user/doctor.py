@@ -12,14 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
+from privedge import extras
 from privedge.config import ClientConfig, TlsFiles, load
 from privedge.errors import CertificateError, ConfigError, NotAllowed, PrivEdgeError
 from privedge.findings import Finding, hint
 from privedge.identity.checking import fault_of_end
 from privedge.identity.roles import Role
+from privedge.ran import onnx_file
 from privedge.ran.feature_kinds import Encoder
 from privedge.rpc.shown import shown_certificate
 from privedge.rpc.tls import preflight
+from privedge.sharing.known import never_unknown
 from privedge.user.party import CohortFacts, connect
 
 _PARTIES = (Role.PARTY0, Role.PARTY1)
@@ -129,6 +132,7 @@ def _parties(config: ClientConfig, role: Role | None) -> Iterator[Finding]:
     yield from refused
     if len(heard) == len(_PARTIES):
         yield from _compare(*heard)
+        yield from _encoders(config, heard[0])
         yield from _keys(config)
 
 
@@ -170,13 +174,39 @@ def _compare(first: _Cohorts, second: _Cohorts) -> Iterator[Finding]:
                 f"cohort {name}: the parties differ in {', '.join(differing)}; try again in a "
                 "moment, and tell both operators if it stays so",
             )
-        elif _needs_encoder(one):
+            continue
+        if reason := never_unknown(one.margin, len(one.owners), one.rivals[0]):
+            yield hint("cohorts", f"cohort {name} never answers unknown: {reason}")
+
+
+def _encoders(config: ClientConfig, cohorts: _Cohorts) -> Iterator[Finding]:
+    """Whether this device has what cohorts with a public encoder need."""
+    needed = {
+        name: kind.sha256
+        for name, facts in sorted(cohorts.items())
+        if isinstance(kind := facts.architecture.features, Encoder)
+    }
+    if any(importlib.util.find_spec(package) is None for package in extras.FOR_ENCODERS):
+        for name in needed:
             yield hint("packages", f"cohort {name} needs: pip install 'privedge[encoder]'")
-
-
-def _needs_encoder(cohort: CohortFacts) -> bool:
-    encoded = isinstance(cohort.architecture.features, Encoder)
-    return encoded and importlib.util.find_spec("onnxruntime") is None
+    if config.encoder is None:
+        for name, sha256 in needed.items():
+            line = (
+                f"cohort {name} needs the encoder with the SHA-256 {sha256}: name it in `encoder`"
+            )
+            yield hint("encoder", f"{line} of this file, or with --encoder")
+        return
+    try:
+        found = onnx_file.digest(config.encoder)
+    except ConfigError as error:
+        yield Finding("encoder", str(error))
+        return
+    # One file may be for one cohort, and --encoder for another.
+    say = hint if found in needed.values() else Finding
+    for name, sha256 in needed.items():
+        if sha256 != found:
+            line = f"cohort {name} needs the encoder with the SHA-256 {sha256}"
+            yield say("encoder", f"{line}, and that of {config.encoder} is {found}")
 
 
 def _keys(config: ClientConfig) -> Iterator[Finding]:

@@ -22,7 +22,9 @@ import numpy.typing as npt
 
 from privedge import child_processes, private_file
 from privedge.errors import PrivEdgeError, TrainingError
+from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import given
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
 from privedge.user.fitting import TrainingStep, fit_ran
@@ -44,7 +46,8 @@ _MOST_NAMED = 20
 class Job:
     """One owner's training.
 
-    images: a folder, an npz, files, or uint8 (n, H, W[, 3]) at the size of `spec.image`.
+    images: a folder, an npz, files, or uint8 (n, H, W[, 3]) at the size of `spec.image`, which for
+        an aligned spec are faces that are cut out already.
     out: the file to write the RAN to.
     """
 
@@ -107,12 +110,13 @@ def answered(
         tell({"now": now})
 
     settings, images = request["settings"], request["images"]
-    encoder = Path(settings["encoder"]) if settings["encoder"] else None
+    spec = RanSpec.from_json(request["spec"])
+    source = Path(images) if isinstance(images, str) else tuple(map(Path, images))
     job = Job(
         request["owner"],
-        Path(images) if isinstance(images, str) else tuple(map(Path, images)),
-        RanSpec.from_json(request["spec"]),
-        TrainSettings(**settings | {"encoder": encoder}),
+        given(source, spec.image_shape) if request["at_size"] else source,
+        spec,
+        TrainSettings(**settings | {"files": PublicFiles.at(**settings["files"])}),
         Path(request["out"]),
     )
     return {"reused": _trained(job, watch)}
@@ -148,17 +152,18 @@ def _side_by_side(
 
 def _request(job: Job, npz: Path) -> child_processes.Message:
     images = job.images
+    at_size = isinstance(images, np.ndarray)
     if isinstance(images, np.ndarray):
         np.savez(npz, images=images)
         images = npz
     source = (
         str(images.resolve()) if isinstance(images, Path) else [str(f.resolve()) for f in images]
     )
-    encoder = job.settings.encoder
-    settings = asdict(job.settings) | {"encoder": str(encoder.resolve()) if encoder else None}
+    settings = asdict(job.settings) | {"files": job.settings.files.to_dict()}
     return {
         "owner": job.owner,
         "images": source,
+        "at_size": at_size,
         "spec": job.spec.to_json(),
         "settings": settings,
         "out": str(job.out.resolve()),
@@ -169,7 +174,9 @@ def _trained(job: Job, watch: Watch | None) -> bool:
     """Return True if the RAN of `job` exists; else train and write it, and return False."""
     images = job.images
     if not isinstance(images, np.ndarray):
-        images = given(images, job.spec.image)
+        settings = job.settings
+        aligner = aligner_for(job.spec, settings.files, largest=settings.largest_face)
+        images = given(images, job.spec.image_shape, aligner=aligner)
     task = _task(job, images)
     if job.out.exists():
         if checkpoint.load(job.out).facts.get(_TASK) != task:
@@ -208,7 +215,8 @@ def _unfinished(job: Job) -> Path:
 def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
     """Hash everything on which the parameters depend."""
     settings = asdict(job.settings)
-    for without in ("device", "threads", "encoder"):  # an encoder's own digest is in the spec
+    # The spec has the files' digests, and the images are of the faces that were taken.
+    for without in ("device", "threads", "files", "largest_face"):
         del settings[without]
     named: dict[str, Any] = {
         "owner": job.owner,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from privedge.arrays import Pixels
 from privedge.errors import TrainingError
 from privedge.ran import features
-from privedge.ran.feature_kinds import Cooccurrence, FineCooccurrence
+from privedge.ran.feature_kinds import Cooccurrence, Encoder, FineCooccurrence
 from privedge.ran.spec import RanSpec
 from privedge.user.settings import TrainSettings
 
@@ -54,13 +54,14 @@ def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
         raise TrainingError("images: none were given")
     training, validation = halves(images, settings)
     checked = validation if len(validation) else training
-    validated = features.extract(spec, checked, encoder=settings.encoder)
-    # Co-occurrence does not depend on where in the image a stroke is, so shifts add nothing.
-    moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence)
+    validated = features.extract(spec, checked, encoder=settings.files.encoder)
+    # Co-occurrence does not depend on where in the image a stroke is, and an encoder has learned
+    # not to, so shifts add nothing.
+    moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence | Encoder)
     if len(training) < _FEW and moves:
-        training = _shifted(training, by=max(1, spec.image.height // 32))
+        training = _shifted(training, by=max(1, spec.image_shape.height // 32))
     return OwnFeatures(
-        features.extract(spec, training, encoder=settings.encoder),
+        features.extract(spec, training, encoder=settings.files.encoder),
         validated,
         len(images),
         len(validation),

@@ -51,7 +51,7 @@ class CohortFacts:
     """What a party says of a cohort; both parties must say the same.
 
     architecture: of every model. owners: in the order of answers. snapshot: id of the
-    set of active models. The rest as in the operator's file.
+    set of active models. rivals: how many, and their digest. The rest as in the operator's file.
     """
 
     architecture: RanSpec
@@ -60,6 +60,7 @@ class CohortFacts:
     max_batch: int
     owners: tuple[str, ...]
     snapshot: str
+    rivals: tuple[int, str] = (0, "")
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Party:
             said.max_batch,
             tuple(said.owners),
             said.snapshot_id,
+            (said.rivals, said.rivals_sha256),
         )
 
     def about(self) -> About:

@@ -1,12 +1,12 @@
 """The settings of a training: every choice but the architecture, and each preset's defaults."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from privedge.errors import ConfigError
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 
 
@@ -26,7 +26,8 @@ class TrainSettings:
     threshold_quantile    quantile of the validation errors for the owner's threshold; None: none
     device                "auto" uses CUDA if there is one
     threads               torch's threads on a CPU; None leaves torch's own number
-    encoder               the ONNX file, for a spec that names one
+    files                 where the public files are that the spec names
+    largest_face          whether the largest of several faces in a picture is meant
     """
 
     steps: int = 0
@@ -41,7 +42,8 @@ class TrainSettings:
     threshold_quantile: float | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = 1
-    encoder: Path | None = None
+    files: PublicFiles = NO_FILES
+    largest_face: bool = False
 
 
 _DEFAULTS = {
@@ -58,6 +60,7 @@ _DEFAULTS = {
     "conv64": TrainSettings(steps=1000, batch=32, threads=None),
     "ran32": TrainSettings(steps=900, batch=32),
     "ran64": TrainSettings(steps=900, batch=32),
+    "ran-encoder": TrainSettings(steps=900, batch=32),
 }
 
 

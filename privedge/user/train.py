@@ -3,13 +3,14 @@
 Sees plaintext images and the model, both the owner's secrets; sends nothing.
 """
 
-from pathlib import Path
 from typing import Any
 
 from privedge import extras
 from privedge.config import StrPath
 from privedge.progress import Progress
+from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Pictures, opened, warn_if_same
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user.architecture import spec_for
 from privedge.user.checkpoint import Ran
@@ -25,6 +26,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     channels: int | None = None,
     label: int | str | None = None,
     encoder: StrPath | None = None,
+    detector: StrPath | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
     **settings: Any,
@@ -45,6 +47,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
         channels: 1 for grey or 3 for colour; None for what the pictures have.
         label: the label to train on, for an npz with an array `labels`.
         encoder: a public ONNX file whose output replaces the preset's feature map.
+        detector: the ONNX file that finds faces, for the preset `face` and its like.
         skip_bad: leave out files that cannot be decoded, and name them in a warning.
         progress: called with ("train", steps done, steps in all).
         settings: fields of `privedge.user.settings.TrainSettings`, such as `seed`, `steps` or
@@ -68,11 +71,12 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     except ModuleNotFoundError as error:
         raise extras.missing(error, "training needs", extras.FOR_COMMANDS) from None
 
-    file = None if encoder is None else Path(encoder)
+    public = PublicFiles.at(encoder=encoder, detector=detector)
     pictures = opened(source, label=label, skip_bad=skip_bad)
-    spec = spec_for(pictures, preset=preset, components=components, channels=channels, encoder=file)
-    chosen = settings_for(spec, **settings, encoder=file)
-    images = pictures.at(spec.image)
+    spec = spec_for(pictures, preset=preset, components=components, channels=channels, files=public)
+    chosen = settings_for(spec, **settings, files=public)
+    aligner = aligner_for(spec, public, largest=chosen.largest_face)
+    images = pictures.at(spec.image_shape, aligner)
     warn_if_same(images, owner)
     tell = progress or (lambda *_: None)
     return fit_ran(

@@ -445,6 +445,8 @@ class DescribeCohortResponse(_message.Message):
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     MAX_BATCH_FIELD_NUMBER: _builtins.int
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
+    RIVALS_FIELD_NUMBER: _builtins.int
+    RIVALS_SHA256_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
     """Canonical JSON of the RanSpec."""
     margin: _builtins.float
@@ -455,6 +457,10 @@ class DescribeCohortResponse(_message.Message):
     """Images in one query, at most."""
     mean_share: _builtins.float
     """The weight of the mean over all owners in the margin rule. Public."""
+    rivals: _builtins.int
+    """How many public rivals the best model must beat as well: best < margin * each rival."""
+    rivals_sha256: _builtins.str
+    """SHA-256 (hex) of them, as privedge/ran/rivals.py has it. Empty without any."""
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names in the order of the answer vector."""
@@ -468,10 +474,12 @@ class DescribeCohortResponse(_message.Message):
         snapshot_id: _builtins.str = ...,
         max_batch: _builtins.int = ...,
         mean_share: _builtins.float = ...,
+        rivals: _builtins.int = ...,
+        rivals_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "rivals", b"rivals", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

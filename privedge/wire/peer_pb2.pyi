@@ -145,12 +145,15 @@ class CohortTerms(_message.Message):
     SPEC_DIGEST_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
+    RIVALS_SHA256_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_digest: _builtins.str
     """SHA-256 (hex) of the architecture."""
     margin: _builtins.float
     """See DescribeCohortResponse."""
     mean_share: _builtins.float
+    rivals_sha256: _builtins.str
+    """SHA-256 (hex) of the public rivals, as privedge/ran/rivals.py has it. Empty without any."""
     def __init__(
         self,
         *,
@@ -158,10 +161,11 @@ class CohortTerms(_message.Message):
         spec_digest: _builtins.str = ...,
         margin: _builtins.float = ...,
         mean_share: _builtins.float = ...,
+        rivals_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "mean_share", b"mean_share", "name", b"name", "spec_digest", b"spec_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "mean_share", b"mean_share", "name", b"name", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,12 +71,17 @@ class Snapshot(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
+    RIVALS_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     id: _builtins.str
     spec_json: _builtins.str
     margin: _builtins.float
     mean_share: _builtins.float
     """See DescribeCohortResponse."""
+    rivals: _builtins.bytes
+    """Public rivals, float32, little-endian, row by row in the spec's input shape; in one piece.
+    Absent without any.
+    """
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]: ...
     def __init__(
@@ -88,10 +93,11 @@ class Snapshot(_message.Message):
         models: _abc.Iterable[Global___ModelFile] | None = ...,
         margin: _builtins.float = ...,
         mean_share: _builtins.float = ...,
+        rivals: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "id", b"id", "margin", b"margin", "mean_share", b"mean_share", "models", b"models", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "id", b"id", "margin", b"margin", "mean_share", b"mean_share", "models", b"models", "rivals", b"rivals", "spec_json", b"spec_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -209,7 +209,7 @@ def test_w61_the_command_says_in_lines_and_as_json_what_is_wrong(place):
     assert (done.returncode, done.stderr, said["server"]) == (1, "", "party0")
     assert [each["about"] for each in said["faults"]] == ["descriptors", "peer"]
     assert {each["about"] for each in said["hints"]} == {
-        "listen", "dealer.address", "peer.address"
+        "listen", "dealer.address", "peer.address", "cohorts"
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from privedge.errors import DeadlineExceeded
 from privedge.identity.roles import Role
 from privedge.local.deployment import ADMIN, Deployment
 from privedge.progress import Progress
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.rpc.channel import open_party
 from privedge.rpc.status import calls_to
 from privedge.sharing.cost import Cost
@@ -158,12 +159,14 @@ def running(
     models: Sequence[Ran],
     batches: Sequence[Pixels],
     progress: Progress,
+    *,
+    files: PublicFiles = NO_FILES,
 ) -> Iterator[Deployed]:
-    """Run a deployment with `models` in it, to be asked about `batches`."""
+    """Run a deployment with `models` in it, to be asked about `batches` with these `files`."""
     with system.running(models[0].spec, engine, setting) as deployment:
         system.fill(deployment, models, progress)
         pools = Pools(deployment) if setting.pool == "warm" else None
-        with Client(system.client_config(deployment)) as client:
+        with Client(system.client_config(deployment, files)) as client:
             yield Deployed(deployment, client, batches, pools)
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from privedge.arrays import Pixels
 from privedge.ran import features
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import Conv, Dense, Layer, RanSpec, Subspace
 from privedge.sharing.fixed_point import LIMIT
 from privedge.user.checkpoint import Parameters, Ran
@@ -27,7 +28,7 @@ _SPOTS, _SPREAD = 6, 0.12
 def images(spec: RanSpec, count: int, seed: int) -> Pixels:
     """Make images uint8 (count, H, W) or (count, H, W, 3) of `spec.image`: soft spots on black."""
     rng = np.random.default_rng([seed, 0])
-    size = spec.image
+    size = spec.image_shape
     rows, columns = np.mgrid[0 : 1 : size.height * 1j, 0 : 1 : size.width * 1j]
     made = np.empty((count, size.height, size.width), np.uint8)
     for picture in made:
@@ -41,8 +42,9 @@ def images(spec: RanSpec, count: int, seed: int) -> Pixels:
 class Models(Sequence[Ran]):
     """Models that are made on access, because ten thousand would need gigabytes."""
 
-    def __init__(self, spec: RanSpec, count: int, seed: int) -> None:
+    def __init__(self, spec: RanSpec, count: int, seed: int, files: PublicFiles) -> None:
         self._spec, self._numbers, self._seed = spec, range(count), seed
+        self._files = files
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -58,27 +60,36 @@ class Models(Sequence[Ran]):
 
     def _made(self, number: int) -> Ran:
         rng = np.random.default_rng([self._seed, 1, number])
-        return Ran(self._spec, f"owner-{number:04}", _parameters(self._spec, rng))
+        return Ran(self._spec, f"owner-{number:04}", _parameters(self._spec, rng, self._files))
 
 
-def models(spec: RanSpec, count: int, seed: int) -> Models:
-    """Make `count` models of `spec`, of owners `owner-0000`, `owner-0001`, ..."""
-    return Models(spec, count, seed)
+def models(spec: RanSpec, count: int, seed: int, files: PublicFiles = NO_FILES) -> Models:
+    """Make `count` models of `spec`, of owners `owner-0000`, `owner-0001`, ...
+
+    files: the public files that the spec names.
+    """
+    return Models(spec, count, seed, files)
 
 
-def _parameters(spec: RanSpec, rng: np.random.Generator) -> Parameters:
+def _parameters(spec: RanSpec, rng: np.random.Generator, files: PublicFiles) -> Parameters:
     parameters: Parameters = {}
     for name, shape in spec.parameters().items():
         if name == "threshold":
             parameters[name] = np.full(shape, _NO_THRESHOLD, np.float32)
             continue
         index, _, kind = name.partition(".")
-        parameters[name] = _values(spec, spec.layers[int(index)], kind, shape, rng)
+        layer = spec.layers[int(index)]
+        if isinstance(layer, Subspace) and kind == "mean":
+            example = images(spec, 1, seed=int(rng.integers(1 << 31)))
+            found = features.extract(spec, example, encoder=files.encoder)[0].reshape(shape)
+            parameters[name] = np.ascontiguousarray(found, np.float32)
+        else:
+            parameters[name] = _values(layer, kind, shape, rng)
     return parameters
 
 
 def _values(
-    spec: RanSpec, layer: Layer, kind: str, shape: tuple[int, ...], rng: np.random.Generator
+    layer: Layer, kind: str, shape: tuple[int, ...], rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
     match layer, kind:
         case ((Conv() | Dense()), "weight"):
@@ -88,9 +99,6 @@ def _values(
         case Subspace(), "basis":
             # A checkpoint's basis must have orthonormal rows.
             values = _orthonormal(rng.normal(size=shape))
-        case Subspace(), "mean":
-            example = images(spec, 1, seed=int(rng.integers(1 << 31)))
-            values = features.extract(spec, example)[0].reshape(shape)
         case _:  # a norm's gamma and beta
             values = np.full(shape, 1.0 if kind == "gamma" else 0.0)
     return np.ascontiguousarray(values, np.float32)

@@ -21,6 +21,7 @@ from privedge.arrays import Pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import deployed, made, rows, system
@@ -41,6 +42,7 @@ class Workload:
     batch: int
     queries: int
     setting: system.Setting
+    files: PublicFiles = NO_FILES
 
 
 class _Engine(Protocol):
@@ -52,10 +54,12 @@ class _Engine(Protocol):
 
 def check(load: Workload) -> None:
     """Raise ConfigError for what cannot be measured, before anything starts."""
-    spec = system.spec_of(load.preset)
+    spec = system.spec_of(load.preset, load.files)
     for engine in load.engines:
         if engine in stock.ENGINES:
             stock.check(engine, spec)
+            if load.files.encoder is not None:
+                raise ConfigError(f"engine {engine}: takes no encoder; leave out --encoder")
             if load.setting.rtt_ms:
                 raise ConfigError(f"engine {engine}: gloo connects by itself; leave out --rtt-ms")
         else:
@@ -65,11 +69,11 @@ def check(load: Workload) -> None:
 def measure(load: Workload, progress: Progress) -> list[QueryRow]:
     """Measure one row per engine. Raises ConfigError, or the error of a party's refusal."""
     check(load)
-    spec = system.spec_of(load.preset)
-    models = made.models(spec, load.owners, _SEED)
+    spec = system.spec_of(load.preset, load.files)
+    models = made.models(spec, load.owners, _SEED, load.files)
     count = rows.COLD + rows.WARM_UP + load.queries
     batches = np.split(made.images(spec, count * load.batch, _SEED), count)
-    expected = _expected(models, batches, progress)
+    expected = _expected(models, batches, load.files, progress)
     with ExitStack() as stack:
         engines = [
             stack.enter_context(_running(engine, load, models, batches, progress))
@@ -85,13 +89,13 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
 
 
 def _expected(
-    models: Sequence[Ran], batches: Sequence[Pixels], progress: Progress
+    models: Sequence[Ran], batches: Sequence[Pixels], files: PublicFiles, progress: Progress
 ) -> list[list[PlainAnswer]]:
     """Return the right answer for each image.
 
     All batches are computed at once, because each access to a model may make it anew.
     """
-    given = features.extract(models[0].spec, np.concatenate(batches))
+    given = features.extract(models[0].spec, np.concatenate(batches), encoder=files.encoder)
     answers = PlainModel(models, system.MARGIN).answers(given, progress)
     size = len(batches[0])
     return [answers[start : start + size] for start in range(0, len(answers), size)]
@@ -106,7 +110,7 @@ def _running(
 ) -> AbstractContextManager[_Engine]:
     if engine in stock.ENGINES:
         return stock.running(engine, models, batches, system.TIMEOUT_S)
-    return deployed.running(engine, load.setting, models, batches, progress)
+    return deployed.running(engine, load.setting, models, batches, progress, files=load.files)
 
 
 def _ask_in_turn(engines: Sequence[_Engine], count: int, progress: Progress) -> list[list[Sample]]:

@@ -17,7 +17,8 @@ from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
-from privedge.ran.presets import preset
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import upload
 from privedge.user.checkpoint import Ran
@@ -67,9 +68,12 @@ class Setting:
 _AS_INSTALLED = Setting()
 
 
-def spec_of(name: str) -> RanSpec:
-    """Return the preset `name` for grey images. Raises ConfigError for an unknown name."""
-    return preset(name, height=32, width=32, channels=1)
+def spec_of(name: str, files: PublicFiles = NO_FILES) -> RanSpec:
+    """Return the preset `name` for grey images, behind the encoder of `files` if there is one.
+
+    Raises ConfigError for an unknown name.
+    """
+    return spec_named(name, height=32, width=32, channels=1, files=files)
 
 
 def check_engine(name: str, also: Sequence[str] = ()) -> None:
@@ -87,13 +91,7 @@ def running(
 
     The cohort accepts any number of components. Raises Unreachable.
     """
-    cohort = CohortSetting(
-        COHORT,
-        spec.name,
-        channels=spec.image.channels,
-        margin=MARGIN,
-        components=spec.components,
-    )
+    cohort = CohortSetting.of(spec, COHORT, margin=MARGIN)
     settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="privedge-bench-"))
@@ -121,6 +119,7 @@ def owner_config(deployment: Deployment, owner: str) -> ClientConfig:
     return deployment.client_config(Identity(Role.OWNER, owner), rpc_timeout_s=TIMEOUT_S)
 
 
-def client_config(deployment: Deployment) -> ClientConfig:
-    """Return the configuration of the bench's client."""
-    return deployment.client_config(Identity(Role.CLIENT, "bench"), rpc_timeout_s=TIMEOUT_S)
+def client_config(deployment: Deployment, files: PublicFiles = NO_FILES) -> ClientConfig:
+    """Return the configuration of the bench's client, who has these public files."""
+    client = Identity(Role.CLIENT, "bench")
+    return deployment.client_config(client, rpc_timeout_s=TIMEOUT_S, files=files)

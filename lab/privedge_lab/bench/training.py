@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from privedge.progress import Progress
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
 from privedge_lab.bench import made, system
@@ -15,13 +16,21 @@ from privedge_lab.results.rows.bench import TrainRow
 IMAGES = 144
 
 
-def measure(preset: str, owners: int, steps: int | None, progress: Progress) -> TrainRow:
+def measure(
+    preset: str,
+    owners: int,
+    steps: int | None,
+    progress: Progress,
+    files: PublicFiles = NO_FILES,
+) -> TrainRow:
     """Train `owners` RANs, with `steps` in place of the preset's own if given.
+
+    files: their encoder takes the place of the preset's feature map.
 
     Raises ConfigError or TrainingError.
     """
-    spec = system.spec_of(preset)
-    changes: dict[str, Any] = {} if steps is None else {"steps": steps}
+    spec = system.spec_of(preset, files)
+    changes: dict[str, Any] = {"files": files} | ({} if steps is None else {"steps": steps})
     settings = settings_for(spec, **changes)
     spent = []
     for owner in range(owners):

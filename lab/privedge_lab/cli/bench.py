@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import EncoderOption, JsonOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.soak import soak
 from privedge_lab.results.rows.values import shown
@@ -87,6 +87,7 @@ def _query(
     ] = "fused",
     pool: PoolOption = "warm",
     rtt_ms: RttOption = 0.0,
+    encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seconds, rounds, bytes and CPU seconds of a private query, and whether it is right.
@@ -95,12 +96,13 @@ def _query(
     Example:
       privedge bench query --preset conv32 --owners 1,10 --engine fused,stock-grouped --json
     """
+    from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import query
     from privedge_lab.bench.system import Setting
 
-    setting = Setting(pool, rtt_ms)
+    setting, files = Setting(pool, rtt_ms), PublicFiles.at(encoder=encoder)
     loads = [
-        query.Workload(tuple(_names(engine)), name, count, batch, queries, setting)
+        query.Workload(tuple(_names(engine)), name, count, batch, queries, setting, files)
         for name, count in product(_names(preset), _counts(owners))
     ]
     for load in loads:
@@ -183,6 +185,7 @@ def _train(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
     ] = None,
+    encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seconds to train one owner's model.
@@ -191,11 +194,12 @@ def _train(
     Example:
       privedge bench train --preset ran32
     """
+    from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import training
 
-    names = _names(preset)
+    names, files = _names(preset), PublicFiles.at(encoder=encoder)
     found = experiment.once(
-        lambda bars: (training.measure(name, owners, steps, bars) for name in names)
+        lambda bars: (training.measure(name, owners, steps, bars, files) for name in names)
     )
     _show("bench train", found, as_json, _train_table)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privedge.cli.ending import nothing_left_running
-from privedge.cli.options import JsonOption
+from privedge.cli.options import EncoderOption, JsonOption
 from privedge.cli.progress import phase_bars
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def _demo(
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Of the test images and the trainings.")
     ] = 0,
+    encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train ten owners' models on real digits, share them, and ask test images privately.
@@ -51,9 +52,11 @@ def _demo(
       privedge demo
       privedge demo --preset subspace32 --queries 30 --out /tmp/demo
     """
+    from privedge.ran.public_files import PublicFiles
     from privedge_lab.demo import files, run
 
-    plan = run.Plan(preset=preset, queries=queries, seed=seed, out=out)
+    public = PublicFiles.at(encoder=encoder)
+    plan = run.Plan(preset=preset, queries=queries, seed=seed, out=out, public=public)
     files.prepare(out)
     with nothing_left_running(), phase_bars(_PHASES) as progress:
         outcome = run.run(plan, progress)

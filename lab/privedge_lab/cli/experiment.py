@@ -35,7 +35,7 @@ class Measured(Generic[T]):
     def evidence(self) -> "Raw":
         """Return what a summary says about the origin of its rows."""
         return {
-            "file": str(self.file),
+            "file": None if self.file is None else str(self.file),
             "command": command_line(),
             "settings": self.results.settings,
         }

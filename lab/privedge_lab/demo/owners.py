@@ -17,6 +17,8 @@ import numpy as np
 from privedge.arrays import Pixels
 from privedge.errors import TrainingError
 from privedge.progress import Progress
+from privedge.ran import spec_file
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
@@ -24,6 +26,7 @@ from privedge.user.checkpoint import Ran
 # Trainings at a time; each needs one core and about 300 MB.
 _AT_MOST = 4
 
+_SPEC = "spec.json"
 # The command `privedge` of this interpreter, whether or not it is on the PATH.
 _PRIVEDGE = (sys.executable, "-c", "from privedge.cli.main import main; main()")
 
@@ -42,14 +45,23 @@ def name(digit: int) -> str:
     return f"digit-{digit}"
 
 
-def train(
-    images: Mapping[int, Pixels], spec: RanSpec, folder: Path, *, seed: int, progress: Progress
-) -> list[Ran]:
+@dataclass(frozen=True)
+class Means:
+    """With what owners train: the architecture, its public files, where files go, and the seed."""
+
+    spec: RanSpec
+    public: PublicFiles
+    folder: Path
+    seed: int
+
+
+def train(images: Mapping[int, Pixels], means: Means, progress: Progress) -> list[Ran]:
     """Train one RAN per digit, in the order of `images`, uint8 (n, 32, 32) each.
 
-    Writes its files to `folder`. Raises TrainingError with the command's error. Leaves no process
-    running.
+    Writes its files to `means.folder`. Raises TrainingError with the command's error. Leaves no
+    process running.
     """
+    spec_file.write(means.spec, means.folder / _SPEC)
     running: deque[_Training] = deque()
     trained: list[Ran] = []
     at_once = min(_AT_MOST, len(os.sched_getaffinity(0)))
@@ -59,7 +71,7 @@ def train(
             if len(running) == at_once:
                 trained.append(_finished(running))
                 progress("train", len(trained), len(images))
-            running.append(_started(name(digit), pictures, spec, folder, seed))
+            running.append(_started(name(digit), pictures, means))
         while running:
             trained.append(_finished(running))
             progress("train", len(trained), len(images))
@@ -70,12 +82,14 @@ def train(
     return trained
 
 
-def _started(owner: str, pictures: Pixels, spec: RanSpec, folder: Path, seed: int) -> _Training:
-    given, file = folder / f"{owner}.npz", folder / f"{owner}.ran"
+def _started(owner: str, pictures: Pixels, means: Means) -> _Training:
+    given, file = means.folder / f"{owner}.npz", means.folder / f"{owner}.ran"
     np.savez(given, images=pictures)
-    options = ("--owner", owner, "--out", str(file), "--preset", spec.name, "--seed", str(seed))
+    spec, encoder = means.folder / _SPEC, means.public.encoder
+    options = ["--owner", owner, "--out", file, "--spec", spec, "--seed", means.seed]
+    options += ["--encoder", encoder] if encoder is not None else []
     process = subprocess.Popen(
-        (*_PRIVEDGE, "train", str(given), *options),
+        (*_PRIVEDGE, "train", str(given), *map(str, options)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -14,6 +14,7 @@ from privedge.arrays import Features, Pixels
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.model import Reconstructor
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.reference.model import PlainModel
 from privedge.user.checkpoint import Ran
 
@@ -35,11 +36,16 @@ class Plain:
     reconstruction: Features = field(repr=False)
 
 
-def ask(rans: Sequence[Ran], images: Pixels, margin: float) -> list[Plain]:
-    """Ask all `rans` about each of `images`, uint8 (n, H, W)."""
+def ask(
+    rans: Sequence[Ran], images: Pixels, margin: float, public: PublicFiles = NO_FILES
+) -> list[Plain]:
+    """Ask all `rans` about each of `images`, uint8 (n, H, W).
+
+    public: the public files that their spec names.
+    """
     owners = [ran.owner for ran in rans]
     spec = rans[0].spec
-    given = features.extract(spec, fit(images, spec.image))
+    given = features.extract(spec, fit(images, spec.image_shape), encoder=public.encoder)
     fixed = PlainModel(rans, margin).owners(given)
     rebuilt = np.stack([_reconstructed(ran, given) for ran in rans])
     errors = ((rebuilt - given) ** 2).reshape(len(rans), len(images), -1).sum(axis=2)

@@ -29,7 +29,8 @@ from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
 from privedge.progress import Progress
-from privedge.ran.presets import preset
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.rpc.channel import open_party, peer_name
 from privedge.rpc.status import calls_to
@@ -54,12 +55,16 @@ _TIMEOUT_S = 600.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. Logs, summary and page are written to `out`."""
+    """What to run. Logs, summary and page are written to `out`.
+
+    public: the public files; their encoder takes the place of the preset's feature map.
+    """
 
     preset: str
     queries: int
     seed: int
     out: Path
+    public: PublicFiles = NO_FILES
 
 
 @dataclass(frozen=True)
@@ -109,29 +114,30 @@ class _Reply:
 def run(plan: Plan, progress: Progress) -> Outcome:
     """Run the whole demo. Raises ConfigError for an impossible plan, and any error of a step."""
     started = perf_counter()
-    spec = preset(plan.preset, height=32, width=32, channels=1)
+    spec = spec_named(plan.preset, height=32, width=32, channels=1, files=plan.public)
     data = digits.load(plan.seed)
     if plan.queries > len(data.test_images):
         raise ConfigError(f"queries: there are only {len(data.test_images)} test images")
     images, strangers = data.test_images[: plan.queries], _strangers(data)
     with tempfile.TemporaryDirectory(prefix="privedge-demo-") as temporary:
         folder = Path(temporary)
-        rans = owners.train(data.train_images, spec, folder, seed=plan.seed, progress=progress)
+        means = owners.Means(spec, plan.public, folder, plan.seed)
+        rans = owners.train(data.train_images, means, progress)
         progress("start", 0, len(SERVERS))
         with _running(spec, folder / "system", plan.out) as deployment:
             progress("start", len(SERVERS), len(SERVERS))
             _upload(rans, deployment, progress)
-            replies = _ask(deployment, np.concatenate([images, strangers]), progress)
+            replies = _ask(deployment, np.concatenate([images, strangers]), plan.public, progress)
             seen = (_seen(deployment, Role.PARTY0), _seen(deployment, Role.PARTY1))
     truths = [owners.name(int(digit)) for digit in data.test_labels[: plan.queries]]
-    exchanges = _compared(rans, images, truths, replies[: plan.queries])
+    exchanges = _compared(plan, rans, images, truths, replies[: plan.queries])
     nobody = [None] * len(strangers)
     return Outcome(
         plan,
         spec,
         len(rans),
         exchanges,
-        _compared(rans, strangers, nobody, replies[plan.queries :]),
+        _compared(plan, rans, strangers, nobody, replies[plan.queries :]),
         seen,
         perf_counter() - started,
     )
@@ -146,7 +152,7 @@ def _strangers(data: digits.Digits) -> Pixels:
 @contextmanager
 def _running(spec: RanSpec, folder: Path, out: Path) -> Iterator[Deployment]:
     """Run all three servers; in every case, keep their logs in `out`."""
-    cohort = CohortSetting(COHORT, spec.name, margin=MARGIN)
+    cohort = CohortSetting.of(spec, COHORT, margin=MARGIN)
     deployment = Deployment(folder, [cohort], {"query_deadline_s": _TIMEOUT_S})
     try:
         with deployment:
@@ -161,10 +167,12 @@ def _upload(rans: Sequence[Ran], deployment: Deployment, progress: Progress) -> 
         progress("upload", done, len(rans))
 
 
-def _ask(deployment: Deployment, images: Pixels, progress: Progress) -> list[_Reply]:
+def _ask(
+    deployment: Deployment, images: Pixels, public: PublicFiles, progress: Progress
+) -> list[_Reply]:
     """Ask about one image at a time; the seconds are the client's waiting time."""
     replies = []
-    with Client(_config(deployment, Identity(Role.CLIENT, "carla"))) as client:
+    with Client(_config(deployment, Identity(Role.CLIENT, "carla"), public)) as client:
         for done, image in enumerate(images, start=1):
             started = perf_counter()
             reply = client.identify(image[None], COHORT)
@@ -184,17 +192,18 @@ def _seen(deployment: Deployment, party: Role) -> Seen:
     return Seen(said.upload_bytes, said.query_bytes, said.queries_answered)
 
 
-def _config(deployment: Deployment, who: Identity) -> ClientConfig:
-    return deployment.client_config(who, rpc_timeout_s=_TIMEOUT_S)
+def _config(deployment: Deployment, who: Identity, public: PublicFiles = NO_FILES) -> ClientConfig:
+    return deployment.client_config(who, rpc_timeout_s=_TIMEOUT_S, files=public)
 
 
 def _compared(
+    plan: Plan,
     rans: Sequence[Ran],
     images: Pixels,
     truths: Sequence[str | None],
     replies: Sequence[_Reply],
 ) -> list[Exchange]:
-    plain = plaintext.ask(rans, images, MARGIN)
+    plain = plaintext.ask(rans, images, MARGIN, plan.public)
     return [
         Exchange(image, truth, reply.answer, clear, reply.seconds, reply.costs)
         for image, truth, reply, clear in zip(images, truths, replies, plain, strict=True)

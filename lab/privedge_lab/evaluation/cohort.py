@@ -4,6 +4,7 @@ Sees everybody's images and models in plaintext, as does whoever runs an experim
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Features, Pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
-from privedge.ran import features
+from privedge.ran import face, features, onnx_file
+from privedge.ran.alignment import aligner_for
 from privedge.ran.images import fit
-from privedge.ran.presets import preset
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, many
 from privedge.user.checkpoint import Ran
@@ -29,6 +33,8 @@ from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Choice, Parts
 from privedge_lab.results.rows.identify import Known
 from privedge_lab.results.rows.values import Raw
+
+log = logging.getLogger(__name__)
 
 BASELINES = ("pca", "knn", "cnn")
 # Only if asked for: it takes long. With a number of steps as in paper:500.
@@ -47,6 +53,8 @@ class Task:
     choice       how the set is dealt out; its seed is replaced by each of the seeds
     components   in place of the preset's; None leaves them
     steps        training steps in place of the preset's; None leaves them
+    spec         the architecture, in place of the preset
+    files        the public files that it needs, or whose encoder the preset gets
     """
 
     data: Path
@@ -55,6 +63,8 @@ class Task:
     components: int | None = None
     steps: int | None = None
     baselines: tuple[str, ...] = BASELINES
+    spec: RanSpec | None = None
+    files: PublicFiles = NO_FILES
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""
@@ -67,11 +77,18 @@ class Task:
         """What names a results file: everything but the seeds, and what the data is."""
         choice = dataclasses.asdict(self.choice)
         del choice["seed"]
+        if self.choice.photos is None:  # as in results from before
+            del choice["photos"]
         rest = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("data", "choice")
+            if field.name not in ("data", "choice", "spec", "files")
         }
+        if self.spec is not None:
+            rest |= {"spec_sha256": self.spec.digest()}
+        for name, file in vars(self.files).items():
+            if file is not None:  # results without one have no such setting
+                rest |= {f"{name}_sha256": onnx_file.digest(file)}
         digest = datasets.digest(self.data)
         return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
 
@@ -97,23 +114,55 @@ def paper_steps(baseline: str) -> int | None:
     return int(steps or _PAPER_STEPS)
 
 
+def read(
+    task: Task, progress: Progress, path: Path | None = None, *, skip_bad: bool | None = None
+) -> datasets.Cut:
+    """Read the set of `task`, or another one at `path`, for what `task` trains.
+
+    For an aligned spec the faces are cut out, and images without one are left out. Raises
+    ConfigError for files that are missing, and ImageError. skip_bad: as for `datasets.read`; images
+    that are cut out are left out by themselves.
+    """
+    path = path or task.data
+    spec = task.spec
+    if spec is None and (task.files.detector is not None or task.preset == face.NAME):
+        # The size of the pictures does not matter: a face is brought to that of the encoder.
+        spec = spec_named(
+            task.preset, height=face.SIDE, width=face.SIDE, channels=3, files=task.files
+        )
+    aligner = None if spec is None else aligner_for(spec, task.files)
+    if spec is None or aligner is None:
+        return datasets.Cut(datasets.read(path, skip_bad=skip_bad), ())
+    found = datasets.faces_of(path, aligner, spec.image_shape, progress)
+    if found.left_out:
+        log.warning("%d images left out: %s", len(found.left_out), "; ".join(found.left_out[:3]))
+    return found
+
+
 def spec_of(task: Task, parts: Parts) -> RanSpec:
     """The architecture asked for, for images as in `parts`. Raises ConfigError."""
+    if task.spec is not None:
+        if task.components is not None:
+            raise ConfigError("components: the spec has them already; leave them out")
+        features.require_files(task.spec, task.files)
+        return task.spec
     height, width = parts.images.shape[1:3]
     channels = 3 if parts.images.ndim == 4 else 1
-    return preset(
+    return spec_named(
         task.preset,
         height=height,
         width=width,
         channels=channels,
         components=task.components,
+        files=task.files,
     )
 
 
 def settings_of(task: Task, spec: RanSpec, seed: int) -> TrainSettings:
     """How every owner trains."""
     changes = {} if task.steps is None else {"steps": task.steps}
-    return settings_for(spec, seed=seed, threshold_quantile=_QUANTILE, **changes)
+    quantile = {"threshold_quantile": _QUANTILE}
+    return settings_for(spec, seed=seed, files=task.files, **quantile, **changes)
 
 
 @dataclass(frozen=True)
@@ -146,7 +195,8 @@ def train_cohort(
     Without `training`, one after the other in this process. Raises TrainingError for an owner with
     too few images.
     """
-    return asked(train_models(parts, spec, settings, progress, training), parts)
+    rans = train_models(parts, spec, settings, progress, training)
+    return asked(rans, parts, settings.files)
 
 
 def train_models(
@@ -163,7 +213,7 @@ def train_models(
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
         chosen = for_so_many(settings, len(images))
-        rans.append(fit_ran(fit(images, spec.image), spec, chosen, owner))
+        rans.append(fit_ran(fit(images, spec.image_shape), spec, chosen, owner))
     return rans
 
 
@@ -175,7 +225,7 @@ def _side_by_side(
     jobs = [
         many.Job(
             owner,
-            fit(images, spec.image),
+            fit(images, spec.image_shape),
             spec,
             for_so_many(settings, len(images)),
             folder / f"{owner}.ran",
@@ -192,12 +242,20 @@ def _side_by_side(
     return [checkpoint.load(job.out) for job in jobs]
 
 
-def asked(rans: Sequence[Ran], parts: Parts) -> Cohort:
-    """The same models asked about `parts.images`, whatever `parts` they were trained on."""
-    spec = rans[0].spec
-    given = features.extract(spec, fit(parts.images, spec.image))
+def asked(rans: Sequence[Ran], parts: Parts, files: PublicFiles = NO_FILES) -> Cohort:
+    """The same models asked about `parts.images`, whatever `parts` they were trained on.
+
+    files: the public files that their spec names.
+    """
+    given = features_of(rans, parts.images, files)
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
+
+
+def features_of(rans: Sequence[Ran], images: Pixels, files: PublicFiles) -> Features:
+    """What the models' feature map makes of images of any size, float32 (n, *input_shape)."""
+    spec = rans[0].spec
+    return features.extract(spec, fit(images, spec.image_shape), encoder=files.encoder)
 
 
 def known(cohort: Cohort, seed: int) -> Known:

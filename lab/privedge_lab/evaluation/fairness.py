@@ -22,6 +22,7 @@ from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import own_images
 from privedge.user.settings import TrainSettings
@@ -152,8 +153,10 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
     settings = settings_of(request, spec, seed)
     cohort = train_cohort(parts, spec, settings, progress)
     models = [thieves.honest(ran) for ran in cohort.rans]
-    held_out = [_features(spec, _kept(images, spec, settings)) for images in parts.train]
-    probes = _features(spec, public[:_PROBES])
+    held_out = [
+        _features(spec, _kept(images, spec, settings), request.files) for images in parts.train
+    ]
+    probes = _features(spec, public[:_PROBES], request.files)
     return _Scene(
         cohort,
         settings,
@@ -168,21 +171,21 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
 def _public(request: Request, spec: RanSpec, seed: int) -> Pixels:
     """Those for the audit, then those to learn from."""
     if request.probes is None:
-        return thieves.varied(spec.image, _PROBES + _PUBLIC, seed)
+        return thieves.varied(spec.image_shape, _PROBES + _PUBLIC, seed)
     images = as_bytes(datasets.read(request.probes))
     order = np.random.default_rng(seed).permutation(len(images))[: _PROBES + _PUBLIC]
     if len(order) < 2 * _PROBES:
         raise ConfigError(f"{request.probes}: {len(images)} images; give at least {2 * _PROBES}")
-    return fit(images[order], spec.image)
+    return fit(images[order], spec.image_shape)
 
 
 def _kept(images: Pixels, spec: RanSpec, settings: TrainSettings) -> Pixels:
     """Those of an owner's images that training does not learn from."""
-    return own_images.halves(fit(images, spec.image), settings)[1]
+    return own_images.halves(fit(images, spec.image_shape), settings)[1]
 
 
-def _features(spec: RanSpec, images: Pixels) -> Features:
-    return features.extract(spec, fit(images, spec.image))
+def _features(spec: RanSpec, images: Pixels, files: PublicFiles) -> Features:
+    return features.extract(spec, fit(images, spec.image_shape), encoder=files.encoder)
 
 
 # --- One model in an owner's place ----------------------------------------------------------------

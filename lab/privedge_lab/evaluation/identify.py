@@ -18,26 +18,38 @@ from typing import Any
 
 import numpy as np
 
-from privedge.arrays import Labels
+from privedge.arrays import Features, Labels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
+from privedge.ran import rivals
+from privedge.ran.rivals import Rivals
+from privedge.sharing import known as sharing_known
 from privedge_lab import datasets
-from privedge_lab.evaluation import identify_baselines, identify_engines, identify_figures
+from privedge_lab.evaluation import (
+    identify_baselines,
+    identify_engines,
+    identify_figures,
+    strangers,
+)
 from privedge_lab.evaluation.cohort import (
     Cohort,
     Task,
     Training,
+    features_of,
     known,
     settings_of,
     spec_of,
     train_cohort,
 )
 from privedge_lab.evaluation.identify_engines import ENGINES, Asked
-from privedge_lab.evaluation.identify_parts import deal
-from privedge_lab.results.rows.identify import Agreement, IdentifyRow, Voting
+from privedge_lab.evaluation.identify_figures import Errors
+from privedge_lab.evaluation.identify_parts import as_bytes, deal
+from privedge_lab.results.rows.identify import Agreement, IdentifyRow, Rate, Strangers, Voting
+from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
 
 EXPERIMENT = "identify"
+_NOBODY = Strangers.read({})
 
 
 @dataclass(frozen=True)
@@ -47,11 +59,17 @@ class Request(Task):
     engine       whose answers the figures are of; `fused` is asked `queries` images only
     queries      images that engines are compared on
     words        vote over so many images of one page; 0 for no vote
+    margin       of a cohort, whose FAR and TAR are measured; None measures none
+    strangers    the set whose images are strangers'; None takes those of half of the owners
+    rivals       a file of public rivals of the cohort; None for none
     """
 
     engine: str = ENGINES[0]
     queries: int = 100
     words: int = 0
+    margin: float | None = None
+    strangers: Path | None = None
+    rivals: Path | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""
@@ -62,20 +80,33 @@ class Request(Task):
             )
         if self.words and self.choice.group is None:
             raise ConfigError("words: needs --group, the fact that says which page an image is of")
+        if self.margin is not None and not 0 < self.margin <= 1:
+            raise ConfigError(f"margin: more than 0 and at most 1, not {self.margin}")
+
+    def settings(self) -> Raw:
+        """As a Task's; results from before have no margin, strangers or rivals."""
+        found = super().settings()
+        if self.margin is None:
+            del found["margin"]
+        for name in ("strangers", "rivals"):
+            path = found.pop(name)
+            found |= {} if path is None else {f"{name}_sha256": datasets.digest(path)}
+        return found
 
 
-def measure(
+def measure(  # noqa: PLR0913 - what is measured, and where it goes
     request: Request,
     data: datasets.Labelled,
     seeds: Sequence[int],
     results: Results,
     progress: Progress,
     training: Training | None = None,
+    strangers: datasets.Labelled | None = None,
 ) -> Iterator[IdentifyRow]:
     """One row for each of `seeds`; those that `results` has already are not measured again.
 
     With `training`, each seed's models are in a folder of its own in `training.folder` until its
-    row is stored, and stay there if they are to be kept.
+    row is stored, and stay there if they are to be kept. `strangers`: the set of that name.
 
     Raises ConfigError or ImageError for a set that cannot be dealt out like this, TrainingError
     for an owner with too few images, and with engine `fused` whatever a party refuses.
@@ -84,7 +115,7 @@ def measure(
         row = results.row(IdentifyRow, {"seed": seed})
         if row is None:
             own = training and replace(training, folder=training.folder / f"seed-{seed}")
-            row = _row(request, data, seed, progress, own)
+            row = _row(request, (data, strangers), seed, progress, own)
             results.add(row.to_json())
             if own is not None and not own.keep:
                 _remove(own.folder)
@@ -99,12 +130,13 @@ def _remove(folder: Path) -> None:
 
 def _row(
     request: Request,
-    data: datasets.Labelled,
+    sets: tuple[datasets.Labelled, datasets.Labelled | None],
     seed: int,
     progress: Progress,
     training: Training | None,
 ) -> IdentifyRow:
     started = perf_counter()
+    data, others = sets
     parts = deal(data, replace(request.choice, seed=seed))
     spec = spec_of(request, parts)
     cohort = train_cohort(parts, spec, settings_of(request, spec, seed), progress, training)
@@ -112,7 +144,8 @@ def _row(
     answers, asked, agreement = _answers(request, cohort, progress)
     answered = perf_counter()
     baselines = identify_baselines.learnt(request.baselines, parts, spec, seed, progress, training)
-    strangers = known(cohort, seed)
+    halves = known(cohort, seed)
+    told_apart = _told_apart(request, cohort, others, seed) or _NOBODY
     figures = identify_figures.figures(parts.labels[: len(answers)], answers, parts.owners)
     scores = identify_baselines.scores(baselines, parts.images, parts.labels, parts.owners)
     return IdentifyRow(
@@ -123,8 +156,12 @@ def _row(
         asked=len(answers),
         **vars(figures),
         top3=identify_figures.top(cohort.errors, parts.labels),
-        auroc_known=strangers.auroc_known,
-        known=strangers,
+        auroc_known=halves.auroc_known,
+        known=halves,
+        tar_at_far_01=_share(told_apart.tar_at_far_01),
+        tar_at_far_001=_share(told_apart.tar_at_far_001),
+        far_at_margin=_share(told_apart.far_at_margin),
+        strangers=None if told_apart is _NOBODY else told_apart,
         voting=_voted(request, cohort),
         agreement=agreement,
         baselines=scores,
@@ -134,6 +171,29 @@ def _row(
         seconds_asking=answered - trained,
         seconds=perf_counter() - started,
     )
+
+
+def _told_apart(
+    request: Request, cohort: Cohort, others: datasets.Labelled | None, seed: int
+) -> Strangers | None:
+    """How owners and strangers are told apart. Raises ConfigError for rivals that do not fit."""
+    spec, truth = cohort.rans[0].spec, cohort.parts.labels
+    public = None if request.rivals is None else rivals.read(request.rivals, spec)
+    own = _asked(cohort.errors, cohort.features, public)
+    if others is None:
+        return strangers.of_half(own, truth, request.margin, seed)
+    given = features_of(cohort.rans, as_bytes(others), request.files)
+    errors = np.stack([identify_engines.errors_of(ran, given) for ran in cohort.rans], axis=1)
+    return strangers.of_set(own, truth, _asked(errors, given, public), request.margin)
+
+
+def _asked(errors: Errors, given: Features, public: Rivals | None) -> strangers.Asked:
+    to_rivals = None if public is None else sharing_known.to_rivals(given, public.rows)
+    return strangers.Asked(errors, to_rivals)
+
+
+def _share(rate: Rate | None) -> float | None:
+    return None if rate is None else rate.share
 
 
 def _answers(
@@ -153,7 +213,8 @@ def _answers(
     expected = identify_engines.with_ties(rans, cohort.features[few])
     clear = identify_engines.numbered(rans, [each.owner for each in expected])
     ties = np.array([each.tie for each in expected])
-    asked = identify_engines.fused(rans, cohort.parts.images[few], rans[0].spec.name, progress)
+    images = cohort.parts.images[few]
+    asked = identify_engines.fused(rans, images, progress, files=request.files)
     agreement = _agreement(
         len(clear),
         fixed_plain=clear == plain[few],

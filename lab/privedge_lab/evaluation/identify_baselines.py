@@ -57,8 +57,8 @@ def learnt(
     """The baselines `names`, trained on `parts.train` at the size that `spec` has."""
     ways: dict[str, Callable[[], Answers]] = {
         "pca": lambda: _pca(parts, pca(spec), seed, progress),
-        "knn": lambda: knn(parts, spec.image),
-        "cnn": lambda: cnn(parts, spec.image, seed),
+        "knn": lambda: knn(parts, spec.image_shape),
+        "cnn": lambda: cnn(parts, spec.image_shape, seed),
     }
     found = {}
     for number, name in enumerate(names):

@@ -16,18 +16,19 @@ from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from privedge.arrays import Labels, Pixels
 from privedge.client.query import Client, Reply
+from privedge.config import ClientConfig
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
-from privedge.ran.model import Reconstructor
+from privedge.ran.feature_kinds import Encoder
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user import threshold, upload
+from privedge.user.asking import errors_of as errors_of
 from privedge.user.checkpoint import Ran
-from privedge_lab.evaluation.identify_figures import Errors
 
 ENGINES = ("plain", "fixed", "fused")
 COHORT = "evaluate"
@@ -35,7 +36,6 @@ COHORT = "evaluate"
 _MARGIN = 1.0
 # A large preset on a slow machine takes long, but not for ever.
 _TIMEOUT_S = 1800.0
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,6 @@ def closed(rans: Sequence[Ran]) -> list[Ran]:
     return [replace(ran, parameters={**ran.parameters, "threshold": unused}) for ran in rans]
 
 
-def errors_of(ran: Ran, features: npt.NDArray[np.float32]) -> Errors:
-    """Sums of squared differences in float32, as float64 (n,), for features (n, *input_shape)."""
-    reconstructor = Reconstructor(ran.spec)
-    values = {name: torch.from_numpy(ran.parameters[name]) for name in reconstructor.state_dict()}
-    reconstructor.load_state_dict(values)
-    with torch.no_grad():
-        sums = [
-            (reconstructor(part) - part).square().flatten(1).sum(1)
-            for part in torch.from_numpy(features).split(_BATCH)
-        ]
-    return torch.cat(sums).double().numpy()
-
-
 def fixed(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> Labels:
     """What the parties would answer, without ties told apart, which takes a tenth of the time."""
     return numbered(rans, PlainModel(closed(rans), _MARGIN).owners(features))
@@ -76,15 +63,18 @@ def with_ties(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> list[Pl
     return PlainModel(closed(rans), _MARGIN).answers(features)
 
 
-def fused(rans: Sequence[Ran], images: Pixels, preset: str, progress: Progress) -> Asked:
-    """`images`, uint8 of any size, asked one by one. `preset` is the name `rans` go by.
+def fused(
+    rans: Sequence[Ran], images: Pixels, progress: Progress, *, files: PublicFiles = NO_FILES
+) -> Asked:
+    """`images`, uint8 of any size, asked one by one.
+
+    files: the public files that the models' spec names. Faces are cut out already, as those of
+        `cohort.read` are.
 
     Raises Unreachable if the servers do not start, and what a party refuses.
     """
-    spec = rans[0].spec
-    cohort = CohortSetting(
-        COHORT, preset, channels=spec.image.channels, margin=_MARGIN, components=spec.components
-    )
+    rans = [_of_cuttings(ran) for ran in rans]
+    cohort = CohortSetting.of(rans[0].spec, COHORT, margin=_MARGIN)
     with (
         tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as folder,
         Deployment(Path(folder), [cohort], {"query_deadline_s": _TIMEOUT_S}) as deployment,
@@ -93,7 +83,18 @@ def fused(rans: Sequence[Ran], images: Pixels, preset: str, progress: Progress) 
             owner = Identity(Role.OWNER, ran.owner)
             upload.send(ran, COHORT, deployment.client_config(owner, rpc_timeout_s=_TIMEOUT_S))
             progress("upload", done, len(rans))
-        return _ask(deployment, rans, images, progress)
+        asker = Identity(Role.CLIENT, "evaluator")
+        config = deployment.client_config(asker, rpc_timeout_s=_TIMEOUT_S, files=files)
+        return _ask(config, rans, images, progress)
+
+
+def _of_cuttings(ran: Ran) -> Ran:
+    """The same model with a spec that has nothing cut out."""
+    features = ran.spec.features
+    if not isinstance(features, Encoder) or features.aligned is None:
+        return ran
+    whole = features.model_copy(update={"aligned": None})
+    return replace(ran, spec=ran.spec.model_copy(update={"features": whole}))
 
 
 def bytes_of(reply: Reply) -> int:
@@ -108,11 +109,10 @@ def numbered(rans: Sequence[Ran], owners: Sequence[str | None]) -> Labels:
     return np.array([-1 if owner is None else numbers[owner] for owner in owners], np.int64)
 
 
-def _ask(deployment: Deployment, rans: Sequence[Ran], images: Pixels, progress: Progress) -> Asked:
+def _ask(config: ClientConfig, rans: Sequence[Ran], images: Pixels, progress: Progress) -> Asked:
     owners: list[str | None] = []
     seconds, sizes = [], []
-    client = Identity(Role.CLIENT, "evaluator")
-    with Client(deployment.client_config(client, rpc_timeout_s=_TIMEOUT_S)) as asking:
+    with Client(config) as asking:
         for done, image in enumerate(images, start=1):
             started = perf_counter()
             reply = asking.identify(image[None], COHORT)

@@ -90,8 +90,8 @@ def known(errors: Errors, truth: Labels, thresholds: Errors, seed: int) -> Known
     """Half of the owners registered, the others strangers; mean over halves drawn by `seed`.
 
     auroc_known       of the best error over a mix of the second best and the mean of all owners',
-                      which the parties go by with this `mean_share` (sharing/known.py)
-    auroc_margin      of best / second best error, which is their rule without `mean_share`
+                      which the parties go by with this `mean_share`
+    auroc_margin      of best / second best error, their rule without it (privedge.sharing.known)
     auroc_mean        of best / mean error
     auroc_best        of the best error alone
     precision         of images that pass the best owner's own threshold, the share that is of a
@@ -99,12 +99,17 @@ def known(errors: Errors, truth: Labels, thresholds: Errors, seed: int) -> Known
     recall            of images of registered owners, the share that passes
     false_accept      of images of strangers, the share that passes
     """
-    rng = np.random.default_rng(seed)
-    halves = [np.sort(rng.permutation(errors.shape[1])[: errors.shape[1] // 2 or 1])]
-    while len(halves) < _HALVES:
-        halves.append(np.sort(rng.permutation(errors.shape[1])[: len(halves[0])]))
-    rows = [_known(errors[:, half], np.isin(truth, half), thresholds[half]) for half in halves]
+    rows = [
+        _known(errors[:, half], np.isin(truth, half), thresholds[half])
+        for half in halves(errors.shape[1], seed)
+    ]
     return Known(**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+
+
+def halves(owners: int, seed: int) -> list[Labels]:
+    """Numbers of the owners that are registered, in several draws of half of them."""
+    rng = np.random.default_rng(seed)
+    return [np.sort(rng.permutation(owners)[: owners // 2 or 1]) for _ in range(_HALVES)]
 
 
 def _known(errors: Errors, registered: npt.NDArray[np.bool_], thresholds: Errors) -> dict[str, Any]:

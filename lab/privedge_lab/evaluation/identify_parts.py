@@ -38,6 +38,8 @@ class Choice:
     owners   so many classes, drawn by the seed; None takes all
     group    a fact (such as `document`) of which no value is in two parts
     where    (fact, value): exactly those images are the test part
+    photos   so many images of each class, drawn by the seed, are learnt, and all others asked; on
+             the validation part, of what owners would otherwise train on
     """
 
     seed: int
@@ -45,6 +47,12 @@ class Choice:
     part: Part = Part.TEST
     group: str | None = None
     where: tuple[str, int] | None = None
+    photos: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if self.photos is not None and (self.group, self.where) != (None, None):
+            raise ConfigError("photos: draws images itself; leave out --group and --test-where")
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,9 @@ def deal(data: Labelled, choice: Choice) -> Parts:
     classes = _classes(data, choice)
     mine = data.take(torch.isin(data.labels, torch.from_numpy(classes)))
     learnt, asked = _halves(mine, choice, official=True)
-    if choice.part is Part.VALIDATION:
+    if choice.photos is not None:
+        learnt, asked = _few(mine if choice.part is Part.TEST else learnt, choice)
+    elif choice.part is Part.VALIDATION:
         learnt, asked = _halves(learnt, replace(choice, where=None), official=False)
     labels = learnt.labels.numpy()
     pictures = as_bytes(learnt)
@@ -125,6 +135,23 @@ def _halves(data: Labelled, choice: Choice, *, official: bool) -> tuple[Labelled
         data = replace(data, facts=facts)
     parts = split(data, seed=choice.seed, group=choice.group)
     return parts.train, parts.test
+
+
+def _few(data: Labelled, choice: Choice) -> tuple[Labelled, Labelled]:
+    """`photos` images of each class, and all others."""
+    count, labels = choice.photos or 0, data.labels.numpy()
+    order = np.random.default_rng(choice.seed).permutation(len(labels))
+    learnt = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        mine = order[labels[order] == label]
+        if not 0 < count < len(mine):
+            raise ConfigError(
+                f"photos: class {label} has {len(mine)} images; give 1 to {len(mine) - 1}"
+            )
+        learnt[mine[:count]] = True
+    chosen = torch.from_numpy(learnt[order])
+    shuffled = data.take(torch.from_numpy(order))
+    return shuffled.take(chosen), shuffled.take(~chosen)
 
 
 def _where(data: Labelled, fact: str, value: int) -> tuple[Labelled, Labelled]:

@@ -109,7 +109,7 @@ def _answers(
     rans = []
     for owner, pixels in enumerate(members):
         progress("train", owner, len(members))
-        shaped = fit(as_bytes(pixels), spec.image)
+        shaped = fit(as_bytes(pixels), spec.image_shape)
         rans.append(fit_ran(shaped, spec, settings_for(spec, **changes), f"owner-{owner}"))
     service = PlainModel(rans, settings.margin)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -118,7 +118,7 @@ def _answers(
         progress("ask", owner, len(rans))
         for part, is_member in ((members[owner][: settings.asked], True), (others[owner], False)):
             asked = copies(part, generator)
-            given = features.extract(spec, fit(as_bytes(asked.flatten(0, 1)), spec.image))
+            given = features.extract(spec, fit(as_bytes(asked.flatten(0, 1)), spec.image_shape))
             names = service.owners(given)
             right.append(torch.tensor([name == f"owner-{owner}" for name in names]))
             truth += [is_member] * len(part)

@@ -224,5 +224,5 @@ def requests(plan: Plan, spec: RanSpec, parts: Parts, given: Path, folder: Path)
 
 
 def _stored(path: Path, images: Pixels, spec: RanSpec) -> str:
-    np.savez(path, images=fit(images, spec.image))
+    np.savez(path, images=fit(images, spec.image_shape))
     return str(path.resolve())

@@ -32,7 +32,7 @@ def answered(
     """Train every one of `request["owners"]` for `seconds`, telling a row at each of `points`."""
     spec = RanSpec.from_json(request["spec"])
     settings = TrainSettings(**request["settings"])
-    asked = features.extract(spec, given(request["asked"], spec.image))
+    asked = features.extract(spec, given(request["asked"], spec.image_shape))
     turns = [_Turn(owner, spec, settings) for owner in request["owners"]]
     points, seconds = request["points"], request["seconds"]
     for point in range(_reached(turns, seconds, points), points + 1):
@@ -55,7 +55,7 @@ class _Turn:
         self, asked: child_processes.Message, spec: RanSpec, settings: TrainSettings
     ) -> None:
         self._owner, self._spec = asked["owner"], spec
-        own = own_images.prepare(given(asked["images"], spec.image), spec, settings)
+        own = own_images.prepare(given(asked["images"], spec.image_shape), spec, settings)
         device = device_for(settings.device)
         self.contest = Contest(spec, settings, device)
         self._training = torch.from_numpy(own.training).to(device)

@@ -135,7 +135,7 @@ def _at_size(data: Labelled, count: int, spec: RanSpec) -> Labelled:
     """The first `count` images at the preset's size."""
     if len(data) < count:
         raise ImageError(f"there are {len(data)} images for {count} queries: ask for fewer")
-    shaped = fit(as_bytes(data.images[:count]), spec.image)
+    shaped = fit(as_bytes(data.images[:count]), spec.image_shape)
     channelled = shaped[:, None] if shaped.ndim == 3 else shaped.transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
     return Labelled(pixels, data.labels[:count])
@@ -170,7 +170,7 @@ def _models(
         mine = train.images[train.labels == owner][:_IMAGES_AN_OWNER]
         steps = min(settings_for(spec).steps, _STEPS)
         quick = settings_for(spec, seed=settings.seed, steps=steps)
-        rans.append(fit_ran(fit(as_bytes(mine), spec.image), spec, quick, f"owner-{owner}"))
+        rans.append(fit_ran(fit(as_bytes(mine), spec.image_shape), spec, quick, f"owner-{owner}"))
     return {
         name: encode(np.stack([ran.parameters[name] for ran in rans])) for name in spec.parameters()
     }

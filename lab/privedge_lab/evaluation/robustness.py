@@ -62,7 +62,7 @@ class _Bench:
     """One seed's models and baselines, trained on clean images."""
 
     def __init__(self, task: Task, data: Labelled, seed: int, progress: Progress) -> None:
-        self._seed = seed
+        self._seed, self._files = seed, task.files
         self._parts = parts = deal(data, replace(task.choice, seed=seed))
         spec = cohort.spec_of(task, parts)
         settings = cohort.settings_of(task, spec, seed)
@@ -72,7 +72,7 @@ class _Bench:
     def row(self, disturbance: Disturbance) -> RobustnessRow:
         parts = self._parts
         disturbed = replace(parts, images=disturbance.applied(parts.images, self._seed))
-        models = cohort.asked(self._rans, disturbed)
+        models = cohort.asked(self._rans, disturbed, self._files)
         owners, truth = parts.owners, parts.labels
         found = identify_figures.figures(truth, models.errors.argmin(axis=1), owners)
         return RobustnessRow(

@@ -147,7 +147,8 @@ def _largest(
     parts = deal(data, replace(request.choice, seed=seed))
     spec = spec_of(request, parts)
     parts = _of_first(ordered(parts, seed), size)
-    return asked(train_models(parts, spec, settings_of(request, spec, seed), progress), parts)
+    rans = train_models(parts, spec, settings_of(request, spec, seed), progress)
+    return asked(rans, parts, request.files)
 
 
 def _figures(cohort: Cohort, seed: int, ask: "_Ask") -> ScaleRow:
@@ -200,7 +201,7 @@ def _private(
     batches = [image[None] for image in images]
     expected = PlainModel(models, system.MARGIN).answers(cohort.features[: len(images)])
     samples = []
-    with Client(system.client_config(deployment)) as client:
+    with Client(system.client_config(deployment, request.files)) as client:
         engine = deployed.Deployed(deployment, client, batches, deployed.Pools(deployment))
         for number in range(len(images)):
             samples.append(engine.ask(number))

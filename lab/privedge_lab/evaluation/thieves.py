@@ -123,7 +123,7 @@ def some(images: Pixels, seed: int, count: int = _LEARNT) -> Pixels:
 
 
 def _trained_on(images: Pixels, spec: RanSpec, means: Means) -> Model:
-    ran = fit_ran(fit(images, spec.image), spec, means.settings, means.honest.owner)
+    ran = fit_ran(fit(images, spec.image_shape), spec, means.settings, means.honest.owner)
     return _trained(ran, means.honest.spec)
 
 

@@ -145,6 +145,7 @@ def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
         spec_json=snapshot.cohort.spec.to_json(),
         margin=snapshot.cohort.margin,
         mean_share=snapshot.cohort.mean_share,
+        rivals=snapshot.cohort.rivals.to_bytes() if snapshot.cohort.rivals else b"",
     )
     size = 0
     for model in snapshot.models:

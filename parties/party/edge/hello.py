@@ -190,6 +190,7 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
                 spec_digest=each.spec_digest,
                 margin=each.margin,
                 mean_share=each.mean_share,
+                rivals_sha256=each.rivals,
             )
             for each in terms.cohorts
         ],
@@ -204,7 +205,13 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
         randomness=plain(message.randomness),
         workers=message.workers,
         cohorts=tuple(
-            CohortTerms(plain(each.name), plain(each.spec_digest), each.margin, each.mean_share)
+            CohortTerms(
+                plain(each.name),
+                plain(each.spec_digest),
+                each.margin,
+                each.mean_share,
+                plain(each.rivals_sha256) if each.rivals_sha256 else "",
+            )
             for each in message.cohorts
         ),
         max_batch=message.max_batch,

@@ -121,6 +121,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             owners=snapshot.owners,
             snapshot_id=snapshot.id,
             max_batch=self._models.limits.max_batch,
+            rivals=snapshot.cohort.rivals_count,
+            rivals_sha256=snapshot.cohort.rivals_digest,
         )
 
     def Query(

@@ -17,8 +17,14 @@ from parties.config.cohort import CohortSection
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
-from privedge.ran.presets import preset
-from privedge.ran.spec import RanSpec
+from privedge.ran import rivals
+from privedge.ran.presets import behind_encoder, preset
+from privedge.ran.rivals import Rivals
+from privedge.ran.spec import ImageShape, RanSpec
+from privedge.sharing.known import never_unknown
+
+# Feature maps that keep strangers apart from one owner by public rivals (ADR 28 has figures).
+_APART = ("encoder", "vector")
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Cohort:
     for.
 
     clients, owners: names or shell patterns of those who may know of it; None means all of them.
+    rivals: public models that the owners' models must beat; None for none.
     """
 
     name: str
@@ -35,6 +42,7 @@ class Cohort:
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
+    rivals: Rivals | None = None
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -45,6 +53,35 @@ class Cohort:
     def spec_digest(self) -> str:
         """SHA-256 (hex) of the architecture; every manifest carries it."""
         return self.spec.digest()
+
+    def cautions(self, owners: int = 0) -> tuple[str, ...]:
+        """What its operator should know of its rule for "unknown", a line each. `owners` is how
+        many have an active model, if that is known.
+        """
+        lines = []
+        if self.mean_share and self.margin < 1:
+            lines.append(
+                "mean_share: one owner with a model that fits nothing makes strangers known; set "
+                "mean_share = 0 and choose the margin again (privedge calibrate)"
+            )
+        if reason := never_unknown(self.margin, owners or 2, self.rivals_count):
+            lines.append(f"never answers unknown: {reason}; see docs/how-to/strangers.md")
+        elif owners == 1 and self.spec.features.kind not in _APART:
+            lines.append(
+                "has one owner, and pictures without an encoder are too alike: rivals keep some "
+                "strangers out, and by far not all; see docs/how-to/strangers.md"
+            )
+        return tuple(f"cohort {self.name}: {line}" for line in lines)
+
+    @property
+    def rivals_count(self) -> int:
+        """How many public rivals it has."""
+        return len(self.rivals or ())
+
+    @property
+    def rivals_digest(self) -> str:
+        """SHA-256 (hex) of the public rivals; empty without any."""
+        return self.rivals.digest if self.rivals else ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +120,7 @@ class Snapshot:
     @cached_property
     def id(self) -> str:
         """SHA-256 (hex) over spec, rule and (owner, model id, manifest digest) in order; after
-        these the version of the shares, if they were refreshed.
+        these the version of the shares, if they were refreshed. And over the rivals, if any.
         """
         rows = [
             (model.owner, model.model_id, model.manifest_digest, *filter(None, [model.version]))
@@ -91,6 +128,8 @@ class Snapshot:
         ]
         rule = [self.cohort.margin, self.cohort.mean_share]
         facts = {"models": rows, "rule": rule, "spec": self.cohort.spec_digest}
+        if self.cohort.rivals:  # left out otherwise: the ids of cohorts from before stay the same
+            facts["rivals"] = self.cohort.rivals_digest
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -124,13 +163,15 @@ def find_for(cohorts: Mapping[str, Cohort], name: str, who: Identity) -> Cohort:
 def build(section: CohortSection) -> Cohort:
     """The cohort of a configuration section. Raises ConfigError naming the cohort."""
     try:
+        spec = _spec(section)
         return Cohort(
             section.name,
-            _spec(section),
+            spec,
             section.margin,
             section.mean_share,
             clients=section.clients,
             owners=section.owners,
+            rivals=None if section.rivals is None else rivals.read(section.rivals, spec),
         )
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None
@@ -143,4 +184,9 @@ def _spec(section: CohortSection) -> RanSpec:
         return RanSpec.from_json(regular_file.read(section.spec_file).decode())
     # Height and width only matter to "auto", which a cohort cannot name.
     name, channels = section.preset or "", section.channels
+    if (named := section.encoder) is not None:
+        image = ImageShape(height=named.height, width=named.width, channels=channels)
+        spec = behind_encoder(name, named.features(), image, components=section.components)
+        spec.shapes()
+        return spec
     return preset(name, height=0, width=0, channels=channels, components=section.components)

@@ -6,7 +6,11 @@ import torch
 from PIL import Image
 
 from privedge.errors import ImageError
+from privedge.ran.alignment import aligner_for
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import PublicFiles
 from privedge_lab import datasets
+from tests import drawn_faces
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 LABELS = np.repeat(np.arange(4), 10)
@@ -177,3 +181,48 @@ def test_a_folder_is_read_as_in_training(tmp_path, caplog):
     ]
     data = datasets.read(path, skip_bad=True)
     assert torch.equal(data.images, whole.images) and torch.equal(data.labels, whole.labels)
+
+
+# --- Faces ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Six pictures of two people, one without a face: as a folder, as an npz, and the aligner."""
+    files = PublicFiles.at(
+        encoder=drawn_faces.encoder(tmp_path / "e.onnx"),
+        detector=drawn_faces.detector(tmp_path / "d.onnx"),
+    )
+    spec = spec_named("subspace-encoder", height=1, width=1, channels=3, files=files)
+    pictures = [drawn_faces.person(n // 3, (100 + 8 * n, 120)) for n in range(6)]
+    pictures[4] = drawn_faces.discs()
+    for number, picture in enumerate(pictures):
+        folder = tmp_path / "people" / ("ana", "ben")[number // 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / f"{number}.png")
+    arrays = np.stack([np.asarray(picture) for picture in pictures])
+    np.savez(tmp_path / "people.npz", images=arrays, labels=np.arange(6) // 3, fact=np.arange(6))
+    return tmp_path, aligner_for(spec, files), spec.image_shape
+
+
+@pytest.mark.parametrize("name", ["people", "people.npz"])
+def test_faces_are_cut_out_of_a_set_and_labels_stay_with_them(faces, name):
+    folder, aligner, shape = faces
+    told = []
+    cut = datasets.faces_of(folder / name, aligner, shape, lambda *now: told.append(now))
+    assert cut.data.labels.tolist() == [0, 0, 0, 1, 1]
+    assert cut.data.images.shape == (5, 3, 16, 16)
+    expected = aligner.cut(drawn_faces.person(1, (140, 120)), shape, "x")
+    assert (cut.data.images[4] * 255).round().permute(1, 2, 0).numpy().tolist() == expected.tolist()
+    (said,) = cut.left_out
+    assert "no face was found" in said and ("4.png" in said or "image 4" in said)
+    assert told[0] == ("find faces", 0, 6)
+    if name.endswith("npz"):
+        assert cut.data.facts["fact"].tolist() == [0, 1, 2, 3, 5]
+
+
+def test_a_set_without_any_face_is_an_error(faces):
+    folder, aligner, shape = faces
+    np.savez(folder / "none.npz", images=IMAGES, labels=LABELS)
+    with pytest.raises(ImageError, match="no face was found in any of its 40 images"):
+        datasets.faces_of(folder / "none.npz", aligner, shape, lambda *_: None)

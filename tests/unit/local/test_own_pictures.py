@@ -12,7 +12,10 @@ from privedge.errors import ConfigError, ImageError
 from privedge.local import models
 from privedge.local.homes import Home
 from privedge.local.pictures import Pictures, look
+from privedge.ran.alignment import aligner_for
+from privedge.ran.public_files import PublicFiles
 from privedge.user.checkpoint import Ran
+from tests import drawn_faces
 
 
 def draw(folder: Path, count: int, *, size=(32, 32), mode: str = "L") -> None:
@@ -189,3 +192,55 @@ def test_a_model_is_known_by_all_that_it_depends_on(people):
     assert set(origins) == {"ana", "benoit"} and len(set(origins.values())) == 2
     other = models.plan(found, "subspace32")[0].origins
     assert set(other.values()) & set(origins.values()) == set()
+
+
+# --- Faces ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Two people's photographs, one of them without a face and one with two; and the files."""
+    files = PublicFiles.at(
+        encoder=drawn_faces.encoder(tmp_path / "e.onnx"),
+        detector=drawn_faces.detector(tmp_path / "d.onnx"),
+    )
+    for owner in ("ana", "ben"):
+        (tmp_path / "people" / owner).mkdir(parents=True)
+        for photo in range(4):
+            picture = drawn_faces.discs((100 + 20 * photo, 150))
+            picture.save(tmp_path / "people" / owner / f"{photo}.png")
+    drawn_faces.discs().save(tmp_path / "people" / "ben" / "sea.png")
+    two = drawn_faces.discs((60, 100), (220, 200))
+    two.save(tmp_path / "people" / "ben" / "two.png")
+    return tmp_path / "people", files
+
+
+def test_pictures_without_the_one_face_are_left_out_and_named(faces):
+    folder, files = faces
+    spec = models.require_usable("subspace-encoder", files)
+
+    def seen(largest: bool, **known) -> Pictures:
+        aligner = aligner_for(spec, files, largest=largest)
+        beside = folder / "none"
+        return look(folder, beside=beside, known=known, progress=lambda *_: None, aligner=aligner)
+
+    found = seen(False)
+    assert [len(owner.files) for owner in found.owners] == [4, 4]
+    (note,) = found.notes
+    assert "ben/sea.png no face was found" in note and "ben/two.png has 2 faces" in note
+    again = seen(False, **found.sizes)
+    assert again.owners == found.owners
+    largest = seen(True, **found.sizes)
+    assert [len(owner.files) for owner in largest.owners] == [4, 5]
+    # Models are trained again, for other faces may have been taken.
+    assert {owner.digest for owner in largest.owners}.isdisjoint(o.digest for o in found.owners)
+
+
+def test_the_preset_for_faces_asks_for_both_of_its_files(faces):
+    _, files = faces
+    with pytest.raises(ConfigError, match=r"preset face: needs .*--detector"):
+        models.require_usable("face", PublicFiles.at(encoder=files.encoder))
+    with pytest.raises(ConfigError, match=r"preset face: needs .*--encoder"):
+        models.require_usable("face", PublicFiles())
+    own = models.require_usable("face", files)
+    assert own.name == "face-encoder" and own.features.aligned is not None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from parties.worker import agreement, codec
@@ -21,6 +22,7 @@ from parties.worker.task import Method, Task
 from privedge.errors import ManifestMismatch
 from privedge.identity.roles import Role
 from privedge.mpc.dealing import SessionId
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
@@ -54,6 +56,7 @@ def task(**changes) -> Task:
         spec_json=facts["spec_json"],
         margin=facts["margin"],
         mean_share=facts["mean_share"],
+        rivals=facts.get("rivals", b""),
     )
     snapshot = codec.snapshot_from_wire([told])
     job = worker_pb2.Job(shape=facts["shape"], one_subject=facts["one_subject"])
@@ -81,6 +84,17 @@ OTHER = {
     "engine": ("crypten", "engine (fused here, crypten there)"),
     "rounding": ("exact", "rounding (one-unit here, exact there)"),
 }
+
+
+def test_rivals_are_part_of_the_agreement_only_where_there_are_any():
+    rows = np.full((2, *SPEC.input_shape), 0.5, np.float32)
+    rivals = Rivals.of(rows, SPEC.input_shape)
+    mine, theirs = task(), task(rivals=rivals.to_bytes())
+    assert "rivals" not in json.loads(mine.facts())
+    assert json.loads(theirs.facts())["rivals"] == rivals.digest
+    assert mine.agreement() != theirs.agreement()
+    others = task(rivals=Rivals.of(rows * 2, SPEC.input_shape).to_bytes())
+    assert agreement.disagreement(others.facts(), theirs.facts()).startswith("rivals (")
 
 
 @pytest.mark.parametrize("name", OTHER)

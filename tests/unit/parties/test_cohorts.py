@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -10,9 +11,14 @@ from parties.config.cohort import CohortSection
 from parties.party.models.cohorts import Snapshot, SnapshotModel, build, find_for
 from privedge.errors import ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
-from privedge.ran.presets import preset
+from privedge.ran import rivals
+from privedge.ran.feature_kinds import Encoder, EncoderInput
+from privedge.ran.presets import ENCODER_PRESETS, behind_encoder, preset
+from privedge.ran.rivals import Rivals
+from privedge.ran.spec import ImageShape
 
 COHORT = build(CohortSection(name="digits", preset="subspace32", components=2))
+RIVALS = Rivals.of(np.full((2, *COHORT.spec.input_shape), 0.5, np.float32), COHORT.spec.input_shape)
 
 
 def a_model(owner="ana", model_id="a" * 32, digest="d" * 64):
@@ -64,6 +70,7 @@ def test_a_snapshot_does_not_show_its_salts():
         Snapshot(COHORT, (a_model(), a_model("ben", "b" * 32))),
         Snapshot(replace(COHORT, margin=0.9), (a_model(),)),
         Snapshot(replace(COHORT, mean_share=0.3), (a_model(),)),
+        Snapshot(replace(COHORT, rivals=RIVALS), (a_model(),)),
         Snapshot(build(CohortSection(name="digits", preset="ran32")), (a_model(),)),
     ],
 )
@@ -109,3 +116,103 @@ def test_w05_what_no_certificate_can_name_is_refused_in_a_list(name):
 def test_w05_lists_are_no_part_of_the_snapshot():
     listed = replace(COHORT, clients=("ana",))
     assert Snapshot(listed, (a_model(),)).id == Snapshot(COHORT, (a_model(),)).id
+
+
+def test_a_cohort_reads_its_rivals_and_others_keep_their_snapshot_id(tmp_path):
+    file = tmp_path / "rivals.npz"
+    rivals.write(file, RIVALS, COHORT.spec)
+    built = build(CohortSection(name="digits", preset="subspace32", components=2, rivals=file))
+    assert built.rivals == RIVALS and built.rivals_digest == RIVALS.digest
+    assert COHORT.rivals_digest == ""
+    # As releases before rivals had it: tests/golden/protocol.json has ids of snapshots.
+    other = Rivals.of(RIVALS.rows + np.float32(0.1), COHORT.spec.input_shape)
+    ids = {
+        Snapshot(replace(COHORT, rivals=each), (a_model(),)).id for each in (None, RIVALS, other)
+    }
+    assert len(ids) == 3
+
+
+def test_rivals_that_do_not_fit_are_named_with_their_cohort(tmp_path):
+    file = tmp_path / "rivals.npz"
+    with pytest.raises(ConfigError, match=r"cohort digits: .*no such file"):
+        build(CohortSection(name="digits", preset="subspace32", rivals=file))
+    rivals.write(file, RIVALS, COHORT.spec)
+    with pytest.raises(ConfigError, match=r"cohort digits: .*another feature map"):
+        build(CohortSection(name="digits", preset="subspace32", channels=3, rivals=file))
+    with pytest.raises(ValidationError, match="set mean_share = 0"):
+        CohortSection(name="digits", preset="subspace32", rivals=file, mean_share=0.35)
+
+
+@pytest.mark.parametrize(
+    ("changes", "owners", "said"),
+    [
+        ({"margin": 1.0}, 0, "never answers unknown: its margin is 1"),
+        ({"margin": 1.0}, 5, "never answers unknown: its margin is 1"),
+        ({"margin": 0.8}, 1, "never answers unknown: it has one owner and no public rivals"),
+        ({"margin": 0.8, "rivals": RIVALS}, 1, "without an encoder are too alike"),
+        ({"margin": 0.8, "mean_share": 0.35}, 5, "mean_share: one owner with a model that fits"),
+        ({"margin": 0.8}, 0, None),
+        ({"margin": 0.8}, 5, None),
+        ({"margin": 1.0, "rivals": RIVALS}, 5, None),
+    ],
+)
+def test_an_operator_is_cautioned_about_a_rule_for_unknown_that_does_little(changes, owners, said):
+    lines = replace(COHORT, **changes).cautions(owners)
+    assert len(lines) == (0 if said is None else 1)
+    assert all(line.startswith("cohort digits: ") and said in line for line in lines)
+
+
+ENCODER = {"sha256": "ab" * 32, "output": [128], "height": 112, "width": 96}
+
+
+def faces(**fields: object) -> CohortSection:
+    return CohortSection.model_validate({"name": "faces", "channels": 3, **fields})
+
+
+@pytest.mark.parametrize("name", ENCODER_PRESETS)
+def test_an_encoder_is_named_by_its_digest_and_no_file_is_needed(name):
+    table = ENCODER | {"order": "bgr", "scale": [1.0], "offset": [0.0], "unit_length": True}
+    spec = build(faces(preset=name, encoder=table)).spec
+    wants = EncoderInput(order="bgr", scale=(1.0,), offset=(0.0,))
+    encoder = Encoder(sha256="ab" * 32, output=(128,), input=wants, unit_length=True)
+    image = ImageShape(height=112, width=96, channels=3)
+    assert spec == behind_encoder(name, encoder, image)
+
+
+def test_the_table_of_an_encoder_gives_the_spec_of_its_file(tmp_path):
+    cohort = build(faces(preset="subspace-encoder", components=7, encoder=ENCODER))
+    path = tmp_path / "faces.json"
+    path.write_text(cohort.spec.to_json())
+    assert build(CohortSection(name="faces", spec_file=path)) == cohort
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"preset": "subspace-encoder"}, "needs a table"),
+        ({"spec_file": "x", "encoder": ENCODER}, "names its own"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"sha256": "AB"}}, "sha256"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"output": []}}, "output"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"height": 4}}, "height"),
+        ({"preset": "subspace-encoder", "encoder": ENCODER | {"file": "x.onnx"}}, "file"),
+    ],
+)
+def test_a_table_of_an_encoder_that_is_wrong_is_refused(fields, said):
+    with pytest.raises(ValidationError, match=said):
+        faces(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"preset": "ran32"}, "ran32: its layers are for maps"),
+        ({"preset": "ran-encoder", "components": 3}, "has no components"),
+        ({"preset": "subspace-encoder", "components": 128}, "from 1 to 127"),
+        ({"encoder": ENCODER | {"scale": [1.0, 2.0]}}, "one for each of three"),
+        ({"encoder": ENCODER | {"scale": [0.0]}}, "must not be 0"),
+        ({"encoder": ENCODER | {"offset": [1, 2, 3]}, "channels": 1}, "wants three channels"),
+    ],
+)
+def test_an_encoder_that_does_not_fit_is_said_with_its_cohort(fields, said):
+    with pytest.raises(ConfigError, match=f"cohort faces: .*{said}"):
+        build(faces(**{"preset": "subspace-encoder", "encoder": ENCODER} | fields))

@@ -89,7 +89,7 @@ def edited(tmp_path, name, old, new):
         ("party1.toml", "workers = 1", 'rounding = "nearest"', "rounding"),
         ("party1.toml", "workers = 1", 'engine = "crypten"\nrounding = "exact"', "rounding"),
         ("party0.toml", '"127.0.0.1:7001"', '"127.0.0.1"', "peer.address"),
-        ("party0.toml", "margin = 1.0", "margin = 1.5", "margin"),
+        ("party0.toml", "margin = 0.8", "margin = 1.5", "margin"),
         ("party0.toml", 'preset = "ran32"', "", "preset or spec_file"),
         ("party0.toml", 'preset = "ran32"', 'preset = "auto"', "auto"),
         ("party0.toml", 'preset = "ran32"', 'spec_file = "x"\ncomponents = 3', "components"),

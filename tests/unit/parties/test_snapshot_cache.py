@@ -1,8 +1,10 @@
 """A worker stores a snapshot of any size in messages that gRPC carries, and forgets old ones."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from parties.party.edge.codec import snapshot_to_wire
@@ -11,6 +13,7 @@ from parties.worker.codec import snapshot_from_wire
 from parties.worker.snapshot_cache import SnapshotCache
 from privedge.errors import UnknownModel
 from privedge.ran.presets import preset
+from privedge.ran.rivals import Rivals
 from privedge.rpc.channel import MAX_MESSAGE_BYTES
 
 SPEC = preset("subspace32", height=32, width=32, channels=1)
@@ -46,6 +49,19 @@ def test_a_snapshot_is_stored_as_it_is(models, manifest_bytes):
     assert [(each.path, each.manifest_json, each.salt) for each in stored.models] == [
         (each.path, each.manifest_json, each.salt) for each in described.models
     ]
+
+
+def test_rivals_come_with_the_first_piece_and_are_the_same():
+    rows = np.random.default_rng(0).uniform(0, 1, (20, *SPEC.input_shape)).astype(np.float32)
+    rivals = Rivals.of(rows, SPEC.input_shape)
+    described = snapshot(9000, 900)
+    described = replace(described, cohort=replace(described.cohort, rivals=rivals))
+    messages = list(snapshot_to_wire(described))
+    assert len(messages) > 1
+    assert all(message.ByteSize() < MAX_MESSAGE_BYTES for message in messages)
+    stored = snapshot_from_wire(messages)
+    assert stored.rivals == rivals and (stored.rivals.rows == rows).all()
+    assert snapshot_from_wire(snapshot_to_wire(snapshot(1))).rivals is None
 
 
 def test_the_snapshot_that_was_not_used_for_longest_makes_way():

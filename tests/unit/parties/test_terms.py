@@ -29,6 +29,7 @@ OTHER_COHORT = {
     "spec_digest": ("2e" * 32, "architecture: 1f1f1f1f1f1f here, 2e2e2e2e2e2e there"),
     "margin": (0.7, "margin: 0.8 here, 0.7 there"),
     "mean_share": (0.0, "mean_share: 0.35 here, 0.0 there"),
+    "rivals": ("3d" * 32, "rivals: none here, 3d3d3d3d3d3d there"),
 }
 
 
@@ -123,7 +124,8 @@ def test_a_partys_terms_are_those_of_its_configuration():
 
 
 def test_terms_survive_the_wire():
-    theirs = replace(MINE, versions=Versions("1.2.3", 7, 8), randomness="seeds")
+    cohorts = (COHORT, replace(COHORT, name="faces", rivals="3d" * 32))
+    theirs = replace(MINE, versions=Versions("1.2.3", 7, 8), randomness="seeds", cohorts=cohorts)
     message = peer_pb2.Terms.FromString(hello.to_wire(theirs).SerializeToString())
     assert hello.from_wire(message) == theirs
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from privedge.errors import ConfigError
-from privedge.ran.feature_kinds import Encoder
-from privedge.ran.presets import PRESETS, preset, with_encoder
-from privedge.ran.spec import ImageShape, LeakyRelu, RanSpec, Relu, SampleNorm, Subspace
+from privedge.errors import CheckpointError, ConfigError
+from privedge.ran.feature_kinds import Encoder, EncoderInput, Pixels
+from privedge.ran.presets import ENCODER_PRESETS, PRESETS, behind_encoder, preset, with_encoder
+from privedge.ran.spec import Dense, ImageShape, LeakyRelu, RanSpec, Relu, SampleNorm, Subspace
 
 
 def named(name: str, *, channels: int = 1, components: int | None = None) -> RanSpec:
@@ -87,11 +87,64 @@ def test_components_that_do_not_fit_are_refused(name, components):
         named(name, components=components)
 
 
-def test_only_a_subspace_takes_an_encoder():
-    encoder, image = Encoder(sha256="a" * 64, output=(128,)), named("ran32").image
-    assert with_encoder(named("subspace32"), encoder, image).input_shape == (128,)
-    with pytest.raises(ConfigError, match="ran32"):
-        with_encoder(named("ran32"), encoder, image)
+IMAGE = ImageShape(height=112, width=112, channels=3)
+ENCODER = Encoder(sha256="a" * 64, output=(128,))
+
+
+def test_a_subspace_takes_an_encoder_and_a_network_for_maps_does_not():
+    assert with_encoder(named("subspace32"), ENCODER, IMAGE).input_shape == (128,)
+    with pytest.raises(ConfigError, match=r"ran32: .* use subspace-encoder or ran-encoder"):
+        with_encoder(named("ran32"), ENCODER, IMAGE)
+
+
+def test_a_dense_network_gets_the_size_of_the_encoder():
+    spec = RanSpec(
+        name="small",
+        image=IMAGE,
+        features=Pixels(),
+        layers=(Dense(features=9), Relu(), Dense(features=3 * 112 * 112)),
+    )
+    changed = with_encoder(spec, ENCODER, IMAGE)
+    assert changed.layers == (Dense(features=9), Relu(), Dense(features=128))
+    assert changed.shapes()[-1] == (128,)
+
+
+@pytest.mark.parametrize("name", ENCODER_PRESETS)
+@pytest.mark.parametrize("output", [(128,), (4, 3, 5), (2,)])
+def test_a_preset_for_encoders_fits_every_output(name, output):
+    encoder = Encoder(sha256="a" * 64, output=output)
+    spec = behind_encoder(name, encoder, IMAGE)
+    assert spec.name == name
+    assert spec.input_shape == output
+    assert spec.shapes()
+    assert RanSpec.from_json(spec.to_json()) == spec
+
+
+def test_auto_is_a_mean_and_few_components_behind_an_encoder():
+    assert behind_encoder("auto", ENCODER, IMAGE).layers == (Subspace(components=4),)
+    assert behind_encoder("auto", ENCODER, IMAGE, components=9).layers == (Subspace(components=9),)
+
+
+@pytest.mark.parametrize(
+    ("name", "components", "said"),
+    [("ran-encoder", 3, "has no components"), ("auto", 128, "from 1 to 127"), ("no", None, "no")],
+)
+def test_what_does_not_fit_behind_an_encoder_is_refused(name, components, said):
+    with pytest.raises(ConfigError, match=said):
+        behind_encoder(name, ENCODER, IMAGE, components=components)
+
+
+@pytest.mark.parametrize("name", ENCODER_PRESETS)
+def test_a_preset_for_encoders_asks_for_one(name):
+    with pytest.raises(ConfigError, match="--encoder"):
+        named(name)
+
+
+def test_three_scales_need_three_channels():
+    encoder = Encoder(sha256="a" * 64, output=(8,), input=EncoderInput(scale=(1.0, 2.0, 3.0)))
+    spec = behind_encoder("auto", encoder, ImageShape(height=32, width=32, channels=1))
+    with pytest.raises(CheckpointError, match="three channels"):
+        spec.shapes()
 
 
 def test_an_encoder_with_too_few_outputs_is_refused():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, DetectorOption, EncoderOption, JsonOption, SpecOption
+from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
@@ -24,6 +25,7 @@ from privedge_lab.cli.evaluate.options import (
     choice_of,
     fact_and_value,
     names,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -60,6 +62,9 @@ def _bias(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -78,7 +83,7 @@ def _bias(
       privedge evaluate bias --data letters.npz --per-owner 5,10,20,50,all --out few/
       privedge evaluate bias --data words.npz --train-fact document --seed 0,1 --out page/
     """
-    from privedge_lab import datasets
+    from privedge_lab.evaluation import cohort
     from privedge_lab.evaluation.bias import Request
 
     request = Request(
@@ -87,9 +92,12 @@ def _bias(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file, detector),
         baselines=names(baselines),
     )
-    seeds, labelled = numbers(seed, "seed"), datasets.read(data)
+    seeds = numbers(seed, "seed")
+    with progress_bar() as progress:
+        labelled = cohort.read(request, progress).data
     biases = (*_counts(per_owner), *_values(labelled, train_fact, train_where))
     request = replace(request, biases=biases)
     found = _measured(request, labelled, seeds, experiment.file_in(out, _FILE), resume)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, DetectorOption, EncoderOption, JsonOption, SpecOption
+from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
@@ -21,6 +22,7 @@ from privedge_lab.cli.evaluate.options import (
     TestWhereOption,
     choice_of,
     names,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -45,6 +47,9 @@ def _fairness(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -87,6 +92,7 @@ def _fairness(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file, detector),
         baselines=(),
         thieves=names(thieves) if thieves else None,
         tries=tries,
@@ -97,11 +103,11 @@ def _fairness(
 
 
 def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import fairness
+    from privedge_lab.evaluation import cohort, fairness
     from privedge_lab.results.store import means_by
 
-    data = datasets.read(request.data)
+    with progress_bar() as progress:
+        data = cohort.read(request, progress).data
     measured = experiment.run(
         fairness.EXPERIMENT,
         request.settings(),

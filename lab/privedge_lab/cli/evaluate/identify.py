@@ -1,21 +1,31 @@
 """`privedge evaluate identify`: whose image is it, measured. Only an experiment sees all images."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption, ProcessesOption, SkipBadOption
-from privedge.cli.progress import Bars
+from privedge.cli.options import (
+    DataOption,
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    ProcessesOption,
+    SkipBadOption,
+    SpecOption,
+)
+from privedge.cli.progress import Bars, progress_bar
+from privedge.errors import ConfigError
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
-    BaselinesOption,
     ComponentsOption,
     GroupOption,
-    OutOption,
+    KeptOption,
     OwnersOption,
     PartOption,
+    PhotosOption,
     PresetOption,
     ResumeOption,
     SeedOption,
@@ -23,6 +33,7 @@ from privedge_lab.cli.evaluate.options import (
     TestWhereOption,
     choice_of,
     names,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -32,6 +43,8 @@ if TYPE_CHECKING:
     from privedge_lab.results.rows.identify import IdentifyRow
 
 _FILE = "identify.json"
+# They compare pixels, which says little of faces, and takes minutes.
+_PIXELS = "pca,knn,cnn"
 
 
 def register(group: typer.Typer) -> None:
@@ -41,13 +54,16 @@ def register(group: typer.Typer) -> None:
 
 def _identify(
     data: DataOption,
-    out: OutOption,
+    out: KeptOption = None,
     skip_bad: SkipBadOption = False,
     owners: OwnersOption = None,
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    spec_file: SpecOption = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -57,13 +73,36 @@ def _identify(
     queries: Annotated[
         int, typer.Option("--queries", min=1, help="Images engines are compared on, or fused asks.")
     ] = 100,
+    photos: PhotosOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
     words: Annotated[
         int, typer.Option("--words", min=0, help="Also vote over so many images of one page.")
     ] = 0,
-    baselines: BaselinesOption = "pca,knn,cnn",
+    strangers: Annotated[
+        Path | None,
+        typer.Option(
+            "--strangers",
+            metavar="FILE",
+            help="A set of strangers' images; without it, half of the owners are strangers.",
+        ),
+    ] = None,
+    rivals: Annotated[
+        Path | None,
+        typer.Option("--rivals", metavar="FILE", help="The cohort's public rivals, if any."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Of the cohort; FAR and TAR at it.")
+    ] = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option(
+            "--baselines",
+            metavar="NAMES|none",
+            help="Of pca, knn, cnn, paper:STEPS; default the first three, but none for faces.",
+        ),
+    ] = None,
     processes: ProcessesOption = None,
     keep_models: Annotated[
         bool,
@@ -75,28 +114,36 @@ def _identify(
     """Train an owner's model per class, ask whose the other images are, and compare.
 
     Figures are means over the seeds. `auroc_known`: half of the owners registered, the others
-    strangers, told apart by the best error, compared with the second best and the mean of all. What
-    takes training steps is trained side by side, and --resume goes on with the owners that are
-    missing.
+    strangers, told apart by the best error, compared with the second best and the mean of all.
+    `tar_at_far_01`: the share of owners' images that is named right where 1 % of the strangers'
+    are named, null if these are too few to tell. What takes training steps is trained side by side,
+    and --resume goes on with the owners that are missing.
 
     \b
     Examples:
       privedge evaluate identify --data letters.npz --preset subspace32-fine --out letters/
       privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
+      privedge evaluate identify --data people.npz --photos 3 --out few/ --seed 0,1,2
     """
     from privedge_lab.evaluation.identify import Request
 
     request = Request(
         data=data,
-        choice=choice_of(owners, part, group, test_where),
+        choice=choice_of(owners, part, group, test_where, photos),
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file, detector),
         engine=engine,
-        baselines=names(baselines),
+        baselines=names(baselines or (_PIXELS if detector is None else "none")),
         queries=queries,
         words=words,
+        margin=margin,
+        strangers=strangers,
+        rivals=rivals,
     )
+    if out is None and (keep_models or resume):
+        raise ConfigError("--keep-models and --resume need a folder: give --out")
     seeds = numbers(seed, "seed")
     found = _measured(request, seeds, out, resume, _Training(processes, keep_models, skip_bad))
     experiment.show_summary(found, as_json, _print)
@@ -109,35 +156,43 @@ class _Training(NamedTuple):
 
 
 def _measured(
-    request: "Request", seeds: Sequence[int], out: Path, resume: bool, chosen: _Training
+    request: "Request", seeds: Sequence[int], out: Path | None, resume: bool, chosen: _Training
 ) -> dict[str, Any]:
     from privedge.user.many import cores
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import identify
+    from privedge_lab.evaluation import cohort, identify
     from privedge_lab.evaluation.cohort import Training
     from privedge_lab.results.store import Results, summary
 
-    data = datasets.read(request.data, skip_bad=chosen.skip_bad)
+    others = None
+    with progress_bar() as progress:
+        read = cohort.read(request, progress, skip_bad=chosen.skip_bad)
+        if request.strangers is not None:
+            strangers = request.strangers
+            others = cohort.read(request, progress, strangers, skip_bad=chosen.skip_bad).data
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(
-            folder=out / "models",
+            folder=(out or unkept) / "models",
             processes=chosen.processes or cores(),
             keep=chosen.keep,
             resume=resume,
             watch=bars.owner,
         )
-        return identify.measure(request, data, seeds, results, bars, training)
+        return identify.measure(request, read.data, seeds, results, bars, training, others)
 
-    measured = experiment.run(
-        identify.EXPERIMENT,
-        request.settings(),
-        measure,
-        out=experiment.file_in(out, _FILE),
-        resume=resume,
-    )
+    with tempfile.TemporaryDirectory(prefix="privedge-evaluate-") as name:
+        unkept = Path(name)
+        measured = experiment.run(
+            identify.EXPERIMENT,
+            request.settings(),
+            measure,
+            out=None if out is None else experiment.file_in(out, _FILE),
+            resume=resume,
+        )
     rows = measured.found
-    named = {"preset": rows[0].preset, "seeds": list(seeds)}
+    named: dict[str, Any] = {"preset": rows[0].preset, "seeds": list(seeds)}
+    if request.files.detector is not None:
+        named |= {"left_out": len(read.left_out)}
     return summary(rows) | named | measured.evidence()
 
 
@@ -163,6 +218,7 @@ def _print(found: dict[str, Any]) -> None:
             f"owners' thresholds precision {shown(known.precision, '.2f')}, recall "
             f"{shown(known.recall, '.2f')}"
         )
+    lines += _told_apart(mean)
     lines += [
         f"baseline {name}: macro recall {shown(scores.macro_recall, '.3f')}"
         for name, scores in mean.baselines.items()
@@ -176,4 +232,27 @@ def _print(found: dict[str, Any]) -> None:
             f"{shown(mean.seconds_per_query, '.3f')} s"
         )
     seconds = shown(mean.seconds, ".1f")
-    print("\n".join([*lines, f"{seconds} s a seed; rows in {found['file']}"]))
+    where = "no file is kept" if found["file"] is None else f"rows in {found['file']}"
+    print("\n".join([*lines, f"{seconds} s a seed; {where}"]))
+
+
+def _told_apart(mean: "IdentifyRow") -> list[str]:
+    """Lines about strangers; intervals are means over the seeds, as the shares are."""
+    found = mean.strangers
+    if found is None:
+        return []
+    named = {
+        "TAR at FAR 1 %": found.tar_at_far_01,
+        "TAR at FAR 0.1 %": found.tar_at_far_001,
+        "TAR at the margin": found.tar_at_margin,
+        "FAR at the margin": found.far_at_margin,
+    }
+    lines = []
+    for name, rate in named.items():
+        if rate is not None:
+            between = f"95 %: {shown(rate.low, '.4f')} to {shown(rate.high, '.4f')}"
+            at = f"margin {shown(rate.margin, '.3f')}"
+            lines.append(f"{name}: {shown(rate.share, '.4f')} ({between}; {at})")
+        elif "margin" not in name:
+            lines.append(f"{name}: not resolvable with {shown(found.strangers, '.0f')} strangers")
+    return lines

@@ -1,16 +1,21 @@
 """Options that the experiments of `privedge evaluate` share, and how their text is read."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from privedge.cli.options import preset_or_spec
 from privedge.errors import ConfigError
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.identify_parts import Choice
 
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")]
+KeptOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Where the results go; without it they are shown."),
+]
 OwnersOption = Annotated[
     int | None, typer.Option("--owners", min=2, help="Classes drawn by the seed; default all.")
 ]
@@ -23,6 +28,10 @@ ComponentsOption = Annotated[
 ]
 StepsOption = Annotated[
     int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
+]
+PhotosOption = Annotated[
+    int | None,
+    typer.Option("--photos", min=1, help="Learn from so many images a class; ask all others."),
 ]
 GroupOption = Annotated[
     str | None, typer.Option("--group", metavar="FACT", help="Split by it, e.g. document.")
@@ -43,7 +52,13 @@ ResumeOption = Annotated[
 ]
 
 
-def choice_of(owners: int | None, part: str, group: str | None, test_where: str | None) -> "Choice":
+def choice_of(
+    owners: int | None,
+    part: str,
+    group: str | None,
+    test_where: str | None,
+    photos: int | None = None,
+) -> "Choice":
     """Return how to split a set; the caller fills in the seed. Raises ConfigError."""
     from privedge_lab.evaluation.identify_parts import Choice, Part
 
@@ -52,7 +67,18 @@ def choice_of(owners: int | None, part: str, group: str | None, test_where: str 
     except ValueError:
         raise ConfigError(f"part {part!r} is unknown; choose from test, validation") from None
     where = None if test_where is None else fact_and_value(test_where, "test-where")
-    return Choice(0, owners, chosen, group, where)
+    return Choice(0, owners, chosen, group, where, photos)
+
+
+def network(
+    preset: str, encoder: Path | None, spec_file: Path | None, detector: Path | None = None
+) -> dict[str, Any]:
+    """Return the fields of a Task that say which files, and which spec, take a preset's place."""
+    from privedge.ran.public_files import PublicFiles
+
+    wanted = preset_or_spec(preset, spec_file)
+    spec = None if isinstance(wanted, str) else wanted
+    return {"spec": spec, "files": PublicFiles.at(encoder=encoder, detector=detector)}
 
 
 def numbers(text: str, option: str) -> list[int]:

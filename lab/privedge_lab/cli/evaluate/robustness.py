@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, DetectorOption, EncoderOption, JsonOption, SpecOption
+from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     BaselinesOption,
@@ -21,6 +22,7 @@ from privedge_lab.cli.evaluate.options import (
     TestWhereOption,
     choice_of,
     names,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -51,6 +53,9 @@ def _robustness(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -77,6 +82,7 @@ def _robustness(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file, detector),
         baselines=names(baselines),
         disturbances=tuple(chosen(disturb)),
     )
@@ -85,11 +91,11 @@ def _robustness(
 
 
 def _measured(request: "Request", seeds: list[int], out: Path, resume: bool) -> dict[str, Any]:
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import robustness
+    from privedge_lab.evaluation import cohort, robustness
     from privedge_lab.results.store import means_by
 
-    data = datasets.read(request.data)
+    with progress_bar() as progress:
+        data = cohort.read(request, progress).data
     measured = experiment.run(
         robustness.EXPERIMENT,
         request.settings(),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, JsonOption
+from privedge.cli.options import DataOption, DetectorOption, EncoderOption, JsonOption, SpecOption
+from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
@@ -19,6 +20,7 @@ from privedge_lab.cli.evaluate.options import (
     StepsOption,
     TestWhereOption,
     choice_of,
+    network,
     numbers,
 )
 from privedge_lab.results.rows.values import shown
@@ -45,6 +47,9 @@ def _scale(
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
     steps: StepsOption = None,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    spec_file: SpecOption = None,
     group: GroupOption = None,
     test_where: TestWhereOption = None,
     part: PartOption = "test",
@@ -75,6 +80,7 @@ def _scale(
         preset=preset,
         components=components,
         steps=steps,
+        **network(preset, encoder, spec_file, detector),
         baselines=(),
         sizes=_sizes(owners),
         private=private,
@@ -91,11 +97,11 @@ def _sizes(text: str) -> tuple[int | None, ...]:
 
 
 def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool) -> dict[str, Any]:
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import growth, scale
+    from privedge_lab.evaluation import cohort, growth, scale
     from privedge_lab.results.store import summary
 
-    data = datasets.read(request.data)
+    with progress_bar() as progress:
+        data = cohort.read(request, progress).data
     measured = experiment.run(
         scale.EXPERIMENT,
         request.settings(),

@@ -21,7 +21,7 @@ from privedge_lab.report.blocks import (
 from privedge_lab.report.cohorts import BASELINES, Cohort, Method
 from privedge_lab.report.matrix import Matrix, matrix
 from privedge_lab.report.reader import Found, Source
-from privedge_lab.results.rows.identify import IdentifyRow, Voting
+from privedge_lab.results.rows.identify import IdentifyRow, Rate, Voting
 from privedge_lab.results.rows.scores import Scores
 
 MEASURE = "privedge evaluate identify --data FILE.npz --seed 0,1,2 --out DIR"
@@ -30,6 +30,7 @@ _FIELDS = (
     *("accuracy", "top3", "auroc_known", "known", "voting", "agreement", "baselines"),
     *("bytes_per_query", "seconds_per_query", "seconds"),
 )
+_OF_STRANGERS = ("seed", "preset", "tar_at_far_01", "tar_at_far_001", "far_at_margin", "strangers")
 _SHOWN_CONFUSIONS = 5
 
 
@@ -78,7 +79,52 @@ def _overview(all_of_them: list[Cohort]) -> list[Block]:
             given,
         ),
         Table(caption, titles, tuple(lines), evidence(_used(all_of_them), _FIELDS)),
+        *_strangers(all_of_them),
     ]
+
+
+def _strangers(all_of_them: list[Cohort]) -> list[Block]:
+    """How owners and strangers are told apart, where it was measured."""
+    found = [
+        (cohorts.with_owners(cohort), [row.strangers for row in method.rows if row.strangers])
+        for cohort in all_of_them
+        if (method := cohort.private()) is not None
+    ]
+    lines = [
+        (
+            name,
+            f"{_mean(each.strangers for each in rows):.0f}",
+            _rated([each.tar_at_far_01 for each in rows]),
+            _rated([each.tar_at_far_001 for each in rows]),
+            _rated([each.far_at_margin for each in rows], not_there="no margin given"),
+        )
+        for name, rows in found
+        if rows
+    ]
+    if not lines:
+        return []
+    caption = (
+        "TAR: the share of owners' images that is named right. FAR: the share of strangers' images "
+        "that is named. In brackets the 95 % interval of the measured images (Wilson), as a mean "
+        "over seeds; several images of one person are not independent."
+    )
+    titles = ("set", "strangers' images", "TAR at FAR 1 %", "TAR at FAR 0.1 %", "FAR at a margin")
+    return [Table(caption, titles, tuple(lines), evidence(_used(all_of_them), _OF_STRANGERS))]
+
+
+def _rated(rates: Sequence[Rate | None], not_there: str = "too few strangers to tell") -> str:
+    shares = [each for each in rates if each is not None and each.share is not None]
+    if not shares or len(shares) < len(rates):
+        return not_there
+    share, low, high, margin = (
+        _mean(getattr(each, part) for each in shares) for part in ("share", "low", "high", "margin")
+    )
+    return f"{percent(share, 2)} ({percent(low, 2)} to {percent(high, 2)}) at {margin:.2f}"
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    given = [value for value in values if value is not None]
+    return sum(given) / len(given) if given else 0.0
 
 
 def _recall(cohort: Cohort, kind: str) -> Spread | None:

@@ -22,6 +22,28 @@ class Known(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rate(Part):
+    """A share with its 95 % interval (Wilson), and the margin that it is at."""
+
+    share: Figure
+    low: Figure
+    high: Figure
+    margin: Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strangers(Part):
+    """Images of owners `asked`, and of `strangers`; evaluation.strangers."""
+
+    asked: Figure
+    strangers: Figure
+    tar_at_far_01: Rate | None
+    tar_at_far_001: Rate | None
+    tar_at_margin: Rate | None
+    far_at_margin: Rate | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Voting(Part):
     """Answers over several images of a page; `asked`: how many such groups."""
 
@@ -59,6 +81,10 @@ class IdentifyRow(Row):
     top3: Figure
     auroc_known: Figure
     known: Known | None
+    tar_at_far_01: Figure
+    tar_at_far_001: Figure
+    far_at_margin: Figure
+    strangers: Strangers | None = None
     voting: Voting | None = None
     agreement: Agreement | None
     baselines: Mapping[str, Scores]

@@ -9,7 +9,12 @@ from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
 from privedge.errors import ConfigError, PrivEdgeError
+from privedge.ran import rivals
+from privedge.ran.features import extract
+from privedge.ran.presets import preset
+from privedge.ran.rivals import Rivals
 from privedge_lab.demo import digits
+from tests import drawn_faces
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +85,56 @@ def test_a_folder_of_the_same_images_gives_the_same_figures(file, tmp_path):
 def test_a_mistake_ends_in_one_line(file, tmp_path, options, message):
     error = evaluate(file, tmp_path / "out", *options).exception
     assert isinstance(error, PrivEdgeError) and message in str(error)
+
+
+def test_without_a_folder_figures_are_shown_and_nothing_is_kept(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ("evaluate", "identify", "--data", file, "--photos", 4, "--baselines", "none")
+    done = CliRunner().invoke(build(), [*map(str, few), "--json"])
+    found = json.loads(done.stdout)
+    assert found["trained_on"] == 16 and found["asked"] == 64 and found["file"] is None
+    assert list(tmp_path.iterdir()) == []
+    refused = CliRunner().invoke(build(), [*map(str, few), "--keep-models"])
+    assert isinstance(refused.exception, ConfigError) and "--out" in str(refused.exception)
+
+
+def test_faces_are_cut_out_before_they_are_told_apart(tmp_path):
+    encoder = drawn_faces.encoder(tmp_path / "e.onnx")
+    detector = drawn_faces.detector(tmp_path / "d.onnx")
+    rng = np.random.default_rng(0)
+    people = [
+        np.asarray(drawn_faces.person(n // 8, tuple(rng.integers(9, 30, 2) * 8.0), seed=n))
+        for n in range(24)
+    ]
+    people[3] = np.asarray(drawn_faces.discs())  # nobody
+    np.savez(tmp_path / "people.npz", images=np.stack(people), labels=np.arange(24) // 8)
+    options = ("--preset", "subspace-encoder", "--encoder", encoder, "--photos", 3, "--json")
+    fixed = ("evaluate", "identify", "--data", tmp_path / "people.npz", *options)
+    done = CliRunner().invoke(build(), [*map(str, fixed), "--detector", str(detector)])
+    found = json.loads(done.stdout)
+    assert found["left_out"] == 1 and found["asked"] == 14 and found["baselines"] == {}
+    assert found["accuracy"] > 0.9
+    plain = [*map(str, fixed), "--baselines", "none"]
+    whole = json.loads(CliRunner().invoke(build(), plain).stdout)
+    assert whole["accuracy"] < found["accuracy"] and "left_out" not in whole
+
+
+def test_strangers_of_their_own_set_and_rivals_are_measured_at_a_margin(file, tmp_path):
+    given = digits.load(0).train_images
+    others = tmp_path / "others.npz"
+    images = np.concatenate([given[digit][:60] for digit in (4, 5)])
+    np.savez(others, images=images, labels=np.repeat([0, 1], 60))
+    spec = preset("subspace32", height=32, width=32, channels=1)
+    rows = extract(spec, np.ascontiguousarray(given[7][:20]))
+    rivals.write(tmp_path / "r.npz", Rivals.of(rows, spec.input_shape), spec)
+    ask = ("--preset", "subspace32", "--strangers", others, "--margin", 0.7, "--json")
+    found = json.loads(evaluate(file, tmp_path / "out", *ask).stdout)
+    assert found["strangers"]["strangers"] == 120
+    assert 0 <= found["far_at_margin"] <= 1 and 0 < found["tar_at_far_01"] <= 1
+    assert found["tar_at_far_001"] is None
+    rate = found["strangers"]["far_at_margin"]
+    assert rate["low"] <= rate["share"] <= rate["high"] and rate["margin"] == 0.7
+    told = json.loads(evaluate(file, tmp_path / "two", *ask, "--rivals", tmp_path / "r.npz").stdout)
+    assert told["far_at_margin"] <= found["far_at_margin"]  # rivals let nobody in
+    said = evaluate(file, tmp_path / "three", *ask[:-1]).stdout
+    assert "TAR at FAR 1 %: " in said and "0.1 %: not resolvable with 120 strangers" in said

@@ -268,3 +268,25 @@ def test_the_trust_claim_is_word_for_word_that_of_the_threat_model():
     claims = (trust.CLAIM, trust.OPERATORS, trust.SEMI_HONEST, trust.DEVIATES)
     cells = [cell for line in (trust.SEES_TITLES, *trust.SEES) for cell in line]
     assert [words for words in (*claims, *cells) if words not in document] == []
+
+
+def test_tar_at_far_is_shown_with_its_interval_or_said_not_to_be_told(tmp_path):
+    rate = {"share": 0.98, "low": 0.97, "high": 0.99, "margin": 0.7}
+    told = {
+        "asked": 200.0,
+        "strangers": 500.0,
+        "tar_at_far_01": rate,
+        "tar_at_far_001": None,
+        "tar_at_margin": None,
+        "far_at_margin": rate | {"share": 0.008, "low": 0.002, "high": 0.03},
+    }
+    rows = [made_results.identified(seed, 0.8, 0.9, 0.3) | {"strangers": told} for seed in (0, 1)]
+    made_results.store(tmp_path / "identify.json", "identify", made_results.IDENTIFY, rows)
+    text = made(tmp_path)
+    assert "98.00 % (97.00 % to 99.00 %) at 0.70" in text
+    assert "0.80 % (0.20 % to 3.00 %) at 0.70" in text
+    assert "too few strangers to tell" in text
+    # Rows from before have no such figures, and no such table.
+    (tmp_path / "identify.json").unlink()
+    made_results.identify(tmp_path)
+    assert "TAR at FAR" not in made(tmp_path)

@@ -1,0 +1,65 @@
+"""Choose an architecture by name, with the public files that take the place of its feature map.
+
+For owners and experiments, who have these files. An operator needs none: presets.behind_encoder.
+"""
+
+import logging
+
+from privedge.errors import ConfigError
+from privedge.ran import face, onnx_encoder, onnx_file
+from privedge.ran.encoder_facts import scaled_inside
+from privedge.ran.presets import ENCODER_PRESETS, behind_encoder, preset
+from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge.ran.spec import RanSpec
+
+log = logging.getLogger(__name__)
+
+
+def spec_named(
+    name: str,
+    *,
+    height: int,
+    width: int,
+    channels: int,
+    components: int | None = None,
+    files: PublicFiles = NO_FILES,
+) -> RanSpec:
+    """Return the architecture called `name`.
+
+    name, height, width, channels, components: as for `presets.preset`, and ENCODER_PRESETS too.
+    files: their `encoder` takes the place of the preset's feature map. It is given RGB from -1 to
+        1; a file with other conventions needs a spec of its own (`privedge encoder wrap`). With
+        their `detector` faces are cut out before. The preset `face` knows the conventions of its
+        own two files.
+
+    Raises ConfigError if the name is unknown or does not fit, or the file cannot be used, and
+    MissingExtra without onnxruntime.
+    """
+    if files.encoder is None:
+        return preset(name, height=height, width=width, channels=channels, components=components)
+    if name == face.NAME and files.detector is None:
+        raise ConfigError(f"preset {name}: needs its detector's ONNX file too (--detector)")
+    if _are_the_recipes(name, files):
+        return preset(name, height=height, width=width, channels=channels, components=components)
+    usual = "auto" if name in ENCODER_PRESETS else name
+    otherwise = preset(usual, height=height, width=width, channels=channels).image_shape
+    encoder, image = onnx_encoder.describe(files.encoder, otherwise)
+    if done := scaled_inside(onnx_file.parsed(files.encoder).graph):
+        log.warning(
+            "%s: scales pixels itself (%s), but is given them from -1 to 1; see `privedge encoder "
+            "inspect`, and train with a spec",
+            files.encoder,
+            ", ".join(done),
+        )
+    if files.detector is not None:
+        aligned = face.alignment(onnx_file.digest(files.detector), image)
+        encoder = encoder.model_copy(update={"aligned": aligned})
+    return behind_encoder(name, encoder, image, components=components)
+
+
+def _are_the_recipes(name: str, files: PublicFiles) -> bool:
+    """Return whether these are the files on which the preset `face` was chosen."""
+    if name != face.NAME or files.encoder is None or files.detector is None:
+        return False
+    there = (onnx_file.digest(files.encoder), onnx_file.digest(files.detector))
+    return there == (face.ENCODER.sha256, face.DETECTOR_SHA256)
