@@ -8,6 +8,14 @@ Or ask a server whether it serves: `python -m parties health --config FILE`.
 
 import sys
 
+from privedge.errors import ConfigError
+from privedge.systems import require_linux
+
+try:
+    require_linux("the servers run")  # what is imported below is not there elsewhere
+except ConfigError as error:
+    sys.exit(f"privedge: {error}")
+
 from parties.serving import ending
 
 if __name__ == "__main__" and sys.argv[1:2] in (["party"], ["dealer"], ["split"]):
@@ -30,7 +38,7 @@ from parties.serving import health_command
 from parties.serving.handshake_log import log_failed_handshakes
 from privedge import extras, log, traces
 from privedge.config import load
-from privedge.errors import CertificateError, ConfigError, DatabaseAway, MissingExtra, PrivEdgeError
+from privedge.errors import CertificateError, DatabaseAway, MissingExtra, PrivEdgeError
 
 # A server that its operator must mend before it can start. A supervisor need not try again
 # (`RestartPreventExitStatus=78`), unless only a database is away.

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from privedge import regular_file
 from privedge.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -235,7 +236,7 @@ def load(kind: type[ModelT], path: StrPath) -> ModelT:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read `path` as TOML (UTF-8, with or without a byte order mark). Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = regular_file.read(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; name one with --config") from None
     except OSError as error:

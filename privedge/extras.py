@@ -34,6 +34,7 @@ FOR_COMMANDS: Mapping[str, str] = {
     **FOR_SERVERS,
     "torch": "pip install 'privedge[train]'",
     **FOR_ENCODERS,
+    "pillow_heif": "pip install 'privedge[heic]'",
     # The name of old for the distribution privedge-lab, which brings all of these.
     **dict.fromkeys(
         ("jinja2", "matplotlib", "psutil", "scipy", "sklearn", "torchmetrics"),

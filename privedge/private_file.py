@@ -1,4 +1,4 @@
-"""Write a file that only its owner may read, completely or not at all."""
+"""Write a file completely or not at all; only its owner may read it."""
 
 import glob
 import os
@@ -24,16 +24,18 @@ def require_writable(path: Path) -> None:
 def _require_place(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise CheckpointError(f"{path}: its folder does not exist; create it first")
-    if path.exists() and not path.is_file():  # a rename would even replace a device
+    # A rename would even replace a device, and a link that leads nowhere.
+    if os.path.lexists(path) and not path.is_file():
         raise CheckpointError(f"{path}: exists and is not a file; choose another name")
     if not os.access(path.absolute().parent, os.W_OK):
         raise CheckpointError(f"{path}: its folder is not writable; choose another one")
 
 
-def write(path: Path, raw: bytes, *, keep_access: bool = False) -> None:
+def write(path: Path, raw: bytes, *, keep_access: bool = False, mode: int | None = None) -> None:
     """Replace `path` by `raw` atomically: mode 0600, on disk before the old content is gone.
 
     keep_access: with owner, group and mode of the file that is there, if there is one.
+    mode: in place of 0600, for what is not private; Windows has no such modes.
     Raises CheckpointError if it cannot be written; no half-written file is left behind.
     """
     require_writable(path)
@@ -43,6 +45,8 @@ def write(path: Path, raw: bytes, *, keep_access: bool = False) -> None:
             with os.fdopen(handle, "wb") as file:
                 if keep_access:
                     _give_access_of(path, handle)
+                if mode is not None and hasattr(os, "fchmod"):
+                    os.fchmod(handle, mode)
                 file.write(raw)
                 file.flush()
                 os.fsync(file.fileno())
@@ -60,6 +64,8 @@ def _give_access_of(path: Path, handle: int) -> None:
         found = path.stat()
     except FileNotFoundError:
         return
+    if not hasattr(os, "fchown"):  # on Windows a new file has the access of its folder
+        return
     os.fchown(handle, found.st_uid, found.st_gid)
     os.fchmod(handle, stat.S_IMODE(found.st_mode))
 
@@ -74,8 +80,11 @@ def remove_parts(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Make renames in `folder` survive a power cut, where the system lets us."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
     try:
         os.fsync(handle)
     finally:

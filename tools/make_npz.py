@@ -89,7 +89,7 @@ def _classes(folder: Path, test: str | None) -> dict[str, list[Path]]:
         found.setdefault(each.name, []).extend(_files(each))
     for name, files in found.items():
         if not files:
-            raise ImageError(f"{folder}: class {name} holds no .png, .jpg or .jpeg file")
+            raise ImageError(f"{folder}: class {name} holds no picture")
     return dict(sorted(found.items()))
 
 

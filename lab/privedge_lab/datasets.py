@@ -5,7 +5,7 @@ Sees plaintext images and vectors. An npz holds `images` (uint8, n x H x W or n 
 It may hold `label_names` (one string per class) and further arrays of one value per image
 (`gender`, `document`, `is_test`, ...).
 
-A folder holds one folder for each class, with PNG and JPEG files. Classes are numbered in order of
+A folder holds one folder for each class, with pictures in it. Classes are numbered in order of
 their folders' names. If the files are one level deeper, the folders between become the fact
 `group`, numbered in order of name over all classes. Names that begin with a dot are ignored.
 Every image is scaled to the median height and the median width of all, as `privedge train` does. If
@@ -13,8 +13,8 @@ the longer of these is more than SIDE pixels, it becomes SIDE, and the proportio
 """
 
 import hashlib
+import logging
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from privedge import regular_file
 from privedge.arrays import Pixels
 from privedge.errors import ImageError
 from privedge.progress import Progress
@@ -31,6 +32,8 @@ from privedge.ran import images as files
 from privedge.ran import inputs, npz, pixels, vectors
 from privedge.ran.alignment import Aligner
 from privedge.ran.spec import ImageShape
+
+log = logging.getLogger(__name__)
 
 # No preset accepts more, and a set of photographs at full size would fill the memory.
 SIDE = 128
@@ -89,22 +92,18 @@ class TrainTest:
     test: Labelled
 
 
-def read(path: Path, *, or_vectors: bool = False) -> Labelled:
+def read(path: Path, *, or_vectors: bool = False, skip_bad: bool | None = None) -> Labelled:
     """Read the set in the npz or folder at `path`, in its own order. Raises ImageError.
 
-    or_vectors: whether a set of vectors is accepted as well.
+    A folder's order is that of the names of classes, groups and files. Warns of what is passed over
+    in it, as training does.
 
-    A folder's order is that of the names of classes, groups and files.
+    or_vectors: whether a set of vectors is accepted as well.
+    skip_bad: whether files that cannot be read are left out; None if the caller has no choice.
     """
     if path.is_dir():
-        return _read_folder(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: np.asarray(arrays[name]) for name in arrays.files}
-    except FileNotFoundError:
-        raise ImageError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ImageError(f"{path}: is not a sound npz file without pickles") from error
+        return _read_folder(path, skip_bad)
+    found = npz.arrays_of(path)
     kind = npz.kind(path, [*found], as_vectors=None if or_vectors else False)
     if "labels" not in found:
         raise ImageError(f"{path}: has no array called labels")
@@ -155,12 +154,12 @@ def digest(path: Path) -> str:
     """
     try:
         if not path.is_dir():
-            return hashlib.sha256(path.read_bytes()).hexdigest()
+            return hashlib.sha256(regular_file.read(path)).hexdigest()
         whole = hashlib.sha256()
         for classes in _classes(path):
             for file in classes:
                 name = os.fsencode(file.relative_to(path))
-                content = hashlib.sha256(file.read_bytes()).digest()
+                content = hashlib.sha256(regular_file.read(file)).digest()
                 whole.update(hashlib.sha256(name).digest() + content)
         return whole.hexdigest()
     except OSError as error:
@@ -177,24 +176,26 @@ def from_arrays(
     """Make a set of uint8 images (n, H, W) or (n, H, W, 3), or of vectors, float32 or float64
     (n, D), and of labels (n,), integers or strings.
 
+    Strings become names, and are numbered in their order.
+
     Numeric arrays of n values in `further` become facts. Its `label_names` become names if they are
     strings, one per class. Raises ImageError.
     """
     scaled = _tensor(images, where)
-    if labels.dtype.kind in "US" and labels.ndim == 1:
-        there, numbers = np.unique(labels.astype(str), return_inverse=True)
-        labels = np.asarray(numbers)
-        further = {**(further or {}), "label_names": there}
+    further = dict(further or {})
+    if labels.shape == scaled.shape[:1] and labels.dtype.kind in "US":  # the names themselves
+        named_labels, labels = np.unique(labels.astype(str), return_inverse=True)
+        further["label_names"] = named_labels
     if labels.shape != scaled.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise ImageError(f"{where}: labels must be {len(scaled)} integers or strings")
     if labels.min() < 0:
         raise ImageError(f"{where}: a label is negative")
     facts = {
         name: torch.from_numpy(values.astype(np.int64))
-        for name, values in (further or {}).items()
+        for name, values in further.items()
         if values.shape == labels.shape and values.dtype.kind in "biu"
     }
-    names = (further or {}).get("label_names", np.zeros(0))
+    names = further.get("label_names", np.zeros(0))
     named = names.ndim == 1 and names.dtype.kind == "U" and len(names) > labels.max()
     return Labelled(
         scaled,
@@ -250,14 +251,27 @@ def _drawn(
 # --- Folders -------------------------------------------------------------------------------------
 
 
-def _read_folder(path: Path) -> Labelled:
+def _read_folder(path: Path, skip_bad: bool | None) -> Labelled:
     classes = _classes(path)
-    found = [file for of_class in classes for file in of_class]
-    images = inputs.given(found, _shape(found))
+    _tell_of_others(path, classes)
+    opened = inputs.opened([file for of_class in classes for file in of_class], skip_bad=skip_bad)
+    shape = _shape(opened)  # drops those that are left out
+    images, found = opened.at(shape), opened.files
+    kept = set(found)
+    classes = [left for each in classes if (left := [file for file in each if file in kept])]
     labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in classes])
     names = np.array([_named(path, of_class) for of_class in classes])
     facts = {"label_names": names} | _groups(path, found)
     return from_arrays(images, labels, facts, where=str(path))
+
+
+def _tell_of_others(path: Path, classes: Sequence[Sequence[Path]]) -> None:
+    """Warn of what lies beside the classes, and beside the images of each."""
+    places = dict.fromkeys(file.parent for of_class in classes for file in of_class)
+    taken = {path: files.subfolders(path)} | {each: files.listed(each) for each in places}
+    for place, used in taken.items():
+        if left := files.passed_over(place, used):
+            log.warning("%s: %s", place, left)
 
 
 def _groups(path: Path, found: Sequence[Path]) -> dict[str, npt.NDArray[np.int64]]:
@@ -290,8 +304,8 @@ def _class(folder: Path) -> list[Path]:
     return found or files.required(folder)
 
 
-def _shape(found: Sequence[Path]) -> ImageShape:
-    size = inputs.measured(inputs.opened(found))
+def _shape(found: inputs.Opened) -> ImageShape:
+    size = inputs.measured(found)
     by = min(1.0, SIDE / max(size.height, size.width))
     height, width = (max(_LEAST_SIDE, round(side * by)) for side in (size.height, size.width))
     return ImageShape(height=height, width=width, channels=3 if size.stored == 3 else 1)

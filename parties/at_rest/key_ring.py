@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.errors import CheckpointError, ConfigError
 from privedge.identity.pem_files import fault_of_mode
 
@@ -115,8 +115,8 @@ class KeyRing:
 def read_keys(path: Path) -> Sequence[Key]:
     """The keys of a file, the newest last; at least one. Raises ConfigError."""
     try:
-        found = path.stat()
-        text = path.read_text(encoding="ascii")
+        found = regular_file.require(path)
+        text = regular_file.read(path).decode("ascii")
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such file; make it with `python -m parties keys create`, or put it back"

@@ -8,6 +8,8 @@ from types import FrameType
 from typing import Any
 
 _TERMINATED = 128 + signal.SIGTERM
+# Windows has no SIGHUP.
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _KILLED_S = 5.0
 
 
@@ -53,7 +55,7 @@ def ends_in_order() -> Iterator[None]:
         sys.exit(128 + number)
 
     # A command started with nohup ignores SIGHUP, and must go on ignoring it.
-    heard = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    heard = [number for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in heard}
     try:
         yield

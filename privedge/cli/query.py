@@ -15,6 +15,7 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     LargestFaceOption,
+    SkipBadOption,
     StrictQualityOption,
     care,
     path,
@@ -28,7 +29,7 @@ ImagesArgument = Annotated[
     typer.Argument(
         metavar="IMAGE...",
         parser=path,
-        help="PNG or JPEG files, one folder of them, or one npz of images or vectors; one batch.",
+        help="Pictures, one folder of them, or one npz of images or vectors; one batch.",
     ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
@@ -50,6 +51,7 @@ def _query(
     cohort: CohortOption,
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
+    skip_bad: SkipBadOption = False,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -69,7 +71,7 @@ def _query(
     """
     from privedge.client.query import Client
 
-    source = files(images)
+    source = files(images, skip_bad)
     with Client.from_file(
         config,
         encoder=encoder,
@@ -87,13 +89,21 @@ def _query(
         print(f"{name}: {owner or 'unknown'}")
 
 
-def files(images: list[Path]) -> list[Path] | Path:
-    """Return the named pictures, the pictures of the one named folder, or the one named npz."""
-    from privedge.ran.inputs import in_folder, is_npz
+def files(images: list[Path], skip_bad: bool) -> list[Path] | Path:
+    """Return the named pictures, the pictures of the one named folder, or the one named npz.
 
-    if len(images) > 1:
-        return images
-    return images[0] if is_npz(images[0]) else in_folder(images[0])
+    skip_bad: without those that cannot be read.
+    """
+    from privedge.ran.inputs import in_folder, is_npz, measured, opened
+
+    if len(images) == 1 and is_npz(images[0]):
+        return images[0]
+    found = in_folder(images[0]) if len(images) == 1 else images
+    if not skip_bad:
+        return found
+    sound = opened(found, skip_bad=True)
+    measured(sound)  # decodes them all
+    return list(sound.files)
 
 
 def subjects(source: list[Path] | Path, count: int, one_subject: bool) -> list[str]:

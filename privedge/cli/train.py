@@ -14,6 +14,7 @@ from privedge.cli.options import (
     ConfigOption,
     DetectorOption,
     EncoderOption,
+    ForceOption,
     JoinOption,
     JsonOption,
     LargestFaceOption,
@@ -51,7 +52,7 @@ def _train(
         typer.Argument(
             metavar="IMAGES...",
             parser=path,
-            help="A folder of PNG and JPEG files, such files, or one npz of images or vectors.",
+            help="A folder of pictures, such files, or one npz of images or vectors.",
         ),
     ],
     owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose images they are.")],
@@ -92,6 +93,7 @@ def _train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
     ] = False,
+    force: ForceOption = False,
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.AUTO,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,7 +109,6 @@ def _train(
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
       privedge train vectors.npz --label ana --owner ana --out ana.ran --unit-length
     """
-    from privedge import private_file
     from privedge.ran.alignment import aligner_for
     from privedge.ran.inputs import opened
     from privedge.user import checkpoint
@@ -117,7 +118,7 @@ def _train(
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
 
-    private_file.require_writable(out)
+    checkpoint.require_replaceable(out, None if force else owner)
     source = images[0] if len(images) == 1 else images
     wanted = to_join(cohort, config, preset, spec_file)
     given = opened(source, label=label, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
@@ -149,11 +150,14 @@ def _train(
             saving=saves,
         )
     checkpoint.save(ran, out)
-    saves.path.unlink(missing_ok=True)
+    if settings.steps:
+        saves.path.unlink(missing_ok=True)
     _summarise(ran, out, time.monotonic() - started, as_json)
 
 
 def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
+    from privedge.user import checkpoint
+
     parameters = sum(value.size for name, value in ran.parameters.items() if name != "threshold")
     summary = {
         "file": str(out),
@@ -161,15 +165,20 @@ def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
         "preset": ran.spec.name,
         "images": int(ran.facts["images"]),
         "steps": int(ran.facts["steps"]),
-        "validation_mse": float(ran.facts["validation_mse"]),
+        "held_out": int(ran.facts["held_out"]),
+        "validation_mse": checkpoint.validation_error(ran.facts),
         "parameters": parameters,
         "seconds": round(seconds, 3),
     }
     if as_json:
         print(json.dumps(summary))
         return
+    trained = checkpoint.training_in_words(
+        int(ran.facts["images"]),
+        int(ran.facts["steps"]),
+        checkpoint.validation_error(ran.facts),
+    )
     print(
-        f"{out}: {ran.spec.name} of {ran.owner}, {summary['images']} images, "
-        f"{summary['steps']} steps, validation error {summary['validation_mse']:.4g}, "
-        f"{parameters:,} parameters, {seconds:.1f} s"
+        f"{out}: {ran.spec.name} of {ran.owner}, {trained}, {parameters:,} parameters, "
+        f"{seconds:.1f} s"
     )

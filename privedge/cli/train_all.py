@@ -1,6 +1,7 @@
 """`privedge train-all`: train one RAN for each folder or label, in parallel on one device."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -91,7 +92,8 @@ def _train_all(
 ) -> None:
     """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
 
-    From an npz, train one RAN for each of its labels, named like the label.
+    From an npz, train one RAN for each of its labels, named like the label. Names have letters,
+    digits, dots, underscores and hyphens only: Ana María is ana-maria.
 
     For a device that keeps several owners' images. Each model learns from its owner's images only;
     auto is the preset for the sizes of all images together, so that all models fit one cohort.
@@ -146,22 +148,27 @@ def _jobs(
     owners: "Mapping[str, Any]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.user.many import Job, require_owners
+    from privedge.identity.names import owner_names
+    from privedge.user.many import Job
 
-    require_owners(list(owners))  # before anything is written
+    names = owner_names(list(owners))  # before anything is written
+    for given, name in names.items():
+        if name != given:
+            print(f"privedge: note: the owner of {given!r} is {name}", file=sys.stderr)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
     return [
-        Job(owner, images, spec, settings, out / f"{owner}.ran") for owner, images in owners.items()
+        Job(names[given], images, spec, settings, out / f"{names[given]}.ran")
+        for given, images in owners.items()
     ]
 
 
 def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_json: bool) -> None:
     from privedge.user import checkpoint
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for job in jobs:
         facts = checkpoint.load(job.out).facts
         rows.append(
@@ -170,7 +177,7 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
                 "file": str(job.out),
                 "images": int(facts["images"]),
                 "steps": int(facts["steps"]),
-                "validation_mse": float(facts["validation_mse"]),
+                "validation_mse": checkpoint.validation_error(facts),
                 "reused": reused[job.owner],
             }
         )
@@ -180,8 +187,6 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
         return
     for row in rows:
         there = ", was there" if row["reused"] else ""
-        print(
-            f"{row['file']}: {row['images']} images, {row['steps']} steps, validation error "
-            f"{row['validation_mse']:.4g}{there}"
-        )
+        trained = checkpoint.training_in_words(row["images"], row["steps"], row["validation_mse"])
+        print(f"{row['file']}: {trained}{there}")
     print(f"{len(rows)} owners, {name}, {seconds:.1f} s")

@@ -24,6 +24,7 @@ from privedge.cli.options import (
     preset_or_spec,
 )
 from privedge.cli.progress import progress_bar
+from privedge.identity import names
 
 if TYPE_CHECKING:
     from privedge.local.homes import Home
@@ -106,15 +107,17 @@ def _up(
       privedge up people/ --preset face --encoder encoder.onnx --detector detector.onnx
       privedge up vectors.npz             # arrays vectors and labels: a label is an owner
     """
-    from privedge import extras
-    from privedge.local import homes, names
+    from privedge import extras, systems
+
+    systems.require_linux("`privedge up` starts servers, which run")
+    from privedge.local import homes
 
     started = time.monotonic()
     # Symbolic links are not resolved: the user knows the folder by the link's name.
     pictures = Path(os.path.abspath(folder.expanduser()))
     name = cohort or names.cohort_name(pictures.name)
     names.check_cohort(name)
-    place = home.expanduser().resolve() if home else homes.default(pictures, name)
+    place = Path(os.path.realpath(home.expanduser())) if home else homes.default(pictures, name)
     at = homes.Home(place, pictures)
     if stop:
         _stop(at, as_json)
@@ -209,7 +212,7 @@ def _counted(names: list[str]) -> str:
 
 def _stop_command(home: "Home", folder: Path, kept: bool) -> str:
     """Return the command that stops it, for this folder."""
-    from privedge.local import homes, names
+    from privedge.local import homes
 
     usual = homes.default(home.pictures, names.cohort_name(home.pictures.name))
     where = [] if home.folder == usual else ["--home", _shown(home.folder)]

@@ -12,6 +12,7 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     LargestFaceOption,
+    SkipBadOption,
     StrictQualityOption,
     care,
 )
@@ -37,6 +38,7 @@ def _verify(
     cohort: CohortOption,
     config: ConfigOption = DEFAULT_CONFIG,
     one_subject: TogetherOption = False,
+    skip_bad: SkipBadOption = False,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -54,7 +56,7 @@ def _verify(
     """
     from privedge.client.query import Client
 
-    source = files(images)
+    source = files(images, skip_bad)
     with Client.from_file(
         config,
         encoder=encoder,

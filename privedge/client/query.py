@@ -303,7 +303,7 @@ class Client:
         """Find which owner of a cohort each picture shows.
 
         Args:
-            images: a PNG or JPEG file, a folder of such files (read in order of name), a Pillow
+            images: a PNG, JPEG or WebP file, a folder of such files (in order of name), a Pillow
                 image, a list of files and Pillow images, or an array. An array is uint8, 0 to 255,
                 of shape (n, H, W) for grey or (n, H, W, 3) for colour. One picture, (H, W) or
                 (H, W, 3), is a batch of one. Any size is accepted; pictures are resized to the

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from privedge import regular_file
 from privedge.errors import CertificateError
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
@@ -63,7 +64,7 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def read(path: Path) -> bytes:
     """Return what a file holds. Raises CertificateError."""
     try:
-        return path.read_bytes()
+        return regular_file.read(path)
     except FileNotFoundError:
         raise CertificateError(f"{path}: no such file; see `privedge certs --help`") from None
     except OSError as error:

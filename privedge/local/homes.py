@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import privedge
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.errors import ConfigError
 from privedge.local import processes
 
@@ -128,7 +128,7 @@ class Home:
     def record(self) -> Record:
         """The record of this home, or an empty one if it cannot be read."""
         try:
-            given = json.loads((self.folder / _RECORD).read_text(encoding="utf-8"))
+            given = json.loads(regular_file.read(self.folder / _RECORD))
             found = Record(**given | {"ports": tuple(given["ports"])})
             # Another version may read pictures or train differently.
             return found if found.version == privedge.__version__ else Record(found.pictures)
@@ -174,6 +174,6 @@ def default(pictures: Path, cohort: str) -> Path:
 
     If the current folder is in the folder of pictures, the home is beside that folder instead.
     """
-    here, real = Path.cwd(), pictures.resolve()
+    here, real = Path.cwd(), Path(os.path.realpath(pictures))
     inside = here == real or real in here.parents
     return (pictures.parent if inside else here) / "privedge-up" / cohort

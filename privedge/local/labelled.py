@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from privedge.errors import TrainingError
-from privedge.local.names import owner_names
+from privedge.identity.names import owner_names
 from privedge.local.pictures import Owner, Pictures
 from privedge.ran import npz
 from privedge.ran.images import Measured

@@ -84,7 +84,8 @@ def plan(
     """
     spec = _spec(found, preset, files, unit_length)
     alone = len(found.owners) == 1
-    quantile = _QUANTILE_ALONE if alone else None
+    bounded = alone and len(found.owners[0].files) >= own_images.HELD_OUT_FROM
+    quantile = _QUANTILE_ALONE if bounded else None
     settings = settings_for(
         spec, threshold_quantile=quantile, files=files, largest_face=largest_face
     )
@@ -95,7 +96,12 @@ def plan(
             f"{found.grey} of {found.size.count} pictures are grey; all owners' models are for "
             "colour"
         )
-    if alone:
+    if alone and not bounded:
+        notes.append(
+            f"{found.owners[0].name} is the only owner, with too few pictures for a bound, so "
+            "every picture is accepted; add an owner, or pictures"
+        )
+    if bounded:
         only = found.owners[0]
         notes.append(
             f"{only.name} is the only owner, so there is nobody to compare with: a picture that is "

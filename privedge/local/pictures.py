@@ -5,6 +5,7 @@ pictures are directly in it. All problems are reported together, so a user can f
 """
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +13,15 @@ from pathlib import Path
 from statistics import median_high
 
 from privedge.arrays import Pixels, Vectors
-from privedge.errors import ImageError, TrainingError
-from privedge.local.names import owner_names
+from privedge.errors import ImageError
+from privedge.identity.names import owner_names
 from privedge.progress import Progress
 from privedge.ran import images, quality
 from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
 from privedge.ran.quality import Flaw
-from privedge.user.own_images import MIN_IMAGES
+from privedge.user.own_images import HELD_OUT_FROM
 
 # At most this many of a kind are named; the others are only counted.
 _NAMED = 8
@@ -46,6 +47,11 @@ class Owner:
     def count(self) -> int:
         """How many pictures or vectors there are."""
         return len(self.files if self.vectors is None else self.vectors)
+
+    @property
+    def any_one(self) -> Path | Vectors:
+        """One picture or vector."""
+        return self.files[0] if self.vectors is None else self.vectors[0]
 
     def flaws(self) -> list[Flaw]:
         """Return what is wrong with them. Decodes pictures without a grey."""
@@ -119,8 +125,7 @@ def look(
     known: the `sizes` of an earlier call; these pictures are not decoded again.
     aligner: cuts faces out; pictures without the one face that it wants are left out.
 
-    Raises ImageError if no owner is found. Raises TrainingError, which names all owners concerned,
-    if an owner has too few pictures.
+    Raises ImageError if no owner is found, and ConfigError for folders that would be one owner.
     """
     places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]
@@ -128,8 +133,7 @@ def look(
     read = [_read(place, files, known, count, aligner) for place, files in listed]
     used = [each for each in read if each.sound]
     if not used:
-        raise ImageError(f"{folder}: no folder in it holds a PNG or JPEG picture that can be read")
-    _require_enough(used)
+        raise ImageError(f"{folder}: no folder in it holds a picture that can be read")
     names = owner_names([each.path.name for each in used])
     owners = [_owner(names[each.path.name], each) for each in used]
     sound = [picture for each in used for picture in each.sound]
@@ -151,8 +155,9 @@ def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
         found = sorted(entry for entry in folder.iterdir() if entry.is_dir())
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
-    own = beside.resolve()
-    found = [entry for entry in found if entry.resolve() not in (own, *own.parents)]
+    # Of a loop of links, Path.resolve would make a RuntimeError.
+    own = Path(os.path.realpath(beside))
+    found = [entry for entry in found if Path(os.path.realpath(entry)) not in (own, *own.parents)]
     places = [entry for entry in found if not is_system(entry.name)]
     if not places:
         raise ImageError(f"{folder}: holds no folders; make one in it for each owner's pictures")
@@ -181,7 +186,6 @@ def _read(
     sound, damaged = [], []
     for file in files:
         try:
-            images.require_plain_file(file)
             digest = _digest(file) + (f"-{aligner.digest}" if aligner else "")
             sound.append(_looked(file, digest, known.get(digest), aligner))
         except ImageError as error:
@@ -206,27 +210,14 @@ def _looked(file: Path, digest: str, known: Measured | None, aligner: Aligner | 
 
 
 def _digest(file: Path) -> str:
-    """Return the SHA-256 (hex) of a file, or "" if it cannot be read or is too large.
+    """Return the SHA-256 (hex) of a file, or "" if it is too large: measuring it says so.
 
-    Measuring the file reports the fault.
+    Raises ImageError for a file that cannot be read.
     """
-    try:
-        with file.open("rb") as raw:
-            if file.stat().st_size <= images.MAX_FILE_BYTES:
-                return hashlib.file_digest(raw, "sha256").hexdigest()
-    except OSError:
-        pass
+    with images.opened(file) as raw:
+        if file.stat().st_size <= images.MAX_FILE_BYTES:
+            return hashlib.file_digest(raw, "sha256").hexdigest()
     return ""
-
-
-def _require_enough(used: Sequence[_Folder]) -> None:
-    few = [f"{each.path.name} has {len(each.sound)}" for each in used]
-    few = [said for said, each in zip(few, used, strict=True) if len(each.sound) < MIN_IMAGES]
-    if few:
-        raise TrainingError(
-            f"too few pictures: {_listed(few)}; each owner needs at least {MIN_IMAGES}, and ten or "
-            "more answer far better"
-        )
 
 
 def _owner(name: str, found: _Folder) -> Owner:
@@ -259,9 +250,20 @@ def _notes(
         notes.append(f"pictures left out: {_listed(damaged)}")
     if others := Counter(kind for each in read for kind in each.others):
         kinds = [f"{count} {kind}" for kind, count in sorted(others.items())]
-        notes.append(f"passed over, being no .png, .jpg or .jpeg file: {_listed(kinds)}")
+        notes.append(f"passed over, being no picture: {_listed(kinds)}")
+    return notes + _notes_of_owners([each for each in read if each.sound], owners)
+
+
+def _notes_of_owners(used: Sequence[_Folder], owners: Sequence[Owner]) -> list[str]:
+    notes = []
     if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
         notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
+    few = [each for each in used if len(each.sound) < HELD_OUT_FROM]
+    if counted := [f"{each.path.name} has {len(each.sound)}" for each in few]:
+        notes.append(
+            f"few pictures, so none is held out to check the model: {_listed(counted)}; ten or "
+            "more answer far better"
+        )
     return notes
 
 

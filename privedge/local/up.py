@@ -205,12 +205,13 @@ def _answering_now_or_soon(plan: Plan, home: Home, request: Request, *, there: b
 
 def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:
     """Ask about one picture or vector of each owner from which its model did not learn."""
-    owners = plan.owners[:_ASKED]
-    samples = [plan.held_out(owner)[0] for owner in owners]
+    owners = [owner for owner in plan.owners if len(plan.held_out(owner))][:_ASKED]
+    # Owners of a few pictures hold none out. Whether the servers answer, any picture shows.
+    samples = [plan.held_out(owner)[0] for owner in owners] or [plan.owners[0].any_one]
     with Client.from_file(home.client_config, largest_face=request.largest_face) as client:
         answers = client.identify(samples, request.cohort).answers
     alone = len(plan.owners) == 1
-    right = [answer.owner == owner.name for answer, owner in zip(answers, owners, strict=True)]
+    right = [answer.owner == owner.name for answer, owner in zip(answers, owners, strict=False)]
     return Ready(
         cohort=request.cohort,
         owners=plan.owners,

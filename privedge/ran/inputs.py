@@ -190,7 +190,7 @@ def given(
 ) -> Inputs:
     """Return all pictures of `source` as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
-    source: a PNG or JPEG file, a folder of such files (read in order of name), an npz with
+    source: a PNG, JPEG or WebP file, a folder of such files (read in order of name), an npz with
         `images` or `vectors`, a Pillow image, a list of files and Pillow images, or an array that
         `pixels.checked` or `vectors.checked` accepts.
     shape: `RanSpec.image`. None is for vectors: these are returned as float64 (n, D).

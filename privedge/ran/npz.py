@@ -16,7 +16,7 @@ import numpy.typing as npt
 from privedge.arrays import Inputs, is_pixels
 from privedge.errors import ImageError
 from privedge.ran import pixels, vectors
-from privedge.ran.images import DAMAGED, require_plain_file
+from privedge.ran.images import DAMAGED, opened
 
 MAX_ARRAY_BYTES = 4 << 30
 IMAGES, VECTORS = "images", "vectors"
@@ -71,22 +71,32 @@ def read(path: Path, *, as_vectors: bool | None = None) -> Npz:
 
     Raises ImageError.
     """
-    require_plain_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAY_BYTES:
-                raise ImageError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
-        with np.load(path, allow_pickle=False) as arrays:
-            name = kind(path, arrays.files, as_vectors=as_vectors)
-            found = np.asarray(arrays[name])
-            labels = np.asarray(arrays[_LABELS]) if _LABELS in arrays else None
-    except (*DAMAGED, zipfile.BadZipFile) as error:
-        raise ImageError(f"{path}: is not a sound npz file without pickles") from error
+    arrays = arrays_of(path, IMAGES, VECTORS, _LABELS)
+    name = kind(path, [*arrays], as_vectors=as_vectors)
+    found, labels = arrays[name], arrays.get(_LABELS)
     check = pixels.checked if name == IMAGES else vectors.checked
     inputs: Inputs = check(found, str(path))
     if labels is not None and labels.shape != inputs.shape[:1]:
         raise ImageError(f"{path}: has {len(inputs)} {name} but labels of shape {labels.shape}")
     return Npz(path, inputs, labels)
+
+
+def arrays_of(path: Path, *names: str) -> dict[str, Array]:
+    """Read those arrays of an npz without pickles that are in `names`, or all if none is given.
+
+    Raises ImageError for a file that is missing, damaged, no file or too large.
+    """
+    with opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAY_BYTES:
+                    raise ImageError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                wanted = [name for name in arrays.files if not names or name in names]
+                return {name: np.asarray(arrays[name]) for name in wanted}
+        except (*DAMAGED, zipfile.BadZipFile) as error:
+            raise ImageError(f"{path}: is not a sound npz file without pickles") from error
 
 
 def write(path: Path, inputs: Inputs) -> None:

@@ -10,7 +10,6 @@ weights are unpacked once, at loading. Needs `pip install 'privedge[encoder]'`.
 """
 
 import hashlib
-import stat
 import threading
 import time
 from collections import OrderedDict
@@ -22,7 +21,7 @@ from typing import Any
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
-from privedge import extras
+from privedge import extras, regular_file
 from privedge.errors import ConfigError
 
 # The largest file that is read. No encoder that runs on a phone is larger.
@@ -126,11 +125,9 @@ def _keep(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
 def _facts(path: Path) -> tuple[int, ...]:
     """Return what tells one state of a file from another; the second last is when it changed."""
     try:
-        there = path.stat()
+        there = regular_file.require(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({_os_reason(error)})") from None
-    if not stat.S_ISREG(there.st_mode):  # to read a pipe would wait for a writer
-        raise ConfigError(f"{path}: is no plain file")
     if there.st_size > _MAX_BYTES:
         raise ConfigError(f"{path}: larger than {_MAX_BYTES} bytes")
     return there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns
@@ -139,7 +136,7 @@ def _facts(path: Path) -> tuple[int, ...]:
 def _read(path: Path) -> bytes:
     _facts(path)
     try:
-        return path.read_bytes()
+        return regular_file.read(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({_os_reason(error)})") from None
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from privedge import regular_file
 from privedge.errors import ConfigError
 from privedge.ran.spec import RanSpec
 
@@ -13,11 +14,11 @@ _MAX_BYTES = 1 << 20
 def read(path: Path) -> RanSpec:
     """Read the spec at `path`. Raises ConfigError, or CheckpointError for what is no spec."""
     try:
-        if not path.is_file():  # to read a pipe would wait for a writer
-            raise ConfigError(f"{path}: there is no such file")
-        if path.stat().st_size > _MAX_BYTES:
+        if regular_file.require(path).st_size > _MAX_BYTES:
             raise ConfigError(f"{path}: is no spec; it is larger than {_MAX_BYTES} bytes")
-        return RanSpec.from_json(path.read_text(encoding="utf-8"))
+        return RanSpec.from_json(regular_file.read(path).decode())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
@@ -29,7 +30,7 @@ def write(spec: RanSpec, path: Path) -> None:
     text = f"{spec.to_json()}\n"
     try:
         if path.exists():
-            if path.is_file() and path.read_bytes() == text.encode():
+            if path.is_file() and regular_file.read(path) == text.encode():
                 return
             raise ConfigError(f"{path}: is there already; remove it, or write to another file")
         part = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -24,6 +24,7 @@ import grpc
 from cryptography import x509
 from cryptography.x509.verification import VerificationError
 
+from privedge import regular_file
 from privedge.config import TlsFiles
 from privedge.errors import CertificateEnded, CertificateError, ConfigError, NotAllowed
 from privedge.identity.checking import path_to
@@ -250,9 +251,7 @@ class DenyList:
 
 def _entries(path: Path) -> frozenset[str | int]:
     try:
-        if not path.is_file():  # a pipe would keep its reader waiting
-            raise OSError
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = regular_file.read(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{path}: the deny list cannot be read; an empty file will do") from None
     stated = (line.partition("#")[0].strip() for line in lines)

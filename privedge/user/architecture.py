@@ -9,11 +9,10 @@ from privedge.config import ClientConfig
 from privedge.errors import ConfigError, ImageError
 from privedge.identity.roles import Role
 from privedge.ran import features, presets
-from privedge.ran.feature_kinds import Vector
 from privedge.ran.inputs import Opened, measured
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
-from privedge.ran.spec import ImageShape, RanSpec
+from privedge.ran.spec import RanSpec
 from privedge.user.party import connect
 
 
@@ -39,10 +38,9 @@ def spec_for(
     each other.
     """
     if isinstance(preset, RanSpec):
-        if (components, channels, unit_length) != (None, None, None):
-            raise ConfigError(
-                "components, channels, unit length: the spec has them already; leave them out"
-            )
+        if unit_length is not None:
+            raise ConfigError("unit length: the spec has it already; leave it out")
+        _require_same(preset, components=components, channels=channels)
         features.require_files(preset, files)
         return preset
     if not isinstance(components, int | None):
@@ -101,42 +99,10 @@ def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:
         return party.architecture(cohort)
 
 
-def differences(there: RanSpec, here: RanSpec) -> str:
-    """Describe how a model's spec, `here`, differs from its cohort's: "1 channel there, 3 here"."""
-    told = [
-        f"{theirs} there, {mine} here"
-        for theirs, mine in (
-            (f"preset {there.name}", here.name),
-            *_inputs(there, here),
-            (f"{there.components} components", here.components),
-            (f"feature map {there.features.kind}", here.features.kind),
-        )
-        if str(mine) not in theirs.split()
-    ]
-    if not told and there.features != here.features:
-        told = [f"the feature map {there.features.kind} has other settings"]
-    return "; ".join(told) or "the layers differ"
-
-
-def _inputs(there: RanSpec, here: RanSpec) -> list[tuple[str, object]]:
-    """List what differs in the pictures or vectors that the specs take: theirs, and mine."""
-    if isinstance(there.features, Vector) and isinstance(here.features, Vector):
-        theirs, mine = (
-            "yes" if each.unit_length else "no" for each in (there.features, here.features)
-        )
-        return [
-            (f"vectors of {there.features.size} values", here.features.size),
-            (f"unit length: {theirs}", mine),
-        ]
-    if there.image is None or here.image is None:
-        theirs, mine = ("pictures" if each.image else "vectors" for each in (there, here))
-        return [(theirs, mine)]
-    plural = "" if there.image.channels == 1 else "s"
-    return [
-        (f"{there.image.channels} channel{plural}", here.image.channels),
-        (f"pictures of {_size(there.image)}", _size(here.image)),
-    ]
-
-
-def _size(image: ImageShape) -> str:
-    return f"{image.height}x{image.width}"
+def _require_same(spec: RanSpec, *, components: int | None, channels: int | None) -> None:
+    """Raise ConfigError unless what was asked for is what `spec` has."""
+    there = {"components": spec.components, "channels": spec.image.channels if spec.image else 0}
+    asked = {"components": components, "channels": channels}
+    if wrong := [name for name, value in asked.items() if value not in (None, there[name])]:
+        differ = ", ".join(f"{there[name]} {name} there, {asked[name]} here" for name in wrong)
+        raise ConfigError(f"the cohort needs another architecture: {differ}; leave them out")

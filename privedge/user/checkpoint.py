@@ -6,6 +6,7 @@ The file is safetensors, one float32 tensor per parameter of the spec, with one 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.config import StrPath
 from privedge.errors import CheckpointError
 from privedge.identity.roles import NAME
@@ -99,10 +100,52 @@ def save(ran: Ran, path: Path) -> None:
     private_file.write(path, to_safetensors(ordered, metadata))
 
 
+def validation_error(facts: Mapping[str, str]) -> float | None:
+    """Return the mean squared error on held-out images; None if none was held out."""
+    said = facts.get("validation_mse")
+    return None if said is None else float(said)
+
+
+def training_in_words(images: int, steps: int, error: float | None) -> str:
+    """Say how a model was trained. `error`: what `validation_error` returns."""
+    checked = "no image held out" if error is None else f"validation error {error:.4g}"
+    return f"{images} image{'' if images == 1 else 's'}, {steps} steps, {checked}"
+
+
+def require_replaceable(path: Path, owner: str | None) -> None:
+    """Raise CheckpointError if `path` cannot be written, or holds anything but a model of `owner`.
+
+    owner: None if any file may be replaced.
+    """
+    private_file.require_writable(path)
+    if owner is None or not os.path.lexists(path):
+        return
+    cure = "choose another name, or replace it with --force"
+    try:
+        there = owner_of(path)
+    except CheckpointError:
+        raise CheckpointError(f"{path}: exists and is no model of {owner}; {cure}") from None
+    if there != owner:
+        raise CheckpointError(f"{path}: is the model of {there}, not of {owner}; {cure}")
+
+
+def owner_of(path: Path) -> str:
+    """Return whose RAN is at `path`, without reading it. Raises CheckpointError."""
+    try:
+        regular_file.require(path)
+        with safe_open(path, framework="np") as file:
+            owner: str = _described(file.metadata(), where=str(path))["owner"]
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except SafetensorError:
+        raise CheckpointError(f"{path}: is not a sound safetensors file") from None
+    return owner
+
+
 def load(path: Path) -> Ran:
     """Read and check the RAN at `path`. Raises CheckpointError, which names the fault."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if regular_file.require(path).st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
         with safe_open(path, framework="np") as file:
             described = _described(file.metadata(), where=str(path))

@@ -61,7 +61,7 @@ def _places(path: Path, tls: TlsFiles | None) -> Iterator[Finding]:
     `ca`. The folders of a link and those of its target both count.
     """
     files = [path, *(() if tls is None else (*tls.trusted, tls.certificate, tls.key))]
-    ways = [way for file in files for way in (file.absolute(), file.resolve())]
+    ways = [way for file in files for way in (file.absolute(), Path(os.path.realpath(file)))]
     for place in dict.fromkeys(each for way in ways for each in (way, *way.parents)):
         try:
             there = place.stat()

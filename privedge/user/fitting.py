@@ -13,12 +13,13 @@ import torch
 
 from privedge.arrays import Inputs
 from privedge.errors import TrainingError
+from privedge.identity.names import owner_name
 from privedge.ran.model import Reconstructor
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import own_images, saves, subspace, threshold
 from privedge.user.adversarial import Contest, device_for, fingerprint
 from privedge.user.checkpoint import OWNER, OWNER_RULE, Parameters, Ran
-from privedge.user.own_images import OwnFeatures
+from privedge.user.own_images import HELD_OUT_FROM, OwnFeatures
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings
 
@@ -53,6 +54,11 @@ def fit_ran(
     _check_request(spec, settings, owner)
     with _threads(settings.threads):
         own = own_images.prepare(images, spec, settings)
+        if settings.threshold_quantile is not None and not own.held_out:
+            raise TrainingError(
+                f"threshold quantile: needs {HELD_OUT_FROM} images or more, of which some are held "
+                "out; leave it out"
+            )
         if isinstance(first := spec.layers[0], Subspace):
             parameters, facts = _closed_form(first, own)
         else:
@@ -62,15 +68,18 @@ def fit_ran(
     parameters["threshold"] = np.array([bound], np.float32)
     facts |= {
         "images": str(own.images),
+        "held_out": str(own.held_out),
         "seed": str(settings.seed),
-        "validation_mse": f"{errors.mean() / own.validation[0].size:.6g}",
     }
+    if own.held_out:
+        facts["validation_mse"] = f"{errors.mean() / own.validation[0].size:.6g}"
     return Ran(spec, owner, parameters, facts)
 
 
 def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
     if not isinstance(owner, str) or not OWNER.fullmatch(owner):
-        raise TrainingError(f"owner: the name must be {OWNER_RULE}")
+        such = f"; {owner_name(owner)} would do" if isinstance(owner, str) else ""
+        raise TrainingError(f"owner: the name must be {OWNER_RULE}{such}")
     if settings.threshold_quantile is not None and not 0 < settings.threshold_quantile <= 1:
         raise TrainingError("threshold quantile: must be above 0 and at most 1")
     closed_form = isinstance(spec.layers[0], Subspace)

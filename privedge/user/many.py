@@ -70,7 +70,9 @@ class Done:
 
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):  # neither Windows nor macOS has it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def train_all(
@@ -226,7 +228,7 @@ def _task(job: Job, images: Inputs) -> str:
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
-def require_owners(names: Sequence[str]) -> None:
+def _require_owners(names: Sequence[str]) -> None:
     """Raise TrainingError, which names all that are no owners' names."""
     if wrong := [ascii(name[:80]) for name in names if not checkpoint.OWNER.fullmatch(name)]:
         more = ", ..." if len(wrong) > _MOST_NAMED else ""
@@ -238,7 +240,7 @@ def require_owners(names: Sequence[str]) -> None:
 
 def _check(jobs: Sequence[Job], resume: bool) -> None:
     """Check before hours of training that every file can be written and none is in the way."""
-    require_owners([job.owner for job in jobs])
+    _require_owners([job.owner for job in jobs])
     for job in jobs:
         private_file.require_writable(job.out)
         for file in (job.out, _unfinished(job)):

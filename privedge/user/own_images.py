@@ -4,7 +4,7 @@ Never sees a test image: the validation images are held out of the owner's image
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +19,9 @@ from privedge.user.settings import TrainSettings
 
 Kind = TypeVar("Kind", bound=np.generic)
 
-MIN_IMAGES = 3
+MIN_IMAGES = 1
+# With fewer, each is worth more to the model than to a check of it.
+HELD_OUT_FROM = 5
 # Shifted copies help much with ten images, and not at all with two hundred.
 _FEW = 100
 
@@ -28,13 +30,16 @@ _FEW = 100
 class OwnFeatures:
     """Training and validation features, float32 (n, *spec.input_shape).
 
-    images: the number of the owner's images, without shifted copies.
+    validation: of the held-out images; if none is held out, of all images, without shifted copies.
+    images: the number of the owner's images, without shifted copies. held_out: how many of them the
+        model does not learn from.
     digest: the SHA-256 (hex) of the images.
     """
 
     training: npt.NDArray[np.float32] = field(repr=False)
     validation: npt.NDArray[np.float32] = field(repr=False)
     images: int
+    held_out: int
     digest: str
 
 
@@ -43,14 +48,15 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
 
     images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`; or vectors (n, D).
 
-    Raises TrainingError for fewer than MIN_IMAGES images, and ImageError for a wrong size.
+    Raises TrainingError without images, and ImageError for a wrong size.
     """
     if len(images) < MIN_IMAGES:
         what = "images" if is_pixels(images) else "vectors"
-        raise TrainingError(f"{what}: {len(images)} are too few; give at least {MIN_IMAGES}")
+        raise TrainingError(f"{what}: none were given")
     learned, held_out = halves(np.arange(len(images)), settings)
     training, validation = images[learned], images[held_out]
-    validated = features.extract(spec, validation, encoder=settings.files.encoder)
+    checked = validation if len(validation) else training
+    validated = features.extract(spec, checked, encoder=settings.files.encoder)
     # Co-occurrence does not depend on where in the image a stroke is, and an encoder has learned
     # not to, so shifts add nothing.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence | Encoder)
@@ -60,6 +66,7 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
         features.extract(spec, training, encoder=settings.files.encoder),
         validated,
         len(images),
+        len(validation),
         hashlib.sha256(images.tobytes()).hexdigest(),
     )
 
@@ -69,11 +76,18 @@ def halves(
 ) -> tuple[npt.NDArray[Kind], npt.NDArray[Kind]]:
     """Return (training, validation) images, drawn by the seed of `settings`.
 
-    For `np.arange(len(images))` it returns the indices of the same images.
+    For `np.arange(len(images))` it returns the indices of the same images. Of fewer than
+    HELD_OUT_FROM images none is for validation.
     """
     order = np.random.default_rng(settings.seed).permutation(len(images))
     held_out = max(1, round(len(images) * settings.validation_share))
+    held_out = held_out if len(images) >= HELD_OUT_FROM else 0
     return images[order[held_out:]], images[order[:held_out]]
+
+
+def for_so_many(settings: TrainSettings, images: int) -> TrainSettings:
+    """Return the settings without a threshold if it would have no held-out image to come from."""
+    return settings if images >= HELD_OUT_FROM else replace(settings, threshold_quantile=None)
 
 
 def _shifted(images: Pixels, *, by: int) -> Pixels:

@@ -12,7 +12,7 @@ from privedge.identity.receipts import SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
-from privedge.user import architecture, checkpoint, models, upload
+from privedge.user import architecture, checkpoint, cohorts, models, upload
 from privedge.user.checkpoint import Ran
 from privedge.user.party import ModelFacts
 from privedge.user.upload import Receipt
@@ -53,6 +53,19 @@ class Owner:
             ConfigError: the file is missing, is not TOML or has a wrong key.
         """
         return Owner(load(ClientConfig, path))
+
+    def cohorts(self) -> tuple[str, ...]:
+        """List the cohorts that both parties describe alike, and that this owner may join.
+
+        Returns:
+            Their names, sorted.
+
+        Raises:
+            NotAllowed: the certificate's role may not list cohorts.
+            Unreachable, DeadlineExceeded: a party does not answer.
+        """
+        found = cohorts.listed(self._config)
+        return tuple(each.name for each in found if each.state == cohorts.AGREED)
 
     def architecture(self, cohort: str) -> RanSpec:
         """Ask party 0 for the architecture that every model of a cohort must have.

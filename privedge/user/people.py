@@ -6,8 +6,6 @@
 Sees plaintext: for one's own device only.
 """
 
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +20,7 @@ from privedge.ran import features, images, vectors
 from privedge.ran.alignment import aligner_for
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.inputs import Opened, in_folder, in_folders, opened
-from privedge.ran.npz import MAX_ARRAY_BYTES
+from privedge.ran.npz import arrays_of
 from privedge.ran.pixels import checked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
@@ -100,12 +98,13 @@ def spec_for(
     channels: int | None = None,
     files: PublicFiles,
 ) -> RanSpec:
-    """Choose the architecture as `architecture.spec_for` does; that of vectors must be given."""
-    pictures = [each.pictures for each in sets if each.pictures is not None]
-    if not pictures and isinstance(preset, str):
-        raise ImageError("vectors: their architecture is a spec; give --spec FILE or --cohort NAME")
+    """Choose the architecture as `architecture.spec_for` does."""
     return architecture.spec_for(
-        *pictures, preset=preset, components=components, channels=channels, files=files
+        *[each.pictures or Opened((), each.vectors) for each in sets],
+        preset=preset,
+        components=components,
+        channels=channels,
+        files=files,
     )
 
 
@@ -115,21 +114,13 @@ def _taken(inputs: Inputs, skip_bad: bool) -> Taken:
 
 def _read(path: Path) -> tuple[Inputs, npt.NDArray[Any] | None]:
     """Read `images` or `vectors` of an npz without pickles, and `labels` if there are any."""
-    images.require_plain_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAY_BYTES:
-                raise ImageError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
-        with np.load(path, allow_pickle=False) as arrays:
-            named = [name for name in _ARRAYS if name in arrays]
-            if not named:
-                raise ImageError(f"{path}: has no array called {' or '.join(_ARRAYS)}")
-            given = np.asarray(arrays[named[0]])
-            labels = np.asarray(arrays["labels"]) if "labels" in arrays else None
-    except (*images.DAMAGED, zlib.error, zipfile.BadZipFile) as error:
-        raise ImageError(f"{path}: is not a sound npz file without pickles") from error
+    found = arrays_of(path, *_ARRAYS, "labels")
+    named = [name for name in _ARRAYS if name in found]
+    if not named:
+        raise ImageError(f"{path}: has no array called {' or '.join(_ARRAYS)}")
+    labels = found.get("labels")
     check = checked if named[0] == "images" else vectors.checked
-    inputs: Inputs = check(given, str(path))
+    inputs: Inputs = check(found[named[0]], str(path))
     if labels is not None and labels.shape != (len(inputs),):
         raise ImageError(f"{path}: has {len(inputs)} rows but labels of shape {labels.shape}")
     return inputs, labels

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.errors import TrainingError
 from privedge.user.adversarial import Contest
 
@@ -45,6 +45,7 @@ def begin(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
             )
         return
     try:
+        regular_file.require(saves.path)
         with safe_open(saves.path, framework="pt") as file:
             described = json.loads((file.metadata() or {})[_METADATA])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

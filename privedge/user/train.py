@@ -41,7 +41,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     to the architecture's size. The same pictures and settings give the same RAN.
 
     Args:
-        source: at least 3 pictures: a folder of PNG and JPEG files, one such file or a list of
+        source: one picture or more: a folder of PNG, JPEG or WebP files, one such file or a list of
             them, an npz with an array `images`, a Pillow image or a list of them, or an array. An
             array is uint8, 0 to 255, of shape (n, H, W) for grey or (n, H, W, 3) for colour. Or at
             least 3 vectors: float32 or float64 (n, D), or an npz with an array `vectors`.
@@ -68,7 +68,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     Raises:
         ImageError: some pictures cannot be used; the message names every bad file.
         QualityError: the pictures have flaws, and `quality` is "refuse".
-        TrainingError: there are too few pictures, or the settings do not fit.
+        TrainingError: the settings do not fit.
         ConfigError: the preset is unknown, or two options exclude each other.
         MissingExtra: PyTorch, or onnxruntime for an encoder, is not installed.
 

@@ -25,6 +25,7 @@ from privedge.identity.checking import check_files
 from privedge.identity.receipts import ACTIVATION, PARTIES, SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
+from privedge.ran.in_words import differences
 from privedge.rpc.chunks import cut
 from privedge.rpc.retry import Patience
 from privedge.sharing.combine import combine
@@ -39,7 +40,6 @@ from privedge.sharing.manifest import (
 )
 from privedge.sharing.ring import Words, from_bytes, wire_view
 from privedge.sharing.split import split
-from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Activated, Party, connect
 

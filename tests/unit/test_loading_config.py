@@ -119,7 +119,7 @@ def test_a_windows_path_in_double_quotes_is_refused_with_the_cure(write, path):
 def test_a_missing_file_a_folder_and_bytes_that_are_no_text_are_one_line(tmp_path):
     with pytest.raises(ConfigError, match="no such file; name one with --config"):
         load(ClientConfig, tmp_path / "absent.toml")
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot be read: is a folder"):
         load(ClientConfig, tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not a TOML file"):

@@ -20,7 +20,7 @@ from typing import Any, get_args
 
 from torch import nn
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.errors import CheckpointError, ConfigError
 from privedge_lab.baseline.defence import Defence, Device
 from privedge_lab.baseline.defences import registry
@@ -128,7 +128,7 @@ def save_key(path: Path, key: bytes) -> None:
 def load_key(path: Path) -> bytes:
     """Read the key at `path`. Raises CheckpointError if it is not a key, or others can read it."""
     try:
-        mode, key = path.stat().st_mode, path.read_bytes()
+        mode, key = regular_file.require(path).st_mode, regular_file.read(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     if stat.S_IMODE(mode) & 0o077:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.errors import CheckpointError, ConfigError
 from privedge_lab.baseline.network import build, tail_of
 from privedge_lab.baseline.spec import NetworkSpec
@@ -105,7 +105,7 @@ def write(path: Path, described: Described, layers: nn.Sequential, expected: nn.
 def read(path: Path, part: str) -> Part:
     """Read the file of a "head" or a "tail". Raises CheckpointError naming what is wrong."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if regular_file.require(path).st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
         with safe_open(path, framework="pt") as file:
             described = _described(file.metadata(), part, where=str(path))

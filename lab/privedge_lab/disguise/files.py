@@ -9,7 +9,6 @@ Labels and facts are not hidden. Remove from the original set what the server mu
 """
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from privedge import private_file
 from privedge.errors import ImageError
+from privedge.ran import npz
 from privedge_lab.datasets import Labelled
 from privedge_lab.disguise.blocks import grid
 from privedge_lab.disguise.settings import Sized
@@ -56,7 +56,7 @@ def write(disguised: DisguisedSet, path: Path) -> None:
 
 def read(path: Path) -> DisguisedSet:
     """Read the set in the npz at `path`. Raises ImageError, which says what is wrong."""
-    found = _arrays(path)
+    found = npz.arrays_of(path)
     for name in _OURS:
         if name not in found:
             raise ImageError(
@@ -82,14 +82,3 @@ def read(path: Path) -> DisguisedSet:
     }
     data = Labelled(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), facts)
     return DisguisedSet(data, sized, str(found["key"]))
-
-
-def _arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: np.asarray(arrays[name]) for name in arrays.files}
-    except FileNotFoundError:
-        raise ImageError(f"{path}: there is no such file") from None
-    # AttributeError: a bare npy array, which has no names.
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
-        raise ImageError(f"{path}: is not a sound npz file without pickles") from None

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.errors import CertificateError
 from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge_lab.disguise.settings import Sized
@@ -103,7 +103,7 @@ def load(path: Path) -> DisguiseKey:
     Raises CertificateError if it is missing or damaged, or if others can read it.
     """
     try:
-        with path.open("rb") as file:
+        with regular_file.opened(path) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             raw = file.read(_MAX_BYTES)
     except OSError as error:

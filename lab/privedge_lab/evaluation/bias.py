@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from privedge.errors import ConfigError
 from privedge.progress import Progress
-from privedge.user.own_images import MIN_IMAGES
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
 from privedge_lab.evaluation.cohort import Task
@@ -31,6 +30,12 @@ EXPERIMENT = "bias"
 IMAGES = "images"
 # For each owner, which of the owner's training images are used.
 _Drawn = Sequence[npt.NDArray[Any]]
+# A model of fewer images says nothing about a bias.
+_LEAST_IMAGES = 3
+
+
+# A model of fewer images says nothing about a bias.
+_LEAST_IMAGES = 3
 
 
 @dataclass(frozen=True)
@@ -118,11 +123,11 @@ class _Bench:
 
     def refusal(self, bias: Bias) -> str | None:
         """Why the bias cannot be measured, if it cannot."""
-        least = MIN_IMAGES
+        least = _LEAST_IMAGES
         if bias.name == IMAGES and bias.value is not None:
-            least = max(MIN_IMAGES, bias.value)
-            if bias.value < MIN_IMAGES:
-                return f"owners need at least {MIN_IMAGES} images to train on"
+            least = max(_LEAST_IMAGES, bias.value)
+            if bias.value < _LEAST_IMAGES:
+                return f"owners need at least {_LEAST_IMAGES} images to train on"
         for owner, drawn in zip(self._parts.owners, self._drawn(bias), strict=True):
             if len(drawn) < least:
                 return f"{owner} has {len(drawn)} images to train on, which takes {least}"

@@ -26,6 +26,7 @@ from privedge.user import checkpoint, many
 from privedge.user.architecture import spec_for, takes_vectors
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
+from privedge.user.own_images import for_so_many
 from privedge.user.settings import TrainSettings, settings_for
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify_engines, identify_figures
@@ -119,12 +120,18 @@ def paper_steps(baseline: str) -> int | None:
 
 
 def read(
-    task: Task, progress: Progress, path: Path | None = None, *, or_vectors: bool = False
+    task: Task,
+    progress: Progress,
+    path: Path | None = None,
+    *,
+    or_vectors: bool = False,
+    skip_bad: bool | None = None,
 ) -> datasets.Cut:
     """Read the set of `task`, or another one at `path`, for what `task` trains.
 
     For an aligned spec the faces are cut out, and images without one are left out. Raises
-    ConfigError for files that are missing, and ImageError.
+    ConfigError for files that are missing, and ImageError. skip_bad: as for `datasets.read`; images
+    that are cut out are left out by themselves.
     """
     path = path or task.data
     spec = task.spec
@@ -135,7 +142,7 @@ def read(
         )
     aligner = None if spec is None else aligner_for(spec, task.files)
     if spec is None or aligner is None:
-        return datasets.Cut(datasets.read(path, or_vectors=or_vectors), ())
+        return datasets.Cut(datasets.read(path, or_vectors=or_vectors, skip_bad=skip_bad), ())
     found = datasets.faces_of(path, aligner, spec.image_shape, progress)
     if found.left_out:
         log.warning("%d images left out: %s", len(found.left_out), "; ".join(found.left_out[:3]))
@@ -232,7 +239,8 @@ def train_models(
     rans = []
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
-        rans.append(fit_ran(fitted(images, spec), spec, settings, owner))
+        chosen = for_so_many(settings, len(images))
+        rans.append(fit_ran(fitted(images, spec), spec, chosen, owner))
     return rans
 
 
@@ -242,7 +250,13 @@ def _side_by_side(
     folder = training.folder / spec.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     jobs = [
-        many.Job(owner, fitted(images, spec), spec, settings, folder / f"{owner}.ran")
+        many.Job(
+            owner,
+            fitted(images, spec),
+            spec,
+            for_so_many(settings, len(images)),
+            folder / f"{owner}.ran",
+        )
         for owner, images in zip(parts.owners, parts.train, strict=True)
     ]
     progress(f"train {spec.name}", 0, len(jobs))

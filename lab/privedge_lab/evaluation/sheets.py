@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from privedge import regular_file
 from privedge.errors import ImageError
 
 Pixmap = npt.NDArray[np.uint8]
@@ -93,7 +94,7 @@ def save(pixmap: Pixmap, path: Path) -> None:
 def load(path: Path) -> Pixmap:
     """uint8 (height, width, 3) of a PNG that `save` wrote. Raises ImageError."""
     try:
-        with Image.open(path) as picture:
+        with regular_file.opened(path) as file, Image.open(file) as picture:
             return np.asarray(picture.convert("RGB"))
     except OSError:
         raise ImageError(f"{path}: cannot be read as an image") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from privedge import regular_file
 from privedge_lab.pages.page import data_uri
 from privedge_lab.report.reader import Found, Skipped, Source
 from privedge_lab.results.registry import EXPERIMENTS
@@ -87,7 +88,7 @@ def _whose(file: Path, here: Sequence[Source]) -> Source:
 
 
 def _encoded(file: Path, shown: str) -> Inline:
-    with Image.open(file, formats=["PNG"]) as opened:
+    with regular_file.opened(file) as source, Image.open(source, formats=["PNG"]) as opened:
         if opened.width * opened.height > _MOST_PIXELS:
             raise ValueError
         picture = opened.convert("RGB")

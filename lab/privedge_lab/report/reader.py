@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from privedge import regular_file
 from privedge.errors import ConfigError
 from privedge_lab.results.registry import EXPERIMENTS, PRINTED
 from privedge_lab.results.rows.row import Row
@@ -200,9 +201,9 @@ def _measured_on(document: Raw) -> Raw:
 
 def _document(file: Path) -> Raw:
     try:
-        if file.stat().st_size > _LARGEST:
+        if regular_file.require(file).st_size > _LARGEST:
             raise ValueError(f"is larger than {_LARGEST >> 20} MiB")
-        document = json.loads(file.read_bytes())
+        document = json.loads(regular_file.read(file))
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     except RecursionError:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.errors import ConfigError
 from privedge_lab.results.rows.row import R, Row
 from privedge_lab.results.rows.values import Raw
@@ -77,7 +77,7 @@ class Results:
 
     def _stored(self, path: Path) -> list[Raw]:
         try:
-            document = json.loads(path.read_text())
+            document = json.loads(regular_file.read(path))
             same = (document["format"], document["experiment"], document["settings"]) == (
                 FORMAT,
                 self.experiment,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from parties.config.cohort import CohortSection
 from parties.config.telemetry import TelemetrySection
+from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran import rivals
@@ -200,7 +201,7 @@ def build(section: CohortSection) -> Cohort:
 
 def _spec(section: CohortSection) -> RanSpec:
     if section.spec_file is not None:
-        return RanSpec.from_json(section.spec_file.read_text(encoding="utf-8"))
+        return RanSpec.from_json(regular_file.read(section.spec_file).decode())
     # Height and width only matter to "auto", which a cohort cannot name.
     if (named := section.encoder) is not None:
         image = ImageShape(height=named.height, width=named.width, channels=section.channels)

@@ -1,11 +1,13 @@
 """`privedge train` on real image files, as a user runs it."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
@@ -57,6 +59,7 @@ def test_json_states_what_was_trained(photos, tmp_path):
         "owner": "ana",
         "preset": "ran32",
         "images": 12,
+        "held_out": 1,
         "steps": 5,
         "parameters": 67_168,
     }
@@ -122,6 +125,52 @@ def test_an_interrupted_training_is_resumed_to_the_same_file(photos, tmp_path):
     assert privedge(*command, "--out", out, "--steps", 520, "--resume").exit_code == 0
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(tmp_path.glob("*.ran*")) == [out, whole]
+
+
+def test_an_owners_own_model_is_replaced_and_nothing_else_unless_told(photos, tmp_path):
+    out = tmp_path / "ana.ran"
+    command = ("train", photos, "--out", out, "--owner")
+    assert privedge(*command, "ana").exit_code == 0
+    assert privedge(*command, "ana", "--components", 3).exit_code == 0
+    before = out.read_bytes()
+    refused = privedge(*command, "bo").exception
+    assert isinstance(refused, CheckpointError)
+    assert "is the model of ana, not of bo" in str(refused) and "--force" in str(refused)
+    assert out.read_bytes() == before
+    assert privedge(*command, "bo", "--force").exit_code == 0
+    assert checkpoint.load(out).owner == "bo"
+
+
+@pytest.mark.parametrize("there", ["notes", "empty", "dangling link", "saved.ran of no owner"])
+def test_a_file_that_is_no_model_is_not_replaced(photos, tmp_path, there):
+    out = tmp_path / "notes.txt"
+    if there == "dangling link":
+        out.symlink_to(tmp_path / "nowhere")
+    elif there == "saved.ran of no owner":
+        save_file({"a": np.zeros(2, np.float32)}, out)
+    else:
+        out.write_text("" if there == "empty" else "my notes")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    refused = privedge("train", photos, "--owner", "ana", "--out", out).exception
+    assert isinstance(refused, CheckpointError)
+    assert re.search("exists and is (no model of ana|not a file)", str(refused))
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_closed_form_leaves_an_unfinished_training_of_another_preset_alone(photos, tmp_path):
+    (tmp_path / "ana.ran.unfinished").write_text("two hours of work")
+    assert privedge("train", photos, "--owner", "ana", "--out", tmp_path / "ana.ran").exit_code == 0
+    assert (tmp_path / "ana.ran.unfinished").read_text() == "two hours of work"
+
+
+def test_one_photo_suffices_and_that_none_is_held_out_is_said(photos, tmp_path):
+    out = tmp_path / "ana.ran"
+    shown = privedge("train", photos / "00.png", "--owner", "ana", "--out", out)
+    assert "1 image, 0 steps, no image held out" in shown.stdout
+    told = json.loads(
+        privedge("train", photos / "00.png", "--owner", "ana", "--out", out, "--json").stdout
+    )
+    assert (told["images"], told["held_out"], told["validation_mse"]) == (1, 0, None)
 
 
 @pytest.mark.parametrize(

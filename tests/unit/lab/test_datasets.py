@@ -156,6 +156,33 @@ def test_folders_that_are_no_labelled_set_are_refused_by_name(tmp_path):
         datasets.digest(tmp_path / "none")
 
 
+def test_labels_may_be_strings_as_in_training(tmp_path):
+    names = np.array(["bo", "ana", "cleo", "dora"])[LABELS]
+    np.savez(tmp_path / "set.npz", images=IMAGES, labels=names)
+    data = datasets.read(tmp_path / "set.npz")
+    assert data.names == ("ana", "bo", "cleo", "dora")
+    assert [data.names[label] for label in data.labels] == names.tolist()
+
+
+def test_a_folder_is_read_as_in_training(tmp_path, caplog):
+    """Bad files are named at once, or left out; what is passed over is counted (W-52)."""
+    path = folder_of(tmp_path / "set")
+    whole = datasets.read(path)
+    (path / "__MACOSX").mkdir()
+    (path / NAMES[0] / "notes.txt").touch()
+    for name in (f"{NAMES[0]}/98.jpg", f"{NAMES[1]}/99.png"):
+        (path / name).write_bytes(b"no picture")
+    with pytest.raises(ImageError) as refusal:
+        datasets.read(path, skip_bad=False)
+    assert "98.jpg" in str(refusal.value) and "99.png" in str(refusal.value)
+    assert caplog.messages == [
+        f"{path}: 1 folder passed over (__MACOSX)",
+        f"{path / NAMES[0]}: 1 file passed over (.txt)",
+    ]
+    data = datasets.read(path, skip_bad=True)
+    assert torch.equal(data.images, whole.images) and torch.equal(data.labels, whole.labels)
+
+
 # --- Faces ----------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import re
+import sys
 import threading
 import warnings
 from collections import deque
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from privedge.errors import ImageError
+from privedge.ran import images
 from privedge.ran.images import Measured
 from privedge.ran.inputs import given, measured, opened
 from privedge.ran.spec import ImageShape
@@ -95,6 +97,39 @@ def test_a_picture_that_is_open_in_pillow_is_turned_upright_as_its_file_is(tmp_p
 def test_every_usual_ending_of_a_jpeg_is_taken(tmp_path, ending):
     picture(tmp_path / f"a{ending}", format="JPEG")
     assert given(tmp_path, GREY).shape == (1, 8, 12)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_is_taken(tmp_path, lossless):
+    picture(tmp_path / "a.webp", format="WEBP", lossless=lossless, quality=90)
+    found = given(tmp_path, GREY)
+    assert found.shape == (1, 8, 12)
+    assert measured(opened(tmp_path)).channels == 1
+    assert np.array_equal(found, GREYS[:1]) or not lossless
+
+
+@pytest.mark.parametrize("ending", [".heic", ".HEIF", ".jpg"])
+def test_heic_is_taken_with_its_extra(tmp_path, ending):
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    picture(tmp_path / f"a{ending}", np.full((64, 64, 3), 200, np.uint8), format="HEIF")
+    assert np.allclose(given(tmp_path, GREY), 200, atol=3)
+
+
+def test_heic_without_its_extra_is_named_with_the_command_and_can_be_left_out(
+    tmp_path, monkeypatch
+):
+    picture(tmp_path / "0.png")
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # what an import then finds is an error
+    images._reads_heic.cache_clear()
+    try:
+        with pytest.raises(ImageError, match=r"a\.heic: .* pip install 'privedge\[heic\]'; "):
+            measured(opened(tmp_path, skip_bad=False))
+        assert measured(opened(tmp_path, skip_bad=True)).count == 1
+    finally:
+        images._reads_heic.cache_clear()
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGB", "RGBA"])
@@ -249,13 +284,13 @@ def test_what_is_no_picture_at_all_is_refused_in_one_line(wrong, why):
 @pytest.mark.parametrize("form", [Path, str, lambda path: [path]])
 def test_a_pipe_in_place_of_a_picture_is_refused_and_not_waited_for(tmp_path, name, form):
     os.mkfifo(tmp_path / name)
-    with pytest.raises(ImageError, match=f"{name}: is not a file"):
+    with pytest.raises(ImageError, match=rf"{name}: cannot be read \(is a pipe"):
         given(form(tmp_path / name), GREY)
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
 def test_a_device_in_place_of_a_picture_is_refused(path):
-    with pytest.raises(ImageError, match=f"{path}: is not a file"):
+    with pytest.raises(ImageError, match=rf"{path}: cannot be read \(is a device"):
         given(path, GREY)
 
 
@@ -269,12 +304,12 @@ def test_a_folder_among_files_and_a_name_that_cannot_be_are_refused(tmp_path):
 
 
 def test_files_passed_over_are_counted_by_kind(tmp_path, caplog):
-    for name in ("a.png", "b.heic", "c.HEIC", "d.txt", ".hidden", "Makefile"):
+    for name in ("a.png", "b.gif", "c.GIF", "d.txt", ".hidden", "Makefile"):
         picture(tmp_path / name, format="PNG")
     (tmp_path / "older").mkdir()
     with caplog.at_level(logging.WARNING):
         assert len(given(tmp_path, GREY)) == 1
-    expected = "4 files passed over (.heic, .txt, no ending), 1 folder passed over (older)"
+    expected = "4 files passed over (2 .gif, 1 .txt, 1 no ending), 1 folder passed over (older)"
     assert caplog.messages == [f"{tmp_path}: {expected}"]
 
 

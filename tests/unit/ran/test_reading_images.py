@@ -145,7 +145,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(ImageError, match=r"holds no \.png"):
+    with pytest.raises(ImageError, match=r"holds no picture"):
         inputs.given(tmp_path, GREY)
 
 
@@ -170,7 +170,7 @@ def test_a_file_over_10_mb_is_refused(tmp_path):
         inputs.given(path, GREY)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
 def test_other_formats_are_refused_whatever_they_are_called(tmp_path, kind):
     path = tmp_path / "other.png"
     path.write_bytes(encoded(kind))
@@ -178,7 +178,7 @@ def test_other_formats_are_refused_whatever_they_are_called(tmp_path, kind):
         inputs.given(path, GREY)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_truncated_image_is_refused(tmp_path, kind):
     path = tmp_path / "cut.png"
     raw = encoded(kind)

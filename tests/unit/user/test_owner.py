@@ -12,8 +12,8 @@ from PIL import Image
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort, UnknownModel
 from privedge.identity.roles import Role
 from privedge.ran.feature_kinds import Oriented
+from privedge.ran.in_words import differences
 from privedge.ran.presets import preset
-from privedge.user.architecture import differences
 from privedge.user.checkpoint import Ran
 from privedge.user.owner import Owner
 from privedge.user.train import train
@@ -144,7 +144,7 @@ GREY = {"height": 32, "width": 32, "channels": 1}
         (preset("subspace32", **GREY, components=5), "64 components there, 5 here"),
         (
             preset("conv32", **GREY),
-            "preset subspace32 there, conv32 here; 64 components there, None here; "
+            "preset subspace32 there, conv32 here; 64 components there, none here; "
             "feature map oriented there, pixels here",
         ),
         (

@@ -218,14 +218,27 @@ def test_steps_are_not_for_a_closed_form(data):
         fit_ran(data.train_images[0], SUBSPACE32, QUICK, "ana")
 
 
-def test_too_few_images_or_a_wrong_name_or_size_are_refused(data):
+def test_no_image_or_a_wrong_name_or_size_are_refused(data):
     images = data.train_images[0]
-    with pytest.raises(TrainingError, match="too few"):
-        fit_ran(images[:2], RAN32, QUICK, "ana")
+    with pytest.raises(TrainingError, match="none were given"):
+        fit_ran(images[:0], RAN32, QUICK, "ana")
     with pytest.raises(TrainingError, match="owner"):
         fit_ran(images, RAN32, QUICK, "Ana Maria")
     with pytest.raises(ImageError, match="expected uint8"):
         fit_ran(images[:, :16], RAN32, QUICK, "ana")
+
+
+@pytest.mark.parametrize("spec", [SUBSPACE32, RAN32], ids=["closed form", "steps"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_few_images_suffice_and_none_is_held_out(data, spec, count):
+    settings = replace(QUICK, steps=0) if spec is SUBSPACE32 else QUICK
+    images = data.train_images[0][:count]
+    ran = fit_ran(images, spec, settings, "ana")
+    assert (ran.facts["images"], ran.facts["held_out"]) == (str(count), "0")
+    assert "validation_mse" not in ran.facts
+    assert all(np.isfinite(value).all() for value in ran.parameters.values())
+    with pytest.raises(TrainingError, match="threshold quantile: needs 5 images"):
+        fit_ran(images, spec, replace(settings, threshold_quantile=0.9), "ana")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")

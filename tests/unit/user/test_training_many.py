@@ -149,7 +149,7 @@ def children() -> list[int]:
     ("changes", "message"),
     [
         ({"owner": "Ana Maria"}, "letters, digits"),
-        ({"images": np.zeros((2, 32, 32), np.uint8)}, r"^owner-1: images: 2 are too few"),
+        ({"images": np.zeros((0, 32, 32), np.uint8)}, r"^owner-1: images: none were given"),
     ],
 )
 def test_an_owners_fault_is_told_with_the_owners_name(given, tmp_path, changes, message):

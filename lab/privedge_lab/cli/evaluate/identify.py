@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -13,6 +14,7 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     ProcessesOption,
+    SkipBadOption,
     SpecOption,
     UnitLengthOption,
 )
@@ -55,6 +57,7 @@ def register(group: typer.Typer) -> None:
 def _identify(
     data: DataOption,
     out: KeptOption = None,
+    skip_bad: SkipBadOption = False,
     owners: OwnersOption = None,
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
@@ -146,13 +149,14 @@ def _identify(
     if out is None and (keep_models or resume):
         raise ConfigError("--keep-models and --resume need a folder: give --out")
     seeds = numbers(seed, "seed")
-    found = _measured(request, seeds, out, resume, _Training(processes, keep_models))
+    found = _measured(request, seeds, out, resume, _Training(processes, keep_models, skip_bad))
     experiment.show_summary(found, as_json, _print)
 
 
 class _Training(NamedTuple):
     processes: int | None
     keep: bool
+    skip_bad: bool
 
 
 def _measured(
@@ -165,9 +169,10 @@ def _measured(
 
     others = None
     with progress_bar() as progress:
-        read = cohort.read(request, progress, or_vectors=True)
+        reader = partial(cohort.read, request, progress, or_vectors=True, skip_bad=chosen.skip_bad)
+        read = reader()
         if request.strangers is not None:
-            others = cohort.read(request, progress, request.strangers, or_vectors=True).data
+            others = reader(request.strangers).data
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(

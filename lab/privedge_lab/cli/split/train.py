@@ -116,6 +116,7 @@ def _train(
 
 
 def _spec(preset: str, network: Path | None, classes: int) -> "NetworkSpec":
+    from privedge import regular_file
     from privedge.errors import ConfigError
     from privedge_lab.baseline import presets
     from privedge_lab.baseline.spec import NetworkSpec
@@ -123,7 +124,7 @@ def _spec(preset: str, network: Path | None, classes: int) -> "NetworkSpec":
     if network is None:
         return presets.preset(preset, max(2, classes))
     try:
-        text = network.read_text(encoding="utf-8")
+        text = regular_file.read(network).decode()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{network}: cannot be read as text") from None
     return NetworkSpec.from_json(text, where=str(network))

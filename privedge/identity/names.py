@@ -1,9 +1,10 @@
 """Make valid names of owners and cohorts from the names of folders.
 
 Certificates, files and the wire accept few letters. Accents are dropped, other letters become
-hyphens, and two folders never get the same name. Public facts only.
+hyphens, and two folders with the same name are refused. Public facts only.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -24,16 +25,36 @@ _LETTERS = str.maketrans(
 def owner_names(folders: Sequence[str]) -> dict[str, str]:
     """Return an owner's name for each folder's name. All differ, also if case is ignored.
 
-    A folder whose name is valid already keeps it. If several other folders would get the same name,
-    all but the first get a number.
+    Raises ConfigError, which names both, if two folders would get the same name. A number would
+    tell them apart, but after a change of folders it could mean another person.
     """
-    named = {folder: folder for folder in folders if NAME.fullmatch(folder)}
-    taken = {name.casefold() for name in named.values()}
+    named: dict[str, str] = {}
+    taken: dict[str, str] = {}
     for folder in folders:
-        if folder not in named:
-            named[folder] = _free(_plain(folder) or "owner", taken)
-            taken.add(named[folder].casefold())
-    return {folder: named[folder] for folder in folders}
+        name = owner_name(folder)
+        other = taken.setdefault(name.casefold(), folder)
+        # Two names that are valid as they are differ, whatever their case.
+        if other != folder and (folder, other) != (name, named[other]):
+            raise ConfigError(
+                f"folders {other!r} and {folder!r}: both would be the owner {name}; rename one"
+            )
+        named[folder] = name
+    return named
+
+
+def owner_name(folder: str) -> str:
+    """Return the owner's name for one folder: a valid name as it is, `Ana María` as `ana-maria`.
+
+    A name without any plain letter gets one that is made from a digest of it, so that it stays the
+    same whatever other folders there are.
+    """
+    if NAME.fullmatch(folder):
+        return folder
+    plain = _plain(folder).lower()
+    if plain:
+        return plain
+    composed = unicodedata.normalize("NFC", folder)  # macOS writes letters and accents apart
+    return f"owner-{hashlib.sha256(composed.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def cohort_name(folder: str) -> str:
@@ -57,12 +78,3 @@ def _plain(text: str) -> str:
     apart = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     bare = "".join(letter for letter in apart if not unicodedata.combining(letter))
     return re.sub(r"[^A-Za-z0-9._]+", "-", bare).strip("-._")[:_LONGEST]
-
-
-def _free(name: str, taken: set[str]) -> str:
-    tried, number = name, 1
-    while tried.casefold() in taken:
-        number += 1
-        ending = f"-{number}"
-        tried = name[: _LONGEST - len(ending)] + ending
-    return tried
