@@ -43,8 +43,8 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     Args:
         source: one picture or more: a folder of PNG, JPEG or WebP files, one such file or a list of
             them, an npz with an array `images`, a Pillow image or a list of them, or an array. An
-            array is uint8, 0 to 255, of shape (n, H, W) for grey or (n, H, W, 3) for colour. Or at
-            least 3 vectors: float32 or float64 (n, D), or an npz with an array `vectors`.
+            array is uint8, 0 to 255, of shape (n, H, W) for grey or (n, H, W, 3) for colour. Or
+            vectors: float32 or float64 (n, D), or an npz with an array `vectors`.
         owner: the name in the owner's certificate.
         preset: a name of `privedge.PRESETS`; or "vector"; or "auto", which chooses by the size of
             the pictures, and "vector" for vectors; or the RanSpec of the cohort to join
