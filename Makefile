@@ -17,7 +17,7 @@ PROTOC_OUT = --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --my
 # The versions of Python that `make matrix` tests; the classifiers in pyproject.toml say the same.
 PYTHONS := 3.11 3.12 3.13
 # $(call GENERATE,FOLDER): the product's code into FOLDER, the laboratory's into FOLDER/lab.
-GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto \
+GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto protos/parties/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
 .PHONY: help demo up face-recipe test test-quick test-slow gameday fuzz cover matrix check lint format types imports proto proto-check node docs docs-check build bench lock clean
@@ -106,7 +106,7 @@ proto: $(INSTALLED) ## generate the wire packages from protos
 proto-check: $(INSTALLED) ## is the generated code in step with protos?
 	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; mkdir "$$fresh/lab"; \
 	$(call GENERATE,"$$fresh"); \
-	for wire in privedge/wire lab/privedge_lab/wire; do \
+	for wire in privedge/wire parties/wire lab/privedge_lab/wire; do \
 		diff -r -x __init__.py -x __pycache__ "$$fresh/$$wire" $$wire \
 			|| { echo "$$wire is out of step with protos: run make proto" >&2; exit 1; }; \
 	done

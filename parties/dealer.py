@@ -24,6 +24,9 @@ from parties.serving.handshake import Handshake, Heard
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from parties.serving.metrics import Metrics
 from parties.serving.readiness import Cause, Readiness
+from parties.serving.versions import from_wire, to_wire
+from parties.wire import dealer_pb2 as pb
+from parties.wire import dealer_pb2_grpc
 from privedge import traces
 from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
@@ -37,8 +40,6 @@ from privedge.rpc.access import ACCESS
 from privedge.rpc.chunks import cut
 from privedge.rpc.server import build_server, caller
 from privedge.rpc.tls import require_role
-from privedge.wire import dealer_pb2 as pb
-from privedge.wire import dealer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -161,10 +162,10 @@ class DealerServicer(dealer_pb2_grpc.DealerServicer):
 
     def Hello(self, request: pb.DealerTerms, context: grpc.ServicerContext) -> pb.DealerTerms:
         """Exchange versions with a party."""
-        mine, theirs = versions.Versions(), versions.from_wire(request)
+        mine, theirs = versions.Versions(), from_wire(request)
         found = Heard(theirs.release, versions.differences(mine, theirs))
         self._handshake.hear(caller(context).role.label, found)
-        return versions.to_wire(mine)
+        return to_wire(mine)
 
     def Deal(
         self, request_iterator: Iterator[pb.DealRequest], context: grpc.ServicerContext

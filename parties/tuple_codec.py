@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
+from parties.wire import dealer_pb2 as pb
 from privedge.errors import ShareError
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.fused.choice import Choice
@@ -17,7 +18,6 @@ from privedge.mpc.products import Map
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
 from privedge.mpc.window import Window
 from privedge.rpc.codec import shape_from_wire
-from privedge.wire import dealer_pb2 as pb
 
 _WEIGHT = re.compile(r"[0-9]{1,3}\.[a-z]{1,16}")
 

@@ -47,6 +47,7 @@ from parties.serving.health import Health
 from parties.serving.lifecycle import add_health, add_reflection, run_until_told
 from parties.serving.metrics import Metrics
 from parties.serving.readiness import Cause, Readiness
+from parties.wire import peer_pb2, peer_pb2_grpc
 from privedge.identity.roles import Identity, Role
 from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
@@ -55,7 +56,7 @@ from privedge.rpc.channel import open_channel, peer_name
 from privedge.rpc.rates import Rates
 from privedge.rpc.server import build_server
 from privedge.rpc.tls import require_role
-from privedge.wire import party_pb2, party_pb2_grpc, peer_pb2, peer_pb2_grpc
+from privedge.wire import party_pb2, party_pb2_grpc
 
 log = logging.getLogger(__name__)
 

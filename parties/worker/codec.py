@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from parties.config.telemetry import TelemetrySection
+from parties.wire import mpc_pb2
+from parties.wire import worker_pb2 as pb
 from parties.worker.computation import AnswerShare
 from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
@@ -20,8 +22,7 @@ from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.codec import cost_to_wire
 from privedge.sharing.ring import WORD_BYTES
-from privedge.wire import mpc_pb2, party_pb2
-from privedge.wire import worker_pb2 as pb
+from privedge.wire import party_pb2
 
 _STATES: dict[State, mpc_pb2.Prepared.State.ValueType] = {
     State.STARTED: mpc_pb2.Prepared.STARTED,

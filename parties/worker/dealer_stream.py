@@ -8,6 +8,8 @@ import grpc
 import torch
 
 from parties import tuple_codec
+from parties.wire import dealer_pb2 as pb
+from parties.wire import dealer_pb2_grpc
 from privedge import traces
 from privedge.errors import TranscriptMismatch, Unreachable
 from privedge.mpc.dealing import SessionId
@@ -16,8 +18,6 @@ from privedge.rpc import request_id
 from privedge.rpc.channel import wait_connected
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import calls_to
-from privedge.wire import dealer_pb2 as pb
-from privedge.wire import dealer_pb2_grpc
 
 
 class DealerStream:

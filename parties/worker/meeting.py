@@ -22,6 +22,8 @@ from typing import Any, Protocol
 import grpc
 
 from parties.bounded_dict import BoundedDict
+from parties.wire import mpc_pb2 as pb
+from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.pool import BundleChoice
 from privedge.errors import DeadlineExceeded, TranscriptMismatch, Unreachable
@@ -30,8 +32,6 @@ from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import from_status
 from privedge.rpc.versions import MPC
-from privedge.wire import mpc_pb2 as pb
-from privedge.wire import mpc_pb2_grpc
 
 # How many runs that were given up are remembered, and how long party 0 tries to say so.
 _REMEMBERED, _GIVEN_UP_CALLS, _GIVE_UP_S = 64, 8, 10.0

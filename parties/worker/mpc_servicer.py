@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import grpc
 
+from parties.wire import mpc_pb2 as pb
+from parties.wire import mpc_pb2_grpc
 from parties.worker import codec
 from parties.worker.meeting import Acceptor
 from parties.worker.preprocessing.follower import PoolFollower
-from privedge.wire import mpc_pb2 as pb
-from privedge.wire import mpc_pb2_grpc
 
 
 class MpcServicer(mpc_pb2_grpc.MpcServicer):

@@ -17,6 +17,7 @@ import torch
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.serving.certificate_watch import watch_certificates
+from parties.wire import mpc_pb2_grpc, worker_pb2_grpc
 from parties.worker.computation import Computation
 from parties.worker.heartbeat import Heartbeat
 from parties.worker.meeting import Acceptor, Dialer, Meeting
@@ -41,7 +42,6 @@ from privedge.rpc.channel import open_channel
 from privedge.rpc.ports import shifted
 from privedge.rpc.renewal import epoch_of
 from privedge.rpc.server import build_server
-from privedge.wire import mpc_pb2_grpc, worker_pb2_grpc
 
 
 @dataclass(frozen=True)

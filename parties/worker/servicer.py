@@ -19,6 +19,8 @@ import grpc
 import torch
 
 from parties.config.sections import PoolSection
+from parties.wire import worker_pb2 as pb
+from parties.wire import worker_pb2_grpc
 from parties.worker import codec
 from parties.worker.afterwards import released
 from parties.worker.cancellation import Cancellation
@@ -31,8 +33,7 @@ from privedge import traces
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.time_limit import ring_after
-from privedge.wire import party_pb2, worker_pb2_grpc
-from privedge.wire import worker_pb2 as pb
+from privedge.wire import party_pb2
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 
 from privedge import __version__
-from privedge.wire import dealer_pb2 as pb
 
 # Raised when a message or a call changes so that an older server or client would misread it.
 WIRE = 1
@@ -36,16 +35,6 @@ def differences(mine: Versions, theirs: Versions) -> tuple[str, ...]:
         for name, (here, there) in pairs.items()
         if here != there
     )
-
-
-def to_wire(versions: Versions) -> pb.DealerTerms:
-    """The message in which a party and the dealer say them."""
-    return pb.DealerTerms(release=versions.release, wire=versions.wire, mpc=versions.mpc)
-
-
-def from_wire(message: pb.DealerTerms) -> Versions:
-    """What the other side said, made harmless to show."""
-    return Versions(plain(message.release), message.wire, message.mpc)
 
 
 def plain(text: str) -> str:

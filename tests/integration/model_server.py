@@ -27,6 +27,7 @@ from parties.party.models.synchroniser import Synchroniser
 from parties.party.queries.counters import QueryCounters
 from parties.party.terms import of_party
 from parties.serving.handshake import Handshake
+from parties.wire.peer_pb2_grpc import PeerStub, add_PeerServicer_to_server
 from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import NotReady
 from privedge.identity.roles import Role
@@ -47,7 +48,6 @@ from privedge.sharing.manifest import (
 )
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub, add_PartyServicer_to_server
-from privedge.wire.peer_pb2_grpc import PeerStub, add_PeerServicer_to_server
 
 COHORT = "digits"
 # 12 KB a share.

@@ -11,11 +11,11 @@ from contextlib import suppress
 
 import grpc
 
+from parties.wire import mpc_pb2 as pb
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import Deployment
 from privedge.rpc.channel import open_channel
 from privedge.rpc.tls import server_credentials
-from privedge.wire import mpc_pb2 as pb
 
 _THREADS = 64
 _DIGEST_BYTES = 16

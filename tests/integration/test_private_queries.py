@@ -210,8 +210,8 @@ def test_only_clients_may_query(deployment, role):
 
 
 def test_nobody_but_a_party_may_reach_party_1s_workers(deployment):
+    from parties.wire.mpc_pb2_grpc import MpcStub
     from privedge.rpc.channel import open_channel
-    from privedge.wire.mpc_pb2_grpc import MpcStub
 
     address = f"127.0.0.1:{deployment.worker_port}"
     tls = deployment.tls(CLIENT)

@@ -46,7 +46,7 @@ PLANTED = {
     "The compiler lives behind one package": Planted("privedge.mpc.products", "numba"),
     "A party's front end never loads torch or CrypTen": Planted("parties.party.terms", "torch"),
     "Generated messages stay at the edges": Planted(
-        "parties.worker.task", "privedge.wire.worker_pb2"
+        "parties.worker.task", "parties.wire.worker_pb2"
     ),
     "gRPC stays at the edge": Planted("privedge.user.upload", "grpc"),
 }

@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 import pytest
 
 import privedge
+from parties.wire import dealer_pb2, mpc_pb2, peer_pb2, worker_pb2
 from privedge.identity.roles import Role
 from privedge.ran.presets import PRESETS, preset
 from privedge.rpc.status import STATUS
-from privedge.wire import dealer_pb2, mpc_pb2, party_pb2, peer_pb2, worker_pb2
+from privedge.wire import party_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

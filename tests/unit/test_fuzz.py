@@ -32,6 +32,7 @@ from parties.party.edge import codec as edge
 from parties.party.edge import hello
 from parties.party.models.checked_shares import fault
 from parties.party.models.folder_identity import BLOCK, IdentityFile
+from parties.wire import dealer_pb2, mpc_pb2, peer_pb2, worker_pb2
 from parties.worker import agreement
 from parties.worker import codec as worker
 from privedge.config import ClientConfig, load
@@ -63,7 +64,7 @@ from privedge.sharing.manifest import (
 from privedge.sharing.question import Question, new_query_id
 from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
-from privedge.wire import dealer_pb2, mpc_pb2, party_pb2, peer_pb2, worker_pb2
+from privedge.wire import party_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = int(os.environ.get("PRIVEDGE_FUZZ_CASES", "2000"))

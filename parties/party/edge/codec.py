@@ -16,10 +16,11 @@ from parties.party.models.standing import Said
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
 from parties.party.workers.messages import AnswerBytes, Job, Kept, PoolLevel
+from parties.wire import peer_pb2, worker_pb2
 from privedge.errors import ShareError
 from privedge.rpc.codec import cost_from_wire, model_id, shape_from_wire
 from privedge.rpc.versions import plain
-from privedge.wire import party_pb2, peer_pb2, worker_pb2
+from privedge.wire import party_pb2
 
 # One message carries about so many bytes of manifests; everything else of a model is small.
 _PIECE_BYTES = 1 << 20

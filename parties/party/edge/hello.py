@@ -14,13 +14,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from parties.party.edge.codec import said_from_wire, said_to_wire
 from parties.party.models.standing import Said, Standing, second_line
 from parties.party.terms import CohortTerms, Terms, cohort_differences, differences
+from parties.serving import versions as said_versions
 from parties.serving.handshake import NO_HANDSHAKE, Handshake, Heard
+from parties.wire import dealer_pb2_grpc, peer_pb2, peer_pb2_grpc
 from privedge.errors import Refused, Unreachable
 from privedge.identity.roles import Role
 from privedge.rpc import versions
 from privedge.rpc.status import calls_to
 from privedge.rpc.versions import Versions, plain
-from privedge.wire import dealer_pb2_grpc, peer_pb2, peer_pb2_grpc
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +69,10 @@ class Hello:
     def to_dealer(self, stub: dealer_pb2_grpc.DealerStub, begun: Begun) -> None:
         """Exchange versions. Raises as `to_party`."""
         mine = self._mine.versions
-        said = _asked(begun(stub.Hello.future(versions.to_wire(mine), wait_for_ready=True)))
+        said = _asked(begun(stub.Hello.future(said_versions.to_wire(mine), wait_for_ready=True)))
         found = Heard(lines=(NO_HANDSHAKE,))
         if said is not None:
-            theirs = versions.from_wire(said)
+            theirs = said_versions.from_wire(said)
             found = Heard(theirs.release, versions.differences(mine, theirs))
         self.handshake.hear(Role.DEALER.label, found)
 

@@ -13,11 +13,11 @@ from parties.party.models.enrolment import CHECK_S
 from parties.party.models.standing import Said, this_process
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import Run
+from parties.wire import peer_pb2 as pb
+from parties.wire.peer_pb2_grpc import PeerStub
 from privedge.errors import ManifestMismatch
 from privedge.rpc import request_id
 from privedge.rpc.status import calls_to
-from privedge.wire import peer_pb2 as pb
-from privedge.wire.peer_pb2_grpc import PeerStub
 
 # Reading and writing the largest share, on a slow disk.
 _REFRESH_S = 120.0

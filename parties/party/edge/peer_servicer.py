@@ -9,9 +9,9 @@ from parties.party.edge import codec
 from parties.party.edge.hello import Hello
 from parties.party.models.service import ModelService
 from parties.party.queries.follower import Follower
+from parties.wire import peer_pb2 as pb
+from parties.wire import peer_pb2_grpc
 from privedge.rpc.versions import plain
-from privedge.wire import peer_pb2 as pb
-from privedge.wire import peer_pb2_grpc
 
 
 class PeerServicer(peer_pb2_grpc.PeerServicer):

@@ -9,14 +9,14 @@ from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import Snapshot
 from parties.party.workers.messages import AnswerBytes, Job, Kept
+from parties.wire import worker_pb2 as pb
+from parties.wire import worker_pb2_grpc
 from privedge import traces
 from privedge.errors import PrivEdgeError, ShareError
 from privedge.rpc import request_id
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave, cancel_with
 from privedge.rpc.status import calls_to
-from privedge.wire import worker_pb2 as pb
-from privedge.wire import worker_pb2_grpc
 
 
 class WorkerClient:

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from parties.config.sections import PoolSection
+from parties.wire import mpc_pb2 as pb
+from parties.wire import mpc_pb2_grpc
 from parties.worker import codec
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.backoff import Backoff, reason
@@ -30,8 +32,6 @@ from parties.worker.scheduler import Scheduler
 from parties.worker.task import Kind
 from privedge.errors import NotReady, Unreachable
 from privedge.rpc.status import calls_to
-from privedge.wire import mpc_pb2 as pb
-from privedge.wire import mpc_pb2_grpc
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parties import tuple_codec
+from parties.wire import dealer_pb2 as pb
 from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from privedge.mpc.fixed_product import FixedProduct
@@ -20,7 +21,6 @@ from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from privedge.mpc.prg import MaskStream
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
 from privedge.mpc.window import Window
-from privedge.wire import dealer_pb2 as pb
 from tests.unit.mpc.pair import WireLink
 
 KINDS: list[TupleKind] = [

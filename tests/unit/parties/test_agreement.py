@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+from parties.wire import mpc_pb2_grpc, worker_pb2
 from parties.worker import agreement, codec
 from parties.worker.cancellation import Cancellation
 from parties.worker.meeting import Acceptor, Agreement, Dialer, Greeting
@@ -29,7 +30,6 @@ from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
 from privedge.rpc.versions import MPC
-from privedge.wire import mpc_pb2_grpc, worker_pb2
 from tests.unit.mpc.models import SPECS
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden/agreement.json").read_text())

@@ -10,6 +10,7 @@ from parties.party.models.cohorts import ModelRef
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
 from parties.party.workers.messages import AnswerBytes, Job, PoolLevel
+from parties.wire import mpc_pb2, worker_pb2
 from parties.worker import codec as worker
 from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
@@ -19,7 +20,6 @@ from privedge.ran.presets import preset
 from privedge.sharing.cost import Cost
 from privedge.sharing.manifest import new_model_id
 from privedge.sharing.question import new_query_id
-from privedge.wire import mpc_pb2, worker_pb2
 
 SPEC = preset("subspace32", height=32, width=32, channels=1)
 SNAPSHOT = Snapshot("5a" * 32, "digits", SPEC, 0.5, 0.25, ())

@@ -11,6 +11,8 @@ import pytest
 from parties.config.dealer import DealerConfig, DealerLimits
 from parties.dealer import DealerServicer, serve_dealer
 from parties.serving.handshake import Handshake
+from parties.wire import dealer_pb2 as pb
+from parties.wire import dealer_pb2_grpc
 from parties.worker.dealer_stream import DealerStream
 from privedge.errors import (
     AlreadyExists,
@@ -29,8 +31,6 @@ from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
 from privedge.rpc.status import calls_to
-from privedge.wire import dealer_pb2 as pb
-from privedge.wire import dealer_pb2_grpc
 
 PARTIES = (Role.PARTY0, Role.PARTY1)
 

@@ -16,6 +16,8 @@ from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.terms import CohortTerms, Terms
 from parties.serving.handshake import Handshake
 from parties.serving.lifecycle import add_health
+from parties.serving.versions import from_wire, to_wire
+from parties.wire import dealer_pb2, dealer_pb2_grpc, peer_pb2_grpc
 from privedge.errors import NotAllowed, TermsDiffer, Unreachable
 from privedge.identity.roles import Role
 from privedge.rpc import versions
@@ -24,7 +26,6 @@ from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server
 from privedge.rpc.status import calls_to
 from privedge.rpc.versions import MPC
-from privedge.wire import dealer_pb2, dealer_pb2_grpc, peer_pb2_grpc
 
 SOON = 30
 TERMS = Terms("fused", "one-unit", 1, (CohortTerms("digits", "5a" * 32, 0.8, 0.0),))
@@ -146,7 +147,7 @@ def a_dealer(tls_for, servicer: object, *, port: int = 0) -> Iterator[int]:
 
 
 def other(**changes: int) -> OtherDealer:
-    return OtherDealer(versions.to_wire(replace(versions.Versions(), **changes)))
+    return OtherDealer(to_wire(replace(versions.Versions(), **changes)))
 
 
 def test_w68_hello_is_said_to_each_dealer_that_comes_and_another_version_is_named(tls_for):
@@ -194,8 +195,8 @@ def test_the_dealer_names_a_party_of_another_version_and_says_so_in_its_health(t
         stub = dealer_pb2_grpc.DealerStub(stack.enter_context(closing(channel)))
         mine = versions.Versions()
         for mpc, differs in ((MPC - 1, True), (MPC, False)):
-            said = stub.Hello(versions.to_wire(replace(mine, mpc=mpc)), timeout=SOON)
-            assert versions.from_wire(said) == mine
+            said = stub.Hello(to_wire(replace(mine, mpc=mpc)), timeout=SOON)
+            assert from_wire(said) == mine
             line = f"party 1: mpc: {MPC} here, {MPC - 1} there"
             assert handshake.differences == ((line,) if differs else ())
     assert served_now == [True, False, True]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
 from parties.worker.meeting import Acceptor, Agreement, Dialer, Greeting, Meeting, Met, PeerStream
 from parties.worker.preprocessing.pool import BundleChoice, Pool
@@ -19,7 +20,6 @@ from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
-from privedge.wire import mpc_pb2_grpc
 
 PATIENCE_S = 20
 

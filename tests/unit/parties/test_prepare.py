@@ -13,6 +13,8 @@ import pytest
 
 from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
+from parties.wire import mpc_pb2 as pb
+from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor, Agreement, Dialer
@@ -39,8 +41,6 @@ from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
-from privedge.wire import mpc_pb2 as pb
-from privedge.wire import mpc_pb2_grpc
 from tests.unit.mpc.models import SPECS
 
 PATIENCE_S = 20

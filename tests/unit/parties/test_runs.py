@@ -28,6 +28,7 @@ from parties.party.queries.runs import Runs
 from parties.party.terms import CohortTerms, Terms
 from parties.party.workers.messages import AnswerBytes
 from parties.serving.handshake import Handshake
+from parties.wire import peer_pb2, peer_pb2_grpc
 from privedge.errors import (
     CohortDiffers,
     DeadlineExceeded,
@@ -44,7 +45,6 @@ from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import build_server
 from privedge.sharing.cost import Cost
 from privedge.sharing.question import Question, new_query_id
-from privedge.wire import peer_pb2, peer_pb2_grpc
 
 SOON = 30
 

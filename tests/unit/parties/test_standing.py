@@ -13,8 +13,8 @@ from parties.party.edge.codec import said_from_wire, said_to_wire
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.standing import Said, Standing, this_process
 from parties.party.upkeep.adopt import Wish, adopt
+from parties.wire import peer_pb2
 from privedge.errors import ManifestMismatch, ShareError, TermsDiffer
-from privedge.wire import peer_pb2
 
 D, OTHER = "d" * 32, "e" * 32
 

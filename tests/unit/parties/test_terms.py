@@ -9,10 +9,10 @@ from parties.config.party import PartyConfig
 from parties.party.edge import hello
 from parties.party.models.cohorts import build
 from parties.party.terms import CohortTerms, Terms, cohort_differences, differences, of_party
+from parties.wire import peer_pb2
 from privedge import __version__
 from privedge.rpc import versions
 from privedge.rpc.versions import MPC, WIRE, Versions
-from privedge.wire import peer_pb2
 
 COHORT = CohortTerms("digits", "1f" * 32, 0.8, 0.35)
 MINE = Terms("fused", "exact", 2, (COHORT,), max_batch=64)

@@ -7,6 +7,8 @@ import pytest
 
 from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
+from parties.wire import worker_pb2 as pb
+from parties.wire import worker_pb2_grpc
 from parties.worker.computation import Computation
 from parties.worker.meeting import Acceptor
 from parties.worker.preprocessing.pool import Pool, Prepared
@@ -24,8 +26,6 @@ from privedge.mpc.dealing import SessionId
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server
-from privedge.wire import worker_pb2 as pb
-from privedge.wire import worker_pb2_grpc
 from tests.unit.mpc.models import SPECS
 
 PATIENCE_S = 20

@@ -5,24 +5,21 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from privedge.identity.roles import Role
-from privedge.rpc import access
-from privedge.rpc.channel import open_channel
-from privedge.rpc.server import build_server
-from privedge.wire import (
-    about_pb2,
-    about_pb2_grpc,
+from parties.wire import (
     dealer_pb2,
     dealer_pb2_grpc,
     mpc_pb2,
     mpc_pb2_grpc,
-    party_pb2,
-    party_pb2_grpc,
     peer_pb2,
     peer_pb2_grpc,
     worker_pb2,
     worker_pb2_grpc,
 )
+from privedge.identity.roles import Role
+from privedge.rpc import access
+from privedge.rpc.channel import open_channel
+from privedge.rpc.server import build_server
+from privedge.wire import about_pb2, about_pb2_grpc, party_pb2, party_pb2_grpc
 from privedge_lab.baseline.serving import access as split_access
 from privedge_lab.wire import split_pb2, split_pb2_grpc
 

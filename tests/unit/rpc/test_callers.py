@@ -12,6 +12,7 @@ from test_access import METHODS
 
 from parties.serving.certificate_watch import CertificateWatch
 from parties.serving.lifecycle import add_health
+from parties.wire import dealer_pb2_grpc, mpc_pb2_grpc, peer_pb2_grpc, worker_pb2_grpc
 from privedge.config import TlsFiles
 from privedge.errors import CertificateEnded, ConfigError, NotAllowed
 from privedge.identity.certificates import create_authority, issue
@@ -26,13 +27,7 @@ from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server
 from privedge.rpc.status import calls_to
 from privedge.rpc.witness import Witness
-from privedge.wire import (
-    dealer_pb2_grpc,
-    mpc_pb2_grpc,
-    party_pb2_grpc,
-    peer_pb2_grpc,
-    worker_pb2_grpc,
-)
+from privedge.wire import party_pb2_grpc
 
 REQUEST = health_pb2.HealthCheckRequest()
 SERVING = health_pb2.HealthCheckResponse.SERVING

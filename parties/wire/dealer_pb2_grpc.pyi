@@ -8,7 +8,7 @@ opening, a name, or an id of a model. Of queries it receives ids, which serve it
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from privedge.wire import dealer_pb2 as _dealer_pb2
+from parties.wire import dealer_pb2 as _dealer_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

@@ -7,7 +7,7 @@ folder. They never leave the host.
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from privedge.wire import worker_pb2 as _worker_pb2
+from parties.wire import worker_pb2 as _worker_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

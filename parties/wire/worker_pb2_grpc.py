@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from privedge.wire import worker_pb2 as privedge_dot_wire_dot_worker__pb2
+from parties.wire import worker_pb2 as parties_dot_wire_dot_worker__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in privedge/wire/worker_pb2_grpc.py depends on'
+        + ' but the generated code in parties/wire/worker_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,18 +37,18 @@ class WorkerStub:
         """
         self.Run = channel.unary_unary(
                 '/privedge.v1.Worker/Run',
-                request_serializer=privedge_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_worker__pb2.RunResponse.FromString,
+                request_serializer=parties_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_worker__pb2.RunResponse.FromString,
                 _registered_method=True)
         self.Keep = channel.unary_stream(
                 '/privedge.v1.Worker/Keep',
-                request_serializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.FromString,
+                request_serializer=parties_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_worker__pb2.KeepResponse.FromString,
                 _registered_method=True)
         self.Learn = channel.stream_unary(
                 '/privedge.v1.Worker/Learn',
-                request_serializer=privedge_dot_wire_dot_worker__pb2.Snapshot.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_worker__pb2.LearnResponse.FromString,
+                request_serializer=parties_dot_wire_dot_worker__pb2.Snapshot.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_worker__pb2.LearnResponse.FromString,
                 _registered_method=True)
 
 
@@ -86,18 +86,18 @@ def add_WorkerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Run': grpc.unary_unary_rpc_method_handler(
                     servicer.Run,
-                    request_deserializer=privedge_dot_wire_dot_worker__pb2.RunRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_worker__pb2.RunResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_worker__pb2.RunRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_worker__pb2.RunResponse.SerializeToString,
             ),
             'Keep': grpc.unary_stream_rpc_method_handler(
                     servicer.Keep,
-                    request_deserializer=privedge_dot_wire_dot_worker__pb2.KeepRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_worker__pb2.KeepResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_worker__pb2.KeepRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_worker__pb2.KeepResponse.SerializeToString,
             ),
             'Learn': grpc.stream_unary_rpc_method_handler(
                     servicer.Learn,
-                    request_deserializer=privedge_dot_wire_dot_worker__pb2.Snapshot.FromString,
-                    response_serializer=privedge_dot_wire_dot_worker__pb2.LearnResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_worker__pb2.Snapshot.FromString,
+                    response_serializer=parties_dot_wire_dot_worker__pb2.LearnResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -126,8 +126,8 @@ class Worker:
             request,
             target,
             '/privedge.v1.Worker/Run',
-            privedge_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
-            privedge_dot_wire_dot_worker__pb2.RunResponse.FromString,
+            parties_dot_wire_dot_worker__pb2.RunRequest.SerializeToString,
+            parties_dot_wire_dot_worker__pb2.RunResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -153,8 +153,8 @@ class Worker:
             request,
             target,
             '/privedge.v1.Worker/Keep',
-            privedge_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
-            privedge_dot_wire_dot_worker__pb2.KeepResponse.FromString,
+            parties_dot_wire_dot_worker__pb2.KeepRequest.SerializeToString,
+            parties_dot_wire_dot_worker__pb2.KeepResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -180,8 +180,8 @@ class Worker:
             request_iterator,
             target,
             '/privedge.v1.Worker/Learn',
-            privedge_dot_wire_dot_worker__pb2.Snapshot.SerializeToString,
-            privedge_dot_wire_dot_worker__pb2.LearnResponse.FromString,
+            parties_dot_wire_dot_worker__pb2.Snapshot.SerializeToString,
+            parties_dot_wire_dot_worker__pb2.LearnResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from privedge.wire import mpc_pb2 as privedge_dot_wire_dot_mpc__pb2
+from parties.wire import mpc_pb2 as parties_dot_wire_dot_mpc__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in privedge/wire/mpc_pb2_grpc.py depends on'
+        + ' but the generated code in parties/wire/mpc_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,13 +37,13 @@ class MpcStub:
         """
         self.Exchange = channel.stream_stream(
                 '/privedge.v1.Mpc/Exchange',
-                request_serializer=privedge_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_mpc__pb2.Frame.FromString,
+                request_serializer=parties_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_mpc__pb2.Frame.FromString,
                 _registered_method=True)
         self.Prepare = channel.stream_stream(
                 '/privedge.v1.Mpc/Prepare',
-                request_serializer=privedge_dot_wire_dot_mpc__pb2.Preparation.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_mpc__pb2.Prepared.FromString,
+                request_serializer=parties_dot_wire_dot_mpc__pb2.Preparation.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_mpc__pb2.Prepared.FromString,
                 _registered_method=True)
 
 
@@ -70,13 +70,13 @@ def add_MpcServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Exchange': grpc.stream_stream_rpc_method_handler(
                     servicer.Exchange,
-                    request_deserializer=privedge_dot_wire_dot_mpc__pb2.Frame.FromString,
-                    response_serializer=privedge_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_mpc__pb2.Frame.FromString,
+                    response_serializer=parties_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
             ),
             'Prepare': grpc.stream_stream_rpc_method_handler(
                     servicer.Prepare,
-                    request_deserializer=privedge_dot_wire_dot_mpc__pb2.Preparation.FromString,
-                    response_serializer=privedge_dot_wire_dot_mpc__pb2.Prepared.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_mpc__pb2.Preparation.FromString,
+                    response_serializer=parties_dot_wire_dot_mpc__pb2.Prepared.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -105,8 +105,8 @@ class Mpc:
             request_iterator,
             target,
             '/privedge.v1.Mpc/Exchange',
-            privedge_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
-            privedge_dot_wire_dot_mpc__pb2.Frame.FromString,
+            parties_dot_wire_dot_mpc__pb2.Frame.SerializeToString,
+            parties_dot_wire_dot_mpc__pb2.Frame.FromString,
             options,
             channel_credentials,
             insecure,
@@ -132,8 +132,8 @@ class Mpc:
             request_iterator,
             target,
             '/privedge.v1.Mpc/Prepare',
-            privedge_dot_wire_dot_mpc__pb2.Preparation.SerializeToString,
-            privedge_dot_wire_dot_mpc__pb2.Prepared.FromString,
+            parties_dot_wire_dot_mpc__pb2.Preparation.SerializeToString,
+            parties_dot_wire_dot_mpc__pb2.Prepared.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from privedge.wire import peer_pb2 as privedge_dot_wire_dot_peer__pb2
+from parties.wire import peer_pb2 as parties_dot_wire_dot_peer__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in privedge/wire/peer_pb2_grpc.py depends on'
+        + ' but the generated code in parties/wire/peer_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,58 +37,58 @@ class PeerStub:
         """
         self.Hello = channel.unary_unary(
                 '/privedge.v1.Peer/Hello',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.Terms.FromString,
                 _registered_method=True)
         self.ReadTerms = channel.unary_unary(
                 '/privedge.v1.Peer/ReadTerms',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.ReadTermsRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.ReadTermsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.Terms.FromString,
                 _registered_method=True)
         self.PrepareModel = channel.unary_unary(
                 '/privedge.v1.Peer/PrepareModel',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
                 _registered_method=True)
         self.CheckEnrolment = channel.unary_unary(
                 '/privedge.v1.Peer/CheckEnrolment',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
                 _registered_method=True)
         self.SetActiveModels = channel.unary_unary(
                 '/privedge.v1.Peer/SetActiveModels',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
                 _registered_method=True)
         self.AddActiveModel = channel.unary_unary(
                 '/privedge.v1.Peer/AddActiveModel',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
                 _registered_method=True)
         self.PrepareRefresh = channel.unary_unary(
                 '/privedge.v1.Peer/PrepareRefresh',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshResponse.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.PrepareRefreshRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.PrepareRefreshResponse.FromString,
                 _registered_method=True)
         self.WatchHalves = channel.unary_stream(
                 '/privedge.v1.Peer/WatchHalves',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.HalvesChange.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.HalvesChange.FromString,
                 _registered_method=True)
         self.RefuseHalf = channel.unary_unary(
                 '/privedge.v1.Peer/RefuseHalf',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfResponse.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.RefuseHalfRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.RefuseHalfResponse.FromString,
                 _registered_method=True)
         self.StartRun = channel.unary_unary(
                 '/privedge.v1.Peer/StartRun',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
                 _registered_method=True)
         self.ExchangeAuditHeads = channel.unary_unary(
                 '/privedge.v1.Peer/ExchangeAuditHeads',
-                request_serializer=privedge_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_peer__pb2.AuditHead.FromString,
+                request_serializer=parties_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.AuditHead.FromString,
                 _registered_method=True)
 
 
@@ -192,58 +192,58 @@ def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Hello': grpc.unary_unary_rpc_method_handler(
                     servicer.Hello,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.Terms.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.Terms.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.Terms.SerializeToString,
             ),
             'ReadTerms': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadTerms,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.ReadTermsRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.ReadTermsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.Terms.SerializeToString,
             ),
             'PrepareModel': grpc.unary_unary_rpc_method_handler(
                     servicer.PrepareModel,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.PrepareModelResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelResponse.SerializeToString,
             ),
             'CheckEnrolment': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckEnrolment,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.SerializeToString,
             ),
             'SetActiveModels': grpc.unary_unary_rpc_method_handler(
                     servicer.SetActiveModels,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.SerializeToString,
             ),
             'AddActiveModel': grpc.unary_unary_rpc_method_handler(
                     servicer.AddActiveModel,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.SerializeToString,
             ),
             'PrepareRefresh': grpc.unary_unary_rpc_method_handler(
                     servicer.PrepareRefresh,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.PrepareRefreshResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.PrepareRefreshRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.PrepareRefreshResponse.SerializeToString,
             ),
             'WatchHalves': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchHalves,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.HalvesChange.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.WatchHalvesRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.HalvesChange.SerializeToString,
             ),
             'RefuseHalf': grpc.unary_unary_rpc_method_handler(
                     servicer.RefuseHalf,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.RefuseHalfResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.RefuseHalfRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.RefuseHalfResponse.SerializeToString,
             ),
             'StartRun': grpc.unary_unary_rpc_method_handler(
                     servicer.StartRun,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.StartRunRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.StartRunResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.StartRunRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.StartRunResponse.SerializeToString,
             ),
             'ExchangeAuditHeads': grpc.unary_unary_rpc_method_handler(
                     servicer.ExchangeAuditHeads,
-                    request_deserializer=privedge_dot_wire_dot_peer__pb2.AuditHead.FromString,
-                    response_serializer=privedge_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.AuditHead.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -272,8 +272,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/Hello',
-            privedge_dot_wire_dot_peer__pb2.Terms.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+            parties_dot_wire_dot_peer__pb2.Terms.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.Terms.FromString,
             options,
             channel_credentials,
             insecure,
@@ -299,8 +299,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/ReadTerms',
-            privedge_dot_wire_dot_peer__pb2.ReadTermsRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.Terms.FromString,
+            parties_dot_wire_dot_peer__pb2.ReadTermsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.Terms.FromString,
             options,
             channel_credentials,
             insecure,
@@ -326,8 +326,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/PrepareModel',
-            privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
+            parties_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -353,8 +353,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/CheckEnrolment',
-            privedge_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
+            parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -380,8 +380,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/SetActiveModels',
-            privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
+            parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -407,8 +407,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/AddActiveModel',
-            privedge_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+            parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -434,8 +434,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/PrepareRefresh',
-            privedge_dot_wire_dot_peer__pb2.PrepareRefreshRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.PrepareRefreshResponse.FromString,
+            parties_dot_wire_dot_peer__pb2.PrepareRefreshRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.PrepareRefreshResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -461,8 +461,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/WatchHalves',
-            privedge_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.HalvesChange.FromString,
+            parties_dot_wire_dot_peer__pb2.WatchHalvesRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.HalvesChange.FromString,
             options,
             channel_credentials,
             insecure,
@@ -488,8 +488,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/RefuseHalf',
-            privedge_dot_wire_dot_peer__pb2.RefuseHalfRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.RefuseHalfResponse.FromString,
+            parties_dot_wire_dot_peer__pb2.RefuseHalfRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.RefuseHalfResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -515,8 +515,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/StartRun',
-            privedge_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
+            parties_dot_wire_dot_peer__pb2.StartRunRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.StartRunResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -542,8 +542,8 @@ class Peer:
             request,
             target,
             '/privedge.v1.Peer/ExchangeAuditHeads',
-            privedge_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
-            privedge_dot_wire_dot_peer__pb2.AuditHead.FromString,
+            parties_dot_wire_dot_peer__pb2.AuditHead.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.AuditHead.FromString,
             options,
             channel_credentials,
             insecure,

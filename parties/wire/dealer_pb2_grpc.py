@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from privedge.wire import dealer_pb2 as privedge_dot_wire_dot_dealer__pb2
+from parties.wire import dealer_pb2 as parties_dot_wire_dot_dealer__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in privedge/wire/dealer_pb2_grpc.py depends on'
+        + ' but the generated code in parties/wire/dealer_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,13 +37,13 @@ class DealerStub:
         """
         self.Hello = channel.unary_unary(
                 '/privedge.v1.Dealer/Hello',
-                request_serializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
+                request_serializer=parties_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
                 _registered_method=True)
         self.Deal = channel.stream_stream(
                 '/privedge.v1.Dealer/Deal',
-                request_serializer=privedge_dot_wire_dot_dealer__pb2.DealRequest.SerializeToString,
-                response_deserializer=privedge_dot_wire_dot_dealer__pb2.DealResponse.FromString,
+                request_serializer=parties_dot_wire_dot_dealer__pb2.DealRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_dealer__pb2.DealResponse.FromString,
                 _registered_method=True)
 
 
@@ -72,13 +72,13 @@ def add_DealerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Hello': grpc.unary_unary_rpc_method_handler(
                     servicer.Hello,
-                    request_deserializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
-                    response_serializer=privedge_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
+                    response_serializer=parties_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
             ),
             'Deal': grpc.stream_stream_rpc_method_handler(
                     servicer.Deal,
-                    request_deserializer=privedge_dot_wire_dot_dealer__pb2.DealRequest.FromString,
-                    response_serializer=privedge_dot_wire_dot_dealer__pb2.DealResponse.SerializeToString,
+                    request_deserializer=parties_dot_wire_dot_dealer__pb2.DealRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_dealer__pb2.DealResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -107,8 +107,8 @@ class Dealer:
             request,
             target,
             '/privedge.v1.Dealer/Hello',
-            privedge_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
-            privedge_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
+            parties_dot_wire_dot_dealer__pb2.DealerTerms.SerializeToString,
+            parties_dot_wire_dot_dealer__pb2.DealerTerms.FromString,
             options,
             channel_credentials,
             insecure,
@@ -134,8 +134,8 @@ class Dealer:
             request_iterator,
             target,
             '/privedge.v1.Dealer/Deal',
-            privedge_dot_wire_dot_dealer__pb2.DealRequest.SerializeToString,
-            privedge_dot_wire_dot_dealer__pb2.DealResponse.FromString,
+            parties_dot_wire_dot_dealer__pb2.DealRequest.SerializeToString,
+            parties_dot_wire_dot_dealer__pb2.DealResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,7 +5,7 @@ Messages between party 0's front end, which leads, and party 1's: only ids, dige
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from privedge.wire import peer_pb2 as _peer_pb2
+from parties.wire import peer_pb2 as _peer_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

@@ -5,7 +5,7 @@ The online phase between the two workers: openings masked by uniform words, noth
 
 from collections import abc as _abc
 from grpc import aio as _aio
-from privedge.wire import mpc_pb2 as _mpc_pb2
+from parties.wire import mpc_pb2 as _mpc_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys

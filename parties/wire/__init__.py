@@ -1,0 +1,1 @@
+"""Generated from protos/parties by `make proto`: what the servers tell each other; do not edit."""
