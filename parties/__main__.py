@@ -2,6 +2,7 @@
 
 Or say what is wrong before it starts: `python -m parties check --config FILE`.
 Or look after a party's state: `python -m parties backup|restore|verify|adopt|keys|refresh|audit`.
+Or read its histograms of scores: `python -m parties telemetry show --config FILE`.
 Or ask a server whether it serves: `python -m parties health --config FILE`.
 """
 

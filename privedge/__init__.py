@@ -35,6 +35,7 @@ __all__ = [
     "ClientConfig",
     "Cohort",
     "Cost",
+    "Flaw",
     "ModelFacts",
     "Owner",
     "Ran",
@@ -42,6 +43,7 @@ __all__ = [
     "Receipt",
     "Reply",
     "__version__",
+    "check_quality",
     "errors",
     "preset",
     "train",
@@ -53,11 +55,13 @@ if TYPE_CHECKING:
     from privedge.client.query import Client, Cohort, Reply
     from privedge.config import ClientConfig
     from privedge.ran.presets import PRESETS, preset
+    from privedge.ran.quality import Flaw
     from privedge.ran.spec import RanSpec
     from privedge.sharing.cost import Cost
     from privedge.user.checkpoint import Ran
     from privedge.user.owner import Owner
     from privedge.user.party import ModelFacts
+    from privedge.user.quality import check_quality
     from privedge.user.train import train
     from privedge.user.upload import Receipt
 else:
@@ -68,12 +72,14 @@ else:
         "ClientConfig": "privedge.config",
         "Cohort": "privedge.client.query",
         "Cost": "privedge.sharing.cost",
+        "Flaw": "privedge.ran.quality",
         "ModelFacts": "privedge.user.party",
         "Owner": "privedge.user.owner",
         "Ran": "privedge.user.checkpoint",
         "RanSpec": "privedge.ran.spec",
         "Receipt": "privedge.user.upload",
         "Reply": "privedge.client.query",
+        "check_quality": "privedge.user.quality",
         "preset": "privedge.ran.presets",
         "train": "privedge.user.train",
     }

@@ -3,6 +3,7 @@
 n counts images or vectors. A name says what the numbers are; only the element type is checked.
 """
 
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import numpy as np
@@ -27,3 +28,9 @@ Parameter = npt.NDArray[np.float32]
 def is_pixels(inputs: Inputs) -> TypeGuard[Pixels]:
     """Return whether these are images, and not vectors."""
     return inputs.dtype == np.uint8
+
+
+def joined(parts: Sequence[Inputs]) -> Inputs:
+    """Return the images, or the vectors, of all `parts` in one array."""
+    whole: Inputs = np.concatenate(parts)  # type: ignore[assignment]
+    return whole

@@ -42,6 +42,10 @@ class CertificateError(PrivEdgeError):
     """A key or certificate file is missing, expired, of the wrong kind or too widely readable."""
 
 
+class ReceiptError(PrivEdgeError):
+    """A receipt is malformed, was changed, or is not signed by both parties."""
+
+
 class ImageError(PrivEdgeError):
     """An image file or array cannot be used."""
 
@@ -56,6 +60,10 @@ class SeveralFaces(ImageError):
 
 class FaceTooSmall(ImageError):
     """The face in a picture has too few pixels to be told from others."""
+
+
+class QualityError(ImageError):
+    """Pictures or vectors can be used, but are too poor, and poor ones were to be refused."""
 
 
 class CheckpointError(PrivEdgeError):
@@ -95,6 +103,10 @@ class UnknownCohort(Refused):
 
 class AlreadyExists(Refused):
     """The id was used before, with other content."""
+
+
+class AlreadyEnrolled(Refused):
+    """Another owner's model fits whom the uploaded model is of, and the cohort refuses that."""
 
 
 class NotReady(Refused):

@@ -26,6 +26,7 @@ from privedge.mpc.fixed_product import MaskedWeights
 from privedge.mpc.predict import Rule, predict
 from privedge.ran import features, inputs
 from privedge.ran.feature_kinds import Pixels
+from privedge.ran.presets import VECTOR, preset
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.reference import run as reference
 from privedge.rpc import codec
@@ -71,6 +72,26 @@ def _picture(channels: int, wanted: int) -> Any:
         "pixels": pixels.tobytes().hex(),
         "spec": spec.to_json(),
         "words": to_bytes(_words(spec, pixels)).hex(),
+    }
+
+
+# --- Vectors --------------------------------------------------------------------------------------
+
+
+def own_vectors() -> Any:
+    """Vectors as fixed-point numbers: float32 and float64, with and without unit length."""
+    return [_vector(dtype, unit) for dtype in ("<f4", "<f8") for unit in (False, True)]
+
+
+def _vector(dtype: str, unit_length: bool) -> Any:
+    spec = preset(VECTOR, size=9, unit_length=unit_length, components=1)
+    drawn = np.frombuffer(_drawn("vector", 9 * 4), "<i4") / 2**27
+    values = drawn.astype(dtype)
+    return {
+        "dtype": {"<f4": "float32", "<f8": "float64"}[dtype],
+        "values": values.tobytes().hex(),
+        "spec": spec.to_json(),
+        "words": to_bytes(_words(spec, values)).hex(),
     }
 
 
@@ -263,6 +284,7 @@ def _messages(messages: Any) -> list[str]:
 
 VECTORS: vectors.Vectors = {
     "pictures": pictures,
+    "vectors": own_vectors,
     "queries": queries,
     "refused_answers": refused_answers,
     "upload": upload,

@@ -77,7 +77,10 @@ def answer_as_told(setting: argparse.Namespace) -> None:
     models = made.models(spec, setting.owners, _SEED)
     images = made.images(spec, setting.queries + _COLD, _SEED)
     batches = [images[at : at + 1] for at in range(len(images))]
-    with deployed.running("fused", Setting("warm", 0.0), models, batches, silent) as engine:
+    # An older version has no such setting.
+    more = {"telemetry": True} if setting.telemetry else {}
+    pools = Setting("warm", 0.0, **more)
+    with deployed.running("fused", pools, models, batches, silent) as engine:
         print(json.dumps({}), flush=True)
         for line in sys.stdin:
             sample = engine.ask(int(line))
@@ -109,7 +112,8 @@ def checked_out(ref: str) -> Iterator[Path]:
 def compare(ref: str, setting: argparse.Namespace) -> list[tuple[Answer, Answer]]:
     """Return (that version's, this version's) answer of each measured query."""
     with ExitStack() as stack:
-        sides = [Side(stack.enter_context(checked_out(ref)), setting), Side(HERE, setting)]
+        plain = argparse.Namespace(**{**vars(setting), "telemetry": False})
+        sides = [Side(stack.enter_context(checked_out(ref)), plain), Side(HERE, setting)]
         for side in sides:
             stack.callback(side.stop)
         for side in sides:
@@ -151,6 +155,9 @@ def main() -> int:
     parser.add_argument("--preset", default="subspace32", help="architecture (subspace32)")
     parser.add_argument("--owners", type=int, default=10, help="models in the cohort (10)")
     parser.add_argument("--queries", type=int, default=20, help="pairs of queries measured (20)")
+    parser.add_argument(
+        "--telemetry", action="store_true", help="count the scores of answers, in this version only"
+    )
     setting = parser.parse_args()
     ref = setting.ref
     del setting.ref

@@ -1,7 +1,8 @@
-"""Labelled image sets for experiments: an npz without pickles or a folder, split into two parts.
+"""Labelled sets for experiments: an npz without pickles or a folder, split into two parts.
 
-Sees plaintext images. An npz holds `images` (uint8, n x H x W or n x H x W x 3) and `labels`
-(int64). It may hold `label_names` (one string per class) and further arrays of one value per image
+Sees plaintext images and vectors. An npz holds `images` (uint8, n x H x W or n x H x W x 3) or
+`vectors` (float32 or float64, n x D), and `labels` (integers or strings).
+It may hold `label_names` (one string per class) and further arrays of one value per image
 (`gender`, `document`, `is_test`, ...).
 
 A folder holds one folder for each class, with pictures in it. Classes are numbered in order of
@@ -28,7 +29,7 @@ from privedge.arrays import Pixels
 from privedge.errors import ImageError
 from privedge.progress import Progress
 from privedge.ran import images as files
-from privedge.ran import inputs, pixels
+from privedge.ran import inputs, npz, pixels, vectors
 from privedge.ran.alignment import Aligner
 from privedge.ran.spec import ImageShape
 
@@ -45,6 +46,8 @@ _TEST_SHARE = 0.2
 class Labelled:
     """Images float32 (n, C, H, W) in [0, 1], labels int64 (n,), and facts of n values each.
 
+    Of a set of vectors, `images` are these: float64 (n, D).
+
     `names[label]` is the name of a class; `names` is empty if the set has none.
     """
 
@@ -57,6 +60,11 @@ class Labelled:
         return len(self.images)
 
     @property
+    def of_vectors(self) -> bool:
+        """Whether these are vectors, and not images."""
+        return self.images.ndim == 2
+
+    @property
     def classes(self) -> int:
         """The number of classes: one more than the largest label."""
         return int(self.labels.max()) + 1
@@ -67,6 +75,15 @@ class Labelled:
         return replace(self, images=self.images[index], labels=self.labels[index], facts=facts)
 
 
+def _tensor(inputs: npt.NDArray[np.generic], where: str) -> torch.Tensor:
+    """Return `Labelled.images`."""
+    if vectors.is_like(inputs):
+        return torch.from_numpy(vectors.checked(inputs, where))
+    images = pixels.checked(inputs, where)
+    channelled = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(channelled)).float() / 255
+
+
 @dataclass(frozen=True)
 class TrainTest:
     """Disjoint parts of one set, each in random order."""
@@ -75,21 +92,22 @@ class TrainTest:
     test: Labelled
 
 
-def read(path: Path, *, skip_bad: bool | None = None) -> Labelled:
+def read(path: Path, *, or_vectors: bool = False, skip_bad: bool | None = None) -> Labelled:
     """Read the set in the npz or folder at `path`, in its own order. Raises ImageError.
 
     A folder's order is that of the names of classes, groups and files. Warns of what is passed over
     in it, as training does.
 
+    or_vectors: whether a set of vectors is accepted as well.
     skip_bad: whether files that cannot be read are left out; None if the caller has no choice.
     """
     if path.is_dir():
         return _read_folder(path, skip_bad)
-    found = pixels.arrays_of(path)
-    for name in ("images", "labels"):
-        if name not in found:
-            raise ImageError(f"{path}: has no array called {name}")
-    return from_arrays(found.pop("images"), found.pop("labels"), found, where=str(path))
+    found = npz.arrays_of(path)
+    kind = npz.kind(path, [*found], as_vectors=None if or_vectors else False)
+    if "labels" not in found:
+        raise ImageError(f"{path}: has no array called labels")
+    return from_arrays(found.pop(kind), found.pop("labels"), found, where=str(path))
 
 
 @dataclass(frozen=True)
@@ -155,19 +173,21 @@ def from_arrays(
     *,
     where: str = "images",
 ) -> Labelled:
-    """Make a set of uint8 images (n, H, W) or (n, H, W, 3) and labels (n,), integers or strings.
+    """Make a set of uint8 images (n, H, W) or (n, H, W, 3), or of vectors, float32 or float64
+    (n, D), and of labels (n,), integers or strings.
 
     Strings become names, and are numbered in their order.
 
     Numeric arrays of n values in `further` become facts. Its `label_names` become names if they are
     strings, one per class. Raises ImageError.
     """
-    images = pixels.checked(images, where)
+    scaled = _tensor(images, where)
     further = dict(further or {})
-    if labels.shape == images.shape[:1] and labels.dtype.kind == "U":  # the names themselves
-        further["label_names"], labels = np.unique(labels, return_inverse=True)
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ImageError(f"{where}: labels must be {len(images)} integers or strings")
+    if labels.shape == scaled.shape[:1] and labels.dtype.kind in "US":  # the names themselves
+        named_labels, labels = np.unique(labels.astype(str), return_inverse=True)
+        further["label_names"] = named_labels
+    if labels.shape != scaled.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise ImageError(f"{where}: labels must be {len(scaled)} integers or strings")
     if labels.min() < 0:
         raise ImageError(f"{where}: a label is negative")
     facts = {
@@ -178,7 +198,7 @@ def from_arrays(
     names = further.get("label_names", np.zeros(0))
     named = names.ndim == 1 and names.dtype.kind == "U" and len(names) > labels.max()
     return Labelled(
-        _scaled(images),
+        scaled,
         torch.from_numpy(labels.astype(np.int64)),
         facts,
         tuple(map(str, names)) if named else (),

@@ -8,8 +8,9 @@ from parties.check.machine import check_machine
 from parties.check.software import check_packages, check_traces
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
+from parties.config.telemetry import DAY_S, LEAST_QUERIES, MOST_EPSILON
 from privedge import extras
-from privedge.findings import Finding
+from privedge.findings import Finding, hint
 from privedge.identity.roles import Role
 
 
@@ -33,7 +34,27 @@ def role_of(config: PartyConfig | DealerConfig) -> Role:
     return Role.party(config.index) if isinstance(config, PartyConfig) else Role.DEALER
 
 
+def _telemetry(config: PartyConfig) -> Iterator[Finding]:
+    """Hint at histograms that say more than those of the defaults."""
+    for cohort in config.cohorts:
+        settings, about = cohort.telemetry, f"cohort {cohort.name}"
+        if settings is None:
+            continue
+        if settings.min_queries < LEAST_QUERIES:
+            text = f"min_queries is below {LEAST_QUERIES}; histograms of few answers are noise"
+            yield hint("telemetry", f"{about}: {text}, or tell of few people")
+        if settings.epsilon > MOST_EPSILON:
+            text = f"epsilon is above {MOST_EPSILON:g}; a histogram tells more of one"
+            yield hint("telemetry", f"{about}: {text} {settings.unit}")
+        if settings.period_s < DAY_S:
+            yield hint(
+                "telemetry",
+                f"{about}: period_s is less than a day; each histogram costs its epsilon again",
+            )
+
+
 def _party(config: PartyConfig, may_dial: bool) -> Iterator[Finding]:
+    yield from _telemetry(config)
     distances = list(check_distances(config))
     yield from distances
     try:

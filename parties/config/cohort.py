@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from parties.config.telemetry import TelemetrySection
 from privedge.config import Section
 from privedge.errors import ConfigError
 from privedge.identity.roles import COHORT_NAME
@@ -71,6 +72,17 @@ class CohortSection(Section):
     channels: Literal[1, 3] = Field(
         default=1, description="For `preset`: 1 for grey images, 3 for colour."
     )
+    size: int | None = Field(
+        default=None,
+        ge=2,
+        le=1 << 16,
+        description='For `preset = "vector"`: how many values a vector has.',
+    )
+    unit_length: bool = Field(
+        default=False,
+        description='For `preset = "vector"`: whether owners and clients divide every vector by '
+        "its length.",
+    )
     components: int | None = Field(
         default=None,
         ge=1,
@@ -119,6 +131,45 @@ class CohortSection(Section):
         description="The same for the owners that may upload to this cohort. It is looked at in "
         "uploads and activations: models that are active stay so until they are deleted.",
     )
+    telemetry: TelemetrySection | None = Field(
+        default=None,
+        description="Histograms of best scores, which both parties count on shares and open as "
+        "sums with noise: docs/how-to/telemetry.md. Without the table nothing is counted.",
+    )
+
+    enrolment_check: Literal["off", "owner", "operator"] = Field(
+        default="off",
+        description="Whether each new model is compared, on shares, with those of other owners, "
+        "and who learns the one bit that comes of it: whether one of them takes its mean for its "
+        "own. `owner`: only the owner. `operator`: both operators, in the audit log and in "
+        "`models list`. It needs a subspace preset, and a margin below 1 "
+        "(docs/how-to/enrolment.md).",
+    )
+    enrolment_on_match: Literal["report", "refuse"] = Field(
+        default="report",
+        description="What follows if one does. `refuse`: the model is not activated, and so the "
+        'owner learns it too; needs `enrolment_check = "operator"`.',
+    )
+
+    enrolment_margin: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="The margin of this check, in place of `margin`. Means of the same person are "
+        "much closer than single images, so it may be lower.",
+    )
+
+    @model_validator(mode="after")
+    def _check_can_tell(self) -> Self:
+        if self.enrolment_on_match == "refuse" and self.enrolment_check != "operator":
+            raise ValueError(
+                'enrolment_on_match: who refuses must know; set enrolment_check = "operator"'
+            )
+        if self.enrolment_check != "off" and (self.enrolment_margin or self.margin) == 1:
+            raise ValueError(
+                "enrolment_check: with a margin of 1 everybody is known; set enrolment_margin"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_architecture(self) -> Self:
@@ -128,10 +179,22 @@ class CohortSection(Section):
             raise ValueError("preset: a cohort has one architecture; name it instead of auto")
         if self.spec_file is not None and self.components is not None:
             raise ValueError("components goes with preset, not with spec_file")
-        if self.rivals is not None and self.mean_share:
-            raise ValueError("rivals: not together with mean_share; set mean_share = 0")
         if self.spec_file is not None and self.encoder is not None:
             raise ValueError("encoder goes with preset; a spec_file names its own")
         if self.preset in ENCODER_PRESETS and self.encoder is None:
             raise ValueError(f"preset {self.preset} needs a table [cohorts.encoder]")
+        return self
+
+    @model_validator(mode="after")
+    def _size_of_vectors(self) -> Self:
+        if self.preset != "vector" and (self.size is not None or self.unit_length):
+            raise ValueError('size and unit_length go with preset = "vector"')
+        if self.preset == "vector" and self.size is None:
+            raise ValueError('preset = "vector" needs size, the number of values in a vector')
+        return self
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.rivals is not None and self.mean_share:
+            raise ValueError("rivals: not together with mean_share; set mean_share = 0")
         return self

@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from parties.party.models.cohorts import Cohort
 from parties.party.models.holdings import Holdings
 from parties.party.models.service import ModelService
 from parties.party.queries.intake import Intake
 from parties.party.queries.service import QueryService
+from parties.party.upkeep.telemetry import histograms, share_below
 from parties.party.workers.processes import WorkerPool
 from parties.party.workers.snapshot_feed import SnapshotFeed
 from parties.serving.metrics import Metrics
 from parties.serving.processes import threads_of
+from privedge.errors import ConfigError
 from privedge.sharing.cost import Cost
 
 _SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -39,8 +43,10 @@ class Watched:
 class PartyMetrics:
     """The metrics of one party."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, state: Path) -> None:
+        """`state`: the party's folder, with its workers' histograms."""
         self._metrics = metrics
+        self._state = state
         self._online = Histogram(
             "privedge_query_online_seconds",
             "From when both parties held a query until its answer share was computed.",
@@ -71,6 +77,7 @@ class PartyMetrics:
         read("connections", lambda: [_connected(parts.connected)])
         read("bundles", lambda: _bundles(parts.feeds))
         read("workers", lambda: _workers(parts.pool))
+        read("scores", lambda: _scores(parts.models.cohorts, self._state))
         read("worker processes", lambda: _processes(parts.pool))
 
 
@@ -85,6 +92,24 @@ def _queries(parts: Watched) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "privedge_query_received_bytes", "Shares of images.", counters.bytes_received
     )
+
+
+def _scores(cohorts: Mapping[str, Cohort], state: Path) -> Iterator[Metric]:
+    """The last histogram of each cohort with telemetry: what part of the answers would be known at
+    which margin. It has noise, so a part may be below 0 or above 1.
+    """
+    below = GaugeMetricFamily(
+        "privedge_score_below", "Part of scores below `margin`.", labels=["cohort", "margin"]
+    )
+    counted = GaugeMetricFamily("privedge_score_answers", "Counted in it.", labels=["cohort"])
+    for cohort in cohorts.values():
+        with suppress(ConfigError):  # none yet
+            last = histograms(state, cohort.name)[-1] if cohort.telemetry else None
+            if last is not None:
+                counted.add_metric([cohort.name], last["answers"])
+                for end, part in share_below(last):
+                    below.add_metric([cohort.name, f"{end:.3f}"], part)
+    yield from (below, counted)
 
 
 def _uploaded(models: ModelService) -> Metric:

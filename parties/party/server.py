@@ -20,6 +20,7 @@ from parties.party.edge.hello import DealerGreeter, Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.edge.signer import Signer
 from parties.party.metrics import PartyMetrics, Watched
 from parties.party.models.disk import Disk
 from parties.party.models.refresher import Refresher
@@ -28,6 +29,7 @@ from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
 from parties.party.queries.counters import Counters
+from parties.party.queries.enrolment import EnrolmentQueries
 from parties.party.queries.follower import Follower
 from parties.party.queries.intake import Intake
 from parties.party.queries.leader import Leader
@@ -155,7 +157,7 @@ def assembled(
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
         metrics = Metrics(f"party {config.index}", config)
-        own_metrics = PartyMetrics(metrics)
+        own_metrics = PartyMetrics(metrics, config.state)
         parts.enter_context(_running(Periodic("trash keeper", models.empty_trash, _TRASH_S)))
         server, port = build_server(
             config.listen,
@@ -196,7 +198,7 @@ def assembled(
         pool.changed = readiness.look
         handshake.watch(readiness.look)
         party_pb2_grpc.add_PartyServicer_to_server(
-            PartyServicer(models, queries, handshake, feeds, readiness), server
+            PartyServicer(models, queries, handshake, feeds, readiness, Signer(config.tls)), server
         )
         connected = {"peer": lambda: not side.away(), "dealer": lambda: greeter.connected}
         own_metrics.watch(Watched(models, queries, intake, pool, feeds, connected))
@@ -287,6 +289,7 @@ def _audited(
 @contextmanager
 def _leading(leader: Leader, models: ModelService, config: PartyConfig) -> Iterator[_Side]:
     """Party 0. All calls to it end by themselves."""
+    models.enrolments.ask = EnrolmentQueries(leader.answer).ask
     refresher = Refresher(models, config.at_rest.refresh_hours)
     with _running(Synchroniser(models)), _running(leader), _running(refresher):
         yield _Side(leader.answer, lambda: None, lambda: not leader.connected)
@@ -298,6 +301,7 @@ def _following(
 ) -> Iterator[_Side]:
     """Party 1. Party 0's watch would go on for ever."""
     models.quarantine.watch(follower.say_damaged)
+    models.enrolments.ask = EnrolmentQueries(follower.answer).ask
     serve_peer(follower)
     with _running(follower):
         yield _Side(follower.answer, follower.end_watch, lambda: not models.standing.is_watched)

@@ -17,11 +17,16 @@ DEALER = "dealer"
 # How much of an architecture's digest is shown: enough to see that two differ.
 _DIGITS = 12
 
+_ENROLMENT = ("enrolment_check", "enrolment_on_match", "enrolment_margin")
+
 
 @dataclass(frozen=True)
 class CohortTerms:
-    """One cohort. `spec_digest` is SHA-256 (hex) of its architecture; `rivals` of its public
-    rivals, or empty.
+    """One cohort.
+
+    spec_digest: SHA-256 (hex) of its architecture.
+    rivals: that of its public rivals, or empty.
+    telemetry: how scores are counted, in one word; empty if they are not.
     """
 
     name: str
@@ -29,6 +34,11 @@ class CohortTerms:
     margin: float
     mean_share: float
     rivals: str = ""
+    telemetry: str = ""
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    # Of the check; 0 where there is none.
+    enrolment_margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,15 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
         workers=config.workers,
         cohorts=tuple(
             CohortTerms(
-                each.name, each.spec_digest, each.margin, each.mean_share, each.rivals_digest
+                each.name,
+                each.spec_digest,
+                each.margin,
+                each.mean_share,
+                each.rivals_digest,
+                each.telemetry.word if each.telemetry else "",
+                each.enrolment_check,
+                each.enrolment_on_match,
+                each.enrolment_margin if each.enrolment_check != "off" else 0.0,
             )
             for each in cohorts
         ),
@@ -93,8 +111,11 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
     if here.rivals != there.rivals:
         mine, theirs = (digest[:_DIGITS] or "none" for digest in (here.rivals, there.rivals))
         lines.append(f"rivals: {mine} here, {theirs} there")
-    for name in ("margin", "mean_share"):
+    for name in ("margin", "mean_share", *_ENROLMENT):
         one, other = getattr(here, name), getattr(there, name)
         if one != other:
             lines.append(f"{name}: {one} here, {other} there")
+    if here.telemetry != there.telemetry:
+        mine, theirs = here.telemetry or "off", there.telemetry or "off"
+        lines.append(f"telemetry: {mine} here, {theirs} there")
     return tuple(lines)

@@ -14,7 +14,8 @@ class Cancellation:
         """With a `context`, the steps also run when its caller leaves."""
         self.cancelled = threading.Event()
         self._steps: list[Callable[[], object]] = []
-        if context is not None and not context.add_callback(self.cancel):
+        self._heeds_caller = True
+        if context is not None and not context.add_callback(self._caller_left):
             self.cancel()
 
     def add(self, step: Callable[[], object]) -> None:
@@ -22,6 +23,14 @@ class Cancellation:
         self._steps.append(step)
         if self.cancelled.is_set():
             step()
+
+    def outlive_caller(self) -> None:
+        """From now on the run goes on when its caller leaves."""
+        self._heeds_caller = False
+
+    def _caller_left(self) -> None:
+        if self._heeds_caller:
+            self.cancel()
 
     @contextmanager
     def during(self, step: Callable[[], object]) -> Iterator[None]:

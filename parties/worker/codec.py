@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from parties.config.telemetry import TelemetrySection
 from parties.worker.computation import AnswerShare
 from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
@@ -50,6 +51,11 @@ def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
         rivals=Rivals.from_bytes(whole.rivals, spec.input_shape),
         margin=whole.margin,
         mean_share=whole.mean_share,
+        telemetry=(
+            TelemetrySection.model_validate_json(whole.telemetry_json)
+            if whole.telemetry_json
+            else None
+        ),
         models=tuple(
             ModelFile(
                 Path(model.path),
@@ -66,8 +72,13 @@ def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
 def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
     """The task of a front end's job on the snapshot that the job names."""
     position = job.verify_position if job.HasField("verify_position") else None
-    rule = Rule(snapshot.margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals)
-    return Task(snapshot, tuple(job.shape), rule, method)
+    margin, but = snapshot.margin, None
+    if job.HasField("anybody"):
+        margin, but = job.anybody.margin, tuple(job.anybody.but)
+    rule = Rule(
+        margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals, anybody_but=but
+    )
+    return Task(snapshot, tuple(job.shape), rule, method, tuple(job.counted))
 
 
 def share_from_wire(words: bytes, shape: tuple[int, ...]) -> torch.Tensor:

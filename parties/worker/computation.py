@@ -1,18 +1,23 @@
 """One run on CrypTen: from a share of the query to a share of the answer, and what it cost."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from parties.worker.cancellation import Cancellation
+from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.dealing import SessionId
 from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.predict import predict
+from privedge.mpc.network import Distances
+from privedge.mpc.predict import decide, measure
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
@@ -28,9 +33,10 @@ class AnswerShare:
 class Computation:
     """Runs one task at a time, because CrypTen keeps its state in the process."""
 
-    def __init__(self, sessions: Sessions, weights: Weights) -> None:
+    def __init__(self, sessions: Sessions, weights: Weights, tally: ScoreTally) -> None:
         self._sessions = sessions
         self._weights = weights
+        self._tally = tally
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -44,15 +50,17 @@ class Computation:
         share: torch.Tensor | None,
         deadline: Deadline,
         cancellation: Cancellation,
+        release: Callable[[AnswerShare], object] = lambda _: None,
     ) -> AnswerShare:
         """Compute `task` on this share of its images, in step with the other party's worker.
 
+        In a cohort with telemetry, `release` is given the answer before its score is counted.
         Without a share it computes on zeros, which is a rehearsal. Raises DigestMismatch for a
         damaged model, TranscriptMismatch if the parties saw different runs, and what Sessions.open
         raises. Then the other worker's half ends too.
         """
         with self._sessions.both_end(run):
-            return self._run(run, task, share, deadline, cancellation)
+            return self._run(run, task, share, deadline, cancellation, release)
 
     def _run(
         self,
@@ -61,39 +69,62 @@ class Computation:
         share: torch.Tensor | None,
         deadline: Deadline,
         cancellation: Cancellation,
+        release: Callable[[AnswerShare], object],
     ) -> AnswerShare:
         started = time.perf_counter()
         if share is None:
             share = torch.zeros(task.shape, dtype=torch.int64)
         weights = self._weights.load(task.snapshot.id, task.snapshot.spec, task.snapshot.models)
         loaded = time.perf_counter()
-        with self._sessions.open(run, task, deadline, cancellation) as opened:
-            words = _predicted(opened, task, weights, share)
+        with (
+            self._sessions.open(run, task, deadline, cancellation) as opened,
+            _engine(opened, task) as engine,
+        ):
+            distances, words = _predicted(engine, task, weights, share)
             # The share may leave only after both parties have compared what they saw.
             opened.session.confirm()
-        prepared = opened.prepared
-        cost = Cost(
-            rounds=opened.session.rounds,
-            bytes_to_peer=opened.session.bytes_sent,
-            bytes_from_dealer=opened.bytes_from_dealer,
-            load_s=loaded - started,
-            online_s=time.perf_counter() - loaded,
-            phases=opened.session.phases,
-            offline_s=prepared.bundle.seconds if prepared else 0.0,
-        )
-        return AnswerShare(words, cost)
+            if task.snapshot.telemetry is not None:
+                answer = AnswerShare(words, _cost(opened, loaded - started, loaded))
+                release(answer)
+                self._tally.add(opened.session, run.session, task, engine, distances)
+                return answer
+        return AnswerShare(words, _cost(opened, loaded - started, loaded))
 
 
-def _predicted(opened: Opened, task: Task, weights: Stacked, share: torch.Tensor) -> torch.Tensor:
+def _cost(opened: Opened, load_s: float, since: float) -> Cost:
+    session, prepared = opened.session, opened.prepared
+    return Cost(
+        rounds=session.rounds,
+        bytes_to_peer=session.bytes_sent,
+        bytes_from_dealer=opened.bytes_from_dealer,
+        load_s=load_s,
+        online_s=time.perf_counter() - since,
+        phases=session.phases,
+        offline_s=prepared.bundle.seconds if prepared else 0.0,
+    )
+
+
+@contextmanager
+def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
+    """The engine of this task, for this thread."""
     if task.method.engine == "fused":
         exact = task.method.rounding == "exact"
         engine: CryptenEngine = FusedEngine(opened.session, opened.masked, exact=exact)
     else:
         engine = CryptenEngine(opened.session)
     try:
-        parameters = {name: engine.share(words) for name, words in weights.items()}
-        answer = predict(engine, task.snapshot.spec, parameters, engine.share(share), task.rule)
-        words: torch.Tensor = answer.share
-        return words
+        yield engine
     finally:
         engine.close()
+
+
+def _predicted(
+    engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
+) -> tuple[Distances[Any], torch.Tensor]:
+    """The distances that scores are made of, and this party's share of the answer."""
+    parameters = {name: engine.share(words) for name, words in weights.items()}
+    spec, rule = task.snapshot.spec, task.rule
+    distances = measure(engine, spec, parameters, engine.share(share), rule)
+    answer = decide(engine, distances, parameters["threshold"], rule)
+    words: torch.Tensor = answer.share
+    return distances.together() if rule.one_subject else distances, words

@@ -27,6 +27,7 @@ from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
+from parties.worker.score_tally import ScoreTally
 from parties.worker.servicer import WorkerServicer
 from parties.worker.sessions import Sessions
 from parties.worker.snapshot_cache import SnapshotCache
@@ -112,7 +113,8 @@ def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
     keep = len(config.cohorts) + 1
     targets = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
     sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
-    computation = Computation(sessions, Weights(Vault.of(config), keep=keep, found=pool.wake))
+    weights = Weights(Vault.of(config), keep=keep, found=pool.wake)
+    computation = Computation(sessions, weights, ScoreTally(config.state))
     preparer = Preparer(sessions, computation, pool, scheduler)
     servicer = WorkerServicer(
         computation, pool, scheduler, targets, method=method, settings=config.pool

@@ -8,25 +8,29 @@ The steps of a run, each bounded by the caller's deadline and cancelled when the
     3.  take a bundle from the pool, or else meet the dealer
     4.  compute on CrypTen
     5.  compare transcripts; only then does the answer share leave
+    6.  with telemetry: count the score, once the answer is on its way
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
+import torch
 
 from parties.config.sections import PoolSection
 from parties.worker import codec
+from parties.worker.afterwards import released
 from parties.worker.cancellation import Cancellation
-from parties.worker.computation import Computation
+from parties.worker.computation import AnswerShare, Computation
 from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
-from parties.worker.task import Method
+from parties.worker.task import Method, Task
 from privedge import traces
 from privedge.mpc.dealing import SessionId
 from privedge.rpc.deadline import Deadline
+from privedge.rpc.time_limit import ring_after
 from privedge.wire import party_pb2, worker_pb2_grpc
 from privedge.wire import worker_pb2 as pb
 
@@ -38,6 +42,8 @@ _LOOK_AGAIN_S = 5.0
 # How long a Keep call waits for further changes before it reports. A bundle that replaces a spent
 # one is there within that time, if it is small.
 _SETTLES_S = 0.1
+# How long the counting of scores may last, which delays the next run.
+_COUNTING_S = 10.0
 
 
 class WorkerServicer(worker_pb2_grpc.WorkerServicer):
@@ -68,16 +74,41 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         share = codec.share_from_wire(request.words, task.shape)
         run = SessionId(request.job.session)
         try:
-            with traces.span("worker run", root=False), self._scheduler.query():
-                answer = self._computation.run(run, task, share, deadline, Cancellation(context))
+            with traces.span("worker run", root=False):
+                answer = self._answered(run, task, share, deadline, context)
         finally:
             # What the run took out of the pool is made up for once its answer is on its way.
             if not context.add_callback(self._pool.wake):
                 self._pool.wake()
-        self._targets.note_query(task.kind)
+        if task.rule.anybody_but is None:
+            self._targets.note_query(task.kind)
         cost = answer.cost
         log.info("run: %d rounds, %.1f ms", cost.rounds, 1000 * cost.online_s)
         return codec.answer_to_wire(answer)
+
+    def _answered(
+        self,
+        run: SessionId,
+        task: Task,
+        share: torch.Tensor,
+        deadline: Deadline,
+        context: grpc.ServicerContext,
+    ) -> AnswerShare:
+        cancellation = Cancellation(context)
+        if task.snapshot.telemetry is None:
+            with self._scheduler.query():
+                return self._computation.run(run, task, share, deadline, cancellation)
+
+        def work(release: Callable[[AnswerShare], object]) -> None:
+            def release_and_go_on(answer: AnswerShare) -> None:
+                cancellation.outlive_caller()
+                ring_after(_COUNTING_S, cancellation.cancel)
+                release(answer)
+
+            with self._scheduler.query():
+                self._computation.run(run, task, share, deadline, cancellation, release_and_go_on)
+
+        return released(work, context)
 
     def Keep(
         self, request: pb.KeepRequest, context: grpc.ServicerContext

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from parties.bounded_dict import BoundedDict
+from parties.config.telemetry import TelemetrySection
 from privedge.errors import UnknownModel
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
@@ -38,6 +39,7 @@ class Snapshot:
     mean_share: float
     models: tuple[ModelFile, ...]
     rivals: Rivals | None = None
+    telemetry: TelemetrySection | None = None
 
     @cached_property
     def spec_digest(self) -> str:

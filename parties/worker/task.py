@@ -22,16 +22,27 @@ class Kind(NamedTuple):
     # (batch, then the spec's input shape).
     shape: tuple[int, ...]
     one_subject: bool = False
+    # Of a check at enrolment: see Rule. No bundles are prepared for it.
+    anybody_but: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run on a snapshot's models. `shape` is (batch, then the spec's input shape)."""
+    """One run on a snapshot's models. `shape` is (batch, then the spec's input shape).
+
+    `counted`: for each answer, whether this party counts its score; empty for none.
+    """
 
     snapshot: Snapshot
     shape: tuple[int, ...]
     rule: Rule
     method: Method
+    counted: tuple[bool, ...] = ()
+
+    @property
+    def answers(self) -> int:
+        """How many answers there will be."""
+        return 1 if self.rule.one_subject else self.shape[0]
 
     @staticmethod
     def of_kind(kind: Kind, snapshot: Snapshot, method: Method) -> "Task":
@@ -47,7 +58,8 @@ class Task:
     @property
     def kind(self) -> Kind:
         """Which plan and which bundles fit."""
-        return Kind(self.snapshot.id, self.shape, self.rule.one_subject)
+        but = self.rule.anybody_but
+        return Kind(self.snapshot.id, self.shape, self.rule.one_subject, but)
 
     def facts(self) -> str:
         """Models, architecture, question, shape and method, as the text of agreement.py."""
@@ -64,6 +76,10 @@ class Task:
         }
         if self.rule.rivals is not None:  # left out otherwise: as releases without rivals say it
             facts["rivals"] = self.rule.rivals.digest
+        if self.snapshot.telemetry is not None:
+            facts["telemetry"] = self.snapshot.telemetry.word
+        if self.rule.anybody_but is not None:  # likewise
+            facts["anybody_but"] = list(self.rule.anybody_but)
         return agreement.canonical(facts)
 
     def agreement(self) -> bytes:

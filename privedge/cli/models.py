@@ -4,16 +4,24 @@ import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
+from privedge.cli.receipt import require_place, save
 
 _QUARANTINED = (
     "quarantined: a share is damaged or missing at a party, or an admin has suspended the model; "
     "ask the operators, or upload it again"
 )
+
+# What an admin is shown of the check at enrolment.
+_ENROLMENT = {
+    "known": "fits another owner's person",
+    "unchecked": "not compared with other owners",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +49,8 @@ def _list(
 ) -> None:
     """List your models, newest first; with an admin's certificate, everybody's.
 
-    "asked" is how many images the party answered while the model was active.
+    "asked" is how many images the party answered while the model was active. An admin also sees
+    what came of the check at enrolment, if the operators are told.
 
     \b
     Examples:
@@ -63,7 +72,8 @@ def _list(
     for row in rows:
         uploaded = datetime.fromtimestamp(row.created_at, UTC).strftime("%Y-%m-%d %H:%M")
         megabytes = f"{row.share_bytes / 1e6:5.1f}"
-        whose = f"{row.cohort}, {row.owner}"
+        known = f" ({_ENROLMENT[row.enrolment]})" if row.enrolment in _ENROLMENT else ""
+        whose = f"{row.cohort}, {row.owner}{known}"
         facts = f"{row.state:11}  {megabytes}  {row.images_asked:7}"
         print(f"{row.model_id}  {uploaded}  {facts}  {whose}")
     if any(row.state == "quarantined" for row in rows):
@@ -74,24 +84,43 @@ def _delete(
     model_id: Annotated[
         str, typer.Argument(metavar="MODEL", help="Its id, as `models list` shows it.")
     ],
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipt", metavar="FILE", parser=path, help="Save what both parties sign of it."
+        ),
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a model from both parties; queries that run on it now still finish.
 
+    If a party cannot be reached, delete it again later. A deleted model may be deleted again for
+    another receipt, which `privedge receipt verify` checks.
+
     An admin's certificate suspends it, until an admin of the other operator deletes it too.
 
     \b
-    Example:
+    Examples:
       privedge models delete 0123456789abcdef0123456789abcdef
+      privedge models delete 0123456789abcdef0123456789abcdef --receipt deleted.json
     """
     from privedge.config import ClientConfig, load
     from privedge.user import models
 
-    suspended = models.delete(model_id, load(ClientConfig, config))
+    settings = load(ClientConfig, config)
+    if receipt is not None:
+        require_place(receipt, settings)
+    done = models.delete(model_id, settings)
+    if receipt is not None and not done.suspended:
+        save(done.receipt, receipt, f"{model_id}: deleted")
     if as_json:
-        print(json.dumps({"suspended" if suspended else "deleted": model_id}))
-    elif suspended:
-        print(f"{model_id}: suspended until an admin of the other operator deletes it too")
+        print(json.dumps({"suspended" if done.suspended else "deleted": model_id}))
+    elif done.suspended:
+        no_receipt = "; there is no receipt before that" * (receipt is not None)
+        print(
+            f"{model_id}: suspended until an admin of the other operator deletes it too{no_receipt}"
+        )
     else:
-        print(f"{model_id}: deleted at both parties")
+        saved = f"; receipt in {receipt}" * (receipt is not None)
+        print(f"{model_id}: deleted at both parties{saved}")

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from privedge.ran.public_files import PublicFiles
+    from privedge.ran.quality import Care
     from privedge.ran.spec import RanSpec
 
 ConfigOption = Annotated[
@@ -37,7 +38,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="FILE.npz|FOLDER",
-        help="Images (uint8) and labels, or a folder of images for each class.",
+        help="Images (uint8) or vectors, and labels; or a folder of images for each class.",
     ),
 ]
 
@@ -82,8 +83,26 @@ ChannelsOption = Annotated[
     typer.Option("--channels", help="1 for grey, 3 for colour, if not what the images have."),
 ]
 
+UnitLengthOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--unit-length/--no-unit-length",
+        help="For vectors: divide each by its length, or not (the default).",
+        show_default=False,
+    ),
+]
+
 SkipBadOption = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and name them.")
+]
+
+StrictQualityOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict-quality",
+        help="Stop at pictures that are too few, alike, dark, bright, flat, blurred or mixed, "
+        "instead of a warning.",
+    ),
 ]
 
 ForceOption = Annotated[
@@ -94,6 +113,11 @@ ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="That train side by side; default one a core."),
 ]
+
+
+def care(strict_quality: bool) -> "Care":
+    """What to do about poor pictures."""
+    return "refuse" if strict_quality else "warn"
 
 
 def to_join(

@@ -16,6 +16,8 @@ from privedge.cli.options import (
     JsonOption,
     LargestFaceOption,
     SkipBadOption,
+    StrictQualityOption,
+    care,
     path,
 )
 
@@ -27,7 +29,7 @@ ImagesArgument = Annotated[
     typer.Argument(
         metavar="IMAGE...",
         parser=path,
-        help="Pictures, or one folder of them; one batch.",
+        help="Pictures, one folder of them, or one npz of images or vectors; one batch.",
     ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
@@ -53,40 +55,49 @@ def _query(
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
+    strict_quality: StrictQualityOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whose images these are, or "unknown".
 
     Every image is split here into two random shares, one for each party. Neither party learns
-    the image or the answer, as long as the two do not work together.
+    the image or the answer, as long as the two do not work together. A cohort of vectors is asked
+    with the vectors of an npz; its labels, if there are any, are not looked at.
 
     \b
-    Example:
+    Examples:
       privedge query digit.png other.png --cohort digits --config client.toml
+      privedge query vectors.npz --cohort wines --config client.toml
     """
     from privedge.client.query import Client
 
-    images = files(images, skip_bad)
+    source = files(images, skip_bad)
     with Client.from_file(
-        config, encoder=encoder, detector=detector, largest_face=largest_face
+        config,
+        encoder=encoder,
+        detector=detector,
+        largest_face=largest_face,
+        quality=care(strict_quality),
     ) as client:
-        reply = client.identify(images, cohort, one_subject=one_subject)
+        reply = client.identify(source, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
     say_if_never_unknown(reply, cohort)
-    for name, owner in zip(subjects(images, one_subject), answers, strict=True):
+    for name, owner in zip(subjects(source, len(answers), one_subject), answers, strict=True):
         print(f"{name}: {owner or 'unknown'}")
 
 
-def files(images: list[Path], skip_bad: bool) -> list[Path]:
-    """Return the named pictures, or the pictures of the one named folder.
+def files(images: list[Path], skip_bad: bool) -> list[Path] | Path:
+    """Return the named pictures, the pictures of the one named folder, or the one named npz.
 
     skip_bad: without those that cannot be read.
     """
-    from privedge.ran.inputs import in_folder, measured, opened
+    from privedge.ran.inputs import in_folder, is_npz, measured, opened
 
+    if len(images) == 1 and is_npz(images[0]):
+        return images[0]
     found = in_folder(images[0]) if len(images) == 1 else images
     if not skip_bad:
         return found
@@ -95,9 +106,11 @@ def files(images: list[Path], skip_bad: bool) -> list[Path]:
     return list(sound.files)
 
 
-def subjects(images: list[Path], one_subject: bool) -> list[str]:
-    """Name what each answer is about, for people."""
-    return [f"{len(images)} images"] if one_subject else [str(image) for image in images]
+def subjects(source: list[Path] | Path, count: int, one_subject: bool) -> list[str]:
+    """Name what each of `count` answers is about, for people."""
+    if isinstance(source, Path):
+        return [str(source)] if one_subject else [f"{source} {row}" for row in range(count)]
+    return [f"{len(source)} images"] if one_subject else [str(image) for image in source]
 
 
 def say_if_never_unknown(reply: "Reply", cohort: str) -> None:

@@ -20,6 +20,9 @@ from privedge.cli.options import (
     LargestFaceOption,
     SkipBadOption,
     SpecOption,
+    StrictQualityOption,
+    UnitLengthOption,
+    care,
     path,
     public_files,
     to_join,
@@ -49,7 +52,7 @@ def _train(
         typer.Argument(
             metavar="IMAGES...",
             parser=path,
-            help="A folder of pictures, such files, or one npz.",
+            help="A folder of pictures, such files, or one npz of images or vectors.",
         ),
     ],
     owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Whose images they are.")],
@@ -67,12 +70,14 @@ def _train(
         int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
     ] = None,
     channels: ChannelsOption = None,
+    unit_length: UnitLengthOption = None,
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     label: Annotated[
         str | None, typer.Option("--label", help="The label to take from an npz that has labels.")
     ] = None,
     skip_bad: SkipBadOption = False,
+    strict_quality: StrictQualityOption = False,
     threshold_quantile: Annotated[
         float | None,
         typer.Option(
@@ -92,7 +97,7 @@ def _train(
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.AUTO,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a RAN on your own images. Nothing leaves this device.
+    """Train a RAN on your own images or vectors. Nothing leaves this device.
 
     The file holds your model in the clear: keep it, and send only its shares (`privedge upload`).
 
@@ -102,24 +107,28 @@ def _train(
       privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
       privedge train photos/ --owner ana --out ana.ran --spec faces.json --encoder face.onnx
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
+      privedge train vectors.npz --label ana --owner ana --out ana.ran --unit-length
     """
     from privedge.ran.alignment import aligner_for
-    from privedge.ran.inputs import opened, warn_if_same
+    from privedge.ran.inputs import opened
     from privedge.user import checkpoint
-    from privedge.user.architecture import spec_for
+    from privedge.user.architecture import spec_for, takes_vectors
     from privedge.user.fitting import fit_ran
+    from privedge.user.quality import heed_flaws
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
 
     checkpoint.require_replaceable(out, None if force else owner)
     source = images[0] if len(images) == 1 else images
-    given = opened(source, label=label, skip_bad=skip_bad)
+    wanted = to_join(cohort, config, preset, spec_file)
+    given = opened(source, label=label, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
     files = public_files(encoder, cohort, config, detector=detector)
     spec = spec_for(
         given,
-        preset=to_join(cohort, config, preset, spec_file),
+        preset=wanted,
         components=components,
         channels=channels,
+        unit_length=unit_length,
         files=files,
     )
     changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
@@ -129,8 +138,8 @@ def _train(
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()
     aligner = aligner_for(spec, files, largest=largest_face)
-    pictures = given.at(spec.image_shape, aligner)
-    warn_if_same(pictures, owner)
+    pictures = given.at(spec.image, aligner)
+    heed_flaws(given, owner, pictures, spec, files=files, care=care(strict_quality))
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(
             pictures,

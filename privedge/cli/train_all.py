@@ -1,8 +1,9 @@
-"""`privedge train-all`: train one RAN for each folder of images, in parallel on one device."""
+"""`privedge train-all`: train one RAN for each folder or label, in parallel on one device."""
 
 import json
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,9 @@ from privedge.cli.options import (
     ProcessesOption,
     SkipBadOption,
     SpecOption,
+    StrictQualityOption,
+    UnitLengthOption,
+    care,
     path,
     public_files,
     to_join,
@@ -42,7 +46,11 @@ def register(app: typer.Typer) -> None:
 def _train_all(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", parser=path, help="One folder of images for each owner."),
+        typer.Argument(
+            metavar="FOLDER|FILE.npz",
+            parser=path,
+            help="One folder of images for each owner, or images or vectors with labels.",
+        ),
     ],
     out: Annotated[
         Path,
@@ -67,6 +75,7 @@ def _train_all(
         ),
     ] = None,
     channels: ChannelsOption = None,
+    unit_length: UnitLengthOption = None,
     cohort: JoinOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     encoder: EncoderOption = None,
@@ -74,6 +83,7 @@ def _train_all(
     largest_face: LargestFaceOption = False,
     spec_file: SpecOption = None,
     skip_bad: SkipBadOption = False,
+    strict_quality: StrictQualityOption = False,
     processes: ProcessesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what is trained already, go on with the rest.")
@@ -82,7 +92,8 @@ def _train_all(
 ) -> None:
     """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
 
-    Names have letters, digits, dots, underscores and hyphens only: Ana María is ana-maria.
+    From an npz, train one RAN for each of its labels, named like the label. Names have letters,
+    digits, dots, underscores and hyphens only: Ana María is ana-maria.
 
     For a device that keeps several owners' images. Each model learns from its owner's images only;
     auto is the preset for the sizes of all images together, so that all models fit one cohort.
@@ -91,22 +102,26 @@ def _train_all(
     Examples:
       privedge train-all people/ --out models/
       privedge train-all people/ --out models/ --preset ran32 --processes 4 --resume
+      privedge train-all vectors.npz --out models/
     """
     from privedge.ran.alignment import aligner_for
-    from privedge.ran.inputs import faces_of, in_folders
-    from privedge.user.architecture import spec_for
+    from privedge.ran.inputs import by_owner, faces_of
+    from privedge.user.architecture import spec_for, takes_vectors
     from privedge.user.many import cores, train_all
+    from privedge.user.quality import heed_flaws_of_all
     from privedge.user.settings import settings_for
 
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
     files = public_files(encoder, cohort, config, detector=detector)
     changes |= {"files": files, "largest_face": largest_face} | ({"steps": steps} if steps else {})
-    owners = in_folders(folder, skip_bad=skip_bad)
+    wanted = to_join(cohort, config, preset, spec_file)
+    owners = by_owner(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
     spec = spec_for(
         *owners.values(),
-        preset=to_join(cohort, config, preset, spec_file),
+        preset=wanted,
         components=components,
         channels=channels,
+        unit_length=unit_length,
         files=files,
     )
     settings = settings_for(spec, **changes)
@@ -114,9 +129,11 @@ def _train_all(
     started = time.monotonic()
     reused = {}
     with nothing_left_running(), progress_bar() as progress:
-        images: dict[Path, Any] = {owner: given.files for owner, given in owners.items()}
-        if aligner is not None:
-            images = faces_of(owners, spec.image_shape, aligner, progress)
+        cut = {} if aligner is None else faces_of(owners, spec.image_shape, aligner, progress)
+        heed_flaws_of_all(owners, cut, spec, files=files, care=care(strict_quality))
+        images: Mapping[str, Any] = cut or {
+            owner: given.source(spec.image) for owner, given in owners.items()
+        }
         jobs = _jobs(images, out, spec, settings)
         done = train_all(jobs, processes=processes or cores(), resume=resume, watch=progress.owner)
         with closing(done):
@@ -128,23 +145,23 @@ def _train_all(
 
 
 def _jobs(
-    owners: dict[Path, Any], out: Path, spec: "RanSpec", settings: "TrainSettings"
+    owners: "Mapping[str, Any]", out: Path, spec: "RanSpec", settings: "TrainSettings"
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
     from privedge.identity.names import owner_names
     from privedge.user.many import Job
 
-    names = owner_names([folder.name for folder in owners])  # before anything is written
-    for folder, name in names.items():
-        if name != folder:
-            print(f"privedge: note: the owner of {folder!r} is {name}", file=sys.stderr)
+    names = owner_names(list(owners))  # before anything is written
+    for given, name in names.items():
+        if name != given:
+            print(f"privedge: note: the owner of {given!r} is {name}", file=sys.stderr)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
     return [
-        Job(names[owner.name], images, spec, settings, out / f"{names[owner.name]}.ran")
-        for owner, images in owners.items()
+        Job(names[given], images, spec, settings, out / f"{names[given]}.ran")
+        for given, images in owners.items()
     ]
 
 

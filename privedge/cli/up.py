@@ -18,6 +18,8 @@ from privedge.cli.options import (
     JsonOption,
     LargestFaceOption,
     SpecOption,
+    StrictQualityOption,
+    UnitLengthOption,
     path,
     preset_or_spec,
 )
@@ -46,7 +48,11 @@ def register(app: typer.Typer) -> None:
 def _up(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", parser=path, help="One folder of pictures for each owner."),
+        typer.Argument(
+            metavar="DIR|FILE.npz",
+            parser=path,
+            help="One folder of pictures for each owner, or vectors with labels.",
+        ),
     ],
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The architecture; auto: by image size.")
@@ -54,6 +60,7 @@ def _up(
     cohort: Annotated[
         str | None, typer.Option("--cohort", metavar="NAME", help="Its name; default: DIR's.")
     ] = None,
+    unit_length: UnitLengthOption = None,
     margin: Annotated[
         float,
         typer.Option(
@@ -78,6 +85,7 @@ def _up(
             help="For models, keys and logs; default: privedge-up/NAME.",
         ),
     ] = None,
+    strict_quality: StrictQualityOption = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave it running when this command ends.")
     ] = False,
@@ -97,6 +105,7 @@ def _up(
       privedge up people/ --stop          # and stop it
       privedge up people/ --margin 0.9    # strangers are "unknown"
       privedge up people/ --preset face --encoder encoder.onnx --detector detector.onnx
+      privedge up vectors.npz             # arrays vectors and labels: a label is an owner
     """
     from privedge import extras, systems
 
@@ -114,11 +123,10 @@ def _up(
         _stop(at, as_json)
         return
     extras.require(extras.FOR_ALL_ROLES, "training and serving need", extras.FOR_ALL_ROLES)
-    from privedge.local.pictures import places_in
     from privedge.local.servers import Servers
     from privedge.ran.public_files import PublicFiles
 
-    places_in(pictures, beside=place)  # fails before anything is written
+    _require_owners(pictures, place)
     wanted = preset_or_spec(preset, spec_file)
     with ends_in_order(), at.taken(), Servers(at.folder) as servers:
         kept = keep or bool(servers.running)
@@ -130,6 +138,8 @@ def _up(
             margin=margin,
             files=PublicFiles.at(encoder=encoder, detector=detector),
             largest_face=largest_face,
+            unit_length=unit_length,
+            strict_quality=strict_quality,
         )
         if kept:
             servers.keep()
@@ -140,6 +150,18 @@ def _up(
             _print(ready, seconds, _stop_command(at, folder, kept))
         if not kept:
             _watch(servers)
+
+
+def _require_owners(pictures: Path, place: Path) -> None:
+    """Raise ImageError, before anything is written, if there is nothing to serve."""
+    from privedge.local import labelled
+    from privedge.local.pictures import places_in
+    from privedge.ran.inputs import is_npz
+
+    if is_npz(pictures):
+        labelled.look(pictures)
+    else:
+        places_in(pictures, beside=place)
 
 
 def _bring_up(home: "Home", servers: "Servers", **asked: Any) -> "Ready":
@@ -170,12 +192,13 @@ def _print_json(ready: "Ready", seconds: float) -> None:
 
 
 def _print(ready: "Ready", seconds: float, stop: str) -> None:
-    pictures = sum(len(owner.files) for owner in ready.owners)
+    what = "pictures" if ready.owners[0].vectors is None else "vectors"
+    count = sum(owner.count for owner in ready.owners)
     owners = _counted([owner.name for owner in ready.owners])
     state = "runs already" if ready.there else f"is ready after {seconds:.0f} s"
-    print(f"{ready.cohort} {state}: {owners}, {pictures} pictures, {ready.preset}")
+    print(f"{ready.cohort} {state}: {owners}, {count} {what}, {ready.preset}")
     if ready.asked:
-        print(f"{ready.right} of {ready.asked} pictures that no model learned from: right owner")
+        print(f"{ready.right} of {ready.asked} {what} that no model learned from: right owner")
     ask = ["query", _shown(ready.sample), "--config", _shown(ready.config)]
     print(f"\nask:   {_program()} {shlex.join([*ask, '--cohort', ready.cohort])}")
     print(f"stop:  {stop}")

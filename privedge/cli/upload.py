@@ -8,6 +8,15 @@ import typer
 
 from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
 from privedge.cli.progress import bytes_bar
+from privedge.cli.receipt import require_place, save
+
+# What is said of the check at enrolment, if the owner is told.
+_ENROLMENT = {
+    "": "",
+    "new": "; this person is not among the other owners",
+    "known": "; this person is among the other owners already",
+    "unchecked": "; with fewer than two other owners it was not compared with theirs",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -21,12 +30,19 @@ def _upload(
         typer.Argument(metavar="FILE", parser=path, help="What `privedge train` has written."),
     ],
     cohort: Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to join.")],
+    receipt: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipt", metavar="FILE", parser=path, help="Save what both parties sign of it."
+        ),
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Split a trained RAN into two shares, send one to each party, and activate it.
 
-    It replaces your earlier model of the cohort, if there is one.
+    It replaces your earlier model of the cohort, if there is one. Where the operators check new
+    models against those of other owners, it says what came of it, or they do not accept it.
 
     \b
     Example:
@@ -37,18 +53,29 @@ def _upload(
 
     ran = checkpoint.load(file)
     settings = load(ClientConfig, config)
+    if receipt is not None:
+        require_place(receipt, settings)
     with bytes_bar() as progress:
-        receipt = upload.send(ran, cohort, settings, progress)
+        done = upload.send(ran, cohort, settings, progress, signed=receipt is not None)
+    if receipt is not None:
+        save(done.signed, receipt, f"{done.model_id}: active")
     if as_json:
         print(
             json.dumps(
                 {
-                    "model_id": receipt.model_id,
-                    "snapshot_id": receipt.snapshot_id,
-                    "bytes_per_party": receipt.bytes_per_party,
+                    "model_id": done.model_id,
+                    "snapshot_id": done.snapshot_id,
+                    "bytes_per_party": done.bytes_per_party,
+                    "replaced": done.replaced,
+                    "enrolment": done.enrolment,
                 }
             )
         )
         return
-    size_mb = receipt.bytes_per_party / 1e6
-    print(f"{receipt.model_id}: active in {cohort}; one share of {size_mb:.1f} MB at each party")
+    size_mb = done.bytes_per_party / 1e6
+    saved = f"; receipt in {receipt}" * (receipt is not None)
+    place = f" in place of {done.replaced}" if done.replaced else ""
+    print(
+        f"{done.model_id}: active in {cohort}{place}; one share of {size_mb:.1f} MB at each "
+        f"party{_ENROLMENT[done.enrolment]}{saved}"
+    )

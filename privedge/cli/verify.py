@@ -13,6 +13,8 @@ from privedge.cli.options import (
     JsonOption,
     LargestFaceOption,
     SkipBadOption,
+    StrictQualityOption,
+    care,
 )
 from privedge.cli.query import (
     CohortOption,
@@ -40,6 +42,7 @@ def _verify(
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
+    strict_quality: StrictQualityOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whether images are one owner's: yes or no, and nothing else about anybody.
@@ -53,15 +56,19 @@ def _verify(
     """
     from privedge.client.query import Client
 
-    images = files(images, skip_bad)
+    source = files(images, skip_bad)
     with Client.from_file(
-        config, encoder=encoder, detector=detector, largest_face=largest_face
+        config,
+        encoder=encoder,
+        detector=detector,
+        largest_face=largest_face,
+        quality=care(strict_quality),
     ) as client:
-        reply = client.verify(images, owner, cohort, one_subject=one_subject)
+        reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:
         print(json.dumps({"answers": answers, **costs(reply)}))
         return
     say_if_never_unknown(reply, cohort)
-    for name, yes in zip(subjects(images, one_subject), answers, strict=True):
+    for name, yes in zip(subjects(source, len(answers), one_subject), answers, strict=True):
         print(f"{name}: {'yes' if yes else 'no'}")

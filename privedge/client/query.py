@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import Any
 
 from privedge import traces
+from privedge.arrays import is_pixels
 from privedge.client.answers import Answer, answer_shape, read_answers
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, StrPath, load
@@ -34,10 +35,11 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Role
-from privedge.ran import features
+from privedge.ran import features, quality
 from privedge.ran.alignment import aligner_for
-from privedge.ran.inputs import Pictures, given
+from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
+from privedge.ran.quality import Care
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
@@ -153,6 +155,7 @@ class Client:
         encoder: StrPath | None = None,
         detector: StrPath | None = None,
         largest_face: bool = False,
+        quality: Care = "ignore",
     ) -> None:
         """Create a client. It connects to the parties on first use.
 
@@ -163,6 +166,8 @@ class Client:
             detector: the ONNX file that finds faces, for cohorts of faces; None for the one that
                 `config` names.
             largest_face: whether the largest of several faces in a picture is meant.
+            quality: "warn" of pictures that are too dark, too bright, without contrast or blurred;
+                "refuse" them before anything is sent; or "ignore" it.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -174,6 +179,7 @@ class Client:
             encoder=encoder or config.encoder, detector=detector or config.detector
         )
         self._largest_face = largest_face
+        self._quality = quality
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -193,12 +199,13 @@ class Client:
         encoder: StrPath | None = None,
         detector: StrPath | None = None,
         largest_face: bool = False,
+        quality: Care = "ignore",
     ) -> "Client":
         """Create a client from a TOML file such as `parties/samples/client.toml`.
 
         Args:
             path: the file. Relative paths in it start at its folder.
-            encoder, detector, largest_face: as for `Client`.
+            encoder, detector, largest_face, quality: as for `Client`.
 
         Returns:
             The client.
@@ -207,8 +214,13 @@ class Client:
             ConfigError: the file is missing, is not TOML or has a wrong key.
             CertificateError: as for `Client`.
         """
-        config = load(ClientConfig, path)
-        return Client(config, encoder=encoder, detector=detector, largest_face=largest_face)
+        return Client(
+            load(ClientConfig, path),
+            encoder=encoder,
+            detector=detector,
+            largest_face=largest_face,
+            quality=quality,
+        )
 
     def __enter__(self) -> "Client":
         return self
@@ -287,7 +299,7 @@ class Client:
         self._cohorts[cohort] = found
         return found
 
-    def identify(self, images: Pictures, cohort: str, *, one_subject: bool = False) -> Reply:
+    def identify(self, images: Source, cohort: str, *, one_subject: bool = False) -> Reply:
         """Find which owner of a cohort each picture shows.
 
         Args:
@@ -295,7 +307,8 @@ class Client:
                 image, a list of files and Pillow images, or an array. An array is uint8, 0 to 255,
                 of shape (n, H, W) for grey or (n, H, W, 3) for colour. One picture, (H, W) or
                 (H, W, 3), is a batch of one. Any size is accepted; pictures are resized to the
-                cohort's.
+                cohort's. For a cohort of vectors: float32 or float64 (n, D), one vector (D,), or an
+                npz with an array `vectors`.
             cohort: the name of the cohort.
             one_subject: whether all pictures (at most 32) show the same subject. Then the reply has
                 one answer for all of them.
@@ -305,6 +318,7 @@ class Client:
 
         Raises:
             ImageError: `images` cannot be used; the message has the line that converts them.
+            QualityError: pictures have flaws, and the client's `quality` is "refuse".
             Refused: a party refuses, for example with UnknownCohort, NotReady, LimitExceeded,
                 Unreachable or DeadlineExceeded; the message names the party.
             IntegrityError: the parties' shares do not add up to an answer.
@@ -313,7 +327,7 @@ class Client:
         return self._ask(images, cohort, verify_owner=None, one_subject=one_subject)
 
     def verify(
-        self, images: Pictures, owner: str, cohort: str, *, one_subject: bool = False
+        self, images: Source, owner: str, cohort: str, *, one_subject: bool = False
     ) -> Reply:
         """Check whether pictures show one named owner.
 
@@ -349,7 +363,7 @@ class Client:
             raise Closed("this client is closed; create a new one")
 
     def _ask(
-        self, images: Pictures, name: str, *, verify_owner: str | None, one_subject: bool
+        self, images: Source, name: str, *, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         self._require_usable()
         try:
@@ -360,7 +374,7 @@ class Client:
             raise Closed("this client was closed during the call; create a new one") from error
 
     def _answered(
-        self, images: Pictures, name: str, verify_owner: str | None, one_subject: bool
+        self, images: Source, name: str, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         spec, query = None, None
         for left in reversed(range(_TRIES)):
@@ -377,10 +391,13 @@ class Client:
                     raise
         raise AssertionError("unreachable")
 
-    def _encoded(self, spec: RanSpec, images: Pictures) -> Words:
-        aligner = aligner_for(spec, self._files, largest=self._largest_face)
-        pictures = given(images, spec.image_shape, aligner=aligner)
-        found = features.extract(spec, pictures, encoder=self._files.encoder)
+    def _encoded(self, spec: RanSpec, images: Source) -> Words:
+        source = asked(images, spec.image)
+        inputs = source.at(spec.image, aligner_for(spec, self._files, largest=self._largest_face))
+        if self._quality != "ignore" and is_pixels(inputs):
+            flaws = quality.of_asked(quality.greys(inputs), source.names)
+            quality.heed(flaws, "", self._quality)
+        found = features.extract(spec, inputs, encoder=self._files.encoder)
         return encode(found, what="query")
 
     def _in_batches(

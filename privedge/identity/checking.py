@@ -107,6 +107,39 @@ def path_to(
     return tuple(builder.build_client_verifier().verify(own, list(between)).chain)
 
 
+def check_statement_chain(
+    party: Role,
+    chain: Sequence[x509.Certificate],
+    authorities: Path,
+    at: datetime.datetime,
+) -> ec.EllipticCurvePublicKey:
+    """Return the key with which `party` signed a statement at the time `at`.
+
+    chain: its own certificate first. authorities: the file of those who may issue it (PEM). Raises
+    CertificateError unless all of these were valid then, and are what TLS would take for `party`.
+    """
+    named = Path(party.label)
+    if not chain:
+        raise CertificateError(f"{party.label}: no certificate came with the signature")
+    own = chain[0]
+    key = own.public_key()
+    check_key(named, key)
+    if not isinstance(key, ec.EllipticCurvePublicKey):  # for the type checker
+        raise CertificateError(f"{party.label}: not an ECDSA certificate")
+    if (found := identity_of(named, own)).role is not party:
+        raise CertificateError(f"{party.label}: signed as {found.uri}")
+    try:
+        path = path_to(own, chain[1:], read_chain(authorities), at)
+    except verification.VerificationError:
+        when = f"{at:%Y-%m-%d %H:%M} UTC"
+        raise CertificateError(
+            f"{party.label}: no authority in {authorities} vouches for its certificate at {when}"
+        ) from None
+    for each in path:
+        _check_usage(named, each, found, leaf=each == own)
+    return key
+
+
 def require_valid_for(path: Path, ends: datetime.datetime, days: int) -> None:
     """Raise CertificateError, naming `path`, if `ends` is less than so many days ahead."""
     if ends < datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days):

@@ -58,7 +58,8 @@ def owner_name(folder: str) -> str:
 
 
 def cohort_name(folder: str) -> str:
-    """Return the name of a cohort for a folder's name."""
+    """Return the name of a cohort for the name of a folder or npz."""
+    folder = folder.removesuffix(".npz")
     name = re.sub(r"[^a-z0-9_-]+", "-", _plain(folder).lower())
     return name.strip("-_")[:_LONGEST] or "pictures"
 

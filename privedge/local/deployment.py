@@ -15,7 +15,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import Unreachable
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
-from privedge.ran.feature_kinds import Encoder
+from privedge.ran.feature_kinds import Encoder, Vector
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.rpc.channel import open_channel
@@ -46,6 +46,7 @@ class CohortSetting:
     """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
 
     spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
+    telemetry: the keys of its table [cohorts.telemetry]; None for no such table.
     """
 
     name: str
@@ -53,27 +54,37 @@ class CohortSetting:
     channels: int = 1
     margin: float = 1.0
     components: int | None = None
+    size: int | None = None
+    unit_length: bool | None = None
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
     spec_json: str | None = None
     rivals: str | None = None
+    telemetry: Mapping[str, Any] | None = None
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    enrolment_margin: float | None = None
 
     @staticmethod
     def of(
         spec: RanSpec, name: str, *, margin: float = 1.0, mean_share: float = 0.0
     ) -> "CohortSetting":
         """Return the table of a cohort whose models have this `spec`."""
-        if isinstance(spec.features, Encoder):
+        features = spec.features
+        if isinstance(features, Encoder):
             return CohortSetting(
                 name, margin=margin, mean_share=mean_share, spec_json=spec.to_json()
             )
+        vector = features if isinstance(features, Vector) else None
         return CohortSetting(
             name,
             spec.name,
-            channels=spec.image_shape.channels,
+            channels=spec.image.channels if spec.image else 1,
             margin=margin,
             components=spec.components,
+            size=vector.size if vector else None,
+            unit_length=vector.unit_length if vector else None,
             mean_share=mean_share,
         )
 
@@ -280,11 +291,18 @@ class Deployment:
         return ["[tls]", *_keys({key: str(getattr(files, key)) for key in _FILES})]
 
 
+def _cohort_table(cohort: CohortSetting) -> list[str]:
+    fields = {key: value for key, value in vars(cohort).items() if value is not None}
+    telemetry = fields.pop("telemetry", None)
+    table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
+    return ["[[cohorts]]", *_keys(fields), *table]
+
+
 def _write(path: Path, lines: Sequence[str]) -> None:
     private_file.write(path, ("\n".join(lines) + "\n").encode())
 
 
-def _keys(values: dict[str, Any]) -> list[str]:
+def _keys(values: Mapping[str, Any]) -> list[str]:
     """Format values as TOML; strings, numbers and lists of them are written as in JSON."""
     return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
 

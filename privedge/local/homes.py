@@ -2,6 +2,7 @@
 
     up.json          the folder of pictures, what each model was made from, what the servers serve
     client.toml      for `privedge query --config`
+    sample.npz       a vector to ask with, for an npz of vectors
     models/          OWNER.ran, in the clear
     certs/ *.toml state/ logs/      the three servers (deployment.py)
     run/             the ids of running processes (processes.py)
@@ -66,6 +67,11 @@ class Home:
     def client_config(self) -> Path:
         """The client's configuration file."""
         return self.folder / "client.toml"
+
+    @property
+    def sample(self) -> Path:
+        """The file with one vector to ask with, for an npz of vectors."""
+        return self.folder / "sample.npz"
 
     def model(self, owner: str) -> Path:
         """Return the file of an owner's model."""

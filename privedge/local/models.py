@@ -12,15 +12,18 @@ from pathlib import Path
 import numpy as np
 
 import privedge
+from privedge.arrays import Vectors
 from privedge.errors import CheckpointError
 from privedge.local.homes import Home
 from privedge.local.pictures import Owner, Pictures
 from privedge.progress import Progress
-from privedge.ran import features
+from privedge.ran import features, presets
+from privedge.ran.inputs import Opened
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, own_images
+from privedge.user.architecture import check_for_pictures, spec_for
 from privedge.user.many import Job, Watch, cores, train_all
 from privedge.user.settings import TrainSettings, settings_for
 
@@ -44,17 +47,22 @@ class Plan:
         common = [privedge.__version__, self.spec.digest(), settings]
         return {owner.name: digest_of(common, owner.name, owner.digest) for owner in self.owners}
 
-    def held_out(self, owner: Owner) -> tuple[Path, ...]:
-        """Return the owner's pictures from which the model does not learn."""
-        _, places = own_images.halves(np.arange(len(owner.files)), self.settings)
+    def held_out(self, owner: Owner) -> tuple[Path, ...] | Vectors:
+        """Return the owner's pictures, or vectors, from which the model does not learn."""
+        _, places = own_images.halves(np.arange(owner.count), self.settings)
+        if owner.vectors is not None:
+            return owner.vectors[places]
         return tuple(owner.files[place] for place in places)
 
 
-def require_usable(preset: str | RanSpec, files: PublicFiles) -> RanSpec:
+def require_usable(preset: str | RanSpec, files: PublicFiles) -> RanSpec | None:
     """Raise ConfigError for an unknown preset or a file that cannot be used.
 
-    Returns the spec, which for a preset is that of small pictures.
+    Returns the spec, which for a preset is that of small pictures, and None for one of vectors,
+    whose size is not known yet.
     """
+    if preset == presets.VECTOR:
+        return None
     spec = preset
     if isinstance(spec, str):
         spec = spec_named(spec, height=1, width=1, channels=1, files=files)
@@ -68,16 +76,13 @@ def plan(
     files: PublicFiles = NO_FILES,
     *,
     largest_face: bool = False,
+    unit_length: bool | None = None,
 ) -> tuple[Plan, list[str]]:
     """Plan the training on `found`. Returns the plan and notes for people to read.
 
-    Raises ConfigError for an unknown preset.
+    Raises ConfigError for an unknown preset, and ImageError for one that does not fit.
     """
-    size, spec = found.size, preset
-    if isinstance(spec, str):
-        spec = spec_named(
-            spec, height=size.height, width=size.width, channels=size.channels, files=files
-        )
+    spec = _spec(found, preset, files, unit_length)
     alone = len(found.owners) == 1
     bounded = alone and len(found.owners[0].files) >= own_images.HELD_OUT_FROM
     quantile = _QUANTILE_ALONE if bounded else None
@@ -86,9 +91,10 @@ def plan(
     )
     chosen = Plan(found.owners, spec, settings)
     notes = []
-    if 0 < found.grey < size.count and spec.image_shape.channels == 3:
+    if spec.image and 0 < found.grey < found.size.count and spec.image.channels == 3:
         notes.append(
-            f"{found.grey} of {size.count} pictures are grey; all owners' models are for colour"
+            f"{found.grey} of {found.size.count} pictures are grey; all owners' models are for "
+            "colour"
         )
     if alone and not bounded:
         notes.append(
@@ -106,6 +112,21 @@ def plan(
     return chosen, notes
 
 
+def _spec(
+    found: Pictures, preset: str | RanSpec, files: PublicFiles, unit_length: bool | None
+) -> RanSpec:
+    first = found.owners[0].vectors
+    if first is not None:
+        return spec_for(Opened((), first), preset=preset, unit_length=unit_length, files=files)
+    if isinstance(preset, RanSpec):
+        return preset
+    check_for_pictures(preset, unit_length=unit_length)
+    size = found.size
+    return spec_named(
+        preset, height=size.height, width=size.width, channels=size.channels, files=files
+    )
+
+
 def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
     """Train every model that is missing, damaged or made from something else; the others stay.
 
@@ -116,7 +137,7 @@ def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
     home.remove_models_but([name for name in known if not _is_damaged(home.model(name))])
     home.write(replace(record, models=origins))
     jobs = [
-        Job(owner.name, owner.files, plan.spec, plan.settings, home.model(owner.name))
+        Job(owner.name, _source(owner), plan.spec, plan.settings, home.model(owner.name))
         for owner in plan.owners
         if not home.model(owner.name).exists()
     ]
@@ -125,6 +146,10 @@ def train(plan: Plan, home: Home, progress: Progress, watch: Watch) -> None:
         with closing(train_all(jobs, processes=cores(), resume=True, watch=watch)) as done:
             for count, _ in enumerate(done, start=1):
                 progress("train", count, len(jobs))
+
+
+def _source(owner: Owner) -> tuple[Path, ...] | Vectors:
+    return owner.files if owner.vectors is None else owner.vectors
 
 
 def digest_of(*facts: object) -> str:

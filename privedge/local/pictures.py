@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median_high
 
+from privedge.arrays import Pixels, Vectors
 from privedge.errors import ImageError
 from privedge.identity.names import owner_names
 from privedge.progress import Progress
-from privedge.ran import images
+from privedge.ran import images, quality
 from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured, is_system
 from privedge.ran.inputs import measured, opened
+from privedge.ran.quality import Flaw
 from privedge.user.own_images import HELD_OUT_FROM
 
 # At most this many of a kind are named; the others are only counted.
@@ -27,17 +29,45 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class Owner:
-    """One owner's usable pictures. `digest` identifies their content and order."""
+    """One owner's usable pictures, or vectors. `digest` identifies their content and order.
+
+    folder: the folder of the pictures, or the npz of the vectors.
+    vectors: float64 (n, D); None if the owner has pictures.
+    greys: what quality.py judges of each file; None for one that was known and not decoded.
+    """
 
     name: str
     folder: Path
     files: tuple[Path, ...] = field(repr=False)
     digest: str
+    vectors: Vectors | None = field(default=None, repr=False)
+    greys: tuple[Pixels | None, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def count(self) -> int:
+        """How many pictures or vectors there are."""
+        return len(self.files if self.vectors is None else self.vectors)
+
+    @property
+    def any_one(self) -> Path | Vectors:
+        """One picture or vector."""
+        return self.files[0] if self.vectors is None else self.vectors[0]
+
+    def flaws(self) -> list[Flaw]:
+        """Return what is wrong with them. Decodes pictures without a grey."""
+        if self.vectors is not None:
+            return quality.of_vectors(self.vectors)
+        known = self.greys or (None,) * len(self.files)
+        judged = [
+            opened([file]).greys[0] if small is None else small
+            for file, small in zip(self.files, known, strict=True)
+        ]
+        return quality.of_own(judged, [file.name for file in self.files])
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """All owners and their pictures.
+    """All owners and their pictures or vectors.
 
     owners: in order of the folders' names.
     size: the median size of all pictures together.
@@ -52,14 +82,23 @@ class Pictures:
     notes: tuple[str, ...]
     sizes: Mapping[str, Measured] = field(repr=False)
 
+    @property
+    def vector_size(self) -> int | None:
+        """How many values each vector has; None for pictures."""
+        vectors = self.owners[0].vectors
+        return None if vectors is None else vectors.shape[1]
+
 
 @dataclass(frozen=True)
 class _Picture:
-    """A usable picture; `digest` is the SHA-256 of its file, and of how its face is cut out."""
+    """A usable picture; `digest` is the SHA-256 of its file, and of how its face is cut out;
+    `grey` as for Owner.
+    """
 
     file: Path
     digest: str
     size: Measured
+    grey: Pixels | None
 
 
 @dataclass(frozen=True)
@@ -148,8 +187,7 @@ def _read(
     for file in files:
         try:
             digest = _digest(file) + (f"-{aligner.digest}" if aligner else "")
-            size = known.get(digest) or _looked_at(file, aligner)
-            sound.append(_Picture(file, digest, size))
+            sound.append(_looked(file, digest, known.get(digest), aligner))
         except ImageError as error:
             damaged.append(f"{place.name}/{file.name} {str(error).removeprefix(f'{file}: ')}")
         count.one_more()
@@ -161,12 +199,14 @@ def _read(
     return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
 
 
-def _looked_at(file: Path, aligner: Aligner | None) -> Measured:
-    one = opened([file])
-    size = measured(one)
+def _looked(file: Path, digest: str, known: Measured | None, aligner: Aligner | None) -> _Picture:
+    if known is not None:
+        return _Picture(file, digest, known, None)
+    picture = opened([file])
+    size = measured(picture)
     if aligner is not None:
-        one.require_faces(aligner)
-    return size
+        picture.require_faces(aligner)
+    return _Picture(file, digest, size, picture.greys[0])
 
 
 def _digest(file: Path) -> str:
@@ -183,7 +223,8 @@ def _digest(file: Path) -> str:
 def _owner(name: str, found: _Folder) -> Owner:
     digest = hashlib.sha256("".join(picture.digest for picture in found.sound).encode())
     files = tuple(picture.file for picture in found.sound)
-    return Owner(name, found.path, files, digest.hexdigest())
+    greys = tuple(picture.grey for picture in found.sound)
+    return Owner(name, found.path, files, digest.hexdigest(), greys=greys)
 
 
 def _together(sizes: Sequence[Measured]) -> Measured:
@@ -223,9 +264,6 @@ def _notes_of_owners(used: Sequence[_Folder], owners: Sequence[Owner]) -> list[s
             f"few pictures, so none is held out to check the model: {_listed(counted)}; ten or "
             "more answer far better"
         )
-    alike = [each for each in used if len(each.sound) > 1]
-    if same := [each.path.name for each in alike if len({p.digest for p in each.sound}) == 1]:
-        notes.append(f"all pictures are the same file, so nothing is learned: {_listed(same)}")
     return notes
 
 

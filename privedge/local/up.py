@@ -1,6 +1,6 @@
-"""Bring up a private service on this machine, from a folder of folders of pictures.
+"""Bring up a private service on this machine, from a folder of folders of pictures or an npz.
 
-    1.  read the pictures: one folder is one owner
+    1.  read the pictures or vectors: one folder, or one label, is one owner
     2.  train a model for each owner whose pictures have changed
     3.  start the dealer and both parties as processes
     4.  upload one share of each model to each party
@@ -15,18 +15,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from privedge.arrays import Vectors
 from privedge.client.query import Client
-from privedge.errors import Busy, CertificateError, DeadlineExceeded, Refused
+from privedge.errors import Busy, CertificateError, DeadlineExceeded, QualityError, Refused
 from privedge.identity.roles import Identity, Role
-from privedge.local import models, pictures
+from privedge.local import labelled, models, pictures
 from privedge.local.deployment import SERVERS, CohortSetting, Deployment
 from privedge.local.homes import Home
 from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
+from privedge.ran import npz
 from privedge.ran.alignment import Aligner, aligner_for
 from privedge.ran.images import Measured
+from privedge.ran.inputs import is_npz
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, upload
@@ -48,6 +51,8 @@ class Request:
 
     files: the public files that the spec names, or whose encoder the preset gets.
     largest_face: whether the largest of several faces in a picture is meant.
+    unit_length: whether vectors are divided by their length; None for no.
+    strict_quality: whether poor pictures are an error.
     """
 
     cohort: str
@@ -55,6 +60,8 @@ class Request:
     margin: float
     files: PublicFiles = NO_FILES
     largest_face: bool = False
+    unit_length: bool | None = None
+    strict_quality: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Ready:
     """The service that is up.
 
     config: the client's configuration file.
-    sample: a picture to ask with.
+    sample: a picture, or a file with one vector, to ask with.
     asked, right: how many pictures that no model learned from were asked, and how many were
         answered with their owner; both 0 with a single owner.
     there: whether all servers ran already.
@@ -82,19 +89,28 @@ def bring_up(
     home: Home, servers: Servers, request: Request, progress: Progress, watch: Watch, say: Say
 ) -> Ready:
     """Do all five steps. `say` is called with notes for people. Raises the error of a step."""
-    checked = models.require_usable(request.preset, request.files)  # before anything is read
-    aligner = aligner_for(checked, request.files, largest=request.largest_face)
+    # Before anything is read.
+    checked = models.require_usable(request.preset, request.files)
+    aligner = aligner_for(checked, request.files, largest=request.largest_face) if checked else None
     found = _looked(home, progress, aligner)
     plan, notes = models.plan(
-        found, request.preset, request.files, largest_face=request.largest_face
+        found,
+        request.preset,
+        request.files,
+        largest_face=request.largest_face,
+        unit_length=request.unit_length,
     )
     for note in (*found.notes, *notes):
         say(note)
+    _judge(plan, home, request, say)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
 
 
 def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures:
+    if is_npz(home.pictures):
+        progress("read vectors", 0, 1)
+        return labelled.look(home.pictures)
     record = home.record
     known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
     found = pictures.look(
@@ -103,6 +119,23 @@ def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures
     sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
     home.write(replace(record, sizes=sizes))
     return found
+
+
+def _judge(plan: Plan, home: Home, request: Request, say: Say) -> None:
+    """Say what is wrong with the pictures of owners that are to be trained. Raises QualityError for
+    any owner if the request is strict.
+    """
+    trained, origins = home.record.models, plan.origins
+    lines = [
+        f"{owner.name}: {flaw.text}"
+        for owner in plan.owners
+        if request.strict_quality or trained.get(owner.name) != origins[owner.name]
+        for flaw in owner.flaws()
+    ]
+    if request.strict_quality and lines:
+        raise QualityError("; ".join(lines))
+    for line in lines:
+        say(line)
 
 
 def _serve(
@@ -171,10 +204,10 @@ def _answering_now_or_soon(plan: Plan, home: Home, request: Request, *, there: b
 
 
 def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:
-    """Ask about one picture of each owner from which its model did not learn."""
-    owners = [owner for owner in plan.owners if plan.held_out(owner)][:_ASKED]
+    """Ask about one picture or vector of each owner from which its model did not learn."""
+    owners = [owner for owner in plan.owners if len(plan.held_out(owner))][:_ASKED]
     # Owners of a few pictures hold none out. Whether the servers answer, any picture shows.
-    samples = [plan.held_out(owner)[0] for owner in owners] or [plan.owners[0].files[0]]
+    samples = [plan.held_out(owner)[0] for owner in owners] or [plan.owners[0].any_one]
     with Client.from_file(home.client_config, largest_face=request.largest_face) as client:
         answers = client.identify(samples, request.cohort).answers
     alone = len(plan.owners) == 1
@@ -184,11 +217,19 @@ def _answering(plan: Plan, home: Home, request: Request, *, there: bool) -> Read
         owners=plan.owners,
         preset=plan.spec.name,
         config=home.client_config,
-        sample=samples[0],
+        sample=_sample(samples[0], home),
         asked=0 if alone else len(owners),
         right=0 if alone else sum(right),
         there=there,
     )
+
+
+def _sample(given: Path | Vectors, home: Home) -> Path:
+    """Return a file to ask with, which is made for a vector."""
+    if isinstance(given, Path):
+        return given
+    npz.write(home.sample, given[None])
+    return home.sample
 
 
 def _is_old(home: Home) -> bool:

@@ -154,14 +154,31 @@ class Decision(Generic[T]):
         weights = RuleConstants.of(*self._rule, distances.size(1))
         if not weights.mean:
             return _Bound(weights.second, None)
+        # The public weight brings the scale back to 2f, and MARGIN_STEPS with it.
+        return _Bound(weights.second, self._engine.scaled(self.summed(distances), weights.mean))
+
+    def summed(self, distances: T) -> T:
+        """The sum of distances (B, N) at 2f over all owners, (B,) at f. One round."""
         sums = [
             distances[:, start : start + SUMMED].sum(1).unsqueeze(1)
             for start in range(0, distances.size(1), SUMMED)
         ]
         # Local sums of at most SUMMED distances; then one truncation of all, which opens them under
-        # fresh masks. The public weight brings the scale back to 2f, and MARGIN_STEPS with it.
-        parts = self._engine.truncate(self._engine.joined(sums, 1))
-        return _Bound(weights.second, self._engine.scaled(parts.sum(1), weights.mean))
+        # fresh masks.
+        total: T = self._engine.truncate(self._engine.joined(sums, 1)).sum(1)
+        return total
+
+    def best(self, distances: T) -> tuple[T, T]:
+        """The least of distances (B, N) at 2f, (B,), and the runners-up that it beat, (B, R), one
+        of which is the second least. 5 rounds for each of R = ceil(log16 N) levels.
+        """
+        # There are no thresholds here; that column is carried along and never looked at.
+        field = _Field(
+            self._engine.joined([distances.unsqueeze(2)] * 2, 2), None, (distances.size(1), 0)
+        )
+        while field.owners.size(0) > 1:
+            field = self._best_of_groups(field)
+        return field.facts[:, 0, 0], field.facts[:, 0, 2:]
 
     def _best_of_groups(self, field: _Field[T]) -> _Field[T]:
         """The best of each group with what belongs to it, and the runner-up it beat. 5 rounds."""

@@ -62,6 +62,11 @@ class Distances(Generic[T]):
     owners: T
     rivals: T | None = None
 
+    def together(self) -> "Distances[T]":
+        """Of all images as one subject, so B is 1: sums, which are local."""
+        rivals = None if self.rivals is None else self.rivals.sum(0).unsqueeze(0)
+        return Distances(self.owners.sum(0).unsqueeze(0), rivals)
+
 
 class Network(Generic[T]):
     """N reconstructors of one spec over one number type."""

@@ -1,33 +1,33 @@
-"""Read pictures in every accepted form: files, folders, Pillow images and arrays.
+"""Read pictures and vectors in every accepted form: files, folders, Pillow images and arrays.
 
     given(source, shape)        the pictures at the size of `shape`, uint8 (n, H, W[, 3])
+    given(source, None)         the vectors, float64 (n, D)
     given(..., aligner=...)     the faces in them, for a spec that is aligned (ran/alignment.py)
     opened(source)              the pictures before decoding, to measure them and choose a size
 
-Sees plaintext images: for the owner's and the client's device only. Anything else raises an
-ImageError that says how to convert it. One error names all files that cannot be used.
+Sees plaintext images and vectors: for the owner's and the client's device only. Anything else
+raises an ImageError that says how to convert it. One error names all files that cannot be used.
 """
 
 import logging
 import os
-import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from privedge.arrays import Pixels
+from privedge.arrays import Inputs, Pixels, is_pixels
 from privedge.config import StrPath
 from privedge.errors import ImageError
 from privedge.progress import Progress
 from privedge.ran import images as files
-from privedge.ran import pixels
+from privedge.ran import npz, pixels, quality, vectors
 from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
@@ -37,11 +37,17 @@ log = logging.getLogger(__name__)
 # An array is uint8 (n, H, W) or (n, H, W, 3), or one picture; see pixels.checked for the rules.
 Picture = StrPath | Image.Image
 Pictures = Picture | Sequence[Picture] | Sequence[Pixels] | Pixels
+# Vectors are float32 or float64 (n, D), or one vector (D,); see vectors.checked for the rules.
+_Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Source = Pictures | _Floats | Sequence[_Floats]
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 _MOST_BAD = 20
+_VECTORS_NEEDED = "vectors are needed here, float32 or float64 of shape (n, D), and not pictures"
+_PICTURES_NEEDED = "vectors: pictures are needed here"
+_IF_VECTORS = "; vectors need a preset and a cohort of vectors"
 _CURES = {
     "torch": "images.detach().cpu().numpy()",
     "bytes": "Image.open(io.BytesIO(images))",
@@ -52,13 +58,13 @@ _CURES = {
 
 @dataclass
 class Opened:
-    """Pictures before decoding: either files and Pillow images, or an array.
+    """Pictures before decoding, either files and Pillow images or an array; or vectors.
 
     skip_bad: whether files that cannot be decoded are left out; None if the caller has no choice.
     """
 
     pictures: Sequence[Path | Image.Image]
-    array: Pixels | None = field(default=None, repr=False)
+    array: Inputs | None = field(default=None, repr=False)
     skip_bad: bool | None = None
     _looks: "list[_Look]" = field(default_factory=list, repr=False)
 
@@ -68,14 +74,33 @@ class Opened:
         return tuple(each for each in self.pictures if isinstance(each, Path))
 
     @property
-    def alike(self) -> bool:
-        """Whether there are several pictures and all are equal. Known only after `measured`."""
-        return len(self._looks) > 1 and len(set(self._looks)) == 1
+    def vector_size(self) -> int | None:
+        """How many values each vector has; None for pictures."""
+        return None if self.array is None or is_pixels(self.array) else self.array.shape[1]
+
+    @property
+    def names(self) -> list[str]:
+        """What quality.py calls each picture: its file's name, or "picture 0"."""
+        if self.array is not None:
+            return [f"picture {number}" for number in range(len(self.array))]
+        return [
+            each.name if isinstance(each, Path) else f"picture {number}"
+            for number, each in enumerate(self.pictures)
+        ]
+
+    @property
+    def greys(self) -> list[Pixels]:
+        """What quality.py judges of each picture. Decodes those that were not measured."""
+        if self.array is not None and is_pixels(self.array):
+            return quality.greys(self.array)
+        if not self._looks:
+            measured(self)
+        return [look.grey for look in self._looks if look.grey is not None]
 
     @property
     def one_by_one(self) -> "Opened":
         """The same with the pictures of an array as Pillow images, which can be left out singly."""
-        if self.array is None:
+        if self.array is None or not is_pixels(self.array):
             return self
         return Opened([Image.fromarray(each) for each in self.array], skip_bad=self.skip_bad)
 
@@ -83,14 +108,36 @@ class Opened:
         """Raise ImageError as `at` would with this aligner. Drops files that may be skipped."""
         _decoded([self.one_by_one], aligner.face)
 
-    def at(self, shape: ImageShape, aligner: Aligner | None = None) -> Pixels:
+    def at(self, shape: ImageShape | None, aligner: Aligner | None = None) -> Inputs:
         """Return the pictures as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
+        shape: `RanSpec.image`, which is None for vectors; these are returned as float64 (n, D).
+
         With `aligner`, faces are cut out; else pictures of another aspect ratio are stretched.
-        Raises ImageError for bad files, and for pictures without the one face that is wanted.
+        Raises ImageError for bad files, for pictures without the one face that is wanted, and for
+        vectors in place of pictures or pictures in place of vectors.
         """
+        if shape is None or self.vector_size is not None:
+            return self._vectors(shape)
         (found,) = at_one_size([self], shape, aligner)
         return found
+
+    def source(self, shape: ImageShape | None) -> Inputs | tuple[Path, ...]:
+        """Return the files, or what `at` returns if there are none."""
+        return self.at(shape) if self.array is not None else self.files
+
+    def _vectors(self, shape: ImageShape | None) -> Inputs:
+        if self.array is None or self.vector_size is None:
+            raise ImageError(_VECTORS_NEEDED)
+        if shape is not None:
+            raise ImageError(_PICTURES_NEEDED)
+        return self.array
+
+
+def _pixels(array: Inputs) -> Pixels:
+    if not is_pixels(array):
+        raise ImageError(_PICTURES_NEEDED)
+    return array
 
 
 def at_one_size(
@@ -102,7 +149,7 @@ def at_one_size(
         return [np.stack(found) for found in faces]
     resized = _decoded(sets, lambda picture, _: files.to_size(picture, shape))
     return [
-        np.stack(found) if each.array is None else files.fit(each.array, shape)
+        np.stack(found) if each.array is None else files.fit(_pixels(each.array), shape)
         for each, found in zip(sets, resized, strict=True)
     ]
 
@@ -135,62 +182,109 @@ def _face(aligner: Aligner, shape: ImageShape, picture: Image.Image, where: str)
 
 
 def given(
-    source: Pictures,
-    shape: ImageShape,
+    source: Source,
+    shape: ImageShape | None,
     *,
     label: int | str | None = None,
     aligner: Aligner | None = None,
-) -> Pixels:
+) -> Inputs:
     """Return all pictures of `source` as uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
 
     source: a PNG, JPEG or WebP file, a folder of such files (read in order of name), an npz with
-        `images`, a Pillow image, a list of files and Pillow images, or an array that
-        `pixels.checked` accepts.
-    label: for an npz with `labels`: read only the pictures with this label.
+        `images` or `vectors`, a Pillow image, a list of files and Pillow images, or an array that
+        `pixels.checked` or `vectors.checked` accepts.
+    shape: `RanSpec.image`. None is for vectors: these are returned as float64 (n, D).
+    label: for an npz with `labels`: read only what has this label.
     aligner: cuts the faces out, for a spec that is aligned.
 
     Raises ImageError for anything that cannot be used; the message says what to do about it.
     """
-    return opened(source, label=label).at(shape, aligner)
+    return opened(source, label=label, as_vectors=shape is None).at(shape, aligner)
+
+
+def asked(source: Source, shape: ImageShape | None) -> Opened:
+    """Find all of `source`, as `opened` does, whatever labels an npz has: somebody asks about it.
+
+    shape: as for `given`.
+    """
+    as_vectors = shape is None
+    if isinstance(source, str | os.PathLike) and is_npz(source):
+        return Opened((), npz.read(Path(source), as_vectors=as_vectors).inputs)
+    return opened(source, as_vectors=as_vectors)
 
 
 def opened(
-    source: Pictures, *, label: int | str | None = None, skip_bad: bool | None = None
+    source: Source,
+    *,
+    label: int | str | None = None,
+    skip_bad: bool | None = None,
+    as_vectors: bool | None = None,
 ) -> Opened:
     """Find the pictures of `source`, in a form that `given` accepts, and decode none yet.
+
+    as_vectors: whether these must be vectors, or pictures; None decides by what is given: an npz by
+        the name of its array, and an array by its dtype and shape.
 
     Raises ImageError. Warns of files that are passed over.
     """
     if isinstance(source, str | os.PathLike):
         if not os.fspath(source):
             raise ImageError("images: the name of the file or folder is empty")
-        return _from_path(Path(source), label, skip_bad)
+        return _from_path(Path(source), label, skip_bad, as_vectors)
     if label is not None:
         raise _no_label()
     if isinstance(source, np.ndarray):
-        return Opened((), pixels.checked(source), skip_bad)
+        return Opened((), _checked(source, as_vectors), skip_bad)
+    if as_vectors and not _is_list_of_arrays(source):
+        raise ImageError(_VECTORS_NEEDED)
     if isinstance(source, Image.Image):
         return Opened([source], skip_bad=skip_bad)
-    return _from_list(source, skip_bad)
+    return _from_list(source, skip_bad, as_vectors)
 
 
-def _from_path(path: Path, label: int | str | None, skip_bad: bool | None) -> Opened:
-    if path.suffix.lower() == ".npz":
-        return Opened((), pixels.read_npz(path, label), skip_bad)
+def _from_path(
+    path: Path, label: int | str | None, skip_bad: bool | None, as_vectors: bool | None
+) -> Opened:
+    if is_npz(path):
+        return Opened((), npz.read(path, as_vectors=as_vectors).of_label(label), skip_bad)
     if label is not None:
         raise _no_label()
+    if as_vectors:
+        raise ImageError(f"{path}: {_VECTORS_NEEDED}")
     return Opened(in_folder(path), skip_bad=skip_bad)
 
 
-def _from_list(source: object, skip_bad: bool | None) -> Opened:
+def _from_list(source: object, skip_bad: bool | None, as_vectors: bool | None) -> Opened:
     if not isinstance(source, Sequence) or isinstance(source, bytes | bytearray | memoryview):
         raise _refused(source, "images")
     if not source:
         raise ImageError("images: none were given")
-    arrays = [each for each in source if isinstance(each, np.ndarray)]
-    if len(arrays) == len(source):
-        return Opened((), pixels.checked(_stacked(arrays)), skip_bad)
+    if _is_list_of_arrays(source):
+        return Opened((), _checked(_stacked(source), as_vectors), skip_bad)
     return Opened([_one(each, number) for number, each in enumerate(source)], skip_bad=skip_bad)
+
+
+def _checked(array: npt.NDArray[np.generic], as_vectors: bool | None) -> Inputs:
+    like = vectors.is_like(array)
+    if as_vectors or (as_vectors is None and like):
+        return vectors.checked(array)
+    try:
+        return pixels.checked(array)
+    except ImageError as error:
+        raise ImageError(f"{error}{_IF_VECTORS if like else ''}") from None
+
+
+def _is_list_of_arrays(source: object) -> TypeGuard[Sequence[npt.NDArray[np.generic]]]:
+    return (
+        isinstance(source, Sequence)
+        and len(source) > 0
+        and all(isinstance(each, np.ndarray) for each in source)
+    )
+
+
+def is_npz(source: object) -> bool:
+    """Return whether `source` is the name of an npz file."""
+    return isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".npz"
 
 
 def _no_label() -> ImageError:
@@ -213,13 +307,29 @@ def in_folder(path: Path) -> list[Path]:
     return found
 
 
+def by_owner(place: Path, *, skip_bad: bool, as_vectors: bool | None = None) -> dict[str, Opened]:
+    """Find what each owner has, by the owner's name: that of a folder in `place`, or a label of an
+    npz.
+
+    as_vectors: as for `opened`.
+
+    Raises ImageError, and warns, as `in_folders` does.
+    """
+    if is_npz(place):
+        held = npz.read(place, as_vectors=as_vectors)
+        return {label: Opened((), inputs) for label, inputs in held.by_label().items()}
+    if as_vectors:
+        raise ImageError(f"{place}: {_VECTORS_NEEDED}")
+    return {folder.name: found for folder, found in in_folders(place, skip_bad=skip_bad).items()}
+
+
 def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     """Find and measure the pictures of each folder in `folder`, in order of name.
 
     skip_bad: leave out bad files, and folders without a picture that can be read.
 
     Raises ImageError, which names all bad files and folders. Warns of those that are passed over or
-    left out, and of a folder whose pictures are all equal.
+    left out.
     """
     found = files.subfolders(folder)
     if not found:
@@ -235,9 +345,6 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     sets = {each: pictures for each, pictures in sets.items() if pictures.pictures}
     if not sets:
         raise ImageError(f"no picture is left: {named}")
-    for each, pictures in sets.items():
-        if pictures.alike:
-            _say_same(each.name, len(pictures.pictures))
     return sets
 
 
@@ -257,9 +364,12 @@ def measured(*sets: Opened) -> Measured:
 
     A file is decoded only in the first call. Bad files that may be skipped are dropped.
     """
+    if any(each.vector_size is not None for each in sets):
+        raise ImageError("vectors: have no size in pixels")
     new = [each for each in sets if not each._looks]
     for each, found in zip(new, _decoded(new, _look), strict=True):
-        each._looks = found if each.array is None else _looks(each.array)
+        array = each.array
+        each._looks = _looks(array) if array is not None and is_pixels(array) else found
     every = [look for each in sets for look in each._looks]
     return Measured(
         _middle([look.height for look in every]),
@@ -270,39 +380,28 @@ def measured(*sets: Opened) -> Measured:
     )
 
 
-def warn_if_same(images: Pixels, whose: str) -> None:
-    """Warn if all of several `images` are equal: a model cannot learn what pictures share."""
-    if len(images) > 1 and (images == images[:1]).all():
-        _say_same(whose, len(images))
-
-
-def _say_same(whose: str, count: int) -> None:
-    log.warning("%s: all %d pictures are the same; add others", whose, count)
-
-
 @dataclass(frozen=True)
 class _Look:
-    """The facts kept of one picture. Equal pictures have equal facts."""
+    """The facts kept of one picture. `grey` is what quality.py judges; None in an array."""
 
     height: int
     width: int
     colour: bool
     stored: bool
-    checksum: int
+    grey: Pixels | None
 
 
 def _look(picture: Image.Image, _where: str) -> _Look:
     stored = picture.mode == "RGB"
     colour = stored and files.has_colour(np.asarray(picture))
-    checksum = zlib.crc32(picture.tobytes())
-    return _Look(picture.height, picture.width, colour, stored, checksum)
+    return _Look(picture.height, picture.width, colour, stored, quality.grey(picture))
 
 
 def _looks(array: Pixels) -> list[_Look]:
     stored = array.ndim == 4
     colour = stored and files.has_colour(array)
     height, width = array.shape[1:3]
-    return [_Look(height, width, colour, stored, zlib.crc32(each.tobytes())) for each in array]
+    return [_Look(height, width, colour, stored, None)] * len(array)
 
 
 def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image, str], T]) -> list[list[T]]:

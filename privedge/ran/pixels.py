@@ -1,12 +1,10 @@
-"""Pictures as arrays: check dtype and shape, and read npz files.
+"""Pictures as arrays: check dtype and shape.
 
 Sees plaintext images: for the owner's and the client's device only. A wrong dtype or layout would
 give a confident wrong answer, so nothing is guessed. Only uint8 of a known layout is accepted. For
 anything else an ImageError gives dtype, shape and the line of Python that converts the array.
 """
 
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,9 @@ import numpy.typing as npt
 
 from privedge.arrays import Pixels
 from privedge.errors import ImageError
-from privedge.ran.images import DAMAGED, opened
 
-MAX_ARRAY_BYTES = 4 << 30
 # With shorter sides, a picture could be mistaken for channels or for a row of numbers.
 LEAST_SIDE = 5
-_MOST_LABELS = 20
 # How far interpolation may leave the range of a picture.
 _OVERSHOOT = 0.25
 
@@ -67,7 +62,9 @@ def _cure_of_shape(shape: tuple[int, ...]) -> str | None:
     if len(shape) == 4 and shape[3] not in (1, 3):
         return "the last axis must be 1 or 3 channels"
     sides = shape[:2] if _is_one(shape) else shape[1:3]
-    return None if min(sides) >= LEAST_SIDE else f"a picture has {LEAST_SIDE} pixels a side or more"
+    if min(sides) >= LEAST_SIDE:
+        return None
+    return f"a picture has {LEAST_SIDE} pixels a side or more; vectors are floats of shape (n, D)"
 
 
 def _cure_of_type(images: Array) -> str:
@@ -111,63 +108,3 @@ def _scaled(images: Array) -> str | None:
     if low >= -1 and high <= 1:
         return "((images + 1) * 127.5).round()"
     return "images.clip(0, 255).round()" if low >= 0 else None
-
-
-# --- npz files ------------------------------------------------------------------------------------
-
-
-def read_npz(path: Path, label: int | str | None) -> Pixels:
-    """Read the array `images` of an npz without pickles, and check it as `checked` does.
-
-    If the file has an array `labels` (integers or strings, one for each image), `label` is needed,
-    and only the images with this label are returned. Raises ImageError.
-    """
-    found = arrays_of(path, "images", "labels")
-    if "images" not in found:
-        raise ImageError(f"{path}: has no array called images")
-    return _chosen(path, checked(found["images"], str(path)), found.get("labels"), label)
-
-
-def arrays_of(path: Path, *names: str) -> dict[str, Array]:
-    """Read those arrays of an npz without pickles that are in `names`, or all if none is given.
-
-    Raises ImageError for a file that is missing, damaged, no file or too large.
-    """
-    with opened(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > MAX_ARRAY_BYTES:
-                    raise ImageError(f"{path}: unpacks to more than {MAX_ARRAY_BYTES >> 30} GiB")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                wanted = [name for name in arrays.files if not names or name in names]
-                return {name: np.asarray(arrays[name]) for name in wanted}
-        except (*DAMAGED, zipfile.BadZipFile) as error:
-            raise ImageError(f"{path}: is not a sound npz file without pickles") from error
-
-
-def _chosen(path: Path, images: Pixels, labels: Array | None, label: int | str | None) -> Pixels:
-    if labels is None:
-        if label is not None:
-            raise ImageError(f"{path}: has no labels to choose {label} from")
-        return images
-    if labels.shape != images.shape[:1]:
-        raise ImageError(f"{path}: has {len(images)} images but labels of shape {labels.shape}")
-    there = ", ".join(map(str, np.unique(labels)[:_MOST_LABELS]))
-    there += ", ..." if len(np.unique(labels)) > _MOST_LABELS else ""
-    if label is None:
-        raise ImageError(f"{path}: has labels; choose one with --label: {there}")
-    mine: Pixels = images[_with_label(labels, label)]
-    if not len(mine):
-        raise ImageError(f"{path}: has no image with label {label}; it has {there}")
-    return mine
-
-
-def _with_label(labels: Array, label: int | str) -> npt.NDArray[np.bool_]:
-    """Compare `labels` with `label`, which from a command line is text even if it is a number."""
-    if labels.dtype.kind in "US":
-        return np.asarray(labels.astype(str) == str(label))
-    try:
-        return np.asarray(labels == float(label))
-    except ValueError:
-        return np.zeros(labels.shape, bool)

@@ -23,6 +23,7 @@ from privedge.ran.feature_kinds import (
     OrientedScales,
     Pixels,
     Shape,
+    Vector,
 )
 from privedge.ran.spec import (
     Conv,
@@ -39,6 +40,11 @@ from privedge.ran.spec import (
     Upsample,
 )
 
+# The preset of vectors. It is not among PRESETS, whose names alone are enough.
+VECTOR = "vector"
+_LEAST_VALUES, _MOST_VALUES = 2, 1 << 16
+# As from an encoder.
+_LONG = 64
 # The limit for `auto`: letters of 32 x 32 are told apart better at that size, faces of 40 x 30 at
 # 64 x 64 (docs/results/evaluation.md#how-the-presets-were-chosen).
 _SMALL_SIDE = 36
@@ -51,8 +57,15 @@ _HIDDEN = 256
 _WRITING_ASPECT = 2
 
 
-def preset(
-    name: str, *, height: int, width: int, channels: int, components: int | None = None
+def preset(  # noqa: PLR0913 - every choice, with a name
+    name: str,
+    *,
+    height: int = 0,
+    width: int = 0,
+    channels: int = 1,
+    size: int | None = None,
+    unit_length: bool = False,
+    components: int | None = None,
 ) -> RanSpec:
     """Return the architecture called `name`.
 
@@ -61,24 +74,31 @@ def preset(
         height, width: the size of the pictures, in pixels. Only "auto" uses it: every preset has a
             fixed size, to which pictures are resized.
         channels: 1 for grey, 3 for colour.
+        size, unit_length: only for the preset "vector": how many values a vector has, and whether
+            it is divided by its length.
         components: the number of components of a subspace preset; None for the preset's number.
 
     Returns:
         The architecture.
 
     Raises:
-        ConfigError: the name is unknown, or `components` does not fit.
+        ConfigError: the name is unknown, or `size` or `components` does not fit.
 
     Example:
         assert preset("auto", height=32, width=28, channels=1).name == "subspace32-fine"
+        assert preset("vector", size=512, unit_length=True).image is None
     """
+    if name == VECTOR:
+        return _vector(size, unit_length, components)
+    if size is not None or unit_length:
+        raise ConfigError(f"preset {name}: size and unit length are for the preset {VECTOR}")
     if name == "auto":
         name = _by_size(height, width, channels)
     if name in ENCODER_PRESETS:
         raise ConfigError(f"preset {name}: needs a public encoder; give its file with --encoder")
     if name not in _BUILDERS:
-        known = ", ".join((*PRESETS, *ENCODER_PRESETS))
-        raise ConfigError(f"preset {name!r} is unknown; choose from auto, {known}")
+        known = ", ".join(("auto", *PRESETS, *ENCODER_PRESETS, VECTOR))
+        raise ConfigError(f"preset {name!r} is unknown; choose from {known}")
     spec = _BUILDERS[name](3 if channels == 3 else 1)
     return spec if components is None else _with_components(spec, components)
 
@@ -175,6 +195,29 @@ def _with_components(spec: RanSpec, components: int) -> RanSpec:
         features=spec.features,
         layers=(Subspace(components=components),),
     )
+
+
+def _vector(size: int | None, unit_length: bool, components: int | None) -> RanSpec:
+    if size is None or not _LEAST_VALUES <= size <= _MOST_VALUES:
+        raise ConfigError(
+            f"preset {VECTOR}: needs the size of the vectors, {_LEAST_VALUES} to {_MOST_VALUES}"
+        )
+    spec = RanSpec(
+        name=VECTOR,
+        image=None,
+        features=Vector(size=size, unit_length=unit_length),
+        layers=(Subspace(components=_components_for(size)),),
+    )
+    return spec if components is None else _with_components(spec, components)
+
+
+def _components_for(size: int) -> int:
+    """Return few components: what is left over must still tell owners apart.
+
+    The best on validation parts: 1 or 2 of 4 values, 3 of 13, 2 or 3 of 30
+    (docs/how-to/vectors.md#how-good-it-is).
+    """
+    return 4 if size >= _LONG else max(1, min(3, size // 4))
 
 
 def _paper(_channels: int) -> RanSpec:

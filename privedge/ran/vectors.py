@@ -45,7 +45,9 @@ def checked(vectors: npt.NDArray[Any], where: str = "") -> Vectors:
     """
     prefix = f"{where}: " if where else ""
     cure = None
-    if vectors.dtype not in (np.float32, np.float64):
+    if vectors.dtype.kind == "u" and vectors.ndim > 2:
+        cure = "these are pictures"
+    elif vectors.dtype.kind != "f" or vectors.dtype.itemsize not in (4, 8):
         cure = _CURES.get(vectors.dtype.kind, "give numbers")
     elif vectors.ndim not in (1, 2):
         cure = "vectors = vectors.reshape(len(vectors), -1)"

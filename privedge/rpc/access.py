@@ -36,6 +36,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/RefreshShares": _only(Role.ADMIN, Role.PARTY0),
     "/privedge.v1.Peer/Hello": _only(Role.PARTY0),
     "/privedge.v1.Peer/ReadTerms": _only(Role.PARTY0),
+    "/privedge.v1.Peer/CheckEnrolment": _only(Role.PARTY0),
     "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/AddActiveModel": _only(Role.PARTY0),

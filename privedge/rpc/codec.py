@@ -10,7 +10,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from privedge.errors import ShareError, UnknownCohort
+from privedge.errors import ReceiptError, ShareError, UnknownCohort
+from privedge.identity.receipts import Facts, Statement
 from privedge.identity.roles import NAME
 from privedge.sharing.cost import Cost, Phase
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest, TensorEntry, UploadHeader
@@ -82,6 +83,32 @@ def manifest_from_wire(message: pb.ModelManifest) -> ModelManifest:
         spec_digest=_matching(_DIGEST, message.spec_digest, "manifest: spec_digest"),
         tensors=tensors,
     )
+
+
+def statement_to_wire(statement: Statement) -> pb.SignedStatement:
+    """Convert a party's statement to its message."""
+    return pb.SignedStatement(
+        facts=statement.facts.to_json(),
+        certificates=statement.certificates,
+        signature=statement.signature,
+    )
+
+
+def statement_from_wire(
+    answer: pb.ActivateModelResponse | pb.DeleteModelResponse,
+) -> Statement | None:
+    """Convert the statement of an answer, which is not verified yet.
+
+    None if there is none, and also if it is malformed: what it is about has happened all the same.
+    """
+    if not answer.HasField("statement"):
+        return None
+    message = answer.statement
+    try:
+        facts = Facts.from_json(message.facts)
+    except ReceiptError:
+        return None
+    return Statement(facts, tuple(message.certificates), message.signature)
 
 
 def model_id(text: str) -> str:

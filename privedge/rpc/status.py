@@ -34,6 +34,10 @@ STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
     errors.UnknownModel: (Code.NOT_FOUND, "unknown model"),
     errors.UnknownCohort: (Code.NOT_FOUND, "unknown cohort"),
     errors.AlreadyExists: (Code.ALREADY_EXISTS, "this id was used before"),
+    errors.AlreadyEnrolled: (
+        Code.ALREADY_EXISTS,
+        "this person is already among the owners",
+    ),
     errors.TermsDiffer: (Code.FAILED_PRECONDITION, "the operators' settings differ"),
     errors.NotReady: (Code.FAILED_PRECONDITION, "not ready"),
     errors.CohortDiffers: (
@@ -61,6 +65,9 @@ _ADVICE: dict[type[Exception], str] = {
     errors.UnknownModel: "list the models with `privedge models list`",
     errors.UnknownCohort: "check the cohort's name with the operator",
     errors.AlreadyExists: "try again with a fresh id",
+    errors.AlreadyEnrolled: (
+        "upload with the name of before, or ask the operators; the model was not activated"
+    ),
     errors.TermsDiffer: "tell both operators; their logs say what differs",
     errors.CohortDiffers: "tell both operators; their logs say what differs",
     errors.NotReady: "upload and activate a model first, then try again",

@@ -3,10 +3,12 @@
 Sees the pictures' sizes and whether they have colour.
 """
 
+from collections.abc import Sequence
+
 from privedge.config import ClientConfig
-from privedge.errors import ConfigError
+from privedge.errors import ConfigError, ImageError
 from privedge.identity.roles import Role
-from privedge.ran import features
+from privedge.ran import features, presets
 from privedge.ran.inputs import Opened, measured
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -19,14 +21,16 @@ def spec_for(
     preset: str | RanSpec = "auto",
     components: int | None = None,
     channels: int | None = None,
+    unit_length: bool | None = None,
     files: PublicFiles = NO_FILES,
 ) -> RanSpec:
-    """Choose one architecture for all pictures of `sets`.
+    """Choose one architecture for all pictures or vectors of `sets`.
 
     preset: a name of PRESETS; or "auto", which chooses by the median size of the pictures; or the
         whole spec of a cohort.
     components: the number of components of a subspace preset; None for the preset's number.
     channels: 1 or 3; None for what the pictures have.
+    unit_length: whether vectors are divided by their length; None for no. Not for pictures.
     files: their `encoder` replaces the preset's feature map, and takes RGB from -1 to 1. A file
         with other conventions needs a spec (`privedge encoder wrap`).
 
@@ -34,13 +38,18 @@ def spec_for(
     each other.
     """
     if isinstance(preset, RanSpec):
+        if unit_length is not None:
+            raise ConfigError("unit length: the spec has it already; leave it out")
         _require_same(preset, components=components, channels=channels)
         features.require_files(preset, files)
         return preset
-    if channels not in (None, 1, 3):
-        raise ConfigError(f"channels: must be 1 or 3, not {channels}")
     if not isinstance(components, int | None):
         raise ConfigError(f"components: must be a whole number, not {components!r}")
+    if any(each.vector_size is not None for each in sets):
+        if channels is not None or files != NO_FILES:
+            raise ConfigError("channels, encoder: are for pictures, and these are vectors")
+        return _of_vectors(sets, preset, components, unit_length=bool(unit_length))
+    check_for_pictures(preset, channels=channels, unit_length=unit_length)
     size = measured(*sets)
     return spec_named(
         preset,
@@ -50,6 +59,38 @@ def spec_for(
         components=components,
         files=files,
     )
+
+
+def check_for_pictures(
+    preset: str, *, channels: int | None = None, unit_length: bool | None = None
+) -> None:
+    """Raise ConfigError or ImageError if these arguments are not for pictures."""
+    if channels not in (None, 1, 3):
+        raise ConfigError(f"channels: must be 1 or 3, not {channels}")
+    if unit_length is not None:
+        raise ConfigError("unit length: is for vectors, and these are pictures")
+    if takes_vectors(preset):
+        raise ImageError(f"preset {preset}: takes vectors, and these are pictures")
+
+
+def _of_vectors(
+    sets: Sequence[Opened], preset: str, components: int | None, *, unit_length: bool
+) -> RanSpec:
+    if preset != "auto" and not takes_vectors(preset):
+        raise ImageError(f"preset {preset}: takes pictures, and these are vectors")
+    sizes = {each.vector_size for each in sets}
+    if len(sizes) > 1:
+        raise ImageError(f"vectors: have different sizes ({', '.join(sorted(map(str, sizes)))})")
+    return presets.preset(
+        presets.VECTOR, size=sizes.pop(), unit_length=unit_length, components=components
+    )
+
+
+def takes_vectors(preset: str | RanSpec) -> bool | None:
+    """Return whether a preset or spec takes vectors, or pictures; None for "auto"."""
+    if isinstance(preset, RanSpec):
+        return preset.image is None
+    return None if preset == "auto" else preset == presets.VECTOR
 
 
 def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:

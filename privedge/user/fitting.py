@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from privedge.arrays import Inputs
 from privedge.errors import TrainingError
 from privedge.identity.names import owner_name
 from privedge.ran.model import Reconstructor
@@ -34,7 +34,7 @@ class TrainingStep:
 
 
 def fit_ran(
-    images: npt.NDArray[np.uint8],
+    images: Inputs,
     spec: RanSpec,
     settings: TrainSettings,
     owner: str,
@@ -44,7 +44,7 @@ def fit_ran(
 ) -> Ran:
     """Train the RAN of `owner`. The result is equal, bit for bit, in every run on one machine.
 
-    images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`.
+    images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`; or vectors (n, D).
     progress: called after each check on the validation images.
     saving: where to save an unfinished training, and whether to resume it.
 

@@ -18,10 +18,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from privedge import child_processes, private_file
+from privedge.arrays import Inputs
 from privedge.errors import PrivEdgeError, TrainingError
+from privedge.ran import npz as npz_file
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import given
 from privedge.ran.public_files import PublicFiles
@@ -46,13 +47,13 @@ _MOST_NAMED = 20
 class Job:
     """One owner's training.
 
-    images: a folder, an npz, files, or uint8 (n, H, W[, 3]) at the size of `spec.image`, which for
-        an aligned spec are faces that are cut out already.
+    images: a folder, an npz, files, vectors (n, D), or uint8 (n, H, W[, 3]) at the size of
+        `spec.image`, which for an aligned spec are faces that are cut out already.
     out: the file to write the RAN to.
     """
 
     owner: str
-    images: Path | tuple[Path, ...] | npt.NDArray[np.uint8] = field(repr=False)
+    images: Path | tuple[Path, ...] | Inputs = field(repr=False)
     spec: RanSpec
     settings: TrainSettings
     out: Path
@@ -154,7 +155,7 @@ def _request(job: Job, npz: Path) -> child_processes.Message:
     images = job.images
     at_size = isinstance(images, np.ndarray)
     if isinstance(images, np.ndarray):
-        np.savez(npz, images=images)
+        npz_file.write(npz, images)
         images = npz
     source = (
         str(images.resolve()) if isinstance(images, Path) else [str(f.resolve()) for f in images]
@@ -176,7 +177,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
     if not isinstance(images, np.ndarray):
         settings = job.settings
         aligner = aligner_for(job.spec, settings.files, largest=settings.largest_face)
-        images = given(images, job.spec.image_shape, aligner=aligner)
+        images = given(images, job.spec.image, aligner=aligner)
     task = _task(job, images)
     if job.out.exists():
         if checkpoint.load(job.out).facts.get(_TASK) != task:
@@ -212,7 +213,7 @@ def _unfinished(job: Job) -> Path:
     return job.out.with_name(job.out.name + UNFINISHED)
 
 
-def _task(job: Job, images: npt.NDArray[np.uint8]) -> str:
+def _task(job: Job, images: Inputs) -> str:
     """Hash everything on which the parameters depend."""
     settings = asdict(job.settings)
     # The spec has the files' digests, and the images are of the faces that were taken.

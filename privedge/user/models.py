@@ -2,9 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from privedge.config import ClientConfig
-from privedge.errors import NotAllowed, UnknownModel
+from privedge.errors import (
+    DeadlineExceeded,
+    NotAllowed,
+    NotReady,
+    ReceiptError,
+    UnknownModel,
+    Unreachable,
+)
+from privedge.identity.receipts import DELETION, PARTIES, SignedReceipt, Statement
 from privedge.identity.roles import Role
 from privedge.user.party import ModelFacts, connect
 
@@ -19,24 +28,62 @@ def listed(
         return party.models(cohort)
 
 
-def delete(model_id: str, config: ClientConfig) -> bool:
+@dataclass(frozen=True)
+class Deletion:
+    """What became of a deletion.
+
+    Attributes:
+        suspended: the model is only left out of queries, because an admin of the other operator
+            must delete it too.
+        receipt: what both parties have signed; None if one of them has signed nothing.
+    """
+
+    suspended: bool
+    receipt: SignedReceipt | None
+
+
+def delete(model_id: str, config: ClientConfig) -> Deletion:
     """Remove a model from both parties, party 0 first; for an admin, from its own operator's.
 
-    Returns True if it is only suspended, because an admin of the other operator must delete it too.
-    Raises UnknownModel if neither party has it.
+    The receipt is verified with the authorities of `config`. Once deleted, a model may be deleted
+    again: that gives a fresh receipt. Raises UnknownModel if neither party has it; ReceiptError for
+    a statement that does not hold, after both parties have deleted it; Unreachable,
+    DeadlineExceeded, and NotReady from a party 1 that does not yet follow party 0.
     """
     if not _MODEL_ID.fullmatch(model_id):
         raise UnknownModel(f"{model_id!r}: not a model's id; see `privedge models list`")
     suspended, errors = False, list[UnknownModel | NotAllowed]()
-    for role in (Role.PARTY0, Role.PARTY1):
+    statements = list[Statement | None]()
+    for role in PARTIES:
         with connect(config, role) as party:
             try:
-                suspended |= party.delete(model_id)
+                deleted = party.delete(model_id)
             except (
                 UnknownModel,
                 NotAllowed,
             ) as error:  # the other operator's party lets no admin in
                 errors.append(error)
+                continue
+            except (Unreachable, DeadlineExceeded, NotReady) as error:
+                if role is PARTIES[0]:
+                    raise
+                raise type(error)(
+                    f"{model_id}: deleted at party 0; delete it again for party 1: {error}"
+                ) from None
+            suspended |= deleted.suspended
+            statements.append(deleted.statement)
     if errors and not suspended and (len(errors) == 2 or isinstance(errors[0], NotAllowed)):
         raise errors[0]
-    return suspended
+    return Deletion(suspended, _receipt(model_id, statements, config))
+
+
+def _receipt(
+    model_id: str, statements: Sequence[Statement | None], config: ClientConfig
+) -> SignedReceipt | None:
+    if len(statements) < len(PARTIES) or config.tls is None:
+        return None
+    vouching = {role: config.tls.vouching_for(role) for role in PARTIES}
+    try:
+        return SignedReceipt.of(statements, DELETION, model_id, vouching)
+    except ReceiptError as error:
+        raise ReceiptError(f"{model_id}: deleted, but its receipt does not hold: {error}") from None

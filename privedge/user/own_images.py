@@ -1,4 +1,4 @@
-"""Split an owner's images into training and validation images, and extract their features.
+"""Split an owner's images or vectors into training and validation, and extract their features.
 
 Never sees a test image: the validation images are held out of the owner's images.
 """
@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from privedge.arrays import Pixels
+from privedge.arrays import Inputs, Pixels, is_pixels
 from privedge.errors import TrainingError
 from privedge.ran import features
 from privedge.ran.feature_kinds import Cooccurrence, Encoder, FineCooccurrence
@@ -43,22 +43,24 @@ class OwnFeatures:
     digest: str
 
 
-def prepare(images: Pixels, spec: RanSpec, settings: TrainSettings) -> OwnFeatures:
+def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatures:
     """Split the images by the seed, enlarge a small training set by shifts, extract features.
 
-    images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`.
+    images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`; or vectors (n, D).
 
     Raises TrainingError without images, and ImageError for a wrong size.
     """
     if len(images) < MIN_IMAGES:
-        raise TrainingError("images: none were given")
-    training, validation = halves(images, settings)
+        what = "images" if is_pixels(images) else "vectors"
+        raise TrainingError(f"{what}: none were given")
+    learned, held_out = halves(np.arange(len(images)), settings)
+    training, validation = images[learned], images[held_out]
     checked = validation if len(validation) else training
     validated = features.extract(spec, checked, encoder=settings.files.encoder)
     # Co-occurrence does not depend on where in the image a stroke is, and an encoder has learned
     # not to, so shifts add nothing.
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence | Encoder)
-    if len(training) < _FEW and moves:
+    if len(training) < _FEW and moves and is_pixels(training):
         training = _shifted(training, by=max(1, spec.image_shape.height // 32))
     return OwnFeatures(
         features.extract(spec, training, encoder=settings.files.encoder),

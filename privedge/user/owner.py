@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from privedge.config import ClientConfig, StrPath, load
+from privedge.identity.receipts import SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
@@ -82,7 +83,12 @@ class Owner:
         return architecture.of_cohort(cohort, self._config)
 
     def upload(
-        self, ran: Ran | StrPath, cohort: str, *, progress: Progress | None = None
+        self,
+        ran: Ran | StrPath,
+        cohort: str,
+        *,
+        progress: Progress | None = None,
+        signed: bool = False,
     ) -> Receipt:
         """Split a trained model into two shares, send one to each party, and activate it.
 
@@ -92,17 +98,21 @@ class Owner:
             ran: the model, or the file it was saved in.
             cohort: the name of the cohort to join.
             progress: called with ("upload", bytes sent, bytes in all), counted over both parties.
+            signed: ask both parties to sign that the model is active.
 
         Returns:
-            The model's id, the cohort's new snapshot id, and the bytes sent to each party.
+            The model's id, the cohort's new snapshot id, the bytes sent to each party, the model
+            that it has replaced, and what came of the check at enrolment, if the owner is told.
 
         Raises:
             CheckpointError: the model is another owner's, of another architecture, or damaged.
             RangeError: a value does not fit the fixed-point ring.
+            AlreadyEnrolled: the cohort refuses a person who is among the owners already.
+            ReceiptError: the model is active, and what a party has signed does not hold.
             Refused: a party refuses; the message names the party.
         """
         model = ran if isinstance(ran, Ran) else checkpoint.load(Path(ran))
-        return upload.send(model, cohort, self._config, progress)
+        return upload.send(model, cohort, self._config, progress, signed=signed)
 
     def models(
         self, cohort: str | None = None, *, party: Literal[0, 1] = 0
@@ -123,14 +133,23 @@ class Owner:
         role = Role.PARTY0 if party == 0 else Role.PARTY1
         return tuple(models.listed(self._config, cohort, role))
 
-    def delete(self, model_id: str) -> None:
+    def delete(self, model_id: str) -> SignedReceipt | None:
         """Delete a model from both parties. Queries that are running on it still finish.
+
+        If a party does not answer, call it again when it does. A deleted model may be deleted again
+        for another receipt.
 
         Args:
             model_id: 32 hexadecimal digits, from the receipt or from `models`.
 
+        Returns:
+            What both parties have signed, verified; None if one of them signs nothing. Its
+            `to_text` is what `privedge receipt verify` reads.
+
         Raises:
             UnknownModel: neither party has such a model of this owner.
+            ReceiptError: both parties have deleted it, and what one of them has signed does not
+                hold.
             Unreachable, DeadlineExceeded: a party does not answer.
         """
-        models.delete(model_id, self._config)
+        return models.delete(model_id, self._config).receipt

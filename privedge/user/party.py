@@ -6,10 +6,11 @@ away for a moment. A failure becomes one of our errors, which names the party.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from privedge.config import ClientConfig
+from privedge.identity.receipts import Statement
 from privedge.identity.roles import Role
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
@@ -35,6 +36,8 @@ class ModelFacts:
         created_at: the time of the upload, in seconds since 1970, UTC.
         images_asked: how many images this party answered while the model was active. Every query
             asks every model of its cohort. 0 from a party of an older release.
+        enrolment: for admins, if the operators are told of the check at enrolment: "new", "known"
+            (another owner's model fits the same person) or "unchecked"; else empty.
     """
 
     model_id: str
@@ -44,6 +47,7 @@ class ModelFacts:
     share_bytes: int
     created_at: int
     images_asked: int = 0
+    enrolment: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,36 @@ class CohortFacts:
     owners: tuple[str, ...]
     snapshot: str
     rivals: tuple[int, str] = (0, "")
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+
+
+@dataclass(frozen=True)
+class Activated:
+    """What a party answers to an activation.
+
+    snapshot: id of the cohort's models now. replaced: id of the owner's model of before; empty if
+    there was none. checked: whether the model was checked at enrolment; None if the owner is not
+    told. share: the party's share of what came of it, one word, or empty. statement: signed, and
+    not verified yet; None from a party that signs nothing.
+    """
+
+    snapshot: str
+    replaced: str
+    checked: bool | None
+    share: bytes = field(repr=False)
+    statement: Statement | None
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a party answers to a deletion. suspended: it waits for an admin of the other operator.
+
+    statement: signed, and not verified yet; None from a party that signs nothing.
+    """
+
+    suspended: bool
+    statement: Statement | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +131,8 @@ class Party:
             tuple(said.owners),
             said.snapshot_id,
             (said.rivals, said.rivals_sha256),
+            said.enrolment_check or "off",
+            said.enrolment_on_match or "report",
         )
 
     def about(self) -> About:
@@ -108,16 +144,24 @@ class Party:
         with calls_to(self.name):
             self.stub.UploadModel(_requests(header, chunks), timeout=self.patience.within_s)
 
-    def activate(self, model_id: str) -> str:
-        """Make the model active, and return the cohort's new snapshot id. Party 0 only."""
+    def activate(self, model_id: str) -> "Activated":
+        """Make the model active, at party 0. At party 1, ask for its share of the check, and for
+        what it states.
+        """
         answer = self._told(self.stub.ActivateModel, pb.ActivateModelRequest(model_id=model_id))
-        snapshot_id: str = answer.snapshot_id
-        return snapshot_id
+        told = answer.HasField("enrolment")
+        return Activated(
+            answer.snapshot_id,
+            answer.replaced,
+            answer.enrolment.checked if told else None,
+            answer.enrolment.share,
+            codec.statement_from_wire(answer),
+        )
 
-    def delete(self, model_id: str) -> bool:
-        """Remove the model from this party. An admin may only suspend it; then this is True."""
+    def delete(self, model_id: str) -> "Deleted":
+        """Remove the model from this party. An admin may only suspend it."""
         answer = self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
-        return bool(answer.suspended)
+        return Deleted(answer.suspended, codec.statement_from_wire(answer))
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
@@ -134,6 +178,7 @@ class Party:
                 row.share_bytes,
                 row.created_at,
                 row.images_asked,
+                row.enrolment,
             )
             for row in answer.models
         ]

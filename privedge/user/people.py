@@ -20,7 +20,8 @@ from privedge.ran import features, images, vectors
 from privedge.ran.alignment import aligner_for
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.inputs import Opened, in_folder, in_folders, opened
-from privedge.ran.pixels import arrays_of, checked
+from privedge.ran.npz import arrays_of
+from privedge.ran.pixels import checked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import architecture
@@ -97,12 +98,13 @@ def spec_for(
     channels: int | None = None,
     files: PublicFiles,
 ) -> RanSpec:
-    """Choose the architecture as `architecture.spec_for` does; that of vectors must be given."""
-    pictures = [each.pictures for each in sets if each.pictures is not None]
-    if not pictures and isinstance(preset, str):
-        raise ImageError("vectors: their architecture is a spec; give --spec FILE or --cohort NAME")
+    """Choose the architecture as `architecture.spec_for` does."""
     return architecture.spec_for(
-        *pictures, preset=preset, components=components, channels=channels, files=files
+        *[each.pictures or Opened((), each.vectors) for each in sets],
+        preset=preset,
+        components=components,
+        channels=channels,
+        files=files,
     )
 
 

@@ -12,13 +12,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from privedge.config import ClientConfig
-from privedge.errors import CheckpointError, DeadlineExceeded, PrivEdgeError, Unreachable
+from privedge.errors import (
+    CheckpointError,
+    DeadlineExceeded,
+    IntegrityError,
+    PrivEdgeError,
+    ReceiptError,
+    ShareError,
+    Unreachable,
+)
 from privedge.identity.checking import check_files
+from privedge.identity.receipts import ACTIVATION, PARTIES, SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran.in_words import differences
 from privedge.rpc.chunks import cut
 from privedge.rpc.retry import Patience
+from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.manifest import (
     ModelManifest,
@@ -28,10 +38,10 @@ from privedge.sharing.manifest import (
     new_model_id,
     new_salt,
 )
-from privedge.sharing.ring import Words, wire_view
+from privedge.sharing.ring import Words, from_bytes, wire_view
 from privedge.sharing.split import split
 from privedge.user.checkpoint import Ran
-from privedge.user.party import Party, connect
+from privedge.user.party import Activated, Party, connect
 
 _TO_WITHDRAW = Patience(within_s=5.0, retries=0)
 
@@ -44,11 +54,20 @@ class Receipt:
         model_id: 32 hexadecimal digits, which `Owner.delete` accepts.
         snapshot_id: the id of the cohort's new set of models.
         bytes_per_party: the size of one share, in bytes.
+        replaced: the id of this owner's model that was active before; empty if there was none.
+        enrolment: what came of the check at enrolment, where the owner is told: "new", "known"
+            (another owner's model fits the same person) or "unchecked" (too few other owners); else
+            empty.
+        signed: what both parties have signed of the activation, verified; None unless it was asked
+            for, or if one of them signs nothing.
     """
 
     model_id: str
     snapshot_id: str
     bytes_per_party: int
+    replaced: str = ""
+    enrolment: str = ""
+    signed: SignedReceipt | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +79,18 @@ class _Halves:
     shares: tuple[Sequence[Words], Sequence[Words]] = field(repr=False)
 
 
-def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None = None) -> Receipt:
+def send(
+    ran: Ran,
+    cohort: str,
+    config: ClientConfig,
+    progress: Progress | None = None,
+    *,
+    signed: bool = False,
+) -> Receipt:
     """Share `ran` with both parties and make it the owner's active model in `cohort`.
 
     `progress` is called with ("upload", bytes sent, bytes in all), counted over both parties. Both
-    upload threads call it, one at a time.
+    upload threads call it, one at a time. `signed`: ask both parties for a receipt.
 
     Raises RangeError or CheckpointError before anything is sent, and later the refusal of a party,
     whose message names the party. Then the uploaded shares are deleted from every party that can be
@@ -85,7 +111,7 @@ def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None 
             _withdraw((party_0, party_1), manifest.model_id)
             raise
         try:
-            snapshot_id = party_0.activate(manifest.model_id)
+            activated = party_0.activate(manifest.model_id)
         except (Unreachable, DeadlineExceeded) as error:
             # The model may be active by now, so the shares stay.
             raise type(error)(
@@ -94,7 +120,55 @@ def send(ran: Ran, cohort: str, config: ClientConfig, progress: Progress | None 
         except PrivEdgeError:
             _withdraw((party_0, party_1), manifest.model_id)
             raise
-    return Receipt(manifest.model_id, snapshot_id, manifest.share_bytes)
+        there = None
+        if activated.checked or signed:
+            there = _at_party_1(manifest.model_id, party_1)
+    return Receipt(
+        manifest.model_id,
+        activated.snapshot,
+        manifest.share_bytes,
+        activated.replaced,
+        _enrolment(manifest.model_id, activated, there),
+        _signed(manifest.model_id, activated, there, config) if signed else None,
+    )
+
+
+def _at_party_1(model_id: str, party_1: Party) -> Activated:
+    try:
+        return party_1.activate(model_id)
+    except PrivEdgeError as error:
+        raise type(error)(
+            f"{model_id}: active, but party 1 does not say what it knows: {error}"
+        ) from None
+
+
+def _signed(
+    model_id: str, here: Activated, there: Activated | None, config: ClientConfig
+) -> SignedReceipt | None:
+    if there is None or config.tls is None:
+        return None
+    vouching = {role: config.tls.vouching_for(role) for role in PARTIES}
+    try:
+        return SignedReceipt.of((here.statement, there.statement), ACTIVATION, model_id, vouching)
+    except ReceiptError as error:
+        raise ReceiptError(f"{model_id}: active, but its receipt does not hold: {error}") from None
+
+
+def _enrolment(model_id: str, here: Activated, there: Activated | None) -> str:
+    """What came of the check at enrolment, if the owner is told."""
+    if here.checked is None:
+        return ""
+    if not here.checked or there is None:
+        return "unchecked"
+    try:
+        found = combine(*(from_bytes(each.share, (1,)) for each in (here, there)))
+    except ShareError:
+        raise IntegrityError(
+            f"{model_id}: active, but what came of its check at enrolment is lost"
+        ) from None
+    if int(found[0]) > 1:
+        raise IntegrityError(f"{model_id}: active, but the parties' shares of its check do not fit")
+    return "known" if int(found[0]) else "new"
 
 
 def _require_owner(ran: Ran, config: ClientConfig) -> None:

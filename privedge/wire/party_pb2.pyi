@@ -201,19 +201,63 @@ class ActivateModelResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
+    ENROLMENT_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
     snapshot_id: _builtins.str
+    replaced: _builtins.str
+    """The id of the owner's model that this activation has put out of use; empty if there was none."""
+    @_builtins.property
+    def enrolment(self) -> Global___EnrolmentCheck:
+        """Absent where the cohort has no check at enrolment, or its result is the operators' alone."""
+
+    @_builtins.property
+    def statement(self) -> Global___SignedStatement:
+        """What this party states of the activation; absent without TLS."""
+
     def __init__(
         self,
         *,
         snapshot_id: _builtins.str = ...,
+        replaced: _builtins.str = ...,
+        enrolment: Global___EnrolmentCheck | None = ...,
+        statement: Global___SignedStatement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "replaced", b"replaced", "snapshot_id", b"snapshot_id", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ActivateModelResponse: _TypeAlias = ActivateModelResponse  # noqa: Y015
+
+@_typing.final
+class EnrolmentCheck(_message.Message):
+    """The check at enrolment, as the owner is told of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKED_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    checked: _builtins.bool
+    """Whether there was one: not with fewer than two other owners."""
+    share: _builtins.bytes
+    """This party's share, one word, of 1 if another owner's model takes this one's mean for its own,
+    else of 0. Empty if there was no check.
+    """
+    def __init__(
+        self,
+        *,
+        checked: _builtins.bool = ...,
+        share: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked", b"checked", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrolmentCheck: _TypeAlias = EnrolmentCheck  # noqa: Y015
 
 @_typing.final
 class DeleteModelRequest(_message.Message):
@@ -243,20 +287,58 @@ class DeleteModelResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SUSPENDED_FIELD_NUMBER: _builtins.int
+    STATEMENT_FIELD_NUMBER: _builtins.int
     suspended: _builtins.bool
     """No query asks the model any more, and it waits for an admin of the other operator."""
+    @_builtins.property
+    def statement(self) -> Global___SignedStatement:
+        """What this party states of the deletion; absent if it is suspended, and without TLS."""
+
     def __init__(
         self,
         *,
         suspended: _builtins.bool = ...,
+        statement: Global___SignedStatement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteModelResponse: _TypeAlias = DeleteModelResponse  # noqa: Y015
+
+@_typing.final
+class SignedStatement(_message.Message):
+    """Facts that a server states; docs/reference/wire.md says what exactly is signed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTS_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    facts: _builtins.str
+    """Canonical JSON."""
+    signature: _builtins.bytes
+    """ECDSA with SHA-256 by the key of the first certificate, in DER."""
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """DER: the server's own certificate, then those between it and the authority."""
+
+    def __init__(
+        self,
+        *,
+        facts: _builtins.str = ...,
+        certificates: _abc.Iterable[_builtins.bytes] | None = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "facts", b"facts", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedStatement: _TypeAlias = SignedStatement  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -293,6 +375,7 @@ class ModelRow(_message.Message):
     SHARE_BYTES_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     IMAGES_ASKED_FIELD_NUMBER: _builtins.int
+    ENROLMENT_FIELD_NUMBER: _builtins.int
     model_id: _builtins.str
     cohort: _builtins.str
     owner: _builtins.str
@@ -305,6 +388,10 @@ class ModelRow(_message.Message):
     """Images that this party answered while the model was active; every query asks every model of its
     cohort.
     """
+    enrolment: _builtins.str
+    """For admins, where the operators are told of the check at enrolment: "new", "known" (another
+    owner's model took this one's mean for its own) or "unchecked" (fewer than two other owners).
+    """
     def __init__(
         self,
         *,
@@ -315,10 +402,11 @@ class ModelRow(_message.Message):
         share_bytes: _builtins.int = ...,
         created_at: _builtins.int = ...,
         images_asked: _builtins.int = ...,
+        enrolment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "created_at", b"created_at", "images_asked", b"images_asked", "model_id", b"model_id", "owner", b"owner", "share_bytes", b"share_bytes", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "created_at", b"created_at", "enrolment", b"enrolment", "images_asked", b"images_asked", "model_id", b"model_id", "owner", b"owner", "share_bytes", b"share_bytes", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -447,6 +535,8 @@ class DescribeCohortResponse(_message.Message):
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
     RIVALS_FIELD_NUMBER: _builtins.int
     RIVALS_SHA256_FIELD_NUMBER: _builtins.int
+    ENROLMENT_CHECK_FIELD_NUMBER: _builtins.int
+    ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
     """Canonical JSON of the RanSpec."""
     margin: _builtins.float
@@ -461,6 +551,11 @@ class DescribeCohortResponse(_message.Message):
     """How many public rivals the best model must beat as well: best < margin * each rival."""
     rivals_sha256: _builtins.str
     """SHA-256 (hex) of them, as privedge/ran/rivals.py has it. Empty without any."""
+    enrolment_check: _builtins.str
+    """Whether uploads are checked against the models of other owners: off, owner or operator, for who
+    is told; and what follows if one of them fits: report or refuse. Public.
+    """
+    enrolment_on_match: _builtins.str
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names in the order of the answer vector."""
@@ -476,10 +571,12 @@ class DescribeCohortResponse(_message.Message):
         mean_share: _builtins.float = ...,
         rivals: _builtins.int = ...,
         rivals_sha256: _builtins.str = ...,
+        enrolment_check: _builtins.str = ...,
+        enrolment_on_match: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "rivals", b"rivals", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "rivals", b"rivals", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

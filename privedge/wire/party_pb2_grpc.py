@@ -95,8 +95,9 @@ class PartyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ActivateModel(self, request, context):
-        """Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-        the owner's one active model of its cohort. Idempotent.
+        """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+        owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+        its share of the check at enrolment. It activates nothing by itself. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

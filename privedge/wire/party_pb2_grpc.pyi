@@ -41,8 +41,9 @@ class PartyStub:
     same id with the same header gets the same answer; with another header it is ALREADY_EXISTS.
     """
     ActivateModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]
-    """Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-    the owner's one active model of its cohort. Idempotent.
+    """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+    owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+    its share of the check at enrolment. It activates nothing by itself. Idempotent.
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -76,8 +77,9 @@ class PartyAsyncStub(PartyStub):
     same id with the same header gets the same answer; with another header it is ALREADY_EXISTS.
     """
     ActivateModel: _aio.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]  # type: ignore[assignment]
-    """Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-    the owner's one active model of its cohort. Idempotent.
+    """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+    owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+    its share of the check at enrolment. It activates nothing by itself. Idempotent.
     """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -120,8 +122,9 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         request: _party_pb2.ActivateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.ActivateModelResponse, _abc.Awaitable[_party_pb2.ActivateModelResponse]]:
-        """Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-        the owner's one active model of its cohort. Idempotent.
+        """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+        owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+        its share of the check at enrolment. It activates nothing by itself. Idempotent.
         """
 
     @_abc_1.abstractmethod

@@ -146,6 +146,10 @@ class CohortTerms(_message.Message):
     MARGIN_FIELD_NUMBER: _builtins.int
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
     RIVALS_SHA256_FIELD_NUMBER: _builtins.int
+    TELEMETRY_FIELD_NUMBER: _builtins.int
+    ENROLMENT_CHECK_FIELD_NUMBER: _builtins.int
+    ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
+    ENROLMENT_MARGIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_digest: _builtins.str
     """SHA-256 (hex) of the architecture."""
@@ -154,6 +158,12 @@ class CohortTerms(_message.Message):
     mean_share: _builtins.float
     rivals_sha256: _builtins.str
     """SHA-256 (hex) of the public rivals, as privedge/ran/rivals.py has it. Empty without any."""
+    telemetry: _builtins.str
+    """How scores are counted: [cohorts.telemetry] in one word. Empty if they are not."""
+    enrolment_check: _builtins.str
+    """See DescribeCohortResponse; empty means off, from a release that knows no such check."""
+    enrolment_on_match: _builtins.str
+    enrolment_margin: _builtins.float
     def __init__(
         self,
         *,
@@ -162,10 +172,14 @@ class CohortTerms(_message.Message):
         margin: _builtins.float = ...,
         mean_share: _builtins.float = ...,
         rivals_sha256: _builtins.str = ...,
+        telemetry: _builtins.str = ...,
+        enrolment_check: _builtins.str = ...,
+        enrolment_on_match: _builtins.str = ...,
+        enrolment_margin: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["margin", b"margin", "mean_share", b"mean_share", "name", b"name", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "name", b"name", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest", "telemetry", b"telemetry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,13 +270,19 @@ class PrepareRefreshResponse(_message.Message):
 Global___PrepareRefreshResponse: _TypeAlias = PrepareRefreshResponse  # noqa: Y015
 
 @_typing.final
-class PrepareModelRequest(_message.Message):
-    """Asks party 1 to prepare this model."""
+class CheckEnrolmentRequest(_message.Message):
+    """Asks party 1 to check this model against those of other owners."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    """16 fresh random bytes from party 0."""
+    snapshot_id: _builtins.str
+    """The active models of the cohort that are asked."""
     @_builtins.property
     def model(self) -> Global___ModelRef: ...
     @_builtins.property
@@ -272,10 +292,64 @@ class PrepareModelRequest(_message.Message):
         *,
         model: Global___ModelRef | None = ...,
         state: Global___StateEpoch | None = ...,
+        query_id: _builtins.bytes = ...,
+        snapshot_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "query_id", b"query_id", "snapshot_id", b"snapshot_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckEnrolmentRequest: _TypeAlias = CheckEnrolmentRequest  # noqa: Y015
+
+@_typing.final
+class CheckEnrolmentResponse(_message.Message):
+    """The run is over, and party 1 has its share of the result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    share: _builtins.bytes
+    """Where the operators are told: party 1's share, one word. Else empty."""
+    def __init__(
+        self,
+        *,
+        share: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckEnrolmentResponse: _TypeAlias = CheckEnrolmentResponse  # noqa: Y015
+
+@_typing.final
+class PrepareModelRequest(_message.Message):
+    """Asks party 1 to prepare this model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ENROLMENT_SHARE_FIELD_NUMBER: _builtins.int
+    enrolment_share: _builtins.bytes
+    """After a check whose result the operators are told: party 0's share, one word. Else empty."""
+    @_builtins.property
+    def model(self) -> Global___ModelRef: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        model: Global___ModelRef | None = ...,
+        state: Global___StateEpoch | None = ...,
+        enrolment_share: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_share", b"enrolment_share", "model", b"model", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

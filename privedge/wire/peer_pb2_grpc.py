@@ -50,6 +50,11 @@ class PeerStub:
                 request_serializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
                 _registered_method=True)
+        self.CheckEnrolment = channel.unary_unary(
+                '/privedge.v1.Peer/CheckEnrolment',
+                request_serializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
+                _registered_method=True)
         self.SetActiveModels = channel.unary_unary(
                 '/privedge.v1.Peer/SetActiveModels',
                 request_serializer=privedge_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
@@ -110,6 +115,15 @@ class PeerServicer:
     def PrepareModel(self, request, context):
         """First half of an activation: party 1 compares manifest digests and keeps the model ready.
         FAILED_PRECONDITION rejects the model at both parties. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckEnrolment(self, request, context):
+        """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
+        share of the model, as its half of the query of this id, and answers once party 0 has ordered
+        that run and it is over. A model is checked once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,6 +204,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.PrepareModel,
                     request_deserializer=privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_peer__pb2.PrepareModelResponse.SerializeToString,
+            ),
+            'CheckEnrolment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckEnrolment,
+                    request_deserializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.SerializeToString,
             ),
             'SetActiveModels': grpc.unary_unary_rpc_method_handler(
                     servicer.SetActiveModels,
@@ -309,6 +328,33 @@ class Peer:
             '/privedge.v1.Peer/PrepareModel',
             privedge_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
             privedge_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckEnrolment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/CheckEnrolment',
+            privedge_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
+            privedge_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
             options,
             channel_credentials,
             insecure,

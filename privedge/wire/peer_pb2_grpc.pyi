@@ -45,6 +45,11 @@ class PeerStub:
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects the model at both parties. Idempotent.
     """
+    CheckEnrolment: _grpc.UnaryUnaryMultiCallable[_peer_pb2.CheckEnrolmentRequest, _peer_pb2.CheckEnrolmentResponse]
+    """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
+    share of the model, as its half of the query of this id, and answers once party 0 has ordered
+    that run and it is over. A model is checked once.
+    """
     SetActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]
     """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
     AddActiveModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]
@@ -91,6 +96,11 @@ class PeerAsyncStub(PeerStub):
     PrepareModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelRequest, _peer_pb2.PrepareModelResponse]  # type: ignore[assignment]
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects the model at both parties. Idempotent.
+    """
+    CheckEnrolment: _aio.UnaryUnaryMultiCallable[_peer_pb2.CheckEnrolmentRequest, _peer_pb2.CheckEnrolmentResponse]  # type: ignore[assignment]
+    """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
+    share of the model, as its half of the query of this id, and answers once party 0 has ordered
+    that run and it is over. A model is checked once.
     """
     SetActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]  # type: ignore[assignment]
     """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
@@ -153,6 +163,17 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_peer_pb2.PrepareModelResponse, _abc.Awaitable[_peer_pb2.PrepareModelResponse]]:
         """First half of an activation: party 1 compares manifest digests and keeps the model ready.
         FAILED_PRECONDITION rejects the model at both parties. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckEnrolment(
+        self,
+        request: _peer_pb2.CheckEnrolmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.CheckEnrolmentResponse, _abc.Awaitable[_peer_pb2.CheckEnrolmentResponse]]:
+        """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
+        share of the model, as its half of the query of this id, and answers once party 0 has ordered
+        that run and it is over. A model is checked once.
         """
 
     @_abc_1.abstractmethod

@@ -72,6 +72,7 @@ class Snapshot(_message.Message):
     MARGIN_FIELD_NUMBER: _builtins.int
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
     RIVALS_FIELD_NUMBER: _builtins.int
+    TELEMETRY_JSON_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     id: _builtins.str
     spec_json: _builtins.str
@@ -82,6 +83,8 @@ class Snapshot(_message.Message):
     """Public rivals, float32, little-endian, row by row in the spec's input shape; in one piece.
     Absent without any.
     """
+    telemetry_json: _builtins.str
+    """[cohorts.telemetry] as JSON; in one piece. Empty if scores are not counted."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]: ...
     def __init__(
@@ -94,10 +97,11 @@ class Snapshot(_message.Message):
         margin: _builtins.float = ...,
         mean_share: _builtins.float = ...,
         rivals: _builtins.bytes = ...,
+        telemetry_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "id", b"id", "margin", b"margin", "mean_share", b"mean_share", "models", b"models", "rivals", b"rivals", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "id", b"id", "margin", b"margin", "mean_share", b"mean_share", "models", b"models", "rivals", b"rivals", "spec_json", b"spec_json", "telemetry_json", b"telemetry_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -114,6 +118,8 @@ class Job(_message.Message):
     SHAPE_FIELD_NUMBER: _builtins.int
     ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     VERIFY_POSITION_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    ANYBODY_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
     snapshot_id: _builtins.str
     """The id of a snapshot that the worker has learnt."""
@@ -124,6 +130,14 @@ class Job(_message.Message):
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
 
+    @_builtins.property
+    def counted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """For each answer, whether this party counts its score. Absent if the cohort has no telemetry."""
+
+    @_builtins.property
+    def anybody(self) -> Global___Anybody:
+        """The check at enrolment: present if the answer is only whether anybody is named."""
+
     def __init__(
         self,
         *,
@@ -132,16 +146,46 @@ class Job(_message.Message):
         shape: _abc.Iterable[_builtins.int] | None = ...,
         one_subject: _builtins.bool = ...,
         verify_position: _builtins.int | None = ...,
+        counted: _abc.Iterable[_builtins.bool] | None = ...,
+        anybody: Global___Anybody | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "verify_position", b"verify_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "verify_position", b"verify_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "counted", b"counted", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verify_position: _TypeAlias = _typing.Literal["verify_position"]  # noqa: Y015
     _WhichOneofArgType__verify_position: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__verify_position) -> _WhichOneofReturnType__verify_position | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class Anybody(_message.Message):
+    """Asks whether any owner is named, but not which."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUT_FIELD_NUMBER: _builtins.int
+    MARGIN_FIELD_NUMBER: _builtins.int
+    margin: _builtins.float
+    """In place of the snapshot's margin."""
+    @_builtins.property
+    def but(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Positions of owners whose models are left out as if they were not there."""
+
+    def __init__(
+        self,
+        *,
+        but: _abc.Iterable[_builtins.int] | None = ...,
+        margin: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["but", b"but", "margin", b"margin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Anybody: _TypeAlias = Anybody  # noqa: Y015
 
 @_typing.final
 class LearnResponse(_message.Message):

@@ -20,6 +20,7 @@ from parties.party.edge.hello import Hello
 from parties.party.edge.party_servicer import PartyServicer
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
+from parties.party.edge.signer import Signer
 from parties.party.models.service import ModelService
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
@@ -102,7 +103,8 @@ def serve(config: PartyConfig) -> Iterator[tuple[ModelService, int]]:
         hello = Hello(terms, Handshake(), models.standing)
         rules = CallerRules(admins=frozenset(config.admins) or None)
         server, port = build_server(config.listen, tls=config.tls, access=ACCESS, rules=rules)
-        add_PartyServicer_to_server(PartyServicer(models, NoQueries(), hello.handshake), server)
+        servicer = PartyServicer(models, NoQueries(), hello.handshake, sign=Signer(config.tls))
+        add_PartyServicer_to_server(servicer, server)
         if peer is None:
             heads = PeerHeads(models.audit, config.state / FOLDER, 0)
             add_PeerServicer_to_server(PeerServicer(models, NoOrders(), hello, heads), server)
@@ -226,11 +228,23 @@ class Pair:
         self, folder: Path, tls_for: Callable[..., TlsFiles], stack: ExitStack, **limits
     ) -> None:
         self.folder, self._tls_for, self._stack = folder, tls_for, stack
-        follower = settings(folder, 1, tls_for(Role.PARTY1), **limits)
-        models_1, port_1 = stack.enter_context(serve(follower))
+        self._follower = settings(folder, 1, tls_for(Role.PARTY1), **limits)
+        self._of_party_1 = stack.enter_context(ExitStack())
+        models_1, port_1 = self._of_party_1.enter_context(serve(self._follower))
         leader = settings(folder, 0, tls_for(Role.PARTY0), peer_port=port_1, **limits)
         models_0, port_0 = stack.enter_context(serve(leader))
         self.models, self.ports = (models_0, models_1), (port_0, port_1)
+
+    def stop_party_1(self) -> None:
+        """End party 1; party 0 goes on."""
+        self._of_party_1.close()
+
+    def start_party_1(self) -> None:
+        """Start it again, on the same state and port."""
+        listen = f"127.0.0.1:{self.ports[1]}"
+        again = self._follower.model_copy(update={"listen": listen})
+        models_1, _ = self._of_party_1.enter_context(serve(again))
+        self.models = (self.models[0], models_1)
 
     def client_config(self, role: Role = Role.OWNER, name: str = "ana") -> ClientConfig:
         """How somebody reaches both."""

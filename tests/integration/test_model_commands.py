@@ -66,6 +66,82 @@ def test_a_model_is_uploaded_listed_and_deleted(privedge, pair, ran_file):
     assert json.loads(privedge("models", "list", "--json").stdout) == {"models": []}
 
 
+def test_a_deletion_has_a_receipt_of_both_parties(privedge, pair, ran_file, tmp_path, tls_for):
+    model_id = json.loads(privedge("upload", str(ran_file), "--cohort", COHORT, "--json").stdout)[
+        "model_id"
+    ]
+    file, ca = tmp_path / "deleted.json", str(tls_for(Role.OWNER, "ana").ca)
+    deleted = privedge("models", "delete", model_id, "--receipt", str(file))
+    told = f"{model_id}: deleted at both parties; receipt in {file}\n"
+    assert (deleted.returncode, deleted.stdout, deleted.stderr) == (0, told, "")
+
+    checked = verify(file, "--ca", ca)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert f"model {model_id} of ana in {COHORT} is deleted" in checked.stdout
+    stated = json.loads(verify(file, "--ca", ca, "--json").stdout)["statements"]
+    assert [each["party"] for each in stated] == ["party0", "party1"]
+    assert [each["snapshot"] for each in stated] == [
+        models.snapshot(COHORT).id for models in pair.models
+    ]
+
+    # Never over another file, and nothing is asked then.
+    again = privedge("models", "delete", model_id, "--receipt", str(file))
+    assert again.returncode == 1 and "is there already" in again.stderr
+    # A deleted model may be deleted again, for another receipt.
+    second = privedge("models", "delete", model_id, "--receipt", str(tmp_path / "second.json"))
+    assert second.returncode == 0
+    assert verify(tmp_path / "second.json", "--ca", ca).returncode == 0
+
+    file.write_text(file.read_text().replace(model_id, "f" * 32))
+    forged = verify(file, "--ca", ca)
+    assert (forged.returncode, forged.stdout) == (1, "")
+    assert "the signature is not of these facts" in forged.stderr
+    assert forged.stderr.count("\n") == 1
+
+
+def test_an_upload_has_a_receipt_of_both_parties(privedge, pair, ran_file, tmp_path, tls_for):
+    file = tmp_path / "active.json"
+    done = privedge("upload", str(ran_file), "--cohort", COHORT, "--receipt", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(f"; receipt in {file}\n")
+    checked = verify(file, "--ca", str(tls_for(Role.OWNER, "ana").ca))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert f"of ana in {COHORT} is active" in checked.stdout
+    assert checked.stdout.count(pair.models[1].snapshot(COHORT).id) == 2
+
+
+def test_a_party_that_is_away_leaves_no_receipt_and_the_deletion_is_made_again(
+    privedge, pair, ran_file, tmp_path, tls_for
+):
+    model_id = json.loads(privedge("upload", str(ran_file), "--cohort", COHORT, "--json").stdout)[
+        "model_id"
+    ]
+    file, ca = tmp_path / "deleted.json", str(tls_for(Role.OWNER, "ana").ca)
+    pair.stop_party_1()
+    refused = privedge("models", "delete", model_id, "--receipt", str(file))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"{model_id}: deleted at party 0; delete it again for party 1" in refused.stderr
+    assert not file.exists()
+
+    pair.start_party_1()
+    # Party 1 lets the model go once it has heard from party 0, which comes back to it by itself.
+    for _ in range(60):
+        done = privedge("models", "delete", model_id, "--receipt", str(file))
+        if done.returncode == 0:
+            break
+        assert "deleted at party 0; delete it again for party 1" in done.stderr
+        assert not file.exists()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert verify(file, "--ca", ca).returncode == 0
+
+
+def verify(file, *options):
+    """`privedge receipt verify`, which needs no configuration: it asks nobody."""
+    start = "from privedge.cli.main import main; main()"
+    command = [sys.executable, "-c", start, "receipt", "verify", str(file), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

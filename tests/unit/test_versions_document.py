@@ -24,7 +24,7 @@ def test_the_table_has_exactly_the_versions_of_the_code():
         for name, value in DEFINED.findall(path.read_text())
         if not name.startswith("_")
     }
-    assert len(ROWS) == len(set(ROWS)) == 10
+    assert len(ROWS) == len(set(ROWS)) == 11
     assert set(ROWS) == defined
 
 

@@ -16,7 +16,7 @@ _ONE_LINE = 96
 _PARTS = ("Args", "Returns", "Raises", "Example", "Examples", "Attributes", "Yields")
 _LISTED = ("Args", "Raises", "Attributes")
 # Shown by name in signatures; the page says what they stand for.
-_ALIASES = ("Pictures", "StrPath")
+_ALIASES = ("Pictures", "Source", "StrPath")
 
 
 def page() -> str:
@@ -28,8 +28,8 @@ def page() -> str:
             "is common to all: order of imports, forms of pictures, threads, errors."
         ),
         md.paragraph(
-            "In signatures, `StrPath` is `str` or `os.PathLike[str]`, and `Pictures` is any of the "
-            "[forms of pictures](python.md#pictures)."
+            "In signatures, `StrPath` is `str` or `os.PathLike[str]`, and `Source` is any of the "
+            "[forms of pictures and vectors](python.md#pictures)."
         ),
         *(
             block

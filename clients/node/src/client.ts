@@ -16,7 +16,8 @@ import { Party } from "./party.js";
 import { planesOf, type Picture } from "./pictures.js";
 import { retried, type Patience } from "./retry.js";
 import { combine, encode, split } from "./ring.js";
-import { inputShape, type RanSpec } from "./spec.js";
+import { imageOf, inputShape, type RanSpec } from "./spec.js";
+import { isVector, vectorFeatures, type Vector } from "./vectors.js";
 
 const MAX_IMAGES_OF_ONE_SUBJECT = 32;
 /** A cohort may change between the call that describes it and the query. */
@@ -28,6 +29,9 @@ export interface Reply {
   /** From sending the shares to adding up the answer. */
   readonly seconds: number;
 }
+
+/** One picture or several; for a cohort of vectors, one vector or several. */
+export type Asked = Picture | Vector | readonly Picture[] | readonly Vector[];
 
 export interface AskOptions {
   readonly cohort: string;
@@ -73,17 +77,13 @@ export class Client {
     return found;
   }
 
-  /** Find which owner of a cohort each picture shows. Throws PrivedgeError. */
-  identify(pictures: Picture | readonly Picture[], options: AskOptions): Promise<Reply> {
+  /** Find which owner of a cohort each picture, or vector, shows. Throws PrivedgeError. */
+  identify(pictures: Asked, options: AskOptions): Promise<Reply> {
     return this.#ask(pictures, options, null);
   }
 
   /** Whether pictures show one owner: its name for yes, null for no. Throws PrivedgeError. */
-  verify(
-    pictures: Picture | readonly Picture[],
-    owner: string,
-    options: AskOptions,
-  ): Promise<Reply> {
+  verify(pictures: Asked, owner: string, options: AskOptions): Promise<Reply> {
     return this.#ask(pictures, options, owner);
   }
 
@@ -97,12 +97,8 @@ export class Client {
     if (this.#closed) throw new PrivedgeError("Closed", "this client is closed; create a new one");
   }
 
-  async #ask(
-    pictures: Picture | readonly Picture[],
-    options: AskOptions,
-    owner: string | null,
-  ): Promise<Reply> {
-    const given = Array.isArray(pictures) ? (pictures as Picture[]) : [pictures as Picture];
+  async #ask(pictures: Asked, options: AskOptions, owner: string | null): Promise<Reply> {
+    const given = Array.isArray(pictures) ? pictures : [pictures];
     if (given.length === 0) throw new PrivedgeError("ImageError", "pictures: none were given");
     for (let left = TRIES - 1; ; left--) {
       const name = options.cohort;
@@ -185,13 +181,20 @@ export function queryHeader(
   };
 }
 
-/** The fixed-point words of one picture's features. */
+/** The fixed-point words of one picture's, or one vector's, features. */
 export async function wordsOf(
   spec: RanSpec,
-  picture: Picture,
+  picture: Picture | Vector,
   at: number,
 ): Promise<BigUint64Array> {
-  const planes = await planesOf(picture, spec.image, `pictures[${at}]`);
+  const what = `pictures[${at}]`;
+  if (spec.features.kind === "vector") {
+    return encode(vectorFeatures(picture, spec.features, what), "query");
+  }
+  if (isVector(picture)) {
+    throw new PrivedgeError("ImageError", `${what}: this cohort takes pictures, not vectors`);
+  }
+  const planes = await planesOf(picture, imageOf(spec), what);
   return encode(extract(spec, planes), "query");
 }
 

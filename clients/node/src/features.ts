@@ -6,7 +6,7 @@
  * its last place, which is far below what a model notices.
  */
 import { PrivedgeError } from "./errors.js";
-import { sizeOf, inputShape, type RanSpec } from "./spec.js";
+import { imageOf, sizeOf, inputShape, type RanSpec } from "./spec.js";
 
 /** One channel: row-major values. */
 interface Plane {
@@ -26,7 +26,8 @@ const OFFSETS = [
 
 /** The features of one picture; `planes` are its channels at the size of the spec. */
 export function extract(spec: RanSpec, planes: readonly Uint8Array[]): Float32Array {
-  const size = { height: spec.image.height, width: spec.image.width };
+  const { height, width } = imageOf(spec);
+  const size = { height, width };
   const scaled = () =>
     planes.map((plane) => ({ ...size, values: Float64Array.from(plane, (x) => x / 127.5 - 1) }));
   const found = new Float32Array(sizeOf(inputShape(spec)));
@@ -34,11 +35,9 @@ export function extract(spec: RanSpec, planes: readonly Uint8Array[]): Float32Ar
   return found;
 }
 
-function maps(
-  { features, image }: RanSpec,
-  scaled: () => Plane[],
-  planes: readonly Uint8Array[],
-): Float64Array[] {
+function maps(spec: RanSpec, scaled: () => Plane[], planes: readonly Uint8Array[]): Float64Array[] {
+  const { features } = spec;
+  const image = imageOf(spec);
   switch (features.kind) {
     case "pixels":
       return scaled().map((plane) => plane.values);
@@ -61,6 +60,8 @@ function maps(
       return cooccurrence(grey(planes, image.height, image.width), 12);
     case "fine-cooccurrence":
       return cooccurrence(grey(planes, image.height, image.width), features.directions);
+    case "vector":
+      throw new PrivedgeError("ImageError", "this cohort takes vectors, not pictures");
     case "encoder":
       throw new PrivedgeError("ConfigError", "this cohort needs an encoder; ask it from Python");
   }

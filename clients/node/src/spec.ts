@@ -1,5 +1,6 @@
 /** A cohort's architecture (privedge/ran/spec.py), as far as a client needs it. */
 import { PrivedgeError } from "./errors.js";
+import type { VectorMap } from "./vectors.js";
 
 export type Shape = readonly number[];
 
@@ -23,7 +24,8 @@ export type FeatureMap =
   | ({ readonly kind: "oriented-centre"; readonly left_out: readonly number[] } & Scales)
   | { readonly kind: "cooccurrence" }
   | { readonly kind: "fine-cooccurrence"; readonly directions: number }
-  | { readonly kind: "encoder"; readonly sha256: string; readonly output: Shape };
+  | { readonly kind: "encoder"; readonly sha256: string; readonly output: Shape }
+  | VectorMap;
 
 /** One layer; the fields depend on its kind. */
 export interface Layer {
@@ -40,7 +42,8 @@ export interface Layer {
 
 export interface RanSpec {
   readonly name: string;
-  readonly image: ImageShape;
+  /** The size of pictures; null for vectors. */
+  readonly image: ImageShape | null;
   readonly features: FeatureMap;
   readonly layers: readonly Layer[];
 }
@@ -59,8 +62,11 @@ export function parseSpec(text: string): RanSpec {
   );
 }
 
-/** The shape of the feature map of one picture. */
-export function inputShape({ features, image }: RanSpec): Shape {
+/** The shape of the feature map of one picture or vector. */
+export function inputShape(spec: RanSpec): Shape {
+  const { features } = spec;
+  if (features.kind === "vector") return [features.size];
+  const image = imageOf(spec);
   switch (features.kind) {
     case "pixels":
       return [image.channels, image.height, image.width];
@@ -81,6 +87,14 @@ export function inputShape({ features, image }: RanSpec): Shape {
     case "encoder":
       return features.output;
   }
+}
+
+/** The size of the cohort's pictures. Throws ImageError if it takes vectors. */
+export function imageOf({ image }: RanSpec): ImageShape {
+  if (image === null) {
+    throw new PrivedgeError("ImageError", "this cohort takes vectors, not pictures");
+  }
+  return image;
 }
 
 /** The parameter tensors of a model in upload order; `threshold` is the last. */

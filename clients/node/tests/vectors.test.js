@@ -30,6 +30,43 @@ for (const vector of vectors.pictures) {
   });
 }
 
+for (const vector of vectors.vectors) {
+  const spec = parseSpec(vector.spec);
+  const { unit_length: unit, size } = spec.features;
+
+  test(`a vector of ${vector.dtype}, unit length ${unit}`, async () => {
+    const { buffer, byteOffset } = Buffer.from(bytes(vector.values));
+    const Kind = vector.dtype === "float32" ? Float32Array : Float64Array;
+    const values = new Kind(buffer.slice(byteOffset, byteOffset + size * Kind.BYTES_PER_ELEMENT));
+    assert.equal(hex(await wordsOf(spec, values, 0)), vector.words);
+  });
+}
+
+test("a vector that the cohort cannot take is refused", async () => {
+  const [plain, unit] = [false, true].map((wanted) => {
+    const found = vectors.vectors.find(
+      ({ spec }) => JSON.parse(spec).features.unit_length === wanted,
+    );
+    return parseSpec(found.spec);
+  });
+  const pictures = parseSpec(vectors.pictures[0].spec);
+  const filled = (value, length = 9) => new Float32Array(length).fill(value);
+  const picture = { data: new Uint8Array(80), width: 10, height: 8 };
+  for (const [spec, given, said] of [
+    [plain, filled(1, 8), /have 9 values, not 8/],
+    [plain, filled(NaN), /NaN or infinity/],
+    [plain, filled(Infinity), /NaN or infinity/],
+    [plain, filled(31), /length is above 90; scale all vectors/],
+    [unit, filled(0), /no unit length/],
+    [plain, [1, 2, 3, 4, 5, 6, 7, 8, 9], /give a Float32Array or Float64Array/],
+    [plain, new Int32Array(9), /give a Float32Array or Float64Array/],
+    [plain, picture, /takes vectors/],
+    [pictures, filled(1), /takes pictures, not vectors/],
+  ]) {
+    await assert.rejects(wordsOf(spec, given, 0), { code: "ImageError", message: said });
+  }
+});
+
 for (const vector of vectors.queries) {
   const spec = parseSpec(vector.spec);
   const { owners, verify_owner: owner, one_subject: oneSubject } = vector;

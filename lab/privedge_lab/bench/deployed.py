@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from privedge.arrays import Pixels
+from privedge.arrays import Inputs
 from privedge.client.query import Client
 from privedge.errors import DeadlineExceeded
 from privedge.identity.roles import Role
@@ -46,7 +46,7 @@ class Deployed:
         self,
         deployment: Deployment,
         client: Client,
-        batches: Sequence[Pixels],
+        batches: Sequence[Inputs],
         pools: "Pools | None",
     ) -> None:
         """`pools` are the pools to wait for, if any."""
@@ -157,7 +157,7 @@ def running(
     engine: str,
     setting: system.Setting,
     models: Sequence[Ran],
-    batches: Sequence[Pixels],
+    batches: Sequence[Inputs],
     progress: Progress,
     *,
     files: PublicFiles = NO_FILES,

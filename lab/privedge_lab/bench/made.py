@@ -12,7 +12,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from privedge.arrays import Pixels
+from privedge.arrays import Inputs
 from privedge.ran import features
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import Conv, Dense, Layer, RanSpec, Subspace
@@ -25,10 +25,15 @@ _NO_THRESHOLD = LIMIT - 1
 _SPOTS, _SPREAD = 6, 0.12
 
 
-def images(spec: RanSpec, count: int, seed: int) -> Pixels:
-    """Make images uint8 (count, H, W) or (count, H, W, 3) of `spec.image`: soft spots on black."""
+def images(spec: RanSpec, count: int, seed: int) -> Inputs:
+    """Make images uint8 (count, H, W) or (count, H, W, 3) of `spec.image`: soft spots on black.
+
+    For a spec of vectors, normal random numbers, float64 (count, D).
+    """
     rng = np.random.default_rng([seed, 0])
-    size = spec.image_shape
+    if spec.image is None:
+        return rng.normal(size=(count, *spec.input_shape))
+    size = spec.image
     rows, columns = np.mgrid[0 : 1 : size.height * 1j, 0 : 1 : size.width * 1j]
     made = np.empty((count, size.height, size.width), np.uint8)
     for picture in made:

@@ -15,9 +15,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from privedge.arrays import Pixels
+from privedge import arrays
+from privedge.arrays import Inputs
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
@@ -72,7 +71,8 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
     spec = system.spec_of(load.preset, load.files)
     models = made.models(spec, load.owners, _SEED, load.files)
     count = rows.COLD + rows.WARM_UP + load.queries
-    batches = np.split(made.images(spec, count * load.batch, _SEED), count)
+    images = made.images(spec, count * load.batch, _SEED)
+    batches = [images[start : start + load.batch] for start in range(0, len(images), load.batch)]
     expected = _expected(models, batches, load.files, progress)
     with ExitStack() as stack:
         engines = [
@@ -89,13 +89,13 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
 
 
 def _expected(
-    models: Sequence[Ran], batches: Sequence[Pixels], files: PublicFiles, progress: Progress
+    models: Sequence[Ran], batches: Sequence[Inputs], files: PublicFiles, progress: Progress
 ) -> list[list[PlainAnswer]]:
     """Return the right answer for each image.
 
     All batches are computed at once, because each access to a model may make it anew.
     """
-    given = features.extract(models[0].spec, np.concatenate(batches), encoder=files.encoder)
+    given = features.extract(models[0].spec, arrays.joined(batches), encoder=files.encoder)
     answers = PlainModel(models, system.MARGIN).answers(given, progress)
     size = len(batches[0])
     return [answers[start : start + size] for start in range(0, len(answers), size)]
@@ -105,7 +105,7 @@ def _running(
     engine: str,
     load: Workload,
     models: Sequence[Ran],
-    batches: Sequence[Pixels],
+    batches: Sequence[Inputs],
     progress: Progress,
 ) -> AbstractContextManager[_Engine]:
     if engine in stock.ENGINES:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import psutil  # type: ignore[import-untyped]  # no stubs among our tools
 
-from privedge.arrays import Pixels
+from privedge.arrays import Inputs
 from privedge.client.query import Client
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError, PrivEdgeError
@@ -38,7 +38,7 @@ _MB = 1e6
 class Question:
     """Images uint8 (n, H, W), and the name of the owner of each."""
 
-    images: Pixels = field(repr=False)
+    images: Inputs = field(repr=False)
     owners: tuple[str, ...]
 
 
@@ -100,7 +100,7 @@ def soak(queries: int, clients: int, progress: Progress) -> Mapping[str, float]:
     }
 
 
-def questions(models: Sequence[Ran], images: Pixels, count: int) -> list[Question]:
+def questions(models: Sequence[Ran], images: Inputs, count: int) -> list[Question]:
     """Make `count` questions whose answers are all different, of as few images as that takes."""
     answers = PlainModel(models, system.MARGIN).answers(features.extract(models[0].spec, images))
     known = {

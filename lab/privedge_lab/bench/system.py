@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
 from privedge.ran.named_spec import spec_named
+from privedge.ran.presets import VECTOR, preset
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import upload
@@ -35,6 +36,7 @@ TIMEOUT_S = 1800.0
 POOLS = ("warm", "empty")
 
 _UPLOADS_AT_ONCE = 3
+_VECTOR_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Setting:
 
     `pool` is warm (full before a query is asked) or empty (off). `rtt_ms` is the round trip between
     the processes. `batching_delay_ms` is how long a query waits for others to share its run.
+    `telemetry`: whether the scores of answers are counted, as by default.
     """
 
     pool: str = POOLS[0]
     rtt_ms: float = 0.0
     batching_delay_ms: float | None = None
+    telemetry: bool = False
 
     def __post_init__(self) -> None:
         """Raise ConfigError for an unknown pool."""
@@ -69,10 +73,13 @@ _AS_INSTALLED = Setting()
 
 
 def spec_of(name: str, files: PublicFiles = NO_FILES) -> RanSpec:
-    """Return the preset `name` for grey images, behind the encoder of `files` if there is one.
+    """Return the preset `name` for grey images, behind the encoder of `files` if there is one, or
+    for vectors such as face encoders give.
 
     Raises ConfigError for an unknown name.
     """
+    if name == VECTOR:
+        return preset(name, size=_VECTOR_SIZE, unit_length=True)
     return spec_named(name, height=32, width=32, channels=1, files=files)
 
 
@@ -92,6 +99,8 @@ def running(
     The cohort accepts any number of components. Raises Unreachable.
     """
     cohort = CohortSetting.of(spec, COHORT, margin=MARGIN)
+    if setting.telemetry:
+        cohort = replace(cohort, telemetry={})
     settings = {"engine": engine, "query_deadline_s": TIMEOUT_S, **setting.of_parties}
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="privedge-bench-"))

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from privedge import private_file
 from privedge.errors import ImageError
-from privedge.ran import pixels
+from privedge.ran import npz
 from privedge_lab.datasets import Labelled
 from privedge_lab.disguise.blocks import grid
 from privedge_lab.disguise.settings import Sized
@@ -56,7 +56,7 @@ def write(disguised: DisguisedSet, path: Path) -> None:
 
 def read(path: Path) -> DisguisedSet:
     """Read the set in the npz at `path`. Raises ImageError, which says what is wrong."""
-    found = pixels.arrays_of(path)
+    found = npz.arrays_of(path)
     for name in _OURS:
         if name not in found:
             raise ImageError(

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from privedge.arrays import Features, Pixels
+from privedge.arrays import Features, Inputs, is_pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import face, features, onnx_file
 from privedge.ran.alignment import aligner_for
-from privedge.ran.images import fit
+from privedge.ran.inputs import Opened
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, many
+from privedge.user.architecture import spec_for, takes_vectors
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.own_images import for_so_many
@@ -52,6 +53,7 @@ class Task:
 
     choice       how the set is dealt out; its seed is replaced by each of the seeds
     components   in place of the preset's; None leaves them
+    unit_length  whether vectors are divided by their length
     steps        training steps in place of the preset's; None leaves them
     spec         the architecture, in place of the preset
     files        the public files that it needs, or whose encoder the preset gets
@@ -61,6 +63,7 @@ class Task:
     choice: Choice
     preset: str = "auto"
     components: int | None = None
+    unit_length: bool | None = None
     steps: int | None = None
     baselines: tuple[str, ...] = BASELINES
     spec: RanSpec | None = None
@@ -89,6 +92,8 @@ class Task:
         for name, file in vars(self.files).items():
             if file is not None:  # results without one have no such setting
                 rest |= {f"{name}_sha256": onnx_file.digest(file)}
+        if self.unit_length is None:  # results of before have no such setting
+            del rest["unit_length"]
         digest = datasets.digest(self.data)
         return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
 
@@ -115,7 +120,12 @@ def paper_steps(baseline: str) -> int | None:
 
 
 def read(
-    task: Task, progress: Progress, path: Path | None = None, *, skip_bad: bool | None = None
+    task: Task,
+    progress: Progress,
+    path: Path | None = None,
+    *,
+    or_vectors: bool = False,
+    skip_bad: bool | None = None,
 ) -> datasets.Cut:
     """Read the set of `task`, or another one at `path`, for what `task` trains.
 
@@ -132,7 +142,7 @@ def read(
         )
     aligner = None if spec is None else aligner_for(spec, task.files)
     if spec is None or aligner is None:
-        return datasets.Cut(datasets.read(path, skip_bad=skip_bad), ())
+        return datasets.Cut(datasets.read(path, or_vectors=or_vectors, skip_bad=skip_bad), ())
     found = datasets.faces_of(path, aligner, spec.image_shape, progress)
     if found.left_out:
         log.warning("%d images left out: %s", len(found.left_out), "; ".join(found.left_out[:3]))
@@ -140,12 +150,24 @@ def read(
 
 
 def spec_of(task: Task, parts: Parts) -> RanSpec:
-    """The architecture asked for, for images as in `parts`. Raises ConfigError."""
+    """The architecture asked for, for images or vectors as in `parts`. Raises ConfigError or
+    ImageError.
+    """
     if task.spec is not None:
         if task.components is not None:
             raise ConfigError("components: the spec has them already; leave them out")
         features.require_files(task.spec, task.files)
         return task.spec
+    if takes_vectors(task.preset) or not is_pixels(parts.images):
+        return spec_for(
+            Opened((), parts.images),
+            preset=task.preset,
+            components=task.components,
+            unit_length=task.unit_length,
+            files=task.files,
+        )
+    if task.unit_length is not None:
+        raise ConfigError("unit length: is for vectors, and these are pictures")
     height, width = parts.images.shape[1:3]
     channels = 3 if parts.images.ndim == 4 else 1
     return spec_named(
@@ -156,6 +178,11 @@ def spec_of(task: Task, parts: Parts) -> RanSpec:
         components=task.components,
         files=task.files,
     )
+
+
+def fitted(inputs: Inputs, spec: RanSpec) -> Inputs:
+    """Images at the size of the spec, or vectors as they are."""
+    return Opened((), inputs).at(spec.image)
 
 
 def settings_of(task: Task, spec: RanSpec, seed: int) -> TrainSettings:
@@ -213,7 +240,7 @@ def train_models(
     for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True)):
         progress(f"train {spec.name}", number, len(parts.owners))
         chosen = for_so_many(settings, len(images))
-        rans.append(fit_ran(fit(images, spec.image_shape), spec, chosen, owner))
+        rans.append(fit_ran(fitted(images, spec), spec, chosen, owner))
     return rans
 
 
@@ -225,7 +252,7 @@ def _side_by_side(
     jobs = [
         many.Job(
             owner,
-            fit(images, spec.image_shape),
+            fitted(images, spec),
             spec,
             for_so_many(settings, len(images)),
             folder / f"{owner}.ran",
@@ -252,10 +279,10 @@ def asked(rans: Sequence[Ran], parts: Parts, files: PublicFiles = NO_FILES) -> C
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
 
 
-def features_of(rans: Sequence[Ran], images: Pixels, files: PublicFiles) -> Features:
+def features_of(rans: Sequence[Ran], images: Inputs, files: PublicFiles) -> Features:
     """What the models' feature map makes of images of any size, float32 (n, *input_shape)."""
     spec = rans[0].spec
-    return features.extract(spec, fit(images, spec.image_shape), encoder=files.encoder)
+    return features.extract(spec, fitted(images, spec), encoder=files.encoder)
 
 
 def known(cohort: Cohort, seed: int) -> Known:

@@ -30,7 +30,7 @@ from privedge_lab import datasets
 from privedge_lab.evaluation import identify_figures, thieves
 from privedge_lab.evaluation.cohort import Cohort, Task, settings_of, spec_of, train_cohort
 from privedge_lab.evaluation.identify_figures import Errors
-from privedge_lab.evaluation.identify_parts import as_bytes, deal
+from privedge_lab.evaluation.identify_parts import as_bytes, deal, pictures
 from privedge_lab.evaluation.thieves import NONE, Means, Model
 from privedge_lab.results.rows.fairness import FairnessRow, WinRates
 from privedge_lab.results.rows.values import Raw
@@ -154,7 +154,8 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
     cohort = train_cohort(parts, spec, settings, progress)
     models = [thieves.honest(ran) for ran in cohort.rans]
     held_out = [
-        _features(spec, _kept(images, spec, settings), request.files) for images in parts.train
+        _features(spec, _kept(pictures(images), spec, settings), request.files)
+        for images in parts.train
     ]
     probes = _features(spec, public[:_PROBES], request.files)
     return _Scene(
@@ -200,7 +201,9 @@ def _rows(request: Request, scene: _Scene, seed: int, name: str) -> list[Fairnes
 def _put(scene: _Scene, seed: int, name: str, at: int) -> _Put:
     cohort = scene.cohort
     pooled = thieves.some(np.concatenate(cohort.parts.train), seed)
-    means = Means(cohort.rans[at], cohort.parts.train[at], pooled, scene.public, scene.settings)
+    means = Means(
+        cohort.rans[at], pictures(cohort.parts.train[at]), pooled, scene.public, scene.settings
+    )
     model = thieves.thief(name, means)
     errors, on_probes, owns = cohort.errors.copy(), scene.on_probes.copy(), list(scene.own)
     errors[:, at] = model.errors(cohort.features)

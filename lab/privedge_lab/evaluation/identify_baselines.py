@@ -20,8 +20,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from privedge import arrays
-from privedge.arrays import Labels
+from privedge.arrays import Inputs, Labels
 from privedge.progress import Progress
+from privedge.ran import features
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
@@ -30,11 +31,13 @@ from privedge.user.checkpoint import Ran
 from privedge.user.settings import settings_for
 from privedge_lab.evaluation import cohort, identify_figures
 from privedge_lab.evaluation.cohort import Training
-from privedge_lab.evaluation.identify_parts import Parts
+from privedge_lab.evaluation.identify_parts import Parts, pictures
 from privedge_lab.results.rows.scores import Scores
 
-# Numbers of owners, int64 (n,), for uint8 images (n, H, W) or (n, H, W, 3).
-Answers = Callable[[arrays.Pixels], Labels]
+# Numbers of owners, int64 (n,), for uint8 images (n, H, W) or (n, H, W, 3), or vectors (n, D).
+Answers = Callable[[Inputs], Labels]
+# Those that are for vectors, too: the others are made of pixels.
+_OF_VECTORS = ("knn",)
 
 _STEPS, _BATCH, _RATE = 700, 64, 3e-3
 # Pixels that a training image is moved by at most, each way.
@@ -54,10 +57,15 @@ def learnt(
     progress: Progress,
     training: Training | None = None,
 ) -> dict[str, Answers]:
-    """The baselines `names`, trained on `parts.train` at the size that `spec` has."""
+    """The baselines `names`, trained on `parts.train` at the size that `spec` has.
+
+    For vectors, those that need pixels are left out.
+    """
+    if spec.image is None:
+        names = [name for name in names if name in _OF_VECTORS]
     ways: dict[str, Callable[[], Answers]] = {
         "pca": lambda: _pca(parts, pca(spec), seed, progress),
-        "knn": lambda: knn(parts, spec.image_shape),
+        "knn": lambda: knn(parts, spec),
         "cnn": lambda: cnn(parts, spec.image_shape, seed),
     }
     found = {}
@@ -72,7 +80,7 @@ def learnt(
 
 
 def scores(
-    baselines: dict[str, Answers], images: arrays.Pixels, truth: Labels, owners: Sequence[str]
+    baselines: dict[str, Answers], images: Inputs, truth: Labels, owners: Sequence[str]
 ) -> dict[str, Scores]:
     """How well each does, asked `images`."""
     return {
@@ -93,12 +101,12 @@ def pca(spec: RanSpec) -> RanSpec:
     )
 
 
-def knn(parts: Parts, shape: ImageShape) -> Answers:
-    """The nearest neighbour among all of `parts.train`."""
+def knn(parts: Parts, spec: RanSpec) -> Answers:
+    """The nearest neighbour among all of `parts.train`, in pixels or vectors."""
     images, labels = _pooled(parts)
     nearest = KNeighborsClassifier(n_neighbors=1, algorithm="brute")
-    nearest.fit(_flat(fit(images, shape)), labels)
-    return lambda asked: np.asarray(nearest.predict(_flat(fit(asked, shape))), np.int64)
+    nearest.fit(_flat(images, spec), labels)
+    return lambda asked: np.asarray(nearest.predict(_flat(asked, spec)), np.int64)
 
 
 def cnn(parts: Parts, shape: ImageShape, seed: int, *, steps: int = _STEPS) -> Answers:
@@ -145,7 +153,7 @@ def _paper(
 
 
 def _least(rans: Sequence[Ran], parts: Parts) -> Answers:
-    def answers(images: arrays.Pixels) -> Labels:
+    def answers(images: Inputs) -> Labels:
         found = cohort.asked(rans, replace(parts, images=images))
         least: Labels = found.errors.argmin(axis=1)
         return least
@@ -153,18 +161,21 @@ def _least(rans: Sequence[Ran], parts: Parts) -> Answers:
     return answers
 
 
-def _pooled(parts: Parts) -> tuple[arrays.Pixels, Labels]:
+def _pooled(parts: Parts) -> tuple[Inputs, Labels]:
     labels = [np.full(len(images), number) for number, images in enumerate(parts.train)]
-    return np.concatenate(parts.train), np.concatenate(labels)
+    return arrays.joined(parts.train), np.concatenate(labels)
 
 
-def _flat(images: arrays.Pixels) -> npt.NDArray[np.float32]:
+def _flat(inputs: Inputs, spec: RanSpec) -> npt.NDArray[np.float32]:
+    if spec.image is None:
+        return features.extract(spec, inputs)
+    images = fit(pictures(inputs), spec.image)
     scaled = images.reshape(len(images), -1) / 255
     return scaled.astype(np.float32)
 
 
-def _tensor(images: arrays.Pixels, shape: ImageShape) -> torch.Tensor:
-    pixels = torch.from_numpy(fit(images, shape)).float() / 127.5 - 1
+def _tensor(images: Inputs, shape: ImageShape) -> torch.Tensor:
+    pixels = torch.from_numpy(fit(pictures(images), shape)).float() / 127.5 - 1
     return pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
 
 

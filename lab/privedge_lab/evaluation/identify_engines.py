@@ -17,7 +17,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from privedge.arrays import Labels, Pixels
+from privedge.arrays import Inputs, Labels
 from privedge.client.query import Client, Reply
 from privedge.config import ClientConfig
 from privedge.identity.roles import Identity, Role
@@ -64,9 +64,9 @@ def with_ties(rans: Sequence[Ran], features: npt.NDArray[np.float32]) -> list[Pl
 
 
 def fused(
-    rans: Sequence[Ran], images: Pixels, progress: Progress, *, files: PublicFiles = NO_FILES
+    rans: Sequence[Ran], images: Inputs, progress: Progress, *, files: PublicFiles = NO_FILES
 ) -> Asked:
-    """`images`, uint8 of any size, asked one by one.
+    """`images`, uint8 of any size, or vectors (n, D), asked one by one.
 
     files: the public files that the models' spec names. Faces are cut out already, as those of
         `cohort.read` are.
@@ -109,7 +109,7 @@ def numbered(rans: Sequence[Ran], owners: Sequence[str | None]) -> Labels:
     return np.array([-1 if owner is None else numbers[owner] for owner in owners], np.int64)
 
 
-def _ask(config: ClientConfig, rans: Sequence[Ran], images: Pixels, progress: Progress) -> Asked:
+def _ask(config: ClientConfig, rans: Sequence[Ran], images: Inputs, progress: Progress) -> Asked:
     owners: list[str | None] = []
     seconds, sizes = [], []
     with Client(config) as asking:

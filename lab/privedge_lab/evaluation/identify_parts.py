@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from privedge.arrays import Labels, Pixels
-from privedge.errors import ConfigError
+from privedge.arrays import Inputs, Labels, Pixels, is_pixels
+from privedge.errors import ConfigError, ImageError
 from privedge.user.checkpoint import OWNER
 from privedge_lab.datasets import Labelled, split
 from privedge_lab.evaluation import pixels
@@ -59,13 +59,14 @@ class Choice:
 class Parts:
     """`train[i]` are owner i's images; `images`, `labels` (the number of the owner) and `pages`
     (the value of the group, or 0) are what is asked. uint8 (n, H, W) or (n, H, W, 3); int64 (n,).
+    In place of images there may be vectors, float64 (n, D).
 
     `train_facts[i]` and `facts` are the set's facts of the images of owner i and of those asked.
     """
 
     owners: tuple[str, ...]
-    train: tuple[Pixels, ...] = field(repr=False)
-    images: Pixels = field(repr=False)
+    train: tuple[Inputs, ...] = field(repr=False)
+    images: Inputs = field(repr=False)
     labels: Labels = field(repr=False)
     pages: Labels = field(repr=False)
     train_facts: tuple[Facts, ...] = field(repr=False)
@@ -82,13 +83,13 @@ def deal(data: Labelled, choice: Choice) -> Parts:
     elif choice.part is Part.VALIDATION:
         learnt, asked = _halves(learnt, replace(choice, where=None), official=False)
     labels = learnt.labels.numpy()
-    pictures = as_bytes(learnt)
+    given = _inputs(learnt)
     called = owners_of(data)
     pages = asked.facts[choice.group].numpy() if choice.group else np.zeros(len(asked), np.int64)
     return Parts(
         tuple(called[label] for label in classes),
-        tuple(pictures[labels == label] for label in classes),
-        as_bytes(asked),
+        tuple(given[labels == label] for label in classes),
+        _inputs(asked),
         np.searchsorted(classes, asked.labels.numpy()),
         pages,
         tuple(_facts(learnt, labels == label) for label in classes),
@@ -106,6 +107,17 @@ def owners_of(data: Labelled) -> list[str]:
     if data.names and usable and different:
         return list(data.names)
     return [f"class-{label}" for label in range(data.classes)]
+
+
+def _inputs(data: Labelled) -> Inputs:
+    return data.images.numpy() if data.of_vectors else as_bytes(data)
+
+
+def pictures(inputs: Inputs) -> Pixels:
+    """The same, if these are pictures. Raises ImageError for vectors."""
+    if not is_pixels(inputs):
+        raise ImageError("vectors: pictures are needed here")
+    return inputs
 
 
 def as_bytes(data: Labelled) -> Pixels:

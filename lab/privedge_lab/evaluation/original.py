@@ -32,7 +32,7 @@ from privedge.ran.spec import RanSpec
 from privedge.user.settings import settings_for
 from privedge_lab import datasets
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
-from privedge_lab.evaluation.identify_parts import Choice, Parts, deal
+from privedge_lab.evaluation.identify_parts import Choice, Parts, deal, pictures
 from privedge_lab.results.rows.original import OriginalRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
@@ -200,11 +200,11 @@ def spec_of(name: str, parts: Parts) -> RanSpec:
 
 def requests(plan: Plan, spec: RanSpec, parts: Parts, given: Path, folder: Path) -> Sequence[Raw]:
     """One for each process: owners in turn, all the same number of them or one fewer."""
-    asked = _stored(given / "asked.npz", parts.images, spec)
+    asked = _stored(given / "asked.npz", pictures(parts.images), spec)
     owners = [
         {
             "owner": owner,
-            "images": _stored(given / f"{number}.npz", images, spec),
+            "images": _stored(given / f"{number}.npz", pictures(images), spec),
             "unfinished": str((folder / f"{owner}.unfinished").resolve()),
         }
         for number, (owner, images) in enumerate(zip(parts.owners, parts.train, strict=True))

@@ -13,7 +13,7 @@ from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation import cohort, identify_baselines, identify_figures
 from privedge_lab.evaluation.cohort import Task
 from privedge_lab.evaluation.disturbances import REFERENCE, Disturbance
-from privedge_lab.evaluation.identify_parts import deal
+from privedge_lab.evaluation.identify_parts import deal, pictures
 from privedge_lab.results.rows.robustness import RobustnessRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
@@ -71,7 +71,7 @@ class _Bench:
 
     def row(self, disturbance: Disturbance) -> RobustnessRow:
         parts = self._parts
-        disturbed = replace(parts, images=disturbance.applied(parts.images, self._seed))
+        disturbed = replace(parts, images=disturbance.applied(pictures(parts.images), self._seed))
         models = cohort.asked(self._rans, disturbed, self._files)
         owners, truth = parts.owners, parts.labels
         found = identify_figures.figures(truth, models.errors.argmin(axis=1), owners)

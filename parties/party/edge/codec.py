@@ -11,6 +11,7 @@ from typing import Any
 from parties.party.audit.chain import Head
 from parties.party.audit.heads import SaidHead
 from parties.party.models.cohorts import ModelRef, Snapshot
+from parties.party.models.enrolment import Activated
 from parties.party.models.standing import Said
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
@@ -23,6 +24,7 @@ from privedge.wire import party_pb2, peer_pb2, worker_pb2
 # One message carries about so many bytes of manifests; everything else of a model is small.
 _PIECE_BYTES = 1 << 20
 _ID_OR_NONE = re.compile(r"(?:[0-9a-f]{32})?")
+_ID_BYTES = 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Far below the largest integer of a database, and far above every honest epoch.
 _HIGHEST_EPOCH = 1 << 62
@@ -86,6 +88,13 @@ def id_to_wire(query_id: str) -> bytes:
     return bytes.fromhex(query_id)
 
 
+def id_from_wire(raw: bytes) -> str:
+    """Inverse of `id_to_wire`. Raises ShareError unless it is 16 bytes."""
+    if len(raw) != _ID_BYTES:
+        raise ShareError(f"a query id is {_ID_BYTES} bytes")
+    return raw.hex()
+
+
 def held_change_to_wire(change: HeldChange) -> peer_pb2.HalvesChange:
     """Inverse of `held_change_from_wire`."""
     message = peer_pb2.HalvesChange(
@@ -139,6 +148,7 @@ def audit_head_from_wire(message: peer_pb2.AuditHead) -> SaidHead:
 
 def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
     """A snapshot in pieces, because it may have thousands of models."""
+    telemetry = snapshot.cohort.telemetry
     piece = worker_pb2.Snapshot(
         cohort=snapshot.cohort.name,
         id=snapshot.id,
@@ -146,6 +156,7 @@ def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
         margin=snapshot.cohort.margin,
         mean_share=snapshot.cohort.mean_share,
         rivals=snapshot.cohort.rivals.to_bytes() if snapshot.cohort.rivals else b"",
+        telemetry_json=telemetry.model_dump_json() if telemetry else "",
     )
     size = 0
     for model in snapshot.models:
@@ -170,9 +181,12 @@ def run_request_to_wire(job: Job, words: bytes) -> worker_pb2.RunRequest:
         snapshot_id=job.snapshot_id,
         shape=job.shape,
         one_subject=job.one_subject,
+        counted=job.counted,
     )
     if job.verify_position is not None:
         message.verify_position = job.verify_position
+    if job.anybody is not None:
+        message.anybody.CopyFrom(worker_pb2.Anybody(**vars(job.anybody)))
     return worker_pb2.RunRequest(job=message, words=words)
 
 
@@ -191,6 +205,15 @@ def kept_from_wire(response: worker_pb2.KeepResponse) -> Kept:
         PoolLevel(pool.cohort, pool.batch, pool.ready, pool.wanted) for pool in response.pools
     )
     return Kept(levels, tuple(map(model_id, response.damaged)))
+
+
+def activated_to_wire(snapshot_id: str, told: Activated) -> party_pb2.ActivateModelResponse:
+    """What an owner is told of an activation (party.proto)."""
+    response = party_pb2.ActivateModelResponse(snapshot_id=snapshot_id, replaced=told.replaced)
+    if told.checked is not None:
+        check = party_pb2.EnrolmentCheck(checked=told.checked, share=told.share)
+        response.enrolment.CopyFrom(check)
+    return response
 
 
 def pool_levels_to_wire(levels: Iterable[PoolLevel]) -> list[party_pb2.Pool]:

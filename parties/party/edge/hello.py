@@ -191,6 +191,10 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
                 margin=each.margin,
                 mean_share=each.mean_share,
                 rivals_sha256=each.rivals,
+                telemetry=each.telemetry,
+                enrolment_check=each.enrolment_check,
+                enrolment_on_match=each.enrolment_on_match,
+                enrolment_margin=each.enrolment_margin,
             )
             for each in terms.cohorts
         ],
@@ -211,6 +215,11 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
                 each.margin,
                 each.mean_share,
                 plain(each.rivals_sha256) if each.rivals_sha256 else "",
+                plain(each.telemetry) if each.telemetry else "",
+                # A release that knows no such check says nothing.
+                plain(each.enrolment_check or "off"),
+                plain(each.enrolment_on_match or "report"),
+                each.enrolment_margin,
             )
             for each in message.cohorts
         ),

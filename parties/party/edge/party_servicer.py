@@ -3,20 +3,23 @@
 Sees one share of models and queries, and this party's salts of models.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import grpc
 
 from parties.party.edge import codec as edge_codec
+from parties.party.models.cohorts import find_for
+from parties.party.models.enrolment import Activated
 from parties.party.models.service import ModelService
 from parties.party.queries.service import QueryService
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
 from parties.serving.handshake import Handshake
 from parties.serving.readiness import Readiness
 from privedge import __version__
-from privedge.errors import ShareError
-from privedge.identity.roles import Role
+from privedge.errors import NotAllowed, ShareError
+from privedge.identity.receipts import ACTIVATION, Facts, Statement
+from privedge.identity.roles import Identity, Role
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
@@ -42,10 +45,12 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         handshake: Handshake,
         feeds: Sequence[SnapshotFeed] = (),
         readiness: Readiness | None = None,
+        sign: Callable[[Facts], Statement | None] = lambda facts: None,
     ) -> None:
         """`handshake` says what may be activated. There is one feed for each worker. `readiness`
-        says what is wrong with this party.
+        says what is wrong with this party. `sign` gives a statement this party's signature.
         """
+        self._sign = sign
         self._readiness = readiness
         self._models = models
         self._queries = queries
@@ -68,23 +73,55 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     ) -> pb.ActivateModelResponse:
         """Make an uploaded model its owner's active one."""
         model_id, who = codec.model_id(request.model_id), caller(context)
-        self._handshake.require(self._models.cohort_of(model_id, who))
-        snapshot_id = self._models.activate(model_id, who)
-        return pb.ActivateModelResponse(snapshot_id=snapshot_id)
+        self._handshake.require(cohort := self._models.cohort_of(model_id, who))
+        if self._models.party == 1:
+            share = self._models.enrolments.share(model_id)
+            rule = find_for(self._models.cohorts, cohort, who).enrolment_check
+            told = Activated()
+            if share is not None and rule == "owner":
+                told = Activated(checked=True, share=share)
+            snapshot_id = self._models.snapshot(cohort).id
+            if (facts := self._models.facts(model_id, who)) is None or facts.event != ACTIVATION:
+                raise NotAllowed("only party 0 activates models")
+        else:
+            snapshot_id = self._models.activate(model_id, who)
+            told = self._models.enrolments.told(model_id)
+        response = edge_codec.activated_to_wire(snapshot_id, told)
+        self._state(response, model_id, who)
+        return response
 
     def DeleteModel(
         self, request: pb.DeleteModelRequest, context: grpc.ServicerContext
     ) -> pb.DeleteModelResponse:
         """Remove a model from this party."""
-        suspended = self._models.delete(codec.model_id(request.model_id), caller(context))
-        return pb.DeleteModelResponse(suspended=suspended)
+        model_id, who = codec.model_id(request.model_id), caller(context)
+        if self._models.delete(model_id, who):
+            return pb.DeleteModelResponse(suspended=True)
+        response = pb.DeleteModelResponse()
+        self._state(response, model_id, who)
+        return response
+
+    def _state(
+        self,
+        response: pb.ActivateModelResponse | pb.DeleteModelResponse,
+        model_id: str,
+        who: Identity,
+    ) -> None:
+        """Add what this party states of the model, if it can sign."""
+        facts = self._models.facts(model_id, who)
+        statement = self._sign(facts) if facts is not None else None
+        if statement is not None:
+            response.statement.CopyFrom(codec.statement_to_wire(statement))
 
     def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> pb.ListModelsResponse:
         """The caller's models."""
         listed = self._models.listed(caller(context), request.cohort or None)
-        asked = self._models.asked.of([row.model_id for row in listed])
+        ids = [row.model_id for row in listed]
+        asked = self._models.asked.of(ids)
+        admin = caller(context).role is Role.ADMIN
+        outcomes = self._models.enrolment_outcomes(ids) if admin else {}
         rows = [
             pb.ModelRow(
                 model_id=row.model_id,
@@ -94,6 +131,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
                 share_bytes=row.share_bytes,
                 created_at=row.created_at,
                 images_asked=asked[row.model_id],
+                enrolment=outcomes.get(row.model_id, ""),
             )
             for row in listed
         ]
@@ -121,6 +159,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             owners=snapshot.owners,
             snapshot_id=snapshot.id,
             max_batch=self._models.limits.max_batch,
+            enrolment_check=snapshot.cohort.enrolment_check,
+            enrolment_on_match=snapshot.cohort.enrolment_on_match,
             rivals=snapshot.cohort.rivals_count,
             rivals_sha256=snapshot.cohort.rivals_digest,
         )

@@ -9,6 +9,7 @@ from parties.party.audit.heads import SaidHead
 from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import ModelRef
+from parties.party.models.enrolment import CHECK_S
 from parties.party.models.standing import Said, this_process
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import Run
@@ -28,8 +29,14 @@ class Peer(Protocol):
     if party 1 does not follow such a state.
     """
 
-    def prepare(self, ref: ModelRef, said: Said) -> Said | None:
-        """Raises UnknownModel (not uploaded there) or ManifestMismatch (retired there)."""
+    def check(self, ref: ModelRef, said: Said, snapshot_id: str, query_id: str) -> "PlacedCheck":
+        """Begin the check at enrolment at party 1, without waiting for it."""
+        ...
+
+    def prepare(self, ref: ModelRef, said: Said, share: bytes = b"") -> Said | None:
+        """`share`: party 0's, of the check. Raises UnknownModel (not uploaded there), NotReady (not
+        checked there), ManifestMismatch or AlreadyEnrolled (retired there).
+        """
         ...
 
     def set_active(
@@ -85,6 +92,36 @@ class PlacedRun:
             self._when_refused()
 
 
+class PlacedCheck:
+    """A check at enrolment that is under way at party 1. As a caller it leaves if party 1 refuses,
+    so that party 0 does not wait for a half that never comes.
+    """
+
+    def __init__(self, call: Any, name: str) -> None:
+        self._call = call
+        self._name = name
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """See rpc.server.MayLeave."""
+        self._call.add_done_callback(
+            lambda call: callback() if call.code() is not grpc.StatusCode.OK else None
+        )
+        return True
+
+    def share(self) -> tuple[bytes, ...]:
+        """Wait for party 1; its share, or none if the operators are not told. Raises Refused."""
+        with calls_to(self._name):
+            share = self._call.result().share
+        return (share,) if share else ()
+
+    def raise_refusal(self) -> None:
+        """Raise what party 1 has refused; else let it give up."""
+        if not self._call.done():
+            self._call.cancel()
+        elif self._call.code() is not grpc.StatusCode.OK:
+            self.share()
+
+
 class PeerClient:
     """A Peer over gRPC, and what queries need of party 1. Safe to call from many threads."""
 
@@ -106,10 +143,21 @@ class PeerClient:
 
     # --- Models -----------------------------------------------------------------------------------
 
-    def prepare(self, ref: ModelRef, said: Said) -> Said | None:
+    def check(self, ref: ModelRef, said: Said, snapshot_id: str, query_id: str) -> PlacedCheck:
+        """Peer.check."""
+        request = pb.CheckEnrolmentRequest(
+            model=codec.model_ref_to_wire(ref),
+            state=codec.said_to_wire(said),
+            snapshot_id=snapshot_id,
+            query_id=codec.id_to_wire(query_id),
+        )
+        call = self.stub.CheckEnrolment.future(request, timeout=CHECK_S + self._timeout_s)
+        return PlacedCheck(call, self._name)
+
+    def prepare(self, ref: ModelRef, said: Said, share: bytes = b"") -> Said | None:
         """Peer.prepare."""
         model, state = codec.model_ref_to_wire(ref), codec.said_to_wire(said)
-        request = pb.PrepareModelRequest(model=model, state=state)
+        request = pb.PrepareModelRequest(model=model, state=state, enrolment_share=share)
         with calls_to(self._name):
             response = self.stub.PrepareModel(request, timeout=self._timeout_s)
         return codec.said_from_wire(response)

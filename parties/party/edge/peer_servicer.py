@@ -33,12 +33,22 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         """Say this party's terms."""
         return self._hello.read()
 
+    def CheckEnrolment(
+        self, request: pb.CheckEnrolmentRequest, context: grpc.ServicerContext
+    ) -> pb.CheckEnrolmentResponse:
+        """Ask the active models about a new one, together with party 0."""
+        self._models.standing.require(codec.said_from_wire(request))
+        ref = codec.model_ref_from_wire(request.model)
+        query_id = codec.id_from_wire(request.query_id)
+        share = self._models.check(ref, request.snapshot_id, query_id, context)
+        return pb.CheckEnrolmentResponse(share=share)
+
     def PrepareModel(
         self, request: pb.PrepareModelRequest, context: grpc.ServicerContext
     ) -> pb.PrepareModelResponse:
         """Agree to a model, or drop it."""
         self._models.standing.require(codec.said_from_wire(request))
-        self._models.prepare(codec.model_ref_from_wire(request.model))
+        self._models.prepare(codec.model_ref_from_wire(request.model), request.enrolment_share)
         return pb.PrepareModelResponse(state=self._said())
 
     def SetActiveModels(

@@ -4,10 +4,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import NoReturn
 
 from parties.config.party import PartyConfig
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, Snapshot, find, find_for
+from parties.party.models.enrolment import Enrolments, Outcome, enough_others
 from parties.party.models.holdings import Holdings
 from parties.party.models.quarantine import IN_USE, Quarantine
 from parties.party.models.refreshes import Refreshes
@@ -16,8 +18,15 @@ from parties.party.models.standing import Said, Standing
 from parties.party.models.store import Store
 from parties.party.models.tables import Model
 from parties.party.models.uploads import about
-from privedge.errors import ManifestMismatch, NotReady, SnapshotChanged, UnknownModel
+from privedge.errors import (
+    AlreadyEnrolled,
+    ManifestMismatch,
+    NotReady,
+    SnapshotChanged,
+    UnknownModel,
+)
 from privedge.identity.roles import Identity, Role
+from privedge.rpc.server import MayLeave
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +49,7 @@ class ActiveModels:
         self.asked = store.asked
         self.audit = store.audit
         self.standing = Standing(registry, config.index)
+        self.enrolments = Enrolments()
         # Set while party 1 may not have party 0's active lists; see synchroniser.py.
         self.behind = threading.Event()
         self._registry = registry
@@ -148,6 +158,30 @@ class ActiveModels:
         for model_id in retired:
             self._files.retire(model_id)
 
+    def _ask_others(self, row: Model, snapshot_id: str, query_id: str, caller: MayLeave) -> bytes:
+        """This party's share of whether any other owner's model takes the mean of this one for its
+        own. Raises ManifestMismatch with too few other owners, and what `pin` and a query raise.
+        """
+        cohort = find(self.cohorts, row.cohort)
+        with self.pin(row.cohort, snapshot_id) as snapshot:
+            if cohort.mean_tensor is None or not enough_others(snapshot, row.owner):
+                raise ManifestMismatch(f"model {row.model_id}: it is not to be checked")
+            mean = self._files.tensor(row, cohort.mean_tensor)
+            return self.enrolments.ask(row, mean, snapshot, query_id, caller)
+
+    def _record_enrolment(self, row: Model, outcome: Outcome) -> None:
+        """For the audit log, and for what operators are told of the model."""
+        self._registry.enrolled(row.model_id, outcome)
+        log.info("model %s: checked at enrolment", row.model_id)
+        self.audit.record("enrolment", **about(row), outcome=outcome)
+
+    def _refuse(self, row: Model) -> AlreadyEnrolled:
+        """Retire an upload whose person is among the owners already."""
+        with self._changing():
+            self._registry.retire(row.model_id)
+            self._set_aside([row.model_id])
+        return AlreadyEnrolled(f"model {row.model_id}: another owner's model fits its person")
+
     def _make_active(self, row: Model) -> Snapshot:
         """The row becomes its owner's active one; returns the snapshot of before."""
         with self._rows:
@@ -162,7 +196,7 @@ class ActiveModels:
             self._snapshots.added(before, row)
             return before
 
-    def _reject(self, row: Model) -> None:
+    def _reject(self, row: Model) -> NoReturn:
         # An active one has been agreed upon: a wrong digest says nothing about it.
         if row.state not in IN_USE:
             with self._changing():

@@ -93,6 +93,26 @@ def fault(
     return None
 
 
+def tensor_of(path: Path, row: Model, vault: Vault, name: str) -> bytes:
+    """One tensor of this party's share of a model, in wire form. The whole file is checked.
+
+    Raises DigestMismatch for a share that is missing or damaged.
+    """
+    kept = bytearray()
+
+    def keep(entry: TensorEntry, part: memoryview) -> None:
+        if entry.name == name:
+            kept.extend(part)
+
+    try:
+        expected = Expected.of(row, vault)
+        with open_share(path) as file:
+            read_checked(expected, vault.pieces(file, expected.manifest, expected.version), keep)
+    except (OSError, Refused):
+        raise DigestMismatch(f"model {row.model_id}: its share is missing or damaged") from None
+    return bytes(kept)
+
+
 def stored(expected: Expected, chunks: Iterable[bytes], target: Path, vault: Vault) -> None:
     """Write a share, which is checked meanwhile, to the new file `target` as the vault keeps it.
 

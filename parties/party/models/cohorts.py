@@ -14,13 +14,14 @@ from functools import cached_property
 from pathlib import Path
 
 from parties.config.cohort import CohortSection
+from parties.config.telemetry import TelemetrySection
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.ran import rivals
 from privedge.ran.presets import behind_encoder, preset
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import ImageShape, RanSpec
+from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.sharing.known import never_unknown
 
 # Feature maps that keep strangers apart from one owner by public rivals (ADR 28 has figures).
@@ -34,6 +35,8 @@ class Cohort:
 
     clients, owners: names or shell patterns of those who may know of it; None means all of them.
     rivals: public models that the owners' models must beat; None for none.
+    telemetry: how scores are counted; None if they are not.
+    enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     """
 
     name: str
@@ -43,11 +46,21 @@ class Cohort:
     clients: tuple[str, ...] | None = None
     owners: tuple[str, ...] | None = None
     rivals: Rivals | None = None
+    telemetry: TelemetrySection | None = None
+    enrolment_check: str = "off"
+    enrolment_on_match: str = "report"
+    enrolment_margin: float = 1.0
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
         listed = {Role.CLIENT: self.clients, Role.OWNER: self.owners}.get(who.role)
         return listed is None or any(fnmatchcase(who.name, pattern) for pattern in listed)
+
+    @property
+    def mean_tensor(self) -> str | None:
+        """The name of the tensor that is a model's mean; None for what is no single subspace."""
+        single = len(self.spec.layers) == 1 and isinstance(self.spec.layers[0], Subspace)
+        return "0.mean" if single else None
 
     @cached_property
     def spec_digest(self) -> str:
@@ -164,7 +177,7 @@ def build(section: CohortSection) -> Cohort:
     """The cohort of a configuration section. Raises ConfigError naming the cohort."""
     try:
         spec = _spec(section)
-        return Cohort(
+        cohort = Cohort(
             section.name,
             spec,
             section.margin,
@@ -172,7 +185,14 @@ def build(section: CohortSection) -> Cohort:
             clients=section.clients,
             owners=section.owners,
             rivals=None if section.rivals is None else rivals.read(section.rivals, spec),
+            telemetry=section.telemetry,
+            enrolment_check=section.enrolment_check,
+            enrolment_on_match=section.enrolment_on_match,
+            enrolment_margin=section.enrolment_margin or section.margin,
         )
+        if cohort.enrolment_check != "off" and cohort.mean_tensor is None:
+            raise ConfigError("enrolment_check: needs a subspace preset; other models have no mean")
+        return cohort
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None
     except (OSError, UnicodeDecodeError):
@@ -183,10 +203,17 @@ def _spec(section: CohortSection) -> RanSpec:
     if section.spec_file is not None:
         return RanSpec.from_json(regular_file.read(section.spec_file).decode())
     # Height and width only matter to "auto", which a cohort cannot name.
-    name, channels = section.preset or "", section.channels
     if (named := section.encoder) is not None:
-        image = ImageShape(height=named.height, width=named.width, channels=channels)
-        spec = behind_encoder(name, named.features(), image, components=section.components)
+        image = ImageShape(height=named.height, width=named.width, channels=section.channels)
+        spec = behind_encoder(
+            section.preset or "", named.features(), image, components=section.components
+        )
         spec.shapes()
         return spec
-    return preset(name, height=0, width=0, channels=channels, components=section.components)
+    return preset(
+        section.preset or "",
+        channels=section.channels,
+        size=section.size,
+        unit_length=section.unit_length,
+        components=section.components,
+    )

@@ -6,10 +6,13 @@ from contextlib import nullcontext
 
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
+from parties.party.models.enrolment import Outcome, enough_others, opened
+from parties.party.models.quarantine import IN_USE
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
-from privedge.errors import ManifestMismatch, UnknownModel
+from privedge.errors import ManifestMismatch, NotReady, UnknownModel
 from privedge.identity.roles import Identity, Role
+from privedge.rpc.server import MayLeave
 
 log = logging.getLogger(__name__)
 
@@ -17,23 +20,33 @@ log = logging.getLogger(__name__)
 class Following(ActiveModels):
     """What party 0 asks of party 1."""
 
-    def prepare(self, ref: ModelRef) -> None:
-        """Party 1: step 3. Raises UnknownModel; BudgetSpent; ManifestMismatch after retiring the
-        model.
+    def check(self, ref: ModelRef, snapshot_id: str, query_id: str, caller: MayLeave) -> bytes:
+        """Party 1: the check at enrolment, once party 0 has ordered it. Every check is charged, as
+        an activation. Returns party 1's share of the bit, or nothing if only the owner is told.
+
+        Raises as `prepare`, and what a query does.
+        """
+        row = self._joining(ref)
+        cohort = find(self.cohorts, row.cohort)
+        if cohort.enrolment_check == "off" or row.state not in (State.UPLOADED, State.PREPARED):
+            raise NotReady(f"model {ref.model_id}: there is nothing to check")
+        with self.budgets.activation(row.owner):
+            share = self._ask_others(row, snapshot_id, query_id, caller)
+        self.enrolments.keep(ref.model_id, share)
+        return share if cohort.enrolment_check == "operator" else b""
+
+    def prepare(self, ref: ModelRef, share: bytes = b"") -> None:
+        """Party 1: step 3. `share`: party 0's, of the check at enrolment. Raises UnknownModel;
+        BudgetSpent; NotReady if the model was not checked; and after retiring the model
+        ManifestMismatch, AlreadyEnrolled.
         """
         row = self._registry.get(ref.model_id)
-        new = row is not None and row.state == State.UPLOADED
+        checked = self.enrolments.share(ref.model_id)
+        new = row is not None and row.state == State.UPLOADED and checked is None
         # Charged before the rows are locked: a slow disk must not keep queries from their models.
         with self.budgets.activation(row.owner) if row and new else nullcontext(), self._rows:
-            row = self._registry.get(ref.model_id)
-            if (
-                row is None
-                or row.state in (State.RETIRED, State.DELETED)
-                or not self._may_join(row)
-            ):
-                raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
-            if row.manifest_digest != ref.manifest_digest:
-                self._reject(row)
+            row = self._joining(ref)
+            self._conclude(row, checked, share)
             if row.state == State.UPLOADED:
                 self._registry.prepare(ref.model_id)
 
@@ -99,6 +112,37 @@ class Following(ActiveModels):
         DiskFull, and DigestMismatch if the present share is damaged.
         """
         self.refreshes.answer(ref, seed)
+
+    def _joining(self, ref: ModelRef) -> Model:
+        """The upload that party 0 means. Raises UnknownModel, or ManifestMismatch after retiring
+        it.
+        """
+        row = self._registry.get(ref.model_id)
+        gone = (State.RETIRED, State.DELETED)
+        if row is None or row.state in gone or not self._may_join(row):
+            raise UnknownModel(f"model {ref.model_id}: not uploaded to this party")
+        if row.manifest_digest != ref.manifest_digest:
+            self._reject(row)
+        return row
+
+    def _conclude(self, row: Model, mine: bytes | None, theirs: bytes) -> None:
+        """What came of the check at enrolment, if the cohort has one and this is no repetition.
+
+        Raises NotReady if there was none though there are enough other owners; AlreadyEnrolled.
+        """
+        cohort = find(self.cohorts, row.cohort)
+        if cohort.enrolment_check == "off" or row.state in IN_USE:
+            return
+        if mine is None:
+            if enough_others(self.snapshot(row.cohort), row.owner):
+                raise NotReady(f"model {row.model_id}: it was not checked at enrolment")
+            outcome = Outcome.UNCHECKED
+        else:
+            for_owner = cohort.enrolment_check == "owner"
+            outcome = Outcome.OWNERS if for_owner else opened(mine, theirs)
+        self._record_enrolment(row, outcome)
+        if outcome is Outcome.KNOWN and cohort.enrolment_on_match == "refuse":
+            raise self._refuse(row)
 
     def _may_join(self, row: Model) -> bool:
         cohort = self.cohorts.get(row.cohort)

@@ -3,15 +3,19 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 
 from parties.party.edge.peer import Peer
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find, find_for
+from parties.party.models.enrolment import Activated, Outcome, enough_others, opened
 from parties.party.models.refreshes import Prepared
 from parties.party.models.standing import Said
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
 from privedge.errors import (
+    AlreadyEnrolled,
     Busy,
     DeadlineExceeded,
     DigestMismatch,
@@ -19,12 +23,14 @@ from privedge.errors import (
     NotAllowed,
     NotReady,
     Refused,
+    SnapshotChanged,
     TermsDiffer,
     UnknownCohort,
     UnknownModel,
     Unreachable,
 )
 from privedge.identity.roles import Identity
+from privedge.sharing.question import new_query_id
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +47,8 @@ class Leading(ActiveModels):
 
         Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
         retired the model), DigestMismatch (quarantined), BudgetSpent (here or at party 1),
-        DiskFull, Unreachable, DeadlineExceeded.
+        AlreadyEnrolled (both parties have retired the model; the activation is charged), DiskFull,
+        Unreachable, DeadlineExceeded.
         """
         peer = self._leads()
         with self._leading:
@@ -53,8 +60,13 @@ class Leading(ActiveModels):
                 raise DigestMismatch(f"model {model_id}: a share is damaged; upload it afresh")
             if row.state != State.ACTIVE:
                 with self.budgets.activation(row.owner):
-                    self._agree(peer, row)
-                    before = self._make_active(row)
+                    told = self._agree(peer, row)
+                    before = None if told is None else self._make_active(row)
+                if told is None or before is None:
+                    raise self._refuse(row)
+                replaced = [each.model_id for each in before.models if each.owner == row.owner]
+                told = replace(told, replaced=next(iter(replaced), ""))
+                self.enrolments.tell(model_id, told)
                 log.info("model %s: active", model_id)
                 self.audit.record("activation", **about(row))
                 self._notify()
@@ -116,14 +128,70 @@ class Leading(ActiveModels):
             raise NotAllowed("only party 0 activates models")
         return self._peer
 
-    def _agree(self, peer: Peer, row: Model) -> None:
-        """Step 3 as party 0 sees it."""
+    def _agree(self, peer: Peer, row: Model) -> Activated | None:
+        """Step 3 as party 0 sees it, with the check at enrolment if the cohort has one. Returns
+        what its owner is told; None if both parties refuse the model.
+        """
         try:
-            self._heard(peer.prepare(_ref(row), self._said))
+            checked = self._check(peer, row)
+            if checked is None:
+                self._heard(peer.prepare(_ref(row), self._said))
+                return Activated()
+            return self._settled(peer, row, checked)
         except UnknownModel:
             raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
         except ManifestMismatch:
             self._reject(row)
+
+    def _check(self, peer: Peer, row: Model) -> Sequence[bytes] | None:
+        """The shares of the bit that party 0 has: its own, and party 1's if the operators are told;
+        none if there are too few other owners. None if the cohort has no check.
+        """
+        if find(self.cohorts, row.cohort).enrolment_check == "off":
+            return None
+        if self.behind.is_set():  # or party 1 might count other owners
+            self._send_active(row.cohort)
+        snapshot = self.snapshot(row.cohort)
+        if not enough_others(snapshot, row.owner):
+            return ()
+        try:
+            return self._shares(peer, row, snapshot.id)
+        except SnapshotChanged:  # party 1 was behind all the same
+            self._send_active(row.cohort)
+            return self._shares(peer, row, snapshot.id)
+
+    def _shares(self, peer: Peer, row: Model, snapshot_id: str) -> Sequence[bytes]:
+        query_id = new_query_id()
+        theirs = peer.check(_ref(row), self._said, snapshot_id, query_id)
+        try:
+            mine = self._ask_others(row, snapshot_id, query_id, theirs)
+        except Exception as error:
+            theirs.raise_refusal()  # which explains more
+            if isinstance(error, ManifestMismatch):  # of the query: the model is none the worse
+                raise NotReady(f"model {row.model_id}: it could not be checked") from None
+            raise
+        return (mine, *theirs.share())
+
+    def _settled(self, peer: Peer, row: Model, shares: Sequence[bytes]) -> Activated | None:
+        """After a check, or none for want of other owners: party 1 agrees to the model, and each
+        party says to whom it may what came of it.
+        """
+        cohort = find(self.cohorts, row.cohort)
+        for_owner = cohort.enrolment_check == "owner"
+        outcome = Outcome.UNCHECKED
+        if shares:
+            outcome = Outcome.OWNERS if for_owner else opened(*shares)
+        told = b"" if for_owner or not shares else shares[0]
+        refused = outcome is Outcome.KNOWN and cohort.enrolment_on_match == "refuse"
+        # Party 1 opens the same bit, and refuses too.
+        with suppress(AlreadyEnrolled) if refused else nullcontext():
+            self._heard(peer.prepare(_ref(row), self._said, told))
+        self._record_enrolment(row, outcome)
+        if refused:
+            return None
+        if not for_owner:
+            return Activated()
+        return Activated(checked=bool(shares), share=b"".join(shares))
 
     def _refresh(self, peer: Peer, cohort: str) -> int:
         """Steps 1 to 5 of a refresh, as party 0 sees them."""

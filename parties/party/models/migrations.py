@@ -58,10 +58,20 @@ def _to_4(connection: Connection) -> None:
     )
 
 
+def _to_5(connection: Connection) -> None:
+    """What came of checks at enrolment."""
+    connection.execute(
+        text(
+            "CREATE TABLE IF NOT EXISTS enrolments (model_id VARCHAR(32) NOT NULL PRIMARY KEY, "
+            "outcome VARCHAR(16) NOT NULL)"
+        )
+    )
+
+
 # The first one leads from version 1 to version 2.
-STEPS: Sequence[Step] = (_to_2, _to_3, _to_4)
+STEPS: Sequence[Step] = (_to_2, _to_3, _to_4, _to_5)
 # What the last one leads to. Raised with every step.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def newest(steps: Sequence[Step] = STEPS) -> int:

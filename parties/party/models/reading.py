@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from parties.party.models.database import is_lost, reason
 from parties.party.models.ownership import Owner, unreachable
-from parties.party.models.tables import LIVE, Model, RefreshedShare, State, Unwanted
+from parties.party.models.tables import LIVE, Enrolment, Model, RefreshedShare, State, Unwanted
 
 # The longest list an operator gets; keeps one answer within one gRPC message.
 MAX_LISTED = 2000
@@ -81,6 +81,13 @@ class Reading:
         """Ids of the models that this operator's admins want to be deleted."""
         with self._reading() as session:
             return frozenset(session.scalars(select(Unwanted.model_id)))
+
+    def enrolments(self, model_ids: Collection[str]) -> dict[str, str]:
+        """What came of the checks at enrolment of these models, by id."""
+        wanted = select(Enrolment.model_id, Enrolment.outcome)
+        with self._reading() as session:
+            rows = session.execute(wanted.where(Enrolment.model_id.in_(model_ids))).all()
+        return {model_id: outcome for model_id, outcome in rows}
 
     def knows(self, cohort: str) -> bool:
         """Whether this party ever had a model of the cohort, deleted ones included."""

@@ -39,7 +39,7 @@ from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
 from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
-from parties.party.models.tables import FolderRow, Model, RefreshedShare, State, Unwanted
+from parties.party.models.tables import Enrolment, FolderRow, Model, RefreshedShare, State, Unwanted
 from privedge.errors import AlreadyExists, DatabaseAway, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
 
@@ -295,6 +295,7 @@ class Registry(Reading):
             row = session.get_one(Model, model_id)
             row.state, row.salt = State.DELETED, b""
             session.execute(delete(Unwanted).where(Unwanted.model_id == model_id))
+            session.execute(delete(Enrolment).where(Enrolment.model_id == model_id))
             session.execute(delete(RefreshedShare).where(RefreshedShare.model_id == model_id))
 
         self._write(change)
@@ -302,6 +303,10 @@ class Registry(Reading):
     def say_unwanted(self, model_id: str) -> None:
         """This operator's admins want the model to be deleted."""
         self.record(lambda session: session.merge(Unwanted(model_id=model_id)))
+
+    def enrolled(self, model_id: str, outcome: str) -> None:
+        """Record what came of a model's check at enrolment."""
+        self.record(lambda session: session.merge(Enrolment(model_id=model_id, outcome=outcome)))
 
     def forget_salts(self, model_ids: Collection[str]) -> None:
         """The shares of these retired models are gone, so their salts go too."""

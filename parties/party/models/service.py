@@ -5,6 +5,7 @@ Party 0 leads:
 
     1.  owner -> both parties   UploadModel          state uploaded, file synced
     2.  owner -> party 0        ActivateModel
+        party 0 -> party 1      CheckEnrolment       where the cohort asks for it (enrolment.py)
     3.  party 0 -> party 1      PrepareModel         manifests equal, or both retire the model
     4.  party 0                 registry: active     THE commit point; the previous one retires
     5.  party 0 -> party 1      AddActiveModel       party 1 follows, or has missed something:
@@ -32,6 +33,7 @@ from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import Uploads, about
 from privedge.errors import NotReady, Refused
+from privedge.identity.receipts import ACTIVATION, DELETION, Facts
 from privedge.identity.roles import Identity, Role
 from privedge.sharing.manifest import UploadHeader
 
@@ -97,12 +99,27 @@ class ModelService(Leading, Following):
         """The cohort of a model that the caller may know of. Raises UnknownModel."""
         return self._visible(model_id, caller).cohort
 
+    def facts(self, model_id: str, caller: Identity) -> Facts | None:
+        """What this party can state of a model now: that it is active, or deleted. Raises
+        UnknownModel.
+        """
+        row = self._visible(model_id, caller)
+        event = {State.ACTIVE: ACTIVATION, State.DELETED: DELETION}.get(State(row.state))
+        if event is None:
+            return None
+        after = self.snapshot(row.cohort).id if row.cohort in self.cohorts else ""
+        return Facts.now(event, model_id, row.owner, row.cohort, Role.party(self.party), after)
+
     def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
         """The caller's models, or everybody's for an admin; newest first."""
         if cohort is not None:
             find_for(self.cohorts, cohort, caller)
         owner = None if caller.role is Role.ADMIN else caller.name
         return self._registry.listed(owner=owner, cohort=cohort)
+
+    def enrolment_outcomes(self, model_ids: Sequence[str]) -> Mapping[str, str]:
+        """What came of the checks at enrolment, by id, where the operators are told it."""
+        return self._registry.enrolments(model_ids)
 
     def cohorts_of(self, caller: Identity) -> list[Cohort]:
         """The cohorts that the caller may know of, in order of name."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from parties.at_rest.sealed_share import destroy_key
 from parties.at_rest.vault import Vault
 from parties.at_rest.zero_sharing import ZeroSharing
-from parties.party.models.checked_shares import Expected, fault, refreshed, stored
+from parties.party.models.checked_shares import Expected, fault, refreshed, stored, tensor_of
 from parties.party.models.disk import FULL
 from parties.party.models.tables import Model
 from parties.party.models.trash import Trash
@@ -240,6 +240,10 @@ class ShareFiles:
     ) -> str | None:
         """What is wrong with a model's share file, or None if it is as its manifest says."""
         return fault(path or self.path(row.model_id), row, self.vault, pause)
+
+    def tensor(self, row: Model, name: str) -> bytes:
+        """One tensor of this party's share of a model. Raises DigestMismatch."""
+        return tensor_of(self.path(row.model_id), row, self.vault, name)
 
     def salt(self, row: Model) -> bytes:
         """A model's salt; empty if it cannot be decrypted, and then no file fits it."""

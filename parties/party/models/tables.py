@@ -152,6 +152,14 @@ class Unwanted(Base):
     model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
 
 
+class Enrolment(Base):
+    """What came of a model's check at enrolment (enrolment.py), if the operators are told."""
+
+    __tablename__ = "enrolments"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16))
+
+
 class Asked(Base):
     """How many images were answered while a model was active (budgets/asked.py)."""
 

@@ -51,9 +51,19 @@ class PendingQuery:
     """A query that has arrived in full at this party. No repr: `words` is a share."""
 
     def __init__(
-        self, question: Question, snapshot: Snapshot, words: bytes, client: str, deadline: Deadline
+        self,
+        question: Question,
+        snapshot: Snapshot,
+        words: bytes,
+        client: str,
+        deadline: Deadline,
+        *,
+        enrolling: str | None = None,
     ) -> None:
-        """`client` is the name in the certificate of its client."""
+        """`client` is the name in the certificate of its client. `enrolling`: the owner whose new
+        model is checked; then the answer is whether anybody else is named.
+        """
+        self.enrolling = enrolling
         self.question = question
         self.client = client
         self.snapshot = snapshot
@@ -96,9 +106,10 @@ class PendingQuery:
     @property
     def alone(self) -> bool:
         """Whether it must have a run of its own: it has one answer for all its images, or asks for
-        one owner only.
+        one owner only, or for anybody but one.
         """
-        return self.question.one_subject or self.question.verify_owner is not None
+        one = self.question.verify_owner is not None or self.enrolling is not None
+        return self.question.one_subject or one
 
     @property
     def kind(self) -> Kind:

@@ -14,7 +14,8 @@ from parties.party.edge.worker_client import WorkerClient
 from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters
 from parties.party.queries.pending import PendingQuery, Waiters
-from parties.party.workers.messages import AnswerBytes, Job
+from parties.party.queries.score_quota import ScoreQuota
+from parties.party.workers.messages import AnswerBytes, Anybody, Job
 from privedge import traces
 from privedge.errors import PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
@@ -37,6 +38,7 @@ class Runs:
         self._models = models
         self._counters = counters
         self._measured = measured
+        self._quota = ScoreQuota()
 
     def compute(
         self,
@@ -60,7 +62,7 @@ class Runs:
                 self._counters.run(len(queries)),
                 self._models.hold(snapshot),
             ):
-                job = _job(session, queries)
+                job = _job(session, queries, self._quota.counted(queries))
                 for query in queries:
                     query.begun = True
                 try:
@@ -80,7 +82,7 @@ class Runs:
             waiters.served()
 
 
-def _job(session: bytes, queries: Sequence[PendingQuery]) -> Job:
+def _job(session: bytes, queries: Sequence[PendingQuery], counted: tuple[bool, ...]) -> Job:
     """What the worker is told. Both parties derive it from the same order and questions."""
     question, snapshot = queries[0].question, queries[0].snapshot
     owner = question.verify_owner
@@ -90,7 +92,18 @@ def _job(session: bytes, queries: Sequence[PendingQuery]) -> Job:
         shape=(_images(queries), *question.shape[1:]),
         one_subject=question.one_subject,
         verify_position=None if owner is None else snapshot.owners.index(owner),
+        counted=counted,
+        anybody=_anybody(queries[0]),
     )
+
+
+def _anybody(query: PendingQuery) -> Anybody | None:
+    """What a check at enrolment asks; None for a client's query."""
+    if query.enrolling is None:
+        return None
+    owners = query.snapshot.owners
+    own = tuple(at for at, owner in enumerate(owners) if owner == query.enrolling)
+    return Anybody(own, query.snapshot.cohort.enrolment_margin)
 
 
 def _images(queries: Sequence[PendingQuery]) -> int:

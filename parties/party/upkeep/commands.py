@@ -13,7 +13,7 @@ from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from privedge.config import load
 
-NAMES = ("backup", "restore", "verify", "adopt", "audit", "keys", "refresh")
+NAMES = ("backup", "restore", "verify", "adopt", "audit", "keys", "refresh", "telemetry")
 _ABOVE = "raise the epoch above EPOCH, which the other party has seen and its log names"
 
 
@@ -40,6 +40,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     refresh = _command(commands, "refresh", "give both parties new shares of the same models; ask "
                        "it of party 0, which must be running")  # fmt: skip
     refresh.add_argument("--cohort", default="", help="of this one only")
+    _add_telemetry(commands)
 
 
 def _add_keys(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -58,6 +59,15 @@ def _add_keys(commands: "argparse._SubParsersAction[Any]") -> None:
             action.add_argument("key", metavar="KEY", help="the id of the key, from `keys list`")
 
 
+def _add_telemetry(commands: "argparse._SubParsersAction[Any]") -> None:
+    what = "read the histograms of scores that both parties opened, with noise"
+    telemetry = commands.add_parser("telemetry", help=what, description=f"{what.capitalize()}.")
+    acts = telemetry.add_subparsers(dest="act", required=True, metavar="ACT")
+    show = _command(acts, "show", "print every histogram, oldest first")
+    show.add_argument("--cohort", default="", help="of this one only")
+    show.add_argument("--json", action="store_true", help="JSON lines")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run one of them; returns the exit status: 1 if a share is damaged. Raises PrivEdgeError."""
     os.umask(0o077)
@@ -70,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         "audit": _audit,
         "keys": _keys,
         "refresh": _refresh,
+        "telemetry": _telemetry,
     }
     return commands[arguments.server](config, arguments)
 
@@ -194,6 +205,15 @@ def _refresh(config: PartyConfig, arguments: argparse.Namespace) -> int:
 
     count = refresh(config, arguments.cohort)
     sys.stdout.write(f"{count} models have new shares; back up both parties, each on its own\n")
+    return 0
+
+
+def _telemetry(config: PartyConfig, arguments: argparse.Namespace) -> int:
+    from parties.party.upkeep import telemetry
+
+    for found in telemetry.histograms(config.state, arguments.cohort):
+        lines = [json.dumps(found)] if arguments.json else [*telemetry.as_text(found), ""]
+        sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
 
 

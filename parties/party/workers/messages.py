@@ -9,10 +9,22 @@ from privedge.sharing.cost import Cost
 
 
 @dataclass(frozen=True)
+class Anybody:
+    """The question of a check at enrolment: is anybody named, leaving out the owners at the places
+    `but`, by this `margin` in place of the snapshot's?
+    """
+
+    but: tuple[int, ...]
+    margin: float
+
+
+@dataclass(frozen=True)
 class Job:
     """One run, as a worker is told of it. `shape` is (batch, then the spec's input shape).
 
     `verify_position` is the place of the owner to verify in the snapshot; None to identify.
+    `counted`: for each answer, whether its score counts; empty without telemetry.
+    `anybody`: answer only whether anybody is named.
     """
 
     session: bytes
@@ -20,6 +32,8 @@ class Job:
     shape: tuple[int, ...]
     one_subject: bool
     verify_position: int | None
+    counted: tuple[bool, ...] = ()
+    anybody: Anybody | None = None
 
 
 @dataclass(frozen=True)

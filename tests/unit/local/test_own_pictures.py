@@ -95,7 +95,15 @@ def test_the_same_file_again_and_again_teaches_nothing(people):
     first = (people / "ana" / "00.png").read_bytes()
     for file in (people / "ana").iterdir():
         file.write_bytes(first)
-    assert "all pictures are the same file, so nothing is learned: ana" in looked(people).notes
+    _, ana = looked(people).owners
+    assert [flaw.kind for flaw in ana.flaws()] == ["alike"]
+
+
+def test_a_known_picture_is_decoded_only_to_be_judged(people):
+    found = looked(people)
+    again = looked(people, **found.sizes)
+    assert all(small is None for small in again.owners[1].greys)
+    assert again.owners[1].flaws() == found.owners[1].flaws()
 
 
 def test_what_is_written_beside_the_pictures_is_no_owner(people):

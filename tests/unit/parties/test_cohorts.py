@@ -37,6 +37,16 @@ def test_components_replace_those_of_the_preset():
     assert spec.parameters()["0.basis"][0] != 2
 
 
+def test_a_cohort_of_vectors_has_their_size_and_no_image():
+    section = CohortSection(name="voices", preset="vector", size=192, unit_length=True)
+    assert build(section).spec == preset("vector", size=192, unit_length=True)
+
+
+def test_components_that_do_not_fit_the_size_are_named_with_the_cohort():
+    with pytest.raises(ConfigError, match=r"cohort voices: components: must be from 1 to 5"):
+        build(CohortSection(name="voices", preset="vector", size=6, components=6))
+
+
 @pytest.mark.parametrize("content", [None, b"{}", b"\xff", b"not json"])
 def test_a_spec_file_that_cannot_be_used_is_named_with_its_cohort(tmp_path, content):
     path = tmp_path / "spec.json"

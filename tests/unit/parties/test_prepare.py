@@ -25,6 +25,7 @@ from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
+from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Plan, Sessions
 from parties.worker.snapshot_cache import ModelFile, Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method
@@ -71,7 +72,7 @@ class Party1:
         self.targets = PoolTargets(settings, method, SnapshotCache(keep=2), self.pool.wake)
         self.dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
         self.sessions = sessions = Sessions(1, self.dealer, self.acceptor, self.pool, keep=2)
-        computation = Computation(sessions, Weights(Vault(1), keep=2))
+        computation = Computation(sessions, Weights(Vault(1), keep=2), ScoreTally(Path()))
         preparer = Preparer(sessions, computation, self.pool, self.scheduler)
         self.pool_follower = PoolFollower(preparer, self.pool, self.scheduler, self.targets)
         self.servicer = MpcServicer(self.acceptor, self.pool_follower)

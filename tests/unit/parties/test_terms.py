@@ -29,7 +29,11 @@ OTHER_COHORT = {
     "spec_digest": ("2e" * 32, "architecture: 1f1f1f1f1f1f here, 2e2e2e2e2e2e there"),
     "margin": (0.7, "margin: 0.8 here, 0.7 there"),
     "mean_share": (0.0, "mean_share: 0.35 here, 0.0 there"),
+    "enrolment_check": ("owner", "enrolment_check: off here, owner there"),
+    "enrolment_on_match": ("refuse", "enrolment_on_match: report here, refuse there"),
+    "enrolment_margin": (0.3, "enrolment_margin: 0.0 here, 0.3 there"),
     "rivals": ("3d" * 32, "rivals: none here, 3d3d3d3d3d3d there"),
+    "telemetry": ("20-1000", "telemetry: off here, 20-1000 there"),
 }
 
 

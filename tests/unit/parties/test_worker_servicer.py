@@ -1,6 +1,7 @@
 """A worker over real gRPC tells its front end how many bundles are ready, and no more often."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from parties.worker.meeting import Acceptor
 from parties.worker.preprocessing.pool import Pool, Prepared
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
+from parties.worker.score_tally import ScoreTally
 from parties.worker.servicer import WorkerServicer
 from parties.worker.sessions import Sessions
 from parties.worker.snapshot_cache import Snapshot, SnapshotCache
@@ -45,7 +47,7 @@ def worker(pool, tls_for) -> Iterator[worker_pb2_grpc.WorkerStub]:
     targets.snapshots.put(Snapshot(KIND.snapshot_id, "c", SPEC, 1.0, 0.0, ()))
     dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
     sessions = Sessions(1, dealer, Acceptor(), pool, keep=2)
-    computation = Computation(sessions, Weights(Vault(1), keep=2))
+    computation = Computation(sessions, Weights(Vault(1), keep=2), ScoreTally(Path()))
     servicer = WorkerServicer(
         computation, pool, Scheduler(), targets, method=method, settings=settings
     )

@@ -343,12 +343,13 @@ def test_leaving_out_bad_files_needs_a_good_one(tmp_path):
         measured(opened(tmp_path, skip_bad=True))
 
 
-def test_pictures_that_are_all_the_same_are_noticed(tmp_path):
-    for name in ("a.png", "b.png"):
-        picture(tmp_path / name)
-    alike, one, others = opened(tmp_path), opened(tmp_path / "a.png"), opened(NOISE)
-    measured(alike, one, others)
-    assert (alike.alike, one.alike, others.alike) == (True, False, False)
+def test_what_is_judged_of_pictures_is_the_same_from_files_and_arrays(tmp_path):
+    for number, image in enumerate(NOISE):
+        Image.fromarray(image).save(tmp_path / f"{number:02}.png")
+    files, array = opened(tmp_path), opened(NOISE)
+    assert files.names[0] == "00.png" and array.names[0] == "picture 0"
+    for one, other in zip(files.greys, array.greys, strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_an_npz_gives_those_of_a_string_label_or_says_which_there_are(tmp_path):

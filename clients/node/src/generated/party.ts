@@ -84,6 +84,25 @@ export interface ActivateModelRequest {
 /** The snapshot that the cohort has now. */
 export interface ActivateModelResponse {
   snapshotId: string;
+  /** The id of the owner's model that this activation has put out of use; empty if there was none. */
+  replaced: string;
+  /** Absent where the cohort has no check at enrolment, or its result is the operators' alone. */
+  enrolment:
+    | EnrolmentCheck
+    | undefined;
+  /** What this party states of the activation; absent without TLS. */
+  statement: SignedStatement | undefined;
+}
+
+/** The check at enrolment, as the owner is told of it. */
+export interface EnrolmentCheck {
+  /** Whether there was one: not with fewer than two other owners. */
+  checked: boolean;
+  /**
+   * This party's share, one word, of 1 if another owner's model takes this one's mean for its own,
+   * else of 0. Empty if there was no check.
+   */
+  share: Buffer;
 }
 
 /** Asks to remove one model. */
@@ -95,6 +114,18 @@ export interface DeleteModelRequest {
 export interface DeleteModelResponse {
   /** No query asks the model any more, and it waits for an admin of the other operator. */
   suspended: boolean;
+  /** What this party states of the deletion; absent if it is suspended, and without TLS. */
+  statement: SignedStatement | undefined;
+}
+
+/** Facts that a server states; docs/reference/wire.md says what exactly is signed. */
+export interface SignedStatement {
+  /** Canonical JSON. */
+  facts: string;
+  /** DER: the server's own certificate, then those between it and the authority. */
+  certificates: Buffer[];
+  /** ECDSA with SHA-256 by the key of the first certificate, in DER. */
+  signature: Buffer;
 }
 
 /** Asks for the caller's models. */
@@ -118,6 +149,11 @@ export interface ModelRow {
    * cohort.
    */
   imagesAsked: bigint;
+  /**
+   * For admins, where the operators are told of the check at enrolment: "new", "known" (another
+   * owner's model took this one's mean for its own) or "unchecked" (fewer than two other owners).
+   */
+  enrolment: string;
 }
 
 /** All lines, newest first. */
@@ -163,6 +199,16 @@ export interface DescribeCohortResponse {
   maxBatch: number;
   /** The weight of the mean over all owners in the margin rule. Public. */
   meanShare: number;
+  /** How many public rivals the best model must beat as well: best < margin * each rival. */
+  rivals: number;
+  /** SHA-256 (hex) of them, as privedge/ran/rivals.py has it. Empty without any. */
+  rivalsSha256: string;
+  /**
+   * Whether uploads are checked against the models of other owners: off, owner or operator, for who
+   * is told; and what follows if one of them fits: report or refuse. Public.
+   */
+  enrolmentCheck: string;
+  enrolmentOnMatch: string;
 }
 
 /** Asks which of the cohort's owners it is (open-set identification). */
@@ -694,13 +740,22 @@ export const ActivateModelRequest: MessageFns<ActivateModelRequest> = {
 };
 
 function createBaseActivateModelResponse(): ActivateModelResponse {
-  return { snapshotId: "" };
+  return { snapshotId: "", replaced: "", enrolment: undefined, statement: undefined };
 }
 
 export const ActivateModelResponse: MessageFns<ActivateModelResponse> = {
   encode(message: ActivateModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.snapshotId !== "") {
       writer.uint32(10).string(message.snapshotId);
+    }
+    if (message.replaced !== "") {
+      writer.uint32(18).string(message.replaced);
+    }
+    if (message.enrolment !== undefined) {
+      EnrolmentCheck.encode(message.enrolment, writer.uint32(26).fork()).join();
+    }
+    if (message.statement !== undefined) {
+      SignedStatement.encode(message.statement, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -724,6 +779,87 @@ export const ActivateModelResponse: MessageFns<ActivateModelResponse> = {
             }
 
             message.snapshotId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replaced = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.enrolment = EnrolmentCheck.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.statement = SignedStatement.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseEnrolmentCheck(): EnrolmentCheck {
+  return { checked: false, share: Buffer.alloc(0) };
+}
+
+export const EnrolmentCheck: MessageFns<EnrolmentCheck> = {
+  encode(message: EnrolmentCheck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checked !== false) {
+      writer.uint32(8).bool(message.checked);
+    }
+    if (message.share.length !== 0) {
+      writer.uint32(18).bytes(message.share);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EnrolmentCheck {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEnrolmentCheck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.checked = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.share = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -786,13 +922,16 @@ export const DeleteModelRequest: MessageFns<DeleteModelRequest> = {
 };
 
 function createBaseDeleteModelResponse(): DeleteModelResponse {
-  return { suspended: false };
+  return { suspended: false, statement: undefined };
 }
 
 export const DeleteModelResponse: MessageFns<DeleteModelResponse> = {
   encode(message: DeleteModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.suspended !== false) {
       writer.uint32(8).bool(message.suspended);
+    }
+    if (message.statement !== undefined) {
+      SignedStatement.encode(message.statement, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -816,6 +955,82 @@ export const DeleteModelResponse: MessageFns<DeleteModelResponse> = {
             }
 
             message.suspended = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.statement = SignedStatement.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSignedStatement(): SignedStatement {
+  return { facts: "", certificates: [], signature: Buffer.alloc(0) };
+}
+
+export const SignedStatement: MessageFns<SignedStatement> = {
+  encode(message: SignedStatement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.facts !== "") {
+      writer.uint32(10).string(message.facts);
+    }
+    for (const v of message.certificates) {
+      writer.uint32(18).bytes(v!);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(26).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SignedStatement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSignedStatement();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.facts = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.certificates.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -878,7 +1093,16 @@ export const ListModelsRequest: MessageFns<ListModelsRequest> = {
 };
 
 function createBaseModelRow(): ModelRow {
-  return { modelId: "", cohort: "", owner: "", state: "", shareBytes: 0n, createdAt: 0n, imagesAsked: 0n };
+  return {
+    modelId: "",
+    cohort: "",
+    owner: "",
+    state: "",
+    shareBytes: 0n,
+    createdAt: 0n,
+    imagesAsked: 0n,
+    enrolment: "",
+  };
 }
 
 export const ModelRow: MessageFns<ModelRow> = {
@@ -912,6 +1136,9 @@ export const ModelRow: MessageFns<ModelRow> = {
         throw new globalThis.Error("value provided for field message.imagesAsked of type uint64 too large");
       }
       writer.uint32(56).uint64(message.imagesAsked);
+    }
+    if (message.enrolment !== "") {
+      writer.uint32(66).string(message.enrolment);
     }
     return writer;
   },
@@ -983,6 +1210,14 @@ export const ModelRow: MessageFns<ModelRow> = {
             }
 
             message.imagesAsked = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.enrolment = reader.string();
             continue;
           }
         }
@@ -1229,7 +1464,18 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
 };
 
 function createBaseDescribeCohortResponse(): DescribeCohortResponse {
-  return { specJson: "", margin: 0, owners: [], snapshotId: "", maxBatch: 0, meanShare: 0 };
+  return {
+    specJson: "",
+    margin: 0,
+    owners: [],
+    snapshotId: "",
+    maxBatch: 0,
+    meanShare: 0,
+    rivals: 0,
+    rivalsSha256: "",
+    enrolmentCheck: "",
+    enrolmentOnMatch: "",
+  };
 }
 
 export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
@@ -1251,6 +1497,18 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.meanShare !== 0) {
       writer.uint32(49).double(message.meanShare);
+    }
+    if (message.rivals !== 0) {
+      writer.uint32(56).uint32(message.rivals);
+    }
+    if (message.rivalsSha256 !== "") {
+      writer.uint32(66).string(message.rivalsSha256);
+    }
+    if (message.enrolmentCheck !== "") {
+      writer.uint32(74).string(message.enrolmentCheck);
+    }
+    if (message.enrolmentOnMatch !== "") {
+      writer.uint32(82).string(message.enrolmentOnMatch);
     }
     return writer;
   },
@@ -1314,6 +1572,38 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.meanShare = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.rivals = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.rivalsSha256 = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.enrolmentCheck = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.enrolmentOnMatch = reader.string();
             continue;
           }
         }
@@ -2425,8 +2715,9 @@ export const PartyService = {
     responseDeserialize: (value: Buffer): UploadModelResponse => UploadModelResponse.decode(value),
   },
   /**
-   * Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-   * the owner's one active model of its cohort. Idempotent.
+   * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+   * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+   * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel: {
     path: "/privedge.v1.Party/ActivateModel" as const,
@@ -2530,8 +2821,9 @@ export interface PartyServer extends UntypedServiceImplementation {
    */
   uploadModel: handleClientStreamingCall<UploadModelRequest, UploadModelResponse>;
   /**
-   * Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-   * the owner's one active model of its cohort. Idempotent.
+   * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+   * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+   * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel: handleUnaryCall<ActivateModelRequest, ActivateModelResponse>;
   /**
@@ -2582,8 +2874,9 @@ export interface PartyClient extends Client {
     callback: (error: ServiceError | null, response: UploadModelResponse) => void,
   ): ClientWritableStream<UploadModelRequest>;
   /**
-   * Owner, party 0 only, after both uploads. The parties compare manifests; then the model becomes
-   * the owner's one active model of its cohort. Idempotent.
+   * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
+   * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
+   * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel(
     request: ActivateModelRequest,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from privedge.arrays import Pixels
+from privedge.arrays import Inputs
 from privedge.errors import ConfigError
 from privedge.ran import features
 from privedge.ran.spec import RanSpec
@@ -66,7 +66,7 @@ def check(engine: str, spec: RanSpec) -> None:
 
 @contextmanager
 def running(
-    engine: str, models: Sequence[Ran], batches: Sequence[Pixels], timeout_s: float
+    engine: str, models: Sequence[Ran], batches: Sequence[Inputs], timeout_s: float
 ) -> Iterator[Stock]:
     """Run a group with `models` in it, to be asked about `batches`."""
     spec = models[0].spec

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from privedge.cli.options import (
     ProcessesOption,
     SkipBadOption,
     SpecOption,
+    UnitLengthOption,
 )
 from privedge.cli.progress import Bars, progress_bar
 from privedge.errors import ConfigError
@@ -60,6 +62,7 @@ def _identify(
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
+    unit_length: UnitLengthOption = None,
     steps: StepsOption = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
@@ -132,6 +135,7 @@ def _identify(
         choice=choice_of(owners, part, group, test_where, photos),
         preset=preset,
         components=components,
+        unit_length=unit_length,
         steps=steps,
         **network(preset, encoder, spec_file, detector),
         engine=engine,
@@ -165,10 +169,10 @@ def _measured(
 
     others = None
     with progress_bar() as progress:
-        read = cohort.read(request, progress, skip_bad=chosen.skip_bad)
+        reader = partial(cohort.read, request, progress, or_vectors=True, skip_bad=chosen.skip_bad)
+        read = reader()
         if request.strangers is not None:
-            strangers = request.strangers
-            others = cohort.read(request, progress, strangers, skip_bad=chosen.skip_bad).data
+            others = reader(request.strangers).data
 
     def measure(results: Results, bars: Bars) -> "Iterator[IdentifyRow]":
         training = Training(

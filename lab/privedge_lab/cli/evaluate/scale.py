@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from privedge.cli.options import DataOption, DetectorOption, EncoderOption, JsonOption, SpecOption
+from privedge.cli.options import (
+    DataOption,
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    SpecOption,
+    UnitLengthOption,
+)
 from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.evaluate.options import (
@@ -46,6 +53,7 @@ def _scale(
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
+    unit_length: UnitLengthOption = None,
     steps: StepsOption = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
@@ -79,6 +87,7 @@ def _scale(
         choice=choice_of(None, part, group, test_where),
         preset=preset,
         components=components,
+        unit_length=unit_length,
         steps=steps,
         **network(preset, encoder, spec_file, detector),
         baselines=(),
@@ -101,7 +110,7 @@ def _measured(request: "Request", seeds: Sequence[int], out: Path, resume: bool)
     from privedge_lab.results.store import summary
 
     with progress_bar() as progress:
-        data = cohort.read(request, progress).data
+        data = cohort.read(request, progress, or_vectors=True).data
     measured = experiment.run(
         scale.EXPERIMENT,
         request.settings(),

@@ -72,9 +72,9 @@ def test_models_and_baselines_train_on_clean_images_and_are_asked_the_same(file,
     seen: dict[str, list] = {"models": [], "knn": [], "train": []}
     asked, knn = cohort.asked, identify_baselines.knn
 
-    def spied_asked(rans, parts):
+    def spied_asked(rans, parts, files):
         seen["models"].append(parts.images)
-        return asked(rans, parts)
+        return asked(rans, parts, files)
 
     def spied_knn(parts, shape):
         seen["train"].append(parts.train)

@@ -1,0 +1,41 @@
+"""Which answers' scores this party counts: of one client only so many in a period.
+
+So one client's part of a histogram is bounded, and the noise hides it. Each party decides for
+itself, and an answer counts if both do (docs/how-to/telemetry.md).
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from parties.party.queries.pending import PendingQuery
+
+
+class ScoreQuota:
+    """The answers that were counted, by cohort and client. Safe to call from many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: seconds since 1970."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._periods: dict[str, int] = {}
+        self._counts: dict[str, Counter[str]] = {}
+
+    def counted(self, queries: Sequence[PendingQuery]) -> tuple[bool, ...]:
+        """For each answer of a run of these queries, whether it counts; empty without telemetry."""
+        cohort = queries[0].snapshot.cohort
+        if cohort.telemetry is None:
+            return ()
+        period = int(self._clock() // cohort.telemetry.period_s)
+        found: list[bool] = []
+        with self._lock:
+            if self._periods.get(cohort.name) != period:
+                self._periods[cohort.name], self._counts[cohort.name] = period, Counter()
+            counts = self._counts[cohort.name]
+            for query in queries:
+                left = cohort.telemetry.answers_per_client - counts[query.client]
+                taken = max(0, min(left, query.answers))
+                counts[query.client] += taken
+                found += [place < taken for place in range(query.answers)]
+        return tuple(found)

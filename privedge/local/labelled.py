@@ -1,0 +1,45 @@
+"""Read the vectors of all owners from one npz file: each label is an owner.
+
+Sees all owners' vectors: for one device that holds them all.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from privedge.errors import TrainingError
+from privedge.identity.names import owner_names
+from privedge.local.pictures import Owner, Pictures
+from privedge.ran import npz
+from privedge.ran.images import Measured
+from privedge.user.own_images import MIN_IMAGES
+
+
+def look(file: Path) -> Pictures:
+    """Find all owners in `file`.
+
+    Raises ImageError for a file without sound vectors and labels. Raises TrainingError, which names
+    all owners concerned, if an owner has too few vectors.
+    """
+    held = npz.read(file, as_vectors=True).by_label()
+    few = [f"{label} has {len(rows)}" for label, rows in held.items() if len(rows) < MIN_IMAGES]
+    if few:
+        raise TrainingError(
+            f"too few vectors: {', '.join(few)}; each owner needs at least {MIN_IMAGES}"
+        )
+    names = owner_names(list(held))
+    owners = tuple(
+        Owner(
+            names[label],
+            file,
+            (),
+            hashlib.sha256(rows.tobytes()).hexdigest(),
+            np.asarray(rows, np.float64),
+        )
+        for label, rows in held.items()
+    )
+    renamed = [f"{label!r} is {name}" for label, name in names.items() if label != name]
+    said = f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}"
+    count = sum(each.count for each in owners)
+    return Pictures(owners, Measured(0, 0, 1, count), 0, (said,) if renamed else (), {})
