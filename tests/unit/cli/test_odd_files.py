@@ -46,8 +46,15 @@ WORDS = {
 }
 # Where a command writes. It must not wait for a reader there either.
 WRITTEN = {"--out", "--figure", "--sheet", "--home", "--probes"}
-# A file that a command does not need, it need not look at.
-NOT_NEEDED = {(("query",), "--encoder"), (("verify",), "--encoder")}
+# A file that a command does not need, it need not look at. With --preset face, they need both.
+NOT_NEEDED = {
+    (("query",), "--encoder"),
+    (("verify",), "--encoder"),
+    *(((name,), "--detector") for name in ("train", "train-all", "query", "verify")),
+}
+# It would start servers: its readers are those of train-all.
+STARTS_SERVERS = {(("up",), option) for option in ("--encoder", "--detector", "--spec")}
+
 
 
 def paths_of(command) -> list:
@@ -59,7 +66,8 @@ def every() -> Iterator[tuple[tuple[str, ...], str]]:
         for name, below in getattr(command, "commands", {}).items():
             yield from walk(below, (*words, name))
         if not hasattr(command, "commands"):
-            yield from ((words, each.opts[0]) for each in paths_of(command))
+            every = ((words, each.opts[0]) for each in paths_of(command))
+            yield from (each for each in every if each not in STARTS_SERVERS)
 
     return walk(typer.main.get_command(APP), ())
 
