@@ -269,7 +269,7 @@ def test_models_are_left_where_that_is_asked_for(file, data, tmp_path):
     assert 0 < row.baselines["paper:1"].macro_recall <= row.macro_recall
     baseline = tmp_path / "models" / "seed-3" / "baseline" / "paper"
     assert {checkpoint.load(file).facts["steps"] for file in baseline.iterdir()} == {"1"}
-    files = sorted((tmp_path / "models" / "seed-3" / "subspace32").iterdir())
+    files = sorted((tmp_path / "models" / "seed-3" / "subspace32-fine").iterdir())
     assert [checkpoint.load(file).owner for file in files] == [file.stem for file in files]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
