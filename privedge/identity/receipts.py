@@ -24,6 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from privedge import regular_file
 from privedge.config import TlsFiles
 from privedge.errors import CertificateError, ReceiptError
 from privedge.identity.checking import check_files, check_statement_chain
@@ -240,7 +241,7 @@ def sign(facts: Facts, tls: TlsFiles) -> Statement:
 def read_receipt(path: Path) -> SignedReceipt:
     """Read a receipt file, which is not verified yet. Raises ReceiptError, naming the file."""
     try:
-        with path.open("rb") as file:
+        with regular_file.opened(path) as file:
             raw = file.read(_LARGEST_BYTES + 1)
         if len(raw) > _LARGEST_BYTES:
             raise ReceiptError("is too large for a receipt")

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from privedge import private_file
+from privedge import private_file, regular_file
 from privedge.arrays import Features
 from privedge.config import StrPath
 from privedge.errors import ConfigError, RangeError
@@ -137,9 +137,7 @@ def _unpacked(file: StrPath) -> tuple[npt.NDArray[np.generic], str]:
     """What the file says, of any type and shape; and the map's digest."""
     path = Path(file)
     try:
-        if not path.is_file():  # a pipe would be waited for
-            raise ConfigError(f"{path}: no such file")
-        with path.open("rb") as raw, zipfile.ZipFile(raw) as archive:
+        with regular_file.opened(path) as raw, zipfile.ZipFile(raw) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > 2 * _MOST_BYTES:
                 raise ConfigError(f"{path}: unpacks to more than {2 * _MOST_BYTES >> 20} MiB")
             raw.seek(0)
@@ -148,7 +146,11 @@ def _unpacked(file: StrPath) -> tuple[npt.NDArray[np.generic], str]:
                 if missing:
                     raise ConfigError(f"{path}: has no array {', '.join(sorted(missing))}")
                 return np.asarray(arrays["rivals"]), str(arrays["map"])
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ConfigError(f"{path}: is not a sound npz file without pickles") from error
 
 

@@ -56,7 +56,6 @@ NOT_NEEDED = {
 STARTS_SERVERS = {(("up",), option) for option in ("--encoder", "--detector", "--spec")}
 
 
-
 def paths_of(command) -> list:
     return [each for each in command.params if "Path" in str(each.type_descriptor.annotation)]
 
@@ -262,7 +261,7 @@ OWN_FILES = {
 FROM_MEMORY = {
     "privedge/regular_file.py",
     "privedge/ran/inputs.py",
-    "privedge/ran/pixels.py",
+    "privedge/ran/npz.py",
     "lab/privedge_lab/evaluation/disturbances.py",
 }
 OPENS = re.compile(

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from privedge.cli.main import build
-from privedge.errors import ImageError
+from privedge.errors import ConfigError, ImageError
 from privedge.ran import rivals
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.spec import RanSpec, Subspace
@@ -47,7 +47,7 @@ def test_public_vectors_become_rivals_of_unit_length(files):
 
 def test_vectors_are_no_rivals_of_pictures_and_equal_ones_count_once(files):
     done = made(files, "--preset", "subspace32", "--channels", 1)
-    assert isinstance(done.exception, ImageError)
+    assert isinstance(done.exception, ConfigError)
     np.savez(files / "public.npz", vectors=np.ones((30, 16)))
     done = made(files, "--spec", files / "spec.json", "--count", 2)
     assert isinstance(done.exception, ImageError) and "1 different" in str(done.exception)
