@@ -82,7 +82,7 @@ class OpenParty(party_pb2_grpc.PartyServicer):
 
     def DescribeCohort(self, request, context):
         return pb.DescribeCohortResponse(
-            spec_json=SPEC.to_json(), margin=1.0, owners=NAMES, snapshot_id="s", max_batch=3
+            spec_json=SPEC.to_json(), margin=0.9, owners=NAMES, snapshot_id="s", max_batch=3
         )
 
     def Query(self, request_iterator, context):
