@@ -62,16 +62,25 @@ def _up(
     ] = None,
     unit_length: UnitLengthOption = None,
     margin: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--margin",
             metavar="SHARE",
             min=0.01,
             max=1,
             help='Answer "unknown" unless the best fit is below this share of the others\'; '
-            "1 always names somebody.",
+            "1 always names somebody. Default: 0.7 for the preset face, else 1.",
         ),
-    ] = 1.0,
+    ] = None,
+    rivals: Annotated[
+        Path | None,
+        typer.Option(
+            "--rivals",
+            metavar="FILE",
+            parser=path,
+            help='Public rivals (`privedge rivals make`): one owner alone gets an "unknown".',
+        ),
+    ] = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -140,6 +149,7 @@ def _up(
             largest_face=largest_face,
             unit_length=unit_length,
             strict_quality=strict_quality,
+            rivals=rivals,
         )
         if kept:
             servers.keep()

@@ -26,7 +26,7 @@ from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
-from privedge.ran import npz
+from privedge.ran import face, npz, rivals
 from privedge.ran.alignment import Aligner, aligner_for
 from privedge.ran.images import Measured
 from privedge.ran.inputs import is_npz
@@ -47,21 +47,24 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Request:
-    """What to serve. `preset` is a name, "auto" or a spec; a `margin` below 1 allows "unknown".
+    """What to serve. `preset` is a name, "auto" or a spec.
 
+    margin: below 1 allows "unknown"; None for that of the preset face, and 1 for others.
     files: the public files that the spec names, or whose encoder the preset gets.
     largest_face: whether the largest of several faces in a picture is meant.
     unit_length: whether vectors are divided by their length; None for no.
     strict_quality: whether poor pictures are an error.
+    rivals: the file of public rivals.
     """
 
     cohort: str
     preset: str | RanSpec
-    margin: float
+    margin: float | None = None
     files: PublicFiles = NO_FILES
     largest_face: bool = False
     unit_length: bool | None = None
     strict_quality: bool = False
+    rivals: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,8 @@ def _judge(plan: Plan, home: Home, request: Request, say: Say) -> None:
 def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
-    cohort = CohortSetting.of(plan.spec, request.cohort, margin=request.margin)
-    wanted = models.digest_of(vars(cohort), plan.origins)
+    cohort, public = _cohort(plan.spec, request)
+    wanted = models.digest_of(vars(cohort), plan.origins, *public)
     running = servers.running
     if home.record.serving == wanted and not (running and _is_old(home)):
         try:
@@ -153,6 +156,17 @@ def _serve(
     _begin(plan, home, servers, cohort, progress)
     home.write(replace(home.record, serving=wanted))
     return _answering(plan, home, request, there=False)
+
+
+def _cohort(spec: RanSpec, request: Request) -> tuple[CohortSetting, list[str]]:
+    """The cohort's table, and the digest of its public rivals if there are any."""
+    usual = face.MARGIN if spec.name == face.NAME else 1.0
+    margin = usual if request.margin is None else request.margin
+    cohort = CohortSetting.of(spec, request.cohort, margin=margin)
+    if request.rivals is None:
+        return cohort, []
+    digest = rivals.read(request.rivals, spec).digest
+    return replace(cohort, rivals=str(request.rivals.absolute())), [digest]
 
 
 def _go_on(

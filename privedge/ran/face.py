@@ -29,6 +29,9 @@ ENCODER = Encoder(
 )
 # More make no difference to frontal faces; these few help where poses differ.
 COMPONENTS = 4
+# A margin belongs to an encoder. With 2 to 40 people this one lets in less than 1 % of strangers
+# (docs/how-to/faces.md#how-well-it-works).
+MARGIN = 0.7
 
 
 def spec() -> RanSpec:

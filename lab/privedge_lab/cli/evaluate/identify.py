@@ -96,7 +96,8 @@ def _identify(
         typer.Option("--rivals", metavar="FILE", help="The cohort's public rivals, if any."),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option("--margin", help="Of the cohort; FAR and TAR at it.")
+        float | None,
+        typer.Option("--margin", help="Of the cohort; FAR and TAR at it. Of the preset face: 0.7."),
     ] = None,
     baselines: Annotated[
         str | None,
@@ -128,6 +129,7 @@ def _identify(
       privedge evaluate identify --data words.npz --group document --words 5 --out words/ --seed 0,1
       privedge evaluate identify --data people.npz --photos 3 --out few/ --seed 0,1,2
     """
+    from privedge.ran import face
     from privedge_lab.evaluation.identify import Request
 
     request = Request(
@@ -142,7 +144,7 @@ def _identify(
         baselines=names(baselines or (_PIXELS if detector is None else "none")),
         queries=queries,
         words=words,
-        margin=margin,
+        margin=face.MARGIN if margin is None and preset == face.NAME else margin,
         strangers=strangers,
         rivals=rivals,
     )

@@ -1,0 +1,37 @@
+"""privedge/local/up.py: which rule for "unknown" a cohort gets."""
+
+import numpy as np
+import pytest
+
+from privedge.errors import PrivEdgeError
+from privedge.local.up import Request, _cohort
+from privedge.ran import rivals
+from privedge.ran.presets import preset
+from privedge.ran.rivals import Rivals
+
+FACE = preset("face", height=112, width=112, channels=3)
+PIXELS = preset("subspace32", height=32, width=32, channels=1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "given", "expected"),
+    [(FACE, None, 0.7), (PIXELS, None, 1.0), (FACE, 1.0, 1.0), (PIXELS, 0.9, 0.9)],
+)
+def test_the_margin_is_that_of_the_preset_unless_one_is_given(spec, given, expected):
+    cohort, public = _cohort(spec, Request("people", spec, margin=given))
+    assert (cohort.margin, cohort.rivals, public) == (expected, None, [])
+
+
+def test_rivals_are_checked_and_other_rivals_make_another_cohort(tmp_path):
+    file, digests = tmp_path / "rivals.npz", []
+    for value in (0.1, 0.2):
+        rows = np.full((2, 128), value, np.float32)
+        rivals.write(file, Rivals.of(rows, FACE.input_shape), FACE)
+        cohort, public = _cohort(FACE, Request("people", FACE, rivals=file))
+        assert cohort.rivals == str(file)
+        digests += public
+        file.unlink()
+    assert len(set(digests)) == 2
+    rivals.write(file, Rivals.of(rows, FACE.input_shape), FACE)
+    with pytest.raises(PrivEdgeError):
+        _cohort(PIXELS, Request("people", PIXELS, rivals=file))
