@@ -430,10 +430,12 @@ def _tried(
             try:
                 where = str(picture) if isinstance(picture, Path) else f"picture {number}"
                 found.append(use(_plain(picture, where), where))
-                kept.append(picture)
+                kept.append(number)
             except ImageError as error:
                 bad.append(str(error))
-        each.pictures = kept
+        each.pictures = [each.pictures[number] for number in kept]
+        if each._looks:
+            each._looks = [each._looks[number] for number in kept]
         results.append(found)
     return results, bad
 

@@ -58,7 +58,7 @@ def folder(deployment, tmp_path, monkeypatch) -> Path:
     for number, pixels in enumerate(mine):
         Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number:02}.png")
     Image.fromarray(mine[5]).save(tmp_path / "face.png")
-    ran = privedge.train(mine, owner="ana")
+    ran = privedge.train(mine, owner="ana", preset="subspace32")
     ran.save(tmp_path / "ana.ran")
     privedge.Owner.from_file(tmp_path / "owner-ana.toml").upload(ran, "faces")
     monkeypatch.chdir(tmp_path)
@@ -75,7 +75,16 @@ def test_the_python_of_the_readme_trains_uploads_and_asks(folder, capsys):
     assert privedge.Ran.load("ana.ran").owner == "ana"
 
 
-WITH_EXAMPLES = ("Client", "ClientConfig", "Owner", "Ran", "RanSpec", "preset", "train")
+WITH_EXAMPLES = (
+    "Client",
+    "ClientConfig",
+    "Owner",
+    "Ran",
+    "RanSpec",
+    "check_quality",
+    "preset",
+    "train",
+)
 PRINTED = {
     "Client": [r"\('faces', 'people'\)", r"ana \d+\.\d\d s"],
     "Owner": [r"\['[0-9a-f]{32}'\]"],
