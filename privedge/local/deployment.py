@@ -284,18 +284,13 @@ class Deployment:
             file = self.folder / f"{cohort.name}.spec.json"
             _write(file, [text])
             fields["spec_file"] = str(file)
-        return ["[[cohorts]]", *_keys(fields)]
+        telemetry = fields.pop("telemetry", None)
+        table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
+        return ["[[cohorts]]", *_keys(fields), *table]
 
     def _tls_table(self, identity: Identity) -> list[str]:
         files = self.tls(identity)
         return ["[tls]", *_keys({key: str(getattr(files, key)) for key in _FILES})]
-
-
-def _cohort_table(cohort: CohortSetting) -> list[str]:
-    fields = {key: value for key, value in vars(cohort).items() if value is not None}
-    telemetry = fields.pop("telemetry", None)
-    table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
-    return ["[[cohorts]]", *_keys(fields), *table]
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
