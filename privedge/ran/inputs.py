@@ -27,7 +27,7 @@ from privedge.config import StrPath
 from privedge.errors import ImageError
 from privedge.progress import Progress
 from privedge.ran import images as files
-from privedge.ran import npz, pixels, quality, vectors
+from privedge.ran import npz, pixels, quality, refusals, vectors
 from privedge.ran.alignment import Aligner
 from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
@@ -48,12 +48,6 @@ _MOST_BAD = 20
 _VECTORS_NEEDED = "vectors are needed here, float32 or float64 of shape (n, D), and not pictures"
 _PICTURES_NEEDED = "vectors: pictures are needed here"
 _IF_VECTORS = "; vectors need a preset and a cohort of vectors"
-_CURES = {
-    "torch": "images.detach().cpu().numpy()",
-    "bytes": "Image.open(io.BytesIO(images))",
-    "bytearray": "Image.open(io.BytesIO(images))",
-    "generator": "list(images)",
-}
 
 
 @dataclass
@@ -256,11 +250,11 @@ def _from_path(
 
 def _from_list(source: object, skip_bad: bool | None, as_vectors: bool | None) -> Opened:
     if not isinstance(source, Sequence) or isinstance(source, bytes | bytearray | memoryview):
-        raise _refused(source, "images")
+        raise refusals.refused(source, "images")
     if not source:
         raise ImageError("images: none were given")
     if _is_list_of_arrays(source):
-        return Opened((), _checked(_stacked(source), as_vectors), skip_bad)
+        return Opened((), _checked(refusals.stacked(source), as_vectors), skip_bad)
     return Opened([_one(each, number) for number, each in enumerate(source)], skip_bad=skip_bad)
 
 
@@ -461,40 +455,7 @@ def _one(each: object, number: int) -> Path | Image.Image:
         return Path(each)
     if isinstance(each, Image.Image):
         return each
-    raise _refused(each, f"images[{number}]")
-
-
-def _stacked(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
-    kinds = sorted({f"{each.dtype} {each.shape}" for each in arrays})
-    if len(kinds) > 1:
-        raise ImageError(
-            f"images: arrays in a list must have one type and one shape, got {', '.join(kinds[:4])}"
-            ": images = [Image.fromarray(image) for image in images]"
-        )
-    if arrays[0].ndim > 3 or (arrays[0].ndim == 3 and arrays[0].shape[2] not in (1, 3)):
-        raise ImageError(
-            f"images: a list of batches, each {kinds[0]}: images = np.concatenate(images)"
-        )
-    return np.stack(arrays)
-
-
-def _refused(source: object, what: str) -> ImageError:
-    kind = type(source)
-    package = kind.__module__.partition(".")[0]
-    facts = [str(getattr(source, name)) for name in ("dtype", "shape") if hasattr(source, name)]
-    cure = _CURES.get(package) or _CURES.get(kind.__name__)
-    if isinstance(source, np.ndarray):  # one array among files
-        cure = "Image.fromarray(images)"
-    if cure is None and hasattr(source, "__array__"):
-        cure = "np.asarray(images)"
-    if cure is None and hasattr(source, "read"):
-        cure = "Image.open(images)"
-    described = " ".join([f"{package}.{kind.__name__}".removeprefix("builtins."), *facts])
-    line = f": {what} = {cure.replace('images', what)}" if cure else ""
-    return ImageError(
-        f"{what}: must be a file, a Pillow image, a list of these or a uint8 array, "
-        f"got {described}{line}"
-    )
+    raise refusals.refused(each, f"images[{number}]")
 
 
 def _middle(values: Sequence[int]) -> int:
