@@ -8,26 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from privedge.errors import TrainingError
 from privedge.identity.names import owner_names
 from privedge.local.pictures import Owner, Pictures
 from privedge.ran import npz
 from privedge.ran.images import Measured
-from privedge.user.own_images import MIN_IMAGES
 
 
 def look(file: Path) -> Pictures:
     """Find all owners in `file`.
 
-    Raises ImageError for a file without sound vectors and labels. Raises TrainingError, which names
-    all owners concerned, if an owner has too few vectors.
+    Raises ImageError for a file without sound vectors and labels.
     """
     held = npz.read(file, as_vectors=True).by_label()
-    few = [f"{label} has {len(rows)}" for label, rows in held.items() if len(rows) < MIN_IMAGES]
-    if few:
-        raise TrainingError(
-            f"too few vectors: {', '.join(few)}; each owner needs at least {MIN_IMAGES}"
-        )
     names = owner_names(list(held))
     owners = tuple(
         Owner(

@@ -25,7 +25,6 @@ from privedge.errors import PrivEdgeError, TrainingError
 from privedge.ran import npz as npz_file
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import given
-from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
 from privedge.user.fitting import TrainingStep, fit_ran
@@ -110,14 +109,14 @@ def answered(
     def watch(_: str, *now: float) -> None:
         tell({"now": now})
 
-    settings, images = request["settings"], request["images"]
+    images = request["images"]
     spec = RanSpec.from_json(request["spec"])
     source = Path(images) if isinstance(images, str) else tuple(map(Path, images))
     job = Job(
         request["owner"],
-        given(source, spec.image_shape) if request["at_size"] else source,
+        given(source, spec.image) if request["at_size"] else source,
         spec,
-        TrainSettings(**settings | {"files": PublicFiles.at(**settings["files"])}),
+        TrainSettings.from_dict(request["settings"]),
         Path(request["out"]),
     )
     return {"reused": _trained(job, watch)}
@@ -160,13 +159,12 @@ def _request(job: Job, npz: Path) -> child_processes.Message:
     source = (
         str(images.resolve()) if isinstance(images, Path) else [str(f.resolve()) for f in images]
     )
-    settings = asdict(job.settings) | {"files": job.settings.files.to_dict()}
     return {
         "owner": job.owner,
         "images": source,
         "at_size": at_size,
         "spec": job.spec.to_json(),
-        "settings": settings,
+        "settings": job.settings.to_dict(),
         "out": str(job.out.resolve()),
     }
 

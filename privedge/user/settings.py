@@ -1,6 +1,7 @@
 """The settings of a training: every choice but the architecture, and each preset's defaults."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -44,6 +45,15 @@ class TrainSettings:
     threads: Annotated[int, Field(ge=1)] | None = 1
     files: PublicFiles = NO_FILES
     largest_face: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold, for another process."""
+        return asdict(self) | {"files": self.files.to_dict()}
+
+    @staticmethod
+    def from_dict(told: Mapping[str, Any]) -> "TrainSettings":
+        """Return the settings that `to_dict` was called on."""
+        return TrainSettings(**{**told, "files": PublicFiles.at(**told["files"])})
 
 
 _DEFAULTS = {

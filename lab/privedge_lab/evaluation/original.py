@@ -215,7 +215,7 @@ def requests(plan: Plan, spec: RanSpec, parts: Parts, given: Path, folder: Path)
     shared = {
         "asked": asked,
         "spec": spec.to_json(),
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.to_dict(),
         "seconds": plan.seconds_each(len(owners)),
         "points": plan.points,
     }

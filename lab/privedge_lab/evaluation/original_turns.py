@@ -31,7 +31,7 @@ def answered(
 ) -> child_processes.Message:
     """Train every one of `request["owners"]` for `seconds`, telling a row at each of `points`."""
     spec = RanSpec.from_json(request["spec"])
-    settings = TrainSettings(**request["settings"])
+    settings = TrainSettings.from_dict(request["settings"])
     asked = features.extract(spec, given(request["asked"], spec.image_shape))
     turns = [_Turn(owner, spec, settings) for owner in request["owners"]]
     points, seconds = request["points"], request["seconds"]

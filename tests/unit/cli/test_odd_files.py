@@ -260,7 +260,7 @@ OWN_FILES = {
 # What these open is in memory, or was opened by that module.
 FROM_MEMORY = {
     "privedge/regular_file.py",
-    "privedge/ran/inputs.py",
+    "privedge/ran/refusals.py",
     "privedge/ran/npz.py",
     "lab/privedge_lab/evaluation/disturbances.py",
 }

@@ -14,6 +14,7 @@ from parties.worker.score_tally import ScoreTally
 from parties.worker.snapshot_cache import Snapshot
 from parties.worker.task import Method, Task
 from privedge.mpc.fused.engine import FusedEngine
+from privedge.mpc.network import Distances
 from privedge.mpc.predict import Rule
 from privedge.sharing.ring import WORD_BYTES
 from tests.unit.mpc.models import SPECS
@@ -55,7 +56,7 @@ class Workers:
         def program(engine, x):
             party = engine._party
             mine = task(settings, other if party and other is not None else counted)
-            self.tallies[party].add(engine._session, session, mine, engine, x)
+            self.tallies[party].add(engine._session, session, mine, engine, Distances(x))
             return x
 
         return run(program, as_words(torch.from_numpy(distances)), engine_type=FusedEngine)

@@ -38,6 +38,7 @@ def quiet(*_: object) -> None:
 
 def request_of(file, *names: str, **changes) -> fairness.Request:
     changes = {"components": COMPONENTS, "tries": 2} | changes
+    changes = {"preset": "subspace32", **changes}
     return fairness.Request(file, Choice(0), baselines=(), thieves=names, **changes)
 
 
