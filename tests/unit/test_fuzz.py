@@ -48,7 +48,7 @@ from privedge.identity.certificates import create_authority, issue
 from privedge.identity.pem_files import read_chain, read_key
 from privedge.identity.roles import Identity, Role
 from privedge.mpc.fused.tuples import FusedRelu
-from privedge.ran import images, pixels
+from privedge.ran import images, npz
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
 from privedge.rpc import callers, codec, status
@@ -279,7 +279,7 @@ def files(folder: Path) -> dict[str, Parser]:
         "png": file(folder, "a.png", a_picture("PNG"), images.decode, ImageError),
         "jpeg": file(folder, "a.jpg", a_picture("JPEG"), images.decode, ImageError),
         "npz": file(
-            folder, "a.npz", an_npz(), lambda path: pixels.read_npz(path, 0), ImageError
+            folder, "a.npz", an_npz(), lambda path: npz.read(path).of_label(0), ImageError
         ),
         "identity of a folder": file(
             folder, "identity.json", identity, lambda path: IdentityFile(folder).read(), ConfigError

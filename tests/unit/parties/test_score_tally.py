@@ -28,7 +28,7 @@ DISTANCES = np.array([[1 << 32, 10 << 32], [3 << 32, 10 << 32], [10 << 32, 9 << 
 
 
 def task(settings: TelemetrySection | None = SETTINGS, counted=(True,) * 3) -> Task:
-    snapshot = Snapshot("s", "faces", SPEC, 1.0, 0.0, (), settings)
+    snapshot = Snapshot("s", "faces", SPEC, 1.0, 0.0, (), telemetry=settings)
     return Task(snapshot, (3, *SPEC.input_shape), Rule(1.0), Method("fused", "one-unit"), counted)
 
 

@@ -265,8 +265,8 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_pipe_or_folder_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(ConfigError, match="no plain file"):
+    for path, what in ((tmp_path / "pipe", "is a pipe"), (tmp_path, "directory|folder")):
+        with pytest.raises(ConfigError, match=f"cannot be read .*({what})"):
             onnx_encoder.describe(path, GREY32)
 
 
