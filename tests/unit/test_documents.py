@@ -212,7 +212,7 @@ def tree() -> list[tuple[str, str]]:
 
 def folders(path: Path) -> set[str]:
     """The folders in `path` that belong to the project."""
-    made = {"build", "dist", "__pycache__"}
+    made = {"build", "dist", "privedge-up", "__pycache__"}
     return {
         entry.name
         for entry in path.iterdir()
