@@ -23,7 +23,11 @@ class ScoreQuota:
         self._counts: dict[str, Counter[str]] = {}
 
     def counted(self, queries: Sequence[PendingQuery]) -> tuple[bool, ...]:
-        """For each answer of a run of these queries, whether it counts; empty without telemetry."""
+        """For each answer of a run of these queries, whether it counts; empty without telemetry.
+
+        A check at enrolment never does: it is nobody's query, and asks under a name of its own for
+        each model, so no bound on one client would hold for its owner.
+        """
         cohort = queries[0].snapshot.cohort
         if cohort.telemetry is None:
             return ()
@@ -35,7 +39,8 @@ class ScoreQuota:
             counts = self._counts[cohort.name]
             for query in queries:
                 left = cohort.telemetry.answers_per_client - counts[query.client]
-                taken = max(0, min(left, query.answers))
-                counts[query.client] += taken
+                taken = 0 if query.enrolling else max(0, min(left, query.answers))
+                if taken:
+                    counts[query.client] += taken
                 found += [place < taken for place in range(query.answers)]
         return tuple(found)

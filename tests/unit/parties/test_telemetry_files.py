@@ -25,9 +25,12 @@ LINE = {
 }
 
 
-def query(client: str, answers: int, settings: TelemetrySection | None) -> SimpleNamespace:
+def query(
+    client: str, answers: int, settings: TelemetrySection | None, enrolling: str | None = None
+) -> SimpleNamespace:
     cohort = SimpleNamespace(name="faces", telemetry=settings)
-    return SimpleNamespace(client=client, answers=answers, snapshot=SimpleNamespace(cohort=cohort))
+    snapshot = SimpleNamespace(cohort=cohort)
+    return SimpleNamespace(client=client, answers=answers, snapshot=snapshot, enrolling=enrolling)
 
 
 def test_the_noise_hides_all_counted_answers_of_a_client_or_each_one():
@@ -70,6 +73,14 @@ def test_only_so_many_answers_of_a_client_count_in_a_period():
     now[0] = 10.0
     assert quota.counted([ana]) == (True, True)
     assert quota.counted([query("ana", 2, None)]) == ()
+
+
+def test_no_check_at_enrolment_counts_because_each_has_a_name_of_its_own():
+    quota = ScoreQuota(lambda: 0.0)
+    settings = TelemetrySection(answers_per_client=1)
+    checks = [query(f"enrolment/ana/{model}", 1, settings, "ana") for model in range(3)]
+    assert [quota.counted([check]) for check in checks] == [(False,)] * 3
+    assert quota.counted([query("ana", 1, settings)]) == (True,)
 
 
 def test_a_histogram_is_read_back_and_shown(tmp_path):
