@@ -14,6 +14,7 @@ from parties.worker.score_tally import ScoreTally
 from parties.worker.snapshot_cache import Snapshot
 from parties.worker.task import Method, Task
 from privedge.mpc.fused.engine import FusedEngine
+from privedge.mpc.network import Distances
 from privedge.mpc.predict import Rule
 from privedge.sharing.ring import WORD_BYTES
 from tests.unit.mpc.models import SPECS
@@ -27,7 +28,7 @@ DISTANCES = np.array([[1 << 32, 10 << 32], [3 << 32, 10 << 32], [10 << 32, 9 << 
 
 
 def task(settings: TelemetrySection | None = SETTINGS, counted=(True,) * 3) -> Task:
-    snapshot = Snapshot("s", "faces", SPEC, 1.0, 0.0, (), settings)
+    snapshot = Snapshot("s", "faces", SPEC, 1.0, 0.0, (), telemetry=settings)
     return Task(snapshot, (3, *SPEC.input_shape), Rule(1.0), Method("fused", "one-unit"), counted)
 
 
@@ -55,7 +56,7 @@ class Workers:
         def program(engine, x):
             party = engine._party
             mine = task(settings, other if party and other is not None else counted)
-            self.tallies[party].add(engine._session, session, mine, engine, x)
+            self.tallies[party].add(engine._session, session, mine, engine, Distances(x))
             return x
 
         return run(program, as_words(torch.from_numpy(distances)), engine_type=FusedEngine)
