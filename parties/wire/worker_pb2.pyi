@@ -120,12 +120,17 @@ class Job(_message.Message):
     VERIFY_POSITION_FIELD_NUMBER: _builtins.int
     COUNTED_FIELD_NUMBER: _builtins.int
     ANYBODY_FIELD_NUMBER: _builtins.int
+    COUNTED_PERIOD_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
     snapshot_id: _builtins.str
     """The id of a snapshot that the worker has learnt."""
     one_subject: _builtins.bool
     verify_position: _builtins.int
     """The position in the snapshot of the owner to verify; absent for identify."""
+    counted_period: _builtins.int
+    """The period of that count: seconds since 1970 by this front end's clock, over the cohort's
+    period_s, rounded down. A worker counts nothing in another period.
+    """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
@@ -148,10 +153,11 @@ class Job(_message.Message):
         verify_position: _builtins.int | None = ...,
         counted: _abc.Iterable[_builtins.bool] | None = ...,
         anybody: Global___Anybody | None = ...,
+        counted_period: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "verify_position", b"verify_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "counted", b"counted", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "counted", b"counted", "counted_period", b"counted_period", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verify_position: _TypeAlias = _typing.Literal["verify_position"]  # noqa: Y015
     _WhichOneofArgType__verify_position: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position"]  # noqa: Y015

@@ -79,7 +79,7 @@ def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
     rule = Rule(
         margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals, anybody_but=but
     )
-    return Task(snapshot, tuple(job.shape), rule, method, tuple(job.counted))
+    return Task(snapshot, tuple(job.shape), rule, method, tuple(job.counted), job.counted_period)
 
 
 def share_from_wire(words: bytes, shape: tuple[int, ...]) -> torch.Tensor:

@@ -126,6 +126,10 @@ class ScoreTally:
         at both; None if its tally is another one.
         """
         counted = task.counted or (False,) * task.answers
+        # A run that began before the end of its period was charged to that period's quota. In the
+        # next one it would come on top of a quota that is full again.
+        if task.counted_period != now:
+            counted = (False,) * len(counted)
         mine = torch.tensor([now, *tally.words, *map(int, counted)], dtype=torch.int64)
         theirs = session.exchange(mine)
         if theirs.numel() != mine.numel():

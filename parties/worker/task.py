@@ -31,6 +31,7 @@ class Task:
     """One run on a snapshot's models. `shape` is (batch, then the spec's input shape).
 
     `counted`: for each answer, whether this party counts its score; empty for none.
+    `counted_period`: the period whose quota was charged for them.
     """
 
     snapshot: Snapshot
@@ -38,6 +39,7 @@ class Task:
     rule: Rule
     method: Method
     counted: tuple[bool, ...] = ()
+    counted_period: int = 0
 
     @property
     def answers(self) -> int:

@@ -182,7 +182,8 @@ def run_request_to_wire(job: Job, words: bytes) -> worker_pb2.RunRequest:
         snapshot_id=job.snapshot_id,
         shape=job.shape,
         one_subject=job.one_subject,
-        counted=job.counted,
+        counted=job.counted.answers,
+        counted_period=job.counted.period,
     )
     if job.verify_position is not None:
         message.verify_position = job.verify_position

@@ -31,7 +31,10 @@ class Following(ActiveModels):
         if cohort.enrolment_check == "off" or row.state not in (State.UPLOADED, State.PREPARED):
             raise NotReady(f"model {ref.model_id}: there is nothing to check")
         with self.budgets.activation(row.owner):
-            share = self._ask_others(row, snapshot_id, query_id, caller)
+            try:
+                share = self._ask_others(row, snapshot_id, query_id, caller)
+            except ManifestMismatch:  # of the query, while party 0 would retire the model for it
+                raise NotReady(f"model {ref.model_id}: it could not be checked") from None
         self.enrolments.keep(ref.model_id, share)
         return share if cohort.enrolment_check == "operator" else b""
 

@@ -15,7 +15,7 @@ from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters
 from parties.party.queries.pending import PendingQuery, Waiters
 from parties.party.queries.score_quota import ScoreQuota
-from parties.party.workers.messages import AnswerBytes, Anybody, Job
+from parties.party.workers.messages import AnswerBytes, Anybody, Counted, Job
 from privedge import traces
 from privedge.errors import PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
@@ -82,7 +82,7 @@ class Runs:
             waiters.served()
 
 
-def _job(session: bytes, queries: Sequence[PendingQuery], counted: tuple[bool, ...]) -> Job:
+def _job(session: bytes, queries: Sequence[PendingQuery], counted: Counted) -> Job:
     """What the worker is told. Both parties derive it from the same order and questions."""
     question, snapshot = queries[0].question, queries[0].snapshot
     owner = question.verify_owner

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from parties.party.queries.pending import PendingQuery
+from parties.party.workers.messages import NOT_COUNTED, Counted
 
 
 class ScoreQuota:
@@ -22,20 +23,27 @@ class ScoreQuota:
         self._periods: dict[str, int] = {}
         self._counts: dict[str, Counter[str]] = {}
 
-    def counted(self, queries: Sequence[PendingQuery]) -> tuple[bool, ...]:
-        """For each answer of a run of these queries, whether it counts; empty without telemetry."""
+    def counted(self, queries: Sequence[PendingQuery]) -> Counted:
+        """For each answer of a run of these queries, whether it counts; empty without telemetry.
+
+        A check at enrolment never does: it is nobody's query, and asks under a name of its own for
+        each model, so no bound on one client would hold for its owner.
+        """
         cohort = queries[0].snapshot.cohort
         if cohort.telemetry is None:
-            return ()
+            return NOT_COUNTED
         period = int(self._clock() // cohort.telemetry.period_s)
         found: list[bool] = []
         with self._lock:
-            if self._periods.get(cohort.name) != period:
+            # Of a clock that was set back: that period's quota is known no more.
+            back = period < self._periods.get(cohort.name, period)
+            if not back and self._periods.get(cohort.name) != period:
                 self._periods[cohort.name], self._counts[cohort.name] = period, Counter()
             counts = self._counts[cohort.name]
             for query in queries:
                 left = cohort.telemetry.answers_per_client - counts[query.client]
-                taken = max(0, min(left, query.answers))
-                counts[query.client] += taken
+                taken = 0 if back or query.enrolling else max(0, min(left, query.answers))
+                if taken:
+                    counts[query.client] += taken
                 found += [place < taken for place in range(query.answers)]
-        return tuple(found)
+        return Counted(tuple(found), period)

@@ -19,11 +19,25 @@ class Anybody:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """For each answer of a run, whether its score counts; empty without telemetry.
+
+    `period` is the one whose quota was charged, and the only one in which they may count.
+    """
+
+    answers: tuple[bool, ...] = ()
+    period: int = 0
+
+
+NOT_COUNTED = Counted()
+
+
+@dataclass(frozen=True)
 class Job:
     """One run, as a worker is told of it. `shape` is (batch, then the spec's input shape).
 
     `verify_position` is the place of the owner to verify in the snapshot; None to identify.
-    `counted`: for each answer, whether its score counts; empty without telemetry.
+    `counted`: for each answer, whether its score counts, and in which period.
     `anybody`: answer only whether anybody is named.
     """
 
@@ -32,7 +46,7 @@ class Job:
     shape: tuple[int, ...]
     one_subject: bool
     verify_position: int | None
-    counted: tuple[bool, ...] = ()
+    counted: Counted = NOT_COUNTED
     anybody: Anybody | None = None
 
 

@@ -17,6 +17,7 @@ from privedge.errors import (
     AlreadyEnrolled,
     BudgetSpent,
     ConfigError,
+    ManifestMismatch,
     NotReady,
     PrivEdgeError,
     Unreachable,
@@ -74,6 +75,7 @@ class Parties:
         self.line = CheckingLine(self.follower)
         self.leader = stack.enter_context(open_models(zero, self.line))
         self.bit, self.asked, self.fails = NEW, [], False
+        self.disagrees: int | None = None
         self.leader.enrolments.ask = self._answering(0)
         self.follower.enrolments.ask = self._answering(1)
         self.folder = folder
@@ -82,6 +84,8 @@ class Parties:
         def ask(row, mean, snapshot, query_id, caller):
             if self.fails:
                 raise Unreachable("a worker died")
+            if party == self.disagrees:
+                raise ManifestMismatch("the parties disagree on: rounding")
             self.asked.append((party, row.model_id, mean, snapshot.owners, query_id))
             word = MASK if party == 0 else (self.bit - MASK) % (1 << 64)
             return word.to_bytes(8, "little")
@@ -215,6 +219,19 @@ def test_a_check_that_fails_changes_nothing_and_costs_nothing(open_parties):
     parties.fails = False
     parties.leader.activate(model_id, CLEO)
     assert parties.states(CLEO) == [["active"]] * 2
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_workers_that_disagree_in_a_check_cost_no_owner_the_upload(open_parties, party):
+    parties = open_parties()
+    model_id, _ = parties.uploaded(CLEO)
+    parties.disagrees = party
+    with pytest.raises(NotReady, match="could not be checked"):
+        parties.leader.activate(model_id, CLEO)
+    assert parties.states(CLEO) == [["uploaded"], ["uploaded"]]
+    parties.disagrees = None
+    parties.leader.activate(model_id, CLEO)
+    assert parties.states(CLEO) == [["active"], ["active"]]
 
 
 def test_party_1_agrees_to_no_model_that_was_not_checked(open_parties):

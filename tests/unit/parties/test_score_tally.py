@@ -27,9 +27,10 @@ SETTINGS = TelemetrySection(bins=4, min_queries=6, answers_per_client=2, period_
 DISTANCES = np.array([[1 << 32, 10 << 32], [3 << 32, 10 << 32], [10 << 32, 9 << 32]])
 
 
-def task(settings: TelemetrySection | None = SETTINGS, counted=(True,) * 3) -> Task:
+def task(settings: TelemetrySection | None = SETTINGS, counted=(True,) * 3, period=0) -> Task:
     snapshot = Snapshot("s", "faces", SPEC, 1.0, 0.0, (), telemetry=settings)
-    return Task(snapshot, (3, *SPEC.input_shape), Rule(1.0), Method("fused", "one-unit"), counted)
+    shape, method = (3, *SPEC.input_shape), Method("fused", "one-unit")
+    return Task(snapshot, shape, Rule(1.0), method, counted, period)
 
 
 class Workers:
@@ -47,15 +48,19 @@ class Workers:
         return ScoreTally(self.states[party], lambda: self.now[party])
 
     def count(
-        self, counted=(True,) * 3, settings=SETTINGS, other=None, distances=DISTANCES
+        self, counted=(True,) * 3, settings=SETTINGS, other=None, distances=DISTANCES, charged=None
     ) -> Outcome:
-        """One run; `other`: what party 1 counts, if not the same."""
+        """One run; `other`: what party 1 counts, if not the same. `charged`: the period whose
+        quotas were, if not the present one.
+        """
         self.runs += 1
         session = self.runs.to_bytes(16, "big")
 
         def program(engine, x):
             party = engine._party
-            mine = task(settings, other if party and other is not None else counted)
+            present = int(self.now[party] // SETTINGS.period_s)
+            period = present if charged is None else charged
+            mine = task(settings, other if party and other is not None else counted, period)
             self.tallies[party].add(engine._session, session, mine, engine, Distances(x))
             return x
 
@@ -105,6 +110,17 @@ def test_an_answer_counts_if_both_parties_count_it(workers, no_noise):
     workers.now = [100.0, 100.0]
     workers.count()
     assert [line["counts"] for line in workers.lines(1)] == [[6, 0, 0, 0]]
+
+
+def test_a_run_that_lasts_into_the_next_period_does_not_count_there(workers, no_noise):
+    workers.count()
+    workers.now = [100.0, 100.0]
+    workers.count(charged=0)
+    workers.count()
+    workers.count()
+    workers.now = [200.0, 200.0]
+    workers.count(charged=1)
+    assert [line["answers"] for line in workers.lines(0)] == [6]
 
 
 def test_a_rehearsal_counts_nothing(workers, no_noise):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from parties.config.telemetry import FOLDER, TelemetrySection
 from parties.party.queries.score_quota import ScoreQuota
 from parties.party.upkeep.telemetry import as_text, histograms, share_below
+from parties.party.workers.messages import NOT_COUNTED, Counted
 from privedge.errors import ConfigError
 from privedge.rpc.versions import plain
 
@@ -25,9 +26,12 @@ LINE = {
 }
 
 
-def query(client: str, answers: int, settings: TelemetrySection | None) -> SimpleNamespace:
+def query(
+    client: str, answers: int, settings: TelemetrySection | None, enrolling: str | None = None
+) -> SimpleNamespace:
     cohort = SimpleNamespace(name="faces", telemetry=settings)
-    return SimpleNamespace(client=client, answers=answers, snapshot=SimpleNamespace(cohort=cohort))
+    snapshot = SimpleNamespace(cohort=cohort)
+    return SimpleNamespace(client=client, answers=answers, snapshot=snapshot, enrolling=enrolling)
 
 
 def test_the_noise_hides_all_counted_answers_of_a_client_or_each_one():
@@ -64,12 +68,24 @@ def test_only_so_many_answers_of_a_client_count_in_a_period():
     quota = ScoreQuota(lambda: now[0])
     settings = TelemetrySection(answers_per_client=3, period_s=10)
     ana, ben = query("ana", 2, settings), query("ben", 2, settings)
-    assert quota.counted([ana, ben]) == (True, True, True, True)
-    assert quota.counted([ben, ana]) == (True, False, True, False)
-    assert quota.counted([ana]) == (False, False)
+    assert quota.counted([ana, ben]) == Counted((True, True, True, True), 0)
+    assert quota.counted([ben, ana]) == Counted((True, False, True, False), 0)
+    assert quota.counted([ana]) == Counted((False, False), 0)
     now[0] = 10.0
-    assert quota.counted([ana]) == (True, True)
-    assert quota.counted([query("ana", 2, None)]) == ()
+    assert quota.counted([ana]) == Counted((True, True), 1)
+    now[0] = 9.0  # set back: the quota of before is not given a second time
+    assert quota.counted([ana]) == Counted((False, False), 0)
+    now[0] = 10.0
+    assert quota.counted([ana]) == Counted((True, False), 1)
+    assert quota.counted([query("ana", 2, None)]) == NOT_COUNTED
+
+
+def test_no_check_at_enrolment_counts_because_each_has_a_name_of_its_own():
+    quota = ScoreQuota(lambda: 0.0)
+    settings = TelemetrySection(answers_per_client=1)
+    checks = [query(f"enrolment/ana/{model}", 1, settings, "ana") for model in range(3)]
+    assert [quota.counted([check]) for check in checks] == [Counted((False,))] * 3
+    assert quota.counted([query("ana", 1, settings)]) == Counted((True,))
 
 
 def test_a_histogram_is_read_back_and_shown(tmp_path):
