@@ -268,12 +268,11 @@ def refused():
 
 def test_an_owners_own_models_are_not_counted_among_the_others(open_parties):
     parties = open_parties()
-    parties.activated(ANA)
+    first = parties.activated(ANA)
     assert parties.asked == []
     assert parties.audited() == [["unchecked"] * 3] * 2
     parties.activated(CLEO)
     parties.asked.clear()
-    first = parties.leader.listed(ANA, COHORT)[0].model_id
     second = parties.activated(ANA)
     assert len(parties.asked) == 2
     assert parties.leader.enrolments.told(second).replaced == first
