@@ -66,7 +66,9 @@ def _owners(folder: Path, *, skip_bad: bool) -> "dict[str, Opened]":
     from privedge.ran import images
     from privedge.ran.inputs import by_owner, is_npz, measured, opened
 
-    if is_npz(folder) or (images.subfolders(folder) and not images.listed(folder)):
+    if is_npz(folder) or (
+        folder.is_dir() and images.subfolders(folder) and not images.listed(folder)
+    ):
         return by_owner(folder, skip_bad=skip_bad)
     only = opened(folder, skip_bad=skip_bad)
     measured(only)  # names bad files, or leaves them out

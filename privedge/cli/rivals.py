@@ -12,6 +12,7 @@ from privedge.cli.options import (
     ConfigOption,
     DetectorOption,
     EncoderOption,
+    ForceOption,
     JoinOption,
     JsonOption,
     LargestFaceOption,
@@ -61,6 +62,7 @@ def _make(
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Which pictures are drawn.")] = 0,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make public rivals from public pictures or vectors, for both operators of a cohort.
@@ -78,6 +80,8 @@ def _make(
     from privedge.user import people, public_rivals
 
     private_file.require_writable(out)
+    if not force:
+        rivals.require_replaceable(out)
     files = public_files(encoder, cohort, config, detector=detector)
     sets = people.of_anybody(images)
     spec = people.spec_for(

@@ -77,8 +77,11 @@ def plan(
     *,
     largest_face: bool = False,
     unit_length: bool | None = None,
+    rivals: bool = False,
 ) -> tuple[Plan, list[str]]:
     """Plan the training on `found`. Returns the plan and notes for people to read.
+
+    rivals: whether the cohort has public rivals, which the notes then do not miss.
 
     Raises ConfigError for an unknown preset, and ImageError for one that does not fit.
     """
@@ -96,20 +99,28 @@ def plan(
             f"{found.grey} of {found.size.count} pictures are grey; all owners' models are for "
             "colour"
         )
-    if alone and not bounded:
-        notes.append(
-            f"{found.owners[0].name} is the only owner, with too few pictures for a bound, so "
-            "every picture is accepted; add an owner, or pictures"
-        )
-    if bounded:
-        only = found.owners[0]
-        notes.append(
-            f"{only.name} is the only owner, so there is nobody to compare with: a picture that is "
-            f"no farther from the model than the worst of {len(chosen.held_out(only))} held-out "
-            "pictures is accepted, any other is unknown; with two owners or more the nearest one "
-            "is named"
-        )
+    if alone and (said := _alone(chosen, bounded=bounded, rivals=rivals)):
+        notes.append(said)
     return chosen, notes
+
+
+def _alone(plan: Plan, *, bounded: bool, rivals: bool) -> str:
+    """Say what the only owner is compared with; "" if public rivals decide alone."""
+    only, what = plan.owners[0], "picture" if plan.spec.image else "vector"
+    if bounded:
+        too = " if it is nearer than every public rival, too" if rivals else ""
+        return (
+            f"{only.name} is the only owner, so there is nobody to compare with: a {what} that is "
+            f"no farther from the model than the worst of {len(plan.held_out(only))} held-out "
+            f"{what}s is accepted{too}, any other is unknown; with two owners or more the nearest "
+            "one is named"
+        )
+    if rivals:
+        return ""
+    return (
+        f"{only.name} is the only owner, without a bound and without public rivals, so every "
+        f"{what} is accepted; add an owner, or give --rivals"
+    )
 
 
 def _spec(

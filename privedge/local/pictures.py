@@ -53,8 +53,11 @@ class Owner:
         """One picture or vector."""
         return self.files[0] if self.vectors is None else self.vectors[0]
 
-    def flaws(self) -> list[Flaw]:
-        """Return what is wrong with them. Decodes pictures without a grey."""
+    def flaws(self, *, encoded: bool = False) -> list[Flaw]:
+        """Return what is wrong with them. Decodes pictures without a grey.
+
+        encoded: whether the model is behind a public encoder, which needs fewer pictures.
+        """
         if self.vectors is not None:
             return quality.of_vectors(self.vectors)
         known = self.greys or (None,) * len(self.files)
@@ -62,7 +65,8 @@ class Owner:
             opened([file]).greys[0] if small is None else small
             for file, small in zip(self.files, known, strict=True)
         ]
-        return quality.of_own(judged, [file.name for file in self.files])
+        enough = quality.FEW_ENCODED if encoded else quality.FEW_PICTURES
+        return quality.of_own(judged, [file.name for file in self.files], enough=enough)
 
 
 @dataclass(frozen=True)
@@ -258,12 +262,10 @@ def _notes_of_owners(used: Sequence[_Folder], owners: Sequence[Owner]) -> list[s
     notes = []
     if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
         notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
-    few = [each for each in used if len(each.sound) < HELD_OUT_FROM]
-    if counted := [f"{each.path.name} has {len(each.sound)}" for each in few]:
-        notes.append(
-            f"few pictures, so none is held out to check the model: {_listed(counted)}; ten or "
-            "more answer far better"
-        )
+    counts = [(each, len(each.sound)) for each in used]
+    few = [f"{each.path.name} has {count}" for each, count in counts if count < HELD_OUT_FROM]
+    if few:
+        notes.append(f"too few pictures to hold one out and check the model: {_listed(few)}")
     return notes
 
 

@@ -28,6 +28,7 @@ from privedge.local.servers import Servers
 from privedge.progress import Progress
 from privedge.ran import face, npz, rivals
 from privedge.ran.alignment import Aligner, aligner_for
+from privedge.ran.feature_kinds import Encoder
 from privedge.ran.images import Measured
 from privedge.ran.inputs import is_npz
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -102,7 +103,10 @@ def bring_up(
         request.files,
         largest_face=request.largest_face,
         unit_length=request.unit_length,
+        rivals=request.rivals is not None,
     )
+    if request.rivals is not None:
+        rivals.read(request.rivals, plan.spec)  # one that does not fit is found before training
     for note in (*found.notes, *notes):
         say(note)
     _judge(plan, home, request, say)
@@ -133,7 +137,7 @@ def _judge(plan: Plan, home: Home, request: Request, say: Say) -> None:
         f"{owner.name}: {flaw.text}"
         for owner in plan.owners
         if request.strict_quality or trained.get(owner.name) != origins[owner.name]
-        for flaw in owner.flaws()
+        for flaw in owner.flaws(encoded=isinstance(plan.spec.features, Encoder))
     ]
     if request.strict_quality and lines:
         raise QualityError("; ".join(lines))

@@ -439,7 +439,8 @@ def _required_good(bad: Sequence[str], what: str, *, skip_bad: bool | None) -> s
     named = "; ".join(bad[:_MOST_BAD]) + ("; ..." if len(bad) > _MOST_BAD else "")
     counted = f"{len(bad)} {what} cannot be used: " if len(bad) > 1 else ""
     if bad and not skip_bad:
-        cure = "" if skip_bad is None else "; repair them, or leave them out with --skip-bad"
+        it = "them" if len(bad) > 1 else "it"
+        cure = "" if skip_bad is None else f"; repair {it}, or leave {it} out with --skip-bad"
         raise ImageError(f"{counted}{named}{cure}")
     if bad:
         log.warning("left out: %s", named)

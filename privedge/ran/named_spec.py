@@ -35,10 +35,10 @@ def spec_named(
     Raises ConfigError if the name is unknown or does not fit, or the file cannot be used, and
     MissingExtra without onnxruntime.
     """
+    if name == face.NAME and None in (files.encoder, files.detector):
+        raise ConfigError(f"preset {name}: needs both of its ONNX files (--encoder, --detector)")
     if files.encoder is None:
         return preset(name, height=height, width=width, channels=channels, components=components)
-    if name == face.NAME and files.detector is None:
-        raise ConfigError(f"preset {name}: needs its detector's ONNX file too (--detector)")
     if _are_the_recipes(name, files):
         return preset(name, height=height, width=width, channels=channels, components=components)
     usual = "auto" if name in ENCODER_PRESETS else name

@@ -15,6 +15,7 @@ The digest covers what the file says and not its bytes, so a file that was packe
 import hashlib
 import io
 import json
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -123,7 +124,18 @@ def write(path: Path, rivals: Rivals, spec: RanSpec) -> None:
     """Write the file that `read` reads; whole or not at all."""
     packed = io.BytesIO()
     np.savez_compressed(packed, rivals=rivals.rows, map=np.array(map_digest(spec)))
-    private_file.write(path, packed.getvalue())
+    private_file.write(path, packed.getvalue(), mode=0o644)
+
+
+def require_replaceable(path: Path) -> None:
+    """Raise ConfigError if `path` holds anything but rivals."""
+    if not os.path.lexists(path):
+        return
+    try:
+        read_any(path)
+    except ConfigError:
+        cure = "choose another name, or replace it with --force"
+        raise ConfigError(f"{path}: exists and holds no rivals; {cure}") from None
 
 
 def _checked(path: StrPath, rows: npt.NDArray[np.generic], shape: tuple[int, ...]) -> Rivals:

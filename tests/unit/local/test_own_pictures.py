@@ -74,7 +74,10 @@ def test_owners_of_a_picture_or_two_are_served_and_named(people):
     draw(people / "dora", 1)
     found = looked(people)
     assert {"cleo", "dora"} <= {owner.name for owner in found.owners}
-    assert "none is held out to check the model: cleo has 2, dora has 1;" in " ".join(found.notes)
+    assert "to hold one out and check the model: cleo has 2, dora has 1" in " ".join(found.notes)
+    cleo = next(owner for owner in found.owners if owner.name == "cleo")
+    said = [{flaw.kind for flaw in cleo.flaws(encoded=encoded)} for encoded in (False, True)]
+    assert "few" in said[0] and "few" not in said[1]  # behind an encoder, two are enough
 
 
 @pytest.mark.parametrize("names", [(), (".hidden", "__MACOSX"), ("empty",)])
@@ -160,6 +163,16 @@ def test_one_owner_alone_gets_a_threshold_and_that_is_said(tmp_path):
     assert plan.settings.threshold_quantile == 1.0
     assert len(notes) == 1 and notes[0].startswith("ana is the only owner")
     assert "the worst of 2 held-out pictures" in notes[0]
+    _, (note,) = models.plan(looked(tmp_path), "auto", rivals=True)
+    assert "is accepted if it is nearer than every public rival, too" in note
+
+
+def test_one_owner_with_a_few_pictures_accepts_everybody_unless_there_are_rivals(tmp_path):
+    draw(tmp_path / "ana", 3)
+    found = looked(tmp_path)
+    _, (note,) = models.plan(found, "auto")
+    assert "every picture is accepted" in note and "--rivals" in note
+    assert models.plan(found, "auto", rivals=True)[1] == []
 
 
 def test_a_pipe_in_place_of_a_picture_is_left_out_and_not_waited_for(people):
@@ -235,7 +248,7 @@ def test_pictures_without_the_one_face_are_left_out_and_named(faces):
     found = seen(False)
     assert [len(owner.files) for owner in found.owners] == [4, 4]
     note, few = found.notes
-    assert "few pictures" in few
+    assert "too few pictures" in few
     assert "ben/sea.png no face was found" in note and "ben/two.png has 2 faces" in note
     again = seen(False, **found.sizes)
     assert again.owners == found.owners
@@ -249,7 +262,8 @@ def test_the_preset_for_faces_asks_for_both_of_its_files(faces):
     _, files = faces
     with pytest.raises(ConfigError, match=r"preset face: needs .*--detector"):
         models.require_usable("face", PublicFiles.at(encoder=files.encoder))
-    with pytest.raises(ConfigError, match=r"preset face: needs .*--encoder"):
-        models.require_usable("face", PublicFiles())
+    for given in (PublicFiles(), PublicFiles.at(detector=files.detector)):
+        with pytest.raises(ConfigError, match=r"preset face: needs both .*--encoder, --detector"):
+            models.require_usable("face", given)
     own = models.require_usable("face", files)
     assert own.name == "face-encoder" and own.features.aligned is not None

@@ -83,6 +83,12 @@ def test_rivals_are_made_shown_and_used_to_calibrate_one_owner(sets, tmp_path):
     found = rivals.read(file, spec)
     assert (said["rivals"], said["sha256"], len(found)) == (12, found.digest, 12)
     assert json.loads(called("rivals", "show", file, "--json").stdout) == said
+    kept = tmp_path / "thesis.txt"
+    kept.write_text("hours of work")
+    into = (*make[:4], "--out", kept, "--preset", "subspace32", "--channels", 1)
+    assert "exists and holds no rivals" in str(called(*into).exception)
+    assert kept.read_text() == "hours of work"
+    assert called(*into, "--force").exit_code == 0 and len(rivals.read(kept, spec)) == 20
     # The same pictures and seed give the same rivals, another seed others.
     other = tmp_path / "other.npz"
     for seed, same in ((0, True), (1, False)):
