@@ -17,6 +17,7 @@ from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
+from privedge.ran import face
 from privedge.ran.named_spec import spec_named
 from privedge.ran.presets import VECTOR, preset
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -80,6 +81,8 @@ def spec_of(name: str, files: PublicFiles = NO_FILES) -> RanSpec:
     """
     if name == VECTOR:
         return preset(name, size=_VECTOR_SIZE, unit_length=True)
+    if name == face.NAME and files == NO_FILES:  # enough for shapes
+        return face.spec()
     return spec_named(name, height=32, width=32, channels=1, files=files)
 
 
