@@ -20,6 +20,10 @@ const description = {
   snapshotId: vector.snapshot_id,
   margin: 0.8,
   meanShare: 0,
+  rivals: 0,
+  rivalsSha256: "",
+  enrolmentCheck: "off",
+  enrolmentOnMatch: "report",
   maxBatch: 64,
 };
 
