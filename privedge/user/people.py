@@ -9,24 +9,16 @@ Sees plaintext: for one's own device only.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from privedge.arrays import Features, Inputs, is_pixels
 from privedge.errors import ImageError
-from privedge.ran import features, images, vectors
+from privedge.ran import features, images, npz
 from privedge.ran.alignment import aligner_for
 from privedge.ran.feature_kinds import Vector
-from privedge.ran.inputs import Opened, in_folder, in_folders, opened
-from privedge.ran.npz import arrays_of
-from privedge.ran.pixels import checked
+from privedge.ran.inputs import Opened, in_folder, in_folders, is_npz, opened
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import architecture
-
-_ARRAYS = ("images", "vectors")
 
 
 @dataclass(frozen=True)
@@ -69,10 +61,8 @@ def by_person(source: Path, *, skip_bad: bool = False) -> dict[str, Taken]:
     if source.is_dir():
         found = in_folders(source, skip_bad=skip_bad)
         return {folder.name: Taken(pictures) for folder, pictures in found.items()}
-    inputs, labels = _read(source)
-    if labels is None:
-        raise ImageError(f"{source}: has no labels, which say whose each one is")
-    return {str(label): _taken(inputs[labels == label], skip_bad) for label in np.unique(labels)}
+    held = npz.read(source).by_label()
+    return {label: _taken(inputs, skip_bad) for label, inputs in held.items()}
 
 
 def of_anybody(source: Path) -> list[Taken]:
@@ -84,10 +74,9 @@ def of_anybody(source: Path) -> list[Taken]:
         if images.listed(source) or not images.subfolders(source):
             return [Taken(Opened(in_folder(source), skip_bad=True))]
         return [Taken(each) for each in in_folders(source, skip_bad=True).values()]
-    if source.suffix.lower() != ".npz":
+    if not is_npz(source):
         return [Taken(opened(source))]
-    inputs, _ = _read(source)
-    return [_taken(inputs, skip_bad=True)]
+    return [_taken(npz.read(source).inputs, skip_bad=True)]
 
 
 def spec_for(
@@ -110,17 +99,3 @@ def spec_for(
 
 def _taken(inputs: Inputs, skip_bad: bool) -> Taken:
     return Taken(Opened((), inputs, skip_bad)) if is_pixels(inputs) else Taken(None, inputs)
-
-
-def _read(path: Path) -> tuple[Inputs, npt.NDArray[Any] | None]:
-    """Read `images` or `vectors` of an npz without pickles, and `labels` if there are any."""
-    found = arrays_of(path, *_ARRAYS, "labels")
-    named = [name for name in _ARRAYS if name in found]
-    if not named:
-        raise ImageError(f"{path}: has no array called {' or '.join(_ARRAYS)}")
-    labels = found.get("labels")
-    check = checked if named[0] == "images" else vectors.checked
-    inputs: Inputs = check(found[named[0]], str(path))
-    if labels is not None and labels.shape != (len(inputs),):
-        raise ImageError(f"{path}: has {len(inputs)} rows but labels of shape {labels.shape}")
-    return inputs, labels
