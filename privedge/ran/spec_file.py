@@ -1,9 +1,8 @@
 """A spec as a file: public JSON that operators, owners and experiments give by name."""
 
-import os
 from pathlib import Path
 
-from privedge import regular_file
+from privedge import private_file, regular_file
 from privedge.errors import ConfigError
 from privedge.ran.spec import RanSpec
 
@@ -26,15 +25,12 @@ def read(path: Path) -> RanSpec:
 
 
 def write(spec: RanSpec, path: Path) -> None:
-    """Write `spec` to `path`. Raises ConfigError, also if another file is there."""
-    text = f"{spec.to_json()}\n"
-    try:
-        if path.exists():
-            if path.is_file() and regular_file.read(path) == text.encode():
-                return
-            raise ConfigError(f"{path}: is there already; remove it, or write to another file")
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+    """Write `spec` to `path`. Raises ConfigError if another file is there, and CheckpointError if
+    it cannot be written.
+    """
+    raw = f"{spec.to_json()}\n".encode()
+    if path.exists():
+        if path.is_file() and regular_file.read(path) == raw:
+            return
+        raise ConfigError(f"{path}: is there already; remove it, or write to another file")
+    private_file.write(path, raw, mode=0o644)
