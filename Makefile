@@ -83,7 +83,7 @@ cover: ## make test, with coverage by package; writes build/coverage
 matrix: ## make test-quick on each Python that is here, each in its .venv-3.xx
 	@$(PYTHON) tools/matrix.py $(PYTHONS)
 
-check: lint types imports proto-check docs-check ## everything that needs no running: lint, types, imports, drift
+check: lint types imports proto-check docs-check collects ## everything that needs no running: lint, types, imports, drift
 
 lint: $(INSTALLED) ## ruff: rules and formatting
 	$(BIN)/ruff check .
@@ -95,6 +95,9 @@ format: $(INSTALLED) ## rewrite the files as ruff wants them
 
 types: $(INSTALLED) ## mypy, strict
 	$(BIN)/mypy
+
+collects: $(INSTALLED) ## every file of tests can be imported
+	$(BIN)/python -m pytest --collect-only -qq
 
 imports: $(INSTALLED) ## who may import whom (pyproject.toml)
 	$(BIN)/lint-imports

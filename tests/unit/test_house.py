@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -220,6 +221,12 @@ def test_every_message_service_and_call_of_the_wire_has_a_comment(path):
 
 def test_every_folder_of_code_is_a_package():
     assert [name_of(p) for p in SOURCES if not (p.parent / "__init__.py").exists()] == []
+
+
+def test_no_two_files_of_tests_have_one_name():
+    # pytest imports a file of tests by its bare name, so the second of two could not be collected.
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 # What an __init__.py may hold beside its docstring.

@@ -12,10 +12,10 @@ from PIL import Image
 import privedge
 from privedge.errors import ConfigError, ImageError, PrivEdgeError, TrainingError
 from privedge.ran import features, inputs, vectors
+from privedge.ran.in_words import differences
 from privedge.ran.presets import preset
 from privedge.ran.spec import ImageShape, RanSpec
 from privedge.sharing.fixed_point import LIMIT, encode
-from privedge.user.architecture import differences
 
 PLAIN = preset("vector", size=6)
 UNIT = preset("vector", size=6, unit_length=True)
