@@ -150,6 +150,7 @@ class CohortTerms(_message.Message):
     ENROLMENT_CHECK_FIELD_NUMBER: _builtins.int
     ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
     ENROLMENT_MARGIN_FIELD_NUMBER: _builtins.int
+    MODEL_CHECK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_digest: _builtins.str
     """SHA-256 (hex) of the architecture."""
@@ -164,6 +165,10 @@ class CohortTerms(_message.Message):
     """See DescribeCohortResponse; empty means off, from a release that knows no such check."""
     enrolment_on_match: _builtins.str
     enrolment_margin: _builtins.float
+    model_check: _builtins.str
+    """How new models are checked: the digest (hex) of the public probes and of their band, or "bounds"
+    without probes. Empty if they are not.
+    """
     def __init__(
         self,
         *,
@@ -176,10 +181,11 @@ class CohortTerms(_message.Message):
         enrolment_check: _builtins.str = ...,
         enrolment_on_match: _builtins.str = ...,
         enrolment_margin: _builtins.float = ...,
+        model_check: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "name", b"name", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest", "telemetry", b"telemetry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "model_check", b"model_check", "name", b"name", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest", "telemetry", b"telemetry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,6 +332,58 @@ class CheckEnrolmentResponse(_message.Message):
 Global___CheckEnrolmentResponse: _TypeAlias = CheckEnrolmentResponse  # noqa: Y015
 
 @_typing.final
+class CheckModelRequest(_message.Message):
+    """Asks party 1 to check its share of this model, together with party 0."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    """16 fresh random bytes from party 0."""
+    @_builtins.property
+    def model(self) -> Global___ModelRef: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        model: Global___ModelRef | None = ...,
+        state: Global___StateEpoch | None = ...,
+        query_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "query_id", b"query_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckModelRequest: _TypeAlias = CheckModelRequest  # noqa: Y015
+
+@_typing.final
+class CheckModelResponse(_message.Message):
+    """The run is over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    share: _builtins.bytes
+    """Party 1's share, one word: of 1 if the model is to be refused, else of 0."""
+    def __init__(
+        self,
+        *,
+        share: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckModelResponse: _TypeAlias = CheckModelResponse  # noqa: Y015
+
+@_typing.final
 class PrepareModelRequest(_message.Message):
     """Asks party 1 to prepare this model."""
 
@@ -334,8 +392,14 @@ class PrepareModelRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ENROLMENT_SHARE_FIELD_NUMBER: _builtins.int
+    CHECK_SHARE_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
     enrolment_share: _builtins.bytes
     """After a check whose result the operators are told: party 0's share, one word. Else empty."""
+    check_share: _builtins.bytes
+    """After CheckModel: party 0's share, one word. Else empty."""
+    released: _builtins.bool
+    """Party 0's operator has released a refused model. Party 1 agrees if its own operator has as well."""
     @_builtins.property
     def model(self) -> Global___ModelRef: ...
     @_builtins.property
@@ -346,10 +410,12 @@ class PrepareModelRequest(_message.Message):
         model: Global___ModelRef | None = ...,
         state: Global___StateEpoch | None = ...,
         enrolment_share: _builtins.bytes = ...,
+        check_share: _builtins.bytes = ...,
+        released: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_share", b"enrolment_share", "model", b"model", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_share", b"check_share", "enrolment_share", b"enrolment_share", "model", b"model", "released", b"released", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,11 @@ class PeerStub:
                 request_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
                 _registered_method=True)
+        self.CheckModel = channel.unary_unary(
+                '/privedge.v1.Peer/CheckModel',
+                request_serializer=parties_dot_wire_dot_peer__pb2.CheckModelRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.CheckModelResponse.FromString,
+                _registered_method=True)
         self.SetActiveModels = channel.unary_unary(
                 '/privedge.v1.Peer/SetActiveModels',
                 request_serializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
@@ -124,6 +129,14 @@ class PeerServicer:
         """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
         share of the model, as its half of the query of this id, and answers once party 0 has ordered
         that run and it is over. A model is checked once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckModel(self, request, context):
+        """Before PrepareModel, in a cohort whose models are checked: party 1 lets its worker check its share
+        of the model, as its half of the query of this id, and answers as for CheckEnrolment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,6 +222,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.CheckEnrolment,
                     request_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.SerializeToString,
+            ),
+            'CheckModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckModel,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.CheckModelRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.CheckModelResponse.SerializeToString,
             ),
             'SetActiveModels': grpc.unary_unary_rpc_method_handler(
                     servicer.SetActiveModels,
@@ -355,6 +373,33 @@ class Peer:
             '/privedge.v1.Peer/CheckEnrolment',
             parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
             parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/CheckModel',
+            parties_dot_wire_dot_peer__pb2.CheckModelRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.CheckModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

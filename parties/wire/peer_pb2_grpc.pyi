@@ -50,6 +50,10 @@ class PeerStub:
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
     that run and it is over. A model is checked once.
     """
+    CheckModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.CheckModelRequest, _peer_pb2.CheckModelResponse]
+    """Before PrepareModel, in a cohort whose models are checked: party 1 lets its worker check its share
+    of the model, as its half of the query of this id, and answers as for CheckEnrolment.
+    """
     SetActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]
     """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
     AddActiveModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]
@@ -101,6 +105,10 @@ class PeerAsyncStub(PeerStub):
     """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
     that run and it is over. A model is checked once.
+    """
+    CheckModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.CheckModelRequest, _peer_pb2.CheckModelResponse]  # type: ignore[assignment]
+    """Before PrepareModel, in a cohort whose models are checked: party 1 lets its worker check its share
+    of the model, as its half of the query of this id, and answers as for CheckEnrolment.
     """
     SetActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]  # type: ignore[assignment]
     """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
@@ -174,6 +182,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
         share of the model, as its half of the query of this id, and answers once party 0 has ordered
         that run and it is over. A model is checked once.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckModel(
+        self,
+        request: _peer_pb2.CheckModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.CheckModelResponse, _abc.Awaitable[_peer_pb2.CheckModelResponse]]:
+        """Before PrepareModel, in a cohort whose models are checked: party 1 lets its worker check its share
+        of the model, as its half of the query of this id, and answers as for CheckEnrolment.
         """
 
     @_abc_1.abstractmethod

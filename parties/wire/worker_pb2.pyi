@@ -121,6 +121,7 @@ class Job(_message.Message):
     COUNTED_FIELD_NUMBER: _builtins.int
     ANYBODY_FIELD_NUMBER: _builtins.int
     COUNTED_PERIOD_FIELD_NUMBER: _builtins.int
+    MODEL_CHECK_FIELD_NUMBER: _builtins.int
     session: _builtins.bytes
     snapshot_id: _builtins.str
     """The id of a snapshot that the worker has learnt."""
@@ -143,6 +144,12 @@ class Job(_message.Message):
     def anybody(self) -> Global___Anybody:
         """The check at enrolment: present if the answer is only whether anybody is named."""
 
+    @_builtins.property
+    def model_check(self) -> Global___ModelCheck:
+        """The check of a new model: present if the answer is only whether the snapshot's one model is to
+        be refused. The images are the public probes; without probes there is one that is not looked at.
+        """
+
     def __init__(
         self,
         *,
@@ -154,16 +161,49 @@ class Job(_message.Message):
         counted: _abc.Iterable[_builtins.bool] | None = ...,
         anybody: Global___Anybody | None = ...,
         counted_period: _builtins.int = ...,
+        model_check: Global___ModelCheck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "verify_position", b"verify_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "model_check", b"model_check", "verify_position", b"verify_position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "counted", b"counted", "counted_period", b"counted_period", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position", "anybody", b"anybody", "counted", b"counted", "counted_period", b"counted_period", "model_check", b"model_check", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify_position", b"verify_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__verify_position: _TypeAlias = _typing.Literal["verify_position"]  # noqa: Y015
     _WhichOneofArgType__verify_position: _TypeAlias = _typing.Literal["_verify_position", b"_verify_position"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__verify_position) -> _WhichOneofReturnType__verify_position | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class ModelCheck(_message.Message):
+    """Between what the mean error on the probes must lie."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAST_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    least: _builtins.float
+    """Absent without probes."""
+    most: _builtins.float
+    def __init__(
+        self,
+        *,
+        least: _builtins.float | None = ...,
+        most: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "most", b"most"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "most", b"most"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__least: _TypeAlias = _typing.Literal["least"]  # noqa: Y015
+    _WhichOneofArgType__least: _TypeAlias = _typing.Literal["_least", b"_least"]  # noqa: Y015
+    _WhichOneofReturnType__most: _TypeAlias = _typing.Literal["most"]  # noqa: Y015
+    _WhichOneofArgType__most: _TypeAlias = _typing.Literal["_most", b"_most"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__least) -> _WhichOneofReturnType__least | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__most) -> _WhichOneofReturnType__most | None: ...
+
+Global___ModelCheck: _TypeAlias = ModelCheck  # noqa: Y015
 
 @_typing.final
 class Anybody(_message.Message):

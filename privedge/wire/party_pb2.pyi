@@ -309,6 +309,49 @@ class DeleteModelResponse(_message.Message):
 Global___DeleteModelResponse: _TypeAlias = DeleteModelResponse  # noqa: Y015
 
 @_typing.final
+class ReleaseModelRequest(_message.Message):
+    """Asks to release one refused model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseModelRequest: _TypeAlias = ReleaseModelRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseModelResponse(_message.Message):
+    """This party has noted it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    active: _builtins.bool
+    """Whether the model is active now; if not, it waits for an admin of the other operator."""
+    def __init__(
+        self,
+        *,
+        active: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseModelResponse: _TypeAlias = ReleaseModelResponse  # noqa: Y015
+
+@_typing.final
 class SignedStatement(_message.Message):
     """Facts that a server states; docs/reference/wire.md says what exactly is signed."""
 
@@ -380,7 +423,7 @@ class ModelRow(_message.Message):
     cohort: _builtins.str
     owner: _builtins.str
     state: _builtins.str
-    """uploaded, prepared, active, quarantined, retired"""
+    """uploaded, prepared, active, quarantined, refused, retired"""
     share_bytes: _builtins.int
     created_at: _builtins.int
     """Seconds since 1970, UTC."""
@@ -537,6 +580,7 @@ class DescribeCohortResponse(_message.Message):
     RIVALS_SHA256_FIELD_NUMBER: _builtins.int
     ENROLMENT_CHECK_FIELD_NUMBER: _builtins.int
     ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
+    MODEL_CHECK_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
     """Canonical JSON of the RanSpec."""
     margin: _builtins.float
@@ -556,6 +600,10 @@ class DescribeCohortResponse(_message.Message):
     is told; and what follows if one of them fits: report or refuse. Public.
     """
     enrolment_on_match: _builtins.str
+    model_check: _builtins.str
+    """How new models are checked: the digest (hex) of the public probes and their band, or "bounds"
+    without probes. Empty if they are not. Public.
+    """
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names in the order of the answer vector."""
@@ -573,10 +621,11 @@ class DescribeCohortResponse(_message.Message):
         rivals_sha256: _builtins.str = ...,
         enrolment_check: _builtins.str = ...,
         enrolment_on_match: _builtins.str = ...,
+        model_check: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "owners", b"owners", "rivals", b"rivals", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "model_check", b"model_check", "owners", b"owners", "rivals", b"rivals", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -917,6 +966,7 @@ class StatusResponse(_message.Message):
     MPC_FIELD_NUMBER: _builtins.int
     QUARANTINED_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
     party: _builtins.int
     """0 or 1."""
     queries_answered: _builtins.int
@@ -959,6 +1009,10 @@ class StatusResponse(_message.Message):
         nothing is. Each cause has a health of its own: "privedge.v1.Party/dealer".
         """
 
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models that both parties have refused, a line for each with its id and its cohort."""
+
     def __init__(
         self,
         *,
@@ -978,10 +1032,11 @@ class StatusResponse(_message.Message):
         mpc: _builtins.int = ...,
         quarantined: _abc.Iterable[_builtins.str] | None = ...,
         faults: _abc.Iterable[_builtins.str] | None = ...,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "faults", b"faults", "models_active", b"models_active", "mpc", b"mpc", "party", b"party", "pools", b"pools", "quarantined", b"quarantined", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "release", b"release", "runs", b"runs", "upload_bytes", b"upload_bytes", "wire", b"wire", "worker_pids", b"worker_pids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "faults", b"faults", "models_active", b"models_active", "mpc", b"mpc", "party", b"party", "pools", b"pools", "quarantined", b"quarantined", "queries_answered", b"queries_answered", "queries_failed", b"queries_failed", "queries_running", b"queries_running", "query_bytes", b"query_bytes", "refused", b"refused", "release", b"release", "runs", b"runs", "upload_bytes", b"upload_bytes", "wire", b"wire", "worker_pids", b"worker_pids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -50,6 +50,11 @@ class PartyStub:
                 request_serializer=privedge_dot_wire_dot_party__pb2.DeleteModelRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.DeleteModelResponse.FromString,
                 _registered_method=True)
+        self.ReleaseModel = channel.unary_unary(
+                '/privedge.v1.Party/ReleaseModel',
+                request_serializer=privedge_dot_wire_dot_party__pb2.ReleaseModelRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.ReleaseModelResponse.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/privedge.v1.Party/ListModels',
                 request_serializer=privedge_dot_wire_dot_party__pb2.ListModelsRequest.SerializeToString,
@@ -112,6 +117,14 @@ class PartyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReleaseModel(self, request, context):
+        """Admin. This operator lets a refused model become active; it needs an admin of the other operator
+        too. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """Owner (own models) or admin (all). Read only.
         """
@@ -142,7 +155,7 @@ class PartyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Status(self, request, context):
-        """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only.
+        """Admin. Counters for operators; no names, and no ids but those of quarantined and refused models. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +186,11 @@ def add_PartyServicer_to_server(servicer, server):
                     servicer.DeleteModel,
                     request_deserializer=privedge_dot_wire_dot_party__pb2.DeleteModelRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.DeleteModelResponse.SerializeToString,
+            ),
+            'ReleaseModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseModel,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.ReleaseModelRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.ReleaseModelResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -287,6 +305,33 @@ class Party:
             '/privedge.v1.Party/DeleteModel',
             privedge_dot_wire_dot_party__pb2.DeleteModelRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.DeleteModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/ReleaseModel',
+            privedge_dot_wire_dot_party__pb2.ReleaseModelRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.ReleaseModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,10 @@ class PartyStub:
     deletion of a model in use only suspends it, at both parties, until an admin of the other
     operator deletes it there. Idempotent.
     """
+    ReleaseModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.ReleaseModelRequest, _party_pb2.ReleaseModelResponse]
+    """Admin. This operator lets a refused model become active; it needs an admin of the other operator
+    too. Idempotent.
+    """
     ListModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]
     """Owner (own models) or admin (all). Read only."""
     ListCohorts: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]
@@ -61,7 +65,7 @@ class PartyStub:
     used once: a repeated id is ALREADY_EXISTS.
     """
     Status: _grpc.UnaryUnaryMultiCallable[_party_pb2.StatusRequest, _party_pb2.StatusResponse]
-    """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
+    """Admin. Counters for operators; no names, and no ids but those of quarantined and refused models. Read only."""
     RefreshShares: _grpc.UnaryUnaryMultiCallable[_party_pb2.RefreshSharesRequest, _party_pb2.RefreshSharesResponse]
     """Admin, or party 0 itself. Party 0 only: both parties get new shares of the active models, with
     the same sum; ADR 20. It may take minutes, and queries go on.
@@ -86,6 +90,10 @@ class PartyAsyncStub(PartyStub):
     deletion of a model in use only suspends it, at both parties, until an admin of the other
     operator deletes it there. Idempotent.
     """
+    ReleaseModel: _aio.UnaryUnaryMultiCallable[_party_pb2.ReleaseModelRequest, _party_pb2.ReleaseModelResponse]  # type: ignore[assignment]
+    """Admin. This operator lets a refused model become active; it needs an admin of the other operator
+    too. Idempotent.
+    """
     ListModels: _aio.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Owner (own models) or admin (all). Read only."""
     ListCohorts: _aio.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]  # type: ignore[assignment]
@@ -97,7 +105,7 @@ class PartyAsyncStub(PartyStub):
     used once: a repeated id is ALREADY_EXISTS.
     """
     Status: _aio.UnaryUnaryMultiCallable[_party_pb2.StatusRequest, _party_pb2.StatusResponse]  # type: ignore[assignment]
-    """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
+    """Admin. Counters for operators; no names, and no ids but those of quarantined and refused models. Read only."""
     RefreshShares: _aio.UnaryUnaryMultiCallable[_party_pb2.RefreshSharesRequest, _party_pb2.RefreshSharesResponse]  # type: ignore[assignment]
     """Admin, or party 0 itself. Party 0 only: both parties get new shares of the active models, with
     the same sum; ADR 20. It may take minutes, and queries go on.
@@ -136,6 +144,16 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
         deletion of a model in use only suspends it, at both parties, until an admin of the other
         operator deletes it there. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseModel(
+        self,
+        request: _party_pb2.ReleaseModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.ReleaseModelResponse, _abc.Awaitable[_party_pb2.ReleaseModelResponse]]:
+        """Admin. This operator lets a refused model become active; it needs an admin of the other operator
+        too. Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -178,7 +196,7 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         request: _party_pb2.StatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.StatusResponse, _abc.Awaitable[_party_pb2.StatusResponse]]:
-        """Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only."""
+        """Admin. Counters for operators; no names, and no ids but those of quarantined and refused models. Read only."""
 
     @_abc_1.abstractmethod
     def RefreshShares(

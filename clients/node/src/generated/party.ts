@@ -118,6 +118,17 @@ export interface DeleteModelResponse {
   statement: SignedStatement | undefined;
 }
 
+/** Asks to release one refused model. */
+export interface ReleaseModelRequest {
+  modelId: string;
+}
+
+/** This party has noted it. */
+export interface ReleaseModelResponse {
+  /** Whether the model is active now; if not, it waits for an admin of the other operator. */
+  active: boolean;
+}
+
 /** Facts that a server states; docs/reference/wire.md says what exactly is signed. */
 export interface SignedStatement {
   /** Canonical JSON. */
@@ -139,7 +150,7 @@ export interface ModelRow {
   modelId: string;
   cohort: string;
   owner: string;
-  /** uploaded, prepared, active, quarantined, retired */
+  /** uploaded, prepared, active, quarantined, refused, retired */
   state: string;
   shareBytes: bigint;
   /** Seconds since 1970, UTC. */
@@ -209,6 +220,11 @@ export interface DescribeCohortResponse {
    */
   enrolmentCheck: string;
   enrolmentOnMatch: string;
+  /**
+   * How new models are checked: the digest (hex) of the public probes and their band, or "bounds"
+   * without probes. Empty if they are not. Public.
+   */
+  modelCheck: string;
 }
 
 /** Asks which of the cohort's owners it is (open-set identification). */
@@ -341,6 +357,8 @@ export interface StatusResponse {
    * nothing is. Each cause has a health of its own: "privedge.v1.Party/dealer".
    */
   faults: string[];
+  /** Models that both parties have refused, a line for each with its id and its cohort. */
+  refused: string[];
 }
 
 /** Correlated randomness that is ready for one kind of query. One bundle serves one run. */
@@ -978,6 +996,98 @@ export const DeleteModelResponse: MessageFns<DeleteModelResponse> = {
   },
 };
 
+function createBaseReleaseModelRequest(): ReleaseModelRequest {
+  return { modelId: "" };
+}
+
+export const ReleaseModelRequest: MessageFns<ReleaseModelRequest> = {
+  encode(message: ReleaseModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelId !== "") {
+      writer.uint32(10).string(message.modelId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseModelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseModelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReleaseModelResponse(): ReleaseModelResponse {
+  return { active: false };
+}
+
+export const ReleaseModelResponse: MessageFns<ReleaseModelResponse> = {
+  encode(message: ReleaseModelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.active !== false) {
+      writer.uint32(8).bool(message.active);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseModelResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseModelResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseSignedStatement(): SignedStatement {
   return { facts: "", certificates: [], signature: Buffer.alloc(0) };
 }
@@ -1475,6 +1585,7 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     rivalsSha256: "",
     enrolmentCheck: "",
     enrolmentOnMatch: "",
+    modelCheck: "",
   };
 }
 
@@ -1509,6 +1620,9 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.enrolmentOnMatch !== "") {
       writer.uint32(82).string(message.enrolmentOnMatch);
+    }
+    if (message.modelCheck !== "") {
+      writer.uint32(90).string(message.modelCheck);
     }
     return writer;
   },
@@ -1604,6 +1718,14 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.enrolmentOnMatch = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.modelCheck = reader.string();
             continue;
           }
         }
@@ -2374,6 +2496,7 @@ function createBaseStatusResponse(): StatusResponse {
     mpc: 0,
     quarantined: [],
     faults: [],
+    refused: [],
   };
 }
 
@@ -2451,6 +2574,9 @@ export const StatusResponse: MessageFns<StatusResponse> = {
     }
     for (const v of message.faults) {
       writer.uint32(130).string(v!);
+    }
+    for (const v of message.refused) {
+      writer.uint32(138).string(v!);
     }
     return writer;
   },
@@ -2606,6 +2732,14 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             message.faults.push(reader.string());
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.refused.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2743,6 +2877,20 @@ export const PartyService = {
     responseSerialize: (value: DeleteModelResponse): Buffer => Buffer.from(DeleteModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteModelResponse => DeleteModelResponse.decode(value),
   },
+  /**
+   * Admin. This operator lets a refused model become active; it needs an admin of the other operator
+   * too. Idempotent.
+   */
+  releaseModel: {
+    path: "/privedge.v1.Party/ReleaseModel" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReleaseModelRequest): Buffer => Buffer.from(ReleaseModelRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReleaseModelRequest => ReleaseModelRequest.decode(value),
+    responseSerialize: (value: ReleaseModelResponse): Buffer =>
+      Buffer.from(ReleaseModelResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReleaseModelResponse => ReleaseModelResponse.decode(value),
+  },
   /** Owner (own models) or admin (all). Read only. */
   listModels: {
     path: "/privedge.v1.Party/ListModels" as const,
@@ -2788,7 +2936,7 @@ export const PartyService = {
     responseSerialize: (value: QueryResponse): Buffer => Buffer.from(QueryResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueryResponse => QueryResponse.decode(value),
   },
-  /** Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only. */
+  /** Admin. Counters for operators; no names, and no ids but those of quarantined and refused models. Read only. */
   status: {
     path: "/privedge.v1.Party/Status" as const,
     requestStream: false as const,
@@ -2832,6 +2980,11 @@ export interface PartyServer extends UntypedServiceImplementation {
    * operator deletes it there. Idempotent.
    */
   deleteModel: handleUnaryCall<DeleteModelRequest, DeleteModelResponse>;
+  /**
+   * Admin. This operator lets a refused model become active; it needs an admin of the other operator
+   * too. Idempotent.
+   */
+  releaseModel: handleUnaryCall<ReleaseModelRequest, ReleaseModelResponse>;
   /** Owner (own models) or admin (all). Read only. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
   /** Owner, client or admin. The cohorts of this party. Read only. */
@@ -2843,7 +2996,7 @@ export interface PartyServer extends UntypedServiceImplementation {
    * used once: a repeated id is ALREADY_EXISTS.
    */
   query: handleBidiStreamingCall<QueryRequest, QueryResponse>;
-  /** Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only. */
+  /** Admin. Counters for operators; no names, and no ids but those of quarantined and refused models. Read only. */
   status: handleUnaryCall<StatusRequest, StatusResponse>;
   /**
    * Admin, or party 0 itself. Party 0 only: both parties get new shares of the active models, with
@@ -2913,6 +3066,25 @@ export interface PartyClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteModelResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Admin. This operator lets a refused model become active; it needs an admin of the other operator
+   * too. Idempotent.
+   */
+  releaseModel(
+    request: ReleaseModelRequest,
+    callback: (error: ServiceError | null, response: ReleaseModelResponse) => void,
+  ): ClientUnaryCall;
+  releaseModel(
+    request: ReleaseModelRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReleaseModelResponse) => void,
+  ): ClientUnaryCall;
+  releaseModel(
+    request: ReleaseModelRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReleaseModelResponse) => void,
+  ): ClientUnaryCall;
   /** Owner (own models) or admin (all). Read only. */
   listModels(
     request: ListModelsRequest,
@@ -2968,7 +3140,7 @@ export interface PartyClient extends Client {
   query(): ClientDuplexStream<QueryRequest, QueryResponse>;
   query(options: Partial<CallOptions>): ClientDuplexStream<QueryRequest, QueryResponse>;
   query(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<QueryRequest, QueryResponse>;
-  /** Admin. Counters for operators; no names, and no ids but those of quarantined models. Read only. */
+  /** Admin. Counters for operators; no names, and no ids but those of quarantined and refused models. Read only. */
   status(
     request: StatusRequest,
     callback: (error: ServiceError | null, response: StatusResponse) => void,
