@@ -109,6 +109,10 @@ class AlreadyEnrolled(Refused):
     """Another owner's model fits whom the uploaded model is of, and the cohort refuses that."""
 
 
+class ModelRefused(Refused):
+    """The check of new models found this model out of bounds; the operators can release it."""
+
+
 class NotReady(Refused):
     """The cohort has no active model, or the parties do not agree yet."""
 

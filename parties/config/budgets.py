@@ -23,6 +23,13 @@ class BudgetsSection(Section):
         ge=0,
         description="Models that one owner may activate within an hour. With 0 there is no limit.",
     )
+    refusals_per_day: int = Field(
+        default=3,
+        ge=0,
+        description="Models of one owner that the check of new models may refuse within 24 hours, "
+        "so that nobody finds its bounds by trying. After these the owner activates no other. With "
+        "0 there is no limit.",
+    )
     images_per_second: float = Field(
         default=0,
         ge=0,

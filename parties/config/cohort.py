@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from parties.config.model_check import ModelCheckSection
 from parties.config.telemetry import TelemetrySection
 from privedge.config import Section
 from privedge.errors import ConfigError
@@ -157,6 +158,12 @@ class CohortSection(Section):
         lt=1,
         description="The margin of this check, in place of `margin`. Means of the same person are "
         "much closer than single images, so it may be lower.",
+    )
+
+    model_check: ModelCheckSection | None = Field(
+        default=None,
+        description="Each new model is checked on shares before it becomes active: "
+        "docs/how-to/check-models.md. Without the table nothing is checked.",
     )
 
     @model_validator(mode="after")

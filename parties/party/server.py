@@ -33,6 +33,7 @@ from parties.party.queries.enrolment import EnrolmentQueries
 from parties.party.queries.follower import Follower
 from parties.party.queries.intake import Intake
 from parties.party.queries.leader import Leader
+from parties.party.queries.model_check import ModelCheckQueries
 from parties.party.queries.pending import PendingQuery
 from parties.party.queries.runs import Runs
 from parties.party.queries.service import QueryService
@@ -62,6 +63,8 @@ log = logging.getLogger(__name__)
 
 # How often the trash is emptied, and the disk's reserve taken again; never at a start.
 _TRASH_S = 600.0
+# How soon a model is active that the other operator has released after this one.
+_RELEASED_S = 10.0
 # Uploads at once, of all owners and of one.
 _UPLOADS, _UPLOADS_OF_ONE = 64, 8
 
@@ -291,8 +294,16 @@ def _audited(
 def _leading(leader: Leader, models: ModelService, config: PartyConfig) -> Iterator[_Side]:
     """Party 0. All calls to it end by themselves."""
     models.enrolments.ask = EnrolmentQueries(leader.answer).ask
+    models.checks.ask = ModelCheckQueries(leader.answer, party=0).ask
     refresher = Refresher(models, config.at_rest.refresh_hours)
-    with _running(Synchroniser(models)), _running(leader), _running(refresher):
+    # The other operator may have released a model, which only party 1 knows.
+    releasing = Periodic("released models", models.activate_released, _RELEASED_S)
+    with (
+        _running(Synchroniser(models)),
+        _running(leader),
+        _running(refresher),
+        _running(releasing),
+    ):
         yield _Side(leader.answer, lambda: None, lambda: not leader.connected)
 
 
@@ -303,6 +314,7 @@ def _following(
     """Party 1. Party 0's watch would go on for ever."""
     models.quarantine.watch(follower.say_damaged)
     models.enrolments.ask = EnrolmentQueries(follower.answer).ask
+    models.checks.ask = ModelCheckQueries(follower.answer, party=1).ask
     serve_peer(follower)
     with _running(follower):
         yield _Side(follower.answer, follower.end_watch, lambda: not models.standing.is_watched)

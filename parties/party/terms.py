@@ -17,7 +17,21 @@ DEALER = "dealer"
 # How much of an architecture's digest is shown: enough to see that two differ.
 _DIGITS = 12
 
-_ENROLMENT = ("enrolment_check", "enrolment_on_match", "enrolment_margin")
+# What is compared of a cohort, and what it is called; and which of these are digests.
+_COMPARED = {"spec_digest": "architecture"} | {
+    name: name
+    for name in (
+        "rivals",
+        "model_check",
+        "margin",
+        "mean_share",
+        "enrolment_check",
+        "enrolment_on_match",
+        "enrolment_margin",
+        "telemetry",
+    )
+}
+_OF_DIGESTS = ("spec_digest", "rivals", "model_check")
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,8 @@ class CohortTerms:
     enrolment_on_match: str = "report"
     # Of the check; 0 where there is none.
     enrolment_margin: float = 0.0
+    # How new models are checked, in one word; empty if they are not.
+    model_check: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,7 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
                 each.enrolment_check,
                 each.enrolment_on_match,
                 each.enrolment_margin if each.enrolment_check != "off" else 0.0,
+                each.model_check.word if each.model_check else "",
             )
             for each in cohorts
         ),
@@ -104,18 +121,15 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
         return ("not configured here",)
     if there is None:
         return ("not configured there",)
-    lines = []
-    if here.spec_digest != there.spec_digest:
-        digests = here.spec_digest[:_DIGITS], there.spec_digest[:_DIGITS]
-        lines.append(f"architecture: {digests[0]} here, {digests[1]} there")
-    if here.rivals != there.rivals:
-        mine, theirs = (digest[:_DIGITS] or "none" for digest in (here.rivals, there.rivals))
-        lines.append(f"rivals: {mine} here, {theirs} there")
-    for name in ("margin", "mean_share", *_ENROLMENT):
-        one, other = getattr(here, name), getattr(there, name)
-        if one != other:
-            lines.append(f"{name}: {one} here, {other} there")
-    if here.telemetry != there.telemetry:
-        mine, theirs = here.telemetry or "off", there.telemetry or "off"
-        lines.append(f"telemetry: {mine} here, {theirs} there")
-    return tuple(lines)
+    return tuple(
+        f"{label}: {_shown(name, here)} here, {_shown(name, there)} there"
+        for name, label in _COMPARED.items()
+        if getattr(here, name) != getattr(there, name)
+    )
+
+
+def _shown(name: str, terms: CohortTerms) -> object:
+    value = getattr(terms, name)
+    if name == "telemetry":
+        return value or "off"
+    return (value[:_DIGITS] or "none") if name in _OF_DIGESTS else value

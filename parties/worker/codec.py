@@ -15,9 +15,10 @@ from parties.wire import worker_pb2 as pb
 from parties.worker.computation import AnswerShare
 from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
-from parties.worker.task import Kind, Method, Task
+from parties.worker.task import Kind, Method, ModelCheck, Task
 from privedge.errors import ShareError
 from privedge.mpc.predict import Rule
+from privedge.ran.model_bounds import Band
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.codec import cost_to_wire
@@ -79,7 +80,22 @@ def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
     rule = Rule(
         margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals, anybody_but=but
     )
-    return Task(snapshot, tuple(job.shape), rule, method, tuple(job.counted), job.counted_period)
+    return Task(
+        snapshot,
+        tuple(job.shape),
+        rule,
+        method,
+        tuple(job.counted),
+        job.counted_period,
+        _check_from_wire(job),
+    )
+
+
+def _check_from_wire(job: pb.Job) -> ModelCheck | None:
+    if not job.HasField("model_check"):
+        return None
+    said = job.model_check
+    return ModelCheck(Band(said.least, said.most) if said.HasField("least") else None)
 
 
 def share_from_wire(words: bytes, shape: tuple[int, ...]) -> torch.Tensor:

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 
 from parties.worker.cancellation import Cancellation
+from parties.worker.model_check import refused
 from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
-from parties.worker.task import Task
+from parties.worker.task import ModelCheck, Task
 from parties.worker.weights import Stacked, Weights
 from privedge.mpc.crypten_backend.engine import CryptenEngine
 from privedge.mpc.dealing import SessionId
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.network import Distances
 from privedge.mpc.predict import decide, measure
+from privedge.ran.spec import RanSpec
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
@@ -74,12 +76,18 @@ class Computation:
         started = time.perf_counter()
         if share is None:
             share = torch.zeros(task.shape, dtype=torch.int64)
-        weights = self._weights.load(task.snapshot.id, task.snapshot.spec, task.snapshot.models)
+        weights = self._weights.load(
+            task.snapshot.id, task.snapshot.spec, task.snapshot.models, keep=task.check is None
+        )
         loaded = time.perf_counter()
         with (
             self._sessions.open(run, task, deadline, cancellation) as opened,
             _engine(opened, task) as engine,
         ):
+            if task.check is not None:
+                words = _checked(engine, task.check, task.snapshot.spec, weights, share)
+                opened.session.confirm()
+                return AnswerShare(words, _cost(opened, loaded - started, loaded))
             distances, words = _predicted(engine, task, weights, share)
             # The share may leave only after both parties have compared what they saw.
             opened.session.confirm()
@@ -116,6 +124,15 @@ def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
         yield engine
     finally:
         engine.close()
+
+
+def _checked(
+    engine: CryptenEngine, check: ModelCheck, spec: RanSpec, weights: Stacked, probes: torch.Tensor
+) -> torch.Tensor:
+    """This party's share of whether the model is to be refused."""
+    parameters = {name: engine.share(words) for name, words in weights.items()}
+    words: torch.Tensor = refused(engine, spec, parameters, engine.share(probes), check.band).share
+    return words
 
 
 def _predicted(

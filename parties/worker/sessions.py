@@ -133,7 +133,7 @@ class Sessions:
             # 3. Settle on masked weights. Weights that are masked afresh need E once more, as large
             #    as the weights themselves, so large old ones go first.
             terms = _terms(held, choice.taken, met)
-            if not terms.same:
+            if task.check is None and not terms.same:
                 self._make_room()
             # 4. Settle on the supply of tuples. The first run on new masks also draws what depends
             #    on the weights alone, so it has a plan of its own.
@@ -152,8 +152,8 @@ class Sessions:
                 opened.link.finish()
             # 6. Remember: the transcripts were compared up to the last tuple. A party that fails
             #    after this has other masked weights, or none, in its next greeting.
-            self._remember_plan(plan, opened)
-            self._remember_masked(task.snapshot.id, terms)
+            if task.check is None:  # a new model is checked once, so nothing makes way for it
+                self._remember(plan, opened, terms)
             cancellation.disarm()
             met.stream.release()
         finally:
@@ -206,6 +206,11 @@ class Sessions:
     def _plan(self, key: _PlanKey) -> Plan | None:
         with self._lock:
             return self._plans.get(key)
+
+    def _remember(self, plan: _PlanKey, opened: Opened, terms: _Terms) -> None:
+        kind, _ = plan
+        self._remember_plan(plan, opened)
+        self._remember_masked(kind.snapshot_id, terms)
 
     def _remember_plan(self, key: _PlanKey, opened: Opened) -> None:
         """Keep which tuples the run used. They depend on public shapes only, so the dealer can work

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from parties.worker import agreement
 from parties.worker.snapshot_cache import Snapshot
 from privedge.mpc.predict import Rule
+from privedge.ran.model_bounds import Band
 
 
 class Method(NamedTuple):
@@ -24,6 +25,20 @@ class Kind(NamedTuple):
     one_subject: bool = False
     # Of a check at enrolment: see Rule. No bundles are prepared for it.
     anybody_but: tuple[int, ...] | None = None
+    # Of a check of a new model: likewise.
+    checks_model: bool = False
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """That a new model is checked (model_check.py), and the band of its error on the images."""
+
+    band: Band | None
+
+    @property
+    def word(self) -> str:
+        """The same in both agreements if the checks are the same."""
+        return f"{self.band.least.hex()}-{self.band.most.hex()}" if self.band else "bounds"
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class Task:
 
     `counted`: for each answer, whether this party counts its score; empty for none.
     `counted_period`: the period whose quota was charged for them.
+    `check`: of a run that checks the snapshot's one model; None for any other.
     """
 
     snapshot: Snapshot
@@ -40,11 +56,12 @@ class Task:
     method: Method
     counted: tuple[bool, ...] = ()
     counted_period: int = 0
+    check: ModelCheck | None = None
 
     @property
     def answers(self) -> int:
         """How many answers there will be."""
-        return 1 if self.rule.one_subject else self.shape[0]
+        return 1 if self.rule.one_subject or self.check is not None else self.shape[0]
 
     @staticmethod
     def of_kind(kind: Kind, snapshot: Snapshot, method: Method) -> "Task":
@@ -61,7 +78,8 @@ class Task:
     def kind(self) -> Kind:
         """Which plan and which bundles fit."""
         but = self.rule.anybody_but
-        return Kind(self.snapshot.id, self.shape, self.rule.one_subject, but)
+        checks = self.check is not None
+        return Kind(self.snapshot.id, self.shape, self.rule.one_subject, but, checks)
 
     def facts(self) -> str:
         """Models, architecture, question, shape and method, as the text of agreement.py."""
@@ -82,6 +100,8 @@ class Task:
             facts["telemetry"] = self.snapshot.telemetry.word
         if self.rule.anybody_but is not None:  # likewise
             facts["anybody_but"] = list(self.rule.anybody_but)
+        if self.check is not None:  # likewise
+            facts["model_check"] = self.check.word
         return agreement.canonical(facts)
 
     def agreement(self) -> bytes:

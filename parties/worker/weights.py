@@ -40,11 +40,17 @@ class Weights:
         self._keep = keep
         self._loaded: BoundedDict[str, Stacked] = BoundedDict(keep)
 
-    def load(self, snapshot_id: str, spec: RanSpec, files: Sequence[ModelFile]) -> Stacked:
+    def load(
+        self, snapshot_id: str, spec: RanSpec, files: Sequence[ModelFile], *, keep: bool = True
+    ) -> Stacked:
         """Return name -> int64 (N, *shape), with owners in the order of `files`.
+
+        keep: for a snapshot that is asked once, so that nothing makes way for it, False.
 
         Raises DigestMismatch, naming the model, if a file is not what its manifest says.
         """
+        if not keep:
+            return self._read(spec, files)
         if snapshot_id not in self._loaded:
             self._make_room(spec, len(files))
             started = time.perf_counter()

@@ -17,6 +17,11 @@ _QUARANTINED = (
     "ask the operators, or upload it again"
 )
 
+_REFUSED = (
+    "refused: out of the bounds of the check of new models; find out why with `privedge check`, or "
+    "ask the operators to release it"
+)
+
 # What an admin is shown of the check at enrolment.
 _ENROLMENT = {
     "known": "fits another owner's person",
@@ -25,7 +30,7 @@ _ENROLMENT = {
 
 
 def register(app: typer.Typer) -> None:
-    """Add `models list` and `models delete`."""
+    """Add `models list`, `models delete` and `models release`."""
     group = typer.Typer(
         name="models",
         help="List and delete the models you have uploaded.",
@@ -34,6 +39,7 @@ def register(app: typer.Typer) -> None:
     )
     group.command("list")(_list)
     group.command("delete")(_delete)
+    group.command("release")(_release)
     app.add_typer(group)
 
 
@@ -78,6 +84,34 @@ def _list(
         print(f"{row.model_id}  {uploaded}  {facts}  {whose}")
     if any(row.state == "quarantined" for row in rows):
         print(_QUARANTINED, file=sys.stderr)
+    if any(row.state == "refused" for row in rows):
+        print(_REFUSED, file=sys.stderr)
+
+
+def _release(
+    model_id: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Its id, as `models list` shows it.")
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a model become active that the check of new models has refused; for admins.
+
+    It becomes active once an admin of either operator has released it.
+
+    \b
+    Example:
+      privedge models release 0123456789abcdef0123456789abcdef --config admin.toml
+    """
+    from privedge.config import ClientConfig, load
+    from privedge.user import models
+
+    active = models.release(model_id, load(ClientConfig, config))
+    if as_json:
+        print(json.dumps({"released": model_id, "active": active}))
+    else:
+        waits = "active" if active else "waits until an admin of the other operator releases it too"
+        print(f"{model_id}: released, {waits}")
 
 
 def _delete(

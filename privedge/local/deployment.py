@@ -46,7 +46,7 @@ class CohortSetting:
     """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
 
     spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
-    telemetry: the keys of its table [cohorts.telemetry]; None for no such table.
+    telemetry, model_check: the keys of its tables of these names; None for no such table.
     """
 
     name: str
@@ -65,6 +65,7 @@ class CohortSetting:
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     enrolment_margin: float | None = None
+    model_check: Mapping[str, Any] | None = None
 
     @staticmethod
     def of(
@@ -285,7 +286,9 @@ class Deployment:
             _write(file, [text])
             fields["spec_file"] = str(file)
         telemetry = fields.pop("telemetry", None)
+        check = fields.pop("model_check", None)
         table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
+        table += [] if check is None else ["[cohorts.model_check]", *_keys(check)]
         return ["[[cohorts]]", *_keys(fields), *table]
 
     def _tls_table(self, identity: Identity) -> list[str]:

@@ -16,8 +16,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,21 +23,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from privedge import private_file, regular_file
+from privedge import private_file
 from privedge.arrays import Features
 from privedge.config import StrPath
-from privedge.errors import ConfigError, RangeError
+from privedge.errors import ConfigError
+from privedge.ran import public_rows
 from privedge.ran.spec import RanSpec
-from privedge.sharing.fixed_point import LIMIT, SCALE, encode
+from privedge.sharing.fixed_point import encode
 
 # What the decision has room for (mpc/decision.py): at the end an owner fails at most 15 comparisons
 # with owners, one with its threshold, and one with a runner-up for each level of groups below. Up
 # to 16^8 owners, these and 40 rivals are an index below 64.
 MAX_RIVALS = 40
-# Of |c|^2. With as much of |x|^2, |x - c|^2 stays below LIMIT, as every dissimilarity must.
-_MOST_ENERGY = LIMIT / 4
-# A worker is told of all rivals in one message, which may have 4 MiB.
-_MOST_BYTES = 3 << 20
 
 
 @dataclass(frozen=True)
@@ -57,20 +52,7 @@ class Rivals:
     @staticmethod
     def of(rows: npt.ArrayLike, shape: tuple[int, ...]) -> "Rivals":
         """Check rows, (n, *shape). Raises ConfigError that says what to change."""
-        given = np.asarray(rows)
-        if given.dtype != np.float32 or given.ndim != len(shape) + 1 or given.shape[1:] != shape:
-            raise ConfigError(
-                f"rivals: must be float32 of shape (n, {', '.join(map(str, shape))}), "
-                f"got {given.dtype} {given.shape}"
-            )
-        if not 1 <= len(given) <= MAX_RIVALS:
-            raise ConfigError(f"rivals: 1 to {MAX_RIVALS}, not {len(given)}")
-        if given.nbytes > _MOST_BYTES:
-            most = _MOST_BYTES // given[0].nbytes
-            raise ConfigError(f"rivals: {len(given)} of this size are too many; at most {most}")
-        _require_in_range(given)
-        kept = np.ascontiguousarray(given, dtype="<f4")
-        kept.setflags(write=False)
+        kept = public_rows.checked("rivals", rows, shape, MAX_RIVALS)
         return Rivals(kept, _digest(kept))
 
     @staticmethod
@@ -145,40 +127,10 @@ def _checked(path: StrPath, rows: npt.NDArray[np.generic], shape: tuple[int, ...
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _unpacked(file: StrPath) -> tuple[npt.NDArray[np.generic], str]:
+def _unpacked(path: StrPath) -> tuple[npt.NDArray[np.generic], str]:
     """What the file says, of any type and shape; and the map's digest."""
-    path = Path(file)
-    try:
-        with regular_file.opened(path) as raw, zipfile.ZipFile(raw) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > 2 * _MOST_BYTES:
-                raise ConfigError(f"{path}: unpacks to more than {2 * _MOST_BYTES >> 20} MiB")
-            raw.seek(0)
-            with np.load(raw, allow_pickle=False) as arrays:
-                missing = {"rivals", "map"} - set(arrays)
-                if missing:
-                    raise ConfigError(f"{path}: has no array {', '.join(sorted(missing))}")
-                return np.asarray(arrays["rivals"]), str(arrays["map"])
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise ConfigError(f"{path}: is not a sound npz file without pickles") from error
-
-
-def _require_in_range(rows: Features) -> None:
-    flat = rows.reshape(len(rows), -1)
-    try:
-        words = encode(flat, what="rivals").view(np.int64)
-    except RangeError as error:
-        raise ConfigError(str(error)) from None
-    energy = np.square(words / SCALE).sum(axis=1)
-    if energy.max() >= _MOST_ENERGY:
-        number = int(energy.argmax())
-        raise ConfigError(
-            f"rivals: the squares of number {number + 1} add up to {energy[number]:.0f}, and must "
-            f"stay below {_MOST_ENERGY:.0f}; choose another picture or a smaller scale"
-        )
+    rows, made_for = public_rows.unpacked(path, "rivals", "map")
+    return rows, str(made_for)
 
 
 def _digest(rows: Features) -> str:

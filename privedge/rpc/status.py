@@ -38,6 +38,7 @@ STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
         Code.ALREADY_EXISTS,
         "this person is already among the owners",
     ),
+    errors.ModelRefused: (Code.FAILED_PRECONDITION, "the check of new models refused this model"),
     errors.TermsDiffer: (Code.FAILED_PRECONDITION, "the operators' settings differ"),
     errors.NotReady: (Code.FAILED_PRECONDITION, "not ready"),
     errors.CohortDiffers: (
@@ -67,6 +68,10 @@ _ADVICE: dict[type[Exception], str] = {
     errors.AlreadyExists: "try again with a fresh id",
     errors.AlreadyEnrolled: (
         "upload with the name of before, or ask the operators; the model was not activated"
+    ),
+    errors.ModelRefused: (
+        "find out why with `privedge check`, or ask the operators to release it; it is kept, and "
+        "not active"
     ),
     errors.TermsDiffer: "tell both operators; their logs say what differs",
     errors.CohortDiffers: "tell both operators; their logs say what differs",

@@ -77,6 +77,25 @@ def delete(model_id: str, config: ClientConfig) -> Deletion:
     return Deletion(suspended, _receipt(model_id, statements, config))
 
 
+def release(model_id: str, config: ClientConfig) -> bool:
+    """Release a refused model at the admin's own operator's party. Returns whether it is active
+    now; else it waits for the other operator. Raises UnknownModel, NotAllowed, NotReady for a model
+    that was not refused, Unreachable, DeadlineExceeded.
+    """
+    if not _MODEL_ID.fullmatch(model_id):
+        raise UnknownModel(f"{model_id!r}: not a model's id; see `privedge models list`")
+    active, errors = False, list[UnknownModel | NotAllowed]()
+    for role in PARTIES[::-1]:  # party 0 last: it activates
+        with connect(config, role) as party:
+            try:
+                active |= party.release(model_id)
+            except (UnknownModel, NotAllowed) as error:  # the other operator's
+                errors.append(error)
+    if len(errors) == len(PARTIES):
+        raise errors[0]
+    return active
+
+
 def _receipt(
     model_id: str, statements: Sequence[Statement | None], config: ClientConfig
 ) -> SignedReceipt | None:

@@ -163,6 +163,11 @@ class Party:
         answer = self._told(self.stub.DeleteModel, pb.DeleteModelRequest(model_id=model_id))
         return Deleted(answer.suspended, codec.statement_from_wire(answer))
 
+    def release(self, model_id: str) -> bool:
+        """Let a refused model become active, for an admin. Returns whether it is."""
+        request = pb.ReleaseModelRequest(model_id=model_id)
+        return bool(self._told(self.stub.ReleaseModel, request).active)
+
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
         answer = self._told(

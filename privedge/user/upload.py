@@ -16,6 +16,7 @@ from privedge.errors import (
     CheckpointError,
     DeadlineExceeded,
     IntegrityError,
+    ModelRefused,
     PrivEdgeError,
     ReceiptError,
     ShareError,
@@ -94,7 +95,8 @@ def send(
 
     Raises RangeError or CheckpointError before anything is sent, and later the refusal of a party,
     whose message names the party. Then the uploaded shares are deleted from every party that can be
-    reached. They stay if the activation ends without an answer, because the model may be active.
+    reached. They stay if the activation ends without an answer, because the model may be active,
+    and after ModelRefused.
     """
     _require_owner(ran, config)
     secrets = {
@@ -117,6 +119,8 @@ def send(
             raise type(error)(
                 f"{error}; see `privedge models list` for {manifest.model_id}"
             ) from None
+        except ModelRefused as error:  # both parties keep it, so that operators can release it
+            raise ModelRefused(f"{manifest.model_id}: {error}") from None
         except PrivEdgeError:
             _withdraw((party_0, party_1), manifest.model_id)
             raise

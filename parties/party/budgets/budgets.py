@@ -1,11 +1,11 @@
 """The budgets of one party: labels of clients, activations of owners."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from parties.config.budgets import BudgetsSection
 from parties.party.budgets.ledger import Account, Charge, Ledger
-from privedge.errors import Busy
+from privedge.errors import BudgetSpent, Busy
 from privedge.rpc.rates import Rates
 
 # An activation waits so long for its charge to be on disk.
@@ -35,6 +35,18 @@ class Budgets:
             charge.give_back()
             raise Busy(f"{client}: more images a second than it may ask", wait_s)
         return charge
+
+    def require_refusals_left(self, owner: str) -> None:
+        """Raise BudgetSpent if so many models of an owner were refused that no other is checked."""
+        self._ledger.spend(self._refusals(owner), 1).give_back()
+
+    def refusal(self, owner: str) -> None:
+        """Count a refused model."""
+        with suppress(BudgetSpent):  # two of one owner at once: none is left all the same
+            self._ledger.spend(self._refusals(owner), 1)
+
+    def _refusals(self, owner: str) -> Account:
+        return Account("refusals", owner, "", self._settings.refusals_per_day, _DAY_H)
 
     @contextmanager
     def activation(self, owner: str) -> Iterator[None]:

@@ -189,6 +189,9 @@ def run_request_to_wire(job: Job, words: bytes) -> worker_pb2.RunRequest:
         message.verify_position = job.verify_position
     if job.anybody is not None:
         message.anybody.CopyFrom(worker_pb2.Anybody(**vars(job.anybody)))
+    if job.check is not None:
+        band = vars(job.check.band) if job.check.band else {}
+        message.model_check.CopyFrom(worker_pb2.ModelCheck(**band))
     return worker_pb2.RunRequest(job=message, words=words)
 
 

@@ -196,6 +196,7 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
                 enrolment_check=each.enrolment_check,
                 enrolment_on_match=each.enrolment_on_match,
                 enrolment_margin=each.enrolment_margin,
+                model_check=each.model_check,
             )
             for each in terms.cohorts
         ],
@@ -221,6 +222,7 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
                 plain(each.enrolment_check or "off"),
                 plain(each.enrolment_on_match or "report"),
                 each.enrolment_margin,
+                plain(each.model_check) if each.model_check else "",
             )
             for each in message.cohorts
         ),

@@ -101,6 +101,13 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         self._state(response, model_id, who)
         return response
 
+    def ReleaseModel(
+        self, request: pb.ReleaseModelRequest, context: grpc.ServicerContext
+    ) -> pb.ReleaseModelResponse:
+        """Let a refused model become active, once both operators have."""
+        active = self._models.release(codec.model_id(request.model_id), caller(context))
+        return pb.ReleaseModelResponse(active=active)
+
     def _state(
         self,
         response: pb.ActivateModelResponse | pb.DeleteModelResponse,
@@ -161,6 +168,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             max_batch=self._models.limits.max_batch,
             enrolment_check=snapshot.cohort.enrolment_check,
             enrolment_on_match=snapshot.cohort.enrolment_on_match,
+            model_check=snapshot.cohort.model_check.word if snapshot.cohort.model_check else "",
             rivals=snapshot.cohort.rivals_count,
             rivals_sha256=snapshot.cohort.rivals_digest,
         )
@@ -207,6 +215,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             wire=WIRE,
             mpc=MPC,
             quarantined=self._models.quarantine.lines,
+            refused=self._models.refused_lines,
         )
 
 

@@ -10,6 +10,7 @@ from parties.party.edge import codec
 from parties.party.edge.watch import Watch
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.enrolment import CHECK_S
+from parties.party.models.model_checks import MODEL_CHECK_S, Shown
 from parties.party.models.standing import Said, this_process
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import Run
@@ -33,9 +34,13 @@ class Peer(Protocol):
         """Begin the check at enrolment at party 1, without waiting for it."""
         ...
 
-    def prepare(self, ref: ModelRef, said: Said, share: bytes = b"") -> Said | None:
-        """`share`: party 0's, of the check. Raises UnknownModel (not uploaded there), NotReady (not
-        checked there), ManifestMismatch or AlreadyEnrolled (retired there).
+    def check_model(self, ref: ModelRef, said: Said, query_id: str) -> "PlacedCheck":
+        """Begin the check of a new model at party 1, without waiting for it."""
+        ...
+
+    def prepare(self, ref: ModelRef, said: Said, shown: Shown) -> Said | None:
+        """Raises UnknownModel (not uploaded there), NotReady (not checked there), ManifestMismatch
+        or AlreadyEnrolled (retired there), ModelRefused (refused there, and not released).
         """
         ...
 
@@ -93,8 +98,8 @@ class PlacedRun:
 
 
 class PlacedCheck:
-    """A check at enrolment that is under way at party 1. As a caller it leaves if party 1 refuses,
-    so that party 0 does not wait for a half that never comes.
+    """A check of a new model that is under way at party 1. As a caller it leaves if party 1
+    refuses, so that party 0 does not wait for a half that never comes.
     """
 
     def __init__(self, call: Any, name: str) -> None:
@@ -154,10 +159,25 @@ class PeerClient:
         call = self.stub.CheckEnrolment.future(request, timeout=CHECK_S + self._timeout_s)
         return PlacedCheck(call, self._name)
 
-    def prepare(self, ref: ModelRef, said: Said, share: bytes = b"") -> Said | None:
+    def check_model(self, ref: ModelRef, said: Said, query_id: str) -> PlacedCheck:
+        """Peer.check_model."""
+        request = pb.CheckModelRequest(
+            model=codec.model_ref_to_wire(ref),
+            state=codec.said_to_wire(said),
+            query_id=codec.id_to_wire(query_id),
+        )
+        call = self.stub.CheckModel.future(request, timeout=MODEL_CHECK_S + self._timeout_s)
+        return PlacedCheck(call, self._name)
+
+    def prepare(self, ref: ModelRef, said: Said, shown: Shown) -> Said | None:
         """Peer.prepare."""
-        model, state = codec.model_ref_to_wire(ref), codec.said_to_wire(said)
-        request = pb.PrepareModelRequest(model=model, state=state, enrolment_share=share)
+        request = pb.PrepareModelRequest(
+            model=codec.model_ref_to_wire(ref),
+            state=codec.said_to_wire(said),
+            enrolment_share=shown.enrolment,
+            check_share=shown.check,
+            released=shown.released,
+        )
         with calls_to(self._name):
             response = self.stub.PrepareModel(request, timeout=self._timeout_s)
         return codec.said_from_wire(response)

@@ -7,6 +7,7 @@ import grpc
 from parties.party.audit.heads import PeerHeads
 from parties.party.edge import codec
 from parties.party.edge.hello import Hello
+from parties.party.models.model_checks import Shown
 from parties.party.models.service import ModelService
 from parties.party.queries.follower import Follower
 from parties.wire import peer_pb2 as pb
@@ -43,12 +44,22 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         share = self._models.check(ref, request.snapshot_id, query_id, context)
         return pb.CheckEnrolmentResponse(share=share)
 
+    def CheckModel(
+        self, request: pb.CheckModelRequest, context: grpc.ServicerContext
+    ) -> pb.CheckModelResponse:
+        """Check a new model on shares, together with party 0."""
+        self._models.standing.require(codec.said_from_wire(request))
+        ref = codec.model_ref_from_wire(request.model)
+        share = self._models.check_model(ref, codec.id_from_wire(request.query_id), context)
+        return pb.CheckModelResponse(share=share)
+
     def PrepareModel(
         self, request: pb.PrepareModelRequest, context: grpc.ServicerContext
     ) -> pb.PrepareModelResponse:
         """Agree to a model, or drop it."""
         self._models.standing.require(codec.said_from_wire(request))
-        self._models.prepare(codec.model_ref_from_wire(request.model), request.enrolment_share)
+        shown = Shown(request.enrolment_share, request.check_share, request.released)
+        self._models.prepare(codec.model_ref_from_wire(request.model), shown)
         return pb.PrepareModelResponse(state=self._said())
 
     def SetActiveModels(

@@ -11,6 +11,7 @@ from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, Snapshot, find, find_for
 from parties.party.models.enrolment import Enrolments, Outcome, enough_others
 from parties.party.models.holdings import Holdings
+from parties.party.models.model_checks import ModelChecks
 from parties.party.models.quarantine import IN_USE, Quarantine
 from parties.party.models.refreshes import Refreshes
 from parties.party.models.snapshots import Holds, Snapshots
@@ -21,6 +22,7 @@ from parties.party.models.uploads import about
 from privedge.errors import (
     AlreadyEnrolled,
     ManifestMismatch,
+    ModelRefused,
     NotReady,
     SnapshotChanged,
     UnknownModel,
@@ -50,6 +52,7 @@ class ActiveModels:
         self.audit = store.audit
         self.standing = Standing(registry, config.index)
         self.enrolments = Enrolments()
+        self.checks = ModelChecks()
         # Set while party 1 may not have party 0's active lists; see synchroniser.py.
         self.behind = threading.Event()
         self._registry = registry
@@ -168,6 +171,41 @@ class ActiveModels:
                 raise ManifestMismatch(f"model {row.model_id}: it is not to be checked")
             mean = self._files.tensor(row, cohort.mean_tensor)
             return self.enrolments.ask(row, mean, snapshot, query_id, caller)
+
+    def _ask_alone(self, row: Model, query_id: str, caller: MayLeave) -> bytes:
+        """This party's share of whether this model is to be refused. Raises what a query raises."""
+        with self._rows:
+            alone = self._snapshots.alone(find(self.cohorts, row.cohort), row)
+            held = ExitStack()
+            held.enter_context(self._holds.hold(alone))
+        with held:
+            return self.checks.ask(row, alone, query_id, caller)
+
+    def refuse_checked(self, row: Model) -> ModelRefused:
+        """Note that the check of new models refuses an upload, and count it for its owner."""
+        with self._changing():
+            self._registry.refuse(row.model_id)
+        log.warning(
+            "model %s of cohort %s: refused by the check of new models; both operators can release "
+            "it with privedge models release", row.model_id, row.cohort
+        )  # fmt: skip
+        self.audit.record("refusal", **about(row))
+        self.budgets.refusal(row.owner)
+        return self.refused(row)
+
+    def refused(self, row: Model) -> ModelRefused:
+        """What the owner of a refused model is told."""
+        return ModelRefused(f"model {row.model_id}: refused by the check of new models")
+
+    @property
+    def refused_lines(self) -> tuple[str, ...]:
+        """For operators: each refused model, and whether this operator has released it."""
+        released = self._registry.released()
+        return tuple(
+            f"model {row.model_id} of cohort {row.cohort}: refused by the check of new models, "
+            + ("released here" if row.model_id in released else "not released here")
+            for row in self._registry.refused()
+        )
 
     def _record_enrolment(self, row: Model, outcome: Outcome) -> None:
         """For the audit log, and for what operators are told of the model."""

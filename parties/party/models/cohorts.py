@@ -14,18 +14,32 @@ from functools import cached_property
 from pathlib import Path
 
 from parties.config.cohort import CohortSection
+from parties.config.model_check import ModelCheckSection
 from parties.config.telemetry import TelemetrySection
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
-from privedge.ran import rivals
+from privedge.ran import probes, rivals
 from privedge.ran.presets import behind_encoder, preset
+from privedge.ran.probes import Probes
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.sharing.known import never_unknown
 
 # Feature maps that keep strangers apart from one owner by public rivals (ADR 28 has figures).
 _APART = ("encoder", "vector")
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """How new models are checked (model_checks.py). probes: public, with a band; None for none."""
+
+    probes: Probes | None
+
+    @property
+    def word(self) -> str:
+        """The digest (hex) of the probes and their band, or "bounds" without."""
+        return self.probes.digest if self.probes else "bounds"
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class Cohort:
     rivals: public models that the owners' models must beat; None for none.
     telemetry: how scores are counted; None if they are not.
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
+    model_check: how new models are checked; None if they are not.
     """
 
     name: str
@@ -50,6 +65,7 @@ class Cohort:
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     enrolment_margin: float = 1.0
+    model_check: ModelCheck | None = None
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -83,6 +99,11 @@ class Cohort:
             lines.append(
                 "has one owner, and pictures without an encoder are too alike: rivals keep some "
                 "strangers out, and by far not all; see docs/how-to/strangers.md"
+            )
+        if self.model_check is None or self.model_check.probes is None:
+            lines.append(
+                "its new models are not checked against public probes, so one that reconstructs "
+                "too much wins the images of others; see docs/how-to/check-models.md"
             )
         return tuple(f"cohort {self.name}: {line}" for line in lines)
 
@@ -129,6 +150,8 @@ class Snapshot:
 
     cohort: Cohort
     models: tuple[SnapshotModel, ...]
+    # Of one new model that is checked, and that no query asks yet.
+    checked: bool = False
 
     @cached_property
     def id(self) -> str:
@@ -143,6 +166,8 @@ class Snapshot:
         facts = {"models": rows, "rule": rule, "spec": self.cohort.spec_digest}
         if self.cohort.rivals:  # left out otherwise: the ids of cohorts from before stay the same
             facts["rivals"] = self.cohort.rivals_digest
+        if self.checked:
+            facts["checked"] = True
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -189,6 +214,7 @@ def build(section: CohortSection) -> Cohort:
             enrolment_check=section.enrolment_check,
             enrolment_on_match=section.enrolment_on_match,
             enrolment_margin=section.enrolment_margin or section.margin,
+            model_check=_model_check(section.model_check, spec),
         )
         if cohort.enrolment_check != "off" and cohort.mean_tensor is None:
             raise ConfigError("enrolment_check: needs a subspace preset; other models have no mean")
@@ -197,6 +223,12 @@ def build(section: CohortSection) -> Cohort:
         raise ConfigError(f"cohort {section.name}: {error}") from None
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"cohort {section.name}: cannot read {section.spec_file}") from None
+
+
+def _model_check(section: ModelCheckSection | None, spec: RanSpec) -> ModelCheck | None:
+    if section is None:
+        return None
+    return ModelCheck(None if section.probes is None else probes.read(section.probes, spec))
 
 
 def _spec(section: CohortSection) -> RanSpec:

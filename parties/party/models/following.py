@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
 from parties.party.models.enrolment import Outcome, enough_others, opened
+from parties.party.models.model_checks import Shown
 from parties.party.models.quarantine import IN_USE
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
@@ -15,6 +16,8 @@ from privedge.identity.roles import Identity, Role
 from privedge.rpc.server import MayLeave
 
 log = logging.getLogger(__name__)
+
+_NOTHING = Shown()
 
 
 class Following(ActiveModels):
@@ -30,7 +33,9 @@ class Following(ActiveModels):
         cohort = find(self.cohorts, row.cohort)
         if cohort.enrolment_check == "off" or row.state not in (State.UPLOADED, State.PREPARED):
             raise NotReady(f"model {ref.model_id}: there is nothing to check")
-        with self.budgets.activation(row.owner):
+        # A model that was checked otherwise before is charged already.
+        charged = self.checks.share(ref.model_id) is not None
+        with nullcontext() if charged else self.budgets.activation(row.owner):
             try:
                 share = self._ask_others(row, snapshot_id, query_id, caller)
             except ManifestMismatch:  # of the query, while party 0 would retire the model for it
@@ -38,19 +43,43 @@ class Following(ActiveModels):
         self.enrolments.keep(ref.model_id, share)
         return share if cohort.enrolment_check == "operator" else b""
 
-    def prepare(self, ref: ModelRef, share: bytes = b"") -> None:
-        """Party 1: step 3. `share`: party 0's, of the check at enrolment. Raises UnknownModel;
-        BudgetSpent; NotReady if the model was not checked; and after retiring the model
-        ManifestMismatch, AlreadyEnrolled.
+    def check_model(self, ref: ModelRef, query_id: str, caller: MayLeave) -> bytes:
+        """Party 1: the check of a new model, once party 0 has ordered it. Charged as an activation.
+        Returns party 1's share of the bit.
+
+        Raises as `prepare`, and what a query does.
+        """
+        row = self._joining(ref)
+        unchecked = find(self.cohorts, row.cohort).model_check is None
+        if unchecked or row.state not in (State.UPLOADED, State.PREPARED):
+            raise NotReady(f"model {ref.model_id}: there is nothing to check")
+        self.budgets.require_refusals_left(row.owner)
+        with self.budgets.activation(row.owner):
+            try:
+                share = self._ask_alone(row, query_id, caller)
+            except ManifestMismatch:  # of the query, while party 0 would retire the model for it
+                raise NotReady(f"model {ref.model_id}: it could not be checked") from None
+        self.checks.keep(ref.model_id, share)
+        return share
+
+    def prepare(self, ref: ModelRef, shown: Shown = _NOTHING) -> None:
+        """Party 1: step 3. Raises UnknownModel; BudgetSpent; NotReady if the model was not checked;
+        after retiring the model ManifestMismatch, AlreadyEnrolled; and ModelRefused after noting
+        that, or if this operator has not released it.
         """
         row = self._registry.get(ref.model_id)
         checked = self.enrolments.share(ref.model_id)
-        new = row is not None and row.state == State.UPLOADED and checked is None
+        any_check = checked or self.checks.share(ref.model_id)
+        new = row is not None and row.state == State.UPLOADED and any_check is None
         # Charged before the rows are locked: a slow disk must not keep queries from their models.
         with self.budgets.activation(row.owner) if row and new else nullcontext(), self._rows:
             row = self._joining(ref)
-            self._conclude(row, checked, share)
-            if row.state == State.UPLOADED:
+            if row.state == State.REFUSED:
+                self._require_released(row, shown)
+            else:
+                self._conclude_check(row, shown.check)
+                self._conclude(row, checked, shown.enrolment)
+            if row.state in (State.UPLOADED, State.REFUSED):
                 self._registry.prepare(ref.model_id)
 
     def add(self, cohort: str, since: str, ref: ModelRef) -> None:
@@ -128,6 +157,24 @@ class Following(ActiveModels):
             self._reject(row)
         return row
 
+    def _require_released(self, row: Model, shown: Shown) -> None:
+        """Raises ModelRefused unless both operators have released a refused model."""
+        if not (shown.released and row.model_id in self._registry.released()):
+            raise self.refused(row)
+
+    def _conclude_check(self, row: Model, theirs: bytes) -> None:
+        """What came of the check of a new model, if the cohort has one and this is no repetition.
+
+        Raises NotReady if there was none; ModelRefused.
+        """
+        if find(self.cohorts, row.cohort).model_check is None or row.state != State.UPLOADED:
+            return
+        mine = self.checks.share(row.model_id)
+        if mine is None or not theirs:
+            raise NotReady(f"model {row.model_id}: it was not checked")
+        if opened(mine, theirs) is Outcome.KNOWN:
+            raise self.refuse_checked(row)
+
     def _conclude(self, row: Model, mine: bytes | None, theirs: bytes) -> None:
         """What came of the check at enrolment, if the cohort has one and this is no repetition.
 
@@ -187,6 +234,7 @@ class Following(ActiveModels):
             row is None
             or row.state == State.DELETED
             or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
+            or row.state == State.REFUSED
             or (row.state == State.UPLOADED and not self._may_join(row))
             or (row.state == State.RETIRED and not self._files.revive(ref.model_id))
         ):

@@ -2,35 +2,32 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from parties.party.edge.peer import Peer
-from parties.party.models.active_models import ActiveModels
-from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find, find_for
-from parties.party.models.enrolment import Activated, Outcome, enough_others, opened
+from parties.party.models.cohorts import Snapshot, find, find_for
+from parties.party.models.enrolment import Activated
+from parties.party.models.leading_checks import LeadingChecks, ref_of
+from parties.party.models.model_checks import Shown
 from parties.party.models.refreshes import Prepared
-from parties.party.models.standing import Said
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
 from privedge.errors import (
-    AlreadyEnrolled,
     Busy,
     DeadlineExceeded,
     DigestMismatch,
     ManifestMismatch,
+    ModelRefused,
     NotAllowed,
     NotReady,
     Refused,
-    SnapshotChanged,
     TermsDiffer,
     UnknownCohort,
     UnknownModel,
     Unreachable,
 )
 from privedge.identity.roles import Identity
-from privedge.sharing.question import new_query_id
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +36,7 @@ log = logging.getLogger(__name__)
 _FOLLOWS_LATER = (Unreachable, DeadlineExceeded, ManifestMismatch, TermsDiffer)
 
 
-class Leading(ActiveModels):
+class Leading(LeadingChecks):
     """What party 0 decides, and tells party 1."""
 
     def activate(self, model_id: str, caller: Identity) -> str:
@@ -47,8 +44,9 @@ class Leading(ActiveModels):
 
         Raises UnknownModel, NotReady (not yet at party 1), ManifestMismatch (both parties have
         retired the model), DigestMismatch (quarantined), BudgetSpent (here or at party 1),
-        AlreadyEnrolled (both parties have retired the model; the activation is charged), DiskFull,
-        Unreachable, DeadlineExceeded.
+        AlreadyEnrolled (both parties have retired the model; the activation is charged),
+        ModelRefused (both parties keep it, refused; likewise), DiskFull, Unreachable,
+        DeadlineExceeded.
         """
         peer = self._leads()
         with self._leading:
@@ -58,22 +56,45 @@ class Leading(ActiveModels):
                 raise UnknownModel(f"model {model_id}: {row.state}; upload it afresh")
             if row.state == State.QUARANTINED:
                 raise DigestMismatch(f"model {model_id}: a share is damaged; upload it afresh")
-            if row.state != State.ACTIVE:
+            if row.state == State.REFUSED:
+                self._activate_released(peer, row)
+            elif row.state != State.ACTIVE:
                 with self.budgets.activation(row.owner):
                     told = self._agree(peer, row)
-                    before = None if told is None else self._make_active(row)
-                if told is None or before is None:
-                    raise self._refuse(row)
-                replaced = [each.model_id for each in before.models if each.owner == row.owner]
-                told = replace(told, replaced=next(iter(replaced), ""))
-                self.enrolments.tell(model_id, told)
-                log.info("model %s: active", model_id)
-                self.audit.record("activation", **about(row))
-                self._notify()
-                self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
+                    if isinstance(told, Activated):
+                        before = self._make_active(row)
+                # What is refused costs an activation too: it is an answer.
+                if not isinstance(told, Activated):
+                    raise told
+                self._activated(before, row, told)
             else:
                 self._follow_or_later(row.cohort)
             return self.snapshot(row.cohort).id
+
+    def release(self, model_id: str, caller: Identity) -> bool:
+        """An admin of this operator lets a refused model become active. Returns whether it is: it
+        needs an admin of the other operator too. Again is fine.
+
+        Raises UnknownModel; NotReady for a model that was not refused; DiskFull.
+        """
+        with self._leading:
+            row = self._visible(model_id, caller)
+            if row.state == State.ACTIVE:
+                return True
+            if row.state != State.REFUSED:
+                raise NotReady(f"model {model_id}: it is {row.state}, and was not refused")
+            self._registry.release(model_id)
+            self.audit.record("release", **about(row), by=caller.uri)
+            return self._peer is not None and self._try_released(self._peer, row)
+
+    def activate_released(self) -> None:
+        """Party 0: activate what both operators have released meanwhile."""
+        peer = self._leads()
+        with self._leading:
+            released = self._registry.released()
+            for row in self._registry.refused():
+                if row.model_id in released:
+                    self._try_released(peer, row)
 
     def synchronise(self) -> None:
         """Party 0: send party 1 the active list of every cohort that ever had a model. What
@@ -123,76 +144,6 @@ class Leading(ActiveModels):
         if left > 0:
             raise Busy("the shares were refreshed a short time ago", left)
 
-    def _leads(self) -> Peer:
-        if self._peer is None:
-            raise NotAllowed("only party 0 activates models")
-        return self._peer
-
-    def _agree(self, peer: Peer, row: Model) -> Activated | None:
-        """Step 3 as party 0 sees it, with the check at enrolment if the cohort has one. Returns
-        what its owner is told; None if both parties refuse the model.
-        """
-        try:
-            checked = self._check(peer, row)
-            if checked is None:
-                self._heard(peer.prepare(_ref(row), self._said))
-                return Activated()
-            return self._settled(peer, row, checked)
-        except UnknownModel:
-            raise NotReady(f"model {row.model_id}: upload it to party 1 as well") from None
-        except ManifestMismatch:
-            self._reject(row)
-
-    def _check(self, peer: Peer, row: Model) -> Sequence[bytes] | None:
-        """The shares of the bit that party 0 has: its own, and party 1's if the operators are told;
-        none if there are too few other owners. None if the cohort has no check.
-        """
-        if find(self.cohorts, row.cohort).enrolment_check == "off":
-            return None
-        if self.behind.is_set():  # or party 1 might count other owners
-            self._send_active(row.cohort)
-        snapshot = self.snapshot(row.cohort)
-        if not enough_others(snapshot, row.owner):
-            return ()
-        try:
-            return self._shares(peer, row, snapshot.id)
-        except SnapshotChanged:  # party 1 was behind all the same
-            self._send_active(row.cohort)
-            return self._shares(peer, row, snapshot.id)
-
-    def _shares(self, peer: Peer, row: Model, snapshot_id: str) -> Sequence[bytes]:
-        query_id = new_query_id()
-        theirs = peer.check(_ref(row), self._said, snapshot_id, query_id)
-        try:
-            mine = self._ask_others(row, snapshot_id, query_id, theirs)
-        except Exception as error:
-            theirs.raise_refusal()  # which explains more
-            if isinstance(error, ManifestMismatch):  # of the query: the model is none the worse
-                raise NotReady(f"model {row.model_id}: it could not be checked") from None
-            raise
-        return (mine, *theirs.share())
-
-    def _settled(self, peer: Peer, row: Model, shares: Sequence[bytes]) -> Activated | None:
-        """After a check, or none for want of other owners: party 1 agrees to the model, and each
-        party says to whom it may what came of it.
-        """
-        cohort = find(self.cohorts, row.cohort)
-        for_owner = cohort.enrolment_check == "owner"
-        outcome = Outcome.UNCHECKED
-        if shares:
-            outcome = Outcome.OWNERS if for_owner else opened(*shares)
-        told = b"" if for_owner or not shares else shares[0]
-        refused = outcome is Outcome.KNOWN and cohort.enrolment_on_match == "refuse"
-        # Party 1 opens the same bit, and refuses too.
-        with suppress(AlreadyEnrolled) if refused else nullcontext():
-            self._heard(peer.prepare(_ref(row), self._said, told))
-        self._record_enrolment(row, outcome)
-        if refused:
-            return None
-        if not for_owner:
-            return Activated()
-        return Activated(checked=bool(shares), share=b"".join(shares))
-
     def _refresh(self, peer: Peer, cohort: str) -> int:
         """Steps 1 to 5 of a refresh, as party 0 sees them."""
         with self._leading:  # party 1 is in step, and drops what it has prepared in vain
@@ -200,7 +151,7 @@ class Leading(ActiveModels):
         rows = self._registry.active(cohort)
         with self.refreshes.prepared_for(
             rows,
-            lambda row, seed: self._heard(peer.prepare_refresh(_ref(row), seed, self._said)),
+            lambda row, seed: self._heard(peer.prepare_refresh(ref_of(row), seed, self._said)),
         ) as prepared:
             with self._leading:
                 try:
@@ -214,6 +165,31 @@ class Leading(ActiveModels):
                     self.standing.record()
             return used
 
+    def _try_released(self, peer: Peer, row: Model) -> bool:
+        """Whether it is active now; False as long as the other operator has not released it."""
+        try:
+            self._activate_released(peer, row)
+        except (ModelRefused, *_FOLLOWS_LATER):
+            return False
+        return True
+
+    def _activate_released(self, peer: Peer, row: Model) -> None:
+        """Both operators take the model as it is. Raises ModelRefused unless both have said so."""
+        if row.model_id not in self._registry.released():
+            raise self.refused(row)
+        self._heard(peer.prepare(ref_of(row), self._said, Shown(released=True)))
+        self._activated(self._make_active(row), row, Activated())
+
+    def _activated(self, before: Snapshot, row: Model, told: Activated) -> None:
+        """Step 5, and what the owner and the log are told of it."""
+        replaced = [each.model_id for each in before.models if each.owner == row.owner]
+        told = replace(told, replaced=next(iter(replaced), ""))
+        self.enrolments.tell(row.model_id, told)
+        log.info("model %s: active", row.model_id)
+        self.audit.record("activation", **about(row))
+        self._notify()
+        self._follow_or_later(row.cohort, lambda: self._send_added(before, row))
+
     def _use_refreshed(self, cohort: str, prepared: Prepared) -> int:
         """Step 4 of a refresh, for the models that are still active; how many these are."""
         with self._changing():
@@ -222,11 +198,6 @@ class Leading(ActiveModels):
             after = {row.model_id: row.version for row in self._registry.active(cohort)}
         self._record_refresh(cohort, dict(after.items() - before.items()))
         return used
-
-    def _heard(self, said: Said | None) -> None:
-        """Party 1's state, as it says once it has followed; the next hello judges it."""
-        for line in self.standing.hear(said, lasting=False):
-            log.error("party 1: %s", line)
 
     def _delete_agreed(self, cohort: str, unwanted_there: frozenset[str]) -> set[str]:
         """Party 0: delete what both operators want to be deleted. Returns the ids of everything
@@ -237,18 +208,6 @@ class Leading(ActiveModels):
             if row.model_id in agreed:
                 self._delete_unwanted(row, by="both operators")
         return self._registry.deleted(unwanted_there)
-
-    def _send_active(
-        self, cohort: str, *, without: str = "", deleted: Collection[str] = ()
-    ) -> frozenset[str]:
-        """Returns the ids of what party 1's operator wants to be deleted."""
-        active, left_out = (
-            [_ref(each) for each in models if each.model_id != without]
-            for models in (self.snapshot(cohort).models, self._registry.quarantined(cohort))
-        )
-        said, unwanted = self._leads().set_active(cohort, active, left_out, self._said, deleted)
-        self._heard(said)
-        return unwanted
 
     def _quarantine_damaged(self, cohort: str) -> None:
         damaged, known = self.quarantine.damaged()
@@ -268,7 +227,7 @@ class Leading(ActiveModels):
             log.warning("model %s: deleted before party 1 follows: %s", row.model_id, error)
 
     def _send_added(self, before: Snapshot, row: Model) -> None:
-        ref = _ref(row)
+        ref = ref_of(row)
         try:
             self._heard(self._leads().add_active(row.cohort, before.id, ref, self._said))
         except ManifestMismatch:
@@ -281,7 +240,3 @@ class Leading(ActiveModels):
         except Refused as error:
             log.warning("cohort %s: party 1 does not follow yet: %s", cohort, error)
             self.behind.set()
-
-
-def _ref(model: Model | SnapshotModel) -> ModelRef:
-    return ModelRef(model.model_id, model.manifest_digest, model.version)

@@ -68,10 +68,17 @@ def _to_5(connection: Connection) -> None:
     )
 
 
+def _to_6(connection: Connection) -> None:
+    """Refused models, which version 5 does not know, and which of them an operator releases."""
+    connection.execute(
+        text("CREATE TABLE IF NOT EXISTS released (model_id VARCHAR(32) NOT NULL PRIMARY KEY)")
+    )
+
+
 # The first one leads from version 1 to version 2.
-STEPS: Sequence[Step] = (_to_2, _to_3, _to_4, _to_5)
+STEPS: Sequence[Step] = (_to_2, _to_3, _to_4, _to_5, _to_6)
 # What the last one leads to. Raised with every step.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 def newest(steps: Sequence[Step] = STEPS) -> int:

@@ -9,7 +9,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from parties.party.models.database import is_lost, reason
 from parties.party.models.ownership import Owner, unreachable
-from parties.party.models.tables import LIVE, Enrolment, Model, RefreshedShare, State, Unwanted
+from parties.party.models.tables import (
+    LIVE,
+    Enrolment,
+    Model,
+    RefreshedShare,
+    Released,
+    State,
+    Unwanted,
+)
 
 # The longest list an operator gets; keeps one answer within one gRPC message.
 MAX_LISTED = 2000
@@ -59,6 +67,17 @@ class Reading:
             wanted = wanted.where(Model.cohort == cohort)
         with self._reading() as session:
             return session.scalars(wanted).all()
+
+    def refused(self) -> Sequence[Model]:
+        """The models that the check of new models has refused."""
+        wanted = select(Model).where(Model.state == State.REFUSED).order_by(Model.model_id)
+        with self._reading() as session:
+            return session.scalars(wanted).all()
+
+    def released(self) -> frozenset[str]:
+        """Ids of the refused models that this operator's admins release."""
+        with self._reading() as session:
+            return frozenset(session.scalars(select(Released.model_id)))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """By cohort and state, how many models there are, tombstones included."""

@@ -39,7 +39,15 @@ from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
 from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
-from parties.party.models.tables import Enrolment, FolderRow, Model, RefreshedShare, State, Unwanted
+from parties.party.models.tables import (
+    Enrolment,
+    FolderRow,
+    Model,
+    RefreshedShare,
+    Released,
+    State,
+    Unwanted,
+)
 from privedge.errors import AlreadyExists, DatabaseAway, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
 
@@ -182,11 +190,11 @@ class Registry(Reading):
             self._write(lambda session: session.delete(session.get_one(Model, model_id)))
 
     def prepare(self, model_id: str) -> None:
-        """Mark an uploaded model as agreed upon; other states stay as they are."""
+        """Mark an uploaded or released model as agreed upon; other states stay as they are."""
 
         def change(session: Session) -> None:
             row = session.get_one(Model, model_id)
-            if row.state == State.UPLOADED:
+            if row.state in (State.UPLOADED, State.REFUSED):
                 row.state = State.PREPARED
 
         self._write(change)
@@ -296,6 +304,7 @@ class Registry(Reading):
             row.state, row.salt = State.DELETED, b""
             session.execute(delete(Unwanted).where(Unwanted.model_id == model_id))
             session.execute(delete(Enrolment).where(Enrolment.model_id == model_id))
+            session.execute(delete(Released).where(Released.model_id == model_id))
             session.execute(delete(RefreshedShare).where(RefreshedShare.model_id == model_id))
 
         self._write(change)
@@ -303,6 +312,18 @@ class Registry(Reading):
     def say_unwanted(self, model_id: str) -> None:
         """This operator's admins want the model to be deleted."""
         self.record(lambda session: session.merge(Unwanted(model_id=model_id)))
+
+    def refuse(self, model_id: str) -> None:
+        """The check of new models has refused this uploaded model; its share stays."""
+
+        def change(session: Session) -> None:
+            session.get_one(Model, model_id).state = State.REFUSED
+
+        self._write(change)
+
+    def release(self, model_id: str) -> None:
+        """This operator's admins let this refused model become active."""
+        self.record(lambda session: session.merge(Released(model_id=model_id)))
 
     def enrolled(self, model_id: str, outcome: str) -> None:
         """Record what came of a model's check at enrolment."""

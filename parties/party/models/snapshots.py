@@ -8,6 +8,7 @@ import threading
 from bisect import insort
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
 from parties.party.models.registry import Registry
@@ -61,6 +62,13 @@ class Snapshots:
         after = self._current[before.cohort.name] = Snapshot(before.cohort, tuple(others))
         self._stale.discard(before.cohort.name)
         return after
+
+    def alone(self, cohort: Cohort, row: Model) -> Snapshot:
+        """A snapshot of one model that is not active, for its check: of no query, so without the
+        cohort's rivals and telemetry.
+        """
+        bare = replace(cohort, rivals=None, telemetry=None)
+        return Snapshot(bare, (self._model(row),), checked=True)
 
     def _read(self, cohort: str) -> tuple[SnapshotModel, ...]:
         return tuple(self._model(row) for row in self._registry.active(cohort))

@@ -21,12 +21,13 @@ class State(StrEnum):
     PREPARED = "prepared"  # party 1 only: its manifest equals party 0's
     ACTIVE = "active"  # asked by every query of its cohort
     QUARANTINED = "quarantined"  # left out while either party's share of it is damaged
+    REFUSED = "refused"  # the check of new models found it out of bounds; its share is kept
     RETIRED = "retired"  # no longer asked; its share waits in the trash, or is gone
     DELETED = "deleted"  # a tombstone, never listed
 
 
 # The states in which a party must have the share.
-LIVE = (State.UPLOADED, State.PREPARED, State.ACTIVE, State.QUARANTINED)
+LIVE = (State.UPLOADED, State.PREPARED, State.ACTIVE, State.QUARANTINED, State.REFUSED)
 
 
 class Base(DeclarativeBase):
@@ -149,6 +150,13 @@ class Unwanted(Base):
     """A model that an admin of this operator wants to be deleted; it needs both operators."""
 
     __tablename__ = "unwanted"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+
+
+class Released(Base):
+    """A refused model that an admin of this operator releases; it needs both operators."""
+
+    __tablename__ = "released"
     model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from parties.party.models.cohorts import Snapshot
-from parties.party.workers.messages import AnswerBytes
+from parties.party.workers.messages import AnswerBytes, Checked
 from privedge import traces
 from privedge.errors import ManifestMismatch, Unreachable
 from privedge.rpc.deadline import Deadline
@@ -64,6 +64,8 @@ class PendingQuery:
         model is checked; then the answer is whether anybody else is named.
         """
         self.enrolling = enrolling
+        # Of a check of the snapshot's one model, which has one answer; set before it waits.
+        self.check: Checked | None = None
         self.question = question
         self.client = client
         self.snapshot = snapshot
@@ -101,14 +103,15 @@ class PendingQuery:
     @property
     def answers(self) -> int:
         """How many rows of a run's answer belong to this query."""
-        return 1 if self.question.one_subject else self.images
+        return 1 if self.question.one_subject or self.check else self.images
 
     @property
     def alone(self) -> bool:
         """Whether it must have a run of its own: it has one answer for all its images, or asks for
-        one owner only, or for anybody but one.
+        one owner only, or for anybody but one, or checks a model.
         """
-        one = self.question.verify_owner is not None or self.enrolling is not None
+        internal = self.enrolling is not None or self.check is not None
+        one = self.question.verify_owner is not None or internal
         return self.question.one_subject or one
 
     @property

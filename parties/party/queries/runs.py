@@ -94,6 +94,7 @@ def _job(session: bytes, queries: Sequence[PendingQuery], counted: Counted) -> J
         verify_position=None if owner is None else snapshot.owners.index(owner),
         counted=counted,
         anybody=_anybody(queries[0]),
+        check=queries[0].check,
     )
 
 

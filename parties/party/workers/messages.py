@@ -5,6 +5,7 @@ AnswerBytes carries a share, so it has no useful repr.
 
 from dataclasses import dataclass, field
 
+from privedge.ran.model_bounds import Band
 from privedge.sharing.cost import Cost
 
 
@@ -16,6 +17,15 @@ class Anybody:
 
     but: tuple[int, ...]
     margin: float
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The question of a check of a new model: is the snapshot's one model to be refused? `band`: of
+    its mean error on the images of the run, which are the public probes; None without probes.
+    """
+
+    band: Band | None
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Job:
 
     `verify_position` is the place of the owner to verify in the snapshot; None to identify.
     `counted`: for each answer, whether its score counts, and in which period.
-    `anybody`: answer only whether anybody is named.
+    `anybody`: answer only whether anybody is named. `check`: only whether to refuse the model.
     """
 
     session: bytes
@@ -48,6 +58,7 @@ class Job:
     verify_position: int | None
     counted: Counted = NOT_COUNTED
     anybody: Anybody | None = None
+    check: Checked | None = None
 
 
 @dataclass(frozen=True)

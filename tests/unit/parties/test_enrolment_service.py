@@ -198,7 +198,10 @@ def test_where_only_the_owner_is_told_no_party_has_the_other_ones_share(open_par
     answer = parties.follower.check
     parties.follower.check = lambda *arguments: (sent.append(answer(*arguments)), sent[-1])[1]
     prepare = parties.follower.prepare
-    parties.follower.prepare = lambda *arguments: (sent.append(arguments[1]), prepare(*arguments))
+    parties.follower.prepare = lambda *arguments: (
+        sent.append(arguments[1].enrolment),
+        prepare(*arguments),
+    )
     parties.leader.activate(model_id, CLEO)
     assert sent == [b"", b""]
     told = parties.leader.enrolments.told(model_id)

@@ -53,8 +53,8 @@ class Line:
         self.cut = False
         self.loses_answers = False
 
-    def prepare(self, ref, said, share=b""):
-        return self._carry(said, lambda: self._follower.prepare(ref, share))
+    def prepare(self, ref, said, shown):
+        return self._carry(said, lambda: self._follower.prepare(ref, shown))
 
     def set_active(self, cohort, refs, quarantined, said, deleted=()):
         mine = self._carry(said, lambda: self._follower.follow(cohort, refs, quarantined, deleted))

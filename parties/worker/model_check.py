@@ -1,0 +1,141 @@
+"""The check of a new model on shares, in lockstep at both parties (docs/protocol.md#model-check).
+
+    1.  [G] = V V', [|m|^2] for every linear layer; [d_p] for every public probe p, as for a query
+    2.  one comparison for each of
+            |w| < LARGEST                                   every parameter
+            |G_ij - [i = j]| too large by 1/(16k)           rows are orthonormal, or shorter
+            |m|^2 < the bound of the features
+            0 < threshold < 2^15
+            |d_p| < 2^15, and least < mean of d_p < most    the band
+    3.  [refused] = whether any of them failed
+
+[v] is a secret-shared v. Nothing but the one bit of step 3 is ever opened, and not here. Step 2 is
+exact for every ring element, so no bytes of an owner's are outside its reach: products of
+parameters that pass the first line do not wrap, and a model that fails it is refused whatever the
+others say.
+"""
+
+from dataclasses import dataclass
+from typing import Generic
+
+import torch
+
+from privedge.mpc.engine import Engine, T, Weight
+from privedge.mpc.network import Network
+from privedge.ran.model_bounds import Band, gram_slack, most_energy
+from privedge.ran.spec import RanSpec, Subspace
+from privedge.sharing.fixed_point import LIMIT, SCALE
+
+# Two factors below this, summed over LONGEST products, stay below 2^62.
+LARGEST, LONGEST = 1 << 24, 1 << 14
+_DOUBLED = SCALE * SCALE
+_LIMIT = int(LIMIT)
+# Probes at a time, and comparisons at a time: what a tuple of the dealer may hold, and memory.
+_ROWS, _COMPARED = 32, 1 << 16
+
+
+@dataclass(frozen=True)
+class _Checks(Generic[T]):
+    """Numbers that a sound model makes negative, as flat vectors."""
+
+    engine: Engine[T]
+    parts: list[T]
+
+    def below(self, x: T, bound: int) -> None:
+        """x < bound, for any shape of x."""
+        flat = x.reshape(-1)
+        self.parts.append(self.engine.plus(flat, torch.tensor([-bound])))
+
+    def within(self, x: T, low: int, high: int) -> None:
+        """low < x < high."""
+        self.below(x, high)
+        self.below(self.engine.scaled(x, -1), -low)
+
+    def failed(self) -> T:
+        """(1, 1): 1 if any number is not negative, else 0. Eight rounds, or four for each further
+        _COMPARED numbers.
+        """
+        joined = self.engine.joined(self.parts, 0)
+        count = joined.size(0)
+        # 1. Every comparison, one bit each. Local: their sum, which says how many passed. It stays
+        #    secret, for it would tell which rule failed.
+        passed = [
+            self.engine.negative(joined[start : start + _COMPARED]).reshape(1, -1).sum(1)
+            for start in range(0, count, _COMPARED)
+        ]
+        total = self.engine.joined(passed, 0).reshape(1, -1).sum(1)
+        # 2. Whether it is less than all of them.
+        found: T = self.engine.negative(self.engine.plus(total, torch.tensor([-count])))
+        refused: T = found.reshape(1, 1)
+        return refused
+
+
+def refused(
+    engine: Engine[T], spec: RanSpec, parameters: dict[str, T], probes: T, band: Band | None
+) -> T:
+    """Check one model.
+
+    parameters: name -> (1, *shape) at f. probes: (P, *input_shape) at f, public; not looked at
+    without a band.
+
+    Returns (1, 1): the integer 1 if the model is to be refused, else 0.
+    """
+    checks = _Checks(engine, [])
+    with engine.phase("model check"):
+        for name, number in parameters.items():
+            if name != "threshold":
+                checks.within(number, -_largest(spec), _largest(spec))
+        checks.within(parameters["threshold"], 0, _LIMIT * SCALE)
+        for index, layer in enumerate(spec.layers):
+            if isinstance(layer, Subspace):
+                _check_subspace(checks, index, layer.components, spec, parameters)
+    if band is not None:
+        _check_probes(checks, spec, parameters, probes, band)
+    with engine.phase("model check"):
+        return checks.failed()
+
+
+def _largest(spec: RanSpec) -> int:
+    """The bound of a parameter at f: no sum of products over its longest axis wraps."""
+    shapes = spec.parameters().values()
+    longest = max((extent for shape in shapes for extent in shape), default=1)
+    largest = LARGEST
+    while longest > LONGEST:
+        largest, longest = largest // 2, longest // 4
+    return largest
+
+
+def _check_subspace(
+    checks: _Checks[T], index: int, components: int, spec: RanSpec, parameters: dict[str, T]
+) -> None:
+    """Rows and mean of one linear layer. One round for the products, one for the squares."""
+    engine, name = checks.engine, f"{index}.basis"
+    basis = parameters[name]
+    # (1, k, k) at 2f. As an input V is opened under a fresh mask, beside that which it has as a
+    # weight.
+    gram = engine.dense(basis, Weight(name, basis)).reshape(-1)
+    slack = int(gram_slack(components) * _DOUBLED)
+    # Symmetric, so half of it is enough.
+    checks.below(gram[torch.arange(components) * (components + 1)], _DOUBLED + slack)
+    if components > 1:
+        rows, columns = torch.tril_indices(components, components, -1)
+        checks.within(gram[rows * components + columns], -slack, slack)
+    mean = parameters[f"{index}.mean"].reshape(1, -1)
+    checks.below(engine.square(mean).sum(1), int(most_energy(spec) * _DOUBLED))
+
+
+def _check_probes(
+    checks: _Checks[T], spec: RanSpec, parameters: dict[str, T], probes: T, band: Band
+) -> None:
+    """The mean error on the probes lies in the band: the rounds of a query for every _ROWS."""
+    network = Network(spec, parameters, checks.engine)
+    count = probes.size(0)
+    found = [
+        network.dissimilarity(probes[start : start + _ROWS]).reshape(-1)
+        for start in range(0, count, _ROWS)
+    ]
+    errors = checks.engine.joined(found, 0)
+    # Each alone first: one that wraps could make any sum.
+    checks.within(errors, -_LIMIT * _DOUBLED, _LIMIT * _DOUBLED)
+    low, high = (round(edge * count * _DOUBLED) for edge in (band.least, band.most))
+    checks.within(errors.reshape(1, -1).sum(1), low, high)

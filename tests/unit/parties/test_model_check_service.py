@@ -1,0 +1,178 @@
+"""The check of new models as the front ends have it, with their workers' answers given."""
+
+from contextlib import ExitStack
+
+import pytest
+from test_enrolment_service import MASK, PlacedHere, Stays
+from test_model_service import ANA, BEN, COHORT, Line, settings, shares_of
+
+from parties.party.audit.files import FOLDER
+from parties.party.audit.reading import shown
+from parties.party.models.cohorts import ModelRef
+from parties.party.models.model_checks import Shown
+from parties.party.models.state_folder import open_models
+from privedge.errors import BudgetSpent, ModelRefused, NotReady, UnknownModel
+from privedge.identity.roles import Identity, Role
+
+ADMIN = Identity(Role.ADMIN, "operator")
+SOUND, BAD = 0, 1
+
+
+class CheckingLine(Line):
+    def check_model(self, ref, said, query_id):
+        self._carry(said, lambda: None)
+        return PlacedHere(lambda: self._follower.check_model(ref, query_id, Stays()))
+
+
+class Parties:
+    """Both parties, whose workers would find `bit`; on what they were asked is in `asked`."""
+
+    def __init__(self, folder, stack, **budgets):
+        rule = {"model_check": {}}
+        one, zero = (settings(folder, index, budgets=budgets, **rule) for index in (1, 0))
+        self.follower = stack.enter_context(open_models(one, None))
+        self.leader = stack.enter_context(open_models(zero, CheckingLine(self.follower)))
+        self.bit, self.asked = SOUND, []
+        self.leader.checks.ask = self._answering(0)
+        self.follower.checks.ask = self._answering(1)
+
+    def _answering(self, party):
+        def ask(row, alone, query_id, caller):
+            self.asked.append((party, row.model_id, alone, query_id))
+            share = (MASK if party else self.bit - MASK) % (1 << 64)
+            return share.to_bytes(8, "little")
+
+        return ask
+
+    def uploaded(self, owner=ANA):
+        headers, raw = shares_of(owner)
+        for models, header, share in zip((self.leader, self.follower), headers, raw, strict=True):
+            models.upload(header, owner, [share])
+        return headers[0].manifest.model_id
+
+    @property
+    def both(self):
+        return (self.leader, self.follower)
+
+    def states(self, model_id):
+        rows = [models.listed(ADMIN, COHORT) for models in self.both]
+        return [row.state for of_party in rows for row in of_party if row.model_id == model_id]
+
+    def refused(self, owner=ANA):
+        model_id, self.bit = self.uploaded(owner), BAD
+        with pytest.raises(ModelRefused):
+            self.leader.activate(model_id, owner)
+        self.bit = SOUND
+        return model_id
+
+
+@pytest.fixture
+def open_parties(tmp_path):
+    with ExitStack() as stack:
+        yield lambda **budgets: Parties(tmp_path, stack, **budgets)
+
+
+def test_a_sound_model_becomes_active_and_both_parties_asked_on_it_alone(open_parties):
+    parties = open_parties()
+    model_id = parties.uploaded()
+    snapshot_id = parties.leader.activate(model_id, ANA)
+    assert parties.states(model_id) == ["active"] * 2
+    assert parties.follower.snapshot(COHORT).id == snapshot_id
+    assert sorted((party, asked) for party, asked, *_ in parties.asked) == [
+        (0, model_id),
+        (1, model_id),
+    ]
+    (_, _, here, query), (_, _, there, same) = parties.asked
+    assert (here.id, query) == (there.id, same)
+    assert here.model_ids == (model_id,)
+    # The same models and rule; but a worker must never take the one for the other.
+    assert here.id != snapshot_id
+
+
+def test_a_refused_model_is_listed_logged_and_kept_at_both_and_asked_by_nobody(
+    open_parties, tmp_path
+):
+    parties = open_parties()
+    model_id = parties.refused()
+    assert parties.states(model_id) == ["refused"] * 2
+    for party, models in enumerate(parties.both):
+        assert models.snapshot(COHORT).models == ()
+        assert any(model_id in line for line in models.refused_lines)
+        folder = tmp_path / f"party{party}" / FOLDER
+        (line,) = shown(folder, event="refusal", who=model_id, since=None)
+        assert (line["model"], line["owner"]) == (model_id, "ana")
+    # Again is no second check.
+    checks = len(parties.asked)
+    with pytest.raises(ModelRefused):
+        parties.leader.activate(model_id, ANA)
+    assert len(parties.asked) == checks
+    # Its owner may delete it.
+    for models in parties.both:
+        models.delete(model_id, ANA)
+    assert parties.states(model_id) == []
+
+
+def test_party_1_takes_no_model_that_was_not_checked(open_parties):
+    parties = open_parties()
+    model_id = parties.uploaded()
+    (row,) = parties.follower.listed(ADMIN, COHORT)
+    ref = ModelRef(model_id, row.manifest_digest)
+    for shown_to_it in (Shown(), Shown(check=bytes(8)), Shown(released=True)):
+        with pytest.raises(NotReady):
+            parties.follower.prepare(ref, shown_to_it)
+    assert parties.states(model_id) == ["uploaded"] * 2
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_both_operators_release_a_refused_model_in_either_order(open_parties, first):
+    parties = open_parties()
+    model_id = parties.refused()
+    one, other = parties.both[first], parties.both[1 - first]
+    assert one.release(model_id, ADMIN) is False
+    parties.leader.activate_released()  # as a thread does every few seconds
+    assert parties.states(model_id) == ["refused"] * 2
+    with pytest.raises(ModelRefused):  # nor can its owner
+        parties.leader.activate(model_id, ANA)
+    assert other.release(model_id, ADMIN) is (other is parties.leader)
+    parties.leader.activate_released()
+    assert parties.states(model_id) == ["active"] * 2
+    assert parties.leader.snapshot(COHORT).id == parties.follower.snapshot(COHORT).id
+    assert one.release(model_id, ADMIN) is True  # again is fine
+
+
+def test_only_what_was_refused_can_be_released(open_parties):
+    parties = open_parties()
+    model_id = parties.uploaded()
+    for models in parties.both:
+        with pytest.raises(NotReady):
+            models.release(model_id, ADMIN)
+        with pytest.raises(UnknownModel):
+            models.release("0" * 32, ADMIN)
+    assert parties.states(model_id) == ["uploaded"] * 2
+
+
+def test_a_release_by_party_0_alone_does_not_bind_party_1(open_parties):
+    parties = open_parties()
+    model_id = parties.refused()
+    (row,) = parties.follower.listed(ADMIN, COHORT)
+    with pytest.raises(ModelRefused):
+        parties.follower.prepare(ModelRef(model_id, row.manifest_digest), Shown(released=True))
+    assert parties.states(model_id) == ["refused"] * 2
+
+
+def test_after_three_refusals_a_day_no_model_of_that_owner_is_checked(open_parties):
+    parties = open_parties()
+    for _ in range(3):
+        parties.refused()
+    checks = len(parties.asked)
+    with pytest.raises(BudgetSpent):
+        parties.leader.activate(parties.uploaded(), ANA)
+    assert len(parties.asked) == checks
+    parties.leader.activate(parties.uploaded(BEN), BEN)  # another owner's
+
+
+def test_sound_models_cost_no_refusal(open_parties):
+    parties = open_parties(refusals_per_day=1)
+    for _ in range(3):
+        parties.leader.activate(parties.uploaded(), ANA)
+    parties.refused()
