@@ -81,7 +81,7 @@ def refused(
     Returns (1, 1): the integer 1 if the model is to be refused, else 0.
     """
     checks = _Checks(engine, [])
-    with engine.phase("model check"):
+    with engine.phase("check"):
         for name, number in parameters.items():
             if name != "threshold":
                 checks.within(number, -_largest(spec), _largest(spec))
@@ -91,7 +91,7 @@ def refused(
                 _check_subspace(checks, index, layer.components, spec, parameters)
     if band is not None:
         _check_probes(checks, spec, parameters, probes, band)
-    with engine.phase("model check"):
+    with engine.phase("check"):
         return checks.failed()
 
 
