@@ -4,6 +4,7 @@
     2.  the band: from the people's errors on public probes, as `privedge probes make` chooses it
     3.  every hostile model: does the check take it, and if so, what are others answered then?
 
+none         nobody joins
 honest       another owner like the rest
 identity     reconstructs everything: of another architecture, which the parties refuse at upload
 wide         twice the components: likewise
@@ -43,13 +44,15 @@ from privedge.user.model_check import DEVIATIONS
 from privedge.user.settings import TrainSettings
 from privedge_lab.evaluation import thieves
 
-HONEST = "honest"
+NONE, HONEST = "none", "honest"
 ATTACKS = (
     *("identity", "wide", "pooled", "public", "far", "zero", "stretched", "wrapping"),
     *("tuned", "avoiding"),
 )
 # Of an architecture that is not the cohort's, so their manifest is refused.
 _OTHERS = ("identity", "wide")
+# What networks in layers can be.
+_IN_LAYERS = (NONE, HONEST, "identity", "pooled", "wrapping")
 _FAR = 7.9
 
 Words = dict[str, torch.Tensor]
@@ -67,7 +70,7 @@ class Set:
 class Settings:
     """owners: in the cohort, beside the hostile one; the other classes are people and strangers.
 
-    check: whether the parties check new models.
+    check: whether the parties check new models. deviations: half the width of the band.
     """
 
     spec: RanSpec
@@ -76,13 +79,15 @@ class Settings:
     margin: float
     seed: int
     check: bool = True
+    deviations: float = DEVIATIONS
 
 
 @dataclass(frozen=True)
 class Row:
     """What one hostile model does: shares of strangers named, and of owners' images named right.
 
-    integrity_errors: the share of rows that are neither one name nor none.
+    integrity_errors: the share of rows that are neither one name nor none. error_ratio: the mean
+    error on the probes over the people's median; None where it says nothing.
     """
 
     model: str
@@ -90,6 +95,7 @@ class Row:
     strangers_named: float
     honest_recall: float
     integrity_errors: float
+    error_ratio: float | None
 
 
 @dataclass(frozen=True)
@@ -118,14 +124,16 @@ def errors_on_probes(
     return found
 
 
-def band_of(errors: Sequence[float]) -> Band:
+def band_of(errors: Sequence[float], deviations: float = DEVIATIONS) -> Band:
     """The band that `privedge probes make` would choose from these people."""
     usual = float(np.median(errors))
-    reach = float(np.exp(DEVIATIONS * np.log(np.array(errors) / usual).std(ddof=1)))
+    reach = float(np.exp(deviations * np.log(np.array(errors) / usual).std(ddof=1)))
     return Band(usual / reach, usual * reach)
 
 
-def refused_honest(errors: Sequence[float], tries: int, seed: int) -> tuple[int, int]:
+def refused_honest(
+    errors: Sequence[float], tries: int, seed: int, deviations: float = DEVIATIONS
+) -> tuple[int, int]:
     """Half of the classes, drawn `tries` times, are people, and the others join: how many of these
     are refused, and how many there are.
     """
@@ -133,7 +141,7 @@ def refused_honest(errors: Sequence[float], tries: int, seed: int) -> tuple[int,
     for _ in range(tries):
         order = rng.permutation(len(errors))
         people, joining = np.split(np.array(errors)[order], [len(errors) // 2])
-        band = band_of(list(people))
+        band = band_of(list(people), deviations)
         out += int(((joining <= band.least) | (joining >= band.most)).sum())
         count += len(joining)
     return out, count
@@ -148,7 +156,7 @@ def measure(
 ) -> Iterator[Row]:
     """A row for the honest cohort, and one for each attack."""
     scene = _scene(data, settings, probes, trained)
-    names = (HONEST, *ATTACKS) if settings.spec.components else (HONEST, "pooled", "wrapping")
+    names = (NONE, HONEST, *ATTACKS) if settings.spec.components else _IN_LAYERS
     for number, name in enumerate(names):
         progress("attack", number, len(names))
         yield _row(scene, name)
@@ -170,7 +178,7 @@ def _scene(
         trained[spare][0],
         np.concatenate([data.train[at] for at in owners]),
         probes,
-        band_of([trained[at][1] for at in people]),
+        band_of([trained[at][1] for at in people], settings.deviations),
         np.concatenate(tests),
         np.repeat(np.arange(len(tests)), [len(each) for each in tests]),
         np.concatenate([_features(settings.spec, data.test[at]) for at in people]),
@@ -182,7 +190,7 @@ def _features(spec: RanSpec, images: Pixels) -> Features:
 
 
 def _row(scene: _Scene, name: str) -> Row:
-    hostile = None if name in _OTHERS else _words(scene, name)
+    hostile, ratio = (None, None) if name in (NONE, *_OTHERS) else _words(scene, name)
     admitted = hostile is not None and (not scene.settings.check or _taken(scene, hostile))
     cohort = [_encoded(ran) for ran in scene.honest]
     if hostile is not None and admitted:
@@ -199,6 +207,7 @@ def _row(scene: _Scene, name: str) -> Row:
         float((far != 0).any(1).mean()),
         float((named & whole[: len(own)]).mean()),
         float(1 - whole.mean()),
+        ratio,
     )
 
 
@@ -227,15 +236,20 @@ def _encoded(ran: Ran) -> Words:
 # --- The hostile models ---------------------------------------------------------------------------
 
 
-def _words(scene: _Scene, name: str) -> Words:
+def _words(scene: _Scene, name: str) -> tuple[Words, float | None]:
+    """A model as it is shared, and its error ratio."""
     if name == "wrapping":
         rng = np.random.default_rng(scene.settings.seed)
         sound = _encoded(scene.spare)
-        return {
+        words = {
             key: torch.from_numpy(rng.integers(-(1 << 63), (1 << 63) - 1, tuple(value.shape)))
             for key, value in sound.items()
         }
-    return _encoded(_model(scene, name))
+        return words, None
+    model = _model(scene, name)
+    usual = (scene.band.least * scene.band.most) ** 0.5
+    ratio = None if name == "stretched" else float(errors_of(model, scene.probes).mean()) / usual
+    return _encoded(model), ratio
 
 
 def _model(scene: _Scene, name: str) -> Ran:

@@ -10,6 +10,7 @@ import typer
 from privedge.cli.options import JsonOption, path
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import SeedOption
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.poisoning import Row, Set
@@ -44,6 +45,9 @@ def _poisoning(
     tries: Annotated[
         int, typer.Option("--tries", min=1, help="Draws of people, for honest models refused.")
     ] = 20,
+    deviations: Annotated[
+        float, typer.Option("--deviations", min=1, max=20, help="Half the width of the band.")
+    ] = 4.0,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="As if the parties did not check new models.")
     ] = False,
@@ -56,7 +60,7 @@ def _poisoning(
     """Models of a hostile owner: which of them the check takes, and what they do to answers.
 
     The band is chosen from the classes that are not owners; their test images are the strangers.
-    "honest" is the cohort with one more honest owner, with which the others are to be compared.
+    Compare with "none", the cohort as it is, and "honest", with one more honest owner.
 
     \b
     Example:
@@ -82,14 +86,22 @@ def _poisoning(
     rows = features.extract(spec, fit(public, spec.image_shape))
     changes = {"seed": seed} | ({"steps": steps} if steps else {})
     settings = poisoning.Settings(
-        spec, settings_for(spec, **changes), owners, margin, seed, check=not unchecked
+        spec,
+        settings_for(spec, **changes),
+        owners,
+        margin,
+        seed,
+        check=not unchecked,
+        deviations=deviations,
     )
     images = poisoning.Set(
         [fit(each, spec.image_shape) for each in images.train],
         [fit(each, spec.image_shape) for each in images.test],
     )
     trained = experiment.once(lambda bars: poisoning.errors_on_probes(images, settings, rows, bars))
-    refused, joined = poisoning.refused_honest([error for _, error in trained], tries, seed)
+    refused, joined = poisoning.refused_honest(
+        [error for _, error in trained], tries, seed, deviations
+    )
     found = (
         []
         if honest_only
@@ -129,13 +141,14 @@ def _read(data: Path | None, seed: int) -> "Set":
 def _table(rows: "list[Row]") -> None:
     if not rows:
         return
-    titles = ("model", "admitted", "strangers named", "honest recall", "no answer at all")
+    titles = ("model", "admitted", "error ratio", "strangers named", "recall", "no answer")
     experiment.table(
         titles,
         [
             (
-                *(row.model, "yes" if row.admitted else "no", f"{row.strangers_named:.1%}"),
-                *(f"{row.honest_recall:.1%}", f"{row.integrity_errors:.1%}"),
+                *(row.model, "yes" if row.admitted else "no", shown(row.error_ratio, ".3f")),
+                *(f"{row.strangers_named:.1%}", f"{row.honest_recall:.1%}"),
+                f"{row.integrity_errors:.1%}",
             )
             for row in rows
         ],
