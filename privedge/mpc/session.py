@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from privedge.errors import TranscriptMismatch
 from privedge.mpc.bundles import Supply
+from privedge.mpc.release import ReleaseKey
 from privedge.sharing.cost import Phase
 
 _DIGEST_WORDS = 2
@@ -38,11 +39,12 @@ class PeerLink(Protocol):
 
 
 class Session:
-    """The state of one run. `party` is 0 or 1."""
+    """The state of one run. `party` is 0 or 1; `key` is for what it releases, by release.py."""
 
-    def __init__(self, party: int, link: PeerLink, tuples: Supply) -> None:
+    def __init__(self, party: int, link: PeerLink, tuples: Supply, key: ReleaseKey) -> None:
         self.party = party
         self.tuples = tuples
+        self.key = key
         self._link = link
         self._phase = "network"
         self._phases: dict[str, Phase] = {}

@@ -13,6 +13,7 @@ import torch
 from privedge.errors import TranscriptMismatch
 from privedge.mpc.bundles import Supply
 from privedge.mpc.dealing import Dealer, DealerLink, SessionId, Tuples, TupleShares
+from privedge.mpc.release import ReleaseKey
 from privedge.mpc.session import PeerLink, Session
 from privedge.mpc.tuples import TupleKind
 
@@ -63,8 +64,8 @@ class RecordingTuples(Tuples):
 class RecordingSession(Session):
     """A session whose exchanges are also recorded, in its tuples' record if they have one."""
 
-    def __init__(self, party: int, link: PeerLink, tuples: Supply) -> None:
-        super().__init__(party, link, tuples)
+    def __init__(self, party: int, link: PeerLink, tuples: Supply, key: ReleaseKey) -> None:
+        super().__init__(party, link, tuples, key)
         self.record = tuples.record if isinstance(tuples, RecordingTuples) else Record()
 
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
