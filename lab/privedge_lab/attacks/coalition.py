@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from privedge.mpc.dealing import TupleShares
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.tuples import TupleKind, logical_shift
-from privedge.reference.recording import Record
-from privedge.reference.run import Shares
+from parties.mpc.dealing import TupleShares
+from parties.mpc.fused.choice import Choice
+from parties.mpc.tuples import TupleKind, logical_shift
+from privedge_lab.reference.recording import Record
+from privedge_lab.reference.run import Shares
 
 
 @dataclass(frozen=True)

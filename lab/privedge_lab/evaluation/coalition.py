@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from privedge.mpc.engine import Engine, T
-from privedge.mpc.network import Network
-from privedge.mpc.predict import Rule, predict
+from parties.mpc.engine import Engine, T
+from parties.mpc.network import Network
+from parties.mpc.predict import Rule, predict
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.presets import VECTOR, preset
-from privedge.reference.clear import ClearEngine
-from privedge.reference.run import Outcome, as_tensor, fresh_masks, run
 from privedge.sharing.fixed_point import encode
 from privedge_lab.attacks.coalition import GroupView, of_dealer, of_party, order, recognised
 from privedge_lab.bench import made
+from privedge_lab.reference.clear import ClearEngine
+from privedge_lab.reference.run import Outcome, as_tensor, fresh_masks, run
 
 _WORDS, _COMPONENTS = 128, 4
 # Each group, and whose answer shares are news to it: a party has its own anyway.

@@ -22,20 +22,20 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from privedge.mpc import fixed_product
-from privedge.mpc.bundles import Supply
-from privedge.mpc.dealing import Ahead, Dealer, SessionId, TupleShares
-from privedge.mpc.fixed_product import FixedProduct, MaskedWeights
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.fused.squares import TruncatedSquare
-from privedge.mpc.fused.tuples import TreeTuple
-from privedge.mpc.products import runs
-from privedge.mpc.release import ReleaseKey, new_nonce
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import Square, Truncation, TupleKind, combined, receiver
-from privedge.reference import run as reference
-from privedge.reference.recording import NearLink, RecordingTuples
+from parties.mpc import fixed_product
+from parties.mpc.bundles import Supply
+from parties.mpc.dealing import Ahead, Dealer, SessionId, TupleShares
+from parties.mpc.fixed_product import FixedProduct, MaskedWeights
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import TreeTuple
+from parties.mpc.products import runs
+from parties.mpc.release import ReleaseKey, new_nonce
+from parties.mpc.session import Session
+from parties.mpc.tuples import Square, Truncation, TupleKind, combined, receiver
+from privedge_lab.reference import run as reference
+from privedge_lab.reference.recording import NearLink, RecordingTuples
 from tests.unit.mpc.pair import Outcome, Program, View
 
 Weights = dict[tuple[str, int], torch.Tensor]

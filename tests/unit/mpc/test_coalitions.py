@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.dealing import Dealer, SessionId, Tuples
-from privedge.mpc.engine import Engine
-from privedge.mpc.predict import Rule, predict
-from privedge.mpc.release import ReleaseKey
-from privedge.mpc.tuples import TupleKind
+from parties.mpc.dealing import Dealer, SessionId, Tuples
+from parties.mpc.engine import Engine
+from parties.mpc.predict import Rule, predict
+from parties.mpc.release import ReleaseKey
+from parties.mpc.tuples import TupleKind
 from privedge.ran.spec import RanSpec
-from privedge.reference import run as reference
-from privedge.reference.recording import NearLink
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
+from privedge_lab.reference import run as reference
+from privedge_lab.reference.recording import NearLink
 from tests.unit.mpc.explained import Tapes, masked_weights, recorded, replayed, supplies
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, Program, View, as_tensor

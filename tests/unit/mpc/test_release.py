@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from parties.mpc.release import NONCE_BYTES, ReleaseKey, new_nonce, release
 from privedge.errors import AlreadyExists, TranscriptMismatch
-from privedge.mpc.release import NONCE_BYTES, ReleaseKey, new_nonce, release
 from tests.unit.mpc.pair import as_words, run
 from tests.unit.mpc.test_curious_party import SIGMAS, chi_square
 from tests.unit.mpc.test_session import sessions

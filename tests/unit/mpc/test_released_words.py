@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from privedge.mpc.predict import Rule, predict
-from privedge.reference import run as reference
+from parties.mpc.predict import Rule, predict
+from privedge_lab.reference import run as reference
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_words
 from tests.unit.mpc.test_curious_party import SIGMAS, chi_square

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
+from parties.mpc.release import ReleaseKey, new_nonce
+from parties.mpc.session import Session
+from parties.mpc.tuples import Square
 from privedge.errors import TranscriptMismatch
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
-from privedge.mpc.release import ReleaseKey, new_nonce
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import Square
 from privedge.sharing.cost import Phase
 from tests.unit.mpc.pair import TIMEOUT_S, QueueLink, WireLink
 

@@ -1,7 +1,7 @@
 """All places where words leave a worker, and that each lets released shares out, or public facts.
 
 The walk reads the source. A new exit fails a test here until it is listed, and then it must be a
-released share. What the protocol itself opens is masked; the tests of privedge/mpc show that.
+released share. What the protocol itself opens is masked; the tests of parties/mpc show that.
 """
 
 import ast
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from parties.mpc.bundles import Bundle
 from parties.wire import mpc_pb2
 from parties.worker.preprocessing.pool import Prepared
-from privedge.mpc.bundles import Bundle
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = sorted((ROOT / "parties/worker").rglob("*.py"))
-ENGINES = sorted((ROOT / "privedge/mpc").rglob("*.py"))
+ENGINES = sorted((ROOT / "parties/mpc").rglob("*.py"))
 
 # Calls that turn words into something that leaves: to the other party, a front end, or a file.
 LEAVING = {"exchange", "tobytes", "AnswerShare", "RunResponse", "write"}
@@ -32,7 +32,7 @@ KNOWN = {
     ("mpc_servicer", "Exchange", "exchange"): "the call itself, no words",
     ("heartbeat", "_run", "write"): "one dot",
 }
-# Where the protocol opens what masks hide; every other module of privedge/mpc opens nothing.
+# Where the protocol opens what masks hide; every other module of parties/mpc opens nothing.
 OPENING = {
     "session", "fused/choice", "fused/compare", "fused/squares", "fused/engine",
     "crypten_backend/communicator",
@@ -97,7 +97,7 @@ def test_of_an_answer_only_its_released_words_are_sent():
 
 def test_in_the_engines_only_masked_openings_are_exchanged():
     found = {
-        str(path.relative_to(ROOT / "privedge/mpc").with_suffix(""))
+        str(path.relative_to(ROOT / "parties/mpc").with_suffix(""))
         for path in ENGINES
         if any(name == "exchange" for _, name, _, _ in exits(path.read_text()))
     }
