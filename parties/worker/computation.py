@@ -18,6 +18,7 @@ from privedge.mpc.dealing import SessionId
 from privedge.mpc.fused.engine import FusedEngine
 from privedge.mpc.network import Distances
 from privedge.mpc.predict import decide, measure
+from privedge.ran.narrow import norms
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
@@ -125,6 +126,6 @@ def _predicted(
     parameters = {name: engine.share(words) for name, words in weights.items()}
     spec, rule = task.snapshot.spec, task.rule
     distances = measure(engine, spec, parameters, engine.share(share), rule)
-    answer = decide(engine, distances, parameters["threshold"], rule)
+    answer = decide(engine, distances, parameters["threshold"], rule, norms(spec))
     words: torch.Tensor = answer.share
     return distances.together() if rule.one_subject else distances, words
