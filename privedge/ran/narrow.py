@@ -13,7 +13,7 @@ from privedge.errors import RangeError
 from privedge.ran.feature_kinds import Encoder, Vector
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
-from privedge.sharing.ring import RING_BITS, Words
+from privedge.sharing.ring import RING_BITS, Words, from_bytes, to_bytes, width
 
 # Three bytes, for values below 64. Vectors that nobody brings to a length may need values up to
 # 181, the root of 2^15: four bytes.
@@ -59,6 +59,14 @@ def tensor_bits(spec: RanSpec, name: str) -> int:
     and decides about its owner's answers alone.
     """
     return RING_BITS if name == "threshold" else word_bits(spec)
+
+
+def as_narrow(raw: bytes, bits: int, spec: RanSpec) -> bytes:
+    """Bring the wire form of inputs, words of `bits` bits, to the width of the spec's."""
+    wanted = word_bits(spec)
+    if bits == wanted:
+        return raw
+    return to_bytes(from_bytes(raw, (len(raw) // width(bits),), bits), wanted)
 
 
 def norms(spec: RanSpec) -> Norms | None:
