@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
+from privedge.mpc import widening
 from privedge.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
 from privedge.mpc.fixed_product import FixedProduct
 from privedge.mpc.fused import choice, compare, squares, tree
@@ -31,6 +32,7 @@ from privedge.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, Fuse
 from privedge.mpc.prg import MaskStream
 from privedge.mpc.session import Session
 from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from privedge.mpc.widening import Widen
 from privedge.mpc.window import Window
 from privedge.ran.presets import preset
 from privedge.sharing.fixed_point import encode
@@ -91,6 +93,7 @@ _KINDS: list[TupleKind] = [
     Square((3,)),
     And((3,)),
     Bit((3,)),
+    Widen((3,), 24),
 ]
 
 
@@ -225,6 +228,12 @@ def truncated_square() -> Any:
     return _played(lambda at, given: squares.truncated_square(at, given[0], bits=16), _VALUES)
 
 
+def widened() -> Any:
+    """docs/protocol.md#narrow-words: words of 24 bits become words of 64, in one round."""
+    values = [0, 1, -1, (1 << 22) - 1, 1 - (1 << 22), 1 << 22, 1 << 23, 1 << 24, 1 << 40]
+    return _played(lambda at, given: widening.widened(at, given[0], bits=24), values)
+
+
 def chosen() -> Any:
     """docs/protocol.md#choice: [index = k] for k = 0, 1, and its products with two values each."""
 
@@ -341,6 +350,7 @@ VECTORS: dict[str, Callable[[], Any]] = {
     "truncation": truncation,
     "truncated_square": truncated_square,
     "choice": chosen,
+    "widened": widened,
     "snapshot_id": snapshot_id,
     "query_digest": query_digest,
     "manifest": manifest,
