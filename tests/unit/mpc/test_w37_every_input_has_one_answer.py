@@ -10,15 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.decision import MARGIN_STEPS, Decision
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.predict import Rule, predict
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.decision import MARGIN_STEPS, Decision
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.predict import Rule, predict
 from privedge.ran import narrow
 from privedge.ran.presets import preset
 from privedge.ran.spec import Dense, RanSpec, Relu
-from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import encode
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.pair import fresh_masks, run
 
 RING = st.integers(-(2**63), 2**63 - 1)

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parties.mpc import widening
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.dealing import TupleShares
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.widening import Widen
 from privedge.errors import ShareError
-from privedge.mpc import widening
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.dealing import TupleShares
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.widening import Widen
 from tests.unit.mpc.pair import Outcome, as_words, run
 from tests.unit.mpc.test_curious_party import chi_square
 
