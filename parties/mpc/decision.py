@@ -247,11 +247,13 @@ class Decision(Generic[T]):
 
     def _known(self, field: _Field[T], bound: _Bound[T], rivals: T | None, valid: T | None) -> T:
         """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
-        comparison, or zeros. 5 rounds.
+        comparison, or zeros. 5 rounds; 4 for a single owner of whom nothing else is asked.
         """
         asked = self._comparisons(field.facts, bound, rivals)
-        batch, count, needed = asked.size()
+        batch, count = asked.size()[:2]
         passed, needed = self._passed(asked, valid)
+        if needed == 1:
+            return passed
         # Local: how many each failed. It stays secret, for it would tell how close the owners are.
         failed = self._engine.plus(self._engine.scaled(passed, -1), torch.tensor(needed))
         places = field.owners.numel() // count
@@ -279,9 +281,9 @@ class Decision(Generic[T]):
         return own + common.expand(batch, count), needed + valid.size(1)
 
     def _comparisons(self, facts: T, bound: _Bound[T], rivals: T | None) -> T:
-        """facts (B, C, 2 + R), rivals (B, M) -> (B, C, C - 1 + R + M + 3): what must all be below 0
-        for an answer; with a mean's part, C - 1 + R more. A runner-up may be as near as the best it
-        lost to. Local.
+        """facts (B, C, 2 + R), rivals (B, M) -> (B, C, C - 1 + R + M + 3), or (B, 1, 1 + M) of a
+        single owner: what must all be below 0 for an answer; with a mean's part, C - 1 + R more. A
+        runner-up may be as near as the best it lost to. Local.
         """
         engine = self._engine
         batch, count = facts.size(0), facts.size(1)
@@ -295,19 +297,27 @@ class Decision(Generic[T]):
             *against.size()
         ) - engine.scaled(against, bound.second)
         within = (values - facts[:, :, 1]).unsqueeze(2)
-        # Below 0 where -slack <= d_i < 2^52. In that range no difference below leaves the ring.
-        reach = engine.plus(values, torch.tensor(-_TOO_FAR)).unsqueeze(2)
-        floor = engine.plus(engine.scaled(values, -1), torch.tensor(-self._slack - 1)).unsqueeze(2)
+        own = [within, *self._in_range(values)]
         if bound.mean is None:
             # All distances are counted from -slack, so that none is negative: of two negative ones
             # each could be below a part of the other.
             moved = (MARGIN_STEPS - bound.second) * self._slack
             close = engine.plus(close, torch.tensor(moved)) if moved else close
-            return engine.joined([close, within, reach, floor], 2)
+            return engine.joined([close, *own], 2)
         # With the mean's part on the right, two could pass that; so d_i < d_other is asked as well.
         close = close - bound.mean.reshape(batch, 1, 1).expand(*against.size())
         nearer = values.unsqueeze(2).expand(*against.size()) - against
-        return engine.joined([nearer, close, within, reach, floor], 2)
+        return engine.joined([nearer, close, *own], 2)
+
+    def _in_range(self, values: T) -> list[T]:
+        """Two (B, C, 1), below 0 where -slack <= d_i < 2^52: there no two owners can be below each
+        other, because no difference leaves the ring. Nothing for a single owner. Local.
+        """
+        if values.size(1) == 1:
+            return []
+        too_far = self._engine.plus(values, torch.tensor(-_TOO_FAR))
+        below = self._engine.plus(self._engine.scaled(values, -1), torch.tensor(-self._slack - 1))
+        return [too_far.unsqueeze(2), below.unsqueeze(2)]
 
 
 def _groups_of(count: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import pytest
 
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.predict import Rule, predict
+from privedge.ran.narrow import norms
 from privedge.ran.presets import preset
 from privedge.ran.spec import Layer, LeakyRelu, RanSpec, Relu, Subspace
 from privedge.sharing.cost import Cost
@@ -98,7 +99,7 @@ def test_rounds_and_bytes_of_a_query(name, owners):
     spec = preset(name, height=height, width=width, channels=1)
     load, spent = Load.of(spec), cost(spec, owners, 1)
 
-    decision = 5 * max(1, levels(owners))
+    decision = 5 * levels(owners) if owners > 1 else 4 + (norms(spec) is not None)
     assert [phase.rounds for phase in spent.phases] == [NETWORK_ROUNDS[name], decision]
     assert spent.rounds <= 5 * load.layers + 8 + 10 * levels(owners)
     assert spent.bytes_to_peer <= (

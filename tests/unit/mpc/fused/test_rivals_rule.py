@@ -108,9 +108,9 @@ def test_one_owner_alone_does_not_answer_for_strangers(engine_type):
 
 @pytest.mark.parametrize(
     ("owners", "rivals", "rounds"),
-    [(1, 0, 5), (1, 20, 5), (2, 20, 5), (16, MAX_RIVALS, 5), (17, 20, 10), (257, MAX_RIVALS, 15)],
+    [(1, 0, 4), (1, 20, 5), (2, 20, 5), (16, MAX_RIVALS, 5), (17, 20, 10), (257, MAX_RIVALS, 15)],
 )
-def test_rivals_take_no_round(owners, rivals, rounds):
+def test_rivals_take_no_round_but_where_one_owner_was_alone(owners, rivals, rounds):
     distances, limits, public = cases(owners, rivals, 0)
     outcome = decided(distances, limits, public, 1000, FusedEngine)
     assert [session.rounds for session in outcome.sessions] == [rounds, rounds]
