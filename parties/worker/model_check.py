@@ -20,11 +20,13 @@ from typing import Generic
 
 import torch
 
-from privedge.mpc.engine import Engine, T, Weight
-from privedge.mpc.network import Network
+from parties.mpc.engine import Engine, T, Weight
+from parties.mpc.predict import Rule, measure, widened
 from privedge.ran.model_bounds import Band, gram_slack, most_energy
+from privedge.ran.narrow import word_bits
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import LIMIT, SCALE
+from privedge.sharing.ring import RING_BITS
 
 # Two factors below this, summed over LONGEST products, stay below 2^62.
 LARGEST, LONGEST = 1 << 24, 1 << 14
@@ -76,19 +78,21 @@ def refused(
     """Check one model.
 
     parameters: name -> (1, *shape) at f. probes: (P, *input_shape) at f, public; not looked at
-    without a band.
+    without a band. Both as `predict` takes them.
 
     Returns (1, 1): the integer 1 if the model is to be refused, else 0.
     """
     checks = _Checks(engine, [])
     with engine.phase("check"):
-        for name, number in parameters.items():
+        # Below its bound a word is the same in every later run, so what is checked is what is used.
+        wide = widened(engine, spec, parameters)
+        for name, number in wide.items():
             if name != "threshold":
                 checks.within(number, -_largest(spec), _largest(spec))
-        checks.within(parameters["threshold"], 0, _LIMIT * SCALE)
+        checks.within(wide["threshold"], 0, _LIMIT * SCALE)
         for index, layer in enumerate(spec.layers):
             if isinstance(layer, Subspace):
-                _check_subspace(checks, index, layer.components, spec, parameters)
+                _check_subspace(checks, index, layer.components, spec, wide)
     if band is not None:
         _check_probes(checks, spec, parameters, probes, band)
     with engine.phase("check"):
@@ -96,7 +100,11 @@ def refused(
 
 
 def _largest(spec: RanSpec) -> int:
-    """The bound of a parameter at f: no sum of products over its longest axis wraps."""
+    """The bound of a parameter at f: no sum of products over its longest axis wraps. A narrow word
+    below it is itself once it is widened.
+    """
+    if (bits := word_bits(spec)) < RING_BITS:
+        return 1 << (bits - 2)
     shapes = spec.parameters().values()
     longest = max((extent for shape in shapes for extent in shape), default=1)
     largest = LARGEST
@@ -128,10 +136,11 @@ def _check_probes(
     checks: _Checks[T], spec: RanSpec, parameters: dict[str, T], probes: T, band: Band
 ) -> None:
     """The mean error on the probes lies in the band: the rounds of a query for every _ROWS."""
-    network = Network(spec, parameters, checks.engine)
     count = probes.size(0)
     found = [
-        network.dissimilarity(probes[start : start + _ROWS]).reshape(-1)
+        measure(
+            checks.engine, spec, parameters, probes[start : start + _ROWS], Rule(1.0)
+        ).owners.reshape(-1)
         for start in range(0, count, _ROWS)
     ]
     errors = checks.engine.joined(found, 0)

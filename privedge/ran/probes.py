@@ -30,7 +30,7 @@ from privedge.ran import public_rows
 from privedge.ran.model_bounds import Band
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import LIMIT, encode
-from privedge.sharing.ring import wire_view
+from privedge.sharing.ring import to_bytes
 
 # A thief could avoid a few. These span most of what pictures have in common.
 MAX_PROBES = 256
@@ -63,9 +63,9 @@ class Probes:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to_words(self) -> bytes:
-        """The rows at scale 2^16, as a party's words of a query of all of them."""
-        return bytes(wire_view(encode(self.rows, what="probes")))
+    def to_words(self, bits: int) -> bytes:
+        """The rows at scale 2^16, as a party's words, of `bits` bits, of a query of all of them."""
+        return to_bytes(encode(self.rows, what="probes"), bits)
 
 
 def read(path: StrPath, spec: RanSpec) -> Probes:

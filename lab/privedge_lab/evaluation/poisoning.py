@@ -26,16 +26,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from parties.mpc.predict import Rule, predict
 from parties.worker.model_check import refused
 from privedge.arrays import Features, Pixels
 from privedge.errors import ConfigError
-from privedge.mpc.predict import Rule, predict
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.model_bounds import Band
 from privedge.ran.spec import RanSpec
-from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import encode
 from privedge.user.asking import errors_of
 from privedge.user.checkpoint import Ran
@@ -43,6 +42,7 @@ from privedge.user.fitting import fit_ran
 from privedge.user.model_check import DEVIATIONS
 from privedge.user.settings import TrainSettings
 from privedge_lab.evaluation import thieves
+from privedge_lab.reference.clear import ClearEngine
 
 NONE, HONEST = "none", "honest"
 ATTACKS = (

@@ -8,10 +8,11 @@ from parties.party.models.tables import Model
 from parties.party.queries.pending import PendingQuery
 from parties.party.workers.messages import AnswerBytes, Checked
 from privedge.errors import PrivEdgeError
+from privedge.ran.narrow import word_bits
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
 from privedge.sharing.question import Question
-from privedge.sharing.ring import WORD_BYTES
+from privedge.sharing.ring import width
 
 
 class ModelCheckQueries:
@@ -33,7 +34,9 @@ class ModelCheckQueries:
         shape = (len(probes) if probes else 1, *cohort.spec.input_shape)
         question = Question(query_id, row.cohort, alone.id, shape)
         # The probes are public: party 0 takes them as its share, and party 1 zeros.
-        mine = probes.to_words() if probes and self._party == 0 else bytes(_size(shape))
+        bits = word_bits(cohort.spec)
+        zeros = bytes(width(bits) * question.words)
+        mine = probes.to_words(bits) if probes and self._party == 0 else zeros
         asks = f"model-check/{row.owner}/{row.model_id}"  # no certificate has a name with a slash
         deadline = Deadline.after(MODEL_CHECK_S)
         query = PendingQuery(question, alone, mine, asks, deadline)
@@ -44,10 +47,3 @@ class ModelCheckQueries:
         if answer.shape != (1, 1):
             raise PrivEdgeError("a check of a model: its answer is one word")
         return answer.words
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = WORD_BYTES
-    for extent in shape:
-        size *= extent
-    return size

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.fused.engine import FusedEngine
 from parties.worker.model_check import refused
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.fused.engine import FusedEngine
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.model_bounds import Band, gram_slack
 from privedge.ran.spec import RanSpec, Subspace
