@@ -13,8 +13,9 @@ from parties.mpc.fused.engine import FusedEngine
 from parties.worker.model_check import refused
 from privedge.ran.feature_kinds import Vector
 from privedge.ran.model_bounds import Band, gram_slack
+from privedge.ran.narrow import word_bits
 from privedge.ran.spec import RanSpec, Subspace
-from privedge.sharing.fixed_point import SCALE, encode
+from privedge.sharing.fixed_point import encode
 from privedge.sharing.ring import Words
 from tests.unit.mpc.models import SPECS, cohort
 from tests.unit.mpc.pair import Outcome, run
@@ -27,6 +28,7 @@ SPEC = RanSpec(
     layers=(Subspace(components=COMPONENTS),),
 )
 SLACK = gram_slack(COMPONENTS)
+BITS = word_bits(SPEC)
 
 
 @dataclass(frozen=True)
@@ -138,13 +140,6 @@ def _changed(name: str, words: np.ndarray) -> dict[str, Words]:
     return {**parameters, name: flat.reshape(parameters[name].shape)}
 
 
-def _hidden_row() -> np.ndarray:
-    """A row as long as a sound one modulo 2^64, with a word outside every range."""
-    row = np.zeros(SIZE, dtype=np.int64)
-    row[0], row[1] = SCALE, 1 << 32  # the square of the second one is 2^64
-    return row
-
-
 def _random(count: int) -> np.ndarray:
     return np.random.default_rng(3).integers(-(1 << 63), (1 << 63) - 1, count)
 
@@ -152,9 +147,9 @@ def _random(count: int) -> np.ndarray:
 WRAPPING = {
     "random words in the basis": ("0.basis", _random(SIZE * COMPONENTS)),
     "random words in the mean": ("0.mean", _random(SIZE)),
-    "a row whose length wraps to one": ("0.basis", _hidden_row()),
-    "a mean whose length wraps to zero": ("0.mean", np.array([1 << 32, -(1 << 32)])),
-    "the most negative word": ("0.mean", np.array([-(1 << 63)])),
+    "a word that another widening may change": ("0.mean", np.array([1 << (BITS - 2)])),
+    "its negative": ("0.mean", np.array([-(1 << (BITS - 2)) - 1])),
+    "the most negative narrow word": ("0.basis", np.array([-(1 << (BITS - 1))])),
     "a threshold of 2^15": ("threshold", np.array([1 << 31])),
     "the largest threshold": ("threshold", np.array([(1 << 63) - 1])),
     "the most negative threshold": ("threshold", np.array([-(1 << 63)])),
@@ -164,6 +159,10 @@ WRAPPING = {
 @pytest.mark.parametrize("name", WRAPPING)
 def test_w36_words_outside_the_ranges_are_refused(name):
     assert bit(_changed(*WRAPPING[name]), None, None) == 1
+
+
+def test_of_a_word_only_the_low_bits_count():
+    assert bit(_changed("0.mean", np.array([1 << 32, -(1 << 63)])), None, None) == 0
 
 
 def test_the_band_refuses_what_is_too_good_and_what_is_too_bad(probes, band):

@@ -18,6 +18,7 @@ export const REFUSALS: readonly Refusal[] = [
   {"status": "NOT_FOUND", "text": "unknown cohort", "code": "UnknownCohort", "advice": "check the cohort's name with the operator", "again": "never"},
   {"status": "ALREADY_EXISTS", "text": "this id was used before", "code": "AlreadyExists", "advice": "try again with a fresh id", "again": "never"},
   {"status": "ALREADY_EXISTS", "text": "this person is already among the owners", "code": "AlreadyEnrolled", "advice": "upload with the name of before, or ask the operators; the model was not activated", "again": "never"},
+  {"status": "FAILED_PRECONDITION", "text": "the check of new models refused this model", "code": "ModelRefused", "advice": "find out why with `privedge check`, or ask the operators to release it; it is kept, and not active", "again": "never"},
   {"status": "FAILED_PRECONDITION", "text": "the operators' settings differ", "code": "TermsDiffer", "advice": "tell both operators; their logs say what differs", "again": "never"},
   {"status": "FAILED_PRECONDITION", "text": "not ready", "code": "NotReady", "advice": "upload and activate a model first, then try again", "again": "never"},
   {"status": "FAILED_PRECONDITION", "text": "the operators' settings of this cohort differ", "code": "CohortDiffers", "advice": "tell both operators; their logs say what differs", "again": "never"},
