@@ -12,16 +12,15 @@ from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.dealing import SessionId
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.network import Distances
-from parties.mpc.predict import Rule, decide, measure
+from parties.mpc.predict import decide, measure
 from parties.mpc.release import Released, release
 from parties.worker.cancellation import Cancellation
 from parties.worker.model_check import refused
 from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
-from parties.worker.task import ModelCheck, Task
+from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
 from privedge.ran.narrow import norms
-from privedge.ran.spec import RanSpec
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
@@ -86,17 +85,12 @@ class Computation:
             self._sessions.open(run, task, deadline, cancellation) as opened,
             _engine(opened, task) as engine,
         ):
-            if task.check is not None:
-                found = _checked(engine, task.check, task.snapshot.spec, weights, share)
-                opened.session.confirm()
-                words = release(opened.session, found, "model check")
-                return AnswerShare(words, _cost(opened, loaded - started, loaded))
-            distances, inner = _predicted(engine, task, weights, share)
+            distances, inner = _computed(engine, task, weights, share)
             # The share may leave only after both parties have compared what they saw, and under a
             # zero-share that the dealer does not know.
             opened.session.confirm()
-            words = release(opened.session, inner, _name(task.rule))
-            if task.snapshot.telemetry is not None:
+            words = release(opened.session, inner, _name(task))
+            if distances is not None and task.snapshot.telemetry is not None:
                 answer = AnswerShare(words, _cost(opened, loaded - started, loaded))
                 deliver(answer)
                 self._tally.add(opened.session, run.session, task, engine, distances)
@@ -104,8 +98,11 @@ class Computation:
         return AnswerShare(words, _cost(opened, loaded - started, loaded))
 
 
-def _name(rule: Rule) -> str:
+def _name(task: Task) -> str:
     """What is released, in one word or two."""
+    rule = task.rule
+    if task.check is not None:
+        return "model check"
     if rule.anybody_but is not None:
         return "enrolment check"
     return "answer" if rule.verify_position is None else "verify"
@@ -138,13 +135,18 @@ def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
         engine.close()
 
 
-def _checked(
-    engine: CryptenEngine, check: ModelCheck, spec: RanSpec, weights: Stacked, probes: torch.Tensor
-) -> torch.Tensor:
-    """This party's share of whether the model is to be refused."""
+def _computed(
+    engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
+) -> tuple[Distances[Any] | None, torch.Tensor]:
+    """As `_predicted`; of a check of a new model no distances, and this party's share of whether it
+    is to be refused.
+    """
+    if task.check is None:
+        return _predicted(engine, task, weights, share)
     parameters = {name: engine.share(words) for name, words in weights.items()}
-    words: torch.Tensor = refused(engine, spec, parameters, engine.share(probes), check.band).share
-    return words
+    spec, band = task.snapshot.spec, task.check.band
+    words: torch.Tensor = refused(engine, spec, parameters, engine.share(share), band).share
+    return None, words
 
 
 def _predicted(
