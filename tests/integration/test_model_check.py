@@ -134,11 +134,10 @@ def test_no_model_takes_honest_queries_away(deployment, honest, monkeypatch):
     """Words out of every range, which no client of ours would send."""
     rng = np.random.default_rng(7)
 
-    def raw(values, *, what):
-        words = rng.integers(0, 1 << 64, values.shape, dtype=np.uint64, endpoint=False)
-        return words.reshape(values.shape)
+    def raw(ran: Ran, name: str) -> np.ndarray:
+        return rng.integers(0, 1 << 64, ran.parameters[name].shape, dtype=np.uint64)
 
-    monkeypatch.setattr(upload, "encode", raw)
+    monkeypatch.setattr(upload, "_encoded", raw)
     with pytest.raises(ModelRefused):
         send(deployment, model(0, "mallory"))
     monkeypatch.undo()
