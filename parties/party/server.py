@@ -157,6 +157,8 @@ def assembled(
         for snapshot in models.snapshots():
             for line in snapshot.cohort.cautions(len(snapshot.models)):
                 log.warning(line)
+            if line := snapshot.cohort.unchecked:
+                log.info(line)
         heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)

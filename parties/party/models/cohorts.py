@@ -100,12 +100,17 @@ class Cohort:
                 "has one owner, and pictures without an encoder are too alike: rivals keep some "
                 "strangers out, and by far not all; see docs/how-to/strangers.md"
             )
-        if self.model_check is None or self.model_check.probes is None:
-            lines.append(
-                "its new models are not checked against public probes, so one that reconstructs "
-                "too much wins the images of others; see docs/how-to/check-models.md"
-            )
         return tuple(f"cohort {self.name}: {line}" for line in lines)
+
+    @property
+    def unchecked(self) -> str:
+        """What its operator should know of how new models are checked; empty if they are."""
+        if self.model_check is not None and self.model_check.probes is not None:
+            return ""
+        return (
+            f"cohort {self.name}: its new models are not checked against public probes, so one "
+            "that reconstructs too much wins the images of others; see docs/how-to/check-models.md"
+        )
 
     @property
     def rivals_count(self) -> int:
