@@ -154,11 +154,7 @@ def assembled(
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
-        for snapshot in models.snapshots():
-            for line in snapshot.cohort.cautions(len(snapshot.models)):
-                log.warning(line)
-            if line := snapshot.cohort.unchecked:
-                log.info(line)
+        _caution(models)
         heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
@@ -210,6 +206,15 @@ def assembled(
         own_metrics.watch(Watched(models, queries, intake, pool, feeds, connected))
         metrics.read_readiness(readiness)
         yield Party(config, server, port, side, statuses, readiness, intake, metrics)
+
+
+def _caution(models: ModelService) -> None:
+    """Say what an operator should know of the cohorts, a line each."""
+    for snapshot in models.snapshots():
+        for line in snapshot.cohort.cautions(len(snapshot.models)):
+            log.warning(line)
+        if line := snapshot.cohort.unchecked:
+            log.info(line)
 
 
 def _workers_on(config: PartyConfig, cores: Sequence[int]) -> list[Sequence[int]]:
