@@ -28,12 +28,12 @@ from privedge.errors import (
 from privedge.identity.roles import Identity, Role
 from privedge.ran.features import extract
 from privedge.ran.images import fit
-from privedge.reference.model import PlainModel
 from privedge.rpc import codec
 from privedge.rpc.status import calls_to
 from privedge.sharing.question import Question, new_query_id
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
+from privedge_lab.reference.model import PlainModel
 from tests.integration.asking import CLIENT, PARTIES, clear_distances, client, config, status, stub
 from tests.integration.conftest import COHORT, MARGIN, MEAN
 
@@ -167,7 +167,7 @@ def test_the_command_line_asks_with_image_files(deployment, tmp_path, some_digit
     said = json.loads(privedge("query", *asked).stdout)
     answers = said["answers"]
     # Two shares of 2 x 512 features up, two of 2 x 10 owners down.
-    assert (said["bytes_sent"], said["bytes_received"]) == (2 * 8 * 2 * 512, 2 * 8 * 2 * 10)
+    assert (said["bytes_sent"], said["bytes_received"]) == (2 * 3 * 2 * 512, 2 * 8 * 2 * 10)
     with client(deployment) as asking:
         assert answers == [a.owner for a in asking.identify(files, COHORT).answers]
     verified = json.loads(privedge("verify", *asked, "--owner", "digit-3").stdout)["answers"]
