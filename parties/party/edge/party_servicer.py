@@ -165,6 +165,12 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             rivals_sha256=snapshot.cohort.rivals_digest,
         )
 
+    def ReadExposure(
+        self, request: pb.ReadExposureRequest, context: grpc.ServicerContext
+    ) -> pb.ReadExposureResponse:
+        """How much a cohort was asked, for one of its owners."""
+        return edge_codec.exposure_to_wire(self._models.exposure(request.cohort, caller(context)))
+
     def Query(
         self, request_iterator: Iterator[pb.QueryRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.QueryResponse]:
