@@ -145,8 +145,9 @@ def _train(
     )
     changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
     changes |= {"largest_face": largest_face, "threshold_quantile": threshold_quantile}
-    changes |= {"dp_epsilon": dp_epsilon, "dp_delta": dp_delta, "dp_norm": dp_norm}
-    changes |= {"steps": steps} if steps else {}
+    changes |= {"dp_epsilon": dp_epsilon, "dp_delta": dp_delta, "dp_norm": dp_norm} | (
+        {"steps": steps} if steps else {}
+    )
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()

@@ -83,25 +83,40 @@ def fit(
     features: Features, images: int, components: int, privacy: Privacy
 ) -> tuple[Parameter, Parameter]:
     """As subspace.fit, with noise. features: float32 (n * copies, D) of n `images`."""
-    wide = features.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    clipped = wide * np.minimum(1.0, privacy.norm / np.maximum(lengths, 1e-12))
-    size, mu, step = clipped.shape[1], mu_of(privacy.epsilon, privacy.delta), privacy.norm / images
-    noise = _Noise(privacy.seed)
-    # Of the moments' noise: its deviation, and its largest eigenvalue (Wigner's semicircle).
-    deviation = math.sqrt(2) * privacy.norm * step / (mu * math.sqrt(1 - _SHARE_OF_MEAN))
-    edge = deviation * math.sqrt(2 * size)
-    alone = edge > _STANDS_OUT * privacy.norm**2
-    of_mean = 2 * step / (mu * math.sqrt(1.0 if alone else _SHARE_OF_MEAN))
-    mean = noise.added(clipped.mean(axis=0), of_mean)
+    mean, moments = averages(features, privacy.norm)
+    noise, size = Noise(privacy.seed), len(mean)
+    of_mean, of_moments = deviations(size, images, privacy)
+    mean = noise.added(mean, of_mean)
     mean *= min(1.0, privacy.norm / max(float(np.linalg.norm(mean)), 1e-12))
     basis = np.zeros((components, size))
-    if not alone:
-        moments = noise.added_symmetric(clipped.T @ clipped / len(clipped), deviation)
-        lengths, rows = np.linalg.eigh(moments - np.outer(mean, mean))
-        found = rows.T[::-1][: min(components, int((lengths > edge).sum()))]
+    if of_moments is not None:
+        moments = noise.added_symmetric(moments, of_moments)
+        variances, rows = np.linalg.eigh(moments - np.outer(mean, mean))
+        found = rows.T[::-1][: min(components, int((variances > _edge(of_moments, size)).sum()))]
         basis[: len(found)] = found
     return subspace.signed(basis), mean.astype(np.float32)
+
+
+def averages(features: Features, norm: float) -> tuple[Floats, Floats]:
+    """The mean (D,) and the second moments (D, D) of vectors (n, D), clipped to length `norm`."""
+    wide = features.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
+    clipped = wide * np.minimum(1.0, norm / np.maximum(lengths, 1e-12))
+    return clipped.mean(axis=0), clipped.T @ clipped / len(clipped)
+
+
+def deviations(size: int, images: int, privacy: Privacy) -> tuple[float, float | None]:
+    """Of the noise on the mean, and of that on the moments; None if only the mean is used."""
+    mu, step = mu_of(privacy.epsilon, privacy.delta), privacy.norm / images
+    of_moments = math.sqrt(2) * privacy.norm * step / (mu * math.sqrt(1 - _SHARE_OF_MEAN))
+    if _edge(of_moments, size) > _STANDS_OUT * privacy.norm**2:
+        return 2 * step / mu, None
+    return 2 * step / (mu * math.sqrt(_SHARE_OF_MEAN)), of_moments
+
+
+def _edge(deviation: float, size: int) -> float:
+    """The largest eigenvalue of the noise on the moments (Wigner's semicircle)."""
+    return deviation * math.sqrt(2 * size)
 
 
 def mu_of(epsilon: float, delta: float) -> float:
@@ -123,7 +138,7 @@ def _normal(value: float) -> float:
     return math.erfc(-value / math.sqrt(2)) / 2
 
 
-class _Noise:
+class Noise:
     """Normal numbers from one key. Secret."""
 
     def __init__(self, seed: bytes) -> None:

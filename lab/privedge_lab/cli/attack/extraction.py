@@ -8,7 +8,13 @@ import typer
 from privedge.cli.options import JsonOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
-from privedge_lab.cli.attack.options import DataOption, OutOption, ResumeOption, SeedOption
+from privedge_lab.cli.attack.options import (
+    DataOption,
+    OutOption,
+    ResumeOption,
+    SeedOption,
+    numbers,
+)
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
@@ -61,8 +67,8 @@ def _extraction(
     from privedge_lab.results.rows.extraction import ExtractionRow
     from privedge_lab.results.store import Results
 
-    sizes = [int(each) for each in _numbers(components, "--components")]
-    wanted = tuple(_numbers(times, "--times"))
+    sizes = [int(each) for each in numbers(components, "--components")]
+    wanted = tuple(numbers(times, "--times"))
 
     def measure(results: Results, bars: Bars) -> Iterator[ExtractionRow]:
         given = datasets.read(data, or_vectors=True)
@@ -76,16 +82,6 @@ def _extraction(
         extraction.EXPERIMENT, {"data": data.name}, measure, out=out, resume=resume
     )
     experiment.show_lines(found.results, ExtractionRow, as_json, _line)
-
-
-def _numbers(text: str, option: str) -> list[float]:
-    try:
-        found = sorted(float(each) for each in text.split(","))
-    except ValueError:
-        found = []
-    if not found or found[0] <= 0:
-        raise typer.BadParameter("needs numbers above 0, with commas between", param_hint=option)
-    return found
 
 
 def _line(row: "ExtractionRow") -> str:
