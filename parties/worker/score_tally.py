@@ -5,7 +5,7 @@ After the answers of a run have been released, both workers (docs/how-to/telemet
     1.  say in the clear    the period, what they have counted so far, and which answers count
     2.  open                the sum of a period that is over, if enough was counted: each party adds
                             noise of its own to its share before it leaves
-    3.  sort                the scores of this run into bins, on shares (score_bins.py)
+    3.  sort                the scores of this run into bins, on shares (mpc/score_bins.py)
     4.  confirm             that both saw the same; then each adds its share to its running sum
 
 A running sum is a share and in memory only. Nothing of one answer is kept, logged or opened. If the
@@ -26,14 +26,14 @@ from pathlib import Path
 import torch
 
 from parties.config.telemetry import FOLDER, TelemetrySection
-from parties.worker.noise import discrete_laplace
-from parties.worker.score_bins import sorted_into
+from parties.mpc.engine import Engine
+from parties.mpc.network import Distances
+from parties.mpc.noise import discrete_laplace
+from parties.mpc.score_bins import sorted_into
+from parties.mpc.session import Session
+from parties.mpc.shares import Shared
 from parties.worker.task import Task
 from privedge.errors import TranscriptMismatch
-from privedge.mpc.engine import Engine
-from privedge.mpc.network import Distances
-from privedge.mpc.session import Session
-from privedge.mpc.shares import Shared
 
 log = logging.getLogger(__name__)
 

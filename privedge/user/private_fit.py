@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from privedge.arrays import Features, Parameter
 from privedge.errors import TrainingError
-from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge.ran.feature_kinds import Encoder, Oriented, OrientedCentre, OrientedScales, Vector
 from privedge.ran.spec import RanSpec
 from privedge.user import subspace
@@ -48,13 +48,13 @@ _STEPS = 64
 class Privacy:
     """What is promised. norm: C, the length to which vectors are clipped.
 
-    seed: of the noise, for tests; else fresh.
+    key: of the noise, 16 bytes; fresh but in tests.
     """
 
     epsilon: float
     delta: float
     norm: float
-    seed: bytes = field(default_factory=lambda: secrets.token_bytes(SEED_BYTES), repr=False)
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
 
     @staticmethod
     def of(spec: RanSpec, epsilon: float, delta: float, norm: float | None) -> "Privacy":
@@ -84,7 +84,7 @@ def fit(
 ) -> tuple[Parameter, Parameter]:
     """As subspace.fit, with noise. features: float32 (n * copies, D) of n `images`."""
     mean, moments = averages(features, privacy.norm)
-    noise, size = Noise(privacy.seed), len(mean)
+    noise, size = Noise(privacy.key), len(mean)
     of_mean, of_moments = deviations(size, images, privacy)
     mean = noise.added(mean, of_mean)
     mean *= min(1.0, privacy.norm / max(float(np.linalg.norm(mean)), 1e-12))
@@ -141,14 +141,15 @@ def _normal(value: float) -> float:
 class Noise:
     """Normal numbers from one key. Secret."""
 
-    def __init__(self, seed: bytes) -> None:
-        self._stream = MaskStream(seed, purpose="dp noise", session=b"", counter=0)
+    def __init__(self, key: bytes) -> None:
+        # A key is for one stream only, so that it may begin at zero.
+        self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
 
     def added(self, values: Floats, deviation: float) -> Floats:
         """Values with noise, rounded."""
         # Box and Muller (1958), of uniform numbers in (0, 1).
         half = -(-values.size // 2)
-        words = self._stream.take((2, half)).numpy().view(np.uint64)
+        words = np.frombuffer(self._cipher.update(bytes(16 * half)), "<u8").reshape(2, half)
         uniform = ((words >> np.uint64(11)) + 0.5) * 2.0**-53
         radius, angle = np.sqrt(-2 * np.log(uniform[0])), 2 * np.pi * uniform[1]
         normal = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[: values.size]

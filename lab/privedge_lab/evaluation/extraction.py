@@ -27,7 +27,6 @@ from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import VECTOR, preset
 from privedge.ran.spec import RanSpec
-from privedge.reference.model import PlainModel
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
@@ -35,6 +34,7 @@ from privedge.user.upload import send
 from privedge_lab.attacks.extraction import Ask, Public, Thief
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation.pixels import as_bytes
+from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.extraction import ExtractionRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results

@@ -13,7 +13,7 @@ from privedge.user import private_fit
 from privedge.user.private_fit import Noise, Privacy, averages, deviations, mu_of
 from privedge.user.train import train
 
-SEED = bytes(range(32))
+KEY = bytes(range(16))
 SIGMAS = 5
 
 
@@ -24,8 +24,8 @@ def unit(count, size, spread=0.3, seed=0):
     return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
 
 
-def private(epsilon=8.0, norm=1.0, seed=SEED):
-    return Privacy(epsilon, 1e-5, norm, seed)
+def private(epsilon=8.0, norm=1.0, key=KEY):
+    return Privacy(epsilon, 1e-5, norm, key)
 
 
 # --- Noise ----------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def private(epsilon=8.0, norm=1.0, seed=SEED):
 @pytest.mark.parametrize("deviation", [0.01, 3.0])
 def test_noise_has_the_deviation_that_was_asked_for(deviation):
     count = 400_000
-    drawn = Noise(SEED).added(np.zeros(count), deviation) / deviation
+    drawn = Noise(KEY).added(np.zeros(count), deviation) / deviation
     # Rounding to 1/64 adds a variance of 1/12 of a step squared.
     variance = 1 + (1 / 64) ** 2 / 12
     assert abs(drawn.mean()) < SIGMAS / math.sqrt(count)
@@ -52,7 +52,7 @@ def test_noise_has_the_deviation_that_was_asked_for(deviation):
 
 def test_noise_on_moments_is_symmetric_and_has_half_the_variance_off_the_diagonal():
     size = 600
-    drawn = Noise(SEED).added_symmetric(np.zeros((size, size)), 2.0)
+    drawn = Noise(KEY).added_symmetric(np.zeros((size, size)), 2.0)
     assert np.array_equal(drawn, drawn.T)
     above = drawn[np.triu_indices(size, 1)]
     assert abs((above**2).mean() - 2) < SIGMAS * 2 * math.sqrt(2 / len(above))
@@ -62,7 +62,7 @@ def test_noise_on_moments_is_symmetric_and_has_half_the_variance_off_the_diagona
 
 
 def test_sums_are_rounded_to_the_noise_not_to_a_float():
-    drawn = Noise(SEED).added(np.full(1000, math.pi), 0.5)
+    drawn = Noise(KEY).added(np.full(1000, math.pi), 0.5)
     assert np.array_equal(np.rint(drawn * 128), drawn * 128)
 
 
@@ -72,7 +72,7 @@ def test_noise_is_fresh_unless_a_test_fixes_it():
     assert not np.array_equal(first, second)
     again = [private_fit.fit(features, 20, 2, private())[1] for _ in range(2)]
     assert np.array_equal(*again)
-    assert SEED.hex() not in repr(private()) and str(SEED) not in repr(private())
+    assert KEY.hex() not in repr(private()) and str(KEY) not in repr(private())
 
 
 # --- How much -------------------------------------------------------------------------------------
