@@ -62,9 +62,9 @@ _Labels = Annotated[int, Field(ge=0)] | Literal["safe"]
 
 
 class LabelBudgetSection(Section):
-    """How many answers clients get in one cohort over 30 days, so that a copy of its models is out
-    of reach. Each party counts for itself, durably, and every row of a query. 0 means no limit;
-    `"safe"`: docs/how-to/budgets-and-audit.md#budgets-against-copies.
+    """How many answers clients get in one cohort over 30 days, so that a copy of its models takes
+    too long. Each party counts for itself, durably, and every row of a query. With 0 there is no
+    limit.
     """
 
     client_month: _Labels = Field(
@@ -165,8 +165,7 @@ class CohortSection(Section):
     )
     budget: LabelBudgetSection | None = Field(
         default=None,
-        description="How many answers its clients get over 30 days. Without the table only "
-        "`[budgets]` holds.",
+        description="Without the table only `[budgets]` holds (docs/how-to/budgets-and-audit.md).",
     )
 
     enrolment_check: Literal["off", "owner", "operator"] = Field(
