@@ -12,7 +12,7 @@ in one of them. An image may have several vectors here (shifted copies), always 
     4.  after   nothing below sees an image: shorten the mean to C, take the covariance, and keep
                 the components that stand out of the noise; other rows are zero
 
-If no component could stand out, which n, D and epsilon tell, all noise allowed goes to the mean.
+If none is likely to stand out, which n, D and epsilon tell, all noise allowed goes to the mean.
 
 Noise comes from AES-128-CTR under a fresh key. It is drawn in 64-bit floats, where a sum can tell
 its low bits (Mironov 2012), so sums are rounded to 1/64 of the noise's deviation. What is left is
@@ -39,8 +39,8 @@ Floats = npt.NDArray[np.float64]
 _NORM_OF_MAPS = 12.0
 _MOST_EPSILON = 100.0
 # Of mu^2, where components are looked for. They are if the noise's largest eigenvalue is below this
-# part of the largest that a covariance can have.
-_SHARE_OF_MEAN, _STANDS_OUT = 0.5, 0.1
+# part of C^2: the first component of people's features has 0.02 to 0.05 of it.
+_SHARE_OF_MEAN, _STANDS_OUT = 0.5, 0.02
 _STEPS = 64
 
 
