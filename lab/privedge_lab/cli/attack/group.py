@@ -9,6 +9,7 @@ import typer
 
 from privedge_lab.cli.attack import (
     attributes,
+    coalition,
     disguising,
     extraction,
     membership,
@@ -17,7 +18,16 @@ from privedge_lab.cli.attack import (
     table,
 )
 
-_MODULES = (table, partitioning, attributes, disguising, party, membership, extraction)
+_MODULES = (
+    table,
+    partitioning,
+    attributes,
+    disguising,
+    party,
+    membership,
+    coalition,
+    extraction,
+)
 
 
 def register(app: typer.Typer) -> None:
