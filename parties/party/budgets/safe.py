@@ -2,7 +2,7 @@
 
 A label near the border between two models tells about one bit, and a subspace model is (k + 1) * D
 numbers. So the safe number is one label a parameter: the attack of `privedge attack extraction`
-needs thirty times as many for a good copy. A mean embedding alone is worth stealing, and is D
+needed 24 times as many for a good copy. A mean embedding alone is worth stealing, and is D
 numbers: encoders and vectors have a fixed, smaller number, and one by the hour.
 """
 
