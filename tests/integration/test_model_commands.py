@@ -69,7 +69,7 @@ def test_a_model_is_uploaded_listed_and_deleted(privedge, pair, ran_file):
 def test_w45_an_owner_is_told_what_both_parties_count_and_no_names(privedge, pair, ran_file):
     refused = privedge("my-exposure", COHORT)
     assert refused.returncode == 1
-    assert "no active model" in refused.stderr or "no such model" in refused.stderr
+    assert "unknown model" in refused.stderr
     privedge("upload", str(ran_file), "--cohort", COHORT)
     for models in pair.models:
         models.budgets.query("carla", COHORT, 6, "ana")
