@@ -11,13 +11,23 @@ from privedge_lab.cli.attack import (
     attributes,
     coalition,
     disguising,
+    extraction,
     membership,
     partitioning,
     party,
     table,
 )
 
-_MODULES = (table, partitioning, attributes, disguising, party, membership, coalition)
+_MODULES = (
+    table,
+    partitioning,
+    attributes,
+    disguising,
+    party,
+    membership,
+    coalition,
+    extraction,
+)
 
 
 def register(app: typer.Typer) -> None:
