@@ -16,10 +16,10 @@ from privedge.ran import features, inputs, rivals
 from privedge.ran.alignment import aligner_for
 from privedge.ran.model import Reconstructor
 from privedge.ran.rivals import Rivals
-from privedge.reference.model import PlainModel
 from privedge.sharing import known
 from privedge.user.checkpoint import Ran
 from privedge_lab.demo.task import Task
+from privedge_lab.reference.model import PlainModel
 
 
 @dataclass(frozen=True)
