@@ -21,6 +21,7 @@ from onnx import helper, numpy_helper
 from privedge.errors import ConfigError
 from privedge.ran import detector, face, features, inputs, rivals
 from privedge.ran.alignment import aligner_for, similarity
+from privedge.ran.named_spec import spec_named
 from privedge.ran.presets import preset
 from privedge.ran.public_files import PublicFiles
 from privedge.sharing import known
@@ -241,3 +242,12 @@ def test_no_rival_is_one_of_the_people(people):
     public = rivals.read(RECIPE / face.RIVALS, SPEC).rows
     likeness = np.concatenate(list(people.values())) @ public.T
     assert likeness.max() < 0.6
+
+
+@here
+def test_every_preset_behind_the_recipes_files_knows_what_they_want():
+    """SFace scales pixels itself: given them from -1 to 1, it tells nobody from anybody."""
+    for name in ("ran-encoder", "subspace-encoder"):
+        spec = spec_named(name, height=64, width=64, channels=1, files=FILES)
+        assert (spec.name, spec.features, spec.image) == (name, SPEC.features, SPEC.image)
+    assert spec_named("face", height=64, width=64, channels=1, files=FILES) == SPEC
