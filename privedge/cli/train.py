@@ -14,18 +14,22 @@ from privedge.cli.options import (
     ConfigOption,
     DetectorOption,
     EncoderOption,
+    EncryptOption,
     ForceOption,
     JoinOption,
     JsonOption,
+    KeyFileOption,
     LargestFaceOption,
     SkipBadOption,
     SpecOption,
     StrictQualityOption,
     UnitLengthOption,
     care,
+    lock_to_write,
     path,
     public_files,
     to_join,
+    warn_of_template,
 )
 from privedge.cli.progress import training_bar
 
@@ -95,17 +99,21 @@ def _train(
     ] = False,
     force: ForceOption = False,
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.AUTO,
+    encrypt: EncryptOption = False,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a RAN on your own images or vectors. Nothing leaves this device.
 
-    The file holds your model in the clear: keep it, and send only its shares (`privedge upload`).
+    The file holds your model in the clear, unless you encrypt it: keep it, and send only its shares
+    (`privedge upload`).
 
     \b
     Examples:
       privedge train photos/ --owner ana --out ana.ran
       privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
       privedge train photos/ --owner ana --out ana.ran --spec faces.json --encoder face.onnx
+      privedge train photos/ --owner ana --out ana.ran --encrypt
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
       privedge train vectors.npz --label ana --owner ana --out ana.ran --unit-length
     """
@@ -119,6 +127,7 @@ def _train(
     from privedge.user.settings import settings_for
 
     checkpoint.require_replaceable(out, None if force else owner)
+    lock = lock_to_write(encrypt, key_file)
     source = images[0] if len(images) == 1 else images
     wanted = to_join(cohort, config, preset, spec_file)
     given = opened(source, label=label, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
@@ -131,11 +140,17 @@ def _train(
         unit_length=unit_length,
         files=files,
     )
-    changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
-    changes["largest_face"] = largest_face
-    changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "device": device.value,
+        "files": files,
+        "largest_face": largest_face,
+        "threshold_quantile": threshold_quantile,
+        **({"steps": steps} if steps else {}),
+    }
     settings = settings_for(spec, **changes)
-    saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
+    warn_of_template(spec, lock)
+    saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume, lock=lock)
     started = time.monotonic()
     aligner = aligner_for(spec, files, largest=largest_face)
     pictures = given.at(spec.image, aligner)
@@ -149,7 +164,7 @@ def _train(
             progress=lambda now: show(now.step, now.validation_error),
             saving=saves,
         )
-    checkpoint.save(ran, out)
+    checkpoint.save(ran, out, lock)
     if settings.steps:
         saves.path.unlink(missing_ok=True)
     _summarise(ran, out, time.monotonic() - started, as_json)

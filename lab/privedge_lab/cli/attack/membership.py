@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import DataOption, OutOption, ResumeOption, SeedOption
 from privedge_lab.results.rows.values import shown
@@ -32,6 +32,8 @@ def _membership(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Of training, if not the preset's.")
     ] = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -45,14 +47,17 @@ def _membership(
     Example:
       privedge attack membership --data mnist_28.npz --preset subspace32 --members 100
     """
-    from privedge_lab import datasets
+    from privedge_lab import datasets, encoded
     from privedge_lab.evaluation import membership
     from privedge_lab.results.rows.membership import MembershipRow
 
-    chosen = membership.MembershipSettings(preset, owners, members, asked, margin, steps, seed)
+    spec, files = encoded.given(spec_file, encoder)
+    chosen = membership.MembershipSettings(
+        spec.name if spec else preset, owners, members, asked, margin, steps, seed, spec, files
+    )
     found = experiment.run(
         membership.EXPERIMENT,
-        {"data": data.name},
+        {"data": data.name} | encoded.settings(spec, files),
         lambda results, bars: membership.measure(chosen, datasets.read(data), results, bars),
         out=out,
         resume=resume,
