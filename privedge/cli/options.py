@@ -132,6 +132,16 @@ KeyFileOption = Annotated[
     ),
 ]
 
+RivalsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--rivals",
+        metavar="FILE",
+        parser=path,
+        help='The cohort\'s public rivals (`privedge rivals make`): one owner alone gets an "unknown".',
+    ),
+]
+
 ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="That train side by side; default one a core."),

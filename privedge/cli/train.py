@@ -189,6 +189,7 @@ def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
         print(json.dumps(summary))
         return
     trained = checkpoint.training_in_words(
+        ran.spec,
         int(ran.facts["images"]),
         int(ran.facts["steps"]),
         checkpoint.validation_error(ran.facts),

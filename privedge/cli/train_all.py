@@ -161,13 +161,12 @@ def _jobs(
     lock: "Lock | None",
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.identity.names import owner_names
+    from privedge.identity.names import mapped, owner_names
     from privedge.user.many import Job
 
     names = owner_names(list(owners))  # before anything is written
-    for given, name in names.items():
-        if name != given:
-            print(f"privedge: note: the owner of {given!r} is {name}", file=sys.stderr)
+    if said := mapped(names):
+        print(f"privedge: note: {said}", file=sys.stderr)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -200,6 +199,8 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
         return
     for row in rows:
         there = ", was there" if row["reused"] else ""
-        trained = checkpoint.training_in_words(row["images"], row["steps"], row["validation_mse"])
+        trained = checkpoint.training_in_words(
+            jobs[0].spec, row["images"], row["steps"], row["validation_mse"]
+        )
         print(f"{row['file']}: {trained}{there}")
     print(f"{len(rows)} owners, {name}, {seconds:.1f} s")

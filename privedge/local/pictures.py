@@ -14,7 +14,7 @@ from statistics import median_high
 
 from privedge.arrays import Pixels, Vectors
 from privedge.errors import ImageError
-from privedge.identity.names import owner_names
+from privedge.identity.names import mapped, owner_names
 from privedge.progress import Progress
 from privedge.ran import images, quality
 from privedge.ran.alignment import Aligner
@@ -260,8 +260,8 @@ def _notes(
 
 def _notes_of_owners(used: Sequence[_Folder], owners: Sequence[Owner]) -> list[str]:
     notes = []
-    if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
-        notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
+    if said := mapped({owner.folder.name: owner.name for owner in owners}):
+        notes.append(said)
     counts = [(each, len(each.sound)) for each in used]
     few = [f"{each.path.name} has {count}" for each, count in counts if count < HELD_OUT_FROM]
     if few:

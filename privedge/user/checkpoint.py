@@ -130,10 +130,13 @@ def validation_error(facts: Mapping[str, str]) -> float | None:
     return None if said is None else float(said)
 
 
-def training_in_words(images: int, steps: int, error: float | None) -> str:
-    """Say how a model was trained. `error`: what `validation_error` returns."""
-    checked = "no image held out" if error is None else f"validation error {error:.4g}"
-    return f"{images} image{'' if images == 1 else 's'}, {steps} steps, {checked}"
+def training_in_words(spec: RanSpec, count: int, steps: int, error: float | None) -> str:
+    """Say how a model was trained, of `count` images or vectors. `error`: what `validation_error`
+    returns.
+    """
+    what = "vector" if spec.image is None else "image"
+    checked = f"no {what} held out" if error is None else f"validation error {error:.4g}"
+    return f"{count} {what}{'' if count == 1 else 's'}, {steps} steps, {checked}"
 
 
 def require_replaceable(path: Path, owner: str | None) -> None:
