@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from parties.mpc.dealing import SessionId, Tuples
+from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.predict import Rule, predict
+from parties.mpc.release import ReleaseKey
 from privedge.client.answers import answer_shape, read_answers
 from privedge.client.exchange import query_requests
-from privedge.mpc.dealing import SessionId, Tuples
-from privedge.mpc.fixed_product import MaskedWeights
-from privedge.mpc.predict import Rule, predict
 from privedge.ran import features, inputs
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.presets import VECTOR, preset
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
-from privedge.reference import run as reference
 from privedge.rpc import codec
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
@@ -37,6 +37,7 @@ from privedge.sharing.question import Question
 from privedge.sharing.ring import Words, from_bytes, to_bytes
 from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
+from privedge_lab.reference import run as reference
 from tools import vectors
 
 FILE = Path(__file__).resolve().parents[1] / "tests" / "golden" / "client.json"
@@ -171,7 +172,10 @@ def _answered(question: Question, shares: tuple[Words, Words]) -> tuple[Words, W
         MaskedWeights(b"", vectors.WEIGHT_SEEDS[1]),
     )
     outcome = reference.run(program, *pairs, masked=masked, bundles=_supply())
-    first, second = (reference.as_words(share) for share in outcome.shares)
+    mine, theirs = outcome.inner
+    # Released once more, under a key of test values.
+    zero = ReleaseKey(vectors.NONCES, vectors.SESSION).zero("answer", mine.shape)
+    first, second = reference.as_words(mine + zero), reference.as_words(theirs - zero)
     shape = answer_shape(OWNERS, question)
     return first.reshape(shape), second.reshape(shape)
 

@@ -20,18 +20,19 @@ from typing import Any
 
 import torch
 
+from parties.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fused import choice, compare, squares, tree
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.packing import planes
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
+from parties.mpc.prg import MaskStream
+from parties.mpc.release import ReleaseKey, release
+from parties.mpc.session import Session
+from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from parties.mpc.window import Window
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.fused import choice, compare, squares, tree
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.fused.packing import planes
-from privedge.mpc.fused.squares import TruncatedSquare
-from privedge.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
-from privedge.mpc.prg import MaskStream
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
-from privedge.mpc.window import Window
 from privedge.ran.presets import preset
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.manifest import ModelManifest, TensorEntry, commitment
@@ -42,6 +43,7 @@ FILE = Path(__file__).resolve().parents[1] / "tests" / "golden" / "protocol.json
 
 SESSION = bytes(range(0x40, 0x50))
 SEEDS = bytes(range(0x00, 0x20)), bytes(range(0x20, 0x40))
+NONCES = bytes(range(0xC0, 0xE0)), bytes(range(0xE0, 0x100))
 WEIGHT_SEEDS = bytes(range(0x80, 0xA0)), bytes(range(0xA0, 0xC0))
 # A longer array is replaced by its digest.
 _MOST_WORDS = 32
@@ -70,6 +72,16 @@ def keys() -> Any:
         }
         for seed, purpose, counter in chosen
     ]
+
+
+def released() -> Any:
+    """docs/protocol.md#release: what each party releases of its share of three results."""
+    shares, sides = _shared("released", [1, 0, 0]), _sides(_dealer(), _Wire.pair())
+    given = {"nonces": [nonce.hex() for nonce in NONCES], "session": SESSION.hex()}
+    given["shares"] = [*map(_words, shares)]
+    for name in ("answer", "verify"):
+        given[name] = [_words(release(*each, name)) for each in zip(sides, shares, strict=True)]
+    return given
 
 
 _KINDS: list[TupleKind] = [
@@ -239,11 +251,8 @@ def chosen() -> Any:
 def _played(program: Program, *secrets: list[int]) -> Any:
     """One run at both parties: every tuple, word and digest that is drawn or sent."""
     given = [_shared(f"share {at}", values) for at, values in enumerate(secrets)]
-    dealer, wires = _dealer(), _Wire.pair()
-    sides = [
-        Session(party, wires[party], _Kept(party, _run(), SEEDS[party], _Near(dealer, party)))
-        for party in (0, 1)
-    ]
+    wires = _Wire.pair()
+    sides = _sides(_dealer(), wires)
     results: list[torch.Tensor] = [torch.zeros(0)] * 2
 
     def play(party: int) -> None:
@@ -265,6 +274,12 @@ def _played(program: Program, *secrets: list[int]) -> Any:
         "result_shares": [*map(_words, results)],
         "result": (results[0] + results[1]).tolist(),
     }
+
+
+def _sides(dealer: Dealer, wires: "Sequence[_Wire]") -> list[Session]:
+    supplies = [_Kept(at, _run(), SEEDS[at], _Near(dealer, at)) for at in (0, 1)]
+    keys = [ReleaseKey(NONCES, SESSION) for _ in supplies]
+    return [*map(Session, (0, 1), wires, supplies, keys)]
 
 
 def _full(drawn: TupleShares) -> Any:
@@ -333,6 +348,7 @@ def manifest() -> Any:
 # has its own: tests/golden/agreement.json.
 VECTORS: dict[str, Callable[[], Any]] = {
     "keys": keys,
+    "released": released,
     "tuples": tuples,
     "fixed_product": fixed_product,
     "tree": tree_levels,

@@ -138,7 +138,8 @@ RivalsOption = Annotated[
         "--rivals",
         metavar="FILE",
         parser=path,
-        help='The cohort\'s public rivals (`privedge rivals make`): one owner alone gets an "unknown".',
+        help="The cohort's public rivals (`privedge rivals make`), without which one owner alone "
+        "is named for everybody.",
     ),
 ]
 
@@ -224,7 +225,7 @@ def _passphrase(*, twice: bool) -> str:
 
 
 def warn_of_template(spec: "RanSpec", lock: "Lock | None") -> None:
-    """Warn that a model behind an encoder identifies a person elsewhere too, if it is in the clear."""
+    """Warn that a model behind an encoder, in the clear, identifies a person elsewhere too."""
     if lock is None and spec.features.kind == "encoder":
         log.warning(
             "behind an encoder a RAN is a biometric template: whoever has the file can find this "

@@ -23,9 +23,9 @@ from privedge.local.deployment import SERVERS, Deployment
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.public_files import NO_FILES, PublicFiles
-from privedge.reference.model import PlainModel
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import made, system
+from privedge_lab.reference.model import PlainModel
 
 PRESET = "subspace32"
 _OWNERS, _SEED, _IMAGES = 10, 1, 200

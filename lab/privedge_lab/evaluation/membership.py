@@ -17,7 +17,6 @@ from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
-from privedge.reference.model import PlainModel
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
 from privedge_lab import encoded
@@ -25,6 +24,7 @@ from privedge_lab.attacks.membership import COPIES, copies, infer_membership
 from privedge_lab.attacks.views import AnswersView
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation.pixels import as_bytes
+from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from parties.mpc.dealing import SessionId
 from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
 from parties.worker.meeting import Acceptor, Agreement, Dialer, Greeting, Meeting, Met, PeerStream
@@ -15,7 +16,6 @@ from parties.worker.preprocessing.pool import BundleChoice, Pool
 from parties.worker.task import Kind
 from privedge.errors import Unreachable
 from privedge.identity.roles import Role
-from privedge.mpc.dealing import SessionId
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline
@@ -52,6 +52,8 @@ def channel(acceptor, tls_for) -> Iterator[grpc.Channel]:
 
 
 Sides = tuple[PeerStream, PeerStream]
+# Nonces of all sessions of this module.
+SEEN: set[bytes] = set()
 
 
 def met(dialer: Dialer, acceptor: Acceptor, run: SessionId) -> Sides:
@@ -64,7 +66,13 @@ def met(dialer: Dialer, acceptor: Acceptor, run: SessionId) -> Sides:
 
     with ThreadPoolExecutor(2) as threads:
         mine, theirs = threads.map(opened, (dialer, acceptor))
-    assert mine.theirs == theirs.theirs == Greeting(run.session, b"same")
+    assert mine.theirs == theirs.mine and theirs.theirs == mine.mine
+    nonces = [side.mine.release_nonce for side in (mine, theirs)]
+    for side, nonce in zip((mine, theirs), nonces, strict=True):
+        assert side.mine == Greeting(run.session, b"same", release_nonce=nonce)
+    # Each worker draws its own, anew for every session.
+    assert [len(nonce) for nonce in nonces] == [32, 32] and len({*nonces, *SEEN}) == len(SEEN) + 2
+    SEEN.update(nonces)
     return mine.stream, theirs.stream
 
 
