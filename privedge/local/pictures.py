@@ -53,11 +53,8 @@ class Owner:
         """One picture or vector."""
         return self.files[0] if self.vectors is None else self.vectors[0]
 
-    def flaws(self, *, encoded: bool = False) -> list[Flaw]:
-        """Return what is wrong with them. Decodes pictures without a grey.
-
-        encoded: whether the model is behind a public encoder, which needs fewer pictures.
-        """
+    def flaws(self) -> list[Flaw]:
+        """Return what is wrong with them. Decodes pictures without a grey."""
         if self.vectors is not None:
             return quality.of_vectors(self.vectors)
         known = self.greys or (None,) * len(self.files)
@@ -65,8 +62,7 @@ class Owner:
             opened([file]).greys[0] if small is None else small
             for file, small in zip(self.files, known, strict=True)
         ]
-        enough = quality.FEW_ENCODED if encoded else quality.FEW_PICTURES
-        return quality.of_own(judged, [file.name for file in self.files], enough=enough)
+        return quality.of_own(judged, [file.name for file in self.files])
 
 
 @dataclass(frozen=True)

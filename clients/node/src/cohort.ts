@@ -13,6 +13,9 @@ export interface Cohort {
   readonly specJson: string;
   readonly margin: number;
   readonly meanShare: number;
+  /** How many public rivals the best model must beat too, and the digest of their file. */
+  readonly rivals: number;
+  readonly rivalsSha256: string;
   /** In the order of the answer vector; empty while no model is active. */
   readonly owners: readonly string[];
   readonly snapshotId: string;
@@ -40,10 +43,10 @@ export async function described(
         "and tell both operators if it stays so",
     );
   }
-  const { specJson, margin, meanShare, owners, snapshotId } = first;
+  const { specJson, margin, meanShare, rivals, rivalsSha256, owners, snapshotId } = first;
+  const rule = { margin, meanShare, rivals, rivalsSha256 };
   const maxBatch = Math.max(1, first.maxBatch);
-  const spec = parseSpec(specJson);
-  return { name: cohort, spec, specJson, margin, meanShare, owners, snapshotId, maxBatch };
+  return { name: cohort, spec: parseSpec(specJson), specJson, ...rule, owners, snapshotId, maxBatch };
 }
 
 /** Names of the cohorts that both parties serve with the same architecture, sorted. */
