@@ -46,7 +46,15 @@ export async function described(
   const { specJson, margin, meanShare, rivals, rivalsSha256, owners, snapshotId } = first;
   const rule = { margin, meanShare, rivals, rivalsSha256 };
   const maxBatch = Math.max(1, first.maxBatch);
-  return { name: cohort, spec: parseSpec(specJson), specJson, ...rule, owners, snapshotId, maxBatch };
+  return {
+    name: cohort,
+    spec: parseSpec(specJson),
+    specJson,
+    ...rule,
+    owners,
+    snapshotId,
+    maxBatch,
+  };
 }
 
 /** Names of the cohorts that both parties serve with the same architecture, sorted. */
