@@ -159,7 +159,7 @@ def test_a_soak_and_an_upload_take_a_spec_with_its_encoder(encoder, spec):
     (row,) = json.loads(run("upload", "--repeats", "1", *named).stdout)["uploads"]
     sizes = map(prod, RanSpec.from_json(spec.read_text()).parameters().values())
     assert row["preset"] == "subspace-encoder"
-    assert row["share_mb"] == pytest.approx(8 * sum(sizes) / 1e6)
+    assert 0 < row["share_mb"] <= 8 * sum(sizes) / 1e6
 
 
 def test_a_bench_behind_an_encoder_says_which_file_is_missing(spec):

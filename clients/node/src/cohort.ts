@@ -3,6 +3,7 @@ import { PrivedgeError } from "./errors.js";
 import { DescribeCohortResponse } from "./generated/party.js";
 import type { Party } from "./party.js";
 import type { Patience } from "./retry.js";
+import { RING_BITS } from "./ring.js";
 import { parseSpec, type RanSpec } from "./spec.js";
 
 /** Every field is public. */
@@ -20,6 +21,8 @@ export interface Cohort {
   readonly owners: readonly string[];
   readonly snapshotId: string;
   readonly maxBatch: number;
+  /** How many bits a word has in a query, and in a model but its threshold; 0 for 64. */
+  readonly wordBits: number;
 }
 
 export type Parties = readonly [Party, Party];
@@ -43,18 +46,15 @@ export async function described(
         "and tell both operators if it stays so",
     );
   }
-  const { specJson, margin, meanShare, rivals, rivalsSha256, owners, snapshotId } = first;
-  const rule = { margin, meanShare, rivals, rivalsSha256 };
+  const { specJson, margin, meanShare, rivals, rivalsSha256 } = first;
+  const { owners, snapshotId, wordBits } = first;
+  if (wordBits > RING_BITS) {
+    throw new PrivedgeError("ShareError", `cohort ${cohort}: a word has at most ${RING_BITS} bits`);
+  }
   const maxBatch = Math.max(1, first.maxBatch);
-  return {
-    name: cohort,
-    spec: parseSpec(specJson),
-    specJson,
-    ...rule,
-    owners,
-    snapshotId,
-    maxBatch,
-  };
+  const spec = parseSpec(specJson);
+  const rule = { margin, meanShare, rivals, rivalsSha256 };
+  return { name: cohort, spec, specJson, ...rule, owners, snapshotId, maxBatch, wordBits };
 }
 
 /** Names of the cohorts that both parties serve with the same architecture, sorted. */
