@@ -146,6 +146,14 @@ class CohortSection(Section):
         'one owner can answer "unknown". Not together with `mean_share`.',
     )
 
+    serve_one_owner: bool = Field(
+        default=False,
+        description="Whether queries are answered while one owner alone has an active model. "
+        "Without an encoder such a cohort names that owner for most strangers, with public rivals "
+        "too, so its queries are refused until another owner's model is active. It does not matter "
+        "for vectors, and behind an encoder.",
+    )
+
     clients: Names | None = Field(
         default=None,
         description="Names of the clients that may ask in this cohort, as in their certificates, "

@@ -66,6 +66,8 @@ class CohortSetting:
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     enrolment_margin: float | None = None
+    # On one machine this is a trial.
+    serve_one_owner: bool = True
 
     @staticmethod
     def of(

@@ -160,6 +160,9 @@ def test_a_party_that_is_away_leaves_no_receipt_and_the_deletion_is_made_again(
         assert not file.exists()
     assert (done.returncode, done.stderr) == (0, "")
     assert verify(file, "--ca", ca).returncode == 0
+    missing = verify(file, "--ca", "nope")
+    assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert "--ca nope: no such file" in missing.stderr
 
 
 def verify(file, *options):

@@ -19,10 +19,10 @@ from privedge.errors import ConfigError, ImageError
 from privedge.identity.names import owner_names
 from privedge.ran import face, images
 from privedge.ran.alignment import Aligner, aligner_for
+from privedge.ran.inputs import Opened
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import PublicFiles
 from privedge.user import people
-from privedge.user.people import Taken
 from privedge_lab.demo.task import Task, Words, require_so_many
 
 log = logging.getLogger(__name__)
@@ -121,11 +121,11 @@ def _dealt(found: Source, aligner: Aligner | None, rng: np.random.Generator) -> 
     return _Dealt({called[name]: photos for name, photos in owners.items()}, strangers)
 
 
-def _with_a_face(taken: Taken, name: str, aligner: Aligner | None) -> Iterator[Pixels]:
+def _with_a_face(taken: Opened, name: str, aligner: Aligner | None) -> Iterator[Pixels]:
     """Yield a person's photographs that have exactly one face, and log what the others lack."""
-    if taken.pictures is None:
+    if taken.vector_size is not None:
         raise ImageError(f"{name}: has vectors, and photographs are needed here")
-    for number, given in enumerate(taken.pictures.one_by_one.pictures):
+    for number, given in enumerate(taken.one_by_one.pictures):
         where = str(given) if isinstance(given, Path) else f"{name}: picture {number}"
         try:
             if isinstance(given, Path):

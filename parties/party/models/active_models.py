@@ -93,13 +93,15 @@ class ActiveModels:
     def pin(self, cohort: str, snapshot_id: str) -> Iterator[Snapshot]:
         """The snapshot a query runs on; its share files stay on disk until the block ends.
 
-        Raises UnknownCohort, NotReady (no active model), SnapshotChanged.
+        Raises UnknownCohort, NotReady (no active model, or one alone), SnapshotChanged.
         """
         with ExitStack() as held:
             with self._rows:
                 snapshot = self.snapshot(cohort)
                 if not snapshot.models:
                     raise NotReady(f"cohort {cohort}: no active model yet")
+                if why := snapshot.cohort.refusal(len(snapshot.models)):
+                    raise NotReady(f"cohort {cohort}: {why}")
                 if snapshot.id != snapshot_id:
                     raise SnapshotChanged(f"cohort {cohort}: its models changed; ask again")
                 held.enter_context(self._holds.hold(snapshot))

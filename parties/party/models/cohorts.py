@@ -40,6 +40,7 @@ class Cohort:
     telemetry: how scores are counted; None if they are not.
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     labels: how many its clients may have.
+    serve_one_owner: whether queries are answered while one owner's pictures stand alone.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Cohort:
     enrolment_on_match: str = "report"
     enrolment_margin: float = 1.0
     labels: LabelLimits = UNLIMITED
+    serve_one_owner: bool = False
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -81,7 +83,9 @@ class Cohort:
                 "mean_share: one owner with a model that fits nothing makes strangers known; set "
                 "mean_share = 0 and choose the margin again (privedge calibrate)"
             )
-        if reason := never_unknown(self.margin, owners or 2, self.rivals_count):
+        if why := self.refusal(owners):
+            lines.append(f"its queries are refused: {why}")
+        elif reason := never_unknown(self.margin, owners or 2, self.rivals_count):
             lines.append(f"never answers unknown: {reason}; see docs/how-to/strangers.md")
         elif owners == 1 and self.spec.features.kind not in _APART:
             lines.append(
@@ -94,6 +98,19 @@ class Cohort:
                 "docs/how-to/budgets-and-audit.md"
             )
         return tuple(f"cohort {self.name}: {line}" for line in lines)
+
+    def refusal(self, owners: int) -> str:
+        """Say why no query is answered while `owners` have an active model; empty if one is.
+
+        Public rivals do not help pictures without an encoder: half of the strangers pass (ADR 28).
+        """
+        if owners != 1 or self.serve_one_owner or self.spec.features.kind in _APART:
+            return ""
+        return (
+            "it has one owner, and pictures without an encoder would be called this owner's "
+            "whoever they show; activate another owner's model, or operators set "
+            "serve_one_owner = true"
+        )
 
     @property
     def rivals_count(self) -> int:
@@ -199,6 +216,7 @@ def build(section: CohortSection) -> Cohort:
             enrolment_on_match=section.enrolment_on_match,
             enrolment_margin=section.enrolment_margin or section.margin,
             labels=safe.of_cohort(section.budget, spec),
+            serve_one_owner=section.serve_one_owner,
         )
         if cohort.enrolment_check != "off" and cohort.mean_tensor is None:
             raise ConfigError("enrolment_check: needs a subspace preset; other models have no mean")

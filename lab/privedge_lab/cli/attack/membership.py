@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import (
@@ -48,6 +48,8 @@ def _membership(
             help="Train with this differential privacy, delta 1e-5: several, with commas between.",
         ),
     ] = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -62,14 +64,18 @@ def _membership(
       privedge attack membership --data mnist_28.npz --preset subspace32 --members 100
       privedge attack membership --data mnist_28.npz --dp-epsilon 1,4,16
     """
-    from privedge_lab import datasets
+    from privedge_lab import datasets, encoded
     from privedge_lab.evaluation import membership
     from privedge_lab.results.rows.membership import MembershipRow
     from privedge_lab.results.store import Results
 
+    spec, files = encoded.given(spec_file, encoder)
+    named = spec.name if spec else preset
     wanted = [None] if dp_epsilon is None else numbers(dp_epsilon, "--dp-epsilon")
     chosen = [
-        membership.MembershipSettings(preset, owners, members, asked, margin, steps, seed, epsilon)
+        membership.MembershipSettings(
+            named, owners, members, asked, margin, steps, seed, epsilon, spec, files
+        )
         for epsilon in wanted
     ]
 
@@ -79,7 +85,7 @@ def _membership(
 
     found = experiment.run(
         membership.EXPERIMENT,
-        {"data": data.name},
+        {"data": data.name} | encoded.settings(spec, files),
         measure,
         out=out,
         resume=resume,

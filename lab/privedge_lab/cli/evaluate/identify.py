@@ -14,6 +14,7 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     ProcessesOption,
+    RivalsOption,
     SkipBadOption,
     SpecOption,
     UnitLengthOption,
@@ -95,10 +96,7 @@ def _identify(
             help="A set of strangers' images; without it, half of the owners are strangers.",
         ),
     ] = None,
-    rivals: Annotated[
-        Path | None,
-        typer.Option("--rivals", metavar="FILE", help="The cohort's public rivals, if any."),
-    ] = None,
+    rivals: RivalsOption = None,
     margin: Annotated[
         float | None,
         typer.Option("--margin", help="Of the cohort; FAR and TAR at it. Of the preset face: 0.7."),
