@@ -81,6 +81,19 @@ def person(number: int, at: Place, *, size: int = 320, seed: int = 0) -> Image.I
     return picture
 
 
+def colours(folder: Path, *, other: int | None = None) -> None:
+    """Saves ten red pictures, of which number `other` is blue, though about alike in grey."""
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for number in range(10):
+        pixels = np.zeros((32, 32, 3), np.uint8)
+        if number == other:
+            pixels[..., 1:] = draw.integers((40, 200), (80, 240), (32, 32, 2))
+        else:
+            pixels[..., 0] = draw.integers(200, 255, (32, 32))
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
 def detector(path: Path) -> Path:
     """Write a file with YuNet's inputs and outputs that finds the red discs of `discs`."""
     sides = np.log(np.array([BOX, BOX]) / 8)

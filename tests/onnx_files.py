@@ -95,3 +95,12 @@ def convolutional(
 def identity(path: Path, *, shape: Sequence[int | str]) -> Path:
     """Writes an encoder that gives its input."""
     return saved(path, [helper.make_node("Identity", ["x"], ["y"])], shape=shape)
+
+
+def mean_colour(path: Path) -> Path:
+    """Writes an encoder of three values: how red, green and blue a picture is."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["y"]),
+    ]
+    return saved(path, nodes)

@@ -16,6 +16,7 @@ from privedge.cli.options import (
     JoinOption,
     JsonOption,
     LargestFaceOption,
+    RivalsOption,
     SkipBadOption,
     SpecOption,
     path,
@@ -72,12 +73,7 @@ def _calibrate(
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
     skip_bad: SkipBadOption = False,
-    rivals_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--rivals", metavar="FILE", parser=path, help="The cohort's public rivals, if any."
-        ),
-    ] = None,
+    rivals_file: RivalsOption = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
     ] = None,
@@ -90,7 +86,8 @@ def _calibrate(
 
     Three tenths of each owner's pictures are held out and asked, the models learn from the others.
     TAR is the share of these that is named right, FAR the share of strangers that is named. The
-    figures are of the pictures that the margin was chosen on; the "crossed" one is not.
+    figures are of the pictures that the margin was chosen on; the "crossed" one is not. Without a
+    margin that keeps enough strangers out, the exit status is 1.
 
     \b
     Example:
@@ -121,14 +118,16 @@ def _calibrate(
     named = {"preset": spec.name, "owners": len(owners), "rivals": len(public or ())}
     if as_json:
         print(json.dumps({**asdict(found), "far_wanted": far, **named}))
-        return
-    _print(found, named)
+    else:
+        _print(found, named, "pictures" if spec.image else "vectors")
+    if found.margin is None:
+        raise typer.Exit(1)
 
 
-def _print(found: "Calibration", named: dict[str, Any]) -> None:
+def _print(found: "Calibration", named: dict[str, Any], what: str) -> None:
     print(
         f"{named['owners']} owners, {named['rivals']} public rivals, {named['preset']}; "
-        f"{found.asked} pictures of owners and {found.strangers} of strangers asked"
+        f"{found.asked} {what} of owners and {found.strangers} of strangers asked"
     )
     if found.margin is None or found.tar is None or found.far is None:
         print(f"no margin: {found.why}")

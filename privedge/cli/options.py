@@ -1,5 +1,7 @@
 """Options that several commands share, and the command itself."""
 
+import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     from privedge.ran.public_files import PublicFiles
     from privedge.ran.quality import Care
     from privedge.ran.spec import RanSpec
+    from privedge.user.sealed import Lock
+
+log = logging.getLogger(__name__)
 
 ConfigOption = Annotated[
     Path,
@@ -109,6 +114,35 @@ ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace a file that is there, whatever it is.")
 ]
 
+EncryptOption = Annotated[
+    bool,
+    typer.Option(
+        "--encrypt",
+        help="Encrypt the file with a passphrase: of PRIVEDGE_PASSPHRASE, or asked for.",
+    ),
+]
+
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        metavar="FILE",
+        parser=path,
+        help="The file of random bytes that encrypts a RAN, in place of a passphrase.",
+    ),
+]
+
+RivalsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--rivals",
+        metavar="FILE",
+        parser=path,
+        help="The cohort's public rivals (`privedge rivals make`), without which one owner alone "
+        "is named for everybody.",
+    ),
+]
+
 ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="That train side by side; default one a core."),
@@ -159,6 +193,44 @@ def public_files(
         named = load(ClientConfig, config)
         encoder, detector = encoder or named.encoder, detector or named.detector
     return PublicFiles.at(encoder=encoder, detector=detector)
+
+
+def lock_to_write(encrypt: bool, key_file: Path | None) -> "Lock | None":
+    """Return what encrypts a RAN, if anything. May ask for a passphrase, twice."""
+    from privedge.user.sealed import Lock
+
+    asks = encrypt and key_file is None
+    return Lock.of(_passphrase(twice=True) if asks else None, key_file)
+
+
+def lock_to_read(file: Path, key_file: Path | None) -> "Lock | None":
+    """Return what decrypts the RAN at `file`. Asks for a passphrase if it needs one."""
+    from privedge.user import sealed
+
+    try:
+        said = sealed.header_of(file)
+    except OSError:  # whoever reads it says what is wrong
+        said = None
+    asks = said is not None and said["kind"] == sealed.PASSPHRASE
+    return sealed.Lock.of(_passphrase(twice=False) if asks else None, None if asks else key_file)
+
+
+def _passphrase(*, twice: bool) -> str:
+    if (given := os.environ.get("PRIVEDGE_PASSPHRASE")) is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("set PRIVEDGE_PASSPHRASE, or type it at a terminal, or --key-file")
+    asked: str = typer.prompt("passphrase", hide_input=True, confirmation_prompt=twice, err=True)
+    return asked
+
+
+def warn_of_template(spec: "RanSpec", lock: "Lock | None") -> None:
+    """Warn that a model behind an encoder, in the clear, identifies a person elsewhere too."""
+    if lock is None and spec.features.kind == "encoder":
+        log.warning(
+            "behind an encoder a RAN is a biometric template: whoever has the file can find this "
+            "person elsewhere; --encrypt keeps it closed"
+        )
 
 
 def command_line() -> str:

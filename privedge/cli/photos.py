@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, SkipBadOption, path
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    DetectorOption,
+    EncoderOption,
+    JoinOption,
+    JsonOption,
+    LargestFaceOption,
+    SkipBadOption,
+    SpecOption,
+    path,
+    public_files,
+    to_join,
+)
 
 if TYPE_CHECKING:
     from privedge.ran.inputs import Opened
@@ -38,24 +51,44 @@ def _check(
     strict_quality: Annotated[
         bool, typer.Option("--strict-quality", help="Exit with 1 if anything is wrong.")
     ] = False,
+    preset: Annotated[
+        str,
+        typer.Option("--preset", metavar="NAME", help="The architecture, if it has an encoder."),
+    ] = "auto",
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    largest_face: LargestFaceOption = False,
+    spec_file: SpecOption = None,
+    cohort: JoinOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Say for each owner what is wrong with the pictures, without training.
 
     Too few, nearly the same, too dark, too bright, without contrast, blurred, or one that is unlike
-    all others. Nothing leaves this device.
+    all others. Behind a public encoder, also which one shows another person or no face, as `train`
+    says it. Nothing leaves this device.
 
     \b
     Examples:
       privedge photos check people/
       privedge photos check people/ana/ --json
+      privedge photos check people/ --preset face --encoder e.onnx --detector d.onnx
     """
+    from privedge.user import people
     from privedge.user.quality import flaws
 
-    found = [
-        (name, len(given.names), flaws(given))
-        for name, given in _owners(folder, skip_bad=skip_bad).items()
-    ]
+    wanted = to_join(cohort, config, preset, spec_file)
+    files = public_files(encoder, cohort, config, detector=detector)
+    owners = _owners(folder, skip_bad=skip_bad)
+    if wanted == "auto" and files.encoder is None:
+        found = [(name, len(given.names), flaws(given)) for name, given in owners.items()]
+    else:
+        spec = people.spec_for(owners.values(), wanted, files=files)
+        found = []
+        for name, given in owners.items():
+            inputs = people.inputs_of(given, spec, files, largest_face=largest_face)
+            found.append((name, len(given.names), flaws(given, inputs, spec, files)))
     _print_json(found) if as_json else _print_table(found)
     if strict_quality and any(wrong for _, _, wrong in found):
         raise typer.Exit(1)

@@ -52,10 +52,17 @@ def _verify(
     Example:
       privedge receipt verify deleted.json --ca ca.crt
     """
-    from privedge.errors import ReceiptError
+    from privedge.errors import CertificateError, ReceiptError
+    from privedge.identity.pem_files import read_chain
     from privedge.identity.receipts import ACTIVATION, PARTIES, read_receipt
 
     receipt = read_receipt(file)
+    try:
+        read_chain(ca)
+    except CertificateError as error:
+        raise ReceiptError(
+            f"--ca {error}; it needs the authorities of both parties, which operators hand over"
+        ) from None
     try:
         receipt.verify(dict.fromkeys(PARTIES, ca))
     except ReceiptError as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import ForceOption, JsonOption, path
+from privedge.cli.options import ForceOption, JsonOption, KeyFileOption, lock_to_read, path
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +23,7 @@ def _spec(
         Path | None,
         typer.Option("--out", metavar="FILE.json", parser=path, help="Write it to this file."),
     ] = None,
+    key_file: KeyFileOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,7 +41,7 @@ def _spec(
     from privedge.ran.in_words import takes
     from privedge.user import checkpoint
 
-    spec = checkpoint.load(file).spec
+    spec = checkpoint.load(file, lock_to_read(file, key_file)).spec
     text = f"{spec.to_json()}\n"
     if out is not None:
         private_file.require_writable(out)

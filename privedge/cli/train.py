@@ -14,18 +14,22 @@ from privedge.cli.options import (
     ConfigOption,
     DetectorOption,
     EncoderOption,
+    EncryptOption,
     ForceOption,
     JoinOption,
     JsonOption,
+    KeyFileOption,
     LargestFaceOption,
     SkipBadOption,
     SpecOption,
     StrictQualityOption,
     UnitLengthOption,
     care,
+    lock_to_write,
     path,
     public_files,
     to_join,
+    warn_of_template,
 )
 from privedge.cli.progress import training_bar
 
@@ -86,6 +90,18 @@ def _train(
             "few strangers out: 68 to 76 % of them passed. A margin and public rivals do better.",
         ),
     ] = None,
+    dp_epsilon: Annotated[
+        float | None,
+        typer.Option(
+            "--dp-epsilon",
+            help="Train a subspace with differential privacy: noise hides each single image.",
+        ),
+    ] = None,
+    dp_delta: Annotated[float, typer.Option("--dp-delta", help="Well below 1 / images.")] = 1e-5,
+    dp_norm: Annotated[
+        float | None,
+        typer.Option("--dp-norm", help="Clip features to this length, if not the preset's."),
+    ] = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -95,17 +111,21 @@ def _train(
     ] = False,
     force: ForceOption = False,
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.AUTO,
+    encrypt: EncryptOption = False,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a RAN on your own images or vectors. Nothing leaves this device.
 
-    The file holds your model in the clear: keep it, and send only its shares (`privedge upload`).
+    The file holds your model in the clear, unless you encrypt it: keep it, and send only its shares
+    (`privedge upload`).
 
     \b
     Examples:
       privedge train photos/ --owner ana --out ana.ran
       privedge train photos/ --owner ana --out ana.ran --cohort faces --config owner-ana.toml
       privedge train photos/ --owner ana --out ana.ran --spec faces.json --encoder face.onnx
+      privedge train photos/ --owner ana --out ana.ran --encrypt
       privedge train digits.npz --label 7 --owner ana --out ana.ran --preset ran32
       privedge train vectors.npz --label ana --owner ana --out ana.ran --unit-length
     """
@@ -119,6 +139,7 @@ def _train(
     from privedge.user.settings import settings_for
 
     checkpoint.require_replaceable(out, None if force else owner)
+    lock = lock_to_write(encrypt, key_file)
     source = images[0] if len(images) == 1 else images
     wanted = to_join(cohort, config, preset, spec_file)
     given = opened(source, label=label, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
@@ -131,14 +152,22 @@ def _train(
         unit_length=unit_length,
         files=files,
     )
-    changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
-    changes["largest_face"] = largest_face
-    changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "device": device.value,
+        "files": files,
+        "largest_face": largest_face,
+        "threshold_quantile": threshold_quantile,
+        "dp_epsilon": dp_epsilon,
+        "dp_delta": dp_delta,
+        "dp_norm": dp_norm,
+        **({"steps": steps} if steps else {}),
+    }
     settings = settings_for(spec, **changes)
-    saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
+    warn_of_template(spec, lock)
+    saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume, lock=lock)
     started = time.monotonic()
-    aligner = aligner_for(spec, files, largest=largest_face)
-    pictures = given.at(spec.image, aligner)
+    pictures = given.at(spec.image, aligner_for(spec, files, largest=largest_face))
     heed_flaws(given, owner, pictures, spec, files=files, care=care(strict_quality))
     with training_bar(settings.steps, "error") as show:
         ran = fit_ran(
@@ -149,7 +178,7 @@ def _train(
             progress=lambda now: show(now.step, now.validation_error),
             saving=saves,
         )
-    checkpoint.save(ran, out)
+    checkpoint.save(ran, out, lock)
     if settings.steps:
         saves.path.unlink(missing_ok=True)
     _summarise(ran, out, time.monotonic() - started, as_json)
@@ -174,6 +203,7 @@ def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
         print(json.dumps(summary))
         return
     trained = checkpoint.training_in_words(
+        ran.spec,
         int(ran.facts["images"]),
         int(ran.facts["steps"]),
         checkpoint.validation_error(ran.facts),

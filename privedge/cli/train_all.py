@@ -17,8 +17,10 @@ from privedge.cli.options import (
     ConfigOption,
     DetectorOption,
     EncoderOption,
+    EncryptOption,
     JoinOption,
     JsonOption,
+    KeyFileOption,
     LargestFaceOption,
     ProcessesOption,
     SkipBadOption,
@@ -26,15 +28,18 @@ from privedge.cli.options import (
     StrictQualityOption,
     UnitLengthOption,
     care,
+    lock_to_write,
     path,
     public_files,
     to_join,
+    warn_of_template,
 )
 from privedge.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from privedge.ran.spec import RanSpec
     from privedge.user.many import Job
+    from privedge.user.sealed import Lock
     from privedge.user.settings import TrainSettings
 
 
@@ -88,6 +93,8 @@ def _train_all(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what is trained already, go on with the rest.")
     ] = False,
+    encrypt: EncryptOption = False,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
@@ -114,6 +121,7 @@ def _train_all(
     changes: dict[str, Any] = {"seed": seed, "threshold_quantile": threshold_quantile}
     files = public_files(encoder, cohort, config, detector=detector)
     changes |= {"files": files, "largest_face": largest_face} | ({"steps": steps} if steps else {})
+    lock = lock_to_write(encrypt, key_file)
     wanted = to_join(cohort, config, preset, spec_file)
     owners = by_owner(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
     spec = spec_for(
@@ -125,6 +133,7 @@ def _train_all(
         files=files,
     )
     settings = settings_for(spec, **changes)
+    warn_of_template(spec, lock)
     aligner = aligner_for(spec, files, largest=largest_face)
     started = time.monotonic()
     reused = {}
@@ -134,7 +143,7 @@ def _train_all(
         images: Mapping[str, Any] = cut or {
             owner: given.source(spec.image) for owner, given in owners.items()
         }
-        jobs = _jobs(images, out, spec, settings)
+        jobs = _jobs(images, out, spec, settings, lock)
         done = train_all(jobs, processes=processes or cores(), resume=resume, watch=progress.owner)
         with closing(done):
             progress("train", 0, len(jobs))
@@ -145,22 +154,25 @@ def _train_all(
 
 
 def _jobs(
-    owners: "Mapping[str, Any]", out: Path, spec: "RanSpec", settings: "TrainSettings"
+    owners: "Mapping[str, Any]",
+    out: Path,
+    spec: "RanSpec",
+    settings: "TrainSettings",
+    lock: "Lock | None",
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.identity.names import owner_names
+    from privedge.identity.names import mapped, owner_names
     from privedge.user.many import Job
 
     names = owner_names(list(owners))  # before anything is written
-    for given, name in names.items():
-        if name != given:
-            print(f"privedge: note: the owner of {given!r} is {name}", file=sys.stderr)
+    if said := mapped(names):
+        print(f"privedge: note: {said}", file=sys.stderr)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(f"{out}: cannot be created ({error.strerror})") from None
     return [
-        Job(names[given], images, spec, settings, out / f"{names[given]}.ran")
+        Job(names[given], images, spec, settings, out / f"{names[given]}.ran", lock)
         for given, images in owners.items()
     ]
 
@@ -170,7 +182,7 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
 
     rows: list[dict[str, Any]] = []
     for job in jobs:
-        facts = checkpoint.load(job.out).facts
+        facts = checkpoint.load(job.out, job.lock).facts
         rows.append(
             {
                 "owner": job.owner,
@@ -187,6 +199,8 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
         return
     for row in rows:
         there = ", was there" if row["reused"] else ""
-        trained = checkpoint.training_in_words(row["images"], row["steps"], row["validation_mse"])
+        trained = checkpoint.training_in_words(
+            jobs[0].spec, row["images"], row["steps"], row["validation_mse"]
+        )
         print(f"{row['file']}: {trained}{there}")
     print(f"{len(rows)} owners, {name}, {seconds:.1f} s")

@@ -17,6 +17,7 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     LargestFaceOption,
+    RivalsOption,
     SpecOption,
     StrictQualityOption,
     UnitLengthOption,
@@ -72,15 +73,7 @@ def _up(
             "1 always names somebody. Default: 0.7 for the preset face, else 1.",
         ),
     ] = None,
-    rivals: Annotated[
-        Path | None,
-        typer.Option(
-            "--rivals",
-            metavar="FILE",
-            parser=path,
-            help='Public rivals (`privedge rivals make`): one owner alone gets an "unknown".',
-        ),
-    ] = None,
+    rivals: RivalsOption = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -105,7 +98,7 @@ def _up(
 
     It runs until Ctrl-C; models are kept for the next time, and only owners whose pictures have
     changed are trained again. Nothing is written into DIR. For trying things out: on one machine
-    this protects nobody.
+    this protects nobody. The preset face takes rivals.npz from beside the encoder.
 
     \b
     Examples:

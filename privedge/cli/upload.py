@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, path
+from privedge.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    KeyFileOption,
+    lock_to_read,
+    path,
+)
 from privedge.cli.progress import bytes_bar
 from privedge.cli.receipt import require_place, save
 
@@ -36,6 +43,7 @@ def _upload(
             "--receipt", metavar="FILE", parser=path, help="Save what both parties sign of it."
         ),
     ] = None,
+    key_file: KeyFileOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,7 +59,7 @@ def _upload(
     from privedge.config import ClientConfig, load
     from privedge.user import checkpoint, upload
 
-    ran = checkpoint.load(file)
+    ran = checkpoint.load(file, lock_to_read(file, key_file))
     settings = load(ClientConfig, config)
     if receipt is not None:
         require_place(receipt, settings)

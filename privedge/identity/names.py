@@ -7,7 +7,7 @@ hyphens, and two folders with the same name are refused. Public facts only.
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from privedge.errors import ConfigError
 from privedge.identity.roles import COHORT_NAME, NAME
@@ -40,6 +40,12 @@ def owner_names(folders: Sequence[str]) -> dict[str, str]:
             )
         named[folder] = name
     return named
+
+
+def mapped(named: Mapping[str, str]) -> str:
+    """Say which folders or labels are called otherwise as owners; "" if none is."""
+    others = ", ".join(f"{each!r} is {name}" for each, name in named.items() if each != name)
+    return f"owners' names have letters, digits, . _ - only: {others}" if others else ""
 
 
 def owner_name(folder: str) -> str:

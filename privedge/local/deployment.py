@@ -46,7 +46,7 @@ class CohortSetting:
     """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
 
     spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
-    telemetry, model_check: the keys of its tables of these names; None for no such table.
+    telemetry, budget, model_check: the keys of its tables of these names; None for no such table.
     """
 
     name: str
@@ -62,10 +62,13 @@ class CohortSetting:
     spec_json: str | None = None
     rivals: str | None = None
     telemetry: Mapping[str, Any] | None = None
+    budget: Mapping[str, Any] | None = None
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     enrolment_margin: float | None = None
     model_check: Mapping[str, Any] | None = None
+    # On one machine this is a trial.
+    serve_one_owner: bool = True
 
     @staticmethod
     def of(
@@ -285,11 +288,11 @@ class Deployment:
             file = self.folder / f"{cohort.name}.spec.json"
             _write(file, [text])
             fields["spec_file"] = str(file)
-        telemetry = fields.pop("telemetry", None)
-        check = fields.pop("model_check", None)
-        table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
-        table += [] if check is None else ["[cohorts.model_check]", *_keys(check)]
-        return ["[[cohorts]]", *_keys(fields), *table]
+        tables = []
+        for name in ("telemetry", "budget", "model_check"):
+            if (table := fields.pop(name, None)) is not None:
+                tables += [f"[cohorts.{name}]", *_keys(table)]
+        return ["[[cohorts]]", *_keys(fields), *tables]
 
     def _tls_table(self, identity: Identity) -> list[str]:
         files = self.tls(identity)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from privedge.identity.names import owner_names
+from privedge.identity.names import mapped, owner_names
 from privedge.local.pictures import Owner, Pictures
 from privedge.ran import npz
 from privedge.ran.images import Measured
@@ -31,7 +31,6 @@ def look(file: Path) -> Pictures:
         )
         for label, rows in held.items()
     )
-    renamed = [f"{label!r} is {name}" for label, name in names.items() if label != name]
-    said = f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}"
+    said = mapped(names)
     count = sum(each.count for each in owners)
-    return Pictures(owners, Measured(0, 0, 1, count), 0, (said,) if renamed else (), {})
+    return Pictures(owners, Measured(0, 0, 1, count), 0, (said,) if said else (), {})

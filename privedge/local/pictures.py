@@ -14,7 +14,7 @@ from statistics import median_high
 
 from privedge.arrays import Pixels, Vectors
 from privedge.errors import ImageError
-from privedge.identity.names import owner_names
+from privedge.identity.names import mapped, owner_names
 from privedge.progress import Progress
 from privedge.ran import images, quality
 from privedge.ran.alignment import Aligner
@@ -53,11 +53,8 @@ class Owner:
         """One picture or vector."""
         return self.files[0] if self.vectors is None else self.vectors[0]
 
-    def flaws(self, *, encoded: bool = False) -> list[Flaw]:
-        """Return what is wrong with them. Decodes pictures without a grey.
-
-        encoded: whether the model is behind a public encoder, which needs fewer pictures.
-        """
+    def flaws(self) -> list[Flaw]:
+        """Return what is wrong with them. Decodes pictures without a grey."""
         if self.vectors is not None:
             return quality.of_vectors(self.vectors)
         known = self.greys or (None,) * len(self.files)
@@ -65,8 +62,7 @@ class Owner:
             opened([file]).greys[0] if small is None else small
             for file, small in zip(self.files, known, strict=True)
         ]
-        enough = quality.FEW_ENCODED if encoded else quality.FEW_PICTURES
-        return quality.of_own(judged, [file.name for file in self.files], enough=enough)
+        return quality.of_own(judged, [file.name for file in self.files])
 
 
 @dataclass(frozen=True)
@@ -260,8 +256,8 @@ def _notes(
 
 def _notes_of_owners(used: Sequence[_Folder], owners: Sequence[Owner]) -> list[str]:
     notes = []
-    if renamed := [f"{o.folder.name!r} is {o.name}" for o in owners if o.name != o.folder.name]:
-        notes.append(f"owners' names have letters, digits, . _ - only: {', '.join(renamed)}")
+    if said := mapped({owner.folder.name: owner.name for owner in owners}):
+        notes.append(said)
     counts = [(each, len(each.sound)) for each in used]
     few = [f"{each.path.name} has {count}" for each, count in counts if count < HELD_OUT_FROM]
     if few:

@@ -11,7 +11,7 @@ the three operators, so nothing is private from this machine.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,11 +30,13 @@ from privedge.ran import face, npz, rivals
 from privedge.ran.alignment import Aligner, aligner_for
 from privedge.ran.feature_kinds import Encoder
 from privedge.ran.images import Measured
-from privedge.ran.inputs import is_npz
+from privedge.ran.inputs import is_npz, opened
 from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge.ran.quality import Flaw
 from privedge.ran.spec import RanSpec
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
+from privedge.user.quality import flaws
 
 # A trial on a nearly full disk is nobody's outage.
 _SETTINGS = {"disk": {"min_free_percent": 0}}
@@ -55,7 +57,7 @@ class Request:
     largest_face: whether the largest of several faces in a picture is meant.
     unit_length: whether vectors are divided by their length; None for no.
     strict_quality: whether poor pictures are an error.
-    rivals: the file of public rivals.
+    rivals: the file of public rivals; None for the one beside the encoder of the preset face.
     """
 
     cohort: str
@@ -96,6 +98,7 @@ def bring_up(
     # Before anything is read.
     checked = models.require_usable(request.preset, request.files)
     aligner = aligner_for(checked, request.files, largest=request.largest_face) if checked else None
+    request = _with_usual_rivals(request, say)
     found = _looked(home, progress, aligner)
     plan, notes = models.plan(
         found,
@@ -109,9 +112,24 @@ def bring_up(
         rivals.read(request.rivals, plan.spec)  # one that does not fit is found before training
     for note in (*found.notes, *notes):
         say(note)
-    _judge(plan, home, request, say)
+    _judge(plan, home, request, aligner, say)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
+
+
+def _with_usual_rivals(request: Request, say: Say) -> Request:
+    """Take the rivals that the recipe of the preset face puts beside its encoder."""
+    if request.preset != face.NAME or request.rivals is not None or request.files.encoder is None:
+        return request
+    usual = request.files.encoder.with_name(face.RIVALS)
+    if usual.exists():
+        say(f"public rivals: {usual}")
+        return replace(request, rivals=usual)
+    say(
+        f"no public rivals: {usual} is not there; strangers are kept out better with it, and one "
+        "owner alone needs it (make face-recipe, or privedge rivals make)"
+    )
+    return request
 
 
 def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures:
@@ -128,7 +146,7 @@ def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures
     return found
 
 
-def _judge(plan: Plan, home: Home, request: Request, say: Say) -> None:
+def _judge(plan: Plan, home: Home, request: Request, aligner: Aligner | None, say: Say) -> None:
     """Say what is wrong with the pictures of owners that are to be trained. Raises QualityError for
     any owner if the request is strict.
     """
@@ -137,12 +155,20 @@ def _judge(plan: Plan, home: Home, request: Request, say: Say) -> None:
         f"{owner.name}: {flaw.text}"
         for owner in plan.owners
         if request.strict_quality or trained.get(owner.name) != origins[owner.name]
-        for flaw in owner.flaws(encoded=isinstance(plan.spec.features, Encoder))
+        for flaw in _flaws(owner, plan, request, aligner)
     ]
     if request.strict_quality and lines:
         raise QualityError("; ".join(lines))
     for line in lines:
         say(line)
+
+
+def _flaws(owner: Owner, plan: Plan, request: Request, aligner: Aligner | None) -> Sequence[Flaw]:
+    """Return what is wrong with an owner's set; behind an encoder, by what this makes of it too."""
+    if not isinstance(plan.spec.features, Encoder):
+        return owner.flaws()
+    given = opened(list(owner.files))
+    return flaws(given, given.at(plan.spec.image, aligner), plan.spec, request.files)
 
 
 def _serve(

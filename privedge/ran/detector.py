@@ -77,6 +77,11 @@ def load(path: Path, sha256: str) -> "Detector":
     return Detector(path, onnx_file.session(path, found))
 
 
+def is_one(session: Session) -> bool:
+    """Whether a network has a YuNet's outputs."""
+    return {port.name for port in session.outputs} == _OUTPUTS
+
+
 class Detector:
     """A loaded YuNet file. Raises ConfigError if it is no such detector."""
 

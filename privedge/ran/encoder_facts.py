@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from privedge.errors import PrivEdgeError
-from privedge.ran import onnx_encoder, onnx_file
+from privedge.errors import ConfigError, PrivEdgeError
+from privedge.ran import detector, onnx_encoder, onnx_file
 from privedge.ran.feature_kinds import EncoderInput
 from privedge.ran.onnx_file import Port, Session
 from privedge.ran.spec import ImageShape
@@ -86,6 +86,8 @@ def inspect(path: Path) -> Facts:
             "outputs": session.outputs,
             "taken_out": session.taken_out,
         }
+        if detector.is_one(session):
+            raise ConfigError("is a detector of faces, not an encoder; give it as --detector")
         onnx_encoder.require_picture_input(path, session)
         seen |= _tried(path, session)
     except PrivEdgeError as error:

@@ -75,7 +75,9 @@ _ADVICE: dict[type[Exception], str] = {
     ),
     errors.TermsDiffer: "tell both operators; their logs say what differs",
     errors.CohortDiffers: "tell both operators; their logs say what differs",
-    errors.NotReady: "upload and activate a model first, then try again",
+    errors.NotReady: (
+        "upload and activate a model first (two owners', for pictures without an encoder)"
+    ),
     errors.ManifestMismatch: "upload the model again to both parties",
     errors.SnapshotChanged: "ask again",
     errors.TranscriptMismatch: "ask again; tell the operator if it happens twice",

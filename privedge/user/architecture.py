@@ -101,8 +101,11 @@ def of_cohort(cohort: str, config: ClientConfig) -> RanSpec:
 
 def _require_same(spec: RanSpec, *, components: int | None, channels: int | None) -> None:
     """Raise ConfigError unless what was asked for is what `spec` has."""
-    there = {"components": spec.components, "channels": spec.image.channels if spec.image else 0}
-    asked = {"components": components, "channels": channels}
+    there = {"component": spec.components, "channel": spec.image.channels if spec.image else 0}
+    asked = {"component": components, "channel": channels}
     if wrong := [name for name, value in asked.items() if value not in (None, there[name])]:
-        differ = ", ".join(f"{there[name]} {name} there, {asked[name]} here" for name in wrong)
+        differ = "; ".join(
+            f"{there[name]} {name}{'' if there[name] == 1 else 's'} there, {asked[name]} here"
+            for name in wrong
+        )
         raise ConfigError(f"the cohort needs another architecture: {differ}; leave them out")

@@ -18,6 +18,7 @@ from privedge.arrays import Features
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
+from privedge.ran.inputs import Opened
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.sharing import known
@@ -26,7 +27,7 @@ from privedge.sharing.known import Reals
 from privedge.user.asking import errors_of
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
-from privedge.user.people import Taken
+from privedge.user.people import features_of, inputs_of
 from privedge.user.settings import TrainSettings
 
 Interval = tuple[float, float]
@@ -68,8 +69,8 @@ class Ratios:
 
 
 def measure(
-    people: Mapping[str, Taken],
-    strangers: Sequence[Taken],
+    people: Mapping[str, Opened],
+    strangers: Sequence[Opened],
     spec: RanSpec,
     settings: TrainSettings,
     rivals: Rivals | None,
@@ -85,9 +86,9 @@ def measure(
     files, largest = settings.files, settings.largest_face
     rng = np.random.default_rng(settings.seed)
     rans, held, labels = [], [], []
-    for number, taken in enumerate(people.values()):
+    for number, given in enumerate(people.values()):
         progress("train", number, len(people))
-        inputs: Any = taken.inputs(spec, files, largest_face=largest)  # pictures or vectors
+        inputs: Any = inputs_of(given, spec, files, largest_face=largest)  # pictures or vectors
         order = rng.permutation(len(inputs))
         count = max(1, round(len(inputs) * _HELD_OUT))
         rans.append(fit_ran(inputs[order[count:]], spec, settings, f"person-{number}"))
@@ -96,7 +97,7 @@ def measure(
     progress("train", len(people), len(people))
     own, truth = np.concatenate(held), np.concatenate(labels)
     others = np.concatenate(
-        [each.features(spec, files, largest_face=largest) for each in strangers]
+        [features_of(each, spec, files, largest_face=largest) for each in strangers]
     )
     errors, far = _errors(rans, own), _errors(rans, others)
     return Ratios(

@@ -2,7 +2,8 @@
 
 The parameters are the owner's secret: the file has mode 0600 and leaves the device only as shares.
 The file is safetensors, one float32 tensor per parameter of the spec, with one metadata entry
-`privedge`: JSON {format, spec, owner, facts}. Reading one runs no code from it.
+`privedge`: JSON {format, spec, owner, facts}. Reading one runs no code from it. With a passphrase
+or a key file all of it is encrypted (sealed.py).
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from privedge import private_file, regular_file
@@ -22,6 +23,8 @@ from privedge.config import StrPath
 from privedge.errors import CheckpointError
 from privedge.identity.roles import NAME
 from privedge.ran.spec import RanSpec, Subspace
+from privedge.user import sealed
+from privedge.user.sealed import Lock
 
 FORMAT = 1
 MAX_BYTES = 1 << 30
@@ -54,36 +57,56 @@ class Ran:
     parameters: Parameters = field(repr=False)
     facts: dict[str, str] = field(default_factory=dict)
 
-    def save(self, path: StrPath) -> None:
+    def save(
+        self,
+        path: StrPath,
+        *,
+        passphrase: str | None = None,
+        key_file: StrPath | None = None,
+    ) -> None:
         """Write the model to a file that only this user can read.
 
         Args:
             path: the file, which is replaced if it exists.
+            passphrase: encrypt it with this passphrase. Without it and `key_file` it is written in
+                the clear.
+            key_file: encrypt it with this file of at least 32 random bytes, in place of a
+                passphrase.
 
         Raises:
             CheckpointError: a parameter or the owner's name is not valid, or the file cannot be
                 written.
         """
-        save(self, Path(path))
+        save(self, Path(path), Lock.of(passphrase, _path(key_file)))
 
     @staticmethod
-    def load(path: StrPath) -> "Ran":
+    def load(
+        path: StrPath, *, passphrase: str | None = None, key_file: StrPath | None = None
+    ) -> "Ran":
         """Read a model that `save` or `privedge train` has written. No code from the file is run.
 
         Args:
             path: the file.
+            passphrase, key_file: what it was encrypted with.
 
         Returns:
             The model.
 
         Raises:
-            CheckpointError: the file is missing, damaged or of another version.
+            CheckpointError: the file is missing, damaged, encrypted with something else or of
+                another version.
         """
-        return load(Path(path))
+        return load(Path(path), Lock.of(passphrase, _path(key_file)))
 
 
-def save(ran: Ran, path: Path) -> None:
+def _path(given: StrPath | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def save(ran: Ran, path: Path, lock: Lock | None = None) -> None:
     """Write `ran` to `path`, and replace an older file. The same RAN gives the same bytes.
+
+    lock: encrypts it; the bytes are then others each time.
 
     Raises CheckpointError if the RAN is not valid or the file cannot be written.
     """
@@ -97,7 +120,8 @@ def save(ran: Ran, path: Path) -> None:
     }
     metadata = {_METADATA: json.dumps(described, sort_keys=True)}
     ordered = {name: np.ascontiguousarray(ran.parameters[name]) for name in ran.spec.parameters()}
-    private_file.write(path, to_safetensors(ordered, metadata))
+    raw = to_safetensors(ordered, metadata)
+    private_file.write(path, raw if lock is None else lock.seal(raw, ran.owner))
 
 
 def validation_error(facts: Mapping[str, str]) -> float | None:
@@ -106,10 +130,13 @@ def validation_error(facts: Mapping[str, str]) -> float | None:
     return None if said is None else float(said)
 
 
-def training_in_words(images: int, steps: int, error: float | None) -> str:
-    """Say how a model was trained. `error`: what `validation_error` returns."""
-    checked = "no image held out" if error is None else f"validation error {error:.4g}"
-    return f"{images} image{'' if images == 1 else 's'}, {steps} steps, {checked}"
+def training_in_words(spec: RanSpec, count: int, steps: int, error: float | None) -> str:
+    """Say how a model was trained, of `count` images or vectors. `error`: what `validation_error`
+    returns.
+    """
+    what = "vector" if spec.image is None else "image"
+    checked = f"no {what} held out" if error is None else f"validation error {error:.4g}"
+    return f"{count} {what}{'' if count == 1 else 's'}, {steps} steps, {checked}"
 
 
 def require_replaceable(path: Path, owner: str | None) -> None:
@@ -132,7 +159,8 @@ def require_replaceable(path: Path, owner: str | None) -> None:
 def owner_of(path: Path) -> str:
     """Return whose RAN is at `path`, without reading it. Raises CheckpointError."""
     try:
-        regular_file.require(path)
+        if (sealed_as := sealed.header_of(path)) is not None:
+            return sealed_as["owner"]
         with safe_open(path, framework="np") as file:
             owner: str = _described(file.metadata(), where=str(path))["owner"]
     except OSError as error:
@@ -142,24 +170,35 @@ def owner_of(path: Path) -> str:
     return owner
 
 
-def load(path: Path) -> Ran:
-    """Read and check the RAN at `path`. Raises CheckpointError, which names the fault."""
+def load(path: Path, lock: Lock | None = None) -> Ran:
+    """Read and check the RAN at `path`. Raises CheckpointError, which names the fault.
+
+    lock: decrypts it, if it is encrypted.
+    """
     try:
         if regular_file.require(path).st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
-        with safe_open(path, framework="np") as file:
-            described = _described(file.metadata(), where=str(path))
-            spec = _spec(described, where=str(path))
-            # Names and shapes come first, so nothing is allocated for a file that does not fit its
-            # spec.
-            _check_layout(spec, _layout(file), where=str(path))
-            parameters = {name: file.get_tensor(name) for name in spec.parameters()}
+        raw = sealed.opened(regular_file.read(path), lock, where=str(path))
+        found = dict(deserialize(raw))  # type: ignore[no-untyped-call]
+        described = _described(metadata_of(raw), where=str(path))
+        spec = _spec(described, where=str(path))
+        _check_layout(spec, _layout(found), where=str(path))
+        parameters = {
+            name: np.frombuffer(found[name]["data"], "<f4").reshape(shape)
+            for name, shape in spec.parameters().items()
+        }
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
     except SafetensorError:
         raise CheckpointError(f"{path}: is not a sound safetensors file") from None
     check(spec, parameters, where=str(path))
     return Ran(spec, described["owner"], parameters, described["facts"])
+
+
+def metadata_of(raw: bytes) -> dict[str, str] | None:
+    """Return the metadata of a sound safetensors file: JSON after eight bytes of its size."""
+    header: dict[str, Any] = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    return header.get("__metadata__")
 
 
 def check(spec: RanSpec, parameters: Mapping[str, npt.NDArray[Any]], *, where: str) -> None:
@@ -223,10 +262,8 @@ def _spec(described: dict[str, Any], *, where: str) -> RanSpec:
         raise CheckpointError(f"{where}: {error}") from None
 
 
-def _layout(file: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
-    layout = {}
-    for name in file.keys():  # noqa: SIM118 (not a mapping)
-        part = file.get_slice(name)
-        dtype = "float32" if part.get_dtype() == "F32" else str(part.get_dtype())
-        layout[name] = (dtype, tuple(part.get_shape()))
-    return layout
+def _layout(found: Mapping[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {
+        name: ("float32" if part["dtype"] == "F32" else part["dtype"], tuple(part["shape"]))
+        for name, part in found.items()
+    }

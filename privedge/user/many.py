@@ -29,6 +29,7 @@ from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint
 from privedge.user.fitting import TrainingStep, fit_ran
 from privedge.user.saves import Saves
+from privedge.user.sealed import Lock
 from privedge.user.settings import TrainSettings
 
 # Called with (owner, steps done, steps in all, mean squared error on the validation images).
@@ -49,6 +50,7 @@ class Job:
     images: a folder, an npz, files, vectors (n, D), or uint8 (n, H, W[, 3]) at the size of
         `spec.image`, which for an aligned spec are faces that are cut out already.
     out: the file to write the RAN to.
+    lock: encrypts it.
     """
 
     owner: str
@@ -56,6 +58,7 @@ class Job:
     spec: RanSpec
     settings: TrainSettings
     out: Path
+    lock: Lock | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def answered(
     def watch(_: str, *now: float) -> None:
         tell({"now": now})
 
-    images = request["images"]
+    images, lock = request["images"], request["lock"]
     spec = RanSpec.from_json(request["spec"])
     source = Path(images) if isinstance(images, str) else tuple(map(Path, images))
     job = Job(
@@ -118,6 +121,7 @@ def answered(
         spec,
         TrainSettings.from_dict(request["settings"]),
         Path(request["out"]),
+        lock and Lock.from_dict(lock),
     )
     return {"reused": _trained(job, watch)}
 
@@ -166,6 +170,8 @@ def _request(job: Job, npz: Path) -> child_processes.Message:
         "spec": job.spec.to_json(),
         "settings": job.settings.to_dict(),
         "out": str(job.out.resolve()),
+        # It goes through a pipe to a child process of our own.
+        "lock": job.lock and job.lock.to_dict(),
     }
 
 
@@ -178,7 +184,7 @@ def _trained(job: Job, watch: Watch | None) -> bool:
         images = given(images, job.spec.image, aligner=aligner)
     task = _task(job, images)
     if job.out.exists():
-        if checkpoint.load(job.out).facts.get(_TASK) != task:
+        if checkpoint.load(job.out, job.lock).facts.get(_TASK) != task:
             raise TrainingError(
                 f"{job.out}: was trained with other images, preset or settings; remove it to train "
                 "it again"
@@ -197,12 +203,12 @@ def _trained(job: Job, watch: Watch | None) -> bool:
             replace(job.settings, threads=1),
             job.owner,
             progress=progress,
-            saving=Saves(unfinished, resume=unfinished.exists()),
+            saving=Saves(unfinished, resume=unfinished.exists(), lock=job.lock),
         )
     except PrivEdgeError as error:
         # There are many owners, so the message must name the one.
         raise TrainingError(f"{job.owner}: {error}") from error
-    checkpoint.save(replace(ran, facts=ran.facts | {_TASK: task}), job.out)
+    checkpoint.save(replace(ran, facts=ran.facts | {_TASK: task}), job.out, job.lock)
     unfinished.unlink(missing_ok=True)
     return False
 

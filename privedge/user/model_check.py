@@ -19,7 +19,7 @@ from privedge.sharing.fixed_point import LIMIT
 from privedge.user.asking import errors_of
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
-from privedge.user.people import Taken
+from  import Taken
 from privedge.user.settings import TrainSettings
 
 # Fewer say too little of how much sound models differ.

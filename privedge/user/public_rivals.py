@@ -10,14 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from privedge.errors import ImageError
+from privedge.ran.inputs import Opened
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.rivals import MAX_RIVALS, Rivals
 from privedge.ran.spec import RanSpec
-from privedge.user.people import Taken
+from privedge.user.people import features_of
 
 
 def make(
-    sets: Sequence[Taken],
+    sets: Sequence[Opened],
     spec: RanSpec,
     count: int,
     *,
@@ -27,12 +28,14 @@ def make(
 ) -> Rivals:
     """Draw `count` of all pictures or vectors, and return what the feature map makes of them.
 
-    files, largest_face: as for Taken.inputs.
+    files, largest_face: as for people.inputs_of.
 
     The same pictures, seed and spec give the same rivals. Raises ImageError for too few that
     differ, and ConfigError as Rivals.of does.
     """
-    rows = np.concatenate([each.features(spec, files, largest_face=largest_face) for each in sets])
+    rows = np.concatenate(
+        [features_of(each, spec, files, largest_face=largest_face) for each in sets]
+    )
     rows = np.unique(rows.reshape(len(rows), -1), axis=0)  # equal ones count once
     if not 1 <= count <= min(MAX_RIVALS, len(rows)):
         raise ImageError(

@@ -1,7 +1,8 @@
 """Save an unfinished training and resume it later, with exactly the same result.
 
 The file holds the owner's unfinished model, so it is as secret as a checkpoint: mode 0600, in the
-same folder, safetensors. A training resumes only with the same spec, settings and images.
+same folder, safetensors, and encrypted if the checkpoint will be. A training resumes only with the
+same spec, settings and images.
 """
 
 import json
@@ -9,23 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
 from privedge import private_file, regular_file
 from privedge.errors import TrainingError
+from privedge.user import sealed
 from privedge.user.adversarial import Contest
+from privedge.user.checkpoint import metadata_of
+from privedge.user.sealed import Lock
 
 _METADATA = "privedge-training"
 
 
 @dataclass(frozen=True)
 class Saves:
-    """Where to save, after how many steps each time, and whether to resume from the file."""
+    """Where to save, after how many steps each time, whether to resume from the file, and what
+    encrypts it.
+    """
 
     path: Path
     every: int = 500
     resume: bool = False
+    lock: Lock | None = None
 
 
 def begin(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
@@ -45,10 +53,9 @@ def begin(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
             )
         return
     try:
-        regular_file.require(saves.path)
-        with safe_open(saves.path, framework="pt") as file:
-            described = json.loads((file.metadata() or {})[_METADATA])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        raw = sealed.opened(regular_file.read(saves.path), saves.lock, where=str(saves.path))
+        tensors = from_safetensors(raw)
+        described = json.loads((metadata_of(raw) or {})[_METADATA])
         if described["task"] != task:
             raise TrainingError(f"{saves.path}: belongs to other images, preset or settings")
         contest.restore(tensors, described["counts"])
@@ -63,4 +70,7 @@ def save(saves: Saves | None, contest: Contest, task: dict[str, Any]) -> None:
     if saves is None or contest.step % saves.every:
         return
     described = json.dumps({"task": task, "counts": contest.counts()}, sort_keys=True)
-    private_file.write(saves.path, to_safetensors(contest.tensors(), {_METADATA: described}))
+    raw = to_safetensors(contest.tensors(), {_METADATA: described})
+    if saves.lock is not None:
+        raw = saves.lock.seal(raw, "unfinished")
+    private_file.write(saves.path, raw)

@@ -4,11 +4,17 @@ import json
 import signal
 import subprocess
 import sys
+from math import prod
+from pathlib import Path
 
 import pytest
 
 from privedge.errors import Unreachable
+from privedge.ran.named_spec import spec_named
+from privedge.ran.public_files import PublicFiles
+from privedge.ran.spec import RanSpec
 from privedge_lab.bench.stock.group import Group
+from tests import onnx_files
 from tests.integration.left_running import running_in_session_of, until_running
 
 RUN = [sys.executable, "-c", "from privedge.cli.main import main; main()", "bench"]
@@ -119,6 +125,48 @@ def test_a_throughput_bench_counts_the_right_answers_of_all_clients():
     assert 0 < row["median_s"] <= row["p95_s"]
     assert row["cpu_s"] == pytest.approx(sum(row["cpu_by_process_s"].values()))
     assert row["client_cpu_s"] > 0
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    return onnx_files.convolutional(tmp_path_factory.mktemp("encoder") / "encoder.onnx")
+
+
+@pytest.fixture(scope="module")
+def spec(encoder) -> Path:
+    """What a cohort behind this encoder has."""
+    found = spec_named(
+        "subspace-encoder", height=32, width=32, channels=3, files=PublicFiles.at(encoder=encoder)
+    )
+    path = encoder.with_name("spec.json")
+    path.write_text(found.to_json())
+    return path
+
+
+@pytest.mark.mpc
+def test_clients_encode_their_pictures_in_a_throughput_bench(encoder):
+    asked = ("--preset", "subspace-encoder", "--owners", "2", "--clients", "2", "--seconds", "8")
+    asked += ("--encoder", str(encoder))
+    (row,) = json.loads(run("throughput", *asked, "--json").stdout)["throughput"]
+    assert (row["preset"], row["agreement"]) == ("subspace-encoder", 1.0)
+
+
+@pytest.mark.mpc
+def test_a_soak_and_an_upload_take_a_spec_with_its_encoder(encoder, spec):
+    named = ("--spec", str(spec), "--encoder", str(encoder), "--json")
+    row = json.loads(run("soak", "--queries", "24", "--clients", "3", *named).stdout)
+    assert (row["queries"], row["wrong"], row["failed"]) == (24, 0, 0)
+    (row,) = json.loads(run("upload", "--repeats", "1", *named).stdout)["uploads"]
+    sizes = map(prod, RanSpec.from_json(spec.read_text()).parameters().values())
+    assert row["preset"] == "subspace-encoder"
+    assert 0 < row["share_mb"] <= 8 * sum(sizes) / 1e6
+
+
+def test_a_bench_behind_an_encoder_says_which_file_is_missing(spec):
+    for command in ("query", "throughput", "upload", "memory", "soak", "train"):
+        done = run(command, "--spec", str(spec), code=1)
+        assert "needs the ONNX file of its encoder" in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.mpc

@@ -183,3 +183,26 @@ def test_w21_damage_that_a_rehearsal_finds_keeps_no_query_waiting(
         answered_soon(unscrubbed, images)
 
     check(unscrubbed, rans, images, at, flipped, worker_restarts, tmp_path / "kept")
+
+
+def test_w21_a_byte_that_flipped_while_its_party_was_away_keeps_no_query_of_any_cohort_waiting(
+    tmp_path, rans, some_digits
+):
+    """With the pool as a party's file has it by default: it rehearses before anybody asks."""
+    images, whole = some_digits.test_images[:2], "whole"
+    cohorts = [CohortSetting(name, "subspace32", components=16) for name in (COHORT, whole)]
+    with Deployment(tmp_path / "deployment", cohorts) as running:
+        for ran in rans[:OWNERS]:
+            send(ran, COHORT, running.client_config(Identity(Role.OWNER, ran.owner)))
+        damaged = share_of(running, Role.PARTY0, rans[0].owner)
+        for ran in rans[:OWNERS]:
+            send(ran, whole, running.client_config(Identity(Role.OWNER, ran.owner)))
+        running.processes[Role.PARTY0].terminate()
+        running.processes[Role.PARTY0].wait()
+        flipped(damaged)
+        running.start(Role.PARTY0)
+        running.wait_ready(Role.PARTY0)
+        with client(running, rpc_timeout_s=HASTY_S) as asking:
+            assert owners(asking.identify(images, whole)) == nearest(rans[:OWNERS], images)
+        assert owners(answered_soon(running, images)) == nearest(rans[1:OWNERS], images)
+        until(lambda: named(running, damaged.stem))

@@ -1,4 +1,4 @@
-"""The Python of the README and the examples in docstrings run as they stand, on three servers."""
+"""The examples in docstrings run as they stand, on three servers."""
 
 import inspect
 import re
@@ -17,10 +17,8 @@ from privedge.local.deployment import CohortSetting, Deployment
 
 pytestmark = pytest.mark.mpc
 
-ROOT = Path(__file__).resolve().parents[2]
 COHORTS = ("faces", "people")
 ANA, CARLA = Identity(Role.OWNER, "ana"), Identity(Role.CLIENT, "carla")
-BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 EXAMPLE = re.compile(r"^Example:\n((?:    .*\n|\n)+)", re.MULTILINE)
 
 
@@ -37,7 +35,7 @@ def pictures(of: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """The cohorts of the docstrings and of the README; bo is an owner in both already."""
+    """The cohorts of the docstrings; bo is an owner in both already."""
     cohorts = [CohortSetting(name, "subspace32") for name in COHORTS]
     settings = {"pool": {"bundles": 0}}
     with Deployment(tmp_path_factory.mktemp("deployment"), cohorts, settings) as running:
@@ -63,16 +61,6 @@ def folder(deployment, tmp_path, monkeypatch) -> Path:
     privedge.Owner.from_file(tmp_path / "owner-ana.toml").upload(ran, "faces")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_the_python_of_the_readme_trains_uploads_and_asks(folder, capsys):
-    block = BLOCK.search((ROOT / "README.md").read_text())
-    assert block is not None
-    (folder / "ana.ran").unlink()
-    exec(block[1], {})
-    first, second = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"ana \d+\.\d\d s", first) and second == "True"
-    assert privedge.Ran.load("ana.ran").owner == "ana"
 
 
 WITH_EXAMPLES = (

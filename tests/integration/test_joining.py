@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from privedge.cli.main import build
@@ -36,12 +36,16 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory, some_digits: Digits) -> Path:
-    """A folder for each of PEOPLE, who has pictures of one digit."""
+    """A folder for each of PEOPLE, who has pictures of one digit: bo's are JPEGs in colour."""
     folder = tmp_path_factory.mktemp("photos")
     for name, digit in PEOPLE.items():
         (folder / name).mkdir()
         for number, pixels in enumerate(some_digits.train_images[digit][:20]):
-            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+            picture = Image.fromarray(pixels)
+            if name == "ana":
+                picture.save(folder / name / f"{number:02}.png")
+            else:
+                ImageOps.colorize(picture, "navy", "khaki").save(folder / name / f"{number:02}.jpg")
     return folder
 
 
@@ -102,14 +106,14 @@ def test_what_an_owner_asks_for_beside_a_cohort_is_refused_with_what_differs(
     command = ["train", str(photos / "ana"), "--owner", "ana", "--out", str(out)]
     command += ["--cohort", OPEN, "--config", config("owner", "ana")]
     refused = CliRunner().invoke(build(), [*command, "--channels", "3", "--components", "9"])
-    assert "4 components there, 9 here, 1 channels there, 3 here" in str(refused.exception)
+    assert "4 components there, 9 here; 1 channel there, 3 here" in str(refused.exception)
     assert not out.exists()
 
 
 @pytest.mark.parametrize("system", ["Windows", "Darwin"])
 def test_a_computer_that_is_not_linux_joins_and_asks(system, config, photos, tmp_path):
     ana, bo, eve = config("owner", "ana"), config("owner", "bo"), config("client", "eve")
-    picture = str(photos / "bo" / "00.png")
+    picture = str(photos / "bo" / "00.jpg")
     ca, mine = str(tmp_path / "ca"), str(tmp_path / "mine/owner-cleo")
     commands = [
         ["--help"],

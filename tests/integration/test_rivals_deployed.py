@@ -4,25 +4,28 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from privedge.errors import NotReady
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran import rivals
 from privedge.ran.features import extract
 from privedge.ran.images import fit
 from privedge.ran.rivals import Rivals
+from privedge.user import models
 from privedge.user.upload import send
 from privedge_lab.reference.model import PlainModel
 from tests.integration.asking import CLIENT, client
 
 pytestmark = pytest.mark.mpc
 
-ALONE, BARE, NAMES = "alone", "bare", "names"
+ALONE, BARE, NAMES, SAFE = "alone", "bare", "names", "safe"
 MARGIN = 0.5
 
 
@@ -39,7 +42,9 @@ def public(rans, some_digits) -> Rivals:
 
 @pytest.fixture(scope="module")
 def one_owner(tmp_path_factory, rans, public) -> Iterator[Deployment]:
-    """Two cohorts of one owner, who has the digit 0; one of them has rivals. A third names all."""
+    """Three cohorts of one owner, who has the digit 0; the first has rivals, the last is as an
+    operator's file has it by default. A fourth names all.
+    """
     folder = tmp_path_factory.mktemp("rivals")
     rivals.write(folder / "rivals.npz", public, rans[0].spec)
     cohorts = [
@@ -47,10 +52,11 @@ def one_owner(tmp_path_factory, rans, public) -> Iterator[Deployment]:
             ALONE, "subspace32", components=16, margin=MARGIN, rivals=str(folder / "rivals.npz")
         ),
         CohortSetting(BARE, "subspace32", components=16, margin=MARGIN),
+        CohortSetting(SAFE, "subspace32", components=16, margin=MARGIN, serve_one_owner=False),
         CohortSetting(NAMES, "subspace32"),
     ]
     with Deployment(folder, cohorts) as running:
-        for cohort in cohorts[:2]:
+        for cohort in cohorts[:3]:
             owner = Identity(Role.OWNER, rans[0].owner)
             send(rans[0], cohort.name, running.client_config(owner))
         yield running
@@ -76,6 +82,22 @@ def test_one_owner_with_rivals_says_unknown_for_strangers(one_owner, rans, some_
     # Which the replies say.
     assert (reply.never_unknown, described.never_unknown) == ("", "")
     assert bare.never_unknown == "it has one owner and no public rivals"
+
+
+def test_pictures_of_one_owner_alone_are_not_asked_until_there_is_another(
+    one_owner, rans, some_digits
+):
+    image = some_digits.test_images[:1]
+    second = one_owner.client_config(Identity(Role.OWNER, rans[1].owner))
+    with client(one_owner) as asking:
+        for ask in (asking.identify, partial(asking.verify, owner=rans[0].owner)):
+            with pytest.raises(NotReady, match="two owners', for pictures without an encoder"):
+                ask(image, cohort=SAFE)
+        sent = send(rans[1], SAFE, second)
+        assert len(asking.identify(image, SAFE).answers) == 1
+        models.delete(sent.model_id, second)
+        with pytest.raises(NotReady, match="two owners', for pictures"):
+            asking.identify(image, SAFE)
 
 
 def test_query_says_that_a_cohort_never_answers_unknown(one_owner, some_digits, tmp_path):

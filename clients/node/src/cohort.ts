@@ -14,6 +14,9 @@ export interface Cohort {
   readonly specJson: string;
   readonly margin: number;
   readonly meanShare: number;
+  /** How many public rivals the best model must beat too, and the digest of their file. */
+  readonly rivals: number;
+  readonly rivalsSha256: string;
   /** In the order of the answer vector; empty while no model is active. */
   readonly owners: readonly string[];
   readonly snapshotId: string;
@@ -43,14 +46,15 @@ export async function described(
         "and tell both operators if it stays so",
     );
   }
-  const { specJson, margin, meanShare, owners, snapshotId, wordBits } = first;
+  const { specJson, margin, meanShare, rivals, rivalsSha256 } = first;
+  const { owners, snapshotId, wordBits } = first;
   if (wordBits > RING_BITS) {
     throw new PrivedgeError("ShareError", `cohort ${cohort}: a word has at most ${RING_BITS} bits`);
   }
   const maxBatch = Math.max(1, first.maxBatch);
   const spec = parseSpec(specJson);
-  const rule = { margin, meanShare, owners, snapshotId, maxBatch };
-  return { name: cohort, spec, specJson, ...rule, wordBits };
+  const rule = { margin, meanShare, rivals, rivalsSha256 };
+  return { name: cohort, spec, specJson, ...rule, owners, snapshotId, maxBatch, wordBits };
 }
 
 /** Names of the cohorts that both parties serve with the same architecture, sorted. */

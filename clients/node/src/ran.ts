@@ -13,6 +13,8 @@ export interface Ran {
 
 const FORMAT = 1;
 const MAX_BYTES = 2 ** 30;
+// How a file begins that `privedge train --encrypt` has written.
+const SEALED = Buffer.from("PERAN001");
 const ORTHONORMAL_WITHIN = 1e-3;
 
 /** Read and check a model's file. Throws CheckpointError. */
@@ -29,6 +31,9 @@ export async function readRan(path: string): Promise<Ran> {
 }
 
 export function parseRan(file: Buffer, where: string): Ran {
+  if (file.subarray(0, SEALED.length).equals(SEALED)) {
+    throw faulty(where, "is encrypted; upload it with `privedge upload`, which opens it");
+  }
   const { metadata, tensors: found } = readSafetensors(file, where);
   const { owner, spec } = described(metadata["privedge"], where);
   const expected = parameters(spec);

@@ -163,6 +163,7 @@ test("a damaged file of a model is refused", () => {
     () => parseRan(altered('\\"format\\": 1', '\\"format\\": 2'), "format.ran"),
     refused,
   );
+  assert.throws(() => parseRan(Buffer.from("PERAN001and more"), "closed.ran"), /is encrypted/);
   const notFinite = Buffer.from(file);
   notFinite.writeFloatLE(NaN, file.length - 4);
   assert.throws(() => parseRan(notFinite, "nan.ran"), refused);

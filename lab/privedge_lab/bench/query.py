@@ -36,7 +36,7 @@ class Workload:
     """What each engine is asked: `queries` batches of `batch` images against `owners` models."""
 
     engines: tuple[str, ...]
-    preset: str
+    preset: system.Wanted
     owners: int
     batch: int
     queries: int
@@ -127,7 +127,7 @@ def _asked(engine: str, load: Workload) -> Asked:
     ours = engine not in stock.ENGINES
     return Asked(
         engine=engine,
-        preset=load.preset,
+        preset=system.name_of(load.preset),
         owners=load.owners,
         batch=load.batch,
         queries=load.queries,

@@ -22,11 +22,13 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import SERVERS, Deployment
 from privedge.progress import Progress
 from privedge.ran import features
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import made, system
 from privedge_lab.reference.model import PlainModel
 
-_PRESET, _OWNERS, _SEED, _IMAGES = "subspace32", 10, 1, 200
+PRESET = "subspace32"
+_OWNERS, _SEED, _IMAGES = 10, 1, 200
 _TIMEOUT_S = 120.0
 _PAUSE_S = 0.5
 # The servers fill their pools and caches and start their threads during this part of the queries.
@@ -64,19 +66,28 @@ class Tally:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def soak(queries: int, clients: int, progress: Progress) -> Mapping[str, float]:
+def soak(
+    queries: int,
+    clients: int,
+    progress: Progress,
+    preset: system.Wanted = PRESET,
+    files: PublicFiles = NO_FILES,
+) -> Mapping[str, float]:
     """Ask `queries` questions, `clients` at a time. Returns the figures of `privedge bench soak`.
 
     rss_mb_per_1000 is the slope of a line through the samples after the warm-up; fds_growth and
-    threads_growth compare the first and the last fifth of these samples. Raises ConfigError if
-    there are more clients than different questions.
+    threads_growth compare the first and the last fifth of these samples.
+
+    files: their encoder takes the place of the preset's feature map.
+
+    Raises ConfigError if there are more clients than different questions.
     """
-    spec = system.spec_of(_PRESET)
-    models = made.models(spec, _OWNERS, _SEED)
-    asked = questions(models, made.images(spec, _IMAGES, _SEED), clients)
+    spec = system.spec_of(preset, files)
+    models = made.models(spec, _OWNERS, _SEED, files)
+    asked = questions(models, made.images(spec, _IMAGES, _SEED), clients, files)
     with system.running(spec) as deployment:
         system.fill(deployment, models, progress)
-        configs = [_config(deployment, number) for number in range(clients)]
+        configs = [_config(deployment, number, files) for number in range(clients)]
         tally, samples = Tally(), []
         with ThreadPoolExecutor(clients) as threads:
             ends = [
@@ -100,9 +111,12 @@ def soak(queries: int, clients: int, progress: Progress) -> Mapping[str, float]:
     }
 
 
-def questions(models: Sequence[Ran], images: Inputs, count: int) -> list[Question]:
+def questions(
+    models: Sequence[Ran], images: Inputs, count: int, files: PublicFiles = NO_FILES
+) -> list[Question]:
     """Make `count` questions whose answers are all different, of as few images as that takes."""
-    answers = PlainModel(models, system.MARGIN).answers(features.extract(models[0].spec, images))
+    given = features.extract(models[0].spec, images, encoder=files.encoder)
+    answers = PlainModel(models, system.MARGIN).answers(given)
     known = {
         answer.owner: number
         for number, answer in enumerate(answers)
@@ -154,9 +168,9 @@ def growth(samples: Sequence[Sample], queries: int) -> Mapping[str, float]:
     }
 
 
-def _config(deployment: Deployment, number: int) -> ClientConfig:
+def _config(deployment: Deployment, number: int, files: PublicFiles) -> ClientConfig:
     client = Identity(Role.CLIENT, f"client-{number}")
-    return deployment.client_config(client, rpc_timeout_s=_TIMEOUT_S)
+    return deployment.client_config(client, rpc_timeout_s=_TIMEOUT_S, files=files)
 
 
 def _ask(config: ClientConfig, question: Question, queries: int, tally: Tally) -> None:

@@ -17,7 +17,7 @@ from privedge.errors import ConfigError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
-from privedge.ran import face
+from privedge.ran import face, features
 from privedge.ran.named_spec import spec_named
 from privedge.ran.presets import VECTOR, preset
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -25,6 +25,7 @@ from privedge.ran.spec import RanSpec
 from privedge.user import upload
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench.relay import Relay
+from privedge_lab.encoded import require_no_faces
 
 COHORT = "bench"
 ENGINES = ("fused", "crypten")
@@ -73,12 +74,26 @@ class Setting:
 _AS_INSTALLED = Setting()
 
 
-def spec_of(name: str, files: PublicFiles = NO_FILES) -> RanSpec:
-    """Return the preset `name` for grey images, behind the encoder of `files` if there is one, or
-    for vectors such as face encoders give.
+# What is measured: the name of a preset, or a spec in its place.
+Wanted = str | RanSpec
 
-    Raises ConfigError for an unknown name.
+
+def name_of(wanted: Wanted) -> str:
+    """Return what a row calls it."""
+    return wanted if isinstance(wanted, str) else wanted.name
+
+
+def spec_of(wanted: Wanted, files: PublicFiles = NO_FILES) -> RanSpec:
+    """Return a spec as it is, or that of a preset: for grey images, behind the encoder of `files`
+    if there is one, or for vectors such as face encoders give.
+
+    Raises ConfigError for an unknown name, and for a spec that needs another file or faces.
     """
+    if isinstance(wanted, RanSpec):
+        require_no_faces(wanted, "made-up pictures have none")
+        features.require_files(wanted, files)
+        return wanted
+    name = wanted
     if name == VECTOR:
         return preset(name, size=_VECTOR_SIZE, unit_length=True)
     if name == face.NAME and files == NO_FILES:  # enough for shapes

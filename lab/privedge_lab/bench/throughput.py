@@ -19,6 +19,7 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import Deployment
 from privedge.progress import Progress
 from privedge.ran import features
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge_lab.bench import made, rows, system
 from privedge_lab.bench.children import Children
 from privedge_lab.bench.processes import Processes
@@ -39,11 +40,12 @@ class Workload:
     """`clients` clients ask about single images for `seconds`."""
 
     engine: str
-    preset: str
+    preset: system.Wanted
     owners: int
     clients: int
     seconds: float
     batching_delay_ms: float | None
+    files: PublicFiles = NO_FILES
 
 
 def measure(load: Workload, progress: Progress) -> ThroughputRow:
@@ -52,10 +54,11 @@ def measure(load: Workload, progress: Progress) -> ThroughputRow:
     The error of a party's refusal is raised as it is.
     """
     system.check_engine(load.engine)
-    spec = system.spec_of(load.preset)
-    models = made.models(spec, load.owners, _SEED)
+    spec = system.spec_of(load.preset, load.files)
+    models = made.models(spec, load.owners, _SEED, load.files)
     images = made.images(spec, _IMAGES, _SEED)
-    expected = PlainModel(models, system.MARGIN).owners(features.extract(spec, images))
+    given = features.extract(spec, images, encoder=load.files.encoder)
+    expected = PlainModel(models, system.MARGIN).owners(given)
     setting = system.Setting(batching_delay_ms=load.batching_delay_ms)
     with system.running(spec, load.engine, setting) as deployment:
         system.fill(deployment, models, progress)
@@ -73,7 +76,7 @@ def _ask(
     with Children("a client", folder) as clients:
         names = [f"client-{number}" for number in range(load.clients)]
         for number, name in enumerate(names):
-            config = deployment.write_client_config(Identity(Role.CLIENT, name))
+            config = deployment.write_client_config(Identity(Role.CLIENT, name), files=load.files)
             first = number * _IMAGES // load.clients
             arguments = [str(config), str(folder / "images.npy"), str(first)]
             clients.start(name, "privedge_lab.bench.asker", arguments, _ENVIRONMENT)
@@ -99,7 +102,12 @@ def _row(
     seconds = [took for _, took, _ in asked]
     cpu_s = {kind: value / len(asked) for kind, value in spent.items()}
     return ThroughputRow(
-        **vars(load),
+        engine=load.engine,
+        preset=system.name_of(load.preset),
+        owners=load.owners,
+        clients=load.clients,
+        seconds=load.seconds,
+        batching_delay_ms=load.batching_delay_ms,
         queries=len(asked),
         queries_per_s=len(asked) / load.seconds,
         median_s=float(np.median(seconds)),

@@ -17,7 +17,7 @@ IMAGES = 144
 
 
 def measure(
-    preset: str,
+    preset: system.Wanted,
     owners: int,
     steps: int | None,
     progress: Progress,
@@ -40,7 +40,7 @@ def measure(
         spent.append(time.perf_counter() - started)
         progress("train", owner + 1, owners)
     return TrainRow(
-        preset=preset,
+        preset=system.name_of(preset),
         owners=owners,
         images=IMAGES,
         steps=settings.steps,

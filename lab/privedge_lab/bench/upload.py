@@ -17,6 +17,7 @@ import numpy as np
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran.narrow import tensor_bits
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.rpc.chunks import cut
 from privedge.sharing.manifest import (
@@ -48,13 +49,17 @@ class _Parcel:
         party.upload(self.header, (chunk for words in self.tensors for chunk in cut(words)))
 
 
-def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
+def measure(
+    preset: system.Wanted, repeats: int, progress: Progress, files: PublicFiles = NO_FILES
+) -> UploadRow:
     """Measure each kind of upload `repeats` times.
+
+    files: their encoder takes the place of the preset's feature map.
 
     Raises ConfigError for an unknown preset, or the error of a party's refusal.
     """
-    spec = system.spec_of(preset)
-    model = made.models(spec, 1, _SEED)[0]
+    spec = system.spec_of(preset, files)
+    model = made.models(spec, 1, _SEED, files)[0]
     one, both, whole = [], [], []
     with system.running(spec) as deployment, ExitStack() as stack:
         config = system.owner_config(deployment, model.owner)
@@ -78,7 +83,7 @@ def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
     )
     # The first upload of each kind opened the connections, so it does not count.
     return UploadRow(
-        preset=preset,
+        preset=system.name_of(preset),
         repeats=repeats,
         share_mb=share_mb,
         one_party_mb_s=share_mb / float(np.median(one[1:])),

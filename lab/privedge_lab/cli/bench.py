@@ -7,16 +7,18 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from itertools import groupby, product
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from privedge.cli.options import EncoderOption, JsonOption
+from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.soak import soak
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
+    from privedge_lab.bench.system import Wanted
     from privedge_lab.results.rows.bench import (
         MemoryRow,
         ProductRow,
@@ -88,6 +90,7 @@ def _query(
     pool: PoolOption = "warm",
     rtt_ms: RttOption = 0.0,
     encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seconds, rounds, bytes and CPU seconds of a private query, and whether it is right.
@@ -103,7 +106,7 @@ def _query(
     setting, files = Setting(pool, rtt_ms), PublicFiles.at(encoder=encoder)
     loads = [
         query.Workload(tuple(_names(engine)), name, count, batch, queries, setting, files)
-        for name, count in product(_names(preset), _counts(owners))
+        for name, count in product(_wanted(preset, spec_file), _counts(owners))
     ]
     for load in loads:
         query.check(load)
@@ -127,6 +130,8 @@ def _throughput(
             "--batching-delay-ms", min=0, help="How long a query waits for others; else as set."
         ),
     ] = None,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Queries a second that many clients at once get answered, preprocessing included.
@@ -135,11 +140,13 @@ def _throughput(
     Example:
       privedge bench throughput --preset conv32 --owners 40 --clients 8 --seconds 20
     """
+    from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import throughput
 
+    wanted, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
     loads = [
-        throughput.Workload(each, name, count, clients, seconds, batching_delay_ms)
-        for name, count, each in product(_names(preset), _counts(owners), _names(engine))
+        throughput.Workload(each, name, count, clients, seconds, batching_delay_ms, files)
+        for name, count, each in product(wanted, _counts(owners), _names(engine))
     ]
     found = experiment.once(lambda bars: (throughput.measure(load, bars) for load in loads))
     _show("bench throughput", found, as_json, _throughput_table)
@@ -148,6 +155,8 @@ def _throughput(
 def _upload(
     preset: PresetOption = "paper",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Uploads to time.")] = 5,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """MB/s of a share: to one party, to both at once, and seconds of a whole upload.
@@ -156,15 +165,22 @@ def _upload(
     Example:
       privedge bench upload --preset paper
     """
+    from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import upload
 
-    names = _names(preset)
-    found = experiment.once(lambda bars: (upload.measure(name, repeats, bars) for name in names))
+    names, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
+    found = experiment.once(
+        lambda bars: (upload.measure(name, repeats, bars, files) for name in names)
+    )
     _show("bench upload", found, as_json, _upload_table)
 
 
 def _memory(
-    preset: PresetOption = "subspace32", owners: OwnersOption = 10, as_json: JsonOption = False
+    preset: PresetOption = "subspace32",
+    owners: OwnersOption = 10,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Resident memory of every process, at rest and after a first query.
 
@@ -172,10 +188,13 @@ def _memory(
     Example:
       privedge bench memory --preset ran32
     """
+    from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import memory
 
-    names = _names(preset)
-    found = experiment.once(lambda bars: (memory.measure(name, owners, bars) for name in names))
+    names, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
+    found = experiment.once(
+        lambda bars: (memory.measure(name, owners, bars, files) for name in names)
+    )
     _show("bench memory", found, as_json, _memory_tables)
 
 
@@ -186,6 +205,7 @@ def _train(
         int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
     ] = None,
     encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seconds to train one owner's model.
@@ -197,7 +217,7 @@ def _train(
     from privedge.ran.public_files import PublicFiles
     from privedge_lab.bench import training
 
-    names, files = _names(preset), PublicFiles.at(encoder=encoder)
+    names, files = _wanted(preset, spec_file), PublicFiles.at(encoder=encoder)
     found = experiment.once(
         lambda bars: (training.measure(name, owners, steps, bars, files) for name in names)
     )
@@ -233,6 +253,13 @@ def _names(listed: str) -> list[str]:
     if not names:
         raise typer.BadParameter("needs at least one, separated by commas")
     return names
+
+
+def _wanted(presets: str, spec_file: Path | None) -> "list[Wanted]":
+    """Return the spec in a file, or else the names of presets."""
+    from privedge.ran import spec_file as specs
+
+    return [*_names(presets)] if spec_file is None else [specs.read(spec_file)]
 
 
 def _counts(listed: str) -> list[int]:

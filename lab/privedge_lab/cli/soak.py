@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
 
 
@@ -15,6 +15,8 @@ def soak(
     clients: Annotated[
         int, typer.Option("--clients", min=1, max=1000, help="That ask at the same time.")
     ] = 8,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Wrong and failed answers of very many queries; growth of memory, descriptors and threads.
@@ -26,9 +28,14 @@ def soak(
     Example:
       privedge bench soak --queries 10000 --clients 100 --json
     """
+    from privedge.ran import spec_file as specs
+    from privedge.ran.public_files import PublicFiles
+    from privedge_lab.bench.soak import PRESET
     from privedge_lab.bench.soak import soak as run
 
-    (found,) = experiment.once(lambda bars: [run(queries, clients, bars)])
+    wanted = PRESET if spec_file is None else specs.read(spec_file)
+    files = PublicFiles.at(encoder=encoder)
+    (found,) = experiment.once(lambda bars: [run(queries, clients, bars, wanted, files)])
     if as_json:
         print(json.dumps(found))
     else:

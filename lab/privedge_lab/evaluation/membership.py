@@ -15,16 +15,18 @@ from privedge.errors import ImageError
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
-from privedge.ran.presets import preset
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
+from privedge_lab import encoded
 from privedge_lab.attacks.membership import COPIES, copies, infer_membership
 from privedge_lab.attacks.views import AnswersView
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation.pixels import as_bytes
 from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.membership import MembershipRow
+from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
 
 EXPERIMENT = "membership"
@@ -33,7 +35,9 @@ EXPERIMENT = "membership"
 @dataclass(frozen=True)
 class MembershipSettings:
     """`members` training images an owner, `owners` models; `asked` members and as many others of
-    each owner are attacked. `steps`: of training, if not the preset's.
+    each owner are attacked. `steps`: of training, if not the preset's. `dp_epsilon`: of training
+    with differential privacy. `spec`: in place of the preset; `files`: the encoder that it needs,
+    or that the preset gets.
     """
 
     preset: str
@@ -43,6 +47,17 @@ class MembershipSettings:
     margin: float = 1.0
     steps: int | None = None
     seed: int = 0
+    dp_epsilon: float | None = None
+    spec: RanSpec | None = None
+    files: PublicFiles = NO_FILES
+
+    def named(self) -> Raw:
+        """What names a row; spec and files are part of what names the results."""
+        rest = asdict(self)
+        del rest["spec"], rest["files"]
+        if self.dp_epsilon is None:  # left out, as in files of before
+            del rest["dp_epsilon"]
+        return rest
 
 
 def measure(
@@ -54,17 +69,12 @@ def measure(
     Of every owner's images, four sets that share none: members and others of the service under
     attack, and of the cohort that the attacker trains itself.
     """
-    named = {"experiment": EXPERIMENT, "copies": COPIES, **asdict(settings)}
+    named = {"experiment": EXPERIMENT, "copies": COPIES, **settings.named()}
     if results.find(named) is not None:
         return
     if settings.asked > settings.members:
         raise ImageError("membership: no more members can be asked about than there are")
-    spec = preset(
-        settings.preset,
-        height=data.images.shape[2],
-        width=data.images.shape[3],
-        channels=data.images.shape[1],
-    )
+    spec = encoded.spec_for(settings.preset, settings.spec, data.images.shape, settings.files)
     sets = _sets(data, settings)
     right, truth = _answers(spec, sets[0], sets[1], settings, progress)
     known_right, known_truth = _answers(spec, sets[2], sets[3], settings, progress)
@@ -105,7 +115,9 @@ def _answers(
     spec: RanSpec, members: _Sets, others: _Sets, settings: MembershipSettings, progress: Progress
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Train on `members`; which copies of members and others are answered right, and who is one."""
-    changes = {"seed": settings.seed} | ({"steps": settings.steps} if settings.steps else {})
+    changes: Raw = {"seed": settings.seed, "files": settings.files}
+    changes |= {"dp_epsilon": settings.dp_epsilon}
+    changes |= {"steps": settings.steps} if settings.steps else {}
     rans = []
     for owner, pixels in enumerate(members):
         progress("train", owner, len(members))
@@ -118,7 +130,8 @@ def _answers(
         progress("ask", owner, len(rans))
         for part, is_member in ((members[owner][: settings.asked], True), (others[owner], False)):
             asked = copies(part, generator)
-            given = features.extract(spec, fit(as_bytes(asked.flatten(0, 1)), spec.image_shape))
+            shaped = fit(as_bytes(asked.flatten(0, 1)), spec.image_shape)
+            given = features.extract(spec, shaped, encoder=settings.files.encoder)
             names = service.owners(given)
             right.append(torch.tensor([name == f"owner-{owner}" for name in names]))
             truth += [is_member] * len(part)

@@ -32,11 +32,12 @@ from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.images import fit
-from privedge.ran.presets import preset
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import encode
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
+from privedge_lab import encoded
 from privedge_lab.attacks import party, scores
 from privedge_lab.attacks.attributes import AttackerSettings, infer_attribute
 from privedge_lab.attacks.both_parties import BothParties
@@ -73,7 +74,8 @@ _LINEAR_ONLY = ("opening",)
 class PartySettings:
     """`known` queries to learn from, `queries` to attack, on a cohort of `owners` of `preset`.
 
-    `attacks`: which of linear, read, paper, residual and attribute.
+    `attacks`: which of linear, read, paper, residual and attribute. `spec`: in place of the preset.
+    `files`: the encoder that it needs, or that the preset gets.
     """
 
     preset: str
@@ -82,6 +84,13 @@ class PartySettings:
     queries: int = 300
     seed: int = 0
     attacks: tuple[str, ...] = ATTACKS
+    spec: RanSpec | None = None
+    files: PublicFiles = NO_FILES
+
+    @property
+    def name(self) -> str:
+        """What rows call the architecture."""
+        return self.spec.name if self.spec else self.preset
 
 
 @dataclass(frozen=True)
@@ -106,17 +115,17 @@ def measure(
     `train` gives the owners' and the attacker's images, `test` the attacked ones. Raises ImageError
     for too few images.
     """
-    spec = _spec(settings.preset, train)
+    spec = encoded.spec_for(settings.preset, settings.spec, train.images.shape, settings.files)
     known, tested = _at_size(train, settings.known, spec), _at_size(test, settings.queries, spec)
     views = _views(spec, train, known, tested, settings, progress)
     cases = list(_cases(known, tested, views))
     for done, (where, case) in enumerate(cases):
-        progress(f"attack {settings.preset}", done, len(cases))
+        progress(f"attack {settings.name}", done, len(cases))
         possible = _attacks(spec, where["reading"], case)
         for attack in (name for name in settings.attacks if name in possible):
             named: Raw = {
                 "attack": attack,
-                "preset": settings.preset,
+                "preset": settings.name,
                 **where,
                 "seed": settings.seed,
             }
@@ -124,11 +133,6 @@ def measure(
                 row = PartyRow(**named, **possible[attack](case, settings.seed))
                 results.add(row.to_json())
                 yield row
-
-
-def _spec(name: str, images: Labelled) -> RanSpec:
-    channels, height, width = images.images.shape[1:]
-    return preset(name, height=height, width=width, channels=channels)
 
 
 def _at_size(data: Labelled, count: int, spec: RanSpec) -> Labelled:
@@ -154,7 +158,8 @@ def _views(
     service = BothParties(spec, models, Rule(margin=1.0), keep=1024)
     views: list[tuple[PartyView, PartyView]] = []
     for data in (known, tested):
-        given = encode(features.extract(spec, as_bytes(data.images)))
+        found = features.extract(spec, as_bytes(data.images), encoder=settings.files.encoder)
+        given = encode(found)
         progress(f"ask {spec.name}", 0, 2)
         views.append(service.ask(given).views)
     return [(views[0][index], views[1][index]) for index in (0, 1)]
@@ -169,7 +174,7 @@ def _models(
         progress(f"train {spec.name}", owner, settings.owners)
         mine = train.images[train.labels == owner][:_IMAGES_AN_OWNER]
         steps = min(settings_for(spec).steps, _STEPS)
-        quick = settings_for(spec, seed=settings.seed, steps=steps)
+        quick = settings_for(spec, seed=settings.seed, steps=steps, files=settings.files)
         rans.append(fit_ran(fit(as_bytes(mine), spec.image_shape), spec, quick, f"owner-{owner}"))
     return {
         name: encode(np.stack([ran.parameters[name] for ran in rans])) for name in spec.parameters()

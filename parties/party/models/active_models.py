@@ -96,13 +96,15 @@ class ActiveModels:
     def pin(self, cohort: str, snapshot_id: str) -> Iterator[Snapshot]:
         """The snapshot a query runs on; its share files stay on disk until the block ends.
 
-        Raises UnknownCohort, NotReady (no active model), SnapshotChanged.
+        Raises UnknownCohort, NotReady (no active model, or one alone), SnapshotChanged.
         """
         with ExitStack() as held:
             with self._rows:
                 snapshot = self.snapshot(cohort)
                 if not snapshot.models:
                     raise NotReady(f"cohort {cohort}: no active model yet")
+                if why := snapshot.cohort.refusal(len(snapshot.models)):
+                    raise NotReady(f"cohort {cohort}: {why}")
                 if snapshot.id != snapshot_id:
                     raise SnapshotChanged(f"cohort {cohort}: its models changed; ask again")
                 held.enter_context(self._holds.hold(snapshot))
@@ -194,6 +196,7 @@ class ActiveModels:
         )  # fmt: skip
         self.audit.record("refusal", **about(row))
         self.budgets.refusal(row.owner)
+        self.budgets.count_model(row.cohort, refused=True)
         return self.refused(row)
 
     def refused(self, row: Model) -> ModelRefused:
@@ -221,6 +224,7 @@ class ActiveModels:
         with self._changing():
             self._registry.retire(row.model_id)
             self._set_aside([row.model_id])
+        self.budgets.count_model(row.cohort, refused=True)
         return AlreadyEnrolled(f"model {row.model_id}: another owner's model fits its person")
 
     def _make_active(self, row: Model) -> Snapshot:
@@ -235,7 +239,8 @@ class ActiveModels:
                     self._files.forget_all_but(self.limits.max_models_per_owner, of_owner)
             # Not read anew: with thousands of models that would be most of an activation.
             self._snapshots.added(before, row)
-            return before
+        self.budgets.count_model(row.cohort)
+        return before
 
     def _reject(self, row: Model) -> NoReturn:
         # An active one has been agreed upon: a wrong digest says nothing about it.

@@ -16,6 +16,8 @@ from pathlib import Path
 from parties.config.cohort import CohortSection
 from parties.config.model_check import ModelCheckSection
 from parties.config.telemetry import TelemetrySection
+from parties.party.budgets import safe
+from parties.party.budgets.safe import UNLIMITED, LabelLimits
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
@@ -52,6 +54,8 @@ class Cohort:
     telemetry: how scores are counted; None if they are not.
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     model_check: how new models are checked; None if they are not.
+    labels: how many its clients may have.
+    serve_one_owner: whether queries are answered while one owner's pictures stand alone.
     """
 
     name: str
@@ -66,6 +70,8 @@ class Cohort:
     enrolment_on_match: str = "report"
     enrolment_margin: float = 1.0
     model_check: ModelCheck | None = None
+    labels: LabelLimits = UNLIMITED
+    serve_one_owner: bool = False
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -84,8 +90,8 @@ class Cohort:
         return self.spec.digest()
 
     def cautions(self, owners: int = 0) -> tuple[str, ...]:
-        """What its operator should know of its rule for "unknown", a line each. `owners` is how
-        many have an active model, if that is known.
+        """What its operator should know of its rule for "unknown" and of its budget, a line each.
+        `owners` is how many have an active model, if that is known.
         """
         lines = []
         if self.mean_share and self.margin < 1:
@@ -93,14 +99,34 @@ class Cohort:
                 "mean_share: one owner with a model that fits nothing makes strangers known; set "
                 "mean_share = 0 and choose the margin again (privedge calibrate)"
             )
-        if reason := never_unknown(self.margin, owners or 2, self.rivals_count):
+        if why := self.refusal(owners):
+            lines.append(f"its queries are refused: {why}")
+        elif reason := never_unknown(self.margin, owners or 2, self.rivals_count):
             lines.append(f"never answers unknown: {reason}; see docs/how-to/strangers.md")
         elif owners == 1 and self.spec.features.kind not in _APART:
             lines.append(
                 "has one owner, and pictures without an encoder are too alike: rivals keep some "
                 "strangers out, and by far not all; see docs/how-to/strangers.md"
             )
+        if safe.has_embeddings(self.spec) and not self.labels.client_month:
+            lines.append(
+                "any client can copy its models from answers: add a table [cohorts.budget]; see "
+                "docs/how-to/budgets-and-audit.md"
+            )
         return tuple(f"cohort {self.name}: {line}" for line in lines)
+
+    def refusal(self, owners: int) -> str:
+        """Say why no query is answered while `owners` have an active model; empty if one is.
+
+        Public rivals do not help pictures without an encoder: half of the strangers pass (ADR 28).
+        """
+        if owners != 1 or self.serve_one_owner or self.spec.features.kind in _APART:
+            return ""
+        return (
+            "it has one owner, and pictures without an encoder would be called this owner's "
+            "whoever they show; activate another owner's model, or operators set "
+            "serve_one_owner = true"
+        )
 
     @property
     def unchecked(self) -> str:
@@ -220,6 +246,8 @@ def build(section: CohortSection) -> Cohort:
             enrolment_on_match=section.enrolment_on_match,
             enrolment_margin=section.enrolment_margin or section.margin,
             model_check=_model_check(section.model_check, spec),
+            labels=safe.of_cohort(section.budget, spec),
+            serve_one_owner=section.serve_one_owner,
         )
         if cohort.enrolment_check != "off" and cohort.mean_tensor is None:
             raise ConfigError("enrolment_check: needs a subspace preset; other models have no mean")

@@ -14,6 +14,7 @@ from privedge.ran import spec_file
 from privedge.ran.feature_kinds import Encoder, EncoderInput
 from privedge.ran.presets import behind_encoder
 from privedge.ran.spec import Dense, ImageShape, Subspace
+from tests import drawn_faces
 from tests.onnx_files import convolutional, digest, identity, saved
 
 
@@ -48,6 +49,13 @@ def test_a_file_that_scales_pixels_itself_is_seen(tmp_path):
     found = inspected(convolutional(tmp_path / "conv.onnx", scaled=True))
     assert found["scaled_inside"] == ["Sub 127.5", "Mul 0.0078125"]
     assert "--scale 1 --offset 0" in found["wrap"]
+
+
+@pytest.mark.parametrize("made", [drawn_faces.detector, drawn_faces.random_detector])
+def test_a_detector_is_called_one_in_a_plain_line(tmp_path, made):
+    path = tmp_path / "detector.onnx"
+    found = inspected(made(path) if made is drawn_faces.detector else made(path, 0))
+    assert found["why"] == "is a detector of faces, not an encoder; give it as --detector"
 
 
 def test_channels_last_and_unit_length_are_seen(tmp_path):

@@ -180,7 +180,8 @@ def refused_in_one_line(done) -> bool:
 
 
 @pytest.mark.parametrize(("words", "option"), [*every()], ids=lambda each: str(each))
-def test_no_command_waits_for_a_pipe(words, option, there, tmp_path):
+def test_no_command_waits_for_a_pipe(words, option, there, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     pipe = Watched(tmp_path / "pipe", for_writers=option in WRITTEN)
     try:
         done = CliRunner().invoke(APP, line_of(words, option, pipe.path, there, tmp_path))

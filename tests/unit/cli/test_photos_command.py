@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from privedge.cli.main import build
 from privedge.errors import QualityError
 from privedge_lab.demo import digits
+from tests import drawn_faces, onnx_files
 
 
 @pytest.fixture
@@ -45,6 +46,20 @@ def test_machines_read_kinds_lines_and_files(people):
     assert (row["owner"], row["count"]) == ("ben", 3)
     assert [flaw["kind"] for flaw in row["flaws"]] == ["few", "dark"]
     assert row["flaws"][1]["files"] == ["00.png", "01.png", "02.png"]
+
+
+def test_behind_an_encoder_a_picture_of_somebody_else_is_found_where_pixels_show_nothing(tmp_path):
+    """Nine red pictures and a blue one, about alike in grey."""
+    encoder = onnx_files.mean_colour(tmp_path / "encoder.onnx")
+    ana = tmp_path / "people" / "ana"
+    drawn_faces.colours(ana, other=4)
+    flaws = "nothing"
+    for more in ((), ("--encoder", encoder)):
+        said = run("photos", "check", ana, *more).stdout.splitlines()
+        assert said[1].split("  ")[-1].strip().startswith(flaws)
+        flaws = "4.png is unlike all others"
+    without = run("photos", "check", ana, "--preset", "face")
+    assert "needs both of its ONNX files" in str(without.exception)
 
 
 def test_a_strict_check_fails_if_anything_is_wrong(people):

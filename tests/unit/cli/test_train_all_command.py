@@ -117,8 +117,8 @@ def test_names_with_accents_and_spaces_are_mapped_and_shown(people, tmp_path):
         "ben",
     ]
     assert said.stderr.splitlines() == [
-        "privedge: note: the owner of 'Ana María' is ana-maria",
-        "privedge: note: the owner of 'bén' is ben",
+        "privedge: note: owners' names have letters, digits, . _ - only: 'Ana María' is ana-maria, "
+        "'bén' is ben",
     ]
 
 

@@ -163,6 +163,16 @@ def test_a_closed_form_leaves_an_unfinished_training_of_another_preset_alone(pho
     assert (tmp_path / "ana.ran.unfinished").read_text() == "two hours of work"
 
 
+def test_vectors_are_called_vectors_in_what_is_said(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((12, 8))
+    np.savez(tmp_path / "voices.npz", vectors=vectors, labels=np.repeat(["ana", "ben"], 6))
+    command = ("train", tmp_path / "voices.npz", "--label", "ana", "--owner", "ana")
+    said = privedge(*command, "--out", tmp_path / "ana.ran").stdout
+    assert ", 6 vectors, " in said and "image" not in said
+    said = privedge("train-all", tmp_path / "voices.npz", "--out", tmp_path / "models").stdout
+    assert said.count(": 6 vectors, ") == 2 and "image" not in said
+
+
 def test_one_photo_suffices_and_that_none_is_held_out_is_said(photos, tmp_path):
     out = tmp_path / "ana.ran"
     shown = privedge("train", photos / "00.png", "--owner", "ana", "--out", out)

@@ -19,6 +19,7 @@ from privedge.ran.spec import ImageShape
 
 COHORT = build(CohortSection(name="digits", preset="subspace32", components=2))
 RIVALS = Rivals.of(np.full((2, *COHORT.spec.input_shape), 0.5, np.float32), COHORT.spec.input_shape)
+ALONE = {"serve_one_owner": True}
 
 
 def a_model(owner="ana", model_id="a" * 32, digest="d" * 64):
@@ -158,8 +159,10 @@ def test_rivals_that_do_not_fit_are_named_with_their_cohort(tmp_path):
     [
         ({"margin": 1.0}, 0, "never answers unknown: its margin is 1"),
         ({"margin": 1.0}, 5, "never answers unknown: its margin is 1"),
-        ({"margin": 0.8}, 1, "never answers unknown: it has one owner and no public rivals"),
-        ({"margin": 0.8, "rivals": RIVALS}, 1, "without an encoder are too alike"),
+        ({"margin": 0.8}, 1, "its queries are refused: it has one owner, and pictures without"),
+        ({"margin": 0.8, "rivals": RIVALS}, 1, "its queries are refused: it has one owner"),
+        (ALONE | {"margin": 0.8}, 1, "never answers unknown: it has one owner and no public"),
+        (ALONE | {"margin": 0.8, "rivals": RIVALS}, 1, "without an encoder are too alike"),
         ({"margin": 0.8, "mean_share": 0.35}, 5, "mean_share: one owner with a model that fits"),
         ({"margin": 0.8}, 0, None),
         ({"margin": 0.8}, 5, None),

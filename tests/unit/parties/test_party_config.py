@@ -66,7 +66,7 @@ def test_the_samples_fit_each_other():
     )
     assert split.listen == device.server
     assert split.tail.stem == device.head.stem == device.key.stem
-    assert build(leader.cohorts[0]).spec.name == "ran32"
+    assert build(leader.cohorts[0]).spec.name == "subspace32"
 
 
 def edited(tmp_path, name, old, new):
@@ -90,14 +90,15 @@ def edited(tmp_path, name, old, new):
         ("party1.toml", "workers = 1", 'engine = "crypten"\nrounding = "exact"', "rounding"),
         ("party0.toml", '"127.0.0.1:7001"', '"127.0.0.1"', "peer.address"),
         ("party0.toml", "margin = 0.8", "margin = 1.5", "margin"),
-        ("party0.toml", 'preset = "ran32"', "", "preset or spec_file"),
-        ("party0.toml", 'preset = "ran32"', 'preset = "auto"', "auto"),
-        ("party0.toml", 'preset = "ran32"', 'spec_file = "x"\ncomponents = 3', "components"),
-        ("party0.toml", 'preset = "ran32"', 'preset = "vector"', "needs size"),
-        ("party0.toml", 'preset = "ran32"', 'preset = "ran32"\nsize = 9', "size and unit_length"),
-        ("party0.toml", 'preset = "ran32"', 'preset = "vector"\nsize = 1', "size"),
-        ("party0.toml", "[[cohorts]]", '[[cohorts]]\nname = "digits"\npreset = "x"\n[[cohorts]]',
-         "cohorts: digits is given twice"),
+        ("party0.toml", 'preset = "subspace32"', "", "preset or spec_file"),
+        ("party0.toml", 'preset = "subspace32"', 'preset = "auto"', "auto"),
+        ("party0.toml", 'preset = "subspace32"', 'spec_file = "x"\ncomponents = 3', "components"),
+        ("party0.toml", 'preset = "subspace32"', 'preset = "vector"', "needs size"),
+        ("party0.toml", 'preset = "subspace32"', 'preset = "subspace32"\nsize = 9',
+         "size and unit_length"),
+        ("party0.toml", 'preset = "subspace32"', 'preset = "vector"\nsize = 1', "size"),
+        ("party0.toml", "[[cohorts]]", '[[cohorts]]\nname = "people"\npreset = "x"\n[[cohorts]]',
+         "cohorts: people is given twice"),
         ("party0.toml", "query_deadline_s = 60", "query_deadline_s = 1e300", "query_deadline_s"),
         ("party0.toml", "query_deadline_s = 60", "query_deadline_s = inf", "query_deadline_s"),
         ("party0.toml", "max_batch = 64", "max_batch = 1000000000", "limits.max_batch"),

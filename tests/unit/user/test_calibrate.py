@@ -118,6 +118,8 @@ def test_folders_and_an_npz_of_the_same_people_give_the_same_margin(sets):
     assert "margin = " in said and "TAR " in said and "95 %" in said
     unresolved = called(*ask[:4], 0.001, *ask[5:], "--own", sets / "own.npz")
     assert "not resolvable with 120 strangers" in json.loads(unresolved.stdout)["why"]
+    assert unresolved.exit_code == 1
+    assert called(*ask[:4], 0.001, *ask[5:-1], "--own", sets / "own.npz").exit_code == 1
 
 
 def test_people_without_labels_and_too_few_pictures_are_refused(sets, tmp_path):

@@ -20,7 +20,7 @@ export const REFUSALS: readonly Refusal[] = [
   {"status": "ALREADY_EXISTS", "text": "this person is already among the owners", "code": "AlreadyEnrolled", "advice": "upload with the name of before, or ask the operators; the model was not activated", "again": "never"},
   {"status": "FAILED_PRECONDITION", "text": "the check of new models refused this model", "code": "ModelRefused", "advice": "find out why with `privedge check`, or ask the operators to release it; it is kept, and not active", "again": "never"},
   {"status": "FAILED_PRECONDITION", "text": "the operators' settings differ", "code": "TermsDiffer", "advice": "tell both operators; their logs say what differs", "again": "never"},
-  {"status": "FAILED_PRECONDITION", "text": "not ready", "code": "NotReady", "advice": "upload and activate a model first, then try again", "again": "never"},
+  {"status": "FAILED_PRECONDITION", "text": "not ready", "code": "NotReady", "advice": "upload and activate a model first (two owners', for pictures without an encoder)", "again": "never"},
   {"status": "FAILED_PRECONDITION", "text": "the operators' settings of this cohort differ", "code": "CohortDiffers", "advice": "tell both operators; their logs say what differs", "again": "never"},
   {"status": "FAILED_PRECONDITION", "text": "the parties hold different things", "code": "ManifestMismatch", "advice": "upload the model again to both parties", "again": "never"},
   {"status": "ABORTED", "text": "the cohort has changed", "code": "SnapshotChanged", "advice": "ask again", "again": "changed"},

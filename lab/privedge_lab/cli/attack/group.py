@@ -11,6 +11,7 @@ from privedge_lab.cli.attack import (
     attributes,
     coalition,
     disguising,
+    extraction,
     membership,
     partitioning,
     party,
@@ -27,6 +28,7 @@ _MODULES = (
     membership,
     coalition,
     poisoning,
+    extraction,
 )
 
 

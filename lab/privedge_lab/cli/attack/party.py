@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import DataOption, OutOption, ResumeOption, SeedOption
@@ -30,6 +30,8 @@ def _party(
         int, typer.Option("--known", min=100, help="Queries of its own to learn from.")
     ] = 1000,
     queries: Annotated[int, typer.Option("--queries", min=20, help="Queries to attack.")] = 300,
+    encoder: EncoderOption = None,
+    spec_file: SpecOption = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -44,18 +46,22 @@ def _party(
     Example:
       privedge attack party --data mnist_28.npz --preset subspace32,ran32
     """
-    from privedge_lab import datasets
+    from privedge_lab import datasets, encoded
     from privedge_lab.evaluation import party_view
     from privedge_lab.results.rows.party import PartyRow
     from privedge_lab.results.store import Results
 
-    names = [name.strip() for name in preset.split(",")]
+    spec, files = encoded.given(spec_file, encoder)
+    names = [spec.name] if spec else [name.strip() for name in preset.split(",")]
     settings = {"data": data.name, "owners": owners, "known": known, "queries": queries}
+    settings |= encoded.settings(spec, files)
 
     def measure(results: Results, bars: Bars) -> Iterator[PartyRow]:
         parts = datasets.split(datasets.read(data), seed=seed)
         for name in names:
-            chosen = party_view.PartySettings(name, owners, known, queries, seed)
+            chosen = party_view.PartySettings(
+                name, owners, known, queries, seed, spec=spec, files=files
+            )
             yield from party_view.measure(chosen, parts.train, parts.test, results, bars)
 
     found = experiment.run(party_view.EXPERIMENT, settings, measure, out=out, resume=resume)

@@ -14,6 +14,7 @@ from privedge.cli.options import (
     EncoderOption,
     JsonOption,
     ProcessesOption,
+    RivalsOption,
     SkipBadOption,
     SpecOption,
     UnitLengthOption,
@@ -25,7 +26,6 @@ from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
     GroupOption,
     KeptOption,
-    OwnersOption,
     PartOption,
     PhotosOption,
     PresetOption,
@@ -58,7 +58,12 @@ def _identify(
     data: DataOption,
     out: KeptOption = None,
     skip_bad: SkipBadOption = False,
-    owners: OwnersOption = None,
+    owners: Annotated[
+        int | None,
+        typer.Option(
+            "--owners", min=1, help="Classes drawn by the seed; default all. 1 needs --rivals."
+        ),
+    ] = None,
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,
@@ -91,10 +96,7 @@ def _identify(
             help="A set of strangers' images; without it, half of the owners are strangers.",
         ),
     ] = None,
-    rivals: Annotated[
-        Path | None,
-        typer.Option("--rivals", metavar="FILE", help="The cohort's public rivals, if any."),
-    ] = None,
+    rivals: RivalsOption = None,
     margin: Annotated[
         float | None,
         typer.Option("--margin", help="Of the cohort; FAR and TAR at it. Of the preset face: 0.7."),

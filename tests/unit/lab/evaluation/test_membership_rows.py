@@ -1,13 +1,17 @@
 """Membership rows: disjoint sets, the three attacks, and not measured twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from privedge.errors import ImageError
-from privedge_lab import datasets
+from privedge.errors import ConfigError, ImageError
+from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge_lab import datasets, encoded
 from privedge_lab.evaluation.membership import MembershipSettings, measure
 from privedge_lab.results.store import Results
+from tests import onnx_files
 
 
 def digits() -> datasets.Labelled:
@@ -27,6 +31,20 @@ def test_rows_name_attack_settings_and_intervals():
         assert 0 <= row.auc <= 1
         assert row.right_members > 0.9
     list(measure(settings, digits(), results, lambda *_: pytest.fail("measured again")))
+
+
+def test_a_cohort_behind_an_encoder_is_attacked_too(tmp_path):
+    encoder = onnx_files.convolutional(tmp_path / "encoder.onnx")
+    settings = MembershipSettings(
+        "subspace-encoder", owners=2, members=20, asked=8, files=PublicFiles.at(encoder=encoder)
+    )
+    rows = list(measure(settings, digits(), Results("membership", {}), lambda *_: None))
+    assert [row.attack for row in rows] == ["gap", "count", "learned"]
+    assert {row.preset for row in rows} == {"subspace-encoder"}
+    with pytest.raises(ConfigError, match="needs the ONNX file"):
+        spec = encoded.spec_for(settings.preset, None, (1, 1, 8, 8), settings.files)
+        without = replace(settings, spec=spec, files=NO_FILES)
+        list(measure(without, digits(), Results("membership", {}), lambda *_: None))
 
 
 def test_too_few_images_are_refused():

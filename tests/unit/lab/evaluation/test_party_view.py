@@ -1,16 +1,20 @@
 """One party's view is worth no more than guessing, and the bench finds a leak if there is one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from privedge.errors import ImageError
+from privedge.ran.public_files import PublicFiles
 from privedge_lab import datasets
 from privedge_lab.attacks import both_parties
 from privedge_lab.evaluation.party_view import BOTH, SIGMAS, PartySettings, measure, sigmas
 from privedge_lab.results.rows.party import PartyRow
 from privedge_lab.results.store import Results
+from tests import onnx_files
 
 SMALL = PartySettings("subspace32", known=120, queries=50, attacks=("linear",))
 
@@ -46,6 +50,14 @@ def test_the_bench_finds_a_share_that_hides_nothing(digits, monkeypatch):
     assert max(row.sigmas for row in leaking) > SIGMAS
     whole = [row for row in rows if (row.party, row.reading) == ("0", "image share")]
     assert max(row.sigmas for row in whole) < SIGMAS
+
+
+def test_a_view_of_features_behind_an_encoder_is_worth_no_more(digits, tmp_path):
+    encoder = onnx_files.convolutional(tmp_path / "encoder.onnx")
+    settings = replace(SMALL, preset="subspace-encoder", files=PublicFiles.at(encoder=encoder))
+    rows = measured(digits, settings)
+    assert {row.party for row in rows} == {"0", "1", BOTH}
+    assert max(row.sigmas for row in rows if row.party != BOTH) < SIGMAS
 
 
 @pytest.mark.slow
