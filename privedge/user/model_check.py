@@ -5,6 +5,7 @@ Sees a plaintext model, or public pictures: for one's own device only. docs/prot
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from privedge.arrays import Features
 from privedge.errors import ConfigError, ImageError
 from privedge.progress import Progress
+from privedge.ran.inputs import Opened
 from privedge.ran.model_bounds import Band, gram_slack, most_energy
 from privedge.ran.probes import MAX_PROBES, Probes
 from privedge.ran.spec import RanSpec, Subspace
@@ -19,7 +21,7 @@ from privedge.sharing.fixed_point import LIMIT
 from privedge.user.asking import errors_of
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
-from  import Taken
+from privedge.user.people import features_of, inputs_of
 from privedge.user.settings import TrainSettings
 
 # Fewer say too little of how much sound models differ.
@@ -42,8 +44,8 @@ class Found:
 
 
 def make(
-    people: Mapping[str, Taken],
-    pictures: Sequence[Taken],
+    people: Mapping[str, Opened],
+    pictures: Sequence[Opened],
     settings: TrainSettings,
     spec: RanSpec,
     progress: Progress,
@@ -60,13 +62,15 @@ def make(
     if len(people) < LEAST_PEOPLE:
         raise ConfigError(f"people: {len(people)} say too little; give {LEAST_PEOPLE} or more")
     files, largest = settings.files, settings.largest_face
-    rows = np.concatenate([each.features(spec, files, largest_face=largest) for each in pictures])
+    rows = np.concatenate(
+        [features_of(each, spec, files, largest_face=largest) for each in pictures]
+    )
     rows = np.unique(rows.reshape(len(rows), -1), axis=0).reshape(-1, *spec.input_shape)
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[:MAX_PROBES])
     errors = []
-    for number, taken in enumerate(people.values()):
+    for number, given in enumerate(people.values()):
         progress("train", number, len(people))
-        inputs = taken.inputs(spec, files, largest_face=largest)
+        inputs: Any = inputs_of(given, spec, files, largest_face=largest)  # pictures or vectors
         ran = fit_ran(inputs, spec, settings, f"person-{number}")
         errors.append(float(errors_of(ran, rows[chosen]).mean()))
     progress("train", len(people), len(people))
