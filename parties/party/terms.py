@@ -39,6 +39,7 @@ class CohortTerms:
     enrolment_on_match: str = "report"
     # Of the check; 0 where there is none.
     enrolment_margin: float = 0.0
+    public_owners: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
                 each.enrolment_check,
                 each.enrolment_on_match,
                 each.enrolment_margin if each.enrolment_check != "off" else 0.0,
+                each.public_owners,
             )
             for each in cohorts
         ),
@@ -111,7 +113,7 @@ def _differing(here: CohortTerms | None, there: CohortTerms | None) -> tuple[str
     if here.rivals != there.rivals:
         mine, theirs = (digest[:_DIGITS] or "none" for digest in (here.rivals, there.rivals))
         lines.append(f"rivals: {mine} here, {theirs} there")
-    for name in ("margin", "mean_share", *_ENROLMENT):
+    for name in ("margin", "mean_share", "public_owners", *_ENROLMENT):
         one, other = getattr(here, name), getattr(there, name)
         if one != other:
             lines.append(f"{name}: {one} here, {other} there")

@@ -19,7 +19,8 @@ With a share of the mean, two owners may be below the bound, so d_i < d_j is com
 mean needs one round more: the sum of all d_j is local, but must be truncated to be multiplied.
 
 Public rivals r are never an answer. Each owner left at the end must also pass d_i < margin * d_r
-for all r, in the same comparison. So a cohort of one owner can answer "unknown" as well.
+for all r, in the same comparison. So a cohort of one owner can answer "unknown" as well. The first
+of them may be public owners: they are contestants at the end, and have columns after the owners'.
 """
 
 from dataclasses import dataclass
@@ -113,19 +114,25 @@ class _Field(Generic[T]):
 class Decision(Generic[T]):
     """The decision rule of one cohort over one number type."""
 
-    def __init__(self, engine: Engine[T], *, margin: float, mean_share: float = 0.0) -> None:
-        """Raises ShareError as RuleConstants.of does."""
+    def __init__(
+        self, engine: Engine[T], *, margin: float, mean_share: float = 0.0, public_owners: int = 0
+    ) -> None:
+        """`public_owners`: so many of the rivals, the first ones, can be an answer.
+
+        Raises ShareError as RuleConstants.of does.
+        """
         RuleConstants.of(margin, mean_share, 1)
         self._engine = engine
         self._rule = margin, mean_share
+        self._public = public_owners
 
     def answer(self, distances: T, thresholds: T, rivals: T | None = None) -> T:
         """distances: (B, N) at 2f; thresholds: (N,) at 2f; rivals: (B, M) at 2f, dissimilarities
-        to public models. Returns (B, N) integers 0 or 1.
+        to public models. Returns (B, N + P) integers 0 or 1, for P public owners.
 
         All of it are shares; whose image it is, and who took part in which comparison with what
         outcome, is never opened. Rivals must be below 2^52, as distances. Raises ShareError for
-        more than MAX_RIVALS, and for rivals together with a share of the mean.
+        more than MAX_RIVALS or fewer than P, and for rivals together with a share of the mean.
         """
         self._check(rivals)
         batch, owners = distances.size()
@@ -141,6 +148,8 @@ class Decision(Generic[T]):
         return self._known(field, bound, rivals)
 
     def _check(self, rivals: T | None) -> None:
+        if self._public > (0 if rivals is None else rivals.size(1)):
+            raise ShareError(f"public owners: {self._public} are more than there are rivals")
         if rivals is None:
             return
         if rivals.size(1) > MAX_RIVALS:
@@ -233,7 +242,8 @@ class Decision(Generic[T]):
         """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
         comparison, or zeros. 5 rounds; 4 for a single owner without rivals.
         """
-        passed = self._comparisons(field.facts, bound, rivals)
+        facts, hot, rivals = self._contestants(field, rivals)
+        passed = self._comparisons(facts, bound, rivals)
         batch, count, needed = passed.size()
         # Alone, an owner has one comparison. With rivals it has more, and must pass all of them.
         if needed == 1:
@@ -241,16 +251,36 @@ class Decision(Generic[T]):
             return alone
         # Local: how many each failed. It stays secret, for it would tell how close the owners are.
         failed = self._engine.plus(self._engine.scaled(passed.sum(2), -1), torch.tensor(needed))
-        places = field.owners.numel() // count
-        hot = field.facts[:, :, :0] if field.hot is None else field.hot
         # 1 round: [failed = 0], which at most one has, and its product with the one-hot below it.
         best, chosen = self._engine.chosen(
             failed.reshape(-1), hot.reshape(batch * count, -1), below=needed + 1, places=1
         )
-        answer = (best if field.hot is None else chosen).reshape(batch, count * places)
-        # Public: back to the order of the owners.
-        in_order: T = answer[:, _order(*field.of)]
-        return in_order
+        own = count - self._public
+        below = (best if field.hot is None else chosen).reshape(batch, count, -1)[:, :own]
+        # Public: back to the order of the owners; the public owners follow.
+        in_order: T = below.reshape(batch, -1)[:, _order(*field.of)]
+        if not self._public:
+            return in_order
+        return self._engine.joined([in_order, best.reshape(batch, count)[:, own:]], 1)
+
+    def _contestants(self, field: _Field[T], rivals: T | None) -> tuple[T, T, T | None]:
+        """Facts and one-hots of those that are left and of the public owners, and the rivals that
+        are none. Local.
+
+        A public owner has no threshold, and needs no group: whoever is as near as it loses to it
+        here. So it adds no level, and its own one-hot is [failed = 0].
+        """
+        hot = field.facts[:, :, :0] if field.hot is None else field.hot
+        if rivals is None or not self._public:
+            return field.facts, hot, rivals
+        engine, known = self._engine, field.facts.size(2)
+        nothing = torch.tensor([0, *[_NEVER] * (known - 1)])
+        alone = rivals[:, : self._public].unsqueeze(2)
+        public = engine.plus(engine.padded(alone, (0, known - 1)), nothing)
+        more = engine.padded(hot, (0, 0, 0, self._public)) if hot.size(2) else None
+        facts = engine.joined([field.facts, public], 1)
+        rest = rivals[:, self._public :] if self._public < rivals.size(1) else None
+        return facts, facts[:, :, :0] if more is None else more, rest
 
     def _comparisons(self, facts: T, bound: _Bound[T], rivals: T | None) -> T:
         """facts (B, C, 2 + R), rivals (B, M) -> (B, C, C - 1 + R + M + 1) of 0 or 1: what an answer

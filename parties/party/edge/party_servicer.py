@@ -152,6 +152,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     ) -> pb.DescribeCohortResponse:
         """The public facts of a cohort."""
         snapshot = self._models.described(request.cohort, caller(context))
+        public = snapshot.cohort.rivals
         return pb.DescribeCohortResponse(
             spec_json=snapshot.cohort.spec.to_json(),
             margin=snapshot.cohort.margin,
@@ -163,6 +164,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             enrolment_on_match=snapshot.cohort.enrolment_on_match,
             rivals=snapshot.cohort.rivals_count,
             rivals_sha256=snapshot.cohort.rivals_digest,
+            public_owners=snapshot.cohort.public_owners,
+            rivals_rows=public.to_bytes() if public and request.with_rivals else b"",
         )
 
     def Query(

@@ -34,7 +34,8 @@ class Cohort:
     for.
 
     clients, owners: names or shell patterns of those who may know of it; None means all of them.
-    rivals: public models that the owners' models must beat; None for none.
+    rivals: public models that the owners' models must beat; None for none. public_owners: so many
+        of them, the first ones, can be an answer.
     telemetry: how scores are counted; None if they are not.
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     """
@@ -50,6 +51,7 @@ class Cohort:
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     enrolment_margin: float = 1.0
+    public_owners: int = 0
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -143,6 +145,8 @@ class Snapshot:
         facts = {"models": rows, "rule": rule, "spec": self.cohort.spec_digest}
         if self.cohort.rivals:  # left out otherwise: the ids of cohorts from before stay the same
             facts["rivals"] = self.cohort.rivals_digest
+        if self.cohort.public_owners:  # likewise
+            facts["public_owners"] = self.cohort.public_owners
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -189,7 +193,13 @@ def build(section: CohortSection) -> Cohort:
             enrolment_check=section.enrolment_check,
             enrolment_on_match=section.enrolment_on_match,
             enrolment_margin=section.enrolment_margin or section.margin,
+            public_owners=section.public_owners,
         )
+        if cohort.public_owners > cohort.rivals_count:
+            raise ConfigError(
+                f"public_owners: {cohort.public_owners} are more than its "
+                f"{cohort.rivals_count} rivals"
+            )
         if cohort.enrolment_check != "off" and cohort.mean_tensor is None:
             raise ConfigError("enrolment_check: needs a subspace preset; other models have no mean")
         return cohort
