@@ -180,6 +180,8 @@ export interface ListCohortsResponse {
 /** Asks for a cohort by name. */
 export interface DescribeCohortRequest {
   cohort: string;
+  /** Whether to tell the public rivals too. */
+  withRivals: boolean;
 }
 
 /**
@@ -209,6 +211,16 @@ export interface DescribeCohortResponse {
    */
   enrolmentCheck: string;
   enrolmentOnMatch: string;
+  /**
+   * How many of the public rivals, the first ones, can be an answer: each has an entry in the answer
+   * vector, after those of the owners. To `identify` only.
+   */
+  publicOwners: number;
+  /**
+   * The public rivals, if they were asked for: float32, little-endian, row by row in the spec's input
+   * shape. At most 3 MiB.
+   */
+  rivalsRows: Buffer;
 }
 
 /** Asks which of the cohort's owners it is (open-set identification). */
@@ -1418,13 +1430,16 @@ export const ListCohortsResponse: MessageFns<ListCohortsResponse> = {
 };
 
 function createBaseDescribeCohortRequest(): DescribeCohortRequest {
-  return { cohort: "" };
+  return { cohort: "", withRivals: false };
 }
 
 export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
   encode(message: DescribeCohortRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.cohort !== "") {
       writer.uint32(10).string(message.cohort);
+    }
+    if (message.withRivals !== false) {
+      writer.uint32(16).bool(message.withRivals);
     }
     return writer;
   },
@@ -1448,6 +1463,14 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
             }
 
             message.cohort = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.withRivals = reader.bool();
             continue;
           }
         }
@@ -1475,6 +1498,8 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     rivalsSha256: "",
     enrolmentCheck: "",
     enrolmentOnMatch: "",
+    publicOwners: 0,
+    rivalsRows: Buffer.alloc(0),
   };
 }
 
@@ -1509,6 +1534,12 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.enrolmentOnMatch !== "") {
       writer.uint32(82).string(message.enrolmentOnMatch);
+    }
+    if (message.publicOwners !== 0) {
+      writer.uint32(128).uint32(message.publicOwners);
+    }
+    if (message.rivalsRows.length !== 0) {
+      writer.uint32(138).bytes(message.rivalsRows);
     }
     return writer;
   },
@@ -1604,6 +1635,22 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.enrolmentOnMatch = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.publicOwners = reader.uint32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.rivalsRows = Buffer.from(reader.bytes());
             continue;
           }
         }
