@@ -7,9 +7,17 @@ One module of this folder per family of attacks. Each has `register(group)`.
 
 import typer
 
-from privedge_lab.cli.attack import attributes, disguising, membership, partitioning, party, table
+from privedge_lab.cli.attack import (
+    attributes,
+    disguising,
+    membership,
+    partitioning,
+    party,
+    table,
+    tampering,
+)
 
-_MODULES = (table, partitioning, attributes, disguising, party, membership)
+_MODULES = (table, partitioning, attributes, disguising, party, membership, tampering)
 
 
 def register(app: typer.Typer) -> None:
