@@ -85,7 +85,7 @@ class Deviating:
             reached = measure(engine, spec, parameters, images, rule)
             if self._acts(engine, "distances"):
                 self._add(reached.owners.share, SCALE * SCALE)
-            answer = decide(engine, reached, parameters["threshold"], rule)
+            answer: T = decide(engine, reached, parameters["threshold"], rule)
             if self._acts(engine, "answer"):
                 self._add(answer.share, 1)
             return answer

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from privedge.arrays import Features
 from privedge.client.answers import read_answers
@@ -28,6 +27,7 @@ from privedge.reference.clear import ClearEngine
 from privedge.reference.run import Masked, as_tensor, as_words, fresh_masks, run
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import LIMIT, encode
+from privedge.sharing.known import Reals
 from privedge.sharing.question import Question, new_query_id
 from privedge.sharing.ring import Words
 from privedge.user import subspace
@@ -96,13 +96,15 @@ class Made:
         person = self._people[:1] if of == "owner" else self._person(1)
         return encode(self._pictures(person))
 
-    def _drawn(self, count: int) -> npt.NDArray[np.float64]:
-        return self._rng.normal(size=(count, _VALUES)) / np.sqrt(_VALUES)
+    def _drawn(self, count: int) -> Reals:
+        drawn: Reals = self._rng.normal(size=(count, _VALUES)) / np.sqrt(_VALUES)
+        return drawn
 
-    def _person(self, count: int) -> npt.NDArray[np.float64]:
-        return _ALIKE * self._common + _PERSON * self._drawn(count)
+    def _person(self, count: int) -> Reals:
+        people: Reals = _ALIKE * self._common + _PERSON * self._drawn(count)
+        return people
 
-    def _pictures(self, people: npt.NDArray[np.float64]) -> Features:
+    def _pictures(self, people: Reals) -> Features:
         found = people + _PICTURE * self._drawn(len(people))
         unit: Features = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
         return unit
@@ -168,10 +170,7 @@ class Asking:
         )
         shares = as_words(found.shares[0]), as_words(found.shares[1])
         question = self._question(words, verify)
-        if mixed is None:
-            opened = combine(*shares)
-        else:
-            opened = mixed.sifted(shares, question, self.folder)
+        opened = mixed.sifted(shares, question, self.folder) if mixed else combine(*shares)
         return self._read(opened, self._question(query, verify))
 
     def _rule(self, verify: bool) -> Rule:
