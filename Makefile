@@ -20,7 +20,7 @@ PYTHONS := 3.11 3.12 3.13
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto protos/parties/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo up face-recipe test test-quick test-slow gameday fuzz cover matrix check lint format types imports proto proto-check node docs docs-check build bench lock clean
+.PHONY: help demo up face-recipe test test-quick test-slow gameday fuzz cover matrix check lint collects format types imports proto proto-check node docs docs-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -18,6 +18,10 @@ import torch
 from parties import tuple_codec
 from parties.config.dealer import DealerConfig, DealerLimits
 from parties.dealer_metrics import DealerMetrics
+from parties.mpc.compiled import compiler
+from parties.mpc.dealing import Dealer, SessionId
+from parties.mpc.prg import SEED_BYTES
+from parties.mpc.weight_masks import WeightMasks
 from parties.remembered import Remembered
 from parties.serving.certificate_watch import watch_certificates
 from parties.serving.handshake import Handshake, Heard
@@ -30,10 +34,6 @@ from parties.wire import dealer_pb2_grpc
 from privedge import traces
 from privedge.errors import AlreadyExists, Busy, DeadlineExceeded, ShareError, Unreachable
 from privedge.identity.roles import Role
-from privedge.mpc.compiled import compiler
-from privedge.mpc.dealing import Dealer, SessionId
-from privedge.mpc.prg import SEED_BYTES
-from privedge.mpc.weight_masks import WeightMasks
 from privedge.rpc import versions
 from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS

@@ -1,22 +1,22 @@
 """Convert tuple requests to and from protobuf. Pure functions; sees kinds and shapes only.
 
 `from_wire` does not trust its message: it checks it before it builds anything from it. Sizes are
-checked against the dealer's limit later (privedge.mpc.tuples.check_size).
+checked against the dealer's limit later (parties.mpc.tuples.check_size).
 """
 
 import re
 from collections.abc import Callable
 from typing import Literal
 
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
+from parties.mpc.products import Map
+from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from parties.mpc.window import Window
 from parties.wire import dealer_pb2 as pb
 from privedge.errors import ShareError
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.fused.squares import TruncatedSquare
-from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
-from privedge.mpc.products import Map
-from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
-from privedge.mpc.window import Window
 from privedge.rpc.codec import shape_from_wire
 
 _WEIGHT = re.compile(r"[0-9]{1,3}\.[a-z]{1,16}")

@@ -14,11 +14,12 @@ A folder is a trust domain or a crossing between two. Numbers give the order in 
     identity/   roles, names and the development certificate authority
     wire/       generated from protos/
     rpc/        3. the network edge: TLS, access, codecs, statuses
-    mpc/        4. what the parties and the dealer compute: sees shares only
-    client/     5. the client (querier): sees its own image and the answer
-    reference/  the protocol in the clear, for tests and figures: no server may import it
+    client/     4. the client (querier): sees its own image and the answer
     local/      all three servers on one machine (`privedge up`), to try out, measure and test
     cli/        the command `privedge`
+
+What the parties and the dealer compute is `parties.mpc`, and the same computation in the clear, for
+tests and figures, is `privedge_lab.reference`.
 """
 
 from importlib import import_module

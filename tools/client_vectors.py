@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from parties.mpc.dealing import SessionId, Tuples
+from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.predict import Rule, predict
 from privedge.client.answers import answer_shape, read_answers
 from privedge.client.exchange import query_requests
-from privedge.mpc.dealing import SessionId, Tuples
-from privedge.mpc.fixed_product import MaskedWeights
-from privedge.mpc.predict import Rule, predict
 from privedge.ran import features, inputs
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.presets import VECTOR, preset
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
-from privedge.reference import run as reference
 from privedge.rpc import codec
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
@@ -37,6 +36,7 @@ from privedge.sharing.question import Question
 from privedge.sharing.ring import Words, from_bytes, to_bytes
 from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
+from privedge_lab.reference import run as reference
 from tools import vectors
 
 FILE = Path(__file__).resolve().parents[1] / "tests" / "golden" / "client.json"

@@ -38,7 +38,7 @@ class Coverage:
 
 
 def package_of(path: str) -> str:
-    """The package of a file, two levels deep: "privedge.mpc" for privedge/mpc/fused/tree.py."""
+    """The package of a file, two levels deep: "parties.mpc" for parties/mpc/fused/tree.py."""
     folders = PurePath(path).parent.parts
     if folders[:1] == ("lab",):
         folders = folders[1:]

@@ -20,18 +20,18 @@ from typing import Any
 
 import torch
 
+from parties.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fused import choice, compare, squares, tree
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.packing import planes
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
+from parties.mpc.prg import MaskStream
+from parties.mpc.session import Session
+from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from parties.mpc.window import Window
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.fused import choice, compare, squares, tree
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.fused.packing import planes
-from privedge.mpc.fused.squares import TruncatedSquare
-from privedge.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
-from privedge.mpc.prg import MaskStream
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
-from privedge.mpc.window import Window
 from privedge.ran.presets import preset
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.manifest import ModelManifest, TensorEntry, commitment

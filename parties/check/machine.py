@@ -10,8 +10,8 @@ from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
 from parties.cores import usable_cores
 from parties.descriptors import allowed
+from parties.mpc.compiled import cache
 from privedge.findings import Finding
-from privedge.mpc.compiled import cache
 
 _MIB = 1 << 20
 # Measured: a worker with its packages loaded, and a front end (docs/how-to/size-a-pool.md).

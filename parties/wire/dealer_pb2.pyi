@@ -156,7 +156,7 @@ class FixedProductTuple(_message.Message):
         CONV: FixedProductTuple._Map.ValueType  # 3
 
     class Map(_Map, metaclass=_MapEnumTypeWrapper):
-        """The maps of a layer; privedge/mpc/products.py has their shapes."""
+        """The maps of a layer; parties/mpc/products.py has their shapes."""
 
     MAP_UNSPECIFIED: FixedProductTuple.Map.ValueType  # 0
     DENSE: FixedProductTuple.Map.ValueType  # 1

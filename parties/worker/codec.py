@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from parties.config.telemetry import TelemetrySection
+from parties.mpc.predict import Rule
 from parties.wire import mpc_pb2
 from parties.wire import worker_pb2 as pb
 from parties.worker.computation import AnswerShare
@@ -17,7 +18,6 @@ from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
 from parties.worker.task import Kind, Method, Task
 from privedge.errors import ShareError
-from privedge.mpc.predict import Rule
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.codec import cost_to_wire

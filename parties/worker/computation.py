@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.dealing import SessionId
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Distances
+from parties.mpc.predict import decide, measure
 from parties.worker.cancellation import Cancellation
 from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.dealing import SessionId
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Distances
-from privedge.mpc.predict import decide, measure
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 

@@ -8,12 +8,12 @@ import grpc
 import torch
 
 from parties import tuple_codec
+from parties.mpc.dealing import SessionId
+from parties.mpc.tuples import TupleKind
 from parties.wire import dealer_pb2 as pb
 from parties.wire import dealer_pb2_grpc
 from privedge import traces
 from privedge.errors import TranscriptMismatch, Unreachable
-from privedge.mpc.dealing import SessionId
-from privedge.mpc.tuples import TupleKind
 from privedge.rpc import request_id
 from privedge.rpc.channel import wait_connected
 from privedge.rpc.deadline import Deadline

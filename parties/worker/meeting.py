@@ -22,12 +22,12 @@ from typing import Any, Protocol
 import grpc
 
 from parties.bounded_dict import BoundedDict
+from parties.mpc.dealing import SessionId
 from parties.wire import mpc_pb2 as pb
 from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.pool import BundleChoice
 from privedge.errors import DeadlineExceeded, TranscriptMismatch, Unreachable
-from privedge.mpc.dealing import SessionId
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.status import from_status

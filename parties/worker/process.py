@@ -16,6 +16,7 @@ import torch
 
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
+from parties.mpc.compiled import compiler, threads
 from parties.serving.certificate_watch import watch_certificates
 from parties.wire import mpc_pb2_grpc, worker_pb2_grpc
 from parties.worker.computation import Computation
@@ -35,7 +36,6 @@ from parties.worker.snapshot_cache import SnapshotCache
 from parties.worker.task import Method
 from parties.worker.weights import Weights
 from privedge.identity.roles import Identity, Role
-from privedge.mpc.compiled import compiler, threads
 from privedge.rpc.about import add_about
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel

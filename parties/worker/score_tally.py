@@ -26,14 +26,14 @@ from pathlib import Path
 import torch
 
 from parties.config.telemetry import FOLDER, TelemetrySection
+from parties.mpc.engine import Engine
+from parties.mpc.network import Distances
+from parties.mpc.noise import discrete_laplace
+from parties.mpc.score_bins import sorted_into
+from parties.mpc.session import Session
+from parties.mpc.shares import Shared
 from parties.worker.task import Task
 from privedge.errors import TranscriptMismatch
-from privedge.mpc.engine import Engine
-from privedge.mpc.network import Distances
-from privedge.mpc.noise import discrete_laplace
-from privedge.mpc.score_bins import sorted_into
-from privedge.mpc.session import Session
-from privedge.mpc.shares import Shared
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ import grpc
 import torch
 
 from parties.config.sections import PoolSection
+from parties.mpc.dealing import SessionId
 from parties.wire import worker_pb2 as pb
 from parties.wire import worker_pb2_grpc
 from parties.worker import codec
@@ -30,7 +31,6 @@ from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
 from parties.worker.task import Method, Task
 from privedge import traces
-from privedge.mpc.dealing import SessionId
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.time_limit import ring_after
 from privedge.wire import party_pb2

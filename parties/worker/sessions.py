@@ -20,6 +20,11 @@ from dataclasses import dataclass
 import grpc
 
 from parties.bounded_dict import BoundedDict
+from parties.mpc.bundles import Supply, size_of
+from parties.mpc.dealing import SessionId, Tuples, new_seed
+from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.session import Session
+from parties.mpc.tuples import TupleKind
 from parties.worker.agreement import disagreement
 from parties.worker.cancellation import Cancellation
 from parties.worker.dealer_stream import DealerLine, DealerStream
@@ -28,11 +33,6 @@ from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind, Task
 from parties.worker.weights import LARGE_BYTES
 from privedge.errors import ManifestMismatch, TranscriptMismatch
-from privedge.mpc.bundles import Supply, size_of
-from privedge.mpc.dealing import SessionId, Tuples, new_seed
-from privedge.mpc.fixed_product import MaskedWeights
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import TupleKind
 from privedge.rpc.deadline import Deadline
 
 _REMEMBERED_PLANS = 64

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from parties.mpc.predict import Rule
 from parties.worker import agreement
 from parties.worker.snapshot_cache import Snapshot
-from privedge.mpc.predict import Rule
 
 
 class Method(NamedTuple):

@@ -10,18 +10,18 @@ import pytest
 import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from parties.mpc.network import Network
 from privedge.client.query import Client
 from privedge.config import ClientConfig
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, Deployment
-from privedge.mpc.network import Network
 from privedge.ran import features
-from privedge.reference.clear import ClearEngine
 from privedge.rpc.channel import open_channel, open_party
 from privedge.sharing.fixed_point import encode
 from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
 from privedge.wire import party_pb2_grpc
+from privedge_lab.reference.clear import ClearEngine
 
 CLIENT = Identity(Role.CLIENT, "carla")
 PARTIES = (Role.PARTY0, Role.PARTY1)

@@ -21,10 +21,10 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran import features, inputs, spec_file
 from privedge.ran.public_files import PublicFiles
-from privedge.reference.model import PlainModel
 from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
 from privedge_lab.demo.digits import Digits
+from privedge_lab.reference.model import PlainModel
 from tests.onnx_files import convolutional, digest
 
 pytestmark = pytest.mark.mpc

@@ -21,9 +21,9 @@ from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran import features, inputs
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import PublicFiles
-from privedge.reference.model import PlainModel
 from privedge.user import checkpoint
 from privedge.user.train import train
+from privedge_lab.reference.model import PlainModel
 from tests import drawn_faces
 
 pytestmark = pytest.mark.mpc

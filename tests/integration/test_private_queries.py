@@ -28,12 +28,12 @@ from privedge.errors import (
 from privedge.identity.roles import Identity, Role
 from privedge.ran.features import extract
 from privedge.ran.images import fit
-from privedge.reference.model import PlainModel
 from privedge.rpc import codec
 from privedge.rpc.status import calls_to
 from privedge.sharing.question import Question, new_query_id
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
+from privedge_lab.reference.model import PlainModel
 from tests.integration.asking import CLIENT, PARTIES, clear_distances, client, config, status, stub
 from tests.integration.conftest import COHORT, MARGIN, MEAN
 

@@ -22,7 +22,7 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran import features
 from privedge.ran.presets import preset
-from privedge.reference.model import PlainModel
+from privedge_lab.reference.model import PlainModel
 from tests.integration.asking import CLIENT
 
 ROOT = Path(__file__).resolve().parents[2]

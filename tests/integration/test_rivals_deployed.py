@@ -16,8 +16,8 @@ from privedge.ran import rivals
 from privedge.ran.features import extract
 from privedge.ran.images import fit
 from privedge.ran.rivals import Rivals
-from privedge.reference.model import PlainModel
 from privedge.user.upload import send
+from privedge_lab.reference.model import PlainModel
 from tests.integration.asking import CLIENT, client
 
 pytestmark = pytest.mark.mpc

@@ -24,10 +24,10 @@ from privedge.errors import PrivEdgeError, ShareError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import SERVERS
 from privedge.ran import features
-from privedge.reference.model import PlainModel
 from privedge.sharing.fixed_point import encode
 from privedge.user import models, upload
 from privedge.user.party import connect
+from privedge_lab.reference.model import PlainModel
 from tools.gameday.drills.identity import replace_everything
 from tools.gameday.invariants import Invariants
 from tools.gameday.service import MARGIN, PARTIES, UPLOADS, Service

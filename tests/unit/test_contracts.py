@@ -39,11 +39,8 @@ PLANTED = {
     "The split server reads a tail, and nothing of a device": Planted(
         "privedge_lab.baseline.serving.servicer", "privedge_lab.baseline.head_file"
     ),
-    "Plaintext reference code stays away from servers and devices": Planted(
-        "privedge.mpc.predict", "privedge.reference.clear"
-    ),
-    "CrypTen lives behind one package": Planted("privedge.mpc.network", "crypten"),
-    "The compiler lives behind one package": Planted("privedge.mpc.products", "numba"),
+    "CrypTen lives behind one package": Planted("parties.mpc.network", "crypten"),
+    "The compiler lives behind one package": Planted("parties.mpc.products", "numba"),
     "A party's front end never loads torch or CrypTen": Planted("parties.party.terms", "torch"),
     "Generated messages stay at the edges": Planted(
         "parties.worker.task", "parties.wire.worker_pb2"

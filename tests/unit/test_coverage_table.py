@@ -11,7 +11,7 @@ import pytest
 from tools.coverage_table import Coverage, by_package, complaints, measured, package_of, table
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = {"privedge.mpc": 90, "parties": 50}
+FLOORS = {"privedge.ran": 90, "parties": 50}
 
 
 def package(name: str, covered: int) -> Coverage:
@@ -22,7 +22,7 @@ def package(name: str, covered: int) -> Coverage:
     ("path", "expected"),
     [
         ("privedge/errors.py", "privedge"),
-        ("privedge/mpc/fused/tree.py", "privedge.mpc"),
+        ("privedge/ran/fused/tree.py", "privedge.ran"),
         ("parties/worker/pool.py", "parties.worker"),
         ("lab/privedge_lab/attacks/inversion/linear.py", "privedge_lab.attacks"),
     ],
@@ -35,13 +35,13 @@ def test_lines_are_summed_over_the_files_of_a_package():
     def file(lines: int, covered: int) -> dict[str, object]:
         return {"summary": {"num_statements": lines, "covered_lines": covered}}
 
-    files = {"privedge/mpc/a.py": file(10, 4), "privedge/mpc/fused/b.py": file(6, 6)}
-    assert by_package({"files": files}) == [Coverage("privedge.mpc", 16, 10)]
+    files = {"privedge/ran/a.py": file(10, 4), "privedge/ran/fused/b.py": file(6, 6)}
+    assert by_package({"files": files}) == [Coverage("privedge.ran", 16, 10)]
 
 
 def test_floors_that_hold_have_nothing_to_complain_about():
     lab = package("privedge_lab.bench", 0)
-    assert complaints([package("parties", 50), package("privedge.mpc", 95), lab], FLOORS) == []
+    assert complaints([package("parties", 50), package("privedge.ran", 95), lab], FLOORS) == []
 
 
 @pytest.mark.parametrize(
@@ -53,21 +53,21 @@ def test_floors_that_hold_have_nothing_to_complain_about():
     ],
 )
 def test_what_keeps_a_floor_from_holding_is_said(packages, complaint):
-    lines = complaints([*packages, package("privedge.mpc", 95)], FLOORS)
+    lines = complaints([*packages, package("privedge.ran", 95)], FLOORS)
     assert len(lines) == 1
     assert complaint in lines[0]
 
 
 def test_new_floors_are_two_points_below_what_was_measured_and_leave_out_the_laboratory():
-    packages = [Coverage("privedge.mpc", 1000, 957), package("privedge_lab.bench", 100)]
-    assert measured(packages) == '"privedge.mpc" = 93'
+    packages = [Coverage("privedge.ran", 1000, 957), package("privedge_lab.bench", 100)]
+    assert measured(packages) == '"privedge.ran" = 93'
 
 
 def test_the_table_has_a_line_for_each_package_and_one_for_all():
-    packages = [package("privedge.mpc", 90), package("privedge_lab.bench", 30)]
+    packages = [package("privedge.ran", 90), package("privedge_lab.bench", 30)]
     rows = [line.split() for line in table(packages, FLOORS).splitlines()]
     assert rows[1:] == [
-        ["privedge.mpc", "100", "10", "90.0%", "90%"],
+        ["privedge.ran", "100", "10", "90.0%", "90%"],
         ["privedge_lab.bench", "100", "70", "30.0%"],
         ["total", "200", "80", "60.0%"],
     ]
@@ -76,15 +76,15 @@ def test_the_table_has_a_line_for_each_package_and_one_for_all():
 # A package whose lines run in the test's process, in one it starts, and not at all.
 CODE = {
     "privedge/__init__.py": "",
-    "privedge/mpc/__init__.py": "",
-    "privedge/mpc/here.py": "x = 1\n",
-    "privedge/mpc/started.py": "x = 1\ny = 2\n",
-    "privedge/mpc/never.py": "x = 1\n",
+    "privedge/ran/__init__.py": "",
+    "privedge/ran/here.py": "x = 1\n",
+    "privedge/ran/started.py": "x = 1\ny = 2\n",
+    "privedge/ran/never.py": "x = 1\n",
     "test_it.py": (
         "import subprocess, sys\n"
-        "import privedge.mpc.here\n"
+        "import privedge.ran.here\n"
         "def test_it():\n"
-        "    subprocess.run([sys.executable, '-m', 'privedge.mpc.started'], check=True)\n"
+        "    subprocess.run([sys.executable, '-m', 'privedge.ran.started'], check=True)\n"
     ),
     "pyproject.toml": """
 [tool.pytest.ini_options]
@@ -96,7 +96,7 @@ patch = ["subprocess"]
 output = "coverage.json"
 [tool.privedge.coverage-floors]
 "privedge" = 100
-"privedge.mpc" = FLOOR
+"privedge.ran" = FLOOR
 """,
 }
 
@@ -132,7 +132,7 @@ def test_a_run_prints_the_table_and_ends_with_the_summary_of_pytest(project):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = ran.stdout.splitlines()
     # Three of four lines: those of the started process are among them.
-    assert ["privedge.mpc", "4", "1", "75.0%", "75%"] in [line.split() for line in lines]
+    assert ["privedge.ran", "4", "1", "75.0%", "75%"] in [line.split() for line in lines]
     assert lines[-1].startswith("1 passed")
     held = run(project, str(ROOT / "tools/coverage_table.py"))
     assert (held.returncode, held.stdout, held.stderr) == (0, "", "")
@@ -141,12 +141,12 @@ def test_a_run_prints_the_table_and_ends_with_the_summary_of_pytest(project):
 def test_a_package_below_its_floor_ends_in_one_line_and_exit_1(project):
     with_floor(project, 76)
     summary = {"num_statements": 4, "covered_lines": 3}
-    files = {"privedge/mpc/here.py": {"summary": summary}, "privedge/a.py": {"summary": summary}}
+    files = {"privedge/ran/here.py": {"summary": summary}, "privedge/a.py": {"summary": summary}}
     files["privedge/a.py"] = {"summary": {"num_statements": 1, "covered_lines": 1}}
     (project / "coverage.json").write_text(json.dumps({"files": files}))
     below = run(project, str(ROOT / "tools/coverage_table.py"))
     assert below.returncode == 1
-    assert below.stderr.startswith("privedge.mpc: 75.0 % of lines are covered, its floor is 76 %")
+    assert below.stderr.startswith("privedge.ran: 75.0 % of lines are covered, its floor is 76 %")
     assert len(below.stderr.splitlines()) == 1
 
 

@@ -124,7 +124,7 @@ def test_a_client_loads_nothing_of_an_owner_and_nobody_anything_of_a_server():
     client = loaded_after("import privedge; privedge.Client")
     assert {name for name in client if name.startswith("privedge.user")} == set()
     both = loaded_after("import privedge; privedge.Client; privedge.Owner")
-    assert {"parties", "privedge.mpc", "privedge.reference", "privedge_lab"} & both == set()
+    assert {"parties", "parties.mpc", "privedge_lab.reference", "privedge_lab"} & both == set()
 
 
 # --- TLS 1.3, whatever is imported first ----------------------------------------------------------

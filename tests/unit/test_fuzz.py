@@ -28,6 +28,7 @@ from safetensors.numpy import save as to_safetensors
 from parties import tuple_codec
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
+from parties.mpc.fused.tuples import FusedRelu
 from parties.party.edge import codec as edge
 from parties.party.edge import hello
 from parties.party.models.checked_shares import fault
@@ -47,7 +48,6 @@ from privedge.errors import (
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.pem_files import read_chain, read_key
 from privedge.identity.roles import Identity, Role
-from privedge.mpc.fused.tuples import FusedRelu
 from privedge.ran import images, npz
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec

@@ -318,8 +318,8 @@ def test_a_partys_front_end_loads_neither_torch_nor_anything_that_sees_plaintext
     )
     assert "parties.party.edge.party_servicer" in loaded
     forbidden = {
-        "torch", "crypten", "privedge.mpc", "privedge.user", "privedge.client",
-        "privedge.reference",
+        "torch", "crypten", "parties.mpc", "privedge.user", "privedge.client",
+        "privedge_lab.reference",
         "privedge.sharing.split", "privedge.sharing.combine",
     }  # fmt: skip
     assert loaded & forbidden == set()

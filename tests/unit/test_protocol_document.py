@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from privedge.mpc.fused import tree
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.fused.squares import TruncatedSquare
-from privedge.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
-from privedge.mpc.tuples import Product, Square, Truncation, TupleKind
+from parties.mpc.fused import tree
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu, TreeTuple
+from parties.mpc.tuples import Product, Square, Truncation, TupleKind
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "protocol.md").read_text()

@@ -25,7 +25,6 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, SERVERS, CohortSetting, Deployment
 from privedge.ran import features
 from privedge.ran.presets import preset
-from privedge.reference.model import PlainModel
 from privedge.rpc.channel import open_party
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
@@ -34,6 +33,7 @@ from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 from privedge_lab.demo import digits
+from privedge_lab.reference.model import PlainModel
 from tools.gameday.cable import Cable
 
 PARTIES = (Role.PARTY0, Role.PARTY1)

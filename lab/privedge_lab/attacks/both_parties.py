@@ -1,7 +1,7 @@
 """Run both parties of private prediction and the dealer in this process, and record each party.
 
-privedge.reference.run computes; this keeps what each party sees of a snapshot and its queries. It
-has all secrets of both parties: it is for attacks on made or public data.
+privedge_lab.reference.run computes; this keeps what each party sees of a snapshot and its queries.
+It has all secrets of both parties: it is for attacks on made or public data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from privedge.mpc.dealing import Dealer, DealerLink, SessionId
-from privedge.mpc.engine import Engine, T
-from privedge.mpc.predict import Rule, predict
-from privedge.mpc.weight_masks import WeightMasks
+from parties.mpc.dealing import Dealer, DealerLink, SessionId
+from parties.mpc.engine import Engine, T
+from parties.mpc.predict import Rule, predict
+from parties.mpc.weight_masks import WeightMasks
 from privedge.ran.spec import RanSpec
-from privedge.reference.recording import NearLink, Record
-from privedge.reference.run import Shares, as_tensor, fresh_masks, run
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
 from privedge_lab.attacks.views import PartyView
+from privedge_lab.reference.recording import NearLink, Record
+from privedge_lab.reference.run import Shares, as_tensor, fresh_masks, run
 
 _MAX_ELEMENTS = 1 << 24
 _KEPT_MASKS_BYTES = 1 << 28

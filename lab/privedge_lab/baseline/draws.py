@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from privedge.mpc.prg import SEED_BYTES, MaskStream
+from parties.mpc.prg import SEED_BYTES, MaskStream
 
 Repeat = Literal["fixed", "per-input", "fresh"]
 KEY_BYTES = SEED_BYTES

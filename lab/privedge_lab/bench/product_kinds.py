@@ -1,6 +1,6 @@
 """Which products with fixed weights a query of a preset has.
 
-The network of privedge/mpc/network.py runs on tensors that have shapes and no values (torch's
+The network of parties/mpc/network.py runs on tensors that have shapes and no values (torch's
 device "meta"), with an engine that notes each product as the fused engine would ask for it. So the
 rules are those of the parties, and nothing is computed.
 """
@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import torch
 
-from privedge.mpc.engine import Weight
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.network import Network
-from privedge.mpc.products import Map
-from privedge.mpc.window import PLAIN, Window
+from parties.mpc.engine import Weight
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.network import Network
+from parties.mpc.products import Map
+from parties.mpc.window import PLAIN, Window
 from privedge.ran.spec import RanSpec
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference.clear import ClearEngine
 
 
 def of_query(spec: RanSpec, owners: int, images: int = 1) -> list[FixedProduct]:

@@ -4,7 +4,7 @@
     2.  random operands of that shape, and the same product in every way: all must be equal
     3.  the ways in turn, again and again for a while; the best time of each counts
 
-Ours is what a party does online: privedge.mpc.fixed_product.FixedProduct.apply on the opened input
+Ours is what a party does online: parties.mpc.fixed_product.FixedProduct.apply on the opened input
 and the weight as it was prepared ahead. Operands are public random numbers, nobody's data.
 """
 
@@ -17,10 +17,10 @@ from itertools import product
 import torch
 from torch.nn.functional import conv2d
 
+from parties.mpc.compiled import compiler
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.window import Window
 from privedge.errors import PrivEdgeError
-from privedge.mpc.compiled import compiler
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.window import Window
 from privedge.progress import Progress
 from privedge.ran.presets import PRESETS
 from privedge_lab.bench import product_kinds, system

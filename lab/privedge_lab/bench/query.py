@@ -21,11 +21,11 @@ from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.public_files import NO_FILES, PublicFiles
-from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import deployed, made, rows, system
 from privedge_lab.bench.rows import Asked, Sample
 from privedge_lab.bench.stock import side as stock
+from privedge_lab.reference.model import PlainAnswer, PlainModel
 from privedge_lab.results.rows.bench import QueryRow
 
 _SEED = 1

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from privedge.reference.model import PlainAnswer
 from privedge.sharing.cost import Phase
+from privedge_lab.reference.model import PlainAnswer
 from privedge_lab.results.rows.bench import PartyFigures, PhaseFigures, QueryRow
 from privedge_lab.results.rows.values import Figure
 

@@ -22,9 +22,9 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import SERVERS, Deployment
 from privedge.progress import Progress
 from privedge.ran import features
-from privedge.reference.model import PlainModel
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import made, system
+from privedge_lab.reference.model import PlainModel
 
 _PRESET, _OWNERS, _SEED, _IMAGES = "subspace32", 10, 1, 200
 _TIMEOUT_S = 120.0

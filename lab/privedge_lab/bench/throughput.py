@@ -19,10 +19,10 @@ from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import Deployment
 from privedge.progress import Progress
 from privedge.ran import features
-from privedge.reference.model import PlainModel
 from privedge_lab.bench import made, rows, system
 from privedge_lab.bench.children import Children
 from privedge_lab.bench.processes import Processes
+from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.bench import ThroughputRow
 
 _SEED = 1

@@ -15,8 +15,8 @@ from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.model import Reconstructor
 from privedge.ran.public_files import NO_FILES, PublicFiles
-from privedge.reference.model import PlainModel
 from privedge.user.checkpoint import Ran
+from privedge_lab.reference.model import PlainModel
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from parties.mpc.prg import SEED_BYTES, MaskStream
 from privedge import private_file, regular_file
 from privedge.errors import CertificateError
-from privedge.mpc.prg import SEED_BYTES, MaskStream
 from privedge_lab.disguise.settings import Sized
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from privedge.mpc.decision import GROUP
+from parties.mpc.decision import GROUP
 from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
 from privedge_lab.results.rows.values import Figure, Raw
 

@@ -1,7 +1,7 @@
 """The same cohort asked three ways: in float32, in the parties' numbers, and privately.
 
 plain   errors in float32; the least one wins
-fixed   the parties' fixed-point arithmetic, in the clear (privedge/reference/model.py)
+fixed   the parties' fixed-point arithmetic, in the clear (lab/privedge_lab/reference/model.py)
 fused   dealer and two parties as processes on this machine, asked through the real client
 
 Answers are numbers of owners, -1 for nobody. Sees all models and questions in the clear: an
@@ -26,10 +26,10 @@ from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
 from privedge.ran.feature_kinds import Encoder
 from privedge.ran.public_files import NO_FILES, PublicFiles
-from privedge.reference.model import PlainAnswer, PlainModel
 from privedge.user import threshold, upload
 from privedge.user.asking import errors_of as errors_of
 from privedge.user.checkpoint import Ran
+from privedge_lab.reference.model import PlainAnswer, PlainModel
 
 ENGINES = ("plain", "fixed", "fused")
 COHORT = "evaluate"

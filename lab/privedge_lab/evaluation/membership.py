@@ -17,13 +17,13 @@ from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
 from privedge.ran.spec import RanSpec
-from privedge.reference.model import PlainModel
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
 from privedge_lab.attacks.membership import COPIES, copies, infer_membership
 from privedge_lab.attacks.views import AnswersView
 from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation.pixels import as_bytes
+from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.store import Results
 

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from parties.mpc.predict import Rule
 from privedge.errors import ImageError
-from privedge.mpc.predict import Rule
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.feature_kinds import Pixels

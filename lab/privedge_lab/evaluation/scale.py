@@ -19,7 +19,6 @@ from privedge.client.query import Client
 from privedge.errors import ConfigError
 from privedge.local.deployment import Deployment
 from privedge.progress import Progress
-from privedge.reference.model import PlainModel
 from privedge_lab import datasets
 from privedge_lab.bench import deployed, rows, system
 from privedge_lab.evaluation import identify_engines, identify_figures
@@ -33,6 +32,7 @@ from privedge_lab.evaluation.cohort import (
     train_models,
 )
 from privedge_lab.evaluation.identify_parts import Parts, deal
+from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.bench import QueryRow
 from privedge_lab.results.rows.scale import PrivateCost, ScaleRow
 from privedge_lab.results.rows.values import Raw

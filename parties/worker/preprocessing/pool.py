@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
+from parties.mpc.bundles import Bundle
 from parties.worker.task import Kind
-from privedge.mpc.bundles import Bundle
 
 
 @dataclass(frozen=True)

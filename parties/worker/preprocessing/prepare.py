@@ -8,6 +8,8 @@
 from collections.abc import Sequence
 from functools import partial
 
+from parties.mpc.bundles import Bundle
+from parties.mpc.dealing import SessionId, Tuples, new_seed
 from parties.worker.cancellation import Cancellation
 from parties.worker.computation import Computation
 from parties.worker.preprocessing.pool import Pool, Prepared
@@ -15,8 +17,6 @@ from parties.worker.scheduler import Scheduler
 from parties.worker.sessions import Sessions
 from parties.worker.task import Kind, Task
 from privedge.errors import LimitExceeded, NotReady
-from privedge.mpc.bundles import Bundle
-from privedge.mpc.dealing import SessionId, Tuples, new_seed
 from privedge.rpc.deadline import Deadline
 
 _REHEARSAL_S = 600.0

@@ -249,7 +249,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monke
 
 # Modules that read what privedge itself has written or shipped, by names of its own.
 OWN_FILES = {
-    "privedge/mpc/compiled/cache.py",
+    "parties/mpc/compiled/cache.py",
     "privedge/local/deployment.py",
     "privedge/local/processes.py",
     "lab/privedge_lab/bench/asker.py",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from privedge.mpc.compiled import compiler
+from parties.mpc.compiled import compiler
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,28 +1,28 @@
-"""privedge.reference.run for tests of the protocol.
+"""privedge_lab.reference.run for tests of the protocol.
 
 Runs are always recorded, use either engine, and pass requests to the dealer through the wire codec.
 """
 
 from typing import Any
 
+from parties.mpc.bundles import Bundle, Supply
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.dealing import Dealer, DealerLink, SessionId
+from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.session import Session
+from parties.mpc.tuples import TupleKind
 from parties.tuple_codec import from_wire, to_wire
-from privedge.mpc.bundles import Bundle, Supply
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.dealing import Dealer, DealerLink, SessionId
-from privedge.mpc.fixed_product import MaskedWeights
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import TupleKind
-from privedge.reference import run as reference
-from privedge.reference.recording import NearLink
-from privedge.reference.recording import QueueLink as QueueLink
-from privedge.reference.recording import Record as View  # noqa: F401 (what a curious party has)
-from privedge.reference.run import Masked, Program
-from privedge.reference.run import Outcome as Outcome
-from privedge.reference.run import as_tensor as as_tensor
-from privedge.reference.run import as_words as as_words
-from privedge.reference.run import fresh_masks as fresh_masks
 from privedge.sharing.ring import Words
+from privedge_lab.reference import run as reference
+from privedge_lab.reference.recording import NearLink
+from privedge_lab.reference.recording import QueueLink as QueueLink
+from privedge_lab.reference.recording import Record as View  # noqa: F401 (what a curious party has)
+from privedge_lab.reference.run import Masked, Program
+from privedge_lab.reference.run import Outcome as Outcome
+from privedge_lab.reference.run import as_tensor as as_tensor
+from privedge_lab.reference.run import as_words as as_words
+from privedge_lab.reference.run import fresh_masks as fresh_masks
 
 TIMEOUT_S = 60
 _MAX_ELEMENTS = 1 << 24

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.model import Reconstructor, initialise
 from privedge.ran.presets import preset
@@ -21,10 +21,10 @@ from privedge.ran.spec import (
     Tanh,
     Upsample,
 )
-from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import encode
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.pair import as_tensor, run
 
 # Of a dissimilarity; a spline in place of tanh is off by 0.0008 in each value.

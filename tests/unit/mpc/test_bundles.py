@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from parties.mpc.bundles import Bundle, size_of
+from parties.mpc.dealing import SessionId, TupleShares
+from parties.mpc.fixed_product import FixedProduct, MaskedWeights
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
+from parties.mpc.predict import Rule, predict
+from parties.mpc.session import Session
+from parties.mpc.tuples import Square, TupleKind
 from privedge.errors import TranscriptMismatch
-from privedge.mpc.bundles import Bundle, size_of
-from privedge.mpc.dealing import SessionId, TupleShares
-from privedge.mpc.fixed_product import FixedProduct, MaskedWeights
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
-from privedge.mpc.predict import Rule, predict
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import Square, TupleKind
-from privedge.reference import run as reference
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference import run as reference
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Masked, Outcome, as_tensor, drawn, fresh_masks, run
 

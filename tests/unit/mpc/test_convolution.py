@@ -8,9 +8,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.compiled.ready import State
-from privedge.mpc.convolution import Convolution
-from privedge.mpc.window import Window, map_size
+from parties.mpc.compiled.ready import State
+from parties.mpc.convolution import Convolution
+from parties.mpc.window import Window, map_size
 from tests.unit.mpc.ways import WAYS, computing
 
 
@@ -67,14 +67,14 @@ def test_every_window_is_walked_exactly(
 
 @pytest.mark.parametrize("owners", [1, 5])
 def test_owners_that_do_not_fit_at_once_are_taken_in_turn(owners, monkeypatch):
-    monkeypatch.setattr("privedge.mpc.convolution._UNFOLDED", 1000)
+    monkeypatch.setattr("parties.mpc.convolution._UNFOLDED", 1000)
     x, weight = words(1, (2, owners, 3, 6, 6)), words(2, (owners, 8, 3, 4, 4))
     check(x, weight, Window(1, 2, (1, 2, 1, 2)))
 
 
 def test_what_torch_multiplies_faster_is_left_to_it(monkeypatch):
     x, weight = words(1, (2, 2, 3, 6, 6)), words(2, (2, 8, 3, 4, 4))
-    monkeypatch.setattr("privedge.mpc.convolution._WIDE_WORDS", 1)
+    monkeypatch.setattr("parties.mpc.convolution._WIDE_WORDS", 1)
     monkeypatch.setattr(State, "torch_is_faster", True)
     monkeypatch.setattr(Convolution, "_by_kernels", None)
     check(x, weight, Window(1, 2, (1, 2, 1, 2)))

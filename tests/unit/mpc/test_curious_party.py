@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor
-from privedge.mpc.engine import Weight
-from privedge.mpc.predict import Rule, predict
+from parties.mpc.crypten_backend.load import ArithmeticSharedTensor
+from parties.mpc.engine import Weight
+from parties.mpc.predict import Rule, predict
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.split import split
 from tests.unit.mpc.mersenne import MASKS_NEEDED, clone, cryptens_masks, predicted
@@ -104,11 +104,11 @@ def draw_masks_as_tfp_does(monkeypatch) -> list[torch.Tensor]:
     )
     monkeypatch.setattr(tfp_provider, "generate_random_ring_element", kept_by_party_0)
     monkeypatch.setattr(
-        "privedge.mpc.crypten_backend.engine.use", lambda communicator, _: use_tfp(communicator)
+        "parties.mpc.crypten_backend.engine.use", lambda communicator, _: use_tfp(communicator)
     )
 
     def use_tfp(communicator):
-        from privedge.mpc.crypten_backend.load import use
+        from parties.mpc.crypten_backend.load import use
 
         use(communicator, provider)
 

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parties import tuple_codec
+from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
+from parties.mpc.prg import MaskStream
+from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
+from parties.mpc.window import Window
 from parties.wire import dealer_pb2 as pb
 from privedge.errors import AlreadyExists, LimitExceeded, NotAllowed, ShareError
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.fused.squares import TruncatedSquare
-from privedge.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
-from privedge.mpc.prg import MaskStream
-from privedge.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind, combined
-from privedge.mpc.window import Window
 from tests.unit.mpc.pair import WireLink
 
 KINDS: list[TupleKind] = [

@@ -6,16 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor
+from parties.mpc.crypten_backend.provider import DealerProvider
+from parties.mpc.engine import Weight
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.products import apply
+from parties.mpc.tuples import And, Square
+from parties.mpc.window import Window
 from privedge.errors import NotReady, TranscriptMismatch
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor
-from privedge.mpc.crypten_backend.provider import DealerProvider
-from privedge.mpc.engine import Weight
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.products import apply
-from privedge.mpc.tuples import And, Square
-from privedge.mpc.window import Window
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.pair import as_tensor, as_words, run
 
 CLEAR = ClearEngine()
@@ -158,7 +158,7 @@ def test_parties_that_drew_different_tuples_are_found_out_before_anything_is_rel
     def program(engine, x):
         if engine._party == 0:
             engine_tuples = x  # the same value; only the list of tuples differs
-            from privedge.mpc.crypten_backend.communicator import SessionCommunicator
+            from parties.mpc.crypten_backend.communicator import SessionCommunicator
 
             SessionCommunicator.session().tuples.used.append(Square((1,)))
             return engine_tuples

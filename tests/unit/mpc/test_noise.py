@@ -5,7 +5,7 @@ from math import exp, sqrt
 
 import pytest
 
-from privedge.mpc.noise import discrete_laplace
+from parties.mpc.noise import discrete_laplace
 
 SIGMAS = 5
 DRAWS = 20_000

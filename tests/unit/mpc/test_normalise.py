@@ -6,13 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.normalise import normalised
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.normalise import normalised
 from privedge.ran import spec as kinds
 from privedge.ran.model import build
-from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import decode, encode
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.pair import as_tensor, run
 
 CLEAR = ClearEngine()

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parties.mpc.decision import Decision
+from parties.mpc.network import Network
+from parties.mpc.predict import Rule, predict
 from privedge.errors import ShareError
-from privedge.mpc.decision import Decision
-from privedge.mpc.network import Network
-from privedge.mpc.predict import Rule, predict
-from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import encode
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import as_tensor, run
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
 from privedge.ran.presets import PRESETS, preset
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import batch, cohort
 from tests.unit.mpc.pair import as_tensor, run
 

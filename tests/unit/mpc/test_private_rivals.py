@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
-from privedge.mpc.predict import Rule, predict
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
+from parties.mpc.predict import Rule, predict
 from privedge.ran.rivals import Rivals
-from privedge.reference.clear import ClearEngine
 from privedge.sharing.fixed_point import decode
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import as_tensor, as_words, run
 

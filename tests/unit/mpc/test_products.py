@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc import products
-from privedge.mpc.products import apply, runs
-from privedge.mpc.window import Window, map_size
+from parties.mpc import products
+from parties.mpc.products import apply, runs
+from parties.mpc.window import Window, map_size
 from tests.unit.mpc.ways import WAYS, computing
 
 EDGES = [0, 1, -1, 2**31, 2**32 - 1, 2**63 - 1, -(2**63), -(2**63) + 1]

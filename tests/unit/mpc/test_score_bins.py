@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.score_bins import edges, sorted_into
-from privedge.reference.clear import ClearEngine
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.score_bins import edges, sorted_into
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.pair import as_tensor, as_words, run
 from tests.unit.mpc.test_curious_party import SIGMAS, chi_square, is_bits
 

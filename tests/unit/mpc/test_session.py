@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
+from parties.mpc.session import Session
+from parties.mpc.tuples import Square
 from privedge.errors import TranscriptMismatch
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import Square
 from privedge.sharing.cost import Phase
 from tests.unit.mpc.pair import TIMEOUT_S, QueueLink, WireLink
 

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from parties.mpc import products
+from parties.mpc.dealing import Dealer, SessionId, new_seed
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.weight_masks import Seeds, WeightMasks
 from privedge.errors import LimitExceeded
-from privedge.mpc import products
-from privedge.mpc.dealing import Dealer, SessionId, new_seed
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.weight_masks import Seeds, WeightMasks
 
 WORDS = 24
 BYTES = 8 * WORDS

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from privedge.mpc.compiled import compiler
-from privedge.mpc.compiled.ready import State
+from parties.mpc.compiled import compiler
+from parties.mpc.compiled.ready import State
 
 WAYS = ("kernels", "torch")
 

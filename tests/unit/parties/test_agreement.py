@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+from parties.mpc.dealing import SessionId
 from parties.wire import mpc_pb2_grpc, worker_pb2
 from parties.worker import agreement, codec
 from parties.worker.cancellation import Cancellation
@@ -22,7 +23,6 @@ from parties.worker.sessions import Sessions
 from parties.worker.task import Method, Task
 from privedge.errors import ManifestMismatch
 from privedge.identity.roles import Role
-from privedge.mpc.dealing import SessionId
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.access import ACCESS

@@ -10,6 +10,8 @@ import pytest
 
 from parties.config.dealer import DealerConfig, DealerLimits
 from parties.dealer import DealerServicer, serve_dealer
+from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
+from parties.mpc.tuples import Square
 from parties.serving.handshake import Handshake
 from parties.wire import dealer_pb2 as pb
 from parties.wire import dealer_pb2_grpc
@@ -24,8 +26,6 @@ from privedge.errors import (
     Unreachable,
 )
 from privedge.identity.roles import Role
-from privedge.mpc.dealing import Dealer, SessionId, Tuples, new_seed
-from privedge.mpc.tuples import Square
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from parties.mpc.dealing import SessionId
 from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
 from parties.worker.meeting import Acceptor, Agreement, Dialer, Greeting, Meeting, Met, PeerStream
@@ -15,7 +16,6 @@ from parties.worker.preprocessing.pool import BundleChoice, Pool
 from parties.worker.task import Kind
 from privedge.errors import Unreachable
 from privedge.identity.roles import Role
-from privedge.mpc.dealing import SessionId
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from parties.mpc.bundles import Bundle
+from parties.mpc.dealing import SessionId
 from parties.worker.preprocessing.orders import bundle_names
 from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind
-from privedge.mpc.bundles import Bundle
-from privedge.mpc.dealing import SessionId
 
 SIZE = 10
 ONE, MANY = Kind("snapshot", (1, 4)), Kind("snapshot", (8, 4))

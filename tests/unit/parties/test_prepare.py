@@ -13,6 +13,9 @@ import pytest
 
 from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
+from parties.mpc.bundles import Bundle
+from parties.mpc.dealing import SessionId
+from parties.mpc.fixed_product import MaskedWeights
 from parties.wire import mpc_pb2 as pb
 from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
@@ -34,9 +37,6 @@ from parties.worker.task import Kind, Method
 from parties.worker.weights import Weights
 from privedge.errors import DigestMismatch, LimitExceeded, NotReady, Unreachable
 from privedge.identity.roles import Role
-from privedge.mpc.bundles import Bundle
-from privedge.mpc.dealing import SessionId
-from privedge.mpc.fixed_product import MaskedWeights
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.deadline import Deadline

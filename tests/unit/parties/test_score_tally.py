@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from parties.config.telemetry import FOLDER, TelemetrySection
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Distances
+from parties.mpc.predict import Rule
 from parties.worker import score_tally
 from parties.worker.score_tally import ScoreTally
 from parties.worker.snapshot_cache import Snapshot
 from parties.worker.task import Method, Task
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Distances
-from privedge.mpc.predict import Rule
 from privedge.sharing.ring import WORD_BYTES
 from tests.unit.mpc.models import SPECS
 from tests.unit.mpc.pair import Outcome, as_words, run

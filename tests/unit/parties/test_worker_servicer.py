@@ -7,6 +7,8 @@ import pytest
 
 from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
+from parties.mpc.bundles import Bundle
+from parties.mpc.dealing import SessionId
 from parties.wire import worker_pb2 as pb
 from parties.wire import worker_pb2_grpc
 from parties.worker.computation import Computation
@@ -21,8 +23,6 @@ from parties.worker.snapshot_cache import Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method
 from parties.worker.weights import Weights
 from privedge.identity.roles import Identity, Role
-from privedge.mpc.bundles import Bundle
-from privedge.mpc.dealing import SessionId
 from privedge.rpc.access import ACCESS
 from privedge.rpc.channel import open_channel
 from privedge.rpc.server import build_server

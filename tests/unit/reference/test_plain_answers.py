@@ -6,9 +6,9 @@ import torch
 
 from privedge.ran import features
 from privedge.ran.presets import preset
-from privedge.reference.model import PlainModel, Scores, ties
 from privedge.user.checkpoint import Ran
 from privedge_lab.bench import made
+from privedge_lab.reference.model import PlainModel, Scores, ties
 
 SPEC = preset("subspace32", height=32, width=32, channels=1, components=4)
 FAR = 1e9

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
 from privedge.ran.presets import preset
 from privedge.ran.spec import Subspace
-from privedge.reference.clear import ClearEngine
-from privedge.reference.rounding import reach, rounded, slopes
+from privedge_lab.reference.clear import ClearEngine
+from privedge_lab.reference.rounding import reach, rounded, slopes
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import as_tensor, run
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from parties.mpc.crypten_backend.engine import CryptenEngine
 from privedge.errors import ShareError, TranscriptMismatch
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.reference.run import as_tensor, draw, fresh_masks, run, supply
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
+from privedge_lab.reference.run import as_tensor, draw, fresh_masks, run, supply
 
 SECRET = encode(np.linspace(-2, 2, 7, dtype=np.float32).reshape(1, 7))
 

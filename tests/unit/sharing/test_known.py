@@ -6,10 +6,10 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from privedge.mpc.decision import Decision
-from privedge.reference.clear import ClearEngine
+from parties.mpc.decision import Decision
 from privedge.sharing import known
 from privedge.sharing.intervals import least_for, wilson
+from privedge_lab.reference.clear import ClearEngine
 
 WHOLE = 1 << 32
 

@@ -24,11 +24,11 @@ def test_a_cohort_that_only_one_party_lists_is_shown_with_that(parties, tmp_path
     assert found.state == "only party 1 lists it to you; tell both operators"
     command = ["cohorts", "--config", str(parties.config_file(tmp_path))]
     assert CliRunner().invoke(build(), command).stdout.splitlines()[1:] == [
-        f"{COHORT}        4       1  grey pictures of 32x32; "
-        "never answers unknown: its margin is 1; only party 1 lists it to you; tell both operators"
+        f"{COHORT}        4     0.9  grey pictures of 32x32; "
+        "only party 1 lists it to you; tell both operators"
     ]
     (said,) = json.loads(CliRunner().invoke(build(), [*command, "--json"]).stdout)["cohorts"]
-    assert (said["parties_agree"], said["can_answer_unknown"], said["owners"]) == (False, False, 4)
+    assert (said["parties_agree"], said["can_answer_unknown"], said["owners"]) == (False, True, 4)
 
 
 def test_no_cohort_at_all_is_said_and_what_to_do(parties, tmp_path):

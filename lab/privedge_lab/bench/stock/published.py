@@ -4,7 +4,7 @@ Importing the backend's `load` registers the stub for the torch module that Cryp
 replaces nothing else until its `use` is called, which the bench never does.
 """
 
-from privedge.mpc.crypten_backend import load  # noqa: F401, I001  # before crypten: see above
+from parties.mpc.crypten_backend import load  # noqa: F401, I001  # before crypten: see above
 
 import crypten
 import crypten.communicator

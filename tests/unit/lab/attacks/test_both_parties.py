@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from parties.mpc.predict import Rule, predict
 from privedge.errors import ShareError
-from privedge.mpc.predict import Rule, predict
 from privedge.ran.spec import RanSpec
-from privedge.reference.clear import ClearEngine
 from privedge.sharing.ring import Words
 from privedge_lab.attacks.both_parties import Asked, BothParties
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 
 OWNERS = 3

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.window import Window
 from privedge.cli.main import build
 from privedge.errors import ConfigError, PrivEdgeError
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.window import Window
 from privedge_lab.bench import products
 from privedge_lab.results.rows.bench import ProductRow
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from privedge.mpc.fixed_product import FixedProduct
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
 from privedge.ran.feature_kinds import Oriented
 from privedge.ran.presets import PRESETS
 from privedge.ran.spec import Conv, Dense, ImageShape, RanSpec, Square, Subspace

@@ -2,8 +2,8 @@
 
 import pytest
 
-from privedge.reference.model import PlainAnswer
 from privedge_lab.bench import rows
+from privedge_lab.reference.model import PlainAnswer
 
 RIGHT = PlainAnswer("a", tie=False)
 ASKED = rows.Asked("stock", "conv32", owners=2, batch=1, queries=3, pool=None, rtt_ms=0)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.compiled import cache, compiler
-from privedge.mpc.compiled.ready import State, usable, words
+from parties.mpc.compiled import cache, compiler
+from parties.mpc.compiled.ready import State, usable, words
 
 SIGNATURE = "void(uint64[::1])"
 # Prepares one small kernel in place of ours, and prints how many it compiled.
@@ -18,7 +18,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from tests.unit.mpc.compiled.test_compiler import only_small
-from privedge.mpc.compiled import compiler
+from parties.mpc.compiled import compiler
 
 small = only_small()
 compiler.prepare(Path(sys.argv[1]))

@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from privedge.mpc.compiled import threads
-from privedge.mpc.products import apply
+from parties.mpc.compiled import threads
+from parties.mpc.products import apply
 from tests.unit.mpc.ways import computing
 
 

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.fused import compare, squares, tree
-from privedge.mpc.fused.packing import words_for
-from privedge.mpc.fused.squares import TruncatedSquare
-from privedge.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
-from privedge.mpc.tuples import InPlace, combined
+from parties.mpc.fused import compare, squares, tree
+from parties.mpc.fused.packing import words_for
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
+from parties.mpc.tuples import InPlace, combined
 from tests.unit.mpc.ways import WAYS, computing
 
 EDGES = np.array([0, 1, -1, 2**16, 2**48, 2**62, 2**63 - 1, -(2**63), -(2**63) + 1])

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
-from privedge.mpc.predict import Rule, predict
-from privedge.reference.clear import ClearEngine
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
+from parties.mpc.predict import Rule, predict
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import SCALE, encode
 from privedge.sharing.ring import Words
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.fused.test_transcripts import bits_differ, bytes_differ, gathered
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_tensor, as_words, run

@@ -9,8 +9,8 @@ from itertools import product
 
 import pytest
 
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.predict import Rule, predict
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.predict import Rule, predict
 from privedge.ran.presets import preset
 from privedge.ran.spec import Layer, LeakyRelu, RanSpec, Relu, Subspace
 from privedge.sharing.cost import Cost

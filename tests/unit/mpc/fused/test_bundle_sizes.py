@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from privedge.mpc.bundles import size_of
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.predict import Rule, predict
+from parties.mpc.bundles import size_of
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.predict import Rule, predict
 from privedge.ran.presets import preset
 from tests.unit.mpc.models import batch, cohort
 from tests.unit.mpc.pair import fresh_masks, run

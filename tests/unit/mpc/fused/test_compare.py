@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.fused import compare
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.fused.tuples import NIBBLES, Comparison, FusedRelu
+from parties.mpc.fused import compare
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.fused.tuples import NIBBLES, Comparison, FusedRelu
 from tests.unit.mpc.pair import Outcome, View, as_words, run
 from tests.unit.mpc.test_curious_party import chi_square
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from privedge.mpc.dealing import TupleShares
-from privedge.mpc.fused import compare
-from privedge.mpc.tuples import TupleKind
+from parties.mpc.dealing import TupleShares
+from parties.mpc.fused import compare
+from parties.mpc.tuples import TupleKind
 
 KERNELS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "relu": lambda session, x: compare.rectified(session, x, bits=16),

@@ -6,15 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.fused.tuples import ExactTruncation, FusedRelu
+from parties.mpc.network import Network
+from parties.mpc.session import Session
+from parties.mpc.tuples import Truncation
 from privedge.errors import ShareError
-from privedge.mpc.fixed_product import MaskedWeights
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.fused.tuples import ExactTruncation, FusedRelu
-from privedge.mpc.network import Network
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import Truncation
 from privedge.ran.presets import preset
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_tensor, run
 

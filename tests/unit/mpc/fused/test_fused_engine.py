@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc import products
-from privedge.mpc.decision import Decision
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Network
-from privedge.mpc.predict import Rule, predict
-from privedge.reference.clear import ClearEngine
+from parties.mpc import products
+from parties.mpc.decision import Decision
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Network
+from parties.mpc.predict import Rule, predict
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import Outcome, as_tensor, as_words, run
 from tests.unit.mpc.test_curious_party import SIGMAS, chi_square

@@ -6,11 +6,11 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.decision import MARGIN_STEPS, Decision, RuleConstants
+from parties.mpc.fused.engine import FusedEngine
 from privedge.errors import ShareError
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.decision import MARGIN_STEPS, Decision, RuleConstants
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.pair import Outcome, run
 
 # With nothing below the point, truncation has one result, and so has the decision.

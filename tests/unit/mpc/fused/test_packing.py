@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.fused.packing import planes, spread, words_for
+from parties.mpc.fused.packing import planes, spread, words_for
 
 WORDS = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=200)
 

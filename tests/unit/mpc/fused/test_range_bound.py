@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from privedge.mpc.fused.engine import FusedEngine
+from parties.mpc.fused.engine import FusedEngine
 from tests.unit.mpc.fused.test_exact_rounding import ExactEngine
 from tests.unit.mpc.pair import run
 

@@ -6,12 +6,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.decision import MARGIN_STEPS, Decision
+from parties.mpc.fused.engine import FusedEngine
 from privedge.errors import ShareError
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.decision import MARGIN_STEPS, Decision
-from privedge.mpc.fused.engine import FusedEngine
 from privedge.ran.rivals import MAX_RIVALS
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.pair import Outcome, run
 
 LARGEST = 2**52 - 1

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.fused import squares
-from privedge.mpc.fused.engine import FusedEngine
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.fused import squares
+from parties.mpc.fused.engine import FusedEngine
 from tests.unit.mpc.fused.test_exact_rounding import ExactEngine
 from tests.unit.mpc.pair import Outcome, as_words, run
 from tests.unit.mpc.test_curious_party import chi_square

@@ -11,8 +11,8 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.predict import Rule, predict
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.predict import Rule, predict
 from privedge.sharing.fixed_point import encode
 from tests.unit.mpc.fused.test_exact_rounding import ExactEngine
 from tests.unit.mpc.models import SPECS, cohort

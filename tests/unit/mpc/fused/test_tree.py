@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from privedge.mpc.fused.packing import planes, spread
-from privedge.mpc.fused.tree import FAN_IN, TABLE, Level, levels, look_up, nibble_planes, tables
+from parties.mpc.fused.packing import planes, spread
+from parties.mpc.fused.tree import FAN_IN, TABLE, Level, levels, look_up, nibble_planes, tables
 
 ALL = -1
 

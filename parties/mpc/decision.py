@@ -1,0 +1,367 @@
+"""Whose RAN reconstructs best, and is that good enough? (docs/protocol.md#decision)
+
+    best, second = two least d_j
+    bound  = margin * ((1 - mean_share) * d_second + mean_share * mean of all d_j)
+    answer = one-hot(best) * [d_best < bound] * [d_best < threshold_best]
+
+No result is opened here, and all zero means "unknown". Up to 16 owners are compared all at once,
+with no best owner found before:
+
+    answer_i = 1  if  d_i < margin * d_j for all j != i, and d_i < threshold_i
+
+At most one can pass, because the margin is at most 1. More owners are put into groups of up to 16,
+and each group sends up its best, until 16 or fewer are left. Each of these is also compared with
+the runner-up that it had in each of its groups. So a level is one comparison, and one choice by
+rank or by how many comparisons failed: 5 rounds with the fused engine. There are ceil(log16 N)
+levels.
+
+With a share of the mean, two owners may be below the bound, so d_i < d_j is compared as well. The
+mean needs one round more: the sum of all d_j is local, but must be truncated to be multiplied.
+
+Public rivals r are never an answer. Each owner left at the end must also pass d_i < margin * d_r
+for all r, in the same comparison. So a cohort of one owner can answer "unknown" as well. The first
+of them may be public owners: they are contestants at the end, and have columns after the owners'.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import Generic
+
+import torch
+
+from parties.mpc.engine import Engine, T
+from privedge.errors import ShareError
+from privedge.ran.rivals import MAX_RIVALS
+from privedge.sharing.fixed_point import FRACTIONAL_BITS, MAGNITUDE_BITS, SCALE
+from privedge.sharing.known import MARGIN_STEPS as MARGIN_STEPS
+
+GROUP = 16
+
+# The margin is public and counted in MARGIN_STEPS = 2^10. With MAX_IMAGES_OF_ONE_SUBJECT = 2^5
+# summed images d * 2^10 stays below 2^(47 + 5 + 10) and cannot wrap.
+
+# So many distances are summed before a truncation: each is at most 2^52, so the sum is in range.
+SUMMED = 1 << 10
+
+# Fills up a group: larger than any real dissimilarity, so it never wins. A group has at most one of
+# it and at least 8 owners, so it is never the runner-up either.
+_NEVER = 1 << (MAGNITUDE_BITS + 5)
+
+
+# How many shapes' public indices are remembered.
+_SHAPES = 1 << 8
+
+
+@dataclass(frozen=True)
+class RuleConstants:
+    """The public constants of the rule in whole numbers, for a cohort of N:
+
+        MARGIN_STEPS * best < second * (second best) + mean * floor(sum of all d / 2^16)
+
+    `mean` is 0 where the mean cannot matter: without a share of it, for one owner, and with a
+    margin of 1, which always names the best. Neither side reaches 2^63, so their comparison is
+    exact: the last product is at most MARGIN_STEPS times the mean d, for any N.
+    """
+
+    second: int
+    mean: int
+
+    @staticmethod
+    def of(margin: float, mean_share: float, owners: int) -> "RuleConstants":
+        """`margin`: more than 0, at most 1; `mean_share`: 0 to 1. ShareError otherwise."""
+        if not 0 < margin <= 1:
+            raise ShareError(f"margin: more than 0 and at most 1, not {margin}")
+        if not 0 <= mean_share <= 1:
+            raise ShareError(f"mean_share: between 0 and 1, not {mean_share}")
+        steps = margin * MARGIN_STEPS
+        if mean_share == 0 or owners == 1 or round(steps) == MARGIN_STEPS:
+            return RuleConstants(round(steps), 0)
+        mean = round(steps * mean_share * (1 << FRACTIONAL_BITS) / owners)
+        return RuleConstants(round(steps * (1 - mean_share)), mean)
+
+
+@dataclass(frozen=True)
+class _Bound(Generic[T]):
+    """What MARGIN_STEPS * best must be below: `second` times each rival, plus `mean` (B,), which is
+    a share of the mean's part, or None for no such part.
+    """
+
+    second: int
+    mean: T | None
+
+
+@dataclass(frozen=True)
+class _Field(Generic[T]):
+    """C contestants for each of B images; each is one owner, or the best of K.
+
+    facts    (B, C, 2 + R): dissimilarity, threshold, the R runners-up it beat on its way; secret
+    hot      (B, C, K): which of its K owners it is, one-hot; secret. At first K is 1, and `hot` is
+             None, because it would be 1 everywhere.
+    of       how many owners there are in the cohort, and how many levels are below these C
+    """
+
+    facts: T
+    hot: T | None
+    of: tuple[int, int]
+
+    @property
+    def owners(self) -> torch.Tensor:
+        """(C, K): the positions of these owners, -1 for a filler; public."""
+        return _positions(*self.of)
+
+
+class Decision(Generic[T]):
+    """The decision rule of one cohort over one number type."""
+
+    def __init__(
+        self, engine: Engine[T], *, margin: float, mean_share: float = 0.0, public_owners: int = 0
+    ) -> None:
+        """`public_owners`: so many of the rivals, the first ones, can be an answer.
+
+        Raises ShareError as RuleConstants.of does.
+        """
+        RuleConstants.of(margin, mean_share, 1)
+        self._engine = engine
+        self._rule = margin, mean_share
+        self._public = public_owners
+
+    def answer(self, distances: T, thresholds: T, rivals: T | None = None) -> T:
+        """distances: (B, N) at 2f; thresholds: (N,) at 2f; rivals: (B, M) at 2f, dissimilarities
+        to public models. Returns (B, N + P) integers 0 or 1, for P public owners.
+
+        All of it are shares; whose image it is, and who took part in which comparison with what
+        outcome, is never opened. Rivals must be below 2^52, as distances. Raises ShareError for
+        more than MAX_RIVALS or fewer than P, and for rivals together with a share of the mean.
+        """
+        self._check(rivals)
+        batch, owners = distances.size()
+        limits = thresholds.reshape(1, owners).expand(batch, owners)
+        facts = self._engine.joined([distances.unsqueeze(2), limits.unsqueeze(2)], 2)
+        field = _Field(facts, None, (owners, 0))
+        # 1. The mean's part of the bound, of all owners before any is left out.
+        bound = self._bound(distances)
+        # 2. While there are more than 16: the best of each group, and the runner-up it beat.
+        while field.owners.size(0) > GROUP:
+            field = self._best_of_groups(field)
+        # 3. Of those left, the one that passes every comparison, if there is one.
+        return self._known(field, bound, rivals)
+
+    def _check(self, rivals: T | None) -> None:
+        if self._public > (0 if rivals is None else rivals.size(1)):
+            raise ShareError(f"public owners: {self._public} are more than there are rivals")
+        if rivals is None:
+            return
+        if rivals.size(1) > MAX_RIVALS:
+            raise ShareError(f"rivals: at most {MAX_RIVALS}, not {rivals.size(1)}")
+        # With the mean, a rival far away would lift the bound of everybody.
+        if self._rule[1]:
+            raise ShareError("rivals: not together with a mean_share")
+
+    def _bound(self, distances: T) -> _Bound[T]:
+        """The bound for distances (B, N) at 2f. One round, or none if the mean does not count."""
+        weights = RuleConstants.of(*self._rule, distances.size(1))
+        if not weights.mean:
+            return _Bound(weights.second, None)
+        # The public weight brings the scale back to 2f, and MARGIN_STEPS with it.
+        return _Bound(weights.second, self._engine.scaled(self.summed(distances), weights.mean))
+
+    def summed(self, distances: T) -> T:
+        """The sum of distances (B, N) at 2f over all owners, (B,) at f. One round."""
+        sums = [
+            distances[:, start : start + SUMMED].sum(1).unsqueeze(1)
+            for start in range(0, distances.size(1), SUMMED)
+        ]
+        # Local sums of at most SUMMED distances; then one truncation of all, which opens them under
+        # fresh masks.
+        total: T = self._engine.truncate(self._engine.joined(sums, 1)).sum(1)
+        return total
+
+    def best(self, distances: T) -> tuple[T, T]:
+        """The least of distances (B, N) at 2f, (B,), and the runners-up that it beat, (B, R), one
+        of which is the second least. 5 rounds for each of R = ceil(log16 N) levels.
+        """
+        # There are no thresholds here; that column is carried along and never looked at.
+        field = _Field(
+            self._engine.joined([distances.unsqueeze(2)] * 2, 2), None, (distances.size(1), 0)
+        )
+        while field.owners.size(0) > 1:
+            field = self._best_of_groups(field)
+        return field.facts[:, 0, 0], field.facts[:, 0, 2:]
+
+    def _best_of_groups(self, field: _Field[T]) -> _Field[T]:
+        """The best of each group with what belongs to it, and the runner-up it beat. 5 rounds."""
+        engine, known = self._engine, field.facts.size(2)
+        parts = [field.facts] if field.hot is None else [field.facts, field.hot]
+        grouped = self._grouped(engine.joined(parts, 2))
+        batch, groups, count, width = grouped.size()
+        # 4 rounds: all pairs of a group are compared, and ranks are sums of the bits; still shares.
+        # 1 round: choose by rank. Rank 0 is the best, rank 1 the runner-up.
+        places, chosen = engine.chosen(
+            self._ranks(grouped[:, :, :, 0]).reshape(-1),
+            grouped.reshape(-1, width),
+            below=count,
+            places=2,
+        )
+        chosen = chosen.reshape(2, batch, groups, count, width)
+        # Local: of the products with [rank = 0] one in each group is not zero, so their sum is the
+        # best's own facts. Of the runner-up only the dissimilarity is needed.
+        facts = engine.joined([chosen[0, :, :, :, :known].sum(2), chosen[1, :, :, :, :1].sum(2)], 2)
+        hot = places[0] if field.hot is None else chosen[0, :, :, :, known:]
+        owners, level = field.of
+        return _Field(facts, hot.reshape(batch, groups, -1), (owners, level + 1))
+
+    def _grouped(self, entries: T) -> T:
+        """(B, C, w) -> (B, G, m, w), m <= 16: dealt out in turn, filled up with _NEVER. Local."""
+        batch, count, width = entries.size()
+        groups, size = _groups_of(count)
+        missing = groups * size - count
+        if missing:
+            fillers = torch.zeros(groups * size, width, dtype=torch.int64)
+            fillers[count:, 0] = _NEVER
+            entries = self._engine.plus(self._engine.padded(entries, (0, 0, 0, missing)), fillers)
+        grouped: T = entries.reshape(batch, size, groups, width).transpose(1, 2)
+        return grouped
+
+    def _ranks(self, values: T) -> T:
+        """(B, G, m) at 2f -> (B, G, m) integers: how many of its group come before each, because
+        they are less, or equal and earlier.
+        """
+        count = values.size(2)
+        first, second, at = _pairs(count)
+        # One comparison a pair: does the later one overtake the earlier one?
+        overtakes = self._engine.negative(values[:, :, second] - values[:, :, first])
+        # Local: a later j comes before i if it overtakes i. An earlier j comes before i unless i
+        # overtakes it, so it counts 1 - overtakes. `at` has the row of each pair; the rows of the
+        # second kind follow, with a minus sign, and their ones are added at the end.
+        signed = self._engine.joined([overtakes, self._engine.scaled(overtakes, -1)], 2)
+        beaten = signed[:, :, at].reshape(*values.size(), count - 1).sum(3)
+        return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
+
+    def _known(self, field: _Field[T], bound: _Bound[T], rivals: T | None) -> T:
+        """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
+        comparison, or zeros. 5 rounds; 4 for a single owner without rivals.
+        """
+        facts, hot, rivals = self._contestants(field, rivals)
+        passed = self._comparisons(facts, bound, rivals)
+        batch, count, needed = passed.size()
+        # Alone, an owner has one comparison. With rivals it has more, and must pass all of them.
+        if needed == 1:
+            alone: T = passed[:, :, 0]
+            return alone
+        # Local: how many each failed. It stays secret, for it would tell how close the owners are.
+        failed = self._engine.plus(self._engine.scaled(passed.sum(2), -1), torch.tensor(needed))
+        # 1 round: [failed = 0], which at most one has, and its product with the one-hot below it.
+        best, chosen = self._engine.chosen(
+            failed.reshape(-1), hot.reshape(batch * count, -1), below=needed + 1, places=1
+        )
+        own = count - self._public
+        below = (best if field.hot is None else chosen).reshape(batch, count, -1)[:, :own]
+        # Public: back to the order of the owners; the public owners follow.
+        in_order: T = below.reshape(batch, -1)[:, _order(*field.of)]
+        if not self._public:
+            return in_order
+        return self._engine.joined([in_order, best.reshape(batch, count)[:, own:]], 1)
+
+    def _contestants(self, field: _Field[T], rivals: T | None) -> tuple[T, T, T | None]:
+        """Facts and one-hots of those that are left and of the public owners, and the rivals that
+        are none. Local.
+
+        A public owner has no threshold, and needs no group: whoever is as near as it loses to it
+        here. So it adds no level, and its own one-hot is [failed = 0].
+        """
+        hot = field.facts[:, :, :0] if field.hot is None else field.hot
+        if rivals is None or not self._public:
+            return field.facts, hot, rivals
+        engine, known = self._engine, field.facts.size(2)
+        nothing = torch.tensor([0, *[_NEVER] * (known - 1)])
+        alone = rivals[:, : self._public].unsqueeze(2)
+        public = engine.plus(engine.padded(alone, (0, known - 1)), nothing)
+        more = engine.padded(hot, (0, 0, 0, self._public)) if hot.size(2) else None
+        facts = engine.joined([field.facts, public], 1)
+        rest = rivals[:, self._public :] if self._public < rivals.size(1) else None
+        return facts, facts[:, :, :0] if more is None else more, rest
+
+    def _comparisons(self, facts: T, bound: _Bound[T], rivals: T | None) -> T:
+        """facts (B, C, 2 + R), rivals (B, M) -> (B, C, C - 1 + R + M + 1) of 0 or 1: what an answer
+        must all pass; with a mean's part, C - 1 + R more. A runner-up may be as near as the best it
+        lost to.
+
+        All comparisons are one call, so they are 4 rounds together.
+        """
+        engine = self._engine
+        batch, count = facts.size(0), facts.size(1)
+        values = facts[:, :, 0]
+        others = [values[:, _others(count)].reshape(batch, count, count - 1), facts[:, :, 2:]]
+        if rivals is not None:
+            others.append(rivals.unsqueeze(1).expand(batch, count, rivals.size(1)))
+        against = engine.joined(others, 2)
+        # Below 0 where MARGIN_STEPS * d_i < second * d_other, and where d_i < threshold_i.
+        close = engine.scaled(values, MARGIN_STEPS).unsqueeze(2).expand(
+            *against.size()
+        ) - engine.scaled(against, bound.second)
+        within = (values - facts[:, :, 1]).unsqueeze(2)
+        if bound.mean is None:
+            return engine.negative(engine.joined([close, within], 2))
+        # With the mean's part on the right, two could pass that; so d_i < d_other is asked as well.
+        close = close - bound.mean.reshape(batch, 1, 1).expand(*against.size())
+        nearer = values.unsqueeze(2).expand(*against.size()) - against
+        return engine.negative(engine.joined([nearer, close, within], 2))
+
+
+def _groups_of(count: int) -> tuple[int, int]:
+    """How many groups `count` contestants make, and their size: as equal as can be."""
+    groups = -(-count // GROUP)
+    return groups, -(-count // groups)
+
+
+def _dealt_out(owners: torch.Tensor) -> torch.Tensor:
+    """(C, K) int64 -> (G, m, K): what `Decision._grouped` does, with -1 for the fillers."""
+    groups, size = _groups_of(owners.size(0))
+    filled = torch.nn.functional.pad(owners, (0, 0, 0, groups * size - owners.size(0)), value=-1)
+    return filled.reshape(size, groups, -1).transpose(0, 1)
+
+
+@lru_cache(_SHAPES)
+def _positions(owners: int, level: int) -> torch.Tensor:
+    """`_Field.owners` after so many levels of groups."""
+    if not level:
+        return torch.arange(owners).unsqueeze(1)
+    below = _positions(owners, level - 1)
+    return _dealt_out(below).reshape(_groups_of(below.size(0))[0], -1)
+
+
+@lru_cache(_SHAPES)
+def _order(owners: int, level: int) -> torch.Tensor:
+    """Where in `_positions`, flat, each owner is. Fillers are sorted first, and are cut off."""
+    flat = _positions(owners, level).reshape(-1)
+    return flat.argsort()[flat.numel() - owners :]
+
+
+@lru_cache(_SHAPES)
+def _others(count: int) -> torch.Tensor:
+    """For each i all j but i, below `count`."""
+    others = [j for i in range(count) for j in range(count) if i != j]
+    return torch.tensor(others, dtype=torch.int64)
+
+
+@lru_cache(_SHAPES)
+def _pairs(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All pairs i < j below `count`: every i and every j; and for each i and each j but i, where
+    their pair is in the list of all pairs followed by all pairs again, there if j is less than i.
+    """
+    pairs = list(combinations(range(count), 2))
+    row = {pair: place for place, pair in enumerate(pairs)}
+    at = [
+        row[i, j] if i < j else len(pairs) + row[j, i]
+        for i in range(count)
+        for j in range(count)
+        if i != j
+    ]
+    first, second = map(torch.tensor, zip(*pairs, strict=True))
+    return first, second, torch.tensor(at)
+
+
+def doubled_thresholds(engine: Engine[T], thresholds: T, images: int) -> T:
+    """(N, 1) at f -> (N,) at 2f, times the number of images whose distances are summed."""
+    return engine.scaled(thresholds.reshape(-1), SCALE * images)
