@@ -12,24 +12,24 @@ transcript does not help, for whoever deviates computes its digests over what it
 """
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from privedge.mpc.dealing import Dealer, DealerLink, SessionId
-from privedge.mpc.engine import T
-from privedge.mpc.fixed_product import MaskedWeights
-from privedge.mpc.fused.choice import Choice
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.predict import Rule, decide, measure
-from privedge.mpc.session import Session
-from privedge.mpc.tuples import TupleKind
-from privedge.mpc.weight_masks import WeightMasks
+from parties.mpc.crypten_backend.engine import Share
+from parties.mpc.dealing import Dealer, DealerLink, SessionId
+from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.predict import Rule, decide, measure
+from parties.mpc.session import Session
+from parties.mpc.tuples import TupleKind
+from parties.mpc.weight_masks import WeightMasks
 from privedge.ran.spec import RanSpec
-from privedge.reference.recording import NearLink
 from privedge.sharing.fixed_point import SCALE
+from privedge_lab.reference.recording import NearLink
+from privedge_lab.reference.run import Program
 
 Who = Literal["party 0", "party 1", "dealer"]
 Point = Literal["distances", "answer", "message", "table", "correction"]
@@ -75,17 +75,15 @@ class Deviating:
         self._contestants = contestants
         self._kept = WeightMasks(1 << 28)
 
-    def program(
-        self, spec: RanSpec, names: tuple[str, ...], rule: Rule
-    ) -> Callable[["DeviatingEngine", T, *tuple[T, ...]], T]:
+    def program(self, spec: RanSpec, names: tuple[str, ...], rule: Rule) -> Program:
         """What both parties run: `predict`, with a look in between at who runs it."""
 
-        def run(engine: DeviatingEngine, images: T, *weights: T) -> T:
+        def run(engine: DeviatingEngine, images: Share, *weights: Share) -> Share:
             parameters = dict(zip(names, weights, strict=True))
             reached = measure(engine, spec, parameters, images, rule)
             if self._acts(engine, "distances"):
                 self._add(reached.owners.share, SCALE * SCALE)
-            answer: T = decide(engine, reached, parameters["threshold"], rule)
+            answer = decide(engine, reached, parameters["threshold"], rule)
             if self._acts(engine, "answer"):
                 self._add(answer.share, 1)
             return answer

@@ -12,19 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from parties.mpc.predict import Rule, predict
 from privedge.arrays import Features
 from privedge.client.answers import read_answers
 from privedge.client.canaries import Canaries, wanted
 from privedge.client.cohort import Cohort
 from privedge.config import Integrity
 from privedge.errors import IntegrityError
-from privedge.mpc.predict import Rule, predict
 from privedge.progress import Progress
 from privedge.ran.presets import preset
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
-from privedge.reference.clear import ClearEngine
-from privedge.reference.run import Masked, as_tensor, as_words, fresh_masks, run
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import LIMIT, encode
 from privedge.sharing.known import Reals
@@ -32,6 +30,8 @@ from privedge.sharing.question import Question, new_query_id
 from privedge.sharing.ring import Words
 from privedge.user import subspace
 from privedge_lab.attacks.tampering import Deviating, Deviation, Who
+from privedge_lab.reference.clear import ClearEngine
+from privedge_lab.reference.run import Masked, as_tensor, as_words, fresh_masks, run
 
 NONE: Integrity = "none"
 INTEGRITIES: tuple[Integrity, ...] = (NONE, "canaries:3", "canaries:7")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.decision import MARGIN_STEPS, Decision
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.network import Distances
+from parties.mpc.predict import Rule, decide
 from privedge.errors import ShareError
-from privedge.mpc.crypten_backend.engine import CryptenEngine
-from privedge.mpc.decision import MARGIN_STEPS, Decision
-from privedge.mpc.fused.engine import FusedEngine
-from privedge.mpc.network import Distances
-from privedge.mpc.predict import Rule, decide
 from privedge.ran.rivals import MAX_RIVALS, Rivals
-from privedge.reference.clear import ClearEngine
+from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.fused.test_rivals_rule import cases
 from tests.unit.mpc.fused.test_rivals_rule import plainly as of_owners
 from tests.unit.mpc.pair import run
