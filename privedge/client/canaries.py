@@ -10,6 +10,8 @@ cannot tell for which of them the client knows the answer already:
     1.  draw the canaries and the order of all rows, afresh for every try
     2.  ask all rows at once, as one query of 2, 4, 8, 16, 32 or 64 rows
     3.  compare the canaries' answers, keep evidence if one is wrong, and leave them out
+    4.  if one stranger alone was named, it may be like an owner by chance: ask about it once more,
+        among fresh canaries, and expect the same answer
 
 `verify` gives one bit a row, and the answer to each canary is no.
 """
@@ -25,7 +27,6 @@ from pathlib import Path
 import numpy as np
 
 from privedge import private_file
-from privedge.arrays import Features
 from privedge.client.cohort import Cohort
 from privedge.config import Integrity
 from privedge.errors import CheckpointError, ConfigError, IntegrityError
@@ -40,12 +41,14 @@ from privedge.sharing.ring import Words
 SIZES = (2, 4, 8, 16, 32, 64)
 # `verify` has so many where the configuration does not say.
 USUAL = 3
+# A stranger that was named is asked about among so many, whom an operator can only guess from.
+_AGAIN_ROWS = 16
 # A public owner's canary is so much of the squared distance to the nearest other rival away.
 _AWAY = 1 / 32
 # Of shorter vectors, some of the strangers drawn here would be like an owner.
 _LEAST_VALUES = 64
 
-PUBLIC, STRANGER = "public owner", "stranger"
+PUBLIC, STRANGER, AGAIN = "public owner", "stranger", "stranger, asked again"
 
 
 def wanted(integrity: Integrity | None, cohort: Cohort, verify: bool, one_subject: bool) -> int:
@@ -74,19 +77,31 @@ def tell_apart(spec: RanSpec) -> bool:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """A stranger that was named: its words, uint64 (1, *input_shape), and the column that named."""
+
+    words: Words = field(repr=False)
+    column: int
+
+
+@dataclass(frozen=True)
 class Mixed:
     """The rows of one query.
 
-    words: uint64 (rows, *input_shape). own: where the client's rows are, in their order.
-    canaries: of each canary its row, its kind, and the column that must be 1; None for no column.
+    words: uint64 (rows, *input_shape). own: where the client's rows are, in their order; none if
+    it is a stranger that is asked about again. canaries: of each canary its row, its kind, and the
+    column that must be 1; None for no column.
     """
 
     words: Words = field(repr=False)
     own: tuple[int, ...]
     canaries: tuple[tuple[int, str, int | None], ...]
 
-    def sifted(self, shares: tuple[Words, Words], question: Question, folder: Path | None) -> Words:
-        """Add up the answers, look at the canaries', and return the client's own, (n, columns).
+    def sifted(
+        self, shares: tuple[Words, Words], question: Question, folder: Path | None
+    ) -> tuple[Words, Doubt | None]:
+        """Add up the answers, look at the canaries', and return the client's own, (n, columns). The
+        doubt is for `Canaries.again`; before it is settled, no answer may be used.
 
         Raises IntegrityError if a canary's is wrong; it names the file of evidence in `folder`.
         """
@@ -98,9 +113,18 @@ class Mixed:
                 expected[column] = 1
             if (opened[row] != expected).any():
                 wrong.append((row, kind))
+        if self.own and len(wrong) == 1 and wrong[0][1] == STRANGER:
+            row = wrong[0][0]
+            if opened[row].max() == 1 == opened[row].sum():
+                doubt = Doubt(self.words[row : row + 1], int(opened[row].argmax()))
+                return opened[list(self.own)], doubt
         if wrong:
-            raise IntegrityError(self._said(wrong, _kept(folder, question, self._facts(shares))))
-        return opened[list(self.own)]
+            kept = _kept(folder, question, self._facts(shares))
+            raise IntegrityError(
+                f"{len(wrong)} of {len(self.canaries)} canaries came back wrong: one of the three "
+                f"operators deviated; no answer is reported, tell all three ({kept})"
+            )
+        return opened[list(self.own)], None
 
     def _facts(self, shares: tuple[Words, Words]) -> list[dict[str, object]]:
         """Of canaries alone: the client's own rows and answers are nobody's business."""
@@ -114,22 +138,20 @@ class Mixed:
             for row, kind, column in self.canaries
         ]
 
-    def _said(self, wrong: list[tuple[int, str]], kept: str) -> str:
-        chance = all(kind == STRANGER for _, kind in wrong) and len(wrong) == 1
-        rarely = (
-            ", or by a chance of about 1 in 10,000 a stranger was like an owner" if chance else ""
-        )
-        return (
-            f"{len(wrong)} of {len(self.canaries)} canaries came back wrong: one of the three "
-            f"operators deviated{rarely}; no answer is reported, tell all three ({kept})"
-        )
-
 
 class Canaries:
     """The canaries of one kind of question to one cohort."""
 
-    def __init__(self, cohort: Cohort, rivals: Rivals, *, verify: bool) -> None:
-        """`rivals`: the cohort's; to identify, with a public owner among them."""
+    def __init__(self, cohort: Cohort, rivals: Rivals, count: int, *, verify: bool) -> None:
+        """`count`: so many or more in a query. `rivals`: the cohort's; to identify, with a public
+        owner among them. Raises ConfigError if the cohort takes too few rows at once.
+        """
+        largest = max((size for size in SIZES if size <= cohort.max_batch), default=0)
+        if largest <= count:
+            raise ConfigError(f"{count} canaries: the cohort takes {cohort.max_batch} rows at once")
+        # How many rows of the client fit into one query.
+        self.room = largest - count
+        self._count, self._largest = count, largest
         self._rows = rivals.rows.reshape(len(rivals), -1).astype(np.float64)
         self._shape = cohort.spec.input_shape
         self._strangers = tell_apart(cohort.spec) and len(rivals) > 1
@@ -138,28 +160,28 @@ class Canaries:
         # The columns of public owners follow those of the owners.
         self._column = None if verify else len(cohort.owners)
 
-    @staticmethod
-    def most(max_batch: int, count: int) -> int:
-        """How many rows of a client fit into one query. Raises ConfigError for none."""
-        largest = max((size for size in SIZES if size <= max_batch), default=0)
-        if largest <= count:
-            raise ConfigError(f"{count} canaries: the cohort takes {max_batch} rows in a query")
-        return largest - count
+    def mixed(self, query: Words) -> Mixed:
+        """Put canaries among the rows of `query`, uint64 (n, *input_shape), n up to `room`."""
+        return self._in_order(query, len(query) + self._count, [])
 
-    def mixed(self, query: Words, count: int) -> Mixed:
-        """Put `count` or more canaries among the rows of `query`, uint64 (n, *input_shape)."""
-        size = next(size for size in SIZES if size >= len(query) + count)
-        drawn = [self._drawn(kind) for kind in self._kinds(size - len(query))]
-        canaries = encode(np.stack([row for row, _, _ in drawn]), what="canaries")
+    def again(self, doubt: Doubt) -> Mixed:
+        """Put fresh canaries around a stranger that was named, and no own row."""
+        once_more = (doubt.words, AGAIN, doubt.column)
+        return self._in_order(doubt.words[:0], min(_AGAIN_ROWS, self._largest), [once_more])
+
+    def _in_order(self, own: Words, least: int, more: list[tuple[Words, str, int | None]]) -> Mixed:
+        """Mix `own` and `more` with so many canaries that it is one of SIZES, `least` or above."""
+        size = next(size for size in SIZES if size >= least)
+        drawn = more + [self._drawn(kind) for kind in self._kinds(size - len(own) - len(more))]
         # The order hides which rows matter, so it is the operating system's.
         order = list(range(size))
         secrets.SystemRandom().shuffle(order)
         words = np.empty((size, *self._shape), dtype=np.uint64)
-        words[order] = np.concatenate([query, canaries])
-        places = order[len(query) :]
+        words[order] = np.concatenate([own, *(row for row, _, _ in drawn)])
+        places = order[len(own) :]
         return Mixed(
             words,
-            tuple(order[: len(query)]),
+            tuple(order[: len(own)]),
             tuple((at, kind, column) for at, (_, kind, column) in zip(places, drawn, strict=True)),
         )
 
@@ -172,13 +194,14 @@ class Canaries:
             public = 0
         return [PUBLIC] * public + [STRANGER] * (count - public)
 
-    def _drawn(self, kind: str) -> tuple[Features, str, int | None]:
+    def _drawn(self, kind: str) -> tuple[Words, str, int | None]:
         if kind == STRANGER:
             row, column = self._stranger(), None
         else:
             at = secrets.randbelow(self._public)
             row, column = self._near(at), None if self._column is None else self._column + at
-        return row.astype(np.float32).reshape(self._shape), kind, column
+        words = encode(row.astype(np.float32).reshape(1, *self._shape), what="canaries")
+        return words, kind, column
 
     def _stranger(self) -> Reals:
         spread = self._rows.std(axis=0) * _signs(self._rows.shape[1])

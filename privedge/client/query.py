@@ -24,7 +24,7 @@ from privedge import traces
 from privedge.arrays import is_pixels
 from privedge.client import canaries
 from privedge.client.answers import Reply, answer_shape, read_answers
-from privedge.client.canaries import Canaries
+from privedge.client.canaries import Canaries, Mixed
 from privedge.client.cohort import Cohort
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, Integrity, StrPath, load
@@ -349,15 +349,15 @@ class Client:
         count = canaries.wanted(self._integrity, cohort, verify_owner is not None, one_subject)
         drawn = None
         if count:
-            drawn = Canaries(cohort, self._rivals(cohort), verify=verify_owner is not None)
+            verify = verify_owner is not None
+            drawn = Canaries(cohort, self._rivals(cohort), count, verify=verify)
         size = len(query) if one_subject else cohort.max_batch
         if drawn is not None:
-            size = Canaries.most(cohort.max_batch, count)
+            size = drawn.room
         replies = []
         for start in range(0, len(query), size):
             part = query[start : start + size]
-            mix = None if drawn is None else partial(drawn.mixed, part, count)
-            ask = partial(self._asked_once, cohort, part, verify_owner, one_subject, mix)
+            ask = partial(self._asked_once, cohort, part, verify_owner, one_subject, drawn)
             replies.append(retried(ask, self._patience))
         return reduce(Reply.plus, replies)
 
@@ -367,13 +367,13 @@ class Client:
         query: Words,
         verify_owner: str | None,
         one_subject: bool,
-        mix: Callable[[], canaries.Mixed] | None,
+        drawn: Canaries | None,
         timeout_s: float,
     ) -> Reply:
         """Ask with a fresh id, fresh shares and fresh canaries: nothing of an earlier try is used
         again, or a party that ends queries could find out which rows matter.
         """
-        mixed = mix() if mix is not None else None
+        mixed = drawn.mixed(query) if drawn is not None else None
         words = query if mixed is None else mixed.words
         question = Question(
             query_id=new_query_id(),
@@ -393,16 +393,30 @@ class Client:
             if mixed is None:
                 opened = combine(first.words, second.words)
             else:
-                opened = mixed.sifted((first.words, second.words), question, self._evidence)
+                halves = first.words, second.words
+                opened, doubt = mixed.sifted(halves, question, self._evidence)
+                if doubt is not None and drawn is not None:
+                    self._settle(drawn.again(doubt), asked)
             own = replace(question, shape=query.shape)
             answers = read_answers(opened, cohort.owners, own, public)
         except PrivEdgeError as error:
-            error.request_id = question.query_id
+            error.request_id = error.request_id or question.query_id
             raise
         sent, received = 2 * words.nbytes, first.words.nbytes + second.words.nbytes
         costs, ids = (first.cost, second.cost), (question.query_id,)
         found = len(words) - len(query)
         return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown, found)
+
+    def _settle(self, mixed: Mixed, before: Asked) -> None:
+        """Ask again about a stranger that was named. Raises IntegrityError for another answer."""
+        question = replace(before.question, query_id=new_query_id(), shape=mixed.words.shape)
+        asked = replace(before, question=question, answer=(len(mixed.words), before.answer[1]))
+        try:
+            first, second = exchange(self._parties, asked, mixed.words)
+            mixed.sifted((first.words, second.words), question, self._evidence)
+        except PrivEdgeError as error:
+            error.request_id = question.query_id
+            raise
 
     def _rivals(self, cohort: Cohort) -> Rivals:
         """The public rivals, of which both parties have the digest that they describe."""

@@ -65,6 +65,7 @@ class CohortSetting:
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     enrolment_margin: float | None = None
+    public_owners: int | None = None
 
     @staticmethod
     def of(

@@ -17,6 +17,8 @@ export interface Cohort {
   readonly owners: readonly string[];
   readonly snapshotId: string;
   readonly maxBatch: number;
+  /** Entries of the answer vector after the owners'; each of them means "unknown". */
+  readonly publicOwners: number;
 }
 
 export type Parties = readonly [Party, Party];
@@ -30,7 +32,7 @@ export async function described(
   patience: Patience,
 ): Promise<Cohort> {
   const [first, second] = await both(parties, (party) =>
-    party.told(party.client.describeCohort, { cohort }, patience),
+    party.told(party.client.describeCohort, { cohort, withRivals: false }, patience),
   );
   const [one, other] = [first, second].map((said) => DescribeCohortResponse.encode(said).finish());
   if (Buffer.compare(one!, other!) !== 0) {
@@ -40,10 +42,11 @@ export async function described(
         "and tell both operators if it stays so",
     );
   }
-  const { specJson, margin, meanShare, owners, snapshotId } = first;
+  const { specJson, margin, meanShare, owners, snapshotId, publicOwners } = first;
   const maxBatch = Math.max(1, first.maxBatch);
   const spec = parseSpec(specJson);
-  return { name: cohort, spec, specJson, margin, meanShare, owners, snapshotId, maxBatch };
+  const facts = { spec, specJson, margin, meanShare, owners, snapshotId, maxBatch, publicOwners };
+  return { name: cohort, ...facts };
 }
 
 /** Names of the cohorts that both parties serve with the same architecture, sorted. */

@@ -15,7 +15,7 @@ import numpy as np
 from parties.mpc.predict import Rule, predict
 from privedge.arrays import Features
 from privedge.client.answers import read_answers
-from privedge.client.canaries import Canaries, wanted
+from privedge.client.canaries import Canaries, Doubt, Mixed, wanted
 from privedge.client.cohort import Cohort
 from privedge.config import Integrity
 from privedge.errors import IntegrityError
@@ -155,23 +155,33 @@ class Asking:
         """What the client gets for one row. Raises IntegrityError if it notices something."""
         cohort, verify = self.made.cohort, deviation.verify
         count = wanted(integrity, cohort, verify, one_subject=False)
-        mixed = None
-        if count:
-            mixed = Canaries(cohort, self.made.rivals, verify=verify).mixed(query, count)
-        words = query if mixed is None else mixed.words
+        if not count:
+            opened = combine(*self._shares(query, deviation))
+            return self._read(opened, self._question(query, verify))
+        canaries = Canaries(cohort, self.made.rivals, count, verify=verify)
+        mixed = canaries.mixed(query)
+        opened, doubt = self._sifted(mixed, deviation)
+        if doubt is not None:
+            self._sifted(canaries.again(doubt), deviation)
+        return self._read(opened, self._question(query, verify))
+
+    def _sifted(self, mixed: Mixed, deviation: Deviation) -> tuple[Words, Doubt | None]:
+        question = self._question(mixed.words, deviation.verify)
+        return mixed.sifted(self._shares(mixed.words, deviation), question, self.folder)
+
+    def _shares(self, words: Words, deviation: Deviation) -> tuple[Words, Words]:
         deviating = Deviating(deviation, _OWNERS + _PUBLIC)
         found = run(
-            deviating.program(self.made.spec, tuple(self.made.parameters), self._rule(verify)),
+            deviating.program(
+                self.made.spec, tuple(self.made.parameters), self._rule(deviation.verify)
+            ),
             words,
             *self.made.parameters.values(),
             masked=self.masked,
             dealer=deviating.dealer,
             engine=deviating.engine,
         )
-        shares = as_words(found.shares[0]), as_words(found.shares[1])
-        question = self._question(words, verify)
-        opened = mixed.sifted(shares, question, self.folder) if mixed else combine(*shares)
-        return self._read(opened, self._question(query, verify))
+        return as_words(found.shares[0]), as_words(found.shares[1])
 
     def _rule(self, verify: bool) -> Rule:
         rule = self.made.rule
