@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from parties.mpc import widening
 from parties.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused import choice, compare, squares, tree
@@ -28,8 +29,10 @@ from parties.mpc.fused.packing import planes
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import NIBBLES, Comparison, ExactTruncation, FusedRelu
 from parties.mpc.prg import MaskStream
+from parties.mpc.release import ReleaseKey, release
 from parties.mpc.session import Session
 from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from parties.mpc.widening import Widen
 from parties.mpc.window import Window
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
 from privedge.ran.presets import preset
@@ -42,6 +45,7 @@ FILE = Path(__file__).resolve().parents[1] / "tests" / "golden" / "protocol.json
 
 SESSION = bytes(range(0x40, 0x50))
 SEEDS = bytes(range(0x00, 0x20)), bytes(range(0x20, 0x40))
+NONCES = bytes(range(0xC0, 0xE0)), bytes(range(0xE0, 0x100))
 WEIGHT_SEEDS = bytes(range(0x80, 0xA0)), bytes(range(0xA0, 0xC0))
 # A longer array is replaced by its digest.
 _MOST_WORDS = 32
@@ -72,6 +76,16 @@ def keys() -> Any:
     ]
 
 
+def released() -> Any:
+    """docs/protocol.md#release: what each party releases of its share of three results."""
+    shares, sides = _shared("released", [1, 0, 0]), _sides(_dealer(), _Wire.pair())
+    given = {"nonces": [nonce.hex() for nonce in NONCES], "session": SESSION.hex()}
+    given["shares"] = [*map(_words, shares)]
+    for name in ("answer", "verify"):
+        given[name] = [_words(release(*each, name)) for each in zip(sides, shares, strict=True)]
+    return given
+
+
 _KINDS: list[TupleKind] = [
     Comparison((3,), 16),
     Comparison((3,), 32),
@@ -91,6 +105,7 @@ _KINDS: list[TupleKind] = [
     Square((3,)),
     And((3,)),
     Bit((3,)),
+    Widen((3,), 24),
 ]
 
 
@@ -225,6 +240,12 @@ def truncated_square() -> Any:
     return _played(lambda at, given: squares.truncated_square(at, given[0], bits=16), _VALUES)
 
 
+def widened() -> Any:
+    """docs/protocol.md#narrow-words: words of 24 bits become words of 64, in one round."""
+    values = [0, 1, -1, (1 << 22) - 1, 1 - (1 << 22), 1 << 22, 1 << 23, 1 << 24, 1 << 40]
+    return _played(lambda at, given: widening.widened(at, given[0], bits=24), values)
+
+
 def chosen() -> Any:
     """docs/protocol.md#choice: [index = k] for k = 0, 1, and its products with two values each."""
 
@@ -239,11 +260,8 @@ def chosen() -> Any:
 def _played(program: Program, *secrets: list[int]) -> Any:
     """One run at both parties: every tuple, word and digest that is drawn or sent."""
     given = [_shared(f"share {at}", values) for at, values in enumerate(secrets)]
-    dealer, wires = _dealer(), _Wire.pair()
-    sides = [
-        Session(party, wires[party], _Kept(party, _run(), SEEDS[party], _Near(dealer, party)))
-        for party in (0, 1)
-    ]
+    wires = _Wire.pair()
+    sides = _sides(_dealer(), wires)
     results: list[torch.Tensor] = [torch.zeros(0)] * 2
 
     def play(party: int) -> None:
@@ -265,6 +283,12 @@ def _played(program: Program, *secrets: list[int]) -> Any:
         "result_shares": [*map(_words, results)],
         "result": (results[0] + results[1]).tolist(),
     }
+
+
+def _sides(dealer: Dealer, wires: "Sequence[_Wire]") -> list[Session]:
+    supplies = [_Kept(at, _run(), SEEDS[at], _Near(dealer, at)) for at in (0, 1)]
+    keys = [ReleaseKey(NONCES, SESSION) for _ in supplies]
+    return [*map(Session, (0, 1), wires, supplies, keys)]
 
 
 def _full(drawn: TupleShares) -> Any:
@@ -333,6 +357,7 @@ def manifest() -> Any:
 # has its own: tests/golden/agreement.json.
 VECTORS: dict[str, Callable[[], Any]] = {
     "keys": keys,
+    "released": released,
     "tuples": tuples,
     "fixed_product": fixed_product,
     "tree": tree_levels,
@@ -341,6 +366,7 @@ VECTORS: dict[str, Callable[[], Any]] = {
     "truncation": truncation,
     "truncated_square": truncated_square,
     "choice": chosen,
+    "widened": widened,
     "snapshot_id": snapshot_id,
     "query_digest": query_digest,
     "manifest": manifest,

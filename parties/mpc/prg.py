@@ -1,10 +1,10 @@
-"""The pseudo-random streams of masks: AES-128-CTR, one key per tuple (docs/protocol.md#keys).
+"""The pseudo-random streams: AES-128-CTR, one key per tuple (docs/protocol.md#keys).
 
 A party draws a fresh 32-byte seed from its operating system for every session and sends it to the
 dealer. Each tuple of the session has its own key, HKDF(seed; purpose, session, 0, counter). So no
 mask is ever used twice: not by a retry, not by another tuple, not after a restart. The purpose is
 the tuple's description. So if two parties disagree about the kind of a tuple, their masks are
-unrelated.
+unrelated. What is put on top of a result before it leaves has keys of its own (#release).
 """
 
 import math
@@ -26,23 +26,11 @@ _ZEROS: Final = memoryview(bytes(1 << 18))
 _FROM_ZERO: Final = modes.CTR(bytes(16))
 
 
-class MaskStream:
+class _Stream:
     """Uniform ring elements, in order, from one key. Secret; it has no useful repr."""
 
-    def __init__(self, seed: bytes, *, purpose: str, session: bytes, counter: int) -> None:
-        # No part can contain a zero byte, so different parts never give the same text.
-        info = b"\0".join(
-            (
-                b"privedge mask v1",
-                purpose.encode(),
-                session.hex().encode(),
-                # This was once the number of a retry; now every retry has a new session. The
-                # literal stays, because without it every mask would change, also those on disk.
-                b"0",
-                str(counter).encode(),
-            )
-        )
-        key = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(seed)
+    def __init__(self, seed: bytes, *, salt: bytes | None, info: bytes) -> None:
+        key = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=info).derive(seed)
         self._cipher = Cipher(algorithms.AES(key), _FROM_ZERO).encryptor()
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -65,3 +53,30 @@ class MaskStream:
         sizes = list(map(math.prod, shapes))
         parts = self.take((sum(sizes),)).split_with_sizes(sizes)
         return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+class MaskStream(_Stream):
+    """The masks of one tuple, or of one weight."""
+
+    def __init__(self, seed: bytes, *, purpose: str, session: bytes, counter: int) -> None:
+        # No part can contain a zero byte, so different parts never give the same text.
+        info = b"\0".join(
+            (
+                b"privedge mask v1",
+                purpose.encode(),
+                session.hex().encode(),
+                # This was once the number of a retry; now every retry has a new session. The
+                # literal stays, because without it every mask would change, also those on disk.
+                b"0",
+                str(counter).encode(),
+            )
+        )
+        super().__init__(seed, salt=None, info=info)
+
+
+class ZeroStream(_Stream):
+    """The sharing of zero on one released result (docs/protocol.md#release)."""
+
+    def __init__(self, nonces: bytes, *, session: bytes, name: str) -> None:
+        # A retry is a session of its own, so nothing else has to tell two uses of a name apart.
+        super().__init__(nonces, salt=session, info=b"privedge release v1\0" + name.encode())

@@ -20,6 +20,7 @@ import torch
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from parties.mpc.bundles import Supply
+from parties.mpc.release import ReleaseKey
 from privedge.errors import TranscriptMismatch
 from privedge.sharing.cost import Phase
 
@@ -38,11 +39,12 @@ class PeerLink(Protocol):
 
 
 class Session:
-    """The state of one run. `party` is 0 or 1."""
+    """The state of one run. `party` is 0 or 1; `key` is for what it releases, by release.py."""
 
-    def __init__(self, party: int, link: PeerLink, tuples: Supply) -> None:
+    def __init__(self, party: int, link: PeerLink, tuples: Supply, key: ReleaseKey) -> None:
         self.party = party
         self.tuples = tuples
+        self.key = key
         self._link = link
         self._phase = "network"
         self._phases: dict[str, Phase] = {}

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16parties/wire/mpc.proto\x12\x0bprivedge.v1\"{\n\x0cSessionHello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x11\n\tagreement\x18\x04 \x01(\x0c\x12\x16\n\x0emasked_weights\x18\x05 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x06 \x01(\x0cJ\x04\x08\x03\x10\x04R\x07\x61ttempt\"7\n\x05Words\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"q\n\x05\x46rame\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.privedge.v1.SessionHelloH\x00\x12#\n\x05words\x18\x02 \x01(\x0b\x32\x12.privedge.v1.WordsH\x00\x12\x0f\n\x05\x66\x61\x63ts\x18\x03 \x01(\tH\x00\x42\x06\n\x04part\"\xf5\x01\n\x0bPreparation\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.privedge.v1.Preparation.Kind\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x13\n\x0bone_subject\x18\x05 \x01(\x08\x12\x16\n\x0emasked_weights\x18\x06 \x01(\x0c\x12\r\n\x05\x61live\x18\x07 \x03(\x0c\x12\x0f\n\x07\x62undles\x18\x08 \x01(\r\"7\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tREHEARSAL\x10\x01\x12\n\n\x06\x42UNDLE\x10\x02\"\xa2\x01\n\x08Prepared\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.privedge.v1.Prepared.State\x12\x0f\n\x07\x62undles\x18\x02 \x01(\r\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\t\n\x05READY\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\x0b\n\x07UNKNOWN\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x32}\n\x03Mpc\x12\x36\n\x08\x45xchange\x12\x12.privedge.v1.Frame\x1a\x12.privedge.v1.Frame(\x01\x30\x01\x12>\n\x07Prepare\x12\x18.privedge.v1.Preparation\x1a\x15.privedge.v1.Prepared(\x01\x30\x01\x42\x64\n\x10privedge.wire.v1P\x01Z\rprivedge/wire\xa2\x02\x03PVE\xaa\x02\x10Privedge.Wire.V1\xca\x02\x10Privedge\\Wire\\V1\xea\x02\x12Privedge::Wire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16parties/wire/mpc.proto\x12\x0bprivedge.v1\"\x92\x01\n\x0cSessionHello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x11\n\tagreement\x18\x04 \x01(\x0c\x12\x16\n\x0emasked_weights\x18\x05 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x06 \x01(\x0c\x12\x15\n\rrelease_nonce\x18\x07 \x01(\x0cJ\x04\x08\x03\x10\x04R\x07\x61ttempt\"7\n\x05Words\x12\x0f\n\x07\x63ounter\x18\x01 \x01(\x04\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"q\n\x05\x46rame\x12*\n\x05hello\x18\x01 \x01(\x0b\x32\x19.privedge.v1.SessionHelloH\x00\x12#\n\x05words\x18\x02 \x01(\x0b\x32\x12.privedge.v1.WordsH\x00\x12\x0f\n\x05\x66\x61\x63ts\x18\x03 \x01(\tH\x00\x42\x06\n\x04part\"\xf5\x01\n\x0bPreparation\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.privedge.v1.Preparation.Kind\x12\x0f\n\x07session\x18\x02 \x01(\x0c\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x13\n\x0bone_subject\x18\x05 \x01(\x08\x12\x16\n\x0emasked_weights\x18\x06 \x01(\x0c\x12\r\n\x05\x61live\x18\x07 \x03(\x0c\x12\x0f\n\x07\x62undles\x18\x08 \x01(\r\"7\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tREHEARSAL\x10\x01\x12\n\n\x06\x42UNDLE\x10\x02\"\xa2\x01\n\x08Prepared\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.privedge.v1.Prepared.State\x12\x0f\n\x07\x62undles\x18\x02 \x01(\r\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07STARTED\x10\x01\x12\t\n\x05READY\x10\x02\x12\x08\n\x04\x42USY\x10\x03\x12\x0b\n\x07UNKNOWN\x10\x04\x12\n\n\x06\x46\x41ILED\x10\x05\x32}\n\x03Mpc\x12\x36\n\x08\x45xchange\x12\x12.privedge.v1.Frame\x1a\x12.privedge.v1.Frame(\x01\x30\x01\x12>\n\x07Prepare\x12\x18.privedge.v1.Preparation\x1a\x15.privedge.v1.Prepared(\x01\x30\x01\x42\x64\n\x10privedge.wire.v1P\x01Z\rprivedge/wire\xa2\x02\x03PVE\xaa\x02\x10Privedge.Wire.V1\xca\x02\x10Privedge\\Wire\\V1\xea\x02\x12Privedge::Wire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,20 +32,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'parties.wire.mpc_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020privedge.wire.v1P\001Z\rprivedge/wire\242\002\003PVE\252\002\020Privedge.Wire.V1\312\002\020Privedge\\Wire\\V1\352\002\022Privedge::Wire::V1'
-  _globals['_SESSIONHELLO']._serialized_start=39
-  _globals['_SESSIONHELLO']._serialized_end=162
-  _globals['_WORDS']._serialized_start=164
-  _globals['_WORDS']._serialized_end=219
-  _globals['_FRAME']._serialized_start=221
-  _globals['_FRAME']._serialized_end=334
-  _globals['_PREPARATION']._serialized_start=337
-  _globals['_PREPARATION']._serialized_end=582
-  _globals['_PREPARATION_KIND']._serialized_start=527
-  _globals['_PREPARATION_KIND']._serialized_end=582
-  _globals['_PREPARED']._serialized_start=585
-  _globals['_PREPARED']._serialized_end=747
-  _globals['_PREPARED_STATE']._serialized_start=658
-  _globals['_PREPARED_STATE']._serialized_end=747
-  _globals['_MPC']._serialized_start=749
-  _globals['_MPC']._serialized_end=874
+  _globals['_SESSIONHELLO']._serialized_start=40
+  _globals['_SESSIONHELLO']._serialized_end=186
+  _globals['_WORDS']._serialized_start=188
+  _globals['_WORDS']._serialized_end=243
+  _globals['_FRAME']._serialized_start=245
+  _globals['_FRAME']._serialized_end=358
+  _globals['_PREPARATION']._serialized_start=361
+  _globals['_PREPARATION']._serialized_end=606
+  _globals['_PREPARATION_KIND']._serialized_start=551
+  _globals['_PREPARATION_KIND']._serialized_end=606
+  _globals['_PREPARED']._serialized_start=609
+  _globals['_PREPARED']._serialized_end=771
+  _globals['_PREPARED_STATE']._serialized_start=682
+  _globals['_PREPARED_STATE']._serialized_end=771
+  _globals['_MPC']._serialized_start=773
+  _globals['_MPC']._serialized_end=898
 # @@protoc_insertion_point(module_scope)

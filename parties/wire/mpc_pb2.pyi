@@ -30,6 +30,7 @@ class SessionHello(_message.Message):
     AGREEMENT_FIELD_NUMBER: _builtins.int
     MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
+    RELEASE_NONCE_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     """Raised when frames or the order of operations change; both must be equal."""
     session: _builtins.bytes
@@ -46,6 +47,10 @@ class SessionHello(_message.Message):
     reported as ready, and party 1 repeats the name if it has the bundle. Otherwise the dealer
     serves the session as it runs.
     """
+    release_nonce: _builtins.bytes
+    """32 fresh bytes of the operating system. From both workers' nonces, which nobody else has, comes
+    the key under which the results of the session are released (docs/protocol.md#release).
+    """
     def __init__(
         self,
         *,
@@ -54,10 +59,11 @@ class SessionHello(_message.Message):
         agreement: _builtins.bytes = ...,
         masked_weights: _builtins.bytes = ...,
         bundle: _builtins.bytes = ...,
+        release_nonce: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "bundle", b"bundle", "masked_weights", b"masked_weights", "protocol", b"protocol", "session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement", "bundle", b"bundle", "masked_weights", b"masked_weights", "protocol", b"protocol", "release_nonce", b"release_nonce", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

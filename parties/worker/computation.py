@@ -12,21 +12,23 @@ from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.dealing import SessionId
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.network import Distances
-from parties.mpc.predict import decide, measure
+from parties.mpc.predict import Rule, decide, measure
+from parties.mpc.release import Released, release
 from parties.worker.cancellation import Cancellation
 from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
+from privedge.ran.narrow import norms
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
 
 @dataclass(frozen=True)
 class AnswerShare:
-    """This party's share of the answer, int64."""
+    """This party's share of the answer, int64, as it may leave."""
 
-    words: torch.Tensor = field(repr=False)
+    words: Released = field(repr=False)
     cost: Cost
 
 
@@ -50,17 +52,17 @@ class Computation:
         share: torch.Tensor | None,
         deadline: Deadline,
         cancellation: Cancellation,
-        release: Callable[[AnswerShare], object] = lambda _: None,
+        deliver: Callable[[AnswerShare], object] = lambda _: None,
     ) -> AnswerShare:
         """Compute `task` on this share of its images, in step with the other party's worker.
 
-        In a cohort with telemetry, `release` is given the answer before its score is counted.
+        In a cohort with telemetry, `deliver` is given the answer before its score is counted.
         Without a share it computes on zeros, which is a rehearsal. Raises DigestMismatch for a
         damaged model, TranscriptMismatch if the parties saw different runs, and what Sessions.open
         raises. Then the other worker's half ends too.
         """
         with self._sessions.both_end(run):
-            return self._run(run, task, share, deadline, cancellation, release)
+            return self._run(run, task, share, deadline, cancellation, deliver)
 
     def _run(
         self,
@@ -69,7 +71,7 @@ class Computation:
         share: torch.Tensor | None,
         deadline: Deadline,
         cancellation: Cancellation,
-        release: Callable[[AnswerShare], object],
+        deliver: Callable[[AnswerShare], object],
     ) -> AnswerShare:
         started = time.perf_counter()
         if share is None:
@@ -80,15 +82,24 @@ class Computation:
             self._sessions.open(run, task, deadline, cancellation) as opened,
             _engine(opened, task) as engine,
         ):
-            distances, words = _predicted(engine, task, weights, share)
-            # The share may leave only after both parties have compared what they saw.
+            distances, inner = _predicted(engine, task, weights, share)
+            # The share may leave only after both parties have compared what they saw, and under a
+            # zero-share that the dealer does not know.
             opened.session.confirm()
+            words = release(opened.session, inner, _name(task.rule))
             if task.snapshot.telemetry is not None:
                 answer = AnswerShare(words, _cost(opened, loaded - started, loaded))
-                release(answer)
+                deliver(answer)
                 self._tally.add(opened.session, run.session, task, engine, distances)
                 return answer
         return AnswerShare(words, _cost(opened, loaded - started, loaded))
+
+
+def _name(rule: Rule) -> str:
+    """What is released, in one word or two."""
+    if rule.anybody_but is not None:
+        return "enrolment check"
+    return "answer" if rule.verify_position is None else "verify"
 
 
 def _cost(opened: Opened, load_s: float, since: float) -> Cost:
@@ -125,6 +136,6 @@ def _predicted(
     parameters = {name: engine.share(words) for name, words in weights.items()}
     spec, rule = task.snapshot.spec, task.rule
     distances = measure(engine, spec, parameters, engine.share(share), rule)
-    answer = decide(engine, distances, parameters["threshold"], rule)
+    answer = decide(engine, distances, parameters["threshold"], rule, norms(spec))
     words: torch.Tensor = answer.share
     return distances.together() if rule.one_subject else distances, words

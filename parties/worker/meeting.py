@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ import grpc
 
 from parties.bounded_dict import BoundedDict
 from parties.mpc.dealing import SessionId
+from parties.mpc.release import new_nonce
 from parties.wire import mpc_pb2 as pb
 from parties.wire import mpc_pb2_grpc
 from parties.worker.cancellation import Cancellation
@@ -50,13 +51,17 @@ class _Call:
 
 @dataclass(frozen=True)
 class Greeting:
-    """What one worker says as a session opens. Empty `masked_weights` or `bundle` means none."""
+    """What one worker says as a session opens. Empty `masked_weights` or `bundle` means none.
+
+    `release_nonce`: this worker's half of the secret under which the run's results are released.
+    """
 
     session: bytes
     agreement: bytes
     masked_weights: bytes = b""
     bundle: bytes = b""
     protocol: int = MPC
+    release_nonce: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,10 @@ class Agreement:
     choice: BundleChoice
 
     def greeting(self, run: SessionId, bundle: bytes) -> Greeting:
-        """This worker's greeting, with the bundle that it chose."""
-        return Greeting(run.session, self.digest, self.masked_weights, bundle)
+        """This worker's greeting, with the bundle that it chose and a fresh nonce."""
+        return Greeting(
+            run.session, self.digest, self.masked_weights, bundle, release_nonce=new_nonce()
+        )
 
 
 class PeerStream:
@@ -373,10 +380,16 @@ def _greeting_to_wire(greeting: Greeting) -> pb.SessionHello:
         agreement=greeting.agreement,
         masked_weights=greeting.masked_weights,
         bundle=greeting.bundle,
+        release_nonce=greeting.release_nonce,
     )
 
 
 def _greeting_from_wire(hello: pb.SessionHello) -> Greeting:
     return Greeting(
-        hello.session, hello.agreement, hello.masked_weights, hello.bundle, hello.protocol
+        hello.session,
+        hello.agreement,
+        hello.masked_weights,
+        hello.bundle,
+        hello.protocol,
+        hello.release_nonce,
     )

@@ -29,6 +29,7 @@ from parties.config.telemetry import FOLDER, TelemetrySection
 from parties.mpc.engine import Engine
 from parties.mpc.network import Distances
 from parties.mpc.noise import discrete_laplace
+from parties.mpc.release import release
 from parties.mpc.score_bins import sorted_into
 from parties.mpc.session import Session
 from parties.mpc.shares import Shared
@@ -155,7 +156,7 @@ class ScoreTally:
             return
         noise = [discrete_laplace(settings.scale) for _ in range(settings.bins)]
         # The share is uniform, and what the other party makes of it has this party's noise.
-        mine = tally.sums + torch.tensor(noise, dtype=torch.int64)
+        mine = release(session, tally.sums + torch.tensor(noise, dtype=torch.int64), "telemetry")
         opened = (session.exchange(mine) + mine).tolist()
         self._write(settings, cohort, tally, opened)
 

@@ -2,7 +2,8 @@
 
     1.  meet       both workers open the session and greet each other (meeting.py); party 0 takes a
                    bundle out of its pool for it, if there is one for this kind of run
-    2.  agree      same protocol, session and agreement at both, or neither computes
+    2.  agree      same protocol, session and agreement at both, or neither computes; both nonces
+                   make the key under which results are released (mpc/release.py)
     3.  weights    same masked weights at both, and E is at hand; else both draw new weight seeds
     4.  supply     same bundle at both, and the run uses it; else the dealer serves the run
     5.  compute    the caller's block
@@ -23,6 +24,7 @@ from parties.bounded_dict import BoundedDict
 from parties.mpc.bundles import Supply, size_of
 from parties.mpc.dealing import SessionId, Tuples, new_seed
 from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.release import ReleaseKey
 from parties.mpc.session import Session
 from parties.mpc.tuples import TupleKind
 from parties.worker.agreement import disagreement
@@ -74,8 +76,10 @@ class _Terms:
     """What both greetings settled: the masked weights to use, and the bundle, if it fits.
 
     `same`: both workers hold these masked weights already, so nothing of them is opened again.
+    `key`: for what the run releases.
     """
 
+    key: ReleaseKey
     masked: MaskedWeights
     same: bool
     prepared: Prepared | None
@@ -132,7 +136,7 @@ class Sessions:
             _require_agreement(met, task)
             # 3. Settle on masked weights. Weights that are masked afresh need E once more, as large
             #    as the weights themselves, so large old ones go first.
-            terms = _terms(held, choice.taken, met)
+            terms = _terms(self._release_key(met), held, choice.taken, met)
             if not terms.same:
                 self._make_room()
             # 4. Settle on the supply of tuples. The first run on new masks also draws what depends
@@ -180,6 +184,12 @@ class Sessions:
 
     # --- Parts ------------------------------------------------------------------------------------
 
+    def _release_key(self, met: Met) -> ReleaseKey:
+        """Of both nonces, party 0's first. Raises TranscriptMismatch if the other sent none."""
+        mine, theirs = met.mine.release_nonce, met.theirs.release_nonce
+        nonces = (mine, theirs) if self.index == 0 else (theirs, mine)
+        return ReleaseKey(nonces, met.mine.session)
+
     def _make_room(self) -> None:
         """Drop what is kept of large snapshots: two of them may not fit in memory."""
         with self._lock:
@@ -195,13 +205,14 @@ class Sessions:
         # transcript, so shares of two different bundles differ with the first exchange.
         if terms.prepared is not None:
             supply: Supply = terms.prepared.bundle
-            return Opened(Session(self.index, peer, supply), terms.masked, terms.prepared, None)
+            session = Session(self.index, peer, supply, terms.key)
+            return Opened(session, terms.masked, terms.prepared, None)
         # A fresh seed for every session: no mask of this run can have been used before.
         seed = new_seed()
         link = self.dealer_stream(run, seed, terms.masked.seed, deadline)
         known = self._plan(plan)
         supply = Tuples(self.index, run, seed, link, known.kinds if known else None)
-        return Opened(Session(self.index, peer, supply), terms.masked, None, link)
+        return Opened(Session(self.index, peer, supply, terms.key), terms.masked, None, link)
 
     def _plan(self, key: _PlanKey) -> Plan | None:
         with self._lock:
@@ -226,17 +237,19 @@ class Sessions:
             self._masked[snapshot_id] = terms.masked
 
 
-def _terms(held: MaskedWeights | None, prepared: Prepared | None, met: Met) -> _Terms:
+def _terms(
+    key: ReleaseKey, held: MaskedWeights | None, prepared: Prepared | None, met: Met
+) -> _Terms:
     """Use what both workers have. Otherwise mask the weights afresh, and let the dealer supply."""
     # The name of masked weights is the session in which both weight seeds were drawn. If the other
     # worker names others, or none, it has lost its seed or drawn a new one. To use the old E would
     # give wrong products, and to open E again under the old A would tell how W has changed.
     if held is None or met.theirs.masked_weights != held.pairing:
-        return _Terms(MaskedWeights.fresh(met.mine.session), same=False, prepared=None)
+        return _Terms(key, MaskedWeights.fresh(met.mine.session), same=False, prepared=None)
     # A bundle holds U = E * B + C, so it fits its own E only.
     if prepared and (met.theirs.bundle != prepared.name or prepared.pairing != held.pairing):
         prepared = None
-    return _Terms(held, same=True, prepared=prepared)
+    return _Terms(key, held, same=True, prepared=prepared)
 
 
 def _require_agreement(met: Met, task: Task) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from privedge.ran.spec import RanSpec
 from privedge.sharing import known
+from privedge.sharing.ring import RING_BITS
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Cohort:
         rivals_sha256: the digest of the rivals' file (privedge.ran.rivals); empty without any.
         public_owners: so many of the rivals, the first ones, can be an answer; it is read as
             "unknown".
+        word_bits: how many bits a word of a query has.
         owners: the names of the owners with an active model, in the order of the answer vector.
         snapshot_id: the id of this set of models; every query carries it.
         max_batch: the most pictures that one query may hold; the client splits larger batches.
@@ -36,6 +38,7 @@ class Cohort:
     rivals: int = 0
     rivals_sha256: str = ""
     public_owners: int = 0
+    word_bits: int = RING_BITS
 
     @property
     def never_unknown(self) -> str:

@@ -39,7 +39,7 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Role
-from privedge.ran import features, quality
+from privedge.ran import features, narrow, quality
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
@@ -232,6 +232,7 @@ class Client:
             rivals=said[0].rivals,
             rivals_sha256=said[0].rivals_sha256,
             public_owners=said[0].public_owners,
+            word_bits=codec.bits_from_wire(said[0].word_bits, f"cohort {cohort}"),
         )
         self._cohorts[cohort] = found
         return found
@@ -255,6 +256,7 @@ class Client:
 
         Raises:
             ImageError: `images` cannot be used; the message has the line that converts them.
+            RangeError: the features of an image are out of range; the parties would answer unknown.
             QualityError: pictures have flaws, and the client's `quality` is "refuse".
             Refused: a party refuses, for example with UnknownCohort, NotReady, LimitExceeded,
                 Unreachable or DeadlineExceeded; the message names the party.
@@ -336,7 +338,9 @@ class Client:
             flaws = quality.of_asked(quality.greys(inputs), source.names)
             quality.heed(flaws, "", self._quality)
         found = features.extract(spec, inputs, encoder=self._files.encoder)
-        return encode(found, what="query")
+        words = encode(found, what="query")
+        narrow.require_valid(spec, words)
+        return words
 
     def _in_batches(
         self, cohort: Cohort, query: Words, verify_owner: str | None, one_subject: bool
@@ -382,6 +386,7 @@ class Client:
             shape=words.shape,
             verify_owner=verify_owner,
             one_subject=one_subject,
+            word_bits=cohort.word_bits,
         )
         public = cohort.public_owners
         asked = Asked(question, answer_shape(cohort.owners, question, public), timeout_s)
@@ -402,7 +407,7 @@ class Client:
         except PrivEdgeError as error:
             error.request_id = error.request_id or question.query_id
             raise
-        sent, received = 2 * words.nbytes, first.words.nbytes + second.words.nbytes
+        sent, received = 2 * question.share_bytes, first.words.nbytes + second.words.nbytes
         costs, ids = (first.cost, second.cost), (question.query_id,)
         found = len(words) - len(query)
         return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown, found)

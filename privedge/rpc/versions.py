@@ -13,7 +13,7 @@ from privedge import __version__
 WIRE = 1
 # Raised when the frames between the workers, the order of their operations, the form of prepared
 # weights or the encoding of what they agree on change.
-MPC = 4
+MPC = 5
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 
@@ -28,7 +28,7 @@ class Versions:
 
 
 def differences(mine: Versions, theirs: Versions) -> tuple[str, ...]:
-    """One line for each version that differs: "mpc: 4 here, 3 there"."""
+    """One line for each version that differs: "mpc: 5 here, 4 there"."""
     pairs = {"wire": (mine.wire, theirs.wire), "mpc": (mine.mpc, theirs.mpc)}
     return tuple(
         f"{name}: {here} here, {there} there"

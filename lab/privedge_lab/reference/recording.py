@@ -12,6 +12,7 @@ import torch
 
 from parties.mpc.bundles import Supply
 from parties.mpc.dealing import Dealer, DealerLink, SessionId, Tuples, TupleShares
+from parties.mpc.release import ReleaseKey
 from parties.mpc.session import PeerLink, Session
 from parties.mpc.tuples import TupleKind
 from privedge.errors import TranscriptMismatch
@@ -63,8 +64,8 @@ class RecordingTuples(Tuples):
 class RecordingSession(Session):
     """A session whose exchanges are also recorded, in its tuples' record if they have one."""
 
-    def __init__(self, party: int, link: PeerLink, tuples: Supply) -> None:
-        super().__init__(party, link, tuples)
+    def __init__(self, party: int, link: PeerLink, tuples: Supply, key: ReleaseKey) -> None:
+        super().__init__(party, link, tuples, key)
         self.record = tuples.record if isinstance(tuples, RecordingTuples) else Record()
 
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:

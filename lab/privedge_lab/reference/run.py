@@ -2,7 +2,8 @@
 
     1.  each secret is split into two shares
     2.  each party runs the program on its shares, with tuples from the dealer or from a bundle
-    3.  the parties compare their transcripts, and only then the shares of the result are combined
+    3.  the parties compare their transcripts, and only then release their shares of the result,
+        which are combined
 
 Engine, dealing and program are those of the servers; only the transport differs. Sees all secrets
 of both parties: for tests, figures, and attacks on synthetic or public data.
@@ -22,6 +23,7 @@ from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.dealing import Dealer, DealerLink, SessionId, Tuples, new_seed
 from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.release import ReleaseKey, new_nonce, release
 from parties.mpc.session import Session
 from parties.mpc.tuples import TupleKind
 from privedge.sharing.combine import combine
@@ -51,11 +53,13 @@ _MAX_ELEMENTS = 1 << 24
 class Outcome:
     """The result of a run.
 
-    shares: party 0's share of the result and party 1's, int64.
+    shares: party 0's share of the result and party 1's as they are released, int64.
+    inner: the same before their release, which only the party itself has.
     views: what each party saw; empty unless the run was recorded.
     """
 
     shares: Shares = field(repr=False)
+    inner: Shares = field(repr=False)
     sessions: tuple[Session, Session]
     views: tuple[Record, Record] = field(repr=False)
 
@@ -94,16 +98,15 @@ def run(
     shares = [secret if isinstance(secret, tuple) else _split(secret) for secret in secrets]
     supplies = bundles or supply(masked, dealer, record=record)
     peers = QueueLink.pair()
-    kind = RecordingSession if record else Session
-    sessions = kind(0, peers[0], supplies[0]), kind(1, peers[1], supplies[1])
-    results: list[torch.Tensor | BaseException] = [RuntimeError("no answer")] * 2
+    sessions = _sessions(peers, supplies, RecordingSession if record else Session)
+    results: list[Shares | BaseException] = [RuntimeError("no answer")] * 2
 
     def party(index: int) -> None:
         mine = engine(sessions[index], masked[index])
         try:
             answer = program(mine, *(mine.share(share[index]) for share in shares))
             sessions[index].confirm()
-            results[index] = answer.share
+            results[index] = answer.share, release(sessions[index], answer.share, "answer")
         except BaseException as error:  # raised below, in the caller's thread
             results[index] = error
             peers[index].hang_up()
@@ -119,7 +122,8 @@ def run(
         raise first
     if isinstance(second, BaseException):
         raise second
-    return Outcome((first, second), sessions, (_seen(sessions[0]), _seen(sessions[1])))
+    seen = _seen(sessions[0]), _seen(sessions[1])
+    return Outcome((first[1], second[1]), (first[0], second[0]), sessions, seen)
 
 
 def fresh_masks() -> Masked:
@@ -168,6 +172,17 @@ def as_words(tensor: torch.Tensor) -> Words:
     """Return the same bits as a uint64 array."""
     words: Words = tensor.contiguous().numpy().view(np.uint64)
     return words
+
+
+def _sessions(
+    peers: tuple[QueueLink, QueueLink], supplies: Sequence[Supply], kind: type[Session]
+) -> tuple[Session, Session]:
+    """One run at both parties, under a release key that they alone have."""
+    nonces, run = (new_nonce(), new_nonce()), os.urandom(16)
+    first, second = (
+        kind(party, peers[party], supplies[party], ReleaseKey(nonces, run)) for party in (0, 1)
+    )
+    return first, second
 
 
 def _split(secret: Words) -> Shares:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
+from parties.mpc.release import ReleaseKey, new_nonce
 from parties.mpc.session import Session
 from parties.mpc.tuples import Square
 from privedge.errors import TranscriptMismatch
@@ -22,11 +23,12 @@ def sessions(runs: tuple[SessionId, SessionId] | None = None) -> list[Session]:
     """Both parties' sessions, of one run unless told."""
     one = SessionId(os.urandom(16))
     seeds, pipes = (new_seed(), new_seed()), (queue.Queue(), queue.Queue())
-    made = []
+    nonces, made = (new_nonce(), new_nonce()), []
     for party, run in enumerate(runs or (one, one)):
         dealer = Dealer(run, seeds, max_elements=100)
         tuples = Tuples(party, run, seeds[party], WireLink(dealer, party))
-        made.append(Session(party, QueueLink(pipes[party], pipes[1 - party]), tuples))
+        link = QueueLink(pipes[party], pipes[1 - party])
+        made.append(Session(party, link, tuples, ReleaseKey(nonces, one.session)))
     return made
 
 

@@ -52,6 +52,8 @@ def channel(acceptor, tls_for) -> Iterator[grpc.Channel]:
 
 
 Sides = tuple[PeerStream, PeerStream]
+# Nonces of all sessions of this module.
+SEEN: set[bytes] = set()
 
 
 def met(dialer: Dialer, acceptor: Acceptor, run: SessionId) -> Sides:
@@ -64,7 +66,13 @@ def met(dialer: Dialer, acceptor: Acceptor, run: SessionId) -> Sides:
 
     with ThreadPoolExecutor(2) as threads:
         mine, theirs = threads.map(opened, (dialer, acceptor))
-    assert mine.theirs == theirs.theirs == Greeting(run.session, b"same")
+    assert mine.theirs == theirs.mine and theirs.theirs == mine.mine
+    nonces = [side.mine.release_nonce for side in (mine, theirs)]
+    for side, nonce in zip((mine, theirs), nonces, strict=True):
+        assert side.mine == Greeting(run.session, b"same", release_nonce=nonce)
+    # Each worker draws its own, anew for every session.
+    assert [len(nonce) for nonce in nonces] == [32, 32] and len({*nonces, *SEEN}) == len(SEEN) + 2
+    SEEN.update(nonces)
     return mine.stream, theirs.stream
 
 

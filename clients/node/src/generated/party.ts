@@ -22,8 +22,9 @@ import {
 
 /**
  * Messages between an owner or client (querier) and one party. No message ever holds a plaintext
- * weight, image or label: `words` are additive secret shares over Z_2^64, eight little-endian bytes
- * each. docs/reference/wire.md gives test vectors.
+ * weight, image or label: `words` are additive secret shares over Z_2^b, little-endian and of ceil(b /
+ * 8) bytes each; b is `word_bits`, or 64 where that is 0. Of answers it is 64.
+ * docs/reference/wire.md gives test vectors.
  */
 
 /** One tensor of a model. */
@@ -36,6 +37,8 @@ export interface TensorEntry {
    * SHA-256(that party's salt || name || 0x00 || that party's words of this tensor).
    */
   commitments: Buffer[];
+  /** The cohort's, or 0; of `threshold` 0. */
+  wordBits: number;
 }
 
 /** The public description of one upload; both parties get the same one. */
@@ -212,6 +215,11 @@ export interface DescribeCohortResponse {
   enrolmentCheck: string;
   enrolmentOnMatch: string;
   /**
+   * How many bits a word has in a query, and in the tensors of a model but its threshold. 0 means 64.
+   * Words of 64 bits are taken in any case; of them the parties use the low bits only.
+   */
+  wordBits: number;
+  /**
    * How many of the public rivals, the first ones, can be an answer: each has an entry in the answer
    * vector, after those of the owners. To `identify` only.
    */
@@ -247,6 +255,8 @@ export interface QueryHeader {
     | undefined;
   /** All images of the batch show one subject: their dissimilarities are summed for one answer. */
   oneSubject: boolean;
+  /** The cohort's, or 0. */
+  wordBits: number;
 }
 
 /** One part of a query stream: the header first, then only bytes. */
@@ -366,7 +376,7 @@ export interface Pool {
 }
 
 function createBaseTensorEntry(): TensorEntry {
-  return { name: "", shape: [], commitments: [] };
+  return { name: "", shape: [], commitments: [], wordBits: 0 };
 }
 
 export const TensorEntry: MessageFns<TensorEntry> = {
@@ -386,6 +396,9 @@ export const TensorEntry: MessageFns<TensorEntry> = {
     }
     for (const v of message.commitments) {
       writer.uint32(26).bytes(v!);
+    }
+    if (message.wordBits !== 0) {
+      writer.uint32(32).uint32(message.wordBits);
     }
     return writer;
   },
@@ -435,6 +448,14 @@ export const TensorEntry: MessageFns<TensorEntry> = {
             }
 
             message.commitments.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.wordBits = reader.uint32();
             continue;
           }
         }
@@ -1498,6 +1519,7 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     rivalsSha256: "",
     enrolmentCheck: "",
     enrolmentOnMatch: "",
+    wordBits: 0,
     publicOwners: 0,
     rivalsRows: Buffer.alloc(0),
   };
@@ -1534,6 +1556,9 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.enrolmentOnMatch !== "") {
       writer.uint32(82).string(message.enrolmentOnMatch);
+    }
+    if (message.wordBits !== 0) {
+      writer.uint32(88).uint32(message.wordBits);
     }
     if (message.publicOwners !== 0) {
       writer.uint32(128).uint32(message.publicOwners);
@@ -1635,6 +1660,14 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.enrolmentOnMatch = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.wordBits = reader.uint32();
             continue;
           }
           case 16: {
@@ -1748,7 +1781,15 @@ export const Verify: MessageFns<Verify> = {
 };
 
 function createBaseQueryHeader(): QueryHeader {
-  return { queryId: Buffer.alloc(0), cohort: "", snapshotId: "", shape: [], question: undefined, oneSubject: false };
+  return {
+    queryId: Buffer.alloc(0),
+    cohort: "",
+    snapshotId: "",
+    shape: [],
+    question: undefined,
+    oneSubject: false,
+    wordBits: 0,
+  };
 }
 
 export const QueryHeader: MessageFns<QueryHeader> = {
@@ -1782,6 +1823,9 @@ export const QueryHeader: MessageFns<QueryHeader> = {
     }
     if (message.oneSubject !== false) {
       writer.uint32(56).bool(message.oneSubject);
+    }
+    if (message.wordBits !== 0) {
+      writer.uint32(64).uint32(message.wordBits);
     }
     return writer;
   },
@@ -1863,6 +1907,14 @@ export const QueryHeader: MessageFns<QueryHeader> = {
             }
 
             message.oneSubject = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.wordBits = reader.uint32();
             continue;
           }
         }

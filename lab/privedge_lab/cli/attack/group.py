@@ -9,6 +9,7 @@ import typer
 
 from privedge_lab.cli.attack import (
     attributes,
+    coalition,
     disguising,
     membership,
     partitioning,
@@ -17,7 +18,7 @@ from privedge_lab.cli.attack import (
     tampering,
 )
 
-_MODULES = (table, partitioning, attributes, disguising, party, membership, tampering)
+_MODULES = (table, partitioning, attributes, disguising, party, membership, coalition, tampering)
 
 
 def register(app: typer.Typer) -> None:
