@@ -42,7 +42,8 @@ def test_nobody_deviates_and_nothing_is_noticed(asking):
     assert (row.wrong_undetected, row.caught) == (0, 0)
 
 
-@pytest.mark.parametrize("what", WHOLE)
+# So far below zero t is out of range and nobody is named: no forgery, but canaries see it.
+@pytest.mark.parametrize("what", [what for what in WHOLE if what != "all rows: d_t - 2"])
 def test_without_canaries_every_forged_answer_is_believed(asking, what):
     for deviation in of(what):
         assert asking.tried(deviation, "none", 10).wrong_undetected >= 0.9
