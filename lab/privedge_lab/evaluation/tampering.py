@@ -233,7 +233,7 @@ def deviations() -> Iterator[Deviation]:
 
 # Exchanges of a run after the first one, and the kinds of its tuples by the first word of their
 # purpose.
-EXCHANGES = 7
+EXCHANGES = 8
 KINDS = ("fixed", "truncated", "comparison", "choice")
 
 
