@@ -46,8 +46,8 @@ up: $(INSTALLED) ## a private service over your own pictures: make up DIR=people
 	@test -n "$(DIR)" || { echo "name a folder with a folder of pictures for each owner: make up DIR=people/" >&2; exit 1; }
 	$(BIN)/privedge up "$(DIR)" --keep
 
-face-recipe: $(INSTALLED) ## fetch the two files of the preset face: make face-recipe DIR=faces/
-	@test -n "$(DIR)" || { echo "name a folder for encoder.onnx and detector.onnx: make face-recipe DIR=faces/" >&2; exit 1; }
+face-recipe: $(INSTALLED) ## fetch what the preset face needs: make face-recipe DIR=build/faces
+	@test -n "$(DIR)" || { echo "name a folder to write to: make face-recipe DIR=build/faces" >&2; exit 1; }
 	@$(BIN)/python -m tools.face_recipe "$(DIR)"
 
 # Two processes, each of which takes one file after the other. tests/integration comes first: files that

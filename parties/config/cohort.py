@@ -58,6 +58,33 @@ class EncoderSection(Section):
         )
 
 
+_Labels = Annotated[int, Field(ge=0)] | Literal["safe"]
+
+
+class LabelBudgetSection(Section):
+    """How many answers clients get in one cohort over 30 days, so that a copy of its models takes
+    too long. Each party counts for itself, durably, and every row of a query. With 0 there is no
+    limit.
+    """
+
+    client_month: _Labels = Field(
+        default="safe",
+        description='Rows that one client may have answered within 30 days. `"safe"` is one for '
+        "each parameter of a model, (components + 1) * values for subspaces; at most 500 behind an "
+        "encoder and for vectors.",
+    )
+    client_hour: _Labels = Field(
+        default="safe",
+        description='Rows that one client may have answered within an hour. `"safe"` is 20 behind '
+        "an encoder and for vectors, and no limit for others.",
+    )
+    all_month: _Labels = Field(
+        default="safe",
+        description='Rows of all clients together within 30 days. `"safe"` is 20 times the safe '
+        "number of one.",
+    )
+
+
 class CohortSection(Section):
     """One cohort: its architecture, as a preset or a file, and its rule for "unknown"."""
 
@@ -143,6 +170,10 @@ class CohortSection(Section):
         default=None,
         description="Histograms of best scores, which both parties count on shares and open as "
         "sums with noise: docs/how-to/telemetry.md. Without the table nothing is counted.",
+    )
+    budget: LabelBudgetSection | None = Field(
+        default=None,
+        description="Without the table only `[budgets]` holds (docs/how-to/budgets-and-audit.md).",
     )
 
     enrolment_check: Literal["off", "owner", "operator"] = Field(

@@ -86,6 +86,18 @@ def _train(
             "few strangers out: 68 to 76 % of them passed. A margin and public rivals do better.",
         ),
     ] = None,
+    dp_epsilon: Annotated[
+        float | None,
+        typer.Option(
+            "--dp-epsilon",
+            help="Train a subspace with differential privacy: noise hides each single image.",
+        ),
+    ] = None,
+    dp_delta: Annotated[float, typer.Option("--dp-delta", help="Well below 1 / images.")] = 1e-5,
+    dp_norm: Annotated[
+        float | None,
+        typer.Option("--dp-norm", help="Clip features to this length, if not the preset's."),
+    ] = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -132,8 +144,10 @@ def _train(
         files=files,
     )
     changes: dict[str, Any] = {"seed": seed, "device": device.value, "files": files}
-    changes["largest_face"] = largest_face
-    changes |= {"threshold_quantile": threshold_quantile} | ({"steps": steps} if steps else {})
+    changes |= {"largest_face": largest_face, "threshold_quantile": threshold_quantile}
+    changes |= {"dp_epsilon": dp_epsilon, "dp_delta": dp_delta, "dp_norm": dp_norm} | (
+        {"steps": steps} if steps else {}
+    )
     settings = settings_for(spec, **changes)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume)
     started = time.monotonic()

@@ -78,7 +78,8 @@ def _up(
             "--rivals",
             metavar="FILE",
             parser=path,
-            help='Public rivals (`privedge rivals make`): one owner alone gets an "unknown".',
+            help='Public rivals (`privedge rivals make`): one owner alone gets an "unknown". '
+            "Default for the preset face: rivals.npz beside the encoder.",
         ),
     ] = None,
     encoder: EncoderOption = None,

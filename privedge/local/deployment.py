@@ -46,7 +46,7 @@ class CohortSetting:
     """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
 
     spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
-    telemetry: the keys of its table [cohorts.telemetry]; None for no such table.
+    telemetry, budget: the keys of its table of that name; None for no such table.
     """
 
     name: str
@@ -62,6 +62,7 @@ class CohortSetting:
     spec_json: str | None = None
     rivals: str | None = None
     telemetry: Mapping[str, Any] | None = None
+    budget: Mapping[str, Any] | None = None
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
     enrolment_margin: float | None = None
@@ -285,9 +286,11 @@ class Deployment:
             file = self.folder / f"{cohort.name}.spec.json"
             _write(file, [text])
             fields["spec_file"] = str(file)
-        telemetry = fields.pop("telemetry", None)
-        table = [] if telemetry is None else ["[cohorts.telemetry]", *_keys(telemetry)]
-        return ["[[cohorts]]", *_keys(fields), *table]
+        tables = []
+        for name in ("telemetry", "budget"):
+            if (table := fields.pop(name, None)) is not None:
+                tables += [f"[cohorts.{name}]", *_keys(table)]
+        return ["[[cohorts]]", *_keys(fields), *tables]
 
     def _tls_table(self, identity: Identity) -> list[str]:
         files = self.tls(identity)

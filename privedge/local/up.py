@@ -55,7 +55,7 @@ class Request:
     largest_face: whether the largest of several faces in a picture is meant.
     unit_length: whether vectors are divided by their length; None for no.
     strict_quality: whether poor pictures are an error.
-    rivals: the file of public rivals.
+    rivals: the file of public rivals; None for the one beside the encoder of the preset face.
     """
 
     cohort: str
@@ -96,6 +96,7 @@ def bring_up(
     # Before anything is read.
     checked = models.require_usable(request.preset, request.files)
     aligner = aligner_for(checked, request.files, largest=request.largest_face) if checked else None
+    request = _with_usual_rivals(request, say)
     found = _looked(home, progress, aligner)
     plan, notes = models.plan(
         found,
@@ -112,6 +113,21 @@ def bring_up(
     _judge(plan, home, request, say)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
+
+
+def _with_usual_rivals(request: Request, say: Say) -> Request:
+    """Take the rivals that the recipe of the preset face puts beside its encoder."""
+    if request.preset != face.NAME or request.rivals is not None or request.files.encoder is None:
+        return request
+    usual = request.files.encoder.with_name(face.RIVALS)
+    if usual.exists():
+        say(f"public rivals: {usual}")
+        return replace(request, rivals=usual)
+    say(
+        f"no public rivals: {usual} is not there; strangers are kept out better with it, and one "
+        "owner alone needs it (make face-recipe, or privedge rivals make)"
+    )
+    return request
 
 
 def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures:

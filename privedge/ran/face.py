@@ -8,6 +8,8 @@ from privedge.ran.feature_kinds import Alignment, Encoder, EncoderInput
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 
 NAME = "face"
+# Beside the encoder: the public rivals that the recipe makes (tools/face_pictures.py).
+RIVALS = "rivals.npz"
 SIDE = 112
 # The places on which SFace was trained, in its 112 x 112 pixels; OpenCV's FaceRecognizerSF has the
 # same.

@@ -29,8 +29,8 @@ def spec_named(
     name, height, width, channels, components: as for `presets.preset`, and ENCODER_PRESETS too.
     files: their `encoder` takes the place of the preset's feature map. It is given RGB from -1 to
         1; a file with other conventions needs a spec of its own (`privedge encoder wrap`). With
-        their `detector` faces are cut out before. The preset `face` knows the conventions of its
-        own two files.
+        their `detector` faces are cut out before. The conventions of the recipe's two files are
+        known.
 
     Raises ConfigError if the name is unknown or does not fit, or the file cannot be used, and
     MissingExtra without onnxruntime.
@@ -39,8 +39,10 @@ def spec_named(
         raise ConfigError(f"preset {name}: needs both of its ONNX files (--encoder, --detector)")
     if files.encoder is None:
         return preset(name, height=height, width=width, channels=channels, components=components)
-    if _are_the_recipes(name, files):
-        return preset(name, height=height, width=width, channels=channels, components=components)
+    if _are_the_recipes(files):
+        if name == face.NAME:
+            return preset(name, height=1, width=1, channels=3, components=components)
+        return behind_encoder(name, face.ENCODER, face.spec().image_shape, components=components)
     usual = "auto" if name in ENCODER_PRESETS else name
     otherwise = preset(usual, height=height, width=width, channels=channels).image_shape
     encoder, image = onnx_encoder.describe(files.encoder, otherwise)
@@ -57,9 +59,9 @@ def spec_named(
     return behind_encoder(name, encoder, image, components=components)
 
 
-def _are_the_recipes(name: str, files: PublicFiles) -> bool:
+def _are_the_recipes(files: PublicFiles) -> bool:
     """Return whether these are the files on which the preset `face` was chosen."""
-    if name != face.NAME or files.encoder is None or files.detector is None:
+    if files.encoder is None or files.detector is None:
         return False
     there = (onnx_file.digest(files.encoder), onnx_file.digest(files.detector))
     return there == (face.ENCODER.sha256, face.DETECTOR_SHA256)

@@ -31,6 +31,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/ListModels": _only(Role.OWNER, Role.ADMIN),
     "/privedge.v1.Party/ListCohorts": _only(Role.OWNER, Role.CLIENT, Role.ADMIN),
     "/privedge.v1.Party/DescribeCohort": _only(Role.OWNER, Role.CLIENT, Role.ADMIN),
+    "/privedge.v1.Party/ReadExposure": _only(Role.OWNER),
     "/privedge.v1.Party/Query": _only(Role.CLIENT),
     "/privedge.v1.Party/Status": _only(Role.ADMIN),
     "/privedge.v1.Party/RefreshShares": _only(Role.ADMIN, Role.PARTY0),

@@ -16,12 +16,16 @@ from privedge.errors import TrainingError
 from privedge.identity.names import owner_name
 from privedge.ran.model import Reconstructor
 from privedge.ran.spec import RanSpec, Subspace
-from privedge.user import own_images, saves, subspace, threshold
+from privedge.user import own_images, private_fit, saves, subspace, threshold
 from privedge.user.adversarial import Contest, device_for, fingerprint
 from privedge.user.checkpoint import OWNER, OWNER_RULE, Parameters, Ran
 from privedge.user.own_images import HELD_OUT_FROM, OwnFeatures
+from privedge.user.private_fit import Privacy
 from privedge.user.saves import Saves
 from privedge.user.settings import TrainSettings
+
+# What of a privacy promise stands in a model's file.
+_DP_FACTS = ("epsilon", "delta", "norm")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def fit_ran(
                 "out; leave it out"
             )
         if isinstance(first := spec.layers[0], Subspace):
-            parameters, facts = _closed_form(first, own)
+            parameters, facts = _closed_form(spec, first, own, settings)
         else:
             parameters, facts = _adversarial(own, spec, settings, progress, saving)
         errors = threshold.dissimilarities(_reconstructor(spec, parameters), own.validation)
@@ -71,7 +75,8 @@ def fit_ran(
         "held_out": str(own.held_out),
         "seed": str(settings.seed),
     }
-    if own.held_out:
+    # No noise covers an error, and other people may read it.
+    if own.held_out and settings.dp_epsilon is None:
         facts["validation_mse"] = f"{errors.mean() / own.validation[0].size:.6g}"
     return Ran(spec, owner, parameters, facts)
 
@@ -85,6 +90,8 @@ def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
     closed_form = isinstance(spec.layers[0], Subspace)
     if closed_form and len(spec.layers) > 1:
         raise TrainingError(f"spec {spec.name}: layers after a subspace cannot be trained")
+    if settings.dp_epsilon is not None:
+        _check_private(spec, settings, closed_form)
     if closed_form and settings.steps:
         raise TrainingError(f"steps: {spec.name} is fitted in closed form; leave them out")
     if not closed_form and min(settings.steps, settings.batch, settings.check_every) < 1:
@@ -93,10 +100,25 @@ def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
         raise TrainingError("validation_share: must be above 0 and at most 0.5")
 
 
-def _closed_form(layer: Subspace, own: OwnFeatures) -> tuple[Parameters, dict[str, str]]:
-    flat = own.training.reshape(len(own.training), -1)
-    basis, mean = subspace.fit(flat, layer.components)
-    return {"0.basis": basis, "0.mean": mean}, {"steps": "0"}
+def _check_private(spec: RanSpec, settings: TrainSettings, closed_form: bool) -> None:
+    if not closed_form:
+        raise TrainingError(f"dp epsilon: {spec.name} is no subspace; choose another preset")
+    if settings.threshold_quantile is not None:
+        raise TrainingError("threshold quantile: no noise covers it; leave it out with dp epsilon")
+
+
+def _closed_form(
+    spec: RanSpec, layer: Subspace, own: OwnFeatures, settings: TrainSettings
+) -> tuple[Parameters, dict[str, str]]:
+    flat, facts = own.training.reshape(len(own.training), -1), {"steps": "0"}
+    if settings.dp_epsilon is None:
+        basis, mean = subspace.fit(flat, layer.components)
+    else:
+        promised = Privacy.of(spec, settings.dp_epsilon, settings.dp_delta, settings.dp_norm)
+        learned = own.images - own.held_out
+        basis, mean = private_fit.fit(flat, learned, layer.components, promised)
+        facts |= {f"dp_{name}": f"{getattr(promised, name):g}" for name in _DP_FACTS}
+    return {"0.basis": basis, "0.mean": mean}, facts
 
 
 def _adversarial(

@@ -15,7 +15,7 @@ from privedge.errors import (
 )
 from privedge.identity.receipts import DELETION, PARTIES, SignedReceipt, Statement
 from privedge.identity.roles import Role
-from privedge.user.party import ModelFacts, connect
+from privedge.user.party import Exposure, ModelFacts, connect
 
 _MODEL_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -26,6 +26,12 @@ def listed(
     """List the caller's models at one party, or for an admin every owner's, newest first."""
     with connect(config, at) as party:
         return party.models(cohort)
+
+
+def exposure(config: ClientConfig, cohort: str) -> tuple[Exposure, Exposure]:
+    """What party 0 and party 1 count of a cohort, for one of its owners."""
+    with connect(config, Role.PARTY0) as first, connect(config, Role.PARTY1) as second:
+        return first.exposure(cohort), second.exposure(cohort)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
 from privedge.user import architecture, checkpoint, cohorts, models, upload
 from privedge.user.checkpoint import Ran
-from privedge.user.party import ModelFacts
+from privedge.user.party import Exposure, ModelFacts
 from privedge.user.upload import Receipt
 
 
@@ -132,6 +132,26 @@ class Owner:
         """
         role = Role.PARTY0 if party == 0 else Role.PARTY1
         return tuple(models.listed(self._config, cohort, role))
+
+    def exposure(self, cohort: str) -> tuple[Exposure, Exposure]:
+        """Ask both parties how much a cohort was asked, in which this owner has an active model.
+
+        Every query asks every model of its cohort. The parties tell no clients' names, and know no
+        answers.
+
+        Args:
+            cohort: the name of the cohort.
+
+        Returns:
+            The counts of party 0 and of party 1. They should be equal, but for what ended at one
+            party only; a lasting difference is for the operators to explain.
+
+        Raises:
+            UnknownCohort: there is no such cohort.
+            UnknownModel: this owner has no active model in it.
+            Unreachable, DeadlineExceeded: a party does not answer.
+        """
+        return models.exposure(self._config, cohort)
 
     def delete(self, model_id: str) -> SignedReceipt | None:
         """Delete a model from both parties. Queries that are running on it still finish.

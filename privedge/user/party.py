@@ -7,6 +7,7 @@ away for a moment. A failure becomes one of our errors, which names the party.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from privedge.config import ClientConfig
@@ -21,6 +22,9 @@ from privedge.rpc.status import calls_to
 from privedge.sharing.manifest import UploadHeader
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
+
+# 1970-01-01, and how many days are taken from the wire.
+_EPOCH, _DAYS = date(1970, 1, 1).toordinal(), 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,26 @@ class CohortFacts:
     rivals: tuple[int, str] = (0, "")
     enrolment_check: str = "off"
     enrolment_on_match: str = "report"
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How much a cohort was asked in the running day and the 30 before it, as one party counts it.
+
+    Attributes:
+        days: the rows that clients had answered, by the day (UTC, as in "2026-01-31").
+        identities: how many clients asked.
+        largest_share: the part of these rows that one client asked, at most.
+        named: the rows of `verify` that asked about the caller.
+        activated, refused: models of all owners that became active, or that both parties refused.
+    """
+
+    days: dict[str, int]
+    identities: int
+    largest_share: float
+    named: int
+    activated: int
+    refused: int
 
 
 @dataclass(frozen=True)
@@ -187,6 +211,15 @@ class Party:
             )
             for row in answer.models
         ]
+
+    def exposure(self, cohort: str) -> Exposure:
+        """Ask how much a cohort was asked, of which the caller is an active owner."""
+        said = self._told(
+            self.stub.ReadExposure, pb.ReadExposureRequest(cohort=codec.cohort_asked(cohort))
+        )
+        days = {str(date.fromordinal(_EPOCH + each.day % _DAYS)): each.rows for each in said.days}
+        share = said.largest / max(1, sum(days.values()))
+        return Exposure(days, said.identities, share, said.named, said.activated, said.refused)
 
     def _told(self, method: Callable[..., Any], request: Any) -> Any:
         return told(method, request, peer=self.name, patience=self.patience)

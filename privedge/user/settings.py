@@ -13,7 +13,8 @@ from privedge.ran.spec import RanSpec
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Settings of one training run. The same settings and images give the same RAN, bit for bit.
+    """Settings of one training run. The same settings and images give the same RAN, bit for bit,
+    but for the noise of differential privacy.
 
     steps                 optimiser steps; must be 0 for a closed form
     batch                 images per step, drawn with replacement
@@ -29,6 +30,8 @@ class TrainSettings:
     threads               torch's threads on a CPU; None leaves torch's own number
     files                 where the public files are that the spec names
     largest_face          whether the largest of several faces in a picture is meant
+    dp_epsilon, dp_delta  train a subspace with this differential privacy; None: without
+    dp_norm               the length to which it clips features; None: the preset's public bound
     """
 
     steps: int = 0
@@ -45,6 +48,9 @@ class TrainSettings:
     threads: Annotated[int, Field(ge=1)] | None = 1
     files: PublicFiles = NO_FILES
     largest_face: bool = False
+    dp_epsilon: float | None = None
+    dp_delta: float = 1e-5
+    dp_norm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold, for another process."""

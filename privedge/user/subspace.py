@@ -5,6 +5,7 @@ owner's features: no linear map of that rank has a smaller squared error on them
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from privedge.arrays import Features, Parameter
 
@@ -20,7 +21,12 @@ def fit(features: Features, components: int) -> tuple[Parameter, Parameter]:
     _, lengths, rows = np.linalg.svd(features - mean, full_matrices=False)
     rank = int((lengths > 1e-6 * max(lengths[0], 1.0)).sum())
     kept = rows[: min(rank, components)]
-    largest = np.take_along_axis(kept, np.abs(kept).argmax(axis=1)[:, None], axis=1)
-    basis = np.zeros((components, features.shape[1]), np.float32)
-    basis[: len(kept)] = kept * np.sign(largest)
-    return basis, mean.astype(np.float32)
+    basis = np.zeros((components, features.shape[1]))
+    basis[: len(kept)] = kept
+    return signed(basis), mean.astype(np.float32)
+
+
+def signed(basis: npt.NDArray[np.float64]) -> Parameter:
+    """Give rows, float64 (k, D), the sign that `fit` promises."""
+    largest = np.take_along_axis(basis, np.abs(basis).argmax(axis=1)[:, None], axis=1)
+    return (basis * np.sign(largest)).astype(np.float32)

@@ -610,6 +610,94 @@ class DescribeCohortResponse(_message.Message):
 Global___DescribeCohortResponse: _TypeAlias = DescribeCohortResponse  # noqa: Y015
 
 @_typing.final
+class ReadExposureRequest(_message.Message):
+    """Asks how much a cohort was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadExposureRequest: _TypeAlias = ReadExposureRequest  # noqa: Y015
+
+@_typing.final
+class ReadExposureResponse(_message.Message):
+    """Counts of the running day and the 30 before it, at this party."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    IDENTITIES_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    NAMED_FIELD_NUMBER: _builtins.int
+    ACTIVATED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    identities: _builtins.int
+    """How many clients asked, and the most rows of one of them."""
+    largest: _builtins.int
+    named: _builtins.int
+    """Rows of `verify` that asked about the caller."""
+    activated: _builtins.int
+    """Models of the cohort, of all owners, that became active, or were refused by both parties."""
+    refused: _builtins.int
+    @_builtins.property
+    def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayRows]:
+        """Rows that clients had answered, by the day; days without any are left out."""
+
+    def __init__(
+        self,
+        *,
+        days: _abc.Iterable[Global___DayRows] | None = ...,
+        identities: _builtins.int = ...,
+        largest: _builtins.int = ...,
+        named: _builtins.int = ...,
+        activated: _builtins.int = ...,
+        refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activated", b"activated", "days", b"days", "identities", b"identities", "largest", b"largest", "named", b"named", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadExposureResponse: _TypeAlias = ReadExposureResponse  # noqa: Y015
+
+@_typing.final
+class DayRows(_message.Message):
+    """Rows of one day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    day: _builtins.int
+    """Days since 1970, UTC."""
+    rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        day: _builtins.int = ...,
+        rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayRows: _TypeAlias = DayRows  # noqa: Y015
+
+@_typing.final
 class Identify(_message.Message):
     """Asks which of the cohort's owners it is (open-set identification)."""
 

@@ -65,6 +65,11 @@ class PartyStub:
                 request_serializer=privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.FromString,
                 _registered_method=True)
+        self.ReadExposure = channel.unary_unary(
+                '/privedge.v1.Party/ReadExposure',
+                request_serializer=privedge_dot_wire_dot_party__pb2.ReadExposureRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.ReadExposureResponse.FromString,
+                _registered_method=True)
         self.Query = channel.stream_stream(
                 '/privedge.v1.Party/Query',
                 request_serializer=privedge_dot_wire_dot_party__pb2.QueryRequest.SerializeToString,
@@ -133,6 +138,13 @@ class PartyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadExposure(self, request, context):
+        """Owner with an active model there. How much the cohort was asked; no names. Read only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Query(self, request_iterator, context):
         """Client. One share of a batch of queries up, one share of the answers down. Each query id is
         used once: a repeated id is ALREADY_EXISTS.
@@ -188,6 +200,11 @@ def add_PartyServicer_to_server(servicer, server):
                     servicer.DescribeCohort,
                     request_deserializer=privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.SerializeToString,
+            ),
+            'ReadExposure': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadExposure,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.ReadExposureRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.ReadExposureResponse.SerializeToString,
             ),
             'Query': grpc.stream_stream_rpc_method_handler(
                     servicer.Query,
@@ -368,6 +385,33 @@ class Party:
             '/privedge.v1.Party/DescribeCohort',
             privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadExposure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/ReadExposure',
+            privedge_dot_wire_dot_party__pb2.ReadExposureRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.ReadExposureResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,8 @@ class PartyStub:
     """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _grpc.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]
     """Owner, client or admin. The public facts of one cohort. Read only."""
+    ReadExposure: _grpc.UnaryUnaryMultiCallable[_party_pb2.ReadExposureRequest, _party_pb2.ReadExposureResponse]
+    """Owner with an active model there. How much the cohort was asked; no names. Read only."""
     Query: _grpc.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]
     """Client. One share of a batch of queries up, one share of the answers down. Each query id is
     used once: a repeated id is ALREADY_EXISTS.
@@ -93,6 +95,8 @@ class PartyAsyncStub(PartyStub):
     """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _aio.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]  # type: ignore[assignment]
     """Owner, client or admin. The public facts of one cohort. Read only."""
+    ReadExposure: _aio.UnaryUnaryMultiCallable[_party_pb2.ReadExposureRequest, _party_pb2.ReadExposureResponse]  # type: ignore[assignment]
+    """Owner with an active model there. How much the cohort was asked; no names. Read only."""
     Query: _aio.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]  # type: ignore[assignment]
     """Client. One share of a batch of queries up, one share of the answers down. Each query id is
     used once: a repeated id is ALREADY_EXISTS.
@@ -162,6 +166,14 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.DescribeCohortResponse, _abc.Awaitable[_party_pb2.DescribeCohortResponse]]:
         """Owner, client or admin. The public facts of one cohort. Read only."""
+
+    @_abc_1.abstractmethod
+    def ReadExposure(
+        self,
+        request: _party_pb2.ReadExposureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.ReadExposureResponse, _abc.Awaitable[_party_pb2.ReadExposureResponse]]:
+        """Owner with an active model there. How much the cohort was asked; no names. Read only."""
 
     @_abc_1.abstractmethod
     def Query(

@@ -59,6 +59,10 @@ def deployed(tmp_path_factory) -> Iterator[Deployment]:
         yield running
 
 
+def asks(deployed: Deployment, integrity: str, **changes: Path) -> Client:
+    return Client(config(deployed).model_copy(update=changes), integrity=integrity)
+
+
 def names(reply) -> list[str | None]:
     return [answer.owner for answer in reply.answers]
 
@@ -74,7 +78,7 @@ def test_the_description_has_the_public_owners_and_rows_only_on_demand(deployed)
 @pytest.mark.parametrize(("count", "rows"), [(0, 0), (1, 1), (3, 3), (7, 7)])
 def test_answers_are_the_same_with_canaries(deployed, count, rows):
     own, others = vectors("owner", 1), vectors("stranger", 1)
-    with client(deployed, integrity=f"canaries:{count}") as asking:
+    with asks(deployed, f"canaries:{count}") as asking:
         for given, name in ((own, "owner-0"), (others, None)):
             reply = asking.identify(given, COHORT)
             assert (names(reply), reply.canaries) == ([name], rows)
@@ -83,7 +87,7 @@ def test_answers_are_the_same_with_canaries(deployed, count, rows):
 def test_a_large_batch_goes_in_several_queries_with_canaries_in_each(deployed):
     own, others = vectors("owner", 1), vectors("stranger", 1)
     given = np.concatenate([own, others] * 35)
-    with client(deployed, integrity="canaries:3") as asking:
+    with asks(deployed, "canaries:3") as asking:
         reply = asking.identify(given, COHORT)
     # 61 and 3 rows in a query of 64; 9 and 7 in one of 16.
     assert names(reply) == ["owner-0", None] * 35 and reply.canaries == 10
@@ -105,12 +109,12 @@ def test_verify_has_canaries_unless_the_client_says_otherwise(deployed):
             assert (names(no), no.canaries) == ([None], 3)
         together = asking.verify(vectors("owner", 2), "owner-0", COHORT, one_subject=True)
         assert (names(together), together.canaries) == (["owner-0"], 0)
-    with Client(config(deployed), integrity="none") as asking:
+    with asks(deployed, "none") as asking:
         assert asking.verify(vectors("owner", 1), "owner-0", COHORT).canaries == 0
 
 
 def test_canaries_that_cannot_be_made_are_refused_before_anything_is_sent(deployed):
-    with client(deployed, integrity="canaries:3") as asking:
+    with asks(deployed, "canaries:3") as asking:
         with pytest.raises(ConfigError, match="cohort plain has no public owners"):
             asking.identify(vectors("owner", 1), PLAIN)
         with pytest.raises(ConfigError, match="images of one subject"):
@@ -128,10 +132,10 @@ def test_a_party_that_changes_every_answer_is_noticed(deployed, monkeypatch, tmp
 
     monkeypatch.setattr(query, "exchange", lambda *given: changed(*given))
     stranger = vectors("stranger", 1)
-    with client(deployed, integrity="none") as asking:
+    with asks(deployed, "none") as asking:
         assert names(asking.identify(stranger, COHORT)) == ["owner-0"]
         assert names(asking.verify(stranger, "owner-0", COHORT)) == ["owner-0"]
-    with client(deployed, integrity="canaries:3", evidence=tmp_path) as asking:
+    with asks(deployed, "canaries:3", evidence=tmp_path) as asking:
         for ask in (
             lambda: asking.identify(stranger, COHORT),
             lambda: asking.verify(stranger, "owner-0", COHORT),
@@ -148,7 +152,7 @@ def test_rivals_that_are_not_those_of_the_description_are_refused(deployed, monk
     other = rivals.Rivals.of(MADE.rivals.rows[::-1], (128,))
     monkeypatch.setattr(query.Rivals, "from_bytes", lambda rows, shape: other)
     refused = pytest.raises(ManifestMismatch, match="public rivals are not those")
-    with client(deployed, integrity="canaries:3") as asking, refused:
+    with asks(deployed, "canaries:3") as asking, refused:
         asking.identify(vectors("owner", 1), COHORT)
 
 

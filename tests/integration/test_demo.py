@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import drawn_faces
 from tests.integration.left_running import running_in_session_of, until_running
 
 pytestmark = pytest.mark.mpc
@@ -21,11 +22,11 @@ PROMISED = {
 }  # fmt: skip
 
 
-def started(out: Path, *options: str) -> subprocess.Popen[str]:
+def started(out: Path, *options: str, preset: str = "subspace32") -> subprocess.Popen[str]:
     """The command in a session of its own, so that all it starts can be found."""
     program = str(Path(sys.executable).with_name("privedge"))
     return subprocess.Popen(
-        [program, "demo", "--preset", "subspace32", "--out", str(out), *options],
+        [program, "demo", "--preset", preset, "--out", str(out), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -95,6 +96,7 @@ def test_an_interrupted_demo_leaves_nothing_running_and_no_summary(tmp_path):
     [
         (["--queries", "1000"], "only 359 test images"),
         (["--out", "/proc/demo"], "cannot be written"),
+        (["--people", "people"], "add --faces"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line(tmp_path, options, reason):
@@ -102,6 +104,27 @@ def test_what_cannot_be_run_is_refused_in_one_line(tmp_path, options, reason):
     said, complained = process.communicate(timeout=60)
     assert (process.returncode, said, complained.count("\n")) == (1, "", 1)
     assert reason in complained
+
+
+def test_faces_are_cut_out_learnt_from_three_photographs_and_told_from_strangers(tmp_path):
+    """With drawn faces, and a detector and an encoder that stand for the recipe's."""
+    recipe = tmp_path / "recipe"
+    for person in range(4):
+        (recipe / "people" / f"p{person}").mkdir(parents=True)
+        for photo in range(5):
+            picture = drawn_faces.person(person, (100 + 16 * photo, 140), seed=photo)
+            picture.save(recipe / "people" / f"p{person}" / f"{photo}.png")
+    encoder = drawn_faces.encoder(recipe / "encoder.onnx")
+    drawn_faces.detector(recipe / "detector.onnx")
+    options = ("--faces", "--encoder", str(encoder), "--json")
+    process = started(tmp_path / "out", *options, preset="subspace-encoder")
+    said, complained = process.communicate(timeout=300)
+    assert (process.returncode, complained) == (0, "")
+    summary = json.loads(said)
+    assert (summary["owners"], summary["queries"], summary["agreement"]) == (2, 4, 1.0)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "Whose face is it?" in page and page.count('class="card') == 4 + 2
+    assert running_in_session_of(process) == []
 
 
 class Page(HTMLParser):

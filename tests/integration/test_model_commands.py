@@ -66,6 +66,33 @@ def test_a_model_is_uploaded_listed_and_deleted(privedge, pair, ran_file):
     assert json.loads(privedge("models", "list", "--json").stdout) == {"models": []}
 
 
+def test_w45_an_owner_is_told_what_both_parties_count_and_no_names(privedge, pair, ran_file):
+    refused = privedge("my-exposure", COHORT)
+    assert refused.returncode == 1
+    assert "unknown model" in refused.stderr
+    privedge("upload", str(ran_file), "--cohort", COHORT)
+    for models in pair.models:
+        models.budgets.query("carla", COHORT, 6, "ana")
+        models.budgets.query("dora", COHORT, 2)
+    told = privedge("my-exposure", COHORT, "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    both = json.loads(told.stdout)
+    assert both["party0"] == both["party1"]
+    assert list(both["party0"].pop("days").values()) == [8]
+    assert both["party0"] == {
+        "identities": 2,
+        "largest_share": 0.75,
+        "named": 6,
+        "activated": 1,
+        "refused": 0,
+    }
+    pair.models[1].budgets.query("eve", COHORT, 1)
+    told = privedge("my-exposure", COHORT)
+    assert told.stderr == "the parties differ; tell both operators if it stays so\n"
+    assert "carla" not in told.stdout
+    assert "rows on 20" in told.stdout
+
+
 def test_a_deletion_has_a_receipt_of_both_parties(privedge, pair, ran_file, tmp_path, tls_for):
     model_id = json.loads(privedge("upload", str(ran_file), "--cohort", COHORT, "--json").stdout)[
         "model_id"

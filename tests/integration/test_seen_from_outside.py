@@ -58,11 +58,12 @@ def test_c62_metrics_count_what_happens_under_load(outside, some_digits):
         asking.identify(some_digits.test_images[number : number + 1], COHORT)
         return [outside.scraped(server) for server in SERVERS]
 
-    before = {party: outside.value(party, "privedge_calls_total", **QUERY) for party in PARTIES}
+    answered = {**QUERY, "code": "OK"}
+    before = {party: outside.value(party, "privedge_calls_total", **answered) for party in PARTIES}
     with client(outside.deployment) as asking, ThreadPoolExecutor(CLIENTS) as threads:
         assert len(list(threads.map(ask, range(CLIENTS)))) == CLIENTS
     for party in PARTIES:
-        calls = outside.value(party, "privedge_calls_total", **QUERY, code="OK")
+        calls = outside.value(party, "privedge_calls_total", **answered)
         assert calls - before[party] == CLIENTS
         measured = outside.value(party, "privedge_query_online_seconds_count", cohort=COHORT)
         assert measured == status(outside.deployment, party).queries_answered

@@ -13,7 +13,13 @@ from parties.party.audit.files import FOLDER
 from parties.party.audit.reading import shown
 from privedge.client import query
 from privedge.client.query import Client
-from privedge.errors import AlreadyExists, BudgetSpent, UnknownCohort
+from privedge.errors import (
+    AlreadyExists,
+    BudgetSpent,
+    NotAllowed,
+    UnknownCohort,
+    UnknownModel,
+)
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, CohortSetting, Deployment
 from privedge.ran.spec import RanSpec
@@ -23,6 +29,7 @@ from privedge.sharing.manifest import new_model_id, new_salt
 from privedge.sharing.question import Question, new_query_id
 from privedge.user.checkpoint import Ran
 from privedge.user.models import delete, listed
+from privedge.user.owner import Owner
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
 from tests.integration.asking import CLIENT, PARTIES, client, status, stub, until
@@ -30,7 +37,10 @@ from tests.integration.asking import CLIENT, PARTIES, client, status, stub, unti
 pytestmark = pytest.mark.mpc
 
 OPEN, LISTED, CLOSED = "open", "listed", "closed"
+SCARCE = "scarce"
 NOWHERE = "nowhere"
+# Labels of 30 days in one cohort: of one client, and of all of them.
+MONTH, TOGETHER = 4, 6
 BUDGET, ACTIVATIONS = 6, 3
 WITHIN_S = 60
 EVE = Identity(Role.CLIENT, "eve")
@@ -38,12 +48,12 @@ NURSE = Identity(Role.CLIENT, "clinic-7")
 ANA, BEN = Identity(Role.OWNER, "digit-0"), Identity(Role.OWNER, "digit-1")
 # Who may know of which cohorts.
 MAY = {
-    CLIENT: {OPEN, LISTED},
-    NURSE: {OPEN, LISTED},
-    EVE: {OPEN},
-    ANA: {OPEN, LISTED},
-    BEN: {OPEN},
-    ADMIN: {OPEN, LISTED, CLOSED},
+    CLIENT: {OPEN, LISTED, SCARCE},
+    NURSE: {OPEN, LISTED, SCARCE},
+    EVE: {OPEN, SCARCE},
+    ANA: {OPEN, LISTED, SCARCE},
+    BEN: {OPEN, SCARCE},
+    ADMIN: {OPEN, LISTED, CLOSED, SCARCE},
 }
 
 
@@ -60,13 +70,19 @@ def deployment(tmp_path_factory, rans) -> Iterator[Deployment]:
             owners=(ANA.name,),
         ),
         CohortSetting(CLOSED, "subspace32", components=16, clients=(), owners=()),
+        CohortSetting(
+            SCARCE,
+            "subspace32",
+            components=16,
+            budget={"client_month": MONTH, "client_hour": 0, "all_month": TOGETHER},
+        ),
     ]
     settings = {
         "budgets": {"labels_per_day": BUDGET, "activations_per_hour": ACTIVATIONS},
         "audit": {"tally_s": 0.5},
     }
     with Deployment(tmp_path_factory.mktemp("tenants"), cohorts, settings) as running:
-        for cohort in (OPEN, LISTED):
+        for cohort in (OPEN, LISTED, SCARCE):
             send(rans[0], cohort, running.client_config(ANA))
         yield running
 
@@ -238,6 +254,42 @@ def test_w45_the_budget_of_one_cohort_is_none_of_another(deployment, some_digits
     with client(deployment, who=NURSE) as asking:
         refused_after(asking, some_digits.test_images, BUDGET)
         asking.identify(some_digits.test_images[:BUDGET], LISTED)
+
+
+def test_w45_a_cohort_has_a_budget_of_30_days_and_tells_its_owners(deployment, some_digits):
+    images, config = some_digits.test_images, deployment.client_config(ANA)
+    greedy, other = (Identity(Role.CLIENT, name) for name in ("nils", "olga"))
+
+    def spent(who: Identity) -> None:
+        with client(deployment, who=who) as asking, pytest.raises(BudgetSpent) as refused:
+            asking.identify(images[:1], SCARCE)
+        assert 29 * 24 * 3600 < refused.value.retry_after_s <= 31 * 24 * 3600
+
+    with client(deployment, who=greedy) as asking:
+        asking.identify(images[:3], SCARCE)
+        asking.verify(images[:1], ANA.name, SCARCE)
+    spent(greedy)
+    with client(deployment, who=other) as asking:
+        asking.identify(images[: TOGETHER - MONTH], SCARCE)
+    spent(other)
+    for party, end in ((Role.PARTY0, "terminate"), (Role.PARTY1, "kill")):
+        process = deployment.processes[party]
+        getattr(process, end)()
+        process.wait(WITHIN_S)
+        deployment.start(party)
+    for party in PARTIES:
+        deployment.wait_ready(party)
+    spent(greedy)
+    # Only what was written ahead may have been added, by the one that was killed.
+    first, second = Owner(config).exposure(SCARCE)
+    assert (first.identities, first.named, first.activated) == (2, 1, 1)
+    assert first.largest_share == pytest.approx(MONTH / TOGETHER)
+    assert sum(first.days.values()) == TOGETHER <= sum(second.days.values())
+    assert second.identities == 2
+    with pytest.raises(UnknownModel):
+        Owner(deployment.client_config(BEN)).exposure(SCARCE)
+    with pytest.raises(NotAllowed):
+        Owner(deployment.client_config(greedy)).exposure(SCARCE)
 
 
 def test_w45_an_owner_activates_so_many_models_an_hour(deployment, rans):

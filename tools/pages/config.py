@@ -117,7 +117,7 @@ def _kind(annotation: Any, metadata: list[Any]) -> str:
         return " or ".join(f"`{json.dumps(value)}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in arguments if kind is not types.NoneType]
-        return _kind(kinds[0], metadata)
+        return " or ".join(_kind(kind, metadata) for kind in kinds)
     if origin is tuple:
         return f"list of {_kind(arguments[0], [])}s"
     if origin is typing.Annotated:

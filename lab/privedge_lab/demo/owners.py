@@ -1,18 +1,18 @@
-"""Ten owners, each with the images of one digit, train their models with `privedge train`.
+"""Owners train their models on their own pictures with `privedge train`.
 
-Sees every owner's images and model: the demo plays all owners. Each training is a separate process
-and runs the same command as an owner. A few run at a time if there are cores, in order of digit.
+Sees every owner's pictures and model: the demo plays all owners. Each training is a separate
+process and runs the same command as an owner. A few run at a time if there are cores.
 """
 
 import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from PIL import Image
 
 from privedge.arrays import Pixels
 from privedge.errors import TrainingError
@@ -40,11 +40,6 @@ class _Training:
     process: subprocess.Popen[str]
 
 
-def name(digit: int) -> str:
-    """Return the name of the owner of that digit's images."""
-    return f"digit-{digit}"
-
-
 @dataclass(frozen=True)
 class Means:
     """With what owners train: the architecture, its public files, where files go, and the seed."""
@@ -55,8 +50,10 @@ class Means:
     seed: int
 
 
-def train(images: Mapping[int, Pixels], means: Means, progress: Progress) -> list[Ran]:
-    """Train one RAN per digit, in the order of `images`, uint8 (n, 32, 32) each.
+def train(images: Mapping[str, Sequence[Pixels]], means: Means, progress: Progress) -> list[Ran]:
+    """Train one RAN for each owner, by name, in the order of `images`.
+
+    images: uint8 (H, W) or (H, W, 3) each.
 
     Writes its files to `means.folder`. Raises TrainingError with the command's error. Leaves no
     process running.
@@ -67,11 +64,11 @@ def train(images: Mapping[int, Pixels], means: Means, progress: Progress) -> lis
     at_once = min(_AT_MOST, len(os.sched_getaffinity(0)))
     progress("train", 0, len(images))
     try:
-        for digit, pictures in images.items():
+        for owner, pictures in images.items():
             if len(running) == at_once:
                 trained.append(_finished(running))
                 progress("train", len(trained), len(images))
-            running.append(_started(name(digit), pictures, means))
+            running.append(_started(owner, pictures, means))
         while running:
             trained.append(_finished(running))
             progress("train", len(trained), len(images))
@@ -82,12 +79,15 @@ def train(images: Mapping[int, Pixels], means: Means, progress: Progress) -> lis
     return trained
 
 
-def _started(owner: str, pictures: Pixels, means: Means) -> _Training:
-    given, file = means.folder / f"{owner}.npz", means.folder / f"{owner}.ran"
-    np.savez(given, images=pictures)
-    spec, encoder = means.folder / _SPEC, means.public.encoder
+def _started(owner: str, pictures: Sequence[Pixels], means: Means) -> _Training:
+    given, file = means.folder / owner, means.folder / f"{owner}.ran"
+    given.mkdir()
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(given / f"{number:06d}.png")
+    spec, public = means.folder / _SPEC, means.public
     options = ["--owner", owner, "--out", file, "--spec", spec, "--seed", means.seed]
-    options += ["--encoder", encoder] if encoder is not None else []
+    for option, path in (("--encoder", public.encoder), ("--detector", public.detector)):
+        options += [] if path is None else [option, path]
     process = subprocess.Popen(
         (*_PRIVEDGE, "train", str(given), *map(str, options)),
         stdin=subprocess.DEVNULL,

@@ -49,13 +49,14 @@ def render(outcome: Outcome) -> bytes:
     return page.render(
         "privedge_lab.demo",
         outcome=outcome,
+        words=outcome.plan.task.words,
         figures=report.summary(outcome),
         lines=report.lines(outcome),
         sights=report.sights(outcome),
         collusion=report.COLLUSION,
         one_machine=report.ONE_MACHINE,
-        halves=_halves(outcome.spec, outcome.asked[0]),
-        drawing=_drawing(outcome.spec),
+        halves=_halves(outcome.plan.task.spec, outcome.asked[0]),
+        drawing=_drawing(outcome.plan.task.spec),
         cards=cards,
         strangers=_cards(outcome, outcome.strangers),
     )
@@ -69,9 +70,9 @@ def _cards(outcome: Outcome, exchanges: Sequence[Exchange]) -> list[Card]:
             answer=each.answer,
             best=each.plain.best,
             image=pictures.data_uri(each.image),
-            maps=_maps(outcome.spec, each),
+            maps=_maps(outcome.plan.task.spec, each),
             reconstruction=pictures.data_uri(
-                pictures.drawn(outcome.spec, each.plain.reconstruction)
+                pictures.drawn(outcome.plan.task.spec, each.plain.reconstruction)
             ),
         )
         for each in exchanges

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from PIL import Image
 
 from privedge.arrays import Features, Pixels
-from privedge.ran import features
-from privedge.ran.images import fit
+from privedge.ran import features, inputs, rivals
+from privedge.ran.alignment import aligner_for
 from privedge.ran.model import Reconstructor
-from privedge.ran.public_files import NO_FILES, PublicFiles
+from privedge.ran.rivals import Rivals
+from privedge.sharing import known
 from privedge.user.checkpoint import Ran
+from privedge_lab.demo.task import Task
 from privedge_lab.reference.model import PlainModel
 
 
@@ -36,30 +39,37 @@ class Plain:
     reconstruction: Features = field(repr=False)
 
 
-def ask(
-    rans: Sequence[Ran], images: Pixels, margin: float, public: PublicFiles = NO_FILES
-) -> list[Plain]:
-    """Ask all `rans` about each of `images`, uint8 (n, H, W).
-
-    public: the public files that their spec names.
-    """
-    owners = [ran.owner for ran in rans]
-    spec = rans[0].spec
-    given = features.extract(spec, fit(images, spec.image_shape), encoder=public.encoder)
-    fixed = PlainModel(rans, margin).owners(given)
+def ask(rans: Sequence[Ran], task: Task, pictures: Sequence[Pixels]) -> list[Plain]:
+    """Ask all `rans` about each of `pictures`, by the rule of the task's cohort."""
+    if not pictures:
+        return []
+    spec, owners = task.spec, [ran.owner for ran in rans]
+    public = None if task.rivals is None else rivals.read(task.rivals, spec)
+    chips = inputs.given(
+        [Image.fromarray(picture) for picture in pictures],
+        spec.image_shape,
+        aligner=aligner_for(spec, task.public),
+    )
+    given = features.extract(spec, chips, encoder=task.public.encoder)
+    fixed = PlainModel(rans, task.margin, rivals=public).owners(given)
     rebuilt = np.stack([_reconstructed(ran, given) for ran in rans])
-    errors = ((rebuilt - given) ** 2).reshape(len(rans), len(images), -1).sum(axis=2)
-    least, second = np.sort(errors, axis=0)[:2]
+    errors = ((rebuilt - given) ** 2).reshape(len(rans), len(given), -1).sum(axis=2)
+    passes = _ratios(errors, given, public) < task.margin
     return [
         Plain(
             fixed=fixed[at],
-            real=owners[best] if least[at] < margin * second[at] else None,
+            real=owners[best] if passes[at] else None,
             best=owners[best],
             features=given[at],
             reconstruction=rebuilt[best, at],
         )
         for at, best in enumerate(errors.argmin(axis=0))
     ]
+
+
+def _ratios(errors: Features, given: Features, public: Rivals | None) -> known.Reals:
+    to_rivals = None if public is None else known.to_rivals(given, public.rows)
+    return known.ratios(errors.T.astype(np.float64), to_rivals)
 
 
 def _reconstructed(ran: Ran, given: Features) -> Features:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privedge_lab.demo.run import MARGIN, Exchange, Outcome, Seen
+from privedge_lab.demo.run import Exchange, Outcome, Seen
 
 COLLUSION = (
     "Party 0 and party 1 must not collude, and the dealer must collude with neither: "
@@ -55,7 +55,7 @@ class Sight:
 
 
 def summary(outcome: Outcome) -> Summary:
-    """Compute the figures of the digits asked; unknown subjects ("strangers") are not counted."""
+    """Compute the figures of the owners' pictures asked; strangers are not counted."""
     asked = outcome.asked
     return Summary(
         owners=outcome.owners,
@@ -66,21 +66,24 @@ def summary(outcome: Outcome) -> Summary:
         median_query_s=round(float(np.median([each.seconds for each in asked])), 4),
         rounds_per_query=_typical(each.costs[0].rounds for each in asked),
         bytes_per_query_per_party=_typical(_sent(each) for each in asked),
-        preset=outcome.spec.name,
+        preset=outcome.plan.task.spec.name,
         seconds=round(outcome.seconds, 1),
     )
 
 
 def title(outcome: Outcome) -> str:
     """Say in a few words what was run."""
+    task = outcome.plan.task
     return (
-        f"{len(outcome.asked)} digits asked of {outcome.owners} owners, preset {outcome.spec.name}"
+        f"{len(outcome.asked)} {task.words.things} asked of {outcome.owners} owners, preset "
+        f"{task.spec.name}"
     )
 
 
 def lines(outcome: Outcome) -> list[Line]:
     """Return the table of results."""
-    figures = summary(outcome)
+    figures, task = summary(outcome), outcome.plan.task
+    rivals = "" if task.rivals is None else ", and of every public rival's"
     unknown = sum(each.answer is None for each in outcome.asked)
     refused = sum(each.answer is None for each in outcome.strangers)
     dealt = _typical(max(cost.bytes_from_dealer for cost in each.costs) for each in outcome.asked)
@@ -98,14 +101,14 @@ def lines(outcome: Outcome) -> list[Line]:
             "same answer as the same arithmetic in the clear",
         ),
         Line(
-            'digits answered "unknown"',
+            f'{task.words.things} answered "unknown"',
             f"{unknown} of {figures.queries}",
-            f"the best error must be below {MARGIN} of the second best",
+            f"the best error must be below {task.margin} of the second best{rivals}",
         ),
         Line(
             'strangers answered "unknown"',
             f"{refused} of {len(outcome.strangers)}",
-            "digits turned by a quarter, which no owner has",
+            task.words.strangers,
         ),
         Line("seconds per query", f"{figures.median_query_s:.2f}", "median, as the client waits"),
         Line(

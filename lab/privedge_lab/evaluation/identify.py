@@ -80,6 +80,11 @@ class Request(Task):
             )
         if self.words and self.choice.group is None:
             raise ConfigError("words: needs --group, the fact that says which page an image is of")
+        if self.choice.owners == 1 and None in (self.rivals, self.strangers):
+            raise ConfigError(
+                "owners: one alone has nobody to compare with, and nobody else is "
+                "asked; give --rivals and --strangers"
+            )
         if self.margin is not None and not 0 < self.margin <= 1:
             raise ConfigError(f"margin: more than 0 and at most 1, not {self.margin}")
 

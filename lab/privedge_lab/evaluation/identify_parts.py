@@ -35,7 +35,7 @@ class Part(StrEnum):
 class Choice:
     """How a set is dealt out.
 
-    owners   so many classes, drawn by the seed; None takes all
+    owners   so many classes, drawn by the seed; None takes all, which must be two or more
     group    a fact (such as `document`) of which no value is in two parts
     where    (fact, value): exactly those images are the test part
     photos   so many images of each class, drawn by the seed, are learnt, and all others asked; on
@@ -132,7 +132,9 @@ def _facts(data: Labelled, which: npt.NDArray[np.bool_]) -> Facts:
 def _classes(data: Labelled, choice: Choice) -> Labels:
     classes = np.unique(data.labels.numpy())
     wanted = choice.owners or len(classes)
-    if not 2 <= wanted <= len(classes):
+    # Asked for by name, one owner makes sense: there are public rivals.
+    least = 1 if choice.owners == 1 else 2
+    if not least <= wanted <= len(classes):
         raise ConfigError(f"owners: the set has {len(classes)} classes; give 2 to {len(classes)}")
     drawn = np.random.default_rng(choice.seed).permutation(classes)[:wanted]
     return np.sort(drawn)

@@ -33,7 +33,8 @@ EXPERIMENT = "membership"
 @dataclass(frozen=True)
 class MembershipSettings:
     """`members` training images an owner, `owners` models; `asked` members and as many others of
-    each owner are attacked. `steps`: of training, if not the preset's.
+    each owner are attacked. `steps`: of training, if not the preset's. `dp_epsilon`: of training
+    with differential privacy.
     """
 
     preset: str
@@ -43,6 +44,7 @@ class MembershipSettings:
     margin: float = 1.0
     steps: int | None = None
     seed: int = 0
+    dp_epsilon: float | None = None
 
 
 def measure(
@@ -55,6 +57,8 @@ def measure(
     attack, and of the cohort that the attacker trains itself.
     """
     named = {"experiment": EXPERIMENT, "copies": COPIES, **asdict(settings)}
+    if settings.dp_epsilon is None:  # left out, as in files of before
+        del named["dp_epsilon"]
     if results.find(named) is not None:
         return
     if settings.asked > settings.members:
@@ -105,7 +109,8 @@ def _answers(
     spec: RanSpec, members: _Sets, others: _Sets, settings: MembershipSettings, progress: Progress
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Train on `members`; which copies of members and others are answered right, and who is one."""
-    changes = {"seed": settings.seed} | ({"steps": settings.steps} if settings.steps else {})
+    changes = {"seed": settings.seed, "dp_epsilon": settings.dp_epsilon}
+    changes |= {"steps": settings.steps} if settings.steps else {}
     rans = []
     for owner, pixels in enumerate(members):
         progress("train", owner, len(members))

@@ -14,6 +14,7 @@ from privedge_lab.results.rows.bench import (
 )
 from privedge_lab.results.rows.bias import BiasRow
 from privedge_lab.results.rows.disguising import DisguisingRow
+from privedge_lab.results.rows.extraction import ExtractionRow
 from privedge_lab.results.rows.fairness import FairnessRow
 from privedge_lab.results.rows.identify import IdentifyRow
 from privedge_lab.results.rows.inversion import InversionRow
@@ -57,6 +58,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "original": Experiment(OriginalRow, "original"),
     "party": Experiment(PartyRow, "parties"),
     "membership": Experiment(MembershipRow, "parties"),
+    "extraction": Experiment(ExtractionRow, "parties"),
     "attack table": Experiment(
         InversionRow,
         "inversion",

@@ -1,40 +1,95 @@
-"""The budgets of one party: labels of clients, activations of owners."""
+"""The budgets of one party: labels of clients, activations of owners.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+What the ledger counts, by kind:
+
+    labels        rows that one client had answered in one cohort, by the hour: within a day
+    hour          the same, where a cohort has a budget of its own: within an hour
+    month         the same by the day, always counted; and of all clients (no name) together
+    named         rows of `verify` that asked about one owner, by the day
+    activations   models that one owner has activated, by the hour
+    activated     models that owners have activated in one cohort, by the day
+    refused       models that both parties have refused there, by the day
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from parties.config.budgets import BudgetsSection
-from parties.party.budgets.ledger import Account, Charge, Ledger
+from parties.party.budgets.exposure import Exposure
+from parties.party.budgets.ledger import DAY_H, MONTH_H, Account, Charge, Ledger
+from parties.party.budgets.safe import UNLIMITED, LabelLimits
 from privedge.errors import Busy
+from privedge.rpc.deadline import Deadline
 from privedge.rpc.rates import Rates
 
 # An activation waits so long for its charge to be on disk.
 _LASTING_S = 10.0
 # A bucket holds what comes in so many seconds.
 BURST_S = 10.0
-_DAY_H, _HOUR_H = 24, 1
+_HOUR_H = 1
+
+
+class Charges:
+    """What one query was charged: the same amount on several accounts."""
+
+    def __init__(self, charges: Sequence[Charge]) -> None:
+        self._charges = charges
+
+    def give_back(self) -> None:
+        """It was not spent after all. To be called once at most."""
+        for charge in self._charges:
+            charge.give_back()
+
+    def require_lasting(self, within_s: float) -> None:
+        """Return once all of it would survive a crash. Raises as Charge.require_lasting does."""
+        deadline = Deadline.after(within_s)
+        for charge in self._charges:
+            charge.require_lasting(deadline.remaining())
 
 
 class Budgets:
     """Safe to call from many threads."""
 
-    def __init__(self, settings: BudgetsSection, max_batch: int, ledger: Ledger) -> None:
-        """`max_batch`: the most images of a query, which the rate always lets through."""
-        self._settings, self._ledger = settings, ledger
+    def __init__(
+        self,
+        settings: BudgetsSection,
+        max_batch: int,
+        ledger: Ledger,
+        limits: Callable[[str], LabelLimits] = lambda cohort: UNLIMITED,
+    ) -> None:
+        """`max_batch`: the most rows of a query, which the rate always lets through. `limits`: the
+        budget of a cohort, by its name.
+        """
+        self._settings, self._ledger, self._limits = settings, ledger, limits
         per_second = settings.images_per_second
         burst = max(max_batch, BURST_S * per_second)
         self._rates = Rates(per_second, burst) if per_second else None
 
-    def query(self, client: str, cohort: str, images: int) -> Charge:
-        """Charge a client for the images of a query. Raises Busy, or BudgetSpent."""
-        limit = self._settings.labels_per_day
-        account = Account("labels", client, cohort, limit, _DAY_H)
-        charge = self._ledger.spend(account, images)
-        wait_s = self._rates.take(client, images) if self._rates is not None else 0
-        if wait_s:
-            charge.give_back()
-            raise Busy(f"{client}: more images a second than it may ask", wait_s)
-        return charge
+    def query(self, client: str, cohort: str, rows: int, named: str | None = None) -> Charges:
+        """Charge a client for all rows of a query, whatever they are for. `named`: the owner whom
+        `verify` asks about. Raises Busy, or BudgetSpent.
+        """
+        limits = self._limits(cohort)
+        # The longest window first: a client that must wait for days is not told of minutes.
+        accounts = [
+            Account("month", "", cohort, limits.all_month, MONTH_H),
+            Account("month", client, cohort, limits.client_month, MONTH_H),
+            Account("labels", client, cohort, self._settings.labels_per_day, DAY_H),
+        ]
+        if limits.client_hour:
+            accounts.append(Account("hour", client, cohort, limits.client_hour, _HOUR_H))
+        if named is not None:
+            accounts.append(Account("named", named, cohort, 0, MONTH_H))
+        with ExitStack() as undo:
+            charges = []
+            for account in accounts:
+                charges.append(charge := self._ledger.spend(account, rows))
+                undo.callback(charge.give_back)
+            wait_s = self._rates.take(client, rows) if self._rates is not None else 0
+            if wait_s:
+                raise Busy(f"{client}: more images a second than it may ask", wait_s)
+            undo.pop_all()
+        return Charges(charges)
 
     @contextmanager
     def activation(self, owner: str) -> Iterator[None]:
@@ -49,3 +104,16 @@ class Budgets:
         except BaseException:
             charge.give_back()
             raise
+
+    def count_model(self, cohort: str, *, refused: bool = False) -> None:
+        """A model of a cohort became active, or both parties have refused it."""
+        kind = "refused" if refused else "activated"
+        self._ledger.spend(Account(kind, "", cohort, 0, MONTH_H), 1)
+
+    def exposure(self, cohort: str, owner: str) -> Exposure:
+        """What this party knows of how a cohort was asked, for one of its owners."""
+        clients = dict(self._ledger.days("month", cohort))
+        named = self._ledger.days("named", cohort).get(owner, {})
+        changes = (self._ledger.days(kind, cohort).get("", {}) for kind in ("activated", "refused"))
+        activated, refused = (sum(each.values()) for each in changes)
+        return Exposure.of(clients, named, activated, refused)

@@ -1,4 +1,4 @@
-"""Who has spent how much in which hour, in the registry's database.
+"""Who has spent how much in which hour or day, in the registry's database.
 
 A charge is counted in memory at once. A thread writes it to the database, a block ahead, so that
 most charges find themselves written already, and the others are written while the query is
@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -30,10 +30,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 HOUR_S = 3600
-# Rows older than this are of no use: no window is longer.
-_KEPT_H = 25
-# Written ahead: so many, or this part of the limit if that is less.
-_MOST_AHEAD, _PART_AHEAD = 256, 100
+DAY_H, MONTH_H = 24, 30 * 24
+# These kinds are counted by the day, in windows of 30 days; others by the hour, within a day. The
+# hour of a day's row is the first of that day.
+BY_DAY = frozenset({"month", "named", "activated", "refused"})
+# A window is the running hour or day, and as many before it as it is long.
+_KEPT_HOURS, _KEPT_DAYS = DAY_H + 1, MONTH_H + DAY_H
+# Written ahead: so many, or this part of the limit if that is less. Owners are told what is counted
+# by the day (exposure.py), so that a crash should not add much to it.
+_MOST_AHEAD, _PART_AHEAD, _AHEAD_OF_COUNTS = 256, 100, 16
 
 
 class Database(Protocol):
@@ -48,7 +53,8 @@ class Database(Protocol):
 class Account:
     """One limit of one identity: at most `limit` in any `window_h` hours; 0 means no limit.
 
-    kind: "labels" (images answered) or "activations". cohort: empty if it holds for all.
+    kind: what is counted (budgets.py). name: empty for all identities together. cohort: empty if it
+    holds for all.
     """
 
     kind: str
@@ -63,14 +69,21 @@ class Account:
         return self.kind, self.name, self.cohort
 
     @property
+    def step_h(self) -> int:
+        """How many hours are counted as one."""
+        return _step_h(self.kind)
+
+    @property
     def ahead(self) -> int:
         """How much more than was spent is written."""
-        return max(1, min(_MOST_AHEAD, self.limit // _PART_AHEAD)) if self.limit else _MOST_AHEAD
+        if self.limit:
+            return max(1, min(_MOST_AHEAD, self.limit // _PART_AHEAD))
+        return _AHEAD_OF_COUNTS if self.kind in BY_DAY else _MOST_AHEAD
 
 
 @dataclass
 class _Hour:
-    """Spent in one hour; what shall be in the database; and what is."""
+    """Spent in one hour or day; what shall be in the database; and what is."""
 
     used: int = 0
     wanted: int = 0
@@ -150,6 +163,7 @@ class Ledger:
         with self._changed:
             hour = self._hour = int(now // HOUR_S)
             hours = self._accounts.setdefault(account.key, _Hours())
+            hour -= hour % account.step_h
             if account.limit:
                 _require_left(account, hours.since(hour - account.window_h), amount, now)
             kept = hours.by_hour.setdefault(hour, _Hour())
@@ -164,8 +178,21 @@ class Ledger:
         """Return what was spent of an account within its window."""
         with self._changed:
             hour = int(self._clock() // HOUR_S)
+            hour -= hour % account.step_h
             hours = self._accounts.get(account.key, _Hours())
             return sum(used for _, used in hours.since(hour - account.window_h))
+
+    def days(self, kind: str, cohort: str) -> Mapping[str, Mapping[int, int]]:
+        """What each name has spent in a cohort, by the day: days since 1970, in UTC. Of a kind in
+        BY_DAY, for the running day and the 30 before it.
+        """
+        with self._changed:
+            first = int(self._clock() // HOUR_S) // DAY_H * DAY_H - MONTH_H
+            return {
+                name: {hour // DAY_H: used for hour, used in hours.since(first) if used}
+                for (of, name, where), hours in self._accounts.items()
+                if (of, where) == (kind, cohort)
+            }
 
     def give_back(self, kept: _Hour, amount: int) -> None:
         """See Charge."""
@@ -205,8 +232,8 @@ class Ledger:
     def _write(self) -> None:
         try:
             with self._changed:
-                rows, oldest = self._to_write(), self._hour - _KEPT_H
-            self._database.record(lambda session: _store(session, rows, oldest))
+                rows, hour = self._to_write(), self._hour
+            self._database.record(lambda session: _store(session, rows, hour))
         except Exception as error:  # whatever a database raises: those who wait must hear of it
             log.error("budgets are not written: %s", type(error).__name__)
             with self._changed:
@@ -236,16 +263,26 @@ class Ledger:
             return
         self._swept = self._hour
         for key, hours in list(self._accounts.items()):
+            step = _step_h(key[0])
             for hour, kept in list(hours.by_hour.items()):
-                if hour < self._hour - _KEPT_H:
+                if hour < self._hour - _kept_h(key[0]):
                     del hours.by_hour[hour]
-                # Not the last hour: a query may have begun in it.
-                elif hour < self._hour - 1 and kept.wanted != kept.used:
+                # Not the last one: a query may have begun in it.
+                elif hour < self._hour - 2 * step + 1 and kept.wanted != kept.used:
                     kept.wanted = kept.used
                     self._dirty.add(key)
             if not hours.by_hour:
                 del self._accounts[key]
                 self._dirty.discard(key)
+
+
+def _step_h(kind: str) -> int:
+    return DAY_H if kind in BY_DAY else 1
+
+
+def _kept_h(kind: str) -> int:
+    """Rows older than this are of no use: no window is longer."""
+    return _KEPT_DAYS if kind in BY_DAY else _KEPT_HOURS
 
 
 def _steady_clock() -> Callable[[], float]:
@@ -268,16 +305,19 @@ def _load(session: Session, hour: int) -> Sequence[Spent]:
         later[row.kind, row.name, row.cohort] += row.amount
         session.delete(row)
     for (kind, name, cohort), amount in later.items():
-        here = session.get(Spent, (kind, name, cohort, hour))
+        now = hour - hour % _step_h(kind)
+        here = session.get(Spent, (kind, name, cohort, now))
         before = here.amount if here is not None else 0
-        row = Spent(kind=kind, name=name, cohort=cohort, hour=hour, amount=before + amount)
+        row = Spent(kind=kind, name=name, cohort=cohort, hour=now, amount=before + amount)
         session.merge(row)
     session.flush()
     return session.scalars(select(Spent)).all()
 
 
-def _store(session: Session, rows: Sequence[_Row], oldest: int) -> None:
-    session.execute(delete(Spent).where(Spent.hour < oldest))
+def _store(session: Session, rows: Sequence[_Row], hour: int) -> None:
+    by_day = Spent.kind.in_(BY_DAY)
+    for kinds, kept_h in ((by_day, _KEPT_DAYS), (~by_day, _KEPT_HOURS)):
+        session.execute(delete(Spent).where(kinds, Spent.hour < hour - kept_h))
     for (kind, name, cohort), hour, _, amount in rows:
         session.merge(Spent(kind=kind, name=name, cohort=cohort, hour=hour, amount=amount))
 
@@ -292,7 +332,7 @@ def _require_left(
         return
     again = now
     for hour, used in spent:  # the oldest first: it is the first to leave the window
-        again, left = (hour + account.window_h + 1) * HOUR_S, left + used
+        again, left = (hour + account.window_h + account.step_h) * HOUR_S, left + used
         if amount <= left:
             break
     where = f" in cohort {account.cohort}" * bool(account.cohort)

@@ -10,6 +10,7 @@ from typing import Any
 
 from parties.party.audit.chain import Head
 from parties.party.audit.heads import SaidHead
+from parties.party.budgets.exposure import Exposure
 from parties.party.models.cohorts import ModelRef, Snapshot
 from parties.party.models.enrolment import Activated
 from parties.party.models.standing import Said
@@ -217,6 +218,18 @@ def activated_to_wire(snapshot_id: str, told: Activated) -> party_pb2.ActivateMo
         check = party_pb2.EnrolmentCheck(checked=told.checked, share=told.share)
         response.enrolment.CopyFrom(check)
     return response
+
+
+def exposure_to_wire(counts: Exposure) -> party_pb2.ReadExposureResponse:
+    """One party's counts."""
+    return party_pb2.ReadExposureResponse(
+        days=[party_pb2.DayRows(day=day, rows=rows) for day, rows in counts.days],
+        identities=counts.identities,
+        largest=counts.largest,
+        named=counts.named,
+        activated=counts.activated,
+        refused=counts.refused,
+    )
 
 
 def pool_levels_to_wire(levels: Iterable[PoolLevel]) -> list[party_pb2.Pool]:

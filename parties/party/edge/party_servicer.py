@@ -170,6 +170,12 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             word_bits=codec.bits_to_wire(word_bits(snapshot.cohort.spec)),
         )
 
+    def ReadExposure(
+        self, request: pb.ReadExposureRequest, context: grpc.ServicerContext
+    ) -> pb.ReadExposureResponse:
+        """How much a cohort was asked, for one of its owners."""
+        return edge_codec.exposure_to_wire(self._models.exposure(request.cohort, caller(context)))
+
     def Query(
         self, request_iterator: Iterator[pb.QueryRequest], context: grpc.ServicerContext
     ) -> Iterator[pb.QueryResponse]:

@@ -183,6 +183,7 @@ class ActiveModels:
         with self._changing():
             self._registry.retire(row.model_id)
             self._set_aside([row.model_id])
+        self.budgets.count_model(row.cohort, refused=True)
         return AlreadyEnrolled(f"model {row.model_id}: another owner's model fits its person")
 
     def _make_active(self, row: Model) -> Snapshot:
@@ -197,7 +198,8 @@ class ActiveModels:
                     self._files.forget_all_but(self.limits.max_models_per_owner, of_owner)
             # Not read anew: with thousands of models that would be most of an activation.
             self._snapshots.added(before, row)
-            return before
+        self.budgets.count_model(row.cohort)
+        return before
 
     def _reject(self, row: Model) -> NoReturn:
         # An active one has been agreed upon: a wrong digest says nothing about it.

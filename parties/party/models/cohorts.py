@@ -15,6 +15,8 @@ from pathlib import Path
 
 from parties.config.cohort import CohortSection
 from parties.config.telemetry import TelemetrySection
+from parties.party.budgets import safe
+from parties.party.budgets.safe import UNLIMITED, LabelLimits
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.identity.roles import Identity, Role
@@ -38,6 +40,7 @@ class Cohort:
         of them, the first ones, can be an answer.
     telemetry: how scores are counted; None if they are not.
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
+    labels: how many its clients may have.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Cohort:
     enrolment_on_match: str = "report"
     enrolment_margin: float = 1.0
     public_owners: int = 0
+    labels: LabelLimits = UNLIMITED
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
@@ -70,8 +74,8 @@ class Cohort:
         return self.spec.digest()
 
     def cautions(self, owners: int = 0) -> tuple[str, ...]:
-        """What its operator should know of its rule for "unknown", a line each. `owners` is how
-        many have an active model, if that is known.
+        """What its operator should know of its rule for "unknown" and of its budget, a line each.
+        `owners` is how many have an active model, if that is known.
         """
         lines = []
         if self.mean_share and self.margin < 1:
@@ -85,6 +89,11 @@ class Cohort:
             lines.append(
                 "has one owner, and pictures without an encoder are too alike: rivals keep some "
                 "strangers out, and by far not all; see docs/how-to/strangers.md"
+            )
+        if safe.has_embeddings(self.spec) and not self.labels.client_month:
+            lines.append(
+                "any client can copy its models from answers: add a table [cohorts.budget]; see "
+                "docs/how-to/budgets-and-audit.md"
             )
         return tuple(f"cohort {self.name}: {line}" for line in lines)
 
@@ -194,6 +203,7 @@ def build(section: CohortSection) -> Cohort:
             enrolment_on_match=section.enrolment_on_match,
             enrolment_margin=section.enrolment_margin or section.margin,
             public_owners=section.public_owners,
+            labels=safe.of_cohort(section.budget, spec),
         )
         if cohort.public_owners > cohort.rivals_count:
             raise ConfigError(

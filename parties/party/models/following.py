@@ -99,6 +99,9 @@ class Following(ActiveModels):
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
+        for model_id, state in wanted.items():
+            if state == State.ACTIVE and kept[model_id].state == State.PREPARED:
+                self.budgets.count_model(cohort)
         self._record_refresh(cohort, refreshed)
         self._record_changes(before, self.snapshot(cohort))
         self._notify()

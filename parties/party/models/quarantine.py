@@ -49,7 +49,9 @@ class Quarantine:
         self._peers: frozenset[str] | None = None
         # What this operator's admins want to be deleted. It is left out like what is damaged.
         self._unwanted = registry.unwanted()
-        self._lines: tuple[str, ...] = ()
+        # Left out, by id and cohort, in this epoch of the registry.
+        self._left_out: list[tuple[str, str]] = []
+        self._left_out_in = 0
         there = files.there()
         live = registry.live().values()
         self.suspect(
@@ -88,19 +90,31 @@ class Quarantine:
     def lines(self) -> tuple[str, ...]:
         """For operators: each model that is left out, and which party's share is damaged."""
         with suppress(Unreachable):  # then as they were before
-            self._lines = tuple(
-                f"model {row.model_id} of cohort {row.cohort}: quarantined, "
-                f"{self._why(row.model_id)}"
-                for row in self._registry.quarantined()
-            )
+            self._look()
         with self._lock:
             lacking = [(cohort, *ids) for cohort, ids in sorted(self._lacking.items())]
-        return self._lines + tuple(
+        lines = [
+            f"model {model_id} of cohort {cohort}: quarantined, {self._why(model_id)}"
+            for model_id, cohort in self._left_out
+        ]
+        lines += (
             f"model {model_id} of cohort {cohort}: quarantined, party 0 lists it and this party "
             "lacks it"
             for cohort, *ids in lacking
             for model_id in sorted(ids)
         )
+        return tuple(lines)
+
+    def _look(self) -> None:
+        """Ask the registry what is left out, unless nothing has changed there: operators ask often,
+        and a state of a model changes with the epoch. A registry without a folder has none.
+        """
+        epoch = self._registry.epochs.own
+        if epoch and epoch == self._left_out_in:
+            return
+        found = self._registry.quarantined()
+        self._left_out = [(row.model_id, row.cohort) for row in found]
+        self._left_out_in = epoch
 
     def lacking_fault(self) -> str:
         """Party 1: how many models it lacks that party 0 lists; empty if none."""

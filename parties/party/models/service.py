@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from parties.config.party import PartyConfig
+from parties.party.budgets.exposure import Exposure
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, find_for
 from parties.party.models.following import Following
@@ -32,7 +33,7 @@ from parties.party.models.quarantine import IN_USE
 from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import Uploads, about
-from privedge.errors import NotReady, Refused
+from privedge.errors import NotReady, Refused, UnknownModel
 from privedge.identity.receipts import ACTIVATION, DELETION, Facts
 from privedge.identity.roles import Identity, Role
 from privedge.sharing.manifest import UploadHeader
@@ -116,6 +117,14 @@ class ModelService(Leading, Following):
             find_for(self.cohorts, cohort, caller)
         owner = None if caller.role is Role.ADMIN else caller.name
         return self._registry.listed(owner=owner, cohort=cohort)
+
+    def exposure(self, cohort: str, owner: Identity) -> Exposure:
+        """How much a cohort was asked, for an owner with an active model there. Raises
+        UnknownCohort, UnknownModel.
+        """
+        if owner.name not in self.described(cohort, owner).owners:
+            raise UnknownModel(f"cohort {cohort}: no active model of this caller")
+        return self.budgets.exposure(cohort, owner.name)
 
     def enrolment_outcomes(self, model_ids: Sequence[str]) -> Mapping[str, str]:
         """What came of the checks at enrolment, by id, where the operators are told it."""

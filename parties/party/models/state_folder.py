@@ -71,7 +71,12 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
                 closing(AskedCounts(registry)) as asked,
                 open_audit(config, disk) as audit,
             ):
-                budgets = Budgets(config.budgets, config.limits.max_batch, ledger)
+                budgets = Budgets(
+                    config.budgets,
+                    config.limits.max_batch,
+                    ledger,
+                    lambda cohort: cohorts[cohort].labels,
+                )
                 if files.vault.ring is not None:
                     files.vault.ring.watch(lambda key: audit.soon("key ring", key=key))
                 store = Store(registry, files, disk, budgets, asked, audit)

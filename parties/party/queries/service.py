@@ -137,7 +137,9 @@ class QueryService:
             self._models.audit.count, "queries", {"client": who.name, "cohort": question.cohort}
         )
         try:
-            charge = self._models.budgets.query(who.name, question.cohort, images)
+            charge = self._models.budgets.query(
+                who.name, question.cohort, images, question.verify_owner
+            )
         except LimitExceeded:
             count(refused=1)
             raise

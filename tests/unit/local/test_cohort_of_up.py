@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from privedge.errors import PrivEdgeError
-from privedge.local.up import Request, _cohort
+from privedge.local.up import Request, _cohort, _with_usual_rivals
 from privedge.ran import rivals
 from privedge.ran.presets import preset
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.rivals import Rivals
 
 FACE = preset("face", height=112, width=112, channels=3)
@@ -35,3 +36,21 @@ def test_rivals_are_checked_and_other_rivals_make_another_cohort(tmp_path):
     rivals.write(file, Rivals.of(rows, FACE.input_shape), FACE)
     with pytest.raises(PrivEdgeError):
         _cohort(PIXELS, Request("people", PIXELS, rivals=file))
+
+
+def test_the_rivals_beside_the_encoder_of_the_preset_face_are_taken(tmp_path):
+    files, said = PublicFiles(encoder=tmp_path / "encoder.onnx"), []
+    asked = Request("people", "face", files=files)
+    assert _with_usual_rivals(asked, said.append) == asked
+    assert "rivals.npz is not there" in said[0] and "make face-recipe" in said[0]
+
+    usual, own = tmp_path / "rivals.npz", tmp_path / "own.npz"
+    rivals.write(usual, Rivals.of(np.full((2, 128), 0.1, np.float32), FACE.input_shape), FACE)
+    assert _with_usual_rivals(asked, said.append).rivals == usual
+    assert said[1:] == [f"public rivals: {usual}"]
+    for other in (
+        Request("people", "face", files=files, rivals=own),
+        Request("people", "subspace-encoder", files=files),
+    ):
+        assert _with_usual_rivals(other, said.append) == other
+    assert len(said) == 2

@@ -7,6 +7,7 @@ something, it chooses the mask so that the recorded words are sent.
 
     additive    x + r or x - r was sent: r' = r + (what was sent - what would be sent)
     XOR         the same with XOR
+    narrow      of x + r only the low bits were sent: so only these of r' are chosen
     derived     of tuple n, party i has the share v_i; v follows from the masks, so v_j' = v - v_i
 
 `replayed` then runs both parties and the dealer, all of them the real ones, with j's stream on that
@@ -34,6 +35,7 @@ from parties.mpc.products import runs
 from parties.mpc.release import ReleaseKey, new_nonce
 from parties.mpc.session import Session
 from parties.mpc.tuples import Square, Truncation, TupleKind, combined, receiver
+from parties.mpc.widening import Widen, packed, unpacked
 from privedge_lab.reference import run as reference
 from privedge_lab.reference.recording import NearLink, RecordingTuples
 from tests.unit.mpc.pair import Outcome, Program, View
@@ -41,8 +43,9 @@ from tests.unit.mpc.pair import Outcome, Program, View
 Weights = dict[tuple[str, int], torch.Tensor]
 # Words of one tuple's stream of the honest party.
 Tape = dict[int, torch.Tensor]
-# One of a mask's words in the order in which they are opened, and how: added, subtracted or XOR.
-_Chunk = tuple[torch.Tensor, str]
+# One of a mask's words in the order in which they are opened, and how: added, subtracted, XOR, or
+# added with only so many bits sent.
+_Chunk = tuple[torch.Tensor, str | int]
 
 _MAX_ELEMENTS = 1 << 24
 
@@ -56,8 +59,14 @@ def _chunks(kind: TupleKind, free: list[torch.Tensor]) -> list[_Chunk]:
         return [(free[0], "+"), *((rows.view(-1), "^") for rows in (*levels, t))]
     if isinstance(kind, Square):
         return [(free[0].view(-1), "-")]
+    if isinstance(kind, Widen):
+        return [(free[0].view(-1), kind.bits)]
     assert isinstance(kind, TruncatedSquare | Truncation | Choice), kind.purpose
     return [(mask.view(-1), "+") for mask in free]
+
+
+def _narrow(sent: torch.Tensor, bits: int, mask: torch.Tensor) -> torch.Tensor:
+    return unpacked(sent, bits, mask.numel())
 
 
 @dataclass
@@ -122,10 +131,13 @@ class Explainer:
         would, place = mine.reshape(-1).clone(), 0
         while place < would.numel():
             mask, how = self._pending.popleft()
-            part = slice(place, place + mask.numel())
+            sent = mask.numel() if isinstance(how, str) else packed(mask, how).numel()
+            part = slice(place, place + sent)
             place = part.stop
             assert place <= would.numel()
-            if how == "^":
+            if isinstance(how, int):
+                mask += _narrow(wanted[part], how, mask) - _narrow(would[part], how, mask)
+            elif how == "^":
                 mask ^= wanted[part] ^ would[part]
             else:
                 change = wanted[part] - would[part]

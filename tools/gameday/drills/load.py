@@ -118,7 +118,7 @@ def silent_connections(service: Service) -> str:
 @drill("C-50", "400 idle calls of every method at each server", short=False)
 def idle_calls(service: Service) -> str:
     """A client is answered meanwhile."""
-    return _flood(service, "idle")
+    return _flood(service, "idle-client")
 
 
 @drill("C-50", "80 threads that ask without a pause", short=False)
@@ -133,10 +133,7 @@ def asking_flood(service: Service) -> str:
 def _flood(service: Service, name: str) -> str:
     context = multiprocessing.get_context("spawn")
     begun, over = context.Event(), context.Event()
-    eve = Identity(Role.CLIENT, "eve")
-    deployment = service.deployment
-    addresses = {server: deployment.address(server) for server in SERVERS}
-    aim = floods.Aim(addresses, deployment.tls(eve), deployment.client_config(eve, retries=0))
+    aim = floods.aim(name, service.deployment)
     process = context.Process(target=floods.flood, args=(name, aim, begun, over))
     process.start()
     try:

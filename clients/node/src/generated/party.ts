@@ -231,6 +231,32 @@ export interface DescribeCohortResponse {
   rivalsRows: Buffer;
 }
 
+/** Asks how much a cohort was asked. */
+export interface ReadExposureRequest {
+  cohort: string;
+}
+
+/** Counts of the running day and the 30 before it, at this party. */
+export interface ReadExposureResponse {
+  /** Rows that clients had answered, by the day; days without any are left out. */
+  days: DayRows[];
+  /** How many clients asked, and the most rows of one of them. */
+  identities: bigint;
+  largest: bigint;
+  /** Rows of `verify` that asked about the caller. */
+  named: bigint;
+  /** Models of the cohort, of all owners, that became active, or were refused by both parties. */
+  activated: bigint;
+  refused: bigint;
+}
+
+/** Rows of one day. */
+export interface DayRows {
+  /** Days since 1970, UTC. */
+  day: number;
+  rows: bigint;
+}
+
 /** Asks which of the cohort's owners it is (open-set identification). */
 export interface Identify {
 }
@@ -1699,6 +1725,228 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
   },
 };
 
+function createBaseReadExposureRequest(): ReadExposureRequest {
+  return { cohort: "" };
+}
+
+export const ReadExposureRequest: MessageFns<ReadExposureRequest> = {
+  encode(message: ReadExposureRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cohort !== "") {
+      writer.uint32(10).string(message.cohort);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadExposureRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadExposureRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cohort = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReadExposureResponse(): ReadExposureResponse {
+  return { days: [], identities: 0n, largest: 0n, named: 0n, activated: 0n, refused: 0n };
+}
+
+export const ReadExposureResponse: MessageFns<ReadExposureResponse> = {
+  encode(message: ReadExposureResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.days) {
+      DayRows.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.identities !== 0n) {
+      if (BigInt.asUintN(64, message.identities) !== message.identities) {
+        throw new globalThis.Error("value provided for field message.identities of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.identities);
+    }
+    if (message.largest !== 0n) {
+      if (BigInt.asUintN(64, message.largest) !== message.largest) {
+        throw new globalThis.Error("value provided for field message.largest of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.largest);
+    }
+    if (message.named !== 0n) {
+      if (BigInt.asUintN(64, message.named) !== message.named) {
+        throw new globalThis.Error("value provided for field message.named of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.named);
+    }
+    if (message.activated !== 0n) {
+      if (BigInt.asUintN(64, message.activated) !== message.activated) {
+        throw new globalThis.Error("value provided for field message.activated of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.activated);
+    }
+    if (message.refused !== 0n) {
+      if (BigInt.asUintN(64, message.refused) !== message.refused) {
+        throw new globalThis.Error("value provided for field message.refused of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.refused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadExposureResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadExposureResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.days.push(DayRows.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.identities = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.largest = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.named = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.activated = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.refused = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDayRows(): DayRows {
+  return { day: 0, rows: 0n };
+}
+
+export const DayRows: MessageFns<DayRows> = {
+  encode(message: DayRows, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.day !== 0) {
+      writer.uint32(8).uint32(message.day);
+    }
+    if (message.rows !== 0n) {
+      if (BigInt.asUintN(64, message.rows) !== message.rows) {
+        throw new globalThis.Error("value provided for field message.rows of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.rows);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DayRows {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDayRows();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.day = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.rows = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseIdentify(): Identify {
   return {};
 }
@@ -2874,6 +3122,17 @@ export const PartyService = {
       Buffer.from(DescribeCohortResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DescribeCohortResponse => DescribeCohortResponse.decode(value),
   },
+  /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
+  readExposure: {
+    path: "/privedge.v1.Party/ReadExposure" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReadExposureRequest): Buffer => Buffer.from(ReadExposureRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadExposureRequest => ReadExposureRequest.decode(value),
+    responseSerialize: (value: ReadExposureResponse): Buffer =>
+      Buffer.from(ReadExposureResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadExposureResponse => ReadExposureResponse.decode(value),
+  },
   /**
    * Client. One share of a batch of queries up, one share of the answers down. Each query id is
    * used once: a repeated id is ALREADY_EXISTS.
@@ -2937,6 +3196,8 @@ export interface PartyServer extends UntypedServiceImplementation {
   listCohorts: handleUnaryCall<ListCohortsRequest, ListCohortsResponse>;
   /** Owner, client or admin. The public facts of one cohort. Read only. */
   describeCohort: handleUnaryCall<DescribeCohortRequest, DescribeCohortResponse>;
+  /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
+  readExposure: handleUnaryCall<ReadExposureRequest, ReadExposureResponse>;
   /**
    * Client. One share of a batch of queries up, one share of the answers down. Each query id is
    * used once: a repeated id is ALREADY_EXISTS.
@@ -3059,6 +3320,22 @@ export interface PartyClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DescribeCohortResponse) => void,
+  ): ClientUnaryCall;
+  /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
+  readExposure(
+    request: ReadExposureRequest,
+    callback: (error: ServiceError | null, response: ReadExposureResponse) => void,
+  ): ClientUnaryCall;
+  readExposure(
+    request: ReadExposureRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReadExposureResponse) => void,
+  ): ClientUnaryCall;
+  readExposure(
+    request: ReadExposureRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReadExposureResponse) => void,
   ): ClientUnaryCall;
   /**
    * Client. One share of a batch of queries up, one share of the answers down. Each query id is

@@ -11,6 +11,7 @@ from privedge_lab.cli.attack import (
     attributes,
     coalition,
     disguising,
+    extraction,
     membership,
     partitioning,
     party,
@@ -18,7 +19,17 @@ from privedge_lab.cli.attack import (
     tampering,
 )
 
-_MODULES = (table, partitioning, attributes, disguising, party, membership, coalition, tampering)
+_MODULES = (
+    table,
+    partitioning,
+    attributes,
+    disguising,
+    party,
+    membership,
+    coalition,
+    extraction,
+    tampering,
+)
 
 
 def register(app: typer.Typer) -> None:

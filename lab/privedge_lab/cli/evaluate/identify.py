@@ -25,7 +25,6 @@ from privedge_lab.cli.evaluate.options import (
     ComponentsOption,
     GroupOption,
     KeptOption,
-    OwnersOption,
     PartOption,
     PhotosOption,
     PresetOption,
@@ -58,7 +57,12 @@ def _identify(
     data: DataOption,
     out: KeptOption = None,
     skip_bad: SkipBadOption = False,
-    owners: OwnersOption = None,
+    owners: Annotated[
+        int | None,
+        typer.Option(
+            "--owners", min=1, help="Classes drawn by the seed; default all. 1 needs --rivals."
+        ),
+    ] = None,
     seed: SeedOption = "0",
     preset: PresetOption = "auto",
     components: ComponentsOption = None,

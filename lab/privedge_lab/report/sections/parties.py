@@ -1,4 +1,6 @@
-"""What the private path gives away: results of `attack party` and `attack membership`."""
+"""What the private path gives away: results of `attack party`, `attack membership` and
+`attack extraction`.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,6 +8,7 @@ from dataclasses import dataclass
 from privedge_lab.pages.wording import NOT_MEASURED, bare, decibels, percent
 from privedge_lab.report.blocks import Block, Heading, Missing, Paragraph, Section, Table, evidence
 from privedge_lab.report.reader import File, Found
+from privedge_lab.results.rows.extraction import ExtractionRow
 from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.rows.party import PartyRow
 from privedge_lab.results.rows.values import Figure
@@ -72,6 +75,9 @@ def section(found: Found) -> Section:
     else:
         blocks.append(Missing("Whether answers tell who was in a training set", MEMBERSHIP))
     blocks += [_membership(file) for file in members]
+    if copies := found.of(ExtractionRow):
+        blocks.append(Heading("How many answers copy the models"))
+    blocks += [_extraction(file) for file in copies]
     return Section("parties", "What the private path gives away", "Private path", tuple(blocks))
 
 
@@ -113,6 +119,25 @@ def _membership(file: File[MembershipRow]) -> Table:
     return Table(
         "Was an image trained on? Asked of answers alone; guessing has an AUC of 0.5 and no gain.",
         ("model, attack", "AUC", "true minus false positive rate"),
+        tuple(lines),
+        evidence([(file.source, file.rows)]),
+    )
+
+
+def _extraction(file: File[ExtractionRow]) -> Table:
+    lines = [
+        (
+            f"{row.preset or 'unnamed'}, {bare(row.components, '?')} components: "
+            f"{row.service or 'a service'}, budget {row.budget or 'unnamed'}",
+            bare(row.labels, NOT_MEASURED),
+            percent(row.agreement),
+            bare(row.budget_days, NOT_MEASURED),
+        )
+        for row in file.rows
+    ]
+    return Table(
+        "How often a copy that was made from labels alone answers like the service.",
+        ("model, service", "labels", "agreement", "days under the safe budget"),
         tuple(lines),
         evidence([(file.source, file.rows)]),
     )

@@ -27,3 +27,4 @@ class MembershipRow(Row):
     images: Figure
     right_members: Figure
     right_others: Figure
+    dp_epsilon: Figure = None

@@ -7,6 +7,10 @@ import pytest
 import torch
 
 from privedge.errors import ConfigError
+from privedge.ran import features, rivals
+from privedge.ran.images import fit
+from privedge.ran.presets import preset
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import ImageShape
 from privedge.user import checkpoint
 from privedge_lab.datasets import Labelled, from_arrays
@@ -14,7 +18,7 @@ from privedge_lab.demo import digits
 from privedge_lab.evaluation import identify, identify_baselines, identify_figures
 from privedge_lab.evaluation.cohort import Training
 from privedge_lab.evaluation.identify import Request
-from privedge_lab.evaluation.identify_parts import Choice, Part, as_bytes, deal
+from privedge_lab.evaluation.identify_parts import Choice, Part, as_bytes, deal, owners_of
 from privedge_lab.results.rows.identify import Agreement
 from privedge_lab.results.store import Results, summary
 
@@ -227,11 +231,28 @@ def test_a_resumed_measurement_measures_only_what_is_missing(file, data, tmp_pat
         ({"engine": "crypten"}, "engine"),
         ({"baselines": ("svm",)}, "baseline"),
         ({"words": 5}, "group"),
+        ({"choice": Choice(0, owners=1)}, "nobody to compare with.*--rivals and --strangers"),
     ],
 )
 def test_a_request_that_means_nothing_is_refused(file, changes, message):
     with pytest.raises(ConfigError, match=message):
         request_of(file, **changes)
+
+
+def test_one_owner_is_measured_against_strangers_and_public_rivals(file, data, tmp_path):
+    """The others' images are the strangers here, and some of them the rivals."""
+    spec = preset("subspace32", height=32, width=32, channels=1, components=8)
+    parts = deal(data, Choice(0, owners=1))
+    (mine,) = parts.owners
+    others = data.take(data.labels != owners_of(data).index(mine))
+    rows = features.extract(spec, fit(as_bytes(others), spec.image_shape))[::40]
+    public = tmp_path / "rivals.npz"
+    rivals.write(public, Rivals.of(rows, spec.input_shape), spec)
+    asked = {"choice": Choice(0, owners=1), "strangers": file, "rivals": public, "margin": 1.0}
+    request = request_of(file, preset="subspace32", **asked)
+    (row,) = identify.measure(request, data, [0], Results("x", {}), quiet, None, others)
+    assert row.owners == 1 and row.strangers.tar_at_margin.share > 0.9
+    assert row.strangers.far_at_margin.share < 0.5
 
 
 # --- Models that take training steps --------------------------------------------------------------
