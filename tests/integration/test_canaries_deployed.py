@@ -126,9 +126,9 @@ def test_a_party_that_changes_every_answer_is_noticed(deployed, monkeypatch, tmp
 
     def changed(parties, asked, words):
         first, second = honest(parties, asked, words)
-        second.words.setflags(write=True)
-        second.words[:, 0] += 1
-        return first, second
+        words = second.words.copy()
+        words[:, 0] += 1
+        return first, replace(second, words=words)
 
     monkeypatch.setattr(query, "exchange", lambda *given: changed(*given))
     stranger = vectors("stranger", 1)
