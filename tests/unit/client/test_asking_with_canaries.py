@@ -135,6 +135,8 @@ def test_a_stranger_that_honest_parties_name_twice_is_like_an_owner(parties, tam
 
     def taken_for_an_owner(header, query):
         words = answered(header, query).copy()
+        # No other stranger is like an owner by chance.
+        words[:, 1 if len(query) == 4 else 0 : 10] = 0
         nobody = [row for row in range(len(query)) if not words[row].any()]
         if not like:
             like.add(query[nobody[0]].tobytes())
