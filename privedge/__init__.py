@@ -53,8 +53,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from privedge import errors
-    from privedge.client.answers import Answer
-    from privedge.client.query import Client, Cohort, Reply
+    from privedge.client.answers import Answer, Reply
+    from privedge.client.cohort import Cohort
+    from privedge.client.query import Client
     from privedge.config import ClientConfig
     from privedge.ran.presets import PRESETS, preset
     from privedge.ran.quality import Flaw
@@ -72,7 +73,7 @@ else:
         "Answer": "privedge.client.answers",
         "Client": "privedge.client.query",
         "ClientConfig": "privedge.config",
-        "Cohort": "privedge.client.query",
+        "Cohort": "privedge.client.cohort",
         "Cost": "privedge.sharing.cost",
         "Flaw": "privedge.ran.quality",
         "Exposure": "privedge.user.party",
@@ -81,7 +82,7 @@ else:
         "Ran": "privedge.user.checkpoint",
         "RanSpec": "privedge.ran.spec",
         "Receipt": "privedge.user.upload",
-        "Reply": "privedge.client.query",
+        "Reply": "privedge.client.answers",
         "check_quality": "privedge.user.quality",
         "preset": "privedge.ran.presets",
         "train": "privedge.user.train",

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -45,6 +45,8 @@ def _addressed(text: str) -> str:
         raise ValueError(f"must be HOST:PORT with a port up to {LAST_PORT}, not {text!r}")
     return text
 
+
+Integrity = Literal["none", "canaries:0", "canaries:1", "canaries:3", "canaries:7"]
 
 # HOST:PORT, with brackets around an IPv6 address. A scheme is refused, because gRPC would follow
 # `dns:` or `unix:`.
@@ -188,6 +190,9 @@ class ClientConfig(CallerConfig):
         retries: how often a call is made again that a party was too busy for; 4 by default.
         encoder: the ONNX file of the public encoder, for cohorts that have one.
         detector: the ONNX file that finds faces, for cohorts of faces.
+        integrity: "none", or "canaries:N" with N of 0, 1, 3 or 7: how many rows with known answers
+            go with each question. If it is left out, `verify` has 3 where they can be made.
+        evidence: the folder for what is kept when a canary comes back wrong.
 
     Example:
         config = ClientConfig(
@@ -216,6 +221,17 @@ class ClientConfig(CallerConfig):
         default=None,
         description="The ONNX file that finds faces, for cohorts of faces. It is checked as the "
         "encoder is.",
+    )
+    integrity: Integrity | None = Field(
+        default=None,
+        description="How many rows with known answers go with each question, by which a party or "
+        "dealer that changes answers is noticed (docs/how-to/canaries.md). They count as rows. If "
+        "it is left out, `verify` has 3 where they can be made, and `identify` none.",
+    )
+    evidence: Path | None = Field(
+        default=None,
+        description="The folder for what is kept when such a row comes back wrong; by default the "
+        "one in which the program runs.",
     )
 
 

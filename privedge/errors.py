@@ -205,4 +205,6 @@ class Closed(PrivEdgeError):
 
 
 class IntegrityError(PrivEdgeError):
-    """The two answer shares do not add up to a valid answer, so no answer is reported."""
+    """The two answer shares do not add up to a valid answer, or a row with a known answer came back
+    wrong; so no answer is reported.
+    """

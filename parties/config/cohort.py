@@ -146,6 +146,14 @@ class CohortSection(Section):
         "An image is known only if best < margin * error of every rival as well. So a cohort of "
         'one owner can answer "unknown". Not together with `mean_share`.',
     )
+    public_owners: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="So many of the rivals, the first in the file, can be an answer, which clients "
+        'read as "unknown". Clients that mix canaries into their questions need some, 2 to 4 '
+        "(docs/how-to/canaries.md); the same at both parties.",
+    )
 
     serve_one_owner: bool = Field(
         default=False,
@@ -243,4 +251,6 @@ class CohortSection(Section):
     def _one_rule(self) -> Self:
         if self.rivals is not None and self.mean_share:
             raise ValueError("rivals: not together with mean_share; set mean_share = 0")
+        if self.public_owners and self.rivals is None:
+            raise ValueError("public_owners: are the first of the rivals; name a file of these")
         return self

@@ -19,7 +19,8 @@ With a share of the mean, two owners may be below the bound, so d_i < d_j is com
 mean needs one round more: the sum of all d_j is local, but must be truncated to be multiplied.
 
 Public rivals r are never an answer. Each owner left at the end must also pass d_i < margin * d_r
-for all r, in the same comparison. So a cohort of one owner can answer "unknown" as well.
+for all r, in the same comparison. So a cohort of one owner can answer "unknown" as well. The first
+of them may be public owners: they are contestants at the end, and have columns after the owners'.
 
 The answer is one-hot or zero for all ring elements d_j, not only for distances: each owner left at
 the end must also pass -slack <= d_i < 2^52, and no two such can be below each other. Whatever else
@@ -120,28 +121,35 @@ class Decision(Generic[T]):
     """The decision rule of one cohort over one number type."""
 
     def __init__(
-        self, engine: Engine[T], *, margin: float, mean_share: float = 0.0, slack: int = 0
+        self,
+        engine: Engine[T],
+        *,
+        margin: float,
+        mean_share: float = 0.0,
+        slack: int = 0,
+        public_owners: int = 0,
     ) -> None:
         """`slack`, at 2f: a distance that rounding has brought so far below 0 counts as one.
+        `public_owners`: so many of the rivals, the first ones, can be an answer.
 
         Raises ShareError as RuleConstants.of does.
         """
         RuleConstants.of(margin, mean_share, 1)
         self._engine = engine
         self._rule = margin, mean_share
-        self._slack = slack
+        self._slack, self._public = slack, public_owners
 
     def answer(
         self, distances: T, thresholds: T, rivals: T | None = None, valid: T | None = None
     ) -> T:
         """distances: (B, N) at 2f; thresholds: (N,) at 2f; rivals: (B, M) at 2f, dissimilarities
         to public models; valid: (B, V), an image with any of them at 0 or above is answered with
-        zeros. Returns (B, N) integers 0 or 1, in every row at most a single 1, for whatever
-        distances, thresholds and `valid` are.
+        zeros. Returns (B, N + P) integers 0 or 1, for P public owners, in every row at most a
+        single 1, for whatever distances, thresholds and `valid` are.
 
         All of it are shares; whose image it is, and who took part in which comparison with what
         outcome, is never opened. Rivals must be below 2^52, as distances. Raises ShareError for
-        more than MAX_RIVALS, and for rivals together with a share of the mean.
+        more than MAX_RIVALS or fewer than P, and for rivals together with a share of the mean.
         """
         self._check(rivals)
         batch, owners = distances.size()
@@ -157,6 +165,8 @@ class Decision(Generic[T]):
         return self._known(field, bound, rivals, valid)
 
     def _check(self, rivals: T | None) -> None:
+        if self._public > (0 if rivals is None else rivals.size(1)):
+            raise ShareError(f"public owners: {self._public} are more than there are rivals")
         if rivals is None:
             return
         if rivals.size(1) > MAX_RIVALS:
@@ -249,23 +259,44 @@ class Decision(Generic[T]):
         """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
         comparison, or zeros. 5 rounds; 4 for a single owner of whom nothing else is asked.
         """
-        asked = self._comparisons(field.facts, bound, rivals)
+        facts, hot, rivals = self._contestants(field, rivals)
+        asked = self._comparisons(facts, bound, rivals)
         batch, count = asked.size()[:2]
         passed, needed = self._passed(asked, valid)
         if needed == 1:
             return passed
         # Local: how many each failed. It stays secret, for it would tell how close the owners are.
         failed = self._engine.plus(self._engine.scaled(passed, -1), torch.tensor(needed))
-        places = field.owners.numel() // count
-        hot = field.facts[:, :, :0] if field.hot is None else field.hot
         # 1 round: [failed = 0], which at most one has, and its product with the one-hot below it.
         best, chosen = self._engine.chosen(
             failed.reshape(-1), hot.reshape(batch * count, -1), below=needed + 1, places=1
         )
-        answer = (best if field.hot is None else chosen).reshape(batch, count * places)
-        # Public: back to the order of the owners.
-        in_order: T = answer[:, _order(*field.of)]
-        return in_order
+        own = count - self._public
+        below = (best if field.hot is None else chosen).reshape(batch, count, -1)[:, :own]
+        # Public: back to the order of the owners; the public owners follow.
+        in_order: T = below.reshape(batch, -1)[:, _order(*field.of)]
+        if not self._public:
+            return in_order
+        return self._engine.joined([in_order, best.reshape(batch, count)[:, own:]], 1)
+
+    def _contestants(self, field: _Field[T], rivals: T | None) -> tuple[T, T, T | None]:
+        """Facts and one-hots of those that are left and of the public owners, and the rivals that
+        are none. Local.
+
+        A public owner has no threshold, and needs no group: whoever is as near as it loses to it
+        here. So it adds no level, and its own one-hot is [failed = 0].
+        """
+        hot = field.facts[:, :, :0] if field.hot is None else field.hot
+        if rivals is None or not self._public:
+            return field.facts, hot, rivals
+        engine, known = self._engine, field.facts.size(2)
+        nothing = torch.tensor([0, *[_NEVER] * (known - 1)])
+        alone = rivals[:, : self._public].unsqueeze(2)
+        public = engine.plus(engine.padded(alone, (0, known - 1)), nothing)
+        more = engine.padded(hot, (0, 0, 0, self._public)) if hot.size(2) else None
+        facts = engine.joined([field.facts, public], 1)
+        rest = rivals[:, self._public :] if self._public < rivals.size(1) else None
+        return facts, facts[:, :, :0] if more is None else more, rest
 
     def _passed(self, asked: T, valid: T | None) -> tuple[T, int]:
         """How many of asked (B, C, K), and of valid (B, V) for every C, are below 0, (B, C); and

@@ -31,7 +31,8 @@ class Rule:
     margin, mean_share: the rule for "unknown" (docs/protocol.md#decision).
     one_subject: whether all images show one subject and get one answer.
     verify_position: the place of the owner to verify; None answers with the whole row.
-    rivals: public models that every owner must be nearer than; they are never an answer.
+    rivals: public models that every owner must be nearer than; they are never an answer, but for
+        the first `public_owners` of them, which have columns after the owners'.
     anybody_but: leave out the owners at these places, and answer only whether anybody is named;
         None for a query of a client.
     """
@@ -42,6 +43,7 @@ class Rule:
     mean_share: float = 0.0
     rivals: Rivals | None = None
     anybody_but: tuple[int, ...] | None = None
+    public_owners: int = 0
 
 
 def predict(
@@ -53,9 +55,9 @@ def predict(
     parameters: name -> (N, *shape) at scale f.
     Where the spec's words are narrow, both are shared modulo 2^bits, or modulo 2^64.
 
-    Returns (A, N) integers 0 or 1, or (A, 1) to verify and for `anybody_but`; A = B, or 1 for one
-    subject. Raises
-    ShareError for more images of one subject than the range bound allows.
+    Returns (A, N + public owners) integers 0 or 1, or (A, 1) to verify and for `anybody_but`. A is
+    B, or 1 for one subject. Raises ShareError for more images of one subject than the range bound
+    allows.
     """
     distances = measure(engine, spec, parameters, features, rule)
     return decide(engine, distances, parameters["threshold"], rule, norms(spec))
@@ -129,12 +131,19 @@ def decide(
         others = [at for at in range(owners.size(1)) if at not in rule.anybody_but]
         owners, thresholds = owners[:, others], thresholds[others]
     with engine.phase("decision"):
-        decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share, slack=slack)
+        decision = Decision(
+            engine,
+            margin=rule.margin,
+            mean_share=rule.mean_share,
+            slack=slack,
+            public_owners=rule.public_owners,
+        )
         row = decision.answer(owners, thresholds, distances.rivals, valid)
     # Verifying computes the whole answer too: which owner is asked about changes no round or byte.
     if rule.anybody_but is not None:
-        # Local: at most one entry is 1, so the sum is a bit. The entries stay in shares.
-        anybody: T = row.sum(1).unsqueeze(1)
+        # Local: at most one entry is 1, so the sum is a bit. The entries stay in shares. Public
+        # owners are nobody.
+        anybody: T = row[:, : owners.size(1)].sum(1).unsqueeze(1)
         return anybody
     if rule.verify_position is None:
         return row

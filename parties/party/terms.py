@@ -25,6 +25,7 @@ _COMPARED = {"spec_digest": "architecture"} | {
         "model_check",
         "margin",
         "mean_share",
+        "public_owners",
         "enrolment_check",
         "enrolment_on_match",
         "enrolment_margin",
@@ -55,6 +56,7 @@ class CohortTerms:
     enrolment_margin: float = 0.0
     # How new models are checked, in one word; empty if they are not.
     model_check: str = ""
+    public_owners: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
                 each.enrolment_on_match,
                 each.enrolment_margin if each.enrolment_check != "off" else 0.0,
                 each.model_check.word if each.model_check else "",
+                each.public_owners,
             )
             for each in cohorts
         ),

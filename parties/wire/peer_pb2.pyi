@@ -151,6 +151,7 @@ class CohortTerms(_message.Message):
     ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
     ENROLMENT_MARGIN_FIELD_NUMBER: _builtins.int
     MODEL_CHECK_FIELD_NUMBER: _builtins.int
+    PUBLIC_OWNERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     spec_digest: _builtins.str
     """SHA-256 (hex) of the architecture."""
@@ -169,6 +170,8 @@ class CohortTerms(_message.Message):
     """How new models are checked: the digest (hex) of the public probes and of their band, or "bounds"
     without probes. Empty if they are not.
     """
+    public_owners: _builtins.int
+    """How many of the public rivals, the first ones, can be an answer."""
     def __init__(
         self,
         *,
@@ -182,10 +185,11 @@ class CohortTerms(_message.Message):
         enrolment_on_match: _builtins.str = ...,
         enrolment_margin: _builtins.float = ...,
         model_check: _builtins.str = ...,
+        public_owners: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "model_check", b"model_check", "name", b"name", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest", "telemetry", b"telemetry"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_margin", b"enrolment_margin", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "mean_share", b"mean_share", "model_check", b"model_check", "name", b"name", "public_owners", b"public_owners", "rivals_sha256", b"rivals_sha256", "spec_digest", b"spec_digest", "telemetry", b"telemetry"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

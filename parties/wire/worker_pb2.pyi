@@ -73,6 +73,7 @@ class Snapshot(_message.Message):
     MEAN_SHARE_FIELD_NUMBER: _builtins.int
     RIVALS_FIELD_NUMBER: _builtins.int
     TELEMETRY_JSON_FIELD_NUMBER: _builtins.int
+    PUBLIC_OWNERS_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     id: _builtins.str
     spec_json: _builtins.str
@@ -85,6 +86,8 @@ class Snapshot(_message.Message):
     """
     telemetry_json: _builtins.str
     """[cohorts.telemetry] as JSON; in one piece. Empty if scores are not counted."""
+    public_owners: _builtins.int
+    """How many of the public rivals, the first ones, can be an answer; in one piece."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]: ...
     def __init__(
@@ -98,10 +101,11 @@ class Snapshot(_message.Message):
         mean_share: _builtins.float = ...,
         rivals: _builtins.bytes = ...,
         telemetry_json: _builtins.str = ...,
+        public_owners: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "id", b"id", "margin", b"margin", "mean_share", b"mean_share", "models", b"models", "rivals", b"rivals", "spec_json", b"spec_json", "telemetry_json", b"telemetry_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "id", b"id", "margin", b"margin", "mean_share", b"mean_share", "models", b"models", "public_owners", b"public_owners", "rivals", b"rivals", "spec_json", b"spec_json", "telemetry_json", b"telemetry_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,6 +52,7 @@ def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
         cohort=whole.cohort,
         spec=spec,
         rivals=Rivals.from_bytes(whole.rivals, spec.input_shape),
+        public_owners=whole.public_owners,
         margin=whole.margin,
         mean_share=whole.mean_share,
         telemetry=(
@@ -79,7 +80,13 @@ def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
     if job.HasField("anybody"):
         margin, but = job.anybody.margin, tuple(job.anybody.but)
     rule = Rule(
-        margin, job.one_subject, position, snapshot.mean_share, snapshot.rivals, anybody_but=but
+        margin,
+        job.one_subject,
+        position,
+        snapshot.mean_share,
+        snapshot.rivals,
+        anybody_but=but,
+        public_owners=snapshot.public_owners,
     )
     return Task(
         snapshot,

@@ -39,6 +39,7 @@ class Snapshot:
     mean_share: float
     models: tuple[ModelFile, ...]
     rivals: Rivals | None = None
+    public_owners: int = 0
     telemetry: TelemetrySection | None = None
 
     @cached_property

@@ -71,6 +71,7 @@ class Task:
             kind.one_subject,
             mean_share=snapshot.mean_share,
             rivals=snapshot.rivals,
+            public_owners=snapshot.public_owners,
         )
         return Task(snapshot, kind.shape, rule, method)
 
@@ -96,6 +97,8 @@ class Task:
         }
         if self.rule.rivals is not None:  # left out otherwise: as releases without rivals say it
             facts["rivals"] = self.rule.rivals.digest
+        if self.rule.public_owners:  # likewise
+            facts["public_owners"] = self.rule.public_owners
         if self.snapshot.telemetry is not None:
             facts["telemetry"] = self.snapshot.telemetry.word
         if self.rule.anybody_but is not None:  # likewise

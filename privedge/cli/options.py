@@ -5,11 +5,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 if TYPE_CHECKING:
+    from privedge.config import Integrity
     from privedge.ran.public_files import PublicFiles
     from privedge.ran.quality import Care
     from privedge.ran.spec import RanSpec
@@ -110,6 +111,15 @@ StrictQualityOption = Annotated[
     ),
 ]
 
+IntegrityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--integrity",
+        metavar="none|canaries:N",
+        help="N = 1, 3 or 7 more rows with known answers; default: what the file says.",
+    ),
+]
+
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace a file that is there, whatever it is.")
 ]
@@ -147,6 +157,19 @@ ProcessesOption = Annotated[
     int | None,
     typer.Option("--processes", min=1, help="That train side by side; default one a core."),
 ]
+
+
+def known_integrity(text: str | None) -> "Integrity | None":
+    """What `--integrity` says."""
+    from privedge.config import Integrity
+
+    known: tuple[Integrity, ...] = get_args(Integrity)
+    for each in known:
+        if text == each:
+            return each
+    if text is None:
+        return None
+    raise typer.BadParameter(f"one of {', '.join(known)}", param_hint="--integrity")
 
 
 def care(strict_quality: bool) -> "Care":

@@ -13,16 +13,18 @@ from privedge.cli.options import (
     ConfigOption,
     DetectorOption,
     EncoderOption,
+    IntegrityOption,
     JsonOption,
     LargestFaceOption,
     SkipBadOption,
     StrictQualityOption,
     care,
+    known_integrity,
     path,
 )
 
 if TYPE_CHECKING:
-    from privedge.client.query import Reply
+    from privedge.client.answers import Reply
 
 ImagesArgument = Annotated[
     list[Path],
@@ -56,6 +58,7 @@ def _query(
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
     strict_quality: StrictQualityOption = False,
+    integrity: IntegrityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whose images these are, or "unknown".
@@ -78,6 +81,7 @@ def _query(
         detector=detector,
         largest_face=largest_face,
         quality=care(strict_quality),
+        integrity=known_integrity(integrity),
     ) as client:
         reply = client.identify(source, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
@@ -131,5 +135,6 @@ def costs(reply: "Reply") -> dict[str, object]:
         "bytes_received": reply.bytes_received,
         "request_ids": reply.request_ids,
         "never_unknown": reply.never_unknown,
+        "canaries": reply.canaries,
         "parties": [asdict(cost) for cost in reply.costs],
     }

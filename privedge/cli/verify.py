@@ -10,11 +10,13 @@ from privedge.cli.options import (
     ConfigOption,
     DetectorOption,
     EncoderOption,
+    IntegrityOption,
     JsonOption,
     LargestFaceOption,
     SkipBadOption,
     StrictQualityOption,
     care,
+    known_integrity,
 )
 from privedge.cli.query import (
     CohortOption,
@@ -43,6 +45,7 @@ def _verify(
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
     strict_quality: StrictQualityOption = False,
+    integrity: IntegrityOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask whether images are one owner's: yes or no, and nothing else about anybody.
@@ -63,6 +66,7 @@ def _verify(
         detector=detector,
         largest_face=largest_face,
         quality=care(strict_quality),
+        integrity=known_integrity(integrity),
     ) as client:
         reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]

@@ -15,18 +15,22 @@ A call is made again, with a fresh query id, if a party was too busy for it or a
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial, reduce
 from time import perf_counter
 from typing import Any
 
 from privedge import traces
 from privedge.arrays import is_pixels
-from privedge.client.answers import Answer, answer_shape, read_answers
+from privedge.client import canaries
+from privedge.client.answers import Reply, answer_shape, read_answers
+from privedge.client.canaries import Canaries, Mixed
+from privedge.client.cohort import Cohort
 from privedge.client.exchange import Asked, Party, exchange
-from privedge.config import ClientConfig, StrPath, load
+from privedge.config import ClientConfig, Integrity, StrPath, load
 from privedge.errors import (
     Closed,
+    ConfigError,
     ImageError,
     ManifestMismatch,
     NotReady,
@@ -40,16 +44,15 @@ from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.quality import Care
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
 from privedge.rpc.retry import Patience, retried, told
-from privedge.sharing import known
 from privedge.sharing.combine import combine
-from privedge.sharing.cost import Cost
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question, new_query_id
-from privedge.sharing.ring import RING_BITS, Words
+from privedge.sharing.ring import Words
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 
@@ -58,82 +61,6 @@ _TRIES = 3
 # While models change the parties describe a cohort differently for a moment: they are asked again
 # after these pauses.
 _DIFFER_S = (0.1, 0.3, 0.6, 1.2, 0.0)
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """The description of a cohort on which both parties agree. Every field is public.
-
-    Attributes:
-        name: the name of the cohort, as `identify` and `verify` accept it.
-        spec: the architecture of every model, and the size to which pictures are brought.
-        margin, mean_share: the rule for "unknown". The best model answers if its error is below
-            `margin` times a reference. The reference is (1 - `mean_share`) times the second-best
-            error plus `mean_share` times the mean error of all models.
-        rivals: how many public rivals the best model must beat too: its error must be below
-            `margin` times each of theirs.
-        rivals_sha256: the digest of the rivals' file (privedge.ran.rivals); empty without any.
-        word_bits: how many bits a word of a query has.
-        owners: the names of the owners with an active model, in the order of the answer vector.
-        snapshot_id: the id of this set of models; every query carries it.
-        max_batch: the most pictures that one query may hold; the client splits larger batches.
-    """
-
-    name: str
-    spec: RanSpec
-    margin: float
-    owners: tuple[str, ...]
-    snapshot_id: str
-    max_batch: int
-    mean_share: float = 0.0
-    rivals: int = 0
-    rivals_sha256: str = ""
-    word_bits: int = RING_BITS
-
-    @property
-    def never_unknown(self) -> str:
-        """Why this cohort never answers "unknown", as in "its margin is 1"; empty if it may.
-
-        The models may have thresholds of their own, which only their owners know.
-        """
-        return known.never_unknown(self.margin, len(self.owners), self.rivals)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The answers to one batch of pictures, and what they cost.
-
-    Attributes:
-        answers: one for each picture, in order; a single one with `one_subject`.
-        seconds: the time from sending both shares to adding up the answer.
-        costs: the cost that party 0 and party 1 report, in that order.
-        bytes_sent, bytes_received: bytes of shares, to and from both parties together.
-        request_ids: the id of each query, under which the servers' logs have it. There are several
-            if the pictures did not fit into one query.
-        never_unknown: why the cohort never answers "unknown", whoever is on a picture; empty if it
-            may.
-    """
-
-    answers: tuple[Answer, ...]
-    seconds: float
-    costs: tuple[Cost, Cost]
-    bytes_sent: int
-    bytes_received: int
-    request_ids: tuple[str, ...] = ()
-    never_unknown: str = ""
-
-    def plus(self, other: "Reply") -> "Reply":
-        """Return one reply with the answers of both, and the sums of their costs."""
-        first, second = (a.plus(b) for a, b in zip(self.costs, other.costs, strict=True))
-        return Reply(
-            self.answers + other.answers,
-            self.seconds + other.seconds,
-            (first, second),
-            self.bytes_sent + other.bytes_sent,
-            self.bytes_received + other.bytes_received,
-            self.request_ids + other.request_ids,
-            self.never_unknown,
-        )
 
 
 class Client:
@@ -158,6 +85,7 @@ class Client:
         detector: StrPath | None = None,
         largest_face: bool = False,
         quality: Care = "ignore",
+        integrity: Integrity | None = None,
     ) -> None:
         """Create a client. It connects to the parties on first use.
 
@@ -170,6 +98,8 @@ class Client:
             largest_face: whether the largest of several faces in a picture is meant.
             quality: "warn" of pictures that are too dark, too bright, without contrast or blurred;
                 "refuse" them before anything is sent; or "ignore" it.
+            integrity: "none", or "canaries:N" with N of 0, 1, 3 or 7, in place of what `config`
+                says.
 
         Raises:
             ConfigError: the configuration cannot be used.
@@ -182,6 +112,8 @@ class Client:
         )
         self._largest_face = largest_face
         self._quality = quality
+        self._integrity, self._evidence = integrity or config.integrity, config.evidence
+        self._public: dict[str, Rivals] = {}
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -202,12 +134,13 @@ class Client:
         detector: StrPath | None = None,
         largest_face: bool = False,
         quality: Care = "ignore",
+        integrity: Integrity | None = None,
     ) -> "Client":
         """Create a client from a TOML file such as `parties/samples/client.toml`.
 
         Args:
             path: the file. Relative paths in it start at its folder.
-            encoder, detector, largest_face, quality: as for `Client`.
+            encoder, detector, largest_face, quality, integrity: as for `Client`.
 
         Returns:
             The client.
@@ -222,6 +155,7 @@ class Client:
             detector=detector,
             largest_face=largest_face,
             quality=quality,
+            integrity=integrity,
         )
 
     def __enter__(self) -> "Client":
@@ -297,6 +231,7 @@ class Client:
             mean_share=said[0].mean_share,
             rivals=said[0].rivals,
             rivals_sha256=said[0].rivals_sha256,
+            public_owners=said[0].public_owners,
             word_bits=codec.bits_from_wire(said[0].word_bits, f"cohort {cohort}"),
         )
         self._cohorts[cohort] = found
@@ -325,7 +260,8 @@ class Client:
             QualityError: pictures have flaws, and the client's `quality` is "refuse".
             Refused: a party refuses, for example with UnknownCohort, NotReady, LimitExceeded,
                 Unreachable or DeadlineExceeded; the message names the party.
-            IntegrityError: the parties' shares do not add up to an answer.
+            IntegrityError: the parties' shares do not add up to an answer, or a canary came back
+                wrong.
             Closed: the client was closed, or was made before this process was forked.
         """
         return self._ask(images, cohort, verify_owner=None, one_subject=one_subject)
@@ -414,11 +350,18 @@ class Client:
             raise ImageError(
                 f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {len(query)}"
             )
+        count = canaries.wanted(self._integrity, cohort, verify_owner is not None, one_subject)
+        drawn = None
+        if count:
+            verify = verify_owner is not None
+            drawn = Canaries(cohort, self._rivals(cohort), count, verify=verify)
         size = len(query) if one_subject else cohort.max_batch
+        if drawn is not None:
+            size = drawn.room
         replies = []
         for start in range(0, len(query), size):
             part = query[start : start + size]
-            ask = partial(self._asked_once, cohort, part, verify_owner, one_subject)
+            ask = partial(self._asked_once, cohort, part, verify_owner, one_subject, drawn)
             replies.append(retried(ask, self._patience))
         return reduce(Reply.plus, replies)
 
@@ -428,29 +371,75 @@ class Client:
         query: Words,
         verify_owner: str | None,
         one_subject: bool,
+        drawn: Canaries | None,
         timeout_s: float,
     ) -> Reply:
-        """Ask with a fresh id and fresh shares: nothing of an earlier try is used again."""
+        """Ask with a fresh id, fresh shares and fresh canaries: nothing of an earlier try is used
+        again, or a party that ends queries could find out which rows matter.
+        """
+        mixed = drawn.mixed(query) if drawn is not None else None
+        words = query if mixed is None else mixed.words
         question = Question(
             query_id=new_query_id(),
             cohort=cohort.name,
             snapshot_id=cohort.snapshot_id,
-            shape=query.shape,
+            shape=words.shape,
             verify_owner=verify_owner,
             one_subject=one_subject,
             word_bits=cohort.word_bits,
         )
-        asked = Asked(question, answer_shape(cohort.owners, question), timeout_s)
+        public = cohort.public_owners
+        asked = Asked(question, answer_shape(cohort.owners, question, public), timeout_s)
         started = perf_counter()
-        size = len(query)
         try:
-            with traces.span("client query", cohort=cohort.name, images=size):
-                first, second = exchange(self._parties, asked, query)
+            with traces.span("client query", cohort=cohort.name, images=len(words)):
+                first, second = exchange(self._parties, asked, words)
             seconds = perf_counter() - started
-            answers = read_answers(combine(first.words, second.words), cohort.owners, question)
+            if mixed is None:
+                opened = combine(first.words, second.words)
+            else:
+                halves = first.words, second.words
+                opened, doubt = mixed.sifted(halves, question, self._evidence)
+                if doubt is not None and drawn is not None:
+                    self._settle(drawn.again(doubt), asked)
+            own = replace(question, shape=query.shape)
+            answers = read_answers(opened, cohort.owners, own, public)
         except PrivEdgeError as error:
-            error.request_id = question.query_id
+            error.request_id = error.request_id or question.query_id
             raise
         sent, received = 2 * question.share_bytes, first.words.nbytes + second.words.nbytes
         costs, ids = (first.cost, second.cost), (question.query_id,)
-        return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown)
+        found = len(words) - len(query)
+        return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown, found)
+
+    def _settle(self, mixed: Mixed, before: Asked) -> None:
+        """Ask again about a stranger that was named. Raises IntegrityError for another answer."""
+        question = replace(before.question, query_id=new_query_id(), shape=mixed.words.shape)
+        asked = replace(before, question=question, answer=(len(mixed.words), before.answer[1]))
+        try:
+            first, second = exchange(self._parties, asked, mixed.words)
+            mixed.sifted((first.words, second.words), question, self._evidence)
+        except PrivEdgeError as error:
+            error.request_id = question.query_id
+            raise
+
+    def _rivals(self, cohort: Cohort) -> Rivals:
+        """The public rivals, of which both parties have the digest that they describe."""
+        if (known := self._public.get(cohort.rivals_sha256)) is not None:
+            return known
+        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort.name), with_rivals=True)
+        rows = {
+            self._told(party, party.stub.DescribeCohort, request).rivals_rows
+            for party in self._parties
+        }
+        try:
+            found = [Rivals.from_bytes(each, cohort.spec.input_shape) for each in rows]
+        except ConfigError as error:
+            raise ManifestMismatch(f"cohort {cohort.name}: {error}") from None
+        if len(found) != 1 or found[0] is None or found[0].digest != cohort.rivals_sha256:
+            raise ManifestMismatch(
+                f"cohort {cohort.name}: its public rivals are not those of its description; "
+                "ask again, and tell both operators if it stays so"
+            )
+        self._public[cohort.rivals_sha256] = found[0]
+        return found[0]

@@ -67,6 +67,7 @@ class CohortSetting:
     enrolment_on_match: str = "report"
     enrolment_margin: float | None = None
     model_check: Mapping[str, Any] | None = None
+    public_owners: int | None = None
     # On one machine this is a trial.
     serve_one_owner: bool = True
 

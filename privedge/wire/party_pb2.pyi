@@ -553,15 +553,19 @@ class DescribeCohortRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COHORT_FIELD_NUMBER: _builtins.int
+    WITH_RIVALS_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
+    with_rivals: _builtins.bool
+    """Whether to tell the public rivals too."""
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
+        with_rivals: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "with_rivals", b"with_rivals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -587,6 +591,8 @@ class DescribeCohortResponse(_message.Message):
     ENROLMENT_ON_MATCH_FIELD_NUMBER: _builtins.int
     WORD_BITS_FIELD_NUMBER: _builtins.int
     MODEL_CHECK_FIELD_NUMBER: _builtins.int
+    PUBLIC_OWNERS_FIELD_NUMBER: _builtins.int
+    RIVALS_ROWS_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
     """Canonical JSON of the RanSpec."""
     margin: _builtins.float
@@ -614,6 +620,14 @@ class DescribeCohortResponse(_message.Message):
     """How new models are checked: the digest (hex) of the public probes and their band, or "bounds"
     without probes. Empty if they are not. Public.
     """
+    public_owners: _builtins.int
+    """How many of the public rivals, the first ones, can be an answer: each has an entry in the answer
+    vector, after those of the owners. To `identify` only.
+    """
+    rivals_rows: _builtins.bytes
+    """The public rivals, if they were asked for: float32, little-endian, row by row in the spec's input
+    shape. At most 3 MiB.
+    """
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names in the order of the answer vector."""
@@ -633,10 +647,12 @@ class DescribeCohortResponse(_message.Message):
         enrolment_on_match: _builtins.str = ...,
         word_bits: _builtins.int = ...,
         model_check: _builtins.str = ...,
+        public_owners: _builtins.int = ...,
+        rivals_rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "model_check", b"model_check", "owners", b"owners", "rivals", b"rivals", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json", "word_bits", b"word_bits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "model_check", b"model_check", "owners", b"owners", "public_owners", b"public_owners", "rivals", b"rivals", "rivals_rows", b"rivals_rows", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json", "word_bits", b"word_bits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privedge.client.query import Reply
+from privedge.client.answers import Reply
 from privedge.errors import DeadlineExceeded, Refused
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from privedge.client.query import Reply
+from privedge.client.answers import Reply
 from privedge.errors import DeadlineExceeded, PrivEdgeError, Unreachable
 from privedge.identity.roles import Role
 from privedge.local.deployment import Deployment

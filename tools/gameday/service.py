@@ -17,7 +17,8 @@ import numpy as np
 import psutil
 
 from privedge.arrays import Pixels
-from privedge.client.query import Client, Reply
+from privedge.client.answers import Reply
+from privedge.client.query import Client
 from privedge.config import ClientConfig
 from privedge.errors import PrivEdgeError
 from privedge.identity.roles import Identity, Role

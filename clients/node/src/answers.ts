@@ -7,17 +7,22 @@ export function answerShape(
   images: number,
   verifyOwner: string | null,
   oneSubject: boolean,
+  publicOwners = 0,
 ): [number, number] {
-  return [oneSubject ? 1 : images, verifyOwner === null ? owners.length : 1];
+  return [oneSubject ? 1 : images, verifyOwner === null ? owners.length + publicOwners : 1];
 }
 
 /**
- * One name, or null for "unknown" (or "no"), for each row of the sum of both answer shares.
+ * One name, or null for "unknown" (or "no"), for each row of the sum of both answer shares. The name
+ * of a public owner is null.
  *
  * Anything but one-hot rows means that a party deviated or a run went wrong: an IntegrityError, and
  * no answer is reported.
  */
-export function readAnswers(opened: BigUint64Array, names: readonly string[]): (string | null)[] {
+export function readAnswers(
+  opened: BigUint64Array,
+  names: readonly (string | null)[],
+): (string | null)[] {
   const answers: (string | null)[] = [];
   for (let start = 0; start < opened.length; start += names.length) {
     const row = [...opened.subarray(start, start + names.length)];

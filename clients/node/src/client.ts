@@ -154,12 +154,14 @@ export class Client {
   ): Promise<Reply> {
     this.#requireOpen();
     const header = queryHeader(cohort, batch.length, owner, oneSubject, randomBytes(16));
-    const shape = answerShape(cohort.owners, batch.length, owner, oneSubject);
+    const { owners, publicOwners } = cohort;
+    const shape = answerShape(owners, batch.length, owner, oneSubject, publicOwners);
     const began = performance.now();
     const shares = split(joined(batch));
     const [first, second] = await exchange(this.#parties, header, shares, shape, deadline);
     const seconds = (performance.now() - began) / 1000;
-    const names = owner === null ? cohort.owners : [owner];
+    const named = [...owners, ...new Array<null>(publicOwners).fill(null)];
+    const names = owner === null ? named : [owner];
     return { answers: readAnswers(combine(first, second), names), seconds };
   }
 }

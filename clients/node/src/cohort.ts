@@ -21,6 +21,8 @@ export interface Cohort {
   readonly owners: readonly string[];
   readonly snapshotId: string;
   readonly maxBatch: number;
+  /** Entries of the answer vector after the owners'; each of them means "unknown". */
+  readonly publicOwners: number;
   /** How many bits a word has in a query, and in a model but its threshold; 0 for 64. */
   readonly wordBits: number;
 }
@@ -36,7 +38,7 @@ export async function described(
   patience: Patience,
 ): Promise<Cohort> {
   const [first, second] = await both(parties, (party) =>
-    party.told(party.client.describeCohort, { cohort }, patience),
+    party.told(party.client.describeCohort, { cohort, withRivals: false }, patience),
   );
   const [one, other] = [first, second].map((said) => DescribeCohortResponse.encode(said).finish());
   if (Buffer.compare(one!, other!) !== 0) {
@@ -47,13 +49,13 @@ export async function described(
     );
   }
   const { specJson, margin, meanShare, rivals, rivalsSha256 } = first;
-  const { owners, snapshotId, wordBits } = first;
+  const { owners, publicOwners, snapshotId, wordBits } = first;
   if (wordBits > RING_BITS) {
     throw new PrivedgeError("ShareError", `cohort ${cohort}: a word has at most ${RING_BITS} bits`);
   }
   const maxBatch = Math.max(1, first.maxBatch);
   const spec = parseSpec(specJson);
-  const rule = { margin, meanShare, rivals, rivalsSha256 };
+  const rule = { margin, meanShare, rivals, rivalsSha256, publicOwners };
   return { name: cohort, spec, specJson, ...rule, owners, snapshotId, maxBatch, wordBits };
 }
 

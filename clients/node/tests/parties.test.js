@@ -25,6 +25,8 @@ const description = {
   enrolmentCheck: "off",
   enrolmentOnMatch: "report",
   maxBatch: 64,
+  publicOwners: 0,
+  rivalsRows: Buffer.alloc(0),
 };
 
 const files = (role) => ({

@@ -103,6 +103,13 @@ for (const vector of vectors.queries) {
   });
 }
 
+test("a public owner is nobody, and has a column after the owners'", () => {
+  assert.deepEqual(answerShape(["ana", "ben"], 3, null, false, 2), [3, 4]);
+  assert.deepEqual(answerShape(["ana", "ben"], 3, "ana", false, 2), [3, 1]);
+  const opened = BigUint64Array.from([0n, 1n, 0n, 0n, 0n, 1n]);
+  assert.deepEqual(readAnswers(opened, ["ana", "ben", null]), ["ben", null]);
+});
+
 test("no other sum is reported as an answer", () => {
   // These numbers have no exact form in JavaScript, so they are read from the text.
   const text = readFileSync(new URL("../../../tests/golden/client.json", import.meta.url), "utf8");

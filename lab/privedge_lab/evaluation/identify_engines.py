@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from privedge.arrays import Inputs, Labels
-from privedge.client.query import Client, Reply
+from privedge.client.answers import Reply
+from privedge.client.query import Client
 from privedge.config import ClientConfig
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment

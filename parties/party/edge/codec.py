@@ -158,6 +158,7 @@ def snapshot_to_wire(snapshot: Snapshot) -> Iterator[worker_pb2.Snapshot]:
         margin=snapshot.cohort.margin,
         mean_share=snapshot.cohort.mean_share,
         rivals=snapshot.cohort.rivals.to_bytes() if snapshot.cohort.rivals else b"",
+        public_owners=snapshot.cohort.public_owners,
         telemetry_json=telemetry.model_dump_json() if telemetry else "",
     )
     size = 0

@@ -192,6 +192,7 @@ def to_wire(terms: Terms) -> peer_pb2.Terms:
                 margin=each.margin,
                 mean_share=each.mean_share,
                 rivals_sha256=each.rivals,
+                public_owners=each.public_owners,
                 telemetry=each.telemetry,
                 enrolment_check=each.enrolment_check,
                 enrolment_on_match=each.enrolment_on_match,
@@ -223,6 +224,7 @@ def from_wire(message: peer_pb2.Terms) -> Terms:
                 plain(each.enrolment_on_match or "report"),
                 each.enrolment_margin,
                 plain(each.model_check) if each.model_check else "",
+                each.public_owners,
             )
             for each in message.cohorts
         ),

@@ -160,6 +160,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     ) -> pb.DescribeCohortResponse:
         """The public facts of a cohort."""
         snapshot = self._models.described(request.cohort, caller(context))
+        public = snapshot.cohort.rivals
         return pb.DescribeCohortResponse(
             spec_json=snapshot.cohort.spec.to_json(),
             margin=snapshot.cohort.margin,
@@ -172,6 +173,8 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             model_check=snapshot.cohort.model_check.word if snapshot.cohort.model_check else "",
             rivals=snapshot.cohort.rivals_count,
             rivals_sha256=snapshot.cohort.rivals_digest,
+            public_owners=snapshot.cohort.public_owners,
+            rivals_rows=public.to_bytes() if public and request.with_rivals else b"",
             word_bits=codec.bits_to_wire(word_bits(snapshot.cohort.spec)),
         )
 

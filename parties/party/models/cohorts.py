@@ -50,7 +50,8 @@ class Cohort:
     for.
 
     clients, owners: names or shell patterns of those who may know of it; None means all of them.
-    rivals: public models that the owners' models must beat; None for none.
+    rivals: public models that the owners' models must beat; None for none. public_owners: so many
+        of them, the first ones, can be an answer.
     telemetry: how scores are counted; None if they are not.
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     model_check: how new models are checked; None if they are not.
@@ -70,6 +71,7 @@ class Cohort:
     enrolment_on_match: str = "report"
     enrolment_margin: float = 1.0
     model_check: ModelCheck | None = None
+    public_owners: int = 0
     labels: LabelLimits = UNLIMITED
     serve_one_owner: bool = False
 
@@ -199,6 +201,8 @@ class Snapshot:
             facts["rivals"] = self.cohort.rivals_digest
         if self.checked:
             facts["checked"] = True
+        if self.cohort.public_owners:  # likewise
+            facts["public_owners"] = self.cohort.public_owners
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -246,9 +250,15 @@ def build(section: CohortSection) -> Cohort:
             enrolment_on_match=section.enrolment_on_match,
             enrolment_margin=section.enrolment_margin or section.margin,
             model_check=_model_check(section.model_check, spec),
+            public_owners=section.public_owners,
             labels=safe.of_cohort(section.budget, spec),
             serve_one_owner=section.serve_one_owner,
         )
+        if cohort.public_owners > cohort.rivals_count:
+            raise ConfigError(
+                f"public_owners: {cohort.public_owners} are more than its "
+                f"{cohort.rivals_count} rivals"
+            )
         if cohort.enrolment_check != "off" and cohort.mean_tensor is None:
             raise ConfigError("enrolment_check: needs a subspace preset; other models have no mean")
         return cohort

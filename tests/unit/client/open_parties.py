@@ -37,10 +37,14 @@ QUOTAS = {"/privedge.v1.Party/Query": Quota("queries", at_once=256, per_caller=6
 Behaviour = Callable[[pb.QueryHeader, object], None]
 
 
+Answered = Callable[[pb.QueryHeader, Words], Words]
+
+
 class Table:
     """Where both parties put their shares of a query."""
 
-    def __init__(self) -> None:
+    def __init__(self, answered: Answered) -> None:
+        self._answered = answered
         self._come = threading.Condition()
         self._shares: dict[bytes, dict[int, Words]] = {}
         self._answers: dict[bytes, tuple[Words, Words]] = {}
@@ -52,7 +56,7 @@ class Table:
             shares = self._shares.setdefault(key, {})
             shares[party] = share
             if len(shares) == 2:
-                self._answers[key] = split(_one_hot(header, combine(shares[0], shares[1])))
+                self._answers[key] = split(self._answered(header, combine(shares[0], shares[1])))
                 self._come.notify_all()
             elif not self._come.wait_for(lambda: key in self._answers, _WITHIN_S):
                 raise Unreachable("the other share never came")
@@ -122,13 +126,13 @@ class Parties:
 
 
 @contextmanager
-def serving() -> Iterator[Parties]:
-    """Both, until the block ends."""
-    table, ports, servicers = Table(), [], []
+def serving(kind: type[OpenParty] = OpenParty, answered: Answered = _one_hot) -> Iterator[Parties]:
+    """Both, until the block ends. `answered`: the words of the right answer to a query."""
+    table, ports, servicers = Table(answered), [], []
     with ExitStack() as stack:
         for index in range(2):
             server, port = build_server("127.0.0.1:0", tls=None, access=ACCESS, quotas=QUOTAS)
-            servicers.append(OpenParty(index, table))
+            servicers.append(kind(index, table))
             party_pb2_grpc.add_PartyServicer_to_server(servicers[-1], server)
             server.start()
             stack.callback(lambda server=server: server.stop(None).wait())

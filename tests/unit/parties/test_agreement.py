@@ -57,6 +57,7 @@ def task(**changes) -> Task:
         margin=facts["margin"],
         mean_share=facts["mean_share"],
         rivals=facts.get("rivals", b""),
+        public_owners=facts.get("public_owners", 0),
     )
     snapshot = codec.snapshot_from_wire([told])
     job = worker_pb2.Job(shape=facts["shape"], one_subject=facts["one_subject"])
@@ -95,6 +96,17 @@ def test_rivals_are_part_of_the_agreement_only_where_there_are_any():
     assert mine.agreement() != theirs.agreement()
     others = task(rivals=Rivals.of(rows * 2, SPEC.input_shape).to_bytes())
     assert agreement.disagreement(others.facts(), theirs.facts()).startswith("rivals (")
+
+
+def test_public_owners_are_part_of_the_agreement_only_where_there_are_any():
+    rivals = Rivals.of(np.full((2, *SPEC.input_shape), 0.5, np.float32), SPEC.input_shape)
+    mine = task(rivals=rivals.to_bytes())
+    theirs = task(rivals=rivals.to_bytes(), public_owners=2)
+    assert "public_owners" not in json.loads(mine.facts())
+    ahead = Task.of_kind(theirs.kind, theirs.snapshot, theirs.method)
+    assert theirs.rule.public_owners == ahead.rule.public_owners == 2
+    said = agreement.disagreement(theirs.facts(), mine.facts())
+    assert said.startswith("public_owners (")
 
 
 @pytest.mark.parametrize("name", OTHER)

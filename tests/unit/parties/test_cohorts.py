@@ -143,6 +143,23 @@ def test_a_cohort_reads_its_rivals_and_others_keep_their_snapshot_id(tmp_path):
     assert len(ids) == 3
 
 
+def test_public_owners_are_some_of_the_rivals_and_part_of_the_snapshot(tmp_path):
+    file = tmp_path / "rivals.npz"
+    rivals.write(file, RIVALS, COHORT.spec)
+    section = {"name": "digits", "preset": "subspace32", "components": 2, "rivals": file}
+    built = build(CohortSection(**section, public_owners=1))
+    assert built.public_owners == 1
+    one, none = (
+        Snapshot(replace(COHORT, rivals=RIVALS, public_owners=each), (a_model(),)).id
+        for each in (1, 0)
+    )
+    assert one != none
+    with pytest.raises(ConfigError, match=r"public_owners: 8 are more than its \d rivals"):
+        build(CohortSection(**section, public_owners=8))
+    with pytest.raises(ValidationError, match="public_owners: are the first of the rivals"):
+        CohortSection(name="digits", preset="subspace32", public_owners=1)
+
+
 def test_rivals_that_do_not_fit_are_named_with_their_cohort(tmp_path):
     file = tmp_path / "rivals.npz"
     with pytest.raises(ConfigError, match=r"cohort digits: .*no such file"):

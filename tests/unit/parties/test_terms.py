@@ -34,6 +34,7 @@ OTHER_COHORT = {
     "enrolment_margin": (0.3, "enrolment_margin: 0.0 here, 0.3 there"),
     "rivals": ("3d" * 32, "rivals: none here, 3d3d3d3d3d3d there"),
     "model_check": ("5c" * 32, "model_check: none here, 5c5c5c5c5c5c there"),
+    "public_owners": (2, "public_owners: 0 here, 2 there"),
     "telemetry": ("20-1000", "telemetry: off here, 20-1000 there"),
 }
 

@@ -194,6 +194,8 @@ export interface ListCohortsResponse {
 /** Asks for a cohort by name. */
 export interface DescribeCohortRequest {
   cohort: string;
+  /** Whether to tell the public rivals too. */
+  withRivals: boolean;
 }
 
 /**
@@ -233,6 +235,16 @@ export interface DescribeCohortResponse {
    * without probes. Empty if they are not. Public.
    */
   modelCheck: string;
+  /**
+   * How many of the public rivals, the first ones, can be an answer: each has an entry in the answer
+   * vector, after those of the owners. To `identify` only.
+   */
+  publicOwners: number;
+  /**
+   * The public rivals, if they were asked for: float32, little-endian, row by row in the spec's input
+   * shape. At most 3 MiB.
+   */
+  rivalsRows: Buffer;
 }
 
 /** Asks how much a cohort was asked. */
@@ -1575,13 +1587,16 @@ export const ListCohortsResponse: MessageFns<ListCohortsResponse> = {
 };
 
 function createBaseDescribeCohortRequest(): DescribeCohortRequest {
-  return { cohort: "" };
+  return { cohort: "", withRivals: false };
 }
 
 export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
   encode(message: DescribeCohortRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.cohort !== "") {
       writer.uint32(10).string(message.cohort);
+    }
+    if (message.withRivals !== false) {
+      writer.uint32(16).bool(message.withRivals);
     }
     return writer;
   },
@@ -1605,6 +1620,14 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
             }
 
             message.cohort = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.withRivals = reader.bool();
             continue;
           }
         }
@@ -1634,6 +1657,8 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     enrolmentOnMatch: "",
     wordBits: 0,
     modelCheck: "",
+    publicOwners: 0,
+    rivalsRows: Buffer.alloc(0),
   };
 }
 
@@ -1674,6 +1699,12 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.modelCheck !== "") {
       writer.uint32(98).string(message.modelCheck);
+    }
+    if (message.publicOwners !== 0) {
+      writer.uint32(128).uint32(message.publicOwners);
+    }
+    if (message.rivalsRows.length !== 0) {
+      writer.uint32(138).bytes(message.rivalsRows);
     }
     return writer;
   },
@@ -1785,6 +1816,22 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.modelCheck = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.publicOwners = reader.uint32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.rivalsRows = Buffer.from(reader.bytes());
             continue;
           }
         }

@@ -17,6 +17,7 @@ from privedge_lab.cli.attack import (
     party,
     poisoning,
     table,
+    tampering,
 )
 
 _MODULES = (
@@ -29,6 +30,7 @@ _MODULES = (
     coalition,
     poisoning,
     extraction,
+    tampering,
 )
 
 
