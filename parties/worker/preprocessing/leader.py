@@ -153,7 +153,7 @@ class PoolLeader:
         # Step 2: party 1 refuses unless it holds the same masked weights.
         pairing = self._preparer.pairing(kind) or b""
         session = os.urandom(_NAME_BYTES)
-        wanted = self._preparer.room(kind, self._missing(kind))
+        wanted = self._preparer.room(kind, self._missing(kind), self._settings.opened)
         opened = opened_of(wanted, self._settings.opened)
         order = Order(False, session, kind, pairing, self._alive(), wanted, opened)
         began = orders.give(order)

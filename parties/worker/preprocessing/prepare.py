@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from parties.mpc.audit import Lot
+from parties.mpc.audit import Lot, opened_of
 from parties.mpc.bundles import Bundle
 from parties.mpc.dealing import SessionId, Tuples, new_seed
 from parties.worker.cancellation import Cancellation
@@ -81,10 +81,16 @@ class Preparer:
         masked = self._sessions.masked(kind.snapshot_id)
         return masked.pairing if masked and self._sessions.plan(kind) else None
 
-    def room(self, kind: Kind, wanted: int) -> int:
-        """For how many more bundles of that kind the pool has room, at most `wanted`."""
+    def room(self, kind: Kind, wanted: int, opened: float = 0.0) -> int:
+        """For how many more bundles of that kind the pool has room, at most `wanted`. If that is
+        more than one, also for those that are opened beside them until then.
+        """
         plan = self._sessions.plan(kind)
-        return min(wanted, self._pool.room(plan.size)) if plan is not None else 0
+        fits = self._pool.room(plan.size) if plan is not None else 0
+        kept = min(wanted, fits)
+        while kept > 1 and kept + opened_of(kept, opened) > fits:
+            kept -= 1
+        return kept
 
     def draw(
         self, session: bytes, count: int, kind: Kind, pairing: bytes, orders: Cancellation
