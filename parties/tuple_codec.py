@@ -14,6 +14,7 @@ from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from parties.mpc.products import Map
 from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from parties.mpc.widening import Widen
 from parties.mpc.window import Window
 from parties.wire import dealer_pb2 as pb
 from privedge.errors import ShareError
@@ -52,6 +53,8 @@ def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
             request = pb.TupleRequest(bit=pb.BitTuple(shape=shape))
         case Truncation() | ExactTruncation() | Comparison() | FusedRelu() | TruncatedSquare():
             request = _bits_to_wire(kind)
+        case Widen(shape=shape, bits=bits):
+            request = pb.TupleRequest(widen=pb.WidenTuple(shape=shape, bits=bits))
         case Choice(indices=indices, values=values, bits=bits):
             choice = pb.ChoiceTuple(indices=indices, values=values, bits=bits)
             request = pb.TupleRequest(choice=choice)
@@ -166,6 +169,10 @@ def _truncated_square(message: pb.TruncatedSquareTuple) -> TruncatedSquare:
     return TruncatedSquare(shape_from_wire(message.shape, "truncated square tuple"), message.bits)
 
 
+def _widen(message: pb.WidenTuple) -> Widen:
+    return Widen(shape_from_wire(message.shape, "widen tuple"), message.bits)
+
+
 def _choice(message: pb.ChoiceTuple) -> Choice:
     shape_from_wire((message.indices, message.values or 1), "choice tuple")
     return Choice(message.indices, message.values, message.bits)
@@ -181,5 +188,6 @@ _READERS: dict[str, Callable[[pb.TupleRequest], TupleKind]] = {
     "relu": lambda request: _relu(request.relu),
     "truncated_square": lambda request: _truncated_square(request.truncated_square),
     "choice": lambda request: _choice(request.choice),
+    "widen": lambda request: _widen(request.widen),
     "fixed_product": lambda request: _fixed_product(request.fixed_product),
 }

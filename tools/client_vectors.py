@@ -27,6 +27,7 @@ from privedge.client.answers import answer_shape, read_answers
 from privedge.client.exchange import query_requests
 from privedge.ran import features, inputs
 from privedge.ran.feature_kinds import Pixels
+from privedge.ran.narrow import tensor_bits, word_bits
 from privedge.ran.presets import VECTOR, preset
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.rpc import codec
@@ -117,7 +118,10 @@ def _query(
 ) -> Any:
     stacked = np.stack(looks)
     query = _words(SPEC, stacked)
-    question = Question("0e" * 16, "vectors", SNAPSHOT, query.shape, verify_owner, one_subject)
+    bits = word_bits(SPEC)
+    question = Question(
+        "0e" * 16, "vectors", SNAPSHOT, query.shape, verify_owner, one_subject, bits
+    )
     shares = _shared(query, f"query {name}")
     answers = _answered(question, shares)
     opened = combine(*answers)
@@ -133,7 +137,8 @@ def _query(
         "pixels": [look.tobytes().hex() for look in looks],
         "words": to_bytes(query).hex(),
         "seed": f"query {name}",
-        "shares": [to_bytes(share).hex() for share in shares],
+        "word_bits": bits,
+        "shares": [to_bytes(share, bits).hex() for share in shares],
         "requests": [_messages(query_requests(question, share)) for share in shares],
         "responses": [_messages(_response(share)) for share in answers],
         "opened": opened.tolist(),
@@ -195,7 +200,7 @@ def _supply() -> tuple[Tuples, Tuples]:
 
 
 def _response(share: Words) -> list[pb.QueryResponse]:
-    header = pb.AnswerHeader(shape=share.shape, cost=pb.Cost(rounds=7))
+    header = pb.AnswerHeader(shape=share.shape, cost=pb.Cost(rounds=8))
     return [pb.QueryResponse(header=header), pb.QueryResponse(words=to_bytes(share))]
 
 
@@ -228,8 +233,10 @@ def upload() -> Any:
         "headers": _messages(
             pb.UploadModelRequest(header=codec.upload_header_to_wire(header)) for header in headers
         ),
+        "word_bits": word_bits(SPEC),
         "shares": [
-            b"".join(to_bytes(pair[party]) for pair in shares.values()).hex() for party in (0, 1)
+            b"".join(_wire(name, pair[party]) for name, pair in shares.items()).hex()
+            for party in (0, 1)
         ],
         "manifest": manifest.to_json(),
         "manifest_digest": manifest.digest(),
@@ -247,7 +254,12 @@ def _ran(owner: int) -> Ran:
 
 def _manifest(ran: Ran, shares: dict[str, tuple[Words, Words]]) -> ModelManifest:
     entries = tuple(
-        TensorEntry(name, pair[0].shape, (_committed(0, name, pair), _committed(1, name, pair)))
+        TensorEntry(
+            name,
+            pair[0].shape,
+            (_committed(0, name, pair), _committed(1, name, pair)),
+            tensor_bits(SPEC, name),
+        )
         for name, pair in shares.items()
     )
     return ModelManifest("0a" * 16, "vectors", ran.owner, ran.spec.digest(), entries)
@@ -255,8 +267,12 @@ def _manifest(ran: Ran, shares: dict[str, tuple[Words, Words]]) -> ModelManifest
 
 def _committed(party: int, name: str, pair: tuple[Words, Words]) -> str:
     committed = commitment(SALTS[party], name)
-    committed.update(to_bytes(pair[party]))
+    committed.update(_wire(name, pair[party]))
     return committed.hexdigest()
+
+
+def _wire(name: str, share: Words) -> bytes:
+    return to_bytes(share, tensor_bits(SPEC, name))
 
 
 def _file(ran: Ran) -> bytes:

@@ -137,6 +137,9 @@ def report(asked: list[tuple[Answer, Answer]], ref: str) -> int:
         then, now = (summary(pair[at][name] for pair in asked) for at in (0, 1))
         label, unit = name.removesuffix("_s").replace("_", " ") + ", ms", 1000
         print(f"{label:24}{then * unit:12.2f}{now * unit:12.2f}{now / then:8.2f}")
+    for name in ("rounds", "bytes"):
+        then, now = (statistics.median(pair[at][name] for pair in asked) for at in (0, 1))
+        print(f"{name:24}{then:12.0f}{now:12.0f}{now / then:8.2f}")
     differing = 0
     for name in ("owners", "rounds", "bytes"):
         count = sum(then[name] != now[name] for then, now in asked)

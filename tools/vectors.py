@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from parties.mpc import widening
 from parties.mpc.dealing import Dealer, SessionId, Tuples, TupleShares
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused import choice, compare, squares, tree
@@ -31,6 +32,7 @@ from parties.mpc.prg import MaskStream
 from parties.mpc.release import ReleaseKey, release
 from parties.mpc.session import Session
 from parties.mpc.tuples import And, Bit, Product, Square, Truncation, TupleKind
+from parties.mpc.widening import Widen
 from parties.mpc.window import Window
 from parties.party.models.cohorts import Cohort, Snapshot, SnapshotModel
 from privedge.ran.presets import preset
@@ -103,6 +105,7 @@ _KINDS: list[TupleKind] = [
     Square((3,)),
     And((3,)),
     Bit((3,)),
+    Widen((3,), 24),
 ]
 
 
@@ -237,6 +240,12 @@ def truncated_square() -> Any:
     return _played(lambda at, given: squares.truncated_square(at, given[0], bits=16), _VALUES)
 
 
+def widened() -> Any:
+    """docs/protocol.md#narrow-words: words of 24 bits become words of 64, in one round."""
+    values = [0, 1, -1, (1 << 22) - 1, 1 - (1 << 22), 1 << 22, 1 << 23, 1 << 24, 1 << 40]
+    return _played(lambda at, given: widening.widened(at, given[0], bits=24), values)
+
+
 def chosen() -> Any:
     """docs/protocol.md#choice: [index = k] for k = 0, 1, and its products with two values each."""
 
@@ -357,6 +366,7 @@ VECTORS: dict[str, Callable[[], Any]] = {
     "truncation": truncation,
     "truncated_square": truncated_square,
     "choice": chosen,
+    "widened": widened,
     "snapshot_id": snapshot_id,
     "query_digest": query_digest,
     "manifest": manifest,

@@ -20,6 +20,10 @@ mean needs one round more: the sum of all d_j is local, but must be truncated to
 
 Public rivals r are never an answer. Each owner left at the end must also pass d_i < margin * d_r
 for all r, in the same comparison. So a cohort of one owner can answer "unknown" as well.
+
+The answer is one-hot or zero for all ring elements d_j, not only for distances: each owner left at
+the end must also pass -slack <= d_i < 2^52, and no two such can be below each other. Whatever else
+is asked of an image is asked in the same comparison, and if it fails nobody passes.
 """
 
 from dataclasses import dataclass
@@ -46,6 +50,8 @@ SUMMED = 1 << 10
 # Fills up a group: larger than any real dissimilarity, so it never wins. A group has at most one of
 # it and at least 8 owners, so it is never the runner-up either.
 _NEVER = 1 << (MAGNITUDE_BITS + 5)
+# No dissimilarity reaches it, and MARGIN_STEPS times it stays below 2^63.
+_TOO_FAR = _NEVER
 
 
 # How many shapes' public indices are remembered.
@@ -113,15 +119,25 @@ class _Field(Generic[T]):
 class Decision(Generic[T]):
     """The decision rule of one cohort over one number type."""
 
-    def __init__(self, engine: Engine[T], *, margin: float, mean_share: float = 0.0) -> None:
-        """Raises ShareError as RuleConstants.of does."""
+    def __init__(
+        self, engine: Engine[T], *, margin: float, mean_share: float = 0.0, slack: int = 0
+    ) -> None:
+        """`slack`, at 2f: a distance that rounding has brought so far below 0 counts as one.
+
+        Raises ShareError as RuleConstants.of does.
+        """
         RuleConstants.of(margin, mean_share, 1)
         self._engine = engine
         self._rule = margin, mean_share
+        self._slack = slack
 
-    def answer(self, distances: T, thresholds: T, rivals: T | None = None) -> T:
+    def answer(
+        self, distances: T, thresholds: T, rivals: T | None = None, valid: T | None = None
+    ) -> T:
         """distances: (B, N) at 2f; thresholds: (N,) at 2f; rivals: (B, M) at 2f, dissimilarities
-        to public models. Returns (B, N) integers 0 or 1.
+        to public models; valid: (B, V), an image with any of them at 0 or above is answered with
+        zeros. Returns (B, N) integers 0 or 1, in every row at most a single 1, for whatever
+        distances, thresholds and `valid` are.
 
         All of it are shares; whose image it is, and who took part in which comparison with what
         outcome, is never opened. Rivals must be below 2^52, as distances. Raises ShareError for
@@ -138,7 +154,7 @@ class Decision(Generic[T]):
         while field.owners.size(0) > GROUP:
             field = self._best_of_groups(field)
         # 3. Of those left, the one that passes every comparison, if there is one.
-        return self._known(field, bound, rivals)
+        return self._known(field, bound, rivals, valid)
 
     def _check(self, rivals: T | None) -> None:
         if rivals is None:
@@ -229,18 +245,17 @@ class Decision(Generic[T]):
         beaten = signed[:, :, at].reshape(*values.size(), count - 1).sum(3)
         return self._engine.plus(beaten, torch.arange(count, dtype=torch.int64))
 
-    def _known(self, field: _Field[T], bound: _Bound[T], rivals: T | None) -> T:
+    def _known(self, field: _Field[T], bound: _Bound[T], rivals: T | None, valid: T | None) -> T:
         """The answer (B, N) of up to 16 contestants: the one-hot of the one that fails no
-        comparison, or zeros. 5 rounds; 4 for a single owner without rivals.
+        comparison, or zeros. 5 rounds; 4 for a single owner of whom nothing else is asked.
         """
-        passed = self._comparisons(field.facts, bound, rivals)
-        batch, count, needed = passed.size()
-        # Alone, an owner has one comparison. With rivals it has more, and must pass all of them.
+        asked = self._comparisons(field.facts, bound, rivals)
+        batch, count = asked.size()[:2]
+        passed, needed = self._passed(asked, valid)
         if needed == 1:
-            alone: T = passed[:, :, 0]
-            return alone
+            return passed
         # Local: how many each failed. It stays secret, for it would tell how close the owners are.
-        failed = self._engine.plus(self._engine.scaled(passed.sum(2), -1), torch.tensor(needed))
+        failed = self._engine.plus(self._engine.scaled(passed, -1), torch.tensor(needed))
         places = field.owners.numel() // count
         hot = field.facts[:, :, :0] if field.hot is None else field.hot
         # 1 round: [failed = 0], which at most one has, and its product with the one-hot below it.
@@ -252,12 +267,23 @@ class Decision(Generic[T]):
         in_order: T = answer[:, _order(*field.of)]
         return in_order
 
-    def _comparisons(self, facts: T, bound: _Bound[T], rivals: T | None) -> T:
-        """facts (B, C, 2 + R), rivals (B, M) -> (B, C, C - 1 + R + M + 1) of 0 or 1: what an answer
-        must all pass; with a mean's part, C - 1 + R more. A runner-up may be as near as the best it
-        lost to.
+    def _passed(self, asked: T, valid: T | None) -> tuple[T, int]:
+        """How many of asked (B, C, K), and of valid (B, V) for every C, are below 0, (B, C); and
+        K + V. All comparisons are one call, so they are 4 rounds together.
+        """
+        batch, count, needed = asked.size()
+        if valid is None:
+            return self._engine.negative(asked).sum(2), needed
+        flat = [asked.reshape(batch, count * needed), valid]
+        negative = self._engine.negative(self._engine.joined(flat, 1))
+        own = negative[:, : count * needed].reshape(batch, count, needed).sum(2)
+        common = negative[:, count * needed :].sum(1).unsqueeze(1)
+        return own + common.expand(batch, count), needed + valid.size(1)
 
-        All comparisons are one call, so they are 4 rounds together.
+    def _comparisons(self, facts: T, bound: _Bound[T], rivals: T | None) -> T:
+        """facts (B, C, 2 + R), rivals (B, M) -> (B, C, C - 1 + R + M + 3), or (B, 1, 1 + M) of a
+        single owner: what must all be below 0 for an answer; with a mean's part, C - 1 + R more. A
+        runner-up may be as near as the best it lost to. Local.
         """
         engine = self._engine
         batch, count = facts.size(0), facts.size(1)
@@ -271,12 +297,27 @@ class Decision(Generic[T]):
             *against.size()
         ) - engine.scaled(against, bound.second)
         within = (values - facts[:, :, 1]).unsqueeze(2)
+        own = [within, *self._in_range(values)]
         if bound.mean is None:
-            return engine.negative(engine.joined([close, within], 2))
+            # All distances are counted from -slack, so that none is negative: of two negative ones
+            # each could be below a part of the other.
+            moved = (MARGIN_STEPS - bound.second) * self._slack
+            close = engine.plus(close, torch.tensor(moved)) if moved else close
+            return engine.joined([close, *own], 2)
         # With the mean's part on the right, two could pass that; so d_i < d_other is asked as well.
         close = close - bound.mean.reshape(batch, 1, 1).expand(*against.size())
         nearer = values.unsqueeze(2).expand(*against.size()) - against
-        return engine.negative(engine.joined([nearer, close, within], 2))
+        return engine.joined([nearer, close, *own], 2)
+
+    def _in_range(self, values: T) -> list[T]:
+        """Two (B, C, 1), below 0 where -slack <= d_i < 2^52: there no two owners can be below each
+        other, because no difference leaves the ring. Nothing for a single owner. Local.
+        """
+        if values.size(1) == 1:
+            return []
+        too_far = self._engine.plus(values, torch.tensor(-_TOO_FAR))
+        below = self._engine.plus(self._engine.scaled(values, -1), torch.tensor(-self._slack - 1))
+        return [too_far.unsqueeze(2), below.unsqueeze(2)]
 
 
 def _groups_of(count: int) -> tuple[int, int]:

@@ -96,6 +96,11 @@ class Engine(Protocol[T]):
     def truncate(self, x: T, *, bits: int = FRACTIONAL_BITS) -> T:
         """floor(x / 2^bits), or one unit more: from 2f to f by default. Needs |x| < 2^62."""
 
+    def widened(self, x: T, *, bits: int) -> T:
+        """What x gives modulo 2^bits, as a ring element y with y = x modulo 2^bits and |y| <
+        0.75 * 2^bits. It is the one closest to 0 if that is below 2^(bits - 2).
+        """
+
     def relu_and_value(self, x: T) -> tuple[T, T]:
         """max(x, 0) of x at 2f, and x itself, both truncated to f as `truncate` does."""
 

@@ -57,15 +57,20 @@ class _Value(Generic[T]):
 
 @dataclass(frozen=True)
 class Distances(Generic[T]):
-    """Dissimilarities of B images at 2f: owners (B, N), and rivals (B, M), or None without any."""
+    """Dissimilarities of B images at 2f: owners (B, N), and rivals (B, M), or None without any.
+
+    whole: |x|^2 of each image x, (B,) at 2f; None if it was not needed.
+    """
 
     owners: T
     rivals: T | None = None
+    whole: T | None = None
 
     def together(self) -> "Distances[T]":
         """Of all images as one subject, so B is 1: sums, which are local."""
         rivals = None if self.rivals is None else self.rivals.sum(0).unsqueeze(0)
-        return Distances(self.owners.sum(0).unsqueeze(0), rivals)
+        whole = None if self.whole is None else self.whole.sum(0).unsqueeze(0)
+        return Distances(self.owners.sum(0).unsqueeze(0), rivals, whole)
 
 
 class Network(Generic[T]):
@@ -97,8 +102,8 @@ class Network(Generic[T]):
         else:
             owners, whole = self._layered(x, with_whole=rivals is not None)
         if rivals is None or whole is None:
-            return Distances(owners)
-        return Distances(owners, self._to_rivals(x, whole, rivals))
+            return Distances(owners, whole=whole)
+        return Distances(owners, self._to_rivals(x, whole, rivals), whole)
 
     def _to_rivals(self, x: T, whole: T, rivals: torch.Tensor) -> T:
         """|x - c|^2 = |x|^2 - 2 c.x + |c|^2 of every rival c, (B, M) at 2f. Local.

@@ -15,10 +15,13 @@ import torch
 from parties.mpc.decision import Decision, doubled_thresholds
 from parties.mpc.engine import Engine, T
 from parties.mpc.network import Distances, Network
+from parties.mpc.products import runs
 from privedge.errors import ShareError
+from privedge.ran.narrow import Norms, norms, tensor_bits, word_bits
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT
+from privedge.sharing.ring import RING_BITS
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,14 @@ def predict(
 
     features: (B, *input_shape) at scale f.
     parameters: name -> (N, *shape) at scale f.
+    Where the spec's words are narrow, both are shared modulo 2^bits, or modulo 2^64.
 
     Returns (A, N) integers 0 or 1, or (A, 1) to verify and for `anybody_but`; A = B, or 1 for one
     subject. Raises
     ShareError for more images of one subject than the range bound allows.
     """
     distances = measure(engine, spec, parameters, features, rule)
-    return decide(engine, distances, parameters["threshold"], rule)
+    return decide(engine, distances, parameters["threshold"], rule, norms(spec))
 
 
 def measure(
@@ -66,11 +70,47 @@ def measure(
             f"one subject: at most {MAX_IMAGES_OF_ONE_SUBJECT} images, not {features.size(0)}"
         )
     rivals = None if rule.rivals is None else torch.from_numpy(rule.rivals.words)
+    bits = word_bits(spec)
+    if bits < RING_BITS:
+        parameters = widened(engine, spec, parameters)
+        # One round, in which all words are brought to a bounded range, whatever was sent.
+        features = engine.widened(features, bits=bits)
     return Network(spec, parameters, engine).distances(features, rivals)
 
 
-def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule) -> T:
+def widened(engine: Engine[T], spec: RanSpec, parameters: dict[str, T]) -> dict[str, T]:
+    """Bring parameters, (N, *shape) at f and shared modulo 2^bits, to shares modulo 2^64.
+
+    They are constants of a snapshot: only its first run exchanges anything, a round for every 2^22
+    words. A word that is valid is the same each time (parties/mpc/widening.py).
+    """
+    return {
+        name: _wide(engine, name, number, tensor_bits(spec, name))
+        for name, number in parameters.items()
+    }
+
+
+def _wide(engine: Engine[T], name: str, number: T, bits: int) -> T:
+    if bits == RING_BITS:
+        return number
+
+    def compute() -> T:
+        parts = [engine.widened(number[run], bits=bits) for run in runs(number.size())]
+        return engine.joined(parts, 0)
+
+    return engine.constant(f"{name} wide", compute)
+
+
+def decide(
+    engine: Engine[T],
+    distances: Distances[T],
+    thresholds: T,
+    rule: Rule,
+    wanted: Norms | None = None,
+) -> T:
     """Compute step 2 from distances (B, N) and (B, M) at 2f, and thresholds (N, 1) or (N,) at f.
+
+    wanted: what is asked of the images; those that are not so are answered with zeros.
 
     Returns what `predict` returns.
     """
@@ -79,6 +119,8 @@ def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule
     summed = distances.owners.size(0) if rule.one_subject else 1
     if rule.one_subject:
         distances = distances.together()
+    valid = _valid(engine, distances.whole, wanted and wanted.of_several(summed), rule)
+    slack = wanted.slack * summed if wanted else 0
     owners = distances.owners
     thresholds = doubled_thresholds(engine, thresholds, summed)
     if rule.anybody_but is not None:
@@ -87,8 +129,8 @@ def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule
         others = [at for at in range(owners.size(1)) if at not in rule.anybody_but]
         owners, thresholds = owners[:, others], thresholds[others]
     with engine.phase("decision"):
-        decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share)
-        row = decision.answer(owners, thresholds, distances.rivals)
+        decision = Decision(engine, margin=rule.margin, mean_share=rule.mean_share, slack=slack)
+        row = decision.answer(owners, thresholds, distances.rivals, valid)
     # Verifying computes the whole answer too: which owner is asked about changes no round or byte.
     if rule.anybody_but is not None:
         # Local: at most one entry is 1, so the sum is a bit. The entries stay in shares.
@@ -98,3 +140,14 @@ def decide(engine: Engine[T], distances: Distances[T], thresholds: T, rule: Rule
         return row
     chosen: T = row[:, rule.verify_position : rule.verify_position + 1]
     return chosen
+
+
+def _valid(engine: Engine[T], whole: T | None, wanted: Norms | None, rule: Rule) -> T | None:
+    """(B, 1 or 2) at 2f: below 0 where an image is as it is wanted; None if nothing is. Local."""
+    if whole is None or wanted is None:
+        return None
+    checks = [engine.plus(whole, torch.tensor(-wanted.bound))]
+    # A check at enrolment asks with a mean, which is shorter than what it is the mean of.
+    if wanted.least and rule.anybody_but is None:
+        checks.append(engine.plus(engine.scaled(whole, -1), torch.tensor(wanted.least - 1)))
+    return engine.joined([check.unsqueeze(1) for check in checks], 1)

@@ -113,7 +113,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class _Elementwise:
+class Elementwise:
     """A kind whose parts all have one shape."""
 
     shape: Shape
@@ -146,7 +146,7 @@ class _Elementwise:
 
 
 @dataclass(frozen=True)
-class Square(_Elementwise):
+class Square(Elementwise):
     """r uniform; s = r * r. The parties open d = x - r; then x^2 = d^2 + 2 d r + s."""
 
     _name = "square"
@@ -156,7 +156,7 @@ class Square(_Elementwise):
 
 
 @dataclass(frozen=True)
-class And(_Elementwise):
+class And(Elementwise):
     """a, b uniform 64-bit words; c = a AND b; all XOR-shared."""
 
     _name = "and"
@@ -169,7 +169,7 @@ class And(_Elementwise):
 
 
 @dataclass(frozen=True)
-class Bit(_Elementwise):
+class Bit(Elementwise):
     """A uniform bit for each element: the lowest bit of an XOR-shared word, and the same bit shared
     additively. It turns an XOR-shared bit into an additively shared one.
     """
@@ -182,7 +182,7 @@ class Bit(_Elementwise):
 
 
 @dataclass(frozen=True)
-class Truncation(_Elementwise):
+class Truncation(Elementwise):
     """r uniform; s = -(r >> bits) with a logical shift, m = r[63] (docs/protocol.md#truncation)."""
 
     bits: int

@@ -424,6 +424,34 @@ class ChoiceTuple(_message.Message):
 Global___ChoiceTuple: _TypeAlias = ChoiceTuple  # noqa: Y015
 
 @_typing.final
+class WidenTuple(_message.Message):
+    """For words of `bits` bits that become words of the ring: r uniform, u = -(r mod 2^bits) -
+    2^(bits - 2), w = 2^bits * r[bits - 1], all shared additively.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHAPE_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    bits: _builtins.int
+    """From 4 to 62."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+        bits: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WidenTuple: _TypeAlias = WidenTuple  # noqa: Y015
+
+@_typing.final
 class TupleRequest(_message.Message):
     """Asks for one tuple. Counters of one session start at 0 and strictly increase on each side."""
 
@@ -440,6 +468,7 @@ class TupleRequest(_message.Message):
     FIXED_PRODUCT_FIELD_NUMBER: _builtins.int
     TRUNCATED_SQUARE_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
+    WIDEN_FIELD_NUMBER: _builtins.int
     counter: _builtins.int
     @_builtins.property
     def product(self) -> Global___ProductTuple: ...
@@ -461,6 +490,8 @@ class TupleRequest(_message.Message):
     def truncated_square(self) -> Global___TruncatedSquareTuple: ...
     @_builtins.property
     def choice(self) -> Global___ChoiceTuple: ...
+    @_builtins.property
+    def widen(self) -> Global___WidenTuple: ...
     def __init__(
         self,
         *,
@@ -475,12 +506,13 @@ class TupleRequest(_message.Message):
         fixed_product: Global___FixedProductTuple | None = ...,
         truncated_square: Global___TruncatedSquareTuple | None = ...,
         choice: Global___ChoiceTuple | None = ...,
+        widen: Global___WidenTuple | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "counter", b"counter", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "counter", b"counter", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product", "truncated_square", "choice"]  # noqa: Y015
+    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product", "truncated_square", "choice", "widen"]  # noqa: Y015
     _WhichOneofArgType_tuple: _TypeAlias = _typing.Literal["tuple", b"tuple"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_tuple) -> _WhichOneofReturnType_tuple | None: ...
 

@@ -7,6 +7,7 @@ role. Shapes and sizes are checked before anything is built from them.
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from parties.config.telemetry import TelemetrySection
@@ -21,7 +22,7 @@ from privedge.errors import ShareError
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.codec import cost_to_wire
-from privedge.sharing.ring import WORD_BYTES
+from privedge.sharing.ring import RING_BITS, from_bytes
 from privedge.wire import party_pb2
 
 _STATES: dict[State, mpc_pb2.Prepared.State.ValueType] = {
@@ -82,12 +83,17 @@ def task_from_wire(job: pb.Job, snapshot: Snapshot, method: Method) -> Task:
     return Task(snapshot, tuple(job.shape), rule, method, tuple(job.counted), job.counted_period)
 
 
-def share_from_wire(words: bytes, shape: tuple[int, ...]) -> torch.Tensor:
-    """This party's share of the images, int64 of `shape`. Raises ShareError for another size."""
-    if len(words) != WORD_BYTES * torch.Size(shape).numel():
-        raise ShareError(f"query share: {len(words)} bytes for shape {shape}")
+def share_from_wire(words: bytes, shape: tuple[int, ...], bits: int = RING_BITS) -> torch.Tensor:
+    """This party's share of the images, int64 of `shape`, from words of `bits` bits.
+
+    Raises ShareError for another size.
+    """
+    try:
+        found = from_bytes(words, shape, bits)
+    except ShareError:
+        raise ShareError(f"query share: {len(words)} bytes for shape {shape}") from None
     # A copy, because tensors are written to and bytes must not be.
-    return torch.frombuffer(bytearray(words), dtype=torch.int64).reshape(shape)
+    return torch.from_numpy(found.view(np.int64).copy())
 
 
 def answer_to_wire(answer: AnswerShare) -> pb.RunResponse:

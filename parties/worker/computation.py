@@ -19,6 +19,7 @@ from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
+from privedge.ran.narrow import norms
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
@@ -135,6 +136,6 @@ def _predicted(
     parameters = {name: engine.share(words) for name, words in weights.items()}
     spec, rule = task.snapshot.spec, task.rule
     distances = measure(engine, spec, parameters, engine.share(share), rule)
-    answer = decide(engine, distances, parameters["threshold"], rule)
+    answer = decide(engine, distances, parameters["threshold"], rule, norms(spec))
     words: torch.Tensor = answer.share
     return distances.together() if rule.one_subject else distances, words

@@ -31,6 +31,7 @@ from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
 from parties.worker.task import Method, Task
 from privedge import traces
+from privedge.ran.narrow import word_bits
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.time_limit import ring_after
 from privedge.wire import party_pb2
@@ -72,7 +73,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
         deadline = Deadline.of(context, at_most_s=_MAX_SECONDS)
         snapshot = self._targets.snapshots.get(request.job.snapshot_id)
         task = codec.task_from_wire(request.job, snapshot, self._method)
-        share = codec.share_from_wire(request.words, task.shape)
+        share = codec.share_from_wire(request.words, task.shape, word_bits(snapshot.spec))
         run = SessionId(request.job.session)
         try:
             with traces.span("worker run", root=False):

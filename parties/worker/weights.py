@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from parties.at_rest.vault import Vault, open_share
@@ -15,7 +14,7 @@ from parties.worker.snapshot_cache import ModelFile
 from privedge.errors import DigestMismatch
 from privedge.ran.spec import RanSpec
 from privedge.sharing.manifest import ModelManifest, commitment
-from privedge.sharing.ring import WORD_BYTES
+from privedge.sharing.ring import WORD_BYTES, from_bytes
 
 log = logging.getLogger(__name__)
 
@@ -82,31 +81,31 @@ class Weights:
         manifest = ModelManifest.from_json(file.manifest_json)
         what = f"model {manifest.model_id}: its share file"
         try:
-            words = self._words(file, manifest)
+            raw = self._bytes(file, manifest)
         except OSError:
             raise DigestMismatch(f"{what} is missing or cannot be read") from None
-        if words is None:
+        if raw is None:
             raise DigestMismatch(f"{what} has another size")
         start = 0
         mine = file.commitments or manifest.commitments_of(self._vault.party)
         for entry, wanted in zip(manifest.tensors, mine, strict=True):
-            part = words[start : start + entry.words]
-            start += entry.words
+            part = raw[start : start + entry.share_bytes]
+            start += entry.share_bytes
             committed = commitment(file.salt, entry.name)
-            committed.update(part.data)
+            committed.update(part)
             if committed.hexdigest() != wanted:
                 raise DigestMismatch(f"{what} is damaged at {entry.name}")
-            stacked[entry.name][position] = torch.from_numpy(part).reshape(entry.shape)
+            words = from_bytes(part, entry.shape, entry.word_bits).view(np.int64)
+            stacked[entry.name][position] = torch.from_numpy(words)
 
-    def _words(self, file: ModelFile, manifest: ModelManifest) -> npt.NDArray[np.int64] | None:
+    def _bytes(self, file: ModelFile, manifest: ModelManifest) -> memoryview | None:
         """A whole share; None if the file has another size. Raises OSError, DigestMismatch."""
         # Not mapped into memory: a file that is cut meanwhile would end the process.
-        words = np.empty(manifest.share_bytes // WORD_BYTES, dtype="<i8")
-        raw, end = words.view(np.uint8).data, 0
+        raw, end = bytearray(manifest.share_bytes), 0
         with open_share(file.path) as opened:
             for piece in self._vault.pieces(opened, manifest, file.version):
                 if end + len(piece) > len(raw):
                     return None
                 raw[end : end + len(piece)] = piece
                 end += len(piece)
-        return words if end == len(raw) else None
+        return memoryview(raw) if end == len(raw) else None

@@ -181,5 +181,5 @@ def _received(party: Party, responses: Iterator[pb.QueryResponse], expected: int
 def query_requests(question: Question, share: Words) -> Iterator[pb.QueryRequest]:
     """Yield the messages of one party's call: the header, then the share in chunks."""
     yield pb.QueryRequest(header=codec.question_to_wire(question))
-    for piece in cut(to_bytes(share)):
+    for piece in cut(to_bytes(share, question.word_bits)):
         yield pb.QueryRequest(words=piece)

@@ -35,7 +35,7 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Role
-from privedge.ran import features, quality
+from privedge.ran import features, narrow, quality
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
@@ -49,7 +49,7 @@ from privedge.sharing.combine import combine
 from privedge.sharing.cost import Cost
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question, new_query_id
-from privedge.sharing.ring import Words
+from privedge.sharing.ring import RING_BITS, Words
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 
@@ -73,6 +73,7 @@ class Cohort:
         rivals: how many public rivals the best model must beat too: its error must be below
             `margin` times each of theirs.
         rivals_sha256: the digest of the rivals' file (privedge.ran.rivals); empty without any.
+        word_bits: how many bits a word of a query has.
         owners: the names of the owners with an active model, in the order of the answer vector.
         snapshot_id: the id of this set of models; every query carries it.
         max_batch: the most pictures that one query may hold; the client splits larger batches.
@@ -87,6 +88,7 @@ class Cohort:
     mean_share: float = 0.0
     rivals: int = 0
     rivals_sha256: str = ""
+    word_bits: int = RING_BITS
 
     @property
     def never_unknown(self) -> str:
@@ -295,6 +297,7 @@ class Client:
             mean_share=said[0].mean_share,
             rivals=said[0].rivals,
             rivals_sha256=said[0].rivals_sha256,
+            word_bits=codec.bits_from_wire(said[0].word_bits, f"cohort {cohort}"),
         )
         self._cohorts[cohort] = found
         return found
@@ -318,6 +321,7 @@ class Client:
 
         Raises:
             ImageError: `images` cannot be used; the message has the line that converts them.
+            RangeError: the features of an image are out of range; the parties would answer unknown.
             QualityError: pictures have flaws, and the client's `quality` is "refuse".
             Refused: a party refuses, for example with UnknownCohort, NotReady, LimitExceeded,
                 Unreachable or DeadlineExceeded; the message names the party.
@@ -398,7 +402,9 @@ class Client:
             flaws = quality.of_asked(quality.greys(inputs), source.names)
             quality.heed(flaws, "", self._quality)
         found = features.extract(spec, inputs, encoder=self._files.encoder)
-        return encode(found, what="query")
+        words = encode(found, what="query")
+        narrow.require_valid(spec, words)
+        return words
 
     def _in_batches(
         self, cohort: Cohort, query: Words, verify_owner: str | None, one_subject: bool
@@ -432,6 +438,7 @@ class Client:
             shape=query.shape,
             verify_owner=verify_owner,
             one_subject=one_subject,
+            word_bits=cohort.word_bits,
         )
         asked = Asked(question, answer_shape(cohort.owners, question), timeout_s)
         started = perf_counter()
@@ -444,6 +451,6 @@ class Client:
         except PrivEdgeError as error:
             error.request_id = question.query_id
             raise
-        sent, received = 2 * query.nbytes, first.words.nbytes + second.words.nbytes
+        sent, received = 2 * question.share_bytes, first.words.nbytes + second.words.nbytes
         costs, ids = (first.cost, second.cost), (question.query_id,)
         return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown)

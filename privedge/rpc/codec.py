@@ -16,6 +16,7 @@ from privedge.identity.roles import NAME
 from privedge.sharing.cost import Cost, Phase
 from privedge.sharing.manifest import SALT_BYTES, ModelManifest, TensorEntry, UploadHeader
 from privedge.sharing.question import Question
+from privedge.sharing.ring import RING_BITS
 from privedge.wire import party_pb2 as pb
 
 # Twice the need of the longest RanSpec: 64 layers of two tensors each, and the threshold.
@@ -58,6 +59,7 @@ def manifest_to_wire(manifest: ModelManifest) -> pb.ModelManifest:
                 name=entry.name,
                 shape=entry.shape,
                 commitments=[bytes.fromhex(digest) for digest in entry.commitments],
+                word_bits=bits_to_wire(entry.word_bits),
             )
             for entry in manifest.tensors
         ],
@@ -136,6 +138,7 @@ def question_to_wire(question: Question) -> pb.QueryHeader:
         snapshot_id=question.snapshot_id,
         shape=question.shape,
         one_subject=question.one_subject,
+        word_bits=bits_to_wire(question.word_bits),
     )
     if question.verify_owner is None:
         header.identify.SetInParent()
@@ -157,7 +160,20 @@ def question_from_wire(header: pb.QueryHeader) -> Question:
         shape=shape_from_wire(header.shape, "query"),
         verify_owner=owner,
         one_subject=header.one_subject,
+        word_bits=bits_from_wire(header.word_bits, "query"),
     )
+
+
+def bits_to_wire(word_bits: int) -> int:
+    """Inverse of `bits_from_wire`."""
+    return 0 if word_bits == RING_BITS else word_bits
+
+
+def bits_from_wire(word_bits: int, what: str) -> int:
+    """Check how many bits a word has; 0 means 64. Raises ShareError."""
+    if word_bits > RING_BITS:
+        raise ShareError(f"{what}: a word has at most {RING_BITS} bits")
+    return word_bits or RING_BITS
 
 
 def shape_from_wire(extents: Iterable[int], what: str) -> tuple[int, ...]:
@@ -210,6 +226,7 @@ def _tensor_from_wire(entry: pb.TensorEntry, what: str) -> TensorEntry:
         name=_matching(_TENSOR, entry.name, f"{what}: name"),
         shape=shape_from_wire(entry.shape, what),
         commitments=_digests(entry.commitments, what),
+        word_bits=bits_from_wire(entry.word_bits, what),
     )
 
 

@@ -28,7 +28,7 @@ class Versions:
 
 
 def differences(mine: Versions, theirs: Versions) -> tuple[str, ...]:
-    """One line for each version that differs: "mpc: 4 here, 3 there"."""
+    """One line for each version that differs: "mpc: 5 here, 4 there"."""
     pairs = {"wire": (mine.wire, theirs.wire), "mpc": (mine.mpc, theirs.mpc)}
     return tuple(
         f"{name}: {here} here, {there} there"

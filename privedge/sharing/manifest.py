@@ -13,8 +13,9 @@ import json
 import os
 import secrets
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from privedge.sharing.ring import WORD_BYTES
+from privedge.sharing.ring import RING_BITS, width
 
 SALT_BYTES = 32
 
@@ -23,12 +24,14 @@ SALT_BYTES = 32
 class TensorEntry:
     """One tensor: its name, its shape, and the commitments (hex) to party 0's and party 1's share.
 
-    Each commitment has a salt of its own, because both parties see both commitments.
+    Each commitment has a salt of its own, because both parties see both commitments. `word_bits` is
+    the width of the words, which are shared modulo 2^word_bits.
     """
 
     name: str
     shape: tuple[int, ...]
     commitments: tuple[str, str]
+    word_bits: int = RING_BITS
 
     @property
     def words(self) -> int:
@@ -41,7 +44,14 @@ class TensorEntry:
     @property
     def share_bytes(self) -> int:
         """The size of one share of the tensor, in bytes, on the wire and on disk."""
-        return WORD_BYTES * self.words
+        return width(self.word_bits) * self.words
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for a manifest's text, which says nothing of 64 bits."""
+        fields = asdict(self)
+        if self.word_bits == RING_BITS:
+            del fields["word_bits"]
+        return fields
 
 
 @dataclass(frozen=True)
@@ -62,20 +72,30 @@ class ModelManifest:
         """The size of one share file, in bytes: all tensors in order, with nothing between them."""
         return sum(entry.share_bytes for entry in self.tensors)
 
+    def bits_of(self, tensor: str) -> int:
+        """How many bits a word of that tensor has."""
+        return next(entry.word_bits for entry in self.tensors if entry.name == tensor)
+
     def commitments_of(self, party: int) -> tuple[str, ...]:
         """The commitments (hex) to one party's share as it was uploaded, tensor by tensor."""
         return tuple(entry.commitments[party] for entry in self.tensors)
 
     def to_json(self) -> str:
         """Return the canonical text, which `digest` covers: sorted keys, no spaces."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        fields = {**vars(self), "tensors": [entry.to_dict() for entry in self.tensors]}
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> "ModelManifest":
         """Parse a `to_json` text that this process wrote itself (in the registry)."""
         fields = json.loads(text)
         tensors = tuple(
-            TensorEntry(t["name"], tuple(t["shape"]), (t["commitments"][0], t["commitments"][1]))
+            TensorEntry(
+                t["name"],
+                tuple(t["shape"]),
+                (t["commitments"][0], t["commitments"][1]),
+                t.get("word_bits", RING_BITS),
+            )
             for t in fields.pop("tensors")
         )
         return ModelManifest(tensors=tensors, **fields)

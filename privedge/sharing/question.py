@@ -9,6 +9,8 @@ import json
 import secrets
 from dataclasses import dataclass
 
+from privedge.sharing.ring import RING_BITS, width
+
 # The images' dissimilarities are summed, and the sum must stay in range (mpc/decision.py).
 MAX_IMAGES_OF_ONE_SUBJECT = 32
 
@@ -19,7 +21,8 @@ class Question:
 
     `query_id` is 32 hexadecimal digits, used once. `shape` is (batch, *input_shape of the spec). If
     `verify_owner` is None, the question is which owner it is; else, whether it is that owner. With
-    `one_subject`, all images of the batch show one subject and get one answer.
+    `one_subject`, all images of the batch show one subject and get one answer. The words are shared
+    modulo 2^word_bits.
     """
 
     query_id: str
@@ -28,6 +31,7 @@ class Question:
     shape: tuple[int, ...]
     verify_owner: str | None = None
     one_subject: bool = False
+    word_bits: int = RING_BITS
 
     @property
     def words(self) -> int:
@@ -37,12 +41,19 @@ class Question:
             count *= size
         return count
 
+    @property
+    def share_bytes(self) -> int:
+        """The size of a share of the query, in bytes."""
+        return width(self.word_bits) * self.words
+
     def digest(self, client: str) -> bytes:
         """Return the SHA-256 of the canonical JSON text (sorted keys, no spaces).
 
         `client` is the name of who asks: halves of two clients never belong together.
         """
         facts = {**vars(self), "client": client}
+        if self.word_bits == RING_BITS:  # as releases without narrow words say it
+            del facts["word_bits"]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 

@@ -108,10 +108,15 @@ class Party:
 
     def architecture(self, cohort: str) -> RanSpec:
         """Ask for the spec that every model of the cohort must have."""
+        return self.wanted(cohort)[0]
+
+    def wanted(self, cohort: str) -> tuple[RanSpec, int]:
+        """Ask for that spec, and how many bits a word of its tensors has here."""
         answer = self._told(
             self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
         )
-        return RanSpec.from_json(answer.spec_json)
+        bits = codec.bits_from_wire(answer.word_bits, f"cohort {cohort}")
+        return RanSpec.from_json(answer.spec_json), bits
 
     def cohorts(self) -> tuple[str, ...]:
         """List the cohorts that this party has."""

@@ -25,6 +25,7 @@ from privedge.identity.checking import check_files
 from privedge.identity.receipts import ACTIVATION, PARTIES, SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
+from privedge.ran import narrow
 from privedge.ran.in_words import differences
 from privedge.rpc.chunks import cut
 from privedge.rpc.retry import Patience
@@ -38,7 +39,7 @@ from privedge.sharing.manifest import (
     new_model_id,
     new_salt,
 )
-from privedge.sharing.ring import Words, from_bytes, wire_view
+from privedge.sharing.ring import RING_BITS, Words, from_bytes, wire_view
 from privedge.sharing.split import split
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Activated, Party, connect
@@ -72,11 +73,13 @@ class Receipt:
 
 @dataclass(frozen=True)
 class _Halves:
-    """One upload: the manifest, each party's salt, and each party's share of every tensor."""
+    """One upload: the manifest, each party's salt, and each party's share of every tensor, in wire
+    form.
+    """
 
     manifest: ModelManifest
     salts: tuple[bytes, bytes] = field(repr=False)
-    shares: tuple[Sequence[Words], Sequence[Words]] = field(repr=False)
+    shares: tuple[Sequence[memoryview], Sequence[memoryview]] = field(repr=False)
 
 
 def send(
@@ -97,13 +100,10 @@ def send(
     reached. They stay if the activation ends without an answer, because the model may be active.
     """
     _require_owner(ran, config)
-    secrets = {
-        name: encode(ran.parameters[name], what=f"{ran.owner}'s model: {name}")
-        for name in ran.spec.parameters()
-    }
+    secrets = {name: _encoded(ran, name) for name in ran.spec.parameters()}
     with connect(config, Role.PARTY0) as party_0, connect(config, Role.PARTY1) as party_1:
-        _require_architecture(ran, cohort, party_0)
-        halves = _split(ran, cohort, secrets)
+        narrow_words = _require_architecture(ran, cohort, party_0)
+        halves = _split(ran, cohort, secrets, narrow_words=narrow_words)
         manifest = halves.manifest
         try:
             _upload((party_0, party_1), halves, progress)
@@ -183,24 +183,34 @@ def _require_owner(ran: Ran, config: ClientConfig) -> None:
         )
 
 
-def _require_architecture(ran: Ran, cohort: str, party: Party) -> None:
-    wanted = party.architecture(cohort)
+def _encoded(ran: Ran, name: str) -> Words:
+    what = f"{ran.owner}'s model: {name}"
+    words = encode(ran.parameters[name], what=what)
+    narrow.require_narrow(words, narrow.tensor_bits(ran.spec, name), what)
+    return words
+
+
+def _require_architecture(ran: Ran, cohort: str, party: Party) -> bool:
+    """Whether the party takes narrow words; a release that knows none does not."""
+    wanted, bits = party.wanted(cohort)
     if wanted.digest() != ran.spec.digest():
         raise CheckpointError(
             f"cohort {cohort} needs another architecture than this model has: "
             f"{differences(wanted, ran.spec)}; train it with --cohort {cohort}, "
             f"in Python with preset=owner.architecture({cohort!r})"
         )
+    return bits < RING_BITS
 
 
-def _split(ran: Ran, cohort: str, secrets: Mapping[str, Words]) -> _Halves:
+def _split(ran: Ran, cohort: str, secrets: Mapping[str, Words], *, narrow_words: bool) -> _Halves:
     entries: list[TensorEntry] = []
     salts = (new_salt(), new_salt())
-    shares: tuple[list[Words], list[Words]] = ([], [])
+    shares: tuple[list[memoryview], list[memoryview]] = ([], [])
     for name, secret in secrets.items():
-        halves = split(secret)
+        bits = narrow.tensor_bits(ran.spec, name) if narrow_words else RING_BITS
+        halves = [wire_view(share, bits) for share in split(secret)]
         commitments = (_commit(salts[0], name, halves[0]), _commit(salts[1], name, halves[1]))
-        entries.append(TensorEntry(name, secret.shape, commitments))
+        entries.append(TensorEntry(name, secret.shape, commitments, bits))
         shares[0].append(halves[0])
         shares[1].append(halves[1])
     spec_digest = ran.spec.digest()
@@ -208,9 +218,9 @@ def _split(ran: Ran, cohort: str, secrets: Mapping[str, Words]) -> _Halves:
     return _Halves(manifest, salts, shares)
 
 
-def _commit(salt: bytes, name: str, share: Words) -> str:
+def _commit(salt: bytes, name: str, share: memoryview) -> str:
     committed = commitment(salt, name)
-    committed.update(wire_view(share))
+    committed.update(share)
     return committed.hexdigest()
 
 
@@ -218,7 +228,7 @@ def _upload(parties: tuple[Party, Party], halves: _Halves, progress: Progress | 
     """Send both shares at once. Raises the first refusal, after both streams have ended."""
     meter = _Meter(2 * halves.manifest.share_bytes, progress)
 
-    def stream(party: Party, salt: bytes, shares: Sequence[Words]) -> None:
+    def stream(party: Party, salt: bytes, shares: Sequence[memoryview]) -> None:
         try:
             party.upload(UploadHeader(halves.manifest, salt), meter.chunks(shares))
         except PrivEdgeError as error:
@@ -246,10 +256,10 @@ class _Meter:
         self._stopped = False
         self._lock = threading.Lock()
 
-    def chunks(self, shares: Sequence[Words]) -> Iterator[bytes]:
+    def chunks(self, shares: Sequence[memoryview]) -> Iterator[bytes]:
         """Yield one party's words in chunks. Once stopped it ends early, so the party refuses."""
         for share in shares:
-            for chunk in cut(wire_view(share)):
+            for chunk in cut(share):
                 if self._stopped:
                     return
                 yield chunk

@@ -167,7 +167,7 @@ def test_the_command_line_asks_with_image_files(deployment, tmp_path, some_digit
     said = json.loads(privedge("query", *asked).stdout)
     answers = said["answers"]
     # Two shares of 2 x 512 features up, two of 2 x 10 owners down.
-    assert (said["bytes_sent"], said["bytes_received"]) == (2 * 8 * 2 * 512, 2 * 8 * 2 * 10)
+    assert (said["bytes_sent"], said["bytes_received"]) == (2 * 3 * 2 * 512, 2 * 8 * 2 * 10)
     with client(deployment) as asking:
         assert answers == [a.owner for a in asking.identify(files, COHORT).answers]
     verified = json.loads(privedge("verify", *asked, "--owner", "digit-3").stdout)["answers"]

@@ -26,12 +26,13 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Role
+from privedge.ran.narrow import tensor_bits
 from privedge.ran.presets import preset
 from privedge.rpc import tls
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
-from privedge.sharing.manifest import TensorEntry
-from privedge.sharing.ring import from_bytes
+from privedge.sharing.manifest import ModelManifest, TensorEntry
+from privedge.sharing.ring import from_bytes, to_bytes
 from privedge.user import models as owned
 from privedge.user import upload
 from privedge.user.checkpoint import Ran
@@ -85,15 +86,17 @@ def test_an_uploaded_model_is_active_at_both_parties_and_its_shares_add_up(pair)
     assert first.manifest_json == second.manifest_json
     assert first.salt != second.salt
     assert first.owner == "ana" and first.model_id == receipt.model_id
-    shares = [
-        from_bytes(half.path.read_bytes(), (receipt.bytes_per_party // 8,))
-        for half in (first, second)
-    ]
-    expected = np.concatenate(
-        [encode(ran.parameters[name]).reshape(-1) for name in SPEC.parameters()]
-    )
-    assert np.array_equal(combine(*shares), expected)
-    assert not np.array_equal(shares[1], expected)
+    manifest = ModelManifest.from_json(first.manifest_json)
+    files, start = [half.path.read_bytes() for half in (first, second)], 0
+    for entry in manifest.tensors:
+        assert entry.word_bits == tensor_bits(SPEC, entry.name)
+        raw = [file[start : start + entry.share_bytes] for file in files]
+        start += entry.share_bytes
+        shares = [from_bytes(each, entry.shape, entry.word_bits) for each in raw]
+        expected = to_bytes(encode(ran.parameters[entry.name]), entry.word_bits)
+        assert to_bytes(combine(*shares), entry.word_bits) == expected
+        assert raw[0] != expected != raw[1]
+    assert start == receipt.bytes_per_party == len(files[0])
     assert seen[-1] == (2 * receipt.bytes_per_party, 2 * receipt.bytes_per_party)
 
 
@@ -273,6 +276,7 @@ def manifests_that_do_not_fit():
         "another shape",
         replace(manifest, tensors=(replace(first, shape=first.shape[::-1]), *rest)),
     )
+    yield "another width", replace(manifest, tensors=(replace(first, word_bits=25), *rest))
 
 
 @pytest.mark.parametrize(

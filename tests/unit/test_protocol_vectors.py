@@ -228,6 +228,23 @@ def test_a_truncated_square_is_that_of_the_floor_or_of_one_unit_more():
     assert len(rounds(run)) == 1
 
 
+def test_a_widened_word_is_the_word_modulo_its_bits_and_bounded():
+    run = STORED["widened"]
+    r, (opened,) = added(part(run, "free", 0)), rounds(run)
+    # Three bytes a word side by side, and zeros after them.
+    packed = [
+        [int.from_bytes(raw[3 * i : 3 * i + 3], "little") for i in range(len(r))]
+        for raw in (b"".join(word.to_bytes(8, "little") for word in words(half)) for half in opened)
+    ]
+    for i, x in enumerate(run["secrets"][0]):
+        c = (packed[0][i] + packed[1][i]) % (1 << 24)
+        assert c == (x + (1 << 22) + r[i]) % (1 << 24)
+        wide = c - r[i] % (1 << 24) - (1 << 22) + (1 - (c >> 23)) * (r[i] >> 23 & 1) * (1 << 24)
+        assert run["result"][i] == wide
+        assert (wide - x) % (1 << 24) == 0 and abs(wide) < 3 << 22
+        assert wide == x or abs(x) >= 1 << 22
+
+
 def test_a_choice_is_the_one_hot_of_the_index_and_its_products():
     run = STORED["choice"]
     indices, values = run["secrets"]

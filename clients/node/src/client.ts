@@ -15,6 +15,7 @@ import type { QueryHeader } from "./generated/party.js";
 import { Party } from "./party.js";
 import { planesOf, type Picture } from "./pictures.js";
 import { retried, type Patience } from "./retry.js";
+import { requireInRange } from "./narrow.js";
 import { combine, encode, split } from "./ring.js";
 import { imageOf, inputShape, type RanSpec } from "./spec.js";
 import { isVector, vectorFeatures, type Vector } from "./vectors.js";
@@ -108,6 +109,7 @@ export class Client {
       }
       try {
         const words = await Promise.all(given.map((each, at) => wordsOf(cohort.spec, each, at)));
+        words.forEach((each) => requireInRange(cohort.spec, each, cohort.wordBits));
         return await this.#inBatches(cohort, words, owner, options.oneSubject ?? false);
       } catch (error) {
         const changed = error instanceof PrivedgeError && error.again === "changed";
@@ -164,7 +166,7 @@ export class Client {
 
 /** The public part of a question, the same for both parties. */
 export function queryHeader(
-  cohort: Pick<Cohort, "name" | "snapshotId" | "spec">,
+  cohort: Pick<Cohort, "name" | "snapshotId" | "spec" | "wordBits">,
   images: number,
   owner: string | null,
   oneSubject: boolean,
@@ -178,6 +180,7 @@ export function queryHeader(
     question:
       owner === null ? { $case: "identify", value: {} } : { $case: "verify", value: { owner } },
     oneSubject,
+    wordBits: cohort.wordBits,
   };
 }
 

@@ -3,6 +3,7 @@ import { PrivedgeError } from "./errors.js";
 import { DescribeCohortResponse } from "./generated/party.js";
 import type { Party } from "./party.js";
 import type { Patience } from "./retry.js";
+import { RING_BITS } from "./ring.js";
 import { parseSpec, type RanSpec } from "./spec.js";
 
 /** Every field is public. */
@@ -17,6 +18,8 @@ export interface Cohort {
   readonly owners: readonly string[];
   readonly snapshotId: string;
   readonly maxBatch: number;
+  /** How many bits a word has in a query, and in a model but its threshold; 0 for 64. */
+  readonly wordBits: number;
 }
 
 export type Parties = readonly [Party, Party];
@@ -40,10 +43,14 @@ export async function described(
         "and tell both operators if it stays so",
     );
   }
-  const { specJson, margin, meanShare, owners, snapshotId } = first;
+  const { specJson, margin, meanShare, owners, snapshotId, wordBits } = first;
+  if (wordBits > RING_BITS) {
+    throw new PrivedgeError("ShareError", `cohort ${cohort}: a word has at most ${RING_BITS} bits`);
+  }
   const maxBatch = Math.max(1, first.maxBatch);
   const spec = parseSpec(specJson);
-  return { name: cohort, spec, specJson, margin, meanShare, owners, snapshotId, maxBatch };
+  const rule = { margin, meanShare, owners, snapshotId, maxBatch };
+  return { name: cohort, spec, specJson, ...rule, wordBits };
 }
 
 /** Names of the cohorts that both parties serve with the same architecture, sorted. */

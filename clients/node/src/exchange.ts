@@ -4,7 +4,7 @@ import { Readable, type Writable } from "node:stream";
 import { PrivedgeError } from "./errors.js";
 import { QueryRequest, type QueryHeader, type QueryResponse } from "./generated/party.js";
 import type { Party } from "./party.js";
-import { WORD_BYTES, fromBytes, toBytes } from "./ring.js";
+import { RING_BITS, WORD_BYTES, fromBytes, toBytes } from "./ring.js";
 import { fromStatus } from "./status.js";
 
 const CHUNK_BYTES = 2 ** 20;
@@ -65,7 +65,8 @@ export function* queryRequests(
   share: BigUint64Array,
 ): Generator<QueryRequest> {
   yield { part: { $case: "header", value: header } };
-  for (const words of cut(toBytes(share))) yield { part: { $case: "words", value: words } };
+  const bytes = toBytes(share, header.wordBits || RING_BITS);
+  for (const words of cut(bytes)) yield { part: { $case: "words", value: words } };
 }
 
 export function* cut(bytes: Buffer): Generator<Buffer> {

@@ -13,9 +13,10 @@ import { PrivedgeError } from "./errors.js";
 import { cut } from "./exchange.js";
 import type { ModelManifest, TensorEntry, UploadModelRequest } from "./generated/party.js";
 import { Party } from "./party.js";
+import { requireNarrow } from "./narrow.js";
 import { readRan, type Ran } from "./ran.js";
 import type { Patience } from "./retry.js";
-import { encode, split, toBytes } from "./ring.js";
+import { RING_BITS, encode, split, toBytes } from "./ring.js";
 import { parameters } from "./spec.js";
 import { fromStatus } from "./status.js";
 
@@ -44,10 +45,10 @@ export interface Draws {
   readonly split: (words: BigUint64Array, name: string) => [BigUint64Array, BigUint64Array];
 }
 
-/** One upload: the manifest, and each party's shares of all tensors. */
+/** One upload: the manifest, and each party's shares of all tensors, as they are sent. */
 export interface Halves {
   readonly manifest: ModelManifest;
-  readonly shares: readonly [BigUint64Array[], BigUint64Array[]];
+  readonly shares: readonly [Buffer[], Buffer[]];
 }
 
 const SALT_BYTES = 32;
@@ -84,9 +85,9 @@ export class Owner {
     if (ran.owner !== this.#name) {
       throw checkpointError(`${path}: is ${ran.owner}'s, the certificate names ${this.#name}`);
     }
-    const specDigest = await this.#fitting(ran, cohort);
+    const { specDigest, wordBits } = await this.#fitting(ran, cohort);
     const draws = freshDraws();
-    const halves = halvesOf(ran, cohort, specDigest, draws);
+    const halves = halvesOf(ran, cohort, specDigest, draws, wordBits);
     const { modelId } = halves.manifest;
     try {
       await this.#uploaded(halves, draws.salts);
@@ -119,13 +120,13 @@ export class Owner {
     this.#parties.forEach((party) => party.close());
   }
 
-  /** The digest of the cohort's architecture, which must be the model's. */
-  async #fitting(ran: Ran, cohort: string): Promise<string> {
-    const { spec, specJson } = await described(this.#parties, cohort, this.#patience);
+  /** The digest of the cohort's architecture, which must be the model's, and its words' bits. */
+  async #fitting(ran: Ran, cohort: string): Promise<{ specDigest: string; wordBits: number }> {
+    const { spec, specJson, wordBits } = await described(this.#parties, cohort, this.#patience);
     if (!isDeepStrictEqual(spec, ran.spec)) {
       throw checkpointError(`cohort ${cohort}: needs another architecture than this model has`);
     }
-    return createHash("sha256").update(specJson).digest("hex");
+    return { specDigest: createHash("sha256").update(specJson).digest("hex"), wordBits };
   }
 
   /** Send both shares at once. A failure at one party ends the call to the other. */
@@ -163,14 +164,25 @@ export class Owner {
 }
 
 /** Split every tensor, and commit to each share. */
-export function halvesOf(ran: Ran, cohort: string, specDigest: string, draws: Draws): Halves {
-  const shares: [BigUint64Array[], BigUint64Array[]] = [[], []];
+export function halvesOf(
+  ran: Ran,
+  cohort: string,
+  specDigest: string,
+  draws: Draws,
+  wordBits = 0,
+): Halves {
+  const shares: [Buffer[], Buffer[]] = [[], []];
   const tensors: TensorEntry[] = [];
   const shapes = parameters(ran.spec);
   for (const [name, values] of ran.tensors) {
-    const pair = draws.split(encode(values, `the model: ${name}`), name);
+    // A threshold is compared, and never multiplied: it stays wide.
+    const bits = name === "threshold" ? 0 : wordBits;
+    const words = encode(values, `the model: ${name}`);
+    requireNarrow(words, bits, `the model: ${name}`);
+    const pair = draws.split(words, name).map((share) => toBytes(share, bits || RING_BITS));
     const commitments = pair.map((share, party) => commitment(draws.salts[party]!, name, share));
-    tensors.push({ name, shape: shapes.get(name)!.map(BigInt), commitments });
+    const shape = shapes.get(name)!.map(BigInt);
+    tensors.push({ name, shape, commitments, wordBits: bits === RING_BITS ? 0 : bits });
     pair.forEach((share, party) => shares[party]!.push(share));
   }
   return {
@@ -183,11 +195,11 @@ export function halvesOf(ran: Ran, cohort: string, specDigest: string, draws: Dr
 export function* uploadRequests(
   manifest: ModelManifest,
   salt: Buffer,
-  shares: readonly BigUint64Array[],
+  shares: readonly Buffer[],
 ): Generator<UploadModelRequest> {
   yield { part: { $case: "header", value: { manifest, salt } } };
   for (const share of shares) {
-    for (const words of cut(toBytes(share))) yield { part: { $case: "words", value: words } };
+    for (const words of cut(share)) yield { part: { $case: "words", value: words } };
   }
 }
 
@@ -196,8 +208,8 @@ function freshDraws(): Draws {
   return { modelId: randomBytes(MODEL_ID_BYTES).toString("hex"), salts, split };
 }
 
-function commitment(salt: Buffer, name: string, share: BigUint64Array): Buffer {
-  return createHash("sha256").update(salt).update(`${name}\0`).update(toBytes(share)).digest();
+function commitment(salt: Buffer, name: string, share: Buffer): Buffer {
+  return createHash("sha256").update(salt).update(`${name}\0`).update(share).digest();
 }
 
 function uploading(party: Party, requests: Iterable<UploadModelRequest>, withinMs: number) {

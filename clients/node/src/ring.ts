@@ -2,13 +2,15 @@
  * Fixed-point words, and their two additive shares modulo 2^64.
  *
  * A word is an element of a BigUint64Array, whose stores wrap around. On the wire it has eight
- * bytes, little-endian.
+ * bytes, little-endian, or of a word of fewer bits the low ones: those of shares modulo 2^64 are
+ * shares modulo 2^bits.
  */
 import { randomBytes } from "node:crypto";
 import { endianness } from "node:os";
 import { PrivedgeError } from "./errors.js";
 
 export const WORD_BYTES = 8;
+export const RING_BITS = 64;
 const SCALE = 2 ** 16;
 const LIMIT = 2 ** 15;
 
@@ -45,9 +47,17 @@ export function combine(first: BigUint64Array, second: BigUint64Array): BigUint6
   return first.map((word, at) => word + second[at]!);
 }
 
-export function toBytes(words: BigUint64Array): Buffer {
-  const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength);
-  return endianness() === "LE" ? bytes : Buffer.from(bytes).swap64();
+export function toBytes(words: BigUint64Array, bits = RING_BITS): Buffer {
+  const low = bits === RING_BITS ? words : words.map((word) => BigInt.asUintN(bits, word));
+  const bytes = Buffer.from(low.buffer, low.byteOffset, low.byteLength);
+  const ordered = endianness() === "LE" ? bytes : Buffer.from(bytes).swap64();
+  const width = Math.ceil(bits / 8);
+  if (width === WORD_BYTES) return ordered;
+  const packed = Buffer.alloc(width * words.length);
+  words.forEach((_, at) => {
+    ordered.copy(packed, width * at, WORD_BYTES * at, WORD_BYTES * at + width);
+  });
+  return packed;
 }
 
 export function fromBytes(bytes: Uint8Array): BigUint64Array {

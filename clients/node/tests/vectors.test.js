@@ -8,6 +8,7 @@ import { queryHeader, wordsOf } from "../dist/client.js";
 import { answerShare, queryRequests } from "../dist/exchange.js";
 import { extract } from "../dist/features.js";
 import { QueryRequest, QueryResponse, UploadModelRequest } from "../dist/generated/party.js";
+import { requireInRange } from "../dist/narrow.js";
 import { halvesOf, uploadRequests } from "../dist/owner.js";
 import { parseRan } from "../dist/ran.js";
 import { combine, encode, fromBytes, sharesUnder, split, toBytes } from "../dist/ring.js";
@@ -75,11 +76,13 @@ for (const vector of vectors.queries) {
   test(`the messages of a query: ${vector.name}`, async () => {
     const pictures = vector.pixels.map((data) => ({ data: bytes(data), ...spec.image }));
     const words = await Promise.all(pictures.map((each, at) => wordsOf(spec, each, at)));
-    const joined = Buffer.concat(words.map(toBytes));
+    const joined = Buffer.concat(words.map((each) => toBytes(each)));
     assert.equal(joined.toString("hex"), vector.words);
     const shares = sharesUnder(mask(vector.seed, joined.length), fromBytes(joined));
-    assert.deepEqual(shares.map(hex), vector.shares);
-    const cohort = { name: vector.cohort, snapshotId: vector.snapshot_id, spec };
+    const wordBits = vector.word_bits;
+    const sent = shares.map((share) => toBytes(share, wordBits).toString("hex"));
+    assert.deepEqual(sent, vector.shares);
+    const cohort = { name: vector.cohort, snapshotId: vector.snapshot_id, spec, wordBits };
     const header = queryHeader(cohort, images, owner, oneSubject, bytes(vector.query_id));
     shares.forEach((share, party) => {
       const sent = [...queryRequests(header, share)].map((each) =>
@@ -127,14 +130,15 @@ test("the messages of an upload", () => {
   const ran = parseRan(bytes(vector.file), "ana.ran");
   assert.equal(ran.owner, vector.owner);
   const salts = vector.salts.map(bytes);
-  const halves = halvesOf(ran, vector.cohort, vector.spec_digest, {
+  const draws = {
     modelId: vector.model_id,
     salts,
     split: (words, name) => {
       assert.equal(hex(words), vector.words[name]);
       return sharesUnder(mask(vector.seeds[name], words.byteLength), words);
     },
-  });
+  };
+  const halves = halvesOf(ran, vector.cohort, vector.spec_digest, draws, vector.word_bits);
   for (const party of [0, 1]) {
     const [header, ...rest] = uploadRequests(halves.manifest, salts[party], halves.shares[party]);
     const sent = Buffer.from(UploadModelRequest.encode(header).finish());
@@ -211,3 +215,24 @@ test("two shares add up, and neither is used twice", () => {
 async function* stream(messages) {
   for (const message of messages) yield QueryResponse.decode(bytes(message));
 }
+
+test("what the parties would answer with unknown is refused", async () => {
+  const of = (kind) => ({ features: { kind: "vector", size: 2, ...kind } });
+  const unit = of({ unit_length: true });
+  const plain = of({ unit_length: false });
+  for (const [spec, values, said] of [
+    [unit, [1, 0], null],
+    [unit, [0.9, 0], /too short or too long/],
+    [unit, [1, 1], /too short or too long/],
+    [plain, [0, 0], null],
+    [plain, [127, 10], null],
+    [plain, [127, 30], /too short or too long/],
+    [plain, [0, 300], /reaches 256/],
+  ]) {
+    const words = encode(Float64Array.from(values), "query");
+    const check = () => requireInRange(spec, words, 26);
+    if (said === null) check();
+    else assert.throws(check, { code: "RangeError", message: said });
+    requireInRange(spec, words, 0);
+  }
+});

@@ -16,6 +16,7 @@ import numpy as np
 
 from privedge.identity.roles import Role
 from privedge.progress import Progress
+from privedge.ran.narrow import tensor_bits
 from privedge.ran.spec import RanSpec
 from privedge.rpc.chunks import cut
 from privedge.sharing.manifest import (
@@ -26,7 +27,7 @@ from privedge.sharing.manifest import (
     new_model_id,
     new_salt,
 )
-from privedge.sharing.ring import WORD_BYTES
+from privedge.sharing.ring import width
 from privedge.user import upload
 from privedge.user.party import Party, connect
 from privedge_lab.bench import made, system
@@ -68,7 +69,13 @@ def measure(preset: str, repeats: int, progress: Progress) -> UploadRow:
             upload.send(model, system.COHORT, config)
             whole.append(time.perf_counter() - started)
             progress("upload", done + 1, repeats + 1)
-    share_mb = WORD_BYTES * sum(value.size for value in model.parameters.values()) / 1e6
+    share_mb = (
+        sum(
+            width(tensor_bits(model.spec, name)) * value.size
+            for name, value in model.parameters.items()
+        )
+        / 1e6
+    )
     # The first upload of each kind opened the connections, so it does not count.
     return UploadRow(
         preset=preset,
@@ -97,10 +104,11 @@ def _parcel(spec: RanSpec, owner: str) -> _Parcel:
     salt = new_salt()
     tensors, entries = [], []
     for name, shape in spec.parameters().items():
-        words = os.urandom(WORD_BYTES * int(np.prod(shape)))
+        bits = tensor_bits(spec, name)
+        words = os.urandom(width(bits) * int(np.prod(shape)))
         committed = commitment(salt, name)
         committed.update(words)
         tensors.append(words)
-        entries.append(TensorEntry(name, shape, (committed.hexdigest(),) * 2))
+        entries.append(TensorEntry(name, shape, (committed.hexdigest(),) * 2, bits))
     manifest = ModelManifest(new_model_id(), system.COHORT, owner, spec.digest(), tuple(entries))
     return _Parcel(UploadHeader(manifest, salt), tensors)

@@ -61,6 +61,9 @@ class ClearEngine:
     def truncate(self, x: torch.Tensor, *, bits: int = FRACTIONAL_BITS) -> torch.Tensor:
         return x >> bits
 
+    def widened(self, x: torch.Tensor, *, bits: int) -> torch.Tensor:
+        return (x << (64 - bits)) >> (64 - bits)
+
     def relu_and_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         value = self.truncate(x)
         return value.clamp(min=0), value

@@ -15,6 +15,7 @@ from parties.mpc.network import Distances, Network
 from parties.mpc.predict import Rule, decide
 from privedge.arrays import Features, Parameter
 from privedge.progress import Progress
+from privedge.ran.narrow import norms
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import SCALE, encode
@@ -110,8 +111,7 @@ class PlainModel:
         rivals = None if public is None else torch.from_numpy(public.words)
         to_rivals: torch.Tensor | None = None
         thresholds: list[torch.Tensor] = []
-        starts = range(_BATCH, len(features), _BATCH)
-        parts = [_integers(some) for some in np.split(features, starts)]
+        parts = _integers(features).split(_BATCH)
         blocks = -(-len(self._models) // _OWNERS)
         for start in range(0, len(self._models), _OWNERS):
             some = self._models[start : start + _OWNERS]
@@ -133,8 +133,9 @@ class PlainModel:
             to_rivals = torch.cat(nearby) if nearby else None  # the same for all owners
             if reached is not None:
                 reached.append(_scores(columns[-1], reaches, thresholds[-1], to_rivals))
-        distances = Distances(torch.cat(columns, 1), to_rivals)
-        rows = decide(ClearEngine(), distances, torch.cat(thresholds), self._rule)
+        whole = torch.cat([part.flatten(1).square().sum(1) for part in parts])
+        distances = Distances(torch.cat(columns, 1), to_rivals, whole)
+        rows = decide(ClearEngine(), distances, torch.cat(thresholds), self._rule, norms(spec))
         return [names[int(row.argmax())] if row.any() else None for row in rows]
 
 

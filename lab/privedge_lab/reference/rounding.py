@@ -206,6 +206,9 @@ class _RoundedEngine:
         # The value is the floor; the derivative is that of the division.
         return exact.floor() + (quotient - exact) + self._additions(x.shape)
 
+    def widened(self, x: torch.Tensor, *, bits: int) -> torch.Tensor:
+        return x
+
     def relu_and_value(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         value = self.truncate(x)
         return value.clamp(min=0), value

@@ -18,6 +18,7 @@ from parties.mpc.crypten_backend.provider import DealerProvider
 from parties.mpc.engine import Weight
 from parties.mpc.session import Session
 from parties.mpc.tuples import logical_shift
+from parties.mpc.widening import widened
 from parties.mpc.window import Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
@@ -108,6 +109,9 @@ class CryptenEngine:
         quotient = self.share(high + wrapped)
         public = logical_shift(opened, bits) - (_OFFSET >> bits)
         return self.plus(quotient, public)
+
+    def widened(self, x: Share, *, bits: int) -> Share:
+        return self.share(widened(self._session, x.share, bits=bits))
 
     def relu_and_value(self, x: Share) -> tuple[Share, Share]:
         value = self.truncate(x)

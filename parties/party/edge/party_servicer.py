@@ -20,6 +20,7 @@ from privedge import __version__
 from privedge.errors import NotAllowed, ShareError
 from privedge.identity.receipts import ACTIVATION, Facts, Statement
 from privedge.identity.roles import Identity, Role
+from privedge.ran.narrow import word_bits
 from privedge.rpc import codec
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
@@ -163,6 +164,7 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             enrolment_on_match=snapshot.cohort.enrolment_on_match,
             rivals=snapshot.cohort.rivals_count,
             rivals_sha256=snapshot.cohort.rivals_digest,
+            word_bits=codec.bits_to_wire(word_bits(snapshot.cohort.spec)),
         )
 
     def Query(

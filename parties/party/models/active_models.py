@@ -26,6 +26,7 @@ from privedge.errors import (
     UnknownModel,
 )
 from privedge.identity.roles import Identity, Role
+from privedge.ran.narrow import as_narrow
 from privedge.rpc.server import MayLeave
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,9 @@ class ActiveModels:
             if cohort.mean_tensor is None or not enough_others(snapshot, row.owner):
                 raise ManifestMismatch(f"model {row.model_id}: it is not to be checked")
             mean = self._files.tensor(row, cohort.mean_tensor)
-            return self.enrolments.ask(row, mean, snapshot, query_id, caller)
+            bits = row.manifest.bits_of(cohort.mean_tensor)
+            asked = as_narrow(mean, bits, cohort.spec)
+            return self.enrolments.ask(row, asked, snapshot, query_id, caller)
 
     def _record_enrolment(self, row: Model, outcome: Outcome) -> None:
         """For the audit log, and for what operators are told of the model."""

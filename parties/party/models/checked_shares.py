@@ -20,7 +20,7 @@ from privedge.sharing.manifest import (
     commitment,
     new_salt,
 )
-from privedge.sharing.ring import WORD_BYTES
+from privedge.sharing.ring import width
 
 _Use = Callable[[TensorEntry, memoryview], object]
 
@@ -141,10 +141,14 @@ def refreshed(
     """
     expected, salt = Expected.of(row, vault), new_salt()
     names = [entry.name for entry in expected.manifest.tensors]
-    streams = {name: zero.stream(vault.party, name) for name in names}
+    streams = {
+        entry.name: zero.stream(vault.party, entry.name, width(entry.word_bits))
+        for entry in expected.manifest.tensors
+    }
     committed = {name: commitment(salt, name) for name in names}
     with open_share(source) as read, _created(target) as file:
-        if os.fstat(read.fileno()).st_size % WORD_BYTES and vault.ring is None:
+        size = os.fstat(read.fileno()).st_size
+        if size != expected.manifest.share_bytes and vault.ring is None:
             raise ShareError(f"model {row.model_id}: its share has another size")
         take = vault.writer(expected.manifest, lambda part: _write(file, part), zero.version)
 

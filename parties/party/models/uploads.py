@@ -21,7 +21,9 @@ from privedge.errors import (
     Unreachable,
 )
 from privedge.identity.roles import Identity
+from privedge.ran.narrow import tensor_bits
 from privedge.sharing.manifest import ModelManifest, UploadHeader
+from privedge.sharing.ring import RING_BITS
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,9 @@ class Uploads:
         announced = [(entry.name, entry.shape) for entry in manifest.tensors]
         if announced != list(cohort.spec.parameters().items()):
             raise ShareError(f"{what}: its tensors are not those of its architecture")
+        for entry in manifest.tensors:
+            if entry.word_bits not in (RING_BITS, tensor_bits(cohort.spec, entry.name)):
+                raise ShareError(f"{what}: the words of {entry.name} have another width")
 
     def _repeated(self, row: Model, header: UploadHeader) -> int:
         """The answer to an upload whose id is in the registry already."""

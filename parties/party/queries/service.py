@@ -32,10 +32,11 @@ from privedge import traces
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
 from privedge.identity.roles import Identity
 from privedge.log import name_requests
+from privedge.ran.narrow import as_narrow, word_bits
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
 from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
-from privedge.sharing.ring import WORD_BYTES
+from privedge.sharing.ring import RING_BITS
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,9 @@ class QueryService:
             ):
                 self._check(question, snapshot)
                 with self._charged(question, who) as charged:
-                    words = self._joined(question, pieces)
+                    words = as_narrow(
+                        self._joined(question, pieces), question.word_bits, snapshot.cohort.spec
+                    )
                     query = PendingQuery(question, snapshot, words, who.name, deadline)
                     charged.append(query)
                     if not client.add_callback(query.leave):
@@ -116,6 +119,8 @@ class QueryService:
             raise LimitExceeded(f"query: at most {self._config.limits.max_batch} images at once")
         if question.one_subject and batch > MAX_IMAGES_OF_ONE_SUBJECT:
             raise LimitExceeded(f"query: at most {MAX_IMAGES_OF_ONE_SUBJECT} images of one subject")
+        if question.word_bits not in (RING_BITS, word_bits(snapshot.cohort.spec)):
+            raise ShareError("query: the cohort has words of another width")
         owner = question.verify_owner
         if owner is not None and owner not in snapshot.owners:
             raise ShareError("query: the cohort has no such owner")
@@ -147,7 +152,7 @@ class QueryService:
         count(answered=1, images=images)
 
     def _joined(self, question: Question, pieces: Iterable[bytes]) -> bytes:
-        expected = WORD_BYTES * question.words
+        expected = question.share_bytes
         received = bytearray()
         for piece in pieces:
             received += piece

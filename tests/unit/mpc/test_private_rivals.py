@@ -153,8 +153,10 @@ def test_rivals_add_no_round_and_open_nothing_but_masked_words():
 def test_what_is_opened_with_rivals_is_uniform():
     rule = Rule(margin=0.9, rivals=public(SUBSPACE, 20))
     outcome = asked(SUBSPACE, cohort(SUBSPACE, 5), batch(SUBSPACE, 64), rule)
-    # What 5 owners are compared with: 4 others, 20 rivals and a threshold.
-    (compared,) = (words for words in opened_in(outcome) if words.numel() == 64 * 5 * 25)
+    # What 5 owners are compared with: 4 others, 20 rivals, a threshold, and both ends of the range;
+    # and the norm of each image with its bound.
+    size = 64 * (5 * 27 + 1)
+    (compared,) = (words for words in opened_in(outcome) if words.numel() == size)
     for shift in range(0, 64, 8):
         counts = np.bincount((as_words(compared) >> np.uint64(shift)) & np.uint64(255))
         mean = compared.numel() / 256

@@ -46,6 +46,7 @@ from privedge.sharing.manifest import (
     new_model_id,
     new_salt,
 )
+from privedge.sharing.ring import from_bytes
 
 # Chi-square of bytes against uniform ones has mean 255 and standard deviation 22.6.
 UNIFORM_BELOW = 450
@@ -158,6 +159,23 @@ def test_a_stream_is_the_same_however_it_is_cut():
     cut, at_once = zero.stream(0, "w"), zero.stream(0, "w")
     parts = [bytes(cut.refreshed(words[start : start + 80])) for start in range(0, 800, 80)]
     assert b"".join(parts) == bytes(at_once.refreshed(words))
+
+
+def test_narrow_words_are_refreshed_modulo_their_bytes_wherever_they_are_cut():
+    zero = ZeroSharing(new_seed(), "a" * 32, "d" * 64)
+    shares = [np.frombuffer(new_seed() * 30, np.uint8).tobytes() for _ in range(2)]
+
+    def refreshed_by(party, cuts):
+        stream = zero.stream(party, "w", 3)
+        parts = zip([0, *cuts], [*cuts, len(shares[party])], strict=True)
+        return b"".join(bytes(stream.refreshed(shares[party][i:j])) for i, j in parts)
+
+    first, second = (refreshed_by(party, (1, 2, 400, 401, 700)) for party in (0, 1))
+    assert first == refreshed_by(0, ()) != shares[0]
+    before = [from_bytes(share, (320,), 24) for share in shares]
+    after = [from_bytes(share, (320,), 24) for share in (first, second)]
+    assert np.array_equal(sum(before) & np.uint64(0xFFFFFF), sum(after) & np.uint64(0xFFFFFF))
+    assert not (after[0] == before[0]).any()
 
 
 # --- A refresh ------------------------------------------------------------------------------------

@@ -12,14 +12,16 @@ from parties.worker import weights
 from parties.worker.snapshot_cache import ModelFile
 from parties.worker.weights import Weights
 from privedge.errors import DigestMismatch
+from privedge.ran.narrow import tensor_bits
 from privedge.ran.presets import preset
 from privedge.sharing.manifest import ModelManifest, TensorEntry, commitment, new_model_id
+from privedge.sharing.ring import to_bytes
 
 SPEC = preset("subspace32", height=32, width=32, channels=1, components=2)
 SALT = bytes(32)
 
 
-def stored(folder: Path) -> tuple[ModelFile, dict[str, np.ndarray]]:
+def stored(folder: Path, *, narrow: bool = False) -> tuple[ModelFile, dict[str, np.ndarray]]:
     """A share file of one made-up model, with what is in it."""
     rng = np.random.default_rng()
     words = {
@@ -27,13 +29,16 @@ def stored(folder: Path) -> tuple[ModelFile, dict[str, np.ndarray]]:
         for name, shape in SPEC.parameters().items()
     }
     entries = []
+    parts = []
     for name, values in words.items():
+        bits = tensor_bits(SPEC, name) if narrow else 64
+        parts.append(to_bytes(values.view(np.uint64), bits))
         committed = commitment(SALT, name)
-        committed.update(values.tobytes())
-        entries.append(TensorEntry(name, values.shape, (committed.hexdigest(), "")))
+        committed.update(parts[-1])
+        entries.append(TensorEntry(name, values.shape, (committed.hexdigest(), ""), bits))
     manifest = ModelManifest(new_model_id(), "digits", "ana", SPEC.digest(), tuple(entries))
     path = folder / f"{manifest.model_id}.words"
-    path.write_bytes(b"".join(values.tobytes() for values in words.values()))
+    path.write_bytes(b"".join(parts))
     return ModelFile(path, manifest.to_json(), SALT), words
 
 
@@ -42,6 +47,18 @@ def test_shares_are_stacked_in_the_order_of_the_snapshot(tmp_path):
     stacked = Weights(Vault(0)).load("s", SPEC, files)
     for name in SPEC.parameters():
         assert torch.equal(stacked[name], torch.from_numpy(np.stack([w[name] for w in words])))
+
+
+def test_wide_and_narrow_shares_are_read_side_by_side(tmp_path):
+    old, old_words = stored(tmp_path)
+    new, new_words = stored(tmp_path, narrow=True)
+    size = Path(old.path).stat().st_size
+    assert Path(new.path).stat().st_size == (size - 8) // 8 * 3 + 8
+    stacked = Weights(Vault(0)).load("s", SPEC, [old, new])
+    for name in SPEC.parameters():
+        ones = (1 << tensor_bits(SPEC, name)) - 1 if tensor_bits(SPEC, name) < 64 else -1
+        assert torch.equal(stacked[name][0], torch.from_numpy(old_words[name]))
+        assert torch.equal(stacked[name][1], torch.from_numpy(new_words[name] & ones))
 
 
 def test_c54_a_damaged_share_is_not_loaded(tmp_path):

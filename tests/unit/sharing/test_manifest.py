@@ -18,6 +18,7 @@ entries = st.builds(
     name=st.text(),
     shape=st.lists(st.integers(1, 100), max_size=4).map(tuple),
     commitments=st.tuples(st.text(), st.text()),
+    word_bits=st.integers(1, 64),
 )
 manifests = st.builds(ModelManifest, tensors=st.lists(entries, max_size=4).map(tuple))
 
@@ -41,17 +42,27 @@ def test_every_field_is_in_the_digest():
         dataclasses.replace(manifest, **{field: "other"})
         for field in ("model_id", "cohort", "owner", "spec_digest")
     ]
-    for change in ({"name": "v"}, {"shape": (3, 2)}, {"commitments": ("b", "a")}):
+    fields = {"name": "v", "shape": (3, 2), "commitments": ("b", "a"), "word_bits": 24}
+    for change in ({name: value} for name, value in fields.items()):
         changed.append(
             dataclasses.replace(manifest, tensors=(dataclasses.replace(entry, **change),))
         )
-    assert len({one.digest() for one in [manifest, *changed]}) == 8
+    assert len({one.digest() for one in [manifest, *changed]}) == 9
 
 
 def test_sizes_are_eight_bytes_a_word():
     one, two = TensorEntry("w", (2, 3), ("", "")), TensorEntry("b", (), ("", ""))
     assert (one.words, one.share_bytes, two.words) == (6, 48, 1)
     assert ModelManifest("", "", "", "", (one, two)).share_bytes == 56
+
+
+def test_words_of_fewer_bits_have_fewer_bytes_and_64_bits_are_not_named():
+    wide = TensorEntry("w", (2, 3), ("", ""))
+    narrow = dataclasses.replace(wide, word_bits=24)
+    manifest = ModelManifest("", "", "", "", (dataclasses.replace(narrow, name="v"), wide))
+    assert (narrow.share_bytes, manifest.share_bytes) == (18, 66)
+    assert [manifest.bits_of(name) for name in ("v", "w")] == [24, 64]
+    assert manifest.to_json().count("word_bits") == 1
 
 
 def test_a_model_id_is_fresh_each_time():

@@ -120,3 +120,32 @@ def test_bytes_that_do_not_fill_the_shape_are_refused(values, missing):
     for wrong in (raw[:-missing], raw + b"\0" * missing):
         with pytest.raises(ShareError, match="expected"):
             ring.from_bytes(wrong, values.shape)
+
+
+@given(words, st.integers(4, 64))
+def test_narrow_words_survive_the_wire_and_bits_above_them_do_not(values, bits):
+    raw = ring.to_bytes(values, bits)
+    assert len(raw) == ring.width(bits) * values.size
+    low = values & np.uint64((1 << bits) - 1)
+    np.testing.assert_array_equal(ring.from_bytes(raw, values.shape, bits), low)
+    # What fills up the last byte is not looked at.
+    filled = np.frombuffer(raw, np.uint8).reshape(-1, ring.width(bits)).copy()
+    filled[:, -1] |= 0xFF << (bits % 8 or 8) & 0xFF
+    np.testing.assert_array_equal(ring.from_bytes(filled.tobytes(), values.shape, bits), low)
+
+
+@given(words, st.integers(4, 64))
+def test_shares_of_the_ring_are_shares_modulo_every_smaller_power_of_two(secret, bits):
+    narrow = [
+        ring.from_bytes(ring.to_bytes(share, bits), secret.shape, bits) for share in split(secret)
+    ]
+    ones = np.uint64((1 << bits) - 1)
+    np.testing.assert_array_equal(combine(*narrow) & ones, secret & ones)
+
+
+def test_narrow_words_are_their_low_bytes():
+    values = np.array([1, (1 << 64) - 2, 0x123456789], dtype=np.uint64)
+    assert ring.to_bytes(values, 24).hex() == "010000 feffff 896745".replace(" ", "")
+    assert ring.to_bytes(values, 26).hex() == "01000000 feffff03 89674503".replace(" ", "")
+    with pytest.raises(ShareError, match="expected 9 bytes"):
+        ring.from_bytes(bytes(24), (3,), 24)

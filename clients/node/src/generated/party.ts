@@ -22,8 +22,9 @@ import {
 
 /**
  * Messages between an owner or client (querier) and one party. No message ever holds a plaintext
- * weight, image or label: `words` are additive secret shares over Z_2^64, eight little-endian bytes
- * each. docs/reference/wire.md gives test vectors.
+ * weight, image or label: `words` are additive secret shares over Z_2^b, little-endian and of ceil(b /
+ * 8) bytes each; b is `word_bits`, or 64 where that is 0. Of answers it is 64.
+ * docs/reference/wire.md gives test vectors.
  */
 
 /** One tensor of a model. */
@@ -36,6 +37,8 @@ export interface TensorEntry {
    * SHA-256(that party's salt || name || 0x00 || that party's words of this tensor).
    */
   commitments: Buffer[];
+  /** The cohort's, or 0; of `threshold` 0. */
+  wordBits: number;
 }
 
 /** The public description of one upload; both parties get the same one. */
@@ -209,6 +212,11 @@ export interface DescribeCohortResponse {
    */
   enrolmentCheck: string;
   enrolmentOnMatch: string;
+  /**
+   * How many bits a word has in a query, and in the tensors of a model but its threshold. 0 means 64.
+   * Words of 64 bits are taken in any case; of them the parties use the low bits only.
+   */
+  wordBits: number;
 }
 
 /** Asks which of the cohort's owners it is (open-set identification). */
@@ -235,6 +243,8 @@ export interface QueryHeader {
     | undefined;
   /** All images of the batch show one subject: their dissimilarities are summed for one answer. */
   oneSubject: boolean;
+  /** The cohort's, or 0. */
+  wordBits: number;
 }
 
 /** One part of a query stream: the header first, then only bytes. */
@@ -354,7 +364,7 @@ export interface Pool {
 }
 
 function createBaseTensorEntry(): TensorEntry {
-  return { name: "", shape: [], commitments: [] };
+  return { name: "", shape: [], commitments: [], wordBits: 0 };
 }
 
 export const TensorEntry: MessageFns<TensorEntry> = {
@@ -374,6 +384,9 @@ export const TensorEntry: MessageFns<TensorEntry> = {
     }
     for (const v of message.commitments) {
       writer.uint32(26).bytes(v!);
+    }
+    if (message.wordBits !== 0) {
+      writer.uint32(32).uint32(message.wordBits);
     }
     return writer;
   },
@@ -423,6 +436,14 @@ export const TensorEntry: MessageFns<TensorEntry> = {
             }
 
             message.commitments.push(Buffer.from(reader.bytes()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.wordBits = reader.uint32();
             continue;
           }
         }
@@ -1475,6 +1496,7 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     rivalsSha256: "",
     enrolmentCheck: "",
     enrolmentOnMatch: "",
+    wordBits: 0,
   };
 }
 
@@ -1509,6 +1531,9 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.enrolmentOnMatch !== "") {
       writer.uint32(82).string(message.enrolmentOnMatch);
+    }
+    if (message.wordBits !== 0) {
+      writer.uint32(88).uint32(message.wordBits);
     }
     return writer;
   },
@@ -1606,6 +1631,14 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             message.enrolmentOnMatch = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.wordBits = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1701,7 +1734,15 @@ export const Verify: MessageFns<Verify> = {
 };
 
 function createBaseQueryHeader(): QueryHeader {
-  return { queryId: Buffer.alloc(0), cohort: "", snapshotId: "", shape: [], question: undefined, oneSubject: false };
+  return {
+    queryId: Buffer.alloc(0),
+    cohort: "",
+    snapshotId: "",
+    shape: [],
+    question: undefined,
+    oneSubject: false,
+    wordBits: 0,
+  };
 }
 
 export const QueryHeader: MessageFns<QueryHeader> = {
@@ -1735,6 +1776,9 @@ export const QueryHeader: MessageFns<QueryHeader> = {
     }
     if (message.oneSubject !== false) {
       writer.uint32(56).bool(message.oneSubject);
+    }
+    if (message.wordBits !== 0) {
+      writer.uint32(64).uint32(message.wordBits);
     }
     return writer;
   },
@@ -1816,6 +1860,14 @@ export const QueryHeader: MessageFns<QueryHeader> = {
             }
 
             message.oneSubject = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.wordBits = reader.uint32();
             continue;
           }
         }

@@ -1,0 +1,112 @@
+"""How wide the words of a spec's inputs and parameters are, and how long an input may be.
+
+All public, and functions of the spec alone (docs/protocol.md#narrow-words). With narrow words every
+byte string is a share of some input, and no sum of squares of inputs can leave the ring.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from privedge.errors import RangeError
+from privedge.ran.feature_kinds import Encoder, Vector
+from privedge.ran.spec import RanSpec, Subspace
+from privedge.sharing.fixed_point import FRACTIONAL_BITS
+from privedge.sharing.ring import RING_BITS, Words, from_bytes, to_bytes, width
+
+# Three bytes, for values below 64. Vectors that nobody brings to a length may need values up to
+# 181, the root of 2^15: four bytes.
+_MOST_BITS, _MOST_OF_VECTORS = 24, 26
+# Values below 4 must fit.
+_FEWEST_BITS = 20
+# At scale 2f.
+_ONE = 1 << 2 * FRACTIONAL_BITS
+
+
+@dataclass(frozen=True)
+class Norms:
+    """What |x|^2 of a valid input x is: at least `least`, and below `bound`; at scale 2f.
+
+    slack: how far below 0 rounding may bring a dissimilarity, at scale 2f.
+    """
+
+    least: int
+    bound: int
+    slack: int
+
+    def of_several(self, images: int) -> "Norms":
+        """The same for the sum over so many inputs."""
+        return Norms(self.least * images, self.bound * images, self.slack * images)
+
+
+def word_bits(spec: RanSpec) -> int:
+    """Return how many bits a word of an input has: 20 to 26, or 64 where words stay wide.
+
+    Only a single subspace has narrow words: D inputs below 0.75 * 2^bits in absolute value then
+    have a sum of squares below 2^62.
+    """
+    if len(spec.layers) != 1 or not isinstance(spec.layers[0], Subspace):
+        return RING_BITS
+    most = _MOST_BITS if _unit_length(spec) is not False else _MOST_OF_VECTORS
+    size = math.prod(spec.input_shape)
+    bits = min(most, (RING_BITS - 2 - (size - 1).bit_length()) // 2)
+    return bits if bits >= _FEWEST_BITS else RING_BITS
+
+
+def tensor_bits(spec: RanSpec, name: str) -> int:
+    """The same for a word of a parameter. A threshold stays wide: it is compared, not multiplied,
+    and decides about its owner's answers alone.
+    """
+    return RING_BITS if name == "threshold" else word_bits(spec)
+
+
+def as_narrow(raw: bytes, bits: int, spec: RanSpec) -> bytes:
+    """Bring the wire form of inputs, words of `bits` bits, to the width of the spec's."""
+    wanted = word_bits(spec)
+    if bits == wanted:
+        return raw
+    return to_bytes(from_bytes(raw, (len(raw) // width(bits),), bits), wanted)
+
+
+def norms(spec: RanSpec) -> Norms | None:
+    """Return what is asked of an input; None for wide words, whose squares may leave the ring."""
+    if word_bits(spec) == RING_BITS:
+        return None
+    if _unit_length(spec):
+        return Norms(_ONE - _ONE // 16, _ONE + _ONE // 16, _ONE >> 12)
+    # Then |x - m|^2 < 2^16 for a mean m that is no longer, and 32 such stay below 2^53 at 2f.
+    return Norms(0, _ONE << 14, _ONE >> 4)
+
+
+def require_valid(spec: RanSpec, words: Words) -> None:
+    """Check inputs, uint64 (n, *input_shape), before they are shared: the parties answer an invalid
+    one with "unknown".
+
+    Raises RangeError.
+    """
+    wanted = norms(spec)
+    if wanted is None:
+        return
+    require_narrow(words, word_bits(spec), "query")
+    squares = np.square(words.reshape(len(words), -1).view(np.int64)).sum(axis=1)
+    if ((squares < wanted.least) | (squares >= wanted.bound)).any():
+        raise RangeError(
+            "query: its features are too short or too long: the sum of their squares must be "
+            f"{wanted.least / _ONE:g} or more, and below {wanted.bound / _ONE:g}"
+        )
+
+
+def require_narrow(words: Words, bits: int, what: str) -> None:
+    """Check that widening gives these words, uint64 of any shape, back. Raises RangeError."""
+    limit = 1 << (bits - 2)
+    if bits < RING_BITS and words.size and np.abs(words.view(np.int64)).max() >= limit:
+        raise RangeError(f"{what}: a value reaches {limit >> FRACTIONAL_BITS}; scale the data down")
+
+
+def _unit_length(spec: RanSpec) -> bool | None:
+    """Whether inputs have the length 1; None for features that are never far from it."""
+    kind = spec.features
+    if isinstance(kind, Vector):
+        return kind.unit_length
+    return True if isinstance(kind, Encoder) and kind.unit_length else None
