@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from parties.mpc import fixed_product
+from parties.mpc import fixed_product, widening
 from parties.mpc.bundles import Supply
 from parties.mpc.dealing import Ahead, Dealer, SessionId, TupleShares
 from parties.mpc.fixed_product import FixedProduct, MaskedWeights
@@ -34,6 +34,7 @@ from parties.mpc.products import runs
 from parties.mpc.release import ReleaseKey, new_nonce
 from parties.mpc.session import Session
 from parties.mpc.tuples import Square, Truncation, TupleKind, combined, receiver
+from parties.mpc.widening import Widen
 from privedge_lab.reference import run as reference
 from privedge_lab.reference.recording import NearLink, RecordingTuples
 from tests.unit.mpc.pair import Outcome, Program, View
@@ -41,7 +42,8 @@ from tests.unit.mpc.pair import Outcome, Program, View
 Weights = dict[tuple[str, int], torch.Tensor]
 # Words of one tuple's stream of the honest party.
 Tape = dict[int, torch.Tensor]
-# One of a mask's words in the order in which they are opened, and how: added, subtracted or XOR.
+# One of a mask's words in the order in which they are opened, and how: added, subtracted, XOR, or
+# added with only the low bits sent, side by side.
 _Chunk = tuple[torch.Tensor, str]
 
 _MAX_ELEMENTS = 1 << 24
@@ -56,6 +58,8 @@ def _chunks(kind: TupleKind, free: list[torch.Tensor]) -> list[_Chunk]:
         return [(free[0], "+"), *((rows.view(-1), "^") for rows in (*levels, t))]
     if isinstance(kind, Square):
         return [(free[0].view(-1), "-")]
+    if isinstance(kind, Widen):
+        return [(free[0].view(-1), "narrow")]
     assert isinstance(kind, TruncatedSquare | Truncation | Choice), kind.purpose
     return [(mask.view(-1), "+") for mask in free]
 
@@ -84,6 +88,9 @@ class Explainer:
         self._received = deque(self._other.sent)
         self._others_weights = weights[1 - honest]
         self._pending: deque[_Chunk] = deque()
+        # What was packed last, and to how many bits.
+        self._narrow: tuple[torch.Tensor, int] = torch.empty(0), 0
+        self._pack = widening.packed
         self.drawn: list[_Drawn] = []
 
     # --- Supply -----------------------------------------------------------------------------------
@@ -119,6 +126,11 @@ class Explainer:
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
         """Choose the masks so that `mine` becomes what was sent in the recorded run."""
         wanted = self._target.popleft().reshape(-1)
+        if self._pending and self._pending[0][1] == "narrow":
+            self._narrowed(wanted)
+            mine.copy_(wanted)
+            self._derive()
+            return self._received.popleft().reshape(-1).clone()
         would, place = mine.reshape(-1).clone(), 0
         while place < would.numel():
             mask, how = self._pending.popleft()
@@ -133,6 +145,18 @@ class Explainer:
         mine.copy_(wanted.view(mine.shape))
         self._derive()
         return self._received.popleft().reshape(-1).clone()
+
+    def packed(self, words: torch.Tensor, bits: int) -> torch.Tensor:
+        """widening.packed, of words that `exchange` will change."""
+        self._narrow = words, bits
+        return self._pack(words, bits)
+
+    def _narrowed(self, wanted: torch.Tensor) -> None:
+        mask, _ = self._pending.popleft()
+        would, bits = self._narrow
+        sent = widening.unpacked(wanted, bits, would.numel())
+        mask += sent - would
+        would.copy_(sent)
 
     def _derive(self) -> None:
         for number, drawn in enumerate(self.drawn):
@@ -270,6 +294,7 @@ def replayed(
     explainer = Explainer(honest, tapes.outcome, weights)
     with patch.context() as patched:
         patched.setattr(fixed_product, "weight_mask", _asking(explainer, tapes, original))
+        patched.setattr(widening, "packed", explainer.packed)
         session = _Explaining(honest, explainer)
         engine = FusedEngine(session, masked_weights(tapes.weight_seeds)[honest])
         program(engine, *(engine.share(pair[honest]) for pair in shares))
