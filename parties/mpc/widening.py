@@ -58,11 +58,12 @@ def widened(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
     kind = Widen((x.numel(),), bits)
     shares = session.tuples.draw(kind)
     # 1. Open c, of which only the low bits are sent. Moved up, v is not negative.
-    mine = x.reshape(-1) + shares.free[0]
+    masked = x.reshape(-1) + shares.free[0]
     if session.party == 0:
-        mine += 1 << (bits - 2)
-    theirs = unpacked(session.exchange(packed(mine, bits)), bits, mine.numel())
-    opened = (mine + theirs) & _ones(bits)
+        masked += 1 << (bits - 2)
+    mine = packed(masked, bits)
+    theirs = session.exchange(mine)
+    opened = unpacked(mine, bits, x.numel()) + unpacked(theirs, bits, x.numel()) & _ones(bits)
     # 2. Local. c - r has wrapped around modulo 2^b only if r[b-1] = 1 and c[b-1] = 0
     #    (docs/protocol.md#truncation, with b bits in place of 64).
     u, w = shares.derived

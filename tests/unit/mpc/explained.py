@@ -7,6 +7,7 @@ something, it chooses the mask so that the recorded words are sent.
 
     additive    x + r or x - r was sent: r' = r + (what was sent - what would be sent)
     XOR         the same with XOR
+    narrow      of x + r only the low bits were sent: so only these of r' are chosen
     derived     of tuple n, party i has the share v_i; v follows from the masks, so v_j' = v - v_i
 
 `replayed` then runs both parties and the dealer, all of them the real ones, with j's stream on that
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from parties.mpc import fixed_product, widening
+from parties.mpc import fixed_product
 from parties.mpc.bundles import Supply
 from parties.mpc.dealing import Ahead, Dealer, SessionId, TupleShares
 from parties.mpc.fixed_product import FixedProduct, MaskedWeights
@@ -34,7 +35,7 @@ from parties.mpc.products import runs
 from parties.mpc.release import ReleaseKey, new_nonce
 from parties.mpc.session import Session
 from parties.mpc.tuples import Square, Truncation, TupleKind, combined, receiver
-from parties.mpc.widening import Widen
+from parties.mpc.widening import Widen, packed, unpacked
 from privedge_lab.reference import run as reference
 from privedge_lab.reference.recording import NearLink, RecordingTuples
 from tests.unit.mpc.pair import Outcome, Program, View
@@ -43,8 +44,8 @@ Weights = dict[tuple[str, int], torch.Tensor]
 # Words of one tuple's stream of the honest party.
 Tape = dict[int, torch.Tensor]
 # One of a mask's words in the order in which they are opened, and how: added, subtracted, XOR, or
-# added with only the low bits sent, side by side.
-_Chunk = tuple[torch.Tensor, str]
+# added with only so many bits sent.
+_Chunk = tuple[torch.Tensor, str | int]
 
 _MAX_ELEMENTS = 1 << 24
 
@@ -59,9 +60,13 @@ def _chunks(kind: TupleKind, free: list[torch.Tensor]) -> list[_Chunk]:
     if isinstance(kind, Square):
         return [(free[0].view(-1), "-")]
     if isinstance(kind, Widen):
-        return [(free[0].view(-1), "narrow")]
+        return [(free[0].view(-1), kind.bits)]
     assert isinstance(kind, TruncatedSquare | Truncation | Choice), kind.purpose
     return [(mask.view(-1), "+") for mask in free]
+
+
+def _narrow(sent: torch.Tensor, bits: int, mask: torch.Tensor) -> torch.Tensor:
+    return unpacked(sent, bits, mask.numel())
 
 
 @dataclass
@@ -88,9 +93,6 @@ class Explainer:
         self._received = deque(self._other.sent)
         self._others_weights = weights[1 - honest]
         self._pending: deque[_Chunk] = deque()
-        # What was packed last, and to how many bits.
-        self._narrow: tuple[torch.Tensor, int] = torch.empty(0), 0
-        self._pack = widening.packed
         self.drawn: list[_Drawn] = []
 
     # --- Supply -----------------------------------------------------------------------------------
@@ -126,18 +128,16 @@ class Explainer:
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
         """Choose the masks so that `mine` becomes what was sent in the recorded run."""
         wanted = self._target.popleft().reshape(-1)
-        if self._pending and self._pending[0][1] == "narrow":
-            self._narrowed(wanted)
-            mine.copy_(wanted)
-            self._derive()
-            return self._received.popleft().reshape(-1).clone()
         would, place = mine.reshape(-1).clone(), 0
         while place < would.numel():
             mask, how = self._pending.popleft()
-            part = slice(place, place + mask.numel())
+            sent = mask.numel() if isinstance(how, str) else packed(mask, how).numel()
+            part = slice(place, place + sent)
             place = part.stop
             assert place <= would.numel()
-            if how == "^":
+            if isinstance(how, int):
+                mask += _narrow(wanted[part], how, mask) - _narrow(would[part], how, mask)
+            elif how == "^":
                 mask ^= wanted[part] ^ would[part]
             else:
                 change = wanted[part] - would[part]
@@ -145,18 +145,6 @@ class Explainer:
         mine.copy_(wanted.view(mine.shape))
         self._derive()
         return self._received.popleft().reshape(-1).clone()
-
-    def packed(self, words: torch.Tensor, bits: int) -> torch.Tensor:
-        """widening.packed, of words that `exchange` will change."""
-        self._narrow = words, bits
-        return self._pack(words, bits)
-
-    def _narrowed(self, wanted: torch.Tensor) -> None:
-        mask, _ = self._pending.popleft()
-        would, bits = self._narrow
-        sent = widening.unpacked(wanted, bits, would.numel())
-        mask += sent - would
-        would.copy_(sent)
 
     def _derive(self) -> None:
         for number, drawn in enumerate(self.drawn):
@@ -294,7 +282,6 @@ def replayed(
     explainer = Explainer(honest, tapes.outcome, weights)
     with patch.context() as patched:
         patched.setattr(fixed_product, "weight_mask", _asking(explainer, tapes, original))
-        patched.setattr(widening, "packed", explainer.packed)
         session = _Explaining(honest, explainer)
         engine = FusedEngine(session, masked_weights(tapes.weight_seeds)[honest])
         program(engine, *(engine.share(pair[honest]) for pair in shares))
