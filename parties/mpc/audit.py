@@ -19,7 +19,7 @@ A lot with a wrong word is dropped as a whole, and the dealer is refused.
 
 import hashlib
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -100,9 +100,12 @@ def opened_of(kept: int, share: float) -> int:
     return more
 
 
-def audited(lot: Lot, opened: int) -> "Steps[list[Bundle] | Wrong]":
+def audited(
+    lot: Lot, opened: int, pause: Callable[[], object] = lambda: None
+) -> "Steps[list[Bundle] | Wrong]":
     """Check the lot by opening `opened` of its bundles; the kept ones in their new order, or what
-    is wrong. Bundles must hold all that they were drawn with.
+    is wrong. Bundles must hold all that they were drawn with. `pause` is called before each piece of
+    work; it may wait.
 
     Raises NotReady for a lot that is not complete, and TranscriptMismatch if the other party does
     not follow.
@@ -115,8 +118,8 @@ def audited(lot: Lot, opened: int) -> "Steps[list[Bundle] | Wrong]":
     order = _order(coin, lot.size)
     chosen, kept = order[:opened], order[opened:]
     # 3. and 4. What was found is told only at the end, so that both parties do the same steps.
-    in_opened = yield from _opened(lot, chosen)
-    in_products = yield from _sacrificed(lot, coin, chosen, kept)
+    in_opened = yield from _opened(lot, chosen, pause)
+    in_products = yield from _sacrificed(lot, coin, (chosen, kept), pause)
     wrong = in_opened or in_products
     # 5. Either's finding counts.
     theirs = yield _WRONG if wrong else _RIGHT
@@ -152,7 +155,7 @@ def _order(coin: bytes, size: int) -> list[int]:
     return sorted(range(size), key=words.__getitem__)
 
 
-def _opened(lot: Lot, chosen: Sequence[int]) -> "Steps[Wrong | None]":
+def _opened(lot: Lot, chosen: Sequence[int], pause: Callable[[], object]) -> "Steps[Wrong | None]":
     """Step 3, for all tuples but fixed products."""
     places = [
         (bundle, place)
@@ -168,6 +171,7 @@ def _opened(lot: Lot, chosen: Sequence[int]) -> "Steps[Wrong | None]":
         words = lot.received(*at)
         if words is None:
             continue
+        pause()
         kind = lot.plan[at[1]]
         if not torch.equal(words, corrected(kind, KeyStream(key), KeyStream(theirs))):
             wrong = wrong or Wrong(f"tuple {at[1]} of bundle {at[0]} ({kind.purpose})")
@@ -175,7 +179,7 @@ def _opened(lot: Lot, chosen: Sequence[int]) -> "Steps[Wrong | None]":
 
 
 def _sacrificed(
-    lot: Lot, coin: bytes, chosen: Sequence[int], kept: Sequence[int]
+    lot: Lot, coin: bytes, order: tuple[list[int], list[int]], pause: Callable[[], object]
 ) -> "Steps[Wrong | None]":
     """Step 4: with public random rho_l and the products (B', C') of a burnt bundle,
 
@@ -185,10 +189,12 @@ def _sacrificed(
     so v_i = sum rho_l U_l,i + U'_i - E * T_i - A_i * T adds up to 0 if every C is right. The
     parties compare digests of v_0 and of -v_1.
     """
+    chosen, kept = order
     places = [at for at, kind in enumerate(lot.plan) if isinstance(kind, FixedProduct)]
     wrong = None
     for check, burnt in enumerate(chosen[:_MOST_CHECKS]):
         for place in places:
+            pause()
             rho = _drawn(coin, f"rho {check} {place}").take((len(kept),))
             if check == 0:
                 rho |= 1  # odd: an error in one product alone cannot vanish

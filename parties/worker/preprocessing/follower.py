@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import grpc
 
@@ -118,7 +119,8 @@ class PoolFollower:
                 order.session, count + order.opened, kind, pairing, cancellation
             )
             if order.opened:
-                steps = audited(drawn.lot, order.opened)
+                pause = partial(self._scheduler.wait_idle, cancellation.cancelled)
+                steps = audited(drawn.lot, order.opened, pause)
                 self._audit = _Audit(kind, drawn, steps, next(steps))
             else:
                 self._pool.put(kind, *drawn.kept(drawn.lot.bundles))

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 
 from parties.config.sections import PoolSection
@@ -191,7 +192,8 @@ class PoolLeader:
 
     def _audited(self, orders: "_Orders", order: Order, drawn: Drawn) -> Sequence[Bundle]:
         """The bundles to keep. Raises WrongRandomness; then the pool is empty and stays so."""
-        steps = audited(drawn.lot, order.opened)
+        pause = partial(self._scheduler.wait_idle, orders.cancellation.cancelled)
+        steps = audited(drawn.lot, order.opened, pause)
         mine = next(steps)
         while True:
             progress = orders.give(replace(order, audit=mine))

@@ -35,7 +35,7 @@ KNOWN = {
 # Where the protocol opens what masks hide; every other module of parties/mpc opens nothing.
 OPENING = {
     "session", "fused/choice", "fused/compare", "fused/squares", "fused/engine",
-    "crypten_backend/communicator",
+    "crypten_backend/communicator", "widening",
 }  # fmt: skip
 
 
