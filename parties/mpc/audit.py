@@ -104,8 +104,8 @@ def audited(
     lot: Lot, opened: int, pause: Callable[[], object] = lambda: None
 ) -> "Steps[list[Bundle] | Wrong]":
     """Check the lot by opening `opened` of its bundles; the kept ones in their new order, or what
-    is wrong. Bundles must hold all that they were drawn with. `pause` is called before each piece of
-    work; it may wait.
+    is wrong. Bundles must hold all that they were drawn with. `pause` is called before each piece
+    of work; it may wait.
 
     Raises NotReady for a lot that is not complete, and TranscriptMismatch if the other party does
     not follow.
