@@ -25,8 +25,8 @@ def test_costs_of_two_cohorts_are_those_of_real_queries(tmp_path):
         assert cost.agreement == 1 and cost.queries == 2
         assert 0 < cost.online_s <= cost.seconds_per_query
         assert cost.cpu_s >= cost.offline_cpu_s >= 0
-        assert cost.rounds == 7
-    # An image of 512 values goes to both parties, eight bytes a value.
-    assert 2 * 8 * 512 < small.bytes_per_query < large.bytes_per_query
+        assert cost.rounds == 8
+    # An image of 512 values goes to both parties, three bytes a value.
+    assert 2 * 3 * 512 < small.bytes_per_query < large.bytes_per_query
     assert 0 < small.dealt_bytes < large.dealt_bytes
     assert growth.fitted(rows)["bytes_per_query"]["slope"] > 0

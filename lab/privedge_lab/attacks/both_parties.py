@@ -14,6 +14,7 @@ from parties.mpc.dealing import Dealer, DealerLink, SessionId
 from parties.mpc.engine import Engine, T
 from parties.mpc.predict import Rule, predict
 from parties.mpc.weight_masks import WeightMasks
+from privedge.ran.narrow import word_bits
 from privedge.ran.spec import RanSpec
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
@@ -83,6 +84,7 @@ class BothParties:
             masks=torch.stack([each.masks for each in seen]),
             sent=torch.stack([each.sent for each in seen]),
             received=torch.stack([each.received for each in seen]),
+            word_bits=word_bits(self._spec),
         )
 
     def _ask(self, image: Words) -> tuple[_Seen, _Seen]:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import torch
 
+from parties.mpc.widening import unpacked
 from privedge.sharing.fixed_point import SCALE
+from privedge.sharing.ring import RING_BITS
 from privedge_lab.attacks.views import PartyView
 
 # How many words, evenly spaced, attackers learn from in a reading without a shape.
@@ -23,13 +25,19 @@ def image_share(view: PartyView) -> torch.Tensor:
 
 
 def opening(view: PartyView) -> torch.Tensor:
-    """Return int64 (n, *input_shape): the first value opened, which is the input minus a mask."""
-    return _like_the_image(view.sent + view.received, view)
+    """Return int64 (n, *input_shape): the first value opened, which is the input and a mask."""
+    if view.word_bits == RING_BITS:
+        return _like_the_image(view.sent + view.received, view)
+    halves = (_unpacked(words, view) for words in (view.sent, view.received))
+    return _centred(sum(halves, torch.tensor(-(1 << (view.word_bits - 2)))), view.word_bits)
 
 
 def half_unmasked(view: PartyView) -> torch.Tensor:
-    """Return int64 (n, *input_shape): the opening plus the party's own share of its mask."""
-    return _like_the_image(view.sent + view.received, view) + _like_the_image(view.masks, view)
+    """Return int64 (n, *input_shape): the opening without the party's own share of its mask."""
+    mask = _like_the_image(view.masks, view)
+    if view.word_bits == RING_BITS:  # the mask was subtracted
+        return opening(view) + mask
+    return _centred(opening(view) - mask, view.word_bits)
 
 
 def everything(view: PartyView) -> torch.Tensor:
@@ -92,3 +100,15 @@ def _bits(words: torch.Tensor, places: range) -> torch.Tensor:
 def _like_the_image(words: torch.Tensor, view: PartyView) -> torch.Tensor:
     shape = view.image_share.shape
     return words[:, : shape[1:].numel()].reshape(shape)
+
+
+def _unpacked(words: torch.Tensor, view: PartyView) -> torch.Tensor:
+    """Return the narrow words of the first exchange, int64 (n, *input_shape)."""
+    shape = view.image_share.shape
+    rows = [unpacked(row.contiguous(), view.word_bits, shape[1:].numel()) for row in words]
+    return torch.stack(rows).reshape(shape)
+
+
+def _centred(words: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return words modulo 2^bits, in two's complement."""
+    return words << (64 - bits) >> (64 - bits)

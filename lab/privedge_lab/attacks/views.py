@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from privedge.sharing.ring import RING_BITS
 from privedge_lab.baseline.defence import Defence
 from privedge_lab.datasets import Labelled
 from privedge_lab.disguise.settings import Sized
@@ -73,7 +74,8 @@ class PartyView:
     - `sent` and `received` (n, words), every exchange with the other party, in order.
 
     Of the snapshot, it has `weights`, its share of every model, and `masked_weights`, which were
-    opened once. A recording may keep only the first words of each tuple and exchange.
+    opened once. A recording may keep only the first words of each tuple and exchange. The first
+    exchange opens the image, of words of `word_bits` bits.
     """
 
     party: int
@@ -85,6 +87,7 @@ class PartyView:
     masks: torch.Tensor = field(repr=False)
     sent: torch.Tensor = field(repr=False)
     received: torch.Tensor = field(repr=False)
+    word_bits: int = RING_BITS
 
 
 @dataclass(frozen=True)
