@@ -175,6 +175,10 @@ class DigestMismatch(Refused):
     """Bytes do not match the digest that they were announced or stored with."""
 
 
+class WrongRandomness(Refused):
+    """The dealer was found to deal wrong randomness; nothing is computed until operators act."""
+
+
 class Unreachable(Refused):
     """A party, worker or dealer is down, or the connection to it was lost."""
 

@@ -157,6 +157,15 @@ class PoolSection(Section):
         "`bundles` and one more: what a small bundle costs is mostly that parties and dealer meet, "
         "so several are made at a time. With `bundles`, each is replaced at once.",
     )
+    opened: float = Field(
+        default=0.6,
+        ge=0,
+        le=0.9,
+        description="The share of all dealt bundles that is opened and thrown away, to see whether "
+        "the dealer deals rightly (docs/explanation/threat-model.md). For each bundle kept that is "
+        "`opened / (1 - opened)` more, made ahead: queries take no longer. With 0 none is opened. "
+        "Party 1 refuses to open fewer than its own file says.",
+    )
     batches: tuple[int, ...] = Field(
         default=(1,),
         description="Numbers of images in a run to prepare for before the first query. The eight "

@@ -84,6 +84,11 @@ class Bundle:
             seconds += time.perf_counter() - started
         return Bundle(name or tuples.run, parts, seconds)
 
+    @property
+    def parts(self) -> list[tuple[TupleKind, TupleShares | Ahead]]:
+        """What is left, in order; for an audit of a bundle that no run has."""
+        return list(self._parts)
+
     def draw(self, kind: TupleKind) -> TupleShares:
         """Take the next part out of the bundle. Raises TranscriptMismatch for another kind."""
         part = self._next(kind)

@@ -7,13 +7,14 @@ proof: docs/protocol.md#correlated-randomness.
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
 from parties.mpc.fixed_product import FixedProduct
-from parties.mpc.prg import SEED_BYTES, MaskStream
+from parties.mpc.prg import SEED_BYTES, KeyStream, MaskStream, mask_key
 from parties.mpc.tuples import (
     InPlace,
     TupleKind,
@@ -51,6 +52,10 @@ class SessionId:
     def stream(self, seed: bytes, kind: TupleKind, counter: int) -> MaskStream:
         """The masks of tuple number `counter` of the party whose seed this is."""
         return MaskStream(seed, purpose=kind.purpose, session=self.session, counter=counter)
+
+    def key(self, seed: bytes, kind: TupleKind, counter: int) -> bytes:
+        """The key of that stream alone: it tells nothing of other tuples."""
+        return mask_key(seed, purpose=kind.purpose, session=self.session, counter=counter)
 
 
 class Dealer:
@@ -90,24 +95,10 @@ class Dealer:
         self._check(kind)
         # Before anything is computed: a counter that failed is spent as well.
         self._next[party] = counter + 2
-        # 1. Expand both parties' streams, and add up the free masks. Both parties take their shares
-        #    of them from the same streams, in the same order.
-        masks = self._run.stream(self._seeds[party], kind, counter).take_each(kind.free)
-        stream = self._run.stream(self._seeds[1 - party], kind, counter)
-        for sharing, mask, theirs in zip(
-            kind.free_sharing, masks, stream.take_each(kind.free), strict=True
-        ):
-            combine_into(sharing, mask, theirs)
-        # 2. From the masks the derived values; of each the other party's share is the next part of
-        #    its stream. What is left is this party's share. It is uniform to this party, which
-        #    cannot expand the other one's stream.
-        sizes = list(map(math.prod, kind.derived))
-        correction = stream.take((sum(sizes),))
-        parts = correction.split_with_sizes(sizes)
-        self._correct(
-            kind, masks, [part.view(shape) for part, shape in zip(parts, kind.derived, strict=True)]
+        mine, theirs = (
+            self._run.stream(self._seeds[of], kind, counter) for of in (party, 1 - party)
         )
-        return correction
+        return corrected(kind, mine, theirs, self._derived)
 
     def _check(self, kind: TupleKind) -> None:
         shapes = [*kind.free, *kind.derived]
@@ -117,17 +108,6 @@ class Dealer:
             check_size([kind.masked], self._max_elements * _LARGER_WEIGHT)
         check_size(shapes, self._max_elements)
 
-    def _correct(
-        self, kind: TupleKind, masks: list[torch.Tensor], theirs: list[torch.Tensor]
-    ) -> None:
-        """Put this party's shares of the derived values in place of the other one's."""
-        if isinstance(kind, InPlace):
-            kind.correct(masks, theirs)
-            return
-        values = self._derived(kind, masks)
-        for sharing, value, share in zip(kind.derived_sharing, values, theirs, strict=True):
-            leave(sharing, value, share)
-
     def _derived(self, kind: TupleKind, masks: list[torch.Tensor]) -> list[torch.Tensor]:
         if not isinstance(kind, FixedProduct):
             return kind.derive(masks)
@@ -135,6 +115,41 @@ class Dealer:
         if seeds is None:
             raise ShareError("fixed product: the session has no weight seeds")
         return [kind.product(masks[0], lambda run: kept.mask(seeds, kind, run))]
+
+
+def corrected(
+    kind: TupleKind,
+    mine: KeyStream,
+    theirs: KeyStream,
+    derived: Callable[[TupleKind, list[torch.Tensor]], list[torch.Tensor]] = (
+        lambda kind, masks: kind.derive(masks)
+    ),
+) -> torch.Tensor:
+    """The receiver's shares of the derived values of a tuple, int64, flattened and one after the
+    other, from the receiver's stream and the other party's. `derived` finds the values.
+    """
+    # 1. Expand both parties' streams, and add up the free masks. Both parties take their shares of
+    #    them from the same streams, in the same order.
+    masks = mine.take_each(kind.free)
+    for sharing, mask, others in zip(
+        kind.free_sharing, masks, theirs.take_each(kind.free), strict=True
+    ):
+        combine_into(sharing, mask, others)
+    # 2. From the masks the derived values; of each the other party's share is the next part of its
+    #    stream. What is left is the receiver's share. It is uniform to the receiver, which cannot
+    #    expand the other one's stream.
+    sizes = list(map(math.prod, kind.derived))
+    correction = theirs.take((sum(sizes),))
+    pairs = zip(correction.split_with_sizes(sizes), kind.derived, strict=True)
+    parts = [part.view(shape) for part, shape in pairs]
+    if isinstance(kind, InPlace):
+        kind.correct(masks, parts)
+        return correction
+    for sharing, value, share in zip(
+        kind.derived_sharing, derived(kind, masks), parts, strict=True
+    ):
+        leave(sharing, value, share)
+    return correction
 
 
 class DealerLink(Protocol):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SEED_BYTES = 32
-_KEY_BYTES = 16
+KEY_BYTES = 16
 
 # The stream is the encryption of zeros. Nothing was ever written to these, so Linux keeps one page
 # of them only, which stays in the cache.
@@ -26,11 +26,10 @@ _ZEROS: Final = memoryview(bytes(1 << 18))
 _FROM_ZERO: Final = modes.CTR(bytes(16))
 
 
-class _Stream:
-    """Uniform ring elements, in order, from one key. Secret; it has no useful repr."""
+class KeyStream:
+    """Uniform ring elements, in order, from one key of KEY_BYTES. Secret; it has no useful repr."""
 
-    def __init__(self, seed: bytes, *, salt: bytes | None, info: bytes) -> None:
-        key = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=salt, info=info).derive(seed)
+    def __init__(self, key: bytes) -> None:
         self._cipher = Cipher(algorithms.AES(key), _FROM_ZERO).encryptor()
 
     def take(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -55,28 +54,39 @@ class _Stream:
         return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-class MaskStream(_Stream):
+def mask_key(seed: bytes, *, purpose: str, session: bytes, counter: int) -> bytes:
+    """The key of the masks of one tuple or weight. It tells nothing of the seed or other keys."""
+    # No part can contain a zero byte, so different parts never give the same text.
+    info = b"\0".join(
+        (
+            b"privedge mask v1",
+            purpose.encode(),
+            session.hex().encode(),
+            # This was once the number of a retry; now every retry has a new session. The literal
+            # stays, because without it every mask would change, also those on disk.
+            b"0",
+            str(counter).encode(),
+        )
+    )
+    return derived_key(seed, salt=None, info=info)
+
+
+def derived_key(secret: bytes, *, salt: bytes | None, info: bytes) -> bytes:
+    """A key of KEY_BYTES: HKDF-SHA256."""
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=info).derive(secret)
+
+
+class MaskStream(KeyStream):
     """The masks of one tuple, or of one weight."""
 
     def __init__(self, seed: bytes, *, purpose: str, session: bytes, counter: int) -> None:
-        # No part can contain a zero byte, so different parts never give the same text.
-        info = b"\0".join(
-            (
-                b"privedge mask v1",
-                purpose.encode(),
-                session.hex().encode(),
-                # This was once the number of a retry; now every retry has a new session. The
-                # literal stays, because without it every mask would change, also those on disk.
-                b"0",
-                str(counter).encode(),
-            )
-        )
-        super().__init__(seed, salt=None, info=info)
+        super().__init__(mask_key(seed, purpose=purpose, session=session, counter=counter))
 
 
-class ZeroStream(_Stream):
+class ZeroStream(KeyStream):
     """The sharing of zero on one released result (docs/protocol.md#release)."""
 
     def __init__(self, nonces: bytes, *, session: bytes, name: str) -> None:
         # A retry is a session of its own, so nothing else has to tell two uses of a name apart.
-        super().__init__(nonces, salt=session, info=b"privedge release v1\0" + name.encode())
+        info = b"privedge release v1\0" + name.encode()
+        super().__init__(derived_key(nonces, salt=session, info=info))

@@ -12,6 +12,7 @@ import grpc
 
 from parties.config.party import PartyConfig
 from parties.cores import chosen, stay_on, usable_cores
+from parties.dealer_trust import DealerTrust
 from parties.party.audit.files import FOLDER
 from parties.party.audit.gate import GateWitness
 from parties.party.audit.heads import PeerHeads
@@ -249,6 +250,7 @@ def _causes(
         Cause("peer", lambda: f"{other} is not connected" if side.away() else ""),
         Cause("dealer", greeter.fault, blocks=False),
         Cause("randomness", no_randomness),
+        Cause("dealt", DealerTrust(config.state).fault),
         Cause("disk", Disk(config.state, config.disk).fault, blocks=False),
         Cause("certificate", watch_certificates(config.tls).fault, blocks=False),
     ]

@@ -152,6 +152,10 @@ class Preparation(_message.Message):
         """
         BUNDLE: Preparation._Kind.ValueType  # 2
         """Draw all tuples of such queries from the dealer, in a separate session: a bundle for each."""
+        AUDIT: Preparation._Kind.ValueType  # 3
+        """One exchange of the audit of the bundles that were drawn last, in the same session. Only then
+        are they used.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """The kinds of order."""
@@ -163,6 +167,10 @@ class Preparation(_message.Message):
     """
     BUNDLE: Preparation.Kind.ValueType  # 2
     """Draw all tuples of such queries from the dealer, in a separate session: a bundle for each."""
+    AUDIT: Preparation.Kind.ValueType  # 3
+    """One exchange of the audit of the bundles that were drawn last, in the same session. Only then
+    are they used.
+    """
 
     KIND_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
@@ -172,6 +180,8 @@ class Preparation(_message.Message):
     MASKED_WEIGHTS_FIELD_NUMBER: _builtins.int
     ALIVE_FIELD_NUMBER: _builtins.int
     BUNDLES_FIELD_NUMBER: _builtins.int
+    OPENED_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     kind: Global___Preparation.Kind.ValueType
     session: _builtins.bytes
     """16 fresh bytes: the session with the dealer of the rehearsal or the bundles. They are also the
@@ -184,7 +194,13 @@ class Preparation(_message.Message):
     masked_weights: _builtins.bytes
     """The masked weights for which the bundle is made; empty for a rehearsal."""
     bundles: _builtins.int
-    """How many bundles to draw in one session; 0 means one."""
+    """How many bundles to make in one session; 0 means one."""
+    opened: _builtins.int
+    """How many more to draw beside these, which the audit opens and throws away. With 0 there is no
+    audit.
+    """
+    audit: _builtins.bytes
+    """With AUDIT: party 0's words of this exchange. Party 1 answers with its own."""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
@@ -206,10 +222,12 @@ class Preparation(_message.Message):
         masked_weights: _builtins.bytes = ...,
         alive: _abc.Iterable[_builtins.bytes] | None = ...,
         bundles: _builtins.int = ...,
+        opened: _builtins.int = ...,
+        audit: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "bundles", b"bundles", "kind", b"kind", "masked_weights", b"masked_weights", "one_subject", b"one_subject", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "audit", b"audit", "bundles", b"bundles", "kind", b"kind", "masked_weights", b"masked_weights", "one_subject", b"one_subject", "opened", b"opened", "session", b"session", "shape", b"shape", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -233,7 +251,7 @@ class Prepared(_message.Message):
         STARTED: Prepared._State.ValueType  # 1
         """Party 1 has started on the order."""
         READY: Prepared._State.ValueType  # 2
-        """The bundles are ready at party 1."""
+        """The bundles are drawn at party 1; with AUDIT, they were found right."""
         BUSY: Prepared._State.ValueType  # 3
         """A query is running; ask again."""
         UNKNOWN: Prepared._State.ValueType  # 4
@@ -248,7 +266,7 @@ class Prepared(_message.Message):
     STARTED: Prepared.State.ValueType  # 1
     """Party 1 has started on the order."""
     READY: Prepared.State.ValueType  # 2
-    """The bundles are ready at party 1."""
+    """The bundles are drawn at party 1; with AUDIT, they were found right."""
     BUSY: Prepared.State.ValueType  # 3
     """A query is running; ask again."""
     UNKNOWN: Prepared.State.ValueType  # 4
@@ -258,20 +276,24 @@ class Prepared(_message.Message):
 
     STATE_FIELD_NUMBER: _builtins.int
     BUNDLES_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     state: Global___Prepared.State.ValueType
     bundles: _builtins.int
-    """With STARTED, for bundles: how many of those ordered party 1 has room for; both parties draw so
+    """With STARTED, for bundles: how many of those ordered party 1 has room for; both parties make so
     many. 0 means one.
     """
+    audit: _builtins.bytes
+    """After AUDIT: party 1's words of the same exchange."""
     def __init__(
         self,
         *,
         state: Global___Prepared.State.ValueType = ...,
         bundles: _builtins.int = ...,
+        audit: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundles", b"bundles", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "bundles", b"bundles", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

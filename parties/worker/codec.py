@@ -131,8 +131,9 @@ def answer_to_wire(answer: AnswerShare) -> pb.RunResponse:
 def order_to_wire(order: Order) -> mpc_pb2.Preparation:
     """Inverse of `order_from_wire`."""
     preparation = mpc_pb2.Preparation
+    what = preparation.REHEARSAL if order.rehearsal else preparation.BUNDLE
     return preparation(
-        kind=preparation.REHEARSAL if order.rehearsal else preparation.BUNDLE,
+        kind=what if order.audit is None else preparation.AUDIT,
         session=order.session,
         snapshot_id=order.kind.snapshot_id,
         shape=order.kind.shape,
@@ -140,6 +141,8 @@ def order_to_wire(order: Order) -> mpc_pb2.Preparation:
         masked_weights=order.pairing,
         alive=order.alive,
         bundles=order.bundles,
+        opened=order.opened,
+        audit=order.audit or b"",
     )
 
 
@@ -152,14 +155,19 @@ def order_from_wire(message: mpc_pb2.Preparation) -> Order:
         pairing=message.masked_weights,
         alive=tuple(message.alive),
         bundles=message.bundles or 1,
+        opened=message.opened,
+        audit=message.audit if message.kind == mpc_pb2.Preparation.AUDIT else None,
     )
 
 
 def progress_to_wire(progress: Progress) -> mpc_pb2.Prepared:
     """Inverse of `progress_from_wire`."""
-    return mpc_pb2.Prepared(state=_STATES[progress.state], bundles=progress.bundles)
+    return mpc_pb2.Prepared(
+        state=_STATES[progress.state], bundles=progress.bundles, audit=progress.audit
+    )
 
 
 def progress_from_wire(message: mpc_pb2.Prepared) -> Progress:
     """How far party 1's worker is. A state that this release does not know counts as a failure."""
-    return Progress(_STATE_OF.get(message.state, State.FAILED), message.bundles or 1)
+    state = _STATE_OF.get(message.state, State.FAILED)
+    return Progress(state, message.bundles or 1, message.audit)

@@ -16,6 +16,7 @@ import torch
 
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
+from parties.dealer_trust import DealerTrust
 from parties.mpc.compiled import compiler, threads
 from parties.serving.certificate_watch import watch_certificates
 from parties.wire import mpc_pb2_grpc, worker_pb2_grpc
@@ -86,7 +87,12 @@ def _party0(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     stub = mpc_pb2_grpc.MpcStub(channel)
     parts = _parts(config, Dialer(stub, partial(epoch_of, channel)))
     pool_leader = PoolLeader(
-        stub, parts.preparer, parts.pool, parts.scheduler, parts.targets, config.pool
+        stub,
+        parts.preparer,
+        parts.pool,
+        parts.scheduler,
+        parts.targets,
+        config.pool,
     )
     pool_leader.start()
     return [_inside(parts, socket)]
@@ -112,7 +118,8 @@ def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
     # One more than are in use at once: while models change, queries ask for both snapshots.
     keep = len(config.cohorts) + 1
     targets = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
-    sessions = Sessions(config.index, dealer, meeting, pool, keep=keep)
+    trust = DealerTrust(config.state)
+    sessions = Sessions(config.index, dealer, meeting, pool, keep=keep, trust=trust)
     weights = Weights(Vault.of(config), keep=keep, found=pool.wake)
     computation = Computation(sessions, weights, ScoreTally(config.state))
     preparer = Preparer(sessions, computation, pool, scheduler)

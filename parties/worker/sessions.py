@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import grpc
 
 from parties.bounded_dict import BoundedDict
+from parties.dealer_trust import DealerTrust
 from parties.mpc.bundles import Supply, size_of
 from parties.mpc.dealing import SessionId, Tuples, new_seed
 from parties.mpc.fixed_product import MaskedWeights
@@ -96,8 +97,10 @@ class Sessions:
         pool: Pool,
         *,
         keep: int,
+        trust: DealerTrust,
     ) -> None:
-        """Keep the masked weights of `keep` snapshots."""
+        """Keep the masked weights of `keep` snapshots. `trust`: whether the dealer is refused."""
+        self.trust = trust
         self.index = index
         self._dealer = DealerLine(dealer)
         self._meeting = meeting
@@ -124,8 +127,9 @@ class Sessions:
         """Begin `run`. All streams end with the block, or at once if the run is cancelled.
 
         Raises ManifestMismatch, which names what the other worker is about to do otherwise;
-        Unreachable; DeadlineExceeded.
+        Unreachable; DeadlineExceeded; WrongRandomness while the dealer is refused.
         """
+        self.trust.check()
         held = self.masked(task.snapshot.id)
         choice = BundleChoice(self._pool, task.kind, usable=held is not None)
         try:

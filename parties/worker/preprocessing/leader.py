@@ -5,7 +5,8 @@
     3.  rehearse    both workers run that kind on zeros, if they have no masked weights or plan yet
     4.  draw        both draw their shares of the bundles from the dealer, in one session: most of
                     what a small bundle costs is the session
-    5.  keep        party 0 puts its shares into the pool only after party 1 has said that its own
+    5.  audit       both open some of them, so that a dealer that deals wrongly is caught
+    6.  keep        party 0 puts its shares into the pool only after party 1 has said that its own
                     are in its pool, so no query takes a bundle that party 1 lacks
 
 Party 0 leads, so both workers see one order of bundles. Sees masks of later queries.
@@ -15,18 +16,22 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 
 from parties.config.sections import PoolSection
+from parties.mpc.audit import Wrong, audited, opened_of
+from parties.mpc.bundles import Bundle
 from parties.wire import mpc_pb2 as pb
 from parties.wire import mpc_pb2_grpc
 from parties.worker import codec
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.backoff import Backoff, reason
-from parties.worker.preprocessing.orders import Order, Progress, State, bundle_names
+from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.preprocessing.pool import Pool
-from parties.worker.preprocessing.prepare import Preparer
+from parties.worker.preprocessing.prepare import Drawn, Preparer
 from parties.worker.preprocessing.targets import PoolTargets
 from parties.worker.scheduler import Scheduler
 from parties.worker.task import Kind
@@ -59,6 +64,7 @@ class PoolLeader:
         self._scheduler = scheduler
         self._targets = targets
         self._settings = settings
+        self._trust = preparer.trust
         # Kinds that fell below the lower watermark and have not reached the upper one since.
         self._filling: set[Kind] = set()
         self._not_before: dict[Kind, float] = {}
@@ -102,7 +108,7 @@ class PoolLeader:
 
     def _next(self, targets: list[Kind]) -> Kind | None:
         """Step 1: the first target that has too few bundles and is not left alone for now."""
-        if self._targets.unsettled_s() > 0:
+        if self._targets.unsettled_s() > 0 or self._trust.fault():
             return None
         now = time.monotonic()
         self._not_before = {kind: at for kind, at in self._not_before.items() if at > now}
@@ -148,8 +154,9 @@ class PoolLeader:
         # Step 2: party 1 refuses unless it holds the same masked weights.
         pairing = self._preparer.pairing(kind) or b""
         session = os.urandom(_NAME_BYTES)
-        wanted = self._preparer.room(kind, self._missing(kind))
-        order = Order(False, session, kind, pairing, self._alive(), wanted)
+        wanted = self._preparer.room(kind, self._missing(kind), self._settings.opened)
+        opened = opened_of(wanted, self._settings.opened)
+        order = Order(False, session, kind, pairing, self._alive(), wanted, opened)
         began = orders.give(order)
         if began.state is State.UNKNOWN:
             # Party 1's worker was restarted after this kind was rehearsed.
@@ -166,19 +173,45 @@ class PoolLeader:
         return self._targets.missing(ready) if ready else 1
 
     def _draw(self, orders: "_Orders", order: Order, count: int) -> None:
-        kind, names = order.kind, bundle_names(order.session, count)
+        kind = order.kind
         with self._backoff.catching("bundle", kind):
             try:
                 # Step 4.
-                prepared = self._preparer.draw(names, kind, order.pairing, orders.cancellation)
+                drawn = self._preparer.draw(
+                    order.session, count + order.opened, kind, order.pairing, orders.cancellation
+                )
             finally:
                 state = orders.answer().state
-            # Step 5: shares without the other party's are dropped.
             if state is not State.READY:
                 raise NotReady(f"{_PEER} could not make its share")
-            self._pool.put(kind, *prepared)
+            # Steps 5 and 6: shares without the other party's are dropped.
+            kept = self._audited(orders, order, drawn) if order.opened else drawn.lot.bundles
+            self._pool.put(kind, *drawn.kept(kept))
             return
         self._later(kind)
+
+    def _audited(self, orders: "_Orders", order: Order, drawn: Drawn) -> Sequence[Bundle]:
+        """The bundles to keep. Raises WrongRandomness; then the pool is empty and stays so."""
+        pause = partial(self._scheduler.wait_idle, orders.cancellation.cancelled)
+        steps = audited(drawn.lot, order.opened, pause)
+        mine = next(steps)
+        while True:
+            progress = orders.give(replace(order, audit=mine))
+            if progress.state is State.FAILED and not progress.audit:
+                raise NotReady(f"{_PEER} did not take part in the audit")
+            try:
+                mine = steps.send(progress.audit)
+            except StopIteration as end:
+                found = end.value
+                break
+        if isinstance(found, Wrong):
+            self._pool.forget()
+            self._trust.refuse(order.session, found.what)
+            self._trust.check()
+        if progress.state is not State.READY:
+            raise NotReady(f"{_PEER} could not keep its share")
+        kept: Sequence[Bundle] = found
+        return kept
 
     def _later(self, kind: Kind) -> None:
         self._not_before[kind] = time.monotonic() + self._backoff.pause_s(kind)

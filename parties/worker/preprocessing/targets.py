@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from parties.bounded_dict import BoundedDict
 from parties.config.sections import PoolSection
+from parties.mpc.audit import opened_of
 from parties.worker.snapshot_cache import Snapshot, SnapshotCache
 from parties.worker.task import Kind, Method, Task
 
@@ -15,6 +16,8 @@ from parties.worker.task import Kind, Method, Task
 _RECENT = 8
 # Bundles of one session: all of them are held, beside the pool, until the last one is drawn.
 _AT_ONCE = 8
+# No order may have more of them opened: what [pool] `opened` can ask for at most.
+MOST_OPENED = opened_of(_AT_ONCE, 0.9)
 
 
 class PoolTargets:
@@ -79,6 +82,10 @@ class PoolTargets:
     def missing(self, ready: int) -> int:
         """How many bundles of a kind to draw in one session when `ready` are there; 1 at least."""
         return min(_AT_ONCE, max(1, self._settings.bundles - ready))
+
+    def audit_of(self, kept: int) -> int:
+        """How many bundles must be opened at least for so many that are kept."""
+        return opened_of(kept, self._settings.opened)
 
     def model_ids(self) -> frozenset[str]:
         """Of all models of the snapshots in use."""

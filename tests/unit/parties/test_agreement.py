@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+from parties.dealer_trust import DealerTrust
 from parties.mpc.dealing import SessionId
 from parties.wire import mpc_pb2_grpc, worker_pb2
 from parties.worker import agreement, codec
@@ -174,6 +175,7 @@ def both(tls_for) -> Iterator[tuple[Sessions, Sessions]]:
                 meetings[party],
                 Pool(1 << 20),
                 keep=2,
+                trust=DealerTrust(Path("/nowhere")),
             )
             for party in (0, 1)
         )

@@ -70,8 +70,16 @@ def test_a_worker_gets_the_task_that_its_front_end_means(position, one_subject):
 @pytest.mark.parametrize("rehearsal", [True, False])
 def test_an_order_to_prepare_is_given_as_it_is(rehearsal):
     kind = Kind("snapshot", (4, 1, 8, 8), one_subject=True)
-    order = Order(rehearsal, os.urandom(16), kind, os.urandom(16), (b"one", b"two"), 3)
+    order = Order(rehearsal, os.urandom(16), kind, os.urandom(16), (b"one", b"two"), 3, 5)
     assert worker.order_from_wire(worker.order_to_wire(order)) == order
+
+
+@pytest.mark.parametrize("words", [b"", b"a coin"])
+def test_an_exchange_of_an_audit_is_told_from_other_orders(words):
+    order = Order(False, os.urandom(16), Kind("snapshot", (1, 4)), audit=words)
+    assert worker.order_from_wire(worker.order_to_wire(order)) == order
+    progress = Progress(State.STARTED, audit=words)
+    assert worker.progress_from_wire(worker.progress_to_wire(progress)) == progress
 
 
 @pytest.mark.parametrize("state", State)

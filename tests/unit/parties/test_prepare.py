@@ -13,6 +13,7 @@ import pytest
 
 from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
+from parties.dealer_trust import DealerTrust
 from parties.mpc.bundles import Bundle
 from parties.mpc.dealing import SessionId
 from parties.mpc.fixed_product import MaskedWeights
@@ -70,8 +71,11 @@ class Party1:
         self.pool, self.scheduler, self.acceptor = Pool(1 << 20), Scheduler(), WatchedAcceptor()
         settings, method = PoolSection(bundles=bundles, settle_s=0), Method("fused", "one-unit")
         self.targets = PoolTargets(settings, method, SnapshotCache(keep=2), self.pool.wake)
+        trust = DealerTrust(Path("/nowhere"))
         self.dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
-        self.sessions = sessions = Sessions(1, self.dealer, self.acceptor, self.pool, keep=2)
+        self.sessions = sessions = Sessions(
+            1, self.dealer, self.acceptor, self.pool, keep=2, trust=trust
+        )
         computation = Computation(sessions, Weights(Vault(1), keep=2), ScoreTally(Path()))
         preparer = Preparer(sessions, computation, self.pool, self.scheduler)
         self.pool_follower = PoolFollower(preparer, self.pool, self.scheduler, self.targets)
@@ -261,7 +265,7 @@ def test_party_1_makes_no_more_at_once_than_its_own_settings_say(
     party1.rehearsed(KIND)
     names = tuple(os.urandom(16) for _ in range(held))
     party1.pool.put(KIND, *(a_share(name) for name in names))
-    order = Order(False, os.urandom(16), KIND, PAIRING, names, ordered)
+    order = Order(False, os.urandom(16), KIND, PAIRING, names, ordered, opened=12)
     with closing(party1.dealer):
         first = next(party1.pool_follower.carry_out(order, Cancellation()))
     assert first == Progress(orders.State.STARTED, made)

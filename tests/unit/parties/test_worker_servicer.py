@@ -7,6 +7,7 @@ import pytest
 
 from parties.at_rest.vault import Vault
 from parties.config.sections import PoolSection
+from parties.dealer_trust import DealerTrust
 from parties.mpc.bundles import Bundle
 from parties.mpc.dealing import SessionId
 from parties.wire import worker_pb2 as pb
@@ -46,7 +47,7 @@ def worker(pool, tls_for) -> Iterator[worker_pb2_grpc.WorkerStub]:
     targets = PoolTargets(settings, method, SnapshotCache(keep=2), pool.wake)
     targets.snapshots.put(Snapshot(KIND.snapshot_id, "c", SPEC, 1.0, 0.0, ()))
     dealer = open_channel("127.0.0.1:1", server=Role.DEALER, tls=tls_for(Role.PARTY1))
-    sessions = Sessions(1, dealer, Acceptor(), pool, keep=2)
+    sessions = Sessions(1, dealer, Acceptor(), pool, keep=2, trust=DealerTrust(Path("/nowhere")))
     computation = Computation(sessions, Weights(Vault(1), keep=2), ScoreTally(Path()))
     servicer = WorkerServicer(
         computation, pool, Scheduler(), targets, method=method, settings=settings

@@ -32,6 +32,7 @@ export const REFUSALS: readonly Refusal[] = [
   {"status": "RESOURCE_EXHAUSTED", "text": "the budget is spent", "code": "BudgetSpent", "advice": "ask again later, or ask the operators for more", "again": "never"},
   {"status": "RESOURCE_EXHAUSTED", "text": "a limit was reached", "code": "LimitExceeded", "advice": "send less, or try again later", "again": "never"},
   {"status": "DATA_LOSS", "text": "bytes do not match their digest", "code": "DigestMismatch", "advice": "send it again; if it was a query, tell the operator of a damaged model", "again": "never"},
+  {"status": "DATA_LOSS", "text": "the dealer dealt wrong randomness", "code": "WrongRandomness", "advice": "tell both operators; nothing is answered until they have acted", "again": "never"},
   {"status": "UNAVAILABLE", "text": "starting, or about to end", "code": "Restarting", "advice": "try again in a moment", "again": "started"},
   {"status": "UNAVAILABLE", "text": "a part of the service is down", "code": "Unreachable", "advice": "try again in a moment", "again": "lost"},
   {"status": "DEADLINE_EXCEEDED", "text": "the deadline passed", "code": "DeadlineExceeded", "advice": "try again, or raise rpc_timeout_s", "again": "never"},
