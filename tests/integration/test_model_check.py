@@ -119,7 +119,9 @@ def _zero(ran: Ran) -> Ran:
 
 
 @pytest.mark.parametrize(
-    ("owner", "change"), [("far", _far), ("pooled", _pooled), ("zero", _zero)], ids=str
+    ("owner", "change"),
+    [("far", _far), ("pooled", _pooled), ("zero", _zero)],
+    ids=["far", "pooled", "zero"],
 )
 def test_a_far_model_and_thieves_are_refused_and_change_no_answer(
     deployment, honest, owner, change

@@ -31,16 +31,23 @@ def test_the_file_has_the_vectors_that_the_tool_makes_and_no_others():
 # --- Read by the page -----------------------------------------------------------------------------
 
 
-def words(raw: str) -> list[int]:
-    return [word for (word,) in struct.iter_unpack("<Q", bytes.fromhex(raw))]
+def words(raw: str, bits: int = 64) -> list[int]:
+    each, data = -(-bits // 8), bytes.fromhex(raw)
+    return [int.from_bytes(data[at : at + each], "little") for at in range(0, len(data), each)]
 
 
-def added(first: str, second: str) -> list[int]:
-    return [(a + b) % RING for a, b in zip(words(first), words(second), strict=True)]
+def low(found: list[int], bits: int) -> list[int]:
+    return [word % (1 << bits) for word in found]
 
 
-def mask(seed: str, count: int) -> str:
-    return hashlib.shake_128(seed.encode()).hexdigest(count)
+def added(first: str, second: str, bits: int = 64) -> list[int]:
+    pairs = zip(words(first, bits), words(second, bits), strict=True)
+    return low([one + other for one, other in pairs], bits)
+
+
+def mask(seed: str, count: int, bits: int = 64) -> list[int]:
+    """So many words, of which the low bits are sent."""
+    return low(words(hashlib.shake_128(seed.encode()).hexdigest(8 * count)), bits)
 
 
 def encoded(value: float) -> int:
@@ -62,8 +69,9 @@ def test_a_picture_is_scaled_to_minus_one_to_one_and_encoded(vector):
 
 @QUERIES
 def test_the_shares_of_a_query_are_its_mask_and_what_is_left(vector):
-    assert added(*vector["shares"]) == words(vector["words"])
-    assert vector["shares"][0] == mask(vector["seed"], len(vector["words"]) // 2)
+    bits, asked = vector["word_bits"], words(vector["words"])
+    assert added(*vector["shares"], bits) == low(asked, bits)
+    assert words(vector["shares"][0], bits) == mask(vector["seed"], len(asked), bits)
 
 
 @QUERIES
@@ -113,17 +121,23 @@ def test_an_upload_commits_to_the_share_of_every_tensor(party):
     salt, rest = bytes.fromhex(vector["salts"][party]), bytes.fromhex(vector["shares"][party])
     assert header.salt == salt
     for tensor in header.manifest.tensors:
-        size = len(vector["words"][tensor.name]) // 2
-        share, rest = rest[:size], rest[size:]
+        count, bits = len(words(vector["words"][tensor.name])), tensor.word_bits or 64
+        share, rest = rest[: count * -(-bits // 8)], rest[count * -(-bits // 8) :]
         expected = hashlib.sha256(salt + tensor.name.encode() + b"\0" + share).digest()
         assert tensor.commitments[party] == expected
         if party == 0:
-            assert share.hex() == mask(vector["seeds"][tensor.name], size)
+            assert words(share.hex(), bits) == mask(vector["seeds"][tensor.name], count, bits)
     assert rest == b""
 
 
 def test_the_shares_of_an_upload_add_up_to_its_words():
-    vector = STORED["upload"]
-    assert added(*vector["shares"]) == words("".join(vector["words"].values()))
+    vector, place = STORED["upload"], 0
+    for name, wanted in vector["words"].items():
+        bits = 64 if name == "threshold" else vector["word_bits"]
+        part = slice(place, place + len(wanted) // 16 * -(-bits // 8) * 2)
+        shares = [share[part] for share in vector["shares"]]
+        assert added(*shares, bits) == low(words(wanted), bits)
+        place = part.stop
+    assert {len(share) for share in vector["shares"]} == {place}
     assert hashlib.sha256(vector["spec"].encode()).hexdigest() == vector["spec_digest"]
     assert hashlib.sha256(vector["manifest"].encode()).hexdigest() == vector["manifest_digest"]

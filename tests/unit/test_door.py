@@ -19,7 +19,8 @@ from tests.unit.client import open_parties
 
 ROOT = Path(__file__).resolve().parents[2]
 DOOR = (
-    *("Answer", "Client", "ClientConfig", "Cohort", "Cost", "Flaw", "ModelFacts", "Owner"),
+    *("Answer", "Client", "ClientConfig", "Cohort", "Cost", "Exposure"),
+    *("Flaw", "ModelFacts", "Owner"),
     *("PRESETS", "Ran", "RanSpec", "Receipt", "Reply", "__version__", "check_quality", "errors"),
     *("preset", "train"),
 )

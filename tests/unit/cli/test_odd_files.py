@@ -51,6 +51,7 @@ NOT_NEEDED = {
     (("query",), "--encoder"),
     (("verify",), "--encoder"),
     *(((name,), "--detector") for name in ("train", "train-all", "query", "verify")),
+    (("photos", "check"), "--detector"),
 }
 # It would start servers: its readers are those of train-all.
 STARTS_SERVERS = {(("up",), option) for option in ("--encoder", "--detector", "--spec")}
@@ -153,7 +154,7 @@ def line_of(words, odd: str, path: Path, there: dict[str, Path], new: Path) -> l
     for word in words:
         command = command.commands[word]
     line = [*words]
-    if odd == "--config" and words[0] in ("train", "train-all"):
+    if odd == "--config" and words[0] in ("train", "train-all", "photos"):
         line += ["--cohort", "faces"]
     given = {each.opts[0]: value_of(words, each.opts[0], there, new) for each in paths_of(command)}
     needed = {each.opts[0] for each in paths_of(command) if each.required} | {"--config"}
@@ -250,7 +251,6 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monke
 
 # Modules that read what privedge itself has written or shipped, by names of its own.
 OWN_FILES = {
-    "parties/mpc/compiled/cache.py",
     "privedge/local/deployment.py",
     "privedge/local/processes.py",
     "lab/privedge_lab/bench/asker.py",
