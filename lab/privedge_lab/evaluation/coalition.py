@@ -53,7 +53,7 @@ class CoalitionSettings:
     seed: int = 0
 
 
-def measure(settings: CoalitionSettings, progress: Progress) -> Iterator[CoalitionRow]:
+def rows(settings: CoalitionSettings, progress: Progress) -> Iterator[CoalitionRow]:
     """Two rows for each group. Models and queries are made; nothing is trained."""
     orders, words = dict.fromkeys(_NEWS, 0), dict.fromkeys(_NEWS, 0)
     chances = dict.fromkeys(_NEWS, 0.0)

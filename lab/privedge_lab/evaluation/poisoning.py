@@ -147,7 +147,7 @@ def refused_honest(
     return out, count
 
 
-def measure(
+def rows(
     data: Set,
     settings: Settings,
     probes: Features,

@@ -203,7 +203,7 @@ class Asking:
         return read_answers(opened, cohort.owners, question, cohort.public_owners)[0].owner
 
 
-def measure(seed: int, tries: int, progress: Progress) -> Iterator[TamperingRow]:
+def rows(seed: int, tries: int, progress: Progress) -> Iterator[TamperingRow]:
     """Try every deviation under every setting."""
     with tempfile.TemporaryDirectory() as folder:
         asking = Asking(Made(seed), Path(folder))

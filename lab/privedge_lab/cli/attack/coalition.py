@@ -39,7 +39,7 @@ def _coalition(
     from privedge_lab.evaluation import coalition
 
     settings = coalition.CoalitionSettings(owners, queries, unreleased, seed)
-    rows = experiment.once(lambda bars: coalition.measure(settings, bars))
+    rows = experiment.once(lambda bars: coalition.rows(settings, bars))
     if as_json:
         print(json.dumps({"rows": [asdict(row) for row in rows]}))
         return

@@ -105,7 +105,7 @@ def _poisoning(
     found = (
         []
         if honest_only
-        else experiment.once(lambda bars: poisoning.measure(images, settings, rows, trained, bars))
+        else experiment.once(lambda bars: poisoning.rows(images, settings, rows, trained, bars))
     )
     if as_json:
         honest = {"models": joined, "refused": refused, "classes": len(trained)}

@@ -39,7 +39,7 @@ def _tampering(
     from privedge_lab.evaluation import tampering
 
     def measured(bars: Bars) -> "list[TamperingRow]":
-        return list(tampering.measure(seed, tries, bars))
+        return list(tampering.rows(seed, tries, bars))
 
     rows = experiment.once(measured)
     if as_json:
