@@ -23,6 +23,8 @@ from privedge.errors import (
     Unreachable,
 )
 from privedge.identity.roles import Identity, Role
+from privedge.ran.narrow import word_bits
+from privedge.sharing import ring
 
 CLEO, ZOE = Identity(Role.OWNER, "cleo"), Identity(Role.OWNER, "zoe")
 KNOWN, NEW = 1, 0
@@ -145,7 +147,9 @@ def test_both_parties_ask_with_the_mean_out_of_their_own_share(open_parties):
     for party, asked_for, mean, owners, _ in parties.asked:
         assert asked_for == model_id
         assert owners == ("ana", "ben")
-        assert mean == raw[party][size : size + 8 * SPEC.parameters()["0.mean"][0]]
+        shape = SPEC.parameters()["0.mean"]
+        wide = ring.from_bytes(raw[party][size : size + 8 * shape[0]], shape)
+        assert mean == ring.to_bytes(wide, word_bits(SPEC))
     assert len({each[4] for each in parties.asked}) == 1
     assert parties.audited() == [["unchecked", "unchecked", "new"]] * 2
 

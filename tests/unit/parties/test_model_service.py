@@ -87,7 +87,15 @@ def settings(folder, index, *, disk=None, budgets=None, registry_url=None, **coh
             "insecure_loopback": True,
             "mpc": {"address" if index == 0 else "listen": "127.0.0.1:1"},
             "dealer": {"address": "127.0.0.1:1"},
-            "cohorts": [{"name": COHORT, "preset": "subspace32", "components": 2, **cohort}],
+            "cohorts": [
+                {
+                    "name": COHORT,
+                    "preset": "subspace32",
+                    "components": 2,
+                    "serve_one_owner": True,
+                    **cohort,
+                }
+            ],
             **({"peer": {"address": "127.0.0.1:1"}} if index == 0 else {}),
         }
     )

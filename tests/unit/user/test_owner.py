@@ -126,7 +126,7 @@ def test_the_command_trains_for_a_cohort_too(pair, tls_for, tmp_path):
         assert Ran.load(tmp_path / out).spec == SPEC
         assert CliRunner().invoke(build(), [*command, "--preset", "conv32"]).exit_code == 2
         conflict = CliRunner().invoke(build(), [*command, "--channels", "3"]).exception
-        assert isinstance(conflict, ConfigError) and "channels" in str(conflict)
+        assert isinstance(conflict, ConfigError) and "1 channel there, 3 here" in str(conflict)
 
 
 GREY = {"height": 32, "width": 32, "channels": 1}

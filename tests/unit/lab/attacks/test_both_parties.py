@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from parties.mpc.predict import Rule, predict
+from parties.mpc.widening import packed, unpacked
 from privedge.errors import ShareError
+from privedge.ran.narrow import word_bits
 from privedge.ran.spec import RanSpec
-from privedge.sharing.ring import Words
+from privedge.sharing.ring import RING_BITS, Words
 from privedge_lab.attacks.both_parties import Asked, BothParties
 from privedge_lab.reference.clear import ClearEngine
 from tests.unit.mpc.models import SPECS, batch, cohort
@@ -39,17 +41,27 @@ def test_recorded_parties_answer_as_the_clear_model_does(run):
 
 
 def test_both_views_together_are_everything(run):
-    _, asked, images, models = run
+    spec, asked, images, models = run
     first, second = asked.views
     whole = torch.from_numpy(images.view(np.int64))
     assert torch.equal(first.image_share + second.image_share, whole)
     for name, words in models.items():
         there = torch.from_numpy(words.view(np.int64))
         assert torch.equal(first.weights[name] + second.weights[name], there)
-    # The first thing opened is the image minus the first mask.
-    size = whole[0].numel()
+    # The first thing opened is the image minus the first mask; or plus the mask, if its words are
+    # narrow.
+    size, bits = whole[0].numel(), word_bits(spec)
     mask = (first.masks + second.masks)[:, :size]
-    assert torch.equal((first.sent + first.received)[:, :size] + mask, whole.reshape(-1, size))
+    if bits == RING_BITS:
+        assert torch.equal((first.sent + first.received)[:, :size] + mask, whole.reshape(-1, size))
+    else:
+        for number, image in enumerate(whole.reshape(-1, size)):
+            sent, received = (
+                unpacked(words[number, : packed(image, bits).numel()], bits, size)
+                for words in (first.sent, first.received)
+            )
+            opened = sent + received - (1 << (bits - 2)) - mask[number]
+            assert torch.equal(opened % (1 << bits), image % (1 << bits))
     assert torch.equal(first.sent, second.received)
     assert torch.equal(second.sent, first.received)
 

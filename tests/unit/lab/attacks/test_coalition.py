@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from privedge.cli.main import build
-from privedge_lab.evaluation.coalition import CoalitionRow, CoalitionSettings, rows
+from privedge_lab.evaluation import coalition
+from privedge_lab.evaluation.coalition import CoalitionRow, CoalitionSettings
 
 GROUPS = [f"{one} + clients + owners" for one in ("dealer", "party 0", "party 1")]
 ORDER, WORDS = "order of the owners", "released words it can compute"
@@ -17,7 +18,7 @@ SETTINGS = CoalitionSettings(owners=10, queries=20)
 
 
 def rows(settings: CoalitionSettings) -> dict[tuple[str, str], CoalitionRow]:
-    return {(row.coalition, row.target): row for row in rows(settings, lambda *_: None)}
+    return {(row.coalition, row.target): row for row in coalition.rows(settings, lambda *_: None)}
 
 
 @pytest.fixture(scope="module")

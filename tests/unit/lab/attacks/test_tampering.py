@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from privedge_lab.attacks.tampering import Deviation
+from privedge_lab.evaluation import tampering
 from privedge_lab.evaluation.tampering import (
     Asking,
     Made,
     TamperingRow,
     deviations,
-    rows,
 )
 
 EVERY = {(each.who, each.what): each for each in deviations()}
@@ -83,7 +83,7 @@ def test_small_changes_are_noticed_in_part_only(asking):
 def test_every_deviation_keeps_to_the_stated_rates(tmp_path: Path):
     rows: dict[tuple[str, str, str], TamperingRow] = {
         (row.who, row.what, row.integrity): row
-        for row in rows(0, 400, lambda doing, done, total: None)
+        for row in tampering.rows(0, 400, lambda doing, done, total: None)
     }
     for (_, what, integrity), row in rows.items():
         if integrity == "none":
