@@ -16,8 +16,10 @@ from privedge.client.query import Client
 from privedge.errors import Busy
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
+from privedge.ran.narrow import word_bits
 from privedge.rpc import codec
 from privedge.sharing.question import Question, new_query_id
+from privedge.sharing.ring import width
 from privedge.user.upload import send
 from privedge.wire import party_pb2 as pb
 from tests.integration.asking import PARTIES, clear_distances, config, status, stub
@@ -88,7 +90,8 @@ def test_clients_who_ask_together_get_their_own_answers_in_fewer_runs(
     for asking in clients:
         asking.describe(COHORT)
     before, bytes_before = runs(deployment), received(deployment)
-    size = 8 * int(np.prod(clients[0].describe(COHORT).spec.input_shape))
+    spec = clients[0].describe(COHORT).spec
+    size = width(word_bits(spec)) * int(np.prod(spec.input_shape))
 
     def ask(index: int) -> str | None:
         return clients[index].identify(images[index : index + 1], COHORT).answers[0].owner

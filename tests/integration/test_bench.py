@@ -198,8 +198,8 @@ def test_c60_ten_thousand_queries_are_right_and_servers_keep_nothing_of_them():
 def test_an_upload_bench_prints_the_size_of_a_share_and_speeds():
     done = run("upload", "--preset", "subspace32", "--repeats", "1", "--json")
     (row,) = json.loads(done.stdout)["uploads"]
-    # 64 x 512 of the basis, 512 of the mean, the threshold; eight bytes each.
-    assert row["share_mb"] == pytest.approx(8 * (64 * 512 + 512 + 1) / 1e6)
+    # 64 x 512 of the basis and 512 of the mean, of three bytes; the threshold has eight.
+    assert row["share_mb"] == pytest.approx((3 * (64 * 512 + 512) + 8) / 1e6)
     assert min(row["one_party_mb_s"], row["both_mb_s"], row["whole_s"]) > 0
 
 
