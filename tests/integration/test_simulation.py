@@ -245,7 +245,7 @@ class Life(RuleBasedStateMachine):
     def halves(self, guest: int, version: int):
         ran = self.model(guest, version)
         secrets = {name: encode(ran.parameters[name]) for name in ran.spec.parameters()}
-        return upload._split(ran, UPLOADS, secrets)
+        return upload._split(ran, UPLOADS, secrets, narrow_words=True)
 
     @contextmanager
     def both(self, guest: int):

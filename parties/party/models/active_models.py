@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
 
 from parties.config.party import PartyConfig
@@ -26,6 +26,7 @@ from privedge.errors import (
     NotReady,
     SnapshotChanged,
     UnknownModel,
+    Unreachable,
 )
 from privedge.identity.roles import Identity, Role
 from privedge.ran.narrow import as_narrow
@@ -70,6 +71,11 @@ class ActiveModels:
         self.quarantine = Quarantine(registry, files, config.index)
         self.refreshes = Refreshes(registry, files, store.disk, self._rows, self.quarantine.suspect)
         self.holdings = Holdings(cohorts, registry, files, store.disk)
+        # What the check of new models has refused, in words, as of so many releases here in this
+        # epoch of the registry.
+        self._refused: tuple[str, ...] = ()
+        self._refused_in = 0, 0
+        self._releases = 0
         self._watchers: list[Callable[[], None]] = [self.holdings.changed]
         if peer is not None:
             self.quarantine.watch(lambda _: self.behind.set())
@@ -206,12 +212,27 @@ class ActiveModels:
     @property
     def refused_lines(self) -> tuple[str, ...]:
         """For operators: each refused model, and whether this operator has released it."""
+        with suppress(Unreachable):  # then as they were before
+            self._look_for_refused()
+        return self._refused
+
+    def _look_for_refused(self) -> None:
+        """Ask the registry, unless nothing has changed there: operators ask often."""
+        now = self._registry.epochs.own, self._releases
+        if now[0] and now == self._refused_in:
+            return
         released = self._registry.released()
-        return tuple(
+        self._refused = tuple(
             f"model {row.model_id} of cohort {row.cohort}: refused by the check of new models, "
             + ("released here" if row.model_id in released else "not released here")
             for row in self._registry.refused()
         )
+        self._refused_in = now
+
+    def _release_here(self, model_id: str) -> None:
+        """Record that this operator lets a refused model become active."""
+        self._registry.release(model_id)
+        self._releases += 1
 
     def _record_enrolment(self, row: Model, outcome: Outcome) -> None:
         """For the audit log, and for what operators are told of the model."""

@@ -83,7 +83,7 @@ class Leading(LeadingChecks):
                 return True
             if row.state != State.REFUSED:
                 raise NotReady(f"model {model_id}: it is {row.state}, and was not refused")
-            self._registry.release(model_id)
+            self._release_here(model_id)
             self.audit.record("release", **about(row), by=caller.uri)
             return self._peer is not None and self._try_released(self._peer, row)
 
