@@ -25,8 +25,9 @@ ERROR_ID = "privedge-error-id"
 RETRY_AFTER = "retry-after-ms"
 _LONGEST_RETRY_AFTER_S = 60.0
 # A budget of a day, counted in hours.
-_LONGEST_BUDGET_S = 25 * 3600.0
-_UNITS = (("h", 3600), ("min", 60), ("s", 1))
+_LONGEST_BUDGET_S = 31 * 24 * 3600.0
+# A unit, its seconds, and how many of it there are at least.
+_UNITS = (("days", 24 * 3600, 2), ("h", 3600, 1), ("min", 60, 1), ("s", 1, 0))
 
 # The most specific kind comes first; the last line is for every unexpected exception.
 STATUS: dict[type[Exception], tuple[grpc.StatusCode, str]] = {
@@ -149,7 +150,7 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
 
 def _spent(said: str, after_s: float) -> errors.BudgetSpent:
     """The error of a spent budget; `after_s` is 0 if the server gave no hint."""
-    unit, seconds = next(each for each in _UNITS if after_s >= each[1] or each is _UNITS[-1])
+    unit, seconds, _ = next(each for each in _UNITS if after_s >= each[1] * each[2])
     advice = (
         f"there is some again in {math.ceil(after_s / seconds)} {unit}"
         if after_s
@@ -166,7 +167,7 @@ def _logged_as(call: grpc.Call) -> str:
 def _retry_after_s(call: grpc.Call, at_most_s: float) -> float:
     """The server's hint, which may be missing or anything at all."""
     said = _trailing(call, RETRY_AFTER)
-    milliseconds = int(said) if re.fullmatch("[0-9]{1,9}", said) else 0
+    milliseconds = int(said) if re.fullmatch("[0-9]{1,10}", said) else 0
     return min(milliseconds / 1000, at_most_s)
 
 

@@ -172,7 +172,7 @@ def test_w05_an_upload_to_a_cohort_of_others_ends_as_one_to_no_cohort(deployment
 
 def test_w05_who_is_on_the_list_is_served(deployment, one_image):
     with client(deployment) as carla:
-        assert carla.cohorts() == (LISTED, OPEN)
+        assert carla.cohorts() == (LISTED, OPEN, SCARCE)
         assert len(carla.identify(one_image, LISTED).answers) == 1
 
 

@@ -27,6 +27,8 @@ const description = {
   maxBatch: 64,
   publicOwners: 0,
   rivalsRows: Buffer.alloc(0),
+  wordBits: 0,
+  modelCheck: "",
 };
 
 const files = (role) => ({

@@ -33,7 +33,8 @@ HOUR_S = 3600
 DAY_H, MONTH_H = 24, 30 * 24
 # These kinds are counted by the day, in windows of 30 days; others by the hour, within a day. The
 # hour of a day's row is the first of that day.
-BY_DAY = frozenset({"month", "named", "activated", "refused"})
+_RARE = frozenset({"activated", "refused"})
+BY_DAY = _RARE | {"month", "named"}
 # A window is the running hour or day, and as many before it as it is long.
 _KEPT_HOURS, _KEPT_DAYS = DAY_H + 1, MONTH_H + DAY_H
 # Written ahead: so many, or this part of the limit if that is less. Owners are told what is counted
@@ -78,6 +79,8 @@ class Account:
         """How much more than was spent is written."""
         if self.limit:
             return max(1, min(_MOST_AHEAD, self.limit // _PART_AHEAD))
+        if self.kind in _RARE:
+            return 0
         return _AHEAD_OF_COUNTS if self.kind in BY_DAY else _MOST_AHEAD
 
 

@@ -80,7 +80,14 @@ def test_inside_the_block_a_failed_call_becomes_ours_and_other_errors_pass():
 
 @pytest.mark.parametrize(
     ("milliseconds", "when"),
-    [("82000000", "in 23 h"), ("61000", "in 2 min"), ("500", "in 1 s"), ("no", "ask again later")],
+    [
+        ("2592000000", "in 30 days"),
+        ("90000000", "in 25 h"),
+        ("82000000", "in 23 h"),
+        ("61000", "in 2 min"),
+        ("500", "in 1 s"),
+        ("no", "ask again later"),
+    ],
 )
 def test_a_spent_budget_says_when_there_is_some_again(milliseconds, when):
     failed = Failed(*STATUS[errors.BudgetSpent], [(RETRY_AFTER, milliseconds)])
