@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, path
+from privedge.cli.options import JsonOption, KeyFileOption, lock_to_read, path
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +22,7 @@ def _check(
             "--probes", metavar="FILE", parser=path, help="The cohort's, from its operators."
         ),
     ] = None,
+    key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a model as the parties do before it becomes active; exit status 1 if they refuse it.
@@ -36,7 +37,7 @@ def _check(
     from privedge.ran import probes
     from privedge.user import checkpoint, model_check
 
-    ran = checkpoint.load(model)
+    ran = checkpoint.load(model, lock_to_read(model, key_file))
     found = model_check.faults(ran, probes.read(file, ran.spec) if file else None)
     if as_json:
         print(json.dumps({"model": str(model), "faults": found}))

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
     """Add `models list`, `models delete` and `models release`."""
     group = typer.Typer(
         name="models",
-        help="List and delete the models you have uploaded.",
+        help="List, delete and release models.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -97,7 +97,7 @@ def _release(
 ) -> None:
     """Let a model become active that the check of new models has refused; for admins.
 
-    It becomes active once an admin of either operator has released it.
+    It becomes active once an admin of each operator has released it. Both parties must be up.
 
     \b
     Example:

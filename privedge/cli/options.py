@@ -222,8 +222,9 @@ def lock_to_write(encrypt: bool, key_file: Path | None) -> "Lock | None":
     """Return what encrypts a RAN, if anything. May ask for a passphrase, twice."""
     from privedge.user.sealed import Lock
 
-    asks = encrypt and key_file is None
-    return Lock.of(_passphrase(twice=True) if asks else None, key_file)
+    if encrypt and key_file is not None:
+        raise typer.BadParameter("--encrypt asks for a passphrase; give it or --key-file, not both")
+    return Lock.of(_passphrase(twice=True) if encrypt else None, key_file)
 
 
 def lock_to_read(file: Path, key_file: Path | None) -> "Lock | None":

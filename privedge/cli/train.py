@@ -198,6 +198,7 @@ def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
         "validation_mse": checkpoint.validation_error(ran.facts),
         "parameters": parameters,
         "seconds": round(seconds, 3),
+        **{name: float(said) for name, said in ran.facts.items() if name.startswith("dp_")},
     }
     if as_json:
         print(json.dumps(summary))
@@ -209,6 +210,15 @@ def _summarise(ran: "Ran", out: Path, seconds: float, as_json: bool) -> None:
         checkpoint.validation_error(ran.facts),
     )
     print(
-        f"{out}: {ran.spec.name} of {ran.owner}, {trained}, {parameters:,} parameters, "
-        f"{seconds:.1f} s"
+        f"{out}: {ran.spec.name} of {ran.owner}, {trained}{_noise_of(ran)}, {parameters:,} "
+        f"parameters, {seconds:.1f} s"
     )
+
+
+def _noise_of(ran: "Ran") -> str:
+    """What differential privacy was bought, and whether anything but the mean is left."""
+    facts = ran.facts
+    if "dp_epsilon" not in facts:
+        return ""
+    said = f", epsilon {facts['dp_epsilon']} and delta {facts['dp_delta']} for each of them"
+    return said if ran.parameters["0.basis"].any() else said + ": the mean alone"

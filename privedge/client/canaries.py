@@ -11,7 +11,7 @@ cannot tell for which of them the client knows the answer already:
     2.  ask all rows at once, as one query of 2, 4, 8, 16, 32 or 64 rows
     3.  compare the canaries' answers, keep evidence if one is wrong, and leave them out
     4.  if one stranger alone was named, it may be like an owner by chance: ask about it once more,
-        among fresh canaries, and expect the same answer
+        among fresh canaries, and expect the same answer; no answer is a wrong one
 
 `verify` gives one bit a row, and the answer to each canary is no.
 """
@@ -23,13 +23,14 @@ import time
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from privedge import private_file
 from privedge.client.cohort import Cohort
 from privedge.config import Integrity
-from privedge.errors import CheckpointError, ConfigError, IntegrityError
+from privedge.errors import CheckpointError, ConfigError, IntegrityError, PrivEdgeError
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import encode
@@ -71,6 +72,13 @@ def wanted(integrity: Integrity | None, cohort: Cohort, verify: bool, one_subjec
     return count
 
 
+def require_known(integrity: str | None) -> None:
+    """Raise ConfigError for a setting that is none of those that there are."""
+    known = get_args(Integrity)
+    if integrity is not None and integrity not in known:
+        raise ConfigError(f"integrity: one of {', '.join(known)}, not {integrity!r}")
+
+
 def tell_apart(spec: RanSpec) -> bool:
     """Whether a vector that is drawn at random is like nobody: not so of pictures' own maps."""
     return spec.features.kind in ("encoder", "vector") and prod(spec.input_shape) >= _LEAST_VALUES
@@ -78,10 +86,25 @@ def tell_apart(spec: RanSpec) -> bool:
 
 @dataclass(frozen=True)
 class Doubt:
-    """A stranger that was named: its words, uint64 (1, *input_shape), and the column that named."""
+    """A stranger that was named: its words, uint64 (1, *input_shape), and the column that named.
+
+    facts: of all canaries of that question, for evidence.
+    """
 
     words: Words = field(repr=False)
     column: int
+    facts: list[dict[str, object]] = field(repr=False)
+
+
+def unsettled(
+    question: Question, doubt: Doubt, error: PrivEdgeError, folder: Path | None
+) -> IntegrityError:
+    """The error of a doubt about `question` that could not be settled, because of `error`."""
+    kept = _kept(folder, question, doubt.facts)
+    return IntegrityError(
+        "a canary was named, and asking about it again was refused: one of the three operators may "
+        f"have deviated; no answer is reported, tell all three ({type(error).__name__}; {kept})"
+    )
 
 
 @dataclass(frozen=True)
@@ -116,7 +139,8 @@ class Mixed:
         if self.own and len(wrong) == 1 and wrong[0][1] == STRANGER:
             row = wrong[0][0]
             if opened[row].max() == 1 == opened[row].sum():
-                doubt = Doubt(self.words[row : row + 1], int(opened[row].argmax()))
+                named = int(opened[row].argmax())
+                doubt = Doubt(self.words[row : row + 1], named, self._facts(shares))
                 return opened[list(self.own)], doubt
         if wrong:
             kept = _kept(folder, question, self._facts(shares))
@@ -234,7 +258,8 @@ def _as_long_as(
 
 def _kept(folder: Path | None, question: Question, canaries: list[dict[str, object]]) -> str:
     """Write down what operators need to look for it, and nothing of the client's own rows."""
-    path = (folder or Path()) / f"privedge-evidence-{question.query_id}.json"
+    folder = folder or Path()
+    path = folder / f"privedge-evidence-{question.query_id}.json"
     facts = {
         "query": question.query_id,
         "cohort": question.cohort,
@@ -245,7 +270,8 @@ def _kept(folder: Path | None, question: Question, canaries: list[dict[str, obje
         "canaries": canaries,
     }
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         private_file.write(path, json.dumps(facts, indent=1).encode())
-    except CheckpointError as error:
+    except (CheckpointError, OSError) as error:
         return f"no evidence is kept: {error}"
     return f"evidence: {path}"

@@ -24,7 +24,7 @@ from privedge import traces
 from privedge.arrays import is_pixels
 from privedge.client import canaries
 from privedge.client.answers import Reply, answer_shape, read_answers
-from privedge.client.canaries import Canaries, Mixed
+from privedge.client.canaries import Canaries, Doubt, unsettled
 from privedge.client.cohort import Cohort
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.config import ClientConfig, Integrity, StrPath, load
@@ -32,6 +32,7 @@ from privedge.errors import (
     Closed,
     ConfigError,
     ImageError,
+    IntegrityError,
     ManifestMismatch,
     NotReady,
     PrivEdgeError,
@@ -106,6 +107,7 @@ class Client:
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
+        canaries.require_known(integrity)
         traces.start("client", config.traces)
         self._files = PublicFiles.at(
             encoder=encoder or config.encoder, detector=detector or config.detector
@@ -401,7 +403,7 @@ class Client:
                 halves = first.words, second.words
                 opened, doubt = mixed.sifted(halves, question, self._evidence)
                 if doubt is not None and drawn is not None:
-                    self._settle(drawn.again(doubt), asked)
+                    self._settle(drawn, doubt, asked)
             own = replace(question, shape=query.shape)
             answers = read_answers(opened, cohort.owners, own, public)
         except PrivEdgeError as error:
@@ -412,10 +414,22 @@ class Client:
         found = len(words) - len(query)
         return Reply(answers, seconds, costs, sent, received, ids, cohort.never_unknown, found)
 
-    def _settle(self, mixed: Mixed, before: Asked) -> None:
-        """Ask again about a stranger that was named. Raises IntegrityError for another answer."""
+    def _settle(self, drawn: Canaries, doubt: Doubt, before: Asked) -> None:
+        """Ask again about a stranger that was named. Raises IntegrityError for another answer, and
+        if there is none: whoever has forged the first one could refuse the second question.
+        """
+        try:
+            retried(partial(self._asked_again, drawn, doubt, before), self._patience)
+        except IntegrityError:
+            raise
+        except PrivEdgeError as error:
+            raise unsettled(before.question, doubt, error, self._evidence) from error
+
+    def _asked_again(self, drawn: Canaries, doubt: Doubt, before: Asked, timeout_s: float) -> None:
+        mixed = drawn.again(doubt)
         question = replace(before.question, query_id=new_query_id(), shape=mixed.words.shape)
-        asked = replace(before, question=question, answer=(len(mixed.words), before.answer[1]))
+        answer = len(mixed.words), before.answer[1]
+        asked = replace(before, question=question, answer=answer, timeout_s=timeout_s)
         try:
             first, second = exchange(self._parties, asked, mixed.words)
             mixed.sifted((first.words, second.words), question, self._evidence)

@@ -73,7 +73,8 @@ def read(path: StrPath, spec: RanSpec) -> Probes:
     rows, band, made_for = public_rows.unpacked(path, "probes", "band", "spec")
     if str(made_for) != spec.digest():
         raise ConfigError(
-            f"{path}: was made for another architecture; make it again with privedge probes make"
+            f"{path}: was made for another architecture; train with --cohort, or ask the operators "
+            "for the probes of this cohort"
         )
     if band.dtype != np.float64 or band.shape != (2,):
         raise ConfigError(f"{path}: its band must be two float64; make it again")

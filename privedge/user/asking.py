@@ -19,7 +19,7 @@ def errors_of(ran: Ran, features: Features) -> Reals:
     with torch.no_grad():
         sums = [
             (reconstructor(part) - part).square().flatten(1).sum(1)
-            for part in torch.from_numpy(features).split(_BATCH)
+            for part in torch.from_numpy(features.copy()).split(_BATCH)
         ]
     found: Reals = torch.cat(sums).double().numpy()
     return found

@@ -90,8 +90,7 @@ def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
     closed_form = isinstance(spec.layers[0], Subspace)
     if closed_form and len(spec.layers) > 1:
         raise TrainingError(f"spec {spec.name}: layers after a subspace cannot be trained")
-    if settings.dp_epsilon is not None:
-        _check_private(spec, settings, closed_form)
+    _check_private(spec, settings, closed_form)
     if closed_form and settings.steps:
         raise TrainingError(f"steps: {spec.name} is fitted in closed form; leave them out")
     if not closed_form and min(settings.steps, settings.batch, settings.check_every) < 1:
@@ -101,6 +100,10 @@ def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
 
 
 def _check_private(spec: RanSpec, settings: TrainSettings, closed_form: bool) -> None:
+    if settings.dp_epsilon is None:
+        if (settings.dp_delta, settings.dp_norm) != (TrainSettings.dp_delta, None):
+            raise TrainingError("dp_delta, dp_norm: need dp_epsilon; without it no noise is added")
+        return
     if not closed_form:
         raise TrainingError(f"dp epsilon: {spec.name} is no subspace; choose another preset")
     if settings.threshold_quantile is not None:

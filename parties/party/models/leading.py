@@ -21,6 +21,7 @@ from privedge.errors import (
     ModelRefused,
     NotAllowed,
     NotReady,
+    PrivEdgeError,
     Refused,
     TermsDiffer,
     UnknownCohort,
@@ -94,7 +95,13 @@ class Leading(LeadingChecks):
             released = self._registry.released()
             for row in self._registry.refused():
                 if row.model_id in released:
-                    self._try_released(peer, row)
+                    try:
+                        self._try_released(peer, row)
+                    except PrivEdgeError as error:  # the others must not wait for this one
+                        log.warning(
+                            "model %s: released, and not active: %s",
+                            row.model_id, type(error).__name__,
+                        )  # fmt: skip
 
     def synchronise(self) -> None:
         """Party 0: send party 1 the active list of every cohort that ever had a model. What

@@ -81,7 +81,10 @@ class PoolFollower:
             return
         self._audit = None
         self._pool.keep_only(set(order.alive))
-        if not self._targets.enabled or self._trust.fault():
+        if self._trust.fault():
+            self._pool.forget()
+            yield Progress(State.FAILED)
+        elif not self._targets.enabled:
             yield Progress(State.FAILED)
         elif order.rehearsal:
             for state in self._rehearsal(order.session, order.kind, cancellation):

@@ -108,7 +108,11 @@ class PoolLeader:
 
     def _next(self, targets: list[Kind]) -> Kind | None:
         """Step 1: the first target that has too few bundles and is not left alone for now."""
-        if self._targets.unsettled_s() > 0 or self._trust.fault():
+        if self._trust.fault():
+            # Another worker may have found it: what this one holds is of the same dealer.
+            self._pool.forget()
+            return None
+        if self._targets.unsettled_s() > 0:
             return None
         now = time.monotonic()
         self._not_before = {kind: at for kind, at in self._not_before.items() if at > now}

@@ -57,7 +57,7 @@ def _extraction(
     Answers come from the plaintext fixed-point model, whose labels are those of the private one;
     with --deployed, and a set of vectors, from real parties.
 
-    \\b
+    \b
     Examples:
       privedge attack extraction --data letters.npz --components 4,16,64
       privedge attack extraction --data vectors.npz --components 2 --deployed --times 1,4

@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
     """Add the group `attack`."""
     group = typer.Typer(
         name="attack",
-        help="What an adversary gets out of the plaintext baseline, measured.",
+        help="What adversaries get of the private service and of the plaintext baseline, measured.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )

@@ -32,7 +32,7 @@ def _tampering(
     Runs both parties and the dealer in this process on a made cohort. It tells how often a client
     gets a wrong answer and does not notice, and how often it notices something.
 
-    \\b
+    \b
     Example:
       privedge attack tampering --tries 400 --json
     """
