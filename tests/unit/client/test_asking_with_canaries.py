@@ -152,6 +152,33 @@ def test_a_stranger_that_honest_parties_name_twice_is_like_an_owner(parties, tam
     assert (names(reply), tampering.rows) == (["owner-0"], [4, 16])
 
 
+def test_a_stranger_that_was_named_and_may_not_be_asked_about_again_is_an_alarm(tmp_path):
+    # Whoever has named a stranger knows the second question by its rows, and could refuse it.
+    def names_a_stranger_once(header, query):
+        if len(query) > 4:
+            raise RuntimeError("refused")
+        words = answered(header, query).copy()
+        nobody = [row for row in range(len(query)) if not words[row].any()]
+        words[nobody[0], 3] += 1
+        return words
+
+    with serving(MadeParty, names_a_stranger_once) as running:
+        config = running.config.model_copy(
+            update={"integrity": "canaries:3", "evidence": tmp_path / "new" / "evidence"}
+        )
+        with Client(config) as client, pytest.raises(IntegrityError, match="refused") as caught:
+            client.identify(vectors("owner"), "made")
+    (file,) = (tmp_path / "new" / "evidence").iterdir()
+    assert file.name in str(caught.value)
+    assert [each["kind"] for each in json.loads(file.read_text())["canaries"]]
+
+
+@pytest.mark.parametrize("said", ["canaries:5", "canaries:-1", "3", "yes"])
+def test_a_setting_that_there_is_not_is_refused(parties, said):
+    with pytest.raises(ConfigError, match="integrity: one of none, canaries:0"):
+        Client(parties.config, integrity=said)
+
+
 def test_rivals_that_are_not_those_of_the_description_are_refused(parties, monkeypatch):
     monkeypatch.setattr(MadeParty, "rivals", MADE.rivals.of(MADE.rivals.rows[::-1], (128,)))
     refused = pytest.raises(ManifestMismatch, match="public rivals are not those")
