@@ -44,6 +44,33 @@ def test_what_is_out_of_bounds_is_said(ran, tmp_path):
     assert isinstance(done.exception, CheckpointError) and "\n" not in str(done.exception)
 
 
+def test_probes_are_made_of_public_people_and_tell_what_fits_too_much_or_too_little(tmp_path):
+    rng = np.random.default_rng(1)
+    people = rng.normal(size=(12, 1, 8)) + rng.normal(size=(12, 20, 8)) / 4
+    labels = np.repeat(np.arange(12), 20)
+    np.savez(tmp_path / "people.npz", vectors=people.reshape(-1, 8), labels=labels)
+    np.savez(tmp_path / "others.npz", vectors=rng.normal(size=(40, 8)))
+    shape = ["--preset", "vector", "--components", "2"]
+    line = ["--people", str(tmp_path / "people.npz"), "--images", str(tmp_path / "others.npz")]
+    line += [*shape, "--out", str(tmp_path / "probes.npz")]
+    made = CliRunner().invoke(build(), ["probes", "make", *line])
+    assert made.exit_code == 0, made.output
+
+    def checked(rows):
+        ran = privedge.train(rows, owner="ana", preset="vector", components=2)
+        ran.save(tmp_path / "ana.ran")
+        line = ["check", str(tmp_path / "ana.ran"), "--probes", str(tmp_path / "probes.npz")]
+        return CliRunner().invoke(build(), line)
+
+    assert checked(people[0]).exit_code == 0
+    assert "is too much" in str(checked(people[0] + 20).exception)
+    (tmp_path / "ana.ran").unlink()
+    other = privedge.train(people[0], owner="ana", preset="vector", components=1)
+    other.save(tmp_path / "ana.ran")
+    line = ["check", str(tmp_path / "ana.ran"), "--probes", str(tmp_path / "probes.npz")]
+    assert "another architecture" in str(CliRunner().invoke(build(), line).exception)
+
+
 def test_noise_is_asked_for_with_epsilon_and_one_secret_encrypts(tmp_path):
     np.savez(tmp_path / "own.npz", vectors=np.eye(8))
     line = ["train", str(tmp_path / "own.npz"), "--owner", "ana", "--out", str(tmp_path / "a.ran")]
