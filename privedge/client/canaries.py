@@ -33,6 +33,7 @@ from privedge.config import Integrity
 from privedge.errors import CheckpointError, ConfigError, IntegrityError, PrivEdgeError
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec, Subspace
+from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.known import Reals
 from privedge.sharing.question import Question
@@ -128,7 +129,7 @@ class Mixed:
 
         Raises IntegrityError if a canary's is wrong; it names the file of evidence in `folder`.
         """
-        opened = shares[0] + shares[1]
+        opened = combine(*shares)
         wrong = []
         for row, kind, column in self.canaries:
             expected = np.zeros_like(opened[row])

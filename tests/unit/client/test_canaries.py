@@ -204,8 +204,11 @@ def test_a_stranger_whose_row_is_no_answer_is_no_doubt(tmp_path, added):
 def test_evidence_that_cannot_be_kept_is_said(tmp_path):
     mixed = canaries(3).mixed(OWN)
     first, second = answers(mixed.words)
-    with pytest.raises(IntegrityError, match=r"no evidence is kept: .*its folder does not exist"):
-        mixed.sifted((first + np.uint64(1), second), question(mixed.words), tmp_path / "away")
+    (tmp_path / "file").touch()  # where a folder would have to be made
+    with pytest.raises(IntegrityError, match=r"no evidence is kept: .*Not a directory"):
+        mixed.sifted(
+            (first + np.uint64(1), second), question(mixed.words), tmp_path / "file" / "in"
+        )
 
 
 # --- Which questions have them --------------------------------------------------------------------
