@@ -207,4 +207,7 @@ def _worker(config_file: Path, slot: int, socket: Path, cores: list[int] | None)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if sys.argv[1] in (*_SERVERS, "worker"):
+        ending.leave(status)
+    sys.exit(status)

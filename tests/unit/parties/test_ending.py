@@ -54,3 +54,23 @@ def test_w67_it_catches_both_before_anything_that_takes_time():
     )
     assert not {"grpc", "pydantic", "torch"} & set(loaded.stdout.split())
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # importing it changes nothing
+
+
+LEAVES = """
+import atexit, sys, threading
+from parties.serving import ending
+class Large:
+    def __del__(self): print("taken apart", file=sys.stderr)
+kept, go = Large(), threading.Event()
+atexit.register(print, "last words")
+threading.Thread(target=lambda: go.wait(60) and print("went on")).start()
+threading.Thread(target=go.set).start()
+ending.leave(3)
+"""
+
+
+def test_a_server_leaves_when_all_has_ended_and_takes_nothing_apart():
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "went on\nlast words\n", "")
