@@ -15,7 +15,8 @@ class Heartbeat:
         """From now on whatever prints does so on standard error."""
         sys.stdout.flush()
         self._out = os.dup(1)
-        os.dup2(2, 1)
+        # Not descriptor 2: it may be a pipe, which ends with its last writer (handshake_log.py).
+        os.dup2(sys.stderr.fileno(), 1)
 
     def start(self) -> None:
         """Begin, in a thread that ends with the process."""

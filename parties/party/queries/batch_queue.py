@@ -60,12 +60,17 @@ class BatchQueue:
         with self._changed:
             while not self._closed:
                 now = time.perf_counter()
-                due = {kind: self._due(kind) for kind in self._queues}
+                due = {kind: self._due(kind, now) for kind in self._queues}
                 ready = [kind for kind, at in due.items() if at <= now]
                 if ready:
-                    return self._cut_off(min(ready, key=lambda kind: self._queues[kind][0].turn))
+                    return self._cut_off(min(ready, key=lambda kind: self._free(kind)[0].turn))
                 self._changed.wait(min(due.values()) - now if due else None)
             return None
+
+    def ran(self, queries: Sequence[PendingQuery], seconds: float) -> None:
+        """A run of these queries took so long, and is over."""
+        with self._changed:
+            self._turns.ran(queries, seconds)
 
     def close(self) -> None:
         """From now on `take` returns None."""
@@ -73,16 +78,21 @@ class BatchQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def _due(self, kind: Kind) -> float:
-        """Until when this queue waits for more queries."""
-        queue = self._queues[kind]
-        came = min(query.ready or query.arrived for query in queue)
-        full = queue[0].alone or sum(query.images for query in queue) >= self._max_images
+    def _due(self, kind: Kind, now: float) -> float:
+        """Until when this queue waits: for the rest of a client to end, or for more queries."""
+        if rest_s := self._turns.rest_s(self._queues[kind]):
+            return now + rest_s
+        free = self._free(kind)
+        came = min(query.ready or query.arrived for query in free)
+        full = free[0].alone or sum(query.images for query in free) >= self._max_images
         return came if full else came + self._delay_s
+
+    def _free(self, kind: Kind) -> list[PendingQuery]:
+        return self._turns.may_begin(self._queues[kind])
 
     def _cut_off(self, kind: Kind) -> list[PendingQuery]:
         queue = self._queues[kind]
-        chosen = self._turns.first_of(queue)
+        chosen = self._turns.first_of(self._free(kind))
         taken = chosen[: together([query.images for query in chosen], self._max_images)]
         self._turns.begin(taken)
         for query in taken:

@@ -6,6 +6,7 @@ the worker begin at once. Sees one share of queries and answers, as bytes.
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -101,8 +102,10 @@ class Leader:
 
     def _lead(self, worker: WorkerProcess) -> None:
         while (queries := self._batch_queue.take()) is not None:
+            began = time.perf_counter()
             with about([query.id for query in queries]):
                 self._lead_one(worker, queries)
+            self._batch_queue.ran(queries, time.perf_counter() - began)
 
     def _lead_one(self, worker: WorkerProcess, queries: Sequence[PendingQuery]) -> None:
         waiters = Waiters(queries)

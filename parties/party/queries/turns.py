@@ -2,6 +2,10 @@
 
 The turns are those of start-time fair queuing: a client that keeps many queries waiting delays its
 own, and never those of another client by more than a run.
+
+A client crowds while it has more waiting than any other client who is present, and none of those is
+behind it. It then rests between its runs, and has runs of its own, so that the others mostly find
+the parties idle, with randomness prepared ahead.
 """
 
 import time
@@ -15,15 +19,22 @@ from parties.party.queries.pending import PendingQuery
 
 # For so long after its last query a client counts as one that may ask again.
 _PRESENT_S = 10.0
+# A client that crowds rests for as long as its run took. In no less than this, randomness is
+# prepared for the next runs (parties/worker/scheduler.py).
+_LEAST_REST_S = 0.1
 # Forget clients of the past when there are more than this.
 _MANY = 1024
 
 
 @dataclass
 class _Client:
-    """`next_turn` is that of its next query. It had `most` waiting at once at the time `peak`."""
+    """`next_turn` is that of its next query. It had `most` waiting at once at the time `peak`.
+
+    While it crowds, no run of it begins before `rests_until`.
+    """
 
     next_turn: int = 0
+    rests_until: float = 0.0
     asked: float = 0.0
     waiting: set[str] = field(default_factory=set)
     most: int = 0
@@ -69,14 +80,39 @@ class Turns:
         if not self._waiting:  # nobody is behind anybody else any more
             self._now = self._end
 
+    def ran(self, queries: Sequence[PendingQuery], seconds: float) -> None:
+        """A run of these queries took so long, and is over."""
+        until = self._clock() + max(_LEAST_REST_S, seconds)
+        for name in {query.client for query in queries} & self._clients.keys():
+            self._clients[name].rests_until = until
+
+    def rest_s(self, queries: Sequence[PendingQuery]) -> float:
+        """Seconds until one of these, in order, may begin; 0 if one may now."""
+        crowding = self._crowding(queries)
+        if any(query.client not in crowding for query in queries):
+            return 0.0
+        return min(map(self._rest_s, crowding), default=0.0)
+
+    def may_begin(self, queries: Sequence[PendingQuery]) -> list[PendingQuery]:
+        """Return those of `queries` whose client does not rest now, in order."""
+        resting = {name for name in self._crowding(queries) if self._rest_s(name)}
+        return [query for query in queries if query.client not in resting]
+
     def first_of(self, queries: Sequence[PendingQuery]) -> list[PendingQuery]:
         """Return those of `queries` that may share a run, in order.
 
         Of one client there may be as many as any other client who is present had waiting at once,
-        so that a client with few queries never waits for a run that is full of another's.
+        so that a client with few queries never waits for a run that is full of another's. Nobody
+        shares one with a client that crowds.
         """
         if len(queries) == 1:
             return list(queries)
+        crowding, head = self._crowding(queries), queries[0].client
+        queries = [
+            query
+            for query in queries
+            if query.client == head or not crowding & {query.client, head}
+        ]
         may = self._shares({query.client for query in queries})
         taken: Counter[str] = Counter()
         chosen = []
@@ -85,6 +121,22 @@ class Turns:
                 taken[query.client] += 1
                 chosen.append(query)
         return chosen
+
+    def _rest_s(self, name: str) -> float:
+        return max(0.0, self._clients[name].rests_until - self._clock())
+
+    def _crowding(self, queries: Sequence[PendingQuery]) -> set[str]:
+        """Those clients of these queries, in order, that crowd."""
+        first = {query.client: query.turn for query in reversed(queries)}
+        many = {
+            name: len(client.waiting)
+            for name, turn in first.items()
+            if turn > self._now
+            and (client := self._clients.get(name)) is not None
+            and len(client.waiting) > 1
+        }
+        shares = self._shares(set(many)) if many else {}
+        return {name for name, waiting in many.items() if waiting > shares[name]}
 
     def _shares(self, names: set[str]) -> dict[str, float]:
         """For each client, the most that any other present one had waiting; infinity for none."""

@@ -55,6 +55,72 @@ def test_w15_the_turn_counts_although_every_query_runs_alone():
     assert "ana" in names(batch_queue.take()) + names(batch_queue.take())
 
 
+AN_HOUR_S = 3600.0
+
+
+def crowded() -> BatchQueue:
+    """Ana was here, and eve has 64 queries waiting after a run that took an hour."""
+    batch_queue = a_queue()
+    added(batch_queue, a_query("ana"))
+    assert names(batch_queue.take()) == ["ana"]
+    added(batch_queue, *(a_query("eve") for _ in range(65)))
+    run = batch_queue.take() or []
+    assert names(run) == ["eve"]
+    batch_queue.ran(run, AN_HOUR_S)
+    return batch_queue
+
+
+def test_w15_a_client_that_crowds_rests_as_long_as_its_run_took_and_another_begins_at_once():
+    batch_queue = crowded()
+    added(batch_queue, a_query("ana"))
+    assert names(batch_queue.take()) == ["ana"]
+
+
+def test_w15_a_client_that_is_behind_another_does_not_rest():
+    batch_queue = crowded()
+    for _ in range(2):  # after the first she is as far as eve, after the second beyond
+        added(batch_queue, a_query("ana"))
+        assert names(batch_queue.take()) == ["ana"]
+    assert names(batch_queue.take()) == ["eve"]
+
+
+def test_w15_the_rest_of_a_client_that_crowds_ends():
+    now = [0.0]
+    order = turns.Turns(lambda: now[0])
+    light, heavy = a_query("ana"), [a_query("eve") for _ in range(8)]
+    for query in (light, *heavy):
+        order.give(query)
+    order.begin([light, heavy[0]])
+    order.ran([light, heavy[0]], 2.0)
+    assert (order.rest_s(heavy[1:]), order.may_begin(heavy[1:])) == (2.0, [])
+    now[0] = 2.0
+    assert (order.rest_s(heavy[1:]), order.may_begin(heavy[1:])) == (0.0, heavy[1:])
+    assert order.first_of(heavy[1:]) == heavy[1:2]
+
+
+def test_w15_nobody_shares_a_run_with_a_client_that_crowds():
+    now = [0.0]
+    order = turns.Turns(lambda: now[0])
+    first, heavy = a_query("ana"), [a_query("eve") for _ in range(8)]
+    for query in (first, *heavy):
+        order.give(query)
+    order.begin([first, heavy[0]])
+    light = [a_query("ana"), a_query("bo")]
+    for query in light:
+        order.give(query)
+    assert order.first_of([*light, *heavy[1:]]) == light
+    assert order.first_of([*heavy[1:], *light]) == heavy[1:2]
+
+
+def test_a_client_who_is_alone_never_rests():
+    batch_queue = a_queue(max_images=1)
+    for _ in range(3):
+        added(batch_queue, *(a_query("eve") for _ in range(9)))
+        run = batch_queue.take() or []
+        batch_queue.ran(run, AN_HOUR_S)
+        assert names(batch_queue.take()) == ["eve"]
+
+
 def test_w15_what_asks_for_one_owner_takes_its_turn_too():
     batch_queue = a_queue()
     added(batch_queue, *(a_query("eve", verify_owner="bo") for _ in range(9)))
