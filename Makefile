@@ -56,7 +56,9 @@ face-recipe: $(INSTALLED) ## fetch what the preset face needs: make face-recipe 
 # passes, for the floors are silent if they hold.
 COVER ?=
 COVERED = $(if $(COVER),--cov --cov-report=html --cov-report=json -p tools.coverage_table)
-PYTEST_FAST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+# The tests start some thousand processes, and each would compile the code again where an environment says that
+# Python keeps no compiled modules.
+PYTEST_FAST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 test: $(INSTALLED) ## every test but the slow ones
 	$(PYTEST_FAST) $(COVERED)
 	@$(if $(COVER),$(BIN)/python tools/coverage_table.py,:)
