@@ -19,7 +19,7 @@ from parties.config.sections import BatchingSection, PartyLimits, TimeoutsSectio
 from parties.party.edge.hello import Hello
 from parties.party.edge.peer import PeerClient
 from parties.party.edge.peer_servicer import PeerServicer
-from parties.party.queries import pending
+from parties.party.queries import pending, turns
 from parties.party.queries.counters import Counters
 from parties.party.queries.follower import Follower
 from parties.party.queries.leader import Leader
@@ -231,12 +231,20 @@ def half(question, pinned, words, *, client="carla", within_s=60) -> PendingQuer
 class Query:
     """One query: the shares and the futures of their answers."""
 
-    def __init__(self, pair: Pair, words: tuple[int, ...], *, snapshot_id: str = "s1", **changes):
+    def __init__(
+        self,
+        pair: Pair,
+        words: tuple[int, ...],
+        *,
+        snapshot_id: str = "s1",
+        client: str = "carla",
+        **changes,
+    ):
         self.words = words
         question = Question(new_query_id(), "digits", snapshot_id, (len(words), 2), **changes)
         body = b"".join(struct.pack("<qq", word, -1) for word in words)
         pinned = snapshot(snapshot_id)
-        self.shares = [half(question, pinned, body) for _ in range(2)]
+        self.shares = [half(question, pinned, body, client=client) for _ in range(2)]
         self.futures = [pair.ask(party, share) for party, share in enumerate(self.shares)]
 
     def check(self) -> None:
@@ -267,6 +275,21 @@ def test_queries_that_wait_together_run_together_and_get_their_own_rows(pair):
     for counters in pair.counters:
         now = counters.read(())
         assert (now.runs, now.running) == (2, 0)
+
+
+def test_w15_a_client_that_crowds_rests_after_its_run_and_another_is_answered(pair, monkeypatch):
+    monkeypatch.setattr(turns, "_LEAST_REST_S", 3600.0)
+    first = pair.busy()
+    crowd = [pair.both(word, client="eve") for word in (1, 2, 3)]
+    pair.waiting(3)
+    pair.open_gates()
+    first.check()
+    pair.waiting(2)
+    pair.both(4).check()
+    pair.waiting(2)
+    for share in (share for query in crowd for share in query.shares):
+        share.leave()
+    pair.waiting(0)
 
 
 def test_both_workers_are_told_the_same_sessions_each_a_new_one(pair):
