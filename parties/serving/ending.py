@@ -62,10 +62,9 @@ def leave(status: int) -> NoReturn:
     Only that the interpreter does not take itself apart first: with torch loaded that takes more
     than a second, in which a server that is restarted could begin again.
     """
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    atexit._run_exitfuncs()  # what the interpreter would call
+    # What the interpreter would call: all threads that it would wait for have ended then.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody reads it any more
             stream.flush()

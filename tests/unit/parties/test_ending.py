@@ -58,6 +58,7 @@ def test_w67_it_catches_both_before_anything_that_takes_time():
 
 LEAVES = """
 import atexit, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from parties.serving import ending
 class Large:
     def __del__(self): print("taken apart", file=sys.stderr)
@@ -65,6 +66,7 @@ kept, go = Large(), threading.Event()
 atexit.register(print, "last words")
 threading.Thread(target=lambda: go.wait(60) and print("went on")).start()
 threading.Thread(target=go.set).start()
+ThreadPoolExecutor(1).submit(int).result()  # whose thread waits for more
 ending.leave(3)
 """
 
