@@ -25,6 +25,7 @@ from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters, QueryCounters
 from parties.party.queries.intake import Intake
 from parties.party.queries.pending import PendingQuery
+from parties.party.queries.unaudited import Unaudited
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.remembered import Remembered
@@ -106,6 +107,11 @@ class QueryService:
                 self._models.asked.add(snapshot, query.images)
         log.info("query %s: answered", question.query_id)
         return answer
+
+    @property
+    def unaudited(self) -> Unaudited:
+        """Runs without an audited bundle."""
+        return self._counters.unaudited
 
     def counters(self) -> QueryCounters:
         """The counters now."""
