@@ -160,15 +160,18 @@ class Ledger:
             self._dirty.add(key)
         self._write()
 
-    def spend(self, account: Account, amount: int) -> Charge:
-        """Count `amount`. Raises BudgetSpent, or LimitExceeded if it is more than the limit."""
+    def spend(self, account: Account, amount: int, *, more: int = 0) -> Charge:
+        """Count `amount`, which may use `more` than the limit. Raises BudgetSpent, or LimitExceeded
+        if it is more than all of that.
+        """
         now = self._clock()
         with self._changed:
             hour = self._hour = int(now // HOUR_S)
             hours = self._accounts.setdefault(account.key, _Hours())
             hour -= hour % account.step_h
             if account.limit:
-                _require_left(account, hours.since(hour - account.window_h), amount, now)
+                spent = hours.since(hour - account.window_h)
+                _require_left(account, spent, amount, now, more)
             kept = hours.by_hour.setdefault(hour, _Hour())
             kept.used += amount
             if kept.used + account.ahead // 2 > kept.wanted:
@@ -326,11 +329,12 @@ def _store(session: Session, rows: Sequence[_Row], hour: int) -> None:
 
 
 def _require_left(
-    account: Account, spent: Sequence[tuple[int, int]], amount: int, now: float
+    account: Account, spent: Sequence[tuple[int, int]], amount: int, now: float, more: int
 ) -> None:
-    if amount > account.limit:
+    limit = account.limit + more
+    if amount > limit:
         raise LimitExceeded(f"{account.kind}: {amount} at once are more than the whole budget")
-    left = account.limit - sum(used for _, used in spent)
+    left = limit - sum(used for _, used in spent)
     if amount <= left:
         return
     again = now

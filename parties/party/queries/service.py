@@ -36,7 +36,7 @@ from privedge.log import name_requests
 from privedge.ran.narrow import as_narrow, word_bits
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
-from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
+from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, ROWS_ASKED_AGAIN, Question
 from privedge.sharing.ring import RING_BITS
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,8 @@ class QueryService:
             raise ShareError("query: its shape is not that of the cohort's architecture")
         if batch > self._config.limits.max_batch:
             raise LimitExceeded(f"query: at most {self._config.limits.max_batch} images at once")
+        if question.again and batch > ROWS_ASKED_AGAIN:
+            raise LimitExceeded(f"query: at most {ROWS_ASKED_AGAIN} images to settle a doubt")
         if question.one_subject and batch > MAX_IMAGES_OF_ONE_SUBJECT:
             raise LimitExceeded(f"query: at most {MAX_IMAGES_OF_ONE_SUBJECT} images of one subject")
         if question.word_bits not in (RING_BITS, word_bits(snapshot.cohort.spec)):
@@ -144,7 +146,7 @@ class QueryService:
         )
         try:
             charge = self._models.budgets.query(
-                who.name, question.cohort, images, question.verify_owner
+                who.name, question.cohort, images, question.verify_owner, again=question.again
             )
         except LimitExceeded:
             count(refused=1)

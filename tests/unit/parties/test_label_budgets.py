@@ -1,8 +1,11 @@
 """Budgets of labels over 30 days, and what owners are told of them (parties/party/budgets)."""
 
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from test_model_service import ANA, BEN, COHORT, Parties, settings
 
 from parties.config.budgets import BudgetsSection
@@ -71,6 +74,42 @@ def test_w45_labels_of_30_days_are_bounded_also_after_a_restart(url, clock):
         budgets.query("carla", FACES, 60)
         with pytest.raises(BudgetSpent):
             budgets.query("carla", FACES, 1)
+
+
+@settings_of_hypothesis(max_examples=60, deadline=None)
+@given(st.data())
+def test_who_was_answered_within_its_budgets_can_always_settle_a_doubt(tmp_path_factory, data):
+    """Whatever was asked before, of whatever budgets, and however many doubts were settled."""
+    url, clock = f"sqlite:///{tmp_path_factory.mktemp('b') / 'registry.sqlite'}", Clock()
+    limits = LabelLimits(*(data.draw(st.sampled_from([0, 5, 20, 40, 500])) for _ in range(3)))
+    with opened(
+        url, clock, limits, labels_per_day=data.draw(st.sampled_from([0, 8, 60]))
+    ) as budgets:
+        for rows in data.draw(st.lists(st.sampled_from([1, 4, 8, 16, 64]), max_size=25)):
+            clock.now += data.draw(st.sampled_from([1, HOUR_S, 30 * HOUR_S]))
+            try:
+                budgets.query("carla", FACES, rows)
+            except LimitExceeded:
+                continue
+            if data.draw(st.booleans()):
+                for again in data.draw(st.sampled_from([[16], [8, 8], [4, 4], [2] * 4])):
+                    budgets.query("carla", FACES, again, again=True)
+
+
+def test_settling_doubts_gives_nobody_more_than_16_rows_beyond_a_budget(url, clock):
+    limits = LabelLimits(client_month=500, client_hour=20)
+    with opened(url, clock, limits) as budgets:
+        given = 0
+        for rows, again in [(4, False), (16, True)] * 40:
+            with suppress(LimitExceeded):
+                budgets.query("carla", FACES, rows, again=again)
+                given += rows
+        assert given == 36
+        clock.now += 2 * HOUR_S  # questions of the usual kind, too
+        for _ in range(5):
+            budgets.query("carla", FACES, 4)
+        with pytest.raises(BudgetSpent):
+            budgets.query("carla", FACES, 4)
 
 
 def test_w45_within_any_30_days_no_more_than_the_budget_is_answered(url, clock):
