@@ -228,24 +228,29 @@ class Canaries:
         return [PUBLIC] * public + [STRANGER] * (count - public)
 
     def _drawn(self, kind: str) -> tuple[Words, str, int | None]:
+        signs = _signs(self._rows.shape[1])
         if kind == STRANGER:
-            row, column = self._stranger(), None
+            row, column = stranger(self._rows, signs), None
         else:
             at = secrets.randbelow(self._public)
-            row, column = self._near(at), None if self._column is None else self._column + at
+            row = near(self._rows, at, signs)
+            column = None if self._column is None else self._column + at
         words = encode(row.astype(np.float32).reshape(1, *self._shape), what="canaries")
         return words, kind, column
 
-    def _stranger(self) -> Reals:
-        spread = self._rows.std(axis=0) * _signs(self._rows.shape[1])
-        return _as_long_as(self._rows.mean(axis=0) + spread, self._rows[0])
 
-    def _near(self, at: int) -> Reals:
-        row = self._rows[at]
-        others = np.square(np.delete(self._rows, at, axis=0) - row).sum(axis=1)
-        nearest = others.min() if len(others) else np.square(row).sum()
-        step = np.sqrt(_AWAY * nearest / len(row))
-        return _as_long_as(row + step * _signs(len(row)), row)
+def stranger(rows: Reals, signs: Reals) -> Reals:
+    """Nobody: the mean of rivals' rows, (n, D), and with these signs their spread in each value."""
+    return _as_long_as(rows.mean(axis=0) + rows.std(axis=0) * signs, rows[0])
+
+
+def near(rows: Reals, at: int, signs: Reals) -> Reals:
+    """Return a row near rows[at], in the direction of these signs."""
+    row = rows[at]
+    others = np.square(np.delete(rows, at, axis=0) - row).sum(axis=1)
+    nearest = others.min() if len(others) else np.square(row).sum()
+    step = np.sqrt(_AWAY * nearest / len(row))
+    return _as_long_as(row + step * signs, row)
 
 
 def _log2(power: int) -> int:
