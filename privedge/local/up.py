@@ -26,14 +26,14 @@ from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
-from privedge.ran import face, npz, rivals
+from privedge.ran import face, npz, probes, rivals
 from privedge.ran.alignment import Aligner, aligner_for
 from privedge.ran.feature_kinds import Encoder
 from privedge.ran.images import Measured
 from privedge.ran.inputs import is_npz, opened
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.quality import Flaw
-from privedge.ran.spec import RanSpec
+from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 from privedge.user.quality import flaws
@@ -58,6 +58,7 @@ class Request:
     unit_length: whether vectors are divided by their length; None for no.
     strict_quality: whether poor pictures are an error.
     rivals: the file of public rivals; None for the one beside the encoder of the preset face.
+    probes: public probes, which models are checked on; None to check their values alone.
     """
 
     cohort: str
@@ -68,6 +69,7 @@ class Request:
     unit_length: bool | None = None
     strict_quality: bool = False
     rivals: Path | None = None
+    probes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ def bring_up(
     )
     if request.rivals is not None:
         rivals.read(request.rivals, plan.spec)  # one that does not fit is found before training
+    if request.probes is not None:
+        probes.read(request.probes, plan.spec)
     for note in (*found.notes, *notes):
         say(note)
     _judge(plan, home, request, aligner, say)
@@ -189,14 +193,21 @@ def _serve(
 
 
 def _cohort(spec: RanSpec, request: Request) -> tuple[CohortSetting, list[str]]:
-    """The cohort's table, and the digest of its public rivals if there are any."""
+    """The cohort's table, and the digests of the public files that it names."""
     usual = face.MARGIN if spec.name == face.NAME else 1.0
     margin = usual if request.margin is None else request.margin
-    cohort = CohortSetting.of(spec, request.cohort, margin=margin)
-    if request.rivals is None:
-        return cohort, []
-    digest = rivals.read(request.rivals, spec).digest
-    return replace(cohort, rivals=str(request.rivals.absolute())), [digest]
+    cohort, digests = CohortSetting.of(spec, request.cohort, margin=margin), list[str]()
+    if request.rivals is not None:
+        digests.append(rivals.read(request.rivals, spec).digest)
+        cohort = replace(cohort, rivals=str(request.rivals.absolute()))
+    if request.probes is not None:
+        digests.append(probes.read(request.probes, spec).digest)
+        named = {"probes": str(request.probes.absolute())}
+        return replace(cohort, model_check=named), digests
+    # Of a single subspace it takes a moment. A network in layers has a comparison for each of its
+    # weights, which may be millions.
+    is_linear = isinstance(spec.layers[0], Subspace) and len(spec.layers) == 1
+    return replace(cohort, model_check={} if is_linear else None), digests
 
 
 def _go_on(
