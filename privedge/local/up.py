@@ -10,6 +10,7 @@ Steps that were done before are not repeated. Sees everything: it plays all owne
 the three operators, so nothing is private from this machine.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +27,9 @@ from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
-from privedge.ran import face, npz, probes, rivals
+from privedge.ran import face, model_bounds, npz, probes, rivals
 from privedge.ran.alignment import Aligner, aligner_for
-from privedge.ran.feature_kinds import Encoder
+from privedge.ran.feature_kinds import Encoder, Pixels
 from privedge.ran.images import Measured
 from privedge.ran.inputs import is_npz, opened
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -204,10 +205,17 @@ def _cohort(spec: RanSpec, request: Request) -> tuple[CohortSetting, list[str]]:
         digests.append(probes.read(request.probes, spec).digest)
         named = {"probes": str(request.probes.absolute())}
         return replace(cohort, model_check=named), digests
-    # Of a single subspace it takes a moment. A network in layers has a comparison for each of its
-    # weights, which may be millions.
+    return replace(cohort, model_check={} if _is_checked(spec) else None), digests
+
+
+def _is_checked(spec: RanSpec) -> bool:
+    """Whether the values of models are checked where nobody has said so. Of a single subspace that
+    takes a moment; a network in layers has a comparison for each of its weights, maybe millions.
+    Large colour pictures on white have a mean that is out of bounds, and would be refused.
+    """
     is_linear = isinstance(spec.layers[0], Subspace) and len(spec.layers) == 1
-    return replace(cohort, model_check={} if is_linear else None), digests
+    pixels = math.prod(spec.input_shape) if isinstance(spec.features, Pixels) else 0
+    return is_linear and pixels < model_bounds.most_energy(spec)
 
 
 def _go_on(
