@@ -97,7 +97,8 @@ class Runs:
             # It would have been unaudited. No answer share has left, so it is not charged.
             for query in queries:
                 query.begun = False
-            self._counters.unaudited.add(snapshot.cohort.name, audited=False)
+            if queries[0].of_client:
+                self._counters.unaudited.add(snapshot.cohort.name, audited=False)
             raise
         if queries[0].of_client:
             self._counters.unaudited.add(snapshot.cohort.name, audited=not answer.unaudited)

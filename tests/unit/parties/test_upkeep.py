@@ -368,7 +368,7 @@ def test_the_commands_say_what_they_did_and_end_with_1_if_a_share_is_damaged(fol
         )
         == 0
     )
-    assert told(folder, 0, "adopt", "--above", "99") == 0
+    assert told(folder, 0, "adopt", "--above", "99", "--forget-spending") == 0
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 6 and said[-1].endswith("at epoch 100")
     flipped(one_share(state(folder, 0)))
