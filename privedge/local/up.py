@@ -211,7 +211,7 @@ def _cohort(spec: RanSpec, request: Request) -> tuple[CohortSetting, list[str]]:
 def _is_checked(spec: RanSpec) -> bool:
     """Whether the values of models are checked where nobody has said so. Of a single subspace that
     takes a moment; a network in layers has a comparison for each of its weights, maybe millions.
-    Large colour pictures on white have a mean that is out of bounds, and would be refused.
+    Of a spec of plain pixels, large pictures on white have a mean that is out of bounds.
     """
     is_linear = isinstance(spec.layers[0], Subspace) and len(spec.layers) == 1
     pixels = math.prod(spec.input_shape) if isinstance(spec.features, Pixels) else 0

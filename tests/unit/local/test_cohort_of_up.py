@@ -6,11 +6,12 @@ import pytest
 from privedge.errors import PrivEdgeError
 from privedge.local.up import Request, _cohort, _with_usual_rivals
 from privedge.ran import probes, rivals
-from privedge.ran.model_bounds import Band
+from privedge.ran.model_bounds import Band, most_energy
 from privedge.ran.presets import preset
 from privedge.ran.probes import Probes
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.rivals import Rivals
+from privedge.ran.spec import ImageShape, RanSpec, Subspace
 
 FACE = preset("face", height=112, width=112, channels=3)
 PIXELS = preset("subspace32", height=32, width=32, channels=1)
@@ -65,8 +66,6 @@ def test_the_rivals_beside_the_encoder_of_the_preset_face_are_taken(tmp_path):
         ("subspace64-fine", 64, 1, True),
         ("face", 112, 3, True),
         ("conv32", 32, 1, False),
-        # On white paper, its mean would be longer than the check allows.
-        ("subspace64", 64, 3, False),
     ],
 )
 def test_new_models_are_checked_by_default_where_that_is_quick_and_refuses_nobody(
@@ -75,6 +74,17 @@ def test_new_models_are_checked_by_default_where_that_is_quick_and_refuses_nobod
     spec = preset(name, height=size, width=size, channels=channels)
     cohort, _ = _cohort(spec, Request("people", spec))
     assert cohort.model_check == ({} if checked else None)
+
+
+def test_pictures_on_white_whose_mean_would_be_refused_are_not_checked_by_default():
+    for side, checked in ((52, True), (53, False)):
+        image = ImageShape(height=side, width=side, channels=3)
+        layers = (Subspace(components=1),)
+        spec = RanSpec(name="pixels", image=image, features={"kind": "pixels"}, layers=layers)
+        longest = np.ones(spec.input_shape).sum()
+        assert (longest < most_energy(spec)) == checked
+        cohort, _ = _cohort(spec, Request("people", spec))
+        assert cohort.model_check == ({} if checked else None)
 
 
 def test_probes_are_checked_and_other_probes_make_another_cohort(tmp_path):
