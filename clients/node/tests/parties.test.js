@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createServer } from "node:tls";
-import { Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
+import { Metadata, status } from "@grpc/grpc-js";
 import { loadConfig } from "privedge";
-import { PartyService, QueryResponse } from "../dist/generated/party.js";
+import { QueryResponse } from "../dist/generated/party.js";
 import { live, needsDeployment } from "./live.js";
 import { clientOf, description, files, party, vectors } from "./servers.js";
 
