@@ -163,6 +163,7 @@ def test_operators_release_a_refused_model_together(deployment):
     assert states(deployment, "dora") == ["active"] * 2
 
 
+@pytest.mark.slow
 def test_a_release_at_one_party_is_kept_while_the_other_one_is_away(deployment):
     ran = _pooled(model(1, "erin"))
     with pytest.raises(ModelRefused):
