@@ -1,10 +1,11 @@
-"""Make the files of docs/how-to/vectors.md: vectors of three kinds, ready for privedge.
+"""Make the files of docs/how-to/vectors.md: vectors of four kinds, ready for privedge.
 
     python docs/how-to/vectors.py DIR
 
     DIR/wine.npz             13 measurements of wines of three cultivars (bundled with scikit-learn)
     DIR/breast-cancer.npz    30 measurements of tumours, benign and malignant (bundled, too)
     DIR/machines.npz         how eight machines vibrate: spectra of windows of a computed signal
+    DIR/digits.npz           the 64 pixels of small handwritten digits (bundled, too)
 
 Each file holds `vectors`, float32 (n, D), and `labels`, strings (n,).
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.utils import Bunch
 
 Vectors = npt.NDArray[np.float32]
@@ -66,13 +67,20 @@ def spectrum(window: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.log1p(strengths) / 4)
 
 
+def digits() -> tuple[Vectors, Labels]:
+    """Return pixels from 0 to 1; whose digit it is, is its label."""
+    found = load_digits()
+    return (found.data / 16).astype(np.float32), np.array([f"digit-{n}" for n in found.target])
+
+
 def main(folder: Path) -> None:
-    """Write the three files."""
+    """Write the four files."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds = {
         "wine": measurements(load_wine()),
         "breast-cancer": measurements(load_breast_cancer()),
         "machines": machines(),
+        "digits": digits(),
     }
     for name, (vectors, labels) in kinds.items():
         np.savez(folder / f"{name}.npz", vectors=vectors, labels=labels)

@@ -207,11 +207,7 @@ class CohortSection(Section):
         "much closer than single images, so it may be lower.",
     )
 
-    model_check: ModelCheckSection | None = Field(
-        default=None,
-        description="Each new model is checked on shares before it becomes active: "
-        "docs/how-to/check-models.md. Without the table nothing is checked.",
-    )
+    model_check: ModelCheckSection | None = None
 
     @model_validator(mode="after")
     def _check_can_tell(self) -> Self:

@@ -69,7 +69,9 @@ def _train(
     components: Annotated[
         int | None, typer.Option("--components", help="Components of a subspace preset.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same RAN.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="The same seed, the same RAN; not with noise.")
+    ] = 0,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Training steps, if not the preset's.")
     ] = None,
@@ -94,13 +96,18 @@ def _train(
         float | None,
         typer.Option(
             "--dp-epsilon",
-            help="Train a subspace with differential privacy: noise hides each single image.",
+            help="Train a subspace with differential privacy: noise hides each single image. "
+            "Above 0, at most 100; lower is more private.",
         ),
     ] = None,
     dp_delta: Annotated[float, typer.Option("--dp-delta", help="Well below 1 / images.")] = 1e-5,
     dp_norm: Annotated[
         float | None,
-        typer.Option("--dp-norm", help="Clip features to this length, if not the preset's."),
+        typer.Option(
+            "--dp-norm",
+            help="Clip features to this length, if not the preset's. Choose it without looking at "
+            "the images.",
+        ),
     ] = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,

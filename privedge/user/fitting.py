@@ -102,7 +102,9 @@ def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
 def _check_private(spec: RanSpec, settings: TrainSettings, closed_form: bool) -> None:
     if settings.dp_epsilon is None:
         if (settings.dp_delta, settings.dp_norm) != (TrainSettings.dp_delta, None):
-            raise TrainingError("dp_delta, dp_norm: need dp_epsilon; without it no noise is added")
+            raise TrainingError(
+                "dp delta, dp norm: say how noise is added; give dp epsilon too, or leave them out"
+            )
         return
     if not closed_form:
         raise TrainingError(f"dp epsilon: {spec.name} is no subspace; choose another preset")

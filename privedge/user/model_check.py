@@ -3,6 +3,7 @@
 Sees a plaintext model, or public pictures: for one's own device only. docs/protocol.md#model-check.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +25,14 @@ from privedge.user.fitting import fit_ran
 from privedge.user.people import features_of, inputs_of
 from privedge.user.settings import TrainSettings
 
+log = logging.getLogger(__name__)
+
 # Fewer say too little of how much sound models differ.
 LEAST_PEOPLE = 8
 # The band reaches so many standard deviations of the logarithm to both sides of the median.
 DEVIATIONS = 4.0
+# A model whose components leave out all directions of a few probes can fit everything else.
+FEW_PROBES = 64
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def make(
     people: in place of owners, each with as many pictures as owners have. Neither they nor the
     pictures may be of owners. The same input, seed and spec give the same file.
 
-    Raises ConfigError for fewer than LEAST_PEOPLE, ImageError and TrainingError.
+    Warns of fewer than FEW_PROBES for subspaces; networks in layers are slow with many. Raises
+    ConfigError for fewer than LEAST_PEOPLE, ImageError and TrainingError.
     """
     if len(people) < LEAST_PEOPLE:
         raise ConfigError(f"people: {len(people)} say too little; give {LEAST_PEOPLE} or more")
@@ -67,6 +73,12 @@ def make(
     )
     rows = np.unique(rows.reshape(len(rows), -1), axis=0).reshape(-1, *spec.input_shape)
     chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[:MAX_PROBES])
+    if spec.components is not None and len(chosen) < FEW_PROBES:
+        log.warning(
+            "only %d different probes: a hostile model can be made to avoid them; give %d or more "
+            "public pictures, %d are best",
+            *(len(chosen), FEW_PROBES, MAX_PROBES),
+        )
     errors = []
     for number, given in enumerate(people.values()):
         progress("train", number, len(people))

@@ -71,11 +71,13 @@ class Privacy:
             norm = 1.0
         if norm is None and isinstance(kind, Oriented | OrientedScales | OrientedCentre):
             norm = _NORM_OF_MAPS
-        if norm is None or not norm > 0:
+        if norm is None:
             raise TrainingError(
-                "dp norm: give the length that vectors are clipped to; choose it without looking "
-                "at the images"
+                f"dp norm: the features of {spec.name} have no public bound; give the length that "
+                "they are clipped to, chosen without looking at the images"
             )
+        if not 0 < norm < math.inf:  # false for NaN too
+            raise TrainingError(f"dp norm: must be above 0 and finite, not {norm:g}")
         return Privacy(epsilon, delta, norm)
 
 

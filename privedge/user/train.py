@@ -38,7 +38,8 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
     """Train a RAN on one owner's pictures or vectors. Nothing leaves this device.
 
     Needs PyTorch (`pip install 'privedge[train]'`). Pictures of any size are accepted and resized
-    to the architecture's size. The same pictures and settings give the same RAN.
+    to the architecture's size. The same pictures and settings give the same RAN, but for
+    `dp_epsilon`, whose noise is fresh each time.
 
     Args:
         source: one picture or more: a folder of PNG, JPEG or WebP files, one such file or a list of

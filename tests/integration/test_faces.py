@@ -181,3 +181,20 @@ def test_an_owner_alone_trains_for_the_cohort_with_the_files_of_its_own(world, t
     assert checkpoint.load(tmp_path / "ana.ran").parameters.keys() == {
         "0.basis", "0.mean", "threshold"
     }  # fmt: skip
+
+
+def test_a_question_is_timed_from_the_photograph_to_the_answer(world):
+    fixed = ("bench", "faces", "--people", world.folder / "people", "--photos", 2, "--queries", 4)
+    said = privedge(*fixed, "--preset", "subspace-encoder", *world.options, "--json")
+    assert said.exit_code == 0, said.output
+    found = json.loads(said.stdout)
+    assert (found["owners"], found["photos"], found["queries"]) == (len(OWNERS), 2, 4)
+    assert found["agreeing"] + found["ties"] == 4 and found["differing"] == 0
+    steps = [found[name] for name in ("finding_s", "encoder_s", "private_s", "training_s")]
+    assert min(steps) > 0 and found["call_s"] > found["private_s"]
+
+
+def test_more_owners_than_there_are_photographs_for_are_refused(world):
+    fixed = ("bench", "faces", "--people", world.folder / "people", "--photos", 9)
+    refused = privedge(*fixed, "--preset", "subspace-encoder", *world.options)
+    assert isinstance(refused.exception, ConfigError) and "fewer" in str(refused.exception)

@@ -14,6 +14,7 @@ import typer
 
 from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge_lab.cli import experiment
+from privedge_lab.cli.bench_faces import faces
 from privedge_lab.cli.soak import soak
 from privedge_lab.results.rows.values import shown
 
@@ -56,7 +57,7 @@ RttOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `bench query`, `throughput`, `upload`, `memory`, `soak`, `train` and `products`."""
+    """Add `bench query`, `faces`, `throughput`, `upload`, `memory`, `soak`, `train`, `products`."""
     group = typer.Typer(
         name="bench",
         help="Measure the system on this machine, with made-up models.",
@@ -64,6 +65,7 @@ def register(app: typer.Typer) -> None:
         rich_markup_mode=None,
     )
     group.command("query")(_query)
+    group.command("faces")(faces)
     group.command("throughput")(_throughput)
     group.command("upload")(_upload)
     group.command("memory")(_memory)

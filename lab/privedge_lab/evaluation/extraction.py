@@ -25,7 +25,9 @@ from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.images import fit
+from privedge.ran.named_spec import spec_named
 from privedge.ran.presets import VECTOR, preset
+from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
@@ -53,7 +55,8 @@ class ExtractionSettings:
     """`owners` models of the first classes; all other classes are the attacker's and strangers.
 
     times: numbers of labels, in safe budgets of 30 days. Of `fresh` questions half are the owners'
-    own held-out examples, half strangers'.
+    own held-out examples, half strangers'. files: the encoder of pictures, if there is one; faces
+    are cut out already.
     """
 
     preset: str
@@ -63,6 +66,7 @@ class ExtractionSettings:
     times: tuple[float, ...] = (1, 4, 16, 32)
     fresh: int = 400
     seed: int = 0
+    files: PublicFiles = NO_FILES
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ def _case(settings: ExtractionSettings, data: Labelled) -> _Case:
             raise ImageError(f"class {label}: {len(mine)} examples are too few")
         if label < settings.owners:
             own = _inputs(spec, data.images[torch.from_numpy(mine[held_out:])])
-            chosen = settings_for(spec, seed=settings.seed)
+            chosen = settings_for(spec, seed=settings.seed, files=settings.files)
             rans.append(fit_ran(own, spec, chosen, f"owner-{label}"))
         else:
             others.append(mine[held_out:])
@@ -217,8 +221,10 @@ def _case(settings: ExtractionSettings, data: Labelled) -> _Case:
     return _Case(
         spec,
         rans,
-        _features(spec, data.images[torch.from_numpy(np.concatenate(others))]),
-        _features(spec, data.images[torch.from_numpy(np.concatenate(asked))]),
+        *(
+            _features(spec, data.images[torch.from_numpy(np.concatenate(each))], settings.files)
+            for each in (others, asked)
+        ),
     )
 
 
@@ -227,12 +233,13 @@ def _spec(settings: ExtractionSettings, data: Labelled) -> RanSpec:
         size = data.images.shape[1]
         return preset(VECTOR, size=size, unit_length=True, components=settings.components)
     channels, height, width = data.images.shape[1:]
-    return preset(
+    return spec_named(
         settings.preset,
         height=height,
         width=width,
         channels=channels,
         components=settings.components,
+        files=settings.files,
     )
 
 
@@ -242,8 +249,8 @@ def _inputs(spec: RanSpec, images: torch.Tensor) -> Inputs:
     )
 
 
-def _features(spec: RanSpec, images: torch.Tensor) -> npt.NDArray[np.float64]:
-    found = features.extract(spec, _inputs(spec, images))
+def _features(spec: RanSpec, images: torch.Tensor, files: PublicFiles) -> npt.NDArray[np.float64]:
+    found = features.extract(spec, _inputs(spec, images), encoder=files.encoder)
     return found.reshape(len(found), -1).astype(np.float64)
 
 

@@ -171,7 +171,7 @@ def _scene(
     if len(people) < 2:
         raise ConfigError(f"owners: {len(trained)} classes leave no people; give fewer owners")
     spare = order[settings.owners]
-    tests = [_features(settings.spec, data.test[at]) for at in owners]
+    tests = [_features(settings, data.test[at]) for at in owners]
     return _Scene(
         settings,
         [trained[at][0] for at in owners],
@@ -181,12 +181,13 @@ def _scene(
         band_of([trained[at][1] for at in people], settings.deviations),
         np.concatenate(tests),
         np.repeat(np.arange(len(tests)), [len(each) for each in tests]),
-        np.concatenate([_features(settings.spec, data.test[at]) for at in people]),
+        np.concatenate([_features(settings, data.test[at]) for at in people]),
     )
 
 
-def _features(spec: RanSpec, images: Pixels) -> Features:
-    return features.extract(spec, fit(images, spec.image_shape))
+def _features(settings: Settings, images: Pixels) -> Features:
+    spec, encoder = settings.spec, settings.train.files.encoder
+    return features.extract(spec, fit(images, spec.image_shape), encoder=encoder)
 
 
 def _row(scene: _Scene, name: str) -> Row:
@@ -302,7 +303,7 @@ def _avoiding(scene: _Scene, ran: Ran) -> Ran:
     """The owners' images without as few of the probes' leading directions as it takes."""
     flat = scene.probes.reshape(len(scene.probes), -1).astype(np.float64)
     directions = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2]
-    own = _features(scene.settings.spec, thieves.some(scene.pooled, scene.settings.seed))
+    own = _features(scene.settings, thieves.some(scene.pooled, scene.settings.seed))
     seen = own.reshape(len(own), -1).astype(np.float64)
     mean = seen.mean(0)
     model = ran

@@ -44,7 +44,9 @@ def test_what_is_out_of_bounds_is_said(ran, tmp_path):
     assert isinstance(done.exception, CheckpointError) and "\n" not in str(done.exception)
 
 
-def test_probes_are_made_of_public_people_and_tell_what_fits_too_much_or_too_little(tmp_path):
+def test_probes_are_made_of_public_people_and_tell_what_fits_too_much_or_too_little(
+    tmp_path, caplog
+):
     rng = np.random.default_rng(1)
     people = rng.normal(size=(12, 1, 8)) + rng.normal(size=(12, 20, 8)) / 4
     labels = np.repeat(np.arange(12), 20)
@@ -55,6 +57,11 @@ def test_probes_are_made_of_public_people_and_tell_what_fits_too_much_or_too_lit
     line += [*shape, "--out", str(tmp_path / "probes.npz")]
     made = CliRunner().invoke(build(), ["probes", "make", *line])
     assert made.exit_code == 0, made.output
+    assert "only 40 different probes" in caplog.text
+    np.savez(tmp_path / "others.npz", vectors=rng.normal(size=(64, 8)))
+    caplog.clear()
+    made = CliRunner().invoke(build(), ["probes", "make", *line, "--force"])
+    assert made.exit_code == 0 and "probes" not in caplog.text
 
     def checked(rows):
         ran = privedge.train(rows, owner="ana", preset="vector", components=2)
@@ -75,6 +82,6 @@ def test_noise_is_asked_for_with_epsilon_and_one_secret_encrypts(tmp_path):
     np.savez(tmp_path / "own.npz", vectors=np.eye(8))
     line = ["train", str(tmp_path / "own.npz"), "--owner", "ana", "--out", str(tmp_path / "a.ran")]
     alone = CliRunner().invoke(build(), [*line, "--preset", "vector", "--dp-norm", "1"])
-    assert "need dp_epsilon" in str(alone.exception)
+    assert "give dp epsilon too" in str(alone.exception)
     both = CliRunner().invoke(build(), [*line, "--encrypt", "--key-file", str(tmp_path / "key")])
     assert both.exit_code == 2 and not (tmp_path / "a.ran").exists()

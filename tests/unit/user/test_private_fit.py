@@ -164,7 +164,9 @@ def test_a_file_says_what_was_promised_and_no_error(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "changes", "why"),
     [
-        (preset("vector", size=16), {}, "dp norm"),
+        (preset("vector", size=16), {}, "dp norm: the features of vector have no public bound"),
+        (preset("vector", size=16), {"dp_norm": 0.0}, "dp norm: must be above 0 and finite, not 0"),
+        (preset("vector", size=16), {"dp_norm": math.inf}, "dp norm: must be above 0 and finite"),
         (preset("vector", size=16, unit_length=True), {"dp_epsilon": 0.0}, "epsilon must be"),
         (preset("vector", size=16, unit_length=True), {"dp_delta": 1.0}, "delta between"),
         (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import DetectorOption, EncoderOption, JsonOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import (
@@ -46,6 +46,8 @@ def _extraction(
         bool,
         typer.Option("--deployed", help="Ask real parties on this machine, with and without."),
     ] = False,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -62,24 +64,33 @@ def _extraction(
       privedge attack extraction --data letters.npz --components 4,16,64
       privedge attack extraction --data vectors.npz --components 2 --deployed --times 1,4
     """
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import extraction
+    from privedge.ran.public_files import PublicFiles
+    from privedge_lab import encoded
+    from privedge_lab.evaluation import cohort, extraction
+    from privedge_lab.evaluation.cohort import Task
+    from privedge_lab.evaluation.identify_parts import Choice
     from privedge_lab.results.rows.extraction import ExtractionRow
     from privedge_lab.results.store import Results
 
+    files = PublicFiles.at(encoder=encoder, detector=detector)
     sizes = [int(each) for each in numbers(components, "--components")]
     wanted = tuple(numbers(times, "--times"))
 
     def measure(results: Results, bars: Bars) -> Iterator[ExtractionRow]:
-        given = datasets.read(data, or_vectors=True)
+        task = Task(data, Choice(seed), preset, baselines=(), files=files)
+        given = cohort.read(task, bars, or_vectors=True).data
         for size in sizes:
             chosen = extraction.ExtractionSettings(
-                preset, size, owners, margin, times=wanted, seed=seed
+                preset, size, owners, margin, times=wanted, seed=seed, files=files
             )
             yield from extraction.measure(chosen, given, results, bars, deployed=deployed)
 
     found = experiment.run(
-        extraction.EXPERIMENT, {"data": data.name}, measure, out=out, resume=resume
+        extraction.EXPERIMENT,
+        {"data": data.name} | encoded.settings(None, files),
+        measure,
+        out=out,
+        resume=resume,
     )
     experiment.show_lines(found.results, ExtractionRow, as_json, _line)
 

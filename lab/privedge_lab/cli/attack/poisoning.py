@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption, path
+from privedge.cli.options import DetectorOption, EncoderOption, JsonOption, SpecOption, path
+from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import SeedOption
+from privedge_lab.cli.evaluate.options import network
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
+    from privedge.arrays import Pixels
+    from privedge.progress import Progress
+    from privedge.ran.spec import RanSpec
+    from privedge_lab.evaluation.cohort import Task
     from privedge_lab.evaluation.poisoning import Row, Set
 
 
@@ -25,13 +31,19 @@ def _poisoning(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", metavar="FILE.npz", parser=path, help="Images and labels, if not digits."
+            "--data",
+            metavar="FILE.npz|FOLDER",
+            parser=path,
+            help="Images and labels, if not digits.",
         ),
     ] = None,
     probes: Annotated[
         Path | None,
         typer.Option(
-            "--probes", metavar="FILE.npz", parser=path, help="Public images, if not made ones."
+            "--probes",
+            metavar="FILE.npz|FOLDER",
+            parser=path,
+            help="Public images with labels, if not made ones.",
         ),
     ] = None,
     preset: Annotated[
@@ -54,6 +66,9 @@ def _poisoning(
     honest_only: Annotated[
         bool, typer.Option("--honest", help="Only count honest models that are refused.")
     ] = False,
+    encoder: EncoderOption = None,
+    detector: DetectorOption = None,
+    spec_file: SpecOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,26 +83,23 @@ def _poisoning(
     """
     from privedge.ran import features
     from privedge.ran.images import fit
-    from privedge.ran.presets import preset as spec_of
-    from privedge.ran.probes import MAX_PROBES
     from privedge.user.settings import settings_for
-    from privedge_lab import datasets
-    from privedge_lab.evaluation import poisoning, thieves
-    from privedge_lab.evaluation.pixels import as_bytes
+    from privedge_lab.evaluation import poisoning
+    from privedge_lab.evaluation.cohort import Task
+    from privedge_lab.evaluation.identify_parts import Choice
 
-    images = _read(data, seed)
-    height, width = images.train[0].shape[1:3]
-    channels = images.train[0].shape[3] if images.train[0].ndim == 4 else 1
-    spec = spec_of(preset, height=height, width=width, channels=channels)
-    if probes is None:
-        public = thieves.varied(spec.image_shape, MAX_PROBES, seed)
-    else:
-        public = thieves.some(as_bytes(datasets.read(probes).images), seed, MAX_PROBES)
-    rows = features.extract(spec, fit(public, spec.image_shape))
+    chosen = network(preset, encoder, spec_file, detector)
+    files = chosen["files"]
+    # The digits are no file.
+    task = Task(data or Path(), Choice(seed), preset, baselines=(), **chosen)
+    with progress_bar() as progress:
+        images, spec = _digits(task) if data is None else _read(task, progress)
+        public = _probes(task, probes, spec, progress)
+    rows = features.extract(spec, fit(public, spec.image_shape), encoder=files.encoder)
     changes = {"seed": seed} | ({"steps": steps} if steps else {})
     settings = poisoning.Settings(
         spec,
-        settings_for(spec, **changes),
+        settings_for(spec, files=files, **changes),
         owners,
         margin,
         seed,
@@ -115,27 +127,43 @@ def _poisoning(
     _table(found)
 
 
-def _read(data: Path | None, seed: int) -> "Set":
-    """By class, what to train on and what to ask about."""
-    import numpy as np
-
-    from privedge_lab import datasets
+def _digits(task: "Task") -> "tuple[Set, RanSpec]":
+    """By class, what to train on and what to ask about, and the architecture for them."""
+    from privedge_lab import encoded
     from privedge_lab.demo import digits
-    from privedge_lab.evaluation.pixels import as_bytes
     from privedge_lab.evaluation.poisoning import Set
 
-    if data is None:
-        found = digits.load(seed)
-        labels = found.test_labels
-        test = [found.test_images[labels == digit] for digit in range(10)]
-        return Set([found.train_images[digit] for digit in range(10)], test)
-    parts = datasets.split(datasets.read(data), seed=seed)
-    classes = np.unique(parts.train.labels.numpy())
-    train, asked = (
-        [as_bytes(part.images[part.labels == int(label)]) for label in classes]
-        for part in (parts.train, parts.test)
-    )
-    return Set(train, asked)
+    found = digits.load(task.choice.seed)
+    labels = found.test_labels
+    test = [found.test_images[labels == digit] for digit in range(10)]
+    height, width = found.test_images.shape[1:3]
+    spec = encoded.spec_for(task.preset, task.spec, (1, 1, height, width), task.files)
+    encoded.require_no_faces(spec, "the digits have none")
+    return Set([found.train_images[digit] for digit in range(10)], test), spec
+
+
+def _read(task: "Task", progress: "Progress") -> "tuple[Set, RanSpec]":
+    """The same of a set of one's own, with faces cut out if the architecture wants that."""
+    from privedge_lab.evaluation import cohort
+    from privedge_lab.evaluation.identify_parts import deal, pictures
+    from privedge_lab.evaluation.poisoning import Set
+
+    parts = deal(cohort.read(task, progress).data, task.choice)
+    asked = pictures(parts.images)
+    test = [asked[parts.labels == number] for number in range(len(parts.owners))]
+    return Set([*map(pictures, parts.train)], test), cohort.spec_of(task, parts)
+
+
+def _probes(task: "Task", given: Path | None, spec: "RanSpec", progress: "Progress") -> "Pixels":
+    """Public images, as many as a file of probes may have; made ones if none are given."""
+    from privedge.ran.probes import MAX_PROBES
+    from privedge_lab.evaluation import cohort, thieves
+    from privedge_lab.evaluation.identify_parts import as_bytes
+
+    seed = task.choice.seed
+    if given is None:
+        return thieves.varied(spec.image_shape, MAX_PROBES, seed)
+    return thieves.some(as_bytes(cohort.read(task, progress, given).data), seed, MAX_PROBES)
 
 
 def _table(rows: "list[Row]") -> None:

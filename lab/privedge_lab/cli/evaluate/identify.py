@@ -262,5 +262,9 @@ def _told_apart(mean: "IdentifyRow") -> list[str]:
             at = f"margin {shown(rate.margin, '.3f')}"
             lines.append(f"{name}: {shown(rate.share, '.4f')} ({between}; {at})")
         elif "margin" not in name:
-            lines.append(f"{name}: not resolvable with {shown(found.strangers, '.0f')} strangers")
+            least = "1,000" if "0.1" in name else "100"
+            lines.append(
+                f"{name}: not resolvable with {shown(found.strangers, '.0f')} strangers; give "
+                f"{least} or more, with --strangers"
+            )
     return lines

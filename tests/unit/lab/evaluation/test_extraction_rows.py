@@ -6,9 +6,12 @@ import torch
 from sklearn.datasets import load_digits
 
 from privedge.errors import ImageError
+from privedge.ran.public_files import PublicFiles
 from privedge_lab.datasets import Labelled
+from privedge_lab.demo import digits
 from privedge_lab.evaluation.extraction import ExtractionSettings, measure
 from privedge_lab.results.store import Results
+from tests import onnx_files
 
 
 def quiet(*_: object) -> None:
@@ -67,3 +70,16 @@ def test_what_cannot_be_attacked_is_refused(vectors):
     settings = ExtractionSettings("subspace32", 2)
     with pytest.raises(ImageError, match="vectors"):
         list(measure(settings, pictures, Results("extraction", {}), quiet, deployed=True))
+
+
+def test_models_behind_an_encoder_are_copied_too(tmp_path):
+    encoder = onnx_files.convolutional(tmp_path / "encoder.onnx", values=12)
+    given = digits.load(0).train_images
+    images = np.concatenate([given[digit][:40] for digit in range(6)])
+    own = Labelled(torch.from_numpy(images)[:, None] / 255, torch.arange(6).repeat_interleave(40))
+    files = PublicFiles.at(encoder=encoder)
+    settings = ExtractionSettings("subspace-encoder", 2, times=(4,), fresh=80, files=files)
+    (row,) = measure(settings, own, Results("extraction", {}), quiet)
+    assert (row.preset, row.values, row.labels) == ("subspace-encoder", 12, 4 * 3 * 12)
+    # Two names and "unknown": a guess that knows nothing is right for half of them at most.
+    assert row.agreement > 0.5
