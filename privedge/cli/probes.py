@@ -60,8 +60,14 @@ def _make(
         ),
     ] = None,
     deviations: Annotated[
-        float, typer.Option("--deviations", min=1, max=20, help="Half the width of the band.")
-    ] = 4.0,
+        float,
+        typer.Option(
+            "--deviations",
+            min=1,
+            max=20,
+            help="How far below the usual error a model's may be, in standard deviations.",
+        ),
+    ] = 3.0,
     margin: Annotated[
         float, typer.Option("--margin", min=0.01, max=1, help="The cohort's margin.")
     ] = 0.7,
@@ -73,7 +79,7 @@ def _make(
             max=1,
             help="The share of probes on which a new model may be named among the people.",
         ),
-    ] = 0.02,
+    ] = 0.05,
     asked: Annotated[
         int,
         typer.Option(

@@ -28,10 +28,11 @@ from privedge.user.settings import TrainSettings
 
 # Fewer say too little of how much sound models differ.
 LEAST_PEOPLE = 8
-# The band reaches so many standard deviations of the logarithm to both sides of the median.
-DEVIATIONS = 4.0
-# Strangers that a model may win: the margin of the cohort is often near this one.
-MARGIN, MOST_WON = 0.7, 0.02
+# The band reaches so many standard deviations of the logarithm below the median, and so many times
+# as far above it: honest models differ more to that side, and what reconstructs little wins little.
+DEVIATIONS, FARTHER_ABOVE = 3.0, 4
+# Probes that a model may win: honest ones win all pictures of a person who looks like their owner.
+MARGIN, MOST_WON = 0.7, 0.05
 
 # The number of a person in a pool, or that of none.
 Whose = npt.NDArray[np.int64]
@@ -43,7 +44,8 @@ class Choice:
     """How strict the check of new models is.
 
     Attributes:
-        deviations: half the width of the band, in standard deviations of the logarithm.
+        deviations: how far the band reaches below the median, in standard deviations of the
+            logarithm.
         margin: the cohort's: a model wins a probe if its error is below so much of the least of the
             public people.
         most_won: the share of the probes that a model may win.
@@ -143,7 +145,7 @@ def rule_of(errors: Reals, whose: Whose, choice: Choice) -> tuple[Rule, Reals, R
     rule = Rule(
         usual,
         choice.margin * least,
-        Band(middle / reach, middle * reach),
+        Band(middle / reach, middle * reach**FARTHER_ABOVE),
         choice.most_won,
         min(choice.asked, errors.shape[1]),
     )

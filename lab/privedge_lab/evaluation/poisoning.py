@@ -188,13 +188,13 @@ def pool_of(data: Set, rans: Sequence[Ran], settings: Settings, given: Sequence[
 
 
 def refused_honest(pool: Pool, settings: Settings, tries: int) -> tuple[int, int]:
-    """Half of the classes, drawn `tries` times, are people, and the others join: how many of these
-    are refused, by checks with a coin each, and how many there are.
+    """A fifth of the classes, drawn `tries` times, join, and the others are people: how many of
+    those are refused, by checks with a coin each, and how many there are.
     """
     rng, out, count = np.random.default_rng(settings.seed), 0, 0
     for _ in range(tries):
         order = rng.permutation(len(pool.errors))
-        people, joining = np.split(order, [len(order) // 2])
+        joining, people = np.split(order, [max(1, len(order) // 5)])
         probes = pool.probes(people, settings)
         for at in joining:
             drawn = probes.picked(rng.bytes(32))

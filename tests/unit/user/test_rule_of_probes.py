@@ -1,4 +1,4 @@
-"""What errors on probes may be, as public people's models say; and what an owner is told at home."""
+"""What errors on probes may be, as public people's models say; and what owners are told at home."""
 
 import numpy as np
 import pytest
@@ -57,9 +57,9 @@ def test_people_who_reconstruct_everything_say_nothing():
 def test_the_pool_is_the_peoples_pictures_and_the_others_each_once():
     found = made(asked=50)
     assert len(found.probes) == 12 * 12 + 60
-    assert (found.probes.rule.asked, found.probes.rule.most_won) == (50, 0.02)
+    assert (found.probes.rule.asked, found.probes.rule.most_won) == (50, 0.05)
     assert made(asked=50).probes.digest == found.probes.digest
-    assert found.won.max() <= 0.02
+    assert found.won.max() <= 0.05
 
 
 def test_too_few_people_are_refused():
@@ -75,6 +75,6 @@ def test_an_owner_is_told_at_home_that_a_model_wins_too_much():
     everybody = np.concatenate([person(number) for number in range(3)])
     thief = fit_ran(everybody, SPEC, settings_for(SPEC), "mallory")
     assert any(
-        "it would be named on" in line and "at most 4 may be" in line
+        "it would be named on" in line and "at most 10 may be" in line
         for line in model_check.faults(thief, pool)
     )

@@ -53,12 +53,18 @@ def _poisoning(
         int, typer.Option("--tries", min=1, help="Draws of people, for honest models refused.")
     ] = 20,
     deviations: Annotated[
-        float, typer.Option("--deviations", min=1, max=20, help="Half the width of the band.")
-    ] = 4.0,
+        float,
+        typer.Option(
+            "--deviations",
+            min=1,
+            max=20,
+            help="How far below the usual error a model's may be, in standard deviations.",
+        ),
+    ] = 3.0,
     most_won: Annotated[
         float,
         typer.Option("--most-won", min=0, max=1, help="The share of probes that may be won."),
-    ] = 0.02,
+    ] = 0.05,
     asked: Annotated[
         int, typer.Option("--asked", min=1, max=256, help="Probes that are drawn for a check.")
     ] = 256,
