@@ -72,14 +72,15 @@ def _make(
         float, typer.Option("--margin", min=0.01, max=1, help="The cohort's margin.")
     ] = 0.7,
     most_won: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--most-won",
             min=0,
             max=1,
-            help="The share of probes on which a new model may be named among the people.",
+            help="The share of probes on which a new model may be named among the people; by "
+            "default .05, or 1.5 times the most of one of them.",
         ),
-    ] = 0.05,
+    ] = None,
     asked: Annotated[
         int,
         typer.Option(

@@ -30,9 +30,11 @@ from privedge.user.settings import TrainSettings
 LEAST_PEOPLE = 8
 # The band reaches so many standard deviations of the logarithm below the median, and so many times
 # as far above it: honest models differ more to that side, and what reconstructs little wins little.
-DEVIATIONS, FARTHER_ABOVE = 3.0, 4
-# Probes that a model may win: honest ones win all pictures of a person who looks like their owner.
-MARGIN, MOST_WON = 0.7, 0.05
+DEVIATIONS, FARTHER_ABOVE = 3.0, 3
+MARGIN = 0.7
+# The share of probes that a model may win: honest ones win all pictures of a person who looks like
+# their owner. More where one of the public people wins more among the others: so much of that.
+MOST_WON, MORE_THAN_PEOPLE = 0.05, 1.5
 
 # The number of a person in a pool, or that of none.
 Whose = npt.NDArray[np.int64]
@@ -48,13 +50,13 @@ class Choice:
             logarithm.
         margin: the cohort's: a model wins a probe if its error is below so much of the least of the
             public people.
-        most_won: the share of the probes that a model may win.
+        most_won: the share of the probes that a model may win; None to choose it by the people.
         asked: how many are drawn for a check; as many as there are, if these are fewer.
     """
 
     deviations: float = DEVIATIONS
     margin: float = MARGIN
-    most_won: float = MOST_WON
+    most_won: float | None = None
     asked: int = MAX_ASKED
 
 
@@ -146,10 +148,16 @@ def rule_of(errors: Reals, whose: Whose, choice: Choice) -> tuple[Rule, Reals, R
         usual,
         choice.margin * least,
         Band(middle / reach, middle * reach**FARTHER_ABOVE),
-        choice.most_won,
+        _most_won(won, choice),
         min(choice.asked, errors.shape[1]),
     )
     return rule, ratios, won
+
+
+def _most_won(won: Reals, choice: Choice) -> float:
+    if choice.most_won is not None:
+        return choice.most_won
+    return min(1.0, max(MOST_WON, MORE_THAN_PEOPLE * float(won.max())))
 
 
 def faults(ran: Ran, probes: Probes | None) -> list[str]:
