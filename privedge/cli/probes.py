@@ -72,15 +72,14 @@ def _make(
         float, typer.Option("--margin", min=0.01, max=1, help="The cohort's margin.")
     ] = 0.7,
     most_won: Annotated[
-        float | None,
+        float,
         typer.Option(
             "--most-won",
             min=0,
             max=1,
-            help="The share of probes on which a new model may be named among the people; by "
-            "default .05, or 1.5 times the most of one of them.",
+            help="The share of probes on which a new model may be named among the people.",
         ),
-    ] = None,
+    ] = 0.05,
     asked: Annotated[
         int,
         typer.Option(

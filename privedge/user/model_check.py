@@ -31,10 +31,8 @@ LEAST_PEOPLE = 8
 # The band reaches so many standard deviations of the logarithm below the median, and so many times
 # as far above it: honest models differ more to that side, and what reconstructs little wins little.
 DEVIATIONS, FARTHER_ABOVE = 3.0, 3
-MARGIN = 0.7
-# The share of probes that a model may win: honest ones win all pictures of a person who looks like
-# their owner. More where one of the public people wins more among the others: so much of that.
-MOST_WON, MORE_THAN_PEOPLE = 0.05, 1.5
+# Probes that a model may win: honest ones win all pictures of a person who looks like their owner.
+MARGIN, MOST_WON = 0.7, 0.05
 
 # The number of a person in a pool, or that of none.
 Whose = npt.NDArray[np.int64]
@@ -50,13 +48,13 @@ class Choice:
             logarithm.
         margin: the cohort's: a model wins a probe if its error is below so much of the least of the
             public people.
-        most_won: the share of the probes that a model may win; None to choose it by the people.
+        most_won: the share of the probes that a model may win.
         asked: how many are drawn for a check; as many as there are, if these are fewer.
     """
 
     deviations: float = DEVIATIONS
     margin: float = MARGIN
-    most_won: float | None = None
+    most_won: float = MOST_WON
     asked: int = MAX_ASKED
 
 
@@ -93,7 +91,8 @@ def make(
     people: in place of owners, each with as many pictures as owners have. Neither they nor the
     pictures may be of owners. The same input, seed and spec give the same file.
 
-    Raises ConfigError for fewer than LEAST_PEOPLE, ImageError and TrainingError.
+    Raises ConfigError for fewer than LEAST_PEOPLE, and where one of them wins more than a model
+    may; ImageError and TrainingError.
     """
     if len(people) < LEAST_PEOPLE:
         raise ConfigError(f"people: {len(people)} say too little; give {LEAST_PEOPLE} or more")
@@ -109,6 +108,12 @@ def make(
     rows, whose = _pool(parts, len(people), spec, settings.seed)
     errors = np.array([errors_of(ran, rows) for ran in rans])
     rule, ratios, won = rule_of(errors, whose, choice)
+    if won.max() > choice.most_won:
+        name = list(people)[int(won.argmax())]
+        raise ConfigError(
+            f"people: a model of {name} would be named on {won.max():.1%} of the probes, and an "
+            f"owner's may be on {choice.most_won:.1%}; give more people, or allow more"
+        )
     return Found(Probes.of(rows, rule, spec), ratios, won)
 
 
@@ -148,16 +153,10 @@ def rule_of(errors: Reals, whose: Whose, choice: Choice) -> tuple[Rule, Reals, R
         usual,
         choice.margin * least,
         Band(middle / reach, middle * reach**FARTHER_ABOVE),
-        _most_won(won, choice),
+        choice.most_won,
         min(choice.asked, errors.shape[1]),
     )
     return rule, ratios, won
-
-
-def _most_won(won: Reals, choice: Choice) -> float:
-    if choice.most_won is not None:
-        return choice.most_won
-    return min(1.0, max(MOST_WON, MORE_THAN_PEOPLE * float(won.max())))
 
 
 def faults(ran: Ran, probes: Probes | None) -> list[str]:

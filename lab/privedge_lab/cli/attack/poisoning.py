@@ -62,11 +62,9 @@ def _poisoning(
         ),
     ] = 3.0,
     most_won: Annotated[
-        float | None,
-        typer.Option(
-            "--most-won", min=0, max=1, help="The share of probes that may be won, if not chosen."
-        ),
-    ] = None,
+        float,
+        typer.Option("--most-won", min=0, max=1, help="The share of probes that may be won."),
+    ] = 0.05,
     asked: Annotated[
         int, typer.Option("--asked", min=1, max=256, help="Probes that are drawn for a check.")
     ] = 256,
