@@ -69,7 +69,8 @@ class Settings:
     """owners: in the cohort, beside the hostile one. Of the other classes two thirds are public
     people, and one third strangers.
 
-    check: whether the parties check new models, as `choice` says. known: whether the hostile owner
+    check: whether the parties check new models, as `choice` says. of_given: whether the pool is
+    what is given alone, and not the people's images. known: whether the hostile owner
     knows the pool; else it knows half of it.
     """
 
@@ -80,6 +81,7 @@ class Settings:
     seed: int
     choice: Choice
     check: bool = True
+    of_given: bool = False
     known: bool = True
 
 
@@ -178,6 +180,7 @@ def pool_of(data: Set, rans: Sequence[Ran], settings: Settings, given: Sequence[
     classes = [
         thieves.some(np.concatenate(each), settings.seed, _OF_A_CLASS)
         for each in zip(data.train, data.test, strict=True)
+        if not settings.of_given
     ]
     public = [thieves.some(each, settings.seed, _GIVEN) for each in given]
     parts = [features_of(settings.spec, each) for each in (*classes, *public)]

@@ -41,6 +41,9 @@ def _poisoning(
             help="More public images for the pool of probes; may be repeated.",
         ),
     ] = None,
+    of_given: Annotated[
+        bool, typer.Option("--given-only", help="The pool is the images of --probes alone.")
+    ] = False,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The cohort's architecture.")
     ] = "subspace32-fine",
@@ -90,11 +93,14 @@ def _poisoning(
     Example:
       privedge attack poisoning --data faces_orl_64.npz --preset subspace64-fine --owners 12
     """
+    from privedge.errors import ConfigError
     from privedge.ran.images import fit
     from privedge.user.model_check import Choice
     from privedge.user.settings import settings_for
     from privedge_lab.evaluation import poisoning
 
+    if of_given and not probes:
+        raise ConfigError("--given-only: give --probes FILE")
     images = _read(data, seed)
     spec = _spec(preset, images)
     changes: dict[str, Any] = {"seed": seed} | ({"steps": steps} if steps else {})
@@ -106,6 +112,7 @@ def _poisoning(
         seed,
         Choice(deviations, margin, most_won, asked),
         check=not unchecked,
+        of_given=of_given,
         known=not secret,
     )
     if spec.image is not None:
