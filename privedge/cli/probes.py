@@ -67,7 +67,7 @@ def _make(
             max=20,
             help="How far below the usual error a model's may be, in standard deviations.",
         ),
-    ] = 3.0,
+    ] = 2.25,
     margin: Annotated[
         float, typer.Option("--margin", min=0.01, max=1, help="The cohort's margin.")
     ] = 0.7,

@@ -30,7 +30,7 @@ from privedge.user.settings import TrainSettings
 LEAST_PEOPLE = 8
 # The band reaches so many standard deviations of the logarithm below the median, and so many times
 # as far above it: honest models differ more to that side, and what reconstructs little wins little.
-DEVIATIONS, FARTHER_ABOVE = 3.0, 3
+DEVIATIONS, FARTHER_ABOVE = 2.25, 4
 # Probes that a model may win: honest ones win all pictures of a person who looks like their owner.
 MARGIN, MOST_WON = 0.7, 0.05
 

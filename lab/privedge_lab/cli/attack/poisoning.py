@@ -63,7 +63,7 @@ def _poisoning(
             max=20,
             help="How far below the usual error a model's may be, in standard deviations.",
         ),
-    ] = 3.0,
+    ] = 2.25,
     most_won: Annotated[
         float,
         typer.Option("--most-won", min=0, max=1, help="The share of probes that may be won."),
