@@ -14,7 +14,7 @@ from privedge_lab.evaluation.poisoning import HONEST, NONE, Pool, Roles, Row, Se
 
 SIZE, CLASSES, OWNERS, MARGIN = 64, 40, 6, 0.7
 SPEC = preset("vector", size=SIZE, unit_length=True, components=6)
-SETTINGS = Settings(SPEC, settings_for(SPEC), OWNERS, MARGIN, 0, Choice(margin=MARGIN, asked=256))
+SETTINGS = Settings(SPEC, settings_for(SPEC), OWNERS, MARGIN, 0, Choice(3.0, MARGIN))
 
 
 def silent(*_: object) -> None:
