@@ -13,6 +13,9 @@ Party 0 leads; nothing of it runs in a cohort without a table [cohorts.model_che
     4.  both workers         the check; its result is a share of one bit (worker/model_check.py)
     5.  both parties         exchange their shares of it
 
+Party 1 takes no word of party 0's for it: what it saw itself is in its registry (`Seen`), and in a
+cohort with a check it makes no model active of which it saw nothing, whatever party 0 lists.
+
 The bit is all that is opened, and not which bound was broken. A refused model is kept, in a
 state of its own, until its owner deletes it; it becomes active if both operators release it.
 
@@ -24,6 +27,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from parties.bounded_dict import BoundedDict
 from parties.party.models.cohorts import Snapshot
@@ -56,6 +60,14 @@ def coin_of(model_id: str, part0: bytes, part1: bytes) -> bytes:
     """The coin of both parts, which draws the probes for this model."""
     facts = bytes.fromhex(model_id) + part0 + part1
     return hashlib.sha256(b"privedge probes coin v1\0" + facts).digest()
+
+
+class Seen(StrEnum):
+    """Why this party lets a model become active, as its registry has it."""
+
+    PASSED = "passed"  # it opened the bit of the check
+    RELEASED = "released"  # its own operator and the other one have released it
+    BEFORE = "before"  # it was active before the cohort had a check, or before this was recorded
 
 
 @dataclass(frozen=True)
