@@ -14,7 +14,7 @@ class ModelCheckSection(Section):
 
     probes: Path | None = Field(
         default=None,
-        description="Public probes and the band of errors on them, a file from `privedge probes "
+        description="Public probes and what errors on them may be, a file from `privedge probes "
         "make`; the same at both parties. Without it the values of a model are held to their "
         "bounds, and nothing says whether it reconstructs too much.",
     )

@@ -336,6 +336,58 @@ class CheckEnrolmentResponse(_message.Message):
 Global___CheckEnrolmentResponse: _TypeAlias = CheckEnrolmentResponse  # noqa: Y015
 
 @_typing.final
+class DrawProbesRequest(_message.Message):
+    """Asks party 1 for its part of the coin for this model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    commitment: _builtins.bytes
+    """SHA-256 of party 0's part, so that neither part depends on the other."""
+    @_builtins.property
+    def model(self) -> Global___ModelRef: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        model: Global___ModelRef | None = ...,
+        state: Global___StateEpoch | None = ...,
+        commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commitment", b"commitment", "model", b"model", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrawProbesRequest: _TypeAlias = DrawProbesRequest  # noqa: Y015
+
+@_typing.final
+class DrawProbesResponse(_message.Message):
+    """Party 1 remembers its part, and the commitment, until it checks the model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    part: _builtins.bytes
+    """32 fresh random bytes."""
+    def __init__(
+        self,
+        *,
+        part: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrawProbesResponse: _TypeAlias = DrawProbesResponse  # noqa: Y015
+
+@_typing.final
 class CheckModelRequest(_message.Message):
     """Asks party 1 to check its share of this model, together with party 0."""
 
@@ -344,8 +396,11 @@ class CheckModelRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     QUERY_ID_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """16 fresh random bytes from party 0."""
+    part: _builtins.bytes
+    """Party 0's part of the coin, 32 bytes; empty without public probes."""
     @_builtins.property
     def model(self) -> Global___ModelRef: ...
     @_builtins.property
@@ -356,10 +411,11 @@ class CheckModelRequest(_message.Message):
         model: Global___ModelRef | None = ...,
         state: Global___StateEpoch | None = ...,
         query_id: _builtins.bytes = ...,
+        part: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "query_id", b"query_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "part", b"part", "query_id", b"query_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,11 @@ class PeerStub:
                 request_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
                 _registered_method=True)
+        self.DrawProbes = channel.unary_unary(
+                '/privedge.v1.Peer/DrawProbes',
+                request_serializer=parties_dot_wire_dot_peer__pb2.DrawProbesRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.DrawProbesResponse.FromString,
+                _registered_method=True)
         self.CheckModel = channel.unary_unary(
                 '/privedge.v1.Peer/CheckModel',
                 request_serializer=parties_dot_wire_dot_peer__pb2.CheckModelRequest.SerializeToString,
@@ -129,6 +134,14 @@ class PeerServicer:
         """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
         share of the model, as its half of the query of this id, and answers once party 0 has ordered
         that run and it is over. A model is checked once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrawProbes(self, request, context):
+        """Before CheckModel, in a cohort with public probes: party 1 adds its part to the coin that draws
+        which of them are asked. It has the model already, so its owner could not know them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,6 +235,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.CheckEnrolment,
                     request_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.SerializeToString,
+            ),
+            'DrawProbes': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrawProbes,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.DrawProbesRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.DrawProbesResponse.SerializeToString,
             ),
             'CheckModel': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckModel,
@@ -373,6 +391,33 @@ class Peer:
             '/privedge.v1.Peer/CheckEnrolment',
             parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
             parties_dot_wire_dot_peer__pb2.CheckEnrolmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrawProbes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/DrawProbes',
+            parties_dot_wire_dot_peer__pb2.DrawProbesRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.DrawProbesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,10 @@ class PeerStub:
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
     that run and it is over. A model is checked once.
     """
+    DrawProbes: _grpc.UnaryUnaryMultiCallable[_peer_pb2.DrawProbesRequest, _peer_pb2.DrawProbesResponse]
+    """Before CheckModel, in a cohort with public probes: party 1 adds its part to the coin that draws
+    which of them are asked. It has the model already, so its owner could not know them.
+    """
     CheckModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.CheckModelRequest, _peer_pb2.CheckModelResponse]
     """Before PrepareModel, in a cohort whose models are checked: party 1 lets its worker check its share
     of the model, as its half of the query of this id, and answers as for CheckEnrolment.
@@ -105,6 +109,10 @@ class PeerAsyncStub(PeerStub):
     """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
     that run and it is over. A model is checked once.
+    """
+    DrawProbes: _aio.UnaryUnaryMultiCallable[_peer_pb2.DrawProbesRequest, _peer_pb2.DrawProbesResponse]  # type: ignore[assignment]
+    """Before CheckModel, in a cohort with public probes: party 1 adds its part to the coin that draws
+    which of them are asked. It has the model already, so its owner could not know them.
     """
     CheckModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.CheckModelRequest, _peer_pb2.CheckModelResponse]  # type: ignore[assignment]
     """Before PrepareModel, in a cohort whose models are checked: party 1 lets its worker check its share
@@ -182,6 +190,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
         share of the model, as its half of the query of this id, and answers once party 0 has ordered
         that run and it is over. A model is checked once.
+        """
+
+    @_abc_1.abstractmethod
+    def DrawProbes(
+        self,
+        request: _peer_pb2.DrawProbesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.DrawProbesResponse, _abc.Awaitable[_peer_pb2.DrawProbesResponse]]:
+        """Before CheckModel, in a cohort with public probes: party 1 adds its part to the coin that draws
+        which of them are asked. It has the model already, so its owner could not know them.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from privedge.wire import party_pb2 as privedge_dot_wire_dot_party__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parties/wire/worker.proto\x12\x0bprivedge.v1\x1a\x19privedge/wire/party.proto\"d\n\tModelFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x15\n\rmanifest_json\x18\x02 \x01(\t\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0b\x63ommitments\x18\x05 \x03(\x0c\"\xc4\x01\n\x08Snapshot\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x11\n\tspec_json\x18\x03 \x01(\t\x12&\n\x06models\x18\x04 \x03(\x0b\x32\x16.privedge.v1.ModelFile\x12\x0e\n\x06margin\x18\x05 \x01(\x01\x12\x12\n\nmean_share\x18\x06 \x01(\x01\x12\x0e\n\x06rivals\x18\x07 \x01(\x0c\x12\x16\n\x0etelemetry_json\x18\x08 \x01(\t\x12\x15\n\rpublic_owners\x18\x10 \x01(\r\"\x8e\x02\n\x03Job\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x13\n\x0bone_subject\x18\x05 \x01(\x08\x12\x1c\n\x0fverify_position\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07\x63ounted\x18\x07 \x03(\x08\x12%\n\x07\x61nybody\x18\x08 \x01(\x0b\x32\x14.privedge.v1.Anybody\x12\x16\n\x0e\x63ounted_period\x18\t \x01(\x03\x12,\n\x0bmodel_check\x18\n \x01(\x0b\x32\x17.privedge.v1.ModelCheckB\x12\n\x10_verify_positionJ\x04\x08\x02\x10\x03R\x07\x61ttempt\"F\n\nModelCheck\x12\x12\n\x05least\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_leastB\x07\n\x05_most\"&\n\x07\x41nybody\x12\x0b\n\x03\x62ut\x18\x01 \x03(\r\x12\x0e\n\x06margin\x18\x02 \x01(\x01\"\x0f\n\rLearnResponse\"#\n\x0bKeepRequest\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\"A\n\x0cKeepResponse\x12 \n\x05pools\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Pool\x12\x0f\n\x07\x64\x61maged\x18\x02 \x03(\t\":\n\nRunRequest\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.privedge.v1.Job\x12\r\n\x05words\x18\x02 \x01(\x0c\"Z\n\x0bRunResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.privedge.v1.AnswerHeader\x12\r\n\x05words\x18\x02 \x01(\x0c\x12\x11\n\tunaudited\x18\x03 \x01(\x08\x32\xbf\x01\n\x06Worker\x12\x38\n\x03Run\x12\x17.privedge.v1.RunRequest\x1a\x18.privedge.v1.RunResponse\x12=\n\x04Keep\x12\x18.privedge.v1.KeepRequest\x1a\x19.privedge.v1.KeepResponse0\x01\x12<\n\x05Learn\x12\x15.privedge.v1.Snapshot\x1a\x1a.privedge.v1.LearnResponse(\x01\x42\x64\n\x10privedge.wire.v1P\x01Z\rprivedge/wire\xa2\x02\x03PVE\xaa\x02\x10Privedge.Wire.V1\xca\x02\x10Privedge\\Wire\\V1\xea\x02\x12Privedge::Wire::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19parties/wire/worker.proto\x12\x0bprivedge.v1\x1a\x19privedge/wire/party.proto\"d\n\tModelFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x15\n\rmanifest_json\x18\x02 \x01(\t\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x13\n\x0b\x63ommitments\x18\x05 \x03(\x0c\"\xc4\x01\n\x08Snapshot\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x11\n\tspec_json\x18\x03 \x01(\t\x12&\n\x06models\x18\x04 \x03(\x0b\x32\x16.privedge.v1.ModelFile\x12\x0e\n\x06margin\x18\x05 \x01(\x01\x12\x12\n\nmean_share\x18\x06 \x01(\x01\x12\x0e\n\x06rivals\x18\x07 \x01(\x0c\x12\x16\n\x0etelemetry_json\x18\x08 \x01(\t\x12\x15\n\rpublic_owners\x18\x10 \x01(\r\"\x8e\x02\n\x03Job\x12\x0f\n\x07session\x18\x01 \x01(\x0c\x12\x13\n\x0bsnapshot_id\x18\x03 \x01(\t\x12\r\n\x05shape\x18\x04 \x03(\x04\x12\x13\n\x0bone_subject\x18\x05 \x01(\x08\x12\x1c\n\x0fverify_position\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07\x63ounted\x18\x07 \x03(\x08\x12%\n\x07\x61nybody\x18\x08 \x01(\x0b\x32\x14.privedge.v1.Anybody\x12\x16\n\x0e\x63ounted_period\x18\t \x01(\x03\x12,\n\x0bmodel_check\x18\n \x01(\x0b\x32\x17.privedge.v1.ModelCheckB\x12\n\x10_verify_positionJ\x04\x08\x02\x10\x03R\x07\x61ttempt\"h\n\nModelCheck\x12\x12\n\x05least\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06limits\x18\x03 \x03(\x01\x12\x10\n\x08most_won\x18\x04 \x01(\rB\x08\n\x06_leastB\x07\n\x05_most\"&\n\x07\x41nybody\x12\x0b\n\x03\x62ut\x18\x01 \x03(\r\x12\x0e\n\x06margin\x18\x02 \x01(\x01\"\x0f\n\rLearnResponse\"#\n\x0bKeepRequest\x12\x14\n\x0csnapshot_ids\x18\x01 \x03(\t\"A\n\x0cKeepResponse\x12 \n\x05pools\x18\x01 \x03(\x0b\x32\x11.privedge.v1.Pool\x12\x0f\n\x07\x64\x61maged\x18\x02 \x03(\t\":\n\nRunRequest\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.privedge.v1.Job\x12\r\n\x05words\x18\x02 \x01(\x0c\"Z\n\x0bRunResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.privedge.v1.AnswerHeader\x12\r\n\x05words\x18\x02 \x01(\x0c\x12\x11\n\tunaudited\x18\x03 \x01(\x08\x32\xbf\x01\n\x06Worker\x12\x38\n\x03Run\x12\x17.privedge.v1.RunRequest\x1a\x18.privedge.v1.RunResponse\x12=\n\x04Keep\x12\x18.privedge.v1.KeepRequest\x1a\x19.privedge.v1.KeepResponse0\x01\x12<\n\x05Learn\x12\x15.privedge.v1.Snapshot\x1a\x1a.privedge.v1.LearnResponse(\x01\x42\x64\n\x10privedge.wire.v1P\x01Z\rprivedge/wire\xa2\x02\x03PVE\xaa\x02\x10Privedge.Wire.V1\xca\x02\x10Privedge\\Wire\\V1\xea\x02\x12Privedge::Wire::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,19 +40,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOB']._serialized_start=371
   _globals['_JOB']._serialized_end=641
   _globals['_MODELCHECK']._serialized_start=643
-  _globals['_MODELCHECK']._serialized_end=713
-  _globals['_ANYBODY']._serialized_start=715
-  _globals['_ANYBODY']._serialized_end=753
-  _globals['_LEARNRESPONSE']._serialized_start=755
-  _globals['_LEARNRESPONSE']._serialized_end=770
-  _globals['_KEEPREQUEST']._serialized_start=772
-  _globals['_KEEPREQUEST']._serialized_end=807
-  _globals['_KEEPRESPONSE']._serialized_start=809
-  _globals['_KEEPRESPONSE']._serialized_end=874
-  _globals['_RUNREQUEST']._serialized_start=876
-  _globals['_RUNREQUEST']._serialized_end=934
-  _globals['_RUNRESPONSE']._serialized_start=936
-  _globals['_RUNRESPONSE']._serialized_end=1026
-  _globals['_WORKER']._serialized_start=1029
-  _globals['_WORKER']._serialized_end=1220
+  _globals['_MODELCHECK']._serialized_end=747
+  _globals['_ANYBODY']._serialized_start=749
+  _globals['_ANYBODY']._serialized_end=787
+  _globals['_LEARNRESPONSE']._serialized_start=789
+  _globals['_LEARNRESPONSE']._serialized_end=804
+  _globals['_KEEPREQUEST']._serialized_start=806
+  _globals['_KEEPREQUEST']._serialized_end=841
+  _globals['_KEEPRESPONSE']._serialized_start=843
+  _globals['_KEEPRESPONSE']._serialized_end=908
+  _globals['_RUNREQUEST']._serialized_start=910
+  _globals['_RUNREQUEST']._serialized_end=968
+  _globals['_RUNRESPONSE']._serialized_start=970
+  _globals['_RUNRESPONSE']._serialized_end=1060
+  _globals['_WORKER']._serialized_start=1063
+  _globals['_WORKER']._serialized_end=1254
 # @@protoc_insertion_point(module_scope)

@@ -179,24 +179,33 @@ Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
 class ModelCheck(_message.Message):
-    """Between what the mean error on the probes must lie."""
+    """What errors on the probes must keep to."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     LEAST_FIELD_NUMBER: _builtins.int
     MOST_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    MOST_WON_FIELD_NUMBER: _builtins.int
     least: _builtins.float
-    """Absent without probes."""
+    """Between what their mean must lie. Absent without probes."""
     most: _builtins.float
+    most_won: _builtins.int
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """For each probe, the error below which the model wins it; and how many it may win."""
+
     def __init__(
         self,
         *,
         least: _builtins.float | None = ...,
         most: _builtins.float | None = ...,
+        limits: _abc.Iterable[_builtins.float] | None = ...,
+        most_won: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "most", b"most"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "most", b"most"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_least", b"_least", "_most", b"_most", "least", b"least", "limits", b"limits", "most", b"most", "most_won", b"most_won"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__least: _TypeAlias = _typing.Literal["least"]  # noqa: Y015
     _WhichOneofArgType__least: _TypeAlias = _typing.Literal["_least", b"_least"]  # noqa: Y015

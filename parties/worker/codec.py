@@ -19,7 +19,7 @@ from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
 from parties.worker.task import Kind, Method, ModelCheck, Task
 from privedge.errors import ShareError
-from privedge.ran.model_bounds import Band
+from privedge.ran.model_bounds import Band, ProbeBounds
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc.codec import cost_to_wire
@@ -103,7 +103,10 @@ def _check_from_wire(job: pb.Job) -> ModelCheck | None:
     if not job.HasField("model_check"):
         return None
     said = job.model_check
-    return ModelCheck(Band(said.least, said.most) if said.HasField("least") else None)
+    if not said.HasField("least"):
+        return ModelCheck(None)
+    band = Band(said.least, said.most)
+    return ModelCheck(ProbeBounds(band, tuple(said.limits), said.most_won))
 
 
 def share_from_wire(words: bytes, shape: tuple[int, ...], bits: int = RING_BITS) -> torch.Tensor:

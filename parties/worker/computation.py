@@ -165,8 +165,8 @@ def _computed(
     if task.check is None:
         return _predicted(engine, task, weights, share)
     parameters = {name: engine.share(words) for name, words in weights.items()}
-    spec, band = task.snapshot.spec, task.check.band
-    words: torch.Tensor = refused(engine, spec, parameters, engine.share(share), band).share
+    spec, bounds = task.snapshot.spec, task.check.bounds
+    words: torch.Tensor = refused(engine, spec, parameters, engine.share(share), bounds).share
     return None, words
 
 

@@ -7,7 +7,8 @@
             |m|^2 < the bound of the features
             0 < threshold < 2^15
             |d_p| < 2^15, and least < mean of d_p < most    the band
-    3.  [refused] = whether any of them failed
+            d_p < limit of p                                the model wins this probe
+    3.  [refused] = whether any of them failed, or it wins more probes than it may
 
 [v] is a secret-shared v. Nothing but the one bit of step 3 is ever opened, and not here. Step 2 is
 exact for every ring element, so no bytes of an owner's are outside its reach: products of
@@ -22,7 +23,7 @@ import torch
 
 from parties.mpc.engine import Engine, T, Weight
 from parties.mpc.predict import Rule, measure, widened
-from privedge.ran.model_bounds import Band, gram_slack, most_energy
+from privedge.ran.model_bounds import ProbeBounds, gram_slack, most_energy
 from privedge.ran.narrow import word_bits
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import LIMIT, SCALE
@@ -38,10 +39,13 @@ _ROWS, _COMPARED = 32, 1 << 16
 
 @dataclass(frozen=True)
 class _Checks(Generic[T]):
-    """Numbers that a sound model makes negative, as flat vectors."""
+    """Numbers that a sound model makes negative, as flat vectors; and `few`, of which it makes at
+    most so many negative.
+    """
 
     engine: Engine[T]
     parts: list[T]
+    few: list[tuple[T, int]]
 
     def below(self, x: T, bound: int) -> None:
         """x < bound, for any shape of x."""
@@ -54,35 +58,45 @@ class _Checks(Generic[T]):
         self.below(self.engine.scaled(x, -1), -low)
 
     def failed(self) -> T:
-        """(1, 1): 1 if any number is not negative, else 0. Eight rounds, or four for each further
-        _COMPARED numbers.
+        """(1, 1): 1 if any number is not negative, or too many of the few are, else 0. Eight
+        rounds, or four for each further _COMPARED numbers.
         """
-        joined = self.engine.joined(self.parts, 0)
-        count = joined.size(0)
-        # 1. Every comparison, one bit each. Local: their sum, which says how many passed. It stays
-        #    secret, for it would tell which rule failed.
-        passed = [
-            self.engine.negative(joined[start : start + _COMPARED]).reshape(1, -1).sum(1)
-            for start in range(0, count, _COMPARED)
+        joined = self.engine.joined([*self.parts, *(few for few, _ in self.few)], 0)
+        count = sum(part.size(0) for part in self.parts)
+        most = sum(most for _, most in self.few)
+        # 1. Every comparison, one bit each. They stay secret: they would tell which rule failed.
+        bits = [
+            self.engine.negative(joined[start : start + _COMPARED])
+            for start in range(0, joined.size(0), _COMPARED)
         ]
-        total = self.engine.joined(passed, 0).reshape(1, -1).sum(1)
-        # 2. Whether it is less than all of them.
-        found: T = self.engine.negative(self.engine.plus(total, torch.tensor([-count])))
+        each = self.engine.joined(bits, 0)
+        # Local: how many passed, and how many of the few are negative. A failure weighs more than
+        # all of these that are allowed, so the number below is negative for either reason.
+        weights = torch.full((each.size(0), 1), -1)
+        weights[:count] = most + 1
+        left = self.engine.combination(each.reshape(1, -1), weights).reshape(1)
+        # 2. Whether it is.
+        rest = torch.tensor([most - (most + 1) * count])
+        found: T = self.engine.negative(self.engine.plus(left, rest))
         refused: T = found.reshape(1, 1)
         return refused
 
 
 def refused(
-    engine: Engine[T], spec: RanSpec, parameters: dict[str, T], probes: T, band: Band | None
+    engine: Engine[T],
+    spec: RanSpec,
+    parameters: dict[str, T],
+    probes: T,
+    bounds: ProbeBounds | None,
 ) -> T:
     """Check one model.
 
     parameters: name -> (1, *shape) at f. probes: (P, *input_shape) at f, public; not looked at
-    without a band. Both as `predict` takes them.
+    without bounds. Both as `predict` takes them.
 
     Returns (1, 1): the integer 1 if the model is to be refused, else 0.
     """
-    checks = _Checks(engine, [])
+    checks = _Checks(engine, [], [])
     with engine.phase("check"):
         # Below its bound a word is the same in every later run, so what is checked is what is used.
         wide = widened(engine, spec, parameters)
@@ -93,8 +107,8 @@ def refused(
         for index, layer in enumerate(spec.layers):
             if isinstance(layer, Subspace):
                 _check_subspace(checks, index, layer.components, spec, wide)
-    if band is not None:
-        _check_probes(checks, spec, parameters, probes, band)
+    if bounds is not None:
+        _check_probes(checks, spec, parameters, probes, bounds)
     with engine.phase("check"):
         return checks.failed()
 
@@ -133,9 +147,11 @@ def _check_subspace(
 
 
 def _check_probes(
-    checks: _Checks[T], spec: RanSpec, parameters: dict[str, T], probes: T, band: Band
+    checks: _Checks[T], spec: RanSpec, parameters: dict[str, T], probes: T, bounds: ProbeBounds
 ) -> None:
-    """The mean error on the probes lies in the band: the rounds of a query for every _ROWS."""
+    """The mean error on the probes lies in the band, and few of them are won: the rounds of a query
+    for every _ROWS.
+    """
     count = probes.size(0)
     found = [
         measure(
@@ -146,5 +162,9 @@ def _check_probes(
     errors = checks.engine.joined(found, 0)
     # Each alone first: one that wraps could make any sum.
     checks.within(errors, -_LIMIT * _DOUBLED, _LIMIT * _DOUBLED)
+    band = bounds.band
     low, high = (round(edge * count * _DOUBLED) for edge in (band.least, band.most))
     checks.within(errors.reshape(1, -1).sum(1), low, high)
+    # Thresholds are public, so taking them away is local.
+    limits = torch.tensor([-round(limit * _DOUBLED) for limit in bounds.limits])
+    checks.few.append((checks.engine.plus(errors, limits), bounds.most_won))

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 from parties.mpc.predict import Rule
 from parties.worker import agreement
 from parties.worker.snapshot_cache import Snapshot
-from privedge.ran.model_bounds import Band
+from privedge.ran.model_bounds import ProbeBounds
 
 
 class Method(NamedTuple):
@@ -31,14 +31,17 @@ class Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """That a new model is checked (model_check.py), and the band of its error on the images."""
+    """That a new model is checked (model_check.py), and the bounds of its errors on the images."""
 
-    band: Band | None
+    bounds: ProbeBounds | None
 
     @property
     def word(self) -> str:
         """The same in both agreements if the checks are the same."""
-        return f"{self.band.least.hex()}-{self.band.most.hex()}" if self.band else "bounds"
+        if self.bounds is None:
+            return "bounds"
+        numbers = (*vars(self.bounds.band).values(), *self.bounds.limits)
+        return " ".join([*(number.hex() for number in numbers), str(self.bounds.most_won)])
 
 
 @dataclass(frozen=True)

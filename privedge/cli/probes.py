@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from privedge.cli.options import (
 )
 from privedge.cli.progress import progress_bar
 
+if TYPE_CHECKING:
+    from privedge.user.model_check import Found
+
 
 def register(app: typer.Typer) -> None:
     """Add `probes`."""
@@ -44,21 +47,45 @@ def _make(
             help="Public people: a folder or label each, with as many pictures as owners have.",
         ),
     ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", parser=path, help="The file to write.")
+    ],
     images: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--images",
             metavar="DIR|FILE.npz",
             parser=path,
-            help="Public pictures or vectors: the probes. 256 of them are taken at most.",
+            help="Further public pictures or vectors, of anybody, to be probes.",
         ),
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", parser=path, help="The file to write.")
-    ],
+    ] = None,
     deviations: Annotated[
-        float, typer.Option("--deviations", min=1, max=20, help="Half the width of the band.")
-    ] = 4.0,
+        float,
+        typer.Option(
+            "--deviations",
+            min=1,
+            max=20,
+            help="How far below the usual error a model's may be, in standard deviations.",
+        ),
+    ] = 2.25,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0.01, max=1, help="The cohort's margin.")
+    ] = 0.7,
+    most_won: Annotated[
+        float,
+        typer.Option(
+            "--most-won",
+            min=0,
+            max=1,
+            help="The share of probes on which a new model may be named among the people.",
+        ),
+    ] = 0.05,
+    asked: Annotated[
+        int,
+        typer.Option(
+            "--asked", min=1, max=256, help="How many probes are drawn to check one model."
+        ),
+    ] = 256,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The cohort's architecture.")
     ] = "auto",
@@ -80,15 +107,16 @@ def _make(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make public probes and the band of errors on them, for both operators of a cohort.
+    """Make public probes and what errors on them may be, for both operators of a cohort.
 
-    A model is trained for each of the people. New models must reconstruct the probes about as well
-    as theirs do: not much better, and not much worse. Both operators name the same file in
-    [cohorts.model_check]: probes = "FILE".
+    The people's pictures are the probes, and a model is trained for each of them. New models must
+    reconstruct the probes about as well as theirs do, and must be named on few of them. Some are
+    drawn to check each model. Both operators name the same file in [cohorts.model_check]:
+    probes = "FILE".
 
     \b
     Example:
-      privedge probes make --people public/ --images others/ --preset subspace64 --out probes.npz
+      privedge probes make --people public/ --preset subspace64 --out probes.npz
     """
     from privedge import private_file
     from privedge.errors import ConfigError
@@ -100,7 +128,10 @@ def _make(
     if out.exists() and not force:
         raise ConfigError(f"{out}: exists; choose another name, or replace it with --force")
     files = public_files(encoder, cohort, config, detector=detector)
-    owners, pictures = people.by_person(people_of, skip_bad=skip_bad), people.of_anybody(images)
+    owners, pictures = (
+        people.by_person(people_of, skip_bad=skip_bad),
+        people.of_anybody(images) if images else [],
+    )
     spec = people.spec_for(
         owners.values(),
         to_join(cohort, config, preset, spec_file),
@@ -112,17 +143,25 @@ def _make(
     changes |= {"steps": steps} if steps else {}
     with progress_bar() as progress:
         settings = settings_for(spec, **changes)
-        found = model_check.make(owners, pictures, settings, spec, progress, deviations=deviations)
+        choice = model_check.Choice(deviations, margin, most_won, asked)
+        found = model_check.make(owners, pictures, settings, spec, progress, choice)
     probes.write(out, found.probes, spec)
-    band, low, high = found.probes.band, float(found.ratios.min()), float(found.ratios.max())
+    _show(out, found, len(owners), as_json=as_json)
+
+
+def _show(out: Path, found: "Found", people: int, *, as_json: bool) -> None:
+    rule, low, high = found.probes.rule, float(found.ratios.min()), float(found.ratios.max())
+    band, won = rule.band, float(found.won.max())
     if as_json:
-        facts: dict[str, Any] = {"probes": len(found.probes), "people": len(owners)}
+        facts: dict[str, Any] = {"probes": len(found.probes), "people": people}
         facts |= {"least": band.least, "most": band.most, "ratios": [low, high]}
+        facts |= {"most_won": rule.most_won, "won": won, "asked": rule.asked}
         facts |= {"sha256": found.probes.digest}
         print(json.dumps({"file": str(out), **facts}))
         return
     print(
-        f"{out}: {len(found.probes)} probes, band {band.least:.4g} to {band.most:.4g}; "
-        f"{len(owners)} people from {low:.3f} to {high:.3f} of their median; "
-        f"digest {found.probes.digest}"
+        f"{out}: {len(found.probes)} probes, of which {rule.asked} are asked; band "
+        f"{band.least:.3f} to {band.most:.3f} of the usual errors; {people} people from {low:.3f} "
+        f"to {high:.3f}, and named on at most {won:.2%} of the probes ({rule.most_won:.2%} are "
+        f"allowed); digest {found.probes.digest}"
     )

@@ -6,6 +6,9 @@ shares, so an owner can find out at home what was refused.
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from privedge.ran.feature_kinds import Encoder, Vector
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import LIMIT
@@ -17,6 +20,31 @@ class Band:
 
     least: float
     most: float
+
+
+@dataclass(frozen=True)
+class ProbeBounds:
+    """What the errors of a model on some public probes must keep to.
+
+    Attributes:
+        band: of their mean.
+        limits: for each probe, the error below which the model wins it: it would be named there, in
+            a cohort of public people.
+        most_won: how many of them it may win.
+    """
+
+    band: Band
+    limits: tuple[float, ...]
+    most_won: int
+
+    def won(self, errors: npt.NDArray[np.float64]) -> int:
+        """How many probes a model with these errors wins."""
+        return int((errors < np.array(self.limits)).sum())
+
+    def kept_by(self, errors: npt.NDArray[np.float64]) -> bool:
+        """Whether these errors keep to all of it."""
+        band = self.band
+        return band.least < errors.mean() < band.most and self.won(errors) <= self.most_won
 
 
 def gram_slack(components: int) -> float:

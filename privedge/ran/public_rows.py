@@ -13,13 +13,20 @@ from privedge.config import StrPath
 from privedge.errors import ConfigError, RangeError
 from privedge.sharing.fixed_point import LIMIT, SCALE, encode
 
-# A worker is told of all rows in one message, which may have 4 MiB.
-_MOST_BYTES = 3 << 20
+# What fits into a message of 4 MiB; and a pool, of which never all is sent.
+MESSAGE_BYTES, POOL_BYTES = 3 << 20, 64 << 20
 # Of |c|^2. With as much of |x|^2, |x - c|^2 stays below LIMIT, as every dissimilarity must.
 _MOST_ENERGY = LIMIT / 4
 
 
-def checked(what: str, rows: npt.ArrayLike, shape: tuple[int, ...], most: int) -> Features:
+def checked(
+    what: str,
+    rows: npt.ArrayLike,
+    shape: tuple[int, ...],
+    most: int,
+    *,
+    most_bytes: int = MESSAGE_BYTES,
+) -> Features:
     """Check float32 (n, *shape), n at most `most`; returns them read-only. Raises ConfigError."""
     given = np.asarray(rows)
     if given.dtype != np.float32 or given.ndim != len(shape) + 1 or given.shape[1:] != shape:
@@ -29,8 +36,8 @@ def checked(what: str, rows: npt.ArrayLike, shape: tuple[int, ...], most: int) -
         )
     if not 1 <= len(given) <= most:
         raise ConfigError(f"{what}: 1 to {most}, not {len(given)}")
-    if given.nbytes > _MOST_BYTES:
-        fit = _MOST_BYTES // given[0].nbytes
+    if given.nbytes > most_bytes:
+        fit = most_bytes // given[0].nbytes
         raise ConfigError(f"{what}: {len(given)} of this size are too many; at most {fit}")
     _require_in_range(what, given)
     kept = np.ascontiguousarray(given, dtype="<f4")
@@ -38,13 +45,15 @@ def checked(what: str, rows: npt.ArrayLike, shape: tuple[int, ...], most: int) -
     return kept
 
 
-def unpacked(file: StrPath, *names: str) -> list[npt.NDArray[np.generic]]:
+def unpacked(
+    file: StrPath, *names: str, most_bytes: int = MESSAGE_BYTES
+) -> list[npt.NDArray[np.generic]]:
     """Read the arrays of these names, of any type and shape. Raises ConfigError."""
     path = Path(file)
     try:
         with regular_file.opened(path) as raw, zipfile.ZipFile(raw) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > 2 * _MOST_BYTES:
-                raise ConfigError(f"{path}: unpacks to more than {2 * _MOST_BYTES >> 20} MiB")
+            if sum(entry.file_size for entry in archive.infolist()) > 2 * most_bytes:
+                raise ConfigError(f"{path}: unpacks to more than {2 * most_bytes >> 20} MiB")
             raw.seek(0)
             with np.load(raw, allow_pickle=False) as arrays:
                 missing = set(names) - set(arrays)

@@ -40,6 +40,7 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Peer/ReadTerms": _only(Role.PARTY0),
     "/privedge.v1.Peer/CheckEnrolment": _only(Role.PARTY0),
     "/privedge.v1.Peer/CheckModel": _only(Role.PARTY0),
+    "/privedge.v1.Peer/DrawProbes": _only(Role.PARTY0),
     "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/AddActiveModel": _only(Role.PARTY0),

@@ -14,11 +14,13 @@ import numpy.typing as npt
 from privedge.arrays import Features
 from privedge.errors import ConfigError, ImageError
 from privedge.progress import Progress
+from privedge.ran import features
 from privedge.ran.inputs import Opened
 from privedge.ran.model_bounds import Band, gram_slack, most_energy
-from privedge.ran.probes import MAX_PROBES, Probes
+from privedge.ran.probes import MAX_ASKED, MAX_POOL, Probes, Rule
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import LIMIT
+from privedge.sharing.known import Reals
 from privedge.user.asking import errors_of
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
@@ -29,23 +31,54 @@ log = logging.getLogger(__name__)
 
 # Fewer say too little of how much sound models differ.
 LEAST_PEOPLE = 8
-# The band reaches so many standard deviations of the logarithm to both sides of the median.
-DEVIATIONS = 4.0
 # A model whose components leave out all directions of a few probes can fit everything else.
 FEW_PROBES = 64
+# The band reaches so many standard deviations of the logarithm below the median, and so many times
+# as far above it: honest models differ more to that side, and what reconstructs little wins little.
+DEVIATIONS, FARTHER_ABOVE = 2.25, 4
+# Probes that a model may win: honest ones win all pictures of a person who looks like their owner.
+MARGIN, MOST_WON = 0.7, 0.05
+
+# The number of a person in a pool, or that of none.
+Whose = npt.NDArray[np.int64]
+NOBODY = -1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How strict the check of new models is.
+
+    Attributes:
+        deviations: how far the band reaches below the median, in standard deviations of the
+            logarithm.
+        margin: the cohort's: a model wins a probe if its error is below so much of the least of the
+            public people.
+        most_won: the share of the probes that a model may win.
+        asked: how many are drawn for a check; as many as there are, if these are fewer.
+    """
+
+    deviations: float = DEVIATIONS
+    margin: float = MARGIN
+    most_won: float = MOST_WON
+    asked: int = MAX_ASKED
+
+
+CHOICE = Choice()
 
 
 @dataclass(frozen=True)
 class Found:
-    """A band, and what it was chosen from: each person's mean error on the probes, over the median.
+    """Probes and their rule, and what it was chosen from.
 
     Attributes:
-        probes: the rows and the band.
-        ratios: one for each person, in order of name.
+        probes: the pool.
+        ratios: each person's errors over the usual ones, in order of name.
+        won: the share of the probes that each person's model wins among the others.
     """
 
     probes: Probes
-    ratios: npt.NDArray[np.float64]
+    ratios: Reals
+    won: Reals
 
 
 def make(
@@ -54,50 +87,88 @@ def make(
     settings: TrainSettings,
     spec: RanSpec,
     progress: Progress,
-    *,
-    deviations: float = DEVIATIONS,
+    choice: Choice = CHOICE,
 ) -> Found:
-    """Draw probes from public pictures, and choose the band from models of public people.
+    """Make a pool of probes, and its rule from models of public people.
+
+    The pool is the people's pictures, and the other ones.
 
     people: in place of owners, each with as many pictures as owners have. Neither they nor the
     pictures may be of owners. The same input, seed and spec give the same file.
 
     Warns of fewer than FEW_PROBES for subspaces; networks in layers are slow with many. Raises
-    ConfigError for fewer than LEAST_PEOPLE, ImageError and TrainingError.
+    ConfigError for fewer than LEAST_PEOPLE, and where one of them wins more than a model may;
+    ImageError and TrainingError.
     """
     if len(people) < LEAST_PEOPLE:
         raise ConfigError(f"people: {len(people)} say too little; give {LEAST_PEOPLE} or more")
     files, largest = settings.files, settings.largest_face
-    rows = np.concatenate(
-        [features_of(each, spec, files, largest_face=largest) for each in pictures]
-    )
-    rows = np.unique(rows.reshape(len(rows), -1), axis=0).reshape(-1, *spec.input_shape)
-    chosen = np.sort(np.random.default_rng(settings.seed).permutation(len(rows))[:MAX_PROBES])
-    if spec.components is not None and len(chosen) < FEW_PROBES:
-        log.warning(
-            "only %d different probes: a hostile model can be made to avoid them; give %d or more "
-            "public pictures, %d are best",
-            *(len(chosen), FEW_PROBES, MAX_PROBES),
-        )
-    errors = []
+    parts, rans = [], []
     for number, given in enumerate(people.values()):
         progress("train", number, len(people))
         inputs: Any = inputs_of(given, spec, files, largest_face=largest)  # pictures or vectors
-        ran = fit_ran(inputs, spec, settings, f"person-{number}")
-        errors.append(float(errors_of(ran, rows[chosen]).mean()))
+        rans.append(fit_ran(inputs, spec, settings, f"person-{number}"))
+        parts.append(features.extract(spec, inputs, encoder=files.encoder))
     progress("train", len(people), len(people))
-    return Found(*_band_of(np.array(errors), rows[chosen], spec, deviations))
+    parts += [features_of(each, spec, files, largest_face=largest) for each in pictures]
+    rows, whose = _pool(parts, len(people), spec, settings.seed)
+    if spec.components is not None and len(rows) < FEW_PROBES:
+        log.warning(
+            "only %d different probes: a hostile model can be made to avoid them; give %d or more "
+            "pictures of public people, or further public ones",
+            *(len(rows), FEW_PROBES),
+        )
+    errors = np.array([errors_of(ran, rows) for ran in rans])
+    rule, ratios, won = rule_of(errors, whose, choice)
+    if won.max() > choice.most_won:
+        name = list(people)[int(won.argmax())]
+        raise ConfigError(
+            f"people: a model of {name} would be named on {won.max():.1%} of the probes, and an "
+            f"owner's may be on {choice.most_won:.1%}; give more people, or allow more"
+        )
+    return Found(Probes.of(rows, rule, spec), ratios, won)
 
 
-def _band_of(
-    errors: npt.NDArray[np.float64], rows: Features, spec: RanSpec, deviations: float
-) -> tuple[Probes, npt.NDArray[np.float64]]:
-    if errors.min() <= 0:
+def _pool(
+    parts: Sequence[Features], people: int, spec: RanSpec, seed: int
+) -> tuple[Features, Whose]:
+    """At most MAX_POOL rows, each once; and whose each is. The first parts are the people's."""
+    numbers = [at if at < people else NOBODY for at in range(len(parts))]
+    whose = np.repeat(numbers, [len(part) for part in parts])
+    flat = np.concatenate(parts).reshape(len(whose), -1)
+    _, once = np.unique(flat, axis=0, return_index=True)
+    chosen = np.sort(np.random.default_rng(seed).permutation(once)[:MAX_POOL])
+    return flat[chosen].reshape(-1, *spec.input_shape), whose[chosen]
+
+
+def rule_of(errors: Reals, whose: Whose, choice: Choice) -> tuple[Rule, Reals, Reals]:
+    """Choose what errors on probes may be, from those of public people, float64 (people, probes).
+
+    whose: the number of the person whose picture a probe is, or NOBODY. Of those the other people's
+    models say what is usual, and what is won.
+
+    Returns it, and `ratios` and `won` of Found. Raises ImageError if the people reconstruct all.
+    """
+    known = np.where(np.arange(len(errors))[:, None] == whose, np.nan, errors)
+    usual: Reals = np.nanmedian(known, axis=0)
+    sums = np.nansum(known, axis=1)
+    if sums.min() <= 0 or usual.sum() <= 0:
         raise ImageError("probes: a person's model reconstructs all of them; give other pictures")
-    usual = float(np.median(errors))
-    ratios = errors / usual
-    reach = float(np.exp(deviations * np.log(ratios).std(ddof=1)))
-    return Probes.of(rows, Band(usual / reach, usual * reach), spec), ratios
+    ratios = sums / np.nansum(np.where(np.isnan(known), np.nan, usual), axis=1)
+    middle = float(np.median(ratios))
+    reach = float(np.exp(choice.deviations * np.log(ratios / middle).std(ddof=1)))
+    # Of each person the least error of the others: the two least tell for all.
+    least, second = np.sort(known, axis=0)[:2]  # NaN last
+    others = np.where(known == least, second, least)
+    won = (known < choice.margin * others).sum(axis=1) / (~np.isnan(known)).sum(axis=1)
+    rule = Rule(
+        usual,
+        choice.margin * least,
+        Band(middle / reach, middle * reach**FARTHER_ABOVE),
+        choice.most_won,
+        min(choice.asked, errors.shape[1]),
+    )
+    return rule, ratios, won
 
 
 def faults(ran: Ran, probes: Probes | None) -> list[str]:
@@ -114,14 +185,27 @@ def faults(ran: Ran, probes: Probes | None) -> list[str]:
     if not 0 < float(ran.parameters["threshold"][0]) < LIMIT:
         found.append(f"its threshold must be above 0 and below {LIMIT:g}")
     if probes is not None:
-        error, band = float(errors_of(ran, probes.rows).mean()), probes.band
-        if not band.least < error < band.most:
-            word = "too little" if error <= band.least else "too much"
-            found.append(
-                f"its mean error on the public probes, {error:.4g}, is {word}: the band is "
-                f"{band.least:.4g} to {band.most:.4g}"
-            )
+        found += _on_probes(errors_of(ran, probes.rows), probes)
     return found
+
+
+def _on_probes(errors: Reals, probes: Probes) -> list[str]:
+    """Faults of errors on the whole pool. The parties ask some of it."""
+    lines, bounds = [], probes.bounds()
+    error, band = float(errors.mean()), bounds.band
+    if not band.least < error < band.most:
+        word = "too little" if error <= band.least else "too much"
+        lines.append(
+            f"its mean error on the public probes, {error:.4g}, is {word}: the band is "
+            f"{band.least:.4g} to {band.most:.4g}"
+        )
+    won = bounds.won(errors)
+    if won > bounds.most_won:
+        lines.append(
+            f"it would be named on {won} of the {len(errors)} public probes, which are of nobody: "
+            f"at most {bounds.most_won} may be"
+        )
+    return lines
 
 
 def _of_subspace(ran: Ran, index: int) -> list[str]:

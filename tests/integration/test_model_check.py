@@ -11,11 +11,10 @@ from privedge.errors import ModelRefused, Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, CohortSetting, Deployment
 from privedge.ran import probes
-from privedge.ran.model_bounds import Band
+from privedge.ran.inputs import Opened
 from privedge.ran.presets import preset
 from privedge.ran.probes import Probes
-from privedge.user import upload
-from privedge.user.asking import errors_of
+from privedge.user import model_check, upload
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.models import Release, listed, release
@@ -50,9 +49,11 @@ def model(number: int, owner: str) -> Ran:
 
 @pytest.fixture(scope="module")
 def public() -> Probes:
-    rows = _units(40, 1000).astype(np.float32)
-    usual = np.median([errors_of(model(n, "p"), rows).mean() for n in range(50, 60)])
-    return Probes.of(rows, Band(0.8 * usual, 1.25 * usual), SPEC)
+    people = {str(number): Opened((), person(number)) for number in range(50, 62)}
+    nobody = [Opened((), _units(40, 1000))]
+    choice = model_check.Choice(margin=MARGIN, asked=64)
+    settings = settings_for(SPEC)
+    return model_check.make(people, nobody, settings, SPEC, lambda *_: None, choice).probes
 
 
 @pytest.fixture(scope="module")

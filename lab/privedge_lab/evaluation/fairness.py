@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from privedge.arrays import Features, Pixels
+from privedge.arrays import Features, Pixels, joined
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
@@ -200,7 +200,7 @@ def _rows(request: Request, scene: _Scene, seed: int, name: str) -> list[Fairnes
 
 def _put(scene: _Scene, seed: int, name: str, at: int) -> _Put:
     cohort = scene.cohort
-    pooled = thieves.some(np.concatenate(cohort.parts.train), seed)
+    pooled = pictures(thieves.some(joined(cohort.parts.train), seed))
     means = Means(
         cohort.rans[at], pictures(cohort.parts.train[at]), pooled, scene.public, scene.settings
     )

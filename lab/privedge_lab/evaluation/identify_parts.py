@@ -83,13 +83,13 @@ def deal(data: Labelled, choice: Choice) -> Parts:
     elif choice.part is Part.VALIDATION:
         learnt, asked = _halves(learnt, replace(choice, where=None), official=False)
     labels = learnt.labels.numpy()
-    given = _inputs(learnt)
+    given = inputs_of(learnt)
     called = owners_of(data)
     pages = asked.facts[choice.group].numpy() if choice.group else np.zeros(len(asked), np.int64)
     return Parts(
         tuple(called[label] for label in classes),
         tuple(given[labels == label] for label in classes),
-        _inputs(asked),
+        inputs_of(asked),
         np.searchsorted(classes, asked.labels.numpy()),
         pages,
         tuple(_facts(learnt, labels == label) for label in classes),
@@ -109,7 +109,7 @@ def owners_of(data: Labelled) -> list[str]:
     return [f"class-{label}" for label in range(data.classes)]
 
 
-def _inputs(data: Labelled) -> Inputs:
+def inputs_of(data: Labelled) -> Inputs:
     return data.images.numpy() if data.of_vectors else as_bytes(data)
 
 

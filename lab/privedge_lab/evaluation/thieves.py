@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from privedge.arrays import Features, Pixels
+from privedge.arrays import Features, Inputs, Pixels
 from privedge.errors import ConfigError
 from privedge.ran.images import fit
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
@@ -116,8 +116,8 @@ def varied(shape: ImageShape, count: int, seed: int) -> Pixels:
     )
 
 
-def some(images: Pixels, seed: int, count: int = _LEARNT) -> Pixels:
-    """At most `count` of the images, drawn by `seed`."""
+def some(images: Inputs, seed: int, count: int = _LEARNT) -> Inputs:
+    """At most `count` of the images or vectors, drawn by `seed`."""
     drawn = np.random.default_rng(seed).permutation(len(images))[:count]
     return images[np.sort(drawn)]
 

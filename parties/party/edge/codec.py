@@ -16,7 +16,7 @@ from parties.party.models.enrolment import Activated
 from parties.party.models.standing import Said
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
-from parties.party.workers.messages import AnswerBytes, Job, Kept, PoolLevel
+from parties.party.workers.messages import AnswerBytes, Checked, Job, Kept, PoolLevel
 from parties.wire import peer_pb2, worker_pb2
 from privedge.errors import ShareError
 from privedge.rpc.codec import cost_from_wire, model_id, shape_from_wire
@@ -192,9 +192,16 @@ def run_request_to_wire(job: Job, words: bytes) -> worker_pb2.RunRequest:
     if job.anybody is not None:
         message.anybody.CopyFrom(worker_pb2.Anybody(**vars(job.anybody)))
     if job.check is not None:
-        band = vars(job.check.band) if job.check.band else {}
-        message.model_check.CopyFrom(worker_pb2.ModelCheck(**band))
+        message.model_check.CopyFrom(_check_to_wire(job.check))
     return worker_pb2.RunRequest(job=message, words=words)
+
+
+def _check_to_wire(check: Checked) -> worker_pb2.ModelCheck:
+    if (bounds := check.bounds) is None:
+        return worker_pb2.ModelCheck()
+    return worker_pb2.ModelCheck(
+        **vars(bounds.band), limits=bounds.limits, most_won=bounds.most_won
+    )
 
 
 def answer_from_wire(response: worker_pb2.RunResponse) -> AnswerBytes:

@@ -34,7 +34,11 @@ class Peer(Protocol):
         """Begin the check at enrolment at party 1, without waiting for it."""
         ...
 
-    def check_model(self, ref: ModelRef, said: Said, query_id: str) -> "PlacedCheck":
+    def draw_probes(self, ref: ModelRef, said: Said, commitment: bytes) -> bytes:
+        """Party 1's part of a coin, after party 0's commitment to its own. Raises as `prepare`."""
+        ...
+
+    def check_model(self, ref: ModelRef, said: Said, query_id: str, part0: bytes) -> "PlacedCheck":
         """Begin the check of a new model at party 1, without waiting for it."""
         ...
 
@@ -159,12 +163,23 @@ class PeerClient:
         call = self.stub.CheckEnrolment.future(request, timeout=CHECK_S + self._timeout_s)
         return PlacedCheck(call, self._name)
 
-    def check_model(self, ref: ModelRef, said: Said, query_id: str) -> PlacedCheck:
+    def draw_probes(self, ref: ModelRef, said: Said, commitment: bytes) -> bytes:
+        """Peer.draw_probes."""
+        request = pb.DrawProbesRequest(
+            model=codec.model_ref_to_wire(ref),
+            state=codec.said_to_wire(said),
+            commitment=commitment,
+        )
+        with calls_to(self._name):
+            return self.stub.DrawProbes(request, timeout=self._timeout_s).part
+
+    def check_model(self, ref: ModelRef, said: Said, query_id: str, part0: bytes) -> PlacedCheck:
         """Peer.check_model."""
         request = pb.CheckModelRequest(
             model=codec.model_ref_to_wire(ref),
             state=codec.said_to_wire(said),
             query_id=codec.id_to_wire(query_id),
+            part=part0,
         )
         call = self.stub.CheckModel.future(request, timeout=MODEL_CHECK_S + self._timeout_s)
         return PlacedCheck(call, self._name)

@@ -44,13 +44,22 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         share = self._models.check(ref, request.snapshot_id, query_id, context)
         return pb.CheckEnrolmentResponse(share=share)
 
+    def DrawProbes(
+        self, request: pb.DrawProbesRequest, context: grpc.ServicerContext
+    ) -> pb.DrawProbesResponse:
+        """Add this party's part to the coin that draws probes."""
+        self._models.standing.require(codec.said_from_wire(request))
+        ref = codec.model_ref_from_wire(request.model)
+        return pb.DrawProbesResponse(part=self._models.draw_probes(ref, request.commitment))
+
     def CheckModel(
         self, request: pb.CheckModelRequest, context: grpc.ServicerContext
     ) -> pb.CheckModelResponse:
         """Check a new model on shares, together with party 0."""
         self._models.standing.require(codec.said_from_wire(request))
         ref = codec.model_ref_from_wire(request.model)
-        share = self._models.check_model(ref, codec.id_from_wire(request.query_id), context)
+        query_id = codec.id_from_wire(request.query_id)
+        share = self._models.check_model(ref, query_id, request.part, context)
         return pb.CheckModelResponse(share=share)
 
     def PrepareModel(

@@ -183,14 +183,14 @@ class ActiveModels:
             asked = as_narrow(mean, bits, cohort.spec)
             return self.enrolments.ask(row, asked, snapshot, query_id, caller)
 
-    def _ask_alone(self, row: Model, query_id: str, caller: MayLeave) -> bytes:
+    def _ask_alone(self, row: Model, query_id: str, coin: bytes, caller: MayLeave) -> bytes:
         """This party's share of whether this model is to be refused. Raises what a query raises."""
         with self._rows:
             alone = self._snapshots.alone(find(self.cohorts, row.cohort), row)
             held = ExitStack()
             held.enter_context(self._holds.hold(alone))
         with held:
-            return self.checks.ask(row, alone, query_id, caller)
+            return self.checks.ask(row, alone, query_id, coin, caller)
 
     def refuse_checked(self, row: Model) -> ModelRefused:
         """Note that the check of new models refuses an upload, and count it for its owner."""

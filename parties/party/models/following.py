@@ -43,20 +43,26 @@ class Following(ActiveModels):
         self.enrolments.keep(ref.model_id, share)
         return share if cohort.enrolment_check == "operator" else b""
 
-    def check_model(self, ref: ModelRef, query_id: str, caller: MayLeave) -> bytes:
-        """Party 1: the check of a new model, once party 0 has ordered it. Charged as an activation.
-        Returns party 1's share of the bit.
+    def draw_probes(self, ref: ModelRef, commitment: bytes) -> bytes:
+        """Party 1: its part of the coin that draws the probes for a model that it holds.
 
-        Raises as `prepare`, and what a query does.
+        Raises as `prepare`; NotReady if it is not to be checked; ShareError.
         """
-        row = self._joining(ref)
-        unchecked = find(self.cohorts, row.cohort).model_check is None
-        if unchecked or row.state not in (State.UPLOADED, State.PREPARED):
-            raise NotReady(f"model {ref.model_id}: there is nothing to check")
+        return self.checks.draw(self._to_check(ref).model_id, commitment)
+
+    def check_model(self, ref: ModelRef, query_id: str, part0: bytes, caller: MayLeave) -> bytes:
+        """Party 1: the check of a new model, once party 0 has ordered it. Charged as an activation.
+        Returns party 1's share of the bit. part0: party 0's part of the coin; empty for no probes.
+
+        Raises as `draw_probes`, and what a query does.
+        """
+        row = self._to_check(ref)
+        check = find(self.cohorts, row.cohort).model_check
+        coin = self.checks.coin(row.model_id, part0) if check and check.probes else b""
         self.budgets.require_refusals_left(row.owner)
         with self.budgets.activation(row.owner):
             try:
-                share = self._ask_alone(row, query_id, caller)
+                share = self._ask_alone(row, query_id, coin, caller)
             except ManifestMismatch:  # of the query, while party 0 would retire the model for it
                 raise NotReady(f"model {ref.model_id}: it could not be checked") from None
         self.checks.keep(ref.model_id, share)
@@ -150,6 +156,13 @@ class Following(ActiveModels):
         DiskFull, and DigestMismatch if the present share is damaged.
         """
         self.refreshes.answer(ref, seed)
+
+    def _to_check(self, ref: ModelRef) -> Model:
+        row = self._joining(ref)
+        unchecked = find(self.cohorts, row.cohort).model_check is None
+        if unchecked or row.state not in (State.UPLOADED, State.PREPARED):
+            raise NotReady(f"model {ref.model_id}: there is nothing to check")
+        return row
 
     def _joining(self, ref: ModelRef) -> Model:
         """The upload that party 0 means. Raises UnknownModel, or ManifestMismatch after retiring

@@ -8,7 +8,7 @@ from parties.party.edge.peer import Peer, PlacedCheck
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, SnapshotModel, find
 from parties.party.models.enrolment import Activated, Outcome, enough_others, opened
-from parties.party.models.model_checks import Shown
+from parties.party.models.model_checks import Shown, coin_of, commitment_to, new_part
 from parties.party.models.standing import Said
 from parties.party.models.tables import Model
 from privedge.errors import (
@@ -56,12 +56,14 @@ class LeadingChecks(ActiveModels):
         """Party 0's share of the bit, to be shown to party 1; empty if the cohort has no check, and
         None if both parties refuse the model.
         """
-        if find(self.cohorts, row.cohort).model_check is None:
+        check = find(self.cohorts, row.cohort).model_check
+        if check is None:
             return b""
         self.budgets.require_refusals_left(row.owner)
         query_id = new_query_id()
-        theirs = peer.check_model(ref_of(row), self._said, query_id)
-        mine = self._both_halves(theirs, row, lambda: self._ask_alone(row, query_id, theirs))
+        part0, coin = self._drawn(peer, row) if check.probes else (b"", b"")
+        theirs = peer.check_model(ref_of(row), self._said, query_id, part0)
+        mine = self._both_halves(theirs, row, lambda: self._ask_alone(row, query_id, coin, theirs))
         found = opened(mine, *theirs.share()) is Outcome.KNOWN
         if not found:
             return mine
@@ -69,6 +71,12 @@ class LeadingChecks(ActiveModels):
         with suppress(ModelRefused):
             self._heard(peer.prepare(ref_of(row), self._said, Shown(check=mine)))
         return None
+
+    def _drawn(self, peer: Peer, row: Model) -> tuple[bytes, bytes]:
+        """Party 0's part of the coin that draws the probes, and the coin."""
+        part0 = new_part()
+        part1 = peer.draw_probes(ref_of(row), self._said, commitment_to(part0))
+        return part0, coin_of(row.model_id, part0, part1)
 
     def _both_halves(self, theirs: PlacedCheck, row: Model, ask: Callable[[], bytes]) -> bytes:
         try:

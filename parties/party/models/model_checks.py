@@ -3,12 +3,15 @@ on public probes neither too small nor too large? (docs/protocol.md#model-check)
 
 Party 0 leads; nothing of it runs in a cohort without a table [cohorts.model_check].
 
-    1.  party 0 -> party 1   CheckModel: the model, and a query id
-    2.  both parties         ask with the probes, party 0 with their words and party 1 with zeros,
-                             on a snapshot of this one model; the two halves are paired, queued and
-                             run like those of any query
-    3.  both workers         the check; its result is a share of one bit (worker/model_check.py)
-    4.  both parties         exchange their shares of it
+    1.  party 0 -> party 1   DrawProbes: the model, and a commitment to party 0's part of a coin;
+        party 1 -> party 0   its own part. Each is drawn without the other, and after both parties
+                             hold the model, so nobody could make it for the probes that come
+    2.  party 0 -> party 1   CheckModel: the model, a query id, and party 0's part
+    3.  both parties         ask with the probes that the coin draws, party 0 with their words and
+                             party 1 with zeros, on a snapshot of this one model; the two halves are
+                             paired, queued and run like those of any query
+    4.  both workers         the check; its result is a share of one bit (worker/model_check.py)
+    5.  both parties         exchange their shares of it
 
 Party 1 takes no word of party 0's for it: what it saw itself is in its registry (`Seen`), and in a
 cohort with a check it makes no model active of which it saw nothing, whatever party 0 lists.
@@ -19,6 +22,8 @@ state of its own, until its owner deletes it; it becomes active if both operator
 Sees this party's share of the bit, as bytes; of the model only where its file is.
 """
 
+import hashlib
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,15 +32,34 @@ from enum import StrEnum
 from parties.bounded_dict import BoundedDict
 from parties.party.models.cohorts import Snapshot
 from parties.party.models.tables import Model
-from privedge.errors import NotReady
+from privedge.errors import NotReady, ShareError
 from privedge.rpc.server import MayLeave
 
 # The longest run: a network in layers on all probes. Activations and deletions wait for it.
 MODEL_CHECK_S = 50.0
 _REMEMBERED = 1 << 12
 
-# Asks on a snapshot of one model, as the query of this id: this party's share of the bit.
-AskAlone = Callable[[Model, Snapshot, str, MayLeave], bytes]
+# Asks on a snapshot of one model, as the query of this id, with the probes that this coin draws:
+# this party's share of the bit.
+AskAlone = Callable[[Model, Snapshot, str, bytes, MayLeave], bytes]
+
+_PART_BYTES = 32
+
+
+def new_part() -> bytes:
+    """A party's part of a coin."""
+    return os.urandom(_PART_BYTES)
+
+
+def commitment_to(part: bytes) -> bytes:
+    """What party 0 says of its part before it has party 1's."""
+    return hashlib.sha256(b"privedge probes part v1\0" + part).digest()
+
+
+def coin_of(model_id: str, part0: bytes, part1: bytes) -> bytes:
+    """The coin of both parts, which draws the probes for this model."""
+    facts = bytes.fromhex(model_id) + part0 + part1
+    return hashlib.sha256(b"privedge probes coin v1\0" + facts).digest()
 
 
 class Seen(StrEnum):
@@ -67,6 +91,29 @@ class ModelChecks:
         self.ask: AskAlone = _no_queries
         self._lock = threading.Lock()
         self._shares: BoundedDict[str, bytes] = BoundedDict(_REMEMBERED)
+        self._parts: BoundedDict[str, tuple[bytes, bytes]] = BoundedDict(_REMEMBERED)
+
+    def draw(self, model_id: str, commitment: bytes) -> bytes:
+        """Party 1: its part of a model's coin. Raises ShareError for what is no commitment."""
+        if len(commitment) != _PART_BYTES:
+            raise ShareError(f"a commitment is {_PART_BYTES} bytes, not {len(commitment)}")
+        part = new_part()
+        with self._lock:
+            self._parts[model_id] = commitment, part
+        return part
+
+    def coin(self, model_id: str, part0: bytes) -> bytes:
+        """Party 1: the coin, once party 0 has opened its part. Each is used once.
+
+        Raises NotReady if none was begun, ShareError if it is not what party 0 committed to.
+        """
+        with self._lock:
+            commitment, part = self._parts.pop(model_id, (b"", b""))
+        if not part:
+            raise NotReady(f"model {model_id}: its probes were not drawn")
+        if len(part0) != _PART_BYTES or commitment_to(part0) != commitment:
+            raise ShareError(f"model {model_id}: this is not the part that was committed to")
+        return coin_of(model_id, part0, part)
 
     def keep(self, model_id: str, share: bytes) -> None:
         """Party 1: remember this party's share of a model's bit."""

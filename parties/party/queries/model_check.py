@@ -23,14 +23,18 @@ class ModelCheckQueries:
         self._answer = answer
         self._party = party
 
-    def ask(self, row: Model, alone: Snapshot, query_id: str, caller: MayLeave) -> bytes:
+    def ask(
+        self, row: Model, alone: Snapshot, query_id: str, coin: bytes, caller: MayLeave
+    ) -> bytes:
         """This party's share of whether the model is to be refused, one word. `alone`: a snapshot
-        of this model only, whose file stays where it is meanwhile.
+        of this model only, whose file stays where it is meanwhile. `coin` draws the probes, if the
+        cohort has any.
 
         Ends when `caller` leaves. Raises what the query ends with.
         """
         cohort = alone.cohort
-        probes = cohort.model_check.probes if cohort.model_check else None
+        pool = cohort.model_check.probes if cohort.model_check else None
+        probes = pool.drawn(coin) if pool else None
         shape = (len(probes) if probes else 1, *cohort.spec.input_shape)
         question = Question(query_id, row.cohort, alone.id, shape)
         # The probes are public: party 0 takes them as its share, and party 1 zeros.
@@ -40,7 +44,7 @@ class ModelCheckQueries:
         asks = f"model-check/{row.owner}/{row.model_id}"  # no certificate has a name with a slash
         deadline = Deadline.after(MODEL_CHECK_S)
         query = PendingQuery(question, alone, mine, asks, deadline)
-        query.check = Checked(probes.band if probes else None)
+        query.check = Checked(probes.bounds if probes else None)
         if not caller.add_callback(query.leave):
             query.leave()
         answer = self._answer(query)

@@ -5,7 +5,7 @@ AnswerBytes carries a share, so it has no useful repr.
 
 from dataclasses import dataclass, field
 
-from privedge.ran.model_bounds import Band
+from privedge.ran.model_bounds import ProbeBounds
 from privedge.sharing.cost import Cost
 
 
@@ -21,11 +21,11 @@ class Anybody:
 
 @dataclass(frozen=True)
 class Checked:
-    """The question of a check of a new model: is the snapshot's one model to be refused? `band`: of
-    its mean error on the images of the run, which are the public probes; None without probes.
+    """The question of a check of a new model: is the snapshot's one model to be refused?
+    `bounds`: of its errors on the images of the run, which are public probes; None without probes.
     """
 
-    band: Band | None
+    bounds: ProbeBounds | None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.fused.engine import FusedEngine
 from parties.worker.model_check import refused
 from privedge.ran.feature_kinds import Vector
-from privedge.ran.model_bounds import Band, gram_slack
+from privedge.ran.model_bounds import Band, ProbeBounds, gram_slack
 from privedge.ran.narrow import word_bits
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import encode
@@ -46,10 +46,13 @@ class Made:
             "threshold": encode(np.array([[self.threshold]])),
         }
 
-    def error(self, probes: np.ndarray) -> float:
+    def errors(self, probes: np.ndarray) -> np.ndarray:
         around = probes - self.mean
         kept = around @ self.basis.T
-        return float((np.square(around).sum(1) - np.square(kept).sum(1)).mean())
+        return np.square(around).sum(1) - np.square(kept).sum(1)
+
+    def error(self, probes: np.ndarray) -> float:
+        return float(self.errors(probes).mean())
 
 
 def honest(seed: int = 1) -> Made:
@@ -74,16 +77,18 @@ def band(probes) -> Band:
 def checked(
     parameters: dict[str, Words],
     probes: np.ndarray | None,
-    band: Band | None,
+    band: Band | ProbeBounds | None,
     spec: RanSpec = SPEC,
     engine_type: type[CryptenEngine] = FusedEngine,
 ) -> Outcome:
     names = list(parameters)
     given = np.zeros((1, *spec.input_shape)) if probes is None else probes
     rows = encode(given.reshape(-1, *spec.input_shape))
+    # A band alone: no model wins anything.
+    bounds = ProbeBounds(band, (0.0,) * len(rows), 0) if isinstance(band, Band) else band
 
     def program(engine, x, *stacked):
-        return refused(engine, spec, dict(zip(names, stacked, strict=True)), x, band)
+        return refused(engine, spec, dict(zip(names, stacked, strict=True)), x, bounds)
 
     return run(program, rows, *parameters.values(), engine_type=engine_type)
 
@@ -176,6 +181,28 @@ def test_the_band_refuses_what_is_too_good_and_what_is_too_bad(probes, band):
     only_above = Band(0.0, 0.99 * bad.error(probes))
     assert bit(bad.words(), probes, only_above) == 1
     assert bit(bad.words(), probes, Band(0.0, 1.01 * bad.error(probes))) == 0
+
+
+@pytest.mark.parametrize("engine_type", [FusedEngine, CryptenEngine])
+@pytest.mark.parametrize("won", [0, 1, 5, PROBES])
+def test_a_model_may_win_so_many_probes_and_not_one_more(probes, won, engine_type):
+    """At the very edge, with nothing else that could refuse it."""
+    model = honest()
+    errors = np.sort(model.errors(probes))
+    edge = 0.0 if won == 0 else errors[won - 1] + 1e-3
+    assert won in (0, PROBES) or errors[won] > edge
+    limits, anything = (float(edge),) * PROBES, Band(0.0, 100.0)
+    for most in {max(won - 1, 0), won, PROBES}:
+        bounds = ProbeBounds(anything, limits, most)
+        expected = int(won > most)
+        assert bit(model.words(), probes, bounds, engine_type=engine_type) == expected
+        assert bounds.kept_by(model.errors(probes)) == (not expected)
+
+
+def test_a_model_out_of_bounds_is_refused_however_few_probes_it_wins(probes):
+    none_won = ProbeBounds(Band(0.0, 30000.0), (0.0,) * PROBES, PROBES)
+    for model in BAD.values():
+        assert bit(model.words(), probes, none_won) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from types import MappingProxyType
 
+import numpy as np
 import pytest
 from test_enrolment_service import MASK, PlacedHere, Stays
 from test_model_service import ANA, BEN, COHORT, Line, settings, shares_of
@@ -10,19 +11,37 @@ from test_model_service import ANA, BEN, COHORT, Line, settings, shares_of
 from parties.party.audit.files import FOLDER
 from parties.party.audit.reading import shown
 from parties.party.models.cohorts import ModelRef
-from parties.party.models.model_checks import Shown
+from parties.party.models.model_checks import Shown, commitment_to, new_part
 from parties.party.models.state_folder import open_models
-from privedge.errors import BudgetSpent, ManifestMismatch, ModelRefused, NotReady, UnknownModel
+from privedge.errors import (
+    BudgetSpent,
+    ManifestMismatch,
+    ModelRefused,
+    NotReady,
+    ShareError,
+    UnknownModel,
+)
 from privedge.identity.roles import Identity, Role
+from privedge.ran import probes
+from privedge.ran.model_bounds import Band
+from privedge.ran.presets import preset
+from privedge.ran.probes import Probes, Rule
 
 ADMIN = Identity(Role.ADMIN, "operator")
 SOUND, BAD = 0, 1
 
 
 class CheckingLine(Line):
-    def check_model(self, ref, said, query_id):
+    part0 = None
+
+    def draw_probes(self, ref, said, commitment):
         self._carry(said, lambda: None)
-        return PlacedHere(lambda: self._follower.check_model(ref, query_id, Stays()))
+        return self._follower.draw_probes(ref, commitment)
+
+    def check_model(self, ref, said, query_id, part0):
+        self._carry(said, lambda: None)
+        sent = self.part0 or part0
+        return PlacedHere(lambda: self._follower.check_model(ref, query_id, sent, Stays()))
 
 
 class Parties:
@@ -32,14 +51,15 @@ class Parties:
         rule = {} if model_check is None else {"model_check": dict(model_check)}
         one, zero = (settings(folder, index, budgets=budgets, **rule) for index in (1, 0))
         self.follower = stack.enter_context(open_models(one, None))
-        self.leader = stack.enter_context(open_models(zero, CheckingLine(self.follower)))
+        self.line = CheckingLine(self.follower)
+        self.leader = stack.enter_context(open_models(zero, self.line))
         self.bit, self.asked = SOUND, []
         self.leader.checks.ask = self._answering(0)
         self.follower.checks.ask = self._answering(1)
 
     def _answering(self, party):
-        def ask(row, alone, query_id, caller):
-            self.asked.append((party, row.model_id, alone, query_id))
+        def ask(row, alone, query_id, coin, caller):
+            self.asked.append((party, row.model_id, alone, query_id, coin))
             share = (MASK if party else self.bit - MASK) % (1 << 64)
             return share.to_bytes(8, "little")
 
@@ -70,7 +90,22 @@ class Parties:
 @pytest.fixture
 def open_parties(tmp_path):
     with ExitStack() as stack:
-        yield lambda **budgets: Parties(tmp_path, stack, **budgets)
+        yield lambda **settings: Parties(tmp_path, stack, **settings)
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """A file of public probes for the cohort."""
+    spec = preset("subspace32", components=2)
+    rows = np.random.default_rng(1).normal(size=(40, *spec.input_shape)).astype(np.float32) / 40
+    rule = Rule(np.ones(40), np.zeros(40), Band(0.5, 2.0), 0.0, 10)
+    probes.write(tmp_path / "probes.npz", Probes.of(rows, rule, spec), spec)
+    return tmp_path / "probes.npz"
+
+
+def refs(parties, model_id):
+    (row,) = parties.follower.listed(ADMIN, COHORT)
+    return ModelRef(model_id, row.manifest_digest)
 
 
 def test_a_sound_model_becomes_active_and_both_parties_asked_on_it_alone(open_parties):
@@ -83,11 +118,57 @@ def test_a_sound_model_becomes_active_and_both_parties_asked_on_it_alone(open_pa
         (0, model_id),
         (1, model_id),
     ]
-    (_, _, here, query), (_, _, there, same) = parties.asked
+    (_, _, here, query, _), (_, _, there, same, _) = parties.asked
     assert (here.id, query) == (there.id, same)
     assert here.model_ids == (model_id,)
     # The same models and rule; but a worker must never take the one for the other.
     assert here.id != snapshot_id
+
+
+def test_without_probes_nothing_is_drawn(open_parties):
+    parties = open_parties()
+    parties.leader.activate(parties.uploaded(), ANA)
+    assert {coin for *_, coin in parties.asked} == {b""}
+
+
+def test_both_parties_ask_with_the_same_coin_and_every_model_with_another(open_parties, pool):
+    parties = open_parties(model_check={"probes": pool})
+    for owner in (ANA, BEN):
+        parties.leader.activate(parties.uploaded(owner), owner)
+    coins = [coin for *_, coin in parties.asked]
+    assert coins[0] == coins[1] != coins[2] == coins[3]
+    drawn = [parties.leader.cohorts[COHORT].model_check.probes.picked(coin) for coin in coins]
+    assert [len(each) for each in drawn] == [10] * 4
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_the_coin_is_of_both_and_party_0_cannot_change_its_part(open_parties, pool):
+    parties = open_parties(model_check={"probes": pool})
+    model_id = parties.uploaded()
+    parties.line.part0 = bytes(32)  # as if it had waited for party 1's
+    with pytest.raises(ShareError, match="not the part that was committed to"):
+        parties.leader.activate(model_id, ANA)
+    assert [party for party, *_ in parties.asked] in ([], [0])
+    assert parties.states(model_id) == ["uploaded"] * 2
+    parties.line.part0 = None
+    parties.leader.activate(model_id, ANA)
+
+
+def test_party_1_draws_only_for_a_model_that_it_holds_and_uses_each_coin_once(open_parties, pool):
+    parties = open_parties(model_check={"probes": pool})
+    with pytest.raises(UnknownModel):
+        parties.follower.draw_probes(ModelRef("0" * 32, "0" * 64), bytes(32))
+    ref = refs(parties, parties.uploaded())
+    with pytest.raises(ShareError, match="a commitment is 32 bytes"):
+        parties.follower.draw_probes(ref, b"")
+    with pytest.raises(NotReady, match="its probes were not drawn"):
+        parties.follower.check_model(ref, "0" * 32, bytes(32), Stays())
+    part0 = new_part()
+    parts = {parties.follower.draw_probes(ref, commitment_to(part0)) for _ in range(2)}
+    assert len(parts) == 2
+    parties.follower.check_model(ref, "0" * 32, part0, Stays())
+    with pytest.raises(NotReady, match="its probes were not drawn"):
+        parties.follower.check_model(ref, "0" * 32, part0, Stays())
 
 
 def test_a_refused_model_is_listed_logged_and_kept_at_both_and_asked_by_nobody(

@@ -15,7 +15,7 @@ from privedge_lab.cli.evaluate.options import network
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
-    from privedge.arrays import Pixels
+    from privedge.arrays import Inputs
     from privedge.progress import Progress
     from privedge.ran.spec import RanSpec
     from privedge_lab.evaluation.cohort import Task
@@ -34,22 +34,25 @@ def _poisoning(
             "--data",
             metavar="FILE.npz|FOLDER",
             parser=path,
-            help="Images and labels, if not digits.",
+            help="Images or vectors, and labels, if not digits.",
         ),
     ] = None,
     probes: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--probes",
             metavar="FILE.npz|FOLDER",
             parser=path,
-            help="Public images with labels, if not made ones.",
+            help="More public images for the pool of probes; may be repeated.",
         ),
     ] = None,
+    of_given: Annotated[
+        bool, typer.Option("--given-only", help="The pool is the images of --probes alone.")
+    ] = False,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The cohort's architecture.")
     ] = "subspace32-fine",
-    owners: Annotated[int, typer.Option("--owners", min=2, help="Beside the hostile one.")] = 4,
+    owners: Annotated[int, typer.Option("--owners", min=2, help="Beside the hostile one.")] = 3,
     margin: Annotated[float, typer.Option("--margin", min=0.01, max=1)] = 0.7,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Of training, if not the preset's.")
@@ -58,8 +61,24 @@ def _poisoning(
         int, typer.Option("--tries", min=1, help="Draws of people, for honest models refused.")
     ] = 20,
     deviations: Annotated[
-        float, typer.Option("--deviations", min=1, max=20, help="Half the width of the band.")
-    ] = 4.0,
+        float,
+        typer.Option(
+            "--deviations",
+            min=1,
+            max=20,
+            help="How far below the usual error a model's may be, in standard deviations.",
+        ),
+    ] = 2.25,
+    most_won: Annotated[
+        float,
+        typer.Option("--most-won", min=0, max=1, help="The share of probes that may be won."),
+    ] = 0.05,
+    asked: Annotated[
+        int, typer.Option("--asked", min=1, max=256, help="Probes that are drawn for a check.")
+    ] = 256,
+    secret: Annotated[
+        bool, typer.Option("--secret", help="The hostile owner knows half of the pool.")
+    ] = False,
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="As if the parties did not check new models.")
     ] = False,
@@ -74,57 +93,64 @@ def _poisoning(
 ) -> None:
     """Models of a hostile owner: which of them the check takes, and what they do to answers.
 
-    The band is chosen from the classes that are not owners; their test images are the strangers.
-    Compare with "none", the cohort as it is, and "honest", with one more honest owner.
+    Of the classes that are not owners, two thirds are public people, whose images are the probes,
+    and one third strangers. Compare with "none", the cohort as it is, and "honest", with one more
+    honest owner.
 
     \b
     Example:
       privedge attack poisoning --data faces_orl_64.npz --preset subspace64-fine --owners 12
     """
-    from privedge.ran import features
+    from privedge.errors import ConfigError
     from privedge.ran.images import fit
+    from privedge.user.model_check import Choice
     from privedge.user.settings import settings_for
     from privedge_lab.evaluation import poisoning
     from privedge_lab.evaluation.cohort import Task
-    from privedge_lab.evaluation.identify_parts import Choice
+    from privedge_lab.evaluation.identify_parts import Choice as Dealt
+    from privedge_lab.evaluation.identify_parts import pictures
 
+    if of_given and not probes:
+        raise ConfigError("--given-only: give --probes FILE")
     chosen = network(preset, encoder, spec_file, detector)
-    files = chosen["files"]
     # The digits are no file.
-    task = Task(data or Path(), Choice(seed), preset, baselines=(), **chosen)
+    task = Task(data or Path(), Dealt(seed), preset, baselines=(), **chosen)
     with progress_bar() as progress:
         images, spec = _digits(task) if data is None else _read(task, progress)
-        public = _probes(task, probes, spec, progress)
-    rows = features.extract(spec, fit(public, spec.image_shape), encoder=files.encoder)
+        public = [_public(task, each, progress) for each in probes or ()]
     changes = {"seed": seed} | ({"steps": steps} if steps else {})
     settings = poisoning.Settings(
         spec,
-        settings_for(spec, files=files, **changes),
+        settings_for(spec, files=task.files, **changes),
         owners,
         margin,
         seed,
+        Choice(deviations, margin, most_won, asked),
         check=not unchecked,
-        deviations=deviations,
+        of_given=of_given,
+        known=not secret,
     )
-    images = poisoning.Set(
-        [fit(each, spec.image_shape) for each in images.train],
-        [fit(each, spec.image_shape) for each in images.test],
-    )
-    trained = experiment.once(lambda bars: poisoning.errors_on_probes(images, settings, rows, bars))
-    refused, joined = poisoning.refused_honest(
-        [error for _, error in trained], tries, seed, deviations
-    )
-    found = (
+    if spec.image is not None:
+        images = poisoning.Set(
+            [fit(pictures(each), spec.image_shape) for each in images.train],
+            [fit(pictures(each), spec.image_shape) for each in images.test],
+        )
+    rans = experiment.once(lambda bars: poisoning.trained(images, settings, bars))
+    pool = poisoning.pool_of(images, rans, settings, public)
+    refused, joined = poisoning.refused_honest(pool, settings, tries)
+    rows = (
         []
         if honest_only
-        else experiment.once(lambda bars: poisoning.rows(images, settings, rows, trained, bars))
+        else experiment.once(lambda bars: poisoning.rows(images, settings, rans, pool, bars))
     )
     if as_json:
-        honest = {"models": joined, "refused": refused, "classes": len(trained)}
-        print(json.dumps({"rows": [asdict(row) for row in found], "honest": honest}))
+        honest = {"models": joined, "refused": refused, "classes": len(images.train)}
+        print(json.dumps({"rows": [asdict(row) for row in rows], "honest": honest}))
         return
-    print(f"honest models refused: {refused} of {joined} ({len(trained)} classes, {tries} draws)")
-    _table(found)
+    print(
+        f"honest models refused: {refused} of {joined} ({len(images.train)} classes, {tries} draws)"
+    )
+    _table(rows)
 
 
 def _digits(task: "Task") -> "tuple[Set, RanSpec]":
@@ -145,38 +171,35 @@ def _digits(task: "Task") -> "tuple[Set, RanSpec]":
 def _read(task: "Task", progress: "Progress") -> "tuple[Set, RanSpec]":
     """The same of a set of one's own, with faces cut out if the architecture wants that."""
     from privedge_lab.evaluation import cohort
-    from privedge_lab.evaluation.identify_parts import deal, pictures
+    from privedge_lab.evaluation.identify_parts import deal
     from privedge_lab.evaluation.poisoning import Set
 
-    parts = deal(cohort.read(task, progress).data, task.choice)
-    asked = pictures(parts.images)
-    test = [asked[parts.labels == number] for number in range(len(parts.owners))]
-    return Set([*map(pictures, parts.train)], test), cohort.spec_of(task, parts)
+    parts = deal(cohort.read(task, progress, or_vectors=True).data, task.choice)
+    test = [parts.images[parts.labels == number] for number in range(len(parts.owners))]
+    return Set(parts.train, test), cohort.spec_of(task, parts)
 
 
-def _probes(task: "Task", given: Path | None, spec: "RanSpec", progress: "Progress") -> "Pixels":
-    """Public images, as many as a file of probes may have; made ones if none are given."""
-    from privedge.ran.probes import MAX_PROBES
-    from privedge_lab.evaluation import cohort, thieves
-    from privedge_lab.evaluation.identify_parts import as_bytes
+def _public(task: "Task", file: Path, progress: "Progress") -> "Inputs":
+    from privedge_lab.evaluation import cohort
+    from privedge_lab.evaluation.identify_parts import inputs_of
 
-    seed = task.choice.seed
-    if given is None:
-        return thieves.varied(spec.image_shape, MAX_PROBES, seed)
-    return thieves.some(as_bytes(cohort.read(task, progress, given).data), seed, MAX_PROBES)
+    return inputs_of(cohort.read(task, progress, file, or_vectors=True).data)
 
 
 def _table(rows: "list[Row]") -> None:
     if not rows:
         return
-    titles = ("model", "admitted", "error ratio", "strangers named", "recall", "no answer")
+    titles = (
+        *("model", "taken", "error ratio", "probes won"),
+        *("strangers named", "recall", "no answer"),
+    )
     experiment.table(
         titles,
         [
             (
-                *(row.model, "yes" if row.admitted else "no", shown(row.error_ratio, ".3f")),
-                *(f"{row.strangers_named:.1%}", f"{row.honest_recall:.1%}"),
-                f"{row.integrity_errors:.1%}",
+                *(row.model, f"{row.taken:.0%}", shown(row.error_ratio, ".3f")),
+                *(shown(row.won, ".1%"), f"{row.strangers_named:.1%}"),
+                *(f"{row.honest_recall:.1%}", f"{row.integrity_errors:.1%}"),
             )
             for row in rows
         ],

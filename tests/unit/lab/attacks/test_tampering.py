@@ -1,17 +1,9 @@
 """One operator deviates: what a client with canaries notices, and what it does not."""
 
-from pathlib import Path
-
 import pytest
 
 from privedge_lab.attacks.tampering import Deviation
-from privedge_lab.evaluation import tampering
-from privedge_lab.evaluation.tampering import (
-    Asking,
-    Made,
-    TamperingRow,
-    deviations,
-)
+from privedge_lab.evaluation.tampering import Asking, Made, deviations
 
 EVERY = {(each.who, each.what): each for each in deviations()}
 # Whole batches that accept strangers, or change names.
@@ -79,18 +71,28 @@ def test_small_changes_are_noticed_in_part_only(asking):
     assert 0 < row.wrong_undetected < 0.4 and row.caught > 0.2
 
 
+TRIES = 400
+# What is believed of one changed row of a batch, with three points for chance.
+BELIEVED = {"canaries:3": 1 / 4 + 0.03, "canaries:7": 1 / 8 + 0.03}
+# Small changes of all rows are noticed in part only.
+IN_PART = ("all rows: d_t - 0.75", "all rows: d_t - 0.5")
+
+
 @pytest.mark.slow
-def test_every_deviation_keeps_to_the_stated_rates(tmp_path: Path):
-    rows: dict[tuple[str, str, str], TamperingRow] = {
-        (row.who, row.what, row.integrity): row
-        for row in tampering.rows(0, 400, lambda doing, done, total: None)
-    }
-    for (_, what, integrity), row in rows.items():
-        if integrity == "none":
-            continue
-        if what in WHOLE:
-            assert row.wrong_undetected <= 0.01, row
-        elif what.startswith("one row") or what.startswith("a word"):
-            assert row.wrong_undetected <= {"canaries:3": 0.28, "canaries:7": 0.155}[integrity], row
-        elif what in UNSEEN:
+@pytest.mark.parametrize("integrity", ["canaries:3", "canaries:7"])
+@pytest.mark.parametrize("who", ["party 0", "party 1", "dealer"])
+def test_every_deviation_keeps_to_the_stated_rates(asking, who, integrity):
+    single = []
+    for deviation in (each for each in EVERY.values() if each.who == who):
+        what, row = deviation.what, asking.tried(deviation, integrity, TRIES)
+        if what in UNSEEN:
             assert row.wrong_undetected == 1, row
+        elif what in IN_PART:
+            assert row.wrong_undetected < 0.4, row
+        elif what.startswith("one row") or what.startswith("a word"):
+            single.append(row.wrong_undetected)
+            # Of so many kinds one is far off by chance: four standard deviations of 400 draws.
+            assert row.wrong_undetected <= BELIEVED[integrity] + 0.09, row
+        else:
+            assert row.wrong_undetected <= 0.01 and row.caught > 0.98, row
+    assert sum(single) / len(single) <= BELIEVED[integrity]

@@ -20,13 +20,13 @@ def poisoning(*options: object):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """Digits of five classes, and letters of nobody."""
+    """Digits of eight classes, and two more."""
     folder = tmp_path_factory.mktemp("sets")
     given = digits.load(0).train_images
-    images = np.concatenate([given[digit][:12] for digit in range(6)])
-    np.savez(folder / "own.npz", images=images, labels=np.repeat(np.arange(6), 12))
-    others = np.concatenate([given[digit][:20] for digit in range(6, 10)])
-    np.savez(folder / "others.npz", images=others, labels=np.repeat(np.arange(4), 20))
+    images = np.concatenate([given[digit][:12] for digit in range(8)])
+    np.savez(folder / "own.npz", images=images, labels=np.repeat(np.arange(8), 12))
+    others = np.concatenate([given[digit][:20] for digit in (8, 9)])
+    np.savez(folder / "others.npz", images=others, labels=np.repeat(np.arange(2), 20))
     return folder
 
 
@@ -37,7 +37,7 @@ def test_models_behind_an_encoder_are_checked_and_attacked(sets, tmp_path):
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     rows = {row["model"]: row for row in found["rows"]}
-    assert found["honest"]["classes"] == 6
+    assert found["honest"]["classes"] == 8
     # An architecture of its own, and rows that are no basis, are refused whatever the probes say.
     assert not any(rows[name]["admitted"] for name in ("identity", "wide", "stretched", "far"))
     assert rows["none"]["honest_recall"] > 0.5 and rows["none"]["integrity_errors"] == 0
