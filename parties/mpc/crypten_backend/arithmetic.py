@@ -21,6 +21,7 @@ from parties.mpc.crypten_backend.fixed import fixed_product
 from parties.mpc.crypten_backend.load import ArithmeticSharedTensor, FixedPointEncoder
 from parties.mpc.crypten_backend.provider import MOST_DIMENSIONS
 from parties.mpc.crypten_backend.ranks import secret_product
+from parties.mpc.crypten_backend.tensors import made
 from privedge.errors import NotSupported, RangeError
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
@@ -70,19 +71,14 @@ def truncated(words: torch.Tensor, bits: int) -> torch.Tensor:
     """floor(x / 2^bits) or one unit more, or as the engine rounds; int64 of x's shape."""
     if not words.numel():
         return words
-    flat = words if 1 <= words.dim() <= MOST_DIMENSIONS else words.reshape(-1)
     engine = running.engine()
-    share: torch.Tensor = engine.truncate(engine.share(flat), bits=bits).share
+    share: torch.Tensor = engine.truncate(engine.share(_dealt(words)), bits=bits).share
     return share.view(words.shape)
 
 
-def made(words: torch.Tensor, encoder: FixedPointEncoder, late: int = 0) -> Share:
-    """An ArithmeticSharedTensor of these words, at the encoder's scale times 2^late."""
-    result = ArithmeticSharedTensor(src=-1)
-    result.encoder = encoder
-    result._tensor = words
-    result._late = late
-    return result
+def _dealt(words: torch.Tensor) -> torch.Tensor:
+    """The same words in a shape that the dealer takes."""
+    return words if 1 <= words.dim() <= MOST_DIMENSIONS else words.reshape(-1)
 
 
 def clone(self: Share) -> Share:
@@ -248,6 +244,8 @@ def _added(x: Share, y: Any, sign: int, private: bool) -> Share:
 
 def _scaled(x: Share, y: Any, op: str, options: dict[str, Any]) -> Share:
     """A product with public numbers. Local, but for the truncation that it may be late for."""
+    if isinstance(y, int) and op == "mul":
+        return made(x._tensor * y, x.encoder, x._late)
     whole = _whole(y)
     if whole is not None:
         # Whole numbers keep the scale: nothing is to be truncated.
@@ -307,12 +305,13 @@ def mul_(self: Share, y: Any) -> Share:
 def square(self: Share) -> Share:
     """One round. Of a late value, the square of what truncation gives, in the same round."""
     engine = running.engine()
-    flat = self._tensor.reshape(-1)
     bits = _bits(self.encoder)
+    if not self._tensor.numel():
+        return made(self._tensor, self.encoder)
     if self._late and self._late == bits == FRACTIONAL_BITS:
-        words = engine.truncated_square(engine.share(flat)).share
+        words = engine.truncated_square(engine.share(_dealt(self._tensor))).share
     else:
-        words = engine.square(engine.share(settle(self)._tensor.reshape(-1))).share
+        words = engine.square(engine.share(_dealt(settle(self)._tensor))).share
     return made(words.view(self._tensor.shape), self.encoder, bits)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from parties.mpc.crypten_backend import running
-from parties.mpc.crypten_backend.arithmetic import made, settle
+from parties.mpc.crypten_backend.arithmetic import settle
 from parties.mpc.crypten_backend.load import (
     ArithmeticSharedTensor,
     BinarySharedTensor,
@@ -23,6 +23,7 @@ from parties.mpc.crypten_backend.load import (
     ptype,
     sign_by_circuit,
 )
+from parties.mpc.crypten_backend.tensors import made, wrapped
 from parties.mpc.prg import KEY_BYTES, KeyStream
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
@@ -33,14 +34,6 @@ _ALL_PAIRS = 64
 _GROUP = 16
 
 _and_of_equal_shapes = beaver.AND
-
-
-def wrapped(share: Any) -> Tensor:
-    """An MPCTensor of an ArithmeticSharedTensor."""
-    result = MPCTensor([])
-    result._tensor = share
-    result.ptype = ptype.arithmetic
-    return result
 
 
 def _whole(words: torch.Tensor) -> Tensor:

@@ -9,12 +9,14 @@ back, for whoever measures CrypTen as it was published (docs/adr/0044-crypten-ba
 import threading
 from typing import Any, Final
 
-from parties.mpc.crypten_backend import arithmetic, comparing, refusals, settings
+from parties.mpc.crypten_backend import arithmetic, comparing, refusals, settings, tensors
 from parties.mpc.crypten_backend.communicator import SessionCommunicator
 from parties.mpc.crypten_backend.load import (
     ArithmeticSharedTensor,
     BinarySharedTensor,
     CrypTenConfig,
+    CrypTensor,
+    CrypTensorMetaclass,
     MPCTensor,
     beaver,
     crypten,
@@ -68,6 +70,8 @@ _BINARY: Final = {
 }
 
 _MPC: Final = {
+    "clone": tensors.clone,
+    "shallow_copy": tensors.shallow_copy,
     "_ltz": comparing.ltz,
     "_eqz_2PC": comparing.eqz,
     "eq": comparing.eq,
@@ -118,12 +122,18 @@ TABLE: Final[dict[tuple[Any, str], Any]] = {
     **{(MPCTensor, name): made for name, made in _MPC.items()},
     **{(CrypTenConfig, name): made for name, made in _CONFIG.items()},
     **_REFUSED,
+    (CrypTensor, "__getattribute__"): tensors.getattribute,
+    (CrypTensorMetaclass, "AUTOGRAD_ENABLED"): tensors.autograd_enabled,
     (beaver, "AND"): comparing.conjunction,
     (crypten.communicator, "DistributedCommunicator"): SessionCommunicator,
     (crypten.communicator, "get"): SessionCommunicator.get,
     (crypten.mpc, "get_default_provider"): lambda: PROVIDER,
     (crypten.mpc, "__SUPPORTED_PROVIDERS"): {"DEALER": PROVIDER},
     (crypten.mpc, "ttp_required"): lambda: False,
+    (crypten, "generators"): {
+        name: refusals.Unseeded() for name in ("prev", "next", "local", "global")
+    },
+    (crypten, "cat"): tensors.cat,
     (crypten, "init"): refusals.init,
     (crypten, "uninit"): refusals.uninit,
 }

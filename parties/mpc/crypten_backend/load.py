@@ -23,7 +23,9 @@ import crypten.nn
 from crypten.common.functions import maximum
 from crypten.communicator import Communicator
 from crypten.config.config import CrypTenConfig
+from crypten.cryptensor import CrypTensor, CrypTensorMetaclass
 from crypten.encoder import FixedPointEncoder
+from crypten.gradients import get_grad_fn
 from crypten.mpc import MPCTensor, ptype
 from crypten.mpc.primitives import ArithmeticSharedTensor, BinarySharedTensor, beaver
 from crypten.mpc.provider.provider import TupleProvider
@@ -33,11 +35,14 @@ __all__ = [
     "BinarySharedTensor",
     "Communicator",
     "CrypTenConfig",
+    "CrypTensor",
+    "CrypTensorMetaclass",
     "FixedPointEncoder",
     "MPCTensor",
     "TupleProvider",
     "beaver",
     "crypten",
+    "get_grad_fn",
     "maximum",
     "ptype",
     "sign_by_circuit",

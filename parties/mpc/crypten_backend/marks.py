@@ -25,6 +25,7 @@ class Mark:
 
     words: this party's share, as it was when it was marked.
     held: the tensor of the share object that has this mark: `words`, or its transposed.
+    known_as: the weight's name where its form is always the same; None for a digest.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Mark:
     version: int
     of: "Mark | None" = None
     alive: bool = True
+    known_as: str | None = None
 
     @property
     def transposed(self) -> bool:
@@ -47,10 +49,13 @@ class Mark:
     def turned(self, tensor: torch.Tensor) -> "Mark":
         """The mark of the transposed parameter, which `tensor` is."""
         root = self.of or self
-        return Mark(root.path, root.words, tensor, root.version, None if self.of else root)
+        of = None if self.of else root
+        return Mark(root.path, root.words, tensor, root.version, of, known_as=root.known_as)
 
     def name(self, form: str) -> str:
         """The weight's name for products in this form, as the dealer knows it: it tells nothing."""
+        if self.known_as is not None:
+            return self.known_as
         digest = hashlib.sha256(f"{self.path}\0{form}".encode()).digest()
         letters = "".join(chr(ord("a") + byte % 26) for byte in digest[:_LETTERS])
         return f"{int.from_bytes(digest[_LETTERS:], 'big') % 1000}.{letters}"

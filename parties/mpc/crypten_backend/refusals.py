@@ -25,6 +25,13 @@ def not_allowed(text: str) -> Callable[..., Any]:
     return refuse
 
 
+class Unseeded(dict[Any, Any]):
+    """CrypTen's generators of one purpose: none. Its zero shares and masks come from others."""
+
+    def __missing__(self, device: Any) -> Any:
+        raise NotSupported("no generator of torch is seeded here: nothing it makes hides anything")
+
+
 def init(*args: Any, **kwargs: Any) -> None:
     """crypten.init: the session is there already. Raises NotReady if it is not."""
     running.session()

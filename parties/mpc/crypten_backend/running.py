@@ -20,6 +20,8 @@ class _Running(threading.local):
     session: Session | None = None
     engine: "CryptenEngine | None" = None
     marks: "Marks | None" = None
+    # Whether CrypTen's autograd records what is computed.
+    grad: bool = True
 
 
 running = _Running()
