@@ -81,6 +81,16 @@ def _dealt(words: torch.Tensor) -> torch.Tensor:
     return words if 1 <= words.dim() <= MOST_DIMENSIONS else words.reshape(-1)
 
 
+def decode(self: FixedPointEncoder, tensor: torch.Tensor | None) -> torch.Tensor | None:
+    """Words as numbers, float32; whole ones stay int64. CrypTen's own is off by 1 for negative
+    numbers a little above a whole one.
+    """
+    if tensor is None or self._scale == 1:
+        return tensor
+    numbers: torch.Tensor = tensor.double() / self._scale
+    return numbers.float()
+
+
 def clone(self: Share) -> Share:
     return made(self._tensor.clone(), self.encoder, self._late)
 

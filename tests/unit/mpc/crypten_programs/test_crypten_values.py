@@ -180,6 +180,16 @@ def test_division_by_a_public_number_is_off_by_two_units_at_most(words, by):
     assert ((quotient.double() - held.double() / by).abs() <= 2).all()
 
 
+def test_every_word_is_decoded_to_its_number():
+    # CrypTen's own decoder is off by 1 for -5 + 2 units, and for many more of 2^18 words.
+    def written(x):
+        words = torch.arange(-(2**20), 2**20, 7)
+        return x.encoder.decode(words), words
+
+    got, words = run(written, X).value
+    assert torch.equal(got, (words.double() * UNIT).float())
+
+
 def test_a_division_by_0_is_refused():
     with pytest.raises(RangeError, match="division by 0"):
         opened(lambda x: x / torch.tensor([1.0, 0, 1, 1, 1]), X)
