@@ -1,4 +1,4 @@
-"""What stands behind CrypTen's MPCTensor: signs, equality, ReLU, maxima and random numbers.
+"""What stands behind CrypTen's MPCTensor: signs, equality, ReLU and maxima.
 
 A sign is four rounds, and so is a ReLU together with the truncation of its operand. The greatest of
 up to 64 entries is found by comparing all pairs: ranks are sums of these bits, and the one of rank
@@ -6,7 +6,6 @@ up to 64 entries is found by comparing all pairs: ranks are sums of these bits, 
 earlier entry, where CrypTen draws lots.
 """
 
-import os
 from typing import Any
 
 import torch
@@ -15,16 +14,13 @@ from parties.mpc.crypten_backend import running
 from parties.mpc.crypten_backend.arithmetic import settle
 from parties.mpc.crypten_backend.load import (
     ArithmeticSharedTensor,
-    BinarySharedTensor,
     FixedPointEncoder,
     MPCTensor,
-    beaver,
     maximum,
     ptype,
     sign_by_circuit,
 )
 from parties.mpc.crypten_backend.tensors import made, wrapped
-from parties.mpc.prg import KEY_BYTES, KeyStream
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 Tensor = Any  # MPCTensor; CrypTen is untyped
@@ -32,8 +28,6 @@ Tensor = Any  # MPCTensor; CrypTen is untyped
 # Up to so many entries are compared all with all; more in groups.
 _ALL_PAIRS = 64
 _GROUP = 16
-
-_and_of_equal_shapes = beaver.AND
 
 
 def _whole(words: torch.Tensor) -> Tensor:
@@ -242,51 +236,3 @@ def _first(rows: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torc
         engine.share(rank.reshape(-1)), engine.share(values), below=count, places=1
     )
     return hot.share[0], products.share[0]
-
-
-# --- Binary sharings and random numbers -----------------------------------------------------------
-
-
-def conjunction(x: Any, y: Any) -> Any:
-    """AND of two BinarySharedTensors whose shapes broadcast to one."""
-    first, second = torch.broadcast_tensors(x.share, y.share)
-    pair = []
-    for of, words in ((x, first), (y, second)):
-        broadcast = of.shallow_copy()
-        broadcast.share = words.clone()
-        pair.append(broadcast)
-    return _and_of_equal_shapes(*pair)
-
-
-def random_words(shape: Any) -> torch.Tensor:
-    """This party's share of uniform words, int64, that neither party nor the dealer knows: a stream
-    under a key of the operating system, used once.
-    """
-    return KeyStream(os.urandom(KEY_BYTES)).take(tuple(shape))
-
-
-def random_bits(*size: Any, bits: int = 64, device: Any = None) -> Any:
-    """BinarySharedTensor.rand: uniform words of so many bits."""
-    mask = -1 if bits == 64 else (1 << bits) - 1
-    return BinarySharedTensor.from_shares(random_words(_shape(size)) & mask, precision=0)
-
-
-def random_ring(*size: Any, device: Any = None) -> Any:
-    """ArithmeticSharedTensor.PRSS: uniform ring elements."""
-    return ArithmeticSharedTensor.from_shares(random_words(_shape(size)))
-
-
-def arithmetic_zeros(*size: Any, device: Any = None) -> Any:
-    """A sharing of zero. Both parties would know CrypTen's, so it would hide nothing."""
-    words = torch.zeros(_shape(size), dtype=torch.long)
-    return ArithmeticSharedTensor.from_shares(words, precision=0)
-
-
-def binary_zeros(*size: Any, device: Any = None) -> Any:
-    """The same under XOR."""
-    words = torch.zeros(_shape(size), dtype=torch.long)
-    return BinarySharedTensor.from_shares(words, precision=0)
-
-
-def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(size[0]) if size and isinstance(size[0], torch.Size | tuple | list) else size

@@ -9,7 +9,14 @@ back, for whoever measures CrypTen as it was published (docs/adr/0044-crypten-ba
 import threading
 from typing import Any, Final
 
-from parties.mpc.crypten_backend import arithmetic, comparing, refusals, settings, tensors
+from parties.mpc.crypten_backend import (
+    arithmetic,
+    comparing,
+    randomness,
+    refusals,
+    settings,
+    tensors,
+)
 from parties.mpc.crypten_backend.communicator import SessionCommunicator
 from parties.mpc.crypten_backend.load import (
     ArithmeticSharedTensor,
@@ -21,6 +28,7 @@ from parties.mpc.crypten_backend.load import (
     MPCTensor,
     beaver,
     crypten,
+    rng,
 )
 from parties.mpc.crypten_backend.provider import PROVIDER
 
@@ -32,8 +40,8 @@ _ARITHMETIC: Final = {
     "_mark": None,
     "share": property(arithmetic.get_share, arithmetic.set_share),
     "data": property(arithmetic.get_data, arithmetic.set_data),
-    "PRZS": staticmethod(comparing.arithmetic_zeros),
-    "PRSS": staticmethod(comparing.random_ring),
+    "PRZS": staticmethod(randomness.arithmetic_zeros),
+    "PRSS": staticmethod(randomness.random_ring),
     "clone": arithmetic.clone,
     "shallow_copy": arithmetic.shallow_copy,
     "copy_": arithmetic.copy_,
@@ -65,8 +73,8 @@ _ARITHMETIC: Final = {
 }
 
 _BINARY: Final = {
-    "PRZS": staticmethod(comparing.binary_zeros),
-    "rand": staticmethod(comparing.random_bits),
+    "PRZS": staticmethod(randomness.binary_zeros),
+    "rand": staticmethod(randomness.random_bits),
     "__repr__": refusals.hidden,
 }
 
@@ -83,6 +91,7 @@ _MPC: Final = {
     "min": comparing.min,
     "argmax": comparing.argmax,
     "argmin": comparing.argmin,
+    "_feature_dropout": randomness.feature_dropout,
     "device": property(lambda self: self._tensor.device),
     "is_cuda": property(lambda self: self._tensor.is_cuda),
     "__repr__": refusals.hidden,
@@ -126,7 +135,9 @@ TABLE: Final[dict[tuple[Any, str], Any]] = {
     (FixedPointEncoder, "decode"): arithmetic.decode,
     (CrypTensor, "__getattribute__"): tensors.getattribute,
     (CrypTensorMetaclass, "AUTOGRAD_ENABLED"): tensors.autograd_enabled,
-    (beaver, "AND"): comparing.conjunction,
+    (rng, "generate_random_ring_element"): randomness.ring_element,
+    (rng, "generate_kbit_random_tensor"): randomness.bit_element,
+    (beaver, "AND"): randomness.conjunction,
     (crypten.communicator, "DistributedCommunicator"): SessionCommunicator,
     (crypten.communicator, "get"): SessionCommunicator.get,
     (crypten.mpc, "get_default_provider"): lambda: PROVIDER,

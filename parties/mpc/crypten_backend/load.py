@@ -20,6 +20,7 @@ import crypten.config
 import crypten.mpc
 import crypten.mpc.context
 import crypten.nn
+from crypten.common import rng
 from crypten.common.functions import maximum
 from crypten.communicator import Communicator
 from crypten.config.config import CrypTenConfig
@@ -45,6 +46,7 @@ __all__ = [
     "get_grad_fn",
     "maximum",
     "ptype",
+    "rng",
     "sign_by_circuit",
 ]
 
