@@ -12,6 +12,7 @@ from typing import Any, Final
 from parties.mpc.crypten_backend import (
     arithmetic,
     comparing,
+    exporting,
     randomness,
     refusals,
     settings,
@@ -28,6 +29,7 @@ from parties.mpc.crypten_backend.load import (
     MPCTensor,
     beaver,
     crypten,
+    onnx_converter,
     rng,
 )
 from parties.mpc.crypten_backend.provider import PROVIDER
@@ -135,6 +137,9 @@ TABLE: Final[dict[tuple[Any, str], Any]] = {
     (FixedPointEncoder, "decode"): arithmetic.decode,
     (CrypTensor, "__getattribute__"): tensors.getattribute,
     (CrypTensorMetaclass, "AUTOGRAD_ENABLED"): tensors.autograd_enabled,
+    (onnx_converter, "_export_pytorch_model"): exporting.export,
+    (onnx_converter, "SYM_REGISTRY"): False,
+    (onnx_converter, "numpy_helper"): exporting.Writable,
     (rng, "generate_random_ring_element"): randomness.ring_element,
     (rng, "generate_kbit_random_tensor"): randomness.bit_element,
     (beaver, "AND"): randomness.conjunction,

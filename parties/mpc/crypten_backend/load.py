@@ -30,6 +30,7 @@ from crypten.gradients import get_grad_fn
 from crypten.mpc import MPCTensor, ptype
 from crypten.mpc.primitives import ArithmeticSharedTensor, BinarySharedTensor, beaver
 from crypten.mpc.provider.provider import TupleProvider
+from crypten.nn import onnx_converter
 
 __all__ = [
     "ArithmeticSharedTensor",
@@ -45,6 +46,7 @@ __all__ = [
     "crypten",
     "get_grad_fn",
     "maximum",
+    "onnx_converter",
     "ptype",
     "rng",
     "sign_by_circuit",

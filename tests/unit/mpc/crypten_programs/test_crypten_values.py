@@ -180,6 +180,28 @@ def test_division_by_a_public_number_is_off_by_two_units_at_most(words, by):
     assert ((quotient.double() - held.double() / by).abs() <= 2).all()
 
 
+def test_a_model_of_torch_is_converted_and_answers_as_in_the_clear():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(4, 3, 3),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Dropout(0.5),
+        torch.nn.Flatten(),
+        torch.nn.Linear(12, 5),
+    ).eval()
+
+    def written(x):
+        net = crypten.nn.from_pytorch(model, IMAGE)
+        net.encrypt(src=0)
+        return net(x).get_plain_text()
+
+    with torch.no_grad():
+        expected = model(IMAGE)
+    # Weights are encoded to within a unit, of which there are 36 and 12 to a sum.
+    assert (run(written, IMAGE).value - expected).abs().max() <= 500 * UNIT
+
+
 def test_every_word_is_decoded_to_its_number():
     # CrypTen's own decoder is off by 1 for -5 + 2 units, and for many more of 2^18 words.
     def written(x):
