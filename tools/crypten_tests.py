@@ -140,7 +140,8 @@ def _run(file: str, kind: type[Any], test: str, limit_s: float) -> Row:
 def _worst(ends: tuple[Ended, Ended]) -> str:
     """What went wrong first: the other half only says that it was left alone."""
     texts = [end.error or "" for end in ends]
-    told = [text for text in texts if text and "the other half" not in text]
+    left = ("the other half", "ConnectionResetError", "BrokenPipeError")
+    told = [text for text in texts if text and not any(each in text for each in left)]
     if any(texts):
         return " ".join((told or texts)[0].split())[:160]
     return "" if all(end.done for end in ends) else "took too long"

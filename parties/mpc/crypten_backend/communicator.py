@@ -74,10 +74,10 @@ class SessionCommunicator(Communicator):  # type: ignore[misc]  # CrypTen is unt
         return opened if batched else opened[0]
 
     def gather(self, tensor: torch.Tensor, dst: int, async_op: bool = False) -> Any:
-        """At party `dst` both tensors, party 0's first; None at the other one."""
+        """At party `dst` both tensors, party 0's first; [None] at the other one."""
         receives = self.get_rank() == dst
         (theirs,) = self._swap([torch.zeros_like(tensor) if receives else tensor])
-        return self._in_order(tensor, theirs) if receives else None
+        return self._in_order(tensor, theirs) if receives else [None]
 
     def all_gather(self, tensor: torch.Tensor, async_op: bool = False) -> list[torch.Tensor]:
         """Both tensors, party 0's first."""
@@ -147,7 +147,9 @@ class SessionCommunicator(Communicator):  # type: ignore[misc]  # CrypTen is unt
         return [_like(part, tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
     def _in_order(self, mine: torch.Tensor, theirs: torch.Tensor) -> list[torch.Tensor]:
-        return [mine, theirs] if self.get_rank() == 0 else [theirs, mine]
+        # A list of its own: the tensor may be changed in place later.
+        own = mine.clone()
+        return [own, theirs] if self.get_rank() == 0 else [theirs, own]
 
 
 def _checked(op: Any) -> None:
