@@ -12,6 +12,7 @@ import importlib
 import inspect
 import io
 import os
+import re
 import subprocess
 import sys
 import time
@@ -62,7 +63,8 @@ def main() -> int:
         print(f"{row.state:8}{row.file} {row.test} {row.seconds:.1f} s {row.reason}", flush=True)
         rows.append(row)
     if asked.out:
-        asked.out.write_text(_table(rows, asked.dir, asked.limit))
+        before = asked.out.read_text() if asked.out.exists() else ""
+        asked.out.write_text(_table(rows, before, asked))
     counts = [sum(row.state == state for row in rows) for state in (PASSED, FAILED, SKIPPED)]
     known = expected["failing"]
     surprises = [
@@ -78,7 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--files", default="", help="names of files without .py, by commas")
     parser.add_argument("--only", default="", help="tests whose names have this in them")
     parser.add_argument("--limit", type=float, default=600, help="seconds for each test")
-    parser.add_argument("--out", type=Path, help="where the table goes")
+    parser.add_argument("--out", type=Path, help="the table; it keeps what it has of other files")
     return parser.parse_args()
 
 
@@ -158,29 +160,37 @@ def _prepare(checkout: Path) -> None:
     settings._FIXED.pop("mpc.provider")
 
 
-def _table(rows: list[Row], checkout: Path, limit_s: float) -> str:
-    """The results as a page: counts by file, and the reason of each test that did not pass."""
-    files = sorted({row.file for row in rows})
+def _table(rows: list[Row], before: str, asked: argparse.Namespace) -> str:
+    """The results as a page: counts by file, and the reason of each test that did not pass. Of the
+    table before it keeps the lines of files that did not run now.
+    """
+    ran = {row.file for row in rows}
+    kept = [
+        line
+        for line in before.splitlines()
+        if (named := re.match(r"\| (test_[A-Za-z_]+)[ .]", line)) and named.group(1) not in ran
+    ]
+    counts, reasons = [line for line in kept if line.count("|") == 5], []
+    for file in ran:
+        states = [row.state for row in rows if row.file == file]
+        numbers = (str(states.count(state)) for state in (PASSED, FAILED, SKIPPED))
+        counts.append(f"| {file} | {' | '.join(numbers)} |")
+    for row in rows:
+        if row.state != PASSED:
+            reason = row.reason.replace("|", "/")
+            reasons.append(f"| {row.file}.{row.test} | {row.state} | {reason} |")
+    reasons += [line for line in kept if line.count("|") == 4]
     lines = [
         "# CrypTen's own tests on this backend",
         "",
         f"Run on {datetime.date.today()} with torch {torch.__version__} and CrypTen"
-        f" {crypten.__version__}; tests of commit {_commit(checkout)}, {limit_s:.0f} s each:",
+        f" {crypten.__version__}; tests of commit {_commit(asked.dir)}:",
         "",
         "    make crypten-tests DIR=CrypTen",
         "",
-        "| file | passed | failed | skipped |",
-        "| --- | --- | --- | --- |",
+        *("| file | passed | failed | skipped |", "| --- | --- | --- | --- |", *sorted(counts)),
+        *("", "| not passed | | reason |", "| --- | --- | --- |", *sorted(reasons)),
     ]
-    for file in files:
-        states = [row.state for row in rows if row.file == file]
-        counts = " | ".join(str(states.count(state)) for state in (PASSED, FAILED, SKIPPED))
-        lines.append(f"| {file} | {counts} |")
-    lines += ["", "| not passed | | reason |", "| --- | --- | --- |"]
-    for row in rows:
-        if row.state != PASSED:
-            reason = row.reason.replace("|", "/")
-            lines.append(f"| {row.file}.{row.test} | {row.state} | {reason} |")
     return "\n".join(lines) + "\n"
 
 

@@ -175,6 +175,33 @@ def test_a_setting_that_is_not_known_is_refused_and_nothing_is_left_overridden(i
     assert crypten.cfg.mpc.provider == "DEALER"
 
 
+def test_settings_come_from_a_file_but_for_what_is_fixed(installed, tmp_path):
+    path = tmp_path / "crypten.yaml"
+    before = crypten.cfg.config
+    path.write_text("encoder: {precision_bits: 12}")
+    try:
+        crypten.cfg.load_config(str(path))
+        assert (FixedPointEncoder().scale, crypten.cfg.functions.exp_iterations) == (1 << 12, 8)
+        path.write_text("mpc: {provider: TTP}")
+        with pytest.raises(NotAllowed):
+            crypten.cfg.load_config(str(path))
+        crypten.cfg.load_config(None)
+        assert FixedPointEncoder().scale == 1 << 16
+        crypten.cfg.set_config(before)
+        assert FixedPointEncoder().scale == 1 << 12
+        with pytest.raises(NotAllowed):
+            crypten.cfg.set_config({"mpc": {}})
+    finally:
+        crypten.cfg.load_config(None)
+
+
+def test_a_generator_is_never_used(installed):
+    with pytest.raises(NotSupported):
+        crypten.common.rng.generate_random_ring_element((3,), generator=torch.Generator())
+    with pytest.raises(NotSupported):
+        crypten.generators["local"][torch.device("cpu")]
+
+
 # --- The communicator -----------------------------------------------------------------------------
 
 
