@@ -116,6 +116,8 @@ class PartyConfig(ServerConfig):
     def _engine_can_round_so(self) -> Self:
         if self.rounding == "exact" and self.engine != "fused":
             raise ValueError('rounding: "exact" needs engine = "fused"')
+        if self.pool.unaudited == "refuse" and self.engine != "fused":
+            raise ValueError('pool.unaudited: "refuse" needs engine = "fused", which has bundles')
         return self
 
     @model_validator(mode="after")
