@@ -244,7 +244,7 @@ def test_tuple_requests_survive_the_wire(kind):
         pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(shape=[3], bits=62)),
         pb.TupleRequest(choice=pb.ChoiceTuple(values=3, bits=4)),
         pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3)),
-        pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3, bits=7)),
+        pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3, bits=8)),
         pb.TupleRequest(choice=pb.ChoiceTuple(indices=1 << 20, values=1 << 20, bits=4)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=15, exact=True)),
         pb.TupleRequest(truncation=pb.TruncationTuple(shape=[3], bits=32, exact=True)),
