@@ -20,7 +20,7 @@ PYTHONS := 3.11 3.12 3.13
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto protos/parties/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo up face-recipe test test-quick test-slow gameday fuzz cover matrix check lint collects format types imports proto proto-check node docs docs-check build bench lock clean
+.PHONY: help demo up face-recipe test test-quick test-slow gameday fuzz cover matrix check lint collects format types imports proto proto-check node crypten-tests docs docs-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +116,12 @@ proto-check: $(INSTALLED) ## is the generated code in step with protos?
 			|| { echo "$$wire is out of step with protos: run make proto" >&2; exit 1; }; \
 	done
 	@echo "the generated code is in step with protos"
+
+# OUT writes the table of results; FILES and LIMIT, in seconds a test, narrow the run.
+crypten-tests: $(INSTALLED) ## CrypTen's own tests on our backend: make crypten-tests DIR=checkout
+	@test -n "$(DIR)" || { echo "name a checkout of CrypTen's repository: make crypten-tests DIR=CrypTen/" >&2; exit 1; }
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tools.crypten_tests "$(DIR)" \
+		$(if $(FILES),--files $(FILES)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(OUT),--out $(OUT))
 
 # The client in TypeScript needs node and npm, which no other target does. No script of a package runs.
 node: ## install, build and test clients/node

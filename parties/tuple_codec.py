@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
+from parties.mpc.convolution_product import AXES, ConvolutionOp, ConvolutionProduct
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.squares import TruncatedSquare
@@ -38,12 +39,19 @@ _NAMES: dict[int, Literal["mul", "matmul", "conv2d"]] = {
     pb.ProductTuple.MATMUL: "matmul",
     pb.ProductTuple.CONV2D: "conv2d",
 }
+_CONVOLUTIONS: dict[ConvolutionOp, pb.ConvolutionTuple.Kind.ValueType] = {
+    "conv1d": pb.ConvolutionTuple.CONV1D,
+    "conv2d": pb.ConvolutionTuple.CONV2D,
+    "conv_transpose1d": pb.ConvolutionTuple.CONV_TRANSPOSE1D,
+    "conv_transpose2d": pb.ConvolutionTuple.CONV_TRANSPOSE2D,
+}
+_CONVOLUTION_NAMES: dict[int, ConvolutionOp] = {at: name for name, at in _CONVOLUTIONS.items()}
 
 
 def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
     """Convert a request to its message, the inverse of `from_wire`."""
     match kind:
-        case Product() | FixedProduct():
+        case Product() | FixedProduct() | ConvolutionProduct():
             request = _product_to_wire(kind)
         case Square(shape=shape):
             request = pb.TupleRequest(square=pb.SquareTuple(shape=shape))
@@ -64,7 +72,9 @@ def to_wire(counter: int, kind: TupleKind) -> pb.TupleRequest:
     return request
 
 
-def _product_to_wire(kind: Product | FixedProduct) -> pb.TupleRequest:
+def _product_to_wire(kind: Product | FixedProduct | ConvolutionProduct) -> pb.TupleRequest:
+    if isinstance(kind, ConvolutionProduct):
+        return _convolution_to_wire(kind)
     if isinstance(kind, Product):
         product = pb.ProductTuple(
             kind=_OPS[kind.op],
@@ -84,6 +94,20 @@ def _product_to_wire(kind: Product | FixedProduct) -> pb.TupleRequest:
         padding=kind.window.padding,
     )
     return pb.TupleRequest(fixed_product=fixed)
+
+
+def _convolution_to_wire(kind: ConvolutionProduct) -> pb.TupleRequest:
+    convolution = pb.ConvolutionTuple(
+        kind=_CONVOLUTIONS[kind.op],
+        left=kind.left,
+        right=kind.right,
+        stride=kind.stride,
+        padding=kind.padding,
+        dilation=kind.dilation,
+        groups=kind.groups,
+        more=kind.more,
+    )
+    return pb.TupleRequest(convolution=convolution)
 
 
 def _bits_to_wire(
@@ -148,6 +172,26 @@ def _product(message: pb.ProductTuple) -> Product:
     )
 
 
+def _convolution(message: pb.ConvolutionTuple) -> ConvolutionProduct:
+    if message.kind not in _CONVOLUTION_NAMES:
+        raise ShareError("convolution tuple: not an allowed operation")
+    op = _CONVOLUTION_NAMES[message.kind]
+    options = (message.stride, message.padding, message.dilation, message.more)
+    if any(len(option) != AXES[op] for option in options) or message.groups > 1 << 20:
+        raise ShareError("convolution tuple: options or groups out of range")
+    stride, padding, dilation, more = (tuple(option) for option in options)
+    return ConvolutionProduct(
+        op,
+        shape_from_wire(message.left, "convolution tuple"),
+        shape_from_wire(message.right, "convolution tuple"),
+        stride,
+        padding,
+        dilation,
+        message.groups,
+        more,
+    )
+
+
 def _truncation(message: pb.TruncationTuple) -> Truncation | ExactTruncation:
     shape = shape_from_wire(message.shape, "truncation tuple")
     if message.exact:
@@ -180,6 +224,7 @@ def _choice(message: pb.ChoiceTuple) -> Choice:
 
 _READERS: dict[str, Callable[[pb.TupleRequest], TupleKind]] = {
     "product": lambda request: _product(request.product),
+    "convolution": lambda request: _convolution(request.convolution),
     "square": lambda request: Square(shape_from_wire(request.square.shape, "square tuple")),
     "conjunction": lambda request: And(shape_from_wire(request.conjunction.shape, "and tuple")),
     "bit": lambda request: Bit(shape_from_wire(request.bit.shape, "bit tuple")),

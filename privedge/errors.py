@@ -78,6 +78,10 @@ class RangeError(PrivEdgeError):
     """A value is not finite, or too large for the fixed-point ring."""
 
 
+class NotSupported(PrivEdgeError):
+    """A CrypTen program asks for what is not computed here, because it would not be private."""
+
+
 class MissingExtra(PrivEdgeError):
     """A command needs an optional dependency that is not installed."""
 

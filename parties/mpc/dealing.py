@@ -13,6 +13,7 @@ from typing import Protocol
 
 import torch
 
+from parties.mpc.convolution_product import ConvolutionProduct
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.prg import SEED_BYTES, KeyStream, MaskStream, mask_key
 from parties.mpc.tuples import (
@@ -106,6 +107,8 @@ class Dealer:
             # What the dealer expands beside the tuple's own masks; the weight's in runs of owners.
             shapes += [kind.run, kind.unfolded]
             check_size([kind.masked], self._max_elements * _LARGER_WEIGHT)
+        if isinstance(kind, ConvolutionProduct):
+            shapes.append(kind.unfolded)
         check_size(shapes, self._max_elements)
 
     def _derived(self, kind: TupleKind, masks: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -90,10 +90,13 @@ class Product:
         return ["additive"]
 
     def derive(self, masks: list[torch.Tensor]) -> list[torch.Tensor]:
-        left, right = masks
+        return [self.apply(*masks)]
+
+    def apply(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """x (op) y, int64 of the shapes `left` and `right`; exact in the ring."""
         if self.op == "conv2d":
-            return [torch.conv2d(left, right, stride=self.stride, groups=self.groups)]
-        return [left * right if self.op == "mul" else left @ right]
+            return torch.conv2d(x, y, stride=self.stride, groups=self.groups)
+        return x * y if self.op == "mul" else x @ y
 
     def _multiplied(self) -> Shape:
         if self.op == "mul":

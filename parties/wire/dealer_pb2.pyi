@@ -452,6 +452,79 @@ class WidenTuple(_message.Message):
 Global___WidenTuple: _TypeAlias = WidenTuple  # noqa: Y015
 
 @_typing.final
+class ConvolutionTuple(_message.Message):
+    """Product triple of a convolution of a batch: a, b uniform, c = a (op) b. Options have an entry for
+    each axis, of at most 64; so has the kernel at most 64 entries along each. Sizes are torch's.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ConvolutionTuple._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: ConvolutionTuple._Kind.ValueType  # 0
+        CONV1D: ConvolutionTuple._Kind.ValueType  # 1
+        CONV2D: ConvolutionTuple._Kind.ValueType  # 2
+        CONV_TRANSPOSE1D: ConvolutionTuple._Kind.ValueType  # 3
+        CONV_TRANSPOSE2D: ConvolutionTuple._Kind.ValueType  # 4
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """The allow-list."""
+
+    KIND_UNSPECIFIED: ConvolutionTuple.Kind.ValueType  # 0
+    CONV1D: ConvolutionTuple.Kind.ValueType  # 1
+    CONV2D: ConvolutionTuple.Kind.ValueType  # 2
+    CONV_TRANSPOSE1D: ConvolutionTuple.Kind.ValueType  # 3
+    CONV_TRANSPOSE2D: ConvolutionTuple.Kind.ValueType  # 4
+
+    KIND_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    kind: Global___ConvolutionTuple.Kind.ValueType
+    groups: _builtins.int
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def right(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def padding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def more(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What is added to the result along each axis; for the transposed ones only, else 0."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ConvolutionTuple.Kind.ValueType = ...,
+        left: _abc.Iterable[_builtins.int] | None = ...,
+        right: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        padding: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int = ...,
+        more: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dilation", b"dilation", "groups", b"groups", "kind", b"kind", "left", b"left", "more", b"more", "padding", b"padding", "right", b"right", "stride", b"stride"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConvolutionTuple: _TypeAlias = ConvolutionTuple  # noqa: Y015
+
+@_typing.final
 class TupleRequest(_message.Message):
     """Asks for one tuple. Counters of one session start at 0 and strictly increase on each side."""
 
@@ -469,6 +542,7 @@ class TupleRequest(_message.Message):
     TRUNCATED_SQUARE_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
     WIDEN_FIELD_NUMBER: _builtins.int
+    CONVOLUTION_FIELD_NUMBER: _builtins.int
     counter: _builtins.int
     @_builtins.property
     def product(self) -> Global___ProductTuple: ...
@@ -492,6 +566,8 @@ class TupleRequest(_message.Message):
     def choice(self) -> Global___ChoiceTuple: ...
     @_builtins.property
     def widen(self) -> Global___WidenTuple: ...
+    @_builtins.property
+    def convolution(self) -> Global___ConvolutionTuple: ...
     def __init__(
         self,
         *,
@@ -507,12 +583,13 @@ class TupleRequest(_message.Message):
         truncated_square: Global___TruncatedSquareTuple | None = ...,
         choice: Global___ChoiceTuple | None = ...,
         widen: Global___WidenTuple | None = ...,
+        convolution: Global___ConvolutionTuple | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "convolution", b"convolution", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "counter", b"counter", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bit", b"bit", "choice", b"choice", "comparison", b"comparison", "conjunction", b"conjunction", "convolution", b"convolution", "counter", b"counter", "fixed_product", b"fixed_product", "product", b"product", "relu", b"relu", "square", b"square", "truncated_square", b"truncated_square", "truncation", b"truncation", "tuple", b"tuple", "widen", b"widen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product", "truncated_square", "choice", "widen"]  # noqa: Y015
+    _WhichOneofReturnType_tuple: _TypeAlias = _typing.Literal["product", "square", "conjunction", "bit", "truncation", "comparison", "relu", "fixed_product", "truncated_square", "choice", "widen", "convolution"]  # noqa: Y015
     _WhichOneofArgType_tuple: _TypeAlias = _typing.Literal["tuple", b"tuple"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_tuple) -> _WhichOneofReturnType_tuple | None: ...
 

@@ -246,3 +246,17 @@ def test_what_cannot_be_measured_is_one_line_before_anything_starts(arguments, l
     done = run("query", "--owners", "1", "--queries", "1", *arguments, code=1)
     assert done.stdout == ""
     assert line in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.mpc
+def test_a_bench_of_crypten_programs_is_right_and_names_what_each_costs():
+    document = json.loads(run("crypten", "--times", "1", "--json").stdout)
+    assert set(document) == {"programs"}
+    names = ["name", "ours_s", "stock_s", "ratio", "rounds", "bytes", "max_error"]
+    for row in document["programs"]:
+        assert list(row) == names
+        assert min(row["ours_s"], row["stock_s"], row["rounds"], row["bytes"]) > 0
+        # Inputs of a product of 256 terms are encoded to within a unit each.
+        assert row["max_error"] < 2e-3
+    assert len(document["programs"]) == 6

@@ -57,7 +57,7 @@ RttOption = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add `bench query`, `faces`, `throughput`, `upload`, `memory`, `soak`, `train`, `products`."""
+    """Add `bench query` and the other commands of the group."""
     group = typer.Typer(
         name="bench",
         help="Measure the system on this machine, with made-up models.",
@@ -72,6 +72,7 @@ def register(app: typer.Typer) -> None:
     group.command("soak")(soak)
     group.command("train")(_train)
     group.command("products")(_products)
+    group.command("crypten")(_crypten)
     app.add_typer(group)
 
 
@@ -247,6 +248,26 @@ def _products(
     names, counts = _names(preset), _counts(owners)
     found = experiment.once(lambda bars: products.measure(names, counts, bars))
     _show("bench products", found, as_json, _product_table)
+
+
+def _crypten(
+    times: Annotated[int, typer.Option("--times", min=1, help="Runs of each that count.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """CrypTen programs on two parties here, and on CrypTen as published with its own dealer.
+
+    \b
+    Example:
+      privedge bench crypten --json
+    """
+    from privedge_lab.bench.programs import measure
+
+    rows = list(measure.measure(times))
+    if as_json:
+        print(json.dumps({"programs": rows}))
+        return
+    titles = ("program", "s", "published, s", "times", "rounds", "bytes", "largest error")
+    experiment.table(titles, [[str(value) for value in row.values()] for row in rows])
 
 
 def _names(listed: str) -> list[str]:

@@ -12,12 +12,17 @@ from typing import Any
 
 import torch
 
-from parties.mpc.crypten_backend.communicator import SessionCommunicator
-from parties.mpc.crypten_backend.load import ArithmeticSharedTensor, MPCTensor, beaver, use
-from parties.mpc.crypten_backend.provider import DealerProvider
+from parties.mpc.crypten_backend.install import install
+from parties.mpc.crypten_backend.load import (
+    ArithmeticSharedTensor,
+    MPCTensor,
+    beaver,
+    sign_by_circuit,
+)
+from parties.mpc.crypten_backend.running import running
 from parties.mpc.engine import Weight
 from parties.mpc.session import Session
-from parties.mpc.tuples import logical_shift
+from parties.mpc.tuples import Truncation, logical_shift
 from parties.mpc.widening import widened
 from parties.mpc.window import Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
@@ -27,21 +32,22 @@ Share = Any  # ArithmeticSharedTensor; CrypTen is untyped
 # Added to a number before its truncation, so that it is not negative.
 _OFFSET = 1 << 62
 
-_provider = DealerProvider()
-
 
 class CryptenEngine:
     """mpc.engine.Engine over secret shares. A thread may use one at a time."""
 
+    # Whether a product with a weight uses a mask that is drawn once.
+    fixes_weights = False
+
     def __init__(self, session: Session) -> None:
-        use(SessionCommunicator, _provider)
-        SessionCommunicator.attach(session)
+        install()
+        running.session, running.engine = session, self
         self._session = session
         self._party = session.party
 
     def close(self) -> None:
         """Detach the session from this thread."""
-        SessionCommunicator.attach(None)
+        running.session = running.engine = None
 
     @staticmethod
     def share(words: torch.Tensor) -> Share:
@@ -66,6 +72,13 @@ class CryptenEngine:
 
     def multiply(self, x: Share, y: Share) -> Share:
         return beaver.mul(x, y)
+
+    def product(
+        self, op: str, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]
+    ) -> torch.Tensor:
+        """Shares of CrypTen's `op` of shares x and y, int64; `options` are torch's. One round."""
+        words: torch.Tensor = getattr(beaver, op)(self.share(x), self.share(y), **options).share
+        return words
 
     def square(self, x: Share) -> Share:
         return beaver.square(x)
@@ -97,7 +110,8 @@ class CryptenEngine:
     def truncate(self, x: Share, *, bits: int = FRACTIONAL_BITS) -> Share:
         """Open c = x + 2^62 + r, and subtract the high bits of r from those of c. One round."""
         # c is uniform, because r is. x + 2^62 is neither negative nor 2^63 or more.
-        r, high, top = _provider.truncation(x.share.shape, bits)
+        drawn = self._session.tuples.draw(Truncation(tuple(x.share.shape), bits))
+        (r,), (high, top) = drawn.free, drawn.derived
         masked = x.share + r
         if self._party == 0:
             masked += _OFFSET
@@ -137,5 +151,5 @@ class CryptenEngine:
 
     def negative(self, x: Share, *, bits: int = 63) -> Share:
         # Flat, because CrypTen's circuit adds up to two dimensions and a tuple may have only six.
-        flat = MPCTensor.from_shares(x.share.reshape(-1), precision=0)._ltz()._tensor
+        flat = sign_by_circuit(MPCTensor.from_shares(x.share.reshape(-1), precision=0))._tensor
         return self.share(flat.share.reshape(x.share.shape))

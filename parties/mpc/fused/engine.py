@@ -1,15 +1,17 @@
 """engine = "fused": weights masked once, comparison and ReLU in four rounds (docs/protocol.md).
 
-Its numbers are Shared, because each operation of CrypTen's copies the whole tensor first. CrypTen
-still multiplies what is no weight.
+Its numbers are Shared, because each operation of CrypTen's copies the whole tensor first.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 
+from parties.mpc import triples
 from parties.mpc.crypten_backend.engine import CryptenEngine, Share
+from parties.mpc.crypten_backend.provider import kind_of
 from parties.mpc.engine import Weight
 from parties.mpc.fixed_product import FixedProduct, MaskedWeights
 from parties.mpc.fused import choice, compare, squares
@@ -28,6 +30,8 @@ _KINDS = 1 << 10
 class FusedEngine(CryptenEngine):
     """mpc.engine.Engine over secret shares, which has the shapes. One per thread at a time."""
 
+    fixes_weights = True
+
     def __init__(self, session: Session, masked: MaskedWeights, *, exact: bool = False) -> None:
         """`exact`: truncation is the floor, as in the clear; else the floor or one unit more."""
         super().__init__(session)
@@ -41,12 +45,18 @@ class FusedEngine(CryptenEngine):
 
     def multiply(self, x: Share, y: Share) -> Share:
         """One round; both factors are opened under masks of their own."""
-        wrap = CryptenEngine.share
-        return self.share(super().multiply(wrap(x.share), wrap(y.share)).share)
+        return self.share(self.product("mul", x.share, y.share, {}))
+
+    def product(
+        self, op: str, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]
+    ) -> torch.Tensor:
+        """Shares of CrypTen's `op` of shares x and y, int64; `options` are torch's. One round."""
+        kind = kind_of(op, tuple(x.shape), tuple(y.shape), **options)
+        return triples.product(self._session, kind, x, y)
 
     def square(self, x: Share) -> Share:
         """One round."""
-        return self.share(super().square(CryptenEngine.share(x.share)).share)
+        return self.share(triples.squared(self._session, x.share))
 
     def dense(self, x: Share, weight: Weight[Share]) -> Share:
         return self._fixed("dense", x, weight)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from parties.mpc.crypten_backend.install import install
 from parties.mpc.crypten_backend.load import ArithmeticSharedTensor
 from parties.mpc.engine import Weight
 from parties.mpc.predict import Rule, predict
@@ -103,15 +104,8 @@ def draw_masks_as_tfp_does(monkeypatch) -> list[torch.Tensor]:
         crypten.generators["local"], torch.device("cpu"), torch.Generator().manual_seed(1)
     )
     monkeypatch.setattr(tfp_provider, "generate_random_ring_element", kept_by_party_0)
-    monkeypatch.setattr(
-        "parties.mpc.crypten_backend.engine.use", lambda communicator, _: use_tfp(communicator)
-    )
-
-    def use_tfp(communicator):
-        from parties.mpc.crypten_backend.load import use
-
-        use(communicator, provider)
-
+    install()
+    monkeypatch.setattr(crypten.mpc, "get_default_provider", lambda: provider)
     return kept
 
 

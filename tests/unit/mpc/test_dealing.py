@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parties import tuple_codec
+from parties.mpc.convolution_product import ConvolutionProduct
 from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused.choice import Choice
@@ -27,6 +28,12 @@ KINDS: list[TupleKind] = [
     Product("mul", (3, 4), (3, 4)),
     Product("matmul", (1, 2, 5), (4, 5, 3)),
     Product("conv2d", (2, 6, 7, 7), (9, 2, 3, 3), stride=2, groups=3),
+    ConvolutionProduct("conv1d", (2, 4, 9), (6, 2, 3), (2,), (1,), (2,), 2, (0,)),
+    ConvolutionProduct("conv2d", (1, 4, 6, 7), (2, 4, 3, 2), (2, 1), (0, 2), (1, 3), 1, (0, 0)),
+    ConvolutionProduct("conv_transpose1d", (2, 4, 5), (4, 3, 3), (2,), (1,), (1,), 1, (1,)),
+    ConvolutionProduct(
+        "conv_transpose2d", (1, 4, 5, 4), (4, 1, 3, 2), (2, 3), (1, 0), (1, 2), 2, (0, 1)
+    ),
     Square((5,)),
     And((6, 2)),
     Bit((70,)),
@@ -109,6 +116,54 @@ def test_a_fixed_weight_larger_than_the_bound_is_refused_before_its_mask_is_made
     assert dealer.correct(0, 0, small).numel() == 10
 
 
+def test_a_convolution_that_unfolds_to_more_than_the_bound_is_refused_before_it_is_made():
+    dealer = Dealer(SessionId(os.urandom(16)), (new_seed(), new_seed()), max_elements=1000)
+    alone = ((1,), (0,), (1,), 1, (0,))
+    with pytest.raises(LimitExceeded):
+        dealer.correct(0, 0, ConvolutionProduct("conv1d", (1, 1, 100), (1, 1, 20), *alone))
+    with pytest.raises(LimitExceeded):
+        dealer.correct(0, 0, ConvolutionProduct("conv_transpose1d", (1, 1, 50), (1, 1, 30), *alone))
+    small = ConvolutionProduct("conv1d", (1, 1, 100), (1, 1, 9), *alone)
+    assert dealer.correct(0, 0, small).numel() == 92
+
+
+def convolution(**changes) -> pb.TupleRequest:
+    fields = {
+        "kind": pb.ConvolutionTuple.CONV2D, "left": [1, 4, 6, 7], "right": [2, 4, 3, 2],
+        "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1, "more": [0, 0],
+    }  # fmt: skip
+    return pb.TupleRequest(convolution=pb.ConvolutionTuple(**(fields | changes)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": 0}, {"kind": 5}, {"left": [4, 6, 7]}, {"right": [2, 4, 3]},
+        {"right": [2, 4, 3, 65]}, {"stride": [1]}, {"stride": [0, 1]}, {"stride": [65, 1]},
+        {"padding": [0, 0, 0]},
+        {"padding": [65, 0]}, {"dilation": [0, 1]}, {"dilation": [1, 65]}, {"groups": 0},
+        {"groups": (1 << 20) + 1}, {"more": [1, 0]}, {"more": []},
+        {"kind": pb.ConvolutionTuple.CONV_TRANSPOSE2D, "right": [4, 2, 3, 3], "more": [1, 0]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_convolution_out_of_bounds_is_refused(changes):
+    assert tuple_codec.from_wire(convolution()).derived == [(1, 2, 4, 6)]
+    with pytest.raises(ShareError):
+        tuple_codec.from_wire(convolution(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"left": [1, 3, 6, 7]}, {"right": [2, 4, 7, 2]}, {"groups": 3}, {"dilation": [9, 9]}],
+    ids=str,
+)
+def test_a_convolution_that_does_not_exist_is_refused(changes):
+    dealer = Dealer(SessionId(os.urandom(16)), (new_seed(), new_seed()), max_elements=1 << 20)
+    with pytest.raises(ShareError):
+        dealer.correct(0, 0, tuple_codec.from_wire(convolution(**changes)))
+
+
 @pytest.mark.parametrize(
     "kind", [Product("matmul", (2, 3), (4, 5)), Product("conv2d", (1, 3, 5, 5), (4, 2, 3, 3))]
 )
@@ -189,7 +244,7 @@ def test_tuple_requests_survive_the_wire(kind):
         pb.TupleRequest(truncated_square=pb.TruncatedSquareTuple(shape=[3], bits=62)),
         pb.TupleRequest(choice=pb.ChoiceTuple(values=3, bits=4)),
         pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3)),
-        pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3, bits=7)),
+        pb.TupleRequest(choice=pb.ChoiceTuple(indices=3, values=3, bits=8)),
         pb.TupleRequest(choice=pb.ChoiceTuple(indices=1 << 20, values=1 << 20, bits=4)),
         pb.TupleRequest(relu=pb.ReluTuple(shape=[3], bits=15, exact=True)),
         pb.TupleRequest(truncation=pb.TruncationTuple(shape=[3], bits=32, exact=True)),

@@ -34,7 +34,7 @@ KNOWN = {
 }
 # Where the protocol opens what masks hide; every other module of parties/mpc opens nothing.
 OPENING = {
-    "session", "fused/choice", "fused/compare", "fused/squares", "fused/engine",
+    "session", "triples", "fused/choice", "fused/compare", "fused/squares", "fused/engine",
     "crypten_backend/communicator", "widening",
 }  # fmt: skip
 

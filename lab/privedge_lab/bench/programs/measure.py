@@ -1,0 +1,58 @@
+"""Each program in turn: on our backend, and on CrypTen with its own server that deals (TTP)."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from privedge_lab.bench.children import Children
+from privedge_lab.bench.programs import ours
+from privedge_lab.bench.programs.written import PROGRAMS
+
+_START_S = 120.0
+_LIMIT_S = 600.0
+_PARTIES = ("party0", "party1")
+_MODULE = "privedge_lab.bench.programs.stock"
+
+
+def measure(times: int) -> Iterator[dict[str, Any]]:
+    """For each program its name, seconds of both, their ratio, and what ours costs and errs by."""
+    with _published() as children:
+        for number, written in enumerate(PROGRAMS):
+            mine = ours.measure(written, times, _LIMIT_S)
+            children.tell(_PARTIES, [number, times])
+            stock_s, _ = children.hear(_PARTIES, _LIMIT_S)
+            yield {
+                "name": written.name,
+                "ours_s": round(mine.seconds, 5),
+                "stock_s": round(stock_s, 5),
+                "ratio": round(stock_s / mine.seconds, 1),
+                "rounds": mine.rounds,
+                "bytes": mine.bytes_to_peer,
+                "max_error": mine.max_error,
+            }
+
+
+@contextmanager
+def _published() -> Iterator[Children]:
+    """Two computing processes and the dealer of CrypTen's, ready."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        with Children("a CrypTen process", folder) as children:
+            for rank, name in enumerate((*_PARTIES, "dealer")):
+                children.start(name, _MODULE, [str(rank)], _place(folder, rank))
+            children.hear(_PARTIES, _START_S)
+            yield children
+
+
+def _place(folder: Path, rank: int) -> dict[str, str]:
+    """The environment that CrypTen's communicator reads."""
+    return {
+        "DISTRIBUTED_BACKEND": "gloo",
+        "RENDEZVOUS": f"file://{folder / 'meeting-point'}",
+        "WORLD_SIZE": str(len(_PARTIES)),
+        "RANK": str(rank),
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+    }
