@@ -1,0 +1,116 @@
+"""Print what two parties need to make randomness: CPU time and bytes of each kind, in one process.
+
+    OMP_NUM_THREADS=1 python -m tools.offline [ELEMENTS]
+
+Microseconds are those of one party, the mean of both, on one core; bytes are both ways. Experimental:
+not reviewed from outside (docs/adr/0046).
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.squares import TruncatedSquare
+from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
+from parties.mpc.prg import KEY_BYTES, KeyStream
+from parties.mpc.tuples import Square, Truncation, TupleKind
+from parties.mpc.twoparty.extension import Picking, Planting, Receiver, Sender
+from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks
+from parties.mpc.widening import Widen
+
+_ELEMENTS = 8192
+_TRANSFERS = (91, 64)
+_KINDS: list[Callable[[int], TupleKind]] = [
+    lambda n: FusedRelu((n,), 16),
+    lambda n: FusedRelu((n,), 16, exact=True),
+    lambda n: Comparison((n,), 63),
+    lambda n: Comparison((n,), 48),
+    lambda n: TruncatedSquare((n,), 16),
+    lambda n: Truncation((n,), 16),
+    lambda n: ExactTruncation((n,), 16),
+    lambda n: Choice(n, 2, 4),
+    lambda n: Square((n,)),
+    lambda n: Widen((n,), 45),
+]
+
+
+class _Pair:
+    """Both parties; counts bytes."""
+
+    def __init__(self) -> None:
+        self.ends = [_ends(bytes([party])) for party in (0, 1)]
+        self.sent = 0
+
+    def make(self, chunk: Chunk) -> None:
+        """All messages of one chunk."""
+        sender, receiver = self.ends[chunk.giver]
+        message, chosen = receiver.extend(chunk.forward, chunk.width)
+        pairs = sender.extend(chunk.forward, chunk.width, message)
+        self.sent += len(message)
+        back_pairs, back_chosen = None, None
+        if chunk.reverse:
+            sender, receiver = self.ends[1 - chunk.giver]
+            message, back_chosen = receiver.extend(chunk.reverse, chunk.width)
+            back_pairs = sender.extend(chunk.reverse, chunk.width, message)
+            self.sent += len(message)
+        giving = Giving(chunk, pairs, back_chosen, _stream())
+        choosing = Choosing(chunk, chosen, back_pairs, _stream())
+        third = choosing.answer(giving.message)
+        fourth, _ = giving.finish(third)
+        choosing.finish(fourth)
+        self.sent += len(giving.message) + len(third) + len(fourth)
+
+
+def _ends(pairing: bytes) -> tuple[Sender, Receiver]:
+    planting = Planting(pairing)
+    picking = Picking(pairing, planting.point)
+    message, receiver = planting.planted(picking.points)
+    return picking.picked(message), receiver
+
+
+def _stream() -> KeyStream:
+    return KeyStream(os.urandom(KEY_BYTES))
+
+
+def _transfers(pair: _Pair) -> None:
+    sender, receiver = pair.ends[0]
+    rows, width = _TRANSFERS
+    times = [time.process_time()]
+    message, chosen = receiver.extend(rows, width)
+    for row in range(rows):
+        chosen.pad(row)
+    times.append(time.process_time())
+    pairs = sender.extend(rows, width, message)
+    for row in range(rows):
+        pairs.pads(row)
+    times.append(time.process_time())
+    count = rows * width * 64
+    worst = max(times[1] - times[0], times[2] - times[1]) / count
+    print(f"{'random transfer, the worse end':36s} {worst * 1e6:7.2f} {len(message) / count:8.1f}")
+
+
+def main() -> None:
+    """Print a table."""
+    torch.set_num_threads(1)
+    elements = int(sys.argv[1]) if sys.argv[1:] else _ELEMENTS
+    started = time.process_time()
+    pair = _Pair()
+    print(f"base transfers, both parties and directions: {time.process_time() - started:.2f} s")
+    print(f"{'an element':36s} {'us':>7s} {'bytes':>8s}")
+    _transfers(pair)
+    for kind_of in _KINDS:
+        kind = kind_of(elements)
+        pair.sent, started, made = 0, time.process_time(), 0
+        for chunk in chunks([kind]):
+            pair.make(chunk)
+            made += chunk.width * 64
+        seconds = (time.process_time() - started) / 2
+        print(f"{kind.purpose:36s} {seconds / made * 1e6:7.1f} {pair.sent / made:8.0f}")
+
+
+if __name__ == "__main__":
+    main()
