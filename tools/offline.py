@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m tools.offline [ELEMENTS]
 
-Microseconds are those of one party, the mean of both, on one core; bytes are both ways. Experimental:
-not reviewed from outside (docs/adr/0046).
+Microseconds are those of one party, the mean of both, on one core; bytes are both ways.
+Experimental: not reviewed from outside (docs/adr/0046).
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from parties.mpc.fused.choice import Choice
@@ -18,12 +19,15 @@ from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from parties.mpc.prg import KEY_BYTES, KeyStream
 from parties.mpc.tuples import Square, Truncation, TupleKind
+from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Picking, Planting, Receiver, Sender
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks
 from parties.mpc.widening import Widen
+from privedge.sharing.ring import Words
 
 _ELEMENTS = 8192
 _TRANSFERS = (91, 64)
+_ROWS, _COLUMNS, _LOT = 2600, 512, 8
 _KINDS: list[Callable[[int], TupleKind]] = [
     lambda n: FusedRelu((n,), 16),
     lambda n: FusedRelu((n,), 16, exact=True),
@@ -102,6 +106,11 @@ def main() -> None:
     print(f"base transfers, both parties and directions: {time.process_time() - started:.2f} s")
     print(f"{'an element':36s} {'us':>7s} {'bytes':>8s}")
     _transfers(pair)
+    _tuples(pair, elements)
+    _weights()
+
+
+def _tuples(pair: _Pair, elements: int) -> None:
     for kind_of in _KINDS:
         kind = kind_of(elements)
         pair.sent, started, made = 0, time.process_time(), 0
@@ -110,6 +119,38 @@ def main() -> None:
             made += chunk.width * 64
         seconds = (time.process_time() - started) / 2
         print(f"{kind.purpose:36s} {seconds / made * 1e6:7.1f} {pair.sent / made:8.0f}")
+
+
+def _weights() -> None:
+    """A layer of 512 inputs and 2,600 outputs, and a lot of eight masks."""
+    weight, masks = (_words(_ROWS, _COLUMNS), _words(_LOT, _COLUMNS))
+    nonce = os.urandom(32)
+    times = [time.process_time()]
+    holder, evaluator = KeyHolder(weight, nonce), Evaluator(_ROWS, _COLUMNS, nonce)
+    messages = list(holder.messages())
+    times.append(time.process_time())
+    for message in messages:
+        evaluator.take(message)
+    times.append(time.process_time())
+    replies, theirs = evaluator.replies(masks)
+    times.append(time.process_time())
+    mine = np.stack([holder.share(reply) for reply in replies])
+    times.append(time.process_time())
+    wrong = int((mine + theirs != masks @ weight.T).sum())
+    once, taken, f, k = np.diff(times)
+    print(f"weight {_ROWS} x {_COLUMNS}, once: {once:.2f} and {taken:.2f} s,", end=" ")
+    print(f"{sum(map(len, messages)) / 1e6:.0f} MB,", end=" ")
+    print(f"{Evaluator.memory(_ROWS, _COLUMNS) / 1e6:.0f} MB of memory")
+    print(
+        f"its product, each of {_LOT}: {f / _LOT * 1e3:.1f} and {k / _LOT * 1e3:.1f} ms,", end=" "
+    )
+    print(f"{len(replies[0]) / 1e3:.0f} kB; wrong: {wrong} of {mine.size}")
+
+
+def _words(*shape: int) -> Words:
+    stream = _stream()
+    words: Words = stream.take(shape).numpy().view(np.uint64)
+    return words
 
 
 if __name__ == "__main__":
