@@ -136,7 +136,7 @@ def _weights() -> None:
     times.append(time.process_time())
     mine = np.stack([holder.share(reply) for reply in replies])
     times.append(time.process_time())
-    wrong = int((mine + theirs != masks @ weight.T).sum())
+    wrong = int((mine + np.stack(theirs) != masks @ weight.T).sum())
     once, taken, f, k = np.diff(times)
     print(f"weight {_ROWS} x {_COLUMNS}, once: {once:.2f} and {taken:.2f} s,", end=" ")
     print(f"{sum(map(len, messages)) / 1e6:.0f} MB,", end=" ")

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -32,11 +33,11 @@ class Supply(Protocol):
     def draw(self, kind: TupleKind) -> TupleShares:
         """Return this party's shares of the next tuple, which must be of `kind`."""
 
-    def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+    def product(self, kind: FixedProduct, opened: Callable[[], torch.Tensor]) -> Ahead:
         """Return B_i and U_i of the next tuple, which must be of `kind`.
 
-        B_i has the shape `kind.input` and U_i that of the output. `opened` is E, of shape
-        `kind.masked`. All are int64.
+        B_i has the shape `kind.input` and U_i that of the output. `opened` gives E, of shape
+        `kind.masked`, where it is needed. All are int64.
         """
 
 
@@ -78,7 +79,7 @@ class Bundle:
             started = time.perf_counter()
             if isinstance(kind, FixedProduct):
                 # The whole product except the term that depends on the input: W_i * open(x - B).
-                parts.append((kind, tuples.product(kind, opened[kind.name])))
+                parts.append((kind, tuples.product(kind, partial(opened.__getitem__, kind.name))))
             else:
                 parts.append((kind, tuples.draw(kind)))
             seconds += time.perf_counter() - started
@@ -96,7 +97,7 @@ class Bundle:
             raise TranscriptMismatch("a fixed product was prepared to be used as one")
         return part
 
-    def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+    def product(self, kind: FixedProduct, opened: Callable[[], torch.Tensor]) -> Ahead:
         """Take out B_i and U_i of the next part, a fixed product made with E when it was drawn.
 
         Raises TranscriptMismatch for another kind.

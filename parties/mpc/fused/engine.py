@@ -127,7 +127,8 @@ class FusedEngine(CryptenEngine):
         self, kind: FixedProduct, prepared: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """B_i (x's shape) and U_i (the output's) of the next tuple: all that does not need x."""
-        return self._session.tuples.product(kind, self._opened(kind, prepared))
+        # A bundle has the product already, and then nothing is opened for it.
+        return self._session.tuples.product(kind, lambda: self._opened(kind, prepared))
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
         """Kept with the masked weights, and for as long as they are."""

@@ -12,9 +12,9 @@ owners' rows; F has a share B of the input's mask. Both get shares of W * B modu
                   keeps -floor(R / 2^152)
               K   keeps floor((b'' - a'' s) / 2^152)
 
-What K gets: a'' is a sample of ring LWE in v, which nobody else has, and b'' is uniform by R. What F
-gets: samples in s. No (secret, a) comes twice: secrets are fresh for each block and each bundle, and
-a_j and a_pk differ. Two samples of one pair would show the difference of what they hide.
+What K gets: a'' is a sample of ring LWE in v, which nobody else has, and b'' is uniform by R. What
+F gets: samples in s. No (secret, a) comes twice: secrets are fresh for each block and each bundle,
+and a_j and a_pk differ. Two samples of one pair would show the difference of what they hide.
 
 The sum is off by one unit if R modulo 2^152 is within the noise of an end. With B_j signed, the
 noise is at most columns * 2^63 * 21 + 2 * 8192 * 21, below 2^78 for 1,024 columns, which gives
@@ -25,7 +25,7 @@ most 2^MOST_COLUMNS_BITS terms stay below 2^53, so all are exact, in any order.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -73,20 +73,22 @@ class KeyHolder:
             a = ring.transformed(ring.centred(public(self._nonce, column)))
             yield b"".join(self._hidden(a, column, block) for block in range(len(self._secrets)))
 
-    def share(self, reply: bytes) -> Words:
-        """K's share of W * B, (rows,), from one reply. Raises TranscriptMismatch."""
+    def share(self, reply: bytes, of: slice = slice(None)) -> Words:
+        """K's share of W * B, of the rows `of`, from one reply. Raises TranscriptMismatch."""
         size = ring.DEGREE * ring.coefficient_bytes(ring.LIMBS)
-        if len(reply) != reply_bytes(self.rows):
+        b = np.zeros((_SENT, self.rows), np.int64)
+        if len(reply) != reply_bytes(b[:, of].shape[1]):
             raise TranscriptMismatch("encrypted weights: a reply of the wrong length")
         a = ring.transformed(ring.centred(ring.from_bytes(reply[:size], ring.LIMBS)))
-        b = ring.from_bytes(reply[size:], _SENT)
+        b[:, of] = ring.from_bytes(reply[size:], _SENT)
         parts = []
         for block, secret in enumerate(self._secrets):
             own = b[:, block * ring.DEGREE : (block + 1) * ring.DEGREE]
             product = ring.carried(ring.multiplied(a, secret))[:, : own.shape[1]]
             # The low digits of b'' are not here: the borrow from them is left out.
             parts.append(ring.unscaled(ring.carried(own - product[-_SENT:])))
-        return np.concatenate(parts)
+        share: Words = np.concatenate(parts)[of]
+        return share
 
     def _hidden(self, a: ring.Transform, column: int, block: int) -> bytes:
         first = block * ring.DEGREE
@@ -133,8 +135,11 @@ class Evaluator:
             self._kept[:, self._next, ring.DEGREE :] = b
         self._next += 1
 
-    def replies(self, masks: Words) -> tuple[list[bytes], Words]:
-        """A reply for each of `masks`, uint64 (Q, columns), and F's shares of W * B, (Q, rows).
+    def replies(
+        self, masks: Words, of: Sequence[slice] | None = None
+    ) -> tuple[list[bytes], list[Words]]:
+        """A reply for each of `masks`, uint64 (Q, columns), and F's shares of W * B, (rows,) each;
+        of the rows `of` alone, if those are given for each mask.
 
         Many at once need less time each: what is kept is read once. Raises TranscriptMismatch
         before all of KeyHolder.messages are there.
@@ -143,7 +148,8 @@ class Evaluator:
             raise TranscriptMismatch("encrypted weights: not all of them are here")
         sums = self._combined(masks)
         replies, shares = [], []
-        for of_mask in np.moveaxis(sums, 1, 0):
+        wanted = of or [slice(None)] * len(masks)
+        for of_mask, rows in zip(np.moveaxis(sums, 1, 0), wanted, strict=True):
             stream = ring.fresh()
             # 1. Enc(0) under the key, with a secret of this reply alone: a'' is like random.
             v = ring.transformed(ring.ternary(stream))
@@ -154,10 +160,10 @@ class Evaluator:
                 own += ring.multiplied(key, v)[:, : own.shape[1]]
             # 2. R is uniform modulo all of q, and so is b''.
             mask = ring.uniform(stream, self.rows)
-            sent = ring.carried(b + mask)[-_SENT:]
+            sent = ring.carried(b + mask)[-_SENT:, rows]
             replies.append(ring.to_bytes(ring.carried(a)) + ring.to_bytes(sent))
-            shares.append(np.uint64(0) - ring.unscaled(mask))
-        return replies, np.stack(shares)
+            shares.append(np.uint64(0) - ring.unscaled(mask)[rows])
+        return replies, shares
 
     def _combined(self, masks: Words) -> ring.Poly:
         """The sum of B_j times column j for each of the masks, (LIMBS, Q, DEGREE + rows)."""

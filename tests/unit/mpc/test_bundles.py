@@ -145,7 +145,9 @@ def test_a_prepared_tuple_is_not_taken_for_a_fixed_product():
         0.0,
     )
     with pytest.raises(TranscriptMismatch):
-        bundle.product(FixedProduct("dense", "w", (1, 2, 2), (1, 1, 2)), torch.zeros(1, 2, 2))
+        bundle.product(
+            FixedProduct("dense", "w", (1, 2, 2), (1, 1, 2)), lambda: torch.zeros(1, 2, 2)
+        )
 
 
 @pytest.mark.parametrize("spec", FIRST, ids=lambda spec: spec.name)

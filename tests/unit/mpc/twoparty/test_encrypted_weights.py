@@ -32,13 +32,23 @@ def _assert_exact(weight: Words, masks: Words) -> None:
     holder, evaluator = _pair(weight)
     replies, theirs = evaluator.replies(masks)
     mine = np.stack([holder.share(reply) for reply in replies])
-    assert np.array_equal(mine + theirs, masks @ weight.T)
+    assert np.array_equal(mine + np.stack(theirs), masks @ weight.T)
 
 
 @settings(max_examples=5)
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 3))
 def test_products_are_exact(rows: int, columns: int, count: int) -> None:
     _assert_exact(_random(rows, columns), _random(count, columns))
+
+
+def test_each_mask_may_have_rows_of_its_own() -> None:
+    """As owners have, whose inputs differ."""
+    weight, masks = _random(6, 4), _random(2, 4)
+    holder, evaluator = _pair(weight)
+    of = [slice(0, 2), slice(2, 6)]
+    replies, theirs = evaluator.replies(masks, of)
+    for mask, rows, reply, their in zip(masks, of, replies, theirs, strict=True):
+        assert np.array_equal(holder.share(reply, rows) + their, weight[rows] @ mask)
 
 
 def test_more_rows_than_a_polynomial_has() -> None:
