@@ -149,8 +149,8 @@ def test_a_second_bundle_has_other_masks() -> None:
             assert not torch.equal(one.free[0], other.free[0])
 
 
-# Five exchanges of a pairing, three of a weight, and 14 of a bundle. A digest that is changed on the
-# last leaves a bundle with one party alone, whose name the other does not know.
+# Five exchanges of a pairing, three of a weight, and 14 of a bundle. A digest that is changed on
+# the last leaves a bundle with one party alone, whose name the other does not know.
 @pytest.mark.parametrize("step", range(1, 22))
 def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> None:
     """Whoever changes one bit: nothing that was made can be used."""
