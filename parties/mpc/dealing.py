@@ -13,7 +13,7 @@ from typing import Protocol
 
 import torch
 
-from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fixed_product import FixedProduct, FixedWeight
 from parties.mpc.prg import SEED_BYTES, KeyStream, MaskStream, mask_key
 from parties.mpc.tuples import (
     InPlace,
@@ -213,15 +213,19 @@ class Tuples:
             return TupleShares(free, stream.take_each(kind.derived))
         return TupleShares(free, self._corrected(kind, self._link.receive(counter)))
 
-    def product(self, kind: FixedProduct, opened: Callable[[], torch.Tensor]) -> Ahead:
-        """B_i and U_i = E * B_i + C_i of the next tuple; `opened` gives E, int64 of kind.masked
+    def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
+        """B_i and U_i of the next tuple; see `with_opened`."""
+        return self.with_opened(kind, weight.opened())
+
+    def with_opened(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+        """B_i and U_i = E * B_i + C_i of the next tuple; `opened` is E, int64 of kind.masked
         (docs/protocol.md#fixed-products).
         """
         # Local: E is public, so its product with this party's share of B is a share of E * B. With
         # the share of C = A * B that is one of (E + A) * B = W * B.
         drawn = self.draw(kind)
         (mask,), (correction,) = drawn.free, drawn.derived
-        return mask, kind.apply(mask, opened()).add_(correction)
+        return mask, kind.apply(mask, opened).add_(correction)
 
     @staticmethod
     def _corrected(kind: TupleKind, flat: torch.Tensor) -> list[torch.Tensor]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from parties.mpc.dealing import Ahead, SessionId, TupleShares
-from parties.mpc.fixed_product import FixedProduct, MaskedWeights
+from parties.mpc.fixed_product import FixedProduct, FixedWeight, MaskedWeights
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.release import NONCE_BYTES, ReleaseKey
 from parties.mpc.session import Session
@@ -30,7 +30,7 @@ class _Zeros:
         self.used.append(kind)
         return TupleShares(*([_zeros(shape) for shape in of] for of in (kind.free, kind.derived)))
 
-    def product(self, kind: FixedProduct, opened: Callable[[], torch.Tensor]) -> Ahead:
+    def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
         self.used.append(kind)
         return _zeros(kind.input), _zeros(kind.derived[0])
 

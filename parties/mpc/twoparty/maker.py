@@ -15,6 +15,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
@@ -53,12 +54,12 @@ class _Line:
 
     def __init__(self, index: int, link: PeerLink) -> None:
         self._index = index
-        self._link = link
+        self.link = link
         self._digest = hashlib.sha256(b"privedge two parties v1")
         self.bytes_sent = 0
 
     def exchange(self, mine: bytes) -> bytes:
-        theirs = bytes(self._link.exchange(mine))
+        theirs = bytes(self.link.exchange(mine))
         self.bytes_sent += len(mine)
         # Party 0's message first, each with its length before it.
         for message in (mine, theirs) if self._index == 0 else (theirs, mine):
@@ -70,11 +71,25 @@ class _Line:
         self._digest.update(len(text).to_bytes(8, "little"))
         self._digest.update(text)
 
+    @property
+    def digest(self) -> bytes:
+        """Of all until here."""
+        return self._digest.digest()
+
     def agree(self) -> None:
         """Raises TranscriptMismatch if anything until here differed."""
-        mine = self._digest.digest()
+        mine = self.digest
         if self.exchange(mine) != mine:
             raise TranscriptMismatch("making randomness: the parties did not see the same messages")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A weight: this party's share, its key, and the other party's ciphertexts."""
+
+    share: torch.Tensor = field(repr=False)
+    holder: KeyHolder = field(repr=False)
+    evaluator: Evaluator = field(repr=False)
 
 
 class TwoParty:
@@ -94,17 +109,40 @@ class TwoParty:
         picking = Picking(self._nonce + bytes([index]), point)
         message, self._receiver = planting.planted(self._line.exchange(picking.points))
         self._sender = picking.picked(self._line.exchange(message))
-        self._weights: dict[str, tuple[torch.Tensor, KeyHolder, Evaluator]] = {}
+        self._weights: dict[bytes, dict[str, _Known]] = {}
         self._line.agree()
+
+    @staticmethod
+    def joined(index: int, link: PeerLink, before: "TwoParty | None") -> "TwoParty":
+        """The pairing `before` over a new link, if both parties have it in the same state; else a
+        new one. One round trip more. Raises TranscriptMismatch.
+        """
+        mine = before._line.digest if before else os.urandom(hashlib.sha256().digest_size)
+        theirs = link.exchange(mine)
+        if before is None or theirs != mine:
+            return TwoParty(index, link)
+        before._line.link = link
+        return before
 
     @property
     def bytes_sent(self) -> int:
         return self._line.bytes_sent
 
-    def learn(self, kind: FixedProduct, weight: torch.Tensor) -> None:
+    def knows(self, kind: FixedProduct, scope: bytes) -> bool:
+        """Whether that weight was learned."""
+        return kind.name in self._weights.get(scope, {})
+
+    def forget(self, keep: bytes) -> None:
+        """Drop the weights of all scopes but this one."""
+        self._weights = {scope: known for scope, known in self._weights.items() if scope == keep}
+
+    def learn(self, kind: FixedProduct, weight: torch.Tensor, scope: bytes) -> None:
         """Exchange what products with a weight need, once, under the name that `kind` has for it.
 
-        weight: this party's share, int64 of `kind.weight`. Raises ShareError for other maps than
+        weight: this party's share, int64 of `kind.weight`.
+        scope: whose weights they are, since others may have the same name; the same at both.
+
+        Raises ShareError for other maps than
         "dense", LimitExceeded for too many inputs, TranscriptMismatch.
         """
         if kind.map != "dense":
@@ -112,6 +150,7 @@ class TwoParty:
         owners, outputs, inputs = kind.weight
         nonce = self._both(os.urandom(_NONCE_BYTES))
         flat = np.ascontiguousarray(weight.numpy()).view(np.uint64).reshape(-1, inputs)
+        self._line.add(scope)
         self._line.add(f"weight {kind.name} {kind.weight}".encode())
         # Each party holds a key in one direction, and has masks in the other.
         holder = KeyHolder(flat, nonce + bytes([self._index]))
@@ -121,12 +160,32 @@ class TwoParty:
             for message in self._exchange_all(lot):
                 evaluator.take(message)
         self._line.agree()
-        self._weights[kind.name] = weight, holder, evaluator
+        self._weights.setdefault(scope, {})[kind.name] = _Known(weight, holder, evaluator)
+
+    def tuple(self, kind: TupleKind) -> TupleShares:
+        """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
+        made = chunks([kind])
+        self._line.add(kind.purpose.encode())
+        shares = dealt([kind], self._made(made, lambda: None))[0]
+        self._line.agree()
+        return shares
+
+    def product(self, kind: FixedProduct, scope: bytes) -> Ahead:
+        """Make B_i and U_i of a weight that was learned, now. Raises TranscriptMismatch."""
+        self._line.add(kind.purpose.encode())
+        ahead = self._product(kind, scope)
+        self._line.agree()
+        return ahead
 
     def bundle(
-        self, plan: Sequence[TupleKind], name: SessionId, pause: Callable[[], None] = lambda: None
+        self,
+        plan: Sequence[TupleKind],
+        name: SessionId,
+        scope: bytes = b"",
+        pause: Callable[[], None] = lambda: None,
     ) -> Bundle:
-        """Make a bundle of this plan, under this name, which both parties have chosen alike.
+        """Make a bundle of this plan, under this name, which both parties have chosen alike. Its
+        weights were learned under `scope`.
 
         pause: called before each exchange of chunks; it may wait.
         Raises ShareError for what two parties cannot make, before anything is sent, and
@@ -145,7 +204,7 @@ class TwoParty:
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
                 pause()
-                parts[at] = self._product(kind)
+                parts[at] = self._product(kind, scope)
         self._line.agree()
         ordered = [(kind, parts[at]) for at, kind in enumerate(plan)]
         return Bundle(name, ordered, time.perf_counter() - started)
@@ -208,9 +267,10 @@ class TwoParty:
                 parts.append(mine)
         return parts
 
-    def _product(self, kind: FixedProduct) -> Ahead:
+    def _product(self, kind: FixedProduct, scope: bytes) -> Ahead:
         """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1)."""
-        weight, holder, evaluator = self._weights[kind.name]
+        known = self._weights[scope][kind.name]
+        weight, holder, evaluator = known.share, known.holder, known.evaluator
         groups, batch, inputs = kind.input
         owners, outputs, _ = kind.weight
         mask = _random(groups * batch, inputs)

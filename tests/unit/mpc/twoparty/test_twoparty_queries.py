@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,13 +11,14 @@ import torch
 
 from parties.mpc.bundles import Bundle
 from parties.mpc.dealing import SessionId
-from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fixed_product import FixedProduct, MaskedWeights
 from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.fused.tuples import Comparison, FusedRelu
 from parties.mpc.planning import planned
 from parties.mpc.predict import Rule, predict
 from parties.mpc.tuples import And, Square, TupleKind
+from parties.mpc.twoparty.live import Live
 from parties.mpc.twoparty.maker import TwoParty
 from privedge.errors import ShareError, TranscriptMismatch
 from privedge.sharing.ring import Words
@@ -74,7 +75,7 @@ def _made(plan: list[TupleKind], weights: dict[str, list[torch.Tensor]]) -> list
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
         for weight, kind in kinds.items():
-            party.learn(kind, weights[weight][index])
+            party.learn(kind, weights[weight][index], b"")
         return party.bundle(plan, name)
 
     made = _both(side)
@@ -127,6 +128,53 @@ def test_a_subspace_query_needs_nobody_else() -> None:
     assert found.sessions[0].bytes_sent == dealt.sessions[0].bytes_sent
 
 
+class _Made(NamedTuple):
+    """What a run of both parties leaves."""
+
+    answer: Words
+    pairings: list[Any]
+    masked: tuple[MaskedWeights, MaskedWeights]
+
+
+def _live(inputs: list[Any], program: Any, before: _Made | None) -> _Made:
+    """A run in which each tuple is made when it is drawn."""
+    links = QueueLink.pair()
+    masked = before.masked if before else fresh_masks()
+    name = SessionId(os.urandom(16))
+
+    def pair(index: int, _: Any) -> TwoParty:
+        return TwoParty.joined(index, links[index], before.pairings[index] if before else None)
+
+    pairings = _both(pair)
+    supplies = [Live(name, pairing, b"a snapshot") for pairing in pairings]
+    found = run(program, *inputs, engine_type=FusedEngine, masked=masked, bundles=tuple(supplies))
+    assert not masked[0].opened
+    return _Made(found.value, pairings, masked)
+
+
+def test_a_query_without_a_bundle_makes_its_tuples_as_it_runs() -> None:
+    """The second one finds the pairing and the weights that the first one left."""
+    params, x = cohort(_SUBSPACE, _OWNERS), batch(_SUBSPACE, 1)
+    inputs = [tuple(_shares(words)) for words in (x, *params.values())]
+
+    def program(engine: FusedEngine, image: Any, *stacked: Any) -> Any:
+        return predict(engine, _SUBSPACE, dict(zip(params, stacked, strict=True)), image, _RULE)
+
+    expected = run(program, x, *params.values(), engine_type=FusedEngine).value
+    first = _live(inputs, program, None)
+    sent = first.pairings[0].bytes_sent
+    second = _live(inputs, program, first)
+    assert np.array_equal(first.answer, expected)
+    assert np.array_equal(second.answer, expected)
+    assert second.pairings == first.pairings
+    assert second.pairings[0].bytes_sent - sent < sent / 2
+    # One party has lost its state: both begin anew, with other base transfers.
+    lost = _Made(first.answer, [first.pairings[0], None], first.masked)
+    third = _live(inputs, program, lost)
+    assert np.array_equal(third.answer, expected)
+    assert third.pairings[0] is not first.pairings[0]
+
+
 _SMALL: list[TupleKind] = [Comparison((70,), 16), Choice(5, 1, 3), Square((4,))]
 
 
@@ -166,7 +214,7 @@ def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> Non
 
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
-        party.learn(kind, weight[index])
+        party.learn(kind, weight[index], b"")
         return party.bundle([kind, *_SMALL], SessionId(b"name"))
 
     results = _both(side, spoil)
@@ -178,11 +226,11 @@ def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> Non
 def test_what_two_parties_cannot_make_is_refused_before_anything_is_sent() -> None:
     def side(index: int, link: Any) -> None:
         party = TwoParty(index, link)
-        sent = party.bytes_sent
+        sent, back = party.bytes_sent, FixedProduct("dense_back", "w", (1, 2, 3), (1, 1, 2))
         with pytest.raises(ShareError, match="cannot make"):
             party.bundle([And((3,))], SessionId(b"name"))
         with pytest.raises(ShareError, match="cannot make"):
-            party.learn(FixedProduct("dense_back", "w", (1, 2, 3), (1, 1, 2)), torch.zeros(1, 2, 3))
+            party.learn(back, torch.zeros(back.weight), b"")
         assert party.bytes_sent == sent
 
     assert _both(side) == [None, None]
