@@ -155,7 +155,7 @@ def assembled(
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
-        _caution(models)
+        _caution(config, models)
         heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
@@ -209,8 +209,12 @@ def assembled(
         yield Party(config, server, port, side, statuses, readiness, intake, metrics)
 
 
-def _caution(models: ModelService) -> None:
-    """Say what an operator should know of the cohorts, a line each."""
+def _caution(config: PartyConfig, models: ModelService) -> None:
+    """Say what an operator should know of the settings and the cohorts, a line each."""
+    if config.randomness == "two-party":
+        log.warning(
+            "randomness = two-party is experimental: its cryptography was not reviewed from outside"
+        )
     for snapshot in models.snapshots():
         for line in snapshot.cohort.cautions(len(snapshot.models)):
             log.warning(line)
