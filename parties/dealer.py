@@ -7,7 +7,7 @@ keeps the masks of weights, which many sessions share.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,6 +47,12 @@ DEALER_SERVICE = pb.DESCRIPTOR.services_by_name["Dealer"].full_name
 
 _SESSION_BYTES = 16
 _REMEMBERED_SESSIONS = 1 << 16
+# Small parts of corrections share a message up to so many bytes of words. Larger messages would
+# keep a party waiting for the first of them.
+_SHARED_BYTES = 1 << 16
+
+# A counter, some of its words, and whether they are the last.
+_Part = tuple[int, bytes, bool]
 
 
 @dataclass(frozen=True)
@@ -180,19 +186,32 @@ class DealerServicer(dealer_pb2_grpc.DealerServicer):
         ):
             for request in request_iterator:
                 tuples += len(request.tuples.tuples)
-                for tuple_request in request.tuples.tuples:
-                    yield from self._corrected(dealer, party, tuple_request)
+                yield from _together(self._parts(dealer, party, request.tuples.tuples))
         log.info("session with party %d: dealt %d tuples", party, tuples)
 
-    def _corrected(
-        self, dealer: Dealer, party: int, request: pb.TupleRequest
-    ) -> Iterator[pb.DealResponse]:
-        kind = tuple_codec.from_wire(request)
-        words = dealer.correct(party, request.counter, kind)
-        pieces = list(cut(words.numpy().data))
-        self._dealt(request.WhichOneof("tuple") or "", words.nbytes)
-        for number, piece in enumerate(pieces, start=1):
-            yield pb.DealResponse(counter=request.counter, words=piece, last=number == len(pieces))
+    def _parts(
+        self, dealer: Dealer, party: int, requests: Iterable[pb.TupleRequest]
+    ) -> Iterator[_Part]:
+        for request in requests:
+            kind = tuple_codec.from_wire(request)
+            words = dealer.correct(party, request.counter, kind)
+            pieces = list(cut(words.numpy().data))
+            self._dealt(request.WhichOneof("tuple") or "", words.nbytes)
+            for number, piece in enumerate(pieces, start=1):
+                yield request.counter, piece, number == len(pieces)
+
+
+def _together(parts: Iterable[_Part]) -> Iterator[pb.DealResponse]:
+    """Fill messages with small parts. A large one goes alone, so no message exceeds its limit."""
+    message, size = pb.DealResponse(), 0
+    for counter, words, last in parts:
+        if message.parts and size + len(words) > _SHARED_BYTES:
+            yield message
+            message, size = pb.DealResponse(), 0
+        message.parts.add(counter=counter, words=words, last=last)
+        size += len(words)
+    if message.parts:
+        yield message
 
 
 def _opening(request: pb.DealRequest) -> tuple[SessionId, _Seeds]:

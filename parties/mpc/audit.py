@@ -11,15 +11,16 @@ parties run the same steps (docs/protocol.md#audit):
     3.  open        each sends its keys of the opened bundles' tuples, and recomputes the
                     corrections that it received
     4.  sacrifice   fixed products are not opened: C = A * B for a known B would tell W * B. Each
-                    opened bundle's products are spent on a random combination of all kept ones
-    5.  verdict     both say what they found
+                    opened bundle's products are spent on a random combination of all kept ones,
+                    whose masks travel with the keys
+    5.  verdict     both say what they found, beside digests of what the combinations left
 
 A lot with a wrong word is dropped as a whole, and the dealer is refused.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -117,15 +118,20 @@ def audited(
     # 2. A random order of all.
     order = _order(coin, lot.size)
     chosen, kept = order[:opened], order[opened:]
-    # 3. and 4. What was found is told only at the end, so that both parties do the same steps.
-    in_opened = yield from _opened(lot, chosen, pause)
-    in_products = yield from _sacrificed(lot, coin, (chosen, kept), pause)
-    wrong = in_opened or in_products
-    # 5. Either's finding counts.
-    theirs = yield _WRONG if wrong else _RIGHT
-    if wrong or theirs != _RIGHT:
-        return wrong or Wrong("the other party found a wrong word")
-    return [lot.bundles[at] for at in kept]
+    # 3. and 4. Everything that is sent depends on the coin alone, so it goes in one exchange.
+    keys = [lot.key(*at) for at in _opened_places(lot, chosen)]
+    checks = list(_checks(lot, coin, chosen, kept, pause))
+    mine = b"".join(keys) + b"".join(check.mask.numpy().tobytes() for check in checks)
+    theirs = yield from _swapped(mine)
+    shown = len(keys) * KEY_BYTES
+    wrong = _in_opened(lot, chosen, theirs[:shown], pause)
+    digests = _digests(lot, checks, theirs[shown:], pause)
+    # 5. Either's finding counts. The digests are the same where all is right.
+    said = yield from _swapped((_WRONG if wrong else _RIGHT) + b"".join(digests))
+    if wrong is None and said[:1] != _RIGHT:
+        wrong = Wrong("the other party found a wrong word")
+    wrong = wrong or _in_products(lot, checks, digests, said[1:])
+    return wrong or [lot.bundles[at] for at in kept]
 
 
 def _tossed(lot: Lot) -> Steps[bytes]:
@@ -155,32 +161,49 @@ def _order(coin: bytes, size: int) -> list[int]:
     return sorted(range(size), key=words.__getitem__)
 
 
-def _opened(lot: Lot, chosen: Sequence[int], pause: Callable[[], object]) -> "Steps[Wrong | None]":
-    """Step 3, for all tuples but fixed products."""
-    places = [
+def _opened_places(lot: Lot, chosen: Sequence[int]) -> list[tuple[int, int]]:
+    """Which tuples step 3 opens: all of these bundles but fixed products."""
+    return [
         (bundle, place)
         for bundle in chosen
         for place, kind in enumerate(lot.plan)
         if not isinstance(kind, FixedProduct)
     ]
-    mine = [lot.key(*at) for at in places]
-    both = yield from _swapped(b"".join(mine))
+
+
+def _in_opened(
+    lot: Lot, chosen: Sequence[int], theirs: bytes, pause: Callable[[], object]
+) -> Wrong | None:
+    """Step 3: what this party finds with the other one's keys."""
     wrong = None
-    for number, (at, key) in enumerate(zip(places, mine, strict=True)):
-        theirs = both[number * KEY_BYTES : (number + 1) * KEY_BYTES]
+    for number, at in enumerate(_opened_places(lot, chosen)):
         words = lot.received(*at)
         if words is None:
             continue
         pause()
+        key = theirs[number * KEY_BYTES : (number + 1) * KEY_BYTES]
         kind = lot.plan[at[1]]
-        if not torch.equal(words, corrected(kind, KeyStream(key), KeyStream(theirs))):
+        if not torch.equal(words, corrected(kind, KeyStream(lot.key(*at)), KeyStream(key))):
             wrong = wrong or Wrong(f"tuple {at[1]} of bundle {at[0]} ({kind.purpose})")
     return wrong
 
 
-def _sacrificed(
-    lot: Lot, coin: bytes, order: tuple[list[int], list[int]], pause: Callable[[], object]
-) -> "Steps[Wrong | None]":
+@dataclass(frozen=True)
+class _Check:
+    """One sacrifice of step 4, int64: this party's shares of T and of W * T."""
+
+    place: int
+    mask: torch.Tensor
+    ahead: torch.Tensor
+
+
+def _checks(
+    lot: Lot,
+    coin: bytes,
+    chosen: Sequence[int],
+    kept: Sequence[int],
+    pause: Callable[[], object],
+) -> Iterator[_Check]:
     """Step 4: with public random rho_l and the products (B', C') of a burnt bundle,
 
         T = sum rho_l B_l + B'                       opened; B' is used here only, so T is uniform
@@ -189,22 +212,37 @@ def _sacrificed(
     so v_i = sum rho_l U_l,i + U'_i - E * T_i - A_i * T adds up to 0 if every C is right. The
     parties compare digests of v_0 and of -v_1.
     """
-    chosen, kept = order
     places = [at for at, kind in enumerate(lot.plan) if isinstance(kind, FixedProduct)]
-    wrong = None
-    for check, burnt in enumerate(chosen[:_MOST_CHECKS]):
+    for number, burnt in enumerate(chosen[:_MOST_CHECKS]):
         for place in places:
             pause()
-            rho = _drawn(coin, f"rho {check} {place}").take((len(kept),))
-            if check == 0:
+            rho = _drawn(coin, f"rho {number} {place}").take((len(kept),))
+            if number == 0:
                 rho |= 1  # odd: an error in one product alone cannot vanish
-            mask, ahead = _combined(lot, place, burnt, rho, kept)
-            theirs = yield from _swapped(mask.numpy().tobytes())
-            total = mask + torch.frombuffer(bytearray(theirs), dtype=torch.int64).view(mask.shape)
-            digest = _left(lot, place, ahead, mask, total)
-            if (yield digest) != digest:
-                wrong = wrong or Wrong(f"fixed product {place} ({lot.plan[place].purpose})")
-    return wrong
+            yield _Check(place, *_combined(lot, place, burnt, rho, kept))
+
+
+def _digests(
+    lot: Lot, checks: Sequence[_Check], theirs: bytes, pause: Callable[[], object]
+) -> list[bytes]:
+    """Of each check what this party has left, given the other one's shares of the masks."""
+    words = torch.frombuffer(bytearray(theirs), dtype=torch.int64) if theirs else torch.empty(0)
+    digests = []
+    others = words.split([check.mask.numel() for check in checks])
+    for check, other in zip(checks, others, strict=True):
+        pause()
+        digests.append(_left(lot, check, check.mask + other.view(check.mask.shape)))
+    return digests
+
+
+def _in_products(
+    lot: Lot, checks: Sequence[_Check], mine: Sequence[bytes], theirs: bytes
+) -> Wrong | None:
+    size = hashlib.sha256().digest_size
+    for number, (check, digest) in enumerate(zip(checks, mine, strict=True)):
+        if theirs[number * size : (number + 1) * size] != digest:
+            return Wrong(f"fixed product {check.place} ({lot.plan[check.place].purpose})")
+    return None
 
 
 def _combined(
@@ -219,14 +257,12 @@ def _combined(
     return mask, ahead
 
 
-def _left(
-    lot: Lot, place: int, ahead: torch.Tensor, mask: torch.Tensor, total: torch.Tensor
-) -> bytes:
-    """A digest of v_0, or of -v_1: the same at both parties if v_0 + v_1 = 0."""
-    kind = lot.plan[place]
+def _left(lot: Lot, check: _Check, total: torch.Tensor) -> bytes:
+    """A digest of v_0, or of -v_1: the same at both parties if v_0 + v_1 = 0. `total` is T."""
+    kind = lot.plan[check.place]
     if not isinstance(kind, FixedProduct):
         raise TranscriptMismatch("no fixed product was drawn here")
-    rest = ahead - kind.apply(mask, lot.masked.opened[kind.name])
+    rest = check.ahead - kind.apply(check.mask, lot.masked.opened[kind.name])
     rest -= kind.product(total, lambda run: kind.weight_mask(lot.masked.seed, run))
     mine = rest if lot.party == 0 else -rest
     return hashlib.sha256(mine.contiguous().numpy().tobytes()).digest()

@@ -572,6 +572,32 @@ Global___DealRequest: _TypeAlias = DealRequest  # noqa: Y015
 
 @_typing.final
 class DealResponse(_message.Message):
+    """Parts of corrections in the order of their counters. Small ones share a message, because of a
+    small correction most of what it costs is the message.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CorrectionPart]:
+        """At most 1 MiB of words in all."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___CorrectionPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DealResponse: _TypeAlias = DealResponse  # noqa: Y015
+
+@_typing.final
+class CorrectionPart(_message.Message):
     """Part of one correction."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -581,9 +607,9 @@ class DealResponse(_message.Message):
     LAST_FIELD_NUMBER: _builtins.int
     counter: _builtins.int
     words: _builtins.bytes
-    """At most 1 MiB of words. The party's share is their sum with its own stream."""
+    """The party's share is their sum with its own stream."""
     last: _builtins.bool
-    """No further message of this counter follows."""
+    """No further part of this counter follows."""
     def __init__(
         self,
         *,
@@ -597,4 +623,4 @@ class DealResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DealResponse: _TypeAlias = DealResponse  # noqa: Y015
+Global___CorrectionPart: _TypeAlias = CorrectionPart  # noqa: Y015

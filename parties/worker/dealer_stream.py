@@ -44,6 +44,7 @@ class DealerStream:
             timeout=deadline.remaining(),
             metadata=(*request_id.passed_on(), *traces.passed_on()),
         )
+        self._parts = (part for response in self._call for part in response.parts)
 
     def request(self, tuples: list[tuple[int, TupleKind]], *, last: bool = False) -> None:
         """Ask for corrections, without waiting for them."""
@@ -60,11 +61,11 @@ class DealerStream:
         """
         received = bytearray()
         with calls_to("the dealer"):
-            for response in self._call:
-                if response.counter != counter:
-                    raise TranscriptMismatch(f"correction {response.counter} came for {counter}")
-                received += response.words
-                if response.last:
+            for part in self._parts:
+                if part.counter != counter:
+                    raise TranscriptMismatch(f"correction {part.counter} came for {counter}")
+                received += part.words
+                if part.last:
                     break
             else:
                 raise Unreachable("the dealer ended the session")

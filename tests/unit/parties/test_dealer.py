@@ -1,5 +1,6 @@
 """The dealer over real gRPC: it pairs two parties, serves each counter once and nothing else."""
 
+import itertools
 import logging
 import os
 import socket
@@ -8,6 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from parties import tuple_codec
 from parties.config.dealer import DealerConfig, DealerLimits
 from parties.dealer import DealerServicer, serve_dealer
 from parties.mpc.dealing import Dealer, SessionId, Tuples, new_seed
@@ -102,11 +104,45 @@ def test_large_corrections_come_in_several_pieces(stubs):
 
 def test_a_repeated_counter_is_refused(stubs):
     streams = opened(stubs, fresh())
-    streams[0].request(wanted(0, 2) + wanted(0, 2))
+    streams[0].request(wanted(0, 2))
     streams[0].receive(0)
+    streams[0].request(wanted(0, 2))
     with pytest.raises(AlreadyExists):
         streams[0].receive(0)
     streams[1].abandon()
+
+
+def test_a_counter_repeated_in_one_request_is_refused(stubs):
+    streams = opened(stubs, fresh())
+    streams[0].request(wanted(0, 2) + wanted(0, 2))
+    with pytest.raises(AlreadyExists):
+        streams[0].receive(0)
+    streams[1].abandon()
+
+
+@pytest.mark.parametrize("sizes", [[8] * 12, [1000] * 20, [8, 1000, 64] * 9, [512] * 33])
+def test_small_corrections_share_messages_up_to_a_limit(stubs, sizes):
+    run = fresh()
+    other = DealerStream(stubs[1], run, new_seed(), Deadline.after(20))
+    tuples = [tuple_codec.to_wire(2 * place, Square((size,))) for place, size in enumerate(sizes)]
+    opening = pb.OpenSession(session=run.session, seed=new_seed())
+    requests = [
+        pb.DealRequest(open=opening),
+        pb.DealRequest(tuples=pb.TupleRequests(tuples=tuples)),
+    ]
+    messages = list(stubs[0].Deal(iter(requests), timeout=20))
+    other.abandon()
+    words: dict[int, int] = {}
+    for message in messages:
+        lengths = [len(part.words) for part in message.parts]
+        assert lengths and (len(lengths) == 1 or sum(lengths) <= 1 << 16)
+        for part in message.parts:
+            words[part.counter] = words.get(part.counter, 0) + len(part.words)
+    assert words == {2 * place: 8 * size for place, size in enumerate(sizes)}
+    # No two that follow each other would have fitted into one.
+    for before, after in itertools.pairwise(messages):
+        together = [*before.parts, after.parts[0]]
+        assert sum(len(part.words) for part in together) > 1 << 16
 
 
 def test_a_session_cannot_be_opened_again(stubs):
@@ -277,7 +313,7 @@ def test_what_reaches_the_dealer_has_no_field_for_a_share():
         if field.type == field.TYPE_BYTES
     }
     opening = {"OpenSession.session", "OpenSession.seed", "OpenSession.weight_seed"}
-    assert bytes_fields == opening | {"DealResponse.words"}
+    assert bytes_fields == opening | {"CorrectionPart.words"}
 
 
 def test_a_lost_dealer_is_unreachable(tls_for):
