@@ -1,6 +1,7 @@
 """Print what two parties need to make randomness: CPU time and bytes of each kind, in one process.
 
-    OMP_NUM_THREADS=1 python -m tools.offline [ELEMENTS]
+    OMP_NUM_THREADS=1 python -m tools.offline             kinds of tuples, and a weight
+    OMP_NUM_THREADS=1 python -m tools.offline OWNERS LOT  bundles of a subspace32 cohort
 
 Microseconds are those of one party, the mean of both, on one core; bytes are both ways.
 Experimental: not reviewed from outside (docs/adr/0046).
@@ -8,25 +9,35 @@ Experimental: not reviewed from outside (docs/adr/0046).
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from parties.mpc.dealing import SessionId
+from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
+from parties.mpc.planning import planned
+from parties.mpc.predict import Rule, predict
 from parties.mpc.prg import KEY_BYTES, KeyStream
 from parties.mpc.tuples import Square, Truncation, TupleKind
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Picking, Planting, Receiver, Sender
+from parties.mpc.twoparty.maker import TwoParty
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks
 from parties.mpc.widening import Widen
+from privedge.ran.presets import preset
 from privedge.sharing.ring import Words
+from privedge_lab.reference.recording import QueueLink
 
 _ELEMENTS = 8192
 _TRANSFERS = (91, 64)
+_REPEATS = 3
 _ROWS, _COLUMNS, _LOT = 2600, 512, 8
 _KINDS: list[Callable[[int], TupleKind]] = [
     lambda n: FusedRelu((n,), 16),
@@ -100,19 +111,59 @@ def _transfers(pair: _Pair) -> None:
 def main() -> None:
     """Print a table."""
     torch.set_num_threads(1)
-    elements = int(sys.argv[1]) if sys.argv[1:] else _ELEMENTS
+    if sys.argv[1:]:
+        bundles(*map(int, sys.argv[1:]))
+        return
     started = time.process_time()
     pair = _Pair()
     print(f"base transfers, both parties and directions: {time.process_time() - started:.2f} s")
     print(f"{'an element':36s} {'us':>7s} {'bytes':>8s}")
     _transfers(pair)
-    _tuples(pair, elements)
+    _tuples(pair)
     _weights()
 
 
-def _tuples(pair: _Pair, elements: int) -> None:
+def bundles(owners: int, lot: int) -> None:
+    """Make lots of bundles of a subspace32 cohort, and print what each bundle needs."""
+    spec = preset("subspace32", height=32, width=32, channels=1)
+
+    def program(engine: FusedEngine) -> object:
+        shapes = {name: (owners, *shape) for name, shape in spec.parameters().items()}
+        zeros = {name: engine.share(_zeros(shape)) for name, shape in shapes.items()}
+        return predict(engine, spec, zeros, engine.share(_zeros((1, *spec.input_shape))), Rule(0.9))
+
+    _, plan = planned(program)
+    links = QueueLink.pair()
+
+    def party(index: int) -> None:
+        mine = TwoParty(index, links[index])
+        times = [time.thread_time()]
+        for kind in plan:
+            if isinstance(kind, FixedProduct):
+                mine.learn(kind, torch.full(kind.weight, index + 1), b"")
+        times.append(time.thread_time())
+        sent = mine.bytes_sent
+        for repeat in range(_REPEATS):
+            mine.bundles(plan, [SessionId(bytes([repeat, at])) for at in range(lot)])
+        times.append(time.thread_time())
+        once, made = np.diff(times)
+        each = (mine.bytes_sent - sent) / _REPEATS / lot
+        print(f"party {index}: weights once {once:.2f} s;", end=" ")
+        print(f"a bundle {made / _REPEATS / lot:.3f} CPU s, {each / 1e6:.2f} MB sent")
+
+    other = threading.Thread(target=party, args=(1,))
+    other.start()
+    party(0)
+    other.join()
+
+
+def _zeros(shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.zeros(shape, dtype=torch.int64)
+
+
+def _tuples(pair: _Pair) -> None:
     for kind_of in _KINDS:
-        kind = kind_of(elements)
+        kind = kind_of(_ELEMENTS)
         pair.sent, started, made = 0, time.process_time(), 0
         for chunk in chunks([kind]):
             pair.make(chunk)

@@ -173,41 +173,48 @@ class TwoParty:
     def product(self, kind: FixedProduct, scope: bytes) -> Ahead:
         """Make B_i and U_i of a weight that was learned, now. Raises TranscriptMismatch."""
         self._line.add(kind.purpose.encode())
-        ahead = self._product(kind, scope)
+        (ahead,) = self._products(kind, scope, 1)
         self._line.agree()
         return ahead
 
-    def bundle(
+    def bundles(
         self,
         plan: Sequence[TupleKind],
-        name: SessionId,
+        names: Sequence[SessionId],
         scope: bytes = b"",
         pause: Callable[[], None] = lambda: None,
-    ) -> Bundle:
-        """Make a bundle of this plan, under this name, which both parties have chosen alike. Its
-        weights were learned under `scope`.
+    ) -> list[Bundle]:
+        """Make bundles of this plan, under these names, which both parties have chosen alike. Many
+        at once take less time each. The weights were learned under `scope`.
 
         pause: called before each exchange of chunks; it may wait.
         Raises ShareError for what two parties cannot make, before anything is sent, and
         TranscriptMismatch.
         """
         started = time.perf_counter()
-        groups = _grouped(plan)
+        every = [*plan] * len(names)
+        groups = _grouped(every)
+        for name in names:
+            self._line.add(name.session)
         for kind in plan:
             self._line.add(kind.purpose.encode())
-        self._line.add(name.session)
         parts: dict[int, TupleShares | Ahead] = {}
         for first, places in enumerate(groups.values()):
-            made = self._made(chunks([plan[at] for at in places], first % 2), pause)
-            for at, shares in zip(places, dealt([plan[at] for at in places], made), strict=True):
-                parts[at] = shares
+            alike = [every[at] for at in places]
+            made = self._made(chunks(alike, first % 2), pause)
+            parts.update(zip(places, dealt(alike, made), strict=True))
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
                 pause()
-                parts[at] = self._product(kind, scope)
+                places = list(range(at, len(every), len(plan)))
+                parts.update(zip(places, self._products(kind, scope, len(names)), strict=True))
         self._line.agree()
-        ordered = [(kind, parts[at]) for at, kind in enumerate(plan)]
-        return Bundle(name, ordered, time.perf_counter() - started)
+        seconds = (time.perf_counter() - started) / len(names)
+        size = len(plan)
+        return [
+            Bundle(name, [(kind, parts[n * size + at]) for at, kind in enumerate(plan)], seconds)
+            for n, name in enumerate(names)
+        ]
 
     def _both(self, mine: bytes) -> bytes:
         """Both parties' bytes, party 0's first."""
@@ -267,38 +274,25 @@ class TwoParty:
                 parts.append(mine)
         return parts
 
-    def _product(self, kind: FixedProduct, scope: bytes) -> Ahead:
-        """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1)."""
+    def _products(self, kind: FixedProduct, scope: bytes, count: int) -> list[Ahead]:
+        """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1), `count` times."""
         known = self._weights[scope][kind.name]
-        weight, holder, evaluator = known.share, known.holder, known.evaluator
         groups, batch, inputs = kind.input
-        owners, outputs, _ = kind.weight
-        mask = _random(groups * batch, inputs)
+        masks = _random(count, groups * batch, inputs)
         # An owner's own input meets the owner's own rows.
-        rows = (
-            [slice(None)] * batch
-            if groups == 1
-            else [
-                slice(owner * outputs, (owner + 1) * outputs)
-                for owner in range(owners)
-                for _ in range(batch)
-            ]
-        )
-        replies, shares = evaluator.replies(mask, rows)
+        rows = _rows_of(kind) * count
+        replies, shares = known.evaluator.replies(masks.reshape(-1, inputs), rows)
         theirs = self._exchange_all(replies)
-        if len(theirs) != len(rows):
-            raise TranscriptMismatch("encrypted weights: not as many replies as masks")
         crossed = [
-            share + holder.share(reply, of)
+            share + known.holder.share(reply, of)
             for share, reply, of in zip(shares, theirs, rows, strict=True)
         ]
-        own = torch.from_numpy(mask.view(np.int64)).reshape(kind.input)
-        # W_i * B_i is local; the cross terms come (batch, owners) or (owners, batch) by rows.
-        ahead = kind.apply(own, kind.prepared(weight))
-        stacked = torch.from_numpy(np.stack(crossed).view(np.int64))
-        if groups == 1:
-            return own, ahead + stacked.reshape(batch, owners, outputs).transpose(0, 1)
-        return own, ahead + stacked.reshape(owners, batch, outputs)
+        terms = torch.from_numpy(np.stack(crossed).view(np.int64)).reshape(count, -1)
+        own = torch.from_numpy(masks.view(np.int64)).reshape(count, *kind.input)
+        return [
+            (mask, _laid_out(kind, cross).add_(kind.apply(mask, kind.prepared(known.share))))
+            for mask, cross in zip(own, terms, strict=True)
+        ]
 
     def _exchange_all(self, messages: Sequence[bytes]) -> list[bytes]:
         """Exchange several messages at once; the other party sends as many."""
@@ -321,6 +315,24 @@ def _grouped(plan: Sequence[TupleKind]) -> dict[Kind, list[int]]:
         if not isinstance(kind, FixedProduct):
             groups.setdefault(of_one(kind), []).append(at)
     return groups
+
+
+def _rows_of(kind: FixedProduct) -> list[slice]:
+    """For each row of the input, which rows of the weight it meets, all owners' side by side."""
+    groups, batch, _ = kind.input
+    owners, outputs, _ = kind.weight
+    if groups == 1:
+        return [slice(None)] * batch
+    own = [slice(owner * outputs, (owner + 1) * outputs) for owner in range(owners)]
+    return [rows for rows in own for _ in range(batch)]
+
+
+def _laid_out(kind: FixedProduct, terms: torch.Tensor) -> torch.Tensor:
+    """The products of those rows, one after the other, in the shape of the output."""
+    owners, batch, outputs = kind.derived[0]
+    if kind.input[0] == 1:
+        return terms.reshape(batch, owners, outputs).transpose(0, 1).contiguous()
+    return terms.reshape(owners, batch, outputs).clone()
 
 
 def _random(*shape: int) -> Words:

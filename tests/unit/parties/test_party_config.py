@@ -6,8 +6,11 @@ import pytest
 
 import parties
 import privedge_lab
+from parties.config.cohort import CohortSection
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
+from parties.mpc.twoparty import encrypted
+from parties.party.models import cohorts
 from parties.party.models.cohorts import build
 from privedge.config import ClientConfig, load
 from privedge.errors import ConfigError
@@ -200,3 +203,22 @@ def test_two_parties_alone_have_no_dealer(tmp_path):
 def test_a_dealer_is_there_or_is_not_as_randomness_says(tmp_path, lines, dealer, fault):
     with pytest.raises(ConfigError, match=fault):
         _party(tmp_path, *lines, dealer=dealer)
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"preset": "conv32"}, "one subspace layer"),
+        ({"preset": "vector", "size": 2048}, "at most 1024 inputs"),
+        ({"preset": "subspace32", "model_check": {}}, "model_check"),
+    ],
+)
+def test_a_cohort_that_two_parties_alone_cannot_serve_is_refused(keys, fault):
+    section = CohortSection(name="c", **keys)
+    with pytest.raises(ConfigError, match=fault):
+        build(section, "two-party")
+    assert build(section).name == "c"
+
+
+def test_what_two_parties_multiply_with_is_what_they_say():
+    assert cohorts._MOST_INPUTS == 1 << encrypted.MOST_COLUMNS_BITS

@@ -28,6 +28,7 @@ from tests.unit.mpc.pair import QueueLink, as_tensor, drawn, fresh_masks, run
 from tests.unit.mpc.twoparty.together import assert_right
 
 _OWNERS = 3
+_NAMES = [SessionId(b"one"), SessionId(b"two")]
 _RULE = Rule(margin=0.9)
 (_SUBSPACE,) = (spec for spec in SPECS if spec.name == "subspace")
 
@@ -76,7 +77,7 @@ def _made(plan: list[TupleKind], weights: dict[str, list[torch.Tensor]]) -> list
         party = TwoParty(index, link)
         for weight, kind in kinds.items():
             party.learn(kind, weights[weight][index], b"")
-        return party.bundle(plan, name)
+        return party.bundles(plan, [name])[0]
 
     made = _both(side)
     for each in made:
@@ -187,10 +188,32 @@ def test_a_plan_of_many_kinds_is_made_in_its_order() -> None:
     assert [kind for kind, _ in zero.parts] == plan
 
 
+def test_many_bundles_at_once_are_right_and_all_different() -> None:
+    owned = FixedProduct("dense", "w", (2, 2, 3), (2, 2, 3))
+    plan = [owned, *_SMALL, FixedProduct("dense", "w", (2, 2, 3), (1, 2, 3))]
+    weight = _shares(np.arange(12, dtype=np.uint64).reshape(2, 2, 3))
+
+    def side(index: int, link: Any) -> list[Bundle]:
+        party = TwoParty(index, link)
+        party.learn(owned, weight[index], b"")
+        return party.bundles(plan, _NAMES)
+
+    zero, one = _both(side)
+    assert [each.run for each in zero] == [each.run for each in one] == _NAMES
+    assert not torch.equal(zero[0].parts[0][1][0], zero[1].parts[0][1][0])
+    for mine, theirs in zip(zero, one, strict=True):
+        for (kind, a), (_, b) in zip(mine.parts, theirs.parts, strict=True):
+            if isinstance(kind, FixedProduct):
+                wanted = kind.apply(a[0] + b[0], weight[0] + weight[1])
+                assert torch.equal(a[1] + b[1], wanted)
+            else:
+                assert_right(kind, a, b)
+
+
 def test_a_second_bundle_has_other_masks() -> None:
     def side(index: int, link: Any) -> list[Bundle]:
         party = TwoParty(index, link)
-        return [party.bundle(_SMALL, SessionId(bytes([number]))) for number in (0, 1)]
+        return [*party.bundles(_SMALL, _NAMES[:1]), *party.bundles(_SMALL, _NAMES[1:])]
 
     for first, second in _both(side):
         for (_, one), (_, other) in zip(first.parts, second.parts, strict=True):
@@ -215,7 +238,7 @@ def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> Non
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
         party.learn(kind, weight[index], b"")
-        return party.bundle([kind, *_SMALL], SessionId(b"name"))
+        return party.bundles([kind, *_SMALL], _NAMES[:1])[0]
 
     results = _both(side, spoil)
     assert changed
@@ -228,7 +251,7 @@ def test_what_two_parties_cannot_make_is_refused_before_anything_is_sent() -> No
         party = TwoParty(index, link)
         sent, back = party.bytes_sent, FixedProduct("dense_back", "w", (1, 2, 3), (1, 1, 2))
         with pytest.raises(ShareError, match="cannot make"):
-            party.bundle([And((3,))], SessionId(b"name"))
+            party.bundles([And((3,))], _NAMES)
         with pytest.raises(ShareError, match="cannot make"):
             party.learn(back, torch.zeros(back.weight), b"")
         assert party.bytes_sent == sent
@@ -239,6 +262,6 @@ def test_what_two_parties_cannot_make_is_refused_before_anything_is_sent() -> No
 def test_parties_with_different_plans_make_nothing() -> None:
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
-        return party.bundle([Comparison((70 + index,), 16)], SessionId(b"name"))
+        return party.bundles([Comparison((70 + index,), 16)], _NAMES)[0]
 
     assert all(isinstance(each, TranscriptMismatch) for each in _both(side))
