@@ -1,7 +1,7 @@
 """Write tests/golden/client.json: what a client sends and reads, byte for byte, for fixed draws.
 
-    python tools/client_vectors.py            write the file anew
-    python tools/client_vectors.py --check    compare with the file; 1 if a vector differs
+    python -m tools.client_vectors            write the file anew
+    python -m tools.client_vectors --check    compare with the file; 1 if a vector differs
 
 For authors of clients in other languages (docs/how-to/integrate.md). Bytes are in hexadecimal. What
 a client draws at random is stated here: a mask is as many bytes of SHAKE-128(seed) as the share
@@ -29,6 +29,7 @@ from privedge.ran import features, inputs
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.narrow import tensor_bits, word_bits
 from privedge.ran.presets import VECTOR, preset
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.rpc import codec
 from privedge.sharing.combine import combine
@@ -39,7 +40,7 @@ from privedge.sharing.ring import Words, from_bytes, to_bytes
 from privedge.user.checkpoint import Ran
 from privedge.wire import party_pb2 as pb
 from privedge_lab.reference import run as reference
-from tools import vectors
+from tools import canary_vectors, vectors
 
 FILE = Path(__file__).resolve().parents[1] / "tests" / "golden" / "client.json"
 
@@ -110,11 +111,17 @@ def queries() -> Any:
         _query("identify, one subject", [near_ben, near_ben], one_subject=True),
         _query("verify, yes", [near_ana], verify_owner="ana"),
         _query("verify, no", [near_ana], verify_owner="ben"),
+        _query("identify, public owners", [near_ben, _look(2), stranger], public_owners=2),
     ]
 
 
 def _query(
-    name: str, looks: list[Any], *, verify_owner: str | None = None, one_subject: bool = False
+    name: str,
+    looks: list[Any],
+    *,
+    verify_owner: str | None = None,
+    one_subject: bool = False,
+    public_owners: int = 0,
 ) -> Any:
     stacked = np.stack(looks)
     query = _words(SPEC, stacked)
@@ -123,13 +130,14 @@ def _query(
         "0e" * 16, "vectors", SNAPSHOT, query.shape, verify_owner, one_subject, bits
     )
     shares = _shared(query, f"query {name}")
-    answers = _answered(question, shares)
+    answers = _answered(question, shares, public_owners)
     opened = combine(*answers)
     return {
         "name": name,
         "spec": SPEC.to_json(),
         "cohort": question.cohort,
         "owners": list(OWNERS),
+        "public_owners": public_owners,
         "snapshot_id": SNAPSHOT,
         "query_id": question.query_id,
         "verify_owner": verify_owner,
@@ -142,7 +150,9 @@ def _query(
         "requests": [_messages(query_requests(question, share)) for share in shares],
         "responses": [_messages(_response(share)) for share in answers],
         "opened": opened.tolist(),
-        "answers": [answer.owner for answer in read_answers(opened, OWNERS, question)],
+        "answers": [
+            answer.owner for answer in read_answers(opened, OWNERS, question, public_owners)
+        ],
     }
 
 
@@ -153,18 +163,30 @@ def _look(owner: int) -> Any:
 
 
 def _mean(owner: int) -> Any:
+    """Of two owners, and after them of public owners."""
     mean = np.full((8, 10), 40, np.uint8)
-    mean[owner * 4 : owner * 4 + 4] = 200
+    if owner < len(OWNERS):
+        mean[owner * 4 : owner * 4 + 4] = 200
+    else:
+        mean[:, (owner - len(OWNERS)) * 5 :][:, :5] = 200
     return mean
 
 
-def _answered(question: Question, shares: tuple[Words, Words]) -> tuple[Words, Words]:
+def _answered(
+    question: Question, shares: tuple[Words, Words], public_owners: int
+) -> tuple[Words, Words]:
     """Both parties' answer shares, as the protocol computes them from the shares of the query."""
     rans = [_ran(place) for place in range(len(OWNERS))]
     names = list(SPEC.parameters())
     stacked = [encode(np.stack([ran.parameters[name] for ran in rans])) for name in names]
     place = None if question.verify_owner is None else OWNERS.index(question.verify_owner)
-    rule = Rule(**RULE, one_subject=question.one_subject, verify_position=place)
+    rule = Rule(
+        **RULE,
+        one_subject=question.one_subject,
+        verify_position=place,
+        rivals=_rivals(public_owners),
+        public_owners=public_owners,
+    )
 
     def program(engine: Any, query: Any, *parameters: Any) -> Any:
         return predict(engine, SPEC, dict(zip(names, parameters, strict=True)), query, rule)
@@ -181,8 +203,18 @@ def _answered(question: Question, shares: tuple[Words, Words]) -> tuple[Words, W
     # Released once more, under a key of test values.
     zero = ReleaseKey(vectors.NONCES, vectors.SESSION).zero("answer", mine.shape)
     first, second = reference.as_words(mine + zero), reference.as_words(theirs - zero)
-    shape = answer_shape(OWNERS, question)
+    shape = answer_shape(OWNERS, question, public_owners)
     return first.reshape(shape), second.reshape(shape)
+
+
+def _rivals(count: int) -> Rivals | None:
+    """All of them public owners."""
+    rows = [_mean(len(OWNERS) + at) / 127.5 - 1 for at in range(count)]
+    if not rows:
+        return None
+    return Rivals.of(
+        np.stack(rows).reshape(-1, *SPEC.input_shape).astype(np.float32), SPEC.input_shape
+    )
 
 
 def _supply() -> tuple[Tuples, Tuples]:
@@ -307,6 +339,7 @@ VECTORS: vectors.Vectors = {
     "vectors": own_vectors,
     "queries": queries,
     "refused_answers": refused_answers,
+    "canaries": canary_vectors.canaries,
     "upload": upload,
 }
 

@@ -119,6 +119,8 @@ class PartyConfig(ServerConfig):
             raise ValueError('dealer: a party needs [dealer] address, or randomness = "two-party"')
         if self.randomness == "two-party" and (self.dealer or self.engine != "fused"):
             raise ValueError('randomness: "two-party" needs engine = "fused" and no [dealer]')
+        if self.randomness == "two-party" and self.pool.unaudited == "refuse":
+            raise ValueError('pool.unaudited: "refuse" needs a dealer, whose bundles are audited')
         return self
 
     @model_validator(mode="after")
@@ -132,6 +134,8 @@ class PartyConfig(ServerConfig):
     def _engine_can_round_so(self) -> Self:
         if self.rounding == "exact" and self.engine != "fused":
             raise ValueError('rounding: "exact" needs engine = "fused"')
+        if self.pool.unaudited == "refuse" and self.engine != "fused":
+            raise ValueError('pool.unaudited: "refuse" needs engine = "fused", which has bundles')
         return self
 
     @model_validator(mode="after")

@@ -1,8 +1,9 @@
 """The tables of a party's file, but for its cohorts (parties/config/cohort.py)."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from privedge.config import Address, Section
 
@@ -166,6 +167,12 @@ class PoolSection(Section):
         "`opened / (1 - opened)` more, made ahead: queries take no longer. With 0 none is opened. "
         "Party 1 refuses to open fewer than its own file says.",
     )
+    unaudited: Literal["serve", "refuse"] = Field(
+        default="serve",
+        description="What becomes of a query for which no bundle is ready whose lot was opened in "
+        "part. `serve` computes it with what the dealer deals as it goes, which nobody checks; "
+        "`refuse` tells the client to come again soon. Each party decides for itself.",
+    )
     batches: tuple[int, ...] = Field(
         default=(1,),
         description="Numbers of images in a run to prepare for before the first query. The eight "
@@ -183,6 +190,14 @@ class PoolSection(Section):
         description="Seconds for which a cohort's models must be unchanged before anything is "
         "prepared for them, so that a series of uploads wastes no work.",
     )
+
+    @model_validator(mode="after")
+    def _can_be_audited(self) -> "PoolSection":
+        if self.unaudited == "refuse" and not (self.bundles and self.opened):
+            raise ValueError(
+                "`unaudited = refuse` needs `bundles` and `opened` above 0, or no query is answered"
+            )
+        return self
 
     @property
     def low(self) -> int:

@@ -109,7 +109,7 @@ class Engine(Protocol[T]):
 
     def chosen(self, index: T, values: T, *, below: int, places: int) -> tuple[T, T]:
         """[index = k] as plain integers, (places, n), and its products with values, (places, n, v),
-        for k = 0 .. places - 1; index (n,), values (n, v). Needs 0 <= index < below <= 64.
+        for k = 0 .. places - 1; index (n,), values (n, v). Needs 0 <= index < below <= 128.
         """
 
     def phase(self, name: str) -> AbstractContextManager[None]:

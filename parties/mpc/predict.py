@@ -119,9 +119,9 @@ def decide(
     # For one subject, the distances of its images are summed, and the thresholds are multiplied by
     # the number of images.
     summed = distances.owners.size(0) if rule.one_subject else 1
+    valid = _valid(engine, distances.whole, wanted, rule)
     if rule.one_subject:
         distances = distances.together()
-    valid = _valid(engine, distances.whole, wanted and wanted.of_several(summed), rule)
     slack = wanted.slack * summed if wanted else 0
     owners = distances.owners
     thresholds = doubled_thresholds(engine, thresholds, summed)
@@ -152,11 +152,23 @@ def decide(
 
 
 def _valid(engine: Engine[T], whole: T | None, wanted: Norms | None, rule: Rule) -> T | None:
-    """(B, 1 or 2) at 2f: below 0 where an image is as it is wanted; None if nothing is. Local."""
+    """(A, V) at 2f: below 0 where what is asked about is as it is wanted; None if nothing is.
+    whole: |x|^2 of every image, (B,) at 2f. Local.
+
+    Of one subject the mean is held to the bounds. The sum of all may leave the ring, so the upper
+    bound is asked of each part of them that cannot; if all parts keep to it, the sum is exact.
+    """
     if whole is None or wanted is None:
         return None
-    checks = [engine.plus(whole, torch.tensor(-wanted.bound))]
+    images = whole.size(0)
+    each = whole.reshape(1, images) if rule.one_subject else whole.reshape(images, 1)
+    together = each.size(1)
+    checks = [
+        engine.plus(each[:, start:stop].sum(1), torch.tensor((start - stop) * wanted.bound))
+        for start, stop in wanted.parts(together)
+    ]
     # A check at enrolment asks with a mean, which is shorter than what it is the mean of.
     if wanted.least and rule.anybody_but is None:
-        checks.append(engine.plus(engine.scaled(whole, -1), torch.tensor(wanted.least - 1)))
+        least = torch.tensor(together * wanted.least - 1)
+        checks.append(engine.plus(engine.scaled(each.sum(1), -1), least))
     return engine.joined([check.unsqueeze(1) for check in checks], 1)

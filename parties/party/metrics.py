@@ -71,6 +71,7 @@ class PartyMetrics:
         """Give what these parts say whenever somebody asks."""
         read = self._metrics.read
         read("queries", lambda: _queries(parts))
+        read("unaudited", lambda: [_unaudited(parts)])
         read("models", lambda: _models(parts.models.holdings))
         read("uploads", lambda: [_uploaded(parts.models)])
         read("disk", lambda: _disk(parts.models.holdings))
@@ -92,6 +93,18 @@ def _queries(parts: Watched) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "privedge_query_received_bytes", "Shares of images.", counters.bytes_received
     )
+
+
+def _unaudited(parts: Watched) -> Metric:
+    runs = CounterMetricFamily(
+        "privedge_runs_unaudited",
+        "Runs without an audited bundle, answered or refused.",
+        labels=["cohort"],
+    )
+    counted = parts.queries.unaudited.runs()
+    for cohort in parts.models.cohorts:
+        runs.add_metric([cohort], counted.get(cohort, 0))
+    return runs
 
 
 def _scores(cohorts: Mapping[str, Cohort], state: Path) -> Iterator[Metric]:

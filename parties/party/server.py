@@ -194,6 +194,7 @@ def assembled(
                 Cause("quarantine", models.holdings.quarantine_fault, blocks=False),
                 Cause("models", models.lists_fault, blocks=False),
                 Cause("registry", models.registry_fault, blocks=False),
+                Cause("unaudited", _unaudited(config, counters), blocks=False),
                 Cause("draining", intake.fault),
             ],
             statuses := add_health(server),
@@ -220,6 +221,14 @@ def _caution(config: PartyConfig, models: ModelService) -> None:
             log.warning(line)
         if line := snapshot.cohort.unchecked:
             log.info(line)
+
+
+def _unaudited(config: PartyConfig, counters: Counters) -> Callable[[], str]:
+    """The cause of it, unless this operator's file says that nothing is audited."""
+    pool = config.pool
+    dealt = config.engine == "fused" and config.randomness == "dealer"
+    audits = dealt and pool.bundles and pool.opened
+    return counters.unaudited.fault if audits else str
 
 
 def _workers_on(config: PartyConfig, cores: Sequence[int]) -> list[Sequence[int]]:

@@ -339,7 +339,10 @@ class RunResponse(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    UNAUDITED_FIELD_NUMBER: _builtins.int
     words: _builtins.bytes
+    unaudited: _builtins.bool
+    """Whether it was computed with randomness of which no part was opened and checked."""
     @_builtins.property
     def header(self) -> _party_pb2.AnswerHeader: ...
     def __init__(
@@ -347,10 +350,11 @@ class RunResponse(_message.Message):
         *,
         header: _party_pb2.AnswerHeader | None = ...,
         words: _builtins.bytes = ...,
+        unaudited: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "unaudited", b"unaudited", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

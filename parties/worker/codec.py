@@ -122,7 +122,11 @@ def share_from_wire(words: bytes, shape: tuple[int, ...], bits: int = RING_BITS)
 def answer_to_wire(answer: AnswerShare) -> pb.RunResponse:
     """This party's share of the answer, and what it cost."""
     header = party_pb2.AnswerHeader(shape=answer.words.shape, cost=cost_to_wire(answer.cost))
-    return pb.RunResponse(header=header, words=answer.words.contiguous().numpy().tobytes())
+    return pb.RunResponse(
+        header=header,
+        words=answer.words.contiguous().numpy().tobytes(),
+        unaudited=answer.unaudited,
+    )
 
 
 # --- The other worker's messages about preprocessing (mpc.proto) ----------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from parties.config.sections import PoolSection
 from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.dealing import SessionId
 from parties.mpc.fused.engine import FusedEngine
@@ -20,9 +21,13 @@ from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
+from privedge.errors import Busy
 from privedge.ran.narrow import norms
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
+
+# A lot for a kind that was not asked before is there after so long.
+_AUDITED_SOON_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,25 @@ class AnswerShare:
 
     words: Released = field(repr=False)
     cost: Cost
+    # Whether no part of the lot that its randomness comes from was opened and checked.
+    unaudited: bool = False
 
 
 class Computation:
     """Runs one task at a time, because CrypTen keeps its state in the process."""
 
-    def __init__(self, sessions: Sessions, weights: Weights, tally: ScoreTally) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        weights: Weights,
+        tally: ScoreTally,
+        pool: PoolSection | None = None,
+    ) -> None:
         self._sessions = sessions
         self._weights = weights
         self._tally = tally
+        self._audits = pool is not None and pool.opened > 0
+        self._refuses = pool is not None and pool.unaudited == "refuse"
 
     @property
     def damaged(self) -> frozenset[str]:
@@ -58,9 +73,10 @@ class Computation:
         """Compute `task` on this share of its images, in step with the other party's worker.
 
         In a cohort with telemetry, `deliver` is given the answer before its score is counted.
-        Without a share it computes on zeros, which is a rehearsal. Raises DigestMismatch for a
-        damaged model, TranscriptMismatch if the parties saw different runs, and what Sessions.open
-        raises. Then the other worker's half ends too.
+        Without a share it computes on zeros, which is a rehearsal. Raises Busy, before anything of
+        the share is sent, for a client's query that would be unaudited if this party refuses that;
+        DigestMismatch for a damaged model, TranscriptMismatch if the parties saw different runs,
+        and what Sessions.open raises. Then the other worker's half ends too.
         """
         with self._sessions.both_end(run):
             return self._run(run, task, share, deadline, cancellation, deliver)
@@ -75,6 +91,8 @@ class Computation:
         deliver: Callable[[AnswerShare], object],
     ) -> AnswerShare:
         started = time.perf_counter()
+        # Checks of models and at enrolment have no bundles: each is asked once.
+        refuses = self._refuses and share is not None and task.is_of_client
         if share is None:
             share = torch.zeros(task.shape, dtype=torch.int64)
         weights = self._weights.load(
@@ -85,17 +103,20 @@ class Computation:
             self._sessions.open(run, task, deadline, cancellation) as opened,
             _engine(opened, task) as engine,
         ):
+            unaudited = opened.prepared is None or not self._audits
+            if unaudited and refuses:
+                raise Busy("no bundle is ready whose lot was audited", _AUDITED_SOON_S)
             distances, inner = _computed(engine, task, weights, share)
             # The share may leave only after both parties have compared what they saw, and under a
             # zero-share that the dealer does not know.
             opened.session.confirm()
             words = release(opened.session, inner, _name(task))
             if distances is not None and task.snapshot.telemetry is not None:
-                answer = AnswerShare(words, _cost(opened, loaded - started, loaded))
+                answer = AnswerShare(words, _cost(opened, loaded - started, loaded), unaudited)
                 deliver(answer)
                 self._tally.add(opened.session, run.session, task, engine, distances)
                 return answer
-        return AnswerShare(words, _cost(opened, loaded - started, loaded))
+        return AnswerShare(words, _cost(opened, loaded - started, loaded), unaudited)
 
 
 def _name(task: Task) -> str:

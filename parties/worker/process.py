@@ -128,7 +128,7 @@ def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
     trust = DealerTrust(config.state)
     sessions = Sessions(config.index, dealer, meeting, pool, keep=keep, trust=trust)
     weights = Weights(Vault.of(config), keep=keep, found=pool.wake)
-    computation = Computation(sessions, weights, ScoreTally(config.state))
+    computation = Computation(sessions, weights, ScoreTally(config.state), config.pool)
     preparer = Preparer(sessions, computation, pool, scheduler)
     servicer = WorkerServicer(
         computation, pool, scheduler, targets, method=method, settings=config.pool

@@ -82,8 +82,9 @@ class WorkerServicer(worker_pb2_grpc.WorkerServicer):
             # What the run took out of the pool is made up for once its answer is on its way.
             if not context.add_callback(self._pool.wake):
                 self._pool.wake()
-        if task.rule.anybody_but is None and task.check is None:
-            self._targets.note_query(task.kind)
+            # Also of one that was refused for want of a bundle: the client comes again.
+            if task.is_of_client:
+                self._targets.note_query(task.kind)
         cost = answer.cost
         log.info("run: %d rounds, %.1f ms", cost.rounds, 1000 * cost.online_s)
         return codec.answer_to_wire(answer)

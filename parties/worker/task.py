@@ -64,6 +64,11 @@ class Task:
         """How many answers there will be."""
         return 1 if self.rule.one_subject or self.check is not None else self.shape[0]
 
+    @property
+    def is_of_client(self) -> bool:
+        """Whether a client asks, and neither check of a new model."""
+        return self.rule.anybody_but is None and self.check is None
+
     @staticmethod
     def of_kind(kind: Kind, snapshot: Snapshot, method: Method) -> "Task":
         """A task of that kind: to identify, not to verify one owner."""

@@ -97,7 +97,8 @@ def _release(
 ) -> None:
     """Let a model become active that the check of new models has refused; for admins.
 
-    It becomes active once an admin of each operator has released it. Both parties must be up.
+    It becomes active once an admin of each operator has released it and both parties are up. Only
+    your own operator's must be up now.
 
     \b
     Example:
@@ -106,12 +107,14 @@ def _release(
     from privedge.config import ClientConfig, load
     from privedge.user import models
 
-    active = models.release(model_id, load(ClientConfig, config))
+    done = models.release(model_id, load(ClientConfig, config))
     if as_json:
-        print(json.dumps({"released": model_id, "active": active}))
-    else:
-        waits = "active" if active else "waits until an admin of the other operator releases it too"
-        print(f"{model_id}: released, {waits}")
+        print(json.dumps({"released": model_id, "active": done.active}))
+        return
+    waits = "waits until an admin of the other operator releases it too"
+    if done.away:
+        waits += f", and until both parties are up: {done.away}"
+    print(f"{model_id}: released, {'active' if done.active else waits}")
 
 
 def _delete(

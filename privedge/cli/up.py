@@ -74,6 +74,16 @@ def _up(
         ),
     ] = None,
     rivals: RivalsOption = None,
+    probes: Annotated[
+        Path | None,
+        typer.Option(
+            "--probes",
+            metavar="FILE",
+            parser=path,
+            help="Public probes (`privedge probes make`) that the parties check each model on; "
+            "without them they check its values alone.",
+        ),
+    ] = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -143,6 +153,7 @@ def _up(
             unit_length=unit_length,
             strict_quality=strict_quality,
             rivals=rivals,
+            probes=probes,
         )
         if kept:
             servers.keep()

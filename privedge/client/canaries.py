@@ -11,7 +11,9 @@ cannot tell for which of them the client knows the answer already:
     2.  ask all rows at once, as one query of 2, 4, 8, 16, 32 or 64 rows
     3.  compare the canaries' answers, keep evidence if one is wrong, and leave them out
     4.  if one stranger alone was named, it may be like an owner by chance: ask about it once more,
-        among fresh canaries, and expect the same answer; no answer is a wrong one
+        among fresh canaries, and expect the same answer; no answer is a wrong one. Whoever forged
+        the first one finds the row with probability 1 in 16: where a cohort takes fewer rows at
+        once, several such questions are asked
 
 `verify` gives one bit a row, and the answer to each canary is no.
 """
@@ -36,15 +38,13 @@ from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.combine import combine
 from privedge.sharing.fixed_point import encode
 from privedge.sharing.known import Reals
-from privedge.sharing.question import Question
+from privedge.sharing.question import ROWS_ASKED_AGAIN, Question
 from privedge.sharing.ring import Words
 
 # All rows of one query together.
 SIZES = (2, 4, 8, 16, 32, 64)
 # `verify` has so many where the configuration does not say.
 USUAL = 3
-# A stranger that was named is asked about among so many, whom an operator can only guess from.
-_AGAIN_ROWS = 16
 # A public owner's canary is so much of the squared distance to the nearest other rival away.
 _AWAY = 1 / 32
 # Of shorter vectors, some of the strangers drawn here would be like an owner.
@@ -176,7 +176,8 @@ class Canaries:
             raise ConfigError(f"{count} canaries: the cohort takes {cohort.max_batch} rows at once")
         # How many rows of the client fit into one query.
         self.room = largest - count
-        self._count, self._largest = count, largest
+        self._count = count
+        self._again_rows = min(ROWS_ASKED_AGAIN, largest)
         self._rows = rivals.rows.reshape(len(rivals), -1).astype(np.float64)
         self._shape = cohort.spec.input_shape
         self._strangers = tell_apart(cohort.spec) and len(rivals) > 1
@@ -192,7 +193,14 @@ class Canaries:
     def again(self, doubt: Doubt) -> Mixed:
         """Put fresh canaries around a stranger that was named, and no own row."""
         once_more = (doubt.words, AGAIN, doubt.column)
-        return self._in_order(doubt.words[:0], min(_AGAIN_ROWS, self._largest), [once_more])
+        return self._in_order(doubt.words[:0], self._again_rows, [once_more])
+
+    @property
+    def times(self) -> int:
+        """How many such questions it takes until guessing the row in all of them has probability
+        1 in ROWS_ASKED_AGAIN or less. All together they have no more rows than that.
+        """
+        return -(-_log2(ROWS_ASKED_AGAIN) // _log2(self._again_rows))
 
     def _in_order(self, own: Words, least: int, more: list[tuple[Words, str, int | None]]) -> Mixed:
         """Mix `own` and `more` with so many canaries that it is one of SIZES, `least` or above."""
@@ -220,24 +228,34 @@ class Canaries:
         return [PUBLIC] * public + [STRANGER] * (count - public)
 
     def _drawn(self, kind: str) -> tuple[Words, str, int | None]:
+        signs = _signs(self._rows.shape[1])
         if kind == STRANGER:
-            row, column = self._stranger(), None
+            row, column = stranger(self._rows, signs), None
         else:
             at = secrets.randbelow(self._public)
-            row, column = self._near(at), None if self._column is None else self._column + at
+            row = near(self._rows, at, signs)
+            column = None if self._column is None else self._column + at
         words = encode(row.astype(np.float32).reshape(1, *self._shape), what="canaries")
         return words, kind, column
 
-    def _stranger(self) -> Reals:
-        spread = self._rows.std(axis=0) * _signs(self._rows.shape[1])
-        return _as_long_as(self._rows.mean(axis=0) + spread, self._rows[0])
 
-    def _near(self, at: int) -> Reals:
-        row = self._rows[at]
-        others = np.square(np.delete(self._rows, at, axis=0) - row).sum(axis=1)
-        nearest = others.min() if len(others) else np.square(row).sum()
-        step = np.sqrt(_AWAY * nearest / len(row))
-        return _as_long_as(row + step * _signs(len(row)), row)
+def stranger(rows: Reals, signs: Reals) -> Reals:
+    """Nobody: the mean of rivals' rows, (n, D), and with these signs their spread in each value."""
+    return _as_long_as(rows.mean(axis=0) + rows.std(axis=0) * signs, rows[0])
+
+
+def near(rows: Reals, at: int, signs: Reals) -> Reals:
+    """Return a row near rows[at], in the direction of these signs."""
+    row = rows[at]
+    others = np.square(np.delete(rows, at, axis=0) - row).sum(axis=1)
+    nearest = others.min() if len(others) else np.square(row).sum()
+    step = np.sqrt(_AWAY * nearest / len(row))
+    return _as_long_as(row + step * signs, row)
+
+
+def _log2(power: int) -> int:
+    """Return the logarithm of a power of two."""
+    return power.bit_length() - 1
 
 
 def _signs(count: int) -> Reals:

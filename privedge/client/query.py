@@ -419,7 +419,8 @@ class Client:
         if there is none: whoever has forged the first one could refuse the second question.
         """
         try:
-            retried(partial(self._asked_again, drawn, doubt, before), self._patience)
+            for _ in range(drawn.times):
+                retried(partial(self._asked_again, drawn, doubt, before), self._patience)
         except IntegrityError:
             raise
         except PrivEdgeError as error:
@@ -427,7 +428,8 @@ class Client:
 
     def _asked_again(self, drawn: Canaries, doubt: Doubt, before: Asked, timeout_s: float) -> None:
         mixed = drawn.again(doubt)
-        question = replace(before.question, query_id=new_query_id(), shape=mixed.words.shape)
+        shape = mixed.words.shape
+        question = replace(before.question, query_id=new_query_id(), shape=shape, again=True)
         answer = len(mixed.words), before.answer[1]
         asked = replace(before, question=question, answer=answer, timeout_s=timeout_s)
         try:

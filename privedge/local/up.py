@@ -10,6 +10,7 @@ Steps that were done before are not repeated. Sees everything: it plays all owne
 the three operators, so nothing is private from this machine.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,14 +27,14 @@ from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
 from privedge.local.servers import Servers
 from privedge.progress import Progress
-from privedge.ran import face, npz, rivals
+from privedge.ran import face, model_bounds, npz, probes, rivals
 from privedge.ran.alignment import Aligner, aligner_for
-from privedge.ran.feature_kinds import Encoder
+from privedge.ran.feature_kinds import Encoder, Pixels
 from privedge.ran.images import Measured
 from privedge.ran.inputs import is_npz, opened
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.quality import Flaw
-from privedge.ran.spec import RanSpec
+from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import checkpoint, upload
 from privedge.user.many import Watch
 from privedge.user.quality import flaws
@@ -58,6 +59,7 @@ class Request:
     unit_length: whether vectors are divided by their length; None for no.
     strict_quality: whether poor pictures are an error.
     rivals: the file of public rivals; None for the one beside the encoder of the preset face.
+    probes: public probes, which models are checked on; None to check their values alone.
     """
 
     cohort: str
@@ -68,6 +70,7 @@ class Request:
     unit_length: bool | None = None
     strict_quality: bool = False
     rivals: Path | None = None
+    probes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ def bring_up(
     )
     if request.rivals is not None:
         rivals.read(request.rivals, plan.spec)  # one that does not fit is found before training
+    if request.probes is not None:
+        probes.read(request.probes, plan.spec)
     for note in (*found.notes, *notes):
         say(note)
     _judge(plan, home, request, aligner, say)
@@ -189,14 +194,28 @@ def _serve(
 
 
 def _cohort(spec: RanSpec, request: Request) -> tuple[CohortSetting, list[str]]:
-    """The cohort's table, and the digest of its public rivals if there are any."""
+    """The cohort's table, and the digests of the public files that it names."""
     usual = face.MARGIN if spec.name == face.NAME else 1.0
     margin = usual if request.margin is None else request.margin
-    cohort = CohortSetting.of(spec, request.cohort, margin=margin)
-    if request.rivals is None:
-        return cohort, []
-    digest = rivals.read(request.rivals, spec).digest
-    return replace(cohort, rivals=str(request.rivals.absolute())), [digest]
+    cohort, digests = CohortSetting.of(spec, request.cohort, margin=margin), list[str]()
+    if request.rivals is not None:
+        digests.append(rivals.read(request.rivals, spec).digest)
+        cohort = replace(cohort, rivals=str(request.rivals.absolute()))
+    if request.probes is not None:
+        digests.append(probes.read(request.probes, spec).digest)
+        named = {"probes": str(request.probes.absolute())}
+        return replace(cohort, model_check=named), digests
+    return replace(cohort, model_check={} if _is_checked(spec) else None), digests
+
+
+def _is_checked(spec: RanSpec) -> bool:
+    """Whether the values of models are checked where nobody has said so. Of a single subspace that
+    takes a moment; a network in layers has a comparison for each of its weights, maybe millions.
+    Of a spec of plain pixels, large pictures on white have a mean that is out of bounds.
+    """
+    is_linear = isinstance(spec.layers[0], Subspace) and len(spec.layers) == 1
+    pixels = math.prod(spec.input_shape) if isinstance(spec.features, Pixels) else 0
+    return is_linear and pixels < model_bounds.most_energy(spec)
 
 
 def _go_on(

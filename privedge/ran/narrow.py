@@ -29,15 +29,20 @@ class Norms:
     """What |x|^2 of a valid input x is: at least `least`, and below `bound`; at scale 2f.
 
     slack: how far below 0 rounding may bring a dissimilarity, at scale 2f.
+    summed: of so many inputs, valid or not, the sum of |x|^2 stays below 2^63; 3 or more.
     """
 
     least: int
     bound: int
     slack: int
+    summed: int
 
-    def of_several(self, images: int) -> "Norms":
-        """The same for the sum over so many inputs."""
-        return Norms(self.least * images, self.bound * images, self.slack * images)
+    def parts(self, images: int) -> list[tuple[int, int]]:
+        """Where parts of so many images start and stop whose sums stay in the ring: one, unless
+        the inputs are long.
+        """
+        starts = range(0, images, self.summed)
+        return [(start, min(start + self.summed, images)) for start in starts]
 
 
 def word_bits(spec: RanSpec) -> int:
@@ -71,12 +76,15 @@ def as_narrow(raw: bytes, bits: int, spec: RanSpec) -> bytes:
 
 def norms(spec: RanSpec) -> Norms | None:
     """Return what is asked of an input; None for wide words, whose squares may leave the ring."""
-    if word_bits(spec) == RING_BITS:
+    if (bits := word_bits(spec)) == RING_BITS:
         return None
+    # A widened word is below 0.75 * 2^bits in absolute value, whatever was sent.
+    largest = math.prod(spec.input_shape) * (3 << (bits - 2)) ** 2
+    summed = (1 << (RING_BITS - 1)) // largest
     if _unit_length(spec):
-        return Norms(_ONE - _ONE // 16, _ONE + _ONE // 16, _ONE >> 12)
+        return Norms(_ONE - _ONE // 16, _ONE + _ONE // 16, _ONE >> 12, summed)
     # Then |x - m|^2 < 2^16 for a mean m that is no longer, and 32 such stay below 2^53 at 2f.
-    return Norms(0, _ONE << 14, _ONE >> 4)
+    return Norms(0, _ONE << 14, _ONE >> 4, summed)
 
 
 def require_valid(spec: RanSpec, words: Words) -> None:

@@ -139,6 +139,7 @@ def question_to_wire(question: Question) -> pb.QueryHeader:
         shape=question.shape,
         one_subject=question.one_subject,
         word_bits=bits_to_wire(question.word_bits),
+        again=question.again,
     )
     if question.verify_owner is None:
         header.identify.SetInParent()
@@ -161,6 +162,7 @@ def question_from_wire(header: pb.QueryHeader) -> Question:
         verify_owner=owner,
         one_subject=header.one_subject,
         word_bits=bits_from_wire(header.word_bits, "query"),
+        again=header.again,
     )
 
 

@@ -13,6 +13,9 @@ from privedge.sharing.ring import RING_BITS, width
 
 # The images' dissimilarities are summed, and the sum must stay in range (mpc/decision.py).
 MAX_IMAGES_OF_ONE_SUBJECT = 32
+# A client that doubts an answer asks about it again, with so many rows in all. Budgets keep as many
+# for it (client/canaries.py).
+ROWS_ASKED_AGAIN = 16
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Question:
     `query_id` is 32 hexadecimal digits, used once. `shape` is (batch, *input_shape of the spec). If
     `verify_owner` is None, the question is which owner it is; else, whether it is that owner. With
     `one_subject`, all images of the batch show one subject and get one answer. The words are shared
-    modulo 2^word_bits.
+    modulo 2^word_bits. `again`: it settles a doubt about an answer that its client just had.
     """
 
     query_id: str
@@ -32,6 +35,7 @@ class Question:
     verify_owner: str | None = None
     one_subject: bool = False
     word_bits: int = RING_BITS
+    again: bool = False
 
     @property
     def words(self) -> int:
@@ -54,6 +58,8 @@ class Question:
         facts = {**vars(self), "client": client}
         if self.word_bits == RING_BITS:  # as releases without narrow words say it
             del facts["word_bits"]
+        if not self.again:  # likewise
+            del facts["again"]
         text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 

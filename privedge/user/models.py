@@ -35,6 +35,19 @@ def exposure(config: ClientConfig, cohort: str) -> tuple[Exposure, Exposure]:
 
 
 @dataclass(frozen=True)
+class Release:
+    """What became of a release.
+
+    Attributes:
+        active: whether the model is active now; else it waits for the other operator.
+        away: why the other party could not be reached, in a line; empty if it could.
+    """
+
+    active: bool
+    away: str
+
+
+@dataclass(frozen=True)
 class Deletion:
     """What became of a deletion.
 
@@ -83,23 +96,33 @@ def delete(model_id: str, config: ClientConfig) -> Deletion:
     return Deletion(suspended, _receipt(model_id, statements, config))
 
 
-def release(model_id: str, config: ClientConfig) -> bool:
-    """Release a refused model at the admin's own operator's party. Returns whether it is active
-    now; else it waits for the other operator. Raises UnknownModel, NotAllowed, NotReady for a model
-    that was not refused, Unreachable, DeadlineExceeded.
+def release(model_id: str, config: ClientConfig) -> Release:
+    """Release a refused model at the admin's own operator's party. The other one takes no orders of
+    this admin, and need not be up.
+
+    Raises UnknownModel; NotAllowed; NotReady for a model that was not refused; and Unreachable or
+    DeadlineExceeded if no party that takes orders could be reached: then nothing is released.
     """
     if not _MODEL_ID.fullmatch(model_id):
         raise UnknownModel(f"{model_id!r}: not a model's id; see `privedge models list`")
-    active, errors = False, list[UnknownModel | NotAllowed]()
+    active, released = False, 0
+    away, refused = list[Unreachable | DeadlineExceeded](), list[UnknownModel | NotAllowed]()
     for role in PARTIES[::-1]:  # party 0 last: it activates
         with connect(config, role) as party:
             try:
                 active |= party.release(model_id)
+                released += 1
             except (UnknownModel, NotAllowed) as error:  # the other operator's
-                errors.append(error)
-    if len(errors) == len(PARTIES):
-        raise errors[0]
-    return active
+                refused.append(error)
+            except (Unreachable, DeadlineExceeded) as error:
+                away.append(error)
+    if released:
+        return Release(active, str(away[0]) if away else "")
+    if away:
+        raise type(away[0])(
+            f"{model_id}: not released; the party of your own operator must be up: {away[0]}"
+        ) from None
+    raise refused[0]
 
 
 def _receipt(

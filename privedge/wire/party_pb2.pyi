@@ -798,6 +798,7 @@ class QueryHeader(_message.Message):
     VERIFY_FIELD_NUMBER: _builtins.int
     ONE_SUBJECT_FIELD_NUMBER: _builtins.int
     WORD_BITS_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """16 random bytes, the same at both parties."""
     cohort: _builtins.str
@@ -807,6 +808,10 @@ class QueryHeader(_message.Message):
     """All images of the batch show one subject: their dissimilarities are summed for one answer."""
     word_bits: _builtins.int
     """The cohort's, or 0."""
+    again: _builtins.bool
+    """At most 16 rows that settle a doubt about an answer which this client has just had: budgets keep
+    so many for it.
+    """
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """(batch, then the spec's input shape)."""
@@ -826,10 +831,11 @@ class QueryHeader(_message.Message):
         verify: Global___Verify | None = ...,
         one_subject: _builtins.bool = ...,
         word_bits: _builtins.int = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identify", b"identify", "question", b"question", "verify", b"verify"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "identify", b"identify", "one_subject", b"one_subject", "query_id", b"query_id", "question", b"question", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify", b"verify", "word_bits", b"word_bits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "cohort", b"cohort", "identify", b"identify", "one_subject", b"one_subject", "query_id", b"query_id", "question", b"question", "shape", b"shape", "snapshot_id", b"snapshot_id", "verify", b"verify", "word_bits", b"word_bits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_question: _TypeAlias = _typing.Literal["identify", "verify"]  # noqa: Y015
     _WhichOneofArgType_question: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015

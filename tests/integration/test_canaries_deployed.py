@@ -7,20 +7,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
 from privedge.client import query
+from privedge.client.exchange import query_requests
 from privedge.client.query import Client
 from privedge.errors import ConfigError, IntegrityError, ManifestMismatch
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.ran import rivals
 from privedge.sharing.fixed_point import SCALE
+from privedge.sharing.question import Question, new_query_id
 from privedge.user.checkpoint import Ran
 from privedge.user.upload import send
 from privedge_lab.evaluation.tampering import Made
-from tests.integration.asking import CLIENT, client, config
+from tests.integration.asking import CLIENT, PARTIES, client, config, stub
 
 pytestmark = pytest.mark.mpc
 
@@ -171,3 +174,24 @@ def test_the_command_line_has_them_too(deployed, tmp_path):
     assert (said["answers"], said["canaries"]) == (["owner-0"], 7)
     refused = ran_with("canaries:5")
     assert refused.returncode == 2 and "--integrity" in refused.stderr
+
+
+def test_no_more_rows_settle_a_doubt_than_budgets_keep_for_it(deployed):
+    with client(deployed) as asking:
+        cohort = asking.describe(COHORT)
+    for rows, code in ((17, grpc.StatusCode.RESOURCE_EXHAUSTED), (16, None)):
+        question = Question(
+            new_query_id(), COHORT, cohort.snapshot_id, (rows, 128), None, again=True
+        )
+        words = np.zeros((rows, 128), np.uint64)
+        asked = [stub(deployed, party).Query(query_requests(question, words)) for party in PARTIES]
+        ended = [error_of(each) for each in asked]
+        assert [each and each.code() for each in ended] == [code, code]
+
+
+def error_of(call) -> grpc.RpcError | None:
+    try:
+        list(call)
+    except grpc.RpcError as error:
+        return error
+    return None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from privedge.client.query import Client
-from privedge.errors import ModelRefused
+from privedge.errors import ModelRefused, Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import ADMIN, CohortSetting, Deployment
 from privedge.ran import probes
@@ -18,7 +18,7 @@ from privedge.user import upload
 from privedge.user.asking import errors_of
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
-from privedge.user.models import listed, release
+from privedge.user.models import Release, listed, release
 from privedge.user.settings import settings_for
 from tests.integration.asking import PARTIES
 
@@ -159,5 +159,33 @@ def test_operators_release_a_refused_model_together(deployment):
     ]
     assert row.state == "refused"
     # The certificate of this admin is good at both parties.
-    assert release(row.model_id, deployment.client_config(ADMIN))
+    assert release(row.model_id, deployment.client_config(ADMIN)) == Release(active=True, away="")
     assert states(deployment, "dora") == ["active"] * 2
+
+
+@pytest.mark.slow
+def test_a_release_at_one_party_is_kept_while_the_other_one_is_away(deployment):
+    ran = _pooled(model(1, "erin"))
+    with pytest.raises(ModelRefused):
+        send(deployment, ran)
+    config = deployment.client_config(ADMIN, retries=1)
+    (model_id,) = {
+        row.model_id for row in listed(config, CHECKED, PARTIES[0]) if row.owner == "erin"
+    }
+    stop(deployment, PARTIES[1])
+    done = release(model_id, config)
+    assert not done.active and done.away.startswith("party 1 (")
+    stop(deployment, PARTIES[0])
+    with pytest.raises(Unreachable, match=f"^{model_id}: not released; the party of your own"):
+        release(model_id, config)
+    for party in PARTIES[::-1]:
+        deployment.start(party)
+    for party in PARTIES:
+        deployment.wait_ready(party)
+    assert states(deployment, "erin") == ["refused"] * 2
+    assert release(model_id, deployment.client_config(ADMIN)) == Release(active=True, away="")
+
+
+def stop(deployment: Deployment, party: Role) -> None:
+    deployment.processes[party].terminate()
+    deployment.processes[party].wait()

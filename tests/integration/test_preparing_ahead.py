@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from parties.party.queries.unaudited import IN_A_ROW
 from privedge.client.answers import Reply
+from privedge.errors import Busy, Unreachable
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.user.upload import send
@@ -161,6 +163,68 @@ def test_parties_whose_settings_differ_prepare_what_both_can(tmp_path, rans, som
             reply = asked(running, images)
             assert owners(reply) == nearest(rans[:OWNERS], images)
             assert on_a_bundle(reply) == (count == 1)
+
+
+def unaudited(deployment: Deployment, party: Role) -> str:
+    """What a party says of runs without an audited bundle; empty if nothing."""
+    faults = status(deployment, party).faults
+    return next((fault for fault in faults if fault.startswith("unaudited")), "")
+
+
+def restarted(deployment: Deployment, pool: str, at_party1: str) -> None:
+    """Both parties, with other lines in their sections [pool]."""
+    for party, lines in zip(PARTIES, (pool, at_party1), strict=True):
+        deployment.processes[party].terminate()
+        deployment.processes[party].wait()
+        file = deployment.config_file(party)
+        before, after = file.read_text().split("[pool]\n")
+        file.write_text(f"{before}[pool]\n{lines}\n{after[after.index('[') :]}")
+        deployment.start(party)
+    for party in PARTIES:
+        deployment.wait_ready(party)
+
+
+@pytest.mark.slow
+def test_lots_that_always_fail_are_told_to_both_operators_and_may_be_refused(
+    tmp_path, rans, some_digits
+):
+    """Party 1 lets no lot be used: it wants more of it opened than party 0 opens."""
+    images, usual = some_digits.test_images[:1], f"bundles = {BUNDLES}\nsettle_s = 0.1"
+    fails, refuses = f"{usual}\nopened = 0.9", 'unaudited = "refuse"'
+    with deployed(tmp_path, rans, fails) as running:
+        with client(running) as asking:
+            for asked_before in range(IN_A_ROW):
+                assert not any(unaudited(running, party) for party in PARTIES), asked_before
+                reply = asking.identify(images, COHORT)
+                assert owners(reply) == nearest(rans[:OWNERS], images) and not on_a_bundle(reply)
+        # The causes are looked at every second.
+        until(lambda: all(unaudited(running, party) for party in PARTIES))
+        assert COHORT in unaudited(running, Role.PARTY0)
+        # Operators who will not have it.
+        restarted(running, f"{usual}\n{refuses}", f"{fails}\n{refuses}")
+        for _ in range(3):
+            with pytest.raises((Busy, Unreachable)):
+                asked(running, images)
+        assert all(status(running, party).runs == 0 for party in PARTIES)
+        # With lots that can be opened there are answers again, and nothing to tell.
+        restarted(running, f"{usual}\n{refuses}", f"{usual}\n{refuses}")
+        until_full(running, BUNDLES)
+        reply = asked(running, images)
+        assert owners(reply) == nearest(rans[:OWNERS], images) and on_a_bundle(reply)
+        assert not any(unaudited(running, party) for party in PARTIES)
+
+
+@pytest.mark.slow
+def test_another_batch_size_is_refused_until_it_is_prepared_where_unaudited_runs_are(
+    tmp_path, rans, some_digits
+):
+    images = some_digits.test_images[:3]
+    with deployed(tmp_path, rans, unaudited="refuse") as running:
+        until_full(running, BUNDLES)
+        # Asked again by itself, as the refusal says.
+        with client(running, retries=20) as asking:
+            reply = asking.identify(images, COHORT)
+        assert owners(reply) == nearest(rans[:OWNERS], images) and on_a_bundle(reply)
 
 
 def test_a_party_that_prepares_nothing_leaves_all_queries_live(tmp_path, rans, some_digits):

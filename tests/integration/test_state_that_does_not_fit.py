@@ -217,7 +217,7 @@ def test_w19_an_older_party_0_takes_no_share_from_party_1_until_an_operator_says
             labels(deployment, pictures)
         assert shares(deployment, Role.PARTY1) == kept
     with stopped(deployment, Role.PARTY0):
-        done = command(deployment, Role.PARTY0, "adopt", "--above", "1000")
+        done = command(deployment, Role.PARTY0, "adopt", "--above", "1000", "--forget-spending")
         assert (done.returncode, done.stderr) == (0, "")
     assert labels_at_last(deployment, pictures) == before
     assert shares(deployment, Role.PARTY1) == kept

@@ -119,6 +119,9 @@ def test_the_line_for_machines_has_what_is_promised(kept):
     assert found["owners"] == ["ana-maria", "ben", "cleo"]
     assert found["config"] == str(place.home / "client.toml")
     assert found["seconds"] > 0
+    # The parties have checked the values of all three models before they became active.
+    for party in ("party0", "party1"):
+        assert "[cohorts.model_check]" in (place.home / f"{party}.toml").read_text()
 
 
 def test_w79_a_second_command_asks_it_privately(kept):

@@ -99,7 +99,8 @@ def test_the_answer_shares_add_up_to_a_one_hot_row_for_each_answer(vector):
     flat = added(*received)
     opened = [flat[row * columns : (row + 1) * columns] for row in range(rows)]
     assert opened == vector["opened"]
-    names = [vector["verify_owner"]] if vector["verify_owner"] else vector["owners"]
+    named = [*vector["owners"], *[None] * vector["public_owners"]]
+    names = [vector["verify_owner"]] if vector["verify_owner"] else named
     assert [names[row.index(1)] if any(row) else None for row in opened] == vector["answers"]
     assert all(sorted(row)[:-1] == [0] * (columns - 1) and max(row) <= 1 for row in opened)
 

@@ -6,15 +6,18 @@
  */
 import { randomBytes } from "node:crypto";
 import { answerShape, readAnswers } from "./answers.js";
+import { Canaries, sifted, unsettled, wanted, type Doubt, type Mixed } from "./canaries.js";
 import { described, listed, type Cohort, type Parties } from "./cohort.js";
-import { loadConfig, requireValid, type ClientConfig } from "./config.js";
+import { loadConfig, requireValid, type ClientConfig, type Integrity } from "./config.js";
 import { PrivedgeError } from "./errors.js";
+import type { Facts } from "./evidence.js";
 import { exchange } from "./exchange.js";
 import { extract } from "./features.js";
 import type { QueryHeader } from "./generated/party.js";
 import { Party } from "./party.js";
 import { planesOf, type Picture } from "./pictures.js";
 import { retried, type Patience } from "./retry.js";
+import { rivalsOf, type Rivals } from "./rivals.js";
 import { requireInRange } from "./narrow.js";
 import { combine, encode, split } from "./ring.js";
 import { imageOf, inputShape, type RanSpec } from "./spec.js";
@@ -29,10 +32,21 @@ export interface Reply {
   readonly answers: readonly (string | null)[];
   /** From sending the shares to adding up the answer. */
   readonly seconds: number;
+  /** How many canaries went along, all of them answered rightly. */
+  readonly canaries: number;
 }
 
 /** One picture or several; for a cohort of vectors, one vector or several. */
 export type Asked = Picture | Vector | readonly Picture[] | readonly Vector[];
+
+/** What is asked, but for the rows. */
+interface Question {
+  readonly cohort: Cohort;
+  readonly owner: string | null;
+  readonly oneSubject: boolean;
+}
+
+type Told = Omit<Facts, "canaries">;
 
 export interface AskOptions {
   readonly cohort: string;
@@ -44,12 +58,17 @@ export interface AskOptions {
 export class Client {
   readonly #parties: Parties;
   readonly #cohorts = new Map<string, Cohort>();
+  readonly #rivals = new Map<string, Rivals>();
+  readonly #integrity: Integrity | undefined;
+  readonly #evidence: string;
   #patience: Patience;
   #closed = false;
 
   /** Throws ConfigError or CertificateError. It connects with the first call. */
   constructor(config: ClientConfig) {
-    const { rpcTimeoutS = 60, retries = 4 } = requireValid(config);
+    const { rpcTimeoutS = 60, retries = 4, integrity, evidence = "." } = requireValid(config);
+    this.#integrity = integrity;
+    this.#evidence = evidence;
     this.#parties = [new Party(config, "party0"), new Party(config, "party1")];
     this.#patience = { withinMs: 1000 * rpcTimeoutS, retries, answered: false };
   }
@@ -129,41 +148,99 @@ export class Client {
       const message = `one subject: at most ${MAX_IMAGES_OF_ONE_SUBJECT} images, not ${words.length}`;
       throw new PrivedgeError("ImageError", message);
     }
-    const size = oneSubject ? words.length : cohort.maxBatch;
-    const answers: (string | null)[] = [];
-    let seconds = 0;
+    const canaries = await this.#canariesFor(cohort, owner !== null, oneSubject);
+    const size = canaries?.room ?? (oneSubject ? words.length : cohort.maxBatch);
+    const replies: Reply[] = [];
     for (let start = 0; start < words.length; start += size) {
       const batch = words.slice(start, start + size);
-      const reply = await retried(
-        (deadline) => this.#askedOnce(cohort, batch, owner, oneSubject, deadline),
-        this.#patience,
-      );
-      answers.push(...reply.answers);
-      seconds += reply.seconds;
+      const question = { cohort, owner, oneSubject };
+      const ask = (deadline: Date) => this.#askedOnce(question, batch, canaries, deadline);
+      replies.push(await retried(ask, this.#patience));
     }
-    return { answers, seconds };
+    return {
+      answers: replies.flatMap((reply) => reply.answers),
+      seconds: replies.reduce((sum, reply) => sum + reply.seconds, 0),
+      canaries: replies.reduce((sum, reply) => sum + reply.canaries, 0),
+    };
   }
 
-  /** Ask with a fresh id and fresh shares: nothing of an earlier try is used again. */
-  async #askedOnce(
+  /** Undefined for a question without any. */
+  async #canariesFor(
     cohort: Cohort,
-    batch: readonly BigUint64Array[],
-    owner: string | null,
+    verify: boolean,
     oneSubject: boolean,
+  ): Promise<Canaries | undefined> {
+    const count = wanted(this.#integrity, cohort, verify, oneSubject);
+    if (count === 0) return undefined;
+    const known = this.#rivals.get(cohort.rivalsSha256);
+    const rivals = known ?? (await rivalsOf(this.#parties, cohort, this.#patience));
+    this.#rivals.set(cohort.rivalsSha256, rivals);
+    return new Canaries(cohort, rivals, count, verify);
+  }
+
+  /**
+   * Ask with a fresh id, fresh shares and fresh canaries: nothing of an earlier try is used again, or
+   * a party that ends queries could find out which rows matter.
+   */
+  async #askedOnce(
+    question: Question,
+    batch: readonly BigUint64Array[],
+    canaries: Canaries | undefined,
     deadline: Date,
   ): Promise<Reply> {
-    this.#requireOpen();
-    const header = queryHeader(cohort, batch.length, owner, oneSubject, randomBytes(16));
-    const { owners, publicOwners } = cohort;
-    const shape = answerShape(owners, batch.length, owner, oneSubject, publicOwners);
+    const { cohort, owner } = question;
+    const mixed = canaries?.mixed(batch);
     const began = performance.now();
-    const shares = split(joined(batch));
-    const [first, second] = await exchange(this.#parties, header, shares, shape, deadline);
+    const asked = await this.#exchanged(question, mixed?.rows ?? batch, false, deadline);
     const seconds = (performance.now() - began) / 1000;
-    const named = [...owners, ...new Array<null>(publicOwners).fill(null)];
+    const named = [...cohort.owners, ...new Array<null>(cohort.publicOwners).fill(null)];
     const names = owner === null ? named : [owner];
-    return { answers: readAnswers(combine(first, second), names), seconds };
+    let opened = combine(...asked.shares);
+    if (canaries !== undefined && mixed !== undefined) {
+      const found = sifted(mixed, asked.shares, names.length, asked.facts, this.#evidence);
+      opened = found.opened;
+      if (found.doubt) await this.#settle(question, canaries, found.doubt, asked.facts);
+    }
+    return { answers: readAnswers(opened, names), seconds, canaries: mixed?.canaries.length ?? 0 };
   }
+
+  /** Ask again about a stranger that was named: it must be named again, and no answer is an alarm. */
+  async #settle(question: Question, canaries: Canaries, doubt: Doubt, facts: Told): Promise<void> {
+    const columns = question.owner === null ? namesOf(question.cohort) : 1;
+    const ask = async (deadline: Date) => {
+      const mixed: Mixed = canaries.again(doubt);
+      const asked = await this.#exchanged(question, mixed.rows, true, deadline);
+      sifted(mixed, asked.shares, columns, asked.facts, this.#evidence);
+    };
+    try {
+      for (let time = 0; time < canaries.times; time++) await retried(ask, this.#patience);
+    } catch (error) {
+      if (!(error instanceof PrivedgeError) || error.code === "IntegrityError") throw error;
+      throw unsettled(facts, doubt, error, this.#evidence);
+    }
+  }
+
+  /** One question to both parties; `again`: it settles a doubt. */
+  async #exchanged(
+    { cohort, owner, oneSubject }: Question,
+    rows: readonly BigUint64Array[],
+    again: boolean,
+    deadline: Date,
+  ): Promise<{ shares: readonly [BigUint64Array, BigUint64Array]; facts: Told }> {
+    this.#requireOpen();
+    const id = randomBytes(16);
+    const header = queryHeader(cohort, rows.length, owner, oneSubject, id, again);
+    const { owners, publicOwners, snapshotId: snapshot } = cohort;
+    const shape = answerShape(owners, rows.length, owner, oneSubject, publicOwners);
+    const shares = await exchange(this.#parties, header, split(joined(rows)), shape, deadline);
+    const asked = owner === null ? "identify" : "verify";
+    const query = id.toString("hex");
+    return { shares, facts: { query, cohort: cohort.name, snapshot, asked, rows: rows.length } };
+  }
+}
+
+function namesOf({ owners, publicOwners }: Cohort): number {
+  return owners.length + publicOwners;
 }
 
 /** The public part of a question, the same for both parties. */
@@ -173,6 +250,7 @@ export function queryHeader(
   owner: string | null,
   oneSubject: boolean,
   queryId: Buffer,
+  again = false,
 ): QueryHeader {
   return {
     queryId,
@@ -183,6 +261,7 @@ export function queryHeader(
       owner === null ? { $case: "identify", value: {} } : { $case: "verify", value: { owner } },
     oneSubject,
     wordBits: cohort.wordBits,
+    again,
   };
 }
 

@@ -17,6 +17,11 @@ export interface TlsFiles {
   readonly pins?: { readonly [role in ServerRole]?: string };
 }
 
+/** How many canaries a question has (docs/how-to/canaries.md). */
+export type Integrity = "none" | "canaries:0" | "canaries:1" | "canaries:3" | "canaries:7";
+
+const INTEGRITIES = ["none", "canaries:0", "canaries:1", "canaries:3", "canaries:7"];
+
 export interface ClientConfig {
   /** HOST:PORT of each party. */
   readonly party0: string;
@@ -26,10 +31,14 @@ export interface ClientConfig {
   readonly rpcTimeoutS?: number;
   /** How often a call is made again that a party was too busy for; 4 by default. */
   readonly retries?: number;
+  /** Without it `verify` has three canaries where they can be made, and `identify` none. */
+  readonly integrity?: Integrity;
+  /** The folder for evidence of wrong answers; the current one by default. */
+  readonly evidence?: string;
 }
 
 const ADDRESS = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$/;
-const KEYS = ["party0", "party1", "tls", "rpc_timeout_s", "retries"];
+const KEYS = ["party0", "party1", "tls", "rpc_timeout_s", "retries", "integrity", "evidence"];
 const TLS_KEYS = ["ca", "certificate", "key", "pins"];
 const PINS = ["party0", "party1", "dealer", "split", "admin"];
 
@@ -57,6 +66,8 @@ export function loadConfig(path: string): ClientConfig {
       },
       rpcTimeoutS: numberOf(file, "rpc_timeout_s", 60),
       retries: numberOf(file, "retries", 4),
+      ...("integrity" in file && { integrity: textOf(file, "integrity") as Integrity }),
+      ...("evidence" in file && { evidence: at(file, "evidence") }),
     });
   } catch (error) {
     throw error instanceof PrivedgeError ? configError(`${path}: ${error.message}`) : error;
@@ -78,6 +89,9 @@ export function requireValid(config: ClientConfig): ClientConfig {
   }
   if (!(Number.isInteger(retries) && retries >= 0 && retries <= 100)) {
     throw configError("retries: must be a whole number from 0 to 100");
+  }
+  if (config.integrity !== undefined && !INTEGRITIES.includes(config.integrity)) {
+    throw configError(`integrity: one of ${INTEGRITIES.join(", ")}`);
   }
   return config;
 }

@@ -1,7 +1,13 @@
 /** Ask two parties whose picture it is, and upload trained models. See README.md. */
 export { Client, type AskOptions, type Asked, type Reply } from "./client.js";
 export type { Cohort } from "./cohort.js";
-export { loadConfig, type ClientConfig, type ServerRole, type TlsFiles } from "./config.js";
+export {
+  loadConfig,
+  type ClientConfig,
+  type Integrity,
+  type ServerRole,
+  type TlsFiles,
+} from "./config.js";
 export { PrivedgeError } from "./errors.js";
 export { Owner, type ModelFacts, type Receipt } from "./owner.js";
 export type { Picture, RawPicture } from "./pictures.js";

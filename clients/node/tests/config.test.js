@@ -12,6 +12,8 @@ import { PrivedgeError } from "../dist/errors.js";
 const SOUND = `party0 = "127.0.0.1:7000"
 party1 = "[::1]:7001"
 rpc_timeout_s = 5
+integrity = "canaries:3"
+evidence = "kept"
 [tls]
 ca = "ca.crt"
 certificate = "/etc/privedge/client-me.crt"
@@ -37,6 +39,7 @@ test("a file is read as Python reads it", (t) => {
   assert.ok(config.tls.key.endsWith("/client-me.key") && !config.tls.key.includes("~"));
   assert.deepEqual(config.tls.pins, { party0: join(folder, "party0.crt") });
   assert.deepEqual([config.rpcTimeoutS, config.retries], [5, 4]);
+  assert.deepEqual([config.integrity, config.evidence], ["canaries:3", join(folder, "kept")]);
 });
 
 const faults = {
@@ -45,6 +48,7 @@ const faults = {
   "a scheme": [/127\.0\.0\.1:7000/, "unix:/tmp/party0"],
   "a port that is too large": [/7001/, "70010"],
   "no time": [/= 5/, "= 0"],
+  "a number of canaries that there is not": [/canaries:3/, "canaries:5"],
   "no TOML": [/party0 = /, "party0: "],
   "a number for a text": [/"ca.crt"/, "1"],
 };

@@ -5,68 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createServer } from "node:tls";
-import { Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
-import { Client, loadConfig } from "privedge";
-import { PartyService, QueryResponse } from "../dist/generated/party.js";
+import { Metadata, status } from "@grpc/grpc-js";
+import { loadConfig } from "privedge";
+import { QueryResponse } from "../dist/generated/party.js";
 import { live, needsDeployment } from "./live.js";
+import { clientOf, description, files, party, vectors } from "./servers.js";
 
-const golden = new URL("../../../tests/golden/client.json", import.meta.url);
-const { queries } = JSON.parse(readFileSync(golden, "utf8"));
-const [vector] = queries;
+const [vector] = vectors.queries;
 const picture = { data: Buffer.from(vector.pixels[0], "hex"), width: 10, height: 8 };
-const description = {
-  specJson: vector.spec,
-  owners: vector.owners,
-  snapshotId: vector.snapshot_id,
-  margin: 0.8,
-  meanShare: 0,
-  rivals: 0,
-  rivalsSha256: "",
-  enrolmentCheck: "off",
-  enrolmentOnMatch: "report",
-  maxBatch: 64,
-  publicOwners: 0,
-  rivalsRows: Buffer.alloc(0),
-  wordBits: 0,
-  modelCheck: "",
-};
-
-const files = (role) => ({
-  certificate: readFileSync(`${live.certs}/${role}.crt`),
-  key: readFileSync(`${live.certs}/${role}.key`),
-  ca: readFileSync(`${live.certs}/ca.crt`),
-});
-
-/** Serve as `role`; `query(call, header)` says what becomes of each query. Returns the port. */
-async function party(t, role, query, { describe = description, as = role } = {}) {
-  const server = new Server();
-  server.addService(PartyService, {
-    describeCohort: (_, done) => done(null, describe),
-    query: (call) => {
-      call.once("data", ({ part }) => query(call, part.value));
-      call.on("error", () => {});
-    },
-  });
-  const { certificate, key, ca } = files(as);
-  const secure = ServerCredentials.createSsl(
-    ca,
-    [{ cert_chain: certificate, private_key: key }],
-    true,
-  );
-  t.after(() => server.forceShutdown());
-  return new Promise((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", secure, (error, port) =>
-      error ? reject(error) : resolve(port),
-    );
-  });
-}
-
-function clientOf(t, ports, changes = {}) {
-  const [party0, party1] = ports.map((port) => `127.0.0.1:${port}`);
-  const client = new Client({ ...loadConfig(live.client), party0, party1, ...changes });
-  t.after(() => client.close());
-  return client;
-}
 
 const answer = (at) => (call) => {
   call.on("data", () => {});

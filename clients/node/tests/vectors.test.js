@@ -93,13 +93,15 @@ for (const vector of vectors.queries) {
   });
 
   test(`the answer of a query: ${vector.name}`, async () => {
-    const shape = answerShape(owners, images, owner, oneSubject);
+    const publicOwners = vector.public_owners;
+    const shape = answerShape(owners, images, owner, oneSubject, publicOwners);
     const [first, second] = await Promise.all(
       vector.responses.map((each) => answerShare(stream(each), "party", shape)),
     );
     const opened = combine(first, second);
     assert.deepEqual([...opened].map(Number), vector.opened.flat());
-    assert.deepEqual(readAnswers(opened, owner === null ? owners : [owner]), vector.answers);
+    const names = [...owners, ...new Array(publicOwners).fill(null)];
+    assert.deepEqual(readAnswers(opened, owner === null ? names : [owner]), vector.answers);
   });
 }
 

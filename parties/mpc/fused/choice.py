@@ -20,8 +20,9 @@ from parties.mpc.session import Session
 from parties.mpc.tuples import Shape, Sharing, logical_shift
 from privedge.errors import ShareError
 
-# A group of 16 has ranks below 16; a finalist may fail a few more comparisons than that.
-MAX_BITS = 6
+# A group of 16 has ranks below 16. A finalist has up to 63 comparisons to pass, and up to ten more
+# for further parts of the images of one subject.
+MAX_BITS = 7
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def chosen(
     session: Session, index: torch.Tensor, values: torch.Tensor, *, below: int, places: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Shares of [index = k], (places, n), and of its products with values, (places, n, v), for
-    k = 0 .. places - 1, from shares of index (n,), 0 <= index < below <= 64, and values (n, v).
+    k = 0 .. places - 1, from shares of index (n,), 0 <= index < below <= 128, and values (n, v).
     All int64. One round.
     """
     count, width = values.shape

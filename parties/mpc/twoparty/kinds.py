@@ -47,6 +47,8 @@ _Wanted = tuple[Sequence[Bit], Lookup]
 _ONE = np.uint64(1)
 _ONES = np.uint64((1 << RING_BITS) - 1)
 _TOP = RING_BITS - 1
+# Products that one look-up gives at most: they are bits of a word.
+_AT_ONCE = RING_BITS
 
 
 def recipe(kind: Kind) -> Recipe:
@@ -276,11 +278,10 @@ def _drawn(t: Words, masks: Sequence[Words]) -> Words:
 
 def _products(role: Role, bits: Sequence[Bit]) -> Words:
     """XOR shares of all products of the bits, (2^k, W); number x is that of the bits set in x."""
-    if len(bits) == 1:
-        more = np.empty((0, role.width), np.uint64)
-    else:
-        more = role.lookups([(bits, lookup(len(bits), several(len(bits))))])[0]
-    return _arranged(role, bits, more)
+    wanted = several(len(bits))
+    parts = [wanted[at : at + _AT_ONCE] for at in range(0, len(wanted), _AT_ONCE)]
+    found = role.lookups([(bits, lookup(len(bits), part)) for part in parts])
+    return _arranged(role, bits, np.concatenate([np.empty((0, role.width), np.uint64), *found]))
 
 
 def _arranged(role: Role, bits: Sequence[Bit], products: Words) -> Words:

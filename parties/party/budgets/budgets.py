@@ -22,6 +22,7 @@ from parties.party.budgets.safe import UNLIMITED, LabelLimits
 from privedge.errors import BudgetSpent, Busy
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.rates import Rates
+from privedge.sharing.question import ROWS_ASKED_AGAIN
 
 # An activation waits so long for its charge to be on disk.
 _LASTING_S = 10.0
@@ -66,9 +67,19 @@ class Budgets:
         burst = max(max_batch, BURST_S * per_second)
         self._rates = Rates(per_second, burst) if per_second else None
 
-    def query(self, client: str, cohort: str, rows: int, named: str | None = None) -> Charges:
+    def query(
+        self,
+        client: str,
+        cohort: str,
+        rows: int,
+        named: str | None = None,
+        *,
+        again: bool = False,
+    ) -> Charges:
         """Charge a client for all rows of a query, whatever they are for. `named`: the owner whom
-        `verify` asks about. Raises Busy, or BudgetSpent.
+        `verify` asks about. `again`: it settles a doubt, for which every limit has ROWS_ASKED_AGAIN
+        rows more: a client that was answered within its limits can always ask it, or a spent budget
+        would look like an operator that deviates. Raises Busy, or BudgetSpent.
         """
         limits = self._limits(cohort)
         # The longest window first: a client that must wait for days is not told of minutes.
@@ -84,7 +95,8 @@ class Budgets:
         with ExitStack() as undo:
             charges = []
             for account in accounts:
-                charges.append(charge := self._ledger.spend(account, rows))
+                more = ROWS_ASKED_AGAIN if again else 0
+                charges.append(charge := self._ledger.spend(account, rows, more=more))
                 undo.callback(charge.give_back)
             wait_s = self._rates.take(client, rows) if self._rates is not None else 0
             if wait_s:

@@ -35,6 +35,10 @@ DAY_H, MONTH_H = 24, 30 * 24
 # hour of a day's row is the first of that day.
 _RARE = frozenset({"activated", "refused"})
 BY_DAY = _RARE | {"month", "named"}
+# Rows that clients may have. After an older registry was put back, nobody knows what was spent of
+# them until then: the hour of that is in a row of the kind `unknown`.
+_LABELS = frozenset({"labels", "hour", "month"})
+_UNKNOWN = "unknown"
 # A window is the running hour or day, and as many before it as it is long.
 _KEPT_HOURS, _KEPT_DAYS = DAY_H + 1, MONTH_H + DAY_H
 # Written ahead: so many, or this part of the limit if that is less. Owners are told what is counted
@@ -137,12 +141,17 @@ class Ledger:
         # Writes that failed, and whether the last one did for want of space.
         self._failures, self._full = 0, False
         self._hour = self._swept = 0
+        # What was spent up to this hour is not known; 0 if all is.
+        self._unknown = 0
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     def __enter__(self) -> "Ledger":
         self._hour = int(self._clock() // HOUR_S)
         for row in self._database.record(lambda session: _load(session, self._hour)):
+            if row.kind == _UNKNOWN:
+                self._unknown = max(self._unknown, row.hour)
+                continue
             hours = self._accounts.setdefault((row.kind, row.name, row.cohort), _Hours())
             hours.by_hour[row.hour] = _Hour(row.amount, row.amount, row.amount)
         self._thread.start()
@@ -160,15 +169,19 @@ class Ledger:
             self._dirty.add(key)
         self._write()
 
-    def spend(self, account: Account, amount: int) -> Charge:
-        """Count `amount`. Raises BudgetSpent, or LimitExceeded if it is more than the limit."""
+    def spend(self, account: Account, amount: int, *, more: int = 0) -> Charge:
+        """Count `amount`, which may use `more` than the limit. Raises BudgetSpent, or LimitExceeded
+        if it is more than all of that.
+        """
         now = self._clock()
         with self._changed:
             hour = self._hour = int(now // HOUR_S)
             hours = self._accounts.setdefault(account.key, _Hours())
             hour -= hour % account.step_h
             if account.limit:
-                _require_left(account, hours.since(hour - account.window_h), amount, now)
+                _require_known(account, self._unknown, hour, now)
+                spent = hours.since(hour - account.window_h)
+                _require_left(account, spent, amount, now, more)
             kept = hours.by_hour.setdefault(hour, _Hour())
             kept.used += amount
             if kept.used + account.ahead // 2 > kept.wanted:
@@ -318,19 +331,40 @@ def _load(session: Session, hour: int) -> Sequence[Spent]:
 
 
 def _store(session: Session, rows: Sequence[_Row], hour: int) -> None:
-    by_day = Spent.kind.in_(BY_DAY)
+    by_day = Spent.kind.in_(BY_DAY | {_UNKNOWN})
     for kinds, kept_h in ((by_day, _KEPT_DAYS), (~by_day, _KEPT_HOURS)):
         session.execute(delete(Spent).where(kinds, Spent.hour < hour - kept_h))
     for (kind, name, cohort), hour, _, amount in rows:
         session.merge(Spent(kind=kind, name=name, cohort=cohort, hour=hour, amount=amount))
 
 
+def set_unknown(session: Session, hour: int | None) -> None:
+    """Record that what clients spent up to this hour, since 1970, is not known, and counts as all
+    that they may have; or with None, that it is forgotten.
+    """
+    session.execute(delete(Spent).where(Spent.kind == _UNKNOWN))
+    if hour is not None:
+        session.add(Spent(kind=_UNKNOWN, name="", cohort="", hour=hour, amount=0))
+
+
+def _require_known(account: Account, unknown: int, hour: int, now: float) -> None:
+    last = unknown - unknown % account.step_h
+    if account.kind not in _LABELS or not unknown or last < hour - account.window_h:
+        return
+    again = (last + account.window_h + account.step_h) * HOUR_S
+    raise BudgetSpent(
+        f"{account.kind}: an older registry was put back, and what was spent before counts as all",
+        again - now,
+    )
+
+
 def _require_left(
-    account: Account, spent: Sequence[tuple[int, int]], amount: int, now: float
+    account: Account, spent: Sequence[tuple[int, int]], amount: int, now: float, more: int
 ) -> None:
-    if amount > account.limit:
+    limit = account.limit + more
+    if amount > limit:
         raise LimitExceeded(f"{account.kind}: {amount} at once are more than the whole budget")
-    left = account.limit - sum(used for _, used in spent)
+    left = limit - sum(used for _, used in spent)
     if amount <= left:
         return
     again = now

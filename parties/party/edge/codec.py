@@ -203,7 +203,7 @@ def answer_from_wire(response: worker_pb2.RunResponse) -> AnswerBytes:
     cost = cost_from_wire(response.header.cost)
     if not response.words:
         raise ShareError("answer: no words came")
-    return AnswerBytes(shape, response.words, cost)
+    return AnswerBytes(shape, response.words, cost, response.unaudited)
 
 
 def kept_from_wire(response: worker_pb2.KeepResponse) -> Kept:

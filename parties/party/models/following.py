@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from parties.party.models.active_models import ActiveModels
 from parties.party.models.cohorts import ModelRef, Snapshot, SnapshotModel, find
 from parties.party.models.enrolment import Outcome, enough_others, opened
-from parties.party.models.model_checks import Shown
+from parties.party.models.model_checks import Seen, Shown
 from parties.party.models.quarantine import IN_USE
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
@@ -76,26 +76,27 @@ class Following(ActiveModels):
             row = self._joining(ref)
             if row.state == State.REFUSED:
                 self._require_released(row, shown)
+                seen = str(Seen.RELEASED)
             else:
-                self._conclude_check(row, shown.check)
+                seen = self._conclude_check(row, shown.check)
                 self._conclude(row, checked, shown.enrolment)
-            if row.state in (State.UPLOADED, State.REFUSED):
-                self._registry.prepare(ref.model_id)
+            if row.state in (State.UPLOADED, State.REFUSED) or seen:
+                self._registry.prepare(ref.model_id, seen)
 
     def add(self, cohort: str, since: str, ref: ModelRef) -> None:
         """Party 1: step 5 when one model was added to the snapshot `since`. Raises UnknownCohort,
-        or ManifestMismatch and changes nothing.
+        or ManifestMismatch and changes nothing: among others, if it saw no check of the model.
         """
-        find(self.cohorts, cohort)
         with self._rows:
             if self.snapshot(cohort).id != since:
                 raise ManifestMismatch(f"cohort {cohort}: party 0 had other models before")
-            row = self._held(self._registry.get(ref.model_id), cohort, ref)
+            row = self._held(self._registry.get(ref.model_id), cohort, ref, self._seen(cohort))
             if row is None:
                 raise ManifestMismatch(f"model {ref.model_id}: this party lacks it")
             if row.version != ref.version:
                 raise ManifestMismatch(f"model {ref.model_id}: the shares do not fit")
             self._make_active(row)
+            self._record_unchecked(cohort, [row.model_id])
             self.audit.record("activation", **about(row))
         self._notify()
 
@@ -109,7 +110,8 @@ class Following(ActiveModels):
         """Party 1: step 5. `deleted`: ids of suspended models that party 0 has deleted, so that
         they are deleted here. Raises UnknownCohort, or ManifestMismatch and changes nothing.
 
-        If it lacks a listed model, party 0 is told which (quarantine.py), and will leave it out.
+        If it lacks a listed model, or saw no check of it, party 0 is told which (quarantine.py),
+        and will leave it out.
         """
         find(self.cohorts, cohort)
         before = self.snapshot(cohort).models
@@ -125,6 +127,7 @@ class Following(ActiveModels):
             }
             wanted |= dict.fromkeys(apart, State.QUARANTINED)
             retired = self._registry.follow(cohort, wanted)
+            self._record_unchecked(cohort, wanted)
             for model_id in retired:
                 log.warning("model %s: no longer on party 0's list, retired", model_id)
             self._set_aside(retired)
@@ -165,18 +168,34 @@ class Following(ActiveModels):
         if not (shown.released and row.model_id in self._registry.released()):
             raise self.refused(row)
 
-    def _conclude_check(self, row: Model, theirs: bytes) -> None:
-        """What came of the check of a new model, if the cohort has one and this is no repetition.
+    def _conclude_check(self, row: Model, theirs: bytes) -> str:
+        """What came of the check of a new model, if the cohort has one and this is no repetition:
+        what this party saw, for its registry, or nothing.
 
         Raises NotReady if there was none; ModelRefused.
         """
-        if find(self.cohorts, row.cohort).model_check is None or row.state != State.UPLOADED:
-            return
+        if find(self.cohorts, row.cohort).model_check is None or row.state in IN_USE:
+            return ""
+        if row.state != State.UPLOADED and row.model_id in self._registry.checks_seen():
+            return ""
         mine = self.checks.share(row.model_id)
         if mine is None or not theirs:
             raise NotReady(f"model {row.model_id}: it was not checked")
         if opened(mine, theirs) is Outcome.KNOWN:
             raise self.refuse_checked(row)
+        return str(Seen.PASSED)
+
+    def _seen(self, cohort: str) -> frozenset[str] | None:
+        """Ids of the models that this party lets become active; None in a cohort without a check.
+        Party 0's word that a model was checked is not among what counts.
+        """
+        unchecked = find(self.cohorts, cohort).model_check is None
+        return None if unchecked else self._registry.checks_seen()
+
+    def _record_unchecked(self, cohort: str, model_ids: Collection[str]) -> None:
+        """Models that are active without a check stay so if the cohort has one later."""
+        if self._seen(cohort) is None:
+            self._registry.saw(set(model_ids) - self._registry.checks_seen(), Seen.BEFORE)
 
     def _conclude(self, row: Model, mine: bytes | None, theirs: bytes) -> None:
         """What came of the check at enrolment, if the cohort has one and this is no repetition.
@@ -212,9 +231,10 @@ class Following(ActiveModels):
         wanted: dict[str, State] = {}
         lacking: set[str] = set()
         owners: set[str] = set()
+        seen = self._seen(cohort)
         listed = [(ref, State.QUARANTINED) for ref in quarantined]
         for ref, state in [*listed, *((ref, State.ACTIVE) for ref in refs)]:
-            row = self._held(kept.get(ref.model_id), cohort, ref)
+            row = self._held(kept.get(ref.model_id), cohort, ref, seen)
             if row is None:
                 lacking.add(ref.model_id)
                 continue
@@ -228,10 +248,12 @@ class Following(ActiveModels):
             raise ManifestMismatch(f"cohort {cohort}: an owner is listed twice")
         return wanted
 
-    def _held(self, row: Model | None, cohort: str, ref: ModelRef) -> Model | None:
+    def _held(
+        self, row: Model | None, cohort: str, ref: ModelRef, seen: frozenset[str] | None
+    ) -> Model | None:
         """Party 1's row of a model that party 0 lists; its share is there, taken back from the
-        trash if need be. None if this party lacks the model, or it is an upload whose owner may not
-        join.
+        trash if need be. None if this party lacks the model, it saw no check of it pass, or it is
+        an upload whose owner may not join. `seen`: as `_seen` says.
         """
         if (
             row is None
@@ -239,8 +261,15 @@ class Following(ActiveModels):
             or (row.cohort, row.manifest_digest) != (cohort, ref.manifest_digest)
             or row.state == State.REFUSED
             or (row.state == State.UPLOADED and not self._may_join(row))
-            or (row.state == State.RETIRED and not self._files.revive(ref.model_id))
         ):
+            return None
+        if seen is not None and row.model_id not in seen:
+            log.error(
+                "model %s of cohort %s: party 0 lists it, and this party saw no check of it pass; "
+                "it is left out: its owner must upload it afresh", row.model_id, cohort
+            )  # fmt: skip
+            return None
+        if row.state == State.RETIRED and not self._files.revive(ref.model_id):
             return None
         return row
 

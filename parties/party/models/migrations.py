@@ -75,10 +75,28 @@ def _to_6(connection: Connection) -> None:
     )
 
 
+def _to_7(connection: Connection) -> None:
+    """What this party saw of each model's check. Version 6 has none of it, so what is active under
+    it may stay, as a model from before there was a check.
+    """
+    connection.execute(
+        text(
+            "CREATE TABLE IF NOT EXISTS checks_seen (model_id VARCHAR(32) NOT NULL PRIMARY KEY, "
+            "seen VARCHAR(16) NOT NULL)"
+        )
+    )
+    connection.execute(
+        text(
+            "INSERT INTO checks_seen (model_id, seen) SELECT model_id, 'before' FROM models "
+            "WHERE state IN ('active', 'quarantined')"
+        )
+    )
+
+
 # The first one leads from version 1 to version 2.
-STEPS: Sequence[Step] = (_to_2, _to_3, _to_4, _to_5, _to_6)
+STEPS: Sequence[Step] = (_to_2, _to_3, _to_4, _to_5, _to_6, _to_7)
 # What the last one leads to. Raised with every step.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 
 def newest(steps: Sequence[Step] = STEPS) -> int:

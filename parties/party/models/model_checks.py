@@ -10,6 +10,9 @@ Party 0 leads; nothing of it runs in a cohort without a table [cohorts.model_che
     3.  both workers         the check; its result is a share of one bit (worker/model_check.py)
     4.  both parties         exchange their shares of it
 
+Party 1 takes no word of party 0's for it: what it saw itself is in its registry (`Seen`), and in a
+cohort with a check it makes no model active of which it saw nothing, whatever party 0 lists.
+
 The bit is all that is opened, and not which bound was broken. A refused model is kept, in a
 state of its own, until its owner deletes it; it becomes active if both operators release it.
 
@@ -19,6 +22,7 @@ Sees this party's share of the bit, as bytes; of the model only where its file i
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from parties.bounded_dict import BoundedDict
 from parties.party.models.cohorts import Snapshot
@@ -32,6 +36,14 @@ _REMEMBERED = 1 << 12
 
 # Asks on a snapshot of one model, as the query of this id: this party's share of the bit.
 AskAlone = Callable[[Model, Snapshot, str, MayLeave], bytes]
+
+
+class Seen(StrEnum):
+    """Why this party lets a model become active, as its registry has it."""
+
+    PASSED = "passed"  # it opened the bit of the check
+    RELEASED = "released"  # its own operator and the other one have released it
+    BEFORE = "before"  # it was active before the cohort had a check, or before this was recorded
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from parties.party.models.database import is_lost, reason
 from parties.party.models.ownership import Owner, unreachable
 from parties.party.models.tables import (
     LIVE,
+    CheckSeen,
     Enrolment,
     Model,
     RefreshedShare,
@@ -78,6 +79,11 @@ class Reading:
         """Ids of the refused models that this operator's admins release."""
         with self._reading() as session:
             return frozenset(session.scalars(select(Released.model_id)))
+
+    def checks_seen(self) -> frozenset[str]:
+        """Ids of the models that may be active here as far as their check goes."""
+        with self._reading() as session:
+            return frozenset(session.scalars(select(CheckSeen.model_id)))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """By cohort and state, how many models there are, tombstones included."""

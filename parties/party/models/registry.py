@@ -35,11 +35,13 @@ from parties.party.models.database import (
 from parties.party.models.folder_identity import FolderIdentity
 from parties.party.models.look import holder
 from parties.party.models.migrations import bring_up_to_date
+from parties.party.models.model_checks import Seen
 from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
 from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
 from parties.party.models.tables import (
+    CheckSeen,
     Enrolment,
     FolderRow,
     Model,
@@ -178,6 +180,8 @@ class Registry(Reading):
             )
             if row.state != State.ACTIVE or session.scalar(same) is not None:
                 row.state = State.UPLOADED
+            else:  # so it was active here, with whatever check there was
+                session.merge(CheckSeen(model_id=row.model_id, seen=Seen.BEFORE))
             session.add(row)
             if refreshed is not None:
                 session.merge(refreshed)
@@ -189,13 +193,17 @@ class Registry(Reading):
         if self.get(model_id) is not None:
             self._write(lambda session: session.delete(session.get_one(Model, model_id)))
 
-    def prepare(self, model_id: str) -> None:
-        """Mark an uploaded or released model as agreed upon; other states stay as they are."""
+    def prepare(self, model_id: str, seen: str = "") -> None:
+        """Mark an uploaded or released model as agreed upon; other states stay as they are.
+        `seen`: what this party saw of its check.
+        """
 
         def change(session: Session) -> None:
             row = session.get_one(Model, model_id)
             if row.state in (State.UPLOADED, State.REFUSED):
                 row.state = State.PREPARED
+            if seen:
+                session.merge(CheckSeen(model_id=model_id, seen=seen))
 
         self._write(change)
 
@@ -305,6 +313,7 @@ class Registry(Reading):
             session.execute(delete(Unwanted).where(Unwanted.model_id == model_id))
             session.execute(delete(Enrolment).where(Enrolment.model_id == model_id))
             session.execute(delete(Released).where(Released.model_id == model_id))
+            session.execute(delete(CheckSeen).where(CheckSeen.model_id == model_id))
             session.execute(delete(RefreshedShare).where(RefreshedShare.model_id == model_id))
 
         self._write(change)
@@ -318,8 +327,19 @@ class Registry(Reading):
 
         def change(session: Session) -> None:
             session.get_one(Model, model_id).state = State.REFUSED
+            session.execute(delete(CheckSeen).where(CheckSeen.model_id == model_id))
 
         self._write(change)
+
+    def saw(self, model_ids: Collection[str], seen: str) -> None:
+        """Record what this party saw of the checks of these models."""
+
+        def change(session: Session) -> None:
+            for model_id in model_ids:
+                session.merge(CheckSeen(model_id=model_id, seen=seen))
+
+        if model_ids:
+            self.record(change)
 
     def release(self, model_id: str) -> None:
         """This operator's admins let this refused model become active."""

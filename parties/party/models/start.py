@@ -26,6 +26,16 @@ class Found:
     registry: FolderIdentity | None
     unknown: Collection[str] = ()
 
+    @property
+    def older(self) -> bool:
+        """Whether the registry may lack what happened since: it is new, older than the folder, or
+        of another one.
+        """
+        if self.folder is None or self.registry is None:
+            return self.registry is None and (self.folder is not None or bool(self.unknown))
+        same = self.registry.folder == self.folder.folder
+        return not same or self.registry.epoch < self.folder.epoch
+
 
 def require_startable(found: Found, party: int) -> None:
     """Raise ConfigError, in one line that says what to do, if a start could lose anything.

@@ -160,6 +160,14 @@ class Released(Base):
     model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
 
 
+class CheckSeen(Base):
+    """What this party itself saw of a model's check (model_checks.Seen); no row if it saw none."""
+
+    __tablename__ = "checks_seen"
+    model_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    seen: Mapped[str] = mapped_column(String(16))
+
+
 class Enrolment(Base):
     """What came of a model's check at enrolment (enrolment.py), if the operators are told."""
 

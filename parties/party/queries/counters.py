@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from parties.party.queries.unaudited import Unaudited
+
 
 @dataclass(frozen=True)
 class QueryCounters:
@@ -22,6 +24,7 @@ class Counters:
     """Safe to call from many threads."""
 
     def __init__(self) -> None:
+        self.unaudited = Unaudited()
         self._lock = threading.Lock()
         self._answered = self._failed = self._running = self._runs = self._bytes = 0
 

@@ -106,12 +106,16 @@ class PendingQuery:
         return 1 if self.question.one_subject or self.check else self.images
 
     @property
+    def of_client(self) -> bool:
+        """Whether a client asks, and neither check of a new model."""
+        return self.enrolling is None and self.check is None
+
+    @property
     def alone(self) -> bool:
         """Whether it must have a run of its own: it has one answer for all its images, or asks for
         one owner only, or for anybody but one, or checks a model.
         """
-        internal = self.enrolling is not None or self.check is not None
-        one = self.question.verify_owner is not None or internal
+        one = self.question.verify_owner is not None or not self.of_client
         return self.question.one_subject or one
 
     @property

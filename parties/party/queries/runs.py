@@ -17,7 +17,7 @@ from parties.party.queries.pending import PendingQuery, Waiters
 from parties.party.queries.score_quota import ScoreQuota
 from parties.party.workers.messages import AnswerBytes, Anybody, Counted, Job
 from privedge import traces
-from privedge.errors import PrivEdgeError, UnknownModel
+from privedge.errors import Busy, PrivEdgeError, UnknownModel
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 from privedge.sharing.ring import WORD_BYTES
@@ -65,12 +65,7 @@ class Runs:
                 job = _job(session, queries, self._quota.counted(queries))
                 for query in queries:
                     query.begun = True
-                try:
-                    answer = worker.run(job, words, deadline, waiters)
-                except UnknownModel:
-                    # Nothing has begun: the worker is a new one, or the models changed just now.
-                    worker.describe(snapshot, deadline)
-                    answer = worker.run(job, words, deadline, waiters)
+                answer = self._answered(worker, job, words, queries, deadline, waiters)
             for query, share in _parts(answer, queries, started):
                 query.settle(share)
                 self._measured(query.question.cohort, share.cost)
@@ -80,6 +75,34 @@ class Runs:
             )
         finally:
             waiters.served()
+
+    def _answered(
+        self,
+        worker: WorkerClient,
+        job: Job,
+        words: bytes,
+        queries: Sequence[PendingQuery],
+        deadline: Deadline,
+        waiters: Waiters,
+    ) -> AnswerBytes:
+        snapshot = queries[0].snapshot
+        try:
+            try:
+                answer = worker.run(job, words, deadline, waiters)
+            except UnknownModel:
+                # Nothing has begun: the worker is a new one, or the models changed just now.
+                worker.describe(snapshot, deadline)
+                answer = worker.run(job, words, deadline, waiters)
+        except Busy:
+            # It would have been unaudited. No answer share has left, so it is not charged.
+            for query in queries:
+                query.begun = False
+            if queries[0].of_client:
+                self._counters.unaudited.add(snapshot.cohort.name, audited=False)
+            raise
+        if queries[0].of_client:
+            self._counters.unaudited.add(snapshot.cohort.name, audited=not answer.unaudited)
+        return answer
 
 
 def _job(session: bytes, queries: Sequence[PendingQuery], counted: Counted) -> Job:

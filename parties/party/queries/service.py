@@ -25,6 +25,7 @@ from parties.party.models.service import ModelService
 from parties.party.queries.counters import Counters, QueryCounters
 from parties.party.queries.intake import Intake
 from parties.party.queries.pending import PendingQuery
+from parties.party.queries.unaudited import Unaudited
 from parties.party.workers.messages import AnswerBytes
 from parties.party.workers.processes import WorkerPool
 from parties.remembered import Remembered
@@ -35,7 +36,7 @@ from privedge.log import name_requests
 from privedge.ran.narrow import as_narrow, word_bits
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import MayLeave
-from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question
+from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, ROWS_ASKED_AGAIN, Question
 from privedge.sharing.ring import RING_BITS
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,11 @@ class QueryService:
         log.info("query %s: answered", question.query_id)
         return answer
 
+    @property
+    def unaudited(self) -> Unaudited:
+        """Runs without an audited bundle."""
+        return self._counters.unaudited
+
     def counters(self) -> QueryCounters:
         """The counters now."""
         return self._counters.read(self._pool.pids)
@@ -117,6 +123,8 @@ class QueryService:
             raise ShareError("query: its shape is not that of the cohort's architecture")
         if batch > self._config.limits.max_batch:
             raise LimitExceeded(f"query: at most {self._config.limits.max_batch} images at once")
+        if question.again and batch > ROWS_ASKED_AGAIN:
+            raise LimitExceeded(f"query: at most {ROWS_ASKED_AGAIN} images to settle a doubt")
         if question.one_subject and batch > MAX_IMAGES_OF_ONE_SUBJECT:
             raise LimitExceeded(f"query: at most {MAX_IMAGES_OF_ONE_SUBJECT} images of one subject")
         if question.word_bits not in (RING_BITS, word_bits(snapshot.cohort.spec)):
@@ -138,7 +146,7 @@ class QueryService:
         )
         try:
             charge = self._models.budgets.query(
-                who.name, question.cohort, images, question.verify_owner
+                who.name, question.cohort, images, question.verify_owner, again=question.again
             )
         except LimitExceeded:
             count(refused=1)

@@ -25,6 +25,7 @@ from parties.party.models.state_folder import (
     require_own_shares,
 )
 from parties.party.models.tables import Model
+from parties.party.upkeep.spending import QUESTION, note_spending
 from privedge.errors import ConfigError
 
 
@@ -35,11 +36,14 @@ class Wish:
     register: a registry, such as a backup's, that knows share files which this one never had.
     trash: share files that no registry knows go to the trash.
     above: raise the epoch above this one, which the other party has seen.
+    forget_spending: what becomes of the budgets of an older registry (spending.py); None if the
+        operator has not said.
     """
 
     register: Path | None = None
     trash: bool = False
     above: int | None = None
+    forget_spending: bool | None = None
 
 
 def adopt(config: PartyConfig, wish: Wish) -> list[str]:
@@ -63,12 +67,17 @@ def adopt(config: PartyConfig, wish: Wish) -> list[str]:
                 f"state: {len(rest)} share files are in no registry ({rest[0]}, ...); name one "
                 "that has them with --register, or set them aside with --trash"
             )
+        older = wish.above is not None or there.older
+        if older and wish.forget_spending is None:
+            raise ConfigError(QUESTION)
         after = _joined(config.index, there, wish.above)
         if folder is None:
             identity.write(replace(after, epoch=0))
         with closing(open_registry(config, Disk(config.state, config.disk), identity)) as registry:
             peer = 0 if seen.holder is None else seen.holder.peer_epoch
             registry.belong(after.folder, after.party, Epochs(after.deployment, after.epoch, peer))
+            if older:
+                note_spending(registry, forget=bool(wish.forget_spending))
             for row in rows.values():
                 registry.take(row)
             for model_id in rest:

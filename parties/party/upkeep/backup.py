@@ -31,6 +31,7 @@ from parties.party.models.state_folder import locked, open_registry, registry_ur
 from parties.party.models.tables import FolderRow, Model
 from parties.party.upkeep import verify
 from parties.party.upkeep.registry_copy import copy, load, require_none, save
+from parties.party.upkeep.spending import note_spending
 from privedge import __version__, private_file
 from privedge.errors import ConfigError
 from privedge.private_file import sync_folder
@@ -63,11 +64,18 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
         return faults
 
 
-def restore(config: PartyConfig, source: Path, above: int | None = None) -> list[str]:
+def restore(
+    config: PartyConfig,
+    source: Path,
+    above: int | None = None,
+    *,
+    forget_spending: bool = False,
+) -> list[str]:
     """Put a backup into the empty folder `state`; returns a line for each share that is damaged.
 
-    `above`: raise the epoch above this one, which the other party has seen. Raises ConfigError, and
-    then `state` is as it was.
+    `above`: raise the epoch above this one, which the other party has seen. What clients have spent
+    since the backup is not in it: it counts as all that they may have, unless `forget_spending`.
+    Raises ConfigError, and then `state` is as it was.
     """
     facts = verify.read_facts(source, config.index)
     faults = list(verify.verify_backup(source, Vault.of(config)))
@@ -85,8 +93,7 @@ def restore(config: PartyConfig, source: Path, above: int | None = None) -> list
         load(source / verify.REGISTRY, registry_url(config))
         # Last: without it, what an interruption leaves does not start.
         copy(source / NAME, config.state / NAME)
-        if above is not None:
-            _raise_epoch(config, above)
+        _settle(config, above, forget_spending)
     return faults
 
 
@@ -95,13 +102,17 @@ def _require_empty(state: Path) -> None:
         raise ConfigError(f"{state}: is there already; move it away, and restore beside it")
 
 
-def _raise_epoch(config: PartyConfig, above: int) -> None:
+def _settle(config: PartyConfig, above: int | None, forget_spending: bool) -> None:
+    """Raise the epoch of what was restored, and say what is known of its budgets."""
     identity = IdentityFile(config.state)
     now = identity.read()
-    if now is not None:
-        with closing(open_registry(config, Disk(config.state, config.disk), identity)) as registry:
+    if now is None:
+        return
+    with closing(open_registry(config, Disk(config.state, config.disk), identity)) as registry:
+        if above is not None:
             own, peer = max(now.epoch, above) + 1, registry.epochs.peer
             registry.belong(now.folder, now.party, Epochs(now.deployment, own, peer))
+        note_spending(registry, forget=forget_spending)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     restore.add_argument("--from", type=Path, required=True, metavar="FOLDER", dest="source",
                          help="a backup")  # fmt: skip
     restore.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+    _add_spending(restore, required=True)
     verify = _command(commands, "verify", "check a registry and every share; one line for a fault")
     verify.add_argument("--backup", type=Path, metavar="FOLDER",
                         help="check this backup and not the state folder")  # fmt: skip
@@ -34,13 +35,33 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
                        "such as a backup's")  # fmt: skip
     adopt.add_argument("--trash", action="store_true",
                        help="move shares that no registry knows to the trash")  # fmt: skip
-    _add_audit(commands)
     adopt.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+    _add_spending(adopt, required=False)
+    _add_audit(commands)
     _add_keys(commands)
     refresh = _command(commands, "refresh", "give both parties new shares of the same models; ask "
                        "it of party 0, which must be running")  # fmt: skip
     refresh.add_argument("--cohort", default="", help="of this one only")
     _add_telemetry(commands)
+
+
+def _add_spending(command: argparse.ArgumentParser, *, required: bool) -> None:
+    spending = command.add_mutually_exclusive_group(required=required)
+    spending.add_argument(
+        "--forget-spending",
+        action="store_true",
+        default=None,
+        help="what clients spent of their budgets since is not counted here: the other party has "
+        "kept its registry, and goes on counting",
+    )
+    spending.add_argument(
+        "--count-as-spent",
+        action="store_false",
+        default=None,
+        dest="forget_spending",
+        help="it counts as all that they may have: the other party's registry was put back too. "
+        "Clients are answered again once the windows of their budgets have passed",
+    )
 
 
 def _add_keys(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -136,7 +157,8 @@ def _backup(config: PartyConfig, arguments: argparse.Namespace) -> int:
 def _restore(config: PartyConfig, arguments: argparse.Namespace) -> int:
     from parties.party.upkeep.backup import restore
 
-    faults = restore(config, arguments.source, arguments.above)
+    forget = bool(arguments.forget_spending)
+    faults = restore(config, arguments.source, arguments.above, forget_spending=forget)
     return _said(faults, f"{config.state}: party {config.index} as in {arguments.source}")
 
 
@@ -153,7 +175,7 @@ def _verify(config: PartyConfig, arguments: argparse.Namespace) -> int:
 def _adopt(config: PartyConfig, arguments: argparse.Namespace) -> int:
     from parties.party.upkeep.adopt import Wish, adopt
 
-    wish = Wish(arguments.register, arguments.trash, arguments.above)
+    wish = Wish(arguments.register, arguments.trash, arguments.above, arguments.forget_spending)
     sys.stdout.write("".join(f"{line}\n" for line in adopt(config, wish)))
     return 0
 

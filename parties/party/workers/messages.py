@@ -63,11 +63,15 @@ class Job:
 
 @dataclass(frozen=True)
 class AnswerBytes:
-    """One answer share as it came from a worker: words of `shape`, and what they cost."""
+    """One answer share as it came from a worker: words of `shape`, and what they cost.
+
+    unaudited: whether its run used randomness of which no part was opened and checked.
+    """
 
     shape: tuple[int, ...]
     words: bytes = field(repr=False)
     cost: Cost
+    unaudited: bool = False
 
 
 @dataclass(frozen=True)

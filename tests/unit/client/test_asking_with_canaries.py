@@ -134,6 +134,7 @@ def test_a_stranger_that_honest_parties_name_twice_is_like_an_owner(parties, tam
     like: set[bytes] = set()
 
     def taken_for_an_owner(header, query):
+        assert header.again == (len(query) == 16)  # for which budgets keep as many rows
         words = answered(header, query).copy()
         # No other stranger is like an owner by chance.
         words[:, 1 if len(query) == 4 else 0 : 10] = 0

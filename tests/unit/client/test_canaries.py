@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parties.mpc.predict import Rule, predict
-from privedge.client.canaries import AGAIN, PUBLIC, SIZES, STRANGER, Canaries, wanted
+from privedge.client.canaries import AGAIN, PUBLIC, SIZES, STRANGER, Canaries, Doubt, wanted
 from privedge.client.cohort import Cohort
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError, IntegrityError
@@ -180,6 +180,25 @@ def test_one_stranger_that_is_named_is_asked_about_again(tmp_path):
     first, second = answers(again.words)
     first[at, 4] += 1
     assert again.sifted((first, second), question(again.words), tmp_path)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("max_batch", "count", "rows", "times"),
+    [(64, 3, 16, 1), (17, 3, 16, 1), (15, 3, 8, 2), (7, 3, 4, 2), (3, 1, 2, 4)],
+)
+def test_a_doubt_is_asked_about_until_guessing_its_rows_has_1_chance_in_16(
+    max_batch, count, rows, times
+):
+    found = Canaries(replace(COHORT, max_batch=max_batch), MADE.rivals, count, verify=False)
+    doubt = Doubt(OWN, 4, [])
+    assert (len(found.again(doubt).words), found.times) == (rows, times)
+    assert rows**times >= 16 and rows * times <= 16
+    # It is anywhere among them, every time.
+    places = {
+        next(row for row, kind, _ in found.again(doubt).canaries if kind == AGAIN)
+        for _ in range(40 * rows)
+    }
+    assert places == set(range(rows))
 
 
 def test_what_is_asked_about_again_leaves_no_second_doubt(tmp_path):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from parties.mpc.crypten_backend.engine import CryptenEngine
 from parties.mpc.decision import MARGIN_STEPS, Decision
 from parties.mpc.fused.engine import FusedEngine
-from parties.mpc.predict import Rule, predict
+from parties.mpc.network import Distances
+from parties.mpc.predict import Rule, decide, predict
 from privedge.ran import narrow
 from privedge.ran.presets import preset
 from privedge.ran.spec import Dense, RanSpec, Relu
@@ -98,6 +99,8 @@ def test_every_byte_string_is_a_query(spec, rounds):
             assert_one_name_or_none(rows)
             if spec is UNIT:
                 assert not rows[~valid(spec, asked)].any()
+            together = answers(spec, models(spec, owners), asked[-32:], one_subject=True)
+            assert_one_name_or_none(together)
 
 
 def valid(spec: RanSpec, asked: np.ndarray) -> np.ndarray:
@@ -128,6 +131,102 @@ def test_several_images_of_one_subject_are_valid_by_their_mean_norm():
     assert answers(UNIT, parameters, asked, one_subject=True).tolist() == [[0, 1, 0]]
     asked[0] *= np.uint64(2)
     assert answers(UNIT, parameters, asked, one_subject=True).tolist() == [[0, 0, 0]]
+
+
+# The longest vectors that have words of 26 bits: 32 of them have a sum of squares that wraps.
+LONG = preset("vector", size=1 << 10, components=2)
+
+
+def wrapping(images: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Models on the second half of a vector, the first one with a mean of zeros; and images of a
+    half of words 2^25, which keep their squares however they are widened, and of zeros. 32 such
+    have |x|^2 = 2^64, and their distance to the first owner is 0 in the ring.
+    """
+    half = LONG.input_shape[0] // 2
+    basis, mean = np.zeros((OWNERS, 2, 2 * half)), np.zeros((OWNERS, 2 * half))
+    basis[:, 0, half] = basis[:, 1, half + 1] = 1
+    for owner in range(1, OWNERS):
+        mean[owner, half + 1 + owner] = 1
+    thresholds = np.full((OWNERS, 1), 2.0**15 - 1)
+    parameters = {"0.basis": basis, "0.mean": mean, "threshold": thresholds}
+    asked = np.zeros((images, 2 * half), dtype=np.uint64)
+    asked[:, :half] = 1 << (narrow.word_bits(LONG) - 1)
+    return {name: encode(parameters[name]) for name in LONG.parameters()}, asked
+
+
+@pytest.mark.parametrize("engine_type", [FusedEngine, CryptenEngine])
+def test_images_of_one_subject_whose_sum_wraps_around_are_answered_with_zeros(engine_type):
+    parameters, asked = wrapping(32)
+    rows = answers(LONG, parameters, asked, engine_type, one_subject=True)
+    assert rows.tolist() == [[0] * OWNERS]
+
+
+def test_without_parts_that_sum_would_have_named_somebody(monkeypatch):
+    monkeypatch.setattr(narrow.Norms, "parts", lambda _, images: [(0, images)])
+    parameters, asked = wrapping(32)
+    assert answers(LONG, parameters, asked, one_subject=True).tolist() == [[1, 0, 0]]
+
+
+def test_as_many_honest_images_of_one_subject_as_there_may_be_are_still_answered():
+    parameters, _ = wrapping(32)
+    honest = np.stack([parameters["0.mean"][1]] * 32)
+    assert answers(LONG, parameters, honest, one_subject=True).tolist() == [[0, 1, 0]]
+
+
+def test_parts_of_one_subject_take_no_round_more_than_a_whole():
+    parameters, asked = wrapping(32)
+    names = list(parameters)
+
+    def program(engine, x, *stacked):
+        shared = dict(zip(names, stacked, strict=True))
+        return predict(engine, LONG, shared, x, Rule(margin=MARGIN, one_subject=True))
+
+    rounds = {
+        images: run(program, asked[:images], *parameters.values(), engine_type=FusedEngine)
+        .sessions[0]
+        .rounds
+        for images in (3, 32)
+    }
+    assert narrow.norms(LONG).parts(3) == [(0, 3)] and len(narrow.norms(LONG).parts(32)) == 11
+    assert rounds[3] == rounds[32]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_images_of_one_subject_are_named_unless_their_mean_keeps_to_the_bounds(data):
+    unit = data.draw(st.booleans())
+    spec = preset(
+        "vector",
+        size=data.draw(st.sampled_from([16, 512, 1 << 10, 1 << 14])),
+        unit_length=unit,
+        components=2,
+    )
+    wanted = narrow.norms(spec)
+    most = spec.input_shape[0] * (3 << (narrow.word_bits(spec) - 2)) ** 2
+    one = st.one_of(
+        st.integers(0, most),
+        st.sampled_from([0, most, most // 2, 1 << 59, 1 << 60, 1 << 61]),
+        st.integers(wanted.least, wanted.bound),
+    )
+    images = st.one_of(
+        st.lists(one, min_size=1, max_size=32), st.tuples(one, st.integers(1, 32)).map(repeated)
+    )
+    whole = [min(each, most) for each in data.draw(images)]
+    # The first owner is right on them and the second far off, so the bounds alone decide.
+    owners = torch.tensor([[0, 1 << 40]] * len(whole))
+    found = Distances(owners, whole=torch.tensor(whole))
+    thresholds = torch.tensor([[1 << 20], [1 << 20]])
+    rule = Rule(margin=MARGIN, one_subject=True)
+    row = decide(ClearEngine(), found, thresholds, rule, wanted).tolist()
+    mean_in_bounds = wanted.least * len(whole) <= sum(whole) < wanted.bound * len(whole)
+    assert row in ([[1, 0]], [[0, 0]])
+    assert mean_in_bounds or row == [[0, 0]]
+    if all(wanted.least <= each < wanted.bound for each in whole):
+        assert row == [[1, 0]]
+
+
+def repeated(of: tuple[int, int]) -> list[int]:
+    return [of[0]] * of[1]
 
 
 def bad_owners(spec: RanSpec) -> dict[str, Callable[[dict, np.random.Generator], None]]:

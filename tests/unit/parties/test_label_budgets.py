@@ -1,14 +1,17 @@
 """Budgets of labels over 30 days, and what owners are told of them (parties/party/budgets)."""
 
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from test_model_service import ANA, BEN, COHORT, Parties, settings
 
 from parties.config.budgets import BudgetsSection
 from parties.config.cohort import CohortSection, EncoderSection, LabelBudgetSection
 from parties.party.budgets.budgets import Budgets
-from parties.party.budgets.ledger import HOUR_S, Ledger
+from parties.party.budgets.ledger import HOUR_S, Ledger, set_unknown
 from parties.party.budgets.safe import UNLIMITED, LabelLimits, safe
 from parties.party.models.cohorts import build
 from parties.party.models.registry import Registry
@@ -71,6 +74,42 @@ def test_w45_labels_of_30_days_are_bounded_also_after_a_restart(url, clock):
         budgets.query("carla", FACES, 60)
         with pytest.raises(BudgetSpent):
             budgets.query("carla", FACES, 1)
+
+
+@settings_of_hypothesis(max_examples=60, deadline=None)
+@given(st.data())
+def test_who_was_answered_within_its_budgets_can_always_settle_a_doubt(tmp_path_factory, data):
+    """Whatever was asked before, of whatever budgets, and however many doubts were settled."""
+    url, clock = f"sqlite:///{tmp_path_factory.mktemp('b') / 'registry.sqlite'}", Clock()
+    limits = LabelLimits(*(data.draw(st.sampled_from([0, 5, 20, 40, 500])) for _ in range(3)))
+    with opened(
+        url, clock, limits, labels_per_day=data.draw(st.sampled_from([0, 8, 60]))
+    ) as budgets:
+        for rows in data.draw(st.lists(st.sampled_from([1, 4, 8, 16, 64]), max_size=25)):
+            clock.now += data.draw(st.sampled_from([1, HOUR_S, 30 * HOUR_S]))
+            try:
+                budgets.query("carla", FACES, rows)
+            except LimitExceeded:
+                continue
+            if data.draw(st.booleans()):
+                for again in data.draw(st.sampled_from([[16], [8, 8], [4, 4], [2] * 4])):
+                    budgets.query("carla", FACES, again, again=True)
+
+
+def test_settling_doubts_gives_nobody_more_than_16_rows_beyond_a_budget(url, clock):
+    limits = LabelLimits(client_month=500, client_hour=20)
+    with opened(url, clock, limits) as budgets:
+        given = 0
+        for rows, again in [(4, False), (16, True)] * 40:
+            with suppress(LimitExceeded):
+                budgets.query("carla", FACES, rows, again=again)
+                given += rows
+        assert given == 36
+        clock.now += 2 * HOUR_S  # questions of the usual kind, too
+        for _ in range(5):
+            budgets.query("carla", FACES, 4)
+        with pytest.raises(BudgetSpent):
+            budgets.query("carla", FACES, 4)
 
 
 def test_w45_within_any_30_days_no_more_than_the_budget_is_answered(url, clock):
@@ -218,11 +257,60 @@ def test_w45_a_restored_party_still_counts_what_its_backup_knew(tmp_path):
         models.budgets.query("carla", COHORT, 10).require_lasting(60)
         assert backup(config, tmp_path / "backup") == []
     config.state.rename(tmp_path / "lost")
-    restore(config, tmp_path / "backup")
+    restore(config, tmp_path / "backup", forget_spending=True)
     with open_models(config, None) as models:
         with pytest.raises(BudgetSpent):
             models.budgets.query("carla", COHORT, 1)
         models.budgets.query("dora", COHORT, 10)
+
+
+def test_after_a_restore_of_both_parties_nobody_gets_a_budget_twice(tmp_path):
+    """What was spent after the backups is in neither registry, so it counts as all there is."""
+    cohort = {"budget": {"client_month": 10}}
+    with ExitStack() as stack:
+        Parties(tmp_path, stack)
+    for index in (0, 1):
+        config, saved = settings(tmp_path, index, **cohort), tmp_path / f"backup{index}"
+        assert backup(config, saved) == []
+        with open_models(config, None) as models:
+            models.budgets.query("carla", COHORT, 10).require_lasting(60)
+        config.state.rename(tmp_path / f"lost{index}")
+        restore(config, saved)
+        for _ in range(2):  # a restart changes nothing
+            with open_models(config, None) as models:
+                for client in ("carla", "dora"):
+                    refused = pytest.raises(BudgetSpent, match="an older registry was put back")
+                    with refused as error:
+                        models.budgets.query(client, COHORT, 1)
+                    assert 29 < days(error) <= 32
+                # Owners upload again what the backup lacks.
+                with models.budgets.activation("ana"):
+                    pass
+
+
+def test_what_is_not_known_leaves_each_window_in_its_time(url, clock):
+    limits = LabelLimits(client_month=100, client_hour=20)
+    with closing(Registry(url)) as registry:
+        registry.record(lambda session: set_unknown(session, int(clock.now // HOUR_S)))
+    for limit, wait_s in ((LabelLimits(client_hour=20), 2 * HOUR_S), (limits, 31 * DAY_S)):
+        later = Clock()
+        with opened(url, later, limit, labels_per_day=0) as budgets:
+            with pytest.raises(BudgetSpent) as refused:
+                budgets.query("carla", FACES, 1)
+            assert wait_s - DAY_S < refused.value.retry_after_s <= wait_s
+            later.now += refused.value.retry_after_s
+            budgets.query("carla", FACES, 1)
+    # Without a limit there is nothing to know.
+    with opened(url, clock, UNLIMITED, labels_per_day=0) as budgets:
+        budgets.query("carla", FACES, 1000)
+
+
+def test_an_operator_may_forget_it_and_says_so(url, clock):
+    with closing(Registry(url)) as registry:
+        for hour in (int(clock.now // HOUR_S), None):
+            registry.record(lambda session, hour=hour: set_unknown(session, hour))
+    with opened(url, clock, LabelLimits(client_month=100)) as budgets:
+        budgets.query("carla", FACES, 100)
 
 
 def test_both_parties_count_the_same_models_for_owners_that_have_one(tmp_path):

@@ -1,6 +1,7 @@
 """The check of new models as the front ends have it, with their workers' answers given."""
 
 from contextlib import ExitStack
+from types import MappingProxyType
 
 import pytest
 from test_enrolment_service import MASK, PlacedHere, Stays
@@ -11,7 +12,7 @@ from parties.party.audit.reading import shown
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.model_checks import Shown
 from parties.party.models.state_folder import open_models
-from privedge.errors import BudgetSpent, ModelRefused, NotReady, UnknownModel
+from privedge.errors import BudgetSpent, ManifestMismatch, ModelRefused, NotReady, UnknownModel
 from privedge.identity.roles import Identity, Role
 
 ADMIN = Identity(Role.ADMIN, "operator")
@@ -27,8 +28,8 @@ class CheckingLine(Line):
 class Parties:
     """Both parties, whose workers would find `bit`; on what they were asked is in `asked`."""
 
-    def __init__(self, folder, stack, **budgets):
-        rule = {"model_check": {}}
+    def __init__(self, folder, stack, *, model_check=MappingProxyType({}), **budgets):
+        rule = {} if model_check is None else {"model_check": dict(model_check)}
         one, zero = (settings(folder, index, budgets=budgets, **rule) for index in (1, 0))
         self.follower = stack.enter_context(open_models(one, None))
         self.leader = stack.enter_context(open_models(zero, CheckingLine(self.follower)))
@@ -121,6 +122,73 @@ def test_party_1_takes_no_model_that_was_not_checked(open_parties):
         with pytest.raises(NotReady):
             parties.follower.prepare(ref, shown_to_it)
     assert parties.states(model_id) == ["uploaded"] * 2
+
+
+def told_by_party_0(parties, model_id, way):
+    """Party 0 says that a model is to be active, without a word about its check."""
+    (row,) = (row for row in parties.follower.listed(ADMIN, COHORT) if row.model_id == model_id)
+    ref = ModelRef(model_id, row.manifest_digest)
+    if way == "add":
+        parties.follower.add(COHORT, parties.follower.snapshot(COHORT).id, ref)
+    else:
+        parties.follower.follow(COHORT, [ref])
+
+
+@pytest.mark.parametrize("way", ["add", "list"])
+def test_party_1_serves_no_model_whose_check_it_did_not_see_pass(open_parties, caplog, way):
+    parties = open_parties()
+    model_id = parties.uploaded()
+    with pytest.raises(ManifestMismatch):
+        told_by_party_0(parties, model_id, way)
+    assert parties.states(model_id) == ["uploaded"] * 2
+    assert parties.follower.snapshot(COHORT).models == ()
+    assert (
+        f"model {model_id} of cohort {COHORT}: party 0 lists it, and this party saw" in caplog.text
+    )
+
+
+def test_nor_one_that_party_0_lists_as_damaged_first(open_parties):
+    parties = open_parties()
+    model_id = parties.uploaded()
+    (row,) = parties.follower.listed(ADMIN, COHORT)
+    parties.follower.follow(COHORT, [], [ModelRef(model_id, row.manifest_digest)])
+    with pytest.raises(ManifestMismatch):
+        told_by_party_0(parties, model_id, "list")
+    assert parties.states(model_id) == ["uploaded"] * 2
+
+
+def test_nor_one_that_it_has_refused_or_was_checked_before_it_was_refused(open_parties):
+    parties = open_parties()
+    for model_id in (parties.refused(), parties.refused(BEN)):
+        with pytest.raises(ManifestMismatch):
+            told_by_party_0(parties, model_id, "list")
+
+
+def test_what_party_1_saw_outlives_its_restart(tmp_path):
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack)
+        model_id = parties.uploaded()
+        parties.leader.activate(model_id, ANA)
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack)
+        told_by_party_0(parties, model_id, "list")
+        assert parties.states(model_id) == ["active"] * 2
+
+
+def test_a_model_from_before_the_check_stays_active_and_a_later_upload_needs_one(tmp_path):
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack, model_check=None)
+        before = parties.uploaded()
+        parties.leader.activate(before, ANA)
+        waiting = parties.uploaded(BEN)
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack)
+        told_by_party_0(parties, before, "list")
+        assert parties.states(before) == ["active"] * 2
+        with pytest.raises(ManifestMismatch):
+            told_by_party_0(parties, waiting, "list")
+        parties.leader.activate(waiting, BEN)
+        assert parties.states(waiting) == ["active"] * 2
 
 
 @pytest.mark.parametrize("first", [0, 1])

@@ -205,6 +205,13 @@ def test_a_dealer_is_there_or_is_not_as_randomness_says(tmp_path, lines, dealer,
         _party(tmp_path, *lines, dealer=dealer)
 
 
+def test_two_parties_alone_have_no_bundles_that_are_audited(tmp_path):
+    config = _party(tmp_path, 'randomness = "two-party"', dealer=False)
+    refusing = config.pool.model_copy(update={"unaudited": "refuse"})
+    with pytest.raises(ValueError, match="needs a dealer"):
+        PartyConfig.model_validate(dict(config) | {"pool": refusing})
+
+
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [

@@ -626,7 +626,7 @@ def test_w24_a_backup_of_before_a_refresh_is_noticed_and_never_computed_with(tmp
     with ExitStack() as stack:
         parties = Parties(tmp_path, stack)
         assert all(f"party {index} has an older" in " ".join(said) for said in parties.meet())
-    adopt(settings(tmp_path, index), Wish(above=epoch))
+    adopt(settings(tmp_path, index), Wish(above=epoch, forget_spending=True))
     with ExitStack() as stack:
         parties = opened(tmp_path, stack)
         young = activate(parties, BEN)

@@ -195,7 +195,7 @@ def test_w19_a_restored_older_folder_is_named_by_both_and_takes_no_share(older, 
 def test_w19_an_operator_can_go_on_with_it_and_even_then_no_share_is_lost(older, party):
     kept = shares(older, 1 - party)
     restored(older, party)
-    adopt(settings(older, party), Wish(above=1000))
+    adopt(settings(older, party), Wish(above=1000, forget_spending=True))
     with ExitStack() as stack:
         parties = Parties(older, stack)
         assert parties.meet() == ((), ())

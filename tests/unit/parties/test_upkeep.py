@@ -18,7 +18,7 @@ from parties.party.upkeep import commands
 from parties.party.upkeep.adopt import Wish, adopt
 from parties.party.upkeep.backup import backup, restore
 from parties.party.upkeep.verify import verify, verify_backup
-from privedge.errors import ConfigError
+from privedge.errors import BudgetSpent, ConfigError
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_w18_a_lost_registry_is_replaced_by_a_backups_and_all_shares_stay(folder
     with pytest.raises(ConfigError, match=r"--register.*--trash"):
         adopt(settings(folder, party), Wish())
     registry = folder / f"backup{party}/registry.sqlite"
-    lines = adopt(settings(folder, party), Wish(register=registry))
+    lines = adopt(settings(folder, party), Wish(register=registry, forget_spending=True))
     assert len(lines) == 3 and "belong together" in lines[-1]
     assert owners(folder, party) == ("ana", "ben")
     assert shares(state(folder, party)) == before
@@ -234,7 +234,7 @@ def test_w18_a_lost_registry_is_replaced_by_a_backups_and_all_shares_stay(folder
 def test_w18_shares_that_nobody_knows_go_to_the_trash_on_an_order_only(folder):
     before = shares(state(folder, 1))
     (state(folder, 1) / "registry.sqlite").unlink()
-    lines = adopt(settings(folder, 1), Wish(trash=True))
+    lines = adopt(settings(folder, 1), Wish(trash=True, forget_spending=True))
     assert sum("is in the trash" in line for line in lines) == 2
     assert owners(folder, 1) == ()
     waiting = {path.read_bytes() for path in (state(folder, 1) / "trash").iterdir()}
@@ -244,7 +244,7 @@ def test_w18_shares_that_nobody_knows_go_to_the_trash_on_an_order_only(folder):
 def test_w18_a_share_that_is_not_what_the_other_registry_says_is_not_registered(folder):
     flipped(one_share(state(folder, 1)))
     (state(folder, 1) / "registry.sqlite").unlink()
-    wish = Wish(register=folder / "backup1/registry.sqlite", trash=True)
+    wish = Wish(folder / "backup1/registry.sqlite", trash=True, forget_spending=True)
     lines = adopt(settings(folder, 1), wish)
     assert ["registered" in line for line in lines] == [True, False, False]
 
@@ -257,7 +257,17 @@ def test_an_older_registry_is_accepted_on_an_order_and_its_epoch_rises(folder):
     shutil.copy(folder / "backup0/registry.sqlite", state(folder, 0) / "registry.sqlite")
     with pytest.raises(ConfigError, match="it is older"):
         owners(folder, 0)
-    adopt(settings(folder, 0), Wish(trash=True))
+    with pytest.raises(ConfigError, match=r"--forget-spending .* or --count-as-spent"):
+        adopt(settings(folder, 0), Wish(trash=True))
+    adopt(settings(folder, 0), Wish(trash=True, forget_spending=False))
+    spent = pytest.raises(BudgetSpent, match="an older registry was put back")
+    with open_models(settings(folder, 0), None) as models, spent:
+        models.budgets.query("carla", COHORT, 1)
+    with pytest.raises(ConfigError, match="--forget-spending"):  # with an epoch, too
+        adopt(settings(folder, 0), Wish(above=9))
+    adopt(settings(folder, 0), Wish(above=9, forget_spending=True))
+    with open_models(settings(folder, 0), None) as models:
+        models.budgets.query("carla", COHORT, 1)
     assert owners(folder, 0) == ("ana", "ben")
     assert list(verify(settings(folder, 0))) == []
 
@@ -345,8 +355,20 @@ def test_the_commands_say_what_they_did_and_end_with_1_if_a_share_is_damaged(fol
     assert told(folder, 0, "verify") == 0
     assert told(folder, 0, "adopt") == 0
     lost(folder, 0)
-    assert told(folder, 0, "restore", "--from", str(folder / "new"), "--above", "90") == 0
-    assert told(folder, 0, "adopt", "--above", "99") == 0
+    assert (
+        told(
+            folder,
+            0,
+            "restore",
+            "--from",
+            str(folder / "new"),
+            "--above",
+            "90",
+            "--forget-spending",
+        )
+        == 0
+    )
+    assert told(folder, 0, "adopt", "--above", "99", "--forget-spending") == 0
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 6 and said[-1].endswith("at epoch 100")
     flipped(one_share(state(folder, 0)))

@@ -299,6 +299,11 @@ export interface QueryHeader {
   oneSubject: boolean;
   /** The cohort's, or 0. */
   wordBits: number;
+  /**
+   * At most 16 rows that settle a doubt about an answer which this client has just had: budgets keep
+   * so many for it.
+   */
+  again: boolean;
 }
 
 /** One part of a query stream: the header first, then only bytes. */
@@ -2159,6 +2164,7 @@ function createBaseQueryHeader(): QueryHeader {
     question: undefined,
     oneSubject: false,
     wordBits: 0,
+    again: false,
   };
 }
 
@@ -2196,6 +2202,9 @@ export const QueryHeader: MessageFns<QueryHeader> = {
     }
     if (message.wordBits !== 0) {
       writer.uint32(64).uint32(message.wordBits);
+    }
+    if (message.again !== false) {
+      writer.uint32(72).bool(message.again);
     }
     return writer;
   },
@@ -2285,6 +2294,14 @@ export const QueryHeader: MessageFns<QueryHeader> = {
             }
 
             message.wordBits = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.again = reader.bool();
             continue;
           }
         }

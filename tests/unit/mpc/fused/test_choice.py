@@ -35,7 +35,7 @@ def expected(index: np.ndarray, values: np.ndarray, **sizes) -> np.ndarray:
 @pytest.mark.parametrize("engine_type", ENGINES)
 @settings(max_examples=15, deadline=None)
 @given(
-    below=st.integers(1, 64),
+    below=st.integers(1, 128),
     count=st.integers(1, 70),
     width=st.integers(0, 3),
     seed=st.integers(0, 2**32),

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parties.mpc.fused.choice import Choice
+from parties.mpc.fused.choice import MAX_BITS, Choice
 from parties.mpc.fused.squares import TruncatedSquare
 from parties.mpc.fused.tuples import Comparison, ExactTruncation, FusedRelu
 from parties.mpc.tuples import And, Product, Square, Truncation, TupleKind
@@ -31,13 +31,14 @@ _KINDS: st.SearchStrategy[TupleKind] = st.one_of(
     st.builds(TruncatedSquare, _SHAPES, st.integers(1, 61)),
     st.builds(Square, _SHAPES),
     st.builds(Widen, _SHAPES, st.integers(4, 62)),
-    st.builds(Choice, st.integers(1, 70), st.integers(0, 3), st.integers(1, 6)),
+    st.builds(Choice, st.integers(1, 70), st.integers(0, 3), st.integers(1, MAX_BITS)),
 )
 _LARGE = [
     FusedRelu((4100,), 16),
     Comparison((1000,), 63),
     TruncatedSquare((1000,), 16),
     Truncation((1000,), 16),
+    Choice(9, 2, MAX_BITS),
     ExactTruncation((1000,), 16),
     FusedRelu((1000,), 16, exact=True),
 ]
