@@ -39,7 +39,7 @@ def check_distances(config: ServerConfig) -> Iterator[Finding]:
     """Whether each server that a party dials is another one, on another machine."""
     if not isinstance(config, PartyConfig):
         return
-    dialled = {"dealer.address": config.dealer.address}
+    dialled = {"dealer.address": config.dealer.address} if config.dealer else {}
     if config.peer is not None:
         dialled["peer.address"] = config.peer.address
     for name, address in dialled.items():
@@ -127,7 +127,9 @@ def _workers(name: str, first: str, config: PartyConfig) -> Iterator[Finding]:
     if _past_last(first, config.workers):
         yield Finding(name, f"{first}: {config.workers} workers need ports beyond {LAST_PORT}")
         return
-    others = {"listen": config.listen, "dealer.address": config.dealer.address}
+    others = {"listen": config.listen}
+    if config.dealer is not None:
+        others["dealer.address"] = config.dealer.address
     if config.peer is not None:
         others["peer.address"] = config.peer.address
     for worker in range(config.workers):

@@ -19,6 +19,8 @@ from privedge.rpc.ports import shifted
 
 def check_dealer(config: PartyConfig) -> Iterator[Finding]:
     """Whether the dealer is there, is a dealer, and has the same versions and time."""
+    if config.dealer is None:
+        return
     address = config.dealer.address
     name = peer_name(Role.DEALER, address)
     try:

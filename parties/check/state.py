@@ -76,7 +76,7 @@ class StateCheck:
         built = {}
         for section in self._config.cohorts:
             try:
-                built[section.name] = cohort = build(section)
+                built[section.name] = cohort = build(section, self._config.randomness)
                 for line in cohort.cautions():
                     yield hint("cohorts", line)
             except ConfigError as error:

@@ -46,6 +46,13 @@ class PartyConfig(ServerConfig):
         "depends also on the masks. `exact`: always the floor, with two more rounds wherever no "
         "ReLU follows (docs/explanation/threat-model.md). Must be the same at both parties.",
     )
+    randomness: Literal["dealer", "two-party"] = Field(
+        default="dealer",
+        description="Who makes correlated randomness. `dealer`: a third server. `two-party`: the "
+        "two parties themselves, with no [dealer]; experimental, not reviewed from outside, for "
+        "cohorts of one `subspace` layer with at most 1024 inputs, and made while each query runs "
+        '(docs/adr/0046). Needs engine = "fused". Must be the same at both parties.',
+    )
     workers: int = Field(
         default=1,
         ge=1,
@@ -79,7 +86,7 @@ class PartyConfig(ServerConfig):
     )
     peer: PeerSection | None = None
     mpc: MpcSection
-    dealer: DealerSection
+    dealer: DealerSection | None = None
     limits: PartyLimits = PartyLimits()
     budgets: BudgetsSection = BudgetsSection()
     audit: AuditSection = AuditSection()
@@ -94,7 +101,8 @@ class PartyConfig(ServerConfig):
 
     def _addresses(self) -> list[str]:
         peer = self.peer.address if self.peer else None
-        every = [self.dealer.address, peer, self.mpc.listen, self.mpc.address]
+        dealer = self.dealer.address if self.dealer else None
+        every = [dealer, peer, self.mpc.listen, self.mpc.address]
         return [*super()._addresses(), *(address for address in every if address)]
 
     @model_validator(mode="after")
@@ -103,6 +111,16 @@ class PartyConfig(ServerConfig):
             raise ValueError("party 0 needs [peer] address and [mpc] address, and no [mpc] listen")
         if self.index == 1 and (self.peer or self.mpc.listen is None or self.mpc.address):
             raise ValueError("party 1 needs [mpc] listen, and neither [peer] nor [mpc] address")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_dealer_or_none(self) -> Self:
+        if self.randomness == "dealer" and self.dealer is None:
+            raise ValueError('dealer: a party needs [dealer] address, or randomness = "two-party"')
+        if self.randomness == "two-party" and (self.dealer or self.engine != "fused"):
+            raise ValueError('randomness: "two-party" needs engine = "fused" and no [dealer]')
+        if self.randomness == "two-party" and self.pool.unaudited == "refuse":
+            raise ValueError('pool.unaudited: "refuse" needs a dealer, whose bundles are audited')
         return self
 
     @model_validator(mode="after")

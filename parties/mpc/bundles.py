@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 
 from parties.mpc.dealing import Ahead, SessionId, Tuples, TupleShares
-from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fixed_product import FixedProduct, FixedWeight
 from parties.mpc.tuples import TupleKind
 from privedge.errors import TranscriptMismatch
 from privedge.sharing.ring import WORD_BYTES
@@ -32,11 +32,10 @@ class Supply(Protocol):
     def draw(self, kind: TupleKind) -> TupleShares:
         """Return this party's shares of the next tuple, which must be of `kind`."""
 
-    def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+    def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
         """Return B_i and U_i of the next tuple, which must be of `kind`.
 
-        B_i has the shape `kind.input` and U_i that of the output. `opened` is E, of shape
-        `kind.masked`. All are int64.
+        B_i has the shape `kind.input` and U_i that of the output. Both are int64.
         """
 
 
@@ -78,7 +77,7 @@ class Bundle:
             started = time.perf_counter()
             if isinstance(kind, FixedProduct):
                 # The whole product except the term that depends on the input: W_i * open(x - B).
-                parts.append((kind, tuples.product(kind, opened[kind.name])))
+                parts.append((kind, tuples.with_opened(kind, opened[kind.name])))
             else:
                 parts.append((kind, tuples.draw(kind)))
             seconds += time.perf_counter() - started
@@ -96,7 +95,7 @@ class Bundle:
             raise TranscriptMismatch("a fixed product was prepared to be used as one")
         return part
 
-    def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+    def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
         """Take out B_i and U_i of the next part, a fixed product made with E when it was drawn.
 
         Raises TranscriptMismatch for another kind.

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 
 from parties.mpc.convolution_product import ConvolutionProduct
-from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fixed_product import FixedProduct, FixedWeight
 from parties.mpc.prg import SEED_BYTES, KeyStream, MaskStream, mask_key
 from parties.mpc.tuples import (
     InPlace,
@@ -216,7 +216,11 @@ class Tuples:
             return TupleShares(free, stream.take_each(kind.derived))
         return TupleShares(free, self._corrected(kind, self._link.receive(counter)))
 
-    def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+    def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
+        """B_i and U_i of the next tuple; see `with_opened`."""
+        return self.with_opened(kind, weight.opened())
+
+    def with_opened(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
         """B_i and U_i = E * B_i + C_i of the next tuple; `opened` is E, int64 of kind.masked
         (docs/protocol.md#fixed-products).
         """

@@ -166,6 +166,16 @@ def weight_mask(seed: bytes, name: str, shape: Shape, run: slice) -> torch.Tenso
 
 
 @dataclass(frozen=True)
+class FixedWeight:
+    """What a supply of tuples may ask of a weight: this party's share of it, as
+    `FixedProduct.prepared` gives it, and E, which is opened when it is asked for first.
+    """
+
+    share: torch.Tensor = field(repr=False)
+    opened: Callable[[], torch.Tensor] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class MaskedWeights:
     """What a worker keeps of a snapshot's weights beside its shares.
 

@@ -155,7 +155,7 @@ def assembled(
     with ExitStack() as parts:
         peer = parts.enter_context(_party_1(config))
         models = parts.enter_context(open_models(config, peer))
-        _caution(models)
+        _caution(config, models)
         heads = parts.enter_context(_audited(config, models, peer))
         handshake = Handshake()
         hello = Hello(of_party(config, models.cohorts.values()), handshake, models.standing)
@@ -204,14 +204,18 @@ def assembled(
         party_pb2_grpc.add_PartyServicer_to_server(
             PartyServicer(models, queries, handshake, feeds, readiness, Signer(config.tls)), server
         )
-        connected = {"peer": lambda: not side.away(), "dealer": lambda: greeter.connected}
+        connected = _connected(side, greeter)
         own_metrics.watch(Watched(models, queries, intake, pool, feeds, connected))
         metrics.read_readiness(readiness)
         yield Party(config, server, port, side, statuses, readiness, intake, metrics)
 
 
-def _caution(models: ModelService) -> None:
-    """Say what an operator should know of the cohorts, a line each."""
+def _caution(config: PartyConfig, models: ModelService) -> None:
+    """Say what an operator should know of the settings and the cohorts, a line each."""
+    if config.randomness == "two-party":
+        log.warning(
+            "randomness = two-party is experimental: its cryptography was not reviewed from outside"
+        )
     for snapshot in models.snapshots():
         for line in snapshot.cohort.cautions(len(snapshot.models)):
             log.warning(line)
@@ -222,7 +226,8 @@ def _caution(models: ModelService) -> None:
 def _unaudited(config: PartyConfig, counters: Counters) -> Callable[[], str]:
     """The cause of it, unless this operator's file says that nothing is audited."""
     pool = config.pool
-    audits = config.engine == "fused" and pool.bundles and pool.opened
+    dealt = config.engine == "fused" and config.randomness == "dealer"
+    audits = dealt and pool.bundles and pool.opened
     return counters.unaudited.fault if audits else str
 
 
@@ -240,7 +245,7 @@ def _causes(
     config: PartyConfig,
     pool: WorkerPool,
     side: _Side,
-    greeter: DealerGreeter,
+    greeter: DealerGreeter | None,
     feeds: Sequence[SnapshotFeed],
 ) -> list[Cause]:
     """What a party needs beside terms. With bundles it can serve for a while without the dealer.
@@ -249,18 +254,34 @@ def _causes(
     """
     other = Role.party(1 - config.index).label
 
+    return [
+        Cause("worker", pool.fault),
+        Cause("peer", lambda: f"{other} is not connected" if side.away() else ""),
+        *(_causes_of_dealer(config, greeter, feeds) if greeter is not None else []),
+        Cause("disk", Disk(config.state, config.disk).fault, blocks=False),
+        Cause("certificate", watch_certificates(config.tls).fault, blocks=False),
+    ]
+
+
+def _connected(side: _Side, greeter: DealerGreeter | None) -> dict[str, Callable[[], bool]]:
+    """Whether each other server is connected."""
+    connected: dict[str, Callable[[], bool]] = {"peer": lambda: not side.away()}
+    if greeter is not None:
+        connected["dealer"] = lambda: greeter.connected
+    return connected
+
+
+def _causes_of_dealer(
+    config: PartyConfig, greeter: DealerGreeter, feeds: Sequence[SnapshotFeed]
+) -> list[Cause]:
     def no_randomness() -> str:
         ready = any(level.ready for feed in feeds for level in feed.levels)
         return "no bundle is left, and the dealer is away" if greeter.fault() and not ready else ""
 
     return [
-        Cause("worker", pool.fault),
-        Cause("peer", lambda: f"{other} is not connected" if side.away() else ""),
         Cause("dealer", greeter.fault, blocks=False),
         Cause("randomness", no_randomness),
         Cause("dealt", DealerTrust(config.state).fault),
-        Cause("disk", Disk(config.state, config.disk).fault, blocks=False),
-        Cause("certificate", watch_certificates(config.tls).fault, blocks=False),
     ]
 
 
@@ -357,8 +378,13 @@ def _feeding(
 
 
 @contextmanager
-def _dealer_greeted(config: PartyConfig, hello: Hello) -> Iterator[DealerGreeter]:
-    """Hello is said to the dealer on every connection. Nothing else goes over this channel."""
+def _dealer_greeted(config: PartyConfig, hello: Hello) -> Iterator[DealerGreeter | None]:
+    """Hello is said to the dealer on every connection. Nothing else goes over this channel. None
+    where there is no dealer.
+    """
+    if config.dealer is None:
+        yield None
+        return
     role = Role.party(config.index)
     claim = Identity(role, role.value)
     channel = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=claim)

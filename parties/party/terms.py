@@ -12,7 +12,7 @@ from parties.party.models.cohorts import Cohort
 from privedge.rpc import versions
 from privedge.rpc.versions import Versions
 
-# Where correlated randomness comes from. There is no other way yet.
+# Where correlated randomness comes from, in a release that does not say it.
 DEALER = "dealer"
 # How much of an architecture's digest is shown: enough to see that two differ.
 _DIGITS = 12
@@ -96,6 +96,7 @@ def of_party(config: PartyConfig, cohorts: Iterable[Cohort]) -> Terms:
             for each in cohorts
         ),
         max_batch=config.limits.max_batch,
+        randomness=config.randomness,
     )
 
 

@@ -18,6 +18,7 @@ from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.dealer_trust import DealerTrust
 from parties.mpc.compiled import compiler, threads
+from parties.mpc.twoparty import ring
 from parties.serving.certificate_watch import watch_certificates
 from parties.wire import mpc_pb2_grpc, worker_pb2_grpc
 from parties.worker.computation import Computation
@@ -112,9 +113,15 @@ def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
 
 def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
     me = _identity(config)
-    dealer = open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=me)
+    if config.randomness == "two-party":
+        ring.check()
+    dealer = (
+        open_channel(config.dealer.address, server=Role.DEALER, tls=config.tls, claim=me)
+        if config.dealer
+        else None
+    )
     pool, scheduler = Pool(config.pool.memory_mib << 20), Scheduler()
-    method = Method(config.engine, config.rounding)
+    method = Method(config.engine, config.rounding, config.randomness)
     # One more than are in use at once: while models change, queries ask for both snapshots.
     keep = len(config.cohorts) + 1
     targets = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)

@@ -28,6 +28,8 @@ from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.release import ReleaseKey
 from parties.mpc.session import Session
 from parties.mpc.tuples import TupleKind
+from parties.mpc.twoparty.live import Live
+from parties.mpc.twoparty.maker import TwoParty
 from parties.worker.agreement import disagreement
 from parties.worker.cancellation import Cancellation
 from parties.worker.dealer_stream import DealerLine, DealerStream
@@ -35,7 +37,7 @@ from parties.worker.meeting import Agreement, Meeting, Met, PeerStream
 from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind, Task
 from parties.worker.weights import LARGE_BYTES
-from privedge.errors import ManifestMismatch, TranscriptMismatch
+from privedge.errors import ManifestMismatch, NotReady, TranscriptMismatch
 from privedge.rpc.deadline import Deadline
 
 _REMEMBERED_PLANS = 64
@@ -56,13 +58,14 @@ class Plan:
 class Opened:
     """A run that both workers have begun. Its tuples are `prepared`, or come over `link`.
 
-    Exactly one of the two is not None.
+    Where the two parties make them during the run, both are None, and `pairing` is what does.
     """
 
     session: Session
     masked: MaskedWeights
     prepared: Prepared | None
     link: DealerStream | None
+    pairing: TwoParty | None = None
 
     @property
     def bytes_from_dealer(self) -> int:
@@ -92,17 +95,21 @@ class Sessions:
     def __init__(
         self,
         index: int,
-        dealer: grpc.Channel,
+        dealer: grpc.Channel | None,
         meeting: Meeting,
         pool: Pool,
         *,
         keep: int,
         trust: DealerTrust,
     ) -> None:
-        """Keep the masked weights of `keep` snapshots. `trust`: whether the dealer is refused."""
+        """Keep the masked weights of `keep` snapshots. `dealer`: None where the two parties make
+        the tuples themselves. `trust`: whether the dealer is refused.
+        """
         self.trust = trust
         self.index = index
-        self._dealer = DealerLine(dealer)
+        self._dealer = DealerLine(dealer) if dealer is not None else None
+        # What the last run left of a pairing of the two parties; None while a run has it.
+        self._pairing: TwoParty | None = None
         self._meeting = meeting
         self._pool = pool
         self._lock = threading.Lock()
@@ -156,8 +163,7 @@ class Sessions:
                 # The other worker finds the same. It must not be cut off before it has read why.
                 met.stream.finish()
                 raise
-            if opened.link is not None:
-                opened.link.finish()
+            self._finished(opened)
             # 6. Remember: the transcripts were compared up to the last tuple. A party that fails
             #    after this has other masked weights, or none, in its next greeting.
             if task.check is None:  # a new model is checked once, so nothing makes way for it
@@ -184,6 +190,8 @@ class Sessions:
 
         Raises Unreachable.
         """
+        if self._dealer is None:
+            raise NotReady("no dealer: the two parties make their tuples themselves")
         return self._dealer.open(run, seed, deadline, weight_seed=weight_seed)
 
     # --- Parts ------------------------------------------------------------------------------------
@@ -211,12 +219,32 @@ class Sessions:
             supply: Supply = terms.prepared.bundle
             session = Session(self.index, peer, supply, terms.key)
             return Opened(session, terms.masked, terms.prepared, None)
+        if self._dealer is None:
+            return self._made_live(run, terms, peer)
         # A fresh seed for every session: no mask of this run can have been used before.
         seed = new_seed()
         link = self.dealer_stream(run, seed, terms.masked.seed, deadline)
         known = self._plan(plan)
         supply = Tuples(self.index, run, seed, link, known.kinds if known else None)
         return Opened(Session(self.index, peer, supply, terms.key), terms.masked, None, link)
+
+    def _made_live(self, run: SessionId, terms: _Terms, peer: PeerStream) -> Opened:
+        """Tuples that both workers make during the run, by the pairing of the last run if both
+        still have it. A run that fails leaves none: its state may differ at the other worker.
+        """
+        before, self._pairing = self._pairing, None
+        pairing = TwoParty.joined(self.index, peer, before)
+        # Weights that were masked afresh are other weights, or other shares of them.
+        scope = terms.masked.pairing
+        pairing.forget(keep=scope)
+        session = Session(self.index, peer, Live(run, pairing, scope), terms.key)
+        return Opened(session, terms.masked, None, None, pairing)
+
+    def _finished(self, opened: Opened) -> None:
+        """The run's transcripts were compared: what made its tuples may go on."""
+        if opened.link is not None:
+            opened.link.finish()
+        self._pairing = opened.pairing
 
     def _plan(self, key: _PlanKey) -> Plan | None:
         with self._lock:

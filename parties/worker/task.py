@@ -14,6 +14,7 @@ class Method(NamedTuple):
 
     engine: Literal["fused", "crypten"]
     rounding: Literal["one-unit", "exact"]
+    randomness: Literal["dealer", "two-party"] = "dealer"
 
 
 class Kind(NamedTuple):
@@ -103,6 +104,8 @@ class Task:
             "engine": self.method.engine,
             "rounding": self.method.rounding,
         }
+        if self.method.randomness != "dealer":  # left out otherwise: as releases before it say it
+            facts["randomness"] = self.method.randomness
         if self.rule.rivals is not None:  # left out otherwise: as releases without rivals say it
             facts["rivals"] = self.rule.rivals.digest
         if self.rule.public_owners:  # likewise

@@ -118,14 +118,17 @@ class Deployment:
         self.ports = tuple(ports) or _free_ports(len(SERVERS) + 1)
         *servers, self.worker_port = self.ports
         self._ports = dict(zip(SERVERS, servers, strict=True))
+        # Two parties that make their randomness themselves need no dealer.
+        alone = (settings or {}).get("randomness") == "two-party"
+        self.servers = tuple(each for each in SERVERS if not (alone and each is Role.DEALER))
         self._write_certificates()
         self._write_configs(cohorts, _NO_BUDGETS | (settings or {}))
 
     def __enter__(self) -> "Deployment":
         try:
-            for server in SERVERS:
+            for server in self.servers:
                 self.start(server)
-            for server in SERVERS:
+            for server in self.servers:
                 self.wait_ready(server)
         except BaseException:
             self.stop()
@@ -258,7 +261,7 @@ class Deployment:
             self.tls(Identity(server, server.value))
 
     def _write_configs(self, cohorts: list[CohortSetting], settings: dict[str, Any]) -> None:
-        for server in SERVERS:
+        for server in self.servers:
             lines = _keys({"listen": self.address(server), "admins": [ADMIN.name]})
             if server is not Role.DEALER:
                 lines += self._party_lines(server, settings)
@@ -273,7 +276,9 @@ class Deployment:
         plain = {key: value for key, value in settings.items() if key not in tables}
         workers = f"127.0.0.1:{self.worker_port}"
         mpc = {"address": self._route(workers)} if leads else {"listen": workers}
-        tables |= {"mpc": mpc, "dealer": {"address": self._route(self.address(Role.DEALER))}}
+        tables["mpc"] = mpc
+        if Role.DEALER in self.servers:
+            tables["dealer"] = {"address": self._route(self.address(Role.DEALER))}
         if leads:
             tables["peer"] = {"address": self._route(self.address(Role.PARTY1))}
         return [

@@ -41,6 +41,9 @@ PLANTED = {
     ),
     "CrypTen lives behind one package": Planted("parties.mpc.network", "crypten"),
     "The compiler lives behind one package": Planted("parties.mpc.products", "numba"),
+    "The curve of base transfers lives in one module": Planted(
+        "parties.mpc.twoparty.extension", "nacl"
+    ),
     "A party's front end never loads torch or CrypTen": Planted("parties.party.terms", "torch"),
     "Generated messages stay at the edges": Planted(
         "parties.worker.task", "parties.wire.worker_pb2"

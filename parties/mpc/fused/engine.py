@@ -13,7 +13,7 @@ from parties.mpc import triples
 from parties.mpc.crypten_backend.engine import CryptenEngine, Share
 from parties.mpc.crypten_backend.provider import kind_of
 from parties.mpc.engine import Weight
-from parties.mpc.fixed_product import FixedProduct, MaskedWeights
+from parties.mpc.fixed_product import FixedProduct, FixedWeight, MaskedWeights
 from parties.mpc.fused import choice, compare, squares
 from parties.mpc.fused.tuples import EXACT_BITS
 from parties.mpc.products import Map, runs
@@ -137,7 +137,9 @@ class FusedEngine(CryptenEngine):
         self, kind: FixedProduct, prepared: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """B_i (x's shape) and U_i (the output's) of the next tuple: all that does not need x."""
-        return self._session.tuples.product(kind, self._opened(kind, prepared))
+        # E is opened only if the supply asks for it: a bundle has the product already.
+        weight = FixedWeight(prepared, lambda: self._opened(kind, prepared))
+        return self._session.tuples.product(kind, weight)
 
     def constant(self, name: str, compute: Callable[[], Share]) -> Share:
         """Kept with the masked weights, and for as long as they are."""

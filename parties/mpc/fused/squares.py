@@ -16,7 +16,7 @@ from parties.mpc.session import Session
 from parties.mpc.tuples import InPlace, Shape, Sharing, leave
 from privedge.errors import ShareError
 
-_OFFSET = 1 << 62
+OFFSET = 1 << 62
 _MAX_BITS = 61
 
 
@@ -55,7 +55,7 @@ class TruncatedSquare(InPlace):
         r = masks[0]
         numbers = r.new_empty(4, r.numel())
         # s0 = s, and s1 = s + w: what is added where c - r has wrapped around.
-        quotients(r, self.bits, _OFFSET, numbers[:2])
+        quotients(r, self.bits, OFFSET, numbers[:2])
         numbers[1] += numbers[0]
         torch.mul(numbers[:2], numbers[:2], out=numbers[2:])
         return [numbers]
@@ -66,7 +66,7 @@ class TruncatedSquare(InPlace):
             return
         from parties.mpc.compiled import elements
 
-        elements.square_numbers(words(masks[0]), self.bits, _OFFSET >> self.bits, words(theirs[0]))
+        elements.square_numbers(words(masks[0]), self.bits, OFFSET >> self.bits, words(theirs[0]))
 
 
 def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.Tensor:
@@ -79,7 +79,7 @@ def truncated_square(session: Session, x: torch.Tensor, *, bits: int) -> torch.T
     # 1. Open c = x + 2^62 + r, uniform under r. Moved up, x is not negative.
     masked = x.reshape(-1) + shares.free[0]
     if session.party == 0:
-        masked += _OFFSET
+        masked += OFFSET
     theirs = session.exchange(masked)
     # 2. and 3. are local.
     return _squared(session, (theirs, masked), shares.derived[0], bits).reshape(x.shape)

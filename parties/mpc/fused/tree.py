@@ -150,6 +150,15 @@ class Level:
         sources[self._mask_places.numpy()] = -1 - np.arange(len(self._mask_places))
         return sources
 
+    @cached_property
+    def products_named(self) -> list[tuple[int, int]]:
+        """Each product of `products`, in order, for one group: the set of its eq masks, as bits,
+        and the number of its lt mask, or -1 for none.
+        """
+        names = [(row, -1) for row in range(1 << self.factors)]
+        names += [(row, j) for j in reversed(range(self.fan - 1)) for row in range(2 << j)]
+        return [names[place] for place in self._product_places.tolist()]
+
     @property
     def _known_rows(self) -> int:
         return (1 << self.factors) + (1 << self.fan) - 2

@@ -7,6 +7,7 @@ order of answers.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -27,6 +28,9 @@ from privedge.ran.probes import Probes
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.sharing.known import never_unknown
+
+# What two parties alone can multiply with in one layer (parties/mpc/twoparty/encrypted.py).
+_MOST_INPUTS = 1024
 
 # Feature maps that keep strangers apart from one owner by public rivals (ADR 28 has figures).
 _APART = ("encoder", "vector")
@@ -233,10 +237,15 @@ def find_for(cohorts: Mapping[str, Cohort], name: str, who: Identity) -> Cohort:
     return cohort
 
 
-def build(section: CohortSection) -> Cohort:
-    """The cohort of a configuration section. Raises ConfigError naming the cohort."""
+def build(section: CohortSection, randomness: str = "dealer") -> Cohort:
+    """The cohort of a configuration section. Raises ConfigError naming the cohort.
+
+    randomness: who makes the tuples; two parties alone cannot make those of every spec.
+    """
     try:
         spec = _spec(section)
+        if randomness == "two-party":
+            _check_two_parties_can(section, spec)
         cohort = Cohort(
             section.name,
             spec,
@@ -266,6 +275,17 @@ def build(section: CohortSection) -> Cohort:
         raise ConfigError(f"cohort {section.name}: {error}") from None
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"cohort {section.name}: cannot read {section.spec_file}") from None
+
+
+def _check_two_parties_can(section: CohortSection, spec: RanSpec) -> None:
+    linear = len(spec.layers) == 1 and isinstance(spec.layers[0], Subspace)
+    if not linear or math.prod(spec.input_shape) > _MOST_INPUTS:
+        raise ConfigError(
+            f"randomness = two-party needs one subspace layer of at most {_MOST_INPUTS} inputs; "
+            "use a subspace preset, or a dealer"
+        )
+    if section.model_check is not None:
+        raise ConfigError("randomness = two-party has no [cohorts.model_check] yet; use a dealer")
 
 
 def _model_check(section: ModelCheckSection | None, spec: RanSpec) -> ModelCheck | None:

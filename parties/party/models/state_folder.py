@@ -47,7 +47,7 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
     Gives every file its place and removes none. `peer` is None at party 1. Raises ConfigError when
     the folder, the registry or a cohort cannot be used, or do not belong together.
     """
-    cohorts = {section.name: build(section) for section in config.cohorts}
+    cohorts = {section.name: build(section, config.randomness) for section in config.cohorts}
     with locked(config.state):
         disk = Disk(config.state, config.disk)
         disk.ease()

@@ -62,8 +62,12 @@ class PoolTargets:
 
     @property
     def enabled(self) -> bool:
-        """Whether this party prepares at all. Only the fused engine can use bundles."""
-        return self._method.engine == "fused" and self._settings.bundles > 0
+        """Whether this party prepares at all. Only the fused engine can use bundles, and only those
+        of a dealer are made ahead of a query so far.
+        """
+        method = self._method
+        dealt = method.engine == "fused" and method.randomness == "dealer"
+        return dealt and self._settings.bundles > 0
 
     def kinds(self) -> list[Kind]:
         """All targets, the likeliest first: recent queries, then the configured batch sizes."""

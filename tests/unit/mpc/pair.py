@@ -48,7 +48,7 @@ def run(
     plan: list[TupleKind] | None = None,
     engine_type: type[CryptenEngine] = CryptenEngine,
     masked: Masked | None = None,
-    bundles: tuple[Bundle, Bundle] | None = None,
+    bundles: tuple[Supply, Supply] | None = None,
 ) -> Outcome:
     """Run `program(engine, *shares)` at both parties.
 

@@ -8,7 +8,7 @@ import torch
 
 from parties.mpc.bundles import Bundle, size_of
 from parties.mpc.dealing import SessionId, TupleShares
-from parties.mpc.fixed_product import FixedProduct, MaskedWeights
+from parties.mpc.fixed_product import FixedProduct, FixedWeight, MaskedWeights
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.network import Network
 from parties.mpc.predict import Rule, predict
@@ -144,8 +144,9 @@ def test_a_prepared_tuple_is_not_taken_for_a_fixed_product():
         [(FixedProduct("dense", "w", (1, 2, 2), (1, 1, 2)), TupleShares([], []))],
         0.0,
     )
+    weight = FixedWeight(torch.zeros(1, 2, 2), lambda: torch.zeros(1, 2, 2))
     with pytest.raises(TranscriptMismatch):
-        bundle.product(FixedProduct("dense", "w", (1, 2, 2), (1, 1, 2)), torch.zeros(1, 2, 2))
+        bundle.product(FixedProduct("dense", "w", (1, 2, 2), (1, 1, 2)), weight)
 
 
 @pytest.mark.parametrize("spec", FIRST, ids=lambda spec: spec.name)

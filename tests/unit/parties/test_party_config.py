@@ -6,8 +6,11 @@ import pytest
 
 import parties
 import privedge_lab
+from parties.config.cohort import CohortSection
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
+from parties.mpc.twoparty import encrypted
+from parties.party.models import cohorts
 from parties.party.models.cohorts import build
 from privedge.config import ClientConfig, load
 from privedge.errors import ConfigError
@@ -171,3 +174,58 @@ def test_a_wait_that_cannot_be_is_refused_by_name(tmp_path, name, kind, line, wh
     (tmp_path / name).write_text(f"{head}[timeouts]\n{line}\n" + rest[rest.find("\n[") :])
     with pytest.raises(ConfigError, match=why):
         load(kind, tmp_path / name)
+
+
+def _party(tmp_path: Path, *lines: str, dealer: bool = True) -> PartyConfig:
+    """The sample of party 0 with more keys, and with its [dealer] or without."""
+    text = sample("party0.toml").read_text().replace("certs/", f"{SAMPLES}/certs/")
+    if not dealer:
+        before, after = text.split("[dealer]", 1)
+        text = before + after[after.index("\n[") + 1 :]
+    file = tmp_path / "party0.toml"
+    file.write_text("\n".join((*lines, text)))
+    return load(PartyConfig, file)
+
+
+def test_two_parties_alone_have_no_dealer(tmp_path):
+    config = _party(tmp_path, 'randomness = "two-party"', dealer=False)
+    assert config.dealer is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "dealer", "fault"),
+    [
+        ([], False, r"needs \[dealer\] address"),
+        (['randomness = "two-party"'], True, r"no \[dealer\]"),
+        (['randomness = "two-party"', 'engine = "crypten"'], False, "needs engine"),
+    ],
+)
+def test_a_dealer_is_there_or_is_not_as_randomness_says(tmp_path, lines, dealer, fault):
+    with pytest.raises(ConfigError, match=fault):
+        _party(tmp_path, *lines, dealer=dealer)
+
+
+def test_two_parties_alone_have_no_bundles_that_are_audited(tmp_path):
+    config = _party(tmp_path, 'randomness = "two-party"', dealer=False)
+    refusing = config.pool.model_copy(update={"unaudited": "refuse"})
+    with pytest.raises(ValueError, match="needs a dealer"):
+        PartyConfig.model_validate(dict(config) | {"pool": refusing})
+
+
+@pytest.mark.parametrize(
+    ("keys", "fault"),
+    [
+        ({"preset": "conv32"}, "one subspace layer"),
+        ({"preset": "vector", "size": 2048}, "at most 1024 inputs"),
+        ({"preset": "subspace32", "model_check": {}}, "model_check"),
+    ],
+)
+def test_a_cohort_that_two_parties_alone_cannot_serve_is_refused(keys, fault):
+    section = CohortSection(name="c", **keys)
+    with pytest.raises(ConfigError, match=fault):
+        build(section, "two-party")
+    assert build(section).name == "c"
+
+
+def test_what_two_parties_multiply_with_is_what_they_say():
+    assert cohorts._MOST_INPUTS == 1 << encrypted.MOST_COLUMNS_BITS

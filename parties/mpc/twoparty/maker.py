@@ -1,0 +1,341 @@
+"""Bundles that two parties make, with nobody else: one party's side, in step with the other's.
+
+    1.  pairing    base transfers in both directions: three exchanges, once for a connection
+    2.  weights    each party's share of a weight, encrypted, to the other: once for each weight
+    3.  bundles    all tuples of a plan: chunks of one kind are made together, four messages each,
+                   and products with fixed weights, one message each way
+    4.  agreement  both compare a digest of all that was exchanged and of what it was for
+
+All of one pairing's secrets are in memory only and end with it. Whatever is raised, the pairing
+must not be used any more: what it made until then has been agreed on, and what it was making is
+dropped.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from parties.mpc.bundles import Bundle
+from parties.mpc.dealing import Ahead, SessionId, TupleShares
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.prg import KeyStream
+from parties.mpc.tuples import TupleKind
+from parties.mpc.twoparty import ring
+from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
+from parties.mpc.twoparty.extension import Picking, Planting
+from parties.mpc.twoparty.kinds import Kind, Parts, of_one
+from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
+from privedge.errors import ShareError, TranscriptMismatch
+from privedge.sharing.ring import Words
+
+_NONCE_BYTES = 16
+# Chunks whose messages travel together. With two or more, both parties send in every exchange.
+_TOGETHER = 4
+# Columns of an encrypted weight that travel together: 7 MB for 8,192 rows.
+_COLUMNS_TOGETHER = 32
+
+
+class PeerLink(Protocol):
+    """A party's way to the other one, in step: session.PeerLink."""
+
+    def exchange(self, payload: bytes) -> bytearray:
+        """Send `payload` and return what the other party sent in the same exchange."""
+
+
+class _Line:
+    """Exchanges, counted and added to a digest that is the same at both parties."""
+
+    def __init__(self, index: int, link: PeerLink) -> None:
+        self._index = index
+        self.link = link
+        self._digest = hashlib.sha256(b"privedge two parties v1")
+        self.bytes_sent = 0
+
+    def exchange(self, mine: bytes) -> bytes:
+        theirs = bytes(self.link.exchange(mine))
+        self.bytes_sent += len(mine)
+        # Party 0's message first, each with its length before it.
+        for message in (mine, theirs) if self._index == 0 else (theirs, mine):
+            self.add(message)
+        return theirs
+
+    def add(self, text: bytes) -> None:
+        """What both know without saying it."""
+        self._digest.update(len(text).to_bytes(8, "little"))
+        self._digest.update(text)
+
+    @property
+    def digest(self) -> bytes:
+        """Of all until here."""
+        return self._digest.digest()
+
+    def agree(self) -> None:
+        """Raises TranscriptMismatch if anything until here differed."""
+        mine = self.digest
+        if self.exchange(mine) != mine:
+            raise TranscriptMismatch("making randomness: the parties did not see the same messages")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A weight: this party's share, its key, and the other party's ciphertexts."""
+
+    share: torch.Tensor = field(repr=False)
+    holder: KeyHolder = field(repr=False)
+    evaluator: Evaluator = field(repr=False)
+
+
+class TwoParty:
+    """One party of a pairing. Experimental: not reviewed from outside.
+
+    Secret; it has no useful repr. bytes_sent: to the other party, so far.
+    """
+
+    def __init__(self, index: int, link: PeerLink) -> None:
+        """`index`: 0 or 1. Three round trips. Raises TranscriptMismatch."""
+        self._index = index
+        self._line = _Line(index, link)
+        self._nonce = self._both(os.urandom(_NONCE_BYTES))
+        # The direction of transfers is part of their name: which party sends them.
+        planting = Planting(self._nonce + bytes([1 - index]))
+        point = self._line.exchange(planting.point)
+        picking = Picking(self._nonce + bytes([index]), point)
+        message, self._receiver = planting.planted(self._line.exchange(picking.points))
+        self._sender = picking.picked(self._line.exchange(message))
+        self._weights: dict[bytes, dict[str, _Known]] = {}
+        self._line.agree()
+
+    @staticmethod
+    def joined(index: int, link: PeerLink, before: "TwoParty | None") -> "TwoParty":
+        """The pairing `before` over a new link, if both parties have it in the same state; else a
+        new one. One round trip more. Raises TranscriptMismatch.
+        """
+        mine = before._line.digest if before else os.urandom(hashlib.sha256().digest_size)
+        theirs = link.exchange(mine)
+        if before is None or theirs != mine:
+            return TwoParty(index, link)
+        before._line.link = link
+        return before
+
+    @property
+    def bytes_sent(self) -> int:
+        return self._line.bytes_sent
+
+    def knows(self, kind: FixedProduct, scope: bytes) -> bool:
+        """Whether that weight was learned."""
+        return kind.name in self._weights.get(scope, {})
+
+    def forget(self, keep: bytes) -> None:
+        """Drop the weights of all scopes but this one."""
+        self._weights = {scope: known for scope, known in self._weights.items() if scope == keep}
+
+    def learn(self, kind: FixedProduct, weight: torch.Tensor, scope: bytes) -> None:
+        """Exchange what products with a weight need, once, under the name that `kind` has for it.
+
+        weight: this party's share, int64 of `kind.weight`.
+        scope: whose weights they are, since others may have the same name; the same at both.
+
+        Raises ShareError for other maps than
+        "dense", LimitExceeded for too many inputs, TranscriptMismatch.
+        """
+        if kind.map != "dense":
+            raise ShareError(f"two parties cannot make this kind of product yet: {kind.purpose}")
+        owners, outputs, inputs = kind.weight
+        nonce = self._both(os.urandom(_NONCE_BYTES))
+        flat = np.ascontiguousarray(weight.numpy()).view(np.uint64).reshape(-1, inputs)
+        self._line.add(scope)
+        self._line.add(f"weight {kind.name} {kind.weight}".encode())
+        # Each party holds a key in one direction, and has masks in the other.
+        holder = KeyHolder(flat, nonce + bytes([self._index]))
+        evaluator = Evaluator(owners * outputs, inputs, nonce + bytes([1 - self._index]))
+        messages = holder.messages()
+        while lot := list(islice(messages, _COLUMNS_TOGETHER)):
+            for message in self._exchange_all(lot):
+                evaluator.take(message)
+        self._line.agree()
+        self._weights.setdefault(scope, {})[kind.name] = _Known(weight, holder, evaluator)
+
+    def tuple(self, kind: TupleKind) -> TupleShares:
+        """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
+        made = chunks([kind])
+        self._line.add(kind.purpose.encode())
+        shares = dealt([kind], self._made(made, lambda: None))[0]
+        self._line.agree()
+        return shares
+
+    def product(self, kind: FixedProduct, scope: bytes) -> Ahead:
+        """Make B_i and U_i of a weight that was learned, now. Raises TranscriptMismatch."""
+        self._line.add(kind.purpose.encode())
+        (ahead,) = self._products(kind, scope, 1)
+        self._line.agree()
+        return ahead
+
+    def bundles(
+        self,
+        plan: Sequence[TupleKind],
+        names: Sequence[SessionId],
+        scope: bytes = b"",
+        pause: Callable[[], None] = lambda: None,
+    ) -> list[Bundle]:
+        """Make bundles of this plan, under these names, which both parties have chosen alike. Many
+        at once take less time each. The weights were learned under `scope`.
+
+        pause: called before each exchange of chunks; it may wait.
+        Raises ShareError for what two parties cannot make, before anything is sent, and
+        TranscriptMismatch.
+        """
+        started = time.perf_counter()
+        every = [*plan] * len(names)
+        groups = _grouped(every)
+        for name in names:
+            self._line.add(name.session)
+        for kind in plan:
+            self._line.add(kind.purpose.encode())
+        parts: dict[int, TupleShares | Ahead] = {}
+        for first, places in enumerate(groups.values()):
+            alike = [every[at] for at in places]
+            made = self._made(chunks(alike, first % 2), pause)
+            parts.update(zip(places, dealt(alike, made), strict=True))
+        for at, kind in enumerate(plan):
+            if isinstance(kind, FixedProduct):
+                pause()
+                places = list(range(at, len(every), len(plan)))
+                parts.update(zip(places, self._products(kind, scope, len(names)), strict=True))
+        self._line.agree()
+        seconds = (time.perf_counter() - started) / len(names)
+        size = len(plan)
+        return [
+            Bundle(name, [(kind, parts[n * size + at]) for at, kind in enumerate(plan)], seconds)
+            for n, name in enumerate(names)
+        ]
+
+    def _both(self, mine: bytes) -> bytes:
+        """Both parties' bytes, party 0's first."""
+        theirs = self._line.exchange(mine)
+        if len(theirs) != len(mine):
+            raise TranscriptMismatch("making randomness: a nonce of the wrong length")
+        return mine + theirs if self._index == 0 else theirs + mine
+
+    def _made(self, wanted: Iterator[Chunk], pause: Callable[[], None]) -> list[Parts]:
+        made: list[Parts] = []
+        while lot := list(islice(wanted, _TOGETHER)):
+            pause()
+            made += self._lot(lot)
+        return made
+
+    def _lot(self, lot: Sequence[Chunk]) -> list[Parts]:
+        """This party's parts of some chunks: of all of them in each of four exchanges."""
+        # 1. The extension: who chooses sends. Reverse transfers are chosen by the giver.
+        rows = [(chunk.reverse if chunk.giver == self._index else chunk.forward) for chunk in lot]
+        own = [
+            self._receiver.extend(count, chunk.width) if count else (b"", None)
+            for count, chunk in zip(rows, lot, strict=True)
+        ]
+        theirs = self._exchange_all([message for message, _ in own])
+        roles: list[Giving | Choosing] = []
+        for chunk, (_, chosen), message in zip(lot, own, theirs, strict=True):
+            gives = chunk.giver == self._index
+            count = chunk.forward if gives else chunk.reverse
+            pairs = self._sender.extend(count, chunk.width, message) if count else None
+            if gives and pairs is not None:
+                roles.append(Giving(chunk, pairs, chosen, ring.fresh()))
+            elif chosen is not None:
+                roles.append(Choosing(chunk, chosen, pairs, ring.fresh()))
+        return self._payloads(roles)
+
+    def _payloads(self, roles: Sequence[Giving | Choosing]) -> list[Parts]:
+        # 2. From givers to choosers, 3. back, 4. what is left, from givers to choosers.
+        second = self._exchange_all(
+            [role.message if isinstance(role, Giving) else b"" for role in roles]
+        )
+        third = self._exchange_all(
+            [
+                role.answer(message) if isinstance(role, Choosing) else b""
+                for role, message in zip(roles, second, strict=True)
+            ]
+        )
+        given = [
+            role.finish(message) if isinstance(role, Giving) else (b"", None)
+            for role, message in zip(roles, third, strict=True)
+        ]
+        fourth = self._exchange_all([message for message, _ in given])
+        parts: list[Parts] = []
+        for role, (_, mine), message in zip(roles, given, fourth, strict=True):
+            if isinstance(role, Choosing):
+                parts.append(role.finish(message))
+            elif mine is not None:
+                parts.append(mine)
+        return parts
+
+    def _products(self, kind: FixedProduct, scope: bytes, count: int) -> list[Ahead]:
+        """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1), `count` times."""
+        known = self._weights[scope][kind.name]
+        groups, batch, inputs = kind.input
+        masks = _random(count, groups * batch, inputs)
+        # An owner's own input meets the owner's own rows.
+        rows = _rows_of(kind) * count
+        replies, shares = known.evaluator.replies(masks.reshape(-1, inputs), rows)
+        theirs = self._exchange_all(replies)
+        crossed = [
+            share + known.holder.share(reply, of)
+            for share, reply, of in zip(shares, theirs, rows, strict=True)
+        ]
+        terms = torch.from_numpy(np.stack(crossed).view(np.int64)).reshape(count, -1)
+        own = torch.from_numpy(masks.view(np.int64)).reshape(count, *kind.input)
+        return [
+            (mask, _laid_out(kind, cross).add_(kind.apply(mask, kind.prepared(known.share))))
+            for mask, cross in zip(own, terms, strict=True)
+        ]
+
+    def _exchange_all(self, messages: Sequence[bytes]) -> list[bytes]:
+        """Exchange several messages at once; the other party sends as many."""
+        packed = b"".join(len(each).to_bytes(8, "little") + each for each in messages)
+        theirs = self._line.exchange(packed)
+        found, at = [], 0
+        while at + 8 <= len(theirs):
+            size = int.from_bytes(theirs[at : at + 8], "little")
+            found.append(theirs[at + 8 : at + 8 + size])
+            at += 8 + size
+        if at != len(theirs) or len(found) != len(messages):
+            raise TranscriptMismatch("making randomness: messages that are not as many as expected")
+        return found
+
+
+def _grouped(plan: Sequence[TupleKind]) -> dict[Kind, list[int]]:
+    """The places of tuples that are made together, by kind, in the order of the plan."""
+    groups: dict[Kind, list[int]] = {}
+    for at, kind in enumerate(plan):
+        if not isinstance(kind, FixedProduct):
+            groups.setdefault(of_one(kind), []).append(at)
+    return groups
+
+
+def _rows_of(kind: FixedProduct) -> list[slice]:
+    """For each row of the input, which rows of the weight it meets, all owners' side by side."""
+    groups, batch, _ = kind.input
+    owners, outputs, _ = kind.weight
+    if groups == 1:
+        return [slice(None)] * batch
+    own = [slice(owner * outputs, (owner + 1) * outputs) for owner in range(owners)]
+    return [rows for rows in own for _ in range(batch)]
+
+
+def _laid_out(kind: FixedProduct, terms: torch.Tensor) -> torch.Tensor:
+    """The products of those rows, one after the other, in the shape of the output."""
+    owners, batch, outputs = kind.derived[0]
+    if kind.input[0] == 1:
+        return terms.reshape(batch, owners, outputs).transpose(0, 1).contiguous()
+    return terms.reshape(owners, batch, outputs).clone()
+
+
+def _random(*shape: int) -> Words:
+    stream: KeyStream = ring.fresh()
+    words: Words = stream.take(shape).numpy().view(np.uint64)
+    return words

@@ -1,0 +1,90 @@
+"""The steps give what an implementation of plain integers gives (tools/twoparty_vectors.py)."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parties.mpc.prg import KeyStream
+from parties.mpc.twoparty import punctured, ring
+from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
+from parties.mpc.twoparty.extension import Receiver, Sender
+from parties.mpc.twoparty.lookup import Lookup
+from privedge.sharing.ring import Words
+from tools import twoparty_vectors
+
+_ROOT = Path(__file__).parents[4]
+_STORED: dict[str, Any] = json.loads((_ROOT / "tests/golden/twoparty.json").read_text())
+_PAIRING = bytes.fromhex(_STORED["pairing"])
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _words(raw: str) -> Words:
+    return np.frombuffer(bytes.fromhex(raw), np.uint64)
+
+
+@pytest.mark.slow
+def test_the_file_is_what_the_tool_writes() -> None:
+    assert json.loads(json.dumps(twoparty_vectors._vectors())) == _STORED
+
+
+def test_a_tree_of_seeds() -> None:
+    tree = _STORED["tree"]
+    keys = [(bytes.fromhex(left), bytes.fromhex(right)) for left, right in tree["keys"]]
+    message, leaves = punctured.planted(bytes.fromhex(tree["root"]), keys)
+    assert message.hex() == tree["message"]
+    assert [leaf.hex() for leaf in leaves] == tree["leaves"]
+
+
+def test_an_extension() -> None:
+    known = _STORED["extension"]
+    rows, width, delta = known["rows"], known["width"], known["delta"]
+    leaves = [
+        [hashlib.sha256(b"seed %d %d" % (block, x)).digest()[:16] for x in range(16)]
+        for block in range(32)
+    ]
+    punctured_leaves = [
+        [None if x == missing else leaf for x, leaf in enumerate(of_block)]
+        for missing, of_block in zip(delta, leaves, strict=True)
+    ]
+    message, chosen = Receiver(_PAIRING, leaves).extend(rows, width)
+    pairs = Sender(_PAIRING, delta, punctured_leaves).extend(rows, width, message)
+    assert _sha(message) == known["message"]
+    assert b"".join(chosen.choice(row).tobytes() for row in range(rows)).hex() == known["choices"]
+    assert _sha(b"".join(chosen.pad(row).tobytes() for row in range(rows))) == known["chosen"]
+    both = [np.stack(pairs.pads(row), axis=1) for row in range(rows)]
+    assert _sha(b"".join(each.tobytes() for each in both)) == known["pairs"]
+
+
+@pytest.mark.parametrize("known", _STORED["lookups"], ids=lambda known: f"{known['size']} bits")
+def test_a_lookup(known: dict[str, Any]) -> None:
+    form = Lookup(known["size"], known["products"])
+    pads = [(_words(zero)[None], _words(one)[None]) for zero, one in known["pads"]]
+    own, chosen = np.array([known["own"]], np.uint64), np.array([known["chosen"]], np.uint64)
+    sent, share = form.send(pads, own)
+    assert (sent.tobytes().hex(), int(share[0])) == (known["sent"], known["share"])
+    of_choice = [pair[known["chosen"] >> at & 1] for at, pair in enumerate(pads)]
+    assert int(form.receive(of_choice, chosen, sent)[0]) == known["theirs"]
+
+
+def test_an_encrypted_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = _STORED["encrypted"]
+    streams = iter(hashlib.sha256(b"stream %d" % at).digest()[:16] for at in (0, 1))
+    monkeypatch.setattr(ring, "fresh", lambda: KeyStream(next(streams)))
+    weight = np.stack([_words(row) for row in known["weight"]])
+    nonce = bytes.fromhex(known["nonce"])
+    holder, evaluator = KeyHolder(weight, nonce), Evaluator(*weight.shape, nonce)
+    messages = list(holder.messages())
+    assert [_sha(message) for message in messages] == known["once"]
+    for message in messages:
+        evaluator.take(message)
+    (reply,), (share,) = evaluator.replies(_words(known["mask"])[None])
+    assert _sha(reply) == known["reply"]
+    assert share.tolist() == known["evaluator"]
+    assert holder.share(reply).tolist() == known["holder"]
