@@ -153,7 +153,7 @@ def _fixed(name: Any, weight: tuple[int, ...], given: tuple[int, ...], *window: 
     e = prepared[0] - masks[0] + prepared[1] - masks[1]
     dealer = _dealer()
     sides = [Tuples(party, _run(), SEEDS[party], _Near(dealer, party)) for party in (0, 1)]
-    ahead = [side.product(kind, e) for side in sides]
+    ahead = [side.with_opened(kind, e) for side in sides]
     d = x[0] - ahead[0][0] + x[1] - ahead[1][0]
     z = [kind.apply(d, mine) + u for mine, (_, u) in zip(prepared, ahead, strict=True)]
     return {

@@ -32,7 +32,7 @@ def product(
     first, second = first.view(x.shape), second.view(y.shape)
     # 2. Local. Party 0 adds D (op) E, by D (op) (b_0 + E).
     factor = b + second if session.party == 0 else b
-    return c.add_(kind.apply(first, factor)).add_(kind.apply(a, second))
+    return (c + kind.apply(first, factor)).add_(kind.apply(a, second))
 
 
 def squared(session: Session, x: torch.Tensor) -> torch.Tensor:
@@ -42,7 +42,7 @@ def squared(session: Session, x: torch.Tensor) -> torch.Tensor:
     # Open d = x - r, uniform under r; x^2 = r^2 + 2 d r + d^2.
     mine = x - r
     opened = session.exchange(mine).view(x.shape).add_(mine)
-    square += 2 * opened * r
+    result = square + 2 * opened * r
     if session.party == 0:
-        square += opened * opened
-    return square
+        result += opened * opened
+    return result

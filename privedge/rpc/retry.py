@@ -47,7 +47,8 @@ class Again(StrEnum):
 
 # The first that fits counts; no other refusal is answered with the same call.
 _AGAIN: dict[type[PrivEdgeError], Again] = {
-    Cancelled: Again.NEVER,
+    # By a server that ends: our own cancelling follows from another error, which is raised instead.
+    Cancelled: Again.LOST,
     Restarting: Again.STARTED,
     Unreachable: Again.LOST,
     Busy: Again.PLACE,

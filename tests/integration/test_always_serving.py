@@ -200,8 +200,9 @@ def until_cause(deployment: Deployment, party: Role, cause: str, wanted: int) ->
 
 
 def first_child(deployment: Deployment, party: Role) -> psutil.Process:
+    """Once it runs what it is to run: until then its parent waits for it."""
     parent = psutil.Process(deployment.processes[party].pid)
-    until(lambda: bool(parent.children()))
+    until(lambda: any("worker" in child.cmdline() for child in parent.children()))
     return parent.children()[0]
 
 

@@ -110,7 +110,7 @@ class _Asked:
     features: Features = field(repr=False)
 
 
-def measure(load: Load, progress: Progress) -> Figures:
+def time_questions(load: Load, progress: Progress) -> Figures:
     """Measure all of it. Raises ConfigError or ImageError for photographs that do not do, and the
     error of a party's refusal.
     """

@@ -57,12 +57,12 @@ def faces(
         --encoder build/faces/encoder.onnx --detector build/faces/detector.onnx
     """
     from privedge.ran.public_files import PublicFiles
-    from privedge_lab.bench.faces import Load, measure
+    from privedge_lab.bench.faces import Load, time_questions
     from privedge_lab.bench.processor import processor
 
     files = PublicFiles.at(encoder=encoder, detector=detector)
     load = Load(people, owners, photos, queries, files, rivals, preset)
-    (found,) = experiment.once(lambda bars: [measure(load, bars)])
+    (found,) = experiment.once(lambda bars: [time_questions(load, bars)])
     if as_json:
         print(json.dumps({"processor": processor(), **asdict(found)}))
         return

@@ -57,7 +57,11 @@ class RecordingTuples(Tuples):
     def draw(self, kind: TupleKind) -> TupleShares:
         """Draw a tuple as Tuples does, and record it."""
         shares = super().draw(kind)
-        self.record.tuples.append((kind, shares))
+        # Copies: a protocol may compute in place on what it drew.
+        free, derived = (
+            [part.clone() for part in parts] for parts in (shares.free, shares.derived)
+        )
+        self.record.tuples.append((kind, TupleShares(free, derived)))
         return shares
 
 

@@ -88,7 +88,8 @@ def _to_7(connection: Connection) -> None:
     connection.execute(
         text(
             "INSERT INTO checks_seen (model_id, seen) SELECT model_id, 'before' FROM models "
-            "WHERE state IN ('active', 'quarantined')"
+            "WHERE state IN ('active', 'quarantined') "
+            "AND model_id NOT IN (SELECT model_id FROM checks_seen)"
         )
     )
 

@@ -48,19 +48,19 @@ def test_probes_are_made_of_public_people_and_tell_what_fits_too_much_or_too_lit
     tmp_path, caplog
 ):
     rng = np.random.default_rng(1)
-    people = rng.normal(size=(12, 1, 8)) + rng.normal(size=(12, 20, 8)) / 4
-    labels = np.repeat(np.arange(12), 20)
-    np.savez(tmp_path / "people.npz", vectors=people.reshape(-1, 8), labels=labels)
-    np.savez(tmp_path / "others.npz", vectors=rng.normal(size=(40, 8)))
+    people = rng.normal(size=(8, 1, 32)) + rng.normal(size=(8, 5, 32)) / 4
+    labels = np.repeat(np.arange(8), 5)
+    np.savez(tmp_path / "people.npz", vectors=people.reshape(-1, 32), labels=labels)
+    np.savez(tmp_path / "others.npz", vectors=rng.normal(size=(64, 32)))
     shape = ["--preset", "vector", "--components", "2"]
-    line = ["--people", str(tmp_path / "people.npz"), "--images", str(tmp_path / "others.npz")]
-    line += [*shape, "--out", str(tmp_path / "probes.npz")]
+    line = ["--people", str(tmp_path / "people.npz"), *shape]
+    line += ["--out", str(tmp_path / "probes.npz")]
     made = CliRunner().invoke(build(), ["probes", "make", *line])
     assert made.exit_code == 0, made.output
     assert "only 40 different probes" in caplog.text
-    np.savez(tmp_path / "others.npz", vectors=rng.normal(size=(64, 8)))
     caplog.clear()
-    made = CliRunner().invoke(build(), ["probes", "make", *line, "--force"])
+    line += ["--images", str(tmp_path / "others.npz"), "--force"]
+    made = CliRunner().invoke(build(), ["probes", "make", *line])
     assert made.exit_code == 0 and "probes" not in caplog.text
 
     def checked(rows):
@@ -70,7 +70,7 @@ def test_probes_are_made_of_public_people_and_tell_what_fits_too_much_or_too_lit
         return CliRunner().invoke(build(), line)
 
     assert checked(people[0]).exit_code == 0
-    assert "is too much" in str(checked(people[0] + 20).exception)
+    assert "is too much" in str(checked(people[0] + 10).exception)
     (tmp_path / "ana.ran").unlink()
     other = privedge.train(people[0], owner="ana", preset="vector", components=1)
     other.save(tmp_path / "ana.ran")

@@ -8,7 +8,7 @@ from privedge.local.up import Request, _cohort, _with_usual_rivals
 from privedge.ran import probes, rivals
 from privedge.ran.model_bounds import Band, most_energy
 from privedge.ran.presets import preset
-from privedge.ran.probes import Probes
+from privedge.ran.probes import Probes, Rule
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
@@ -87,16 +87,20 @@ def test_pictures_on_white_whose_mean_would_be_refused_are_not_checked_by_defaul
         assert cohort.model_check == ({} if checked else None)
 
 
+def rule(most: float) -> Rule:
+    return Rule(np.ones(2), np.full(2, 0.5), Band(0.1, most), 0.05, 2)
+
+
 def test_probes_are_checked_and_other_probes_make_another_cohort(tmp_path):
     file, digests = tmp_path / "probes.npz", []
     rows = np.full((2, *FACE.input_shape), 0.1, np.float32)
     for most in (1.0, 2.0):
-        probes.write(file, Probes.of(rows, Band(0.1, most), FACE), FACE)
+        probes.write(file, Probes.of(rows, rule(most), FACE), FACE)
         cohort, public = _cohort(FACE, Request("people", FACE, probes=file))
         assert cohort.model_check == {"probes": str(file)}
         digests += public
         file.unlink()
     assert len(set(digests)) == 2
-    probes.write(file, Probes.of(rows, Band(0.1, 1.0), FACE), FACE)
+    probes.write(file, Probes.of(rows, rule(1.0), FACE), FACE)
     with pytest.raises(PrivEdgeError, match="another architecture"):
         _cohort(PIXELS, Request("people", PIXELS, probes=file))

@@ -26,7 +26,7 @@ import torch
 from parties.mpc import fixed_product
 from parties.mpc.bundles import Supply
 from parties.mpc.dealing import Ahead, Dealer, SessionId, TupleShares
-from parties.mpc.fixed_product import FixedProduct, MaskedWeights
+from parties.mpc.fixed_product import FixedProduct, FixedWeight, MaskedWeights
 from parties.mpc.fused.choice import Choice
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.fused.squares import TruncatedSquare
@@ -101,7 +101,8 @@ class Explainer:
         drawn = self._draw(kind)
         return TupleShares(drawn.free, drawn.derived)
 
-    def product(self, kind: FixedProduct, opened: torch.Tensor) -> Ahead:
+    def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
+        opened = weight.opened()
         drawn = self._draw(kind)
         drawn.product = opened, torch.zeros(kind.derived[0], dtype=torch.int64)
         self._derive()

@@ -62,7 +62,11 @@ def test_a_worker_gets_the_task_that_its_front_end_means(position, one_subject):
     task = worker.task_from_wire(request.job, SNAPSHOT, Method("fused", "exact"))
     assert (request.job.session, request.job.snapshot_id) == (job.session, job.snapshot_id)
     assert request.words == b"words"
-    assert (task.shape, task.snapshot, task.method) == (shape, SNAPSHOT, ("fused", "exact"))
+    assert (task.shape, task.snapshot, task.method) == (
+        shape,
+        SNAPSHOT,
+        Method("fused", "exact"),
+    )
     assert (task.rule.verify_position, task.rule.one_subject) == (position, one_subject)
     assert (task.rule.margin, task.rule.mean_share) == (0.5, 0.25)
 

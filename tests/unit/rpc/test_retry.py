@@ -81,7 +81,7 @@ def test_nothing_is_tried_again_if_the_pause_would_outlast_the_call(pauses):
 )
 def test_only_what_may_be_repeated_is(kind, pauses):
     server = Server(kind("no"))
-    if kind in (Busy, Restarting, Unreachable):
+    if kind in (Busy, Restarting, Unreachable, Cancelled):
         assert retried(server, PATIENT) == "answer"
     else:
         with pytest.raises(kind):

@@ -45,7 +45,7 @@ export const FROM_GRPC: readonly Refusal[] = [
   {"status": "RESOURCE_EXHAUSTED", "text": "too busy or too large", "code": "LimitExceeded", "advice": "try again later", "again": "never"},
   {"status": "UNAUTHENTICATED", "text": "not authenticated", "code": "NotAllowed", "advice": "check the certificate's role", "again": "never"},
   {"status": "PERMISSION_DENIED", "text": "not allowed", "code": "NotAllowed", "advice": "check the certificate's role", "again": "never"},
-  {"status": "CANCELLED", "text": "the call was cancelled", "code": "Cancelled", "advice": "try again", "again": "never"},
+  {"status": "CANCELLED", "text": "the call was cancelled", "code": "Cancelled", "advice": "try again", "again": "lost"},
   {"status": "INVALID_ARGUMENT", "text": "malformed request", "code": "ShareError", "advice": "check both versions", "again": "never"},
   {"status": "UNIMPLEMENTED", "text": "does not know this call", "code": "NotReady", "advice": "check both versions", "again": "never"},
   {"status": "UNKNOWN", "text": "the connection broke", "code": "Unreachable", "advice": "try again", "again": "lost"},

@@ -112,16 +112,17 @@ def _poisoning(
 
     if of_given and not probes:
         raise ConfigError("--given-only: give --probes FILE")
+    if data is None and detector is not None:
+        raise ConfigError("--detector: the digits have no faces; give --data")
     chosen = network(preset, encoder, spec_file, detector)
     # The digits are no file.
     task = Task(data or Path(), Dealt(seed), preset, baselines=(), **chosen)
     with progress_bar() as progress:
         images, spec = _digits(task) if data is None else _read(task, progress)
         public = [_public(task, each, progress) for each in probes or ()]
-    changes = {"seed": seed} | ({"steps": steps} if steps else {})
     settings = poisoning.Settings(
         spec,
-        settings_for(spec, files=task.files, **changes),
+        settings_for(spec, files=task.files, seed=seed, **({"steps": steps} if steps else {})),
         owners,
         margin,
         seed,
