@@ -145,7 +145,8 @@ def _train(
     from privedge.user.saves import Saves
     from privedge.user.settings import settings_for
 
-    checkpoint.require_replaceable(out, None if force else owner)
+    encrypted = encrypt or key_file is not None
+    checkpoint.require_replaceable(out, None if force else owner, encrypted=encrypted)
     lock = lock_to_write(encrypt, key_file)
     source = images[0] if len(images) == 1 else images
     wanted = to_join(cohort, config, preset, spec_file)

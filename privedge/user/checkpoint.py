@@ -139,10 +139,11 @@ def training_in_words(spec: RanSpec, count: int, steps: int, error: float | None
     return f"{count} {what}{'' if count == 1 else 's'}, {steps} steps, {checked}"
 
 
-def require_replaceable(path: Path, owner: str | None) -> None:
-    """Raise CheckpointError if `path` cannot be written, or holds anything but a model of `owner`.
+def require_replaceable(path: Path, owner: str | None, *, encrypted: bool) -> None:
+    """Raise CheckpointError if `path` cannot be written, or holds anything but a model of `owner`,
+    or an encrypted one in place of which there would be one that is not.
 
-    owner: None if any file may be replaced.
+    owner: None if any file may be replaced. encrypted: whether the new one will be.
     """
     private_file.require_writable(path)
     if owner is None or not os.path.lexists(path):
@@ -154,6 +155,8 @@ def require_replaceable(path: Path, owner: str | None) -> None:
         raise CheckpointError(f"{path}: exists and is no model of {owner}; {cure}") from None
     if there != owner:
         raise CheckpointError(f"{path}: is the model of {there}, not of {owner}; {cure}")
+    if not encrypted and sealed.header_of(path) is not None:
+        raise CheckpointError(f"{path}: is encrypted, and the new model would not be; {cure}")
 
 
 def owner_of(path: Path) -> str:

@@ -46,6 +46,7 @@ def _report(
 
     started = perf_counter()
     private_file.require_writable(out)
+    page.require_replaceable(out)
     found = reader.read(folders)
     with progress_bar() as progress:
         made = page.render(found, title, progress)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from privedge.arrays import Features, Labels
+from privedge.arrays import Features, Labels, is_pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import rivals
@@ -43,7 +43,7 @@ from privedge_lab.evaluation.cohort import (
 )
 from privedge_lab.evaluation.identify_engines import ENGINES, Asked
 from privedge_lab.evaluation.identify_figures import Errors
-from privedge_lab.evaluation.identify_parts import as_bytes, deal
+from privedge_lab.evaluation.identify_parts import deal, inputs_of
 from privedge_lab.results.rows.identify import Agreement, IdentifyRow, Rate, Strangers, Voting
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
@@ -187,7 +187,10 @@ def _told_apart(
     own = _asked(cohort.errors, cohort.features, public)
     if others is None:
         return strangers.of_half(own, truth, request.margin, seed)
-    given = features_of(cohort.rans, as_bytes(others), request.files)
+    asked = inputs_of(others)
+    if is_pixels(asked) != (spec.image is not None):
+        raise ConfigError("strangers: pictures and vectors are not compared; give what owners have")
+    given = features_of(cohort.rans, asked, request.files)
     errors = np.stack([identify_engines.errors_of(ran, given) for ran in cohort.rans], axis=1)
     return strangers.of_set(own, truth, _asked(errors, given, public), request.margin)
 

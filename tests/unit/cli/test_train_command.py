@@ -87,6 +87,19 @@ def test_w56_a_label_may_be_a_string_and_those_that_are_there_are_listed(photos,
     assert json.loads(done.stdout)["images"] == 6
 
 
+def test_an_encrypted_model_is_not_replaced_by_a_plain_one_unasked(photos, tmp_path):
+    out = tmp_path / "ana.ran"
+    (tmp_path / "key").write_bytes(bytes(range(32)).hex().encode())
+    (tmp_path / "key").chmod(0o600)
+    command = ("train", photos, "--owner", "ana", "--out", out, "--components", 3)
+    assert privedge(*command, "--key-file", tmp_path / "key").exit_code == 0
+    before = out.read_bytes()
+    assert "is encrypted, and the new model would not be" in str(privedge(*command).exception)
+    assert out.read_bytes() == before
+    assert privedge(*command, "--force").exit_code == 0
+    assert checkpoint.load(out).owner == "ana"
+
+
 def test_w57_images_that_are_all_the_same_are_warned_of(tmp_path, caplog):
     for number in range(8):
         Image.new("L", (32, 32), 120).save(tmp_path / f"{number}.png")

@@ -119,6 +119,19 @@ def test_faces_are_cut_out_before_they_are_told_apart(tmp_path):
     assert whole["accuracy"] < found["accuracy"] and "left_out" not in whole
 
 
+def test_strangers_of_vectors_are_vectors(file, tmp_path):
+    rng = np.random.default_rng(0)
+    people = rng.normal(size=(7, 1, 16)) + rng.normal(size=(7, 12, 16)) / 4
+    for name, kept in (("own", slice(5)), ("others", slice(5, 7))):
+        rows = people[kept].reshape(-1, 16)
+        np.savez(tmp_path / name, vectors=rows, labels=np.arange(len(rows)) // 12)
+    ask = ("--preset", "vector", "--strangers", tmp_path / "others.npz", "--margin", 0.7, "--json")
+    found = json.loads(evaluate(tmp_path / "own.npz", tmp_path / "out", *ask).stdout)
+    assert found["strangers"]["strangers"] == 24 and 0 <= found["far_at_margin"] <= 1
+    mixed = evaluate(tmp_path / "own.npz", tmp_path / "two", *ask[:3], file)
+    assert "pictures and vectors are not compared" in str(mixed.exception)
+
+
 def test_strangers_of_their_own_set_and_rivals_are_measured_at_a_margin(file, tmp_path):
     given = digits.load(0).train_images
     others = tmp_path / "others.npz"

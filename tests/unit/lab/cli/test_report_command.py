@@ -75,6 +75,15 @@ def test_nothing_to_show_ends_in_one_line_and_leaves_no_page(monkeypatch, capsys
     assert "no results file found" in err
 
 
+def test_only_a_page_is_replaced(monkeypatch, capsys, results, tmp_path):
+    model, page = tmp_path / "ana.ran", tmp_path / "page.html"
+    model.write_bytes(b"a model")
+    code, _, err = run(monkeypatch, capsys, "report", str(results), "--out", str(model))
+    assert code == 1 and "is no HTML page" in err and model.read_bytes() == b"a model"
+    for _ in range(2):
+        assert run(monkeypatch, capsys, "report", str(results), "--out", str(page))[0] == 0
+
+
 def test_a_page_that_cannot_be_written_is_refused_before_reading(monkeypatch, capsys, results):
     out = results / "missing" / "page.html"
     code, _, err = run(monkeypatch, capsys, "report", str(results), "--out", str(out))
