@@ -40,8 +40,8 @@ def squared(session: Session, x: torch.Tensor) -> torch.Tensor:
     shares = session.tuples.draw(Square(tuple(x.shape)))
     (r,), (square,) = shares.free, shares.derived
     # Open d = x - r, uniform under r; x^2 = r^2 + 2 d r + d^2.
-    mine = x - r
-    opened = session.exchange(mine).view(x.shape).add_(mine)
+    mine = (x - r).reshape(-1)
+    opened = session.exchange(mine).add_(mine).view(x.shape)
     result = square + 2 * opened * r
     if session.party == 0:
         result += opened * opened

@@ -115,7 +115,8 @@ class CryptenEngine:
         masked = x.share + r
         if self._party == 0:
             masked += _OFFSET
-        opened = self._session.exchange(masked).view(masked.shape).add_(masked)
+        mine = masked.reshape(-1)
+        opened = self._session.exchange(mine).add_(mine).view(masked.shape)
         # Local. c = x + 2^62 + r has wrapped around if c < r, and in that range
         # [c < r] = (1 - c[63]) * r[63]. The borrow of the low bits of c - r is not corrected: it is
         # the one unit of error.
