@@ -64,8 +64,9 @@ def leave(status: int) -> NoReturn:
     """
     # What the interpreter would call: all threads that it would wait for have ended then.
     threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody reads it any more
             stream.flush()
+    # These write to standard error only, line by line.
+    atexit._run_exitfuncs()
     os._exit(status)
