@@ -22,8 +22,9 @@ from privedge.sharing.split import split
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
 
-# Seconds to wait for the other party's reason, when one party reports only a lost connection.
-_REASON_S = 2.0
+# Seconds to wait for the other party's reason, when one party reports only a lost connection. Less
+# than it takes a spare worker to serve and answer the same question, asked again, within 2 seconds.
+_REASON_S = 1.0
 
 
 @dataclass(frozen=True)

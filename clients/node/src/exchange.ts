@@ -9,7 +9,7 @@ import { fromStatus } from "./status.js";
 
 const CHUNK_BYTES = 2 ** 20;
 /** How long to wait for the other party's reason, when one reports only a lost connection. */
-const REASON_MS = 2_000;
+const REASON_MS = 1_000;
 
 type Pair<T> = readonly [T, T];
 
