@@ -226,7 +226,10 @@ def _digests(
     lot: Lot, checks: Sequence[_Check], theirs: bytes, pause: Callable[[], object]
 ) -> list[bytes]:
     """Of each check what this party has left, given the other one's shares of the masks."""
-    words = torch.frombuffer(bytearray(theirs), dtype=torch.int64) if theirs else torch.empty(0)
+    # torch makes no tensor of an empty buffer; without fixed products there is nothing to compare.
+    if not checks:
+        return []
+    words = torch.frombuffer(bytearray(theirs), dtype=torch.int64)
     digests = []
     others = words.split([check.mask.numel() for check in checks])
     for check, other in zip(checks, others, strict=True):

@@ -78,14 +78,8 @@ class ConvolutionProduct:
         size = self._size()
         channels = self.left[1]
         first, second = self.right[:2]
-        expected, out = (
-            (first, second * self.groups)
-            if self.transposed
-            else (
-                second * self.groups,
-                first,
-            )
-        )
+        wide = second * self.groups
+        expected, out = (first, wide) if self.transposed else (wide, first)
         if channels != expected or first % self.groups or min(size) < 1:
             raise ShareError(f"no such product: {self.purpose}")
         return [(self.left[0], out, *size)]
