@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 import privedge
+from privedge import regular_file
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge_lab.pages import page as pages
@@ -105,7 +106,7 @@ def require_replaceable(path: Path) -> None:
     """Raise ConfigError if there is a file at `path` that is no page."""
     if not path.is_file():
         return
-    with path.open("rb") as file:
+    with regular_file.opened(path) as file:
         if file.read(len(_BEGINNING)).lower() != _BEGINNING:
             raise ConfigError(f"{path}: exists and is no HTML page; choose another name")
 

@@ -50,8 +50,11 @@ def test_a_model_is_trained_encrypted_and_read_again_with_its_passphrase(people,
     assert json.loads(privedge("spec", out, env=WORDS).stdout)["name"] == "subspace32-fine"
     wrong = privedge("spec", out, env={"PRIVEDGE_PASSPHRASE": "another"})
     assert "this passphrase does not open it" in str(wrong.exception)
-    # its own owner replaces it without the passphrase, and nobody else does
-    assert privedge(*command[:-1]).exit_code == 0
+    # its own owner replaces it under a new passphrase, a plain one only on demand, nobody else ever
+    plain = privedge(*command[:-1])
+    assert isinstance(plain.exception, CheckpointError) and "is encrypted" in str(plain.exception)
+    assert privedge(*command, env={"PRIVEDGE_PASSPHRASE": "another"}).exit_code == 0
+    assert privedge(*command[:-1], "--force").exit_code == 0
     assert privedge(*command, env=WORDS).exit_code == 0
     other = privedge("train", people / "ben", "--owner", "ben", "--out", out)
     assert isinstance(other.exception, CheckpointError) and "of ana" in str(other.exception)
