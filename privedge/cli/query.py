@@ -22,6 +22,7 @@ from privedge.cli.options import (
     known_integrity,
     path,
 )
+from privedge.identity.roles import NOBODY
 
 if TYPE_CHECKING:
     from privedge.client.answers import Reply
@@ -90,7 +91,7 @@ def _query(
         return
     say_if_never_unknown(reply, cohort)
     for name, owner in zip(subjects(source, len(answers), one_subject), answers, strict=True):
-        print(f"{name}: {owner or 'unknown'}")
+        print(f"{name}: {owner or NOBODY}")
 
 
 def files(images: list[Path], skip_bad: bool) -> list[Path] | Path:

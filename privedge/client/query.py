@@ -39,7 +39,7 @@ from privedge.errors import (
     SnapshotChanged,
     UnknownModel,
 )
-from privedge.identity.roles import Role
+from privedge.identity.roles import OWNER_NAME, Role
 from privedge.ran import features, narrow, quality
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, asked
@@ -223,6 +223,11 @@ class Client:
             )
         if not said[0].owners:
             raise NotReady(f"cohort {cohort}: no active model yet; upload one first")
+        if wrong := [ascii(each)[:80] for each in said[0].owners if not OWNER_NAME.fullmatch(each)]:
+            raise ManifestMismatch(
+                f"cohort {cohort}: {wrong[0]} is no name of an owner, so its answers would mislead; "
+                "tell both operators"
+            )
         found = Cohort(
             name=cohort,
             spec=RanSpec.from_json(said[0].spec_json),

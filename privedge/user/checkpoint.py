@@ -21,7 +21,7 @@ from safetensors.numpy import save as to_safetensors
 from privedge import private_file, regular_file
 from privedge.config import StrPath
 from privedge.errors import CheckpointError
-from privedge.identity.roles import NAME
+from privedge.identity.roles import NOBODY, OWNER_NAME
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import sealed
 from privedge.user.sealed import Lock
@@ -29,8 +29,11 @@ from privedge.user.sealed import Lock
 FORMAT = 1
 MAX_BYTES = 1 << 30
 # The rule of certificates: a name that can be in one can own a model.
-OWNER = NAME
-OWNER_RULE = "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first"
+OWNER = OWNER_NAME
+OWNER_RULE = (
+    "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first, and not "
+    f"{NOBODY}, the answer for strangers"
+)
 _METADATA = "privedge"
 
 Parameters = dict[str, npt.NDArray[np.float32]]

@@ -83,7 +83,8 @@ def fit_ran(
 
 def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
     if not isinstance(owner, str) or not OWNER.fullmatch(owner):
-        such = f"; {owner_name(owner)} would do" if isinstance(owner, str) else ""
+        named = owner_name(owner) if isinstance(owner, str) else ""
+        such = f"; {named} would do" if OWNER.fullmatch(named) else ""
         raise TrainingError(f"owner: the name must be {OWNER_RULE}{such}")
     if settings.threshold_quantile is not None and not 0 < settings.threshold_quantile <= 1:
         raise TrainingError("threshold quantile: must be above 0 and at most 1")
