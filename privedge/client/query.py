@@ -225,8 +225,8 @@ class Client:
             raise NotReady(f"cohort {cohort}: no active model yet; upload one first")
         if wrong := [ascii(each)[:80] for each in said[0].owners if not OWNER_NAME.fullmatch(each)]:
             raise ManifestMismatch(
-                f"cohort {cohort}: {wrong[0]} is no name of an owner, so its answers would mislead; "
-                "tell both operators"
+                f"cohort {cohort}: {wrong[0]} is no name of an owner, so answers would mislead; tell "
+                "both operators"
             )
         found = Cohort(
             name=cohort,

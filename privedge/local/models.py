@@ -126,9 +126,9 @@ def _alone(plan: Plan, *, bounded: bool, rivals: bool) -> str:
 def _spec(
     found: Pictures, preset: str | RanSpec, files: PublicFiles, unit_length: bool | None
 ) -> RanSpec:
-    first = found.owners[0].vectors
-    if first is not None:
-        return spec_for(Opened((), first), preset=preset, unit_length=unit_length, files=files)
+    held = [Opened((), each.vectors) for each in found.owners if each.vectors is not None]
+    if held:
+        return spec_for(*held, preset=preset, unit_length=unit_length, files=files)
     if isinstance(preset, RanSpec):
         return preset
     check_for_pictures(preset, unit_length=unit_length)

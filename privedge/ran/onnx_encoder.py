@@ -19,7 +19,7 @@ from privedge.ran import onnx_file
 from privedge.ran.feature_kinds import Encoder, EncoderInput
 from privedge.ran.onnx_file import Port, Session
 from privedge.ran.spec import ImageShape
-from privedge.ran.vectors import LONGEST
+from privedge.ran.vectors import LONGEST, SHORTEST
 
 # Pictures with their channels first: (n, C, H, W), 0 to 255.
 _Planes = npt.NDArray[np.uint8]
@@ -146,6 +146,13 @@ def _features(path: Path, session: Session, wanted: Encoder, planes: _Planes) ->
         raise ConfigError(
             f"{path}: gives features of length {lengths.max():.4g}, and models can compare those "
             f"of length {LONGEST} at most; use a spec with unit length (`privedge encoder wrap`)"
+        )
+    if (lengths < SHORTEST).any():
+        place = int(np.flatnonzero(lengths.reshape(-1) < SHORTEST)[0])
+        raise ImageError(
+            f"picture {place}: the encoder gives features of a length below 1/64 for it, too short "
+            "for numbers in steps of 2^-16; use another picture, or a spec with unit length "
+            "(`privedge encoder wrap`)"
         )
     return features
 

@@ -6,6 +6,8 @@
     mixed      one picture unlike all others of its owner; perhaps it shows somebody else
     constant   columns of vectors that never change
     repeated   the same vector several times
+    close      vectors that hardly differ
+    one-column one column of vectors that makes nearly all differences
 
 Sees plaintext images: for the owner's and the client's device only. Pictures are judged in grey and
 at most 64 pixels high and wide, about as small as models see them, so a photograph that is blurred
@@ -55,6 +57,9 @@ _UNLIKE_ENCODED = 0.3
 # In a smaller set the odd one is often nothing but another pose.
 _LEAST_MIXED = 8
 _MOST_NAMED = 6
+# Vectors whose spread is below that part of their length hardly differ; a column that has more than
+# that part of the spread decides alone. Of fewer vectors or columns nothing is said.
+_NEAR, _ALL, _LEAST_SPREAD = 1e-3, 0.99, 4
 
 _Numbers = npt.NDArray[np.floating[Any]]
 
@@ -144,7 +149,26 @@ def of_vectors(vectors: npt.NDArray[Any], *, enough: int = FEW_PICTURES) -> list
         found.append(
             Flaw("constant", f"{len(still)} {said} ({columns}); they tell nobody apart, drop them")
         )
-    return found
+    return found + _spread(vectors)
+
+
+def _spread(vectors: npt.NDArray[Any]) -> list[Flaw]:
+    """Vectors that hardly differ from each other, or of which one column makes all differences."""
+    wide = vectors.astype(np.float64)
+    # Divided by the largest value, no square overflows.
+    largest = float(np.abs(wide).max()) or 1.0
+    varied = np.square(wide / largest - (wide / largest).mean(axis=0)).mean(axis=0)
+    whole = float(varied.sum())
+    if whole == 0 or len(vectors) < _LEAST_SPREAD:
+        return []
+    if whole < _NEAR**2 * float(np.square(wide / largest).sum(axis=1).mean()):
+        cure = "if those of other owners are as near, take the same public mean from all, and scale"
+        return [Flaw("close", f"the vectors differ by less than a thousandth; {cure}")]
+    if vectors.shape[1] >= _LEAST_SPREAD and varied.max() > _ALL * whole:
+        column = int(varied.argmax())
+        cure = "bring all columns to one scale by public numbers"
+        return [Flaw("one-column", f"column {column} makes nearly all differences; {cure}")]
+    return []
 
 
 def heed(flaws: Iterable[Flaw], whose: str, care: Care) -> None:

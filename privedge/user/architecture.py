@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from privedge.config import ClientConfig
 from privedge.errors import ConfigError, ImageError
 from privedge.identity.roles import Role
-from privedge.ran import features, presets
+from privedge.ran import features, presets, vectors
+from privedge.ran.feature_kinds import Vector
 from privedge.ran.inputs import Opened, measured
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -42,6 +43,7 @@ def spec_for(
             raise ConfigError("unit length: the spec has it already; leave it out")
         _require_same(preset, components=components, channels=channels)
         features.require_files(preset, files)
+        _require_apart(sets, preset)
         return preset
     if not isinstance(components, int | None):
         raise ConfigError(f"components: must be a whole number, not {components!r}")
@@ -81,9 +83,19 @@ def _of_vectors(
     sizes = {each.vector_size for each in sets}
     if len(sizes) > 1:
         raise ImageError(f"vectors: have different sizes ({', '.join(sorted(map(str, sizes)))})")
-    return presets.preset(
+    spec = presets.preset(
         presets.VECTOR, size=sizes.pop(), unit_length=unit_length, components=components
     )
+    _require_apart(sets, spec)
+    return spec
+
+
+def _require_apart(sets: Sequence[Opened], spec: RanSpec) -> None:
+    """Raise ImageError if the vectors of several owners hardly differ, or do not fit the spec."""
+    arrays = [each.array for each in sets if each.array is not None]
+    if isinstance(spec.features, Vector) and len(arrays) > 1:
+        found = [features.extract(spec, each) for each in arrays]
+        vectors.require_apart(found, unit_length=spec.features.unit_length)
 
 
 def takes_vectors(preset: str | RanSpec) -> bool | None:

@@ -13,9 +13,11 @@ import privedge
 from privedge.errors import ConfigError, ImageError, PrivEdgeError
 from privedge.ran import features, inputs, vectors
 from privedge.ran.in_words import differences
+from privedge.ran.narrow import norms
 from privedge.ran.presets import preset
 from privedge.ran.spec import ImageShape, RanSpec
 from privedge.sharing.fixed_point import LIMIT, encode
+from privedge.user.architecture import spec_for
 
 PLAIN = preset("vector", size=6)
 UNIT = preset("vector", size=6, unit_length=True)
@@ -123,11 +125,47 @@ def test_vectors_that_do_not_fit_the_ring_are_refused_with_both_cures(length):
     assert np.array_equal(taken(np.eye(6) * length, UNIT), np.eye(6, dtype=np.float32))
 
 
-def test_a_vector_of_length_zero_has_no_unit_length_and_is_fine_without():
-    rows = np.vstack([ROWS, np.zeros(6)])
+def test_a_vector_of_length_zero_has_no_unit_length():
     with pytest.raises(ImageError, match=r"^vectors: all values are 0 in vector 8"):
-        taken(rows, UNIT)
-    assert not taken(rows)[8].any()
+        taken(np.vstack([ROWS, np.zeros(6)]), UNIT)
+
+
+@pytest.mark.parametrize("scale", [0, 1e-320, 1e-30, 1e-6, 1e-4, 1 / 65])
+def test_w48_a_vector_too_short_for_the_fixed_point_is_refused_with_both_cures(scale):
+    rows = np.vstack([ROWS, np.eye(6)[:1] * scale])
+    with pytest.raises(ImageError, match=r"below 1/64 in vector 8, .*scale all .* use unit length"):
+        taken(rows)
+    if scale:
+        assert np.allclose(taken(rows, UNIT)[8], np.eye(6)[0])
+    assert np.array_equal(taken(np.eye(6) / 63), (np.eye(6) / 63).astype(np.float32))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 0.05])
+def test_w48_an_owner_whose_vectors_are_all_short_is_not_trained(scale):
+    with pytest.raises(ImageError, match="scale all vectors"):
+        privedge.train(ROWS * scale, owner="ana", quality="ignore")
+    spec = privedge.train(ROWS * scale, owner="ana", unit_length=True, quality="ignore").spec
+    assert spec == UNIT
+
+
+def test_w48_owners_whose_vectors_hardly_differ_are_refused_together():
+    near = [inputs.opened(1 + (ROWS + of) / 1000) for of in range(3)]
+    for unit in (False, True):
+        with pytest.raises(ImageError, match="take the same public mean from all"):
+            spec_for(*near, unit_length=unit)
+    with pytest.raises(ImageError, match="so near each other"):
+        spec_for(inputs.opened(ROWS[:1]), inputs.opened(ROWS[:1]), preset=PLAIN)
+    spread = [inputs.opened(ROWS + of) for of in range(3)]
+    assert spec_for(*spread) == PLAIN and spec_for(*spread, unit_length=True) == UNIT
+
+
+def test_w48_the_least_lengths_are_those_at_which_the_slack_of_the_rule_outweighs_errors():
+    for spec, least in (
+        (PLAIN, vectors.LEAST_APART),
+        (UNIT, vectors.LEAST_APART_IN_UNITS),
+    ):
+        of_inputs = norms(spec)
+        assert of_inputs is not None and least**2 * 2**32 == of_inputs.slack
 
 
 @given(
