@@ -223,10 +223,10 @@ class Client:
             )
         if not said[0].owners:
             raise NotReady(f"cohort {cohort}: no active model yet; upload one first")
-        if wrong := [ascii(each)[:80] for each in said[0].owners if not OWNER_NAME.fullmatch(each)]:
+        if wrong := [each for each in said[0].owners if not OWNER_NAME.fullmatch(each)]:
             raise ManifestMismatch(
-                f"cohort {cohort}: {wrong[0]} is no name of an owner, so answers would mislead; tell "
-                "both operators"
+                f"cohort {cohort}: {ascii(wrong[0])[:80]} is no name of an owner, so answers would "
+                "mislead; tell both operators"
             )
         found = Cohort(
             name=cohort,
@@ -340,6 +340,7 @@ class Client:
 
     def _encoded(self, spec: RanSpec, images: Source) -> Words:
         source = asked(images, spec.image)
+        source.require_fitting(spec)
         inputs = source.at(spec.image, aligner_for(spec, self._files, largest=self._largest_face))
         if self._quality != "ignore" and is_pixels(inputs):
             flaws = quality.of_asked(quality.greys(inputs), source.names)

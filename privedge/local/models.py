@@ -126,7 +126,12 @@ def _alone(plan: Plan, *, bounded: bool, rivals: bool) -> str:
 def _spec(
     found: Pictures, preset: str | RanSpec, files: PublicFiles, unit_length: bool | None
 ) -> RanSpec:
-    held = [Opened((), each.vectors) for each in found.owners if each.vectors is not None]
+    said = found.unit_length
+    held = [
+        Opened((), each.vectors, unit_length=said)
+        for each in found.owners
+        if each.vectors is not None
+    ]
     if held:
         return spec_for(*held, preset=preset, unit_length=unit_length, files=files)
     if isinstance(preset, RanSpec):

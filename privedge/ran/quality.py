@@ -4,6 +4,7 @@
     alike      nearly the same picture several times: the set holds less than it seems to
     dark, bright, flat (no contrast), blurred
     mixed      one picture unlike all others of its owner; perhaps it shows somebody else
+    shared     the same picture in two owners' sets
     constant   columns of vectors that never change
     repeated   the same vector several times
     close      vectors that hardly differ
@@ -19,7 +20,7 @@ changes little when it is blurred once more.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -120,6 +121,34 @@ def of_own(
     found += of_asked(pictures, names)
     if (place := _stranger(thumbs)) is not None:
         found.append(_flaw("mixed", [names[place]]))
+    return found
+
+
+def shared(
+    digests: Mapping[str, Sequence[str]], names: Mapping[str, Sequence[str]]
+) -> dict[str, list[Flaw]]:
+    """Find the pictures or vectors that several owners have, by owner.
+
+    digests: of each owner's pictures; equal for equal ones. names: what each of them is called.
+    """
+    holders: dict[str, dict[str, str]] = {}
+    for owner, each in digests.items():
+        for digest, name in zip(each, names[owner], strict=True):
+            holders.setdefault(digest, {}).setdefault(owner, f"{owner}/{name}")
+    found: dict[str, list[Flaw]] = {}
+    for owner, each in digests.items():
+        twice = {
+            name: next(there for other, there in holders[digest].items() if other != owner)
+            for digest, name in zip(each, names[owner], strict=True)
+            if len(holders[digest]) > 1
+        }
+        if twice:
+            pairs = _named([f"{name} is {there}" for name, there in twice.items()])
+            text = (
+                f"{len(twice)} of {len(each)} are another owner's too ({pairs}); leave each to the "
+                "one whose it is"
+            )
+            found[owner] = [Flaw("shared", text, tuple(twice))]
     return found
 
 

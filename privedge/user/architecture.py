@@ -10,7 +10,7 @@ from privedge.errors import ConfigError, ImageError
 from privedge.identity.roles import Role
 from privedge.ran import features, presets, vectors
 from privedge.ran.feature_kinds import Vector
-from privedge.ran.inputs import Opened, measured
+from privedge.ran.inputs import Opened, measured, require_agreed
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
@@ -31,7 +31,8 @@ def spec_for(
         whole spec of a cohort.
     components: the number of components of a subspace preset; None for the preset's number.
     channels: 1 or 3; None for what the pictures have.
-    unit_length: whether vectors are divided by their length; None for no. Not for pictures.
+    unit_length: whether vectors are divided by their length; None for what their file says, or else
+        no. Not for pictures.
     files: their `encoder` replaces the preset's feature map, and takes RGB from -1 to 1. A file
         with other conventions needs a spec (`privedge encoder wrap`).
 
@@ -43,6 +44,8 @@ def spec_for(
             raise ConfigError("unit length: the spec has it already; leave it out")
         _require_same(preset, components=components, channels=channels)
         features.require_files(preset, files)
+        for each in sets:
+            each.require_fitting(preset)
         _require_apart(sets, preset)
         return preset
     if not isinstance(components, int | None):
@@ -50,7 +53,7 @@ def spec_for(
     if any(each.vector_size is not None for each in sets):
         if channels is not None or files != NO_FILES:
             raise ConfigError("channels, encoder: are for pictures, and these are vectors")
-        return _of_vectors(sets, preset, components, unit_length=bool(unit_length))
+        return _of_vectors(sets, preset, components, unit_length)
     check_for_pictures(preset, channels=channels, unit_length=unit_length)
     size = measured(*sets)
     return spec_named(
@@ -76,15 +79,19 @@ def check_for_pictures(
 
 
 def _of_vectors(
-    sets: Sequence[Opened], preset: str, components: int | None, *, unit_length: bool
+    sets: Sequence[Opened], preset: str, components: int | None, unit_length: bool | None
 ) -> RanSpec:
     if preset != "auto" and not takes_vectors(preset):
         raise ImageError(f"preset {preset}: takes pictures, and these are vectors")
     sizes = {each.vector_size for each in sets}
     if len(sizes) > 1:
         raise ImageError(f"vectors: have different sizes ({', '.join(sorted(map(str, sizes)))})")
+    for said in {each.unit_length for each in sets} - {None}:
+        if unit_length is not None:
+            require_agreed(said, unit_length, "--unit-length or unit_length=")
+        unit_length = said
     spec = presets.preset(
-        presets.VECTOR, size=sizes.pop(), unit_length=unit_length, components=components
+        presets.VECTOR, size=sizes.pop(), unit_length=bool(unit_length), components=components
     )
     _require_apart(sets, spec)
     return spec
@@ -93,9 +100,14 @@ def _of_vectors(
 def _require_apart(sets: Sequence[Opened], spec: RanSpec) -> None:
     """Raise ImageError if the vectors of several owners hardly differ, or do not fit the spec."""
     arrays = [each.array for each in sets if each.array is not None]
-    if isinstance(spec.features, Vector) and len(arrays) > 1:
+    if not isinstance(spec.features, Vector) or len(arrays) < 2:
+        return
+    # Whoever trains finds what is wrong with single vectors, and says whose they are.
+    try:
         found = [features.extract(spec, each) for each in arrays]
-        vectors.require_apart(found, unit_length=spec.features.unit_length)
+    except ImageError:
+        return
+    vectors.require_apart(found, unit_length=spec.features.unit_length)
 
 
 def takes_vectors(preset: str | RanSpec) -> bool | None:

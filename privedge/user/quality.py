@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from privedge.arrays import Inputs, is_pixels
-from privedge.errors import QualityError
+from privedge.errors import ImageError, QualityError
 from privedge.ran import features, quality
 from privedge.ran.feature_kinds import Encoder
 from privedge.ran.inputs import Opened, Source, opened
@@ -79,6 +79,32 @@ def heed_flaws(
         quality.heed(flaws(pictures, inputs, spec, files), owner, care)
 
 
+def flaws_of_all(
+    owners: Mapping[str, Opened],
+    inputs: Mapping[str, Inputs],
+    spec: RanSpec | None,
+    files: PublicFiles = NO_FILES,
+) -> dict[str, list[Flaw]]:
+    """Judge the pictures or vectors of several owners, also for what two of them have in common.
+
+    inputs: by owner, as for `flaws`. Raises one ImageError that names all owners of whom an encoder
+    makes nothing.
+    """
+    found, bad = {}, []
+    for owner, given in owners.items():
+        try:
+            found[owner] = flaws(given, inputs.get(owner), spec, files)
+        except ImageError as error:
+            bad.append(f"{owner}: {error}")
+    if bad:
+        raise ImageError("; ".join(bad))
+    shared = quality.shared(
+        {owner: given.digests for owner, given in owners.items()},
+        {owner: given.names for owner, given in owners.items()},
+    )
+    return {owner: some + shared.get(owner, []) for owner, some in found.items()}
+
+
 def heed_flaws_of_all(
     owners: Mapping[str, Opened],
     inputs: Mapping[str, Inputs],
@@ -89,9 +115,9 @@ def heed_flaws_of_all(
 ) -> None:
     """The same for several owners. If flaws are refused, one QualityError names all."""
     refused = []
-    for owner, pictures in owners.items():
+    for owner, some in flaws_of_all(owners, inputs, spec, files).items():
         try:
-            heed_flaws(pictures, owner, inputs.get(owner), spec, files=files, care=care)
+            quality.heed(some, owner, care)
         except QualityError as error:
             refused.append(str(error))
     if refused:

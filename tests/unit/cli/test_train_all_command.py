@@ -125,7 +125,9 @@ def test_names_with_accents_and_spaces_are_mapped_and_shown(people, tmp_path):
 def test_folders_of_one_name_are_refused_before_anything_is_written(people, tmp_path):
     (people / "ben").rename(people / "aná")
     error = train_all(people, "--out", tmp_path / "models").exception
-    assert str(error) == "folders 'ana' and 'aná': both would be the owner ana; rename one"
+    assert (
+        str(error) == "folders or labels 'ana' and 'aná': both would be the owner ana; rename one"
+    )
     assert not (tmp_path / "models").exists()
 
 

@@ -52,7 +52,10 @@ def test_names_that_differ_in_case_only_are_refused_as_their_files_may_be_one(fo
     assert repr(folders[0]) in str(why.value) and repr(folders[1]) in str(why.value)
 
 
-@pytest.mark.parametrize("folder", ["unknown", "Unknown", "UNKNÖWN", "ｕｎｋｎｏｗｎ", " unknown "])
+@pytest.mark.parametrize(
+    "folder",
+    ["unknown", "Unknown", "UNKNÖWN", "\uff55\uff4e\uff4b\uff4e\uff4f\uff57\uff4e", " unknown "],
+)
 def test_no_folder_makes_an_owner_with_the_name_of_the_answer_for_strangers(folder):
     with pytest.raises(ConfigError, match="answer for strangers; rename it") as why:
         owner_names(["ana", folder])

@@ -15,6 +15,7 @@ from privedge.ran import features, inputs, vectors
 from privedge.ran.in_words import differences
 from privedge.ran.narrow import norms
 from privedge.ran.presets import preset
+from privedge.ran.sets import by_owner
 from privedge.ran.spec import ImageShape, RanSpec
 from privedge.sharing.fixed_point import LIMIT, encode
 from privedge.user.architecture import spec_for
@@ -66,7 +67,7 @@ def test_unit_length_divides_each_vector_by_its_length():
 
 @pytest.mark.parametrize("labels", [["ana", "bo"] * 4, [3, 12] * 4, np.array([3, 12] * 4, "u1")])
 def test_an_npz_with_labels_has_an_owner_for_each(labels, tmp_path):
-    held = inputs.by_owner(npz(tmp_path, vectors=ROWS, labels=labels), skip_bad=False)
+    held = by_owner(npz(tmp_path, vectors=ROWS, labels=labels), skip_bad=False).found
     first, second = np.unique(labels).astype(str)
     assert list(held) == [first, second]
     assert np.array_equal(held[second].at(None), ROWS[1::2])
@@ -77,7 +78,7 @@ def test_an_npz_with_labels_has_an_owner_for_each(labels, tmp_path):
 def test_an_npz_of_pictures_has_an_owner_for_each_label(tmp_path):
     drawn = np.random.default_rng(1).integers(0, 256, (4, 8, 12), dtype=np.uint8)
     file = npz(tmp_path, images=drawn, labels=["ana", "bo", "ana", "bo"])
-    held = inputs.by_owner(file, skip_bad=False)
+    held = by_owner(file, skip_bad=False).found
     assert np.array_equal(held["bo"].at(PICTURES), drawn[1::2])
 
 
