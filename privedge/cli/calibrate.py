@@ -21,6 +21,7 @@ from privedge.cli.options import (
     SpecOption,
     path,
     public_files,
+    require_used,
     to_join,
 )
 from privedge.cli.progress import progress_bar
@@ -108,6 +109,7 @@ def _calibrate(
         channels=channels,
         files=files,
     )
+    require_used(spec, encoder, detector, largest_face)
     changes: dict[str, Any] = {"seed": seed, "files": files, "largest_face": largest_face}
     changes |= {"steps": steps} if steps else {}
     public = None if rivals_file is None else rivals.read(rivals_file, spec)

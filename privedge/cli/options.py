@@ -218,6 +218,17 @@ def public_files(
     return PublicFiles.at(encoder=encoder, detector=detector)
 
 
+def require_used(
+    spec: "RanSpec", encoder: Path | None, detector: Path | None, largest_face: bool
+) -> None:
+    """Raise ConfigError if one of these options would be ignored."""
+    from privedge.ran.features import require_used as required
+    from privedge.ran.public_files import PublicFiles
+
+    given = PublicFiles.at(encoder=encoder, detector=detector)
+    required(spec, given, largest_face=largest_face)
+
+
 def lock_to_write(encrypt: bool, key_file: Path | None) -> "Lock | None":
     """Return what encrypts a RAN, if anything. May ask for a passphrase, twice."""
     from privedge.user.sealed import Lock

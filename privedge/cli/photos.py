@@ -18,6 +18,7 @@ from privedge.cli.options import (
     SpecOption,
     path,
     public_files,
+    require_used,
     to_join,
 )
 
@@ -83,10 +84,16 @@ def _check(
 
     wanted = to_join(cohort, config, preset, spec_file)
     files = public_files(encoder, cohort, config, detector=detector)
+    if wanted == "auto" and files.encoder is None and (detector is not None or largest_face):
+        raise typer.BadParameter(
+            "only behind an encoder faces are looked for; give --encoder, or leave it out",
+            param_hint="--detector and --largest-face",
+        )
     sets, spec = _sets(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted)), None
     inputs: dict[str, Any] = {}
     if wanted != "auto" or files.encoder is not None:
         spec = spec_for(*sets.found.values(), preset=wanted, files=files)
+        require_used(spec, encoder, detector, largest_face)
         aligner = aligner_for(spec, files, largest=largest_face)
         if aligner is not None:
             sets, inputs = faces_of(sets, spec.image_shape, aligner, lambda *_: None)

@@ -21,6 +21,7 @@ from privedge.cli.options import (
     care,
     known_integrity,
     path,
+    require_used,
 )
 from privedge.identity.roles import NOBODY
 
@@ -84,6 +85,8 @@ def _query(
         quality=care(strict_quality),
         integrity=known_integrity(integrity),
     ) as client:
+        if encoder or detector or largest_face:
+            require_used(client.describe(cohort).spec, encoder, detector, largest_face)
         reply = client.identify(source, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:

@@ -31,6 +31,7 @@ from privedge.cli.options import (
     lock_to_write,
     path,
     public_files,
+    require_used,
     to_join,
     warn_of_template,
 )
@@ -133,6 +134,7 @@ def _train_all(
         unit_length=unit_length,
         files=files,
     )
+    require_used(spec, encoder, detector, largest_face)
     settings = settings_for(spec, **changes)
     warn_of_template(spec, lock)
     aligner = aligner_for(spec, files, largest=largest_face)

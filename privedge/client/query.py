@@ -45,6 +45,7 @@ from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.quality import Care
+from privedge.ran.quality import require_known as require_care
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
@@ -107,6 +108,7 @@ class Client:
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
+        require_care(quality)
         canaries.require_known(integrity)
         traces.start("client", config.traces)
         self._files = PublicFiles.at(

@@ -86,6 +86,7 @@ def plan(
     Raises ConfigError for an unknown preset, and ImageError for one that does not fit.
     """
     spec = _spec(found, preset, files, unit_length)
+    features.require_used(spec, files, largest_face=largest_face)
     alone = len(found.owners) == 1
     bounded = alone and len(found.owners[0].files) >= own_images.HELD_OUT_FROM
     quantile = _QUANTILE_ALONE if bounded else None

@@ -18,7 +18,7 @@ from PIL import Image
 
 from privedge.arrays import Pixels
 from privedge.errors import ConfigError, FaceTooSmall, NoFaceFound, SeveralFaces
-from privedge.ran import detector
+from privedge.ran import detector, onnx_file
 from privedge.ran.detector import Detector, Face
 from privedge.ran.feature_kinds import Alignment, Encoder
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -89,11 +89,15 @@ def aligner_for(
     Raises ConfigError if the detector's file is needed and not given or another one, and
     MissingExtra without onnxruntime.
     """
-    wanted = spec.features.aligned if isinstance(spec.features, Encoder) else None
-    if wanted is None:
+    if not isinstance(spec.features, Encoder) or (wanted := spec.features.aligned) is None:
         return None
     if files.detector is None:
         raise ConfigError(f"preset {spec.name}: needs its detector's ONNX file (--detector)")
+    if onnx_file.digest(files.detector) == spec.features.sha256:
+        raise ConfigError(
+            f"{files.detector}: is the encoder, and finds no faces; give it with --encoder, and "
+            "the detector's file with --detector"
+        )
     return Aligner(detector.load(files.detector, wanted.detector), wanted, largest=largest)
 
 

@@ -243,7 +243,7 @@ def opened(
     if label is not None:
         raise _no_label()
     if isinstance(source, np.ndarray):
-        return Opened((), _checked(source, as_vectors), skip_bad)
+        return Opened((), _checked(refusals.plain(source), as_vectors), skip_bad)
     if as_vectors and not _is_list_of_arrays(source):
         raise ImageError(VECTORS_NEEDED)
     if isinstance(source, Image.Image):

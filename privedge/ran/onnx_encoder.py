@@ -38,6 +38,11 @@ def load(path: Path, wanted: Encoder) -> Callable[[_Planes], Features]:
     MissingExtra without onnxruntime.
     """
     found = onnx_file.digest(path)
+    if wanted.aligned is not None and found == wanted.aligned.detector:
+        raise ConfigError(
+            f"{path}: finds faces and is no encoder; give it with --detector, and the encoder's "
+            "file with --encoder"
+        )
     if found != wanted.sha256:
         raise ConfigError(
             f"{path}: is another encoder: its SHA-256 is {found}, and the models' is "

@@ -22,14 +22,14 @@ changes little when it is blurred once more.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from privedge.arrays import Pixels
-from privedge.errors import QualityError
+from privedge.errors import ConfigError, QualityError
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +198,12 @@ def _spread(vectors: npt.NDArray[Any]) -> list[Flaw]:
         cure = "bring all columns to one scale by public numbers"
         return [Flaw("one-column", f"column {column} makes nearly all differences; {cure}")]
     return []
+
+
+def require_known(care: object) -> None:
+    """Raise ConfigError for what is no Care."""
+    if care not in get_args(Care):
+        raise ConfigError(f"quality: must be one of {', '.join(get_args(Care))}, not {care!r:.40}")
 
 
 def heed(flaws: Iterable[Flaw], whose: str, care: Care) -> None:

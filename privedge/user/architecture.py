@@ -39,6 +39,8 @@ def spec_for(
     Raises ImageError for pictures that cannot be used, and ConfigError for arguments that exclude
     each other.
     """
+    if not isinstance(unit_length, bool | None):
+        raise ConfigError(f"unit length: must be True or False, not {unit_length!r:.40}")
     if isinstance(preset, RanSpec):
         if unit_length is not None:
             raise ConfigError("unit length: the spec has it already; leave it out")
@@ -111,9 +113,13 @@ def _require_apart(sets: Sequence[Opened], spec: RanSpec) -> None:
 
 
 def takes_vectors(preset: str | RanSpec) -> bool | None:
-    """Return whether a preset or spec takes vectors, or pictures; None for "auto"."""
+    """Return whether a preset or spec takes vectors, or pictures; None for "auto".
+
+    Raises ConfigError for an unknown preset.
+    """
     if isinstance(preset, RanSpec):
         return preset.image is None
+    presets.require_known(preset)
     return None if preset == "auto" else preset == presets.VECTOR
 
 

@@ -75,6 +75,7 @@ def heed_flaws(
 
     inputs, spec, files: as for `flaws`.
     """
+    quality.require_known(care)
     if care != "ignore":
         quality.heed(flaws(pictures, inputs, spec, files), owner, care)
 

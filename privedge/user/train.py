@@ -8,6 +8,7 @@ from typing import Any
 from privedge import extras
 from privedge.config import StrPath
 from privedge.progress import Progress
+from privedge.ran import features
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, opened
 from privedge.ran.public_files import PublicFiles
@@ -93,6 +94,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
         files=public,
     )
     chosen = settings_for(spec, **settings, files=public)
+    features.require_used(spec, public, largest_face=chosen.largest_face)
     aligner = aligner_for(spec, public, largest=chosen.largest_face)
     images = pictures.at(spec.image, aligner)
     heed_flaws(pictures, owner, images, spec, files=public, care=quality)
