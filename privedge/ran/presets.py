@@ -139,25 +139,32 @@ def behind_encoder(
         return RanSpec(name=name, image=image, features=encoder, layers=layers)
     channels = image.channels
     spec = preset(name, height=image.height, width=image.width, channels=channels)
-    changed = with_encoder(spec, encoder, image)
+    changed = with_encoder(spec, encoder, image, components=components)
     return changed if components is None else _with_components(changed, components)
 
 
-def with_encoder(spec: RanSpec, encoder: Encoder, image: ImageShape) -> RanSpec:
+def with_encoder(
+    spec: RanSpec, encoder: Encoder, image: ImageShape, *, components: int | None = None
+) -> RanSpec:
     """Return `spec` with a public encoder in place of its feature map.
 
     A subspace fits any features. In a network of Dense layers and activations the last layer gets
     the encoder's size.
 
-    image: the input size of the encoder.
+    image: the input size of the encoder. components: of a subspace; None for those of `spec`.
 
-    Raises ConfigError for a network with other layers, which are made for maps of one size.
+    Raises ConfigError for components that do not fit, and for a network with other layers, which
+    are made for maps of one size.
     """
     name = f"{spec.name}-encoder"
     if isinstance(first := spec.layers[0], Subspace):
         changed = RanSpec(name=name, image=image, features=encoder, layers=spec.layers)
-        most = max(1, math.prod(encoder.output) - 1)
-        return _with_components(changed, min(first.components, most))
+        if components is None and first.components >= math.prod(encoder.output) > 1:
+            raise ConfigError(
+                f"preset {spec.name}: has more components than fit {math.prod(encoder.output)} "
+                "numbers of an encoder; use subspace-encoder, or give fewer components"
+            )
+        return _with_components(changed, first.components if components is None else components)
     flat = [layer for layer in spec.layers if not isinstance(layer, Reshape)]
     if any(isinstance(layer, Conv | Upsample | Subspace) for layer in flat) or not isinstance(
         flat[-1], Dense

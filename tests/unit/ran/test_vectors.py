@@ -293,3 +293,83 @@ def test_a_refused_model_is_told_what_differs():
     assert differences(pictures, PLAIN).startswith(
         "preset subspace32 there, vector here; pictures there, vectors here"
     )
+
+
+# --- The other arrays of a file -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.array([np.nan] + [1.0] * 7), "must be whole numbers or text, got float64"),
+        (np.array([np.inf] + [1.0] * 7), "must be whole numbers or text, got float64"),
+        (np.arange(8) + 0.5, "must be whole numbers or text, got float64"),
+        (np.array([True, False] * 4), "must be whole numbers or text, got bool"),
+        (np.array(["ana", " "] * 4), "that of number 1 is empty"),
+        (np.array([0, 1, -1, 1] * 2), "that of number 2 is negative"),
+        (np.array([b"ana", b"\xff"] * 4), "are bytes, but no text in UTF-8"),
+        (np.array([["ana"]] * 8), "has 8 vectors but labels of shape (8, 1)"),
+    ],
+)
+def test_w48_labels_that_name_no_owner_are_refused_before_anything_is_unpacked(
+    labels, said, tmp_path, monkeypatch
+):
+    file = npz(tmp_path, vectors=ROWS, labels=labels)
+    monkeypatch.setattr(vectors, "checked", None)  # whoever unpacks calls it
+    for use in (
+        lambda: by_owner(file, skip_bad=False),
+        lambda: inputs.opened(file, label="ana"),
+    ):
+        with pytest.raises(ImageError) as refusal:
+            use()
+        assert said in str(refusal.value)
+
+
+def test_w48_a_label_that_is_not_there_is_found_out_before_anything_is_unpacked(
+    tmp_path, monkeypatch
+):
+    file = npz(tmp_path, vectors=ROWS, labels=np.arange(8))
+    monkeypatch.setattr(vectors, "checked", None)
+    for label in ("9", "ana", "1e0", None):
+        with pytest.raises(ImageError, match=r"it has 0, 1|in Python, label="):
+            inputs.opened(file, label=label)
+
+
+def test_w48_labels_of_bytes_and_whole_floats_mean_what_they_say(tmp_path):
+    names = np.array(["José", "bo"] * 4)
+    for labels in (names, np.char.encode(names, "utf-8")):
+        assert [*by_owner(npz(tmp_path, vectors=ROWS, labels=labels), skip_bad=False).found] == [
+            "José",
+            "bo",
+        ]
+    floats = by_owner(npz(tmp_path, vectors=ROWS, labels=np.arange(8.0) % 2), skip_bad=False)
+    assert [*floats.found] == ["0", "1"]
+    # Whoever asks is not asked for labels.
+    assert len(inputs.asked(npz(tmp_path, vectors=ROWS, labels=[np.nan] * 8), None).array) == 8
+
+
+def test_w48_what_a_file_says_of_unit_length_counts(tmp_path):
+    for said, spec, other in ((True, UNIT, PLAIN), (False, PLAIN, UNIT)):
+        file = npz(tmp_path, vectors=ROWS, unit_length=said)
+        assert spec_for(inputs.opened(file)) == spec
+        inputs.asked(file, None).require_fitting(spec)
+        assert spec_for(inputs.opened(file), preset=spec) == spec
+        for use in (
+            lambda file=file, said=said: spec_for(inputs.opened(file), unit_length=not said),
+            lambda file=file, other=other: spec_for(inputs.opened(file), preset=other),
+            lambda file=file, other=other: inputs.asked(file, None).require_fitting(other),
+        ):
+            with pytest.raises(ImageError, match=f"file says unit_length = {said}, and "):
+                use()
+    for wrong in ([True], "yes", 1, np.nan):
+        with pytest.raises(ImageError, match="unit_length must be one True or False"):
+            inputs.opened(npz(tmp_path, vectors=ROWS, unit_length=wrong))
+
+
+@pytest.mark.parametrize("kind", [np.matrix, np.asfortranarray])
+def test_w48_arrays_of_other_kinds_are_read_as_they_are_meant(kind):
+    assert np.array_equal(taken(kind(ROWS)), ROWS.astype(np.float32))
+    masked = np.ma.masked_array(ROWS, ROWS > 1)
+    for given_as in (masked, [masked[0], masked[1]]):
+        with pytest.raises(ImageError, match="masked array are missing; fill them"):
+            taken(given_as)
