@@ -53,7 +53,8 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
             (`Owner.architecture`).
         components: the number of components of a subspace preset; None for the preset's number.
         channels: 1 for grey or 3 for colour; None for what the pictures have.
-        unit_length: whether vectors are divided by their length; None for no.
+        unit_length: whether vectors are divided by their length; None for what their file says, or
+            else no.
         label: the label to train on, for an npz with an array `labels`.
         encoder: a public ONNX file whose output replaces the preset's feature map.
         detector: the ONNX file that finds faces, for the preset `face` and its like.
