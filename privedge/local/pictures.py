@@ -136,12 +136,12 @@ def look(
     """
     places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]
+    names = owner_names([place.name for place, files in listed if files])  # before they are read
     count = _Count(progress, sum(len(files) for _, files in listed))
     read = [_read(place, files, known, count, aligner) for place, files in listed]
     used = [each for each in read if each.sound]
     if not used:
         raise ImageError(f"{folder}: no folder in it holds a picture that can be read")
-    names = owner_names([each.path.name for each in used])
     owners = [_owner(names[each.path.name], each) for each in used]
     sound = [picture for each in used for picture in each.sound]
     return Pictures(
