@@ -91,7 +91,8 @@ def _check(
         )
     sets, spec = _sets(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted)), None
     inputs: dict[str, Any] = {}
-    if wanted != "auto" or files.encoder is not None:
+    of_vectors = any(given.vector_size is not None for given in sets.found.values())
+    if wanted != "auto" or files.encoder is not None or of_vectors:
         spec = spec_for(*sets.found.values(), preset=wanted, files=files)
         require_used(spec, encoder, detector, largest_face)
         aligner = aligner_for(spec, files, largest=largest_face)

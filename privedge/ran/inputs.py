@@ -76,9 +76,10 @@ class Opened:
 
     @property
     def names(self) -> list[str]:
-        """What quality.py calls each picture: its file's name, or "picture 0"."""
+        """What quality.py calls each picture or vector: its file's name, or "picture 0"."""
         if self.array is not None:
-            return [f"picture {number}" for number in range(len(self.array))]
+            kind = "picture" if self.vector_size is None else "vector"
+            return [f"{kind} {number}" for number in range(len(self.array))]
         return [
             each.name if isinstance(each, Path) else f"picture {number}"
             for number, each in enumerate(self.pictures)

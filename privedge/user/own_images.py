@@ -55,6 +55,7 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     if len(images) < MIN_IMAGES:
         what = "images" if is_pixels(images) else "vectors"
         raise TrainingError(f"{what}: none were given")
+    require_told_apart(images, spec)
     learned, held_out = halves(np.arange(len(images)), settings)
     training, validation = images[learned], images[held_out]
     checked = validation if len(validation) else training
@@ -65,7 +66,7 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     if len(training) < _FEW and moves and is_pixels(training):
         training = _shifted(training, by=max(1, spec.image_shape.height // 32))
     learned_from = features.extract(spec, training, encoder=settings.files.encoder)
-    if isinstance(spec.features, Vector | Encoder) and not spec.features.unit_length:
+    if isinstance(spec.features, Encoder) and not spec.features.unit_length:
         require_usual_length(learned_from)
     return OwnFeatures(
         learned_from,
@@ -74,6 +75,16 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
         len(validation),
         hashlib.sha256(images.tobytes()).hexdigest(),
     )
+
+
+def require_told_apart(inputs: Inputs, spec: RanSpec) -> None:
+    """Raise ImageError for one owner's vectors that do not fit `spec`, or are too short to be told
+    from another owner's. Says nothing of pictures.
+    """
+    if isinstance(spec.features, Vector):
+        found = features.extract(spec, inputs)
+        if not spec.features.unit_length:
+            require_usual_length(found)
 
 
 def halves(

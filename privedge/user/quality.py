@@ -10,6 +10,7 @@ from privedge.ran.inputs import Opened, Source, opened
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.quality import Care, Flaw
 from privedge.ran.spec import RanSpec
+from privedge.user.own_images import require_told_apart
 
 
 def check_quality(
@@ -88,12 +89,14 @@ def flaws_of_all(
 ) -> dict[str, list[Flaw]]:
     """Judge the pictures or vectors of several owners, also for what two of them have in common.
 
-    inputs: by owner, as for `flaws`. Raises one ImageError that names all owners of whom an encoder
-    makes nothing.
+    inputs: by owner, as for `flaws`. Raises one ImageError that names all owners of whose vectors,
+    or of what an encoder makes of them, nothing can be learned.
     """
     found, bad = {}, []
     for owner, given in owners.items():
         try:
+            if spec is not None and given.array is not None:
+                require_told_apart(given.array, spec)
             found[owner] = flaws(given, inputs.get(owner), spec, files)
         except ImageError as error:
             bad.append(f"{owner}: {error}")

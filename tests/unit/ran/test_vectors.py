@@ -149,6 +149,13 @@ def test_w48_an_owner_whose_vectors_are_all_short_is_not_trained(scale):
     assert spec == UNIT
 
 
+def test_w48_what_is_refused_in_training_has_its_own_number():
+    rows = np.vstack([ROWS] * 3)
+    rows[13] = 0
+    with pytest.raises(ImageError, match="in vector 13, too short"):
+        privedge.train(rows, owner="ana", quality="ignore")
+
+
 def test_w48_owners_whose_vectors_hardly_differ_are_refused_together():
     near = [inputs.opened(1 + (ROWS + of) / 1000) for of in range(3)]
     for unit in (False, True):
