@@ -123,7 +123,7 @@ def _checked(labels: Array, path: Path) -> Array:
             labels = np.char.decode(labels, "utf-8")
         except UnicodeDecodeError:
             raise ImageError(f"{where} are bytes, but no text in UTF-8; {_LABELS_CURE}") from None
-    if labels.dtype.kind == "f" and (np.mod(labels, 1) == 0).all():  # not so for NaN or infinity
+    if labels.dtype.kind == "f" and (np.isfinite(labels) & (labels == np.rint(labels))).all():
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iuU":
         raise ImageError(
