@@ -761,7 +761,7 @@ def test_w48_an_owner_of_an_older_release_called_unknown_stays_out_and_is_told(
     old = replace(ANA)
     object.__setattr__(old, "name", "Unknown")
     model_id = parties.uploaded(old)
-    with pytest.raises(UnknownModel):
+    with pytest.raises(NotReady):
         parties.leader.activate(model_id, old)
     monkeypatch.setattr(following, "OWNER_NAME", NAME)  # as there was no such rule
     parties.leader.activate(model_id, old)
