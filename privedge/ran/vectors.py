@@ -106,14 +106,18 @@ def features(vectors: Vectors, wanted: Vector, name: str) -> Vectors:
     return vectors
 
 
-def require_usual_length(features: npt.NDArray[np.float32]) -> None:
+def require_usual_length(features: npt.NDArray[np.float32], *, of_encoder: bool = False) -> None:
     """Raise ImageError if one owner's features, (n, ...) without unit length, are too short to be
     told from another owner's: their root mean square length is below LEAST_APART.
+
+    of_encoder: whether a public encoder made them, and nobody can scale them.
     """
     if _root_mean_square(features) < LEAST_APART:
+        what = "what the encoder gives" if of_encoder else "vectors"
+        cure = "use a spec with unit length (`privedge encoder wrap`)" if of_encoder else _LONGER
         raise ImageError(
-            "vectors: their lengths (root of the sum of squares) are below 1/4 on average, and the "
-            f"rule for strangers would call everybody unknown; {_LONGER}"
+            f"{what}: the lengths (root of the sum of squares) are below 1/4 on average, and the "
+            f"rule for strangers would call everybody unknown; {cure}"
         )
 
 

@@ -67,7 +67,7 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
         training = _shifted(training, by=max(1, spec.image_shape.height // 32))
     learned_from = features.extract(spec, training, encoder=settings.files.encoder)
     if isinstance(spec.features, Encoder) and not spec.features.unit_length:
-        require_usual_length(learned_from)
+        require_usual_length(learned_from, of_encoder=True)
     return OwnFeatures(
         learned_from,
         validated,
