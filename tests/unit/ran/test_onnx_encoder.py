@@ -17,7 +17,10 @@ from privedge.ran import onnx_encoder, onnx_file
 from privedge.ran.feature_kinds import Encoder, EncoderInput
 from privedge.ran.features import extract
 from privedge.ran.presets import behind_encoder, preset, with_encoder
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import ImageShape, RanSpec
+from privedge.user import own_images
+from privedge.user.settings import settings_for
 from tests.onnx_files import REAL, convolutional, digest, identity, saved, tensor
 
 GREY32 = ImageShape(height=32, width=32, channels=1)
@@ -144,6 +147,18 @@ def test_a_picture_without_a_direction_is_refused(tmp_path):
     images[1] = 0
     with pytest.raises(ImageError, match=r"picture 1: .* only zeros"):
         extract(spec, images, encoder=path)
+
+
+def test_w48_features_too_short_to_compare_are_refused(tmp_path):
+    path = identity(tmp_path / "same.onnx", shape=["n", 3, 32, 32])
+    tiny = spec_of(path, EncoderInput(scale=(1e-8,), offset=(0.0,)))
+    with pytest.raises(ImageError, match=r"picture 0: .* below 1/64 .* spec with unit length"):
+        extract(tiny, pictures(2), encoder=path)
+    short = spec_of(path, EncoderInput(scale=(1e-5,), offset=(0.0,)))
+    assert extract(short, pictures(2), encoder=path).any()
+    chosen = settings_for(short, files=PublicFiles.at(encoder=path))
+    with pytest.raises(ImageError, match=r"what the encoder gives: .* use a spec with unit length"):
+        own_images.prepare(pictures(2), short, chosen)
 
 
 def test_features_too_long_to_compare_are_refused(tmp_path):
