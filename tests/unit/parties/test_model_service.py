@@ -30,6 +30,7 @@ from privedge.errors import (
     UnknownModel,
     Unreachable,
 )
+from privedge.identity import roles
 from privedge.identity.roles import NAME, Identity, Role
 from privedge.ran.presets import preset
 from privedge.sharing.manifest import (
@@ -763,7 +764,8 @@ def test_w48_an_owner_of_an_older_release_called_unknown_stays_out_and_is_told(
     model_id = parties.uploaded(old)
     with pytest.raises(NotReady):
         parties.leader.activate(model_id, old)
-    monkeypatch.setattr(following, "OWNER_NAME", NAME)  # as there was no such rule
+    for module in (following, roles):  # as there was no such rule
+        monkeypatch.setattr(module, "OWNER_NAME", NAME)
     parties.leader.activate(model_id, old)
     with pytest.raises(NotReady, match=f"model {model_id} is of an owner called Unknown"):
         parties.leader.described(COHORT, ANA)
