@@ -109,8 +109,12 @@ def read_facts(folder: Path, party: int) -> BackupFacts:
         if fields.pop("format") != BACKUP_FORMAT:
             raise ConfigError(f"{path}: has another format than {BACKUP_FORMAT}")
         facts = BackupFacts(**fields)
-    except OSError:
-        raise ConfigError(f"{path}: cannot be read; is this a finished backup?") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: is not there; is this a finished backup?") from None
+    except OSError as error:  # root may have made it, for itself only
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; run this as its owner, or `chown -R` it"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ConfigError(f"{path}: is damaged") from None
     if facts.party != party:
