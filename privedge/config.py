@@ -288,11 +288,27 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 
 def _whys(error: ValidationError) -> list[str]:
-    return list(map(_why, error.errors(include_url=False, include_input=False)))
+    faults = error.errors(include_url=False, include_input=False)
+    # An entry with a fault is not counted, so a list of one would be said to be empty too.
+    within = {fault["loc"][:1] for fault in faults if len(fault["loc"]) > 1}
+    counted = [
+        fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in within
+    ]
+    return list(map(_why, counted))
+
+
+_REASONS = {
+    "extra_forbidden": "unknown key",
+    "missing": "missing",
+    "tuple_type": 'must be a list, as in ["one", "two"]',
+    "too_short": "must have an entry",
+    "path_type": "must be the name of a file or folder, in quotes",
+    "string_type": "must be text, in quotes",
+}
 
 
 def _why(fault: Mapping[str, Any]) -> str:
     field = ".".join(str(part) for part in fault["loc"])
-    reason = {"extra_forbidden": "unknown key", "missing": "missing"}.get(fault["type"])
+    reason = _REASONS.get(fault["type"])
     reason = reason or fault["msg"].removeprefix("Value error, ")
     return f"{field}: {reason}" if field else reason

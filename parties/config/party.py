@@ -114,6 +114,13 @@ class PartyConfig(ServerConfig):
         return self
 
     @model_validator(mode="after")
+    def _registry_is_one_file(self) -> Self:
+        url = self.registry_url or ""
+        if url.startswith("sqlite:") and not url.startswith("sqlite:////"):
+            raise ValueError("registry_url: must have the whole path, as sqlite:////srv/registry")
+        return self
+
+    @model_validator(mode="after")
     def _has_a_dealer_or_none(self) -> Self:
         if self.randomness == "dealer" and self.dealer is None:
             raise ValueError('dealer: a party needs [dealer] address, or randomness = "two-party"')
