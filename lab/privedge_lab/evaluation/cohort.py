@@ -274,14 +274,16 @@ def asked(rans: Sequence[Ran], parts: Parts, files: PublicFiles = NO_FILES) -> C
 
     files: the public files that their spec names.
     """
-    given = features_of(rans, parts.images, files)
+    given = features_of(rans[0].spec, parts.images, files)
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
 
 
-def features_of(rans: Sequence[Ran], images: Inputs, files: PublicFiles) -> Features:
-    """What the models' feature map makes of images of any size, float32 (n, *input_shape)."""
-    spec = rans[0].spec
+def features_of(spec: RanSpec, images: Inputs, files: PublicFiles) -> Features:
+    """What the feature map makes of images of any size, or of vectors: float32 (n, *input_shape).
+
+    Raises ImageError for vectors in place of images, and the reverse.
+    """
     return features.extract(spec, fitted(images, spec), encoder=files.encoder)
 
 

@@ -190,7 +190,7 @@ def _told_apart(
     asked = inputs_of(others)
     if is_pixels(asked) != (spec.image is not None):
         raise ConfigError("strangers: pictures and vectors are not compared; give what owners have")
-    given = features_of(cohort.rans, asked, request.files)
+    given = features_of(spec, asked, request.files)
     errors = np.stack([identify_engines.errors_of(ran, given) for ran in cohort.rans], axis=1)
     return strangers.of_set(own, truth, _asked(errors, given, public), request.margin)
 
