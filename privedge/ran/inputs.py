@@ -317,10 +317,11 @@ def by_owner(place: Path, *, skip_bad: bool, as_vectors: bool | None = None) -> 
     return {folder.name: found for folder, found in in_folders(place, skip_bad=skip_bad).items()}
 
 
-def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
+def in_folders(folder: Path, *, skip_bad: bool | None) -> dict[Path, Opened]:
     """Find and measure the pictures of each folder in `folder`, in order of name.
 
-    skip_bad: leave out bad files, and folders without a picture that can be read.
+    skip_bad: leave out bad files, and folders without a picture that can be read; None if the
+        caller has no choice.
 
     Raises ImageError, which names all bad files and folders. Warns of those that are passed over or
     left out.
@@ -342,7 +343,9 @@ def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
     return sets
 
 
-def _each_opened(folders: Sequence[Path], skip_bad: bool) -> tuple[dict[Path, Opened], list[str]]:
+def _each_opened(
+    folders: Sequence[Path], skip_bad: bool | None
+) -> tuple[dict[Path, Opened], list[str]]:
     """Open each folder. Leave out those that cannot be used, and say why."""
     sets, bad = {}, []
     for folder in folders:

@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 class Npz:
     """The pictures or vectors of a file, as `pixels.checked` or `vectors.checked` returns them.
 
-    labels: integers or strings, one for each; None if the file has none.
+    labels: one for each, as `checked_labels` returns them; None if the file has none.
     """
 
     path: Path
@@ -76,9 +76,28 @@ def read(path: Path, *, as_vectors: bool | None = None) -> Npz:
     found, labels = arrays[name], arrays.get(_LABELS)
     check = pixels.checked if name == IMAGES else vectors.checked
     inputs: Inputs = check(found, str(path))
-    if labels is not None and labels.shape != inputs.shape[:1]:
-        raise ImageError(f"{path}: has {len(inputs)} {name} but labels of shape {labels.shape}")
+    if labels is not None:
+        labels = checked_labels(labels, len(inputs), str(path), name)
     return Npz(path, inputs, labels)
+
+
+def checked_labels(labels: Array, count: int, where: str, what: str = IMAGES) -> Array:
+    """Return the labels of `count` images or vectors: numbers or strings. Bytes become strings.
+
+    Raises ImageError.
+    """
+    if labels.shape != (count,):
+        raise ImageError(f"{where}: has {count} {what} but labels of shape {labels.shape}")
+    if labels.dtype.kind not in "biufSU":
+        raise ImageError(f"{where}: labels are {labels.dtype}; give whole numbers or strings")
+    if labels.dtype.kind == "S":
+        try:
+            return np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError:
+            raise ImageError(f"{where}: labels are bytes that are no text; give strings") from None
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ImageError(f"{where}: a label is NaN or infinite; give whole numbers or strings")
+    return labels
 
 
 def arrays_of(path: Path, *names: str) -> dict[str, Array]:
@@ -122,8 +141,8 @@ def kind(path: Path, names: Sequence[str], *, as_vectors: bool | None) -> str:
 
 
 def _with_label(labels: Array, label: int | str) -> npt.NDArray[np.bool_]:
-    if labels.dtype.kind in "US":
-        return np.asarray(labels.astype(str) == str(label))
+    if labels.dtype.kind == "U":
+        return np.asarray(labels == str(label))
     try:
         return np.asarray(labels == float(label))
     except ValueError:

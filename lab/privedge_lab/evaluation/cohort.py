@@ -131,7 +131,7 @@ def read(
 
     For an aligned spec the faces are cut out, and images without one are left out. Raises
     ConfigError for files that are missing, and ImageError. skip_bad: as for `datasets.read`; images
-    that are cut out are left out by themselves.
+    without a face are left out by themselves.
     """
     path = path or task.data
     spec = task.spec
@@ -143,7 +143,7 @@ def read(
     aligner = None if spec is None else aligner_for(spec, task.files)
     if spec is None or aligner is None:
         return datasets.Cut(datasets.read(path, or_vectors=or_vectors, skip_bad=skip_bad), ())
-    found = datasets.faces_of(path, aligner, spec.image_shape, progress)
+    found = datasets.faces_of(path, aligner, spec.image_shape, progress, skip_bad=skip_bad)
     if found.left_out:
         log.warning("%d images left out: %s", len(found.left_out), "; ".join(found.left_out[:3]))
     return found
