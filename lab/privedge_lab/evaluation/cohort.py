@@ -28,7 +28,7 @@ from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.own_images import for_so_many
 from privedge.user.settings import TrainSettings, settings_for
-from privedge_lab import datasets
+from privedge_lab import datasets, encoded
 from privedge_lab.evaluation import identify_engines, identify_figures
 from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Choice, Parts
@@ -156,7 +156,9 @@ def spec_of(task: Task, parts: Parts) -> RanSpec:
     if task.spec is not None:
         if task.components is not None:
             raise ConfigError("components: the spec has them already; leave them out")
-        features.require_files(task.spec, task.files)
+        if task.unit_length is not None:
+            raise ConfigError("unit length: the spec has it already; leave it out")
+        encoded.require_wanted(task.spec, task.files)
         return task.spec
     if takes_vectors(task.preset) or not is_pixels(parts.images):
         return spec_for(

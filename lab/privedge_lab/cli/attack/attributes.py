@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, without_effect
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import DataOption, OutOption, ResumeOption, SeedOption
@@ -22,6 +22,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _attributes(
+    context: typer.Context,
     data: DataOption,
     private: Annotated[
         str, typer.Option("--private", metavar="FACT", help="The attribute: a fact of the images.")
@@ -62,6 +63,8 @@ def _attributes(
     from privedge_lab.results.rows.attributes import AttributesRow
     from privedge_lab.results.store import Results
 
+    if defence == "none":
+        without_effect(context, "without --defence nothing is drawn", "repeat")
     settings = {"data": data.name, "task": task, "private": private}
 
     def measure(results: Results, bars: Bars) -> Iterator[AttributesRow]:
