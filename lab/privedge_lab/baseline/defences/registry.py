@@ -46,8 +46,6 @@ def make(
         raise ConfigError(f"{name}: no such defence; there are {', '.join(NAMES)}")
     defence: Defence
     kind = _BY_NAME[name]
-    if kind is Defence and strength:
-        raise ConfigError(f"{name}: has no strength; name a defence, or leave it out")
     if issubclass(kind, Partitioning):
         defence = kind(strength, repeat, measuring=measuring, private=private)
     else:

@@ -64,7 +64,7 @@ def _attributes(
     from privedge_lab.results.store import Results
 
     if defence == "none":
-        without_effect(context, "without --defence nothing is drawn", "repeat")
+        without_effect(context, "without --defence nothing is drawn", "strengths", "repeat")
     settings = {"data": data.name, "task": task, "private": private}
 
     def measure(results: Results, bars: Bars) -> Iterator[AttributesRow]:

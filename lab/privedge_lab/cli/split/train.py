@@ -121,7 +121,8 @@ def _refuse_idle(context: typer.Context, defence: str, *, another_network: bool)
     if another_network:
         without_effect(context, "--network names another network", "preset")
     if defence == "none":
-        without_effect(context, "without --defence nothing is drawn or hidden", "repeat", "private")
+        idle = ("strength", "repeat", "private")
+        without_effect(context, "without --defence nothing is drawn or hidden", *idle)
     elif not defence.endswith("partitioning"):
         without_effect(context, f"the defence {defence} hides no fact", "private")
 

@@ -55,7 +55,7 @@ CALIBRATE = "calibrate --own vectors.npz --strangers vectors.npz"
         ("attack attributes --data pictures.npz --private hand --repeat fixed", "--repeat"),
         ("attack party --data pictures.npz --resume", "--resume"),
         ("split train pictures.npz --cut relu2 --out out --private hand", "--private"),
-        ("split train pictures.npz --cut relu2 --out out --strength 0.5", "strength"),
+        ("split train pictures.npz --cut relu2 --out out --strength 0.5", "--strength"),
         ("split train pictures.npz --cut relu2 --out out --network n.json --preset face", "preset"),
         ("split sweep pictures.npz --cuts relu2 --strengths noise=0.5", "strengths noise="),
         ("split sweep pictures.npz --cuts relu2 --strengths 0.5", "strengths without a name"),
