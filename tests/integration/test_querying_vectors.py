@@ -154,11 +154,11 @@ def test_the_command_line_asks_with_an_npz_and_ignores_its_labels(
 
 
 REFUSED = {
-    "another size": (COHORT, np.ones((2, 127)), ImageError, "128 values each, these have 127"),
-    "integers": (COHORT, np.ones((2, 128), int), ImageError, "astype('float32')"),
-    "length zero": (COHORT, np.zeros((2, 128)), ImageError, "no unit length"),
+    "another size": (COHORT, np.ones((2, 63)), ImageError, "64 values each, these have 63"),
+    "integers": (COHORT, np.ones((2, 64), int), ImageError, "astype('float32')"),
+    "length zero": (COHORT, np.zeros((2, 64)), ImageError, "no unit length"),
     "pictures": (COHORT, np.ones((2, 32, 32), np.uint8) * 9, ImageError, "these are pictures"),
-    "vectors": (PICTURES, np.ones((2, 128)), ImageError, "a cohort of vectors"),
+    "vectors": (PICTURES, np.ones((2, 64)), ImageError, "a cohort of vectors"),
     "the npz": (PICTURES, "asked.npz", ImageError, "holds vectors, but pictures are needed here"),
 }
 
@@ -178,7 +178,7 @@ def test_a_client_refuses_what_the_cohort_cannot_be_asked(
 
 @pytest.mark.parametrize(
     ("unit_length", "size", "said"),
-    [(False, 128, "unit length: yes there, no here"), (True, 64, "128 values there, 64 here")],
+    [(False, 64, "unit length: yes there, no here"), (True, 32, "64 values there, 32 here")],
 )
 def test_a_model_of_other_vectors_is_refused_with_what_differs(deployment, unit_length, size, said):
     rows = np.random.default_rng(0).normal(size=(5, size))
