@@ -94,6 +94,8 @@ def _train(
     The server will see what the head and the defence put out, in the clear: this is the baseline
     that private prediction is compared with. A key that is in DIR already is kept.
 
+    For pixels, so there is no --encoder: `attack attributes` has one.
+
     \b
     Examples:
       privedge split train mnist_28.npz --cut relu2 --out lenet/
