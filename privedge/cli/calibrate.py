@@ -23,6 +23,7 @@ from privedge.cli.options import (
     public_files,
     require_used,
     to_join,
+    without_effect,
 )
 from privedge.cli.progress import progress_bar
 
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _calibrate(
+    context: typer.Context,
     own: Annotated[
         Path,
         typer.Option(
@@ -100,6 +102,8 @@ def _calibrate(
 
     if not 0 < far < 1:
         raise typer.BadParameter("a share above 0 and below 1, as in .01", param_hint="--far")
+    if cohort is None:
+        without_effect(context, "says where a cohort is, and no --cohort is given", "config")
     files = public_files(encoder, cohort, config, detector=detector)
     owners, others = people.by_person(own, skip_bad=skip_bad), people.of_anybody(strangers)
     spec = people.spec_for(

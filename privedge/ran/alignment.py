@@ -81,6 +81,11 @@ class Aligner:
         return counted[0]
 
 
+def alignment_of(spec: RanSpec) -> Alignment | None:
+    """How faces are cut out for a spec; None if pictures are taken whole, and for vectors."""
+    return spec.features.aligned if isinstance(spec.features, Encoder) else None
+
+
 def aligner_for(
     spec: RanSpec, files: PublicFiles = NO_FILES, *, largest: bool = False
 ) -> Aligner | None:

@@ -38,6 +38,8 @@ def spec_named(
     """
     if name == face.NAME and None in (files.encoder, files.detector):
         raise ConfigError(f"preset {name}: needs both of its ONNX files (--encoder, --detector)")
+    if files.encoder is None and files.detector is not None:
+        raise ConfigError("detector: cuts faces out for an encoder; give an encoder, too")
     if files.encoder is None:
         return preset(name, height=height, width=width, channels=channels, components=components)
     _require_encoder(files.encoder)

@@ -110,14 +110,21 @@ def read(path: Path, *, as_vectors: bool | None = None, with_labels: bool = True
     return Npz(
         path,
         name,
-        None if labels is None else _checked(labels, path),
+        None if labels is None else _checked(labels, str(path)),
         _said(arrays[_UNIT], path, name) if _UNIT in arrays else None,
     )
 
 
-def _checked(labels: Array, path: Path) -> Array:
+def checked_labels(labels: Array, count: int, where: str, what: str = IMAGES) -> Array:
+    """Return the labels of `count` images or vectors as integers or strings. Raises ImageError."""
+    if labels.shape != (count,):
+        raise ImageError(f"{where}: has {count} {what} but labels of shape {labels.shape}")
+    return _checked(labels, where)
+
+
+def _checked(labels: Array, where: str) -> Array:
     """Return labels (n,) as integers or strings. Raises ImageError."""
-    where = f"{path}: labels"
+    where = f"{where}: labels"
     if labels.dtype.kind == "S":
         try:
             labels = np.char.decode(labels, "utf-8")

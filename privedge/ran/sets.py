@@ -71,10 +71,11 @@ def by_owner(place: Path, *, skip_bad: bool, as_vectors: bool | None = None) -> 
     return in_folders(place, skip_bad=skip_bad)
 
 
-def in_folders(folder: Path, *, skip_bad: bool) -> Sets:
+def in_folders(folder: Path, *, skip_bad: bool | None) -> Sets:
     """Find and measure the pictures of each folder in `folder`, in order of name.
 
-    skip_bad: leave out bad files, and folders without a picture that can be read.
+    skip_bad: leave out bad files, and folders without a picture that can be read; None if the
+        caller has no choice.
 
     Raises ImageError, which names all bad files and folders. Warns of those that are passed over or
     left out.
@@ -96,7 +97,7 @@ def in_folders(folder: Path, *, skip_bad: bool) -> Sets:
 
 
 def _each_opened(
-    folders: Sequence[Path], skip_bad: bool
+    folders: Sequence[Path], skip_bad: bool | None
 ) -> tuple[dict[str, Opened], dict[str, str]]:
     """Open each folder. Leave out those that cannot be used, and say why."""
     sets, bad = {}, {}
