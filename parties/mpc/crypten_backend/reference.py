@@ -103,7 +103,7 @@ class Reference:
         self, index: torch.Tensor, values: torch.Tensor, *, below: int, places: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As Engine.chosen."""
-        steps = torch.arange(places + 1).unsqueeze(1)
+        steps = torch.arange(places + 1, device=index.device).unsqueeze(1)
         above = index - steps if self.session.party == 0 else index.expand(places + 1, -1)
         less = self.negative(above)
         hot = less[1:] - less[:-1]
