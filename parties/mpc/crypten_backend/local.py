@@ -79,10 +79,12 @@ def added(x: Share, y: Any, sign: int) -> Share:
 
 def _public(x: Share, y: Any) -> torch.Tensor:
     """Public numbers as words at the scale of x."""
-    encoder = x.encoder
-    if encoder.scale == 1 and torch.is_tensor(y) and y.dtype == torch.int64:
-        return y << x._late if x._late else y
-    words: torch.Tensor = encoder.encode(y, device=x._tensor.device) << x._late
+    if torch.is_tensor(y):
+        if y.dtype == torch.int64 and x.encoder.scale == 1:
+            return y << x._late if x._late else y
+    elif not isinstance(y, int | float):
+        raise TypeError(f"Cannot add {type(y)} to {type(x)}")
+    words: torch.Tensor = x.encoder.encode(y, device=x._tensor.device) << x._late
     return words
 
 

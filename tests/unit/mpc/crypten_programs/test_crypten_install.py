@@ -97,6 +97,7 @@ REFUSED = {
         NotSupported,
     ),
     "padding": (lambda x: x.pad((1, 1), mode="reflect"), NotSupported),
+    "a tensor plus what holds it": (lambda x: x._tensor + x, TypeError),
 }
 
 
