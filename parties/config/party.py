@@ -37,8 +37,9 @@ class PartyConfig(ServerConfig):
     )
     engine: Literal["fused", "crypten"] = Field(
         default="fused",
-        description="`fused`: weights are masked once, comparisons need four rounds. `crypten`: "
-        "the reference engine. Must be the same at both parties.",
+        description="Which protocols CrypTen's operations run. `fused`: weights are masked once, "
+        "comparisons need four rounds. `crypten`: CrypTen's own, a slow reference. Must be the "
+        "same at both parties.",
     )
     rounding: Literal["one-unit", "exact"] = Field(
         default="one-unit",
