@@ -182,6 +182,12 @@ class ModelSpec(Frozen):
             case _:
                 return 16
 
+    @property
+    def in_words(self) -> str:
+        """What it takes and gives: "inputs of 1x28x28; model lenet answers with label"."""
+        size = "x".join(map(str, self.input))
+        return f"inputs of {size}; model {self.name} answers with {self.outputs.word}"
+
     def parameters(self) -> dict[str, Shape]:
         """List the names and shapes of all parameter tensors (float32), in upload order.
 

@@ -37,6 +37,7 @@ from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 Number = Any  # MPCTensor; CrypTen is untyped
 
+
 class Served(crypten.nn.Module):  # type: ignore[misc]  # CrypTen is untyped
     """crypten.nn.Module of a ModelSpec."""
 
