@@ -158,6 +158,13 @@ class _Reader:
         except (ValueError, TypeError):
             raise node.refused("a constant of it is damaged") from None
 
+    def names_constant(self, node: _Node) -> bool:
+        """Whether the node gives a constant another name, which is noted."""
+        found = self._constants.get(node.inputs[0]) if node.inputs else None
+        if found is not None:
+            self._constants[node.output] = found
+        return found is not None
+
     def parameter(self, node: _Node, at: int) -> Array:
         """The same for a parameter, float32."""
         found = self.constant(node, at)
@@ -352,6 +359,9 @@ def _multiplied(reader: _Reader, node: _Node) -> None:
 
 
 def _passed(reader: _Reader, node: _Node) -> None:
+    # Of parameters that are equal torch writes one, and the others name it.
+    if reader.names_constant(node):
+        return
     reader.same(node, reader.place(node))
 
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from privedge import Client, Owner
-from privedge.errors import CheckpointError, Refused, UnknownCohort
+from privedge.errors import CheckpointError, LimitExceeded, UnknownCohort
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.user.served_model import Model
@@ -162,7 +162,7 @@ def test_a_single_input_is_answered_from_a_bundle(
 
 def test_a_budget_counts_the_rows_of_a_model(client: Client, asked: np.ndarray) -> None:
     client.predict(asked[:3], "limited")
-    with pytest.raises(Refused, match="limited"):
+    with pytest.raises(LimitExceeded, match="the budget is spent"):
         client.predict(asked[:1], "limited")
 
 

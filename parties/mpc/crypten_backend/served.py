@@ -108,23 +108,32 @@ def answered(
             words = engine.widened(engine.share(share), bits=WORD_BITS).share
             model = Served(spec, parameters)
             fix(model)
-            # 2. `share` truncates what is late.
+            # 2.
             scores = model(_number(words))
-            scores._tensor.share  # noqa: B018
         with engine.phase("decision"):
             return _leaving(scores, spec)
 
 
 def _leaving(scores: Number, spec: ModelSpec) -> torch.Tensor:
     """Step 3."""
-    words: torch.Tensor = scores._tensor.share
-    match spec.outputs:
-        case Label():
-            return _one_hot(scores)
-        case Rounded(bits=bits):
-            return _rounded(words, FRACTIONAL_BITS - bits)
-        case _:
-            return words
+    if isinstance(spec.outputs, Label):
+        return _one_hot(scores)
+    # What leaves is cut exactly, whatever the parties' rounding is. Truncation to within one unit
+    # goes up as often as the bits that it cuts say, so the mean of many answers would tell them.
+    words = _cut(scores._tensor._tensor, scores._tensor._late)
+    if not isinstance(spec.outputs, Rounded):
+        return words
+    bits = FRACTIONAL_BITS - spec.outputs.bits
+    half = words + (1 << (bits - 1)) if running.party() == 0 else words
+    return _cut(half, bits)
+
+
+def _cut(words: torch.Tensor, bits: int) -> torch.Tensor:
+    """Shares of floor(x / 2^bits), int64 of any shape, for 0 to 16 bits. Three rounds."""
+    if not bits:
+        return words
+    moved = words << (EXACT_BITS - bits)
+    return compare.truncated(running.session(), moved, bits=EXACT_BITS)
 
 
 def _one_hot(scores: Number) -> torch.Tensor:
@@ -137,15 +146,6 @@ def _one_hot(scores: Number) -> torch.Tensor:
     positive = (-scores)._ltz()
     row: torch.Tensor = crypten.cat([1 - positive, positive], dim=1)._tensor.share
     return row
-
-
-def _rounded(words: torch.Tensor, bits: int) -> torch.Tensor:
-    """x / 2^bits, rounded: exactly, whatever the parties' rounding is. Truncation to within one
-    unit goes up as often as the bits that it cuts say, so many answers would tell the bits.
-    """
-    half = words + (1 << (bits - 1)) if running.party() == 0 else words
-    moved = half << (EXACT_BITS - bits)
-    return compare.truncated(running.session(), moved, bits=EXACT_BITS)
 
 
 def _number(words: torch.Tensor) -> Number:
