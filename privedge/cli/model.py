@@ -1,6 +1,7 @@
 """`privedge model`: bring a model that is no RAN into a form that can be served."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,9 @@ from privedge.cli.options import ForceOption, JsonOption, KeyFileOption, lock_to
 
 if TYPE_CHECKING:
     from privedge.user.served_model import Model
+
+# Values that come so near to the limit are warned of: other inputs may reach it.
+_MARGIN = 16
 
 
 def register(app: typer.Typer) -> None:
@@ -105,22 +109,42 @@ def _inspect(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", parser=path, help="What `model export` wrote.")
     ],
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE.npz",
+            parser=path,
+            help="Inputs of the usual kind, to see how large values become in each layer.",
+        ),
+    ] = None,
     key_file: KeyFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is public of a model: its layers and shapes, what may leave, and the digest.
 
+    The parties compute with values below 32768, and nobody notices one that is not. With --inputs
+    it computes in the clear, on this device, how near each layer comes.
+
     \b
-    Example:
+    Examples:
       privedge model inspect triage.model
+      privedge model inspect triage.model --inputs validation.npz
     """
     from privedge.user import served_model
 
     model = served_model.require_model(file, lock_to_read(file, key_file))
+    largest = () if inputs is None else model.largest(inputs)
     if as_json:
-        print(json.dumps(_facts(model)))
-    else:
-        _say(model)
+        print(json.dumps({**_facts(model), "largest": largest}))
+        return
+    _say(model, largest)
+    if max(largest, default=0.0) >= served_model.LIMIT / _MARGIN:
+        print(
+            "warning: values come near 32768, from where answers mean nothing: scale the inputs or "
+            "the weights down",
+            file=sys.stderr,
+        )
 
 
 def _facts(model: "Model") -> dict[str, object]:
@@ -134,10 +158,11 @@ def _facts(model: "Model") -> dict[str, object]:
     }
 
 
-def _say(model: "Model") -> None:
+def _say(model: "Model", largest: tuple[float, ...] = ()) -> None:
     spec = model.spec
     print(spec.in_words)
     for index, (layer, shape) in enumerate(zip(spec.layers, spec.shapes(), strict=True)):
-        print(f"{index:4}  {layer.kind:13}  {'x'.join(map(str, shape))}")
+        reached = f"  up to {largest[index]:.4g}" if largest else ""
+        print(f"{index:4}  {layer.kind:13}  {'x'.join(map(str, shape)):12}{reached}".rstrip())
     count = sum(value.size for value in model.parameters.values())
     print(f"{count} parameters; SHA-256 {spec.digest()}")

@@ -6,7 +6,6 @@ Sees the client's own inputs and answers, in the clear.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,10 +16,11 @@ from privedge import traces
 from privedge.client.answers import require_shape
 from privedge.client.cohort import Cohort
 from privedge.client.exchange import Asked, Party, exchange
-from privedge.errors import ConfigError, ImageError, IntegrityError, PrivEdgeError, SnapshotChanged
+from privedge.errors import ConfigError, IntegrityError, PrivEdgeError, SnapshotChanged
 from privedge.graph.spec import Label, ModelSpec
-from privedge.ran import narrow, npz
+from privedge.ran import narrow
 from privedge.ran.any_spec import of_model
+from privedge.ran.model_inputs import inputs_of
 from privedge.rpc.retry import Patience, retried
 from privedge.sharing.combine import combine
 from privedge.sharing.cost import Cost
@@ -28,7 +28,6 @@ from privedge.sharing.fixed_point import LIMIT, encode
 from privedge.sharing.question import Question, new_query_id
 from privedge.sharing.ring import Words
 
-INPUTS = "inputs"
 # A cohort may change between the call that describes it and the query.
 _TRIES = 3
 
@@ -78,31 +77,6 @@ class Predictions:
             self.bytes_received + other.bytes_received,
             self.request_ids + other.request_ids,
         )
-
-
-def inputs_of(source: Any, spec: ModelSpec) -> npt.NDArray[np.float64]:
-    """Return inputs as float64 (n, *input_shape).
-
-    source: an array of floats, of that shape or of one sample; or the path of an npz with such an
-        array called `inputs`.
-
-    Raises ImageError.
-    """
-    if isinstance(source, str | Path):
-        found = npz.arrays_of(Path(source), INPUTS).get(INPUTS)
-        if found is None:
-            raise ImageError(f"{source}: has no array called {INPUTS}")
-    else:
-        found = np.asarray(source)
-    if found.dtype.kind != "f":
-        raise ImageError(f"inputs: must be floats, got {found.dtype}: inputs.astype('float32')")
-    if found.shape == spec.input_shape:
-        found = found[np.newaxis]
-    if found.shape[1:] != spec.input_shape or not len(found):
-        raise ImageError(f"inputs: must have the shape (n, *{spec.input_shape}), got {found.shape}")
-    if not np.isfinite(found).all():
-        raise ImageError("inputs: some are not finite")
-    return found.astype(np.float64)
 
 
 class Predictor:

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from privedge import private_file
 from privedge.config import StrPath
 from privedge.errors import CheckpointError
 from privedge.graph.spec import ModelSpec, outputs_of
+from privedge.ran.model_inputs import inputs_of
+from privedge.sharing.fixed_point import LIMIT as LIMIT
 from privedge.sharing.fixed_point import encode
-from privedge.user import checkpoint, onnx_graph
+from privedge.user import checkpoint, clear_model, onnx_graph
 from privedge.user.checkpoint import Parameters, Ran
 from privedge.user.sealed import Lock
 
@@ -116,6 +120,21 @@ class Model:
 
         raw = traced(module, input_shape)
         return Model.from_onnx(raw, owner=owner, name=name, outputs=outputs, labels=labels)
+
+    def largest(self, inputs: object) -> tuple[float, ...]:
+        """Compute in the clear how large the values become: the parties compute with |x| < 2^15.
+
+        Args:
+            inputs: as for `Client.predict`; those that the model is for.
+
+        Returns:
+            For each layer the largest absolute value.
+
+        Raises:
+            ImageError: `inputs` cannot be used.
+        """
+        found = clear_model.values(self.spec, self.parameters, inputs_of(inputs, self.spec))
+        return tuple(float(np.abs(each).max()) for each in found)
 
     def save(self, path: StrPath, *, lock: Lock | None = None) -> None:
         """Write the model to a file that only this user can read. Raises CheckpointError."""

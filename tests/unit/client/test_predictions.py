@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from privedge.client.predictions import Prediction, inputs_of, read, require_no_canaries
+from privedge.client.predictions import Prediction, read, require_no_canaries
 from privedge.errors import ConfigError, ImageError, IntegrityError
 from privedge.graph.spec import ModelSpec
+from privedge.ran.model_inputs import inputs_of
 
 
 def spec(outputs: dict, features: int = 3, labels: tuple[str, ...] = ()) -> ModelSpec:

@@ -75,6 +75,9 @@ def test_what_is_read_computes_what_torch_does(module, shape):
     with torch.no_grad():
         expected = module.eval()(torch.tensor(x, dtype=torch.float32)).numpy()
     assert np.abs(clear(model.spec, given, x) - expected).max() < 1e-4
+    # The owner's own computation in the clear, with no torch.
+    assert model.largest(x)[-1] == pytest.approx(np.abs(expected).max(), abs=1e-4)
+    assert len(model.largest(x)) == len(model.spec.layers)
 
 
 def test_a_residual_network_is_read_with_its_branches():
@@ -93,6 +96,7 @@ def test_a_residual_network_is_read_with_its_branches():
     with torch.no_grad():
         expected = module.eval()(torch.tensor(x, dtype=torch.float32)).numpy()
     assert np.abs(clear(model.spec, given, x) - expected).max() < 1e-4
+    assert model.largest(x)[-1] == pytest.approx(np.abs(expected).max(), abs=1e-4)
 
 
 @pytest.mark.parametrize(

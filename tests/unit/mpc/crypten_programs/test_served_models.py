@@ -100,3 +100,16 @@ def test_scores_of_one_layer_are_the_same_each_time() -> None:
     parameters, x = drawn(spec, 7), inputs(spec, 8)
     found = [asked(spec, parameters, x).value.tolist() for _ in range(4)]
     assert found == [found[0]] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("graph", [LOGISTIC, LENET], ids=lambda graph: graph["name"])
+def test_a_thousand_inputs_are_answered_as_in_the_clear(graph: dict) -> None:
+    spec, masked, worst = spec_of(graph, SCORES), fresh_masks(), 0.0
+    parameters = drawn(spec, 7)
+    for seed in range(20):
+        x = inputs(spec, 50, seed)
+        found = scores(asked(spec, parameters, x, masked=masked))
+        worst = max(worst, float(np.abs(found - clear(spec, parameters, x)).max()))
+    print(f"{spec.name}: largest error of 1,000 inputs {worst:.2g}, {worst / UNIT:.1f} units")
+    assert worst < 30 * UNIT
