@@ -32,7 +32,7 @@ ImagesArgument = Annotated[
     typer.Argument(
         metavar="IMAGE...",
         parser=path,
-        help="Pictures, one folder of them, or one npz of images, vectors or inputs; one batch.",
+        help="Pictures, one folder of them, or one npz of images or vectors; one batch.",
     ),
 ]
 CohortOption = Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to ask.")]
