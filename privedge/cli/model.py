@@ -131,6 +131,7 @@ def _inspect(
       privedge model inspect triage.model
       privedge model inspect triage.model --inputs validation.npz
     """
+    from privedge.sharing.fixed_point import LIMIT
     from privedge.user import served_model
 
     model = served_model.require_model(file, lock_to_read(file, key_file))
@@ -139,7 +140,7 @@ def _inspect(
         print(json.dumps({**_facts(model), "largest": largest}))
         return
     _say(model, largest)
-    if max(largest, default=0.0) >= served_model.LIMIT / _MARGIN:
+    if max(largest, default=0.0) >= LIMIT / _MARGIN:
         print(
             "warning: values come near 32768, from where answers mean nothing: scale the inputs or "
             "the weights down",

@@ -89,7 +89,7 @@ class ModelSpec(Frozen):
         labels: what the scores are called, in order; empty if they have no names.
 
     Example:
-        spec = ModelSpec.from_json(Path("triage.json").read_text())
+        spec = Model.from_onnx("net.onnx", owner="clinic", name="triage").spec
         assert ModelSpec.from_json(spec.to_json()).digest() == spec.digest()
     """
 

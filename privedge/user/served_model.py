@@ -16,7 +16,6 @@ from privedge.config import StrPath
 from privedge.errors import CheckpointError
 from privedge.graph.spec import ModelSpec, outputs_of
 from privedge.ran.model_inputs import inputs_of
-from privedge.sharing.fixed_point import LIMIT as LIMIT
 from privedge.sharing.fixed_point import encode
 from privedge.user import checkpoint, clear_model, onnx_graph
 from privedge.user.checkpoint import Parameters, Ran
