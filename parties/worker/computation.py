@@ -14,7 +14,7 @@ from parties.mpc.crypten_backend.served import answered
 from parties.mpc.dealing import SessionId
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.network import Distances
-from parties.mpc.predict import decide, measure
+from parties.mpc.predict import Rule, decide, measure
 from parties.mpc.release import Released, release
 from parties.worker.cancellation import Cancellation
 from parties.worker.model_check import refused
@@ -24,8 +24,8 @@ from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
 from privedge.errors import Busy
 from privedge.graph.spec import ModelSpec
-from privedge.ran.any_spec import of_rans
 from privedge.ran.narrow import norms
+from privedge.ran.spec import RanSpec
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
@@ -102,30 +102,24 @@ class Computation:
             task.snapshot.id, task.snapshot.spec, task.snapshot.models, keep=task.check is None
         )
         loaded = time.perf_counter()
-        with self._sessions.open(run, task, deadline, cancellation) as opened:
+        with (
+            self._sessions.open(run, task, deadline, cancellation) as opened,
+            _engine(opened, task) as engine,
+        ):
             unaudited = opened.prepared is None or not self._audits
             if unaudited and refuses:
                 raise Busy("no bundle is ready whose lot was audited", _AUDITED_SOON_S)
-            if isinstance(spec := task.snapshot.spec, ModelSpec):
-                words = _released(opened, task, _served(opened, task, spec, weights, share))
-                return AnswerShare(words, _cost(opened, loaded - started, loaded), unaudited)
-            with _engine(opened, task) as engine:
-                distances, inner = _computed(engine, task, weights, share)
-                words = _released(opened, task, inner)
-                if distances is not None and task.snapshot.telemetry is not None:
-                    answer = AnswerShare(words, _cost(opened, loaded - started, loaded), unaudited)
-                    deliver(answer)
-                    self._tally.add(opened.session, run.session, task, engine, distances)
-                    return answer
+            distances, inner = _computed(engine, task, weights, share)
+            # The share may leave only after both parties have compared what they saw, and under a
+            # zero-share that the dealer does not know.
+            opened.session.confirm()
+            words = release(opened.session, inner, _name(task))
+            if distances is not None and task.snapshot.telemetry is not None:
+                answer = AnswerShare(words, _cost(opened, loaded - started, loaded), unaudited)
+                deliver(answer)
+                self._tally.add(opened.session, run.session, task, engine, distances)
+                return answer
         return AnswerShare(words, _cost(opened, loaded - started, loaded), unaudited)
-
-
-def _released(opened: Opened, task: Task, inner: torch.Tensor) -> Released:
-    """This party's share of the result, as it may leave: only after both parties have compared what
-    they saw, and under a zero-share that the dealer does not know.
-    """
-    opened.session.confirm()
-    return release(opened.session, inner, _name(task))
 
 
 def _name(task: Task) -> str:
@@ -165,35 +159,28 @@ def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
         engine.close()
 
 
-def _served(
-    opened: Opened, task: Task, spec: ModelSpec, weights: Stacked, share: torch.Tensor
-) -> torch.Tensor:
-    """This party's share of the answers of the snapshot's one model, which is no RAN."""
-    parameters = {name: words[0] for name, words in weights.items()}
-    exact = task.method.rounding == "exact"
-    return answered(opened.session, opened.masked, spec, parameters, share, exact=exact)
-
-
 def _computed(
     engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
 ) -> tuple[Distances[Any] | None, torch.Tensor]:
     """As `_predicted`; of a check of a new model no distances, and this party's share of whether it
-    is to be refused.
+    is to be refused. Of a model that is no RAN no distances, and what its outputs allow.
     """
+    spec = task.snapshot.spec
+    if isinstance(spec, ModelSpec):
+        return None, answered(spec, {name: words[0] for name, words in weights.items()}, share)
     if task.check is None:
-        return _predicted(engine, task, weights, share)
+        return _predicted(engine, spec, task.rule, weights, share)
     parameters = {name: engine.share(words) for name, words in weights.items()}
-    spec, bounds = of_rans(task.snapshot.spec, task.snapshot.cohort), task.check.bounds
+    bounds = task.check.bounds
     words: torch.Tensor = refused(engine, spec, parameters, engine.share(share), bounds).share
     return None, words
 
 
 def _predicted(
-    engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
+    engine: CryptenEngine, spec: RanSpec, rule: Rule, weights: Stacked, share: torch.Tensor
 ) -> tuple[Distances[Any], torch.Tensor]:
     """The distances that scores are made of, and this party's share of the answer."""
     parameters = {name: engine.share(words) for name, words in weights.items()}
-    spec, rule = of_rans(task.snapshot.spec, task.snapshot.cohort), task.rule
     distances = measure(engine, spec, parameters, engine.share(share), rule)
     answer = decide(engine, distances, parameters["threshold"], rule, norms(spec))
     words: torch.Tensor = answer.share

@@ -29,12 +29,21 @@ def program(session: Session, masked: MaskedWeights, *, exact: bool = False) -> 
     exact: truncation is the floor; else the floor or one unit more.
     """
     engine = FusedEngine(session, masked, exact=exact)
+    try:
+        with marking():
+            yield
+    finally:
+        engine.close()
+
+
+@contextmanager
+def marking() -> Iterator[None]:
+    """Inside, `fix` marks weights, for whoever has an engine in this thread already."""
     running.marks = Marks()
     try:
         yield
     finally:
         running.marks = None
-        engine.close()
 
 
 def fix(model: Any, name: str = "") -> None:

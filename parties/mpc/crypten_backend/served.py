@@ -14,12 +14,10 @@ import torch
 
 from parties.mpc.crypten_backend import running
 from parties.mpc.crypten_backend.load import FixedPointEncoder, crypten
-from parties.mpc.crypten_backend.programs import fix, program
+from parties.mpc.crypten_backend.programs import fix, marking
 from parties.mpc.crypten_backend.tensors import made, wrapped
-from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.fused import compare
 from parties.mpc.fused.tuples import EXACT_BITS
-from parties.mpc.session import Session
 from privedge.graph.layers import (
     Add,
     AveragePool,
@@ -88,21 +86,16 @@ class Served(crypten.nn.Module):  # type: ignore[misc]  # CrypTen is untyped
 
 
 def answered(
-    session: Session,
-    masked: MaskedWeights,
-    spec: ModelSpec,
-    parameters: dict[str, torch.Tensor],
-    share: torch.Tensor,
-    *,
-    exact: bool,
+    spec: ModelSpec, parameters: dict[str, torch.Tensor], share: torch.Tensor
 ) -> torch.Tensor:
-    """This party's share of the answers, int64 (B, spec.width), as `spec.outputs` allows.
+    """This party's share of the answers, int64 (B, spec.width), as `spec.outputs` allows. The
+    calling thread has an engine.
 
-    share: of the inputs, int64 (B, *input_shape), modulo 2^24 at scale 2^16. exact: truncation is
-    the floor; else the floor or one unit more.
+    parameters: by name, int64 of the spec's shapes at scale 2^16.
+    share: of the inputs, int64 (B, *input_shape), modulo 2^24 at scale 2^16.
     """
-    with program(session, masked, exact=exact), crypten.no_grad():
-        engine = running.engine()
+    engine = running.engine()
+    with marking(), crypten.no_grad():
         with engine.phase("network"):
             # 1. The range check: no word can be outside of it, so there is nothing to refuse.
             words = engine.widened(engine.share(share), bits=WORD_BITS).share

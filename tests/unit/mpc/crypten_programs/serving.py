@@ -1,13 +1,13 @@
 """Served models at two parties in one process, and graphs whose parameters are nobody's."""
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from parties.mpc.crypten_backend.served import answered
-from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.shares import Shared
 from privedge.graph.spec import WORD_BITS, ModelSpec
 from privedge.sharing.fixed_point import encode
@@ -66,21 +66,6 @@ def drawn(spec: ModelSpec, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-@dataclass
-class _Half:
-    """What stands in for an engine in reference.run."""
-
-    session: Any
-    masked: MaskedWeights
-
-    @staticmethod
-    def share(words: torch.Tensor) -> torch.Tensor:
-        return words
-
-    def close(self) -> None:
-        pass
-
-
 def asked(
     spec: ModelSpec,
     parameters: dict[str, np.ndarray],
@@ -94,20 +79,19 @@ def asked(
     masked = masked or fresh_masks()
     secrets = [encode(value, what="test") for value in parameters.values()]
 
-    def half(mine: Any, x: torch.Tensor, *weights: torch.Tensor) -> Shared:
-        named = dict(zip(parameters, weights, strict=True))
+    def program(engine: FusedEngine, x: Shared, *weights: Shared) -> Shared:
+        named = {name: each.share for name, each in zip(parameters, weights, strict=True)}
         # Words of 24 bits are all that a party gets.
-        narrow = x & ((1 << WORD_BITS) - 1)
-        return Shared(answered(mine.session, mine.masked, spec, named, narrow, exact=exact))
+        return Shared(answered(spec, named, x.share & ((1 << WORD_BITS) - 1)))
 
     return reference.run(
-        half,
+        program,
         encode(inputs, what="test") if words is None else words,
         *secrets,
         masked=masked,
         bundles=reference.supply(masked, wire_dealer, record=True),
         record=True,
-        engine=_Half,  # type: ignore[arg-type]
+        engine=partial(FusedEngine, exact=exact),
     )
 
 
