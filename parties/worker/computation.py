@@ -22,7 +22,7 @@ from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
-from privedge.errors import Busy
+from privedge.errors import Busy, NotReady
 from privedge.graph.spec import ModelSpec
 from privedge.ran.narrow import norms
 from privedge.ran.spec import RanSpec
@@ -167,6 +167,8 @@ def _computed(
     """
     spec = task.snapshot.spec
     if isinstance(spec, ModelSpec):
+        if len(task.snapshot.models) != 1:
+            raise NotReady("the cohort serves one model, and has several")
         return None, answered(spec, {name: words[0] for name, words in weights.items()}, share)
     if task.check is None:
         return _predicted(engine, spec, task.rule, weights, share)

@@ -104,7 +104,7 @@ class Cohort:
         `owners` is how many have an active model, if that is known.
         """
         if isinstance(self.spec, ModelSpec):
-            return self._cautions_of_model(self.spec)
+            return self._cautions_of_model(self.spec, owners)
         lines = []
         if self.mean_share and self.margin < 1:
             lines.append(
@@ -127,8 +127,8 @@ class Cohort:
             )
         return tuple(f"cohort {self.name}: {line}" for line in lines)
 
-    def _cautions_of_model(self, spec: ModelSpec) -> tuple[str, ...]:
-        lines = []
+    def _cautions_of_model(self, spec: ModelSpec, owners: int) -> tuple[str, ...]:
+        lines = [f"its queries are refused: {why}"] if (why := self.refusal(owners)) else []
         if not self.labels.client_month:
             lines.append(
                 "any client can copy its model from answers: add a table [cohorts.budget]; see "
@@ -146,7 +146,8 @@ class Cohort:
         Public rivals do not help pictures without an encoder: half of the strangers pass (ADR 28).
         """
         if isinstance(self.spec, ModelSpec):
-            return ""
+            several = "it has models of several owners; delete those of before"
+            return several if owners > 1 else ""
         if owners != 1 or self.serve_one_owner or self.spec.features.kind in _APART:
             return ""
         return (
