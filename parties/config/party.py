@@ -147,6 +147,15 @@ class PartyConfig(ServerConfig):
         return self
 
     @model_validator(mode="after")
+    def _models_can_be_served(self) -> Self:
+        served = [cohort.name for cohort in self.cohorts if cohort.kind == "model"]
+        if served and (self.engine != "fused" or self.randomness != "dealer"):
+            raise ValueError(
+                f'cohorts: {served[0]}: kind = "model" needs engine = "fused" and a dealer'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _cohorts_differ(self) -> Self:
         names = [cohort.name for cohort in self.cohorts]
         if twice := sorted({name for name in names if names.count(name) > 1}):
