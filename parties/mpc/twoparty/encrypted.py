@@ -67,6 +67,11 @@ class KeyHolder:
             ring.transformed(ring.ternary(self._stream)) for _ in range(blocks(self.rows))
         ]
 
+    @staticmethod
+    def memory(rows: int) -> int:
+        """Bytes that are kept for as long as the weight is, beside the weight."""
+        return blocks(rows) * ring.DEGREE * 8
+
     def messages(self) -> Iterator[bytes]:
         """What is sent once: the public key, then column after column."""
         for column in range(_PUBLIC_KEY, self._columns):

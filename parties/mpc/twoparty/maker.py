@@ -15,7 +15,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
@@ -31,11 +30,13 @@ from parties.mpc.twoparty import ring
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Picking, Planting
 from parties.mpc.twoparty.kinds import Kind, Parts, of_one
+from parties.mpc.twoparty.learned import ID_BYTES, Known, Weights
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
-from privedge.errors import ShareError, TranscriptMismatch
+from privedge.errors import NotReady, ShareError, TranscriptMismatch
 from privedge.sharing.ring import Words
 
 _NONCE_BYTES = 16
+_DIGEST_BYTES = hashlib.sha256().digest_size
 # Chunks whose messages travel together. With two or more, both parties send in every exchange.
 _TOGETHER = 4
 # Columns of an encrypted weight that travel together: 7 MB for 8,192 rows.
@@ -57,10 +58,12 @@ class _Line:
         self.link = link
         self._digest = hashlib.sha256(b"privedge two parties v1")
         self.bytes_sent = 0
+        self.bytes_received = 0
 
     def exchange(self, mine: bytes) -> bytes:
         theirs = bytes(self.link.exchange(mine))
         self.bytes_sent += len(mine)
+        self.bytes_received += len(theirs)
         # Party 0's message first, each with its length before it.
         for message in (mine, theirs) if self._index == 0 else (theirs, mine):
             self.add(message)
@@ -83,19 +86,11 @@ class _Line:
             raise TranscriptMismatch("making randomness: the parties did not see the same messages")
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A weight: this party's share, its key, and the other party's ciphertexts."""
-
-    share: torch.Tensor = field(repr=False)
-    holder: KeyHolder = field(repr=False)
-    evaluator: Evaluator = field(repr=False)
-
-
 class TwoParty:
     """One party of a pairing. Experimental: not reviewed from outside.
 
-    Secret; it has no useful repr. bytes_sent: to the other party, so far.
+    Secret; it has no useful repr. bytes_sent, bytes_received: to and from the other party, so far.
+    weights: those that both have learned.
     """
 
     def __init__(self, index: int, link: PeerLink) -> None:
@@ -109,32 +104,48 @@ class TwoParty:
         picking = Picking(self._nonce + bytes([index]), point)
         message, self._receiver = planting.planted(self._line.exchange(picking.points))
         self._sender = picking.picked(self._line.exchange(message))
-        self._weights: dict[bytes, dict[str, _Known]] = {}
+        self.weights: Weights = {}
         self._line.agree()
 
     @staticmethod
-    def joined(index: int, link: PeerLink, before: "TwoParty | None") -> "TwoParty":
+    def joined(
+        index: int, link: PeerLink, before: "TwoParty | None", weights: Weights | None = None
+    ) -> "TwoParty":
         """The pairing `before` over a new link, if both parties have it in the same state; else a
         new one. One round trip more. Raises TranscriptMismatch.
+
+        weights: what this party has learned, in this pairing or another one, and still keeps; those
+        that the other party keeps too can be used.
         """
-        mine = before._line.digest if before else os.urandom(hashlib.sha256().digest_size)
-        theirs = link.exchange(mine)
-        if before is None or theirs != mine:
-            return TwoParty(index, link)
-        before._line.link = link
-        return before
+        mine = before._line.digest if before else os.urandom(_DIGEST_BYTES)
+        kept = weights if weights is not None else (before.weights if before else {})
+        theirs = bytes(link.exchange(mine + b"".join(known.id for known in kept.values())))
+        same = before is not None and theirs[:_DIGEST_BYTES] == mine
+        pairing = before if before is not None and same else TwoParty(index, link)
+        pairing._line.link = link
+        told = {theirs[at : at + ID_BYTES] for at in range(_DIGEST_BYTES, len(theirs), ID_BYTES)}
+        pairing.weights = {key: known for key, known in kept.items() if known.id in told}
+        return pairing
 
     @property
     def bytes_sent(self) -> int:
         return self._line.bytes_sent
 
+    @property
+    def bytes_received(self) -> int:
+        return self._line.bytes_received
+
     def knows(self, kind: FixedProduct, scope: bytes) -> bool:
         """Whether that weight was learned."""
-        return kind.name in self._weights.get(scope, {})
+        return (scope, kind.name) in self.weights
 
-    def forget(self, keep: bytes) -> None:
-        """Drop the weights of all scopes but this one."""
-        self._weights = {scope: known for scope, known in self._weights.items() if scope == keep}
+    @staticmethod
+    def memory(kind: FixedProduct) -> int:
+        """Bytes that `learn` keeps of a weight. Raises ShareError for other maps than "dense"."""
+        _check_map(kind)
+        owners, outputs, inputs = kind.weight
+        rows = owners * outputs
+        return Evaluator.memory(rows, inputs) + KeyHolder.memory(rows)
 
     def learn(self, kind: FixedProduct, weight: torch.Tensor, scope: bytes) -> None:
         """Exchange what products with a weight need, once, under the name that `kind` has for it.
@@ -145,8 +156,7 @@ class TwoParty:
         Raises ShareError for other maps than
         "dense", LimitExceeded for too many inputs, TranscriptMismatch.
         """
-        if kind.map != "dense":
-            raise ShareError(f"two parties cannot make this kind of product yet: {kind.purpose}")
+        _check_map(kind)
         owners, outputs, inputs = kind.weight
         nonce = self._both(os.urandom(_NONCE_BYTES))
         flat = np.ascontiguousarray(weight.numpy()).view(np.uint64).reshape(-1, inputs)
@@ -160,7 +170,7 @@ class TwoParty:
             for message in self._exchange_all(lot):
                 evaluator.take(message)
         self._line.agree()
-        self._weights.setdefault(scope, {})[kind.name] = _Known(weight, holder, evaluator)
+        self.weights[scope, kind.name] = Known(nonce, self.memory(kind), weight, holder, evaluator)
 
     def tuple(self, kind: TupleKind) -> TupleShares:
         """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
@@ -188,10 +198,15 @@ class TwoParty:
         at once take less time each. The weights were learned under `scope`.
 
         pause: called before each exchange of chunks; it may wait.
-        Raises ShareError for what two parties cannot make, before anything is sent, and
-        TranscriptMismatch.
+        Raises ShareError for what two parties cannot make and NotReady for a weight that was not
+        learned, before anything is sent, and TranscriptMismatch.
+
+        Bundle.seconds are seconds of this thread's processor: without pauses and the other party.
         """
-        started = time.perf_counter()
+        started = time.thread_time()
+        for kind in plan:
+            if isinstance(kind, FixedProduct) and not self.knows(kind, scope):
+                raise NotReady(f"making randomness: the weight {kind.name} was not learned")
         every = [*plan] * len(names)
         groups = _grouped(every)
         for name in names:
@@ -209,7 +224,7 @@ class TwoParty:
                 places = list(range(at, len(every), len(plan)))
                 parts.update(zip(places, self._products(kind, scope, len(names)), strict=True))
         self._line.agree()
-        seconds = (time.perf_counter() - started) / len(names)
+        seconds = (time.thread_time() - started) / len(names)
         size = len(plan)
         return [
             Bundle(name, [(kind, parts[n * size + at]) for at, kind in enumerate(plan)], seconds)
@@ -276,7 +291,7 @@ class TwoParty:
 
     def _products(self, kind: FixedProduct, scope: bytes, count: int) -> list[Ahead]:
         """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1), `count` times."""
-        known = self._weights[scope][kind.name]
+        known = self.weights[scope, kind.name]
         groups, batch, inputs = kind.input
         masks = _random(count, groups * batch, inputs)
         # An owner's own input meets the owner's own rows.
@@ -325,6 +340,11 @@ def _rows_of(kind: FixedProduct) -> list[slice]:
         return [slice(None)] * batch
     own = [slice(owner * outputs, (owner + 1) * outputs) for owner in range(owners)]
     return [rows for rows in own for _ in range(batch)]
+
+
+def _check_map(kind: FixedProduct) -> None:
+    if kind.map != "dense":
+        raise ShareError(f"two parties cannot make this kind of product yet: {kind.purpose}")
 
 
 def _laid_out(kind: FixedProduct, terms: torch.Tensor) -> torch.Tensor:
