@@ -9,6 +9,7 @@ from collections.abc import Callable
 from parties.mpc.dealing import Ahead, SessionId, TupleShares
 from parties.mpc.fixed_product import FixedProduct, FixedWeight
 from parties.mpc.tuples import TupleKind
+from parties.mpc.twoparty.learned import memory
 from parties.mpc.twoparty.maker import TwoParty
 
 
@@ -37,9 +38,9 @@ class Live:
         return self._pairing.tuple(kind)
 
     def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
-        """Make B_i and U_i of the next tuple. Raises ShareError for other maps than "dense"."""
+        """Make B_i and U_i of the next tuple. Raises ShareError if two parties cannot."""
         self.used.append(kind)
         if not self._pairing.knows(kind, self._scope):
-            self._room(self._pairing.memory(kind))
+            self._room(memory(kind))
             self._pairing.learn(kind, weight.share, self._scope)
         return self._pairing.product(kind, self._scope)

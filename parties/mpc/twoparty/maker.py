@@ -27,20 +27,19 @@ from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.prg import KeyStream
 from parties.mpc.tuples import TupleKind
 from parties.mpc.twoparty import ring
-from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Picking, Planting
 from parties.mpc.twoparty.kinds import Kind, Parts, of_one
-from parties.mpc.twoparty.learned import ID_BYTES, Known, Weights
+from parties.mpc.twoparty.learned import ID_BYTES, Known, Weights, memory, name_of
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
-from privedge.errors import NotReady, ShareError, TranscriptMismatch
+from privedge.errors import NotReady, TranscriptMismatch
 from privedge.sharing.ring import Words
 
 _NONCE_BYTES = 16
 _DIGEST_BYTES = hashlib.sha256().digest_size
 # Chunks whose messages travel together. With two or more, both parties send in every exchange.
 _TOGETHER = 4
-# Columns of an encrypted weight that travel together: 7 MB for 8,192 rows.
-_COLUMNS_TOGETHER = 32
+# Messages of a weight that travel together: at most 7 MB for each 8,192 rows.
+_TOGETHER_ONCE = 32
 
 
 class PeerLink(Protocol):
@@ -137,40 +136,29 @@ class TwoParty:
 
     def knows(self, kind: FixedProduct, scope: bytes) -> bool:
         """Whether that weight was learned."""
-        return (scope, kind.name) in self.weights
-
-    @staticmethod
-    def memory(kind: FixedProduct) -> int:
-        """Bytes that `learn` keeps of a weight. Raises ShareError for other maps than "dense"."""
-        _check_map(kind)
-        owners, outputs, inputs = kind.weight
-        rows = owners * outputs
-        return Evaluator.memory(rows, inputs) + KeyHolder.memory(rows)
+        return (scope, name_of(kind)) in self.weights
 
     def learn(self, kind: FixedProduct, weight: torch.Tensor, scope: bytes) -> None:
         """Exchange what products with a weight need, once, under the name that `kind` has for it.
 
-        weight: this party's share, int64 of `kind.weight`.
+        weight: this party's share, as FixedProduct.prepared gives it, int64 of `kind.masked`.
         scope: whose weights they are, since others may have the same name; the same at both.
 
-        Raises ShareError for other maps than
-        "dense", LimitExceeded for too many inputs, TranscriptMismatch.
+        Raises ShareError for a product that two parties cannot make, LimitExceeded for too many
+        inputs, TranscriptMismatch.
         """
-        _check_map(kind)
-        owners, outputs, inputs = kind.weight
+        memory(kind)  # refuses what is not possible
         nonce = self._both(os.urandom(_NONCE_BYTES))
-        flat = np.ascontiguousarray(weight.numpy()).view(np.uint64).reshape(-1, inputs)
         self._line.add(scope)
-        self._line.add(f"weight {kind.name} {kind.weight}".encode())
+        self._line.add(f"weight {name_of(kind)} {kind.weight}".encode())
         # Each party holds a key in one direction, and has masks in the other.
-        holder = KeyHolder(flat, nonce + bytes([self._index]))
-        evaluator = Evaluator(owners * outputs, inputs, nonce + bytes([1 - self._index]))
-        messages = holder.messages()
-        while lot := list(islice(messages, _COLUMNS_TOGETHER)):
+        known = Known(nonce, kind, weight, self._index)
+        messages = known.messages()
+        while lot := list(islice(messages, _TOGETHER_ONCE)):
             for message in self._exchange_all(lot):
-                evaluator.take(message)
+                known.take(message)
         self._line.agree()
-        self.weights[scope, kind.name] = Known(nonce, self.memory(kind), weight, holder, evaluator)
+        self.weights[scope, name_of(kind)] = known
 
     def tuple(self, kind: TupleKind) -> TupleShares:
         """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
@@ -291,22 +279,13 @@ class TwoParty:
 
     def _products(self, kind: FixedProduct, scope: bytes, count: int) -> list[Ahead]:
         """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1), `count` times."""
-        known = self.weights[scope, kind.name]
-        groups, batch, inputs = kind.input
-        masks = _random(count, groups * batch, inputs)
-        # An owner's own input meets the owner's own rows.
-        rows = _rows_of(kind) * count
-        replies, shares = known.evaluator.replies(masks.reshape(-1, inputs), rows)
-        theirs = self._exchange_all(replies)
-        crossed = [
-            share + known.holder.share(reply, of)
-            for share, reply, of in zip(shares, theirs, rows, strict=True)
-        ]
-        terms = torch.from_numpy(np.stack(crossed).view(np.int64)).reshape(count, -1)
-        own = torch.from_numpy(masks.view(np.int64)).reshape(count, *kind.input)
+        known = self.weights[scope, name_of(kind)]
+        masks = torch.from_numpy(_random(count, *kind.input).view(np.int64))
+        crossed = known.crossed(kind, masks, self._exchange_all)
+        own = known.share
         return [
-            (mask, _laid_out(kind, cross).add_(kind.apply(mask, kind.prepared(known.share))))
-            for mask, cross in zip(own, terms, strict=True)
+            (mask, cross.add_(kind.apply(mask, own)))
+            for mask, cross in zip(masks, crossed, strict=True)
         ]
 
     def _exchange_all(self, messages: Sequence[bytes]) -> list[bytes]:
@@ -330,29 +309,6 @@ def _grouped(plan: Sequence[TupleKind]) -> dict[Kind, list[int]]:
         if not isinstance(kind, FixedProduct):
             groups.setdefault(of_one(kind), []).append(at)
     return groups
-
-
-def _rows_of(kind: FixedProduct) -> list[slice]:
-    """For each row of the input, which rows of the weight it meets, all owners' side by side."""
-    groups, batch, _ = kind.input
-    owners, outputs, _ = kind.weight
-    if groups == 1:
-        return [slice(None)] * batch
-    own = [slice(owner * outputs, (owner + 1) * outputs) for owner in range(owners)]
-    return [rows for rows in own for _ in range(batch)]
-
-
-def _check_map(kind: FixedProduct) -> None:
-    if kind.map != "dense":
-        raise ShareError(f"two parties cannot make this kind of product yet: {kind.purpose}")
-
-
-def _laid_out(kind: FixedProduct, terms: torch.Tensor) -> torch.Tensor:
-    """The products of those rows, one after the other, in the shape of the output."""
-    owners, batch, outputs = kind.derived[0]
-    if kind.input[0] == 1:
-        return terms.reshape(batch, owners, outputs).transpose(0, 1).contiguous()
-    return terms.reshape(owners, batch, outputs).clone()
 
 
 def _random(*shape: int) -> Words:
