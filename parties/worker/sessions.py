@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import grpc
@@ -70,6 +70,7 @@ class Opened:
     link: DealerStream | None
     pairing: TwoParty | None = None
     received_before: int = 0
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def bytes_from_dealer(self) -> int:
@@ -174,17 +175,18 @@ class Sessions:
             if opened.link is not None:
                 cancellation.add(opened.link.abandon)
             # 5. Compute.
-            began = time.monotonic()
             try:
                 yield opened
             except TranscriptMismatch:
                 # The other worker finds the same. It must not be cut off before it has read why.
                 met.stream.finish()
                 raise
-            self._finished(opened, plan, time.monotonic() - began)
+            # A new model is checked once, so nothing makes way for it.
+            keep = task.check is None
+            self._finished(opened, plan, keep=keep)
             # 6. Remember: the transcripts were compared up to the last tuple. A party that fails
             #    after this has other masked weights, or none, in its next greeting.
-            if task.check is None:  # a new model is checked once, so nothing makes way for it
+            if keep:
                 self._remember(plan, opened, terms)
             cancellation.disarm()
             met.stream.release()
@@ -266,15 +268,16 @@ class Sessions:
         session = Session(self.index, peer, Live(run, pairing, scope, room), terms.key)
         return Opened(session, terms.masked, None, None, pairing, pairing.bytes_received)
 
-    def _finished(self, opened: Opened, plan: _PlanKey, seconds: float) -> None:
+    def _finished(self, opened: Opened, plan: _PlanKey, *, keep: bool) -> None:
         """The run's transcripts were compared: what made its tuples may go on."""
         if opened.link is not None:
             opened.link.finish()
         if opened.pairing is not None:
             self._pairing = opened.pairing
-            self._learned.keep(opened.pairing.weights, opened.masked.pairing)
-            with self._lock:
-                self._live_s[plan] = seconds
+            if keep:
+                self._learned.keep(opened.pairing.weights, opened.masked.pairing)
+                with self._lock:
+                    self._live_s[plan] = time.monotonic() - opened.began
 
     def _plan(self, key: _PlanKey) -> Plan | None:
         with self._lock:

@@ -17,11 +17,11 @@ F gets: samples in s. No (secret, a) comes twice: secrets are fresh for each blo
 and a_j and a_pk differ. Two samples of one pair would show the difference of what they hide.
 
 The sum is off by one unit if R modulo 2^152 is within the noise of an end. With B_j signed, the
-noise is at most columns * 2^63 * 21 + 2 * 8192 * 21, below 2^78 for 1,024 columns, which gives
-2^-73. b'' is sent without its low 108 bits, which adds 2^-44. None of that depends on W or B.
+noise is at most columns * 2^63 * 21 + 2 * 8192 * 21, below 2^81 for 8,192 columns, which gives
+2^-70. b'' is sent without its low 108 bits, which adds 2^-44. None of that depends on W or B.
 
 The sums are made in float64, of products of whole numbers: 16 bits of B, 27 bits of a digit and at
-most MOST_COLUMNS terms stay below 2^53, so all are exact, in any order.
+most TERMS terms stay below 2^53, so all are exact, in any order.
 """
 
 import hashlib
@@ -36,7 +36,10 @@ from parties.mpc.twoparty import ring
 from privedge.errors import LimitExceeded, TranscriptMismatch
 from privedge.sharing.ring import Words
 
-MOST_COLUMNS = 1 << 10
+# For which the sums below are not too noisy.
+MOST_COLUMNS = 1 << 13
+# Terms that are added in float64.
+TERMS = 1 << 10
 # Of b'' only these digits are sent: its high 108 bits.
 SENT = 4
 _SCALAR_BITS = 16
@@ -181,8 +184,8 @@ def add_combined(sums: ring.Poly, words: Words, digits: npt.NDArray[Any]) -> Non
     the highest n of LIMBS, at most 2^27 in size.
     """
     count, terms = words.shape
-    for start in range(0, terms, MOST_COLUMNS):
-        some = slice(start, start + MOST_COLUMNS)
+    for start in range(0, terms, TERMS):
+        some = slice(start, start + TERMS)
         signed = ring.signed_digits(words[:, some], _SCALAR_BITS)
         scalars = signed.reshape(_SCALARS * count, -1).astype(np.float64)
         for at, digit in enumerate(digits, ring.LIMBS - len(digits)):
@@ -216,6 +219,5 @@ def reply_bytes(rows: int) -> int:
 
 
 def _check_columns(columns: int) -> None:
-    # Sums of more would not be exact in float64.
     if columns > MOST_COLUMNS:
         raise LimitExceeded(f"encrypted weights: at most {MOST_COLUMNS} inputs a layer")
