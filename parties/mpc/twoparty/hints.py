@@ -45,8 +45,8 @@ from privedge.sharing.ring import Words
 _SENT_OF_B = ring.LIMBS - 1
 _TOP_BYTES = ring.DEGREE * ring.coefficient_bytes(SENT)
 _B_BYTES = ring.DEGREE * ring.coefficient_bytes(_SENT_OF_B)
-# Sums over as many words as this are made by transforms.
-_MOST_GATHERED = 1 << 17
+# So many numbers that are gathered take as long as one product by transforms.
+_GATHERED = 7000
 _PUBLIC_KEY = (-1, -1)
 
 
@@ -87,7 +87,8 @@ class _Places:
     @property
     def few(self) -> bool:
         """Whether sums are made one by one."""
-        return self.kernels.size * self.results.size <= _MOST_GATHERED
+        size = self.kernels.size * self.results.size
+        return size <= _GATHERED * self.layer.polynomials
 
     def polynomials(self, weight: Words) -> Words:
         """An owner's weight (outputs, T) by polynomials: (polynomials, together, T)."""

@@ -20,6 +20,8 @@ from privedge.sharing.ring import Words
 
 ID_BYTES: Final = 32
 _MIB = 1 << 20
+# So few polynomials of hints are no dearer than weights that are encrypted once.
+_FEW = 32
 # Send messages to the other party and return as many of its own.
 Exchange: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
 
@@ -108,8 +110,13 @@ class _Hinted:
 
 
 def is_encrypted(kind: FixedProduct) -> bool:
-    """Whether products are made with weights encrypted once, and not by hints."""
-    return kind.map == "dense" and kind.input[0] == 1
+    """Whether products are made with weights encrypted once, and not by hints. They take as much
+    time and memory for one owner as for a hundred.
+    """
+    if kind.map != "dense" or kind.input[0] != 1:
+        return False
+    layer = Layer.of(kind)
+    return layer.owners * layer.polynomials > _FEW
 
 
 def name_of(kind: FixedProduct) -> str:

@@ -67,7 +67,7 @@ def test_the_largest_and_smallest_words(
     word: int, few: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both ways of summing take a word as the same number, or nothing would be right."""
-    monkeypatch.setattr(hints, "_MOST_GATHERED", 1 << 40 if few else 0)
+    monkeypatch.setattr(hints, "_GATHERED", 1 << 40 if few else 0)
     kind = FixedProduct("conv", "w", (1, 2, 2, 3, 3), (1, 1, 2, 4, 4), _HALVED)
     prepared = kind.prepared(torch.full(kind.weight, word))
     mask = torch.full(kind.input, word)
