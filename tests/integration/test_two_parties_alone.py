@@ -24,7 +24,8 @@ _OWNERS, _BUNDLES = 3, 2
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory, rans: list[Ran]) -> Iterator[Deployment]:
-    cohort = CohortSetting(COHORT, "subspace32", margin=MARGIN, components=16)
+    # New models are checked by the two parties too.
+    cohort = CohortSetting(COHORT, "subspace32", margin=MARGIN, components=16, model_check={})
     folder = tmp_path_factory.mktemp("alone")
     settings = {"randomness": "two-party", "pool": {"bundles": _BUNDLES, "settle_s": 0.1}}
     with Deployment(folder, [cohort], settings) as running:

@@ -20,7 +20,8 @@ meets a_pk and each a once. Under one pair, two samples would show the differenc
 
     y_o - H_o s = 2^152 W_o B + R_o + (W_o e' + e v_o - e_o s)
 
-The last part is below 2^(63 + 13 + 4.4) * chunks. Of H_o, b_pk and y_o the low 108 bits are left
+The last part is below 2^(63 + 13 + 4.4) * chunks, and products of large polynomials are off by less
+than 2^96. Of H_o, b_pk and y_o the low 108 bits are left
 out, and of b the lowest 27: with ternary s and v_o that adds at most 2^122.3, and typically 2^114.
 So a result is off by one unit if R_o modulo 2^152 is so near an end: with a probability of at most
 2^-28, and typically 2^-37. It depends neither on W nor on B.

@@ -121,7 +121,8 @@ def is_encrypted(kind: FixedProduct) -> bool:
 
 def name_of(kind: FixedProduct) -> str:
     """What was learned for one product serves all others with this name: those of other batches."""
-    own = "shared" if is_encrypted(kind) else "own"
+    groups = kind.input[1] if kind.map == "conv" else kind.input[0]
+    own = "shared" if groups == 1 else "own"
     return f"{kind.map} {kind.name} {own} {kind.window}"
 
 
