@@ -25,7 +25,7 @@ import torch
 
 from parties.mpc.convolution import Convolution
 from parties.mpc.prg import SEED_BYTES, MaskStream
-from parties.mpc.products import Map, by_runs, multiplied, runs
+from parties.mpc.products import Map, by_runs, in_one_run, multiplied, runs
 from parties.mpc.tuples import Shape, Sharing
 from parties.mpc.window import PLAIN, Window
 from privedge.errors import ShareError
@@ -91,6 +91,8 @@ class FixedProduct:
         """The map of x (`input`, int64) and of what `prepared` gave of a weight, or of anything of
         that shape: E in U_i = E * B_i + C_i, a share of W in z_i = W_i * D + U_i.
         """
+        if self.map != "conv" and in_one_run(self.weight):
+            return multiplied(self.map, x, prepared)
         return self.product(x, prepared.__getitem__)
 
     def prepared(self, weight: torch.Tensor) -> torch.Tensor:

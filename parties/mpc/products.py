@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch.nn.functional import linear
 
 from parties.mpc.compiled import threads
-from parties.mpc.compiled.ready import usable, words
+from parties.mpc.compiled.ready import usable, wide_by_torch, words
 from parties.mpc.convolution import Convolution
 from parties.mpc.window import PLAIN, Window
 
@@ -28,8 +29,9 @@ RUN_WORDS = 1 << 22
 
 # With fewer rows than this, torch reads a weight several times.
 _FEW_ROWS = 16
-# Fewer multiplications than this take less time than the call of anything but torch.
-_TINY = 1 << 11
+# Fewer multiplications than this take less time than the call of anything but torch. Where torch
+# is fast with wide matrices, it lays out even narrow ones first, and is slow with these.
+_TINY, _TINY_LAID_OUT = 1 << 12, 1 << 8
 
 # From an input and a run of owners to the map of that input and the run's part of the weight.
 Step = Callable[[torch.Tensor, slice], torch.Tensor]
@@ -68,17 +70,31 @@ def runs(weight: Sequence[int]) -> Iterator[slice]:
     return (slice(start, min(start + step, owners)) for start in range(0, owners, step))
 
 
+def in_one_run(weight: Sequence[int]) -> bool:
+    """Whether a weight of that shape (N, ...) is so small that `runs` gives one run."""
+    return math.prod(weight) <= RUN_WORDS
+
+
 def multiplied(
     kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
     """A dense map, without runs: int64, shaped as mpc.engine.Engine says of `kind`."""
-    tiny = x.size(1) * weight.numel() < _TINY
-    if usable(x, weight) and not tiny:
+    if x.size(1) * weight.numel() < (_TINY_LAID_OUT if wide_by_torch() else _TINY):
+        return _tiny(kind, x, weight)
+    if usable(x, weight):
         return _by_kernel(kind, x, weight)
     if kind == "dense_back":
         return x @ weight
-    few = x.size(1) < _FEW_ROWS and not tiny
-    return _row_by_row(x, weight) if few else x @ weight.transpose(1, 2)
+    return _row_by_row(x, weight) if x.size(1) < _FEW_ROWS else x @ weight.transpose(1, 2)
+
+
+def _tiny(
+    kind: Literal["dense", "dense_back"], x: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    """By torch, in as few calls as it takes."""
+    if kind == "dense_back":
+        return x @ weight
+    return linear(x, weight[0]) if len(weight) == 1 else x @ weight.transpose(1, 2)
 
 
 def _by_kernel(
