@@ -29,7 +29,7 @@ from parties.mpc.tuples import TupleKind
 from parties.mpc.twoparty import ring
 from parties.mpc.twoparty.extension import Picking, Planting
 from parties.mpc.twoparty.kinds import Kind, Parts, of_one
-from parties.mpc.twoparty.learned import ID_BYTES, Known, Weights, memory, name_of
+from parties.mpc.twoparty.learned import ID_BYTES, Known, Weights, is_encrypted, memory, name_of
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
 from privedge.errors import NotReady, TranscriptMismatch
 from privedge.sharing.ring import Words
@@ -208,9 +208,9 @@ class TwoParty:
             parts.update(zip(places, dealt(alike, made), strict=True))
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
-                pause()
-                places = list(range(at, len(every), len(plan)))
-                parts.update(zip(places, self._products(kind, scope, len(names)), strict=True))
+                places = range(at, len(every), len(plan))
+                products = self._paused(kind, scope, len(names), pause)
+                parts.update(zip(places, products, strict=True))
         self._line.agree()
         seconds = (time.thread_time() - started) / len(names)
         size = len(plan)
@@ -276,6 +276,15 @@ class TwoParty:
             elif mine is not None:
                 parts.append(mine)
         return parts
+
+    def _paused(
+        self, kind: FixedProduct, scope: bytes, count: int, pause: Callable[[], None]
+    ) -> Iterator[Ahead]:
+        """`_products`, as many at once as pays: a query would wait for all of those."""
+        at_once = count if is_encrypted(kind) else 1
+        for _ in range(0, count, at_once):
+            pause()
+            yield from self._products(kind, scope, at_once)
 
     def _products(self, kind: FixedProduct, scope: bytes, count: int) -> list[Ahead]:
         """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1), `count` times."""
