@@ -208,9 +208,9 @@ class TwoParty:
             parts.update(zip(places, dealt(alike, made), strict=True))
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
-                places = range(at, len(every), len(plan))
+                alike_at = range(at, len(every), len(plan))
                 products = self._paused(kind, scope, len(names), pause)
-                parts.update(zip(places, products, strict=True))
+                parts.update(zip(alike_at, products, strict=True))
         self._line.agree()
         seconds = (time.thread_time() - started) / len(names)
         size = len(plan)
