@@ -1,4 +1,4 @@
-"""The servers of one folder, during a command and after it.
+"""The three servers of one folder, during a command and after it.
 
 The servers that a command starts end with it, even if it is killed, unless the command keeps them.
 Sees process ids and addresses only.
@@ -67,11 +67,10 @@ class Servers:
     def wait_ready(self, deployment: Deployment, progress: Progress) -> None:
         """Wait until all servers report that they serve. Raises Unreachable."""
         self._deployment = deployment
-        wanted = deployment.servers
-        for count, server in enumerate(wanted):
-            progress("start servers", count, len(wanted))
+        for count, server in enumerate(SERVERS):
+            progress("start servers", count, len(SERVERS))
             deployment.wait_ready(server, partial(self._runs, server))
-        progress("start servers", len(wanted), len(wanted))
+        progress("start servers", len(SERVERS), len(SERVERS))
 
     def keep(self) -> None:
         """Let the running servers outlive this command."""
@@ -82,7 +81,7 @@ class Servers:
     def watch(self) -> None:
         """Wait for ever. Raises Unreachable when a server has ended."""
         while self._deployment is not None:
-            for server in self._deployment.servers:
+            for server in SERVERS:
                 if not self._runs(server):
                     words = self._deployment.last_words(server)
                     raise Unreachable(f"{server.label} ended: {words}")
