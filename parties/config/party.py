@@ -51,8 +51,8 @@ class PartyConfig(ServerConfig):
         default="dealer",
         description="Who makes correlated randomness. `dealer`: a third server. `two-party`: the "
         "two parties themselves, with no [dealer]; experimental, not reviewed from outside, for "
-        "cohorts of one `subspace` layer with at most 1024 inputs, and made while each query runs "
-        '(docs/adr/0046). Needs engine = "fused". Must be the same at both parties.',
+        "all presets but `paper` and images of up to 64 x 64 pixels (docs/adr/0046, 0050). Needs "
+        'engine = "fused". Must be the same at both parties.',
     )
     workers: int = Field(
         default=1,

@@ -106,7 +106,8 @@ class Computation:
             self._sessions.open(run, task, deadline, cancellation) as opened,
             _engine(opened, task) as engine,
         ):
-            unaudited = opened.prepared is None or not self._audits
+            dealt = task.method.randomness == "dealer"
+            unaudited = opened.prepared is None or not self._audits or not dealt
             if unaudited and refuses:
                 raise Busy("no bundle is ready whose lot was audited", _AUDITED_SOON_S)
             distances, inner = _computed(engine, task, weights, share)

@@ -28,11 +28,12 @@ from privedge.ran.any_spec import Spec
 from privedge.ran.presets import behind_encoder, preset
 from privedge.ran.probes import Probes
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import ImageShape, RanSpec, Subspace
+from privedge.ran.spec import Conv, ImageShape, RanSpec, SampleNorm, Subspace
 from privedge.sharing.known import never_unknown
 
-# What two parties alone can multiply with in one layer (parties/mpc/twoparty/encrypted.py).
-_MOST_INPUTS = 1024
+# What two parties alone can multiply with: inputs of a layer that all owners share, and pixels of
+# an image with a frame around it (parties/mpc/twoparty/encrypted.py and layers.py).
+MOST_INPUTS, MOST_PIXELS = 8192, 64 * 64
 
 # Feature maps that keep strangers apart from one owner by public rivals (ADR 28 has figures).
 _APART = ("encoder", "vector")
@@ -273,7 +274,7 @@ def build(section: CohortSection, randomness: str = "dealer") -> Cohort:
             return _of_model(section)
         spec = _spec(section)
         if randomness == "two-party":
-            _check_two_parties_can(section, spec)
+            _check_two_parties_can(spec)
         cohort = Cohort(
             section.name,
             spec,
@@ -327,15 +328,23 @@ def _of_model(section: CohortSection) -> Cohort:
     )
 
 
-def _check_two_parties_can(section: CohortSection, spec: RanSpec) -> None:
-    linear = len(spec.layers) == 1 and isinstance(spec.layers[0], Subspace)
-    if not linear or math.prod(spec.input_shape) > _MOST_INPUTS:
+def _check_two_parties_can(spec: RanSpec) -> None:
+    if any(isinstance(layer, SampleNorm) for layer in spec.layers):
         raise ConfigError(
-            f"randomness = two-party needs one subspace layer of at most {_MOST_INPUTS} inputs; "
-            "use a subspace preset, or a dealer"
+            "randomness = two-party has no products for layers that normalise yet; use another "
+            "preset, or a dealer"
         )
-    if section.model_check is not None:
-        raise ConfigError("randomness = two-party has no [cohorts.model_check] yet; use a dealer")
+    if any(isinstance(layer, Conv) for layer in spec.layers):
+        if math.prod(spec.input_shape[1:]) > MOST_PIXELS:
+            raise ConfigError(
+                f"randomness = two-party has convolutions of at most {MOST_PIXELS} pixels; "
+                "use smaller images, or a dealer"
+            )
+    elif math.prod(spec.input_shape) > MOST_INPUTS:
+        raise ConfigError(
+            f"randomness = two-party has layers of at most {MOST_INPUTS} inputs; use another "
+            "preset, or a dealer"
+        )
 
 
 def _model_check(section: ModelCheckSection | None, spec: RanSpec) -> ModelCheck | None:
