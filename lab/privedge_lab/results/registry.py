@@ -25,6 +25,7 @@ from privedge_lab.results.rows.party import PartyRow
 from privedge_lab.results.rows.robustness import RobustnessRow
 from privedge_lab.results.rows.row import Row
 from privedge_lab.results.rows.scale import ScaleRow
+from privedge_lab.results.rows.signals import SignalsRow
 from privedge_lab.results.rows.sweep import SweepRow
 
 
@@ -67,6 +68,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
     "disguising": Experiment(DisguisingRow, "disguising", pictured=True),
     "sweep": Experiment(SweepRow, "inversion", pictured=True),
+    "signals": Experiment(SignalsRow, "signals"),
     "attributes": Experiment(AttributesRow, "attributes"),
     "partitioning": Experiment(PartitioningRow, "attributes"),
     "bench query": Experiment(QueryRow, "costs", printed="engines"),
