@@ -18,6 +18,7 @@ from privedge_lab.results.rows.extraction import ExtractionRow
 from privedge_lab.results.rows.fairness import FairnessRow
 from privedge_lab.results.rows.identify import IdentifyRow
 from privedge_lab.results.rows.inversion import InversionRow
+from privedge_lab.results.rows.inversion_settings import InversionSettingRow
 from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.rows.original import OriginalRow
 from privedge_lab.results.rows.partitioning import PartitioningRow
@@ -66,6 +67,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         pictured=True,
         drawn_by_report=frozenset({"depth.png", "dense-layer.png", "defences.png"}),
     ),
+    "inversion": Experiment(InversionSettingRow, "inversion"),
     "disguising": Experiment(DisguisingRow, "disguising", pictured=True),
     "sweep": Experiment(SweepRow, "inversion", pictured=True),
     "signals": Experiment(SignalsRow, "signals"),
