@@ -129,10 +129,10 @@ class Mean:
     above_majority_plus_minus: float
     floor_above_majority_points: float
     above_majority_each: tuple[float, ...]
-    psnr_db: float
-    ssim: float
-    mean_image_psnr_db: float
-    mean_image_ssim: float
+    psnr_db: Figure
+    ssim: Figure
+    mean_image_psnr_db: Figure
+    mean_image_ssim: Figure
 
     def quartiles(self) -> tuple[float, ...]:
         """The least, the three quartiles and the greatest of `above_majority_each`."""
@@ -162,10 +162,10 @@ def summary(rows: Sequence[PartitioningRow]) -> list[Mean]:
                 100 * above.plus_minus,
                 100 * floor.value,
                 tuple(sorted(100 * points for points in each if points is not None)),
-                _mean([row.psnr_db for row in mine]).value,
-                _mean([row.ssim for row in mine]).value,
-                _mean([row.mean_image_psnr_db for row in mine]).value,
-                _mean([row.mean_image_ssim for row in mine]).value,
+                _or_none([row.psnr_db for row in mine]),
+                _or_none([row.ssim for row in mine]),
+                _or_none([row.mean_image_psnr_db for row in mine]),
+                _or_none([row.mean_image_ssim for row in mine]),
             )
         )
     return found
@@ -173,6 +173,11 @@ def summary(rows: Sequence[PartitioningRow]) -> list[Mean]:
 
 def _mean(values: Sequence[Figure]) -> scores.Mean:
     return scores.mean(torch.tensor([value for value in values if value is not None]))
+
+
+def _or_none(values: Sequence[Figure]) -> Figure:
+    """The mean; None for rows of an older version, which lack the figure."""
+    return _mean(values).value if any(value is not None for value in values) else None
 
 
 def _difference(one: Figure, other: Figure) -> Figure:

@@ -11,6 +11,7 @@ import typer
 from privedge.cli.options import JsonOption
 from privedge_lab.cli import experiment
 from privedge_lab.cli.options import ResumeRowsOption, RowsOption
+from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.evaluation.partitioning import Mean
@@ -137,8 +138,8 @@ def _table(means: "list[Mean]") -> str:
             f"{mean.strength:8g} {mean.task_accuracy:14.1%} {mean.task_loss_points:5.1f} "
             f"{mean.above_majority_points:15.1f} +- {mean.above_majority_plus_minus:5.1f} "
             f"{mean.floor_above_majority_points:25.1f}  "
-            f"{mean.psnr_db:6.2f} / {mean.ssim:.3f}  "
-            f"{mean.mean_image_psnr_db:5.2f} / {mean.mean_image_ssim:.3f}"
+            f"{shown(mean.psnr_db, '6.2f')} / {shown(mean.ssim, '.3f')}  "
+            f"{shown(mean.mean_image_psnr_db, '5.2f')} / {shown(mean.mean_image_ssim, '.3f')}"
         )
     lines.append("attacker above majority, points: least, quartiles, greatest; each seed")
     for mean in means:

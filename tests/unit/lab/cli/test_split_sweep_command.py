@@ -67,8 +67,8 @@ def test_a_wrong_option_is_one_line(digits, more, message):
 
 
 def test_a_task_that_is_not_a_comparison_is_one_line(digits):
-    result = privedge("attack", "partitioning", "--data", digits, "--task", "age")
-    assert isinstance(result.exception, PrivEdgeError) and "age>35" in str(result.exception)
+    result = privedge("attack", "partitioning", "--data", digits, "--task", "digit>many")
+    assert isinstance(result.exception, PrivEdgeError) and "age:35" in str(result.exception)
 
 
 @pytest.mark.parametrize("command", [("split", "sweep"), ("attack", "partitioning")])

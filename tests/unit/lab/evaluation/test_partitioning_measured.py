@@ -107,7 +107,7 @@ def test_a_summary_shows_the_spread_over_seeds():
     rows = [
         PartitioningRow.read(
             {"strength": 0.0, "seed": seed, "task_accuracy": 0.8}
-            | {"majority": 0.5, "attacker_accuracy": 0.5 + above}
+            | {"majority": 0.5, "floor_accuracy": 0.5, "attacker_accuracy": 0.5 + above}
         )
         for seed, above in enumerate((0.1, 0.0, 0.3, 0.2, 0.05))
     ]
