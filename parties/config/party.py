@@ -37,8 +37,9 @@ class PartyConfig(ServerConfig):
     )
     engine: Literal["fused", "crypten"] = Field(
         default="fused",
-        description="`fused`: weights are masked once, comparisons need four rounds. `crypten`: "
-        "the reference engine. Must be the same at both parties.",
+        description="Which protocols CrypTen's operations run. `fused`: weights are masked once, "
+        "comparisons need four rounds. `crypten`: CrypTen's own, a slow reference. Must be the "
+        "same at both parties.",
     )
     rounding: Literal["one-unit", "exact"] = Field(
         default="one-unit",
@@ -111,6 +112,13 @@ class PartyConfig(ServerConfig):
             raise ValueError("party 0 needs [peer] address and [mpc] address, and no [mpc] listen")
         if self.index == 1 and (self.peer or self.mpc.listen is None or self.mpc.address):
             raise ValueError("party 1 needs [mpc] listen, and neither [peer] nor [mpc] address")
+        return self
+
+    @model_validator(mode="after")
+    def _registry_is_one_file(self) -> Self:
+        url = self.registry_url or ""
+        if url.startswith("sqlite:") and not url.startswith("sqlite:////"):
+            raise ValueError("registry_url: must have the whole path, as sqlite:////srv/registry")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from parties.config.sections import PoolSection
-from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.crypten_backend.engine import CryptenEngine, ProgramEngine
 from parties.mpc.dealing import SessionId
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.network import Distances
@@ -143,11 +143,11 @@ def _cost(opened: Opened, load_s: float, since: float) -> Cost:
 
 
 @contextmanager
-def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
+def _engine(opened: Opened, task: Task) -> Iterator[ProgramEngine]:
     """The engine of this task, for this thread."""
     if task.method.engine == "fused":
         exact = task.method.rounding == "exact"
-        engine: CryptenEngine = FusedEngine(opened.session, opened.masked, exact=exact)
+        engine: ProgramEngine = FusedEngine(opened.session, opened.masked, exact=exact)
     else:
         engine = CryptenEngine(opened.session)
     try:
@@ -157,7 +157,7 @@ def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
 
 
 def _computed(
-    engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
+    engine: ProgramEngine, task: Task, weights: Stacked, share: torch.Tensor
 ) -> tuple[Distances[Any] | None, torch.Tensor]:
     """As `_predicted`; of a check of a new model no distances, and this party's share of whether it
     is to be refused.
@@ -171,7 +171,7 @@ def _computed(
 
 
 def _predicted(
-    engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
+    engine: ProgramEngine, task: Task, weights: Stacked, share: torch.Tensor
 ) -> tuple[Distances[Any], torch.Tensor]:
     """The distances that scores are made of, and this party's share of the answer."""
     parameters = {name: engine.share(words) for name, words in weights.items()}

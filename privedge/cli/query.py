@@ -21,7 +21,9 @@ from privedge.cli.options import (
     care,
     known_integrity,
     path,
+    require_used,
 )
+from privedge.identity.roles import NOBODY
 
 if TYPE_CHECKING:
     from privedge.client.answers import Reply
@@ -83,6 +85,8 @@ def _query(
         quality=care(strict_quality),
         integrity=known_integrity(integrity),
     ) as client:
+        if encoder or detector or largest_face:
+            require_used(client.describe(cohort).spec, encoder, detector, largest_face)
         reply = client.identify(source, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:
@@ -90,7 +94,7 @@ def _query(
         return
     say_if_never_unknown(reply, cohort)
     for name, owner in zip(subjects(source, len(answers), one_subject), answers, strict=True):
-        print(f"{name}: {owner or 'unknown'}")
+        print(f"{name}: {owner or NOBODY}")
 
 
 def files(images: list[Path], skip_bad: bool) -> list[Path] | Path:

@@ -17,6 +17,7 @@ from privedge.cli.options import (
     StrictQualityOption,
     care,
     known_integrity,
+    require_used,
 )
 from privedge.cli.query import (
     CohortOption,
@@ -68,6 +69,8 @@ def _verify(
         quality=care(strict_quality),
         integrity=known_integrity(integrity),
     ) as client:
+        if encoder or detector or largest_face:
+            require_used(client.describe(cohort).spec, encoder, detector, largest_face)
         reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:

@@ -39,12 +39,13 @@ from privedge.errors import (
     SnapshotChanged,
     UnknownModel,
 )
-from privedge.identity.roles import Role
+from privedge.identity.roles import OWNER_NAME, Role
 from privedge.ran import features, narrow, quality
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.quality import Care
+from privedge.ran.quality import require_known as require_care
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
@@ -107,6 +108,7 @@ class Client:
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
+        require_care(quality)
         canaries.require_known(integrity)
         traces.start("client", config.traces)
         self._files = PublicFiles.at(
@@ -223,6 +225,11 @@ class Client:
             )
         if not said[0].owners:
             raise NotReady(f"cohort {cohort}: no active model yet; upload one first")
+        if wrong := [each for each in said[0].owners if not OWNER_NAME.fullmatch(each)]:
+            raise ManifestMismatch(
+                f"cohort {cohort}: {ascii(wrong[0])[:80]} is no name of an owner, so answers would "
+                "mislead; tell both operators"
+            )
         found = Cohort(
             name=cohort,
             spec=RanSpec.from_json(said[0].spec_json),
@@ -335,6 +342,7 @@ class Client:
 
     def _encoded(self, spec: RanSpec, images: Source) -> Words:
         source = asked(images, spec.image)
+        source.require_fitting(spec)
         inputs = source.at(spec.image, aligner_for(spec, self._files, largest=self._largest_face))
         if self._quality != "ignore" and is_pixels(inputs):
             flaws = quality.of_asked(quality.greys(inputs), source.names)

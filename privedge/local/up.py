@@ -12,7 +12,7 @@ the three operators, so nothing is private from this machine.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def bring_up(
         probes.read(request.probes, plan.spec)
     for note in (*found.notes, *notes):
         say(note)
-    _judge(plan, home, request, aligner, say)
+    _judge(plan, home, request, aligner, found.shared, say)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
 
@@ -142,16 +142,27 @@ def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures
         progress("read vectors", 0, 1)
         return labelled.look(home.pictures)
     record = home.record
-    known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
+    known = {
+        digest: (Measured(*size, count=1), record.pixels[digest])
+        for digest, size in record.sizes.items()
+        if digest in record.pixels
+    }
     found = pictures.look(
         home.pictures, beside=home.folder, known=known, progress=progress, aligner=aligner
     )
     sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
-    home.write(replace(record, sizes=sizes))
+    home.write(replace(record, sizes=sizes, pixels=dict(found.pixels)))
     return found
 
 
-def _judge(plan: Plan, home: Home, request: Request, aligner: Aligner | None, say: Say) -> None:
+def _judge(
+    plan: Plan,
+    home: Home,
+    request: Request,
+    aligner: Aligner | None,
+    shared: Mapping[str, Sequence[Flaw]],
+    say: Say,
+) -> None:
     """Say what is wrong with the pictures of owners that are to be trained. Raises QualityError for
     any owner if the request is strict.
     """
@@ -162,6 +173,7 @@ def _judge(plan: Plan, home: Home, request: Request, aligner: Aligner | None, sa
         if request.strict_quality or trained.get(owner.name) != origins[owner.name]
         for flaw in _flaws(owner, plan, request, aligner)
     ]
+    lines += [f"{owner}: {flaw.text}" for owner, found in shared.items() for flaw in found]
     if request.strict_quality and lines:
         raise QualityError("; ".join(lines))
     for line in lines:

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from privedge import private_file, regular_file
-from privedge.config import StrPath
+from privedge.config import StrPath, as_path
 from privedge.errors import CheckpointError
-from privedge.identity.roles import NAME
+from privedge.identity.roles import NOBODY, OWNER_NAME
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import sealed
 from privedge.user.sealed import Lock
@@ -29,8 +29,11 @@ from privedge.user.sealed import Lock
 FORMAT = 1
 MAX_BYTES = 1 << 30
 # The rule of certificates: a name that can be in one can own a model.
-OWNER = NAME
-OWNER_RULE = "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first"
+OWNER = OWNER_NAME
+OWNER_RULE = (
+    "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first, and not "
+    f"{NOBODY}, the answer for strangers"
+)
 _METADATA = "privedge"
 
 Parameters = dict[str, npt.NDArray[np.float32]]
@@ -77,7 +80,7 @@ class Ran:
             CheckpointError: a parameter or the owner's name is not valid, or the file cannot be
                 written.
         """
-        save(self, Path(path), Lock.of(passphrase, _path(key_file)))
+        save(self, as_path(path, CheckpointError), Lock.of(passphrase, _path(key_file)))
 
     @staticmethod
     def load(
@@ -96,11 +99,11 @@ class Ran:
             CheckpointError: the file is missing, damaged, encrypted with something else or of
                 another version.
         """
-        return load(Path(path), Lock.of(passphrase, _path(key_file)))
+        return load(as_path(path, CheckpointError), Lock.of(passphrase, _path(key_file)))
 
 
 def _path(given: StrPath | None) -> Path | None:
-    return None if given is None else Path(given)
+    return None if given is None else as_path(given, CheckpointError)
 
 
 def save(ran: Ran, path: Path, lock: Lock | None = None) -> None:

@@ -4,10 +4,10 @@ Sees the owner's plaintext model and, during an upload, both shares of it. Each 
 own share only.
 """
 
-from pathlib import Path
 from typing import Literal
 
-from privedge.config import ClientConfig, StrPath, load
+from privedge.config import ClientConfig, StrPath, as_path, load
+from privedge.errors import CheckpointError
 from privedge.identity.receipts import SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
@@ -111,7 +111,7 @@ class Owner:
             ReceiptError: the model is active, and what a party has signed does not hold.
             Refused: a party refuses; the message names the party.
         """
-        model = ran if isinstance(ran, Ran) else checkpoint.load(Path(ran))
+        model = ran if isinstance(ran, Ran) else checkpoint.load(as_path(ran, CheckpointError))
         return upload.send(model, cohort, self._config, progress, signed=signed)
 
     def models(

@@ -15,10 +15,13 @@ from privedge_lab.cli.attack.options import (
     SeedOption,
     numbers,
 )
+from privedge_lab.cli.evaluate.options import network
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.results.rows.membership import MembershipRow
+
+_PRESET = "subspace32"
 
 
 def register(group: typer.Typer) -> None:
@@ -30,7 +33,7 @@ def _membership(
     data: DataOption,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The RAN preset of the cohort.")
-    ] = "subspace32",
+    ] = _PRESET,
     owners: Annotated[int, typer.Option("--owners", min=2, help="Models, one a class.")] = 10,
     members: Annotated[int, typer.Option("--members", min=10, help="Trained on, a model.")] = 100,
     asked: Annotated[
@@ -69,7 +72,8 @@ def _membership(
     from privedge_lab.results.rows.membership import MembershipRow
     from privedge_lab.results.store import Results
 
-    spec, files = encoded.given(spec_file, encoder)
+    fields = network(preset, encoder, spec_file, usual=_PRESET)
+    spec, files = fields["spec"], fields["files"]
     named = spec.name if spec else preset
     wanted = [None] if dp_epsilon is None else numbers(dp_epsilon, "--dp-epsilon")
     chosen = [
