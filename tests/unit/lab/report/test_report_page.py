@@ -298,3 +298,17 @@ def test_tar_at_far_is_shown_with_its_interval_or_said_not_to_be_told(tmp_path):
     (tmp_path / "identify.json").unlink()
     made_results.identify(tmp_path)
     assert "TAR" not in made(tmp_path)
+
+
+def test_what_partitioning_leaves_is_shown_seed_by_seed_beside_what_is_reconstructed(tmp_path):
+    rows = [
+        {"defence": "balanced-partitioning", "strength": 0.65, "seed": seed, "images": 100,
+         "task_accuracy": 0.7, "attacker": "mlp", "attacker_accuracy": 0.5 + above,
+         "attacker_accuracy_hindsight": 0.7, "floor_accuracy": 0.5, "majority": 0.5,
+         "psnr_db": 13.2, "ssim": 0.17, "mean_image_psnr_db": 12.7, "mean_image_ssim": 0.1}
+        for seed, above in enumerate((0.09, -0.01, 0.04))
+    ]  # fmt: skip
+    about = {"data": "faces.npz", "private": "gender", "network": "face-guess", "cut": "guess"}
+    made_results.store(tmp_path / "part.json", "partitioning", about, rows)
+    text = made(tmp_path)
+    assert "<td>13.2 dB</td><td>0.170</td><td>12.7 dB</td><td>-1.0 4.0 9.0</td>" in text
