@@ -72,6 +72,8 @@ _SEARCH = WhiteBoxSettings(iterations=300, rate=0.1, eps=1e-8, anneal=True)
 _SMOOTH = {"conv1": 0.0, "relu2": 0.1, "conv11": 0.0, "relu22": 0.1, "relu32": 0.1}
 _SMOOTH_BLIND = {"conv1": 0.2, "relu2": 2.0, "conv11": 2.0, "relu22": 2.0, "relu32": 2.0}
 _DECODER_EPOCHS = {"conv1": 20, "relu2": 12, "conv11": 30, "relu22": 15, "relu32": 15}
+# One convolution is fitted, and stands a higher rate than networks do.
+_DECODER_RATE = {"conv1": 1e-2, "conv11": 1e-2}
 
 
 def paper(setting: str, cut: str) -> tuple[float, float]:
@@ -117,7 +119,8 @@ class Plan:
     def decoder(self, cut: str) -> BlackBoxSettings:
         """The paper's decoder, with a rate that falls to 0."""
         epochs = self.times(_DECODER_EPOCHS[cut])
-        return BlackBoxSettings(epochs=epochs, rate=3e-3, eps=1e-8, anneal=True)
+        rate = _DECODER_RATE.get(cut, 3e-3)
+        return BlackBoxSettings(epochs=epochs, rate=rate, eps=1e-8, anneal=True)
 
     def shadow(self, cut: str, classes: int, *, other_net: bool) -> QueryFreeSettings:
         """A shadow of the head's structure or of another, and the search through it."""
