@@ -51,8 +51,8 @@ class PartyConfig(ServerConfig):
         default="dealer",
         description="Who makes correlated randomness. `dealer`: a third server. `two-party`: the "
         "two parties themselves, with no [dealer]; experimental, not reviewed from outside, for "
-        "cohorts of one `subspace` layer with at most 1024 inputs, and made while each query runs "
-        '(docs/adr/0046). Needs engine = "fused". Must be the same at both parties.',
+        "all presets but `paper` and images of up to 64 x 64 pixels (docs/adr/0046, 0050). Needs "
+        'engine = "fused". Must be the same at both parties.',
     )
     workers: int = Field(
         default=1,
@@ -144,6 +144,15 @@ class PartyConfig(ServerConfig):
             raise ValueError('rounding: "exact" needs engine = "fused"')
         if self.pool.unaudited == "refuse" and self.engine != "fused":
             raise ValueError('pool.unaudited: "refuse" needs engine = "fused", which has bundles')
+        return self
+
+    @model_validator(mode="after")
+    def _models_can_be_served(self) -> Self:
+        served = [cohort.name for cohort in self.cohorts if cohort.kind == "model"]
+        if served and (self.engine != "fused" or self.randomness != "dealer"):
+            raise ValueError(
+                f'cohorts: {served[0]}: kind = "model" needs engine = "fused" and a dealer'
+            )
         return self
 
     @model_validator(mode="after")

@@ -59,6 +59,7 @@ def _verify(
       privedge verify digit.png --owner ana --cohort digits --config client.toml
     """
     from privedge.client.query import Client
+    from privedge.ran.any_spec import of_rans
 
     source = files(images, skip_bad)
     with Client.from_file(
@@ -70,7 +71,8 @@ def _verify(
         integrity=known_integrity(integrity),
     ) as client:
         if encoder or detector or largest_face:
-            require_used(client.describe(cohort).spec, encoder, detector, largest_face)
+            spec = of_rans(client.describe(cohort).spec, cohort)
+            require_used(spec, encoder, detector, largest_face)
         reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:

@@ -22,6 +22,7 @@ from privedge import private_file, regular_file
 from privedge.config import StrPath, as_path
 from privedge.errors import CheckpointError
 from privedge.identity.roles import NOBODY, OWNER_NAME
+from privedge.ran.any_spec import Spec, spec_from_json
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import sealed
 from privedge.user.sealed import Lock
@@ -113,18 +114,30 @@ def save(ran: Ran, path: Path, lock: Lock | None = None) -> None:
 
     Raises CheckpointError if the RAN is not valid or the file cannot be written.
     """
-    _check_owner(ran.owner, where=str(path))
     check(ran.spec, ran.parameters, where=str(path))
+    write(path, ran.spec, ran.owner, ran.parameters, ran.facts, lock)
+
+
+def write(
+    path: Path,
+    spec: Spec,
+    owner: str,
+    parameters: Parameters,
+    facts: Mapping[str, str],
+    lock: Lock | None,
+) -> None:
+    """Write what `save` writes, of parameters that were checked. Raises CheckpointError."""
+    _check_owner(owner, where=str(path))
     described = {
         "format": FORMAT,
-        "spec": json.loads(ran.spec.to_json()),
-        "owner": ran.owner,
-        "facts": ran.facts,
+        "spec": json.loads(spec.to_json()),
+        "owner": owner,
+        "facts": facts,
     }
     metadata = {_METADATA: json.dumps(described, sort_keys=True)}
-    ordered = {name: np.ascontiguousarray(ran.parameters[name]) for name in ran.spec.parameters()}
+    ordered = {name: np.ascontiguousarray(parameters[name]) for name in spec.parameters()}
     raw = to_safetensors(ordered, metadata)
-    private_file.write(path, raw if lock is None else lock.seal(raw, ran.owner))
+    private_file.write(path, raw if lock is None else lock.seal(raw, owner))
 
 
 def validation_error(facts: Mapping[str, str]) -> float | None:
@@ -181,6 +194,17 @@ def load(path: Path, lock: Lock | None = None) -> Ran:
 
     lock: decrypts it, if it is encrypted.
     """
+    spec, described, parameters = read(path, lock)
+    if not isinstance(spec, RanSpec):
+        raise CheckpointError(f"{path}: is a model to serve, and no RAN")
+    check(spec, parameters, where=str(path))
+    return Ran(spec, described["owner"], parameters, described["facts"])
+
+
+def read(path: Path, lock: Lock | None = None) -> tuple[Spec, dict[str, Any], Parameters]:
+    """Read what `write` has written: the spec, what is said of the owner, and parameters with the
+    names and shapes of the spec. Raises CheckpointError.
+    """
     try:
         if regular_file.require(path).st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
@@ -197,8 +221,7 @@ def load(path: Path, lock: Lock | None = None) -> Ran:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
     except SafetensorError:
         raise CheckpointError(f"{path}: is not a sound safetensors file") from None
-    check(spec, parameters, where=str(path))
-    return Ran(spec, described["owner"], parameters, described["facts"])
+    return spec, described, parameters
 
 
 def metadata_of(raw: bytes) -> dict[str, str] | None:
@@ -213,14 +236,19 @@ def check(spec: RanSpec, parameters: Mapping[str, npt.NDArray[Any]], *, where: s
     The rows of a subspace's basis must be orthonormal (or zero), because the private score relies
     on it.
     """
+    check_parameters(spec, parameters, where=where)
+    for index, layer in enumerate(spec.layers):
+        if isinstance(layer, Subspace):
+            _check_orthonormal(parameters[f"{index}.basis"], where=f"{where}: layer {index}")
+
+
+def check_parameters(spec: Spec, parameters: Mapping[str, npt.NDArray[Any]], *, where: str) -> None:
+    """The same without what is asked of RANs only."""
     layout = {name: (str(value.dtype), value.shape) for name, value in parameters.items()}
     _check_layout(spec, layout, where=where)
     for name, value in parameters.items():
         if not np.isfinite(value).all():
             raise CheckpointError(f"{where}: parameter {name} is not finite")
-    for index, layer in enumerate(spec.layers):
-        if isinstance(layer, Subspace):
-            _check_orthonormal(parameters[f"{index}.basis"], where=f"{where}: layer {index}")
 
 
 def _check_owner(owner: object, *, where: str) -> None:
@@ -229,7 +257,7 @@ def _check_owner(owner: object, *, where: str) -> None:
 
 
 def _check_layout(
-    spec: RanSpec, layout: Mapping[str, tuple[str, tuple[int, ...]]], *, where: str
+    spec: Spec, layout: Mapping[str, tuple[str, tuple[int, ...]]], *, where: str
 ) -> None:
     expected = {name: ("float32", shape) for name, shape in spec.parameters().items()}
     for name in expected.keys() | layout.keys():
@@ -261,9 +289,9 @@ def _described(metadata: dict[str, str] | None, *, where: str) -> dict[str, Any]
     return dict(described)
 
 
-def _spec(described: dict[str, Any], *, where: str) -> RanSpec:
+def _spec(described: dict[str, Any], *, where: str) -> Spec:
     try:
-        return RanSpec.from_json(json.dumps(described.get("spec")))
+        return spec_from_json(json.dumps(described.get("spec")))
     except CheckpointError as error:
         raise CheckpointError(f"{where}: {error}") from None
 

@@ -31,12 +31,21 @@ def program(session: Session, masked: MaskedWeights, *, exact: bool = False) -> 
     """
     install()
     running.attach(Fused(session, masked, exact=exact))
+    try:
+        with marking():
+            yield
+    finally:
+        running.detach()
+
+
+@contextmanager
+def marking() -> Iterator[None]:
+    """Inside, `fix` marks weights, for whoever has protocols on this thread already."""
     running.running.marks = Marks()
     try:
         yield
     finally:
         running.running.marks = None
-        running.detach()
 
 
 def fix(model: Any, name: str = "") -> None:
