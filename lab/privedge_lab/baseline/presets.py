@@ -27,6 +27,12 @@ def lenet(classes: int = 10) -> NetworkSpec:
     )
 
 
+def lenet_guess(classes: int = 10) -> NetworkSpec:
+    """Return `lenet` with two values before its answer, as `face_guess` is of `face`."""
+    ending = (Linear(name="guess", inputs=84, outputs=2),)
+    return _before_answer(lenet(classes), "lenet-guess", ending, 2)
+
+
 def cifar(classes: int = 10) -> NetworkSpec:
     """Return He et al.'s six convolutions for 32 x 32 colour images.
 
@@ -145,6 +151,7 @@ def _before_answer(
 
 PRESETS = {
     "lenet": lenet,
+    "lenet-guess": lenet_guess,
     "cifar": cifar,
     "face": face,
     "face-narrow": face_narrow,
