@@ -144,7 +144,7 @@ def face_guess(classes: int = 2) -> NetworkSpec:
 def _before_answer(
     wide: NetworkSpec, name: str, ending: tuple[Layer, ...], values: int
 ) -> NetworkSpec:
-    answer = Linear(name="fc2", inputs=values, outputs=wide.classes)
+    answer = Linear(name=wide.layers[-1].name, inputs=values, outputs=wide.classes)
     layers = (*wide.layers[:-1], *ending, answer)
     return wide.model_copy(update={"name": name, "layers": layers})
 
