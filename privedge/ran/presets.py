@@ -264,18 +264,17 @@ def _conv(name: str, side: int, down: tuple[int, ...], up: tuple[int, ...]) -> "
     return build
 
 
-def _ran(name: str, side: int, cell: int) -> "_Builder":
+def _ran(name: str, side: int, features: Features, maps: Shape, width: int) -> "_Builder":
     def build(channels: int) -> RanSpec:
-        maps = (8, side // cell, side // cell)
         return RanSpec(
             name=name,
             image=ImageShape(height=side, width=side, channels=3 if channels == 3 else 1),
-            features=Oriented(cell=cell),
+            features=features,
             layers=(
-                Conv(channels=32, kernel=2, stride=2),
+                Conv(channels=width, kernel=2, stride=2),
                 Relu(),
                 Dense(features=64),
-                Dense(features=maps[0] * maps[1] * maps[2]),
+                Dense(features=math.prod(maps)),
                 Reshape(shape=maps),
             ),
         )
@@ -322,9 +321,12 @@ _BUILDERS: dict[str, _Builder] = {
     "paper": _paper,
     "conv32": _conv("conv32", 32, down=(16, 32, 32), up=(32, 16)),
     "conv64": _conv("conv64", 64, down=(16, 32, 32, 32), up=(32, 32, 16)),
-    "ran32": _ran("ran32", 32, cell=4),
+    "ran32": _ran("ran32", 32, Oriented(cell=4), (8, 8, 8), width=32),
     # With cell 8 at 64 x 64 the network, and so its 512 private ReLUs, is that of ran32.
-    "ran64": _ran("ran64", 64, cell=8),
+    "ran64": _ran("ran64", 64, Oriented(cell=8), (8, 8, 8), width=32),
+    # ran32 and ran64 on the maps of `subspace*-fine`, with twice the private ReLUs: 1,024.
+    "ran32-fine": _ran("ran32-fine", 32, _fine(cell=4), (32, 8, 8), width=64),
+    "ran64-fine": _ran("ran64-fine", 64, _fine(cell=8), (32, 8, 8), width=64),
     "subspace32": _subspace("subspace32", 32, Oriented(cell=4), components=64),
     # Cell 4 tells unknown subjects from owners better than cell 8
     # (docs/results/evaluation.md#how-the-presets-were-chosen).

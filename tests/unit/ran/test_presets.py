@@ -47,10 +47,12 @@ def test_conv32_is_the_benchmark_network():
     assert activations(named("conv32"), Relu) == 13_312
 
 
-def test_the_ran_presets_need_512_comparisons():
+def test_the_ran_presets_need_512_comparisons_and_the_fine_ones_twice_as_many():
     for name in ("ran32", "ran64"):
         assert activations(named(name), Relu) == 512
         assert named(name).input_shape == (8, 8, 8)
+        assert activations(named(f"{name}-fine"), Relu) == 1024
+        assert named(f"{name}-fine").features == named(f"subspace{name[3:]}-fine").features
 
 
 @pytest.mark.parametrize(
