@@ -20,7 +20,7 @@ PYTHONS := 3.11 3.12 3.13
 GENERATE = $(PROTOC) $(call PROTOC_OUT,$(1)) protos/privedge/wire/*.proto protos/parties/wire/*.proto \
 	&& $(PROTOC) $(call PROTOC_OUT,$(1)/lab) protos/privedge_lab/wire/*.proto
 
-.PHONY: help demo up face-recipe test test-quick test-slow gameday fuzz cover matrix check lint collects format types imports proto proto-check node crypten-tests docs docs-check build bench lock clean
+.PHONY: help demo up face-recipe signals test test-quick test-slow gameday fuzz cover matrix check lint collects format types imports proto proto-check node crypten-tests docs docs-check build bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ up: $(INSTALLED) ## a private service over your own pictures: make up DIR=people
 face-recipe: $(INSTALLED) ## fetch what the preset face needs: make face-recipe DIR=build/faces
 	@test -n "$(DIR)" || { echo "name a folder to write to: make face-recipe DIR=build/faces" >&2; exit 1; }
 	@$(BIN)/python -m tools.face_recipe "$(DIR)"
+
+signals: $(INSTALLED) ## fetch real voices and motions as vectors: make signals DIR=build/signals
+	@test -n "$(DIR)" || { echo "name a folder to write to: make signals DIR=build/signals" >&2; exit 1; }
+	@$(BIN)/python -m tools.signals "$(DIR)"
 
 # Two processes, each of which takes one file after the other. tests/integration comes first: files that
 # start servers take longest.

@@ -8,6 +8,7 @@ grpc, which reads its minimum TLS version when it is imported (rpc/tls_floor.py)
 
 A folder is a trust domain or a crossing between two. Numbers give the order in a query's life:
 
+    graph/      the graph of a model that is no RAN, as data
     ran/        the model: public facts (spec, presets, feature maps) and plain torch
     user/       1. an owner's device: sees plaintext images, trains a RAN, splits and uploads it
     sharing/    2. the crossing: splits plaintext into shares, and combines shares
@@ -38,8 +39,12 @@ __all__ = [
     "Cost",
     "Exposure",
     "Flaw",
+    "Model",
     "ModelFacts",
+    "ModelSpec",
     "Owner",
+    "Prediction",
+    "Predictions",
     "Ran",
     "RanSpec",
     "Receipt",
@@ -55,8 +60,10 @@ if TYPE_CHECKING:
     from privedge import errors
     from privedge.client.answers import Answer, Reply
     from privedge.client.cohort import Cohort
+    from privedge.client.predictions import Prediction, Predictions
     from privedge.client.query import Client
     from privedge.config import ClientConfig
+    from privedge.graph.spec import ModelSpec
     from privedge.ran.presets import PRESETS, preset
     from privedge.ran.quality import Flaw
     from privedge.ran.spec import RanSpec
@@ -65,6 +72,7 @@ if TYPE_CHECKING:
     from privedge.user.owner import Owner
     from privedge.user.party import Exposure, ModelFacts
     from privedge.user.quality import check_quality
+    from privedge.user.served_model import Model
     from privedge.user.train import train
     from privedge.user.upload import Receipt
 else:
@@ -77,6 +85,10 @@ else:
         "Cost": "privedge.sharing.cost",
         "Flaw": "privedge.ran.quality",
         "Exposure": "privedge.user.party",
+        "Model": "privedge.user.served_model",
+        "ModelSpec": "privedge.graph.spec",
+        "Prediction": "privedge.client.predictions",
+        "Predictions": "privedge.client.predictions",
         "ModelFacts": "privedge.user.party",
         "Owner": "privedge.user.owner",
         "Ran": "privedge.user.checkpoint",

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from privedge import regular_file
-from privedge.errors import ConfigError
+from privedge.errors import ConfigError, PrivEdgeError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -235,13 +235,24 @@ class ClientConfig(CallerConfig):
     )
 
 
+def as_path(given: object, error: type[PrivEdgeError] = ConfigError) -> Path:
+    """Return the path of a file that a caller of the library names. Raises `error` for anything
+    that cannot be the name of a file.
+    """
+    if not isinstance(given, str | os.PathLike) or isinstance(os.fspath(given), bytes):
+        raise error(f"a file: must be given as text or a Path, not as {type(given).__name__}")
+    if not os.fspath(given) or "\0" in str(os.fspath(given)):
+        raise error(f"{os.fspath(given)!a}: no file can have this name")
+    return Path(given)
+
+
 def load(kind: type[ModelT], path: StrPath) -> ModelT:
     """Read `path` as TOML (UTF-8, with or without a byte order mark) into `kind`.
 
     Raises ConfigError, one line "FILE: field: why", for the first thing that is wrong with it; its
     `more` has such a line for every other.
     """
-    path = Path(path)
+    path = as_path(path)
     fields = read_toml(path)
     try:
         return kind.model_validate(fields, context={"folder": path.resolve().parent})
@@ -277,11 +288,27 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 
 def _whys(error: ValidationError) -> list[str]:
-    return list(map(_why, error.errors(include_url=False, include_input=False)))
+    faults = error.errors(include_url=False, include_input=False)
+    # An entry with a fault is not counted, so a list of one would be said to be empty too.
+    within = {fault["loc"][:1] for fault in faults if len(fault["loc"]) > 1}
+    counted = [
+        fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in within
+    ]
+    return list(map(_why, counted))
+
+
+_REASONS = {
+    "extra_forbidden": "unknown key",
+    "missing": "missing",
+    "tuple_type": 'must be a list, as in ["one", "two"]',
+    "too_short": "must have an entry",
+    "path_type": "must be the name of a file or folder, in quotes",
+    "string_type": "must be text, in quotes",
+}
 
 
 def _why(fault: Mapping[str, Any]) -> str:
     field = ".".join(str(part) for part in fault["loc"])
-    reason = {"extra_forbidden": "unknown key", "missing": "missing"}.get(fault["type"])
+    reason = _REASONS.get(fault["type"])
     reason = reason or fault["msg"].removeprefix("Value error, ")
     return f"{field}: {reason}" if field else reason

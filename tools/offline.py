@@ -1,7 +1,7 @@
 """Print what two parties need to make randomness: CPU time and bytes of each kind, in one process.
 
-    OMP_NUM_THREADS=1 python -m tools.offline             kinds of tuples, and a weight
-    OMP_NUM_THREADS=1 python -m tools.offline OWNERS LOT  bundles of a subspace32 cohort
+    OMP_NUM_THREADS=1 python -m tools.offline                    kinds of tuples, and a weight
+    OMP_NUM_THREADS=1 python -m tools.offline PRESET OWNERS LOT  bundles of a cohort of a preset
 
 Microseconds are those of one party, the mean of both, on one core; bytes are both ways.
 Experimental: not reviewed from outside (docs/adr/0046).
@@ -112,7 +112,8 @@ def main() -> None:
     """Print a table."""
     torch.set_num_threads(1)
     if sys.argv[1:]:
-        bundles(*map(int, sys.argv[1:]))
+        name, owners, lot = sys.argv[1:]
+        bundles(name, int(owners), int(lot))
         return
     started = time.process_time()
     pair = _Pair()
@@ -123,9 +124,9 @@ def main() -> None:
     _weights()
 
 
-def bundles(owners: int, lot: int) -> None:
-    """Make lots of bundles of a subspace32 cohort, and print what each bundle needs."""
-    spec = preset("subspace32", height=32, width=32, channels=1)
+def bundles(name: str, owners: int, lot: int) -> None:
+    """Make lots of bundles of a cohort of a preset, and print what each bundle needs."""
+    spec = preset(name, height=32, width=32, channels=1)
 
     def program(engine: FusedEngine) -> object:
         shapes = {name: (owners, *shape) for name, shape in spec.parameters().items()}
@@ -133,28 +134,33 @@ def bundles(owners: int, lot: int) -> None:
         return predict(engine, spec, zeros, engine.share(_zeros((1, *spec.input_shape))), Rule(0.9))
 
     _, plan = planned(program)
-    links = QueueLink.pair()
+    links, told = QueueLink.pair(), ["", ""]
 
     def party(index: int) -> None:
         mine = TwoParty(index, links[index])
         times = [time.thread_time()]
         for kind in plan:
-            if isinstance(kind, FixedProduct):
-                mine.learn(kind, torch.full(kind.weight, index + 1), b"")
+            if isinstance(kind, FixedProduct) and not mine.knows(kind, b""):
+                mine.learn(kind, torch.full(kind.masked, index + 1), b"")
         times.append(time.thread_time())
         sent = mine.bytes_sent
+        kept = sum(known.memory for known in mine.weights.values())
         for repeat in range(_REPEATS):
             mine.bundles(plan, [SessionId(bytes([repeat, at])) for at in range(lot)])
         times.append(time.thread_time())
         once, made = np.diff(times)
         each = (mine.bytes_sent - sent) / _REPEATS / lot
-        print(f"party {index}: weights once {once:.2f} s;", end=" ")
-        print(f"a bundle {made / _REPEATS / lot:.3f} CPU s, {each / 1e6:.2f} MB sent")
+        told[index] = (
+            f"party {index}: weights once {once:.2f} s, {sent / 1e6:.1f} MB sent, "
+            f"{kept / 1e6:.0f} MB kept; "
+            f"a bundle {made / _REPEATS / lot:.3f} CPU s, {each / 1e6:.2f} MB sent"
+        )
 
     other = threading.Thread(target=party, args=(1,))
     other.start()
     party(0)
     other.join()
+    print(*told, sep="\n")
 
 
 def _zeros(shape: tuple[int, ...]) -> torch.Tensor:

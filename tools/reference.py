@@ -7,8 +7,8 @@
     docs/reference/config.md    the keys of every configuration file, from the pydantic fields
     docs/reference/errors.md    the tree of errors, and the table of gRPC statuses
     docs/reference/api.md       the public Python names, `privedge.__all__`
-    docs/reference/ran-spec.schema.json
-                                the JSON schema of architectures
+    docs/reference/ran-spec.schema.json, model-spec.schema.json
+                                the JSON schemas of architectures
     docs/adr/index.md           the list of decisions, from their headings
     clients/node/src/generated/refusals.ts
                                 the same table of statuses for the client in TypeScript
@@ -31,6 +31,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/errors.md": errors.page,
     "docs/reference/api.md": api.page,
     "docs/reference/ran-spec.schema.json": ran_spec.schema,
+    "docs/reference/model-spec.schema.json": ran_spec.of_models,
     "clients/node/src/generated/refusals.ts": node.module,
     "docs/adr/index.md": lambda: decisions.page(ROOT / "docs" / "adr"),
 }

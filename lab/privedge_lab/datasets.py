@@ -1,21 +1,21 @@
 """Labelled sets for experiments: an npz without pickles or a folder, split into two parts.
 
 Sees plaintext images and vectors. An npz holds `images` (uint8, n x H x W or n x H x W x 3) or
-`vectors` (float32 or float64, n x D), and `labels` (integers or strings).
-It may hold `label_names` (one string per class) and further arrays of one value per image
-(`gender`, `document`, `is_test`, ...).
+`vectors` (float32 or float64, n x D), and `labels`, as for `privedge train-all`. It may hold
+`label_names` (one string per class) and further arrays of one value per image (`gender`,
+`document`, `is_test`, ...).
 
-A folder holds one folder for each class, with pictures in it. Classes are numbered in order of
-their folders' names. If the files are one level deeper, the folders between become the fact
-`group`, numbered in order of name over all classes. Names that begin with a dot are ignored.
-Every image is scaled to the median height and the median width of all, as `privedge train` does. If
-the longer of these is more than SIDE pixels, it becomes SIDE, and the proportions are kept.
+A folder holds one folder for each class, with pictures in it, and is read as `privedge train-all`
+reads it. Classes are numbered in order of their folders' names. If all files are one level deeper,
+the folders between become the fact `group`, numbered in order of name over all classes. Every image
+is scaled to the median height and the median width of all, as `privedge train` does. If the longer
+of these is more than SIDE pixels, it becomes SIDE, and the proportions are kept.
 """
 
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,8 +29,9 @@ from privedge.arrays import Pixels
 from privedge.errors import ImageError
 from privedge.progress import Progress
 from privedge.ran import images as files
-from privedge.ran import inputs, npz, pixels, vectors
+from privedge.ran import inputs, npz, pixels, sets, vectors
 from privedge.ran.alignment import Aligner
+from privedge.ran.images import Measured
 from privedge.ran.spec import ImageShape
 
 log = logging.getLogger(__name__)
@@ -95,14 +96,14 @@ class TrainTest:
 def read(path: Path, *, or_vectors: bool = False, skip_bad: bool | None = None) -> Labelled:
     """Read the set in the npz or folder at `path`, in its own order. Raises ImageError.
 
-    A folder's order is that of the names of classes, groups and files. Warns of what is passed over
-    in it, as training does.
+    A folder's order is that of the names of classes, groups and files. Warns of what is passed
+    over.
 
     or_vectors: whether a set of vectors is accepted as well.
     skip_bad: whether files that cannot be read are left out; None if the caller has no choice.
     """
     if path.is_dir():
-        return _read_folder(path, skip_bad)
+        return _read_folder(path, skip_bad)[0]
     found = npz.arrays_of(path)
     kind = npz.kind(path, [*found], as_vectors=None if or_vectors else False)
     if "labels" not in found:
@@ -118,17 +119,24 @@ class Cut:
     left_out: tuple[str, ...]
 
 
-def faces_of(path: Path, aligner: Aligner, shape: ImageShape, progress: Progress) -> Cut:
+def faces_of(
+    path: Path,
+    aligner: Aligner,
+    shape: ImageShape,
+    progress: Progress,
+    *,
+    skip_bad: bool | None = None,
+) -> Cut:
     """Read the set at `path`, and cut the face out of each image as it is stored.
 
-    Images without the one face that is wanted are left out. Raises ImageError, also if none is
-    left.
+    Images without the one face that is wanted are left out. skip_bad: as for `read`. Raises
+    ImageError, also if none is left.
     """
-    whole = read(path)
     pictures: Sequence[Path | Image.Image]
     if path.is_dir():  # the images of `whole` have one size, and so are stretched
-        pictures = [file for of_class in _classes(path) for file in of_class]
+        whole, pictures = _read_folder(path, skip_bad)
     else:
+        whole = read(path)
         values = (whole.images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         pictures = [Image.fromarray(each.squeeze()) for each in values]
     chips, kept, left_out = [], [], []
@@ -156,7 +164,7 @@ def digest(path: Path) -> str:
         if not path.is_dir():
             return hashlib.sha256(regular_file.read(path)).hexdigest()
         whole = hashlib.sha256()
-        for classes in _classes(path):
+        for classes in _listed(path).values():
             for file in classes:
                 name = os.fsencode(file.relative_to(path))
                 content = hashlib.sha256(regular_file.read(file)).digest()
@@ -174,22 +182,19 @@ def from_arrays(
     where: str = "images",
 ) -> Labelled:
     """Make a set of uint8 images (n, H, W) or (n, H, W, 3), or of vectors, float32 or float64
-    (n, D), and of labels (n,), integers or strings.
+    (n, D), and of labels (n,), numbers or strings.
 
-    Strings become names, and are numbered in their order.
-
-    Numeric arrays of n values in `further` become facts. Its `label_names` become names if they are
-    strings, one per class. Raises ImageError.
+    What is no whole number from 0 on becomes a name, as for `privedge train-all`, and is numbered
+    in order. Numeric arrays of n values in `further` become facts. Its `label_names` become names
+    if they are strings, one per class. Raises ImageError.
     """
     scaled = _tensor(images, where)
     further = dict(further or {})
-    if labels.shape == scaled.shape[:1] and labels.dtype.kind in "US":  # the names themselves
-        named_labels, labels = np.unique(labels.astype(str), return_inverse=True)
-        further["label_names"] = named_labels
-    if labels.shape != scaled.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ImageError(f"{where}: labels must be {len(scaled)} integers or strings")
-    if labels.min() < 0:
-        raise ImageError(f"{where}: a label is negative")
+    what = npz.VECTORS if scaled.ndim == 2 else npz.IMAGES
+    labels = npz.checked_labels(labels, len(scaled), where, what)
+    if labels.dtype.kind == "U":  # they are names themselves
+        owners, labels = np.unique(labels, return_inverse=True)
+        further["label_names"] = np.array([str(owner) for owner in owners])
     facts = {
         name: torch.from_numpy(values.astype(np.int64))
         for name, values in further.items()
@@ -251,61 +256,56 @@ def _drawn(
 # --- Folders -------------------------------------------------------------------------------------
 
 
-def _read_folder(path: Path, skip_bad: bool | None) -> Labelled:
-    classes = _classes(path)
-    _tell_of_others(path, classes)
-    opened = inputs.opened([file for of_class in classes for file in of_class], skip_bad=skip_bad)
-    shape = _shape(opened)  # drops those that are left out
-    images, found = opened.at(shape), opened.files
-    kept = set(found)
-    classes = [left for each in classes if (left := [file for file in each if file in kept])]
-    labels = np.repeat(np.arange(len(classes)), [len(of_class) for of_class in classes])
-    names = np.array([_named(path, of_class) for of_class in classes])
-    facts = {"label_names": names} | _groups(path, found)
-    return from_arrays(images, labels, facts, where=str(path))
+def _read_folder(path: Path, skip_bad: bool | None) -> tuple[Labelled, list[Path]]:
+    """The set, and the file of each image."""
+    nested = _nested(path)
+    if nested:
+        _tell_of_others(path, nested)
+        opened = {
+            folder.name: inputs.opened(found, skip_bad=skip_bad) for folder, found in nested.items()
+        }
+    else:
+        opened = sets.in_folders(path, skip_bad=skip_bad).found
+    shape = _shape(inputs.measured(*opened.values()))  # drops those that are left out
+    opened = {name: each for name, each in opened.items() if each.files}
+    found = [file for each in opened.values() for file in each.files]
+    images = np.concatenate(inputs.at_one_size([*opened.values()], shape))
+    labels = np.repeat(np.arange(len(opened)), [len(each.files) for each in opened.values()])
+    facts = {"label_names": np.array([*opened])}
+    if nested:
+        groups = [file.parent.name for file in found]
+        facts |= {"group": np.unique(groups, return_inverse=True)[1]}
+    return from_arrays(images, labels, facts, where=str(path)), found
 
 
-def _tell_of_others(path: Path, classes: Sequence[Sequence[Path]]) -> None:
-    """Warn of what lies beside the classes, and beside the images of each."""
-    places = dict.fromkeys(file.parent for of_class in classes for file in of_class)
-    taken = {path: files.subfolders(path)} | {each: files.listed(each) for each in places}
+def _tell_of_others(path: Path, nested: Mapping[Path, Sequence[Path]]) -> None:
+    """Warn of what lies beside the classes, beside their groups, and beside the images of these."""
+    taken = {path: [*nested]} | {folder: files.subfolders(folder) for folder in nested}
+    for group in dict.fromkeys(file.parent for found in nested.values() for file in found):
+        taken[group] = files.listed(group)
     for place, used in taken.items():
         if left := files.passed_over(place, used):
             log.warning("%s: %s", place, left)
 
 
-def _groups(path: Path, found: Sequence[Path]) -> dict[str, npt.NDArray[np.int64]]:
-    inner = [file.parent.name for file in found if file.parent.parent != path]
-    if not inner:
-        return {}
-    if len(inner) < len(found):
-        raise ImageError(f"{path}: some classes hold folders, others images; use one level")
-    return {"group": np.unique(inner, return_inverse=True)[1]}
-
-
-def _named(path: Path, of_class: Sequence[Path]) -> str:
-    return of_class[0].relative_to(path).parts[0]
-
-
-def _classes(path: Path) -> list[list[Path]]:
-    """Return the image files of every class, all in order of name."""
+def _nested(path: Path) -> dict[Path, list[Path]]:
+    """The images of each class if all are one level deeper than a class's folder; else nothing."""
     folders = files.subfolders(path)
-    if not folders:
-        raise ImageError(f"{path}: holds no folders; put the images of each class in a folder")
-    return [_class(folder) for folder in folders]
+    if any(files.listed(folder) for folder in folders):
+        return {}
+    found = {
+        folder: [file for group in files.subfolders(folder) for file in files.listed(group)]
+        for folder in folders
+    }
+    return {folder: deeper for folder, deeper in found.items() if deeper}
 
 
-def _class(folder: Path) -> list[Path]:
-    inner = files.subfolders(folder)
-    here = files.listed(folder)
-    if here and inner:
-        raise ImageError(f"{folder}: holds images and folders; put all its images on one level")
-    found = here or [file for group in inner for file in files.listed(group)]
-    return found or files.required(folder)
+def _listed(path: Path) -> dict[Path, list[Path]]:
+    """The image files of every class, all in order of name."""
+    return _nested(path) or {folder: files.listed(folder) for folder in files.subfolders(path)}
 
 
-def _shape(found: inputs.Opened) -> ImageShape:
-    size = inputs.measured(found)
+def _shape(size: Measured) -> ImageShape:
     by = min(1.0, SIDE / max(size.height, size.width))
     height, width = (max(_LEAST_SIDE, round(side * by)) for side in (size.height, size.width))
     return ImageShape(height=height, width=width, channels=3 if size.stored == 3 else 1)

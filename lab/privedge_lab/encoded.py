@@ -1,20 +1,15 @@
 """Experiments behind a public encoder: which specs they take, and what names their results."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from privedge.errors import ConfigError
-from privedge.ran import features, onnx_file, spec_file
+from privedge.ran import features, onnx_file
+from privedge.ran.alignment import alignment_of
 from privedge.ran.feature_kinds import Encoder
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge_lab.results.rows.values import Raw
-
-
-def given(spec: Path | None, encoder: Path | None) -> tuple[RanSpec | None, PublicFiles]:
-    """Read what `--spec` and `--encoder` name. Raises ConfigError."""
-    return None if spec is None else spec_file.read(spec), PublicFiles.at(encoder=encoder)
 
 
 def spec_for(
@@ -29,13 +24,22 @@ def spec_for(
         _, channels, height, width = shape
         return spec_named(preset, height=height, width=width, channels=channels, files=files)
     require_no_faces(spec, "the images are taken whole")
-    features.require_files(spec, files)
+    require_wanted(spec, files)
     return spec
+
+
+def require_wanted(spec: RanSpec, files: PublicFiles) -> None:
+    """Raise ConfigError unless `files` are what a spec names: all that it needs, and no other."""
+    features.require_files(spec, files)
+    if files.encoder is not None and not isinstance(spec.features, Encoder):
+        raise ConfigError(f"encoder: the spec {spec.name} has none; leave it out")
+    if files.detector is not None and alignment_of(spec) is None:
+        raise ConfigError(f"detector: the spec {spec.name} cuts out no faces; leave it out")
 
 
 def require_no_faces(spec: RanSpec, why: str) -> None:
     """Raise ConfigError for a spec that cuts out faces, with the reason why there are none."""
-    if isinstance(spec.features, Encoder) and spec.features.aligned is not None:
+    if alignment_of(spec) is not None:
         raise ConfigError(f"spec {spec.name}: cuts out faces, and {why}; give one that does not")
 
 

@@ -25,6 +25,7 @@ def check_listening(config: ServerConfig, role: Role, *, may_dial: bool) -> Iter
     that: it may be this server itself.
     """
     taken = partial(_taken, config, role) if may_dial else _taken_by_somebody
+    yield from _numbered(config)
     first = list(_listen("listen", config.listen, taken))
     yield from first
     if isinstance(config, PartyConfig) and config.mpc.listen:
@@ -33,6 +34,18 @@ def check_listening(config: ServerConfig, role: Role, *, may_dial: bool) -> Iter
             for worker in range(config.workers):
                 yield from _listen("mpc.listen", shifted(config.mpc.listen, worker), taken)
     yield from _metrics(config, runs=any(not each.is_fault for each in first))
+
+
+def _numbered(config: ServerConfig) -> Iterator[Finding]:
+    """Port 0 is any that is free, another one at each start."""
+    named = {"listen": config.listen, "metrics.listen": config.metrics.listen}
+    if isinstance(config, PartyConfig):
+        named |= {"mpc.listen": config.mpc.listen, "mpc.address": config.mpc.address}
+        named |= {"peer.address": config.peer.address} if config.peer else {}
+        named |= {"dealer.address": config.dealer.address} if config.dealer else {}
+    for name, address in named.items():
+        if address is not None and address.rpartition(":")[2].strip("0") == "":
+            yield Finding(name, f"{address}: port 0 is another one at each start; choose a port")
 
 
 def check_distances(config: ServerConfig) -> Iterator[Finding]:
@@ -136,7 +149,7 @@ def _workers(name: str, first: str, config: PartyConfig) -> Iterator[Finding]:
         for other, address in others.items():
             if _same(shifted(first, worker), address):
                 yield Finding(name, f"worker {worker} would use {address}, which is `{other}`; "
-                              f"leave {config.workers} ports free from {first} on")  # fmt: skip
+                              f"leave a port for each worker free, from {first} on")  # fmt: skip
 
 
 # --- Addresses ------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from parties.config.server import ServerConfig
 from privedge.config import TlsFiles, TlsPins
 from privedge.errors import CertificateError, ConfigError
@@ -33,6 +35,7 @@ def check_certificates(config: ServerConfig, role: Role) -> Iterator[Finding]:
     if line := fault_of_end(config.tls.certificate, ends, now):
         yield Finding("tls", line)
     yield from _pins(config.tls, now)
+    yield from _one_authority(config.tls)
 
 
 def check_callers(config: ServerConfig, role: Role) -> Iterator[Finding]:
@@ -72,3 +75,30 @@ def _pins(tls: TlsFiles, now: datetime.datetime) -> Iterator[Finding]:
             continue
         if ends <= now:
             yield Finding("tls", f"pins.{name}: all of {path} has expired; put the new one there")
+
+
+def _one_authority(tls: TlsFiles) -> Iterator[Finding]:
+    """Hint at an authority that may issue the certificates of several servers."""
+    of = {role: _keys(tls.vouching_for(role.value)) for role in _SERVERS}
+    shared = [
+        role.label
+        for role in _SERVERS
+        if any(of[role] & of[other] for other in _SERVERS if other is not role)
+    ]
+    if shared:
+        yield hint(
+            "tls",
+            f"an authority is believed for several servers ({', '.join(shared)}) and can pose as "
+            "each; pin each one's own ([tls.pins])",
+        )
+
+
+def _keys(path: Path) -> frozenset[bytes]:
+    """The public keys in a file; none if it cannot be read, which is said already."""
+    try:
+        return frozenset(
+            each.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            for each in read_chain(path)
+        )
+    except CertificateError:
+        return frozenset()

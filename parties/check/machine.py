@@ -72,4 +72,8 @@ def _kernels() -> Iterator[Finding]:
     except OSError as error:
         why = f"cannot be looked at ({error.strerror})"
     if why:
-        yield Finding("kernels", f"{folder}: {why}; every start would compile for some ten seconds")
+        yield Finding(
+            "kernels",
+            f"{folder}: {why}; every start would compile for some ten seconds: set CACHE_DIRECTORY "
+            "as the server has it",
+        )

@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 # The folders in a state folder; a start makes those that are missing.
 _FOLDERS = ("shares", "trash", FOLDER)
+# What tells a folder that has been a party's, and what a file system puts at its top.
+_OURS = {NAME, "lock", "shares", "registry.sqlite"}
+_OF_FILE_SYSTEMS = {"lost+found"}
 # How long a database may take.
 _DATABASE_S = 15.0
 
@@ -49,7 +52,7 @@ class StateCheck:
     def findings(self) -> Iterator[Finding]:
         """Check everything. A registry that does not answer is given up after 15 seconds."""
         yield from self._build_cohorts()
-        for examine in (_folder, _contents):
+        for examine in (_purpose, _folder, _contents):
             found = list(examine(self._config.state))
             yield from found
             if any(each.is_fault for each in found):
@@ -60,6 +63,8 @@ class StateCheck:
         except ConfigError as error:
             yield Finding("at_rest", str(error))
             return
+        if vault.ring is None:
+            yield hint("at_rest", "no key_file: shares and salts lie unencrypted on the disk")
         try:
             seen = _in_time(self._look)
         except PrivEdgeError as error:
@@ -90,7 +95,8 @@ class StateCheck:
         if line := disk.fault():
             yield Finding("disk", line)
         # Before its first start a party has none.
-        if (state / NAME).exists() and (line := disk.reserve_fault()):
+        started = (state / NAME).exists()
+        if line := (started and disk.reserve_fault()) or disk.reserve_too_large():
             yield Finding("disk", line)
 
     def _look(self) -> Look:
@@ -129,11 +135,30 @@ def _folder(state: Path) -> Iterator[Finding]:
     elif there.st_mode & stat.S_IRWXO:
         yield Finding("state", f"{state}: others can look into it; run `chmod 700 {state}`")
     elif not os.access(state, os.R_OK | os.W_OK | os.X_OK):
-        yield Finding("state", f"{state} is not writable; run `chmod 700 {state}`")
+        yield Finding("state", f"{state} is not writable; {_opened(state, there)}")
     # An orchestrator opens a volume, and what is in it, to the group of the process.
     elif there.st_mode & stat.S_IRWXG:
         yield hint("state", f"{state}: its group can look into it; if that is not meant, run "
                             f"`chmod 700 {state}`")  # fmt: skip
+
+
+def _purpose(state: Path) -> Iterator[Finding]:
+    """Whether a folder that has never been a party's serves for something else."""
+    try:
+        names = {each.name for each in state.iterdir()}
+    except OSError:  # said below
+        return
+    others = names - _OF_FILE_SYSTEMS
+    if others and not others & _OURS:
+        yield Finding(
+            "state", f"{state} is no state folder, for it holds {min(others)}; name one of its own"
+        )
+
+
+def _opened(path: Path, there: os.stat_result) -> str:
+    if there.st_uid == os.geteuid():
+        return f"run `chmod 700 {path}`"
+    return "it is another user's; run this as the party's user, or `chown -R` it to that one"
 
 
 def _contents(state: Path) -> Iterator[Finding]:
@@ -144,7 +169,7 @@ def _contents(state: Path) -> Iterator[Finding]:
         if not path.is_dir():
             yield Finding("state", f"{path} is no folder; move it away")
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            yield Finding("state", f"{path} is not writable; run `chmod 700 {path}`")
+            yield Finding("state", f"{path} is not writable; {_opened(path, path.stat())}")
         elif path.name == FOLDER:
             try:
                 require_continuable(path)

@@ -86,12 +86,33 @@ class LabelBudgetSection(Section):
     )
 
 
+# The keys of a cohort of a model that is no RAN.
+_OF_MODELS = frozenset({"name", "kind", "graph", "outputs", "clients", "owners", "budget"})
+
+
 class CohortSection(Section):
     """One cohort: its architecture, as a preset or a file, and its rule for "unknown"."""
 
     name: str = Field(
         pattern=f"^{COHORT_NAME}$",
         description="The cohort's name, the same at both parties.",
+    )
+    kind: Literal["rans", "model"] = Field(
+        default="rans",
+        description="What answers: the RANs of any number of owners, or one owner's `model` "
+        "(docs/how-to/serve-models.md).",
+    )
+    graph: Path | None = Field(
+        default=None,
+        description='For `kind = "model"`: the graph, a file from `privedge model export`; the '
+        "same at both parties.",
+    )
+    outputs: str | None = Field(
+        default=None,
+        pattern=r"^(label|scores|rounded:([0-9]|1[0-2]))$",
+        description='For `kind = "model"`: what clients get, as the graph\'s owner wants it too: '
+        '`"label"`, `"scores"`, or scores rounded to so many bits behind the point, '
+        '`"rounded:4"`.',
     )
     preset: str | None = Field(
         default=None,
@@ -222,7 +243,23 @@ class CohortSection(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if self.kind != "model":
+            if self.graph is not None or self.outputs is not None:
+                raise ValueError('graph and outputs go with kind = "model"')
+            return self
+        if self.graph is None or self.outputs is None:
+            raise ValueError('kind = "model" needs graph and outputs')
+        if given := sorted(self.model_fields_set - _OF_MODELS):
+            raise ValueError(f'{given[0]}: is for RANs, and goes not with kind = "model"')
+        if self.owners is None or len(self.owners) != 1 or set("*?[]") & set(self.owners[0]):
+            raise ValueError('kind = "model" needs owners with one name: ["clinic"]')
+        return self
+
+    @model_validator(mode="after")
     def _one_architecture(self) -> Self:
+        if self.kind == "model":
+            return self
         if (self.preset is None) == (self.spec_file is None):
             raise ValueError("give either preset or spec_file")
         if self.preset == "auto":

@@ -37,8 +37,9 @@ class PartyConfig(ServerConfig):
     )
     engine: Literal["fused", "crypten"] = Field(
         default="fused",
-        description="`fused`: weights are masked once, comparisons need four rounds. `crypten`: "
-        "the reference engine. Must be the same at both parties.",
+        description="Which protocols CrypTen's operations run. `fused`: weights are masked once, "
+        "comparisons need four rounds. `crypten`: CrypTen's own, a slow reference. Must be the "
+        "same at both parties.",
     )
     rounding: Literal["one-unit", "exact"] = Field(
         default="one-unit",
@@ -50,8 +51,8 @@ class PartyConfig(ServerConfig):
         default="dealer",
         description="Who makes correlated randomness. `dealer`: a third server. `two-party`: the "
         "two parties themselves, with no [dealer]; experimental, not reviewed from outside, for "
-        "cohorts of one `subspace` layer with at most 1024 inputs, and made while each query runs "
-        '(docs/adr/0046). Needs engine = "fused". Must be the same at both parties.',
+        "all presets but `paper` and images of up to 64 x 64 pixels (docs/adr/0046, 0050). Needs "
+        'engine = "fused". Must be the same at both parties.',
     )
     workers: int = Field(
         default=1,
@@ -114,6 +115,13 @@ class PartyConfig(ServerConfig):
         return self
 
     @model_validator(mode="after")
+    def _registry_is_one_file(self) -> Self:
+        url = self.registry_url or ""
+        if url.startswith("sqlite:") and not url.startswith("sqlite:////"):
+            raise ValueError("registry_url: must have the whole path, as sqlite:////srv/registry")
+        return self
+
+    @model_validator(mode="after")
     def _has_a_dealer_or_none(self) -> Self:
         if self.randomness == "dealer" and self.dealer is None:
             raise ValueError('dealer: a party needs [dealer] address, or randomness = "two-party"')
@@ -136,6 +144,15 @@ class PartyConfig(ServerConfig):
             raise ValueError('rounding: "exact" needs engine = "fused"')
         if self.pool.unaudited == "refuse" and self.engine != "fused":
             raise ValueError('pool.unaudited: "refuse" needs engine = "fused", which has bundles')
+        return self
+
+    @model_validator(mode="after")
+    def _models_can_be_served(self) -> Self:
+        served = [cohort.name for cohort in self.cohorts if cohort.kind == "model"]
+        if served and (self.engine != "fused" or self.randomness != "dealer"):
+            raise ValueError(
+                f'cohorts: {served[0]}: kind = "model" needs engine = "fused" and a dealer'
+            )
         return self
 
     @model_validator(mode="after")

@@ -184,6 +184,13 @@ class PoolSection(Section):
         description="Memory for all bundles of one worker, in MiB; bundles are never on disk. Runs "
         "without a bundle ask the dealer as they go.",
     )
+    hint_mib: int = Field(
+        default=2048,
+        ge=1,
+        description='With randomness = "two-party": memory of one worker for what it keeps of the '
+        "other party's encrypted weights, in MiB. A cohort that needs more is not answered; of "
+        "several cohorts, those asked last stay, and the others exchange them again.",
+    )
     settle_s: float = Field(
         default=1,
         ge=0,

@@ -6,16 +6,26 @@ parties/samples/ holds one file of each kind. There are no secret values: keys a
 
 import logging
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from privedge.config import Address, Section, TlsFiles, TracesSection
 from privedge.errors import ConfigError
+from privedge.identity.roles import NAME
 from privedge.rpc import loopback
 from privedge.rpc.access import CallerRules
 
 log = logging.getLogger(__name__)
+
+
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of a certificate; write `kim`, not its URI")
+    return text
+
+
+AdminName = Annotated[str, AfterValidator(_name)]
 
 
 class MetricsSection(Section):
@@ -28,11 +38,17 @@ class MetricsSection(Section):
         "served over TLS 1.3 with this server's certificate, and only `readers` and `admins` may "
         "read them.",
     )
-    readers: tuple[str, ...] = Field(
+    readers: tuple[AdminName, ...] = Field(
         default=(),
         description="Names of admins, as in their certificates, who may read the metrics and "
         "nothing else of this server, unless they are in `admins` too. For Prometheus.",
     )
+
+    @model_validator(mode="after")
+    def _served(self) -> Self:
+        if self.readers and self.listen is None:
+            raise ValueError("readers are named, but no address; give `listen` too")
+        return self
 
 
 class ServerConfig(Section):
@@ -48,7 +64,7 @@ class ServerConfig(Section):
         "loopback. Needs `--insecure-loopback` on the command line too.",
     )
 
-    admins: tuple[str, ...] = Field(
+    admins: tuple[AdminName, ...] = Field(
         default=(),
         description="Names of the admins of this server, as in their certificates. Other admins "
         "are refused.",

@@ -77,8 +77,13 @@ class _Axis:
 _Piece = tuple[_Axis, _Axis]
 
 
-class _Layout(NamedTuple):
-    """One kind of outputs as compiled/products.py has it; positions are counted in words."""
+class Layout(NamedTuple):
+    """One kind of outputs as compiled/products.py has it; positions are counted in words.
+
+    taps, pixels    a tap of an output is at their sum, in an input framed by `Convolution.frame`
+    places          of the outputs in a map
+    start           of its words in a prepared weight: (taps, maps) if `maps_last`, or (maps, taps)
+    """
 
     taps: Words
     pixels: Words
@@ -126,7 +131,7 @@ class Convolution:
         """The convolution of x (B, G, C, H, W) and a prepared weight (N, words), all int64:
         (B, N, O, H', W').
         """
-        if self._enlarges:
+        if self.enlarges:
             x = self.window.enlarged(x)
         # Outputs that see nothing but padding stay zero.
         maps = x.new_zeros(x.size(0), prepared.size(0), *self.maps)
@@ -149,10 +154,10 @@ class Convolution:
         """`apply` of an image that is enlarged already, into `maps`, which are returned."""
         from parties.mpc.compiled import products
 
-        framed = torch.nn.functional.pad(x, self._frame)
+        framed = torch.nn.functional.pad(x, self.frame)
         images = words(framed.reshape(*x.shape[:2], -1))
         weight, into = words(prepared), words(maps.view(*maps.shape[:3], -1))
-        for layout in self._layouts:
+        for layout in self.layouts:
             own = partial(products.convolve, images, weight, into, *layout)
             threads.spread(len(weight), own)
         return maps
@@ -164,24 +169,24 @@ class Convolution:
         return max(seen, default=0) >= _WIDE_WORDS
 
     @cached_property
-    def _frame(self) -> tuple[int, ...]:
+    def frame(self) -> tuple[int, ...]:
         """How many zeros all pieces together see around an image: left, right, above, below."""
-        height, width = self._seen
+        height, width = self.seen
         sides = [(0, 0, 0, 0)]
         sides += [(*c.padding(width), *r.padding(height)) for r, c in self._pieces]
         return tuple(map(max, zip(*sides, strict=True)))
 
     @property
-    def _seen(self) -> tuple[int, int]:
+    def seen(self) -> tuple[int, int]:
         """Rows and columns of the image that pieces see, without zeros around it."""
-        factor = self.window.factor if self._enlarges else 1
+        factor = self.window.factor if self.enlarges else 1
         return self.size[0] * factor, self.size[1] * factor
 
     @cached_property
-    def _layouts(self) -> tuple[_Layout, ...]:
+    def layouts(self) -> tuple[Layout, ...]:
         """Where the kernel finds the words of each kind of outputs, and puts its results."""
-        left, right, above, below = self._frame
-        height, width = self._seen
+        left, right, above, below = self.frame
+        height, width = self.seen
         wide, plane = width + left + right, (height + above + below) * (width + left + right)
         layouts, start = [], 0
         for rows, columns in self._pieces:
@@ -193,18 +198,18 @@ class Convolution:
             seen = taps[:, None] + channels if last else channels[:, None] + taps
             places = np.arange(math.prod(self.maps[1:])).reshape(self.maps[1:])
             places = places[rows.outputs, columns.outputs]
-            layouts.append(_Layout(_words(seen), _words(pixels), _words(places), start, last))
+            layouts.append(Layout(_words(seen), _words(pixels), _words(places), start, last))
             start += self._words((rows, columns))
         return tuple(layouts)
 
     @cached_property
-    def _enlarges(self) -> bool:
+    def enlarges(self) -> bool:
         """Whether the image is enlarged first, because summing would make the weight larger."""
         return self.window.factor > 1 and self._cost(self._plain) < self._cost(self._summing)
 
     @property
     def _pieces(self) -> tuple[_Piece, ...]:
-        return self._plain if self._enlarges else self._summing
+        return self._plain if self.enlarges else self._summing
 
     @cached_property
     def _plain(self) -> tuple[_Piece, ...]:

@@ -12,7 +12,7 @@ with no best owner found before:
 At most one can pass, because the margin is at most 1. More owners are put into groups of up to 16,
 and each group sends up its best, until 16 or fewer are left. Each of these is also compared with
 the runner-up that it had in each of its groups. So a level is one comparison, and one choice by
-rank or by how many comparisons failed: 5 rounds with the fused engine. There are ceil(log16 N)
+rank or by how many comparisons failed: 5 rounds with the fused protocols. There are ceil(log16 N)
 levels.
 
 With a share of the mean, two owners may be below the bound, so d_i < d_j is compared as well. The

@@ -1,8 +1,8 @@
 """What a network and a decision are written in: one formula, several number types.
 
 The same forward pass (network.py) and the same decision (decision.py) run on clear integers
-(lab/privedge_lab/reference/clear.py), on CrypTen's shares (crypten_backend/engine.py) and on
-whatever engine comes next.
+(lab/privedge_lab/reference/clear.py) and, as a CrypTen program, on shares
+(crypten_backend/engine.py).
 All numbers are ring elements; "at f" means scale 2^16, "at 2f" scale 2^32 (after one product).
 Outside the ranges stated here results are wrong, and nobody is told (docs/protocol.md#ranges).
 """

@@ -84,7 +84,7 @@ class FixedProduct:
         if self.map != "conv":
             dense = self.map
             return by_runs(mask, self.masked, 0, lambda x, run: multiplied(dense, x, part(run)))
-        form = self._form
+        form = self.form
         return by_runs(mask, self.masked, 1, lambda x, run: form.apply(x, part(run)))
 
     def apply(self, x: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
@@ -101,12 +101,12 @@ class FixedProduct:
         """
         if self.map != "conv":
             return weight
-        return torch.cat([self._form.prepared(weight[run]) for run in runs(self.weight)])
+        return torch.cat([self.form.prepared(weight[run]) for run in runs(self.weight)])
 
     @property
     def masked(self) -> Shape:
         """Shape of the prepared weight, and so of A and E."""
-        return (self.weight[0], self._form.words) if self.map == "conv" else self.weight
+        return (self.weight[0], self.form.words) if self.map == "conv" else self.weight
 
     @property
     def run(self) -> Shape:
@@ -117,7 +117,7 @@ class FixedProduct:
     @property
     def unfolded(self) -> Shape:
         """Shape of what a convolution unfolds one owner's input to; that of other maps' inputs."""
-        return (self.input[0], self._form.unfolded) if self.map == "conv" else self.input
+        return (self.input[0], self.form.unfolded) if self.map == "conv" else self.input
 
     def weight_mask(self, seed: bytes, run: slice) -> torch.Tensor:
         """One party's share of A of a run of owners, int64 (owners in it, *masked[1:]): the same
@@ -126,7 +126,7 @@ class FixedProduct:
         return weight_mask(seed, self.name, self.masked, run)
 
     @cached_property
-    def _form(self) -> Convolution:
+    def form(self) -> Convolution:
         """Raises ShareError if there is no such convolution."""
         form = Convolution(self.weight[1:], self.input[3:], self.window)
         try:
@@ -148,7 +148,7 @@ class FixedProduct:
         return (owners, rows, given)
 
     def _maps(self) -> Shape:
-        form = self._form
+        form = self.form
         batch, groups, channels = self.input[:3]
         owners, _, per_map = self.weight[:3]
         if channels != per_map or groups not in (1, owners):

@@ -59,7 +59,7 @@ class HandshakeLog:
         now = time.monotonic()
         if now >= self._logged.get(reason, now):
             self._logged[reason] = now + _LOG_EVERY_S
-            log.warning("a TLS handshake failed: the other side %s", _said(reason, self.failed))
+            log.warning("a TLS handshake failed: the other side: %s", _said(reason, self.failed))
 
 
 @dataclass

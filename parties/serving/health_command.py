@@ -5,6 +5,7 @@ its own certificate, at its own address.
 """
 
 import argparse
+import math
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ NAME = "health"
 # How long one attempt lasts: a server that has just started may not have been there at its begin.
 _ATTEMPT_S = 1.0
 _PAUSE_S = 0.1
+_LONGEST_S = 86_400
 # Who listens everywhere is asked on this machine.
 _HERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here
 
@@ -53,9 +55,19 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="ask only whether the process lives; this depends on no other server",
     )
     command.add_argument(
-        "--within", type=float, default=3, metavar="SECONDS",
+        "--within", type=_seconds, default=3, metavar="SECONDS",
         help="wait so long for it to serve (default: 3)",
     )  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text}: not a number of seconds up to {_LONGEST_S}")
+    return found
 
 
 def run(arguments: argparse.Namespace) -> int:

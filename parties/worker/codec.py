@@ -19,9 +19,9 @@ from parties.worker.preprocessing.orders import Order, Progress, State
 from parties.worker.snapshot_cache import ModelFile, Snapshot
 from parties.worker.task import Kind, Method, ModelCheck, Task
 from privedge.errors import ShareError
+from privedge.ran.any_spec import spec_from_json
 from privedge.ran.model_bounds import Band, ProbeBounds
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import RanSpec
 from privedge.rpc.codec import cost_to_wire
 from privedge.sharing.ring import RING_BITS, from_bytes
 from privedge.wire import party_pb2
@@ -46,7 +46,7 @@ def snapshot_from_wire(pieces: Iterable[pb.Snapshot]) -> Snapshot:
     whole = pb.Snapshot()
     for piece in pieces:
         whole.MergeFrom(piece)
-    spec = RanSpec.from_json(whole.spec_json)
+    spec = spec_from_json(whole.spec_json)
     return Snapshot(
         id=whole.id,
         cohort=whole.cohort,

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from parties.config.sections import PoolSection
-from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.crypten_backend.engine import CryptenEngine, ProgramEngine
+from parties.mpc.crypten_backend.served import answered
 from parties.mpc.dealing import SessionId
 from parties.mpc.fused.engine import FusedEngine
 from parties.mpc.network import Distances
-from parties.mpc.predict import decide, measure
+from parties.mpc.predict import Rule, decide, measure
 from parties.mpc.release import Released, release
 from parties.worker.cancellation import Cancellation
 from parties.worker.model_check import refused
@@ -21,8 +22,10 @@ from parties.worker.score_tally import ScoreTally
 from parties.worker.sessions import Opened, Sessions
 from parties.worker.task import Task
 from parties.worker.weights import Stacked, Weights
-from privedge.errors import Busy
+from privedge.errors import Busy, NotReady
+from privedge.graph.spec import ModelSpec
 from privedge.ran.narrow import norms
+from privedge.ran.spec import RanSpec
 from privedge.rpc.deadline import Deadline
 from privedge.sharing.cost import Cost
 
@@ -103,7 +106,8 @@ class Computation:
             self._sessions.open(run, task, deadline, cancellation) as opened,
             _engine(opened, task) as engine,
         ):
-            unaudited = opened.prepared is None or not self._audits
+            dealt = task.method.randomness == "dealer"
+            unaudited = opened.prepared is None or not self._audits or not dealt
             if unaudited and refuses:
                 raise Busy("no bundle is ready whose lot was audited", _AUDITED_SOON_S)
             distances, inner = _computed(engine, task, weights, share)
@@ -143,11 +147,11 @@ def _cost(opened: Opened, load_s: float, since: float) -> Cost:
 
 
 @contextmanager
-def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
+def _engine(opened: Opened, task: Task) -> Iterator[ProgramEngine]:
     """The engine of this task, for this thread."""
     if task.method.engine == "fused":
         exact = task.method.rounding == "exact"
-        engine: CryptenEngine = FusedEngine(opened.session, opened.masked, exact=exact)
+        engine: ProgramEngine = FusedEngine(opened.session, opened.masked, exact=exact)
     else:
         engine = CryptenEngine(opened.session)
     try:
@@ -157,25 +161,29 @@ def _engine(opened: Opened, task: Task) -> Iterator[CryptenEngine]:
 
 
 def _computed(
-    engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
+    engine: ProgramEngine, task: Task, weights: Stacked, share: torch.Tensor
 ) -> tuple[Distances[Any] | None, torch.Tensor]:
     """As `_predicted`; of a check of a new model no distances, and this party's share of whether it
-    is to be refused.
+    is to be refused. Of a model that is no RAN no distances, and what its outputs allow.
     """
+    spec = task.snapshot.spec
+    if isinstance(spec, ModelSpec):
+        if len(task.snapshot.models) != 1:
+            raise NotReady("the cohort serves one model, and has several")
+        return None, answered(spec, {name: words[0] for name, words in weights.items()}, share)
     if task.check is None:
-        return _predicted(engine, task, weights, share)
+        return _predicted(engine, spec, task.rule, weights, share)
     parameters = {name: engine.share(words) for name, words in weights.items()}
-    spec, bounds = task.snapshot.spec, task.check.bounds
+    bounds = task.check.bounds
     words: torch.Tensor = refused(engine, spec, parameters, engine.share(share), bounds).share
     return None, words
 
 
 def _predicted(
-    engine: CryptenEngine, task: Task, weights: Stacked, share: torch.Tensor
+    engine: ProgramEngine, spec: RanSpec, rule: Rule, weights: Stacked, share: torch.Tensor
 ) -> tuple[Distances[Any], torch.Tensor]:
     """The distances that scores are made of, and this party's share of the answer."""
     parameters = {name: engine.share(words) for name, words in weights.items()}
-    spec, rule = task.snapshot.spec, task.rule
     distances = measure(engine, spec, parameters, engine.share(share), rule)
     answer = decide(engine, distances, parameters["threshold"], rule, norms(spec))
     words: torch.Tensor = answer.share

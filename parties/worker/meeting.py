@@ -67,12 +67,20 @@ class Greeting:
 @dataclass(frozen=True)
 class Agreement:
     """What this worker brings to a session: the digest of its task, the name of the masked weights
-    that it holds, and the choice of a bundle.
+    that it holds, and the choice of a bundle; None in a session that uses none.
     """
 
     digest: bytes
-    masked_weights: bytes
-    choice: BundleChoice
+    masked_weights: bytes = b""
+    choice: BundleChoice | None = None
+
+    def pick(self) -> bytes:
+        """BundleChoice.pick."""
+        return self.choice.pick() if self.choice is not None else b""
+
+    def match(self, name: bytes) -> bytes:
+        """BundleChoice.match."""
+        return self.choice.match(name) if self.choice is not None else b""
 
     def greeting(self, run: SessionId, bundle: bytes) -> Greeting:
         """This worker's greeting, with the bundle that it chose and a fresh nonce."""
@@ -215,7 +223,7 @@ class Dialer:
         which a caller does at its deadline.
         """
         self._opened = run
-        mine = agreement.greeting(run, agreement.choice.pick())
+        mine = agreement.greeting(run, agreement.pick())
         if (kept := self._still_good()) is not None:
             with suppress(Unreachable):  # party 1's worker went, which was not noticed yet
                 return self._open_on(kept, mine, cancellation)
@@ -281,7 +289,7 @@ class Acceptor:
         stream = self._take(run, deadline, cancellation.cancelled)
         cancellation.add(stream.cut_off)
         theirs = stream.hear()
-        mine = agreement.greeting(run, agreement.choice.match(theirs.bundle))
+        mine = agreement.greeting(run, agreement.match(theirs.bundle))
         stream.say(mine)
         return Met(stream, mine, theirs)
 

@@ -19,6 +19,7 @@ from parties.config.party import PartyConfig
 from parties.dealer_trust import DealerTrust
 from parties.mpc.compiled import compiler, threads
 from parties.mpc.twoparty import ring
+from parties.mpc.twoparty.learned import KeptWeights
 from parties.serving.certificate_watch import watch_certificates
 from parties.wire import mpc_pb2_grpc, worker_pb2_grpc
 from parties.worker.computation import Computation
@@ -27,6 +28,7 @@ from parties.worker.meeting import Acceptor, Dialer, Meeting
 from parties.worker.mpc_servicer import MpcServicer
 from parties.worker.preprocessing.follower import PoolFollower
 from parties.worker.preprocessing.leader import PoolLeader
+from parties.worker.preprocessing.making import TwoPartyMaker
 from parties.worker.preprocessing.pool import Pool
 from parties.worker.preprocessing.prepare import Preparer
 from parties.worker.preprocessing.targets import PoolTargets
@@ -86,7 +88,9 @@ def _party0(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     address = shifted(config.mpc.address or "", slot)
     channel = open_channel(address, server=Role.PARTY1, tls=config.tls, claim=_identity(config))
     stub = mpc_pb2_grpc.MpcStub(channel)
-    parts = _parts(config, Dialer(stub, partial(epoch_of, channel)))
+    epoch = partial(epoch_of, channel)
+    # Bundles are made on a call of their own, beside that of queries.
+    parts = _parts(config, Dialer(stub, epoch), Dialer(stub, epoch))
     pool_leader = PoolLeader(
         stub,
         parts.preparer,
@@ -102,7 +106,7 @@ def _party0(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
 def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     """Let party 0's worker dial, and follow."""
     acceptor = Acceptor()
-    parts = _parts(config, acceptor)
+    parts = _parts(config, acceptor, acceptor)
     pool_follower = PoolFollower(parts.preparer, parts.pool, parts.scheduler, parts.targets)
     listen = shifted(config.mpc.listen or "", slot)
     outside, _ = build_server(listen, tls=config.tls, access=ACCESS, rules=config.caller_rules)
@@ -111,7 +115,8 @@ def _party1(config: PartyConfig, slot: int, socket: Path) -> list[grpc.Server]:
     return [_inside(parts, socket), outside]
 
 
-def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
+def _parts(config: PartyConfig, meeting: Meeting, making: Meeting) -> _Parts:
+    """`making`: how the workers meet to make bundles themselves."""
     me = _identity(config)
     if config.randomness == "two-party":
         ring.check()
@@ -126,10 +131,12 @@ def _parts(config: PartyConfig, meeting: Meeting) -> _Parts:
     keep = len(config.cohorts) + 1
     targets = PoolTargets(config.pool, method, SnapshotCache(keep=2 * keep), pool.wake)
     trust = DealerTrust(config.state)
-    sessions = Sessions(config.index, dealer, meeting, pool, keep=keep, trust=trust)
+    learned = KeptWeights(config.pool.hint_mib << 20)
+    sessions = Sessions(config.index, dealer or learned, meeting, pool, keep=keep, trust=trust)
     weights = Weights(Vault.of(config), keep=keep, found=pool.wake)
     computation = Computation(sessions, weights, ScoreTally(config.state), config.pool)
-    preparer = Preparer(sessions, computation, pool, scheduler)
+    maker = None if dealer else TwoPartyMaker(config.index, making, learned)
+    preparer = Preparer(sessions, computation, pool, scheduler, maker)
     servicer = WorkerServicer(
         computation, pool, scheduler, targets, method=method, settings=config.pool
     )

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,6 @@ from parties.mpc.noise import discrete_laplace
 from parties.mpc.release import release
 from parties.mpc.score_bins import sorted_into
 from parties.mpc.session import Session
-from parties.mpc.shares import Shared
 from parties.worker.task import Task
 from privedge.errors import TranscriptMismatch
 
@@ -85,8 +85,8 @@ class ScoreTally:
         session: Session,
         run: bytes,
         task: Task,
-        engine: Engine[Shared],
-        distances: Distances[Shared],
+        engine: Engine[Any],
+        distances: Distances[Any],
     ) -> None:
         """Count the scores of `distances`, in step with the other worker.
 

@@ -14,9 +14,11 @@ workers remember the same; if one forgets, the next greeting shows it.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 
@@ -28,6 +30,7 @@ from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.release import ReleaseKey
 from parties.mpc.session import Session
 from parties.mpc.tuples import TupleKind
+from parties.mpc.twoparty.learned import KeptWeights
 from parties.mpc.twoparty.live import Live
 from parties.mpc.twoparty.maker import TwoParty
 from parties.worker.agreement import disagreement
@@ -37,7 +40,7 @@ from parties.worker.meeting import Agreement, Meeting, Met, PeerStream
 from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind, Task
 from parties.worker.weights import LARGE_BYTES
-from privedge.errors import ManifestMismatch, NotReady, TranscriptMismatch
+from privedge.errors import Busy, ManifestMismatch, NotReady, TranscriptMismatch
 from privedge.rpc.deadline import Deadline
 
 _REMEMBERED_PLANS = 64
@@ -66,12 +69,18 @@ class Opened:
     prepared: Prepared | None
     link: DealerStream | None
     pairing: TwoParty | None = None
+    received_before: int = 0
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def bytes_from_dealer(self) -> int:
-        """How many bytes of corrections this run used."""
+        """How many bytes of corrections this run used; without a dealer, how many came from the
+        other party for its tuples.
+        """
         if self.prepared is not None:
             return self.prepared.bytes_from_dealer
+        if self.pairing is not None:
+            return self.pairing.bytes_received - self.received_before
         return self.link.bytes_received if self.link is not None else 0
 
 
@@ -95,21 +104,29 @@ class Sessions:
     def __init__(
         self,
         index: int,
-        dealer: grpc.Channel | None,
+        source: grpc.Channel | KeptWeights,
         meeting: Meeting,
         pool: Pool,
         *,
         keep: int,
         trust: DealerTrust,
     ) -> None:
-        """Keep the masked weights of `keep` snapshots. `dealer`: None where the two parties make
-        the tuples themselves. `trust`: whether the dealer is refused.
+        """Keep the masked weights of `keep` snapshots. `source`: the dealer's channel, or what the
+        two parties learn of weights, where they make the tuples themselves. `trust`: whether the
+        dealer is refused.
         """
         self.trust = trust
         self.index = index
-        self._dealer = DealerLine(dealer) if dealer is not None else None
+        self._learned = KeptWeights(0)
+        self._dealer: DealerLine | None = None
+        if isinstance(source, KeptWeights):
+            self._learned = source
+        else:
+            self._dealer = DealerLine(source)
         # What the last run left of a pairing of the two parties; None while a run has it.
         self._pairing: TwoParty | None = None
+        # How long a run took that made its tuples itself.
+        self._live_s: BoundedDict[_PlanKey, float] = BoundedDict(_REMEMBERED_PLANS)
         self._meeting = meeting
         self._pool = pool
         self._lock = threading.Lock()
@@ -134,7 +151,8 @@ class Sessions:
         """Begin `run`. All streams end with the block, or at once if the run is cancelled.
 
         Raises ManifestMismatch, which names what the other worker is about to do otherwise;
-        Unreachable; DeadlineExceeded; WrongRandomness while the dealer is refused.
+        Unreachable; DeadlineExceeded; WrongRandomness while the dealer is refused; Busy if there is
+        no bundle and no time for the two parties to make one.
         """
         self.trust.check()
         held = self.masked(task.snapshot.id)
@@ -163,10 +181,12 @@ class Sessions:
                 # The other worker finds the same. It must not be cut off before it has read why.
                 met.stream.finish()
                 raise
-            self._finished(opened)
+            # A new model is checked once, so nothing makes way for it.
+            keep = task.check is None
+            self._finished(opened, plan, keep=keep)
             # 6. Remember: the transcripts were compared up to the last tuple. A party that fails
             #    after this has other masked weights, or none, in its next greeting.
-            if task.check is None:  # a new model is checked once, so nothing makes way for it
+            if keep:
                 self._remember(plan, opened, terms)
             cancellation.disarm()
             met.stream.release()
@@ -220,7 +240,7 @@ class Sessions:
             session = Session(self.index, peer, supply, terms.key)
             return Opened(session, terms.masked, terms.prepared, None)
         if self._dealer is None:
-            return self._made_live(run, terms, peer)
+            return self._made_live(run, terms, peer, plan, deadline)
         # A fresh seed for every session: no mask of this run can have been used before.
         seed = new_seed()
         link = self.dealer_stream(run, seed, terms.masked.seed, deadline)
@@ -228,23 +248,36 @@ class Sessions:
         supply = Tuples(self.index, run, seed, link, known.kinds if known else None)
         return Opened(Session(self.index, peer, supply, terms.key), terms.masked, None, link)
 
-    def _made_live(self, run: SessionId, terms: _Terms, peer: PeerStream) -> Opened:
+    def _made_live(
+        self, run: SessionId, terms: _Terms, peer: PeerStream, plan: _PlanKey, deadline: Deadline
+    ) -> Opened:
         """Tuples that both workers make during the run, by the pairing of the last run if both
         still have it. A run that fails leaves none: its state may differ at the other worker.
+
+        Raises Busy if the last run of this kind took longer than there is time now.
         """
+        with self._lock:
+            takes_s = self._live_s.get(plan, 0.0)
+        if takes_s > deadline.remaining():
+            raise Busy(f"no randomness is prepared, and making it takes {takes_s:.0f} s", takes_s)
         before, self._pairing = self._pairing, None
-        pairing = TwoParty.joined(self.index, peer, before)
+        pairing = TwoParty.joined(self.index, peer, before, self._learned.weights())
         # Weights that were masked afresh are other weights, or other shares of them.
         scope = terms.masked.pairing
-        pairing.forget(keep=scope)
-        session = Session(self.index, peer, Live(run, pairing, scope), terms.key)
-        return Opened(session, terms.masked, None, None, pairing)
+        room = partial(self._learned.check_room, scope, pairing.weights)
+        session = Session(self.index, peer, Live(run, pairing, scope, room), terms.key)
+        return Opened(session, terms.masked, None, None, pairing, pairing.bytes_received)
 
-    def _finished(self, opened: Opened) -> None:
+    def _finished(self, opened: Opened, plan: _PlanKey, *, keep: bool) -> None:
         """The run's transcripts were compared: what made its tuples may go on."""
         if opened.link is not None:
             opened.link.finish()
-        self._pairing = opened.pairing
+        if opened.pairing is not None:
+            self._pairing = opened.pairing
+            if keep:
+                self._learned.keep(opened.pairing.weights, opened.masked.pairing)
+                with self._lock:
+                    self._live_s[plan] = time.monotonic() - opened.began
 
     def _plan(self, key: _PlanKey) -> Plan | None:
         with self._lock:

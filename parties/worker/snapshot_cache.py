@@ -10,8 +10,8 @@ from pathlib import Path
 from parties.bounded_dict import BoundedDict
 from parties.config.telemetry import TelemetrySection
 from privedge.errors import UnknownModel
+from privedge.ran.any_spec import Spec
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import RanSpec
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Snapshot:
 
     id: str
     cohort: str
-    spec: RanSpec
+    spec: Spec
     margin: float
     mean_share: float
     models: tuple[ModelFile, ...]

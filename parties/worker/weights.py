@@ -12,7 +12,7 @@ from parties.at_rest.vault import Vault, open_share
 from parties.bounded_dict import BoundedDict
 from parties.worker.snapshot_cache import ModelFile
 from privedge.errors import DigestMismatch
-from privedge.ran.spec import RanSpec
+from privedge.ran.any_spec import Spec
 from privedge.sharing.manifest import ModelManifest, commitment
 from privedge.sharing.ring import WORD_BYTES, from_bytes
 
@@ -40,7 +40,7 @@ class Weights:
         self._loaded: BoundedDict[str, Stacked] = BoundedDict(keep)
 
     def load(
-        self, snapshot_id: str, spec: RanSpec, files: Sequence[ModelFile], *, keep: bool = True
+        self, snapshot_id: str, spec: Spec, files: Sequence[ModelFile], *, keep: bool = True
     ) -> Stacked:
         """Return name -> int64 (N, *shape), with owners in the order of `files`.
 
@@ -58,12 +58,12 @@ class Weights:
             log.info("shares of %d models loaded in %.1f s", len(files), seconds)
         return self._loaded.used(snapshot_id)
 
-    def _make_room(self, spec: RanSpec, owners: int) -> None:
+    def _make_room(self, spec: Spec, owners: int) -> None:
         """Drop the snapshots least recently used; all of them if the new one is large."""
         words = owners * sum(math.prod(shape) for shape in spec.parameters().values())
         self._loaded.shrink(0 if WORD_BYTES * words > LARGE_BYTES else self._keep - 1)
 
-    def _read(self, spec: RanSpec, files: Sequence[ModelFile]) -> Stacked:
+    def _read(self, spec: Spec, files: Sequence[ModelFile]) -> Stacked:
         stacked = {
             name: torch.empty((len(files), *shape), dtype=torch.int64)
             for name, shape in spec.parameters().items()

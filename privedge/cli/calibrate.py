@@ -21,7 +21,9 @@ from privedge.cli.options import (
     SpecOption,
     path,
     public_files,
+    require_used,
     to_join,
+    without_effect,
 )
 from privedge.cli.progress import progress_bar
 
@@ -35,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _calibrate(
+    context: typer.Context,
     own: Annotated[
         Path,
         typer.Option(
@@ -99,6 +102,8 @@ def _calibrate(
 
     if not 0 < far < 1:
         raise typer.BadParameter("a share above 0 and below 1, as in .01", param_hint="--far")
+    if cohort is None:
+        without_effect(context, "says where a cohort is, and no --cohort is given", "config")
     files = public_files(encoder, cohort, config, detector=detector)
     owners, others = people.by_person(own, skip_bad=skip_bad), people.of_anybody(strangers)
     spec = people.spec_for(
@@ -108,6 +113,7 @@ def _calibrate(
         channels=channels,
         files=files,
     )
+    require_used(spec, encoder, detector, largest_face)
     changes: dict[str, Any] = {"seed": seed, "files": files, "largest_face": largest_face}
     changes |= {"steps": steps} if steps else {}
     public = None if rivals_file is None else rivals.read(rivals_file, spec)

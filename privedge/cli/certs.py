@@ -182,7 +182,10 @@ def _check(
     authority: _Authority = None,
     key: _Key = None,
     valid_for: Annotated[
-        int, typer.Option("--valid-for", min=0, metavar="DAYS", help="Fail if it ends sooner.")
+        int,
+        typer.Option(
+            "--valid-for", min=0, max=3650, metavar="DAYS", help="Fail if it ends sooner."
+        ),
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:

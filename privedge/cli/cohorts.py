@@ -43,10 +43,23 @@ def _cohorts(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
 
 
 def _facts(cohort: "Listed") -> dict[str, object]:
+    from privedge.graph.spec import ModelSpec
     from privedge.user.cohorts import AGREED
 
     said = cohort.facts
     spec = said.architecture
+    if isinstance(spec, ModelSpec):
+        return {
+            "name": cohort.name,
+            "owners": len(said.owners),
+            "takes": "input",
+            "input": spec.input_shape,
+            "outputs": spec.outputs.word,
+            "model": spec.name,
+            "labels": spec.labels,
+            "spec_digest": spec.digest(),
+            "parties_agree": cohort.state == AGREED,
+        }
     described = spec.model_dump(mode="json")
     return {
         "name": cohort.name,
@@ -67,6 +80,7 @@ def _facts(cohort: "Listed") -> dict[str, object]:
 
 def _lines(found: "tuple[Listed, ...]") -> list[str]:
     """Plain columns: a table would cut names to the width of the terminal."""
+    from privedge.graph.spec import ModelSpec
     from privedge.ran.in_words import takes
     from privedge.user.cohorts import AGREED
 
@@ -74,9 +88,13 @@ def _lines(found: "tuple[Listed, ...]") -> list[str]:
     lines = [f"{'cohort':{wide}}  owners  margin  takes"]
     for each in found:
         owners, margin = len(each.facts.owners), each.facts.margin
+        if isinstance(spec := each.facts.architecture, ModelSpec):
+            differs = f"; {each.state}" * (each.state != AGREED)
+            lines.append(f"{each.name:{wide}}  {owners:6}  {'-':6}  {spec.in_words}{differs}")
+            continue
         notes = [f"never answers unknown: {why}"] if (why := each.never_unknown) else []
         notes += [each.state] if each.state != AGREED else []
         said = "".join(f"; {note}" for note in notes)
-        taken = takes(each.facts.architecture)
+        taken = takes(spec)
         lines.append(f"{each.name:{wide}}  {owners:6}  {margin:6.4g}  {taken}{said}")
     return lines

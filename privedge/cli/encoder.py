@@ -52,7 +52,8 @@ def register(app: typer.Typer) -> None:
 def _inspect(file: _FileArgument, as_json: JsonOption = False) -> None:
     """Say what an encoder takes and gives, and whether it can be used; exit status 1 if not.
 
-    The file is run on a blank picture. The order of its channels cannot be seen in it.
+    The file is run on made pictures: features must be the same in every run, and differ between
+    pictures. The order of its channels cannot be seen in it.
 
     \b
     Example:
@@ -204,6 +205,8 @@ def _conventions(facts: "Facts") -> "Iterator[str]":
             f"pictures:   {image.height} x {image.width}, {image.channels} channels, layout "
             f"{facts.layout}, {batch} at once; the order of channels cannot be seen"
         )
+    if not facts.alone:
+        yield "batches:    change a picture's features, so privedge gives it one picture at a time"
     yield f"pixels:     {_scaling(facts)}"
     unit = "already of length one" if facts.unit_length else "not of length one"
     yield f"features:   {_shape(facts.output)}, {unit}; {1000 * facts.seconds:.0f} ms a picture"

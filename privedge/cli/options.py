@@ -177,6 +177,17 @@ def care(strict_quality: bool) -> "Care":
     return "refuse" if strict_quality else "warn"
 
 
+def without_effect(context: typer.Context, why: str, *names: str) -> None:
+    """Refuse options of the command line that would change nothing, and say why they would not.
+
+    names: of the command's parameters. Raises BadParameter.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{why}; leave it out", param_hint=parameter.opts[0])
+
+
 def to_join(
     cohort: str | None, config: Path, preset: str, spec: Path | None = None
 ) -> "str | RanSpec":
@@ -194,13 +205,16 @@ def to_join(
     return of_cohort(cohort, load(ClientConfig, config))
 
 
-def preset_or_spec(preset: str, spec: Path | None) -> "str | RanSpec":
-    """Return the preset's name, or the spec in a file."""
+def preset_or_spec(preset: str, spec: Path | None, *, usual: str = "auto") -> "str | RanSpec":
+    """Return the preset's name, or the spec in a file.
+
+    usual: the preset that one need not name.
+    """
     if spec is None:
         return preset
     from privedge.ran import spec_file
 
-    if preset != "auto":
+    if preset != usual:
         raise typer.BadParameter("a spec has the architecture", param_hint="--preset and --spec")
     return spec_file.read(spec)
 
@@ -216,6 +230,17 @@ def public_files(
         named = load(ClientConfig, config)
         encoder, detector = encoder or named.encoder, detector or named.detector
     return PublicFiles.at(encoder=encoder, detector=detector)
+
+
+def require_used(
+    spec: "RanSpec", encoder: Path | None, detector: Path | None, largest_face: bool
+) -> None:
+    """Raise ConfigError if one of these options would be ignored."""
+    from privedge.ran.features import require_used as required
+    from privedge.ran.public_files import PublicFiles
+
+    given = PublicFiles.at(encoder=encoder, detector=detector)
+    required(spec, given, largest_face=largest_face)
 
 
 def lock_to_write(encrypt: bool, key_file: Path | None) -> "Lock | None":

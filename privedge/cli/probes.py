@@ -20,6 +20,7 @@ from privedge.cli.options import (
     SpecOption,
     path,
     public_files,
+    require_used,
     to_join,
 )
 from privedge.cli.progress import progress_bar
@@ -139,6 +140,7 @@ def _make(
         channels=channels,
         files=files,
     )
+    require_used(spec, encoder, detector, largest_face)
     changes: dict[str, Any] = {"seed": seed, "files": files, "largest_face": largest_face}
     changes |= {"steps": steps} if steps else {}
     with progress_bar() as progress:

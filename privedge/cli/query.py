@@ -21,10 +21,13 @@ from privedge.cli.options import (
     care,
     known_integrity,
     path,
+    require_used,
 )
+from privedge.identity.roles import NOBODY
 
 if TYPE_CHECKING:
     from privedge.client.answers import Reply
+    from privedge.client.predictions import Predictions
 
 ImagesArgument = Annotated[
     list[Path],
@@ -65,14 +68,18 @@ def _query(
 
     Every image is split here into two random shares, one for each party. Neither party learns
     the image or the answer, as long as the two do not work together. A cohort of vectors is asked
-    with the vectors of an npz; its labels, if there are any, are not looked at.
+    with the vectors of an npz; its labels, if there are any, are not looked at. A cohort that
+    serves another model is asked with the array `inputs` of an npz, and answers with its label or
+    its scores.
 
     \b
     Examples:
       privedge query digit.png other.png --cohort digits --config client.toml
       privedge query vectors.npz --cohort wines --config client.toml
+      privedge query inputs.npz --cohort triage --config client.toml
     """
     from privedge.client.query import Client
+    from privedge.graph.spec import ModelSpec
 
     source = files(images, skip_bad)
     with Client.from_file(
@@ -83,6 +90,16 @@ def _query(
         quality=care(strict_quality),
         integrity=known_integrity(integrity),
     ) as client:
+        spec = client.describe(cohort).spec
+        if isinstance(spec, ModelSpec):
+            if encoder or detector or largest_face or one_subject:
+                raise typer.BadParameter(
+                    f"cohort {cohort} serves a model that takes arrays as they are; leave them out",
+                    param_hint="--encoder, --detector, --largest-face and --one-subject",
+                )
+            _say_predictions(client.predict(source, cohort), source, as_json)
+            return
+        require_used(spec, encoder, detector, largest_face)
         reply = client.identify(source, cohort, one_subject=one_subject)
     answers = [answer.owner for answer in reply.answers]
     if as_json:
@@ -90,7 +107,19 @@ def _query(
         return
     say_if_never_unknown(reply, cohort)
     for name, owner in zip(subjects(source, len(answers), one_subject), answers, strict=True):
-        print(f"{name}: {owner or 'unknown'}")
+        print(f"{name}: {owner or NOBODY}")
+
+
+def _say_predictions(reply: "Predictions", source: list[Path] | Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(asdict(reply)))
+        return
+    for name, answer in zip(
+        subjects(source, len(reply.answers), False), reply.answers, strict=True
+    ):
+        label = str(answer.label) if answer.name is None else answer.name
+        scores = "".join(f" {score:.6g}" for score in answer.scores or ())
+        print(f"{name}: {label}{scores}")
 
 
 def files(images: list[Path], skip_bad: bool) -> list[Path] | Path:

@@ -19,6 +19,7 @@ from privedge.cli.options import (
     SpecOption,
     path,
     public_files,
+    require_used,
     to_join,
 )
 
@@ -90,6 +91,7 @@ def _make(
         channels=channels,
         files=files,
     )
+    require_used(spec, encoder, detector, largest_face)
     made = public_rivals.make(sets, spec, count, seed=seed, files=files, largest_face=largest_face)
     rivals.write(out, made, spec)
     _print(out, made, as_json)

@@ -28,6 +28,7 @@ from privedge.cli.options import (
     lock_to_write,
     path,
     public_files,
+    require_used,
     to_join,
     warn_of_template,
 )
@@ -152,9 +153,13 @@ def _train(
     encrypted = encrypt or key_file is not None
     checkpoint.require_replaceable(out, None if force else owner, encrypted=encrypted)
     lock = lock_to_write(encrypt, key_file)
-    source = images[0] if len(images) == 1 else images
     wanted = to_join(cohort, config, preset, spec_file)
-    given = opened(source, label=label, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
+    given = opened(
+        images[0] if len(images) == 1 else images,
+        label=label,
+        skip_bad=skip_bad,
+        as_vectors=takes_vectors(wanted),
+    )
     files = public_files(encoder, cohort, config, detector=detector)
     spec = spec_for(
         given,
@@ -175,6 +180,7 @@ def _train(
         "dp_norm": dp_norm,
         **({"steps": steps} if steps else {}),
     }
+    require_used(spec, encoder, detector, largest_face)
     settings = settings_for(spec, **changes)
     warn_of_template(spec, lock)
     saves = Saves(out.with_name(out.name + ".unfinished"), resume=resume, lock=lock)

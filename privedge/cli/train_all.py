@@ -31,10 +31,11 @@ from privedge.cli.options import (
     lock_to_write,
     path,
     public_files,
+    require_used,
     to_join,
     warn_of_template,
 )
-from privedge.cli.progress import progress_bar
+from privedge.cli.progress import Bars, progress_bar
 
 if TYPE_CHECKING:
     from privedge.ran.spec import RanSpec
@@ -100,7 +101,8 @@ def _train_all(
     """Train one RAN for each folder in FOLDER, named like it. Nothing leaves this device.
 
     From an npz, train one RAN for each of its labels, named like the label. Names have letters,
-    digits, dots, underscores and hyphens only: Ana María is ana-maria.
+    digits, dots, underscores and hyphens only: Ana María is ana-maria. With --skip-bad, owners of
+    whom no picture can be used are left out and named; the exit code is then 1.
 
     For a device that keeps several owners' images. Each model learns from its owner's images only;
     auto goes by all images together, so that all models fit one cohort.
@@ -116,9 +118,8 @@ def _train_all(
       privedge train-all vectors.npz --out models/
     """
     from privedge.ran.alignment import aligner_for
-    from privedge.ran.inputs import by_owner, faces_of
+    from privedge.ran.sets import by_owner, faces_of
     from privedge.user.architecture import spec_for, takes_vectors
-    from privedge.user.many import cores, train_all
     from privedge.user.quality import heed_flaws_of_all
     from privedge.user.settings import settings_for
 
@@ -127,50 +128,72 @@ def _train_all(
     changes |= {"files": files, "largest_face": largest_face} | ({"steps": steps} if steps else {})
     lock = lock_to_write(encrypt, key_file)
     wanted = to_join(cohort, config, preset, spec_file)
-    owners = by_owner(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
+    sets = by_owner(folder, skip_bad=skip_bad, as_vectors=takes_vectors(wanted))
+    names = _named(sets.found)  # before anything is written
     spec = spec_for(
-        *owners.values(),
+        *sets.found.values(),
         preset=wanted,
         components=components,
         channels=channels,
         unit_length=unit_length,
         files=files,
     )
+    require_used(spec, encoder, detector, largest_face)
     settings = settings_for(spec, **changes)
     warn_of_template(spec, lock)
     aligner = aligner_for(spec, files, largest=largest_face)
     started = time.monotonic()
-    reused = {}
     with nothing_left_running(), progress_bar() as progress:
-        cut = {} if aligner is None else faces_of(owners, spec.image_shape, aligner, progress)
-        heed_flaws_of_all(owners, cut, spec, files=files, care=care(strict_quality))
+        cut: dict[str, Any] = {}
+        if aligner is not None:
+            sets, cut = faces_of(sets, spec.image_shape, aligner, progress)
+        heed_flaws_of_all(sets.found, cut, spec, files=files, care=care(strict_quality))
         images: Mapping[str, Any] = cut or {
-            owner: given.source(spec.image) for owner, given in owners.items()
+            owner: given.source(spec.image) for owner, given in sets.found.items()
         }
-        jobs = _jobs(images, out, spec, settings, lock)
-        done = train_all(jobs, processes=processes or cores(), resume=resume, watch=progress.owner)
-        with closing(done):
-            progress("train", 0, len(jobs))
-            for each in done:
-                reused[each.owner] = each.reused
-                progress("train", len(reused), len(jobs))
-    _summarise(jobs, reused, time.monotonic() - started, as_json)
+        jobs = _jobs(images, names, out, spec, settings, lock)
+        reused = _trained(jobs, processes, resume, progress)
+    _summarise(jobs, reused, time.monotonic() - started, sets.left_out, as_json)
+    if sets.left_out:
+        raise typer.Exit(1)
+
+
+def _trained(
+    jobs: "list[Job]", processes: int | None, resume: bool, progress: Bars
+) -> dict[str, bool]:
+    """Train, and say of each owner whether the model was there already."""
+    from privedge.user.many import cores, train_all
+
+    reused: dict[str, bool] = {}
+    done = train_all(jobs, processes=processes or cores(), resume=resume, watch=progress.owner)
+    with closing(done):
+        progress("train", 0, len(jobs))
+        for each in done:
+            reused[each.owner] = each.reused
+            progress("train", len(reused), len(jobs))
+    return reused
+
+
+def _named(owners: "Mapping[str, Any]") -> dict[str, str]:
+    from privedge.identity.names import mapped, owner_names
+
+    names = owner_names(list(owners))
+    if said := mapped(names):
+        print(f"privedge: note: {said}", file=sys.stderr)
+    return names
 
 
 def _jobs(
     owners: "Mapping[str, Any]",
+    names: dict[str, str],
     out: Path,
     spec: "RanSpec",
     settings: "TrainSettings",
     lock: "Lock | None",
 ) -> "list[Job]":
     from privedge.errors import CheckpointError
-    from privedge.identity.names import mapped, owner_names
     from privedge.user.many import Job
 
-    names = owner_names(list(owners))  # before anything is written
-    if said := mapped(names):
-        print(f"privedge: note: {said}", file=sys.stderr)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -181,7 +204,13 @@ def _jobs(
     ]
 
 
-def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_json: bool) -> None:
+def _summarise(
+    jobs: "list[Job]",
+    reused: dict[str, bool],
+    seconds: float,
+    left_out: dict[str, str],
+    as_json: bool,
+) -> None:
     from privedge.user import checkpoint
 
     rows: list[dict[str, Any]] = []
@@ -199,7 +228,9 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
         )
     name = jobs[0].spec.name
     if as_json:
-        print(json.dumps({"preset": name, "owners": rows, "seconds": round(seconds, 3)}))
+        gone = [{"owner": owner, "reason": reason} for owner, reason in left_out.items()]
+        said = {"preset": name, "owners": rows, "left_out": gone, "seconds": round(seconds, 3)}
+        print(json.dumps(said))
         return
     for row in rows:
         there = ", was there" if row["reused"] else ""
@@ -207,4 +238,7 @@ def _summarise(jobs: "list[Job]", reused: dict[str, bool], seconds: float, as_js
             jobs[0].spec, row["images"], row["steps"], row["validation_mse"]
         )
         print(f"{row['file']}: {trained}{there}")
-    print(f"{len(rows)} owners, {name}, {seconds:.1f} s")
+    for owner, reason in left_out.items():
+        print(f"{owner}: left out, {reason}")
+    without = f", {len(left_out)} left out" if left_out else ""
+    print(f"{len(rows)} owners{without}, {name}, {seconds:.1f} s")

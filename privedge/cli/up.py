@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -84,6 +84,13 @@ def _up(
             "without them they check its values alone.",
         ),
     ] = None,
+    randomness: Annotated[
+        Literal["dealer", "two-party"],
+        typer.Option(
+            "--randomness",
+            help="Who makes it: a dealer, or the two parties and nobody else (experimental).",
+        ),
+    ] = "dealer",
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     largest_face: LargestFaceOption = False,
@@ -104,7 +111,7 @@ def _up(
     stop: Annotated[bool, typer.Option("--stop", help="Stop what runs for DIR.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve your own pictures: train, start all three servers here, upload, and say how to ask.
+    """Serve your own pictures: train, start all servers here, upload, and say how to ask.
 
     It runs until Ctrl-C; models are kept for the next time, and only owners whose pictures have
     changed are trained again. Nothing is written into DIR. For trying things out: on one machine
@@ -121,6 +128,7 @@ def _up(
       privedge up people/ --stop          # and stop it
       privedge up people/ --margin 0.9    # strangers are "unknown"
       privedge up people/ --preset face --encoder encoder.onnx --detector detector.onnx
+      privedge up people/ --randomness two-party
       privedge up vectors.npz             # arrays vectors and labels: a label is an owner
     """
     from privedge import extras, systems
@@ -158,6 +166,7 @@ def _up(
             strict_quality=strict_quality,
             rivals=rivals,
             probes=probes,
+            randomness=randomness,
         )
         if kept:
             servers.keep()

@@ -1,4 +1,4 @@
-"""`privedge upload`: share a trained RAN with both parties and activate it."""
+"""`privedge upload`: share a trained model with both parties and activate it."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def _upload(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", parser=path, help="What `privedge train` has written."),
+        typer.Argument(metavar="FILE", parser=path, help="What `train` or `model export` wrote."),
     ],
     cohort: Annotated[str, typer.Option("--cohort", metavar="NAME", help="The set to join.")],
     receipt: Annotated[
@@ -47,7 +47,7 @@ def _upload(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Split a trained RAN into two shares, send one to each party, and activate it.
+    """Split a trained model into two shares, send one to each party, and activate it.
 
     It replaces your earlier model of the cohort, if there is one. Where the operators check new
     models against those of other owners, it says what came of it, or they do not accept it.
@@ -57,9 +57,9 @@ def _upload(
       privedge upload ana.ran --cohort digits --config owner-ana.toml
     """
     from privedge.config import ClientConfig, load
-    from privedge.user import checkpoint, upload
+    from privedge.user import served_model, upload
 
-    ran = checkpoint.load(file, lock_to_read(file, key_file))
+    ran = served_model.load(file, lock_to_read(file, key_file))
     settings = load(ClientConfig, config)
     if receipt is not None:
         require_place(receipt, settings)

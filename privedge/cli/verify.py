@@ -17,6 +17,7 @@ from privedge.cli.options import (
     StrictQualityOption,
     care,
     known_integrity,
+    require_used,
 )
 from privedge.cli.query import (
     CohortOption,
@@ -58,6 +59,7 @@ def _verify(
       privedge verify digit.png --owner ana --cohort digits --config client.toml
     """
     from privedge.client.query import Client
+    from privedge.ran.any_spec import of_rans
 
     source = files(images, skip_bad)
     with Client.from_file(
@@ -68,6 +70,9 @@ def _verify(
         quality=care(strict_quality),
         integrity=known_integrity(integrity),
     ) as client:
+        if encoder or detector or largest_face:
+            spec = of_rans(client.describe(cohort).spec, cohort)
+            require_used(spec, encoder, detector, largest_face)
         reply = client.verify(source, owner, cohort, one_subject=one_subject)
     answers = [answer.owner is not None for answer in reply.answers]
     if as_json:

@@ -33,6 +33,7 @@ from privedge import private_file
 from privedge.client.cohort import Cohort
 from privedge.config import Integrity
 from privedge.errors import CheckpointError, ConfigError, IntegrityError, PrivEdgeError
+from privedge.ran.any_spec import of_rans
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.combine import combine
@@ -180,7 +181,7 @@ class Canaries:
         self._again_rows = min(ROWS_ASKED_AGAIN, largest)
         self._rows = rivals.rows.reshape(len(rivals), -1).astype(np.float64)
         self._shape = cohort.spec.input_shape
-        self._strangers = tell_apart(cohort.spec) and len(rivals) > 1
+        self._strangers = tell_apart(of_rans(cohort.spec, cohort.name)) and len(rivals) > 1
         # To `verify` the answer is no, whichever rival it is.
         self._public = len(rivals) if verify else cohort.public_owners
         # The columns of public owners follow those of the owners.

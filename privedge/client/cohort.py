@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from privedge.ran.spec import RanSpec
+from privedge.ran.any_spec import Spec
 from privedge.sharing import known
 from privedge.sharing.ring import RING_BITS
 
@@ -13,7 +13,8 @@ class Cohort:
 
     Attributes:
         name: the name of the cohort, as `identify` and `verify` accept it.
-        spec: the architecture of every model, and the size to which pictures are brought.
+        spec: the architecture of every model, and the size to which pictures are brought; or the
+            graph of the one model that the cohort serves, for `predict`.
         margin, mean_share: the rule for "unknown". The best model answers if its error is below
             `margin` times a reference. The reference is (1 - `mean_share`) times the second-best
             error plus `mean_share` times the mean error of all models.
@@ -29,7 +30,7 @@ class Cohort:
     """
 
     name: str
-    spec: RanSpec
+    spec: Spec
     margin: float
     owners: tuple[str, ...]
     snapshot_id: str

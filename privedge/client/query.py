@@ -18,15 +18,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from privedge import traces
 from privedge.arrays import is_pixels
-from privedge.client import canaries
+from privedge.client import canaries, predictions
 from privedge.client.answers import Reply, answer_shape, read_answers
 from privedge.client.canaries import Canaries, Doubt, unsettled
 from privedge.client.cohort import Cohort
 from privedge.client.exchange import Asked, Party, exchange
+from privedge.client.predictions import Predictions, Predictor
 from privedge.config import ClientConfig, Integrity, StrPath, load
 from privedge.errors import (
     Closed,
@@ -39,12 +40,14 @@ from privedge.errors import (
     SnapshotChanged,
     UnknownModel,
 )
-from privedge.identity.roles import Role
+from privedge.identity.roles import OWNER_NAME, Role
 from privedge.ran import features, narrow, quality
 from privedge.ran.alignment import aligner_for
+from privedge.ran.any_spec import of_rans, spec_from_json
 from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.quality import Care
+from privedge.ran.quality import require_known as require_care
 from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
@@ -56,6 +59,8 @@ from privedge.sharing.question import MAX_IMAGES_OF_ONE_SUBJECT, Question, new_q
 from privedge.sharing.ring import Words
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
+
+T = TypeVar("T")
 
 # A cohort may change between the call that describes it and the query.
 _TRIES = 3
@@ -107,6 +112,7 @@ class Client:
             CertificateError: a certificate or key is missing, expired or of the wrong kind.
             MissingExtra: `[traces]` is used without OpenTelemetry.
         """
+        require_care(quality)
         canaries.require_known(integrity)
         traces.start("client", config.traces)
         self._files = PublicFiles.at(
@@ -223,9 +229,14 @@ class Client:
             )
         if not said[0].owners:
             raise NotReady(f"cohort {cohort}: no active model yet; upload one first")
+        if wrong := [each for each in said[0].owners if not OWNER_NAME.fullmatch(each)]:
+            raise ManifestMismatch(
+                f"cohort {cohort}: {ascii(wrong[0])[:80]} is no name of an owner, so answers would "
+                "mislead; tell both operators"
+            )
         found = Cohort(
             name=cohort,
-            spec=RanSpec.from_json(said[0].spec_json),
+            spec=spec_from_json(said[0].spec_json),
             margin=said[0].margin,
             owners=tuple(said[0].owners),
             snapshot_id=said[0].snapshot_id,
@@ -291,6 +302,31 @@ class Client:
             raise UnknownModel(f"owner: must be a name, got {type(owner).__name__}")
         return self._ask(images, cohort, verify_owner=owner, one_subject=one_subject)
 
+    def predict(self, inputs: object, cohort: str) -> Predictions:
+        """Let the model that a cohort serves answer for each input.
+
+        Args:
+            inputs: an array of floats below 64, (n, *input), as the graph in `describe` has it, or
+                one sample; or an npz file with such an array called `inputs`.
+            cohort: the name of the cohort.
+
+        Returns:
+            For each input its label, or its scores, as the operators let them leave.
+
+        Raises:
+            CheckpointError: the cohort has RANs.
+            ImageError, RangeError: `inputs` cannot be used.
+            ConfigError: the client wants canaries, which are for RANs.
+            And what `identify` raises.
+        """
+        self._require_usable()
+        predictions.require_no_canaries(self._integrity)
+        predictor = Predictor(self._parties, self._patience, self._known)
+        return self._open_throughout(lambda: predictor.predict(inputs, cohort))
+
+    def _known(self, name: str, anew: bool) -> Cohort:
+        return self.describe(name) if anew else self._cohorts.get(name) or self.describe(name)
+
     def _told(self, party: Party, method: Callable[..., Any], request: Any) -> Any:
         return told(method, request, peer=party.name, patience=self._patience)
 
@@ -308,8 +344,13 @@ class Client:
         self, images: Source, name: str, *, verify_owner: str | None, one_subject: bool
     ) -> Reply:
         self._require_usable()
+        return self._open_throughout(
+            lambda: self._answered(images, name, verify_owner, one_subject)
+        )
+
+    def _open_throughout(self, ask: Callable[[], T]) -> T:
         try:
-            return self._answered(images, name, verify_owner, one_subject)
+            return ask()
         except ValueError as error:  # gRPC's, for a channel that another thread closed meanwhile
             if self._open:
                 raise
@@ -324,7 +365,8 @@ class Client:
             if verify_owner is not None and verify_owner not in cohort.owners:
                 raise UnknownModel(f"cohort {name}: has no owner {verify_owner}")
             if query is None or cohort.spec != spec:
-                spec, query = cohort.spec, self._encoded(cohort.spec, images)
+                spec = of_rans(cohort.spec, name)
+                query = self._encoded(spec, images)
             try:
                 return self._in_batches(cohort, query, verify_owner, one_subject)
             except SnapshotChanged:
@@ -335,6 +377,7 @@ class Client:
 
     def _encoded(self, spec: RanSpec, images: Source) -> Words:
         source = asked(images, spec.image)
+        source.require_fitting(spec)
         inputs = source.at(spec.image, aligner_for(spec, self._files, largest=self._largest_face))
         if self._quality != "ignore" and is_pixels(inputs):
             flaws = quality.of_asked(quality.greys(inputs), source.names)

@@ -4,6 +4,7 @@ Sees private keys. They are written with mode 0600, never over another file, and
 All keys are ECDSA P-256; TLS relies on it (rpc/tls_floor.py).
 """
 
+import contextlib
 import datetime
 import os
 import secrets
@@ -52,8 +53,10 @@ def issue(folder: Path, identity: Identity, *, days: float = 90) -> TlsFiles:
     """Write a certificate for `identity`, signed by the authority in `folder`, and its key.
 
     The files are <role>-<name>.crt and .key, for servers <role>.crt and .key. Raises
-    CertificateError if they exist, or if the authority is missing or unusable.
+    CertificateError if they exist, here or on a system that ignores case, or if the authority is
+    missing or unusable.
     """
+    _require_apart(folder, identity)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _issued(folder, identity, key.public_key(), days)
     stem = stem_of(identity)
@@ -70,6 +73,7 @@ def request(folder: Path, identity: Identity) -> tuple[Path, Path]:
     A key that is there already is used, and stays as it is. Returns the paths of both. Raises
     CertificateError.
     """
+    _require_apart(folder, identity)
     stem = stem_of(identity)
     asked, kept = folder / f"{stem}.csr", folder / f"{stem}.key"
     key = read_key(kept) if kept.exists() else ec.generate_private_key(ec.SECP256R1())
@@ -129,6 +133,18 @@ def serial_of(certificate: x509.Certificate) -> str:
 def stem_of(identity: Identity) -> str:
     """Return how the files of an identity are called, without the ending."""
     return identity.name if identity.role.serves else f"{identity.role}-{identity.name}"
+
+
+def _require_apart(folder: Path, identity: Identity) -> None:
+    """Raise CertificateError if another's files have the same name but for upper and lower case."""
+    stem = stem_of(identity)
+    with contextlib.suppress(OSError):  # a folder that cannot be read is refused as it is used
+        for other in sorted(folder.iterdir()):
+            if other.stem != stem and other.stem.casefold() == stem.casefold():
+                raise CertificateError(
+                    f"{other}: is there for another name, and on many systems {stem}.key would be "
+                    "the same file; choose a name that differs in more than upper and lower case"
+                )
 
 
 # --- Reading --------------------------------------------------------------------------------------

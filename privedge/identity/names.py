@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from privedge.errors import ConfigError
-from privedge.identity.roles import COHORT_NAME, NAME
+from privedge.identity.roles import COHORT_NAME, NAME, OWNER_NAME
 
 _LONGEST = 64
 # Letters that Unicode does not decompose into a plain letter and an accent.
@@ -25,18 +25,26 @@ _LETTERS = str.maketrans(
 def owner_names(folders: Sequence[str]) -> dict[str, str]:
     """Return an owner's name for each folder's name. All differ, also if case is ignored.
 
-    Raises ConfigError, which names both, if two folders would get the same name. A number would
-    tell them apart, but after a change of folders it could mean another person.
+    Raises ConfigError, which names both, if two folders would get the same name, or names that
+    differ in case only: on many systems their files would be one. A number would tell them apart,
+    but after a change of folders it could mean another person. Raises it too for a folder whose
+    owner would have the name that is the answer for strangers.
     """
     named: dict[str, str] = {}
     taken: dict[str, str] = {}
     for folder in folders:
         name = owner_name(folder)
-        other = taken.setdefault(name.casefold(), folder)
-        # Two names that are valid as they are differ, whatever their case.
-        if other != folder and (folder, other) != (name, named[other]):
+        if not OWNER_NAME.fullmatch(name):
             raise ConfigError(
-                f"folders {other!r} and {folder!r}: both would be the owner {name}; rename one"
+                f"folder or label {folder!r}: no owner can be called {name}, which is the answer "
+                "for strangers; rename it, or take it away if it holds strangers"
+            )
+        other = taken.setdefault(name.casefold(), folder)
+        if other != folder:
+            only = ", as upper and lower case do not count" if name != named[other] else ""
+            raise ConfigError(
+                f"folders or labels {other!r} and {folder!r}: both would be the owner "
+                f"{name.lower() if only else name}{only}; rename one"
             )
         named[folder] = name
     return named

@@ -16,6 +16,9 @@ from functools import lru_cache
 from privedge.errors import CertificateError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# What an answer says that names nobody. An owner of this name could not be told from a stranger.
+NOBODY = "unknown"
+OWNER_NAME = re.compile(rf"(?!(?i:{NOBODY})\Z){NAME.pattern}")
 # The whole name of a cohort; whatever crosses the wire is checked more leniently.
 COHORT_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
 _OURS = "spiffe://privedge/"
@@ -72,6 +75,11 @@ class Identity:
             raise CertificateError(
                 f"{self.role}: a name is 1 to 64 letters, digits, dots, dashes or underscores "
                 "and starts with a letter or digit"
+            )
+        if self.role is Role.OWNER and not OWNER_NAME.fullmatch(self.name):
+            raise CertificateError(
+                f"owner: no owner can be called {self.name}, which is the answer for strangers; "
+                "choose another name"
             )
         if self.role.serves and self.name != self.role:
             raise CertificateError(f"{self.role}: there is only one; its name must be {self.role}")

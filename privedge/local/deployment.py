@@ -24,6 +24,7 @@ from typing import Any
 from privedge import private_file
 from privedge.config import ClientConfig, TlsFiles
 from privedge.errors import Unreachable
+from privedge.graph.spec import ModelSpec, is_model
 from privedge.identity.certificates import create_authority, issue
 from privedge.identity.roles import Identity, Role
 from privedge.ran.feature_kinds import Encoder, Vector
@@ -37,6 +38,8 @@ _STOP_S = 20
 SERVERS = (Role.DEALER, Role.PARTY1, Role.PARTY0)
 # Nobody else asks here, and measurements ask a lot.
 _NO_BUDGETS = {"budgets": {"labels_per_day": 0, "activations_per_hour": 0}}
+# What cohorts of a model that is no RAN have of a CohortSetting.
+_OF_MODELS = ("name", "clients", "owners", "budget")
 _FILES = ("ca", "certificate", "key")
 ADMIN = Identity(Role.ADMIN, "operator")
 
@@ -45,7 +48,9 @@ ADMIN = Identity(Role.ADMIN, "operator")
 class CohortSetting:
     """One [[cohorts]] table, the same at both parties. `clients` and `owners`: None for all.
 
-    spec_json: the text of a spec file, in place of a preset. rivals: the file of public rivals.
+    spec_json: the text of a spec file, in place of a preset; or that of a graph, with its outputs,
+    for a model that is no RAN, of which only clients, owners and budget are looked at.
+    rivals: the file of public rivals.
     telemetry, budget, model_check: the keys of its tables of these names; None for no such table.
     """
 
@@ -293,7 +298,12 @@ class Deployment:
         if text := fields.pop("spec_json", None):
             file = self.folder / f"{cohort.name}.spec.json"
             _write(file, [text])
-            fields["spec_file"] = str(file)
+            if is_model(json.loads(text)):
+                outputs = ModelSpec.from_json(text).outputs.word
+                kept = {key: fields[key] for key in fields if key in _OF_MODELS}
+                fields = {**kept, "kind": "model", "graph": str(file), "outputs": outputs}
+            else:
+                fields["spec_file"] = str(file)
         tables = []
         for name in ("telemetry", "budget", "model_check"):
             if (table := fields.pop(name, None)) is not None:

@@ -38,6 +38,7 @@ class Record:
 
     pictures: the folder of pictures.
     sizes: height, width and channels of each picture that was read, by the SHA-256 of its file.
+    pixels: the digest of each picture as it is decoded, by the same.
     models: for each owner, the digest of everything that the model was made from.
     serving: the digest of everything that the servers hold; empty while that is not certain.
     ports: the ports of the servers.
@@ -46,6 +47,7 @@ class Record:
     pictures: str
     version: str = privedge.__version__
     sizes: dict[str, tuple[int, int, int]] = field(default_factory=dict, repr=False)
+    pixels: dict[str, str] = field(default_factory=dict, repr=False)
     models: dict[str, str] = field(default_factory=dict)
     serving: str = ""
     ports: tuple[int, ...] = ()

@@ -10,8 +10,9 @@ import numpy as np
 
 from privedge.identity.names import mapped, owner_names
 from privedge.local.pictures import Owner, Pictures
-from privedge.ran import npz
+from privedge.ran import npz, quality
 from privedge.ran.images import Measured
+from privedge.ran.inputs import digest_of
 
 
 def look(file: Path) -> Pictures:
@@ -19,7 +20,8 @@ def look(file: Path) -> Pictures:
 
     Raises ImageError for a file without sound vectors and labels.
     """
-    held = npz.read(file, as_vectors=True).by_label()
+    given = npz.read(file, as_vectors=True)
+    held = given.by_label()
     names = owner_names(list(held))
     owners = tuple(
         Owner(
@@ -33,4 +35,15 @@ def look(file: Path) -> Pictures:
     )
     said = mapped(names)
     count = sum(each.count for each in owners)
-    return Pictures(owners, Measured(0, 0, 1, count), 0, (said,) if said else (), {})
+    return Pictures(
+        owners,
+        Measured(0, 0, 1, count),
+        0,
+        (said,) if said else (),
+        {},
+        shared=quality.shared(
+            {names[label]: [digest_of(row) for row in rows] for label, rows in held.items()},
+            {names[label]: [f"vector {at}" for at in range(len(held[label]))] for label in held},
+        ),
+        unit_length=given.unit_length,
+    )

@@ -86,6 +86,7 @@ def plan(
     Raises ConfigError for an unknown preset, and ImageError for one that does not fit.
     """
     spec = _spec(found, preset, files, unit_length)
+    features.require_used(spec, files, largest_face=largest_face)
     alone = len(found.owners) == 1
     bounded = alone and len(found.owners[0].files) >= own_images.HELD_OUT_FROM
     quantile = _QUANTILE_ALONE if bounded else None
@@ -126,9 +127,14 @@ def _alone(plan: Plan, *, bounded: bool, rivals: bool) -> str:
 def _spec(
     found: Pictures, preset: str | RanSpec, files: PublicFiles, unit_length: bool | None
 ) -> RanSpec:
-    first = found.owners[0].vectors
-    if first is not None:
-        return spec_for(Opened((), first), preset=preset, unit_length=unit_length, files=files)
+    said = found.unit_length
+    held = [
+        Opened((), each.vectors, unit_length=said)
+        for each in found.owners
+        if each.vectors is not None
+    ]
+    if held:
+        return spec_for(*held, preset=preset, unit_length=unit_length, files=files)
     if isinstance(preset, RanSpec):
         return preset
     check_for_pictures(preset, unit_length=unit_length)

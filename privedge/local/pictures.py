@@ -74,6 +74,9 @@ class Pictures:
     grey: how many of the pictures are grey.
     notes: remarks for people to read.
     sizes: each picture's size, by the SHA-256 of its file.
+    pixels: the digest of each picture as it is decoded, by the same.
+    shared: for each owner concerned, what another owner has too.
+    unit_length: what the file of vectors says of it; None if it says nothing.
     """
 
     owners: tuple[Owner, ...]
@@ -81,6 +84,9 @@ class Pictures:
     grey: int
     notes: tuple[str, ...]
     sizes: Mapping[str, Measured] = field(repr=False)
+    pixels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    shared: Mapping[str, Sequence[Flaw]] = field(default_factory=dict, repr=False)
+    unit_length: bool | None = None
 
     @property
     def vector_size(self) -> int | None:
@@ -92,13 +98,14 @@ class Pictures:
 @dataclass(frozen=True)
 class _Picture:
     """A usable picture; `digest` is the SHA-256 of its file, and of how its face is cut out;
-    `grey` as for Owner.
+    `grey` as for Owner; `pixels` is the digest of what is decoded.
     """
 
     file: Path
     digest: str
     size: Measured
     grey: Pixels | None
+    pixels: str
 
 
 @dataclass(frozen=True)
@@ -115,26 +122,26 @@ def look(
     folder: Path,
     *,
     beside: Path,
-    known: Mapping[str, Measured],
+    known: Mapping[str, tuple[Measured, str]],
     progress: Progress,
     aligner: Aligner | None = None,
 ) -> Pictures:
     """Find all owners in `folder`, and measure their pictures.
 
     beside: the home folder; it and the folders that contain it are not owners.
-    known: the `sizes` of an earlier call; these pictures are not decoded again.
+    known: the `sizes` and `pixels` of an earlier call; these pictures are not decoded again.
     aligner: cuts faces out; pictures without the one face that it wants are left out.
 
     Raises ImageError if no owner is found, and ConfigError for folders that would be one owner.
     """
     places, passed = places_in(folder, beside=beside)
     listed = [(place, images.listed(place)) for place in places]
+    names = owner_names([place.name for place, files in listed if files])  # before they are read
     count = _Count(progress, sum(len(files) for _, files in listed))
     read = [_read(place, files, known, count, aligner) for place, files in listed]
     used = [each for each in read if each.sound]
     if not used:
         raise ImageError(f"{folder}: no folder in it holds a picture that can be read")
-    names = owner_names([each.path.name for each in used])
     owners = [_owner(names[each.path.name], each) for each in used]
     sound = [picture for each in used for picture in each.sound]
     return Pictures(
@@ -143,6 +150,11 @@ def look(
         sum(picture.size.channels == 1 for picture in sound),
         tuple(_notes(folder, passed, read, owners)),
         {picture.digest: picture.size for picture in sound},
+        {picture.digest: picture.pixels for picture in sound},
+        quality.shared(
+            {names[each.path.name]: [one.pixels for one in each.sound] for each in used},
+            {names[each.path.name]: [one.file.name for one in each.sound] for each in used},
+        ),
     )
 
 
@@ -179,7 +191,7 @@ class _Count:
 def _read(
     place: Path,
     files: Sequence[Path],
-    known: Mapping[str, Measured],
+    known: Mapping[str, tuple[Measured, str]],
     count: _Count,
     aligner: Aligner | None,
 ) -> _Folder:
@@ -199,14 +211,17 @@ def _read(
     return _Folder(place, tuple(sound), tuple(damaged), tuple(others))
 
 
-def _looked(file: Path, digest: str, known: Measured | None, aligner: Aligner | None) -> _Picture:
+def _looked(
+    file: Path, digest: str, known: tuple[Measured, str] | None, aligner: Aligner | None
+) -> _Picture:
     if known is not None:
-        return _Picture(file, digest, known, None)
+        size, pixels = known
+        return _Picture(file, digest, size, None, pixels)
     picture = opened([file])
     size = measured(picture)
     if aligner is not None:
         picture.require_faces(aligner)
-    return _Picture(file, digest, size, picture.greys[0])
+    return _Picture(file, digest, size, picture.greys[0], picture.digests[0])
 
 
 def _digest(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The three servers of one folder, during a command and after it.
+"""The servers of one folder, during a command and after it.
 
 The servers that a command starts end with it, even if it is killed, unless the command keeps them.
 Sees process ids and addresses only.
@@ -67,10 +67,11 @@ class Servers:
     def wait_ready(self, deployment: Deployment, progress: Progress) -> None:
         """Wait until all servers report that they serve. Raises Unreachable."""
         self._deployment = deployment
-        for count, server in enumerate(SERVERS):
-            progress("start servers", count, len(SERVERS))
+        wanted = deployment.servers
+        for count, server in enumerate(wanted):
+            progress("start servers", count, len(wanted))
             deployment.wait_ready(server, partial(self._runs, server))
-        progress("start servers", len(SERVERS), len(SERVERS))
+        progress("start servers", len(wanted), len(wanted))
 
     def keep(self) -> None:
         """Let the running servers outlive this command."""
@@ -81,7 +82,7 @@ class Servers:
     def watch(self) -> None:
         """Wait for ever. Raises Unreachable when a server has ended."""
         while self._deployment is not None:
-            for server in SERVERS:
+            for server in self._deployment.servers:
                 if not self._runs(server):
                     words = self._deployment.last_words(server)
                     raise Unreachable(f"{server.label} ended: {words}")

@@ -2,7 +2,7 @@
 
     1.  read the pictures or vectors: one folder, or one label, is one owner
     2.  train a model for each owner whose pictures have changed
-    3.  start the dealer and both parties as processes
+    3.  start the dealer and both parties as processes, or the two parties alone
     4.  upload one share of each model to each party
     5.  ask with pictures that no model learned from
 
@@ -12,16 +12,17 @@ the three operators, so nothing is private from this machine.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from privedge.arrays import Vectors
 from privedge.client.query import Client
 from privedge.errors import Busy, CertificateError, DeadlineExceeded, QualityError, Refused
 from privedge.identity.roles import Identity, Role
 from privedge.local import labelled, models, pictures
-from privedge.local.deployment import SERVERS, CohortSetting, Deployment
+from privedge.local.deployment import CohortSetting, Deployment
 from privedge.local.homes import Home
 from privedge.local.models import Plan
 from privedge.local.pictures import Owner, Pictures
@@ -40,7 +41,7 @@ from privedge.user.many import Watch
 from privedge.user.quality import flaws
 
 # A trial on a nearly full disk is nobody's outage.
-_SETTINGS = {"disk": {"min_free_percent": 0}}
+_SETTINGS: dict[str, Any] = {"disk": {"min_free_percent": 0}}
 _ASKED = 64
 # Certificates are valid for 90 days. Servers that have run for 60 days get new ones and restart.
 _RENEWED_S = 60 * 86_400.0
@@ -60,6 +61,7 @@ class Request:
     strict_quality: whether poor pictures are an error.
     rivals: the file of public rivals; None for the one beside the encoder of the preset face.
     probes: public probes, which models are checked on; None to check their values alone.
+    randomness: who makes it, as in the parties' files.
     """
 
     cohort: str
@@ -71,6 +73,13 @@ class Request:
     strict_quality: bool = False
     rivals: Path | None = None
     probes: Path | None = None
+    randomness: str = "dealer"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keys of both parties' files."""
+        alone = {} if self.randomness == "dealer" else {"randomness": self.randomness}
+        return _SETTINGS | alone
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ def bring_up(
         probes.read(request.probes, plan.spec)
     for note in (*found.notes, *notes):
         say(note)
-    _judge(plan, home, request, aligner, say)
+    _judge(plan, home, request, aligner, found.shared, say)
     models.train(plan, home, progress, watch)
     return _serve(plan, home, servers, request, progress, say)
 
@@ -142,16 +151,27 @@ def _looked(home: Home, progress: Progress, aligner: Aligner | None) -> Pictures
         progress("read vectors", 0, 1)
         return labelled.look(home.pictures)
     record = home.record
-    known = {digest: Measured(*size, count=1) for digest, size in record.sizes.items()}
+    known = {
+        digest: (Measured(*size, count=1), record.pixels[digest])
+        for digest, size in record.sizes.items()
+        if digest in record.pixels
+    }
     found = pictures.look(
         home.pictures, beside=home.folder, known=known, progress=progress, aligner=aligner
     )
     sizes = {digest: (s.height, s.width, s.channels) for digest, s in found.sizes.items()}
-    home.write(replace(record, sizes=sizes))
+    home.write(replace(record, sizes=sizes, pixels=dict(found.pixels)))
     return found
 
 
-def _judge(plan: Plan, home: Home, request: Request, aligner: Aligner | None, say: Say) -> None:
+def _judge(
+    plan: Plan,
+    home: Home,
+    request: Request,
+    aligner: Aligner | None,
+    shared: Mapping[str, Sequence[Flaw]],
+    say: Say,
+) -> None:
     """Say what is wrong with the pictures of owners that are to be trained. Raises QualityError for
     any owner if the request is strict.
     """
@@ -162,6 +182,7 @@ def _judge(plan: Plan, home: Home, request: Request, aligner: Aligner | None, sa
         if request.strict_quality or trained.get(owner.name) != origins[owner.name]
         for flaw in _flaws(owner, plan, request, aligner)
     ]
+    lines += [f"{owner}: {flaw.text}" for owner, found in shared.items() for flaw in found]
     if request.strict_quality and lines:
         raise QualityError("; ".join(lines))
     for line in lines:
@@ -180,15 +201,15 @@ def _serve(
     plan: Plan, home: Home, servers: Servers, request: Request, progress: Progress, say: Say
 ) -> Ready:
     cohort, public = _cohort(plan.spec, request)
-    wanted = models.digest_of(vars(cohort), plan.origins, *public)
+    wanted = models.digest_of(vars(cohort), plan.origins, *public, *_settings_said(request))
     running = servers.running
     if home.record.serving == wanted and not (running and _is_old(home)):
         try:
-            _go_on(plan, home, servers, cohort, progress)
-            return _answering_now_or_soon(plan, home, request, there=len(running) == len(SERVERS))
+            started = _go_on(plan, home, servers, cohort, request, progress)
+            return _answering_now_or_soon(plan, home, request, there=not started)
         except (Refused, CertificateError) as error:
             say(f"the servers that were here do not answer and are replaced ({error})")
-    _begin(plan, home, servers, cohort, progress)
+    _begin(plan, home, servers, cohort, request, progress)
     home.write(replace(home.record, serving=wanted))
     return _answering(plan, home, request, there=False)
 
@@ -218,26 +239,45 @@ def _is_checked(spec: RanSpec) -> bool:
     return is_linear and pixels < model_bounds.most_energy(spec)
 
 
+def _settings_said(request: Request) -> list[str]:
+    """What servers that run must have been started with; nothing for a dealer, as before it could
+    be said.
+    """
+    return [] if request.randomness == "dealer" else [request.randomness]
+
+
 def _go_on(
-    plan: Plan, home: Home, servers: Servers, cohort: CohortSetting, progress: Progress
-) -> None:
-    """Start the servers that do not run. The parties have kept the models."""
+    plan: Plan,
+    home: Home,
+    servers: Servers,
+    cohort: CohortSetting,
+    request: Request,
+    progress: Progress,
+) -> int:
+    """Start the servers that do not run, and say how many those were. The parties have kept the
+    models.
+    """
     running = servers.running
     if not running:
         home.remove("certs", "logs")
     ports = home.record.ports if running else ()
-    deployment = Deployment(home.folder, [cohort], _SETTINGS, ports=ports)
-    _start(plan, home, servers, deployment, progress)
+    deployment = Deployment(home.folder, [cohort], request.settings, ports=ports)
+    return _start(plan, home, servers, deployment, progress)
 
 
 def _begin(
-    plan: Plan, home: Home, servers: Servers, cohort: CohortSetting, progress: Progress
+    plan: Plan,
+    home: Home,
+    servers: Servers,
+    cohort: CohortSetting,
+    request: Request,
+    progress: Progress,
 ) -> None:
     """Start all servers with empty stores, and upload every model."""
     servers.stop()
     home.write(replace(home.record, serving=""))
     home.remove("certs", "logs", "state")
-    deployment = Deployment(home.folder, [cohort], _SETTINGS)
+    deployment = Deployment(home.folder, [cohort], request.settings)
     _start(plan, home, servers, deployment, progress)
     progress("upload", 0, len(plan.owners))
     for count, owner in enumerate(plan.owners, start=1):
@@ -248,12 +288,14 @@ def _begin(
 
 def _start(
     plan: Plan, home: Home, servers: Servers, deployment: Deployment, progress: Progress
-) -> None:
+) -> int:
     home.write(replace(home.record, ports=deployment.ports))
     running = servers.running
-    servers.start(deployment, [server for server in SERVERS if server not in running])
+    missing = [server for server in deployment.servers if server not in running]
+    servers.start(deployment, missing)
     servers.wait_ready(deployment, progress)
     deployment.write_client_config(_CLIENT, home.client_config, files=plan.settings.files)
+    return len(missing)
 
 
 def _answering_now_or_soon(plan: Plan, home: Home, request: Request, *, there: bool) -> Ready:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from privedge.arrays import Pixels
 from privedge.errors import ConfigError, FaceTooSmall, NoFaceFound, SeveralFaces
-from privedge.ran import detector
+from privedge.ran import detector, onnx_file
 from privedge.ran.detector import Detector, Face
 from privedge.ran.feature_kinds import Alignment, Encoder
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -81,6 +81,11 @@ class Aligner:
         return counted[0]
 
 
+def alignment_of(spec: RanSpec) -> Alignment | None:
+    """How faces are cut out for a spec; None if pictures are taken whole, and for vectors."""
+    return spec.features.aligned if isinstance(spec.features, Encoder) else None
+
+
 def aligner_for(
     spec: RanSpec, files: PublicFiles = NO_FILES, *, largest: bool = False
 ) -> Aligner | None:
@@ -89,11 +94,15 @@ def aligner_for(
     Raises ConfigError if the detector's file is needed and not given or another one, and
     MissingExtra without onnxruntime.
     """
-    wanted = spec.features.aligned if isinstance(spec.features, Encoder) else None
-    if wanted is None:
+    if not isinstance(spec.features, Encoder) or (wanted := spec.features.aligned) is None:
         return None
     if files.detector is None:
         raise ConfigError(f"preset {spec.name}: needs its detector's ONNX file (--detector)")
+    if onnx_file.digest(files.detector) == spec.features.sha256:
+        raise ConfigError(
+            f"{files.detector}: is the encoder, and finds no faces; give it with --encoder, and "
+            "the detector's file with --detector"
+        )
     return Aligner(detector.load(files.detector, wanted.detector), wanted, largest=largest)
 
 

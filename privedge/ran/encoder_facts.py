@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from privedge.arrays import Features
 from privedge.errors import ConfigError, PrivEdgeError
 from privedge.ran import detector, onnx_encoder, onnx_file
 from privedge.ran.feature_kinds import EncoderInput
@@ -23,6 +24,8 @@ _USUAL = ImageShape(height=112, width=112, channels=3)
 _ARITHMETIC = ("Sub", "Add", "Mul", "Div")
 _PASSED_ON = ("Identity", "Cast", "Transpose", "Dropout")
 _UNIT = 1e-3
+# Sums of a batch may be done in another order.
+_SAME = 1e-3
 _SEED = 0
 
 
@@ -35,6 +38,8 @@ class Facts:
     taken_out: how many inputs are constants or unused, and were left out.
     image: the size of the pictures, in pixels, and their channels.
     batch: how many pictures it takes at once; None: any number.
+    alone: whether a picture has the same features among others. privedge gives an encoder one
+        picture at a time where it may.
     scaled_inside: what the file itself does to pixels at first, such as "Sub 127.5".
     output: the shape of one picture's features.
     unit_length: whether the features of two pictures had length one.
@@ -53,6 +58,7 @@ class Facts:
     layout: Literal["nchw", "nhwc"] = "nchw"
     image: ImageShape | None = None
     batch: int | None = None
+    alone: bool = True
     scaled_inside: tuple[str, ...] = ()
     output: tuple[int, ...] = ()
     unit_length: bool = False
@@ -65,7 +71,7 @@ class Facts:
 
 
 def inspect(path: Path) -> Facts:
-    """Look at the file at `path`, and run it on a blank picture.
+    """Look at the file at `path`, and run it on made pictures, alone and together.
 
     Raises ConfigError if the file cannot be read, and MissingExtra without onnxruntime. A file that
     is no encoder raises nothing: `why` says so.
@@ -103,19 +109,37 @@ def _tried(path: Path, session: Session) -> dict[str, Any]:
     planes = np.random.default_rng(_SEED).integers(0, 256, shape, np.uint8)
     planes[0] = 0
     values = onnx_encoder.prepared(planes, wants)
-    onnx_encoder.run(path, session, values[:1])  # the first run takes longer
+    onnx_encoder.require_told_apart(path, session, wants, shape[1:])  # the first run takes longer
     started = perf_counter()
     features = onnx_encoder.run(path, session, values)
     seconds = (perf_counter() - started) / len(values)
     lengths = np.linalg.norm(features.reshape(len(features), -1), axis=1)
+    batch, alone = _together(session, values, features)
     return {
         "layout": wants.layout,
         "image": image,
-        "batch": port.shape[0] if isinstance(port.shape[0], int) else None,
+        "batch": batch,
+        "alone": alone,
         "output": features.shape[1:],
         "unit_length": bool((np.abs(lengths - 1) < _UNIT).all()),
         "seconds": seconds,
     }
+
+
+def _together(
+    session: Session, values: npt.NDArray[np.float32], apart: Features
+) -> tuple[int | None, bool]:
+    """How many pictures a file takes at once, and whether each then has the same features."""
+    fixed = session.inputs[0].shape[0]
+    if isinstance(fixed, int) and fixed > 0:
+        return fixed, True
+    try:
+        found = session.run(values)[0]
+    except ConfigError:  # its layers fix what its input does not
+        return 1, True
+    if found.shape != apart.shape:
+        return 1, True
+    return None, bool(np.allclose(found, apart, rtol=_SAME, atol=_SAME * np.abs(apart).max()))
 
 
 def scaled_inside(graph: Any) -> tuple[str, ...]:

@@ -109,6 +109,21 @@ def require_files(spec: RanSpec, files: PublicFiles) -> None:
     aligner_for(spec, files)
 
 
+def require_used(spec: RanSpec, files: PublicFiles, *, largest_face: bool = False) -> None:
+    """Raise ConfigError for a file, or a choice of faces, that `spec` would silently ignore."""
+    encoder = spec.features if isinstance(spec.features, Encoder) else None
+    if files.encoder is not None and encoder is None:
+        raise ConfigError(f"encoder: {spec.name} computes its features without one; leave it out")
+    if encoder is None or encoder.aligned is None:
+        given = {"detector": files.detector is not None, "largest face": largest_face}
+        if unused := [name for name, is_given in given.items() if is_given]:
+            takes = "vectors" if spec.image is None else "whole pictures"
+            raise ConfigError(
+                f"{', '.join(unused)}: {spec.name} takes {takes} and looks for no faces; leave "
+                f"{'them' if len(unused) > 1 else 'it'} out"
+            )
+
+
 def _loaded(
     spec: RanSpec, named: Encoder, file: Path | None
 ) -> Callable[[arrays.Pixels], Features]:

@@ -9,12 +9,12 @@ Sees plaintext images and vectors: for the owner's and the client's device only.
 raises an ImageError that says how to convert it. One error names all files that cannot be used.
 """
 
+import hashlib
 import logging
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import TypeGuard, TypeVar
 
@@ -25,12 +25,12 @@ from PIL import Image
 from privedge.arrays import Inputs, Pixels, is_pixels
 from privedge.config import StrPath
 from privedge.errors import ImageError
-from privedge.progress import Progress
 from privedge.ran import images as files
 from privedge.ran import npz, pixels, quality, refusals, vectors
 from privedge.ran.alignment import Aligner
+from privedge.ran.feature_kinds import Vector
 from privedge.ran.images import Measured
-from privedge.ran.spec import ImageShape
+from privedge.ran.spec import ImageShape, RanSpec
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +42,9 @@ _Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Source = Pictures | _Floats | Sequence[_Floats]
 
 T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
 
 _MOST_BAD = 20
-_VECTORS_NEEDED = "vectors are needed here, float32 or float64 of shape (n, D), and not pictures"
+VECTORS_NEEDED = "vectors are needed here, float32 or float64 of shape (n, D), and not pictures"
 _PICTURES_NEEDED = "vectors: pictures are needed here"
 _IF_VECTORS = "; vectors need a preset and a cohort of vectors"
 
@@ -55,12 +54,15 @@ class Opened:
     """Pictures before decoding, either files and Pillow images or an array; or vectors.
 
     skip_bad: whether files that cannot be decoded are left out; None if the caller has no choice.
+    unit_length: whether their file says that vectors are to be divided by their length; None if it
+        says nothing.
     """
 
     pictures: Sequence[Path | Image.Image]
     array: Inputs | None = field(default=None, repr=False)
     skip_bad: bool | None = None
-    _looks: "list[_Look]" = field(default_factory=list, repr=False)
+    unit_length: bool | None = None
+    looks: "list[_Look]" = field(default_factory=list, repr=False)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -74,9 +76,10 @@ class Opened:
 
     @property
     def names(self) -> list[str]:
-        """What quality.py calls each picture: its file's name, or "picture 0"."""
+        """What quality.py calls each picture or vector: its file's name, or "picture 0"."""
         if self.array is not None:
-            return [f"picture {number}" for number in range(len(self.array))]
+            kind = "picture" if self.vector_size is None else "vector"
+            return [f"{kind} {number}" for number in range(len(self.array))]
         return [
             each.name if isinstance(each, Path) else f"picture {number}"
             for number, each in enumerate(self.pictures)
@@ -87,9 +90,28 @@ class Opened:
         """What quality.py judges of each picture. Decodes those that were not measured."""
         if self.array is not None and is_pixels(self.array):
             return quality.greys(self.array)
-        if not self._looks:
+        if not self.looks:
             measured(self)
-        return [look.grey for look in self._looks if look.grey is not None]
+        return [look.grey for look in self.looks if look.grey is not None]
+
+    @property
+    def digests(self) -> list[str]:
+        """The SHA-256 (hex) of each picture as it is decoded, or of each vector: equal ones have
+        equal digests, whatever their files are. Decodes pictures that were not measured.
+        """
+        if self.array is not None:
+            return [digest_of(each) for each in self.array]
+        if not self.looks:
+            measured(self)
+        return [look.digest for look in self.looks]
+
+    def require_fitting(self, spec: RanSpec) -> None:
+        """Raise ImageError if the file of vectors says something else of unit length than `spec`.
+
+        What is in it was made for lengths that count, or for lengths that do not.
+        """
+        if isinstance(spec.features, Vector):
+            require_agreed(self.unit_length, spec.features.unit_length, f"preset {spec.name}")
 
     @property
     def one_by_one(self) -> "Opened":
@@ -122,10 +144,26 @@ class Opened:
 
     def _vectors(self, shape: ImageShape | None) -> Inputs:
         if self.array is None or self.vector_size is None:
-            raise ImageError(_VECTORS_NEEDED)
+            raise ImageError(VECTORS_NEEDED)
         if shape is not None:
             raise ImageError(_PICTURES_NEEDED)
         return self.array
+
+
+def require_agreed(said: bool | None, wanted: bool, who: str) -> None:
+    """Raise ImageError if a file says something else of unit length than `who` wants."""
+    if said is not None and said != wanted:
+        raise ImageError(
+            f"vectors: their file says unit_length = {said}, and {who} has {wanted}; give vectors "
+            "that were made for it, or leave unit_length out of the file if either is fine"
+        )
+
+
+def digest_of(array: npt.NDArray[np.generic]) -> str:
+    """Return the SHA-256 (hex) of the shape and the values of a picture or vector."""
+    whole = hashlib.sha256(repr((array.shape, array.dtype.str)).encode())
+    whole.update(np.ascontiguousarray(array).data)
+    return whole.hexdigest()
 
 
 def _pixels(array: Inputs) -> Pixels:
@@ -146,29 +184,6 @@ def at_one_size(
         np.stack(found) if each.array is None else files.fit(_pixels(each.array), shape)
         for each, found in zip(sets, resized, strict=True)
     ]
-
-
-def faces_of(
-    sets: Mapping[K, Opened], shape: ImageShape, aligner: Aligner, progress: Progress
-) -> dict[K, Pixels]:
-    """Return the faces of each set, uint8 (n, H, W) or (n, H, W, 3), at the size of `shape`.
-
-    Raises one ImageError that names all pictures without the one face that is wanted. If they may
-    be left out, sets without any other picture are left out too.
-    """
-    total, done = sum(len(each.one_by_one.pictures) for each in sets.values()), count(1)
-
-    def cut(picture: Image.Image, where: str) -> Pixels:
-        progress("find faces", next(done), total)
-        return aligner.cut(picture, shape, where)
-
-    progress("find faces", 0, total)
-    found, bad = _tried([each.one_by_one for each in sets.values()], cut)
-    named = _required_good(bad, "files", skip_bad=all(each.skip_bad for each in sets.values()))
-    faces = {key: np.stack(some) for key, some in zip(sets, found, strict=True) if some}
-    if not faces:
-        raise ImageError(f"no picture is left: {named}")
-    return faces
 
 
 def _face(aligner: Aligner, shape: ImageShape, picture: Image.Image, where: str) -> Pixels:
@@ -203,7 +218,8 @@ def asked(source: Source, shape: ImageShape | None) -> Opened:
     """
     as_vectors = shape is None
     if isinstance(source, str | os.PathLike) and is_npz(source):
-        return Opened((), npz.read(Path(source), as_vectors=as_vectors).inputs)
+        held = npz.read(Path(source), as_vectors=as_vectors, with_labels=False)
+        return Opened((), held.inputs, unit_length=held.unit_length)
     return opened(source, as_vectors=as_vectors)
 
 
@@ -228,9 +244,9 @@ def opened(
     if label is not None:
         raise _no_label()
     if isinstance(source, np.ndarray):
-        return Opened((), _checked(source, as_vectors), skip_bad)
+        return Opened((), _checked(refusals.plain(source), as_vectors), skip_bad)
     if as_vectors and not _is_list_of_arrays(source):
-        raise ImageError(_VECTORS_NEEDED)
+        raise ImageError(VECTORS_NEEDED)
     if isinstance(source, Image.Image):
         return Opened([source], skip_bad=skip_bad)
     return _from_list(source, skip_bad, as_vectors)
@@ -240,11 +256,12 @@ def _from_path(
     path: Path, label: int | str | None, skip_bad: bool | None, as_vectors: bool | None
 ) -> Opened:
     if is_npz(path):
-        return Opened((), npz.read(path, as_vectors=as_vectors).of_label(label), skip_bad)
+        held = npz.read(path, as_vectors=as_vectors)
+        return Opened((), held.of_label(label), skip_bad, held.unit_length)
     if label is not None:
         raise _no_label()
     if as_vectors:
-        raise ImageError(f"{path}: {_VECTORS_NEEDED}")
+        raise ImageError(f"{path}: {VECTORS_NEEDED}")
     return Opened(in_folder(path), skip_bad=skip_bad)
 
 
@@ -301,58 +318,6 @@ def in_folder(path: Path) -> list[Path]:
     return found
 
 
-def by_owner(place: Path, *, skip_bad: bool, as_vectors: bool | None = None) -> dict[str, Opened]:
-    """Find what each owner has, by the owner's name: that of a folder in `place`, or a label of an
-    npz.
-
-    as_vectors: as for `opened`.
-
-    Raises ImageError, and warns, as `in_folders` does.
-    """
-    if is_npz(place):
-        held = npz.read(place, as_vectors=as_vectors)
-        return {label: Opened((), inputs) for label, inputs in held.by_label().items()}
-    if as_vectors:
-        raise ImageError(f"{place}: {_VECTORS_NEEDED}")
-    return {folder.name: found for folder, found in in_folders(place, skip_bad=skip_bad).items()}
-
-
-def in_folders(folder: Path, *, skip_bad: bool) -> dict[Path, Opened]:
-    """Find and measure the pictures of each folder in `folder`, in order of name.
-
-    skip_bad: leave out bad files, and folders without a picture that can be read.
-
-    Raises ImageError, which names all bad files and folders. Warns of those that are passed over or
-    left out.
-    """
-    found = files.subfolders(folder)
-    if not found:
-        raise ImageError(f"{folder}: holds no folders; make one in it for each owner's images")
-    if left := files.passed_over(folder, found):
-        log.warning("%s: %s", folder, left)
-    sets, bad = _each_opened(found, skip_bad)
-    what = "files and folders" if bad else "files"
-    looks, bad_files = _tried([*sets.values()], _look)
-    named = _required_good([*bad, *bad_files], what, skip_bad=skip_bad)
-    for pictures, seen in zip(sets.values(), looks, strict=True):
-        pictures._looks = seen
-    sets = {each: pictures for each, pictures in sets.items() if pictures.pictures}
-    if not sets:
-        raise ImageError(f"no picture is left: {named}")
-    return sets
-
-
-def _each_opened(folders: Sequence[Path], skip_bad: bool) -> tuple[dict[Path, Opened], list[str]]:
-    """Open each folder. Leave out those that cannot be used, and say why."""
-    sets, bad = {}, []
-    for folder in folders:
-        try:
-            sets[folder] = opened(folder, skip_bad=skip_bad)
-        except ImageError as error:
-            bad.append(str(error))
-    return sets, bad
-
-
 def measured(*sets: Opened) -> Measured:
     """Measure all pictures of `sets` together, to choose a preset. Raises ImageError.
 
@@ -360,11 +325,11 @@ def measured(*sets: Opened) -> Measured:
     """
     if any(each.vector_size is not None for each in sets):
         raise ImageError("vectors: have no size in pixels")
-    new = [each for each in sets if not each._looks]
-    for each, found in zip(new, _decoded(new, _look), strict=True):
+    new = [each for each in sets if not each.looks]
+    for each, found in zip(new, _decoded(new, look_at), strict=True):
         array = each.array
-        each._looks = _looks(array) if array is not None and is_pixels(array) else found
-    every = [look for each in sets for look in each._looks]
+        each.looks = _looks(array) if array is not None and is_pixels(array) else found
+    every = [look for each in sets for look in each.looks]
     return Measured(
         _middle([look.height for look in every]),
         _middle([look.width for look in every]),
@@ -376,19 +341,27 @@ def measured(*sets: Opened) -> Measured:
 
 @dataclass(frozen=True)
 class _Look:
-    """The facts kept of one picture. `grey` is what quality.py judges; None in an array."""
+    """The facts kept of one picture. `grey` is what quality.py judges; None in an array.
+
+    digest: of its pixels; "" in an array.
+    """
 
     height: int
     width: int
     colour: bool
     stored: bool
     grey: Pixels | None
+    digest: str = ""
 
 
-def _look(picture: Image.Image, _where: str) -> _Look:
+def look_at(picture: Image.Image, _where: str) -> _Look:
+    """Return the facts kept of one picture."""
     stored = picture.mode == "RGB"
-    colour = stored and files.has_colour(np.asarray(picture))
-    return _Look(picture.height, picture.width, colour, stored, quality.grey(picture))
+    pixels = np.asarray(picture)
+    colour = stored and files.has_colour(pixels)
+    # However a grey picture is stored, it is the same one.
+    digest = digest_of(pixels if colour or not stored else pixels[..., 0])
+    return _Look(picture.height, picture.width, colour, stored, quality.grey(picture), digest)
 
 
 def _looks(array: Pixels) -> list[_Look]:
@@ -403,44 +376,52 @@ def _decoded(sets: Sequence[Opened], use: Callable[[Image.Image, str], T]) -> li
 
     Raises one ImageError naming all bad files.
     """
-    results, bad = _tried(sets, use)
+    results, bad = tried(sets, use)
     choices = {each.skip_bad for each in sets}
+    if sum(map(len, results)) + len(bad) == 1 and not any(choices):  # nothing else would be left
+        choices = {None}
     what = "files" if any(each.files for each in sets) else "pictures"
-    named = _required_good(bad, what, skip_bad=None if None in choices else all(choices))
+    named = required_good(bad, what, skip_bad=None if None in choices else all(choices))
     if any(each.array is None and not each.pictures for each in sets):
         raise ImageError(f"no picture is left{': ' if named else ''}{named}")
     return results
 
 
-def _tried(
-    sets: Sequence[Opened], use: Callable[[Image.Image, str], T]
+def tried(
+    sets: Sequence[Opened], use: Callable[[Image.Image, str], T], names: Sequence[str] = ()
 ) -> tuple[list[list[T]], list[str]]:
-    """Apply `use` to every picture of every set. Drop those that are bad, and say why."""
+    """Apply `use` to every picture of every set. Drop those that are bad, and say why.
+
+    names: whose each set is, to name pictures that are no files.
+    """
     results: list[list[T]] = []
     bad: list[str] = []
-    for each in sets:
+    for at, each in enumerate(sets):
+        whose = f"{names[at]}: " if names else ""
         kept, found = [], []
         for number, picture in enumerate(each.pictures):
             try:
-                where = str(picture) if isinstance(picture, Path) else f"picture {number}"
+                where = f"{whose}picture {number}"
+                if isinstance(picture, Path):
+                    where = str(picture)
                 found.append(use(_plain(picture, where), where))
                 kept.append(number)
             except ImageError as error:
                 bad.append(str(error))
         each.pictures = [each.pictures[number] for number in kept]
-        if each._looks:
-            each._looks = [each._looks[number] for number in kept]
+        if each.looks:
+            each.looks = [each.looks[number] for number in kept]
         results.append(found)
     return results, bad
 
 
-def _required_good(bad: Sequence[str], what: str, *, skip_bad: bool | None) -> str:
+def required_good(bad: Sequence[str], what: str, *, skip_bad: bool | None) -> str:
     """Return what `bad` says, and warn of it. Raises ImageError if it may not be left out."""
     named = "; ".join(bad[:_MOST_BAD]) + ("; ..." if len(bad) > _MOST_BAD else "")
     counted = f"{len(bad)} {what} cannot be used: " if len(bad) > 1 else ""
     if bad and not skip_bad:
         it = "them" if len(bad) > 1 else "it"
-        cure = "" if skip_bad is None else f"; repair {it}, or leave {it} out with --skip-bad"
+        cure = "" if skip_bad is None else f"; replace {it}, or leave {it} out with --skip-bad"
         raise ImageError(f"{counted}{named}{cure}")
     if bad:
         log.warning("left out: %s", named)

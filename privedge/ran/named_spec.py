@@ -4,9 +4,10 @@ For owners and experiments, who have these files. An operator needs none: preset
 """
 
 import logging
+from pathlib import Path
 
 from privedge.errors import ConfigError
-from privedge.ran import face, onnx_encoder, onnx_file
+from privedge.ran import detector, face, onnx_encoder, onnx_file
 from privedge.ran.encoder_facts import scaled_inside
 from privedge.ran.presets import ENCODER_PRESETS, behind_encoder, preset
 from privedge.ran.public_files import NO_FILES, PublicFiles
@@ -39,6 +40,8 @@ def spec_named(  # noqa: PLR0913 - as presets.preset
     """
     if name == face.NAME and None in (files.encoder, files.detector):
         raise ConfigError(f"preset {name}: needs both of its ONNX files (--encoder, --detector)")
+    if files.encoder is None and files.detector is not None:
+        raise ConfigError("detector: cuts faces out for an encoder; give an encoder, too")
     if files.encoder is None:
         return preset(
             name,
@@ -48,6 +51,7 @@ def spec_named(  # noqa: PLR0913 - as presets.preset
             components=components,
             pictures=pictures,
         )
+    _require_encoder(files.encoder)
     if _are_the_recipes(files):
         if name == face.NAME:
             return preset(name, height=1, width=1, channels=3, components=components)
@@ -66,6 +70,15 @@ def spec_named(  # noqa: PLR0913 - as presets.preset
         aligned = face.alignment(onnx_file.digest(files.detector), image)
         encoder = encoder.model_copy(update={"aligned": aligned})
     return behind_encoder(name, encoder, image, components=components)
+
+
+def _require_encoder(file: Path) -> None:
+    """Raise ConfigError if `file` is a detector, as where the two files were swapped."""
+    if detector.is_one(onnx_file.session(file, onnx_file.digest(file))):
+        raise ConfigError(
+            f"{file}: finds faces and is no encoder; give it with --detector, and the encoder's "
+            "file with --encoder"
+        )
 
 
 def _are_the_recipes(files: PublicFiles) -> bool:

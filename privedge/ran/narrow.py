@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from privedge.errors import RangeError
+from privedge.graph.spec import WORD_BITS, ModelSpec
+from privedge.ran.any_spec import Spec
 from privedge.ran.feature_kinds import Encoder, Vector
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
@@ -45,12 +47,14 @@ class Norms:
         return [(start, min(start + self.summed, images)) for start in starts]
 
 
-def word_bits(spec: RanSpec) -> int:
+def word_bits(spec: Spec) -> int:
     """Return how many bits a word of an input has: 20 to 26, or 64 where words stay wide.
 
-    Only a single subspace has narrow words: D inputs below 0.75 * 2^bits in absolute value then
-    have a sum of squares below 2^62.
+    Of RANs only a single subspace has narrow words: D inputs below 0.75 * 2^bits in absolute value
+    then have a sum of squares below 2^62. Other models always have: whatever is sent is below 192.
     """
+    if isinstance(spec, ModelSpec):
+        return WORD_BITS
     if len(spec.layers) != 1 or not isinstance(spec.layers[0], Subspace):
         return RING_BITS
     most = _MOST_BITS if _unit_length(spec) is not False else _MOST_OF_VECTORS
@@ -59,14 +63,15 @@ def word_bits(spec: RanSpec) -> int:
     return bits if bits >= _FEWEST_BITS else RING_BITS
 
 
-def tensor_bits(spec: RanSpec, name: str) -> int:
+def tensor_bits(spec: Spec, name: str) -> int:
     """The same for a word of a parameter. A threshold stays wide: it is compared, not multiplied,
-    and decides about its owner's answers alone.
+    and decides about its owner's answers alone. So do the parameters of a model that is no RAN.
     """
-    return RING_BITS if name == "threshold" else word_bits(spec)
+    wide = name == "threshold" or isinstance(spec, ModelSpec)
+    return RING_BITS if wide else word_bits(spec)
 
 
-def as_narrow(raw: bytes, bits: int, spec: RanSpec) -> bytes:
+def as_narrow(raw: bytes, bits: int, spec: Spec) -> bytes:
     """Bring the wire form of inputs, words of `bits` bits, to the width of the spec's."""
     wanted = word_bits(spec)
     if bits == wanted:

@@ -6,7 +6,7 @@ cannot mix up two encoders or their conventions. Needs onnxruntime (`pip install
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,25 +19,35 @@ from privedge.ran import onnx_file
 from privedge.ran.feature_kinds import Encoder, EncoderInput
 from privedge.ran.onnx_file import Port, Session
 from privedge.ran.spec import ImageShape
-from privedge.ran.vectors import LONGEST
+from privedge.ran.vectors import LONGEST, SHORTEST
 
 # Pictures with their channels first: (n, C, H, W), 0 to 255.
 _Planes = npt.NDArray[np.uint8]
 
 _AXES = 4
 
+# Of a picture's features, relative to the largest of them: what repeated sums may differ by, and
+# what other pictures in a batch may change, with which sums are done in another order.
+_EQUAL, _NEARLY = 1e-6, 1e-3
+_SEED = 0
+
 
 def load(path: Path, wanted: Encoder) -> Callable[[_Planes], Features]:
     """Load an encoder as a function: pictures, uint8 (n, C, H, W), RGB or grey -> features.
 
     The features are float32 (n, *wanted.output). Those of a picture do not depend on the others.
-    The function raises ImageError for a picture whose features have no direction, if the spec wants
-    unit length.
+    The function raises ConfigError for a file that `require_told_apart` refuses, and ImageError for
+    a picture whose features have no direction, if the spec wants unit length.
 
     Raises ConfigError if the file has another SHA-256 than `wanted` or does not run, and
     MissingExtra without onnxruntime.
     """
     found = onnx_file.digest(path)
+    if wanted.aligned is not None and found == wanted.aligned.detector:
+        raise ConfigError(
+            f"{path}: finds faces and is no encoder; give it with --detector, and the encoder's "
+            "file with --encoder"
+        )
     if found != wanted.sha256:
         raise ConfigError(
             f"{path}: is another encoder: its SHA-256 is {found}, and the models' is "
@@ -69,6 +79,7 @@ def describe(
     image = image_of(path, session, wants, otherwise)
     blank = np.zeros((1, image.channels, image.height, image.width), np.uint8)
     output = run(path, session, prepared(blank, wants)).shape[1:]
+    require_told_apart(path, session, wants, blank.shape[1:])
     encoder = Encoder(sha256=sha256, output=output, input=wants, unit_length=unit_length)
     return encoder, image
 
@@ -131,7 +142,46 @@ def require_picture_input(path: Path, session: Session) -> None:
         )
 
 
+@lru_cache(maxsize=4)
+def require_told_apart(
+    path: Path, session: Session, wants: EncoderInput, shape: tuple[int, int, int]
+) -> None:
+    """Raise ConfigError if pictures cannot be told apart by what the file makes of them.
+
+    Its features must be the same in every run, differ between pictures, and not depend on the other
+    pictures of a batch that it fixes. A file that passes is not tried again in this process.
+
+    shape: channels, height and width of a picture.
+    """
+    drawn = np.random.default_rng(_SEED).integers(0, 256, (3, *shape), np.uint8)
+    drawn[2] = 0
+    pictures, batch = prepared(drawn, wants), _at_once(session)
+    first, *others = found = run(path, session, pictures)
+    size = float(np.abs(found).max())
+    if _apart(first, run(path, session, pictures[:batch])[0]) > _EQUAL * size:
+        raise ConfigError(
+            f"{path}: gives other features for the same picture in every run; save the network for "
+            "inference, without dropout or noise"
+        )
+    if batch > 1 and _apart(first, run(path, session, pictures[:1])[0]) > _NEARLY * size:
+        raise ConfigError(
+            f"{path}: a picture's features depend on the others in its batch; save the network for "
+            "inference, best with a batch of any size"
+        )
+    if all(_apart(first, other) <= _EQUAL * size for other in others):
+        raise ConfigError(
+            f"{path}: gives the same features for different pictures, so nobody could be told from "
+            "anybody; use another file"
+        )
+
+
+def _apart(left: Features, right: Features) -> float:
+    return float(np.abs(left - right).max())
+
+
 def _features(path: Path, session: Session, wanted: Encoder, planes: _Planes) -> Features:
+    if len(planes):
+        require_told_apart(path, session, wanted.input, planes.shape[1:])
     features = run(path, session, prepared(planes, wanted.input))
     if features.shape != (len(planes), *wanted.output):
         raise ConfigError(
@@ -146,6 +196,13 @@ def _features(path: Path, session: Session, wanted: Encoder, planes: _Planes) ->
         raise ConfigError(
             f"{path}: gives features of length {lengths.max():.4g}, and models can compare those "
             f"of length {LONGEST} at most; use a spec with unit length (`privedge encoder wrap`)"
+        )
+    if (lengths < SHORTEST).any():
+        place = int(np.flatnonzero(lengths.reshape(-1) < SHORTEST)[0])
+        raise ImageError(
+            f"picture {place}: the encoder gives features of a length below 1/64 for it, too short "
+            "for numbers in steps of 2^-16; use another picture, or a spec with unit length "
+            "(`privedge encoder wrap`)"
         )
     return features
 
@@ -166,15 +223,21 @@ def run(path: Path, session: Session, values: npt.NDArray[np.float32]) -> Featur
 
     Raises ConfigError.
     """
-    batch = session.inputs[0].shape[0]
-    # One picture at a time, so its last bits do not depend on the others. A file that fixes another
-    # number is given that many, the last ones blank.
-    step = batch if isinstance(batch, int) and batch > 0 else 1
+    step = _at_once(session)
     parts = [_once(path, session, values[i : i + step], step) for i in range(0, len(values), step)]
     features = np.concatenate(parts)
     if features.dtype != np.float32 or not np.isfinite(features).all():
         raise ConfigError(f"{path}: its first output must be finite float32")
     return features
+
+
+def _at_once(session: Session) -> int:
+    """One picture at a time, so its last bits do not depend on the others.
+
+    A file that fixes another number is given that many, the last ones blank.
+    """
+    batch = session.inputs[0].shape[0]
+    return batch if isinstance(batch, int) and batch > 0 else 1
 
 
 def _once(

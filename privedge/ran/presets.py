@@ -108,11 +108,16 @@ def preset(  # noqa: PLR0913 - every choice, with a name
         name = _by_size(height, width, channels, linear=linear)
     if name in ENCODER_PRESETS:
         raise ConfigError(f"preset {name}: needs a public encoder; give its file with --encoder")
-    if name not in _BUILDERS:
-        known = ", ".join(("auto", *PRESETS, *ENCODER_PRESETS, VECTOR))
-        raise ConfigError(f"preset {name!r} is unknown; choose from {known}")
+    require_known(name)
     spec = _BUILDERS[name](3 if channels == 3 else 1)
     return spec if components is None else _with_components(spec, components)
+
+
+def require_known(name: object) -> None:
+    """Raise ConfigError for what is no preset's name."""
+    names = ("auto", *PRESETS, *ENCODER_PRESETS, VECTOR)
+    if name not in names and (not isinstance(name, str) or name not in _BUILDERS):
+        raise ConfigError(f"preset {name!r:.80} is unknown; choose from {', '.join(names)}")
 
 
 def behind_encoder(
@@ -146,24 +151,32 @@ def behind_encoder(
         return RanSpec(name=name, image=image, features=encoder, layers=layers)
     channels = image.channels
     spec = preset(name, height=image.height, width=image.width, channels=channels)
-    changed = with_encoder(spec, encoder, image)
+    changed = with_encoder(spec, encoder, image, components=components)
     return changed if components is None else _with_components(changed, components)
 
 
-def with_encoder(spec: RanSpec, encoder: Encoder, image: ImageShape) -> RanSpec:
+def with_encoder(
+    spec: RanSpec, encoder: Encoder, image: ImageShape, *, components: int | None = None
+) -> RanSpec:
     """Return `spec` with a public encoder in place of its feature map.
 
     A subspace fits any features. In a network of Dense layers and activations the last layer gets
     the encoder's size.
 
-    image: the input size of the encoder.
+    image: the input size of the encoder. components: of a subspace; None for those of `spec`.
 
-    Raises ConfigError for a network with other layers, which are made for maps of one size.
+    Raises ConfigError for components that do not fit, and for a network with other layers, which
+    are made for maps of one size.
     """
     name = f"{spec.name}-encoder"
     if isinstance(first := spec.layers[0], Subspace):
         changed = RanSpec(name=name, image=image, features=encoder, layers=spec.layers)
-        return _with_components(changed, first.components)
+        if components is None and first.components >= math.prod(encoder.output) > 1:
+            raise ConfigError(
+                f"preset {spec.name}: has more components than fit {math.prod(encoder.output)} "
+                "numbers of an encoder; use subspace-encoder, or give fewer components"
+            )
+        return _with_components(changed, first.components if components is None else components)
     flat = [layer for layer in spec.layers if not isinstance(layer, Reshape)]
     if any(isinstance(layer, Conv | Upsample | Subspace) for layer in flat) or not isinstance(
         flat[-1], Dense
@@ -200,7 +213,12 @@ def _with_components(spec: RanSpec, components: int) -> RanSpec:
     if not isinstance(spec.layers[0], Subspace):
         raise ConfigError(f"preset {spec.name} has no components; leave them out")
     size = math.prod(spec.input_shape)
-    if not 1 <= components < size:
+    if size == 1:
+        raise ConfigError(
+            f"preset {spec.name}: the encoder gives a single number, and a subspace needs more; "
+            "use another encoder"
+        )
+    if not isinstance(components, int) or not 1 <= components < size:
         raise ConfigError(f"components: must be from 1 to {size - 1} for preset {spec.name}")
     return RanSpec(
         name=spec.name,
@@ -211,7 +229,7 @@ def _with_components(spec: RanSpec, components: int) -> RanSpec:
 
 
 def _vector(size: int | None, unit_length: bool, components: int | None) -> RanSpec:
-    if size is None or not _LEAST_VALUES <= size <= _MOST_VALUES:
+    if not isinstance(size, int) or not _LEAST_VALUES <= size <= _MOST_VALUES:
         raise ConfigError(
             f"preset {VECTOR}: needs the size of the vectors, {_LEAST_VALUES} to {_MOST_VALUES}"
         )

@@ -7,7 +7,7 @@ configuration file to the place where features are computed.
 from dataclasses import dataclass
 from pathlib import Path
 
-from privedge.config import StrPath
+from privedge.config import StrPath, as_path
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ NO_FILES = PublicFiles()
 
 
 def _path(given: StrPath | None) -> Path | None:
-    return None if given is None else Path(given)
+    return None if given is None else as_path(given)

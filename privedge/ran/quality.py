@@ -4,8 +4,11 @@
     alike      nearly the same picture several times: the set holds less than it seems to
     dark, bright, flat (no contrast), blurred
     mixed      one picture unlike all others of its owner; perhaps it shows somebody else
+    shared     the same picture in two owners' sets
     constant   columns of vectors that never change
     repeated   the same vector several times
+    close      vectors that hardly differ
+    one-column one column of vectors that makes nearly all differences
 
 Sees plaintext images: for the owner's and the client's device only. Pictures are judged in grey and
 at most 64 pixels high and wide, about as small as models see them, so a photograph that is blurred
@@ -17,16 +20,16 @@ changes little when it is blurred once more.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from privedge.arrays import Pixels
-from privedge.errors import QualityError
+from privedge.errors import ConfigError, QualityError
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,9 @@ _UNLIKE_ENCODED = 0.3
 # In a smaller set the odd one is often nothing but another pose.
 _LEAST_MIXED = 8
 _MOST_NAMED = 6
+# Vectors whose spread is below that part of their length hardly differ; a column that has more than
+# that part of the spread decides alone. Of fewer vectors or columns nothing is said.
+_NEAR, _ALL, _LEAST_SPREAD = 1e-3, 0.99, 4
 
 _Numbers = npt.NDArray[np.floating[Any]]
 
@@ -118,6 +124,34 @@ def of_own(
     return found
 
 
+def shared(
+    digests: Mapping[str, Sequence[str]], names: Mapping[str, Sequence[str]]
+) -> dict[str, list[Flaw]]:
+    """Find the pictures or vectors that several owners have, by owner.
+
+    digests: of each owner's pictures; equal for equal ones. names: what each of them is called.
+    """
+    holders: dict[str, dict[str, str]] = {}
+    for owner, each in digests.items():
+        for digest, name in zip(each, names[owner], strict=True):
+            holders.setdefault(digest, {}).setdefault(owner, f"{owner}/{name}")
+    found: dict[str, list[Flaw]] = {}
+    for owner, each in digests.items():
+        twice = {
+            name: next(there for other, there in holders[digest].items() if other != owner)
+            for digest, name in zip(each, names[owner], strict=True)
+            if len(holders[digest]) > 1
+        }
+        if twice:
+            pairs = _named([f"{name} is {there}" for name, there in twice.items()])
+            text = (
+                f"{len(twice)} of {len(each)} are another owner's too ({pairs}); leave each to the "
+                "one whose it is"
+            )
+            found[owner] = [Flaw("shared", text, tuple(twice))]
+    return found
+
+
 def of_encoded(encoded: _Numbers, names: Sequence[str]) -> list[Flaw]:
     """Judge what a public encoder made of one owner's pictures, (n, d): mixed.
 
@@ -144,7 +178,32 @@ def of_vectors(vectors: npt.NDArray[Any], *, enough: int = FEW_PICTURES) -> list
         found.append(
             Flaw("constant", f"{len(still)} {said} ({columns}); they tell nobody apart, drop them")
         )
-    return found
+    return found + _spread(vectors)
+
+
+def _spread(vectors: npt.NDArray[Any]) -> list[Flaw]:
+    """Vectors that hardly differ from each other, or of which one column makes all differences."""
+    wide = vectors.astype(np.float64)
+    # Divided by the largest value, no square overflows.
+    largest = float(np.abs(wide).max()) or 1.0
+    varied = np.square(wide / largest - (wide / largest).mean(axis=0)).mean(axis=0)
+    whole = float(varied.sum())
+    if whole == 0 or len(vectors) < _LEAST_SPREAD:
+        return []
+    if whole < _NEAR**2 * float(np.square(wide / largest).sum(axis=1).mean()):
+        cure = "if those of other owners are as near, take the same public mean from all, and scale"
+        return [Flaw("close", f"the vectors differ by less than a thousandth; {cure}")]
+    if vectors.shape[1] >= _LEAST_SPREAD and varied.max() > _ALL * whole:
+        column = int(varied.argmax())
+        cure = "bring all columns to one scale by public numbers"
+        return [Flaw("one-column", f"column {column} makes nearly all differences; {cure}")]
+    return []
+
+
+def require_known(care: object) -> None:
+    """Raise ConfigError for what is no Care."""
+    if care not in get_args(Care):
+        raise ConfigError(f"quality: must be one of {', '.join(get_args(Care))}, not {care!r:.40}")
 
 
 def heed(flaws: Iterable[Flaw], whose: str, care: Care) -> None:

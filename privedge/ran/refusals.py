@@ -15,8 +15,22 @@ _CURES = {
 }
 
 
+def plain(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Return an array of a subclass, such as np.matrix, as an array of numpy's own rules.
+
+    Raises ImageError for a masked one, some of whose values are missing.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise ImageError(
+            "images: some values of a masked array are missing; fill them, or leave out what they "
+            "are in: images = images.filled(...)"
+        )
+    return np.asarray(array)
+
+
 def stacked(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
     """Join arrays of one type and one shape. Raises ImageError for others."""
+    arrays = [plain(each) for each in arrays]
     kinds = sorted({f"{each.dtype} {each.shape}" for each in arrays})
     if len(kinds) > 1:
         raise ImageError(

@@ -5,6 +5,7 @@ silently: a wrong type, size or range is an ImageError that says what to do.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,16 @@ from privedge.sharing.fixed_point import LIMIT
 # An error is at most the square of the distance between a vector and a mean of other vectors, so at
 # most (2 * LONGEST)^2. It must stay below the limit of the fixed point, 2^15.
 LONGEST = math.isqrt(int(LIMIT)) // 2
+# Rounded to steps of 2^-16, a shorter vector says little more than that it is short.
+SHORTEST = 1 / 64
+# The rule for strangers adds a slack to every error (narrow.norms): where all vectors are so short,
+# or so near each other, that errors are below it, nobody is ever named.
+LEAST_APART, LEAST_APART_IN_UNITS = 1 / 4, 1 / 64
 
+_LONGER = (
+    "scale all vectors, those of other owners and of queries too, alike by public numbers, or use "
+    "unit length"
+)
 _CURES = {
     "i": "vectors = vectors.astype('float32')",
     "u": "vectors = vectors.astype('float32')",
@@ -70,7 +80,7 @@ def features(vectors: Vectors, wanted: Vector, name: str) -> Vectors:
     name: the preset's, for messages.
 
     Raises ImageError for vectors of another size, of length zero that should get unit length, or
-    too long for the fixed-point ring.
+    too long or too short for the fixed-point ring.
     """
     if vectors.shape[1] != wanted.size:
         raise ImageError(
@@ -88,7 +98,49 @@ def features(vectors: Vectors, wanted: Vector, name: str) -> Vectors:
             f"vectors: the length (root of the sum of squares) is above {LONGEST} in vector {bad}; "
             "scale all vectors alike by public numbers, or use a preset with unit length"
         )
+    if bad := _numbers(lengths[:, 0] < SHORTEST):
+        raise ImageError(
+            f"vectors: the length (root of the sum of squares) is below 1/64 in vector {bad}, too "
+            f"short for numbers in steps of 2^-16; {_LONGER}, or leave out vectors of zeros"
+        )
     return vectors
+
+
+def require_usual_length(features: npt.NDArray[np.float32], *, of_encoder: bool = False) -> None:
+    """Raise ImageError if one owner's features, (n, ...) without unit length, are too short to be
+    told from another owner's: their root mean square length is below LEAST_APART.
+
+    of_encoder: whether a public encoder made them, and nobody can scale them.
+    """
+    if _root_mean_square(features) < LEAST_APART:
+        what = "what the encoder gives" if of_encoder else "vectors"
+        cure = "use a spec with unit length (`privedge encoder wrap`)" if of_encoder else _LONGER
+        raise ImageError(
+            f"{what}: the lengths (root of the sum of squares) are below 1/4 on average, and the "
+            f"rule for strangers would call everybody unknown; {cure}"
+        )
+
+
+def require_apart(features: Sequence[npt.NDArray[np.float32]], *, unit_length: bool) -> None:
+    """Raise ImageError if the features, (n, ...), of several owners hardly differ.
+
+    Their root mean square distance from the mean of all must be LEAST_APART, or with unit length
+    LEAST_APART_IN_UNITS.
+    """
+    whole = np.concatenate([each.reshape(len(each), -1) for each in features]).astype(np.float64)
+    least = LEAST_APART_IN_UNITS if unit_length else LEAST_APART
+    if _root_mean_square(whole - whole.mean(axis=0)) >= least:
+        return
+    scaled = "" if unit_length else ", and scale all by public numbers"
+    raise ImageError(
+        "vectors: those of all owners are so near each other that the rule for strangers would "
+        f"call everybody unknown; take the same public mean from all{scaled}"
+    )
+
+
+def _root_mean_square(rows: npt.NDArray[Any]) -> float:
+    """The root mean square length of rows, (n, ...)."""
+    return float(np.sqrt(np.square(rows, dtype=np.float64).sum() / max(len(rows), 1)))
 
 
 def _numbers(which: npt.NDArray[np.bool_]) -> str:

@@ -24,23 +24,26 @@ from privedge.ran.spec import RanSpec
 from privedge.sharing import known
 from privedge.sharing.intervals import least_for, wilson
 from privedge.sharing.known import Reals
+from privedge.user import overlap
 from privedge.user.asking import errors_of
 from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
-from privedge.user.people import features_of, inputs_of
+from privedge.user.people import inputs_of
 from privedge.user.settings import TrainSettings
 
 Interval = tuple[float, float]
 
 # Of each owner's pictures: asked, and not trained on.
 _HELD_OUT = 0.3
+# Above chance, from where on owners and strangers are taken to be told apart.
+_DEVIATIONS = 2.0
 
 
 @dataclass(frozen=True)
 class Calibration:
     """A margin, and what it does on the pictures it was chosen on.
 
-    margin: None if the wanted share cannot be resolved, or no margin reaches it; `why` says so.
+    margin: None if there is none, and `why` says why (see `choose`).
     tar: of pictures of owners, the share that is named, and named right. far: of strangers, the
         share that is named. Each with its 95 % interval; None without a margin.
     far_crossed: the same as far, of each half of the strangers at a margin chosen on the other.
@@ -78,43 +81,52 @@ def measure(
 ) -> Ratios:
     """Train one model a person, and ask all of them.
 
-    Raises ConfigError for one person without rivals, ImageError, and TrainingError for too few
-    pictures of a person.
+    Raises ConfigError for one person without rivals, and for strangers or rivals that are the
+    owners' own; ImageError; and TrainingError for too few pictures of a person.
     """
     if len(people) == 1 and rivals is None:
         raise ConfigError("one owner has nothing to be compared with; give --rivals FILE")
     files, largest = settings.files, settings.largest_face
+    own = [inputs_of(each, spec, files, largest_face=largest) for each in people.values()]
+    far = [inputs_of(each, spec, files, largest_face=largest) for each in strangers]
+    overlap.require_strangers(own, far)
     rng = np.random.default_rng(settings.seed)
     rans, held, labels = [], [], []
-    for number, given in enumerate(people.values()):
+    for number, mine in enumerate(own):
         progress("train", number, len(people))
-        inputs: Any = inputs_of(given, spec, files, largest_face=largest)  # pictures or vectors
+        inputs: Any = mine  # pictures or vectors
         order = rng.permutation(len(inputs))
         count = max(1, round(len(inputs) * _HELD_OUT))
         rans.append(fit_ran(inputs[order[count:]], spec, settings, f"person-{number}"))
         held.append(features.extract(spec, inputs[order[:count]], encoder=files.encoder))
         labels.append(np.full(count, number))
     progress("train", len(people), len(people))
-    own, truth = np.concatenate(held), np.concatenate(labels)
-    others = np.concatenate(
-        [features_of(each, spec, files, largest_face=largest) for each in strangers]
-    )
-    errors, far = _errors(rans, own), _errors(rans, others)
+    asked, truth = np.concatenate(held), np.concatenate(labels)
+    overlap.require_public(asked, rivals)
+    others = np.concatenate([features.extract(spec, each, encoder=files.encoder) for each in far])
+    errors = _errors(rans, asked)
     return Ratios(
-        known.ratios(errors, _to(rivals, own)),
+        known.ratios(errors, _to(rivals, asked)),
         errors.argmin(axis=1) == truth,
-        known.ratios(far, _to(rivals, others)),
+        known.ratios(_errors(rans, others), _to(rivals, others)),
     )
 
 
 def choose(found: Ratios, wanted: float) -> Calibration:
-    """Choose the largest margin with at most `wanted` of the strangers named."""
+    """Choose the largest margin with at most `wanted` of the strangers named.
+
+    There is none if too few strangers were asked, if they are taken for owners as easily as owners
+    are, or if it would name no owner.
+    """
     count = len(found.strangers)
     margin, why = _margin(found.strangers, wanted)
+    why = why or _too_alike(found)
     recall, asked = float(found.right.mean()), len(found.own)
-    if margin is None:
+    named = 0 if margin is None else int((found.right & (found.own < margin)).sum())
+    if not named:
+        why = why or f"a margin that keeps the share of strangers at {wanted:g} names no owner"
+    if margin is None or why:
         return Calibration(None, why, None, None, None, None, None, recall, asked, count)
-    named = int((found.right & (found.own < margin)).sum())
     taken = int((found.strangers < margin).sum())
     return Calibration(
         margin,
@@ -143,6 +155,24 @@ def _margin(strangers: Reals, wanted: float) -> tuple[float | None, str]:
     if margin <= 0:
         return None, f"no margin keeps the share of strangers at {wanted:g}: they are too alike"
     return margin, ""
+
+
+def _too_alike(found: Ratios) -> str:
+    """Say so if owners are not told from strangers better than by chance; else nothing.
+
+    Compared is the share of pairs of an owner's and a stranger's picture in which the owner's has
+    the lower ratio: .5 by chance, with the deviation of Mann and Whitney's U.
+    """
+    own, strangers = len(found.own), np.sort(found.strangers)
+    below, up_to = (np.searchsorted(strangers, found.own, side) for side in ("left", "right"))
+    share = 1 - float((below + up_to).mean()) / (2 * len(strangers))
+    deviation = np.sqrt((own + len(strangers) + 1) / (12 * own * len(strangers)))
+    if share > 0.5 + _DEVIATIONS * deviation:
+        return ""
+    return (
+        "strangers are too alike the owners: they are taken for owners as easily as owners are; "
+        "give pictures of other people, or another preset"
+    )
 
 
 def _crossed(strangers: Reals, wanted: float) -> float | None:

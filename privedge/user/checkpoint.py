@@ -19,9 +19,10 @@ from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from privedge import private_file, regular_file
-from privedge.config import StrPath
+from privedge.config import StrPath, as_path
 from privedge.errors import CheckpointError
-from privedge.identity.roles import NAME
+from privedge.identity.roles import NOBODY, OWNER_NAME
+from privedge.ran.any_spec import Spec, spec_from_json
 from privedge.ran.spec import RanSpec, Subspace
 from privedge.user import sealed
 from privedge.user.sealed import Lock
@@ -29,8 +30,11 @@ from privedge.user.sealed import Lock
 FORMAT = 1
 MAX_BYTES = 1 << 30
 # The rule of certificates: a name that can be in one can own a model.
-OWNER = NAME
-OWNER_RULE = "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first"
+OWNER = OWNER_NAME
+OWNER_RULE = (
+    "1 to 64 letters, digits, dots, underscores or hyphens, a letter or digit first, and not "
+    f"{NOBODY}, the answer for strangers"
+)
 _METADATA = "privedge"
 
 Parameters = dict[str, npt.NDArray[np.float32]]
@@ -77,7 +81,7 @@ class Ran:
             CheckpointError: a parameter or the owner's name is not valid, or the file cannot be
                 written.
         """
-        save(self, Path(path), Lock.of(passphrase, _path(key_file)))
+        save(self, as_path(path, CheckpointError), Lock.of(passphrase, _path(key_file)))
 
     @staticmethod
     def load(
@@ -96,11 +100,11 @@ class Ran:
             CheckpointError: the file is missing, damaged, encrypted with something else or of
                 another version.
         """
-        return load(Path(path), Lock.of(passphrase, _path(key_file)))
+        return load(as_path(path, CheckpointError), Lock.of(passphrase, _path(key_file)))
 
 
 def _path(given: StrPath | None) -> Path | None:
-    return None if given is None else Path(given)
+    return None if given is None else as_path(given, CheckpointError)
 
 
 def save(ran: Ran, path: Path, lock: Lock | None = None) -> None:
@@ -110,18 +114,30 @@ def save(ran: Ran, path: Path, lock: Lock | None = None) -> None:
 
     Raises CheckpointError if the RAN is not valid or the file cannot be written.
     """
-    _check_owner(ran.owner, where=str(path))
     check(ran.spec, ran.parameters, where=str(path))
+    write(path, ran.spec, ran.owner, ran.parameters, ran.facts, lock)
+
+
+def write(
+    path: Path,
+    spec: Spec,
+    owner: str,
+    parameters: Parameters,
+    facts: Mapping[str, str],
+    lock: Lock | None,
+) -> None:
+    """Write what `save` writes, of parameters that were checked. Raises CheckpointError."""
+    _check_owner(owner, where=str(path))
     described = {
         "format": FORMAT,
-        "spec": json.loads(ran.spec.to_json()),
-        "owner": ran.owner,
-        "facts": ran.facts,
+        "spec": json.loads(spec.to_json()),
+        "owner": owner,
+        "facts": facts,
     }
     metadata = {_METADATA: json.dumps(described, sort_keys=True)}
-    ordered = {name: np.ascontiguousarray(ran.parameters[name]) for name in ran.spec.parameters()}
+    ordered = {name: np.ascontiguousarray(parameters[name]) for name in spec.parameters()}
     raw = to_safetensors(ordered, metadata)
-    private_file.write(path, raw if lock is None else lock.seal(raw, ran.owner))
+    private_file.write(path, raw if lock is None else lock.seal(raw, owner))
 
 
 def validation_error(facts: Mapping[str, str]) -> float | None:
@@ -178,6 +194,17 @@ def load(path: Path, lock: Lock | None = None) -> Ran:
 
     lock: decrypts it, if it is encrypted.
     """
+    spec, described, parameters = read(path, lock)
+    if not isinstance(spec, RanSpec):
+        raise CheckpointError(f"{path}: is a model to serve, and no RAN")
+    check(spec, parameters, where=str(path))
+    return Ran(spec, described["owner"], parameters, described["facts"])
+
+
+def read(path: Path, lock: Lock | None = None) -> tuple[Spec, dict[str, Any], Parameters]:
+    """Read what `write` has written: the spec, what is said of the owner, and parameters with the
+    names and shapes of the spec. Raises CheckpointError.
+    """
     try:
         if regular_file.require(path).st_size > MAX_BYTES:
             raise CheckpointError(f"{path}: larger than {MAX_BYTES} bytes")
@@ -194,8 +221,7 @@ def load(path: Path, lock: Lock | None = None) -> Ran:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from None
     except SafetensorError:
         raise CheckpointError(f"{path}: is not a sound safetensors file") from None
-    check(spec, parameters, where=str(path))
-    return Ran(spec, described["owner"], parameters, described["facts"])
+    return spec, described, parameters
 
 
 def metadata_of(raw: bytes) -> dict[str, str] | None:
@@ -210,14 +236,19 @@ def check(spec: RanSpec, parameters: Mapping[str, npt.NDArray[Any]], *, where: s
     The rows of a subspace's basis must be orthonormal (or zero), because the private score relies
     on it.
     """
+    check_parameters(spec, parameters, where=where)
+    for index, layer in enumerate(spec.layers):
+        if isinstance(layer, Subspace):
+            _check_orthonormal(parameters[f"{index}.basis"], where=f"{where}: layer {index}")
+
+
+def check_parameters(spec: Spec, parameters: Mapping[str, npt.NDArray[Any]], *, where: str) -> None:
+    """The same without what is asked of RANs only."""
     layout = {name: (str(value.dtype), value.shape) for name, value in parameters.items()}
     _check_layout(spec, layout, where=where)
     for name, value in parameters.items():
         if not np.isfinite(value).all():
             raise CheckpointError(f"{where}: parameter {name} is not finite")
-    for index, layer in enumerate(spec.layers):
-        if isinstance(layer, Subspace):
-            _check_orthonormal(parameters[f"{index}.basis"], where=f"{where}: layer {index}")
 
 
 def _check_owner(owner: object, *, where: str) -> None:
@@ -226,7 +257,7 @@ def _check_owner(owner: object, *, where: str) -> None:
 
 
 def _check_layout(
-    spec: RanSpec, layout: Mapping[str, tuple[str, tuple[int, ...]]], *, where: str
+    spec: Spec, layout: Mapping[str, tuple[str, tuple[int, ...]]], *, where: str
 ) -> None:
     expected = {name: ("float32", shape) for name, shape in spec.parameters().items()}
     for name in expected.keys() | layout.keys():
@@ -258,9 +289,9 @@ def _described(metadata: dict[str, str] | None, *, where: str) -> dict[str, Any]
     return dict(described)
 
 
-def _spec(described: dict[str, Any], *, where: str) -> RanSpec:
+def _spec(described: dict[str, Any], *, where: str) -> Spec:
     try:
-        return RanSpec.from_json(json.dumps(described.get("spec")))
+        return spec_from_json(json.dumps(described.get("spec")))
     except CheckpointError as error:
         raise CheckpointError(f"{where}: {error}") from None
 

@@ -20,6 +20,7 @@ from privedge.identity.checking import fault_of_end
 from privedge.identity.roles import Role
 from privedge.ran import onnx_file
 from privedge.ran.feature_kinds import Encoder
+from privedge.ran.spec import RanSpec
 from privedge.rpc.shown import shown_certificate
 from privedge.rpc.tls import preflight
 from privedge.sharing.known import never_unknown
@@ -184,7 +185,8 @@ def _encoders(config: ClientConfig, cohorts: _Cohorts) -> Iterator[Finding]:
     needed = {
         name: kind.sha256
         for name, facts in sorted(cohorts.items())
-        if isinstance(kind := facts.architecture.features, Encoder)
+        if isinstance(facts.architecture, RanSpec)
+        and isinstance(kind := facts.architecture.features, Encoder)
     }
     if any(importlib.util.find_spec(package) is None for package in extras.FOR_ENCODERS):
         for name in needed:

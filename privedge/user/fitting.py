@@ -56,6 +56,10 @@ def fit_ran(
     the fixed-point ring, and ConfigError or MissingExtra for an encoder.
     """
     _check_request(spec, settings, owner)
+    if saving is not None and saving.resume and isinstance(spec.layers[0], Subspace):
+        raise TrainingError(
+            f"resume: {spec.name} is fitted in closed form, all at once; leave it out"
+        )
     with _threads(settings.threads):
         own = own_images.prepare(images, spec, settings)
         if settings.threshold_quantile is not None and not own.held_out:
@@ -83,7 +87,8 @@ def fit_ran(
 
 def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
     if not isinstance(owner, str) or not OWNER.fullmatch(owner):
-        such = f"; {owner_name(owner)} would do" if isinstance(owner, str) else ""
+        named = owner_name(owner) if isinstance(owner, str) else ""
+        such = f"; {named} would do" if OWNER.fullmatch(named) else ""
         raise TrainingError(f"owner: the name must be {OWNER_RULE}{such}")
     if settings.threshold_quantile is not None and not 0 < settings.threshold_quantile <= 1:
         raise TrainingError("threshold quantile: must be above 0 and at most 1")
@@ -93,6 +98,10 @@ def _check_request(spec: RanSpec, settings: TrainSettings, owner: str) -> None:
     _check_private(spec, settings, closed_form)
     if closed_form and settings.steps:
         raise TrainingError(f"steps: {spec.name} is fitted in closed form; leave them out")
+    if closed_form and settings.device == "cuda":
+        raise TrainingError(
+            f"device: {spec.name} is fitted in closed form, on the processor; leave it out"
+        )
     if not closed_form and min(settings.steps, settings.batch, settings.check_every) < 1:
         raise TrainingError("steps, batch and check_every: must be positive")
     if not 0 < settings.validation_share <= 0.5:
@@ -139,6 +148,11 @@ def _adversarial(
     contest = Contest(spec, settings, device)
     task = {"spec": spec.digest(), "images": own.digest, "settings": fingerprint(settings)}
     saves.begin(saving, contest, task)
+    if saving is not None and contest.step > settings.steps:
+        raise TrainingError(
+            f"{saving.path}: has {contest.step} steps done already, more than {settings.steps}; "
+            f"give --steps {contest.step} or more, or delete it and start over"
+        )
     training = torch.from_numpy(own.training).to(device)
     validation = torch.from_numpy(own.validation).to(device)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):

@@ -250,7 +250,7 @@ def _check(jobs: Sequence[Job], resume: bool) -> None:
         for file in (job.out, _unfinished(job)):
             if file.exists() and not resume:
                 raise TrainingError(f"{file}: exists; give --resume to go on, or remove it")
-    if len({job.out for job in jobs}) < len(jobs):
+    if len({str(job.out).casefold() for job in jobs}) < len(jobs):  # as many systems do
         raise TrainingError("owners: two would be written to the same file; rename one of them")
 
 

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from privedge.arrays import Inputs, Pixels, is_pixels
 from privedge.errors import TrainingError
 from privedge.ran import features
-from privedge.ran.feature_kinds import Cooccurrence, Encoder, FineCooccurrence
+from privedge.ran.feature_kinds import Cooccurrence, Encoder, FineCooccurrence, Vector
 from privedge.ran.spec import RanSpec
+from privedge.ran.vectors import require_usual_length
 from privedge.user.settings import TrainSettings
 
 Kind = TypeVar("Kind", bound=np.generic)
@@ -48,11 +49,13 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
 
     images: uint8 (n, H, W) or (n, H, W, 3), at the size of `spec.image`; or vectors (n, D).
 
-    Raises TrainingError without images, and ImageError for a wrong size.
+    Raises TrainingError without images, and ImageError for a wrong size, or for vectors that are
+    too short to be told from others.
     """
     if len(images) < MIN_IMAGES:
         what = "images" if is_pixels(images) else "vectors"
         raise TrainingError(f"{what}: none were given")
+    require_told_apart(images, spec)
     learned, held_out = halves(np.arange(len(images)), settings)
     training, validation = images[learned], images[held_out]
     checked = validation if len(validation) else training
@@ -62,13 +65,26 @@ def prepare(images: Inputs, spec: RanSpec, settings: TrainSettings) -> OwnFeatur
     moves = not isinstance(spec.features, Cooccurrence | FineCooccurrence | Encoder)
     if len(training) < _FEW and moves and is_pixels(training):
         training = _shifted(training, by=max(1, spec.image_shape.height // 32))
+    learned_from = features.extract(spec, training, encoder=settings.files.encoder)
+    if isinstance(spec.features, Encoder) and not spec.features.unit_length:
+        require_usual_length(learned_from, of_encoder=True)
     return OwnFeatures(
-        features.extract(spec, training, encoder=settings.files.encoder),
+        learned_from,
         validated,
         len(images),
         len(validation),
         hashlib.sha256(images.tobytes()).hexdigest(),
     )
+
+
+def require_told_apart(inputs: Inputs, spec: RanSpec) -> None:
+    """Raise ImageError for one owner's vectors that do not fit `spec`, or are too short to be told
+    from another owner's. Says nothing of pictures.
+    """
+    if isinstance(spec.features, Vector):
+        found = features.extract(spec, inputs)
+        if not spec.features.unit_length:
+            require_usual_length(found)
 
 
 def halves(

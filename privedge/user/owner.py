@@ -4,17 +4,18 @@ Sees the owner's plaintext model and, during an upload, both shares of it. Each 
 own share only.
 """
 
-from pathlib import Path
 from typing import Literal
 
-from privedge.config import ClientConfig, StrPath, load
+from privedge.config import ClientConfig, StrPath, as_path, load
+from privedge.errors import CheckpointError
 from privedge.identity.receipts import SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran.spec import RanSpec
-from privedge.user import architecture, checkpoint, cohorts, models, upload
+from privedge.user import architecture, cohorts, models, served_model, upload
 from privedge.user.checkpoint import Ran
 from privedge.user.party import Exposure, ModelFacts
+from privedge.user.served_model import Model
 from privedge.user.upload import Receipt
 
 
@@ -84,7 +85,7 @@ class Owner:
 
     def upload(
         self,
-        ran: Ran | StrPath,
+        ran: Ran | Model | StrPath,
         cohort: str,
         *,
         progress: Progress | None = None,
@@ -95,7 +96,7 @@ class Owner:
         The model replaces the owner's earlier model in the cohort, if there is one.
 
         Args:
-            ran: the model, or the file it was saved in.
+            ran: the model, or the file it was saved in: a RAN, or a model to serve.
             cohort: the name of the cohort to join.
             progress: called with ("upload", bytes sent, bytes in all), counted over both parties.
             signed: ask both parties to sign that the model is active.
@@ -111,7 +112,10 @@ class Owner:
             ReceiptError: the model is active, and what a party has signed does not hold.
             Refused: a party refuses; the message names the party.
         """
-        model = ran if isinstance(ran, Ran) else checkpoint.load(Path(ran))
+        if isinstance(ran, Ran | Model):
+            model = ran
+        else:
+            model = served_model.load(as_path(ran, CheckpointError))
         return upload.send(model, cohort, self._config, progress, signed=signed)
 
     def models(

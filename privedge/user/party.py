@@ -13,6 +13,7 @@ from typing import Any
 from privedge.config import ClientConfig
 from privedge.identity.receipts import Statement
 from privedge.identity.roles import Role
+from privedge.ran.any_spec import Spec, of_rans, spec_from_json
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.about import About, ask
@@ -62,7 +63,7 @@ class CohortFacts:
     set of active models. rivals: how many, and their digest. The rest as in the operator's file.
     """
 
-    architecture: RanSpec
+    architecture: Spec
     margin: float
     mean_share: float
     max_batch: int
@@ -131,16 +132,18 @@ class Party:
     patience: Patience
 
     def architecture(self, cohort: str) -> RanSpec:
-        """Ask for the spec that every model of the cohort must have."""
-        return self.wanted(cohort)[0]
+        """Ask for the spec that every RAN of the cohort must have. Raises CheckpointError for a
+        cohort of another model.
+        """
+        return of_rans(self.wanted(cohort)[0], cohort)
 
-    def wanted(self, cohort: str) -> tuple[RanSpec, int]:
+    def wanted(self, cohort: str) -> tuple[Spec, int]:
         """Ask for that spec, and how many bits a word of its tensors has here."""
         answer = self._told(
             self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
         )
         bits = codec.bits_from_wire(answer.word_bits, f"cohort {cohort}")
-        return RanSpec.from_json(answer.spec_json), bits
+        return spec_from_json(answer.spec_json), bits
 
     def cohorts(self) -> tuple[str, ...]:
         """List the cohorts that this party has."""
@@ -153,7 +156,7 @@ class Party:
             self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
         )
         return CohortFacts(
-            RanSpec.from_json(said.spec_json),
+            spec_from_json(said.spec_json),
             said.margin,
             said.mean_share,
             said.max_batch,

@@ -12,8 +12,9 @@ from pathlib import Path
 from privedge.arrays import Features, Inputs
 from privedge.ran import features, images, npz
 from privedge.ran.alignment import aligner_for
-from privedge.ran.inputs import Opened, in_folder, in_folders, is_npz, opened
+from privedge.ran.inputs import Opened, in_folder, is_npz, opened
 from privedge.ran.public_files import PublicFiles
+from privedge.ran.sets import by_owner, in_folders
 from privedge.ran.spec import RanSpec
 from privedge.user import architecture
 
@@ -27,6 +28,7 @@ def inputs_of(
 
     Raises ImageError, and ConfigError for a detector that is missing.
     """
+    given.require_fitting(spec)
     return given.at(spec.image, aligner_for(spec, files, largest=largest_face))
 
 
@@ -44,10 +46,8 @@ def by_person(source: Path, *, skip_bad: bool = False) -> dict[str, Opened]:
     skip_bad: leave out pictures that cannot be used, and name them in a warning.
     """
     if source.is_dir():
-        found = in_folders(source, skip_bad=skip_bad)
-        return {folder.name: pictures for folder, pictures in found.items()}
-    held = npz.read(source).by_label()
-    return {label: Opened((), inputs, skip_bad) for label, inputs in held.items()}
+        return in_folders(source, skip_bad=skip_bad).found
+    return by_owner(source, skip_bad=skip_bad).found
 
 
 def of_anybody(source: Path) -> list[Opened]:
@@ -58,10 +58,11 @@ def of_anybody(source: Path) -> list[Opened]:
     if source.is_dir():
         if images.listed(source) or not images.subfolders(source):
             return [Opened(in_folder(source), skip_bad=True)]
-        return list(in_folders(source, skip_bad=True).values())
+        return list(in_folders(source, skip_bad=True).found.values())
     if not is_npz(source):
         return [opened(source)]
-    return [Opened((), npz.read(source).inputs, skip_bad=True)]
+    held = npz.read(source, with_labels=False)
+    return [Opened((), held.inputs, skip_bad=True, unit_length=held.unit_length)]
 
 
 def spec_for(

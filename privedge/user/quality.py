@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 from privedge.arrays import Inputs, is_pixels
-from privedge.errors import QualityError
+from privedge.errors import ImageError, QualityError
 from privedge.ran import features, quality
 from privedge.ran.feature_kinds import Encoder
 from privedge.ran.inputs import Opened, Source, opened
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.quality import Care, Flaw
 from privedge.ran.spec import RanSpec
+from privedge.user.own_images import require_told_apart
 
 
 def check_quality(
@@ -75,8 +76,37 @@ def heed_flaws(
 
     inputs, spec, files: as for `flaws`.
     """
+    quality.require_known(care)
     if care != "ignore":
         quality.heed(flaws(pictures, inputs, spec, files), owner, care)
+
+
+def flaws_of_all(
+    owners: Mapping[str, Opened],
+    inputs: Mapping[str, Inputs],
+    spec: RanSpec | None,
+    files: PublicFiles = NO_FILES,
+) -> dict[str, list[Flaw]]:
+    """Judge the pictures or vectors of several owners, also for what two of them have in common.
+
+    inputs: by owner, as for `flaws`. Raises one ImageError that names all owners of whose vectors,
+    or of what an encoder makes of them, nothing can be learned.
+    """
+    found, bad = {}, []
+    for owner, given in owners.items():
+        try:
+            if spec is not None and given.array is not None:
+                require_told_apart(given.array, spec)
+            found[owner] = flaws(given, inputs.get(owner), spec, files)
+        except ImageError as error:
+            bad.append(f"{owner}: {error}")
+    if bad:
+        raise ImageError("; ".join(bad))
+    shared = quality.shared(
+        {owner: given.digests for owner, given in owners.items()},
+        {owner: given.names for owner, given in owners.items()},
+    )
+    return {owner: some + shared.get(owner, []) for owner, some in found.items()}
 
 
 def heed_flaws_of_all(
@@ -89,9 +119,9 @@ def heed_flaws_of_all(
 ) -> None:
     """The same for several owners. If flaws are refused, one QualityError names all."""
     refused = []
-    for owner, pictures in owners.items():
+    for owner, some in flaws_of_all(owners, inputs, spec, files).items():
         try:
-            heed_flaws(pictures, owner, inputs.get(owner), spec, files=files, care=care)
+            quality.heed(some, owner, care)
         except QualityError as error:
             refused.append(str(error))
     if refused:

@@ -51,10 +51,14 @@ class Lock:
     @staticmethod
     def of(passphrase: str | None = None, key_file: Path | None = None) -> "Lock | None":
         """Return the lock of one of these; None without any. Raises CheckpointError."""
+        if passphrase is not None and key_file is not None:
+            raise CheckpointError("a passphrase and a key file: one of them encrypts; give one")
         if key_file is not None:
             return Lock(KEY_FILE, _key_in(key_file))
         if passphrase is None:
             return None
+        if not isinstance(passphrase, str):
+            raise CheckpointError("the passphrase must be text")
         if not passphrase:
             raise CheckpointError("the passphrase is empty")
         return Lock(PASSPHRASE, unicodedata.normalize("NFC", passphrase).encode())

@@ -8,6 +8,7 @@ from typing import Any
 from privedge import extras
 from privedge.config import StrPath
 from privedge.progress import Progress
+from privedge.ran import features
 from privedge.ran.alignment import aligner_for
 from privedge.ran.inputs import Source, opened
 from privedge.ran.public_files import PublicFiles
@@ -52,7 +53,8 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
             (`Owner.architecture`).
         components: the number of components of a subspace preset; None for the preset's number.
         channels: 1 for grey or 3 for colour; None for what the pictures have.
-        unit_length: whether vectors are divided by their length; None for no.
+        unit_length: whether vectors are divided by their length; None for what their file says, or
+            else no.
         label: the label to train on, for an npz with an array `labels`.
         encoder: a public ONNX file whose output replaces the preset's feature map.
         detector: the ONNX file that finds faces, for the preset `face` and its like.
@@ -93,6 +95,7 @@ def train(  # noqa: PLR0913 - every choice of a training, with a name
         files=public,
     )
     chosen = settings_for(spec, **settings, files=public)
+    features.require_used(spec, public, largest_face=chosen.largest_face)
     aligner = aligner_for(spec, public, largest=chosen.largest_face)
     images = pictures.at(spec.image, aligner)
     heed_flaws(pictures, owner, images, spec, files=public, care=quality)

@@ -1,4 +1,4 @@
-"""Upload a trained RAN: encode it, split it, send each party its share, then activate it.
+"""Upload a trained model: encode it, split it, send each party its share, then activate it.
 
 Sees the owner's plaintext model, both shares of it and both salts. Each party is sent only its own
 share and salt. All values are encoded, and so range-checked, before the first byte leaves the
@@ -22,12 +22,15 @@ from privedge.errors import (
     ShareError,
     Unreachable,
 )
+from privedge.graph.spec import ModelSpec
 from privedge.identity.checking import check_files
 from privedge.identity.receipts import ACTIVATION, PARTIES, SignedReceipt
 from privedge.identity.roles import Role
 from privedge.progress import Progress
 from privedge.ran import narrow
+from privedge.ran.any_spec import Spec
 from privedge.ran.in_words import differences
+from privedge.ran.spec import RanSpec
 from privedge.rpc.chunks import cut
 from privedge.rpc.retry import Patience
 from privedge.sharing.combine import combine
@@ -42,8 +45,8 @@ from privedge.sharing.manifest import (
 )
 from privedge.sharing.ring import RING_BITS, Words, from_bytes, wire_view
 from privedge.sharing.split import split
-from privedge.user.checkpoint import Ran
 from privedge.user.party import Activated, Party, connect
+from privedge.user.served_model import Trained
 
 _TO_WITHDRAW = Patience(within_s=5.0, retries=0)
 
@@ -84,7 +87,7 @@ class _Halves:
 
 
 def send(
-    ran: Ran,
+    ran: Trained,
     cohort: str,
     config: ClientConfig,
     progress: Progress | None = None,
@@ -175,7 +178,7 @@ def _enrolment(model_id: str, here: Activated, there: Activated | None) -> str:
     return "known" if int(found[0]) else "new"
 
 
-def _require_owner(ran: Ran, config: ClientConfig) -> None:
+def _require_owner(ran: Trained, config: ClientConfig) -> None:
     tls = config.tls
     if tls is None:
         name, where = config.name, "the configuration"
@@ -187,17 +190,20 @@ def _require_owner(ran: Ran, config: ClientConfig) -> None:
         )
 
 
-def _encoded(ran: Ran, name: str) -> Words:
+def _encoded(ran: Trained, name: str) -> Words:
     what = f"{ran.owner}'s model: {name}"
     words = encode(ran.parameters[name], what=what)
     narrow.require_narrow(words, narrow.tensor_bits(ran.spec, name), what)
     return words
 
 
-def _require_architecture(ran: Ran, cohort: str, party: Party) -> bool:
+def _require_architecture(ran: Trained, cohort: str, party: Party) -> bool:
     """Whether the party takes narrow words; a release that knows none does not."""
     wanted, bits = party.wanted(cohort)
-    if wanted.digest() != ran.spec.digest():
+    if isinstance(wanted, ModelSpec) or isinstance(ran.spec, ModelSpec):
+        if wanted != ran.spec:
+            raise CheckpointError(f"cohort {cohort}: {_other_graph(wanted, ran.spec)}")
+    elif wanted.digest() != ran.spec.digest():
         raise CheckpointError(
             f"cohort {cohort} needs another architecture than this model has: "
             f"{differences(wanted, ran.spec)}; train it with --cohort {cohort}, "
@@ -206,7 +212,22 @@ def _require_architecture(ran: Ran, cohort: str, party: Party) -> bool:
     return bits < RING_BITS
 
 
-def _split(ran: Ran, cohort: str, secrets: Mapping[str, Words], *, narrow_words: bool) -> _Halves:
+def _other_graph(wanted: Spec, here: Spec) -> str:
+    """How the graph of a cohort differs from a model's."""
+    if not isinstance(wanted, ModelSpec) or not isinstance(here, ModelSpec):
+        served = "RANs" if isinstance(wanted, RanSpec) else "a model to serve"
+        return f"takes {served}, and this file is something else"
+    if wanted.outputs != here.outputs:
+        return (
+            f"its operators let {wanted.outputs.word} leave, and this file says "
+            f"{here.outputs.word}; agree on one, and export it again"
+        )
+    return "has another graph; give its operators the one of this file"
+
+
+def _split(
+    ran: Trained, cohort: str, secrets: Mapping[str, Words], *, narrow_words: bool
+) -> _Halves:
     entries: list[TensorEntry] = []
     salts = (new_salt(), new_salt())
     shares: tuple[list[memoryview], list[memoryview]] = ([], [])

@@ -61,6 +61,21 @@ def test_a_query_bench_prints_costs_and_full_agreement_as_json_alone():
 
 
 @pytest.mark.mpc
+@pytest.mark.slow
+def test_two_parties_alone_answer_as_with_a_dealer_in_as_many_rounds():
+    asked = ("--preset", "ran32", "--owners", "2", "--queries", "1")
+    both = ("--randomness", "dealer,two-party")
+    dealt, alone = json.loads(run("query", *asked, *both, "--json").stdout)["engines"]
+    assert [dealt["randomness"], alone["randomness"]] == ["dealer", "two-party"]
+    for row in (dealt, alone):
+        assert row["agreement"] == 1.0
+        assert row["bytes_offline"] > 0 and row["offline_cpu_s"] > 0
+    assert alone["rounds"] == dealt["rounds"]
+    assert alone["bytes_per_party"] == dealt["bytes_per_party"]
+    assert set(alone["cpu_by_process_s"]) == {"front_ends", "workers"}
+
+
+@pytest.mark.mpc
 def test_crypten_as_published_answers_the_same_questions_in_the_same_run():
     engines = ["fused", "stock", "stock-cached"]
     asked = ("--preset", "conv32", "--owners", "2", "--queries", "1", "--engine", ",".join(engines))

@@ -209,7 +209,7 @@ def test_w61_the_command_says_in_lines_and_as_json_what_is_wrong(place):
     assert (done.returncode, done.stderr, said["server"]) == (1, "", "party0")
     assert [each["about"] for each in said["faults"]] == ["descriptors", "peer"]
     assert {each["about"] for each in said["hints"]} == {
-        "listen", "dealer.address", "peer.address", "cohorts"
+        "listen", "dealer.address", "peer.address", "cohorts", "tls", "at_rest"
     }  # fmt: skip
 
 
@@ -326,6 +326,11 @@ def open_state(place: Place, fields: Fields) -> None:
 def state_is_a_file(place: Place, fields: Fields) -> None:
     (place.folder / "state").write_text("")
     fields["state"] = str(place.folder / "state")
+
+
+def system_folder(place: Place, fields: Fields) -> None:
+    (place.folder / "system/etc").mkdir(parents=True)
+    fields["state"] = str(place.folder / "system")
 
 
 def wiped_state(place: Place, fields: Fields) -> None:
@@ -513,6 +518,22 @@ MISTAKES = [
             cohort(margin=0.7)),
     Mistake("another architecture", "peer", "cohort digits: architecture", cohort(components=8)),
     Mistake("a cohort of one party", "peer", "cohort faces: not configured there", second_cohort),
+    Mistake("a name that no admin can have", "file", "write `kim`, not its URI",
+            put("", "admins", ["spiffe://privedge/admin/kim"])),
+    Mistake("one name in place of a list", "file", 'must be a list, as in ["one", "two"]',
+            put("", "admins", "kim")),
+    Mistake("readers of metrics that are nowhere", "file", "give `listen` too",
+            put("metrics", "readers", ["prometheus"])),
+    Mistake("a margin of a cohort, and no word of an empty list", "file", "cohorts.0.margin",
+            cohort(margin=8)),
+    Mistake("a port of chance", "listen", "port 0 is another one at each start",
+            put("", "listen", "127.0.0.1:0")),
+    Mistake("a registry by chance of where it was started", "file", "the whole path",
+            put("", "registry_url", "sqlite:///registry.sqlite")),
+    Mistake("a folder of something else as state", "state", "is no state folder, for it holds etc",
+            system_folder),
+    Mistake("a reserve larger than the disk", "disk", "there is no room for a reserve",
+            put("disk", "reserve_mib", 10**9)),
     Mistake("state missing", "state", "mkdir -p -m 700", put("", "state", "none")),
     Mistake("state is no folder", "state", "is no folder", state_is_a_file),
     Mistake("state open to others", "state", "chmod 700", open_state),
@@ -629,8 +650,16 @@ def test_w61_without_admins_there_is_a_hint_and_no_fault(place):
     path = place.folder / "dealer.toml"
     path.write_text(toml(fields))
     found = list(check_server(read(path)))
-    assert [each.about for each in found if not each.is_fault] == ["admins", "listen"]
+    assert [each.about for each in found if not each.is_fault] == ["admins", "tls", "listen"]
     assert [each for each in found if each.is_fault] == []
+
+
+def test_gameday_one_authority_for_several_servers_is_a_hint(place):
+    fields = fields_of(place.deployment, PARTY1)
+    path = place.folder / "server.toml"
+    path.write_text(toml(fields))
+    (line,) = (each.line for each in check_server(read(path)) if each.about == "tls")
+    assert "(party 0, party 1, the dealer)" in line
 
 
 def test_w61_an_own_state_folder_that_its_group_can_look_into_is_a_hint(place):

@@ -27,22 +27,22 @@ from tests.integration.asking import CLIENT
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / "clients" / "node"
-COHORT, PICTURES = "machines", "pictures"
+COHORT, PICTURES = "digits", "pictures"
 MARGIN, MEAN_SHARE = 0.9, 0.35
-SPEC = preset("vector", size=128, unit_length=True)
+SPEC = preset("vector", size=64, unit_length=True)
 ASKED = 20
 # Uploaded from Python, by an owner who is alone with the name of the cohort.
-ALONE = "machine-8"
+ALONE = "digit-9"
 
 pytestmark = pytest.mark.mpc
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of the how-to, and those of machines cut in two: to learn from, and to ask."""
+    """The files of the how-to, and that of digits cut in two: to learn from, and to ask."""
     made = tmp_path_factory.mktemp("vectors")
     runpy.run_path(str(ROOT / "docs/how-to/vectors.py"))["main"](made)
-    with np.load(made / "machines.npz") as held:
+    with np.load(made / "digits.npz") as held:
         vectors, labels = held["vectors"], held["labels"]
     drawn = np.random.default_rng(0).permutation(len(vectors))
     asked, learned = drawn[:ASKED], drawn[ASKED:]
@@ -70,7 +70,7 @@ def rans(deployment: Deployment, folder: Path) -> list[privedge.Ran]:
     """Trained by one command from the file's labels, and uploaded by each owner."""
     run("train-all", folder / "learned.npz", "--out", folder / "models", "--unit-length")
     files = sorted((folder / "models").glob("*.ran"))
-    assert [file.stem for file in files] == [f"machine-{number}" for number in range(1, 9)]
+    assert [file.stem for file in files] == [f"digit-{number}" for number in range(10)]
     for file in files[1:]:
         if file.stem != ALONE:
             owner_of(deployment, file.stem).upload(file, COHORT)
@@ -89,7 +89,7 @@ def rans(deployment: Deployment, folder: Path) -> list[privedge.Ran]:
 
 @pytest.fixture(scope="module")
 def asked(folder: Path) -> np.ndarray:
-    """Vectors of all machines, and some of none."""
+    """Vectors of all digits, and some of none."""
     with np.load(folder / "asked.npz") as held:
         known = held["vectors"]
     strange = np.random.default_rng(1).normal(size=(4, known.shape[1]))
@@ -149,16 +149,16 @@ def test_the_command_line_asks_with_an_npz_and_ignores_its_labels(
     said = run("query", file, *where).splitlines()
     known = expected[:ASKED]
     assert said == [f"{file} {row}: {name or 'unknown'}" for row, name in enumerate(known)]
-    checked = json.loads(run("verify", file, "--owner", "machine-3", *where, "--json"))
-    assert checked["answers"] == [name == "machine-3" for name in known]
+    checked = json.loads(run("verify", file, "--owner", "digit-3", *where, "--json"))
+    assert checked["answers"] == [name == "digit-3" for name in known]
 
 
 REFUSED = {
-    "another size": (COHORT, np.ones((2, 127)), ImageError, "128 values each, these have 127"),
-    "integers": (COHORT, np.ones((2, 128), int), ImageError, "astype('float32')"),
-    "length zero": (COHORT, np.zeros((2, 128)), ImageError, "no unit length"),
+    "another size": (COHORT, np.ones((2, 63)), ImageError, "64 values each, these have 63"),
+    "integers": (COHORT, np.ones((2, 64), int), ImageError, "astype('float32')"),
+    "length zero": (COHORT, np.zeros((2, 64)), ImageError, "no unit length"),
     "pictures": (COHORT, np.ones((2, 32, 32), np.uint8) * 9, ImageError, "these are pictures"),
-    "vectors": (PICTURES, np.ones((2, 128)), ImageError, "a cohort of vectors"),
+    "vectors": (PICTURES, np.ones((2, 64)), ImageError, "a cohort of vectors"),
     "the npz": (PICTURES, "asked.npz", ImageError, "holds vectors, but pictures are needed here"),
 }
 
@@ -178,7 +178,7 @@ def test_a_client_refuses_what_the_cohort_cannot_be_asked(
 
 @pytest.mark.parametrize(
     ("unit_length", "size", "said"),
-    [(False, 128, "unit length: yes there, no here"), (True, 64, "128 values there, 64 here")],
+    [(False, 64, "unit length: yes there, no here"), (True, 32, "64 values there, 32 here")],
 )
 def test_a_model_of_other_vectors_is_refused_with_what_differs(deployment, unit_length, size, said):
     rows = np.random.default_rng(0).normal(size=(5, size))

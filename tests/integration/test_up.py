@@ -266,3 +266,21 @@ def test_a_command_that_is_told_to_end_while_it_trains_leaves_nothing_half_writt
     assert place.left() == []
     assert [file.name for file in models.iterdir() if file.name.startswith(".")] == []
     assert set(place.pids().values()) == {None}
+
+
+@pytest.mark.slow
+def test_two_parties_and_nobody_else_answer(place, draw):
+    for digit, name in enumerate(("ana", "ben")):
+        draw(place.people / name, digit)
+    arguments = ("up", "people", "--keep", "--json", "--preset", "subspace32")
+    place.run(*arguments, "--randomness", "two-party")
+    pids = place.pids()
+    assert pids["dealer"] is None and pids["party0"] and pids["party1"]
+    picture = sorted((place.people / "ben").iterdir())[-1]
+    assert place.ask(picture) == ["ben"]
+    # What runs is what was asked for, and is replaced when it is not.
+    place.run(*arguments, "--randomness", "two-party")
+    assert place.pids() == pids
+    place.run(*arguments)
+    assert all(place.pids().values())
+    assert place.ask(picture) == ["ben"]

@@ -20,7 +20,7 @@ from tests.unit.client import open_parties
 ROOT = Path(__file__).resolve().parents[2]
 DOOR = (
     *("Answer", "Client", "ClientConfig", "Cohort", "Cost", "Exposure"),
-    *("Flaw", "ModelFacts", "Owner"),
+    *("Flaw", "Model", "ModelFacts", "ModelSpec", "Owner", "Prediction", "Predictions"),
     *("PRESETS", "Ran", "RanSpec", "Receipt", "Reply", "__version__", "check_quality", "errors"),
     *("preset", "train"),
 )

@@ -67,7 +67,7 @@ def test_an_insecure_config_says_who_it_claims_to_be(write):
     ("text", "why"),
     [
         (TLS + "colour = 1", "tls.colour: unknown key"),
-        ("party0 = 5", "party0: Input should be a valid string"),
+        ("party0 = 5", "party0: must be text, in quotes"),
         ('party0 = "127.0.0.1:7000"', "party1: missing"),
         ('party0 = "dns:///x:1"\nparty1 = "x:1"', "party0: must be HOST:PORT"),
         ('party0 = "x:99999"\nparty1 = "x:1"', "party0: must be HOST:PORT with a port up to"),

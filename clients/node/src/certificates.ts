@@ -13,6 +13,7 @@ export interface Caller {
 }
 
 const IDENTITY = /^spiffe:\/\/privedge\/([a-z0-9]+)\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})$/;
+const OWNER_NAME = /^(?!unknown$)[a-z0-9][a-z0-9._-]{0,63}$/i;
 const CURVES = ["prime256v1", "secp384r1"];
 
 /** Read and check the files. Throws CertificateError, which names the file. */
@@ -35,7 +36,18 @@ export function readCaller(tls: TlsFiles): Caller {
   if (role === undefined || name === undefined) {
     throw certificateError(`${tls.certificate}: names no privedge role; issue another one`);
   }
+  if (role === "owner" && !isOwnerName(name)) {
+    throw certificateError(
+      `${tls.certificate}: no owner can be called ${name}, which is the answer for strangers; ` +
+        "issue another one",
+    );
+  }
   return { role, name, certificate, key };
+}
+
+/** Whether an owner may have this name: "unknown" is the answer for strangers. */
+export function isOwnerName(name: string): boolean {
+  return OWNER_NAME.test(name);
 }
 
 /** The role and the name in a certificate's alternative names, if there is exactly one. */

@@ -1,4 +1,5 @@
 /** What both parties say of a cohort. */
+import { isOwnerName } from "./certificates.js";
 import { PrivedgeError } from "./errors.js";
 import { DescribeCohortResponse } from "./generated/party.js";
 import type { Party } from "./party.js";
@@ -52,6 +53,14 @@ export async function described(
   const { owners, publicOwners, snapshotId, wordBits } = first;
   if (wordBits > RING_BITS) {
     throw new PrivedgeError("ShareError", `cohort ${cohort}: a word has at most ${RING_BITS} bits`);
+  }
+  const wrong = owners.find((name) => !isOwnerName(name));
+  if (wrong !== undefined) {
+    throw new PrivedgeError(
+      "ManifestMismatch",
+      `cohort ${cohort}: ${JSON.stringify(wrong).slice(0, 80)} is no name of an owner, so its ` +
+        "answers would mislead; tell both operators",
+    );
   }
   const maxBatch = Math.max(1, first.maxBatch);
   const spec = parseSpec(specJson);

@@ -1,5 +1,6 @@
 /** A trained model, as `privedge train` writes it (docs/reference/files.md). It is secret. */
 import { stat, readFile } from "node:fs/promises";
+import { isOwnerName } from "./certificates.js";
 import { PrivedgeError, unreadable } from "./errors.js";
 import { readSafetensors } from "./safetensors.js";
 import { parameters, parseSpec, type RanSpec } from "./spec.js";
@@ -67,6 +68,9 @@ function described(text: unknown, where: string): { owner: string; spec: RanSpec
   }
   if (found?.format !== FORMAT) throw faulty(where, `has another format than ${FORMAT}`);
   if (typeof found.owner !== "string") throw faulty(where, "names no owner");
+  if (!isOwnerName(found.owner)) {
+    throw faulty(where, `no owner can be called ${JSON.stringify(found.owner).slice(0, 80)}`);
+  }
   return { owner: found.owner, spec: parseSpec(JSON.stringify(found.spec)) };
 }
 

@@ -13,6 +13,8 @@ export interface VectorMap {
 
 /** An error is at most (2 * LONGEST)^2, which is below the limit of the fixed point, 2^15. */
 const LONGEST = 90;
+/** Rounded to steps of 2^-16, a shorter vector says little more than that it is short. */
+const SHORTEST = 1 / 64;
 
 export function isVector(given: unknown): given is Vector {
   return given instanceof Float32Array || given instanceof Float64Array;
@@ -37,9 +39,12 @@ export function vectorFeatures(given: unknown, wanted: VectorMap, what: string):
     if (length === 0) throw imageError(`${what}: all values are 0, so it has no unit length`);
     return Float32Array.from(values, (value) => value / length);
   }
-  if (length > LONGEST) {
-    const cure = "scale all vectors alike by public numbers, or use a cohort with unit length";
-    throw imageError(`${what}: its length is above ${LONGEST}; ${cure}`);
+  const cure = "scale all vectors alike by public numbers, or use a cohort with unit length";
+  if (length > LONGEST) throw imageError(`${what}: its length is above ${LONGEST}; ${cure}`);
+  if (length < SHORTEST) {
+    throw imageError(
+      `${what}: its length is below 1/64, too short for numbers in steps of 2^-16; ${cure}`,
+    );
   }
   return Float32Array.from(values);
 }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Client, loadConfig } from "privedge";
+import { isOwnerName } from "../dist/certificates.js";
 import { planesOf } from "../dist/pictures.js";
 import { retried } from "../dist/retry.js";
 import { PrivedgeError } from "../dist/errors.js";
@@ -124,3 +125,10 @@ for (const again of ["never", "changed"]) {
     assert.equal(once.calls.length, 1);
   });
 }
+
+test("no owner has the name of the answer for strangers", () => {
+  for (const name of ["unknown", "Unknown", "UNKNOWN", "", "a b", "-a"]) {
+    assert.equal(isOwnerName(name), false, name);
+  }
+  for (const name of ["ana", "Ana.B_2", "unknown-2", "unknowns"]) assert.ok(isOwnerName(name));
+});

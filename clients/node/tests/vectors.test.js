@@ -58,6 +58,8 @@ test("a vector that the cohort cannot take is refused", async () => {
     [plain, filled(NaN), /NaN or infinity/],
     [plain, filled(Infinity), /NaN or infinity/],
     [plain, filled(31), /length is above 90; scale all vectors/],
+    [plain, filled(1e-6), /length is below 1\/64, too short .*; scale all vectors/],
+    [plain, filled(0), /length is below 1\/64/],
     [unit, filled(0), /no unit length/],
     [plain, [1, 2, 3, 4, 5, 6, 7, 8, 9], /give a Float32Array or Float64Array/],
     [plain, new Int32Array(9), /give a Float32Array or Float64Array/],

@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 
-from parties.mpc.crypten_backend.engine import Share
+from parties.mpc.crypten_backend.engine import Number
 from parties.mpc.dealing import Dealer, DealerLink, SessionId
 from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.fused.choice import Choice
@@ -79,7 +79,7 @@ class Deviating:
     def program(self, spec: RanSpec, names: tuple[str, ...], rule: Rule) -> Program:
         """What both parties run: `predict`, with a look in between at who runs it."""
 
-        def run(engine: DeviatingEngine, images: Share, *weights: Share) -> Share:
+        def run(engine: FusedEngine, images: Number, *weights: Number) -> Number:
             parameters = dict(zip(names, weights, strict=True))
             reached = measure(engine, spec, parameters, images, rule)
             if self._acts(engine, "distances"):
@@ -91,7 +91,7 @@ class Deviating:
 
         return run
 
-    def _acts(self, engine: "DeviatingEngine", point: Point) -> bool:
+    def _acts(self, engine: FusedEngine, point: Point) -> bool:
         return self._how.point == point and engine.party == self._how.party
 
     def _add(self, share: torch.Tensor, scale: int) -> None:
@@ -99,7 +99,7 @@ class Deviating:
             for column, value in self._how.added:
                 share[row, column] += int(value * scale)
 
-    def engine(self, session: Session, masked: MaskedWeights) -> "DeviatingEngine":
+    def engine(self, session: Session, masked: MaskedWeights) -> FusedEngine:
         """The engine of one party, whose messages are changed if it is the one that deviates."""
         if self._how.point == "message" and session.party == self._how.party:
             honest, number = session.exchange, iter(range(1 << 10))
@@ -110,7 +110,7 @@ class Deviating:
                 return honest(mine)
 
             setattr(session, "exchange", exchange)  # noqa: B010  # a method of this one session
-        return DeviatingEngine(session, masked)
+        return FusedEngine(session, masked)
 
     def dealer(
         self, run: SessionId, seeds: tuple[bytes, bytes], weights: tuple[bytes, bytes], party: int
@@ -121,15 +121,6 @@ class Deviating:
         if isinstance(made, _Dealer):
             made.how, made.contestants = self._how, self._contestants
         return NearLink(made, party)
-
-
-class DeviatingEngine(FusedEngine):
-    """The engine, which says whose it is."""
-
-    @property
-    def party(self) -> int:
-        """0 or 1."""
-        return self._session.party
 
 
 class _Dealer(Dealer):

@@ -13,6 +13,7 @@ from torch import nn
 
 from privedge import private_file
 from privedge.errors import CheckpointError, ConfigError
+from privedge_lab import outputs
 from privedge_lab.baseline.head_file import (
     load_key,
     make_head,
@@ -42,9 +43,13 @@ class CutFiles:
         return CutFiles(*(folder / f"{name}.{part}" for part in ("head", "tail", "key")))
 
     def require_writable(self) -> None:
-        """Raise CheckpointError if `save` would surely fail, so that it does not after training."""
-        for path in (self.head, self.tail, self.key):
-            private_file.require_writable(path)
+        """Raise CheckpointError if `save` would surely fail, so that it does not after training.
+
+        Raises ConfigError for a file that is there and no part of a network.
+        """
+        private_file.require_writable(self.key)
+        for path in (self.head, self.tail):
+            outputs.require_replaceable(path, outputs.NETWORK)
 
     def known_or_new_key(self) -> bytes:
         """Return the deployment's key if there is one, else a fresh one, which `save` will write.

@@ -67,13 +67,15 @@ class Deployed:
             self._pools.wait_full()
         cpu_s = self._spent()
         first, second = reply.costs
+        made_s = max(first.offline_s, second.offline_s)
         return Sample(
             owners=[answer.owner for answer in reply.answers],
             rounds=max(first.rounds, second.rounds),
             parties=(_party(first), _party(second)),
             cpu_s=cpu_s,
-            offline_cpu_s=cpu_s["dealer"],
-            offline_s=max(first.offline_s, second.offline_s),
+            # Without a dealer it is the costlier party's, in processor seconds as it says them.
+            offline_cpu_s=cpu_s.get("dealer", made_s),
+            offline_s=made_s,
             phases=first.phases,
             client=AtClient(
                 seconds, reply.seconds, my_cpu_s, reply.bytes_sent + reply.bytes_received

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psutil  # type: ignore[import-untyped]  # no stubs among our tools
 
 from privedge.identity.roles import Role
-from privedge.local.deployment import SERVERS, Deployment
+from privedge.local.deployment import Deployment
 
 _MB = 1e6
 
@@ -30,7 +30,7 @@ class Processes:
     def of(deployment: Deployment) -> "Processes":
         """Return the processes of a running deployment."""
         pids = {}
-        for server in SERVERS:
+        for server in deployment.servers:
             pids[server.value] = deployment.processes[server].pid
             children = [child.pid for child in psutil.Process(pids[server.value]).children()]
             for slot, worker in enumerate(sorted(children)):
@@ -38,8 +38,10 @@ class Processes:
         return Processes(pids)
 
     def cpu_s(self) -> Mapping[str, float]:
-        """Return CPU seconds since the start, user and system: front_ends, workers and dealer."""
-        spent = {"front_ends": 0.0, "workers": 0.0, "dealer": 0.0}
+        """Return CPU seconds since the start, user and system: of front_ends, of workers, and of
+        the dealer, if there is one.
+        """
+        spent = dict.fromkeys(map(_kind, self._found), 0.0)
         for name, process in self._found.items():
             times = process.cpu_times()
             spent[_kind(name)] += times.user + times.system

@@ -12,7 +12,7 @@ of them equally and their ratios hold. Sees everything in the clear; all of it i
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from privedge import arrays
@@ -42,6 +42,17 @@ class Workload:
     queries: int
     setting: system.Setting
     files: PublicFiles = NO_FILES
+    randomness: tuple[str, ...] = system.RANDOMNESS[:1]
+
+    @property
+    def ways(self) -> list[tuple[str, str]]:
+        """Engines, each with every source of randomness that it can have."""
+        first = self.randomness[:1]
+        return [
+            (engine, source)
+            for engine in self.engines
+            for source in (self.randomness if engine == rows.REFERENCE else first)
+        ]
 
 
 class _Engine(Protocol):
@@ -54,7 +65,11 @@ class _Engine(Protocol):
 def check(load: Workload) -> None:
     """Raise ConfigError for what cannot be measured, before anything starts."""
     spec = system.spec_of(load.preset, load.files)
-    for engine in load.engines:
+    for source in load.randomness:
+        replace(load.setting, randomness=source)
+    for engine, source in load.ways:
+        if engine != rows.REFERENCE and source != system.RANDOMNESS[0]:
+            raise ConfigError(f"engine {engine}: needs --randomness dealer first")
         if engine in stock.ENGINES:
             stock.check(engine, spec)
             if load.files.encoder is not None:
@@ -76,14 +91,14 @@ def measure(load: Workload, progress: Progress) -> list[QueryRow]:
     expected = _expected(models, batches, load.files, progress)
     with ExitStack() as stack:
         engines = [
-            stack.enter_context(_running(engine, load, models, batches, progress))
-            for engine in load.engines
+            stack.enter_context(_running(*way, load, models, batches, progress))
+            for way in load.ways
         ]
         samples = _ask_in_turn(engines, count, progress)
     return rows.with_ratios(
         [
-            rows.row(_asked(engine, load), mine, expected)
-            for engine, mine in zip(load.engines, samples, strict=True)
+            rows.row(_asked(*way, load), mine, expected)
+            for way, mine in zip(load.ways, samples, strict=True)
         ]
     )
 
@@ -103,6 +118,7 @@ def _expected(
 
 def _running(
     engine: str,
+    source: str,
     load: Workload,
     models: Sequence[Ran],
     batches: Sequence[Inputs],
@@ -110,7 +126,8 @@ def _running(
 ) -> AbstractContextManager[_Engine]:
     if engine in stock.ENGINES:
         return stock.running(engine, models, batches, system.TIMEOUT_S)
-    return deployed.running(engine, load.setting, models, batches, progress, files=load.files)
+    setting = replace(load.setting, randomness=source)
+    return deployed.running(engine, setting, models, batches, progress, files=load.files)
 
 
 def _ask_in_turn(engines: Sequence[_Engine], count: int, progress: Progress) -> list[list[Sample]]:
@@ -123,10 +140,11 @@ def _ask_in_turn(engines: Sequence[_Engine], count: int, progress: Progress) -> 
     return samples
 
 
-def _asked(engine: str, load: Workload) -> Asked:
+def _asked(engine: str, source: str, load: Workload) -> Asked:
     ours = engine not in stock.ENGINES
     return Asked(
         engine=engine,
+        randomness=source if ours else None,
         preset=system.name_of(load.preset),
         owners=load.owners,
         batch=load.batch,

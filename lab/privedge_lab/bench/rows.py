@@ -75,6 +75,7 @@ class Asked:
     queries: int
     pool: str | None
     rtt_ms: float
+    randomness: str | None = None
 
 
 def row(
@@ -95,6 +96,7 @@ def row(
         phases=tuple(PhaseFigures(**asdict(phase)) for phase in warm[-1].phases),
         bytes_per_party=max(party.bytes_to_peer for party in parties),
         dealer_bytes_per_party=max(party.bytes_from_dealer for party in parties),
+        bytes_offline=sum(party.bytes_from_dealer for party in parties),
         offline_cpu_s=_mean([sample.offline_cpu_s for sample in warm]),
         cpu_s=sum(cpu_s.values()),
         cpu_by_process_s=cpu_s,
@@ -133,7 +135,7 @@ def agreement(
 
 
 def with_ratios(rows: Sequence[QueryRow]) -> list[QueryRow]:
-    """Add to each row its online seconds divided by the fused engine's in the same run."""
+    """Add to each row its online seconds divided by the first fused engine's in the same run."""
     reference = next((each.online_s for each in rows if each.engine == REFERENCE), None)
     return [replace(each, ratio=_ratio(each.online_s, reference)) for each in rows]
 

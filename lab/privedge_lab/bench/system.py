@@ -36,6 +36,7 @@ MARGIN = 1.0
 TIMEOUT_S = 1800.0
 
 POOLS = ("warm", "empty")
+RANDOMNESS = ("dealer", "two-party")
 
 _UPLOADS_AT_ONCE = 3
 _VECTOR_SIZE = 128
@@ -47,16 +48,22 @@ class Setting:
 
     `pool` is warm (full before a query is asked) or empty (off). `rtt_ms` is the round trip between
     the processes. `batching_delay_ms` is how long a query waits for others to share its run.
-    `telemetry`: whether the scores of answers are counted, as by default.
+    `telemetry`: whether the scores of answers are counted, as by default. `randomness`: who makes
+    it.
     """
 
     pool: str = POOLS[0]
     rtt_ms: float = 0.0
     batching_delay_ms: float | None = None
     telemetry: bool = False
+    randomness: str = RANDOMNESS[0]
 
     def __post_init__(self) -> None:
-        """Raise ConfigError for an unknown pool."""
+        """Raise ConfigError for an unknown pool or source of randomness."""
+        if self.randomness not in RANDOMNESS:
+            raise ConfigError(
+                f"randomness {self.randomness!r} is unknown; choose from {', '.join(RANDOMNESS)}"
+            )
         if self.pool not in POOLS:
             raise ConfigError(f"pool {self.pool!r} is unknown; choose from {', '.join(POOLS)}")
 
@@ -64,6 +71,8 @@ class Setting:
     def of_parties(self) -> dict[str, Any]:
         """The keys for both party files; a key is left out if the party's default applies."""
         said: dict[str, Any] = {}
+        if self.randomness != RANDOMNESS[0]:
+            said["randomness"] = self.randomness
         if self.pool == "empty":
             said["pool"] = {"bundles": 0}
         if self.batching_delay_ms is not None:

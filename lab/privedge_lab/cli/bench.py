@@ -90,6 +90,14 @@ def _query(
             "asked in turn.",
         ),
     ] = "fused",
+    randomness: Annotated[
+        str,
+        typer.Option(
+            "--randomness",
+            metavar="NAMES",
+            help="Who makes it for fused: dealer, two-party (experimental); asked in turn.",
+        ),
+    ] = "dealer",
     pool: PoolOption = "warm",
     rtt_ms: RttOption = 0.0,
     encoder: EncoderOption = None,
@@ -108,7 +116,10 @@ def _query(
 
     setting, files = Setting(pool, rtt_ms), PublicFiles.at(encoder=encoder)
     loads = [
-        query.Workload(tuple(_names(engine)), name, count, batch, queries, setting, files)
+        query.Workload(
+            *(tuple(_names(engine)), name, count, batch, queries, setting, files),
+            randomness=tuple(_names(randomness)),
+        )
         for name, count in product(_wanted(preset, spec_file), _counts(owners))
     ]
     for load in loads:
@@ -315,7 +326,7 @@ def _query_tables(found: list["QueryRow"]) -> None:
 
 def _query_table(found: Sequence["QueryRow"]) -> None:
     """Print one column per engine: there are more figures than columns on a terminal."""
-    titles = [f"{found[0].preset}, per query", *(row.engine or "" for row in found)]
+    titles = [f"{found[0].preset}, per query", *map(_way, found)]
     figures: dict[str, Callable[[QueryRow], str]] = {
         "owners x images": lambda row: f"{row.owners} x {row.batch}",
         "first query, s": lambda row: shown(row.cold_s, ".3f"),
@@ -325,13 +336,22 @@ def _query_table(found: Sequence["QueryRow"]) -> None:
         "online, times fused": lambda row: shown(row.ratio, ".2f"),
         "rounds": lambda row: str(row.rounds),
         "MB to the other party": lambda row: shown(row.bytes_per_party, ".3f", per=1e6),
-        "MB from the dealer": lambda row: shown(row.dealer_bytes_per_party, ".3f", per=1e6),
+        "MB of randomness, most at a party": lambda row: shown(
+            row.dealer_bytes_per_party, ".3f", per=1e6
+        ),
+        "MB of randomness, both": lambda row: shown(row.bytes_offline, ".3f", per=1e6),
+        "CPU s, randomness": lambda row: shown(row.offline_cpu_s, ".3f"),
         "CPU s, servers": lambda row: shown(row.cpu_s, ".3f"),
         "CPU s, client": lambda row: shown(row.client_cpu_s, ".3f"),
         "agreement": lambda row: shown(row.agreement, ".2%"),
         "agreeing / ties / differing": lambda row: f"{row.agreeing} / {row.ties} / {row.differing}",
     }
     experiment.table(titles, [[name, *map(figure, found)] for name, figure in figures.items()])
+
+
+def _way(row: "QueryRow") -> str:
+    alone = row.randomness == "two-party"
+    return f"{row.engine}, {row.randomness}" if alone else row.engine or ""
 
 
 def _throughput_table(found: list["ThroughputRow"]) -> None:

@@ -54,8 +54,11 @@ def run(
     `measure` adds its rows to the results that it is given. Raises ConfigError for a file of
     another experiment or other settings, or one that is there already unless `resume`.
     """
+    from privedge.errors import ConfigError
     from privedge_lab.results.store import Results
 
+    if resume and out is None:
+        raise ConfigError("--resume goes on with stored rows; give --out")
     results = Results(experiment, settings, out, resume=resume, command=command_line())
     return Measured(results, once(lambda bars: measure(results, bars)), out)
 

@@ -42,11 +42,11 @@ def _report(
       privedge report results/ attacks/ --out report.html
     """
     from privedge import private_file
+    from privedge_lab import outputs
     from privedge_lab.report import page, reader
 
     started = perf_counter()
-    private_file.require_writable(out)
-    page.require_replaceable(out)
+    outputs.require_replaceable(out, outputs.PAGE)
     found = reader.read(folders)
     with progress_bar() as progress:
         made = page.render(found, title, progress)

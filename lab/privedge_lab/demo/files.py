@@ -7,14 +7,22 @@ from dataclasses import asdict
 from pathlib import Path
 
 from privedge.errors import ConfigError
+from privedge_lab import outputs
 from privedge_lab.demo import page, report
 from privedge_lab.demo.run import Outcome
 
+_PAGE, _SUMMARY = "index.html", "summary.json"
+
 
 def prepare(out: Path) -> None:
-    """Make the folder before the work begins. Raises ConfigError."""
+    """Make the folder before the work begins.
+
+    Raises ConfigError, also if there is a page or summary in it that is none of privedge.
+    """
     with _named(out):
         out.mkdir(parents=True, exist_ok=True)
+        outputs.require_replaceable(out / _PAGE, outputs.PAGE)
+        outputs.require_replaceable(out / _SUMMARY, outputs.SUMMARY)
 
 
 def write(outcome: Outcome) -> Path:
@@ -22,10 +30,10 @@ def write(outcome: Outcome) -> Path:
     out = outcome.plan.out
     html = page.render(outcome)
     with _named(out):
-        (out / "index.html").write_bytes(html)
+        (out / _PAGE).write_bytes(html)
         summary = json.dumps(asdict(report.summary(outcome)), indent=2)
-        (out / "summary.json").write_text(summary + "\n", encoding="utf-8")
-    return out / "index.html"
+        (out / _SUMMARY).write_text(summary + "\n", encoding="utf-8")
+    return out / _PAGE
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from privedge.errors import ConfigError
+from privedge_lab import outputs
 from privedge_lab.evaluation import attack_plan as plan
 from privedge_lab.evaluation.attack_table import Found
 from privedge_lab.evaluation.figures import ranged
@@ -23,12 +24,18 @@ class Pictures:
     """What is drawn for one table."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes `folder`. Raises ConfigError if that cannot be done."""
+        """Makes `folder`.
+
+        Raises ConfigError if that cannot be done, and for a file of the user's in its pictures'
+        place.
+        """
         self._folder, self._shown = folder, folder / "shown"
         try:
             self._shown.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{folder}: cannot be made a folder ({error.strerror})") from None
+        for name in (*_PANELS, *(f"sheet-{cut}" for cut in plan.CUTS)):
+            outputs.require_replaceable(folder / f"{name}.png", outputs.PICTURE)
 
     def keep(self, found: Found) -> None:
         """Store the reconstructions of one row, so that a resumed run has them."""
@@ -44,12 +51,7 @@ class Pictures:
                 if (path := self._strip_of(row)).exists()
             ]
             save(sheet([Row("original", originals), *strips]), self._folder / f"sheet-{cut}.png")
-        panels: dict[str, Callable[[Sequence[InversionRow]], Panel]] = {
-            "depth": _depth,
-            "dense-layer": _dense_layer,
-            "defences": _defences,
-        }
-        for name, panel in panels.items():
+        for name, panel in _PANELS.items():
             write([panel(rows)], self._folder / f"{name}.png")
 
     def _strip_of(self, row: InversionRow) -> Path:
@@ -123,3 +125,10 @@ def _line(rows: Sequence[InversionRow], attack: str, defence: str, marker: int) 
         if (row.attack, row.defence) == (attack, defence)
     ]
     return series(f"{defence}, {attack}", points, kind=marker)
+
+
+_PANELS: dict[str, Callable[[Sequence[InversionRow]], Panel]] = {
+    "depth": _depth,
+    "dense-layer": _dense_layer,
+    "defences": _defences,
+}

@@ -10,7 +10,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from privedge.progress import Progress
 from privedge_lab.attacks.attributes import AttackerSettings, AttributeScore, infer_attribute
@@ -27,7 +30,10 @@ from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
 
 EXPERIMENT = "attributes"
+# In place of a cut: the device sends vectors, or what a public encoder makes of its pictures.
+FEATURES = "features"
 _AT_ONCE = 500
+_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ def measure(
 ) -> Iterator[AttributesRow]:
     """Train, attack, and add one row to `results`, unless it has it; yields that row.
 
+    Vectors cross as they are, and the server answers with a linear classifier of them.
+
     The attacker knows the attribute of all images that the network was trained on and has a device
     of the deployment to ask; the test images are attacked. Raises ConfigError for settings that do
     not fit the images.
@@ -70,6 +78,52 @@ def _measured(
     progress: Progress,
     attackers: AttackerSettings | None,
 ) -> AttributesRow:
+    seen = _linear(data) if data.train.of_vectors else _cut(settings, data, progress)
+    truth = data.train.facts[settings.private], data.test.facts[settings.private]
+
+    def attack(doing: str, seen: torch.Tensor, known_seen: torch.Tensor) -> AttributeScore:
+        return infer_attribute(
+            AttributeView(seen, known_seen, truth[0]),
+            truth[1],
+            attackers,
+            progress=lambda _, done, total: progress(doing, done, total),
+        )
+
+    crossing = attack("attack what crosses", seen.tested, seen.known)
+    floor = attack("attack the logits", *seen.logits)
+    return AttributesRow(
+        **asdict(settings),
+        **_scores(crossing, floor),
+        task_accuracy=seen.accuracy,
+        images=len(seen.tested),
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a server gets of the known images and of those under attack, float32 (n, ...).
+
+    logits: its answers, of those under attack first. accuracy: of these answers.
+    """
+
+    known: torch.Tensor
+    tested: torch.Tensor
+    logits: tuple[torch.Tensor, torch.Tensor]
+    accuracy: float
+
+
+def _linear(data: TrainTest) -> _Seen:
+    known, tested = (part.images.float() for part in (data.train, data.test))
+    scale = StandardScaler().fit(known.numpy())
+    classifier = LogisticRegression(max_iter=_ITERATIONS)
+    classifier.fit(scale.transform(known.numpy()), data.train.labels.numpy())
+    rows = [scale.transform(each.numpy()) for each in (tested, known)]
+    logits = [classifier.predict_log_proba(each).astype(np.float32) for each in rows]
+    right = float(classifier.score(rows[0], data.test.labels.numpy()))
+    return _Seen(known, tested, (torch.from_numpy(logits[0]), torch.from_numpy(logits[1])), right)
+
+
+def _cut(settings: AttributeSettings, data: TrainTest, progress: Progress) -> _Seen:
     spec = preset(settings.preset, max(2, data.train.classes, data.test.classes))
     defence = registry.make(
         settings.defence, settings.strength, settings.repeat, private=settings.private
@@ -83,26 +137,9 @@ def _measured(
     )
     device, server = Device(head(network, settings.cut), defence, key), tail(network, settings.cut)
     known, tested = (_sent(device, part.images) for part in (data.train, data.test))
-    truth = data.train.facts[settings.private], data.test.facts[settings.private]
-
-    def attack(doing: str, seen: torch.Tensor, known_seen: torch.Tensor) -> AttributeScore:
-        return infer_attribute(
-            AttributeView(seen, known_seen, truth[0]),
-            truth[1],
-            attackers,
-            progress=lambda _, done, total: progress(doing, done, total),
-        )
-
     with torch.no_grad():
         logits = server(tested), server(known)
-    crossing = attack("attack what crosses", tested, known)
-    floor = attack("attack the logits", *logits)
-    return AttributesRow(
-        **asdict(settings),
-        **_scores(crossing, floor),
-        task_accuracy=accuracy(device, server, data.test),
-        images=len(tested),
-    )
+    return _Seen(known, tested, logits, accuracy(device, server, data.test))
 
 
 def _scores(crossing: AttributeScore, floor: AttributeScore) -> Raw:

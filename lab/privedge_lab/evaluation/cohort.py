@@ -28,7 +28,7 @@ from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.own_images import for_so_many
 from privedge.user.settings import TrainSettings, settings_for
-from privedge_lab import datasets
+from privedge_lab import datasets, encoded
 from privedge_lab.evaluation import identify_engines, identify_figures
 from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import Choice, Parts
@@ -137,7 +137,7 @@ def read(
 
     For an aligned spec the faces are cut out, and images without one are left out. Raises
     ConfigError for files that are missing, and ImageError. skip_bad: as for `datasets.read`; images
-    that are cut out are left out by themselves.
+    without a face are left out by themselves.
     """
     path = path or task.data
     spec = task.spec
@@ -149,7 +149,7 @@ def read(
     aligner = None if spec is None else aligner_for(spec, task.files)
     if spec is None or aligner is None:
         return datasets.Cut(datasets.read(path, or_vectors=or_vectors, skip_bad=skip_bad), ())
-    found = datasets.faces_of(path, aligner, spec.image_shape, progress)
+    found = datasets.faces_of(path, aligner, spec.image_shape, progress, skip_bad=skip_bad)
     if found.left_out:
         log.warning("%d images left out: %s", len(found.left_out), "; ".join(found.left_out[:3]))
     return found
@@ -162,7 +162,9 @@ def spec_of(task: Task, parts: Parts) -> RanSpec:
     if task.spec is not None:
         if task.components is not None:
             raise ConfigError("components: the spec has them already; leave them out")
-        features.require_files(task.spec, task.files)
+        if task.unit_length is not None:
+            raise ConfigError("unit length: the spec has it already; leave it out")
+        encoded.require_wanted(task.spec, task.files)
         return task.spec
     if takes_vectors(task.preset) or not is_pixels(parts.images):
         return spec_for(
@@ -286,14 +288,16 @@ def asked(rans: Sequence[Ran], parts: Parts, files: PublicFiles = NO_FILES) -> C
 
     files: the public files that their spec names.
     """
-    given = features_of(rans, parts.images, files)
+    given = features_of(rans[0].spec, parts.images, files)
     errors = [identify_engines.errors_of(ran, given) for ran in rans]
     return Cohort(rans, parts, given, np.stack(errors, axis=1))
 
 
-def features_of(rans: Sequence[Ran], images: Inputs, files: PublicFiles) -> Features:
-    """What the models' feature map makes of images of any size, float32 (n, *input_shape)."""
-    spec = rans[0].spec
+def features_of(spec: RanSpec, images: Inputs, files: PublicFiles) -> Features:
+    """What the feature map makes of images of any size, or of vectors: float32 (n, *input_shape).
+
+    Raises ImageError for vectors in place of images, and the reverse.
+    """
     return features.extract(spec, fitted(images, spec), encoder=files.encoder)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from privedge.progress import Progress
+from privedge_lab import outputs
 from privedge_lab.attacks import scores
 from privedge_lab.attacks.disguising import (
     codebook,
@@ -108,8 +109,12 @@ def measure(
 ) -> Iterator[DisguisingRow]:
     """Rows that `results` does not have yet; in the end NAME.png is drawn for each disguise.
 
-    `progress` is told before each row. Raises as training does.
+    `progress` is told before each row. Raises as training does, and ConfigError for a NAME.png that
+    is there and is none of privedge.
     """
+    pictures = {name: folder / f"{name}.png" for name in plan.disguises}
+    for path in pictures.values():
+        outputs.require_replaceable(path, outputs.PICTURE)
     bench = _Bench(data, plan)
     tasks = [(name, *task) for name in plan.disguises for task in _tasks(DISGUISES[name], plan)]
     case: _Case | None = None
@@ -124,8 +129,8 @@ def measure(
         row = DisguisingRow(**configuration, **run(case))
         results.add(row.to_json())
         yield row
-    for name in plan.disguises:
-        _draw(_Case(bench, DISGUISES[name]), folder / f"{name}.png")
+    for name, path in pictures.items():
+        _draw(_Case(bench, DISGUISES[name]), path)
     progress("done", len(tasks), len(tasks))
 
 

@@ -23,7 +23,6 @@ from privedge.errors import ImageError
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
 from privedge.progress import Progress
-from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.named_spec import spec_named
 from privedge.ran.presets import VECTOR, preset
@@ -35,6 +34,7 @@ from privedge.user.settings import settings_for
 from privedge.user.upload import send
 from privedge_lab.attacks.extraction import Ask, Public, Thief
 from privedge_lab.datasets import Labelled
+from privedge_lab.evaluation.cohort import features_of
 from privedge_lab.evaluation.pixels import as_bytes
 from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.extraction import ExtractionRow
@@ -250,7 +250,7 @@ def _inputs(spec: RanSpec, images: torch.Tensor) -> Inputs:
 
 
 def _features(spec: RanSpec, images: torch.Tensor, files: PublicFiles) -> npt.NDArray[np.float64]:
-    found = features.extract(spec, _inputs(spec, images), encoder=files.encoder)
+    found = features_of(spec, _inputs(spec, images), files)
     return found.reshape(len(found), -1).astype(np.float64)
 
 

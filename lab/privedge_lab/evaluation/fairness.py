@@ -20,15 +20,20 @@ import numpy as np
 from privedge.arrays import Features, Pixels, joined
 from privedge.errors import ConfigError
 from privedge.progress import Progress
-from privedge.ran import features
 from privedge.ran.images import fit
-from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import RanSpec
 from privedge.user import own_images
 from privedge.user.settings import TrainSettings
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify_figures, thieves
-from privedge_lab.evaluation.cohort import Cohort, Task, settings_of, spec_of, train_cohort
+from privedge_lab.evaluation.cohort import (
+    Cohort,
+    Task,
+    features_of,
+    settings_of,
+    spec_of,
+    train_cohort,
+)
 from privedge_lab.evaluation.identify_figures import Errors
 from privedge_lab.evaluation.identify_parts import as_bytes, deal, pictures
 from privedge_lab.evaluation.thieves import NONE, Means, Model
@@ -154,10 +159,10 @@ def _scene(request: Request, data: datasets.Labelled, seed: int, progress: Progr
     cohort = train_cohort(parts, spec, settings, progress)
     models = [thieves.honest(ran) for ran in cohort.rans]
     held_out = [
-        _features(spec, _kept(pictures(images), spec, settings), request.files)
+        features_of(spec, _kept(pictures(images), spec, settings), request.files)
         for images in parts.train
     ]
-    probes = _features(spec, public[:_PROBES], request.files)
+    probes = features_of(spec, public[:_PROBES], request.files)
     return _Scene(
         cohort,
         settings,
@@ -183,10 +188,6 @@ def _public(request: Request, spec: RanSpec, seed: int) -> Pixels:
 def _kept(images: Pixels, spec: RanSpec, settings: TrainSettings) -> Pixels:
     """Those of an owner's images that training does not learn from."""
     return own_images.halves(fit(images, spec.image_shape), settings)[1]
-
-
-def _features(spec: RanSpec, images: Pixels, files: PublicFiles) -> Features:
-    return features.extract(spec, fit(images, spec.image_shape), encoder=files.encoder)
 
 
 # --- One model in an owner's place ----------------------------------------------------------------

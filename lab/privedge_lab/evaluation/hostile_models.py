@@ -7,14 +7,11 @@ what errors on them may be. It does not know which of them will be drawn.
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from privedge.arrays import Features, Inputs
-from privedge.ran import features
-from privedge.ran.images import fit
 from privedge.ran.probes import Probes
 from privedge.ran.spec import RanSpec
 from privedge.sharing.fixed_point import encode
@@ -24,7 +21,7 @@ from privedge.user.checkpoint import Ran
 from privedge.user.fitting import fit_ran
 from privedge.user.settings import TrainSettings
 from privedge_lab.evaluation import thieves
-from privedge_lab.evaluation.identify_parts import pictures
+from privedge_lab.evaluation.cohort import features_of
 
 # Of another architecture than the cohort's, so their manifest is refused.
 OTHERS = ("identity", "wide")
@@ -57,12 +54,6 @@ class Means:
         return self.honest.spec
 
 
-def features_of(spec: RanSpec, images: Inputs, encoder: Path | None) -> Features:
-    """Features of images or vectors, (n, *input_shape)."""
-    given = images if spec.image is None else fit(pictures(images), spec.image_shape)
-    return features.extract(spec, given, encoder=encoder)
-
-
 def encoded(ran: Ran) -> Words:
     """The parameters as they are shared, each with an axis of one owner."""
     return {
@@ -85,7 +76,7 @@ def model(name: str, means: Means) -> Ran:
     stolen = thieves.some(means.stolen, means.seed)
     if name in AVOIDING:
         return _passing(
-            _ladder(name, _flat(features_of(means.spec, stolen, means.train.files.encoder)), means),
+            _ladder(name, _flat(features_of(means.spec, stolen, means.train.files)), means),
             means.pool,
         )
     return fit_ran(stolen, means.spec, means.train, honest.owner)

@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from privedge.arrays import Features, Labels, is_pixels
+from privedge.arrays import Features, Inputs, Labels, is_pixels
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import rivals
 from privedge.ran.rivals import Rivals
+from privedge.ran.spec import RanSpec
 from privedge.sharing import known as sharing_known
+from privedge.user import overlap
 from privedge_lab import datasets
 from privedge_lab.evaluation import (
     identify_baselines,
@@ -36,6 +38,7 @@ from privedge_lab.evaluation.cohort import (
     Task,
     Training,
     features_of,
+    fitted,
     known,
     settings_of,
     spec_of,
@@ -43,7 +46,7 @@ from privedge_lab.evaluation.cohort import (
 )
 from privedge_lab.evaluation.identify_engines import ENGINES, Asked
 from privedge_lab.evaluation.identify_figures import Errors
-from privedge_lab.evaluation.identify_parts import deal, inputs_of
+from privedge_lab.evaluation.identify_parts import Parts, deal, inputs_of
 from privedge_lab.results.rows.identify import Agreement, IdentifyRow, Rate, Strangers, Voting
 from privedge_lab.results.rows.values import Raw
 from privedge_lab.results.store import Results
@@ -141,9 +144,10 @@ def _row(
     training: Training | None,
 ) -> IdentifyRow:
     started = perf_counter()
-    data, others = sets
+    data = sets[0]
     parts = deal(data, replace(request.choice, seed=seed))
     spec = spec_of(request, parts)
+    others = _strangers(parts, spec, sets[1])
     cohort = train_cohort(parts, spec, settings_of(request, spec, seed), progress, training)
     trained = perf_counter()
     answers, asked, agreement = _answers(request, cohort, progress)
@@ -178,19 +182,29 @@ def _row(
     )
 
 
+def _strangers(parts: Parts, spec: RanSpec, others: datasets.Labelled | None) -> Inputs | None:
+    """What strangers are asked about. Raises ConfigError for what owners have, or another kind."""
+    if others is None:
+        return None
+    asked = inputs_of(others)
+    if is_pixels(asked) != (spec.image is not None):
+        raise ConfigError("strangers: pictures and vectors are not compared; give what owners have")
+    own = (fitted(each, spec) for each in (*parts.train, parts.images))
+    overlap.require_strangers(own, [fitted(asked, spec)])
+    return asked
+
+
 def _told_apart(
-    request: Request, cohort: Cohort, others: datasets.Labelled | None, seed: int
+    request: Request, cohort: Cohort, others: Inputs | None, seed: int
 ) -> Strangers | None:
     """How owners and strangers are told apart. Raises ConfigError for rivals that do not fit."""
     spec, truth = cohort.rans[0].spec, cohort.parts.labels
     public = None if request.rivals is None else rivals.read(request.rivals, spec)
+    overlap.require_public(cohort.features, public)
     own = _asked(cohort.errors, cohort.features, public)
     if others is None:
         return strangers.of_half(own, truth, request.margin, seed)
-    asked = inputs_of(others)
-    if is_pixels(asked) != (spec.image is not None):
-        raise ConfigError("strangers: pictures and vectors are not compared; give what owners have")
-    given = features_of(cohort.rans, asked, request.files)
+    given = features_of(spec, others, request.files)
     errors = np.stack([identify_engines.errors_of(ran, given) for ran in cohort.rans], axis=1)
     return strangers.of_set(own, truth, _asked(errors, given, public), request.margin)
 

@@ -21,14 +21,17 @@ from torch import nn
 
 from privedge import arrays
 from privedge.arrays import Inputs, Labels
+from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge.ran import features
 from privedge.ran.feature_kinds import Pixels
 from privedge.ran.images import fit
 from privedge.ran.presets import preset
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import ImageShape, RanSpec, Subspace
 from privedge.user.checkpoint import Ran
 from privedge.user.settings import settings_for
+from privedge_lab.datasets import Labelled
 from privedge_lab.evaluation import cohort, identify_figures
 from privedge_lab.evaluation.cohort import Training
 from privedge_lab.evaluation.identify_parts import Parts, pictures
@@ -49,6 +52,13 @@ _ASKED_AT_ONCE = 256
 _PAPER_BATCH = 16
 
 
+def usual(data: Labelled, files: PublicFiles) -> tuple[str, ...]:
+    """Those that are measured if nobody says which; none for faces, of which pixels say little."""
+    if data.of_vectors:
+        return _OF_VECTORS
+    return cohort.BASELINES if files.detector is None else ()
+
+
 def learnt(
     names: Sequence[str],
     parts: Parts,
@@ -59,10 +69,13 @@ def learnt(
 ) -> dict[str, Answers]:
     """The baselines `names`, trained on `parts.train` at the size that `spec` has.
 
-    For vectors, those that need pixels are left out.
+    Raises ConfigError for those that are made of pixels, if there are none.
     """
-    if spec.image is None:
-        names = [name for name in names if name in _OF_VECTORS]
+    if spec.image is None and (wrong := [name for name in names if name not in _OF_VECTORS]):
+        raise ConfigError(
+            f"baselines {', '.join(wrong)}: made of pixels, and these are vectors; choose "
+            f"{', '.join(_OF_VECTORS)} or none"
+        )
     ways: dict[str, Callable[[], Answers]] = {
         "pca": lambda: _pca(parts, pca(spec), seed, progress),
         "knn": lambda: knn(parts, spec),

@@ -5,6 +5,7 @@ is never looked at to choose anything: for that, `Part.VALIDATION` scores on a s
 would otherwise train on.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -14,7 +15,7 @@ import torch
 
 from privedge.arrays import Inputs, Labels, Pixels, is_pixels
 from privedge.errors import ConfigError, ImageError
-from privedge.user.checkpoint import OWNER
+from privedge.identity.names import owner_names
 from privedge_lab.datasets import Labelled, split
 from privedge_lab.evaluation import pixels
 
@@ -98,14 +99,13 @@ def deal(data: Labelled, choice: Choice) -> Parts:
 
 
 def owners_of(data: Labelled) -> list[str]:
-    """What the owner of each label is called: the set's own name for it, or class-N for all.
-
-    Own names are taken only if every one can be an owner's, as a certificate would have it.
+    """What the owner of each label is called: as `privedge train-all` calls it by the set's own
+    name, or class-N for all if there are no names or two are the same.
     """
-    usable = all(map(OWNER.fullmatch, data.names))
-    different = len({name.casefold() for name in data.names}) == len(data.names)
-    if data.names and usable and different:
-        return list(data.names)
+    with suppress(ConfigError):
+        names = list(owner_names(data.names).values())
+        if names and len({name.casefold() for name in names}) == len(data.names):
+            return names
     return [f"class-{label}" for label in range(data.classes)]
 
 

@@ -13,7 +13,6 @@ import torch
 
 from privedge.errors import ImageError
 from privedge.progress import Progress
-from privedge.ran import features
 from privedge.ran.images import fit
 from privedge.ran.public_files import NO_FILES, PublicFiles
 from privedge.ran.spec import RanSpec
@@ -23,6 +22,7 @@ from privedge_lab import encoded
 from privedge_lab.attacks.membership import COPIES, copies, infer_membership
 from privedge_lab.attacks.views import AnswersView
 from privedge_lab.datasets import Labelled
+from privedge_lab.evaluation.cohort import features_of
 from privedge_lab.evaluation.pixels import as_bytes
 from privedge_lab.reference.model import PlainModel
 from privedge_lab.results.rows.membership import MembershipRow
@@ -130,8 +130,7 @@ def _answers(
         progress("ask", owner, len(rans))
         for part, is_member in ((members[owner][: settings.asked], True), (others[owner], False)):
             asked = copies(part, generator)
-            shaped = fit(as_bytes(asked.flatten(0, 1)), spec.image_shape)
-            given = features.extract(spec, shaped, encoder=settings.files.encoder)
+            given = features_of(spec, as_bytes(asked.flatten(0, 1)), settings.files)
             names = service.owners(given)
             right.append(torch.tensor([name == f"owner-{owner}" for name in names]))
             truth += [is_member] * len(part)

@@ -46,7 +46,8 @@ from privedge.user.fitting import fit_ran
 from privedge.user.model_check import NOBODY, Choice, Whose, rule_of
 from privedge.user.settings import TrainSettings
 from privedge_lab.evaluation import hostile_models, thieves
-from privedge_lab.evaluation.hostile_models import Means, Words, encoded, features_of
+from privedge_lab.evaluation.cohort import features_of
+from privedge_lab.evaluation.hostile_models import Means, Words, encoded
 from privedge_lab.reference.clear import ClearEngine
 
 NONE, HONEST = "none", "honest"
@@ -183,10 +184,8 @@ def pool_of(data: Set, rans: Sequence[Ran], settings: Settings, given: Sequence[
         if not settings.of_given
     ]
     public = [thieves.some(each, settings.seed, _GIVEN) for each in given]
-    parts = [
-        features_of(settings.spec, each, settings.train.files.encoder)
-        for each in (*classes, *public)
-    ]
+    files = settings.train.files
+    parts = [features_of(settings.spec, each, files) for each in (*classes, *public)]
     numbers = [*range(len(classes)), *(NOBODY for _ in public)]
     rows = np.concatenate(parts)
     whose = np.repeat(numbers, [len(part) for part in parts])
@@ -224,11 +223,11 @@ def rows(
 
 def _scene(data: Set, settings: Settings, rans: Sequence[Ran], pool: Pool) -> _Scene:
     spec, roles = settings.spec, Roles.drawn(len(rans), settings.owners, settings.seed)
-    encoder = settings.train.files.encoder
+    files = settings.train.files
     probes = pool.probes(roles.people, settings)
     stolen = joined([data.train[at] for at in roles.owners])
     known = probes if settings.known else pool.probes(roles.people[::2], settings)
-    tests = [features_of(spec, data.test[at], encoder) for at in roles.owners]
+    tests = [features_of(spec, data.test[at], files) for at in roles.owners]
     return _Scene(
         settings,
         [rans[at] for at in roles.owners],
@@ -238,7 +237,7 @@ def _scene(data: Set, settings: Settings, rans: Sequence[Ran], pool: Pool) -> _S
         np.repeat(np.arange(len(tests)), [len(each) for each in tests]),
         np.concatenate(
             [
-                features_of(spec, part[at], encoder)
+                features_of(spec, part[at], files)
                 for at in roles.strangers
                 for part in (data.train, data.test)
             ]

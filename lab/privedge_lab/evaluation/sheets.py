@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from privedge import regular_file
 from privedge.errors import ImageError
+from privedge_lab import outputs
 
 Pixmap = npt.NDArray[np.uint8]
 
@@ -87,8 +89,11 @@ def _fitted(images: torch.Tensor, side: tuple[int, int]) -> torch.Tensor:
 
 
 def save(pixmap: Pixmap, path: Path) -> None:
-    """Write a PNG."""
-    Image.fromarray(pixmap).save(path, "PNG", optimize=True)
+    """Write a PNG. Raises ConfigError for another file that is there."""
+    outputs.require_replaceable(path, outputs.PICTURE)
+    said = PngInfo()
+    said.add_text("Software", outputs.SOFTWARE)
+    Image.fromarray(pixmap).save(path, "PNG", optimize=True, pnginfo=said)
 
 
 def load(path: Path) -> Pixmap:

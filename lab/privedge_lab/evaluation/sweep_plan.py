@@ -81,6 +81,11 @@ def choices(
 
     `strengths` by the defence's name; "" stands for those not named. Raises ConfigError.
     """
+    idle = [f"{name}=" for name in strengths if name and name not in defences]
+    if strengths.get("") and not set(defences) - {NONE} - set(strengths):
+        idle.append("without a name")
+    if idle:
+        raise ConfigError(f"strengths {idle[0]}: of no defence that is measured; leave them out")
     found = []
     for cut in cuts:
         found.append(Choice(cut, NONE, 0.0))

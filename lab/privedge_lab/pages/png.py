@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from privedge_lab import outputs
 from privedge_lab.pages.charts import Chart, Series
 
 _INCHES, _DPI = (6.4, 4.8), 120
@@ -23,12 +24,13 @@ class Panel:
 
 
 def write(panels: Sequence[Panel], path: Path) -> None:
-    """Draw `panels` side by side."""
+    """Draw `panels` side by side. Raises ConfigError for another file that is there."""
+    outputs.require_replaceable(path, outputs.PICTURE)
     figure = Figure(figsize=(_INCHES[0] * len(panels), _INCHES[1]), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw(axes, panel)
-    figure.savefig(path, format="png", dpi=_DPI)
+    figure.savefig(path, format="png", dpi=_DPI, metadata={"Software": outputs.SOFTWARE})
 
 
 def _draw(axes: Axes, panel: Panel) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from parties.mpc.bundles import Bundle, Supply
-from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.crypten_backend.engine import ProgramEngine
 from parties.mpc.dealing import Dealer, DealerLink, SessionId, Tuples, new_seed
 from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.fused.engine import FusedEngine
@@ -83,7 +83,7 @@ def run(
     bundles: Sequence[Supply] | None = None,
     dealer: Deal = near_dealer,
     record: bool = False,
-    engine: Callable[[Session, MaskedWeights], CryptenEngine] = FusedEngine,
+    engine: Callable[[Session, MaskedWeights], ProgramEngine] = FusedEngine,
 ) -> Outcome:
     """Run `program(engine, *shares)` at both parties, each with an engine made by `engine`.
 

@@ -81,6 +81,7 @@ def _private_utility(found: Found) -> Iterable[str]:
         if method is not None:
             reached = percents(spread(method.recalls.values()))
             yield f"{cohorts.with_owners(cohort)}: {reached} macro recall, {method.name}"
+        yield from cohorts.of_strangers(cohort)
 
 
 def _party_readings(found: Found) -> Iterable[str]:

@@ -5,13 +5,13 @@ measured with: a pooled network that was trained for one seed is compared on tha
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from privedge_lab.pages.wording import bare, plural
+from privedge_lab.pages.wording import bare, percent, plural
 from privedge_lab.report.reader import File, Found, Source
-from privedge_lab.results.rows.identify import IdentifyRow
+from privedge_lab.results.rows.identify import IdentifyRow, Rate, Strangers
 from privedge_lab.results.rows.scores import Scores
 from privedge_lab.results.rows.settings import Settings
 
@@ -86,6 +86,58 @@ class Cohort:
     def presets(self) -> int:
         """How many private methods there are to choose from."""
         return sum(method.kind == "private" and method.whole for method in self.methods.values())
+
+
+def told_apart(cohort: Cohort) -> tuple[Method, list[Strangers]] | None:
+    """The private method of highest recall that was asked about strangers, and what came out."""
+    asked = [
+        (method, found)
+        for method in cohort.methods.values()
+        if method.kind == "private" and (found := [row.strangers for row in method.rows])
+    ]
+    whole = [(method, [each for each in found if each]) for method, found in asked if any(found)]
+    return max(whole, key=lambda each: (each[0].whole, each[0].mean), default=None)
+
+
+def of_strangers(cohort: Cohort) -> Iterator[str]:
+    """TAR at FAR 1 %, and what a margin does, each with its interval, where they are known."""
+    told = told_apart(cohort)
+    if told is None:
+        return
+    method, found = told
+    about = f"{with_owners(cohort)}, {method.name}"
+    if rate := mean_rate(each.tar_at_far_01 for each in found):
+        count = plural(round(mean(each.strangers for each in found)), "image")
+        yield f"{about}: TAR {in_words(rate)} at FAR {percent(0.01, 0)}, {count} of strangers"
+    rates = {
+        "TAR": mean_rate(each.tar_at_margin for each in found),
+        "FAR": mean_rate(each.far_at_margin for each in found),
+    }
+    if far := rates["FAR"]:
+        shown = ", ".join(f"{name} {in_words(rate)}" for name, rate in rates.items() if rate)
+        yield f"{about}: {shown} at the margin {far.margin or 0.0:.2f}"
+
+
+def mean_rate(rates: Iterable[Rate | None]) -> Rate | None:
+    """The mean of each figure over seeds; None if a seed has no such rate."""
+    given = list(rates)
+    shares = [each for each in given if each is not None and each.share is not None]
+    if not shares or len(shares) < len(given):
+        return None
+    parts = ("share", "low", "high", "margin")
+    return Rate(**{part: mean(getattr(each, part) for each in shares) for part in parts})
+
+
+def mean(values: Iterable[float | None]) -> float:
+    """The mean of those that are known; 0 for none."""
+    given = [value for value in values if value is not None]
+    return statistics.fmean(given) if given else 0.0
+
+
+def in_words(rate: Rate) -> str:
+    """A share with its 95 % interval."""
+    low, high = percent(rate.low, 2), percent(rate.high, 2)
+    return f"{percent(rate.share, 2)} ({low} to {high})"
 
 
 def gap(private: Method, other: Method) -> tuple[float, float, list[int]] | None:

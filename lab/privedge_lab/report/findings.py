@@ -87,6 +87,11 @@ def agreement(found: Found) -> list[str]:
     return told
 
 
+def strangers(found: Found) -> list[str]:
+    """How well strangers are kept out, set by set."""
+    return [line for cohort in cohorts.cohorts(found) for line in cohorts.of_strangers(cohort)]
+
+
 def _at_least(what: str, same: Iterable[Figure]) -> list[str]:
     least = spread(same)
     if least is None:

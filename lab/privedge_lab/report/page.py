@@ -7,10 +7,8 @@ to fetch or run anything. Every text from a file goes through the template's esc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 
 import privedge
-from privedge import regular_file
 from privedge.errors import ConfigError
 from privedge.progress import Progress
 from privedge_lab.pages import page as pages
@@ -34,8 +32,6 @@ from privedge_lab.report.sections import (
 )
 
 # Which figures stand beside each other, by the class that the style sheet knows.
-# What every page begins with, in lower case.
-_BEGINNING = b"<!doctype html"
 _KINDS = {Curve: "figures", Rows: "figures", Grid: "figures", Picture: "pictures"}
 # By the name that results.registry has, in the order of the page.
 SECTIONS: Mapping[str, Callable[[Found, Album], Section | None]] = {
@@ -100,15 +96,6 @@ class _File:
     origin: Origin
     experiment: str
     rows: int
-
-
-def require_replaceable(path: Path) -> None:
-    """Raise ConfigError if there is a file at `path` that is no page."""
-    if not path.is_file():
-        return
-    with regular_file.opened(path) as file:
-        if file.read(len(_BEGINNING)).lower() != _BEGINNING:
-            raise ConfigError(f"{path}: exists and is no HTML page; choose another name")
 
 
 def render(found: Found, title: str, progress: Progress = lambda *_: None) -> Page:

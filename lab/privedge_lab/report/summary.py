@@ -52,6 +52,12 @@ def answers(found: Found) -> list[Finding]:
             "owners",
         ),
         Finding(
+            "Are strangers told apart?",
+            tuple(findings.strangers(found)[:_MOST_LINES]),
+            f"{owners.MEASURE} --strangers OTHERS.npz --margin 0.7",
+            "owners",
+        ),
+        Finding(
             "What does it cost in time and traffic?",
             tuple(private_costs(found)[:_MOST_LINES]),
             costs.QUERY,

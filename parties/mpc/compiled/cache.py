@@ -1,10 +1,16 @@
-"""Where compiled kernels are kept, and whether they can be. Loads neither numba nor torch."""
+"""Where compiled kernels are kept, and whether they can be. Loads neither numba nor torch.
+
+numba keeps no checksums, and would run whatever a damaged disk or an interrupted start left there.
+So a list of digests is written last, and nothing is loaded that differs from it.
+"""
 
 import hashlib
 import importlib.metadata
 import os
 import stat
 from pathlib import Path
+
+_DIGESTS = "SHA256SUMS"
 
 
 def folder() -> Path:
@@ -33,3 +39,39 @@ def fault_of(folder: Path) -> str:
     if there == folder and others:
         return "others could write there"
     return "" if os.access(there, os.W_OK) else f"{there} is not writable"
+
+
+def is_sound(folder: Path) -> bool:
+    """Whether the kernels here are those of the last `seal`; without any kernels it is."""
+    try:
+        digests = _digests(folder)
+        listed = (folder / _DIGESTS).read_text() if digests else ""
+    except (OSError, UnicodeDecodeError):
+        return False
+    return listed == digests
+
+
+def seal(folder: Path) -> None:
+    """List the digests of all kernels here. Raises OSError."""
+    made = folder / f"{_DIGESTS}.new"
+    made.write_text(_digests(folder))
+    made.replace(folder / _DIGESTS)
+
+
+def clear(folder: Path) -> None:
+    """Remove all kernels. Raises OSError."""
+    for each in _kernels(folder):
+        each.unlink()
+    (folder / _DIGESTS).unlink(missing_ok=True)
+
+
+def _digests(folder: Path) -> str:
+    return "".join(
+        f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.relative_to(folder)}\n"
+        for each in _kernels(folder)
+    )
+
+
+def _kernels(folder: Path) -> list[Path]:
+    """numba's indices and its machine code; it keeps a folder for each place of the sources."""
+    return sorted(each for each in folder.rglob("*.nb[ci]") if each.is_file())

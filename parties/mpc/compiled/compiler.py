@@ -49,8 +49,9 @@ def helper(function: Callable[..., Any]) -> Any:
 def prepare(folder: Path | None = None) -> None:
     """Compile every kernel, or load it from `folder`; None means `cache.folder()`.
 
-    The first start takes some ten seconds, others less than one. If the folder cannot be used, the
-    log says so, and every start compiles. Servers that start at once compile one after another.
+    The first start takes some ten seconds, others less than one. If the folder cannot be used, or
+    what is in it is damaged, the log says so, and the start compiles. Servers that start at once
+    compile one after another.
     """
     if State.compiled:
         return
@@ -67,16 +68,47 @@ def prepare(folder: Path | None = None) -> None:
 
 def _compile(folder: Path | None) -> None:
     if folder is not None:
+        if not cache.is_sound(folder):
+            log.warning(
+                "the kernels in %s are damaged or incomplete; they are compiled anew", folder
+            )
+            cache.clear(folder)
         numba.config.CACHE_DIR = str(folder)
     for name in _MODULES:
         import_module(f"{__package__}.{name}")
-    for dispatcher, signatures in _kernels:
-        if folder is not None:
-            dispatcher.enable_caching()
-        for signature in signatures:
+    kept = [_compile_one(*each, cached=folder is not None) for each in _kernels]
+    if folder is not None and any(sum(each.stats.cache_misses.values()) for each, _ in _kernels):
+        _seal(folder, all(kept))
+
+
+def _compile_one(dispatcher: Any, signatures: tuple[str, ...], cached: bool) -> bool:
+    """Compile one kernel or load it; whether it could be kept."""
+    kept = True
+    if cached:
+        dispatcher.enable_caching()
+    for signature in signatures:
+        had = len(dispatcher.signatures)
+        try:
             dispatcher.compile(signature)
-        # A call with other types would otherwise compile in the middle of a query.
-        dispatcher.disable_compile()
+        except OSError:
+            # numba keeps a kernel after it has compiled it, and may find the disk full.
+            if len(dispatcher.signatures) == had:
+                raise
+            kept = False
+    # A call with other types would otherwise compile in the middle of a query.
+    dispatcher.disable_compile()
+    return kept
+
+
+def _seal(folder: Path, kept: bool) -> None:
+    try:
+        if kept:
+            cache.seal(folder)
+            return
+        cache.clear(folder)
+    except OSError:
+        pass  # not sealed, so the next start compiles
+    log.warning("kernels could not be kept in %s, perhaps for want of room", folder)
 
 
 def _private(folder: Path) -> Path | None:

@@ -1,12 +1,4 @@
-"""What stands behind CrypTen's ArithmeticSharedTensor: products, truncation, and late values.
-
-A product of two numbers at scale 2^f is at 2^2f. It is not truncated at once: `_late` counts the
-bits that are still to be cut. Additions keep it, because the other operand is brought to the larger
-scale. ReLU, signs, squares and divisions take it in for nothing. Everything else reads `.share`,
-which truncates first, in one round and once; so an operation that nobody thought of is right too.
-
-Two truncations of one value may differ by a unit, so a value that is to be equal to a copy of
-itself is settled before it is copied (comparing.py).
+"""What stands behind CrypTen's products and divisions. What they return may be late (words.py).
 
 The names of the functions are those of CrypTen's methods; install.py has the table.
 """
@@ -19,192 +11,19 @@ import torch
 from parties.mpc.crypten_backend import marks, running
 from parties.mpc.crypten_backend.fixed import fixed_product
 from parties.mpc.crypten_backend.load import ArithmeticSharedTensor, FixedPointEncoder
-from parties.mpc.crypten_backend.provider import MOST_DIMENSIONS
+from parties.mpc.crypten_backend.local import added
 from parties.mpc.crypten_backend.ranks import secret_product
 from parties.mpc.crypten_backend.tensors import made
-from privedge.errors import NotSupported, RangeError
+from parties.mpc.crypten_backend.words import Share, dealt, settle
+from privedge.errors import RangeError
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
-
-Share = Any  # ArithmeticSharedTensor; CrypTen is untyped
 
 # A public divisor becomes a public factor of so many fractional bits. With |x| < 2^32 and a
 # quotient of at most 2^32 the product stays below 2^62, as truncation needs.
 _RECIPROCAL_BITS = 30
 _MOST_BITS = 62
 
-
-# --- Words and their scale ------------------------------------------------------------------------
-
-
-def get_share(self: Share) -> torch.Tensor:
-    """This party's words at the encoder's scale; a late value is truncated now, in one round."""
-    return settle(self)._tensor  # type: ignore[no-any-return]
-
-
-def set_share(self: Share, words: torch.Tensor) -> None:
-    self._tensor = words
-    self._late = 0
-    self._mark = None
-
-
-def get_data(self: Share) -> torch.Tensor:
-    # What is done to `data` leaves no trace, so there must be no mark on it.
-    marks.forget(self)
-    return settle(self)._tensor.data  # type: ignore[no-any-return]
-
-
-def set_data(self: Share, words: torch.Tensor) -> None:
-    marks.forget(self)
-    self._late = 0
-    self._tensor.set_(words)
-
-
-def settle(share: Share) -> Share:
-    """Truncate a late value. The object keeps its identity; its words are new ones."""
-    if share._late:
-        bits, share._late = share._late, 0
-        share._tensor = truncated(share._tensor, bits)
-    return share
-
-
-def truncated(words: torch.Tensor, bits: int) -> torch.Tensor:
-    """floor(x / 2^bits) or one unit more, or as the engine rounds; int64 of x's shape."""
-    if not words.numel():
-        return words
-    engine = running.engine()
-    share: torch.Tensor = engine.truncate(engine.share(_dealt(words)), bits=bits).share
-    return share.view(words.shape)
-
-
-def _dealt(words: torch.Tensor) -> torch.Tensor:
-    """The same words in a shape that the dealer takes."""
-    return words if 1 <= words.dim() <= MOST_DIMENSIONS else words.reshape(-1)
-
-
-def decode(self: FixedPointEncoder, tensor: torch.Tensor | None) -> torch.Tensor | None:
-    """Words as numbers, float32; whole ones stay int64. CrypTen's own is off by 1 for negative
-    numbers a little above a whole one.
-    """
-    if tensor is None or self._scale == 1:
-        return tensor
-    numbers: torch.Tensor = tensor.double() / self._scale
-    return numbers.float()
-
-
-def clone(self: Share) -> Share:
-    return made(self._tensor.clone(), self.encoder, self._late)
-
-
-def shallow_copy(self: Share) -> Share:
-    return made(self._tensor, self.encoder, self._late)
-
-
-def copy_(self: Share, other: Share) -> None:
-    marks.forget(self)
-    words = other.share
-    if self._late:
-        # A view of these words may be late as well: it keeps them.
-        self._tensor, self._late = words.clone(), 0
-    else:
-        self._tensor.copy_(words)
-    self.encoder = other.encoder
-
-
-def t(self: Share) -> Share:
-    return _turned(self, self._tensor.t())
-
-
-def transpose(self: Share, *dimensions: int, **named: int) -> Share:
-    words = self._tensor.transpose(*dimensions, **named)
-    last_two = {dim % self._tensor.dim() for dim in (*dimensions, *named.values())} == {
-        self._tensor.dim() - 1,
-        self._tensor.dim() - 2,
-    }
-    return _turned(self, words) if last_two else made(words, self.encoder, self._late)
-
-
-def _turned(share: Share, words: torch.Tensor) -> Share:
-    result = made(words, share.encoder, share._late)
-    mark = marks.current(share)
-    result._mark = mark and mark.turned(words)
-    return result
-
-
-def _aligned(shares: list[Share]) -> tuple[list[torch.Tensor], FixedPointEncoder, int]:
-    """The words of all at the largest scale among them, and that scale. Local."""
-    encoder = max((share.encoder for share in shares), key=lambda each: each.scale)
-    scales = [share.encoder.scale << share._late for share in shares]
-    top = max(scales)
-    words = [
-        share._tensor if scale == top else share._tensor * (top // scale)
-        for share, scale in zip(shares, scales, strict=True)
-    ]
-    return words, encoder, (top // encoder.scale).bit_length() - 1
-
-
-# --- Linear operations: local ---------------------------------------------------------------------
-
-
-def stack(tensors: list[Any], *args: Any, **kwargs: Any) -> Share:
-    words, encoder, late = _aligned([_wrapped(each) for each in tensors])
-    return made(torch.stack(words, *args, **kwargs), encoder, late)
-
-
-def cat(tensors: list[Any], *args: Any, **kwargs: Any) -> Share:
-    words, encoder, late = _aligned([_wrapped(each) for each in tensors])
-    return made(torch.cat(words, *args, **kwargs), encoder, late)
-
-
-def _wrapped(tensor: Any) -> Share:
-    return ArithmeticSharedTensor(tensor) if torch.is_tensor(tensor) else tensor
-
-
-def pad(self: Share, pad: Any, mode: str = "constant", value: Any = 0) -> Share:
-    if mode != "constant":
-        raise NotSupported(f"padding with mode {mode}: constant only")
-    if isinstance(value, ArithmeticSharedTensor):
-        (mine, fill), encoder, late = _aligned([self, value])
-        own = int(fill.item())
-    else:
-        mine, encoder, late = self._tensor, self.encoder, self._late
-        public = int(encoder.encode(value).item()) << late
-        own = public if running.party() == 0 else 0
-    return made(torch.nn.functional.pad(mine, pad, value=own), encoder, late)
-
-
-def sum_pool2d(
-    self: Share, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False
-) -> Share:
-    words = torch.nn.functional.avg_pool2d(
-        self._tensor,
-        kernel_size,
-        stride=stride,
-        padding=padding,
-        ceil_mode=ceil_mode,
-        divisor_override=1,
-    )
-    return made(words, self.encoder, self._late)
-
-
-def neg(self: Share) -> Share:
-    return made(-self._tensor, self.encoder, self._late)
-
-
-def neg_(self: Share) -> Share:
-    settle(self)._tensor.neg_()
-    return self
-
-
-def index_add_(self: Share, dim: int, index: torch.Tensor, tensor: Any) -> Share:
-    settle(self)
-    if isinstance(tensor, ArithmeticSharedTensor):
-        self._tensor.index_add_(dim, index, tensor.share)
-    elif running.party() == 0:
-        self._tensor.index_add_(dim, index, self.encoder.encode(tensor))
-    return self
-
-
-# --- Sums and products ----------------------------------------------------------------------------
+# --- Products -------------------------------------------------------------------------------------
 
 
 def arithmetic_function(
@@ -215,7 +34,7 @@ def arithmetic_function(
     if not private and not isinstance(y, int | float) and not torch.is_tensor(y):
         raise TypeError(f"Cannot {op} {type(y)} with {type(self)}")
     if op in ("add", "sub"):
-        result = _added(self, y, 1 if op == "add" else -1, private)
+        result = added(self, y, 1 if op == "add" else -1)
     elif private:
         result = _multiplied(self, y, op, options)
     else:
@@ -239,23 +58,8 @@ def _written(share: Share, result: Share) -> Share:
     return share
 
 
-def _added(x: Share, y: Any, sign: int, private: bool) -> Share:
-    if private:
-        (first, second), encoder, late = _aligned([x, y])
-        return made(torch.add(first, second, alpha=sign), encoder, late)
-    # A public constant is added by party 0 alone.
-    public = x.encoder.encode(y, device=x._tensor.device) << x._late
-    if running.party() == 0:
-        words = torch.add(x._tensor, public, alpha=sign)
-    else:
-        words = torch.broadcast_tensors(x._tensor, public)[0].clone()
-    return made(words, x.encoder, x._late)
-
-
 def _scaled(x: Share, y: Any, op: str, options: dict[str, Any]) -> Share:
     """A product with public numbers. Local, but for the truncation that it may be late for."""
-    if isinstance(y, int) and op == "mul":
-        return made(x._tensor * y, x.encoder, x._late)
     whole = _whole(y)
     if whole is not None:
         # Whole numbers keep the scale: nothing is to be truncated.
@@ -305,6 +109,8 @@ def _bits(encoder: FixedPointEncoder) -> int:
 
 
 def mul(self: Share, y: Any) -> Share:
+    if type(y) is int:
+        return made(self._tensor * y, self.encoder, self._late)
     return arithmetic_function(self, y, "mul")
 
 
@@ -314,14 +120,13 @@ def mul_(self: Share, y: Any) -> Share:
 
 def square(self: Share) -> Share:
     """One round. Of a late value, the square of what truncation gives, in the same round."""
-    engine = running.engine()
     bits = _bits(self.encoder)
     if not self._tensor.numel():
         return made(self._tensor, self.encoder)
     if self._late and self._late == bits == FRACTIONAL_BITS:
-        words = engine.truncated_square(engine.share(_dealt(self._tensor))).share
+        words = running.protocols().truncated_square(dealt(self._tensor))
     else:
-        words = engine.square(engine.share(_dealt(settle(self)._tensor))).share
+        words = running.protocols().square(dealt(settle(self)._tensor))
     return made(words.view(self._tensor.shape), self.encoder, bits)
 
 

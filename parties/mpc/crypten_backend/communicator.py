@@ -29,13 +29,8 @@ class SessionCommunicator(Communicator):  # type: ignore[misc]  # CrypTen is unt
     """
 
     @classmethod
-    def attach(cls, session: Session | None) -> None:
-        """Attach `session` to this thread; None detaches."""
-        running.running.session = session
-
-    @classmethod
     def is_initialized(cls) -> bool:
-        return running.running.session is not None
+        return running.running.protocols is not None
 
     @classmethod
     def get(cls) -> "SessionCommunicator":

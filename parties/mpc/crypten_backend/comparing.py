@@ -11,16 +11,15 @@ from typing import Any
 import torch
 
 from parties.mpc.crypten_backend import running
-from parties.mpc.crypten_backend.arithmetic import settle
 from parties.mpc.crypten_backend.load import (
     ArithmeticSharedTensor,
-    FixedPointEncoder,
     MPCTensor,
     maximum,
     ptype,
     sign_by_circuit,
 )
-from parties.mpc.crypten_backend.tensors import made, wrapped
+from parties.mpc.crypten_backend.tensors import made, whole, wrapped
+from parties.mpc.crypten_backend.words import settle
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 Tensor = Any  # MPCTensor; CrypTen is untyped
@@ -31,7 +30,7 @@ _GROUP = 16
 
 
 def _whole(words: torch.Tensor) -> Tensor:
-    return wrapped(made(words, FixedPointEncoder(precision_bits=0)))
+    return wrapped(whole(words))
 
 
 def _is_arithmetic(tensor: Tensor) -> bool:
@@ -62,20 +61,18 @@ def div(self: Tensor, y: Any) -> Tensor:
 # --- Signs ----------------------------------------------------------------------------------------
 
 
-def negative(words: torch.Tensor) -> torch.Tensor:
+def negative(words: torch.Tensor, bits: int = 63) -> torch.Tensor:
     """Shares of 1 where a word is negative, else 0, int64 of any shape. Four rounds."""
-    if not words.numel():
-        return words
-    engine = running.engine()
-    bits: torch.Tensor = engine.negative(engine.share(words)).share
-    return bits
+    return running.protocols().negative(words, bits=bits) if words.numel() else words
 
 
-def ltz(self: Tensor) -> Tensor:
-    """[x < 0]. Any positive multiple of x has its sign, so nothing is truncated."""
+def ltz(self: Tensor, bits: int = 63) -> Tensor:
+    """[x < 0]. Any positive multiple of x has its sign, so nothing is truncated. Cheaper for words
+    below 2^bits, as mpc.engine.Engine.negative says.
+    """
     if not _is_arithmetic(self):
         return sign_by_circuit(self)
-    return _whole(negative(self._tensor._tensor))
+    return _whole(negative(self._tensor._tensor, bits))
 
 
 def eq(self: Tensor, y: Any) -> Tensor:
@@ -98,14 +95,19 @@ def relu(self: Tensor) -> Tensor:
     share = self._tensor
     if not _is_arithmetic(self) or share.encoder.scale != 1 << FRACTIONAL_BITS:
         return self * self.ge(0)
+    return self.relu_and_value()[0]
+
+
+def relu_and_value(self: Tensor) -> tuple[Tensor, Tensor]:
+    """max(x, 0), and x itself, of x at scale 16, in the rounds of one: an addition to CrypTen's."""
+    share = self._tensor
     if not share._tensor.numel():
-        return self.clone()
+        return self.clone(), self.clone()
     if share._late not in (0, FRACTIONAL_BITS):
         settle(share)
     words = share._tensor if share._late else share._tensor << FRACTIONAL_BITS
-    engine = running.engine()
-    positive, _ = engine.relu_and_value(engine.share(words))
-    return wrapped(made(positive.share, share.encoder))
+    positive, value = running.protocols().relu_and_value(words)
+    return wrapped(made(positive, share.encoder)), wrapped(made(value, share.encoder))
 
 
 # --- The greatest entry ---------------------------------------------------------------------------
@@ -231,8 +233,5 @@ def _first(rows: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torc
     if running.party() == 0:
         rank += torch.arange(count)
     # One round: choose by rank 0. Ranks stay secret.
-    engine = running.engine()
-    hot, products = engine.chosen(
-        engine.share(rank.reshape(-1)), engine.share(values), below=count, places=1
-    )
-    return hot.share[0], products.share[0]
+    hot, products = running.protocols().chosen(rank.reshape(-1), values, below=count, places=1)
+    return hot[0], products[0]

@@ -1,9 +1,10 @@
-"""engine = "crypten": the reference engine, on CrypTen's shares and protocols.
+"""A RAN as a CrypTen program: mpc.engine.Engine whose numbers are CrypTen's tensors.
 
-Numbers are ArithmeticSharedTensors with an encoder of scale 1. So CrypTen sees ring integers and
-never truncates by itself; network.py keeps the scales. Truncation is ours, with the dealer's help
-(docs/protocol.md#truncation), because CrypTen's two-party truncation fails with probability
-|x| / 2^64.
+Numbers are ArithmeticSharedTensors, which is what an MPCTensor holds. Each operation is CrypTen's
+own where CrypTen has it, and so goes through the table of install.py to the protocols that run on
+this thread. The rest has no name in CrypTen: choices, several products in one round, convolutions
+of all owners at once, and words of fewer bits. Numbers are whole (an encoder of scale 1), because
+network.py keeps the scales itself.
 """
 
 from collections.abc import Callable
@@ -12,145 +13,139 @@ from typing import Any
 
 import torch
 
+from parties.mpc.crypten_backend import running
 from parties.mpc.crypten_backend.install import install
-from parties.mpc.crypten_backend.load import (
-    ArithmeticSharedTensor,
-    MPCTensor,
-    beaver,
-    sign_by_circuit,
-)
-from parties.mpc.crypten_backend.running import running
+from parties.mpc.crypten_backend.load import ArithmeticSharedTensor
+from parties.mpc.crypten_backend.marks import Mark
+from parties.mpc.crypten_backend.reference import Reference
+from parties.mpc.crypten_backend.tensors import REAL, made, whole, wrapped
 from parties.mpc.engine import Weight
+from parties.mpc.products import Map
 from parties.mpc.session import Session
-from parties.mpc.tuples import Truncation, logical_shift
-from parties.mpc.widening import widened
-from parties.mpc.window import Window
+from parties.mpc.window import PLAIN, Window
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
-Share = Any  # ArithmeticSharedTensor; CrypTen is untyped
-
-# Added to a number before its truncation, so that it is not negative.
-_OFFSET = 1 << 62
+Number = Any  # ArithmeticSharedTensor; CrypTen is untyped
 
 
-class CryptenEngine:
-    """mpc.engine.Engine over secret shares. A thread may use one at a time."""
+class ProgramEngine:
+    """mpc.engine.Engine over secret shares, which has the shapes. One per thread at a time."""
 
-    # Whether a product with a weight uses a mask that is drawn once.
-    fixes_weights = False
-
-    def __init__(self, session: Session) -> None:
+    def __init__(self, protocols: Reference) -> None:
         install()
-        running.session, running.engine = session, self
-        self._session = session
-        self._party = session.party
+        running.attach(protocols)
+        self._protocols = protocols
+
+    @property
+    def session(self) -> Session:
+        """The session in which this engine computes."""
+        return self._protocols.session
+
+    @property
+    def party(self) -> int:
+        """0 or 1: whose shares its numbers are."""
+        return self.session.party
 
     def close(self) -> None:
         """Detach the session from this thread."""
-        running.session = running.engine = None
+        running.detach()
 
     @staticmethod
-    def share(words: torch.Tensor) -> Share:
+    def share(words: torch.Tensor) -> Number:
         """Wrap this party's share (int64 of any shape)."""
-        return ArithmeticSharedTensor.from_shares(words, precision=0)
+        return whole(words)
 
-    def scaled(self, x: Share, factor: int) -> Share:
-        return self.share(x.share * factor)
+    # --- Operations that CrypTen has ---
 
-    def combination(self, x: Share, matrix: torch.Tensor) -> Share:
-        return self.share(x.share @ matrix)
+    def scaled(self, x: Number, factor: int) -> Number:
+        return x * factor
 
-    def plus(self, x: Share, constant: torch.Tensor) -> Share:
-        return self.share(x.share + constant if self._party == 0 else x.share)
+    def combination(self, x: Number, matrix: torch.Tensor) -> Number:
+        return x.matmul(matrix)
 
-    def padded(self, x: Share, padding: tuple[int, ...], value: int = 0) -> Share:
-        mine = value if self._party == 0 else 0
-        return self.share(torch.nn.functional.pad(x.share, padding, value=mine))
+    def plus(self, x: Number, constant: torch.Tensor) -> Number:
+        return x + constant
 
-    def joined(self, parts: list[Share], dim: int) -> Share:
-        return self.share(torch.cat([part.share for part in parts], dim=dim))
+    def padded(self, x: Number, padding: tuple[int, ...], value: int = 0) -> Number:
+        return x.pad(padding, value=value)
 
-    def multiply(self, x: Share, y: Share) -> Share:
-        return beaver.mul(x, y)
+    def joined(self, parts: list[Number], dim: int) -> Number:
+        return ArithmeticSharedTensor.cat(parts, dim)
 
-    def product(
-        self, op: str, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]
-    ) -> torch.Tensor:
-        """Shares of CrypTen's `op` of shares x and y, int64; `options` are torch's. One round."""
-        words: torch.Tensor = getattr(beaver, op)(self.share(x), self.share(y), **options).share
-        return words
+    def multiply(self, x: Number, y: Number) -> Number:
+        return x * y
 
-    def square(self, x: Share) -> Share:
-        return beaver.square(x)
+    def square(self, x: Number) -> Number:
+        return x.square()
 
-    def truncated_square(self, x: Share) -> Share:
-        return self.square(self.truncate(x))
+    def truncated_square(self, x: Number) -> Number:
+        return whole(_late(x).square()._tensor)
 
-    def dense(self, x: Share, weight: Weight[Share]) -> Share:
-        return beaver.matmul(x, weight.number.transpose(1, 2))
+    def dense(self, x: Number, weight: Weight[Number]) -> Number:
+        return x.matmul(_marked(weight).transpose(1, 2))
 
-    def dense_each(self, x: Share, weights: list[Weight[Share]]) -> list[Share]:
-        return [self.dense(x, weight) for weight in weights]
+    def dense_back(self, x: Number, weight: Weight[Number]) -> Number:
+        return x.matmul(_marked(weight))
 
-    def dense_back(self, x: Share, weight: Weight[Share]) -> Share:
-        return beaver.matmul(x, weight.number)
+    def truncate(self, x: Number, *, bits: int = FRACTIONAL_BITS) -> Number:
+        # Whatever reads a late value truncates it.
+        return whole(made(x._tensor, x.encoder, bits).share)
 
-    def convolve(self, x: Share, weight: Weight[Share], window: Window) -> Share:
-        framed = self.share(window.frame(x.share))
-        batch, groups, channels, *size = framed.share.shape
-        owners, out, *kernel = weight.number.share.shape
-        maps = beaver.conv2d(
-            framed.reshape(batch, groups * channels, *size),
-            weight.number.reshape(owners * out, *kernel),
-            stride=window.stride,
-            groups=groups,
-        )
-        return maps.reshape(batch, owners, out, *maps.share.shape[2:])
+    def relu_and_value(self, x: Number) -> tuple[Number, Number]:
+        positive, value = wrapped(_late(x)).relu_and_value()
+        return whole(positive._tensor._tensor), whole(value._tensor._tensor)
 
-    def truncate(self, x: Share, *, bits: int = FRACTIONAL_BITS) -> Share:
-        """Open c = x + 2^62 + r, and subtract the high bits of r from those of c. One round."""
-        # c is uniform, because r is. x + 2^62 is neither negative nor 2^63 or more.
-        drawn = self._session.tuples.draw(Truncation(tuple(x.share.shape), bits))
-        (r,), (high, top) = drawn.free, drawn.derived
-        masked = x.share + r
-        if self._party == 0:
-            masked += _OFFSET
-        mine = masked.reshape(-1)
-        opened = self._session.exchange(mine).add_(mine).view(masked.shape)
-        # Local. c = x + 2^62 + r has wrapped around if c < r, and in that range
-        # [c < r] = (1 - c[63]) * r[63]. The borrow of the low bits of c - r is not corrected: it is
-        # the one unit of error.
-        wrapped = (1 - logical_shift(opened, 63)) * (top << (64 - bits))
-        quotient = self.share(high + wrapped)
-        public = logical_shift(opened, bits) - (_OFFSET >> bits)
-        return self.plus(quotient, public)
+    def negative(self, x: Number, *, bits: int = 63) -> Number:
+        return wrapped(x)._ltz(bits)._tensor
 
-    def widened(self, x: Share, *, bits: int) -> Share:
-        return self.share(widened(self._session, x.share, bits=bits))
+    # --- Operations that it has not ---
 
-    def relu_and_value(self, x: Share) -> tuple[Share, Share]:
-        value = self.truncate(x)
-        positive = self.plus(-self.negative(value), torch.tensor(1))
-        return self.multiply(value, positive), value
+    def dense_each(self, x: Number, weights: list[Weight[Number]]) -> list[Number]:
+        return self._products("dense", x, weights)
+
+    def convolve(self, x: Number, weight: Weight[Number], window: Window) -> Number:
+        return self._products("conv", x, [weight], window)[0]
+
+    def _products(
+        self, kind: Map, x: Number, weights: list[Weight[Number]], window: Window = PLAIN
+    ) -> list[Number]:
+        named = [Weight(weight.name, weight.number._tensor) for weight in weights]
+        return [whole(words) for words in self._protocols.products(kind, x._tensor, named, window)]
+
+    def widened(self, x: Number, *, bits: int) -> Number:
+        return whole(self._protocols.widened(x._tensor, bits=bits))
 
     def chosen(
-        self, index: Share, values: Share, *, below: int, places: int
-    ) -> tuple[Share, Share]:
-        above = [self.plus(index, torch.tensor(-place)).unsqueeze(0) for place in range(places + 1)]
-        less = self.negative(self.joined(above, 0))
-        hot = less[1:] - less[:-1]
-        if not values.size(1):
-            return hot, values.unsqueeze(0).expand(places, *values.size())
-        shape = (places, *values.size())
-        return hot, self.multiply(hot.unsqueeze(2).expand(*shape), values.expand(*shape))
+        self, index: Number, values: Number, *, below: int, places: int
+    ) -> tuple[Number, Number]:
+        hot, products = self._protocols.chosen(
+            index._tensor, values._tensor, below=below, places=places
+        )
+        return whole(hot), whole(products)
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        return self._session.phase(name)
+        return self._protocols.phase(name)
 
-    def constant(self, name: str, compute: Callable[[], Share]) -> Share:
-        return compute()
+    def constant(self, name: str, compute: Callable[[], Number]) -> Number:
+        return whole(self._protocols.constant(name, lambda: compute()._tensor))
 
-    def negative(self, x: Share, *, bits: int = 63) -> Share:
-        # Flat, because CrypTen's circuit adds up to two dimensions and a tuple may have only six.
-        flat = sign_by_circuit(MPCTensor.from_shares(x.share.reshape(-1), precision=0))._tensor
-        return self.share(flat.share.reshape(x.share.shape))
+
+class CryptenEngine(ProgramEngine):
+    """The reference: CrypTen's operations, carried out by CrypTen's own protocols."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(Reference(session))
+
+
+def _late(x: Number) -> Number:
+    """Words at 2f, as the product of two numbers at f that is still to be truncated."""
+    return made(x._tensor, REAL, FRACTIONAL_BITS)
+
+
+def _marked(weight: Weight[Number]) -> Number:
+    """The weight, marked under its name: its form never changes while its mask is kept."""
+    share = weight.number
+    if share._mark is None:
+        words = share._tensor
+        share._mark = Mark(weight.name, words, words, words._version, known_as=weight.name)
+    return share

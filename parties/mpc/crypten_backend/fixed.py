@@ -1,4 +1,4 @@
-"""Products with marked parameters go through the engine's fixed products.
+"""Products with marked parameters are fixed products (docs/protocol.md#fixed-products).
 
     x.matmul(w.t())         dense: w is (O, D), x (..., D)
     x.matmul(w)             dense_back: w is (O, D), x (..., O)
@@ -15,6 +15,7 @@ import torch
 
 from parties.mpc.crypten_backend import marks, running
 from parties.mpc.engine import Weight
+from parties.mpc.products import Map
 from parties.mpc.window import Window
 
 
@@ -23,7 +24,7 @@ def fixed_product(x: torch.Tensor, y: Any, op: str, options: dict[str, Any]) -> 
     One round, and in the first query of a model others, in which its weights are opened masked.
     """
     mark = marks.current(y)
-    if mark is None or not running.engine().fixes_weights:
+    if mark is None or not running.protocols().fixes_weights:
         return None
     if op == "matmul" and y._tensor.dim() in (2, 3):
         return _dense(x, y._tensor, mark)
@@ -37,12 +38,10 @@ def _dense(x: torch.Tensor, weight: torch.Tensor, mark: marks.Mark) -> torch.Ten
         return None
     if x.dim() < 1 or x.size(-1) != weight.size(-2):
         return None
-    engine = running.engine()
     own = mark.words if weight.dim() == 3 else mark.words.unsqueeze(0)
-    named = Weight(mark.name("dense"), engine.share(own))
     rows = x if weight.dim() == 3 else x.reshape(1, -1, x.size(-1))
-    product = engine.dense if mark.transposed else engine.dense_back
-    words: torch.Tensor = product(engine.share(rows), named).share
+    kind: Map = "dense" if mark.transposed else "dense_back"
+    words = running.protocols().products(kind, rows, [Weight(mark.name("dense"), own)])[0]
     return words if weight.dim() == 3 else words.view(*x.shape[:-1], weight.size(-1))
 
 
@@ -55,13 +54,11 @@ def _convolved(
     if stride[0] != stride[1]:
         return None
     window = Window(stride[0], 1, (padding[1], padding[1], padding[0], padding[0]))
-    engine = running.engine()
     named = Weight(
         mark.name(f"conv {tuple(x.shape[1:])} {window.stride} {window.padding}"),
-        engine.share(weight.unsqueeze(0)),
+        weight.unsqueeze(0),
     )
-    words: torch.Tensor = engine.convolve(engine.share(x.unsqueeze(1)), named, window).share
-    return words.squeeze(1)
+    return running.protocols().products("conv", x.unsqueeze(1), [named], window)[0].squeeze(1)
 
 
 def _pair(option: Any) -> tuple[int, int]:

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from parties.mpc.crypten_backend import running
+from parties.mpc.crypten_backend.install import install
 from parties.mpc.crypten_backend.load import MPCTensor
 from parties.mpc.crypten_backend.marks import Marks
-from parties.mpc.crypten_backend.running import running
 from parties.mpc.fixed_product import MaskedWeights
-from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.fused.protocols import Fused
 from parties.mpc.session import Session
 from privedge.errors import NotReady
 
@@ -28,13 +29,23 @@ def program(session: Session, masked: MaskedWeights, *, exact: bool = False) -> 
     masked: what this party keeps of marked weights; the same at later runs of the same model only.
     exact: truncation is the floor; else the floor or one unit more.
     """
-    engine = FusedEngine(session, masked, exact=exact)
-    running.marks = Marks()
+    install()
+    running.attach(Fused(session, masked, exact=exact))
+    try:
+        with marking():
+            yield
+    finally:
+        running.detach()
+
+
+@contextmanager
+def marking() -> Iterator[None]:
+    """Inside, `fix` marks weights, for whoever has protocols on this thread already."""
+    running.running.marks = Marks()
     try:
         yield
     finally:
-        running.marks = None
-        engine.close()
+        running.running.marks = None
 
 
 def fix(model: Any, name: str = "") -> None:
@@ -43,8 +54,9 @@ def fix(model: Any, name: str = "") -> None:
 
     Raises AlreadyExists for a model that was marked, NotReady without a running program.
     """
-    if running.marks is None:
+    marks = running.running.marks
+    if marks is None:
         raise NotReady("no program is running in this thread")
     for path, parameter in model.named_parameters():
         if isinstance(parameter, MPCTensor):
-            running.marks.mark(parameter._tensor, f"{name}/{path}")
+            marks.mark(parameter._tensor, f"{name}/{path}")

@@ -45,4 +45,4 @@ def _matrices(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def _product(op: str, x: torch.Tensor, y: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-    return running.engine().product(op, x, y, options)
+    return running.protocols().product(op, x, y, options)

@@ -5,7 +5,7 @@ MPCTensor up through its autograd. A small network spent more time on that than 
 Whether autograd is on is the thread's affair here, as all else is.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -19,9 +19,13 @@ from parties.mpc.crypten_backend.load import (
     ptype,
 )
 from parties.mpc.crypten_backend.running import running
+from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 _through_autograd = CrypTensor.__getattribute__
 _cat = crypten.cat
+# Of whole numbers, and of numbers at f. Never changed.
+WHOLE: Final = FixedPointEncoder(precision_bits=0)
+REAL: Final = FixedPointEncoder(precision_bits=FRACTIONAL_BITS)
 # Of each name that was asked for, whether it is an attribute like any other.
 _plain: dict[str, bool] = {}
 
@@ -32,6 +36,13 @@ def made(words: torch.Tensor, encoder: FixedPointEncoder, late: int = 0) -> Any:
     result.encoder, result._tensor = encoder, words
     if late:
         result._late = late
+    return result
+
+
+def whole(words: torch.Tensor) -> Any:
+    """An ArithmeticSharedTensor of whole numbers."""
+    result = object.__new__(ArithmeticSharedTensor)
+    result.encoder, result._tensor = WHOLE, words
     return result
 
 

@@ -17,15 +17,16 @@ F gets: samples in s. No (secret, a) comes twice: secrets are fresh for each blo
 and a_j and a_pk differ. Two samples of one pair would show the difference of what they hide.
 
 The sum is off by one unit if R modulo 2^152 is within the noise of an end. With B_j signed, the
-noise is at most columns * 2^63 * 21 + 2 * 8192 * 21, below 2^78 for 1,024 columns, which gives
-2^-73. b'' is sent without its low 108 bits, which adds 2^-44. None of that depends on W or B.
+noise is at most columns * 2^63 * 21 + 2 * 8192 * 21, below 2^81 for 8,192 columns, which gives
+2^-70. b'' is sent without its low 108 bits, which adds 2^-44. None of that depends on W or B.
 
 The sums are made in float64, of products of whole numbers: 16 bits of B, 27 bits of a digit and at
-most 2^MOST_COLUMNS_BITS terms stay below 2^53, so all are exact, in any order.
+most TERMS terms stay below 2^53, so all are exact, in any order.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +36,12 @@ from parties.mpc.twoparty import ring
 from privedge.errors import LimitExceeded, TranscriptMismatch
 from privedge.sharing.ring import Words
 
-MOST_COLUMNS_BITS = 10
+# For which the sums below are not too noisy.
+MOST_COLUMNS = 1 << 13
+# Terms that are added in float64.
+TERMS = 1 << 10
 # Of b'' only these digits are sent: its high 108 bits.
-_SENT = 4
+SENT = 4
 _SCALAR_BITS = 16
 _SCALARS = 64 // _SCALAR_BITS
 # What is combined at once, so that it stays small as float64.
@@ -67,27 +71,31 @@ class KeyHolder:
             ring.transformed(ring.ternary(self._stream)) for _ in range(blocks(self.rows))
         ]
 
+    @staticmethod
+    def memory(rows: int) -> int:
+        """Bytes that are kept for as long as the weight is, beside the weight."""
+        return blocks(rows) * ring.DEGREE * 8
+
     def messages(self) -> Iterator[bytes]:
         """What is sent once: the public key, then column after column."""
         for column in range(_PUBLIC_KEY, self._columns):
             a = ring.transformed(ring.centred(public(self._nonce, column)))
             yield b"".join(self._hidden(a, column, block) for block in range(len(self._secrets)))
 
-    def share(self, reply: bytes, of: slice = slice(None)) -> Words:
-        """K's share of W * B, of the rows `of`, from one reply. Raises TranscriptMismatch."""
+    def share(self, reply: bytes) -> Words:
+        """K's share of W * B, (rows,), from one reply. Raises TranscriptMismatch."""
         size = ring.DEGREE * ring.coefficient_bytes(ring.LIMBS)
-        b = np.zeros((_SENT, self.rows), np.int64)
-        if len(reply) != reply_bytes(b[:, of].shape[1]):
+        if len(reply) != reply_bytes(self.rows):
             raise TranscriptMismatch("encrypted weights: a reply of the wrong length")
         a = ring.transformed(ring.centred(ring.from_bytes(reply[:size], ring.LIMBS)))
-        b[:, of] = ring.from_bytes(reply[size:], _SENT)
+        b = ring.from_bytes(reply[size:], SENT)
         parts = []
         for block, secret in enumerate(self._secrets):
             own = b[:, block * ring.DEGREE : (block + 1) * ring.DEGREE]
             product = ring.carried(ring.multiplied(a, secret))[:, : own.shape[1]]
             # The low digits of b'' are not here: the borrow from them is left out.
-            parts.append(ring.unscaled(ring.carried(own - product[-_SENT:])))
-        share: Words = np.concatenate(parts)[of]
+            parts.append(ring.unscaled(ring.carried(own - product[-SENT:])))
+        share: Words = np.concatenate(parts)
         return share
 
     def _hidden(self, a: ring.Transform, column: int, block: int) -> bytes:
@@ -135,11 +143,8 @@ class Evaluator:
             self._kept[:, self._next, ring.DEGREE :] = b
         self._next += 1
 
-    def replies(
-        self, masks: Words, of: Sequence[slice] | None = None
-    ) -> tuple[list[bytes], list[Words]]:
-        """A reply for each of `masks`, uint64 (Q, columns), and F's shares of W * B, (rows,) each;
-        of the rows `of` alone, if those are given for each mask.
+    def replies(self, masks: Words) -> tuple[list[bytes], list[Words]]:
+        """A reply for each of `masks`, uint64 (Q, columns), and F's shares of W * B, (rows,) each.
 
         Many at once need less time each: what is kept is read once. Raises TranscriptMismatch
         before all of KeyHolder.messages are there.
@@ -148,8 +153,7 @@ class Evaluator:
             raise TranscriptMismatch("encrypted weights: not all of them are here")
         sums = self._combined(masks)
         replies, shares = [], []
-        wanted = of or [slice(None)] * len(masks)
-        for of_mask, rows in zip(np.moveaxis(sums, 1, 0), wanted, strict=True):
+        for of_mask in np.moveaxis(sums, 1, 0):
             stream = ring.fresh()
             # 1. Enc(0) under the key, with a secret of this reply alone: a'' is like random.
             v = ring.transformed(ring.ternary(stream))
@@ -160,47 +164,34 @@ class Evaluator:
                 own += ring.multiplied(key, v)[:, : own.shape[1]]
             # 2. R is uniform modulo all of q, and so is b''.
             mask = ring.uniform(stream, self.rows)
-            sent = ring.carried(b + mask)[-_SENT:, rows]
+            sent = ring.carried(b + mask)[-SENT:]
             replies.append(ring.to_bytes(ring.carried(a)) + ring.to_bytes(sent))
-            shares.append(np.uint64(0) - ring.unscaled(mask)[rows])
+            shares.append(np.uint64(0) - ring.unscaled(mask))
         return replies, shares
 
     def _combined(self, masks: Words) -> ring.Poly:
         """The sum of B_j times column j for each of the masks, (LIMBS, Q, DEGREE + rows)."""
-        count, width = len(masks), self._kept.shape[2]
-        scalars = _digits_of(masks)
-        sums = np.zeros((ring.LIMBS, count, width), np.int64)
+        width = self._kept.shape[2]
+        sums = np.zeros((ring.LIMBS, len(masks), width), np.int64)
         for start in range(0, width, _TILE):
             tile = slice(start, start + _TILE)
-            for limb in range(ring.LIMBS):
-                products = scalars @ self._kept[limb, :, tile].astype(np.float64)
-                _add(sums[:, :, tile], limb, products.reshape(_SCALARS, count, -1))
+            add_combined(sums[:, :, tile], masks, self._kept[:, :, tile])
         return sums
 
 
-def _digits_of(masks: Words) -> npt.NDArray[np.float64]:
-    """The signed 16-bit digits of masks (Q, D), as float64 (4 Q, D), the lowest first. The highest
-    carries no further: masks are meant modulo 2^64.
+def add_combined(sums: ring.Poly, words: Words, digits: npt.NDArray[Any]) -> None:
+    """Add sums of words (Q, T) times rows of digits (n, T, P) to sums (LIMBS, Q, P). The digits are
+    the highest n of LIMBS, at most 2^27 in size.
     """
-    left, digits = masks.view(np.int64), []
-    for _ in range(_SCALARS):
-        low = ((left + (1 << (_SCALAR_BITS - 1))) & ((1 << _SCALAR_BITS) - 1)) - (
-            1 << (_SCALAR_BITS - 1)
-        )
-        digits.append(low)
-        left = (left - low) >> _SCALAR_BITS
-    return np.concatenate(digits).astype(np.float64)
-
-
-def _add(sums: ring.Poly, limb: int, products: npt.NDArray[np.float64]) -> None:
-    """Add products (4, Q, n), number i of which weighs 2^(16 i + 27 limb), to digits."""
-    for place, product in enumerate(products):
-        at, shift = divmod(_SCALAR_BITS * place, ring.LIMB_BITS)
-        whole = product.astype(np.int64)
-        low = ring.LIMB_BITS - shift
-        for number, part in enumerate((whole & ((1 << low) - 1), whole >> low)):
-            if limb + at + number < ring.LIMBS:
-                sums[limb + at + number] += part << shift if number == 0 else part
+    count, terms = words.shape
+    for start in range(0, terms, TERMS):
+        some = slice(start, start + TERMS)
+        signed = ring.signed_digits(words[:, some], _SCALAR_BITS)
+        scalars = signed.reshape(_SCALARS * count, -1).astype(np.float64)
+        for at, digit in enumerate(digits, ring.LIMBS - len(digits)):
+            products = (scalars @ digit[some].astype(np.float64)).astype(np.int64)
+            for place, product in enumerate(products.reshape(_SCALARS, count, -1)):
+                ring.add_shifted(sums, ring.LIMB_BITS * at + _SCALAR_BITS * place, product)
 
 
 def sample(a: ring.Transform, secret: ring.Transform, stream: KeyStream) -> ring.Poly:
@@ -224,10 +215,9 @@ def blocks(rows: int) -> int:
 
 def reply_bytes(rows: int) -> int:
     """The size of a reply."""
-    return ring.DEGREE * ring.coefficient_bytes(ring.LIMBS) + rows * ring.coefficient_bytes(_SENT)
+    return ring.DEGREE * ring.coefficient_bytes(ring.LIMBS) + rows * ring.coefficient_bytes(SENT)
 
 
 def _check_columns(columns: int) -> None:
-    # Sums of more would not be exact in float64.
-    if columns > 1 << MOST_COLUMNS_BITS:
-        raise LimitExceeded(f"encrypted weights: at most {1 << MOST_COLUMNS_BITS} inputs a layer")
+    if columns > MOST_COLUMNS:
+        raise LimitExceeded(f"encrypted weights: at most {MOST_COLUMNS} inputs a layer")

@@ -4,21 +4,33 @@ For the first runs of a snapshot, whose plan nobody knows yet, and for a run wit
 products need of a weight is exchanged when the weight is met first, and kept with the pairing.
 """
 
+from collections.abc import Callable
+
 from parties.mpc.dealing import Ahead, SessionId, TupleShares
 from parties.mpc.fixed_product import FixedProduct, FixedWeight
 from parties.mpc.tuples import TupleKind
+from parties.mpc.twoparty.learned import memory
 from parties.mpc.twoparty.maker import TwoParty
 
 
 class Live:
     """A Supply. Both parties draw the same tuples in the same order. No useful repr."""
 
-    def __init__(self, run: SessionId, pairing: TwoParty, scope: bytes) -> None:
-        """`scope`: the name of the weights, the same at both parties (TwoParty.learn)."""
+    def __init__(
+        self,
+        run: SessionId,
+        pairing: TwoParty,
+        scope: bytes,
+        room: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`scope`: the name of the weights, the same at both parties (TwoParty.learn). `room` may
+        refuse to learn a weight that takes so many bytes of memory.
+        """
         self.run = run
         self.used: list[TupleKind] = []
         self._pairing = pairing
         self._scope = scope
+        self._room = room
 
     def draw(self, kind: TupleKind) -> TupleShares:
         """Make the next tuple. Raises ShareError for a kind that two parties cannot make."""
@@ -26,8 +38,9 @@ class Live:
         return self._pairing.tuple(kind)
 
     def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
-        """Make B_i and U_i of the next tuple. Raises ShareError for other maps than "dense"."""
+        """Make B_i and U_i of the next tuple. Raises ShareError if two parties cannot."""
         self.used.append(kind)
         if not self._pairing.knows(kind, self._scope):
+            self._room(memory(kind))
             self._pairing.learn(kind, weight.share, self._scope)
         return self._pairing.product(kind, self._scope)

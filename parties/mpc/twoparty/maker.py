@@ -15,7 +15,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
 
@@ -28,18 +27,19 @@ from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.prg import KeyStream
 from parties.mpc.tuples import TupleKind
 from parties.mpc.twoparty import ring
-from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Picking, Planting
 from parties.mpc.twoparty.kinds import Kind, Parts, of_one
+from parties.mpc.twoparty.learned import ID_BYTES, Known, Weights, is_encrypted, memory, name_of
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
-from privedge.errors import ShareError, TranscriptMismatch
+from privedge.errors import NotReady, TranscriptMismatch
 from privedge.sharing.ring import Words
 
 _NONCE_BYTES = 16
+_DIGEST_BYTES = hashlib.sha256().digest_size
 # Chunks whose messages travel together. With two or more, both parties send in every exchange.
 _TOGETHER = 4
-# Columns of an encrypted weight that travel together: 7 MB for 8,192 rows.
-_COLUMNS_TOGETHER = 32
+# Messages of a weight that travel together: at most 7 MB for each 8,192 rows.
+_TOGETHER_ONCE = 32
 
 
 class PeerLink(Protocol):
@@ -57,10 +57,12 @@ class _Line:
         self.link = link
         self._digest = hashlib.sha256(b"privedge two parties v1")
         self.bytes_sent = 0
+        self.bytes_received = 0
 
     def exchange(self, mine: bytes) -> bytes:
         theirs = bytes(self.link.exchange(mine))
         self.bytes_sent += len(mine)
+        self.bytes_received += len(theirs)
         # Party 0's message first, each with its length before it.
         for message in (mine, theirs) if self._index == 0 else (theirs, mine):
             self.add(message)
@@ -83,19 +85,11 @@ class _Line:
             raise TranscriptMismatch("making randomness: the parties did not see the same messages")
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A weight: this party's share, its key, and the other party's ciphertexts."""
-
-    share: torch.Tensor = field(repr=False)
-    holder: KeyHolder = field(repr=False)
-    evaluator: Evaluator = field(repr=False)
-
-
 class TwoParty:
     """One party of a pairing. Experimental: not reviewed from outside.
 
-    Secret; it has no useful repr. bytes_sent: to the other party, so far.
+    Secret; it has no useful repr. bytes_sent, bytes_received: to and from the other party, so far.
+    weights: those that both have learned.
     """
 
     def __init__(self, index: int, link: PeerLink) -> None:
@@ -109,58 +103,62 @@ class TwoParty:
         picking = Picking(self._nonce + bytes([index]), point)
         message, self._receiver = planting.planted(self._line.exchange(picking.points))
         self._sender = picking.picked(self._line.exchange(message))
-        self._weights: dict[bytes, dict[str, _Known]] = {}
+        self.weights: Weights = {}
         self._line.agree()
 
     @staticmethod
-    def joined(index: int, link: PeerLink, before: "TwoParty | None") -> "TwoParty":
+    def joined(
+        index: int, link: PeerLink, before: "TwoParty | None", weights: Weights | None = None
+    ) -> "TwoParty":
         """The pairing `before` over a new link, if both parties have it in the same state; else a
         new one. One round trip more. Raises TranscriptMismatch.
+
+        weights: what this party has learned, in this pairing or another one, and still keeps; those
+        that the other party keeps too can be used.
         """
-        mine = before._line.digest if before else os.urandom(hashlib.sha256().digest_size)
-        theirs = link.exchange(mine)
-        if before is None or theirs != mine:
-            return TwoParty(index, link)
-        before._line.link = link
-        return before
+        mine = before._line.digest if before else os.urandom(_DIGEST_BYTES)
+        kept = weights if weights is not None else (before.weights if before else {})
+        theirs = bytes(link.exchange(mine + b"".join(known.id for known in kept.values())))
+        same = before is not None and theirs[:_DIGEST_BYTES] == mine
+        pairing = before if before is not None and same else TwoParty(index, link)
+        pairing._line.link = link
+        told = {theirs[at : at + ID_BYTES] for at in range(_DIGEST_BYTES, len(theirs), ID_BYTES)}
+        pairing.weights = {key: known for key, known in kept.items() if known.id in told}
+        return pairing
 
     @property
     def bytes_sent(self) -> int:
         return self._line.bytes_sent
 
+    @property
+    def bytes_received(self) -> int:
+        return self._line.bytes_received
+
     def knows(self, kind: FixedProduct, scope: bytes) -> bool:
         """Whether that weight was learned."""
-        return kind.name in self._weights.get(scope, {})
-
-    def forget(self, keep: bytes) -> None:
-        """Drop the weights of all scopes but this one."""
-        self._weights = {scope: known for scope, known in self._weights.items() if scope == keep}
+        return (scope, name_of(kind)) in self.weights
 
     def learn(self, kind: FixedProduct, weight: torch.Tensor, scope: bytes) -> None:
         """Exchange what products with a weight need, once, under the name that `kind` has for it.
 
-        weight: this party's share, int64 of `kind.weight`.
+        weight: this party's share, as FixedProduct.prepared gives it, int64 of `kind.masked`.
         scope: whose weights they are, since others may have the same name; the same at both.
 
-        Raises ShareError for other maps than
-        "dense", LimitExceeded for too many inputs, TranscriptMismatch.
+        Raises ShareError for a product that two parties cannot make, LimitExceeded for too many
+        inputs, TranscriptMismatch.
         """
-        if kind.map != "dense":
-            raise ShareError(f"two parties cannot make this kind of product yet: {kind.purpose}")
-        owners, outputs, inputs = kind.weight
+        memory(kind)  # refuses what is not possible
         nonce = self._both(os.urandom(_NONCE_BYTES))
-        flat = np.ascontiguousarray(weight.numpy()).view(np.uint64).reshape(-1, inputs)
         self._line.add(scope)
-        self._line.add(f"weight {kind.name} {kind.weight}".encode())
+        self._line.add(f"weight {name_of(kind)} {kind.weight}".encode())
         # Each party holds a key in one direction, and has masks in the other.
-        holder = KeyHolder(flat, nonce + bytes([self._index]))
-        evaluator = Evaluator(owners * outputs, inputs, nonce + bytes([1 - self._index]))
-        messages = holder.messages()
-        while lot := list(islice(messages, _COLUMNS_TOGETHER)):
+        known = Known(nonce, kind, weight, self._index)
+        messages = known.messages()
+        while lot := list(islice(messages, _TOGETHER_ONCE)):
             for message in self._exchange_all(lot):
-                evaluator.take(message)
+                known.take(message)
         self._line.agree()
-        self._weights.setdefault(scope, {})[kind.name] = _Known(weight, holder, evaluator)
+        self.weights[scope, name_of(kind)] = known
 
     def tuple(self, kind: TupleKind) -> TupleShares:
         """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
@@ -188,10 +186,15 @@ class TwoParty:
         at once take less time each. The weights were learned under `scope`.
 
         pause: called before each exchange of chunks; it may wait.
-        Raises ShareError for what two parties cannot make, before anything is sent, and
-        TranscriptMismatch.
+        Raises ShareError for what two parties cannot make and NotReady for a weight that was not
+        learned, before anything is sent, and TranscriptMismatch.
+
+        Bundle.seconds are seconds of this thread's processor: without pauses and the other party.
         """
-        started = time.perf_counter()
+        started = time.thread_time()
+        for kind in plan:
+            if isinstance(kind, FixedProduct) and not self.knows(kind, scope):
+                raise NotReady(f"making randomness: the weight {kind.name} was not learned")
         every = [*plan] * len(names)
         groups = _grouped(every)
         for name in names:
@@ -205,11 +208,11 @@ class TwoParty:
             parts.update(zip(places, dealt(alike, made), strict=True))
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
-                pause()
-                places = list(range(at, len(every), len(plan)))
-                parts.update(zip(places, self._products(kind, scope, len(names)), strict=True))
+                alike_at = range(at, len(every), len(plan))
+                products = self._paused(kind, scope, len(names), pause)
+                parts.update(zip(alike_at, products, strict=True))
         self._line.agree()
-        seconds = (time.perf_counter() - started) / len(names)
+        seconds = (time.thread_time() - started) / len(names)
         size = len(plan)
         return [
             Bundle(name, [(kind, parts[n * size + at]) for at, kind in enumerate(plan)], seconds)
@@ -274,24 +277,24 @@ class TwoParty:
                 parts.append(mine)
         return parts
 
+    def _paused(
+        self, kind: FixedProduct, scope: bytes, count: int, pause: Callable[[], None]
+    ) -> Iterator[Ahead]:
+        """`_products`, as many at once as pays: a query would wait for all of those."""
+        at_once = count if is_encrypted(kind) else 1
+        for _ in range(0, count, at_once):
+            pause()
+            yield from self._products(kind, scope, at_once)
+
     def _products(self, kind: FixedProduct, scope: bytes, count: int) -> list[Ahead]:
         """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1), `count` times."""
-        known = self._weights[scope][kind.name]
-        groups, batch, inputs = kind.input
-        masks = _random(count, groups * batch, inputs)
-        # An owner's own input meets the owner's own rows.
-        rows = _rows_of(kind) * count
-        replies, shares = known.evaluator.replies(masks.reshape(-1, inputs), rows)
-        theirs = self._exchange_all(replies)
-        crossed = [
-            share + known.holder.share(reply, of)
-            for share, reply, of in zip(shares, theirs, rows, strict=True)
-        ]
-        terms = torch.from_numpy(np.stack(crossed).view(np.int64)).reshape(count, -1)
-        own = torch.from_numpy(masks.view(np.int64)).reshape(count, *kind.input)
+        known = self.weights[scope, name_of(kind)]
+        masks = torch.from_numpy(_random(count, *kind.input).view(np.int64))
+        crossed = known.crossed(kind, masks, self._exchange_all)
+        own = known.share
         return [
-            (mask, _laid_out(kind, cross).add_(kind.apply(mask, kind.prepared(known.share))))
-            for mask, cross in zip(own, terms, strict=True)
+            (mask, cross.add_(kind.apply(mask, own)))
+            for mask, cross in zip(masks, crossed, strict=True)
         ]
 
     def _exchange_all(self, messages: Sequence[bytes]) -> list[bytes]:
@@ -315,24 +318,6 @@ def _grouped(plan: Sequence[TupleKind]) -> dict[Kind, list[int]]:
         if not isinstance(kind, FixedProduct):
             groups.setdefault(of_one(kind), []).append(at)
     return groups
-
-
-def _rows_of(kind: FixedProduct) -> list[slice]:
-    """For each row of the input, which rows of the weight it meets, all owners' side by side."""
-    groups, batch, _ = kind.input
-    owners, outputs, _ = kind.weight
-    if groups == 1:
-        return [slice(None)] * batch
-    own = [slice(owner * outputs, (owner + 1) * outputs) for owner in range(owners)]
-    return [rows for rows in own for _ in range(batch)]
-
-
-def _laid_out(kind: FixedProduct, terms: torch.Tensor) -> torch.Tensor:
-    """The products of those rows, one after the other, in the shape of the output."""
-    owners, batch, outputs = kind.derived[0]
-    if kind.input[0] == 1:
-        return terms.reshape(batch, owners, outputs).transpose(0, 1).contiguous()
-    return terms.reshape(owners, batch, outputs).clone()
 
 
 def _random(*shape: int) -> Words:

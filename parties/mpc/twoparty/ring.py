@@ -17,11 +17,14 @@ Comp. 76, 2007, theorem 5.1) the error of a convolution of x and y is at most |x
 
 With b = 2^-52, and three more factors for the twist, that is below 2^8 e. A digit is centred, at
 most 2^26 in size, so |x| <= 2^26 * 2^6.5 and |y| <= 2^6.5, and the error is below 2^-6: rounding
-gives the whole number. `check` compares this computer's transforms with integers, when a server
-starts.
+gives the whole number. A product of two large polynomials is made of digits of 13 bits, at most
+2^12 in size: the error of a pair is below 2^(12 + 6.5 + 12 + 6.5 + 8 - 53) = 2^-8, that of the five
+pairs in a digit of the result below 2^-5. `check` compares this computer's transforms with
+integers, when a server starts.
 """
 
 import os
+from operator import mul
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +45,12 @@ ERROR_PAIRS = 21
 _HALF = DEGREE // 2
 _DIGIT = (1 << LIMB_BITS) - 1
 _BYTE = 8
+# Digits for products of two large polynomials.
+_FINE_BITS = 13
+_FINE = -(-Q_BITS // _FINE_BITS)
+# The lowest digits of such a product are left out: five sums of at most 2^42.4 each.
+_LEFT_OUT = 5
+LEFT_OUT_BITS = _FINE_BITS * (_LEFT_OUT - 1) + 43
 # Where a scaled message begins: in this digit, at this bit.
 _FIRST, _SHIFT = divmod(SCALE_BITS, LIMB_BITS)
 _TWIST = np.exp(1j * np.pi * np.arange(_HALF) / DEGREE)
@@ -64,19 +73,88 @@ def multiplied(limbs: Transform, small: Transform) -> Poly:
 
     Digits are as large as they come, at most 2^40; see `carried`.
     """
-    back = np.fft.ifft(limbs * small, axis=-1) * np.conj(_TWIST)
-    halves = [np.rint(back.real), np.rint(back.imag)]
-    product: Poly = np.concatenate(halves, axis=-1).astype(np.int64)
+    return _back(limbs * small)
+
+
+def finely(poly: Poly) -> Transform:
+    """The transform of a carried polynomial (LIMBS, DEGREE) for `large_product`, (17, _)."""
+    bits = [divmod(_FINE_BITS * at, LIMB_BITS) for at in range(_FINE)]
+    digits = np.zeros((_FINE, poly.shape[-1]), np.int64)
+    for digit, (limb, shift) in zip(digits, bits, strict=True):
+        digit |= poly[limb] >> shift
+        if shift + _FINE_BITS > LIMB_BITS and limb + 1 < LIMBS:
+            digit |= poly[limb + 1] << (LIMB_BITS - shift)
+        digit &= (1 << _FINE_BITS) - 1
+    return transformed(_balanced(digits, _FINE_BITS))
+
+
+def finely_of_words(words: Words) -> Transform:
+    """The transform of a polynomial with these coefficients, (DEGREE,), as `signed_digits` has
+    them: (5, _).
+    """
+    return transformed(signed_digits(words, _FINE_BITS))
+
+
+def large_product(poly: Transform, words: Transform) -> Poly:
+    """The product of a polynomial and one of 64-bit words (DEGREE,), from `finely` and
+    `finely_of_words`: digits as large as they come, at most 2^42. It is off by at most
+    2^LEFT_OUT_BITS.
+    """
+    sums = np.zeros((_FINE - _LEFT_OUT, poly.shape[-1]), np.complex128)
+    for at, factor in enumerate(words):
+        sums += poly[_LEFT_OUT - at : _FINE - at] * factor
+    product = np.zeros((LIMBS, DEGREE), np.int64)
+    for at, digit in enumerate(_back(sums), _LEFT_OUT):
+        add_shifted(product, _FINE_BITS * at, digit)
     return product
 
 
+def add_shifted(digits: Poly, bits: int, number: Poly) -> None:
+    """Add 2^bits times numbers below 2^62 in size to digits (n, ...). What is above is lost."""
+    limb, shift = divmod(bits, LIMB_BITS)
+    low = LIMB_BITS - shift
+    if limb < len(digits):
+        digits[limb] += (number & ((1 << low) - 1)) << shift
+    if limb + 1 < len(digits):
+        digits[limb + 1] += number >> low
+
+
+def signed_digits(words: Words, bits: int) -> Poly:
+    """Words as whole numbers from -2^63 to 2^63 - 1, in digits of -2^(bits - 1) to 2^(bits - 1),
+    the lowest first: (n, ...). All that multiply by a word take it as the same number.
+    """
+    signed, count = words.view(np.int64), -(-64 // bits)
+    digits = np.stack([signed >> (bits * at) for at in range(count)])
+    digits[:-1] &= (1 << bits) - 1
+    return _balanced(digits, bits)
+
+
+def _balanced(digits: Poly, bits: int) -> Poly:
+    """Digits of 0 to 2^bits - 1 -> -2^(bits - 1) to 2^(bits - 1), in place; the highest only takes
+    what is carried.
+    """
+    half = 1 << (bits - 1)
+    for at, digit in enumerate(digits[:-1]):
+        carry = digit >= half
+        digit -= carry.astype(np.int64) << bits
+        digits[at + 1] += carry
+    return digits
+
+
+def _back(transform: Transform) -> Poly:
+    """The whole numbers nearest to what was transformed."""
+    back = np.fft.ifft(transform, axis=-1) * np.conj(_TWIST)
+    halves = [np.rint(back.real), np.rint(back.imag)]
+    return np.concatenate(halves, axis=-1).astype(np.int64)
+
+
 def centred(poly: Poly) -> Poly:
-    """The same modulo q, with digits of -2^26 to 2^26."""
+    """The same modulo q, with digits of -2^26 to 2^26. The lowest digits may be left out."""
     digits = poly.copy()
-    for limb in range(LIMBS):
+    for limb in range(len(digits)):
         over = digits[limb] >= 1 << (LIMB_BITS - 1)
         digits[limb] -= over.astype(np.int64) << LIMB_BITS
-        if limb + 1 < LIMBS:
+        if limb + 1 < len(digits):
             digits[limb + 1] += over
     return digits
 
@@ -182,18 +260,49 @@ def check() -> None:
 
     Raises NotReady if a product is not exact.
     """
+    if not (_ternary_are_exact() and _large_are_exact()):
+        raise NotReady(
+            "two-party randomness: this computer's float64 transforms are not exact; "
+            "use randomness = dealer"
+        )
+
+
+def _ternary_are_exact() -> bool:
     largest = np.full(DEGREE, 1 << (LIMB_BITS - 1), np.int64)
     signs = np.where(np.arange(DEGREE) % 3 == 0, -1, 1)
     stream = KeyStream(bytes(KEY_BYTES))
     mixed = centred(uniform(stream, DEGREE))[0]
-    for digits in (largest, largest * signs, mixed):
-        for small in (np.ones(DEGREE, np.int64), signs, ternary(stream)):
-            found = multiplied(transformed(digits), transformed(small))
-            if not np.array_equal(found, _by_integers(digits, small)):
-                raise NotReady(
-                    "two-party randomness: this computer's float64 transforms are not exact; "
-                    "use randomness = dealer"
-                )
+    return all(
+        np.array_equal(
+            multiplied(transformed(digits), transformed(small)), _by_integers(digits, small)
+        )
+        for digits in (largest, largest * signs, mixed)
+        for small in (np.ones(DEGREE, np.int64), signs, ternary(stream))
+    )
+
+
+def _large_are_exact() -> bool:
+    """At the first and the last coefficient, where all others meet with one and with both signs."""
+    stream = KeyStream(bytes(KEY_BYTES))
+    polynomials = (uniform(stream, DEGREE), carried(np.full((LIMBS, DEGREE), 1 << 26, np.int64)))
+    words = stream.take((DEGREE,)).numpy().view(np.uint64)
+    for poly in polynomials:
+        for factor in (words, np.full(DEGREE, 0x7FFF_FFFF_FFFF_FFFF, np.uint64)):
+            found = _numbers(carried(large_product(finely(poly), finely_of_words(factor))))
+            wide, signed = _numbers(poly), [int(word) for word in factor.view(np.int64)]
+            first = wide[0] * signed[0] - sum(map(mul, wide[1:], signed[:0:-1]))
+            last = sum(map(mul, wide, signed[::-1]))
+            for one, other in ((found[0], first), (found[-1], last)):
+                off = (one - other) % (1 << Q_BITS)
+                if min(off, (1 << Q_BITS) - off) > 1 << LEFT_OUT_BITS:
+                    return False
+    return True
+
+
+def _numbers(poly: Poly) -> list[int]:
+    """The coefficients of a carried polynomial."""
+    raw, size = to_bytes(poly), coefficient_bytes(LIMBS)
+    return [int.from_bytes(raw[at : at + size], "little") for at in range(0, len(raw), size)]
 
 
 def _by_integers(one: Poly, small: Poly) -> Poly:

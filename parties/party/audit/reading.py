@@ -34,6 +34,8 @@ def verify(folder: Path, peer_heads: Path | None, first: int) -> Iterator[str]:
         last = entry.head.number
         if expected.get(last, set()) - {entry.head.sha256}:
             yield f"line {last} is another one than the other party has recorded"
+    if files_of(folder) and last == before.number:
+        yield f"{folder}: the log is empty, and every party writes a line when it starts"
     for number in sorted(number for number in expected if number > last)[-1:]:
         yield f"the log ends with line {last}; the other party has recorded line {number}"
 

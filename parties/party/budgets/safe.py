@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 
 from parties.config.cohort import LabelBudgetSection
+from privedge.graph.spec import Label, ModelSpec
+from privedge.ran.any_spec import Spec
 from privedge.ran.feature_kinds import Encoder, Vector
-from privedge.ran.spec import RanSpec
 
 # Of one client, behind an encoder and for vectors: in 30 days, and in an hour.
 _EMBEDDINGS_MONTH, _EMBEDDINGS_HOUR = 500, 20
@@ -31,9 +32,12 @@ class LabelLimits:
 UNLIMITED = LabelLimits()
 
 
-def safe(spec: RanSpec) -> LabelLimits:
+def safe(spec: Spec) -> LabelLimits:
     """The safe numbers for models of `spec`."""
     sizes = (math.prod(shape) for shape in spec.parameters().values())
+    if isinstance(spec, ModelSpec):
+        month = max(1, sum(sizes) // _bits_told(spec))
+        return LabelLimits(month, 0, _TOGETHER * month)
     month = sum(sizes) - 1  # the threshold is none of the model's parameters
     if not has_embeddings(spec):
         return LabelLimits(month, 0, _TOGETHER * month)
@@ -41,12 +45,19 @@ def safe(spec: RanSpec) -> LabelLimits:
     return LabelLimits(month, _EMBEDDINGS_HOUR, _TOGETHER * month)
 
 
-def has_embeddings(spec: RanSpec) -> bool:
+def _bits_told(spec: ModelSpec) -> int:
+    """About how many bits of a model an answer tells: of a score those behind the point, and 16."""
+    if isinstance(spec.outputs, Label):
+        return 1
+    return (spec.fractional_bits + 16) * spec.width
+
+
+def has_embeddings(spec: Spec) -> bool:
     """Whether models are of what an encoder gives, or of vectors that owners make themselves."""
-    return isinstance(spec.features, Encoder | Vector)
+    return not isinstance(spec, ModelSpec) and isinstance(spec.features, Encoder | Vector)
 
 
-def of_cohort(section: LabelBudgetSection | None, spec: RanSpec) -> LabelLimits:
+def of_cohort(section: LabelBudgetSection | None, spec: Spec) -> LabelLimits:
     """What `[cohorts.budget]` says; without the table there is no limit."""
     if section is None:
         return UNLIMITED

@@ -13,6 +13,7 @@ from parties.party.audit.heads import SaidHead
 from parties.party.budgets.exposure import Exposure
 from parties.party.models.cohorts import ModelRef, Snapshot
 from parties.party.models.enrolment import Activated
+from parties.party.models.folder_identity import HIGHEST_EPOCH
 from parties.party.models.standing import Said
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
@@ -28,8 +29,7 @@ _PIECE_BYTES = 1 << 20
 _ID_OR_NONE = re.compile(r"(?:[0-9a-f]{32})?")
 _ID_BYTES = 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# Far below the largest integer of a database, and far above every honest epoch.
-_HIGHEST_EPOCH = 1 << 62
+_MOST_LINES = 1 << 62
 
 
 # --- Between the front ends (peer.proto) ----------------------------------------------------------
@@ -64,7 +64,7 @@ def said_from_wire(message: Any) -> Said | None:
     state = message.state
     if not _ID_OR_NONE.fullmatch(state.deployment):
         raise ShareError("state: a deployment is 32 hexadecimal digits")
-    if max(state.epoch, state.seen) > _HIGHEST_EPOCH:
+    if max(state.epoch, state.seen) > HIGHEST_EPOCH:
         raise ShareError("state: an epoch is at most 2^62")
     names = (plain(name) if name else "" for name in (state.process, state.leader))
     return Said(state.deployment, state.epoch, state.seen, *names)
@@ -140,7 +140,7 @@ def audit_head_from_wire(message: peer_pb2.AuditHead) -> SaidHead:
     """Where the sender's audit log is. Raises ShareError for what no party says."""
     if not _SHA256.fullmatch(message.sha256):
         raise ShareError("audit: a head is 64 hexadecimal digits")
-    if max(message.number, message.last_event) > _HIGHEST_EPOCH:
+    if max(message.number, message.last_event) > _MOST_LINES:
         raise ShareError("audit: a log has at most 2^62 lines")
     return SaidHead(Head(message.number, message.sha256), message.last_event)
 

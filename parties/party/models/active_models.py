@@ -28,7 +28,7 @@ from privedge.errors import (
     UnknownModel,
     Unreachable,
 )
-from privedge.identity.roles import Identity, Role
+from privedge.identity.roles import OWNER_NAME, Identity, Role
 from privedge.ran.narrow import as_narrow
 from privedge.rpc.server import MayLeave
 
@@ -91,8 +91,19 @@ class ActiveModels:
         return [self.snapshot(name) for name in self.cohorts]
 
     def described(self, cohort: str, caller: Identity) -> Snapshot:
-        """The active models now. Raises UnknownCohort. May be empty."""
-        return self.snapshot(find_for(self.cohorts, cohort, caller).name)
+        """The active models now. Raises UnknownCohort. May be empty.
+
+        Raises NotReady while one is of an owner whose name a client would read as no owner's: only
+        an older release has activated it.
+        """
+        found = self.snapshot(find_for(self.cohorts, cohort, caller).name)
+        for model in found.models:
+            if not OWNER_NAME.fullmatch(model.owner):
+                raise NotReady(
+                    f"cohort {cohort}: model {model.model_id} is of an owner called {model.owner}, "
+                    "which is the answer for strangers; an admin must delete it"
+                )
+        return found
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` after every change of the active models. It must not take long."""

@@ -21,16 +21,19 @@ from parties.party.budgets import safe
 from parties.party.budgets.safe import UNLIMITED, LabelLimits
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
+from privedge.graph.spec import Label, ModelSpec
 from privedge.identity.roles import Identity, Role
 from privedge.ran import probes, rivals
+from privedge.ran.any_spec import Spec
 from privedge.ran.presets import behind_encoder, preset
 from privedge.ran.probes import Probes
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import ImageShape, RanSpec, Subspace
+from privedge.ran.spec import Conv, ImageShape, RanSpec, SampleNorm, Subspace
 from privedge.sharing.known import never_unknown
 
-# What two parties alone can multiply with in one layer (parties/mpc/twoparty/encrypted.py).
-_MOST_INPUTS = 1024
+# What two parties alone can multiply with: inputs of a layer that all owners share, and pixels of
+# an image with a frame around it (parties/mpc/twoparty/encrypted.py and layers.py).
+MOST_INPUTS, MOST_PIXELS = 8192, 64 * 64
 
 # Feature maps that keep strangers apart from one owner by public rivals (ADR 28 has figures).
 _APART = ("encoder", "vector")
@@ -64,7 +67,7 @@ class Cohort:
     """
 
     name: str
-    spec: RanSpec
+    spec: Spec
     margin: float
     mean_share: float = 0.0
     clients: tuple[str, ...] | None = None
@@ -87,6 +90,8 @@ class Cohort:
     @property
     def mean_tensor(self) -> str | None:
         """The name of the tensor that is a model's mean; None for what is no single subspace."""
+        if isinstance(self.spec, ModelSpec):
+            return None
         single = len(self.spec.layers) == 1 and isinstance(self.spec.layers[0], Subspace)
         return "0.mean" if single else None
 
@@ -99,6 +104,8 @@ class Cohort:
         """What its operator should know of its rule for "unknown" and of its budget, a line each.
         `owners` is how many have an active model, if that is known.
         """
+        if isinstance(self.spec, ModelSpec):
+            return self._cautions_of_model(self.spec, owners)
         lines = []
         if self.mean_share and self.margin < 1:
             lines.append(
@@ -121,11 +128,27 @@ class Cohort:
             )
         return tuple(f"cohort {self.name}: {line}" for line in lines)
 
+    def _cautions_of_model(self, spec: ModelSpec, owners: int) -> tuple[str, ...]:
+        lines = [f"its queries are refused: {why}"] if (why := self.refusal(owners)) else []
+        if not self.labels.client_month:
+            lines.append(
+                "any client can copy its model from answers: add a table [cohorts.budget]; see "
+                "docs/how-to/serve-models.md"
+            )
+        if not isinstance(spec.outputs, Label):
+            lines.append(
+                f"outputs = {spec.outputs.word}: scores tell much more of a model than labels do"
+            )
+        return tuple(f"cohort {self.name}: {line}" for line in lines)
+
     def refusal(self, owners: int) -> str:
         """Say why no query is answered while `owners` have an active model; empty if one is.
 
         Public rivals do not help pictures without an encoder: half of the strangers pass (ADR 28).
         """
+        if isinstance(self.spec, ModelSpec):
+            several = "it has models of several owners; delete those of before"
+            return several if owners > 1 else ""
         if owners != 1 or self.serve_one_owner or self.spec.features.kind in _APART:
             return ""
         return (
@@ -136,7 +159,11 @@ class Cohort:
 
     @property
     def unchecked(self) -> str:
-        """What its operator should know of how new models are checked; empty if they are."""
+        """What its operator should know of how new models are checked; empty if they are, and for
+        a model that is no RAN, which no other owner's answers depend on.
+        """
+        if isinstance(self.spec, ModelSpec):
+            return ""
         if self.model_check is not None and self.model_check.probes is not None:
             return ""
         return (
@@ -243,9 +270,11 @@ def build(section: CohortSection, randomness: str = "dealer") -> Cohort:
     randomness: who makes the tuples; two parties alone cannot make those of every spec.
     """
     try:
+        if section.kind == "model":
+            return _of_model(section)
         spec = _spec(section)
         if randomness == "two-party":
-            _check_two_parties_can(section, spec)
+            _check_two_parties_can(spec)
         cohort = Cohort(
             section.name,
             spec,
@@ -274,18 +303,48 @@ def build(section: CohortSection, randomness: str = "dealer") -> Cohort:
     except (CheckpointError, ConfigError) as error:
         raise ConfigError(f"cohort {section.name}: {error}") from None
     except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"cohort {section.name}: cannot read {section.spec_file}") from None
-
-
-def _check_two_parties_can(section: CohortSection, spec: RanSpec) -> None:
-    linear = len(spec.layers) == 1 and isinstance(spec.layers[0], Subspace)
-    if not linear or math.prod(spec.input_shape) > _MOST_INPUTS:
         raise ConfigError(
-            f"randomness = two-party needs one subspace layer of at most {_MOST_INPUTS} inputs; "
-            "use a subspace preset, or a dealer"
+            f"cohort {section.name}: cannot read {section.graph or section.spec_file}"
+        ) from None
+
+
+def _of_model(section: CohortSection) -> Cohort:
+    """A cohort of one model that is no RAN. Raises ConfigError, CheckpointError, OSError."""
+    if section.graph is None:  # the section has checked it
+        raise ConfigError('kind = "model" needs graph')
+    spec = ModelSpec.from_json(regular_file.read(section.graph).decode())
+    if spec.outputs.word != section.outputs:
+        raise ConfigError(
+            f"outputs: {section.outputs} here, and its owner's graph says {spec.outputs.word}; "
+            "agree on one, and export the graph again"
         )
-    if section.model_check is not None:
-        raise ConfigError("randomness = two-party has no [cohorts.model_check] yet; use a dealer")
+    return Cohort(
+        section.name,
+        spec,
+        margin=1.0,
+        clients=section.clients,
+        owners=section.owners,
+        labels=safe.of_cohort(section.budget, spec),
+    )
+
+
+def _check_two_parties_can(spec: RanSpec) -> None:
+    if any(isinstance(layer, SampleNorm) for layer in spec.layers):
+        raise ConfigError(
+            "randomness = two-party has no products for layers that normalise yet; use another "
+            "preset, or a dealer"
+        )
+    if any(isinstance(layer, Conv) for layer in spec.layers):
+        if math.prod(spec.input_shape[1:]) > MOST_PIXELS:
+            raise ConfigError(
+                f"randomness = two-party has convolutions of at most {MOST_PIXELS} pixels; "
+                "use smaller images, or a dealer"
+            )
+    elif math.prod(spec.input_shape) > MOST_INPUTS:
+        raise ConfigError(
+            f"randomness = two-party has layers of at most {MOST_INPUTS} inputs; use another "
+            "preset, or a dealer"
+        )
 
 
 def _model_check(section: ModelCheckSection | None, spec: RanSpec) -> ModelCheck | None:

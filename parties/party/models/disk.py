@@ -43,14 +43,24 @@ class Disk:
         self._min_free = settings.min_free_percent / 100
 
     def require_room(self, wanted: int) -> None:
-        """Raise DiskFull if `wanted` more bytes would leave less than the share to be kept free."""
+        """Raise DiskFull if `wanted` more bytes would leave less than the share to be kept free.
+
+        What the reserve gave up is not free: an upload would take the room of deletions.
+        """
         space = os.statvfs(self._state)
-        free = space.f_bavail * space.f_frsize - wanted
+        free = space.f_bavail * space.f_frsize - wanted - self._given_up()
         if free < self._min_free * space.f_blocks * space.f_frsize:
             raise DiskFull(
                 f"state: {max(free, 0) // _MIB} MiB would be left on the disk, less than [disk] "
                 "min_free_percent; free some space"
             )
+
+    def _given_up(self) -> int:
+        """Bytes that the reserve has had, and has not now."""
+        try:
+            return max(self._reserve_bytes - self._reserve.stat().st_size, 0)
+        except FileNotFoundError:  # before the first start, or the reserve is switched off
+            return 0
 
     def space(self) -> Space:
         """What there is now. Raises OSError."""
@@ -75,6 +85,17 @@ class Disk:
         return (
             "the reserve is gone or in use, so nothing could be deleted on a full disk; free "
             f"{self._reserve_bytes // _MIB} MiB, and a party sets it aside by itself"
+        )
+
+    def reserve_too_large(self) -> str:
+        """Whether there is no room for the reserve; empty if there is. Raises OSError."""
+        space = self.space()
+        wanted = self._reserve_bytes - space.reserve
+        if wanted <= 0 or wanted <= space.free - space.kept_free:
+            return ""
+        return (
+            f"there is no room for a reserve of {self._reserve_bytes // _MIB} MiB; lower [disk] "
+            "reserve_mib, or free some space"
         )
 
     def ease(self) -> None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 BLOCK = 512
 NAME = "identity.json"
+# Far below the largest integer of a database, and far above every honest epoch.
+HIGHEST_EPOCH = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,13 @@ def new_id() -> str:
 
 
 def _checked(found: FolderIdentity) -> FolderIdentity:
-    """Raise TypeError if a field has another type than it should have."""
+    """Raise TypeError or ValueError if a field is not what it should be."""
     types = (int, str, str, int)
     values = (found.party, found.folder, found.deployment, found.epoch)
     if any(type(value) is not kind for value, kind in zip(values, types, strict=True)):
         raise TypeError
+    if not 0 <= found.epoch <= HIGHEST_EPOCH:
+        raise ValueError
     return found
 
 

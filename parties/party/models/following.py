@@ -12,7 +12,7 @@ from parties.party.models.quarantine import IN_USE
 from parties.party.models.tables import Model, State
 from parties.party.models.uploads import about
 from privedge.errors import ManifestMismatch, NotReady, UnknownModel
-from privedge.identity.roles import Identity, Role
+from privedge.identity.roles import OWNER_NAME, Identity, Role
 from privedge.rpc.server import MayLeave
 
 log = logging.getLogger(__name__)
@@ -231,7 +231,9 @@ class Following(ActiveModels):
 
     def _may_join(self, row: Model) -> bool:
         cohort = self.cohorts.get(row.cohort)
-        return cohort is not None and cohort.admits(Identity(Role.OWNER, row.owner))
+        if cohort is None or not OWNER_NAME.fullmatch(row.owner):  # an upload to an older release
+            return False
+        return cohort.admits(Identity(Role.OWNER, row.owner))
 
     def _wanted(
         self,

@@ -12,6 +12,7 @@ state/              mode 0700
 
 import fcntl
 import os
+import pwd
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ from parties.party.models.look import Look, look
 from parties.party.models.registry import Epochs, Registry
 from parties.party.models.service import ModelService
 from parties.party.models.share_files import ShareFiles
-from parties.party.models.start import Found, require_startable
+from parties.party.models.start import Found, require_own, require_startable
 from parties.party.models.store import Store
 from parties.party.models.tables import Model, State
 from parties.party.models.trash import Trash
@@ -53,8 +54,10 @@ def open_models(config: PartyConfig, peer: Peer | None) -> Iterator[ModelService
         disk.ease()
         files, identity = open_files(config), IdentityFile(config.state)
         folder, seen = identity.read(), look(registry_url(config))
+        there = found(folder, seen, files)
+        require_own(there, config.index)  # before anybody looks for the other party's keys
         require_keys(config.state, files.vault, seen.some)
-        require_startable(found(folder, seen, files), config.index)
+        require_startable(there, config.index)
         folder = folder or FolderIdentity.drawn(config.index)
         if seen.holder is None:
             require_own_shares(seen.some, files)
@@ -93,18 +96,47 @@ def open_audit(config: PartyConfig, disk: Disk) -> Iterator[AuditLog]:
 
 @contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """One process per folder: a second one would set aside the first one's running uploads."""
+    """One process per folder: a second one would set aside the first one's running uploads.
+
+    Raises ConfigError if that is so, or the folder is another user's.
+    """
+    require_own_user(state)
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise ConfigError(f"state: cannot use {state}: {error.strerror}") from None
+        cure = "; `chown -R` it to the party's user" if isinstance(error, PermissionError) else ""
+        raise ConfigError(f"state: cannot use {state}: {error.strerror}{cure}") from None
     with closing(os.fdopen(descriptor, "w")) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"state: {state} is in use by another process") from None
         yield
+
+
+def require_own_user(folder: Path) -> None:
+    """Raise ConfigError if this is root and `folder` another user's.
+
+    What root writes there, with mode 0600, the server of that user could not read.
+    """
+    try:
+        owner = folder.stat().st_uid
+    except OSError:  # not there yet, or said when it is used
+        return
+    if owner != os.geteuid() == 0:
+        name = _named(owner)
+        raise ConfigError(
+            f"state: {folder} belongs to {name}, who could not read what root writes there; run "
+            f"this as that user: `runuser -u {name} -- ...`"
+        )
+
+
+def _named(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:  # a number without a name, as in containers
+        return str(user)
 
 
 def registry_url(config: PartyConfig) -> str:

@@ -31,6 +31,7 @@ from parties.party.workers.processes import WorkerPool
 from parties.remembered import Remembered
 from privedge import traces
 from privedge.errors import AlreadyExists, LimitExceeded, ShareError
+from privedge.graph.spec import ModelSpec
 from privedge.identity.roles import Identity
 from privedge.log import name_requests
 from privedge.ran.narrow import as_narrow, word_bits
@@ -129,6 +130,8 @@ class QueryService:
             raise LimitExceeded(f"query: at most {MAX_IMAGES_OF_ONE_SUBJECT} images of one subject")
         if question.word_bits not in (RING_BITS, word_bits(snapshot.cohort.spec)):
             raise ShareError("query: the cohort has words of another width")
+        if isinstance(snapshot.cohort.spec, ModelSpec):
+            _require_plain(question)
         owner = question.verify_owner
         if owner is not None and owner not in snapshot.owners:
             raise ShareError("query: the cohort has no such owner")
@@ -179,3 +182,9 @@ class QueryService:
             if used in self._used_ids:
                 raise AlreadyExists(f"query {query_id}: this id was used before")
             self._used_ids.add(used)
+
+
+def _require_plain(question: Question) -> None:
+    """Raise ShareError for a question that only RANs answer."""
+    if question.verify_owner is not None or question.one_subject or question.again:
+        raise ShareError("query: the cohort serves a model, which has only whole answers")

@@ -55,8 +55,9 @@ def adopt(config: PartyConfig, wish: Wish) -> list[str]:
     with locked(config.state):
         files, identity = open_files(config), IdentityFile(config.state)
         folder, seen = identity.read(), look(registry_url(config))
-        require_keys(config.state, files.vault, seen.some)
         there = found(folder, seen, files)
+        require_own(there, config.index)
+        require_keys(config.state, files.vault, seen.some)
         _require_adoptable(config, there, seen, files)
         if wish.above is None and there.registry and refusal(there, config.index) is None:
             return ["nothing to adopt: folder and registry belong together"]
@@ -90,7 +91,6 @@ def adopt(config: PartyConfig, wish: Wish) -> list[str]:
 
 
 def _require_adoptable(config: PartyConfig, there: Found, seen: Look, files: ShareFiles) -> None:
-    require_own(there, config.index)
     require_own_shares(seen.some, files)
     deployments = {each.deployment for each in (there.folder, there.registry) if each} - {""}
     if len(deployments) > 1:

@@ -17,17 +17,22 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from parties.at_rest.vault import Vault
 from parties.config.party import PartyConfig
 from parties.party.models.disk import Disk
-from parties.party.models.folder_identity import NAME, IdentityFile
+from parties.party.models.folder_identity import NAME, FolderIdentity, IdentityFile
 from parties.party.models.look import live_models, look_at
 from parties.party.models.registry import Epochs
 from parties.party.models.share_files import SUFFIX
-from parties.party.models.state_folder import locked, open_registry, registry_url
+from parties.party.models.state_folder import (
+    locked,
+    open_registry,
+    registry_url,
+    require_own_user,
+)
 from parties.party.models.tables import FolderRow, Model
 from parties.party.upkeep import verify
 from parties.party.upkeep.registry_copy import copy, load, require_none, save
@@ -47,6 +52,8 @@ def backup(config: PartyConfig, to: Path) -> list[str]:
     """
     if to.exists():
         raise ConfigError(f"{to}: exists; name a new folder for each backup")
+    if to.resolve().is_relative_to(config.state.resolve()):
+        raise ConfigError(f"{to}: is inside `state`, and would be lost with it; name another place")
     with _made(to) as folder:
         holder, rows, faults = _copied_and_checked(config, folder, Vault.of(config))
         IdentityFile(folder).write(holder.identity)
@@ -83,6 +90,11 @@ def restore(
         # The rest of a backup with a damaged share is worth having; one that lies is not.
         if not line.startswith(("model ", f"{verify.SHARES}/")):
             raise ConfigError(f"{source}: {line}")
+    own = IdentityFile(source).read()
+    if own is None:
+        raise ConfigError(f"{source / NAME}: is missing; is this a finished backup?")
+    if not config.state.exists():
+        require_own_user(config.state.parent)  # or a new folder would be root's
     with locked(config.state):
         _require_empty(config.state)
         require_none(registry_url(config))
@@ -91,9 +103,9 @@ def restore(
             if verify.SHARE.fullmatch(name) and (source / name).is_file():
                 copy(source / name, config.state / name)
         load(source / verify.REGISTRY, registry_url(config))
+        identity = _settled(config, own, above, forget_spending)
         # Last: without it, what an interruption leaves does not start.
-        copy(source / NAME, config.state / NAME)
-        _settle(config, above, forget_spending)
+        IdentityFile(config.state).write(identity)
     return faults
 
 
@@ -102,17 +114,20 @@ def _require_empty(state: Path) -> None:
         raise ConfigError(f"{state}: is there already; move it away, and restore beside it")
 
 
-def _settle(config: PartyConfig, above: int | None, forget_spending: bool) -> None:
-    """Raise the epoch of what was restored, and say what is known of its budgets."""
-    identity = IdentityFile(config.state)
-    now = identity.read()
-    if now is None:
-        return
-    with closing(open_registry(config, Disk(config.state, config.disk), identity)) as registry:
+def _settled(
+    config: PartyConfig, folder: FolderIdentity, above: int | None, forget_spending: bool
+) -> FolderIdentity:
+    """Raise the epoch of the registry that was restored, and note what is known of its budgets.
+
+    Returns `folder` with that epoch.
+    """
+    unwritten = IdentityFile(config.state)
+    with closing(open_registry(config, Disk(config.state, config.disk), unwritten)) as registry:
         if above is not None:
-            own, peer = max(now.epoch, above) + 1, registry.epochs.peer
-            registry.belong(now.folder, now.party, Epochs(now.deployment, own, peer))
+            own, peer = max(folder.epoch, above) + 1, registry.epochs.peer
+            registry.belong(folder.folder, folder.party, Epochs(folder.deployment, own, peer))
         note_spending(registry, forget=forget_spending)
+        return replace(folder, epoch=registry.epochs.own)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from parties.config.party import PartyConfig
 from privedge.config import load
 
 NAMES = ("backup", "restore", "verify", "adopt", "audit", "keys", "refresh", "telemetry")
+# A registry that has reached the highest epoch can change no more, and none can be lowered.
+_HIGHEST_ABOVE = 1 << 60
 _ABOVE = "raise the epoch above EPOCH, which the other party has seen and its log names"
 
 
@@ -24,7 +26,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     restore = _command(commands, "restore", "put a backup into an empty state folder")
     restore.add_argument("--from", type=Path, required=True, metavar="FOLDER", dest="source",
                          help="a backup")  # fmt: skip
-    restore.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+    restore.add_argument("--above", type=_epoch, metavar="EPOCH", help=_ABOVE)
     _add_spending(restore, required=True)
     verify = _command(commands, "verify", "check a registry and every share; one line for a fault")
     verify.add_argument("--backup", type=Path, metavar="FOLDER",
@@ -35,7 +37,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
                        "such as a backup's")  # fmt: skip
     adopt.add_argument("--trash", action="store_true",
                        help="move shares that no registry knows to the trash")  # fmt: skip
-    adopt.add_argument("--above", type=int, metavar="EPOCH", help=_ABOVE)
+    adopt.add_argument("--above", type=_epoch, metavar="EPOCH", help=_ABOVE)
     _add_spending(adopt, required=False)
     _add_audit(commands)
     _add_keys(commands)
@@ -113,7 +115,7 @@ def _add_audit(commands: Any) -> None:
     verify = _command(acts, "verify", "check every line; one line for a fault")
     verify.add_argument("--peer-heads", type=Path, metavar="FILE",
                         help="what `audit heads` printed at the other party")  # fmt: skip
-    verify.add_argument("--first", type=int, default=1, metavar="NUMBER",
+    verify.add_argument("--first", type=_line, default=1, metavar="NUMBER",
                         help="the first line that is kept here; 1 by default")  # fmt: skip
     _command(acts, "heads", "print the heads of the other party's log, as JSON lines")
     _command(acts, "accept", "record that you know why the other party's log is another one; the "
@@ -126,6 +128,24 @@ def _add_audit(commands: Any) -> None:
         "--since", type=_time, metavar="TIME", help="as 2026-01-31 or 2026-01-31T12:00"
     )
     show.add_argument("--json", action="store_true", help="JSON lines")
+
+
+def _epoch(text: str) -> int:
+    return _whole(text, 0, _HIGHEST_ABOVE)
+
+
+def _line(text: str) -> int:
+    return _whole(text, 1, sys.maxsize)
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    try:
+        found = int(text)
+    except ValueError:
+        found = least - 1
+    if not least <= found <= most:
+        raise argparse.ArgumentTypeError(f"{text}: not a whole number from {least} to {most}")
+    return found
 
 
 def _time(text: str) -> datetime:
@@ -192,7 +212,10 @@ def _audit(config: PartyConfig, arguments: argparse.Namespace) -> int:
         return _said((), f"{folder}: recorded; start the party")
     if arguments.act == "verify":
         faults = reading.verify(folder, arguments.peer_heads, arguments.first)
-        return _said(faults, f"{folder}: every line is as it was written", only_if_whole=True)
+        whole = f"{folder}: every line is as it was written"
+        if arguments.peer_heads is None:
+            whole += "; whether lines are missing at the end, --peer-heads tells"
+        return _said(faults, whole, only_if_whole=True)
     if arguments.act == "heads":
         lines = reading.heads(folder)
     else:

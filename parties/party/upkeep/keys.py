@@ -20,10 +20,12 @@ from parties.at_rest.key_ring import Key, KeyRing, read_keys, write_keys
 from parties.at_rest.sealed_share import reseal, sealed_with
 from parties.config.party import PartyConfig
 from parties.party.models.encryption import marker_key, require_keys, write_marker
+from parties.party.models.folder_identity import IdentityFile
 from parties.party.models.look import look
 from parties.party.models.salts import Salts
 from parties.party.models.share_files import NEXT, SUFFIX, ShareFiles, model_of, version_of
-from parties.party.models.state_folder import open_files, registry_url
+from parties.party.models.start import require_own
+from parties.party.models.state_folder import found, open_files, registry_url
 from parties.party.models.tables import Model
 from privedge.errors import ConfigError, DigestMismatch
 
@@ -128,6 +130,7 @@ def _opened(config: PartyConfig) -> Iterator[tuple[KeyRing, Salts | None, ShareF
     files, seen = open_files(config), look(registry_url(config))
     ring = files.vault.ring
     assert ring is not None  # noqa: S101 - _path
+    require_own(found(IdentityFile(config.state).read(), seen, files), config.index)
     require_keys(config.state, files.vault, seen.some)
     if seen.holder is None:
         yield ring, None, files

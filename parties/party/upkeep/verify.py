@@ -19,7 +19,7 @@ from parties.party.models.encryption import require_keys
 from parties.party.models.folder_identity import NAME, IdentityFile
 from parties.party.models.look import live_models, live_rows, look
 from parties.party.models.share_files import SUFFIX
-from parties.party.models.start import refusal
+from parties.party.models.start import refusal, require_own
 from parties.party.models.state_folder import found, open_files, registry_url
 from parties.party.models.tables import Model
 from privedge.errors import ConfigError
@@ -50,8 +50,10 @@ def verify(config: PartyConfig) -> Iterator[str]:
         return
     try:
         identity, seen, files = IdentityFile(config.state).read(), look(url), open_files(config)
+        there = found(identity, seen, files)
+        require_own(there, config.index)
         require_keys(config.state, files.vault, seen.some)
-        line = refusal(found(identity, seen, files), config.index)
+        line = refusal(there, config.index)
     except ConfigError as error:
         yield str(error)
         return
@@ -107,8 +109,12 @@ def read_facts(folder: Path, party: int) -> BackupFacts:
         if fields.pop("format") != BACKUP_FORMAT:
             raise ConfigError(f"{path}: has another format than {BACKUP_FORMAT}")
         facts = BackupFacts(**fields)
-    except OSError:
-        raise ConfigError(f"{path}: cannot be read; is this a finished backup?") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: is not there; is this a finished backup?") from None
+    except OSError as error:  # root may have made it, for itself only
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; run this as its owner, or `chown -R` it"
+        ) from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ConfigError(f"{path}: is damaged") from None
     if facts.party != party:

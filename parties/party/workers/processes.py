@@ -34,6 +34,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _STOP_S = 5.0
 # Loading and compiling everything, on a slow machine.
 _START_S = 120.0
+# The longest silence that is counted in one piece.
+_COUNTED_S = 0.5
 
 _Process = subprocess.Popen[bytes]
 
@@ -139,16 +141,14 @@ class WorkerProcess:
         served, allowed_s = False, _START_S
         process = self._process
         assert process.stdout is not None  # noqa: S101 - PIPE
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while selector.select(allowed_s):
-                if not os.read(process.stdout.fileno(), 1 << 12):
-                    return served
-                self._last_sign = time.monotonic()
-                if not served:
-                    served, allowed_s = True, self._silent_s
-                    self._now(serves=True)
-                    self._make_spare()
+        while await_sign(process.stdout, allowed_s):
+            if not os.read(process.stdout.fileno(), 1 << 12):
+                return served
+            self._last_sign = time.monotonic()
+            if not served:
+                served, allowed_s = True, self._silent_s
+                self._now(serves=True)
+                self._make_spare()
         log.warning("%s has been silent for %g s; killing it", self._name, allowed_s)
         process.kill()
         return served
@@ -201,6 +201,22 @@ class WorkerPool:
         """Which workers do not serve now; empty if all do."""
         missing = [str(worker.slot) for worker in self.workers if not worker.serves]
         return f"worker {', '.join(missing)} of {len(self.workers)} is starting" if missing else ""
+
+
+def await_sign(pipe: IO[bytes], allowed_s: float) -> bool:
+    """Wait until `pipe` can be read; False if it stays silent for `allowed_s` seconds.
+
+    Only seconds in which this process ran count. One that was frozen itself, or starved, would take
+    the worker for silent as soon as it runs again, although the signs of life lie in the pipe.
+    """
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while allowed_s > 0:
+            wait_s = min(_COUNTED_S, allowed_s)
+            if selector.select(wait_s):
+                return True
+            allowed_s -= wait_s
+    return False
 
 
 def _let_serve(process: _Process) -> None:

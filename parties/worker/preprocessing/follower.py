@@ -16,7 +16,7 @@ from functools import partial
 
 import grpc
 
-from parties.mpc.audit import Steps, Wrong, audited
+from parties.mpc.audit import Steps, Wrong
 from parties.mpc.bundles import Bundle
 from parties.worker.cancellation import Cancellation
 from parties.worker.preprocessing.backoff import Backoff
@@ -123,10 +123,10 @@ class PoolFollower:
             )
             if order.opened:
                 pause = partial(self._scheduler.wait_idle, cancellation.cancelled)
-                steps = audited(drawn.lot, order.opened, pause)
+                steps = drawn.audited(order.opened, pause)
                 self._audit = _Audit(kind, drawn, steps, next(steps))
             else:
-                self._pool.put(kind, *drawn.kept(drawn.lot.bundles))
+                self._pool.put(kind, *drawn.kept(drawn.bundles))
             state = State.READY
         yield Progress(state, count)
 
@@ -136,7 +136,7 @@ class PoolFollower:
         """
         audit, self._audit = self._audit, None
         # Without a lot that is drawn in full there is nothing to open, and no coin.
-        if audit is None or audit.drawn.lot.run.session != session:
+        if audit is None or audit.drawn.session != session:
             return Progress(State.FAILED)
         with self._backoff.catching("audit", audit.kind):
             try:
@@ -150,7 +150,7 @@ class PoolFollower:
     def _ended(self, audit: "_Audit", found: list[Bundle] | Wrong) -> State:
         if isinstance(found, Wrong):
             self._pool.forget()
-            self._trust.refuse(audit.drawn.lot.run.session, found.what)
+            self._trust.refuse(audit.drawn.session, found.what)
             return State.FAILED
         self._pool.put(audit.kind, *audit.drawn.kept(found))
         return State.READY

@@ -3,8 +3,8 @@
     1.  choose      the likeliest kind of run with too few bundles (targets.py)
     2.  order       party 1's worker takes part, or says why not; one order at a time
     3.  rehearse    both workers run that kind on zeros, if they have no masked weights or plan yet
-    4.  draw        both draw their shares of the bundles from the dealer, in one session: most of
-                    what a small bundle costs is the session
+    4.  draw        both draw their shares of the bundles from the dealer, or make them together, in
+                    one session: most of what a small bundle costs is the session
     5.  audit       both open some of them, so that a dealer that deals wrongly is caught
     6.  keep        party 0 puts its shares into the pool only after party 1 has said that its own
                     are in its pool, so no query takes a bundle that party 1 lacks
@@ -22,7 +22,7 @@ from functools import partial
 from queue import SimpleQueue
 
 from parties.config.sections import PoolSection
-from parties.mpc.audit import Wrong, audited, opened_of
+from parties.mpc.audit import Wrong
 from parties.mpc.bundles import Bundle
 from parties.wire import mpc_pb2 as pb
 from parties.wire import mpc_pb2_grpc
@@ -158,8 +158,8 @@ class PoolLeader:
         # Step 2: party 1 refuses unless it holds the same masked weights.
         pairing = self._preparer.pairing(kind) or b""
         session = os.urandom(_NAME_BYTES)
-        wanted = self._preparer.room(kind, self._missing(kind), self._settings.opened)
-        opened = opened_of(wanted, self._settings.opened)
+        wanted = self._preparer.room(kind, self._missing(kind), self._targets.opened)
+        opened = self._targets.audit_of(wanted)
         order = Order(False, session, kind, pairing, self._alive(), wanted, opened)
         began = orders.give(order)
         if began.state is State.UNKNOWN:
@@ -189,7 +189,7 @@ class PoolLeader:
             if state is not State.READY:
                 raise NotReady(f"{_PEER} could not make its share")
             # Steps 5 and 6: shares without the other party's are dropped.
-            kept = self._audited(orders, order, drawn) if order.opened else drawn.lot.bundles
+            kept = self._audited(orders, order, drawn) if order.opened else drawn.bundles
             self._pool.put(kind, *drawn.kept(kept))
             return
         self._later(kind)
@@ -197,7 +197,7 @@ class PoolLeader:
     def _audited(self, orders: "_Orders", order: Order, drawn: Drawn) -> Sequence[Bundle]:
         """The bundles to keep. Raises WrongRandomness; then the pool is empty and stays so."""
         pause = partial(self._scheduler.wait_idle, orders.cancellation.cancelled)
-        steps = audited(drawn.lot, order.opened, pause)
+        steps = drawn.audited(order.opened, pause)
         mine = next(steps)
         while True:
             progress = orders.give(replace(order, audit=mine))

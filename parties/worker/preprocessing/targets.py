@@ -62,12 +62,13 @@ class PoolTargets:
 
     @property
     def enabled(self) -> bool:
-        """Whether this party prepares at all. Only the fused engine can use bundles, and only those
-        of a dealer are made ahead of a query so far.
-        """
-        method = self._method
-        dealt = method.engine == "fused" and method.randomness == "dealer"
-        return dealt and self._settings.bundles > 0
+        """Whether this party prepares at all. Only the fused engine can use bundles."""
+        return self._method.engine == "fused" and self._settings.bundles > 0
+
+    @property
+    def opened(self) -> float:
+        """The share of all bundles that is opened for an audit: of a dealer's alone."""
+        return self._settings.opened if self._method.randomness == "dealer" else 0.0
 
     def kinds(self) -> list[Kind]:
         """All targets, the likeliest first: recent queries, then the configured batch sizes."""
@@ -89,7 +90,7 @@ class PoolTargets:
 
     def audit_of(self, kept: int) -> int:
         """How many bundles must be opened at least for so many that are kept."""
-        return opened_of(kept, self._settings.opened)
+        return opened_of(kept, self.opened)
 
     def model_ids(self) -> frozenset[str]:
         """Of all models of the snapshots in use."""

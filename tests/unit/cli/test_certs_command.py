@@ -37,6 +37,14 @@ def test_an_issued_certificate_is_where_the_command_says_and_passes_the_check(fo
     assert (made["uri"], made["days"]) == ("spiffe://privedge/client/ward", 3)
 
 
+def test_w48_files_of_two_names_are_never_one_on_a_system_that_ignores_case(folder):
+    run("certs", "issue", str(folder), "owner", "ana")
+    for command in ("issue", "request"):
+        done = run("certs", command, str(folder), "owner", "Ana", code=1)
+        assert "choose a name that differs in more than upper and lower case" in done.stderr
+    run("certs", "issue", str(folder), "client", "Ana")
+
+
 def test_a_server_needs_no_name(folder):
     assert "spiffe://privedge/party0/party0" in run("certs", "issue", str(folder), "party0").stdout
     assert (folder / "party0.key").exists()
@@ -54,6 +62,7 @@ def test_an_authority_says_what_it_made_as_json_too(tmp_path):
         (["issue", "{}/absent", "party0"], "create one with `privedge certs init`"),
         (["issue", "{}", "owner", "a/b"], "a name is 1 to 64"),
         (["issue", "{}", "party1", "other"], "there is only one"),
+        (["issue", "{}", "owner", "Unknown"], "which is the answer for strangers"),
     ],
 )
 def test_what_a_user_can_put_right_is_one_line_and_exit_1(folder, arguments, line):

@@ -174,5 +174,6 @@ def test_w08_check_prints_names_dates_and_chain_or_why_not(machines):
 def test_w08_check_fails_in_time_to_renew(machines):
     certificate = str(machines.enrol("party0", "party0").certificate)
     run("certs", "check", certificate, "--valid-for", "89")
+    assert "3650" in run("certs", "check", certificate, "--valid-for", "9999999999", code=2).stderr
     done = run("certs", "check", certificate, "--valid-for", "91", code=1)
     assert "in less than 91 days; renew it" in done.stderr and done.stderr.count("\n") == 1

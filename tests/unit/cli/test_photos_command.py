@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
-from privedge.errors import QualityError
+from privedge.errors import ImageError, QualityError
 from privedge_lab.demo import digits
 from tests import drawn_faces, onnx_files
 
@@ -100,3 +100,14 @@ def test_an_npz_can_be_checked_from_python(tmp_path):
 
     np.savez(tmp_path / "few.npz", images=digits.load(0).train_images[0][:4])
     assert [flaw.kind for flaw in check_quality(tmp_path / "few.npz")] == ["few"]
+
+
+def test_w48_vectors_that_would_not_be_trained_are_named_with_their_owner(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(8, 5))
+    rows[[3, 5]] *= 1e-6
+    np.savez(tmp_path / "own.npz", vectors=rows, labels=["ana", "bo"] * 4)
+    error = run("photos", "check", tmp_path / "own.npz").exception
+    assert isinstance(error, ImageError) and "bo: vectors: the length" in str(error)
+    assert "in vector 1 and 1 more" in str(error) and "ana" not in str(error)
+    np.savez(tmp_path / "own.npz", vectors=rows, labels=["ana", "bo"] * 4, unit_length=True)
+    assert run("photos", "check", tmp_path / "own.npz").exit_code == 0

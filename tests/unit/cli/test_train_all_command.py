@@ -1,15 +1,18 @@
 """`privedge train-all` on real image files, as a user runs it."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
-from privedge.errors import ImageError, PrivEdgeError
+from privedge.errors import ConfigError, ImageError, PrivEdgeError, QualityError
 from privedge.user import checkpoint
 from privedge_lab.demo import digits
+from tests import drawn_faces
 
 
 @pytest.fixture
@@ -127,7 +130,9 @@ def test_names_with_accents_and_spaces_are_mapped_and_shown(people, tmp_path):
 def test_folders_of_one_name_are_refused_before_anything_is_written(people, tmp_path):
     (people / "ben").rename(people / "aná")
     error = train_all(people, "--out", tmp_path / "models").exception
-    assert str(error) == "folders 'ana' and 'aná': both would be the owner ana; rename one"
+    assert (
+        str(error) == "folders or labels 'ana' and 'aná': both would be the owner ana; rename one"
+    )
     assert not (tmp_path / "models").exists()
 
 
@@ -149,3 +154,100 @@ def test_folders_that_are_no_owners_are_refused(people, tmp_path, folders, messa
         (people / name).mkdir()
     error = train_all(people, "--out", tmp_path / "models").exception
     assert isinstance(error, PrivEdgeError) and message in str(error)
+
+
+# --- Several owners -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["unknown", "UNKNOWN", "Unknówn"])
+def test_w48_a_folder_of_strangers_is_no_owner_and_nothing_is_written(people, tmp_path, folder):
+    (people / "ben").rename(people / folder)
+    error = train_all(people, "--out", tmp_path / "models").exception
+    assert isinstance(error, ConfigError) and "rename it, or take it away if" in str(error)
+    assert repr(folder) in str(error) and not (tmp_path / "models").exists()
+
+
+def test_w48_names_that_differ_in_case_only_are_refused_as_their_files_may_be_one(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(8, 5))
+    np.savez(tmp_path / "own.npz", vectors=rows, labels=["Ana", "ana"] * 4)
+    error = train_all(tmp_path / "own.npz", "--out", tmp_path / "models").exception
+    assert "'Ana' and 'ana': both would be the owner ana" in str(error)
+    assert "upper and lower case do not count" in str(error)
+
+
+def test_w48_a_picture_in_two_folders_is_warned_of_or_refused(people, tmp_path, caplog):
+    shutil.copy(people / "ana" / "03.png", people / "cleo" / "also.png")
+    assert train_all(people, "--out", tmp_path / "models").exit_code == 0
+    assert [line for line in caplog.messages if "another owner's too" in line] == [
+        "ana: 1 of 12 are another owner's too (03.png is cleo/also.png); leave each to the one "
+        "whose it is",
+        "cleo: 1 of 13 are another owner's too (also.png is ana/03.png); leave each to the one "
+        "whose it is",
+    ]
+    strict = train_all(people, "--out", tmp_path / "other", "--strict-quality").exception
+    assert isinstance(strict, QualityError) and not (tmp_path / "other").exists()
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """ana and ben with three faces each, cleo with none, and the options that find them."""
+    for owner in ("ana", "ben", "cleo"):
+        (tmp_path / "faces" / owner).mkdir(parents=True)
+        for photo in range(3):
+            places = () if owner == "cleo" else ((100 + 20 * photo, 150),)
+            picture = drawn_faces.discs(*places, seed=photo + 10 * ord(owner[0]))
+            picture.save(tmp_path / "faces" / owner / f"{photo}.png")
+    drawn_faces.discs(seed=5).save(tmp_path / "faces" / "ben" / "sea.png")
+    files = [drawn_faces.encoder(tmp_path / "e.onnx"), drawn_faces.detector(tmp_path / "d.onnx")]
+    return tmp_path / "faces", ("--encoder", files[0], "--detector", files[1])
+
+
+def test_w48_an_owner_without_any_face_is_left_out_and_the_others_are_trained(
+    faces, tmp_path, caplog
+):
+    folder, files = faces
+    command = (folder, "--out", tmp_path / "models", *files, "--processes", 1)
+    error = train_all(*command).exception
+    assert isinstance(error, ImageError) and "4 files cannot be used" in str(error)
+    assert str(folder / "ben" / "sea.png") in str(error)
+    said = train_all(*command, "--skip-bad", "--json")
+    found = json.loads(said.stdout)
+    assert [(row["owner"], row["images"]) for row in found["owners"]] == [("ana", 3), ("ben", 3)]
+    assert [row["owner"] for row in found["left_out"]] == ["cleo"] and said.exit_code == 1
+    assert not (tmp_path / "models" / "cleo.ran").exists()
+    text = train_all(*command, "--skip-bad", "--resume")
+    *_, who, total = text.stdout.splitlines()
+    assert who == "cleo: left out, none of the pictures can be used" and text.exit_code == 1
+    assert total.startswith("2 owners, 1 left out, ")
+
+
+def test_w48_a_check_of_photos_names_all_bad_pictures_of_all_owners(faces):
+    folder, files = faces
+    check = ["photos", "check", folder, *files]
+    error = CliRunner().invoke(build(), [*map(str, check)]).exception
+    assert isinstance(error, ImageError) and "4 files cannot be used" in str(error)
+    said = CliRunner().invoke(build(), [*map(str, check), "--skip-bad", "--json"])
+    found = json.loads(said.stdout)
+    assert [row["owner"] for row in found["owners"]] == ["ana", "ben"] and said.exit_code == 1
+    assert found["left_out"] == [{"owner": "cleo", "reason": "none of the pictures can be used"}]
+
+
+def test_w48_files_given_with_each_others_option_are_told(faces, tmp_path):
+    folder, (_, encoder, _, detector) = faces
+    error = train_all(
+        folder, "--out", tmp_path / "models", "--encoder", detector, "--detector", encoder
+    ).exception
+    assert isinstance(error, ConfigError) and "finds faces and is no encoder" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--largest-face",), "largest face: subspace32-fine takes whole pictures"),
+        (("--detector", "d.onnx"), "detector: subspace32-fine takes whole pictures"),
+        (("--preset", "nosuch"), "preset 'nosuch' is unknown"),
+    ],
+)
+def test_w48_options_that_nothing_would_heed_are_refused(people, tmp_path, options, line):
+    error = train_all(people, "--out", tmp_path / "models", *options).exception
+    assert isinstance(error, ConfigError) and str(error).startswith(line)

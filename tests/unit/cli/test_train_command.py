@@ -253,3 +253,32 @@ def test_whoever_a_certificate_can_name_can_train(photos, tmp_path):
     out = tmp_path / "ana.ran"
     assert privedge("train", photos, "--owner", "Ana_B", "--out", out, *LINEAR).exit_code == 0
     assert checkpoint.load(out).owner == "Ana_B"
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--preset", "nosuch"), "preset 'nosuch' is unknown"),
+        (("--device", "cuda"), "device: vector is fitted in closed form"),
+        (("--largest-face",), "largest face: vector takes vectors"),
+        (("--resume",), "resume: vector is fitted in closed form"),
+        (("--owner", "unknown"), "owner: the name must be"),
+        (("--no-unit-length",), "vectors: their file says unit_length = True"),
+    ],
+)
+def test_w48_what_vectors_have_no_use_for_is_refused_in_one_line(tmp_path, options, line):
+    rows = np.random.default_rng(0).normal(size=(8, 5))
+    np.savez(tmp_path / "own.npz", vectors=rows, unit_length=True)
+    command = ("train", tmp_path / "own.npz", "--owner", "ana", "--out", tmp_path / "ana.ran")
+    refusal = privedge(*command, *options).exception
+    assert isinstance(refusal, PrivEdgeError) and str(refusal).startswith(line)
+    assert "\n" not in str(refusal) and not (tmp_path / "ana.ran").exists()
+    assert privedge(*command).exit_code == 0
+    assert checkpoint.load(tmp_path / "ana.ran").spec == preset("vector", size=5, unit_length=True)
+
+
+def test_w48_a_device_is_not_told_to_be_repaired(photos, tmp_path):
+    for given in (["/dev/zero"], [photos / "00.png", "/dev/zero"]):
+        refusal = privedge("train", *given, "--owner", "ana", "--out", tmp_path / "ana.ran")
+        assert "is a device, not a file" in str(refusal.exception)
+        assert "repair" not in str(refusal.exception)

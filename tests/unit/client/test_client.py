@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import open_parties
 import pytest
 from open_parties import COHORT, NAMES, PICTURES, Parties, serving
 from PIL import Image
@@ -299,3 +300,11 @@ def test_a_call_that_a_party_cancels_is_an_error_of_its_own_kind(client, parties
         party.before = lambda header, context: context.cancel()
     with pytest.raises(Cancelled):
         client.identify(PICTURES[0], COHORT)
+
+
+def test_w48_a_cohort_with_an_owner_called_unknown_is_not_asked(parties, client, monkeypatch):
+    """Its answers could not be told from those for strangers."""
+    monkeypatch.setattr(open_parties, "NAMES", (*NAMES[:-1], "Unknown"))
+    with pytest.raises(ManifestMismatch, match="'Unknown' is no name of an owner"):
+        client.identify(PICTURES, COHORT)
+    assert [party.queries for party in parties.servicers] == [0, 0]

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privedge.errors import CertificateError
-from privedge.identity.roles import NAME, Identity, Role
+from privedge.identity.roles import NAME, NOBODY, Identity, Role
 
-names = st.from_regex(NAME, fullmatch=True)
+names = st.from_regex(NAME, fullmatch=True).filter(lambda name: name.lower() != NOBODY)
 
 
 @given(names, st.sampled_from([Role.OWNER, Role.CLIENT, Role.ADMIN]))
@@ -39,3 +39,12 @@ def test_a_partys_role_goes_by_its_index():
     assert [Role.party(index) for index in (0, 1)] == [Role.PARTY0, Role.PARTY1]
     with pytest.raises(ValueError, match="party2"):
         Role.party(2)
+
+
+@pytest.mark.parametrize("name", ["unknown", "Unknown", "UNKNOWN"])
+def test_w48_no_owner_has_the_name_of_the_answer_for_strangers(name):
+    with pytest.raises(CertificateError, match="the answer for strangers; choose another name"):
+        Identity(Role.OWNER, name)
+    with pytest.raises(CertificateError, match="the answer for strangers"):
+        Identity.from_uri(f"spiffe://privedge/owner/{name}")
+    assert Identity(Role.CLIENT, name).name == name  # of clients no answer speaks

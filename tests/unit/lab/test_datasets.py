@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from privedge.errors import ImageError
+from privedge.ran import inputs
 from privedge.ran.alignment import aligner_for
 from privedge.ran.named_spec import spec_named
 from privedge.ran.public_files import PublicFiles
@@ -57,7 +58,9 @@ def test_no_group_is_in_both_parts():
         {"images": IMAGES},
         {"images": IMAGES.astype(float), "labels": LABELS},
         {"images": IMAGES, "labels": LABELS[:3]},
-        {"images": IMAGES, "labels": -LABELS},
+        {"images": IMAGES, "labels": np.where(LABELS, LABELS, np.nan)},
+        {"images": IMAGES, "labels": LABELS.astype(complex)},
+        {"images": IMAGES, "labels": np.full(40, b"\xff")},
         {"images": IMAGES, "labels": LABELS.astype(object)},
     ],
 )
@@ -136,8 +139,6 @@ def test_folders_that_are_no_labelled_set_are_refused_by_name(tmp_path):
     flat.mkdir()
     Image.fromarray(IMAGES[0]).save(flat / "0.png")
     (tmp_path / "empty" / "ana").mkdir(parents=True)
-    mixed = folder_of(tmp_path / "mixed")
-    (mixed / "ana" / "more").mkdir()
     uneven = folder_of(tmp_path / "uneven", "{name}/{page}/{index}.png")
     (uneven / "eve").mkdir()
     Image.fromarray(IMAGES[0]).save(uneven / "eve" / "0.png")
@@ -146,8 +147,7 @@ def test_folders_that_are_no_labelled_set_are_refused_by_name(tmp_path):
     for name, message in {
         "flat": "holds no folders",
         "empty": "ana: holds no",
-        "mixed": "one level",
-        "uneven": "one level",
+        "uneven": "ana: holds no picture",
         "damaged": r"35\.png: is not a sound",
     }.items():
         with pytest.raises(ImageError, match=message):
@@ -156,12 +156,27 @@ def test_folders_that_are_no_labelled_set_are_refused_by_name(tmp_path):
         datasets.digest(tmp_path / "none")
 
 
-def test_labels_may_be_strings_as_in_training(tmp_path):
-    names = np.array(["bo", "ana", "cleo", "dora"])[LABELS]
-    np.savez(tmp_path / "set.npz", images=IMAGES, labels=names)
-    data = datasets.read(tmp_path / "set.npz")
-    assert data.names == ("ana", "bo", "cleo", "dora")
-    assert [data.names[label] for label in data.labels] == names.tolist()
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array(["bo", "ana", "cleo", "dora"])[LABELS], ("ana", "bo", "cleo", "dora")),
+        (np.array([b"bo", b"ana", b"cleo", b"dora"])[LABELS], ("ana", "bo", "cleo", "dora")),
+        (LABELS / 2, ("0.0", "0.5", "1.0", "1.5")),
+        (LABELS - 2, ("-2", "-1", "0", "1")),
+        (LABELS > 1, ("False", "True")),
+        (LABELS.astype(np.uint8), ()),
+    ],
+)
+def test_labels_are_those_of_training(tmp_path, labels, names):
+    """What names an owner of `train-all` names the same class of an evaluation."""
+    path = tmp_path / "set.npz"
+    np.savez(path, images=IMAGES, labels=labels)
+    data, owners = datasets.read(path), inputs.by_owner(path, skip_bad=False)
+    assert data.names == names
+    assert list(owners) == list(names or map(str, range(4)))
+    for number, given in enumerate(owners.values()):
+        mine = (data.images[data.labels == number, 0] * 255).round().to(torch.uint8)
+        assert np.array_equal(mine.numpy(), given.array)
 
 
 def test_a_folder_is_read_as_in_training(tmp_path, caplog):
@@ -181,6 +196,30 @@ def test_a_folder_is_read_as_in_training(tmp_path, caplog):
     ]
     data = datasets.read(path, skip_bad=True)
     assert torch.equal(data.images, whole.images) and torch.equal(data.labels, whole.labels)
+
+
+def test_a_folder_is_the_set_that_training_takes(tmp_path, caplog):
+    """Folders beside an owner's pictures are passed over, and what has no picture is named."""
+    path = folder_of(tmp_path / "set")
+    deeper = path / "ana" / "old"
+    deeper.mkdir()
+    Image.fromarray(IMAGES[20]).save(deeper / "0.png")
+    data, owners = datasets.read(path), inputs.by_owner(path, skip_bad=False)
+    assert f"{path / 'ana'}: 1 folder passed over (old)" in caplog.messages
+    assert data.names == tuple(owners)
+    assert torch.bincount(data.labels).tolist() == [len(each.files) for each in owners.values()]
+    before = datasets.digest(path)
+    (deeper / "1.png").write_bytes(b"not looked at")
+    assert datasets.digest(path) == before
+    (path / "eve" / "photos").mkdir(parents=True)
+    Image.fromarray(IMAGES[0]).save(path / "eve" / "photos" / "0.png")
+    (path / "dora" / "35.png").write_bytes(b"no picture")
+    for read in (datasets.read, inputs.by_owner):
+        with pytest.raises(ImageError) as refusal:
+            read(path, skip_bad=False)
+        assert "eve: holds no picture" in str(refusal.value) and "35.png" in str(refusal.value)
+    left = inputs.by_owner(path, skip_bad=True)
+    assert datasets.read(path, skip_bad=True).names == tuple(left) == NAMES
 
 
 # --- Faces ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from privedge.local.homes import Home
 from privedge.local.pictures import Pictures, look
 from privedge.local.servers import Servers
 from privedge.ran.alignment import aligner_for
+from privedge.ran.images import Measured
 from privedge.ran.public_files import PublicFiles
 from privedge.user.checkpoint import Ran
 from tests import drawn_faces, onnx_files
@@ -30,6 +31,11 @@ def draw(folder: Path, count: int, *, size=(32, 32), mode: str = "L") -> None:
 
 def looked(folder: Path, **known) -> Pictures:
     return look(folder, beside=folder / "none", known=known, progress=lambda *_: None)
+
+
+def known(found: Pictures) -> dict[str, tuple[Measured, str]]:
+    """What a later look is given of an earlier one."""
+    return {digest: (size, found.pixels[digest]) for digest, size in found.sizes.items()}
 
 
 @pytest.fixture
@@ -104,7 +110,7 @@ def test_the_same_file_again_and_again_teaches_nothing(people):
 
 def test_a_known_picture_is_decoded_only_to_be_judged(people):
     found = looked(people)
-    again = looked(people, **found.sizes)
+    again = looked(people, **known(found))
     assert all(small is None for small in again.owners[1].greys)
     assert again.owners[1].flaws() == found.owners[1].flaws()
 
@@ -119,8 +125,8 @@ def test_what_is_written_beside_the_pictures_is_no_owner(people):
 def test_a_picture_that_is_known_is_not_decoded_again(people):
     found = looked(people)
     told = {digest: replace(size, height=999) for digest, size in found.sizes.items()}
-    again = looked(people, **told)
-    assert again.sizes == told and again.owners == found.owners
+    again = looked(people, **known(replace(found, sizes=told)))
+    assert again.sizes == told and again.owners == found.owners and again.pixels == found.pixels
 
 
 def test_an_owner_is_known_by_the_content_and_order_of_its_pictures(people):
@@ -255,9 +261,9 @@ def test_pictures_without_the_one_face_are_left_out_and_named(faces):
     note, few = found.notes
     assert "too few pictures" in few
     assert "ben/sea.png no face was found" in note and "ben/two.png has 2 faces" in note
-    again = seen(False, **found.sizes)
+    again = seen(False, **known(found))
     assert again.owners == found.owners
-    largest = seen(True, **found.sizes)
+    largest = seen(True, **known(found))
     assert [len(owner.files) for owner in largest.owners] == [4, 5]
     # Models are trained again, for other faces may have been taken.
     assert {owner.digest for owner in largest.owners}.isdisjoint(o.digest for o in found.owners)
@@ -271,7 +277,7 @@ def test_up_says_whose_picture_an_encoder_takes_for_somebody_elses(tmp_path):
     home = Home(tmp_path / "home", tmp_path / "people")
     home.folder.mkdir()
     request = up.Request("people", "subspace-encoder", files=files, strict_quality=True)
-    with pytest.raises(QualityError, match=r"^ben: 7\.png is unlike all others; leave[^;]*$"):
+    with pytest.raises(QualityError, match=r"^ben: 7\.png is unlike all others; leave[^;]*;"):
         up.bring_up(home, Servers(home), request, lambda *_: None, lambda *_: None, lambda _: None)
 
 
@@ -284,3 +290,15 @@ def test_the_preset_for_faces_asks_for_both_of_its_files(faces):
             models.require_usable("face", given)
     own = models.require_usable("face", files)
     assert own.name == "face-encoder" and own.features.aligned is not None
+
+
+def test_w48_a_picture_in_two_owners_folders_is_told_however_it_is_stored(tmp_path):
+    draw(tmp_path / "ana", 6)
+    draw(tmp_path / "benoit", 6)
+    with Image.open(tmp_path / "ana" / "03.png") as one:
+        one.convert("RGB").save(tmp_path / "benoit" / "copy.webp", lossless=True)
+    found = looked(tmp_path)
+    again = looked(tmp_path, **known(found))
+    (ana,), (ben,) = found.shared["ana"], found.shared["benoit"]
+    assert "03.png is benoit/copy.webp" in ana.text and "copy.webp is ana/03.png" in ben.text
+    assert again.shared == found.shared

@@ -6,7 +6,7 @@ Runs are always recorded, use either engine, and pass requests to the dealer thr
 from typing import Any
 
 from parties.mpc.bundles import Bundle, Supply
-from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.crypten_backend.engine import CryptenEngine, ProgramEngine
 from parties.mpc.dealing import Dealer, DealerLink, SessionId
 from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.fused.engine import FusedEngine
@@ -46,7 +46,7 @@ def run(
     program: Program,
     *secrets: Words,
     plan: list[TupleKind] | None = None,
-    engine_type: type[CryptenEngine] = CryptenEngine,
+    engine_type: type[ProgramEngine] = CryptenEngine,
     masked: Masked | None = None,
     bundles: tuple[Supply, Supply] | None = None,
 ) -> Outcome:
@@ -56,7 +56,7 @@ def run(
     instead of a dealer. Raises what party 0, or else party 1, raised.
     """
 
-    def engine(session: Session, mine: MaskedWeights) -> CryptenEngine:
+    def engine(session: Session, mine: MaskedWeights) -> ProgramEngine:
         arguments: Any = (mine,) if issubclass(engine_type, FusedEngine) else ()
         return engine_type(session, *arguments)
 

@@ -122,7 +122,7 @@ def test_the_cloning_attack_predicts_no_mask_of_ours():
     halves = split(known)
 
     def program(engine, x):
-        share = as_tensor(halves[engine._party])
+        share = as_tensor(halves[engine.party])
         return engine.square(ArithmeticSharedTensor.from_shares(share, precision=0))
 
     outcome = run(program, known)

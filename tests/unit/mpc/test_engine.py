@@ -156,7 +156,7 @@ def test_a_run_that_leaves_its_plan_is_stopped():
 
 def test_parties_that_drew_different_tuples_are_found_out_before_anything_is_released():
     def program(engine, x):
-        if engine._party == 0:
+        if engine.party == 0:
             engine_tuples = x  # the same value; only the list of tuples differs
             from parties.mpc.crypten_backend.communicator import SessionCommunicator
 

@@ -110,6 +110,16 @@ def faults_in(folder, peer_heads=None, first=1):
     return list(reading.verify(folder, peer_heads, first))
 
 
+def test_gameday_a_log_that_was_emptied_is_not_whole(folder):
+    log = opened(folder)
+    log.start()
+    log.stop()
+    (file,) = files_of(folder)
+    file.write_bytes(b"")
+    (fault,) = faults_in(folder)
+    assert "the log is empty" in fault
+
+
 def test_w46_the_chain_goes_on_over_restarts_and_files(folder):
     for _ in range(3):
         log = opened(folder, max_bytes=300)

@@ -34,11 +34,12 @@ KNOWN = {
 }
 # Where the protocol opens what masks hide; every other module of parties/mpc opens nothing.
 OPENING = {
-    "session", "triples", "fused/choice", "fused/compare", "fused/squares", "fused/engine",
-    "crypten_backend/communicator", "crypten_backend/engine", "widening",
+    "session", "triples", "fused/choice", "fused/compare", "fused/squares", "fused/protocols",
+    "crypten_backend/communicator", "truncation", "widening",
 }  # fmt: skip
-# Where two parties without a dealer make their randomness: no share of anything else is at hand.
-MAKING = {"twoparty/maker"}
+# Where two parties without a dealer make their randomness: no share of a query is at hand, and of
+# weights and masks only ciphertexts are exchanged.
+MAKING = {"twoparty/maker", "twoparty/learned"}
 
 
 def exits(source: str) -> list[tuple[str, str, ast.Call, ast.FunctionDef]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from parties.mpc.crypten_backend.engine import CryptenEngine
+from parties.mpc.crypten_backend.engine import CryptenEngine, ProgramEngine
 from parties.mpc.fused.engine import FusedEngine
 from parties.worker.model_check import refused
 from privedge.ran.feature_kinds import Vector
@@ -79,7 +79,7 @@ def checked(
     probes: np.ndarray | None,
     band: Band | ProbeBounds | None,
     spec: RanSpec = SPEC,
-    engine_type: type[CryptenEngine] = FusedEngine,
+    engine_type: type[ProgramEngine] = FusedEngine,
 ) -> Outcome:
     names = list(parameters)
     given = np.zeros((1, *spec.input_shape)) if probes is None else probes

@@ -13,6 +13,7 @@ import pytest
 
 from parties.config.party import PartyConfig
 from parties.party.audit.files import lines_of
+from parties.party.models import following
 from parties.party.models.cohorts import ModelRef
 from parties.party.models.state_folder import open_models
 from parties.party.models.synchroniser import Synchroniser
@@ -29,7 +30,8 @@ from privedge.errors import (
     UnknownModel,
     Unreachable,
 )
-from privedge.identity.roles import Identity, Role
+from privedge.identity import roles
+from privedge.identity.roles import NAME, Identity, Role
 from privedge.ran.presets import preset
 from privedge.sharing.manifest import (
     ModelManifest,
@@ -752,3 +754,21 @@ def test_a_charge_that_is_slow_to_be_written_keeps_no_query_from_its_models(part
         ModelRef(model_id, parties.follower._registry.get(model_id).manifest_digest)
     )
     assert len(read) == 1
+
+
+def test_w48_an_owner_of_an_older_release_called_unknown_stays_out_and_is_told(
+    parties, monkeypatch
+):
+    old = replace(ANA)
+    object.__setattr__(old, "name", "Unknown")
+    model_id = parties.uploaded(old)
+    with pytest.raises(NotReady):
+        parties.leader.activate(model_id, old)
+    for module in (following, roles):  # as there was no such rule
+        monkeypatch.setattr(module, "OWNER_NAME", NAME)
+    parties.leader.activate(model_id, old)
+    with pytest.raises(NotReady, match=f"model {model_id} is of an owner called Unknown"):
+        parties.leader.described(COHORT, ANA)
+    monkeypatch.undo()
+    parties.leader.delete(model_id, Identity(Role.ADMIN, "operator"))
+    assert parties.leader.described(COHORT, ANA).owners == ()

@@ -1,19 +1,28 @@
 """parties/config: samples parse, and an error names the key that is wrong."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import parties
 import privedge_lab
 from parties.config.cohort import CohortSection
 from parties.config.dealer import DealerConfig
 from parties.config.party import PartyConfig
-from parties.mpc.twoparty import encrypted
+from parties.mpc.fixed_product import FixedProduct
+from parties.mpc.fused.engine import FusedEngine
+from parties.mpc.planning import planned
+from parties.mpc.predict import Rule, predict
+from parties.mpc.twoparty import encrypted, ring
+from parties.mpc.twoparty.kinds import of_one
+from parties.mpc.twoparty.learned import memory
 from parties.party.models import cohorts
 from parties.party.models.cohorts import build
 from privedge.config import ClientConfig, load
 from privedge.errors import ConfigError
+from privedge.ran.spec import RanSpec
 from privedge_lab.baseline.config import SplitClientConfig
 from privedge_lab.baseline.serving.config import SplitConfig
 
@@ -215,9 +224,8 @@ def test_two_parties_alone_have_no_bundles_that_are_audited(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "fault"),
     [
-        ({"preset": "conv32"}, "one subspace layer"),
-        ({"preset": "vector", "size": 2048}, "at most 1024 inputs"),
-        ({"preset": "subspace32", "model_check": {}}, "model_check"),
+        ({"preset": "paper"}, "normalise"),
+        ({"preset": "vector", "size": 8193}, "at most 8192 inputs"),
     ],
 )
 def test_a_cohort_that_two_parties_alone_cannot_serve_is_refused(keys, fault):
@@ -227,5 +235,24 @@ def test_a_cohort_that_two_parties_alone_cannot_serve_is_refused(keys, fault):
     assert build(section).name == "c"
 
 
+@pytest.mark.parametrize("preset", ["conv32", "conv64", "ran32", "ran64", "subspace64", "face"])
+def test_two_parties_alone_can_serve_every_other_preset(preset):
+    section = CohortSection(name="c", preset=preset, model_check={})
+    spec = build(section, "two-party").spec
+    first, later = planned(lambda engine: _on_zeros(engine, spec))
+    for kind in (*first, *later):
+        # Raises ShareError for what they cannot make.
+        memory(kind) if isinstance(kind, FixedProduct) else of_one(kind)
+
+
+def _on_zeros(engine: FusedEngine, spec: RanSpec) -> Any:
+    shapes = {name: (2, *shape) for name, shape in spec.parameters().items()}
+    zeros = {name: engine.share(torch.zeros(shape).long()) for name, shape in shapes.items()}
+    image = engine.share(torch.zeros(1, *spec.input_shape).long())
+    return predict(engine, spec, zeros, image, Rule(1))
+
+
 def test_what_two_parties_multiply_with_is_what_they_say():
-    assert cohorts._MOST_INPUTS == 1 << encrypted.MOST_COLUMNS_BITS
+    assert cohorts.MOST_INPUTS == encrypted.MOST_COLUMNS
+    # A frame of one pixel around an image, and up to two more at its far sides.
+    assert (cohorts.MOST_PIXELS**0.5 + 3) ** 2 <= ring.DEGREE

@@ -57,11 +57,11 @@ class Workers:
         session = self.runs.to_bytes(16, "big")
 
         def program(engine, x):
-            party = engine._party
+            party = engine.session.party
             present = int(self.now[party] // SETTINGS.period_s)
             period = present if charged is None else charged
             mine = task(settings, other if party and other is not None else counted, period)
-            self.tallies[party].add(engine._session, session, mine, engine, Distances(x))
+            self.tallies[party].add(engine.session, session, mine, engine, Distances(x))
             return x
 
         return run(program, as_words(torch.from_numpy(distances)), engine_type=FusedEngine)

@@ -10,6 +10,8 @@ from contextlib import ExitStack, closing
 import pytest
 from test_model_service import ANA, BEN, COHORT, Parties, settings, shares_of
 
+from parties.config.sections import DiskSection
+from parties.party.models.disk import Disk
 from parties.party.models.folder_identity import BLOCK, IdentityFile
 from parties.party.models.state_folder import open_models
 from privedge.errors import ConfigError, DiskFull
@@ -328,6 +330,19 @@ def test_w22_on_a_full_disk_an_upload_is_refused_and_a_deletion_makes_room(
         side.empty_trash()
         assert (state(tmp_path, party) / "reserve").stat().st_size == 1 << 20
         side.upload(headers[party], BEN, [raw[party]])
+
+
+def test_gameday_an_upload_does_not_take_the_room_that_the_reserve_gave_up(tmp_path, full_disk):
+    with ExitStack() as stack:
+        parties = Parties(tmp_path, stack, disk=SMALL)
+        full_disk(0)
+        # As a registry does that finds no room.
+        assert Disk(state(tmp_path, 0), DiskSection(**SMALL)).give_up()
+        headers, raw = shares_of(BEN)
+        with pytest.raises(DiskFull, match="min_free_percent"):
+            parties.leader.upload(headers[0], BEN, [raw[0]])
+        (state(tmp_path, 0) / "filler").unlink()
+        parties.leader.upload(headers[0], BEN, [raw[0]])
 
 
 @pytest.mark.parametrize("party", [0, 1])

@@ -11,10 +11,14 @@ from contextlib import ExitStack, closing
 import pytest
 from test_model_service import ANA, BEN, COHORT, Parties, settings
 
+from parties.at_rest.key_ring import Key, KeyRing, write_keys
 from parties.at_rest.vault import Vault
+from parties.party.models.encryption import write_marker
 from parties.party.models.look import live_models
 from parties.party.models.state_folder import open_models
+from parties.party.upkeep import backup as backups
 from parties.party.upkeep import commands
+from parties.party.upkeep.accept import accept_peer_log
 from parties.party.upkeep.adopt import Wish, adopt
 from parties.party.upkeep.backup import backup, restore
 from parties.party.upkeep.verify import verify, verify_backup
@@ -53,6 +57,14 @@ def lost(folder, party):
 
 def one_share(where):
     return min((where / "shares").glob("*.words"))
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed(*_: object, **__: object):
+    raise Killed
 
 
 def flipped(path):
@@ -107,6 +119,16 @@ def test_w19_a_restore_can_raise_the_epoch_knowingly(folder):
         assert parties.meet() == ((), ())
         parties.leader.synchronise()  # party 1 takes the model of before back from its trash
         assert parties.agree and parties.leader.snapshot(COHORT).owners == ("ana", "ben")
+
+
+def test_gameday_a_restore_that_ended_before_it_counted_budgets_does_not_start(folder, monkeypatch):
+    """Or every client could have its budget twice."""
+    lost(folder, 0)
+    monkeypatch.setattr(backups, "note_spending", killed)
+    with pytest.raises(Killed):
+        restore(settings(folder, 0), folder / "backup0")
+    with pytest.raises(ConfigError, match="identity"):
+        owners(folder, 0)
 
 
 def test_a_backup_while_models_come_and_go_fits_together(tmp_path):
@@ -195,6 +217,44 @@ def test_w25_verify_has_a_line_for_each_fault(folder):
     lines = list(verify(settings(folder, 1)))
     assert [(first.stem in lines[0], "is damaged" in lines[0])] == [(True, True)]
     assert lines[1:] == [f"model {second.stem}: its share is missing"]
+
+
+def test_gameday_a_backup_inside_the_folder_is_refused(folder):
+    with pytest.raises(ConfigError, match="is inside `state`"):
+        backup(settings(folder, 0), state(folder, 0) / "shares/monday")
+    assert len(shares(state(folder, 0))) == 2
+
+
+def others(path):
+    """Give it to a user that this machine need not know; only root can."""
+    for each in (path, *path.rglob("*")):
+        os.chown(each, 12345, 12345)
+
+
+def owned(where):
+    """Whose each file is and when it was written; when it was read does not matter."""
+    found = ((path, path.stat()) for path in where.rglob("*"))
+    return {path: (each.st_uid, each.st_size, each.st_mtime_ns) for path, each in found}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write what another user cannot read")
+def test_gameday_root_writes_nothing_into_another_users_folder(folder):
+    # The party would not start any more: "Permission denied".
+    others(state(folder, 0))
+    before = owned(state(folder, 0))
+    for change in (
+        lambda: adopt(settings(folder, 0), Wish(above=90, forget_spending=True)),
+        lambda: accept_peer_log(settings(folder, 0)),
+        lambda: owners(folder, 0),
+    ):
+        with pytest.raises(ConfigError, match="runuser -u 12345"):
+            change()
+    assert owned(state(folder, 0)) == before
+    lost(folder, 0)
+    os.chown(folder, 12345, 12345)
+    with pytest.raises(ConfigError, match="runuser -u 12345"):
+        restore(settings(folder, 0), folder / "backup0")
+    assert not state(folder, 0).exists()
 
 
 def test_verify_runs_beside_the_party_and_changes_nothing(folder):
@@ -289,6 +349,20 @@ def test_w23_the_other_partys_state_is_never_adopted(folder):
         adopt(settings(folder, 0), Wish(register=folder / "backup1/registry.sqlite"))
 
 
+def test_gameday_nobody_is_told_to_find_the_keys_of_the_other_partys_folder(folder):
+    lost(folder, 1)
+    state(folder, 0).rename(state(folder, 1))
+    write_keys(folder / "keys", [Key.drawn()])
+    ring = KeyRing(folder / "keys")
+    write_marker(state(folder, 1), Vault(0, ring), ring)
+    with pytest.raises(ConfigError, match="is party 0's"):
+        owners(folder, 1)
+    with pytest.raises(ConfigError, match="is party 0's"):
+        adopt(settings(folder, 1), Wish())
+    (line,) = verify(settings(folder, 1))
+    assert "is party 0's" in line
+
+
 def test_w23_another_deployments_registry_is_never_adopted(folder, tmp_path):
     with ExitStack() as stack:
         parties = Parties(folder / "others", stack)
@@ -376,3 +450,21 @@ def test_the_commands_say_what_they_did_and_end_with_1_if_a_share_is_damaged(fol
     assert told(folder, 0, "backup", "--to", str(folder / "newer")) == 1
     damaged = [line for line in capsys.readouterr().out.splitlines() if "is damaged" in line]
     assert len(damaged) == 2
+
+
+@pytest.mark.parametrize("epoch", ["9223372036854775806", "1" + "0" * 30, "-1", "many"])
+def test_gameday_an_epoch_after_which_none_could_come_is_refused(folder, capsys, epoch):
+    # A registry at the highest integer of its database could never change again.
+    before = (state(folder, 0) / "identity.json").read_bytes()
+    with pytest.raises(SystemExit):
+        told(folder, 0, "adopt", "--above", epoch, "--forget-spending")
+    assert "not a whole number from 0 to" in capsys.readouterr().err
+    assert (state(folder, 0) / "identity.json").read_bytes() == before
+
+
+def test_gameday_an_identity_with_such_an_epoch_is_damaged(folder):
+    file = state(folder, 0) / "identity.json"
+    fields = json.loads(file.read_text()) | {"epoch": 1 << 63}
+    file.write_text(json.dumps(fields))
+    with pytest.raises(ConfigError, match="is damaged"):
+        adopt(settings(folder, 0), Wish(above=3, forget_spending=True))

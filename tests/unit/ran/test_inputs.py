@@ -356,7 +356,11 @@ def test_an_npz_gives_those_of_a_string_label_or_says_which_there_are(tmp_path):
     labels = np.array(["ana", "bo", "ana"])
     np.savez(tmp_path / "all.npz", images=GREYS, labels=labels)
     assert np.array_equal(given(tmp_path / "all.npz", GREY, label="ana"), GREYS[[0, 2]])
-    for label, said in ((None, "--label: ana, bo"), ("eve", "eve; it has ana, bo"), (1, "ana, bo")):
+    for label, said in (
+        (None, r"--label \(in Python, label=\): ana, bo"),
+        ("eve", "eve; it has ana, bo"),
+        (1, "ana, bo"),
+    ):
         with pytest.raises(ImageError, match=said):
             given(tmp_path / "all.npz", GREY, label=label)
 

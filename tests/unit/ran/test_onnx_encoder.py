@@ -10,14 +10,17 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from privedge.errors import ConfigError, ImageError
-from privedge.ran import onnx_encoder, onnx_file
+from privedge.ran import encoder_facts, onnx_encoder, onnx_file
 from privedge.ran.feature_kinds import Encoder, EncoderInput
 from privedge.ran.features import extract
 from privedge.ran.presets import behind_encoder, preset, with_encoder
+from privedge.ran.public_files import PublicFiles
 from privedge.ran.spec import ImageShape, RanSpec
+from privedge.user import own_images
+from privedge.user.settings import settings_for
 from tests.onnx_files import REAL, convolutional, digest, identity, saved, tensor
 
 GREY32 = ImageShape(height=32, width=32, channels=1)
@@ -144,6 +147,18 @@ def test_a_picture_without_a_direction_is_refused(tmp_path):
     images[1] = 0
     with pytest.raises(ImageError, match=r"picture 1: .* only zeros"):
         extract(spec, images, encoder=path)
+
+
+def test_w48_features_too_short_to_compare_are_refused(tmp_path):
+    path = identity(tmp_path / "same.onnx", shape=["n", 3, 32, 32])
+    tiny = spec_of(path, EncoderInput(scale=(1e-8,), offset=(0.0,)))
+    with pytest.raises(ImageError, match=r"picture 0: .* below 1/64 .* spec with unit length"):
+        extract(tiny, pictures(2), encoder=path)
+    short = spec_of(path, EncoderInput(scale=(1e-5,), offset=(0.0,)))
+    assert extract(short, pictures(2), encoder=path).any()
+    chosen = settings_for(short, files=PublicFiles.at(encoder=path))
+    with pytest.raises(ImageError, match=r"what the encoder gives: .* use a spec with unit length"):
+        own_images.prepare(pictures(2), short, chosen)
 
 
 def test_features_too_long_to_compare_are_refused(tmp_path):
@@ -337,3 +352,68 @@ def test_few_sessions_are_kept(tmp_path, built):
     for path in (*paths, paths[-1], paths[0]):
         onnx_encoder.load(path, Encoder(sha256=digest(path), output=(24,)))
     assert len(built) == 7
+
+
+# --- What tells nobody apart ----------------------------------------------------------------------
+
+FLAT = helper.make_node("Flatten", ["x"], ["flat"])
+ADDED = helper.make_node("Add", ["flat", "more"], ["y"])
+OF_THE_BATCH = [
+    FLAT,
+    helper.make_node("ReduceMean", ["flat"], ["mean"], axes=[0], keepdims=1),
+    helper.make_node("Sub", ["flat", "mean"], ["more"]),
+    ADDED,
+]
+UNFIT = {
+    "all zero": ([FLAT, helper.make_node("Mul", ["flat", "zero"], ["y"])], "n", "same features"),
+    "noise added": (
+        [FLAT, helper.make_node("RandomNormalLike", ["flat"], ["more"], scale=1e-3), ADDED],
+        "n",
+        "in every run",
+    ),
+    "noise with a seed": (
+        [FLAT, helper.make_node("RandomNormalLike", ["flat"], ["more"], seed=3.0), ADDED],
+        "n",
+        "in every run",
+    ),
+    "the mean of a batch": (OF_THE_BATCH, 2, "the others in its batch"),
+    "the mean of one": ([*OF_THE_BATCH[:2], helper.make_node("Sub", ["flat", "mean"], ["y"])], "n",
+                        "same features"),
+}  # fmt: skip
+
+
+def unfit(folder: Path, name: str) -> tuple[Path, str]:
+    nodes, batch, why = UNFIT[name]
+    path = saved(folder / "unfit.onnx", nodes, [tensor("zero", [0.0])], shape=[batch, 3, 32, 32])
+    return path, why
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_an_encoder_that_tells_nobody_apart_is_refused(tmp_path, name):
+    path, why = unfit(tmp_path, name)
+    with pytest.raises(ConfigError, match=why):
+        onnx_encoder.describe(path, COLOUR32)
+    # Who has a spec already, and trains or asks, is told as well.
+    named = Encoder(sha256=digest(path), output=(3 * 32 * 32,))
+    with pytest.raises(ConfigError, match=why):
+        extract(behind_encoder("subspace-encoder", named, COLOUR32), pictures(2), encoder=path)
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_inspecting_finds_an_encoder_that_tells_nobody_apart(tmp_path, name):
+    path, why = unfit(tmp_path, name)
+    facts = encoder_facts.inspect(path)
+    assert not facts.usable
+    assert why in facts.why
+
+
+def test_inspecting_says_what_a_batch_changes(tmp_path):
+    """Where a file takes any number, it is given one at a time, so nothing else matters."""
+    together = encoder_facts.inspect(saved(tmp_path / "mean.onnx", OF_THE_BATCH))
+    assert (together.usable, together.batch, together.alone) == (True, None, False)
+    one = numpy_helper.from_array(np.array([1, -1]), "one")
+    nodes = [helper.make_node("Reshape", ["x", "one"], ["y"])]
+    single = encoder_facts.inspect(saved(tmp_path / "one.onnx", nodes, [one]))
+    assert (single.usable, single.batch, single.alone) == (True, 1, True)
+    plain = encoder_facts.inspect(convolutional(tmp_path / "conv.onnx"))
+    assert (plain.usable, plain.batch, plain.alone) == (True, None, True)

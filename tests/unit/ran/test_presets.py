@@ -164,5 +164,12 @@ def test_three_scales_need_three_channels():
 
 def test_an_encoder_with_too_few_outputs_is_refused():
     image = ImageShape(height=32, width=32, channels=1)
-    with pytest.raises(ConfigError, match="components"):
-        with_encoder(named("subspace32"), Encoder(sha256="a" * 64, output=(64,)), image)
+    encoder = Encoder(sha256="a" * 64, output=(64,))
+    with pytest.raises(ConfigError, match=r"more components than fit 64 .*use subspace-encoder"):
+        with_encoder(named("subspace32"), encoder, image)
+    spec = behind_encoder("subspace32", encoder, image, components=5)
+    assert (spec.name, spec.components) == ("subspace32-encoder", 5)
+    one = Encoder(sha256="a" * 64, output=(1,))
+    for preset_name in ("auto", "subspace32"):
+        with pytest.raises(ConfigError, match="gives a single number"):
+            behind_encoder(preset_name, one, image)

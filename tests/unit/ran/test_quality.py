@@ -150,3 +150,11 @@ def test_any_vectors_can_be_judged(vectors):
     assert all("\n" not in flaw.text for flaw in found)
     names = [str(number) for number in range(len(vectors))]
     assert len(quality.of_encoded(vectors, names)) <= 1
+
+
+def test_w48_vectors_that_hardly_differ_or_of_which_one_column_decides_are_told():
+    rows = np.random.default_rng(5).normal(size=(20, 6))
+    assert quality.of_vectors(rows) == quality.of_vectors(rows * 1e200) == []
+    assert [flaw.kind for flaw in quality.of_vectors(1 + rows * 1e-6)] == ["close"]
+    (wide,) = quality.of_vectors(rows * [1, 1, 1e6, 1, 1, 1])
+    assert wide.kind == "one-column" and "column 2 makes nearly all differences" in wide.text

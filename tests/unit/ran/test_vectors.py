@@ -13,9 +13,12 @@ import privedge
 from privedge.errors import ConfigError, ImageError, PrivEdgeError
 from privedge.ran import features, inputs, vectors
 from privedge.ran.in_words import differences
+from privedge.ran.narrow import norms
 from privedge.ran.presets import preset
+from privedge.ran.sets import by_owner
 from privedge.ran.spec import ImageShape, RanSpec
 from privedge.sharing.fixed_point import LIMIT, encode
+from privedge.user.architecture import spec_for
 
 PLAIN = preset("vector", size=6)
 UNIT = preset("vector", size=6, unit_length=True)
@@ -64,7 +67,7 @@ def test_unit_length_divides_each_vector_by_its_length():
 
 @pytest.mark.parametrize("labels", [["ana", "bo"] * 4, [3, 12] * 4, np.array([3, 12] * 4, "u1")])
 def test_an_npz_with_labels_has_an_owner_for_each(labels, tmp_path):
-    held = inputs.by_owner(npz(tmp_path, vectors=ROWS, labels=labels), skip_bad=False)
+    held = by_owner(npz(tmp_path, vectors=ROWS, labels=labels), skip_bad=False).found
     first, second = np.unique(labels).astype(str)
     assert list(held) == [first, second]
     assert np.array_equal(held[second].at(None), ROWS[1::2])
@@ -75,7 +78,7 @@ def test_an_npz_with_labels_has_an_owner_for_each(labels, tmp_path):
 def test_an_npz_of_pictures_has_an_owner_for_each_label(tmp_path):
     drawn = np.random.default_rng(1).integers(0, 256, (4, 8, 12), dtype=np.uint8)
     file = npz(tmp_path, images=drawn, labels=["ana", "bo", "ana", "bo"])
-    held = inputs.by_owner(file, skip_bad=False)
+    held = by_owner(file, skip_bad=False).found
     assert np.array_equal(held["bo"].at(PICTURES), drawn[1::2])
 
 
@@ -123,11 +126,54 @@ def test_vectors_that_do_not_fit_the_ring_are_refused_with_both_cures(length):
     assert np.array_equal(taken(np.eye(6) * length, UNIT), np.eye(6, dtype=np.float32))
 
 
-def test_a_vector_of_length_zero_has_no_unit_length_and_is_fine_without():
-    rows = np.vstack([ROWS, np.zeros(6)])
+def test_a_vector_of_length_zero_has_no_unit_length():
     with pytest.raises(ImageError, match=r"^vectors: all values are 0 in vector 8"):
-        taken(rows, UNIT)
-    assert not taken(rows)[8].any()
+        taken(np.vstack([ROWS, np.zeros(6)]), UNIT)
+
+
+@pytest.mark.parametrize("scale", [0, 1e-320, 1e-30, 1e-6, 1e-4, 1 / 65])
+def test_w48_a_vector_too_short_for_the_fixed_point_is_refused_with_both_cures(scale):
+    rows = np.vstack([ROWS, np.eye(6)[:1] * scale])
+    with pytest.raises(ImageError, match=r"below 1/64 in vector 8, .*scale all .* use unit length"):
+        taken(rows)
+    if scale:
+        assert np.allclose(taken(rows, UNIT)[8], np.eye(6)[0])
+    assert np.array_equal(taken(np.eye(6) / 63), (np.eye(6) / 63).astype(np.float32))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 0.05])
+def test_w48_an_owner_whose_vectors_are_all_short_is_not_trained(scale):
+    with pytest.raises(ImageError, match="scale all vectors"):
+        privedge.train(ROWS * scale, owner="ana", quality="ignore")
+    spec = privedge.train(ROWS * scale, owner="ana", unit_length=True, quality="ignore").spec
+    assert spec == UNIT
+
+
+def test_w48_what_is_refused_in_training_has_its_own_number():
+    rows = np.vstack([ROWS] * 3)
+    rows[13] = 0
+    with pytest.raises(ImageError, match="in vector 13, too short"):
+        privedge.train(rows, owner="ana", quality="ignore")
+
+
+def test_w48_owners_whose_vectors_hardly_differ_are_refused_together():
+    near = [inputs.opened(1 + (ROWS + of) / 1000) for of in range(3)]
+    for unit in (False, True):
+        with pytest.raises(ImageError, match="take the same public mean from all"):
+            spec_for(*near, unit_length=unit)
+    with pytest.raises(ImageError, match="so near each other"):
+        spec_for(inputs.opened(ROWS[:1]), inputs.opened(ROWS[:1]), preset=PLAIN)
+    spread = [inputs.opened(ROWS + of) for of in range(3)]
+    assert spec_for(*spread) == PLAIN and spec_for(*spread, unit_length=True) == UNIT
+
+
+def test_w48_the_least_lengths_are_those_at_which_the_slack_of_the_rule_outweighs_errors():
+    for spec, least in (
+        (PLAIN, vectors.LEAST_APART),
+        (UNIT, vectors.LEAST_APART_IN_UNITS),
+    ):
+        of_inputs = norms(spec)
+        assert of_inputs is not None and least**2 * 2**32 == of_inputs.slack
 
 
 @given(
@@ -254,3 +300,82 @@ def test_a_refused_model_is_told_what_differs():
     assert differences(pictures, PLAIN).startswith(
         "preset subspace32 there, vector here; pictures there, vectors here"
     )
+
+
+# --- The other arrays of a file -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.array([np.nan] + [1.0] * 7), "must be whole numbers or text, got float64"),
+        (np.array([np.inf] + [1.0] * 7), "must be whole numbers or text, got float64"),
+        (np.arange(8) + 0.5, "must be whole numbers or text, got float64"),
+        (np.array([True, False] * 4), "must be whole numbers or text, got bool"),
+        (np.array(["ana", " "] * 4), "that of number 1 is empty"),
+        (np.array([0, 1, -1, 1] * 2), "that of number 2 is negative"),
+        (np.array([b"ana", b"\xff"] * 4), "are bytes, but no text in UTF-8"),
+        (np.array([["ana"]] * 8), "has 8 vectors but labels of shape (8, 1)"),
+    ],
+)
+def test_w48_labels_that_name_no_owner_are_refused_before_anything_is_unpacked(
+    labels, said, tmp_path, monkeypatch
+):
+    file = npz(tmp_path, vectors=ROWS, labels=labels)
+    monkeypatch.setattr(vectors, "checked", None)  # whoever unpacks calls it
+    for use in (
+        lambda: by_owner(file, skip_bad=False),
+        lambda: inputs.opened(file, label="ana"),
+    ):
+        with pytest.raises(ImageError) as refusal:
+            use()
+        assert said in str(refusal.value)
+
+
+def test_w48_a_label_that_is_not_there_is_found_out_before_anything_is_unpacked(
+    tmp_path, monkeypatch
+):
+    file = npz(tmp_path, vectors=ROWS, labels=np.arange(8))
+    monkeypatch.setattr(vectors, "checked", None)
+    for label in ("9", "ana", "1e0", None):
+        with pytest.raises(ImageError, match=r"it has 0, 1|in Python, label="):
+            inputs.opened(file, label=label)
+
+
+def test_w48_labels_of_bytes_and_whole_floats_mean_what_they_say(tmp_path):
+    names = np.array(["José", "bo"] * 4)
+    for labels in (names, np.char.encode(names, "utf-8")):
+        assert [*by_owner(npz(tmp_path, vectors=ROWS, labels=labels), skip_bad=False).found] == [
+            "José",
+            "bo",
+        ]
+    floats = by_owner(npz(tmp_path, vectors=ROWS, labels=np.arange(8.0) % 2), skip_bad=False)
+    assert [*floats.found] == ["0", "1"]
+    # Whoever asks is not asked for labels.
+    assert len(inputs.asked(npz(tmp_path, vectors=ROWS, labels=[np.nan] * 8), None).array) == 8
+
+
+def test_w48_what_a_file_says_of_unit_length_counts(tmp_path):
+    for said, spec, other in ((True, UNIT, PLAIN), (False, PLAIN, UNIT)):
+        file = npz(tmp_path, vectors=ROWS, unit_length=said)
+        assert spec_for(inputs.opened(file)) == spec
+        inputs.asked(file, None).require_fitting(spec)
+        assert spec_for(inputs.opened(file), preset=spec) == spec
+        for use in (
+            lambda file=file, said=said: spec_for(inputs.opened(file), unit_length=not said),
+            lambda file=file, other=other: spec_for(inputs.opened(file), preset=other),
+            lambda file=file, other=other: inputs.asked(file, None).require_fitting(other),
+        ):
+            with pytest.raises(ImageError, match=f"file says unit_length = {said}, and "):
+                use()
+    for wrong in ([True], "yes", 1, np.nan):
+        with pytest.raises(ImageError, match="unit_length must be one True or False"):
+            inputs.opened(npz(tmp_path, vectors=ROWS, unit_length=wrong))
+
+
+def test_w48_arrays_of_other_kinds_are_read_as_they_are_meant():
+    assert np.array_equal(taken(ROWS.view(np.matrix)), ROWS.astype(np.float32))
+    masked = np.ma.masked_array(ROWS, ROWS > 1)
+    for given_as in (masked, [masked[0], masked[1]]):
+        with pytest.raises(ImageError, match="masked array are missing; fill them"):
+            taken(given_as)

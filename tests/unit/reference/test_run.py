@@ -58,7 +58,7 @@ def test_another_engine_may_be_handed_in():
 @pytest.mark.parametrize(("party", "error"), [(0, ShareError), (1, TranscriptMismatch)])
 def test_a_party_that_fails_ends_the_run_at_both(party, error):
     def program(engine, x):
-        if engine._party == party:
+        if engine.party == party:
             raise ShareError("this party fails")
         return engine.square(x)
 

@@ -131,3 +131,49 @@ def test_people_without_labels_and_too_few_pictures_are_refused(sets, tmp_path):
     )
     assert isinstance(done.exception, ImageError) and "1 to 30" in str(done.exception)
     assert not (tmp_path / "r.npz").exists()
+
+
+# --- Strangers who are none -----------------------------------------------------------------------
+
+
+def test_strangers_who_are_the_owners_are_refused(sets, tmp_path):
+    given = digits.load(0).train_images
+    ask = ("calibrate", "--own", sets / "own.npz", "--far", 0.05, *PRESET, "--json")
+    for own in ("own", "own.npz"):
+        whole = called(*ask[:2], sets / own, *ask[3:], "--strangers", sets / "own.npz")
+        assert "48 of 48 pictures are the owners' own too" in str(whole.exception)
+    some = np.concatenate([given[5][:50], given[2][3:5]])
+    np.savez(tmp_path / "mixed.npz", images=some)
+    mixed = called(*ask, "--strangers", tmp_path / "mixed.npz")
+    assert isinstance(mixed.exception, ConfigError)
+    assert "2 of 52 pictures are the owners' own too" in str(mixed.exception)
+    # Other pictures of the same people can be seen by what comes out only.
+    same = np.concatenate([given[number][12:52] for number in range(4)])
+    np.savez(tmp_path / "same.npz", images=same)
+    alike = called(*ask, "--strangers", tmp_path / "same.npz")
+    assert alike.exit_code == 1, alike.output
+    said = json.loads(alike.stdout)
+    assert said["margin"] is None and "too alike the owners" in said["why"]
+
+
+def test_vectors_of_owners_as_strangers_and_as_rivals_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 16))
+    own = np.concatenate([centre + 0.1 * rng.normal(size=(10, 16)) for centre in centres])
+    labels = np.repeat(["ana", "bo", "cy"], 10)
+    np.savez(tmp_path / "own.npz", vectors=own, labels=labels)
+    np.savez(tmp_path / "others.npz", vectors=rng.normal(size=(200, 16)))
+    ask = ("calibrate", "--own", tmp_path / "own.npz", "--preset", "vector", "--far", 0.05)
+    itself = called(*ask, "--strangers", tmp_path / "own.npz")
+    assert "30 of 30 vectors are the owners' own too" in str(itself.exception)
+    make = ("rivals", "make", "--preset", "vector", "--out", tmp_path / "r.npz", "--images")
+    assert called(*make, tmp_path / "own.npz").exit_code == 0
+    others = (*ask, "--strangers", tmp_path / "others.npz")
+    refused = called(*others, "--rivals", tmp_path / "r.npz")
+    assert "rivals: " in str(refused.exception) and "no owners" in str(refused.exception)
+    assert called(*others).exit_code == 0
+
+
+def test_a_margin_that_names_no_owner_is_none():
+    found = choose(ratios([0.5] * 5, np.linspace(0.3, 1.5, 200)), 0.01)
+    assert found.margin is None and "names no owner" in found.why

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors
 
-from privedge.errors import CheckpointError
+from privedge import Client, Owner
+from privedge.errors import CheckpointError, ConfigError
 from privedge.ran.presets import preset
 from privedge.user import checkpoint
 from privedge.user.checkpoint import Ran
@@ -153,3 +154,16 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(tmp_path, position,
         checkpoint.load(path)
     except CheckpointError as refusal:
         assert "damaged.ran" in str(refusal)
+
+
+@pytest.mark.parametrize("path", [5, None, b"ana.ran", ["ana.ran"], "", "a\0b"])
+def test_w48_what_is_no_name_of_a_file_is_the_librarys_own_error(path):
+    for use in (Ran.load, Client.from_file, Owner.from_file):
+        with pytest.raises(CheckpointError if use == Ran.load else ConfigError):
+            use(path)
+
+
+def test_w48_a_model_is_locked_by_one_thing(tmp_path):
+    for wrong in ({"passphrase": 5}, {"passphrase": "long enough", "key_file": tmp_path}):
+        with pytest.raises(CheckpointError, match="passphrase"):
+            Ran.load(tmp_path / "ana.ran", **wrong)

@@ -132,6 +132,8 @@ def test_an_unfinished_training_is_neither_overwritten_nor_mixed_up(data, tmp_pa
         fit_ran(data.train_images[1], RAN32, QUICK, "ana", saving=resume)
     with pytest.raises(TrainingError, match="settings"):
         fit_ran(mine, RAN32, replace(QUICK, seed=5), "ana", saving=resume)
+    with pytest.raises(TrainingError, match="steps done already, more than 5; give --steps"):
+        fit_ran(mine, RAN32, replace(QUICK, steps=5), "ana", saving=resume)
     saves.path.write_bytes(saves.path.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="damaged"):
         fit_ran(mine, RAN32, QUICK, "ana", saving=resume)
@@ -264,3 +266,9 @@ def test_digits_are_split_by_seed_into_disjoint_images(data):
     again, other = digits.load(0), digits.load(1)
     assert np.array_equal(again.test_images, data.test_images)
     assert not np.array_equal(other.test_labels, data.test_labels)
+
+
+@pytest.mark.parametrize("name", ["unknown", "UnKnown"])
+def test_w48_nobody_trains_for_an_owner_called_like_the_answer_for_strangers(data, name):
+    with pytest.raises(TrainingError, match=r"not unknown, the answer for strangers$"):
+        fit_ran(data.train_images[0], RAN32, QUICK, name)

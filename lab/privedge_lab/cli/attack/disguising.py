@@ -43,7 +43,8 @@ def _disguising(
 
     visual: a classifier of plain images looks at disguised ones. adaptive: one that knows what the
     disguise cannot hide. membership: what the trained network tells. regression, codebook: with
-    known pairs. full-rank: with the fewest pairs that have full rank.
+    known pairs. full-rank: with the fewest pairs that have full rank. A disguise is of pixels, so
+    there is no --encoder.
 
     \b
     Example:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DetectorOption, EncoderOption, JsonOption
+from privedge.cli.options import DetectorOption, EncoderOption, JsonOption, without_effect
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import (
@@ -27,6 +27,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _extraction(
+    context: typer.Context,
     data: DataOption,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="A subspace preset, for pictures.")
@@ -79,6 +80,9 @@ def _extraction(
     def measure(results: Results, bars: Bars) -> Iterator[ExtractionRow]:
         task = Task(data, Choice(seed), preset, baselines=(), files=files)
         given = cohort.read(task, bars, or_vectors=True).data
+        if given.of_vectors:
+            why = "the set holds vectors, and this is for pictures"
+            without_effect(context, why, "preset", "encoder", "detector")
         for size in sizes:
             chosen = extraction.ExtractionSettings(
                 preset, size, owners, margin, times=wanted, seed=seed, files=files

@@ -16,12 +16,13 @@ from privedge_lab.cli.attack.options import (
     SeedOption,
     numbers,
 )
+from privedge_lab.cli.evaluate.options import network
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.results.rows.membership import MembershipRow
 
-
+_PRESET = "subspace32"
 _LEAST_MEMBERS = 10
 # Members, and others, attacked of each owner, if there are so many.
 _ASKED = 50
@@ -36,7 +37,7 @@ def _membership(
     data: DataOption,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAMES", help="RAN presets, with commas between.")
-    ] = "subspace32",
+    ] = _PRESET,
     owners: Annotated[int, typer.Option("--owners", min=2, help="Models, one a class.")] = 10,
     members: Annotated[
         str,
@@ -89,7 +90,8 @@ def _membership(
     from privedge_lab.results.rows.membership import MembershipRow
     from privedge_lab.results.store import Results
 
-    spec, files = encoded.given(spec_file, encoder)
+    fields = network(preset, encoder, spec_file, usual=_PRESET)
+    spec, files = fields["spec"], fields["files"]
     presets = [spec.name] if spec else [name.strip() for name in preset.split(",")]
     wanted = [None] if dp_epsilon is None else numbers(dp_epsilon, "--dp-epsilon")
     sizes, margins = _sizes(members), numbers(margin, "--margin")

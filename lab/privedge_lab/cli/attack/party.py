@@ -9,10 +9,13 @@ from privedge.cli.options import EncoderOption, JsonOption, SpecOption
 from privedge.cli.progress import Bars
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import DataOption, OutOption, ResumeOption, SeedOption
+from privedge_lab.cli.evaluate.options import network
 from privedge_lab.results.rows.values import shown
 
 if TYPE_CHECKING:
     from privedge_lab.results.rows.party import PartyRow
+
+_PRESETS = "subspace32,conv32"
 
 
 def register(group: typer.Typer) -> None:
@@ -24,7 +27,7 @@ def _party(
     data: DataOption,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAMES", help="RAN presets, separated by commas.")
-    ] = "subspace32,conv32",
+    ] = _PRESETS,
     owners: Annotated[int, typer.Option("--owners", min=2, help="Models in the cohort.")] = 2,
     known: Annotated[
         int, typer.Option("--known", min=100, help="Queries of its own to learn from.")
@@ -51,7 +54,8 @@ def _party(
     from privedge_lab.results.rows.party import PartyRow
     from privedge_lab.results.store import Results
 
-    spec, files = encoded.given(spec_file, encoder)
+    fields = network(preset, encoder, spec_file, usual=_PRESETS)
+    spec, files = fields["spec"], fields["files"]
     names = [spec.name] if spec else [name.strip() for name in preset.split(",")]
     settings = {"data": data.name, "owners": owners, "known": known, "queries": queries}
     settings |= encoded.settings(spec, files)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import DetectorOption, EncoderOption, JsonOption, SpecOption, path
+from privedge.cli.options import (
+    DetectorOption,
+    EncoderOption,
+    JsonOption,
+    SpecOption,
+    path,
+    without_effect,
+)
 from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
 from privedge_lab.cli.attack.options import SeedOption
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
     from privedge_lab.evaluation.cohort import Task
     from privedge_lab.evaluation.poisoning import Row, Set
 
+_PRESET = "subspace32-fine"
+
 
 def register(group: typer.Typer) -> None:
     """Add `attack poisoning`."""
@@ -28,6 +37,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _poisoning(
+    context: typer.Context,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -51,7 +61,7 @@ def _poisoning(
     ] = False,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The cohort's architecture.")
-    ] = "subspace32-fine",
+    ] = _PRESET,
     owners: Annotated[int, typer.Option("--owners", min=2, help="Beside the hostile one.")] = 3,
     margin: Annotated[float, typer.Option("--margin", min=0.01, max=1)] = 0.7,
     steps: Annotated[
@@ -112,9 +122,8 @@ def _poisoning(
 
     if of_given and not probes:
         raise ConfigError("--given-only: give --probes FILE")
-    if data is None and detector is not None:
-        raise ConfigError("--detector: the digits have no faces; give --data")
-    chosen = network(preset, encoder, spec_file, detector)
+    _refuse_idle(context, honest_only=honest_only, of_digits=data is None)
+    chosen = network(preset, encoder, spec_file, detector, usual=_PRESET)
     # The digits are no file.
     task = Task(data or Path(), Dealt(seed), preset, baselines=(), **chosen)
     with progress_bar() as progress:
@@ -152,6 +161,14 @@ def _poisoning(
         f"honest models refused: {refused} of {joined} ({len(images.train)} classes, {tries} draws)"
     )
     _table(rows)
+
+
+def _refuse_idle(context: typer.Context, *, honest_only: bool, of_digits: bool) -> None:
+    if honest_only:
+        why = "--honest counts refused honest models, and makes no hostile ones"
+        without_effect(context, why, "unchecked", "secret")
+    if of_digits:
+        without_effect(context, "the digits have no faces; give --data, or", "detector")
 
 
 def _digits(task: "Task") -> "tuple[Set, RanSpec]":

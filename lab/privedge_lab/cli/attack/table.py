@@ -62,8 +62,6 @@ def _table(
     from privedge_lab.results.rows.inversion import InversionRow
     from privedge_lab.results.store import Results
 
-    if resume and out is None:
-        raise typer.BadParameter("needs --out", param_hint="--resume")
     settings = TableSettings(images=images, seed=seed, effort=effort)
     pictures = attack_pictures.Pictures(out) if out is not None else None
     path = out / _RESULTS if out is not None else None

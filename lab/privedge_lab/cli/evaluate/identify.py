@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from privedge_lab.results.rows.identify import IdentifyRow
 
 _FILE = "identify.json"
-# They compare pixels, which says little of faces, and takes minutes.
-_PIXELS = "pca,knn,cnn"
 
 
 def register(group: typer.Typer) -> None:
@@ -118,7 +117,8 @@ def _identify(
         typer.Option(
             "--baselines",
             metavar="NAMES|none",
-            help="Of pca, knn, cnn, paper:STEPS; default the first three, but none for faces.",
+            help="Of pca, knn, cnn, paper:STEPS; default the first three, but none for faces, and "
+            "knn alone, which can be, for vectors.",
         ),
     ] = None,
     processes: ProcessesOption = None,
@@ -148,7 +148,7 @@ def _identify(
 
     request = Request(
         data=data,
-        choice=choice_of(owners, part, group, test_where, photos),
+        choice=choice_of(owners, part, group, test_where, photos, words=words),
         preset=preset,
         components=components,
         unit_length=unit_length,
@@ -157,31 +157,33 @@ def _identify(
         adversarial_loss=adversarial_loss,
         **network(preset, encoder, spec_file, detector),
         engine=engine,
-        baselines=names(baselines or (_PIXELS if detector is None else "none")),
+        baselines=names(baselines or "none"),
         queries=queries,
         words=words,
         margin=face.MARGIN if margin is None and preset == face.NAME else margin,
         strangers=strangers,
         rivals=rivals,
     )
-    if out is None and (keep_models or resume):
-        raise ConfigError("--keep-models and --resume need a folder: give --out")
+    if out is None and keep_models:
+        raise ConfigError("--keep-models needs a folder: give --out")
     seeds = numbers(seed, "seed")
-    found = _measured(request, seeds, out, resume, _Training(processes, keep_models, skip_bad))
+    chosen = _Chosen(processes, keep_models, skip_bad, usual_baselines=baselines is None)
+    found = _measured(request, seeds, out, resume, chosen)
     experiment.show_summary(found, as_json, _print)
 
 
-class _Training(NamedTuple):
+class _Chosen(NamedTuple):
     processes: int | None
     keep: bool
     skip_bad: bool
+    usual_baselines: bool
 
 
 def _measured(
-    request: "Request", seeds: Sequence[int], out: Path | None, resume: bool, chosen: _Training
+    request: "Request", seeds: Sequence[int], out: Path | None, resume: bool, chosen: _Chosen
 ) -> dict[str, Any]:
     from privedge.user.many import cores
-    from privedge_lab.evaluation import cohort, identify
+    from privedge_lab.evaluation import cohort, identify, identify_baselines
     from privedge_lab.evaluation.cohort import Training
     from privedge_lab.results.store import Results, summary
 
@@ -189,6 +191,9 @@ def _measured(
     with progress_bar() as progress:
         reader = partial(cohort.read, request, progress, or_vectors=True, skip_bad=chosen.skip_bad)
         read = reader()
+        if chosen.usual_baselines:
+            usual = identify_baselines.usual(read.data, request.files)
+            request = replace(request, baselines=usual)
         if request.strangers is not None:
             others = reader(request.strangers).data
 

@@ -58,6 +58,8 @@ def choice_of(
     group: str | None,
     test_where: str | None,
     photos: int | None = None,
+    *,
+    words: int = 0,
 ) -> "Choice":
     """Return how to split a set; the caller fills in the seed. Raises ConfigError."""
     from privedge_lab.evaluation.identify_parts import Choice, Part
@@ -66,17 +68,27 @@ def choice_of(
         chosen = Part(part)
     except ValueError:
         raise ConfigError(f"part {part!r} is unknown; choose from test, validation") from None
+    if group and test_where and chosen is Part.TEST and not words:
+        raise ConfigError("group, test-where: both say which images are asked; leave one out")
     where = None if test_where is None else fact_and_value(test_where, "test-where")
     return Choice(0, owners, chosen, group, where, photos)
 
 
 def network(
-    preset: str, encoder: Path | None, spec_file: Path | None, detector: Path | None = None
+    preset: str,
+    encoder: Path | None,
+    spec_file: Path | None,
+    detector: Path | None = None,
+    *,
+    usual: str = "auto",
 ) -> dict[str, Any]:
-    """Return the fields of a Task that say which files, and which spec, take a preset's place."""
+    """Return the fields of a Task that say which files, and which spec, take a preset's place.
+
+    usual: the command's own preset, which one need not name.
+    """
     from privedge.ran.public_files import PublicFiles
 
-    wanted = preset_or_spec(preset, spec_file)
+    wanted = preset_or_spec(preset, spec_file, usual=usual)
     spec = None if isinstance(wanted, str) else wanted
     return {"spec": spec, "files": PublicFiles.at(encoder=encoder, detector=detector)}
 

@@ -13,6 +13,7 @@ from privedge.cli.options import (
     JsonOption,
     SpecOption,
     UnitLengthOption,
+    without_effect,
 )
 from privedge.cli.progress import progress_bar
 from privedge_lab.cli import experiment
@@ -45,6 +46,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _scale(
+    context: typer.Context,
     data: DataOption,
     out: OutOption,
     owners: Annotated[
@@ -82,6 +84,8 @@ def _scale(
     """
     from privedge_lab.evaluation.scale import Request
 
+    if not private:
+        without_effect(context, "counts private queries, and --no-private asks none", "queries")
     request = Request(
         data=data,
         choice=choice_of(None, part, group, test_where),

@@ -162,12 +162,11 @@ def _apply(
     Example:
       privedge split disguise apply mnist_28.npz --key mnist.key --out disguised.npz --shifts 3
     """
-    from privedge import private_file
-    from privedge_lab import datasets
+    from privedge_lab import datasets, outputs
     from privedge_lab.disguise import files, keys
     from privedge_lab.disguise.disguise import Disguise
 
-    private_file.require_writable(out)
+    outputs.require_replaceable(out, outputs.DISGUISED)
     mine = keys.load(key)
     images = _prepared(datasets.read(data), shifts, seed)
     sent = Disguise(mine).apply(images.images)
@@ -217,11 +216,11 @@ def _train(
     Example:
       privedge split disguise train disguised.npz --out mnist.disguised --plain mnist_28.npz
     """
-    from privedge import private_file
+    from privedge_lab import outputs
     from privedge_lab.baseline.shifts import COPY
     from privedge_lab.disguise import files, learning
 
-    private_file.require_writable(out)
+    outputs.require_replaceable(out, outputs.NETWORK)
     found = files.read(disguised)
     learnt, reached = _learn(found.data, epochs, seed)
     learning.save(learning.DisguisedNetwork(*learnt, found.sized, found.key_identity), out)

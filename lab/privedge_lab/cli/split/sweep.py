@@ -104,7 +104,7 @@ def _sweep(
       privedge split sweep mnist_28.npz --cuts conv1 --defences dropping --strengths 0.9 \\
         --attacks pseudo-inverse --repeat fresh --asked 16 --images 20
     """
-    from privedge_lab import datasets
+    from privedge_lab import datasets, outputs
     from privedge_lab.baseline.presets import preset as named
     from privedge_lab.baseline.train import TrainSettings
     from privedge_lab.evaluation import figures, sheets
@@ -114,6 +114,9 @@ def _sweep(
     from privedge_lab.results.rows.sweep import SweepRow
     from privedge_lab.results.store import Results
 
+    for picture in (figure, sheet):
+        if picture is not None:
+            outputs.require_replaceable(picture, outputs.PICTURE)
     found = datasets.read(data)
     plan = Plan(
         spec=named(preset, max(2, found.classes)),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privedge.cli.options import JsonOption
+from privedge.cli.options import JsonOption, without_effect
 from privedge.cli.progress import training_bar
 from privedge_lab.cli.options import LabelledArgument
 
@@ -68,6 +68,7 @@ def register(group: typer.Typer) -> None:
 
 
 def _train(
+    context: typer.Context,
     data: LabelledArgument,
     cut: CutOption,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder for the files.")],
@@ -93,6 +94,8 @@ def _train(
     The server will see what the head and the defence put out, in the clear: this is the baseline
     that private prediction is compared with. A key that is in DIR already is kept.
 
+    For pixels, so there is no --encoder: `attack attributes` has one.
+
     \b
     Examples:
       privedge split train mnist_28.npz --cut relu2 --out lenet/
@@ -104,6 +107,7 @@ def _train(
     from privedge_lab.baseline.defences import registry
     from privedge_lab.baseline.train import Trainee
 
+    _refuse_idle(context, defence, another_network=network is not None)
     images = datasets.read(data)
     spec = _spec(preset, network, images.classes)
     _folder(out)
@@ -113,6 +117,16 @@ def _train(
     trainee = Trainee(spec, cut, chosen, files.known_or_new_key())
     parts = datasets.split(images, seed=seed, group=group)
     _report(_run(trainee, parts, files, epochs, seed), files, trainee, as_json)
+
+
+def _refuse_idle(context: typer.Context, defence: str, *, another_network: bool) -> None:
+    if another_network:
+        without_effect(context, "--network names another network", "preset")
+    if defence == "none":
+        idle = ("strength", "repeat", "private")
+        without_effect(context, "without --defence nothing is drawn or hidden", *idle)
+    elif not defence.endswith("partitioning"):
+        without_effect(context, f"the defence {defence} hides no fact", "private")
 
 
 def _spec(preset: str, network: Path | None, classes: int) -> "NetworkSpec":

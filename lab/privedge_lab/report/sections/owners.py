@@ -85,22 +85,20 @@ def _overview(all_of_them: list[Cohort]) -> list[Block]:
 
 def _strangers(all_of_them: list[Cohort]) -> list[Block]:
     """How owners and strangers are told apart, where it was measured."""
-    found = [
-        (cohorts.with_owners(cohort), [row.strangers for row in method.rows if row.strangers])
-        for cohort in all_of_them
-        if (method := cohort.private()) is not None
-    ]
-    lines = [
-        (
-            name,
-            f"{_mean(each.strangers for each in rows):.0f}",
-            _rated([each.tar_at_far_01 for each in rows]),
-            _rated([each.tar_at_far_001 for each in rows]),
-            _rated([each.far_at_margin for each in rows], not_there="no margin given"),
+    lines = []
+    for cohort in all_of_them:
+        if (told := cohorts.told_apart(cohort)) is None:
+            continue
+        method, found = told
+        lines.append(
+            (
+                f"{cohorts.with_owners(cohort)}, {method.name}",
+                f"{cohorts.mean(each.strangers for each in found):.0f}",
+                _rated([each.tar_at_far_01 for each in found]),
+                _rated([each.tar_at_far_001 for each in found]),
+                _rated([each.far_at_margin for each in found], not_there="no margin given"),
+            )
         )
-        for name, rows in found
-        if rows
-    ]
     if not lines:
         return []
     caption = (
@@ -113,18 +111,8 @@ def _strangers(all_of_them: list[Cohort]) -> list[Block]:
 
 
 def _rated(rates: Sequence[Rate | None], not_there: str = "too few strangers to tell") -> str:
-    shares = [each for each in rates if each is not None and each.share is not None]
-    if not shares or len(shares) < len(rates):
-        return not_there
-    share, low, high, margin = (
-        _mean(getattr(each, part) for each in shares) for part in ("share", "low", "high", "margin")
-    )
-    return f"{percent(share, 2)} ({percent(low, 2)} to {percent(high, 2)}) at {margin:.2f}"
-
-
-def _mean(values: Iterable[float | None]) -> float:
-    given = [value for value in values if value is not None]
-    return sum(given) / len(given) if given else 0.0
+    rate = cohorts.mean_rate(rates)
+    return not_there if rate is None else f"{cohorts.in_words(rate)} at {rate.margin or 0.0:.2f}"
 
 
 def _recall(cohort: Cohort, kind: str) -> Spread | None:

@@ -59,6 +59,8 @@ class QueryRow(Row):
     pool: Text
     rtt_ms: Figure
     ratio: Figure
+    randomness: Text = None
+    bytes_offline: Figure = None
 
 
 @dataclass(frozen=True, kw_only=True)

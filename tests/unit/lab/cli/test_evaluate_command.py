@@ -130,6 +130,8 @@ def test_strangers_of_vectors_are_vectors(file, tmp_path):
     assert found["strangers"]["strangers"] == 24 and 0 <= found["far_at_margin"] <= 1
     mixed = evaluate(tmp_path / "own.npz", tmp_path / "two", *ask[:3], file)
     assert "pictures and vectors are not compared" in str(mixed.exception)
+    itself = evaluate(tmp_path / "own.npz", tmp_path / "three", *ask[:3], tmp_path / "own.npz")
+    assert "60 of 60 vectors are the owners' own too" in str(itself.exception)
 
 
 def test_strangers_of_their_own_set_and_rivals_are_measured_at_a_margin(file, tmp_path):

@@ -79,7 +79,7 @@ def test_only_a_page_is_replaced(monkeypatch, capsys, results, tmp_path):
     model, page = tmp_path / "ana.ran", tmp_path / "page.html"
     model.write_bytes(b"a model")
     code, _, err = run(monkeypatch, capsys, "report", str(results), "--out", str(model))
-    assert code == 1 and "is no HTML page" in err and model.read_bytes() == b"a model"
+    assert code == 1 and "is no page of privedge" in err and model.read_bytes() == b"a model"
     for _ in range(2):
         assert run(monkeypatch, capsys, "report", str(results), "--out", str(page))[0] == 0
 

@@ -108,8 +108,8 @@ def test_resuming_needs_a_folder(data, monkeypatch, capsys):
     )
     with pytest.raises(SystemExit) as ending:
         main()
-    assert ending.value.code == 2
-    assert "needs --out" in capsys.readouterr().err
+    assert ending.value.code == 1
+    assert "give --out" in capsys.readouterr().err
 
 
 def test_too_few_images_are_refused_before_anything_is_measured(data):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from privedge.errors import ImageError
+from privedge.ran.public_files import NO_FILES
 from privedge_lab import datasets
 from privedge_lab.evaluation import identify
+from privedge_lab.evaluation.identify_baselines import usual
 from privedge_lab.evaluation.identify_parts import Choice
 from privedge_lab.results.store import Results
 
@@ -24,7 +26,9 @@ def file(tmp_path):
 def test_identify_takes_vectors_with_labels_of_text(file, preset):
     data = datasets.read(file, or_vectors=True)
     assert data.names == ("ana", "bo", "cy") and data.of_vectors
-    request = identify.Request(data=file, choice=Choice(0), preset=preset, engine="fixed")
+    request = identify.Request(
+        file, Choice(0), preset=preset, engine="fixed", baselines=usual(data, NO_FILES)
+    )
     results = Results("identify", request.settings(), None, resume=False, command="test")
     (row,) = identify.measure(request, data, [0], results, lambda *_: None)
     assert (row.preset, row.owners, row.asked, row.macro_recall) == ("vector", 3, 12, 1.0)

@@ -286,7 +286,13 @@ def test_tar_at_far_is_shown_with_its_interval_or_said_not_to_be_told(tmp_path):
     assert "98.00 % (97.00 % to 99.00 %) at 0.70" in text
     assert "0.80 % (0.20 % to 3.00 %) at 0.70" in text
     assert "too few strangers to tell" in text
+    found = reader.read([tmp_path])
+    (said,) = [each for each in summary.answers(found) if "strangers" in each.question]
+    first, second = (line.replace("\N{NO-BREAK SPACE}", " ") for line in said.lines)
+    assert "TAR 98.00 % (97.00 % to 99.00 %) at FAR 1 %, 500 images of strangers" in first
+    assert "FAR 0.80 % (0.20 % to 3.00 %) at the margin 0.70" in second
+    assert set(said.lines) < set(approaches(found)[0].utility.readings)
     # Rows from before have no such figures, and no such table.
     (tmp_path / "identify.json").unlink()
     made_results.identify(tmp_path)
-    assert "TAR at FAR" not in made(tmp_path)
+    assert "TAR" not in made(tmp_path)

@@ -1,10 +1,14 @@
 """Kernels are compiled before they are needed, once, into a folder that is its user's alone."""
 
+import errno
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import numba.core.caching
 import numpy as np
 import pytest
 import torch
@@ -99,6 +103,49 @@ def test_a_folder_that_cannot_be_used_costs_a_start_and_no_more(spoilt, start, t
     doubles = torch.tensor([3, 2**63 - 1])
     kernel(words(doubles))
     assert doubles.tolist() == [6, -2]
+
+
+def _flip(file):
+    there = bytearray(file.read_bytes())
+    there[len(there) // 2] ^= 1
+    file.write_bytes(there)
+
+
+@pytest.mark.parametrize("pattern", ["*.nbi", "*.nbc", "SHA256SUMS"])
+@pytest.mark.parametrize(
+    "damage",
+    [_flip, lambda file: os.truncate(file, 100), lambda file: os.truncate(file, 0), Path.unlink],
+    ids=["flipped", "cut", "empty", "gone"],
+)
+def test_damaged_kernels_are_not_run_but_compiled_anew(pattern, damage, start, tmp_path, caplog):
+    folder = tmp_path / "cache"
+    start(folder)
+    damage(next(folder.rglob(pattern)))
+    with caplog.at_level(logging.WARNING):
+        again = start(folder)
+    assert sum(again.stats.cache_misses.values()) == 1
+    assert "damaged" in caplog.text
+    numbers = torch.tensor([3])
+    again(words(numbers))
+    assert numbers.tolist() == [6]
+    assert sum(start(folder).stats.cache_hits.values()) == 1
+
+
+def test_a_full_disk_costs_a_start_and_no_more(start, tmp_path, caplog, monkeypatch):
+    folder = tmp_path / "cache"
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(numba.core.caching.IndexDataCacheFile, "save", full)
+        kernel = start(folder)
+    numbers = torch.tensor([3])
+    kernel(words(numbers))
+    assert numbers.tolist() == [6]
+    assert "could not be kept" in caplog.text
+    again = start(folder)
+    assert sum(again.stats.cache_misses.values()) == 1
 
 
 @pytest.mark.parametrize(

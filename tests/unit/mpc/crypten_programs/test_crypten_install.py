@@ -60,7 +60,10 @@ def test_the_table_is_what_is_replaced_and_can_be_taken_back(installed):
 
 def test_every_entry_of_the_table_is_needed():
     # What CrypTen has under no name is never called, but for what the backend brings with it.
-    own = {"_late", "_mark", "__getattr__", "config", "AUTOGRAD_ENABLED", "_feature_dropout"}
+    own = {
+        "_late", "_mark", "__getattr__", "config", "AUTOGRAD_ENABLED", "_feature_dropout",
+        "relu_and_value",
+    }  # fmt: skip
     install.restore()
     try:
         missing = {name for owner, name in install.TABLE if not hasattr(owner, name)}
@@ -94,6 +97,7 @@ REFUSED = {
         NotSupported,
     ),
     "padding": (lambda x: x.pad((1, 1), mode="reflect"), NotSupported),
+    "a tensor plus what holds it": (lambda x: x._tensor + x, TypeError),
 }
 
 

@@ -31,7 +31,7 @@ def relu(values: object) -> Outcome:
 
 def negative(values: object, bits: int = 63) -> Outcome:
     def program(engine, x):
-        return engine.share(compare.negative(engine._session, x.share, bits=bits))
+        return engine.share(compare.negative(engine.session, x.share, bits=bits))
 
     return run(program, words(values), engine_type=FusedEngine)
 
@@ -63,7 +63,7 @@ def test_relu_shifts_by_any_number_of_bits_and_gives_the_value_itself_too(bits):
     values = np.random.default_rng(2).integers(-BOUND, BOUND, size=(3, 500))
 
     def program(engine, x):
-        pair = compare.rectified(engine._session, x.share, bits=bits)
+        pair = compare.rectified(engine.session, x.share, bits=bits)
         return engine.share(torch.stack(pair))
 
     got = run(program, words(values), engine_type=FusedEngine).value.view(np.int64)

@@ -60,7 +60,7 @@ def test_any_shift(bits):
     values = np.random.default_rng(bits).integers(-BOUND, BOUND, size=2_000)
 
     def program(engine, x):
-        return engine.share(squares.truncated_square(engine._session, x.share, bits=bits))
+        return engine.share(squares.truncated_square(engine.session, x.share, bits=bits))
 
     got = run(program, values.view(np.uint64), engine_type=FusedEngine).value.view(np.int64)
     low = values >> bits

@@ -41,14 +41,8 @@ def test_products_are_exact(rows: int, columns: int, count: int) -> None:
     _assert_exact(_random(rows, columns), _random(count, columns))
 
 
-def test_each_mask_may_have_rows_of_its_own() -> None:
-    """As owners have, whose inputs differ."""
-    weight, masks = _random(6, 4), _random(2, 4)
-    holder, evaluator = _pair(weight)
-    of = [slice(0, 2), slice(2, 6)]
-    replies, theirs = evaluator.replies(masks, of)
-    for mask, rows, reply, their in zip(masks, of, replies, theirs, strict=True):
-        assert np.array_equal(holder.share(reply, rows) + their, weight[rows] @ mask)
+def test_more_columns_than_are_summed_at_once() -> None:
+    _assert_exact(_random(2, encrypted.TERMS + 3), _random(2, encrypted.TERMS + 3))
 
 
 def test_more_rows_than_a_polynomial_has() -> None:
@@ -57,8 +51,8 @@ def test_more_rows_than_a_polynomial_has() -> None:
 
 @pytest.mark.parametrize("word", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
 def test_the_largest_and_smallest_words(word: int) -> None:
-    """Also with as many columns as there may be, where sums are largest."""
-    columns = 1 << encrypted.MOST_COLUMNS_BITS if word == 2**63 else 3
+    """Also with as many columns as are summed at once, where sums are largest."""
+    columns = encrypted.TERMS if word == 2**63 else 3
     _assert_exact(np.full((2, columns), word, np.uint64), np.full((1, columns), word, np.uint64))
 
 
@@ -134,11 +128,11 @@ def test_messages_of_the_wrong_length_are_refused(change: bytes) -> None:
         evaluator.take(b"one too many")
 
 
-def test_more_columns_than_stay_exact_are_refused() -> None:
-    with pytest.raises(LimitExceeded, match="at most 1024 inputs"):
-        Evaluator(1, 1025, _NONCE)
+def test_more_columns_than_there_may_be_are_refused() -> None:
+    with pytest.raises(LimitExceeded, match="at most 8192 inputs"):
+        Evaluator(1, 8193, _NONCE)
     with pytest.raises(LimitExceeded):
-        KeyHolder(_random(1, 1025), _NONCE)
+        KeyHolder(_random(1, 8193), _NONCE)
 
 
 def test_this_computer_s_transforms_are_exact() -> None:
@@ -160,7 +154,9 @@ def test_the_proof_of_exactness_covers_the_sizes() -> None:
     e, b, k = 2.0**-53, 2.0**-52, 12
     factors = 3 * k * e + (3 * k + 1) * 5**0.5 * e + 3 * k * b + 3 * (5**0.5 * e + b)
     assert 1.01 * factors * size < 2**-6
-    assert 15 + ring.LIMB_BITS + encrypted.MOST_COLUMNS_BITS <= 53
+    assert 2 ** (15 + ring.LIMB_BITS) * encrypted.TERMS <= 2**53
+    fine = float(2**12) * float(2**12) * ring.DEGREE
+    assert 5 * 1.01 * factors * fine < 2**-5
 
 
 def test_draws_have_the_distribution_that_the_parameters_need() -> None:

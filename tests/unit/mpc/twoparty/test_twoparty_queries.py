@@ -21,6 +21,7 @@ from parties.mpc.tuples import And, Square, TupleKind
 from parties.mpc.twoparty.live import Live
 from parties.mpc.twoparty.maker import TwoParty
 from privedge.errors import ShareError, TranscriptMismatch
+from privedge.ran.spec import RanSpec, SampleNorm
 from privedge.sharing.ring import Words
 from privedge.sharing.split import split
 from tests.unit.mpc.models import SPECS, batch, cohort
@@ -31,6 +32,8 @@ _OWNERS = 3
 _NAMES = [SessionId(b"one"), SessionId(b"two")]
 _RULE = Rule(margin=0.9)
 (_SUBSPACE,) = (spec for spec in SPECS if spec.name == "subspace")
+# Layers that normalise draw products that two parties do not make yet.
+_ANSWERED = [spec for spec in SPECS if not any(isinstance(at, SampleNorm) for at in spec.layers)]
 
 _Side = Callable[[int, Any], Any]
 
@@ -71,12 +74,13 @@ class _Spoilt:
 
 def _made(plan: list[TupleKind], weights: dict[str, list[torch.Tensor]]) -> list[Bundle]:
     name = SessionId(os.urandom(16))
-    kinds = {kind.name: kind for kind in plan if isinstance(kind, FixedProduct)}
+    kinds = [kind for kind in plan if isinstance(kind, FixedProduct)]
 
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
-        for weight, kind in kinds.items():
-            party.learn(kind, weights[weight][index], b"")
+        for kind in kinds:
+            if not party.knows(kind, b""):
+                party.learn(kind, weights[kind.name][index], b"")
         return party.bundles(plan, [name])[0]
 
     made = _both(side)
@@ -153,13 +157,14 @@ def _live(inputs: list[Any], program: Any, before: _Made | None) -> _Made:
     return _Made(found.value, pairings, masked)
 
 
-def test_a_query_without_a_bundle_makes_its_tuples_as_it_runs() -> None:
+@pytest.mark.parametrize("spec", _ANSWERED, ids=lambda spec: spec.name)
+def test_a_query_without_a_bundle_makes_its_tuples_as_it_runs(spec: RanSpec) -> None:
     """The second one finds the pairing and the weights that the first one left."""
-    params, x = cohort(_SUBSPACE, _OWNERS), batch(_SUBSPACE, 1)
+    params, x = cohort(spec, _OWNERS), batch(spec, 2)
     inputs = [tuple(_shares(words)) for words in (x, *params.values())]
 
     def program(engine: FusedEngine, image: Any, *stacked: Any) -> Any:
-        return predict(engine, _SUBSPACE, dict(zip(params, stacked, strict=True)), image, _RULE)
+        return predict(engine, spec, dict(zip(params, stacked, strict=True)), image, _RULE)
 
     expected = run(program, x, *params.values(), engine_type=FusedEngine).value
     first = _live(inputs, program, None)
@@ -168,7 +173,8 @@ def test_a_query_without_a_bundle_makes_its_tuples_as_it_runs() -> None:
     assert np.array_equal(first.answer, expected)
     assert np.array_equal(second.answer, expected)
     assert second.pairings == first.pairings
-    assert second.pairings[0].bytes_sent - sent < sent / 2
+    # The weights are not sent again.
+    assert second.pairings[0].bytes_sent - sent < sent
     # One party has lost its state: both begin anew, with other base transfers.
     lost = _Made(first.answer, [first.pairings[0], None], first.masked)
     third = _live(inputs, program, lost)
@@ -190,12 +196,14 @@ def test_a_plan_of_many_kinds_is_made_in_its_order() -> None:
 
 def test_many_bundles_at_once_are_right_and_all_different() -> None:
     owned = FixedProduct("dense", "w", (2, 2, 3), (2, 2, 3))
-    plan = [owned, *_SMALL, FixedProduct("dense", "w", (2, 2, 3), (1, 2, 3))]
+    shared = FixedProduct("dense", "w", (2, 2, 3), (1, 2, 3))
+    plan = [owned, *_SMALL, shared]
     weight = _shares(np.arange(12, dtype=np.uint64).reshape(2, 2, 3))
 
     def side(index: int, link: Any) -> list[Bundle]:
         party = TwoParty(index, link)
         party.learn(owned, weight[index], b"")
+        party.learn(shared, weight[index], b"")
         return party.bundles(plan, _NAMES)
 
     zero, one = _both(side)
@@ -249,11 +257,11 @@ def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> Non
 def test_what_two_parties_cannot_make_is_refused_before_anything_is_sent() -> None:
     def side(index: int, link: Any) -> None:
         party = TwoParty(index, link)
-        sent, back = party.bytes_sent, FixedProduct("dense_back", "w", (1, 2, 3), (1, 1, 2))
+        sent, wide = party.bytes_sent, FixedProduct("conv", "w", (1, 1, 1, 3, 3), (1, 1, 1, 99, 99))
         with pytest.raises(ShareError, match="cannot make"):
             party.bundles([And((3,))], _NAMES)
         with pytest.raises(ShareError, match="cannot make"):
-            party.learn(back, torch.zeros(back.weight), b"")
+            party.learn(wide, torch.zeros(wide.masked), b"")
         assert party.bytes_sent == sent
 
     assert _both(side) == [None, None]
