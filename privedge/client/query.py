@@ -28,10 +28,10 @@ from privedge.client.canaries import Canaries, Doubt, unsettled
 from privedge.client.cohort import Cohort
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.client.predictions import Predictions, Predictor
+from privedge.client.public_models import PublicModels
 from privedge.config import ClientConfig, Integrity, StrPath, load
 from privedge.errors import (
     Closed,
-    ConfigError,
     ImageError,
     IntegrityError,
     ManifestMismatch,
@@ -48,7 +48,6 @@ from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.quality import Care
 from privedge.ran.quality import require_known as require_care
-from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
@@ -121,7 +120,6 @@ class Client:
         self._largest_face = largest_face
         self._quality = quality
         self._integrity, self._evidence = integrity or config.integrity, config.evidence
-        self._public: dict[str, Rivals] = {}
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -133,6 +131,7 @@ class Client:
                 self._channels, roles, (config.party0, config.party1), strict=True
             )
         ]
+        self._public = PublicModels(self._parties, self._told)
 
     @staticmethod
     def from_file(
@@ -287,6 +286,9 @@ class Client:
         The answer is yes if that owner's model fits best in the cohort and passes its rule for
         "unknown". The parties learn the name of the owner, but not the answer.
 
+        This is no authentication: a party or dealer that deviates can forge a yes, and canaries
+        notice it with a probability only. Let it open nothing by itself.
+
         Args:
             images, cohort, one_subject: as for `identify`.
             owner: the name of the owner to check.
@@ -399,7 +401,7 @@ class Client:
         drawn = None
         if count:
             verify = verify_owner is not None
-            drawn = Canaries(cohort, self._rivals(cohort), count, verify=verify)
+            drawn = Canaries(cohort, self._public.of(cohort), count, verify=verify)
         size = len(query) if one_subject else cohort.max_batch
         if drawn is not None:
             size = drawn.room
@@ -481,24 +483,3 @@ class Client:
         except PrivEdgeError as error:
             error.request_id = question.query_id
             raise
-
-    def _rivals(self, cohort: Cohort) -> Rivals:
-        """The public rivals, of which both parties have the digest that they describe."""
-        if (known := self._public.get(cohort.rivals_sha256)) is not None:
-            return known
-        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort.name), with_rivals=True)
-        rows = {
-            self._told(party, party.stub.DescribeCohort, request).rivals_rows
-            for party in self._parties
-        }
-        try:
-            found = [Rivals.from_bytes(each, cohort.spec.input_shape) for each in rows]
-        except ConfigError as error:
-            raise ManifestMismatch(f"cohort {cohort.name}: {error}") from None
-        if len(found) != 1 or found[0] is None or found[0].digest != cohort.rivals_sha256:
-            raise ManifestMismatch(
-                f"cohort {cohort.name}: its public rivals are not those of its description; "
-                "ask again, and tell both operators if it stays so"
-            )
-        self._public[cohort.rivals_sha256] = found[0]
-        return found[0]
