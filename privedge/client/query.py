@@ -25,10 +25,9 @@ from privedge.arrays import is_pixels
 from privedge.client import canaries, predictions
 from privedge.client.answers import Reply, answer_shape, read_answers
 from privedge.client.canaries import Canaries, Doubt, unsettled
-from privedge.client.cohort import Cohort
+from privedge.client.cohort import Cohort, agreed_rivals
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.client.predictions import Predictions, Predictor
-from privedge.client.public_models import PublicModels
 from privedge.config import ClientConfig, Integrity, StrPath, load
 from privedge.errors import (
     Closed,
@@ -48,6 +47,7 @@ from privedge.ran.inputs import Source, asked
 from privedge.ran.public_files import PublicFiles
 from privedge.ran.quality import Care
 from privedge.ran.quality import require_known as require_care
+from privedge.ran.rivals import Rivals
 from privedge.ran.spec import RanSpec
 from privedge.rpc import codec
 from privedge.rpc.channel import open_party, peer_name
@@ -120,6 +120,7 @@ class Client:
         self._largest_face = largest_face
         self._quality = quality
         self._integrity, self._evidence = integrity or config.integrity, config.evidence
+        self._public: dict[str, Rivals] = {}
         self._patience = Patience(config.rpc_timeout_s, config.retries)
         self._cohorts: dict[str, Cohort] = {}
         self._process, self._open = os.getpid(), True
@@ -131,7 +132,6 @@ class Client:
                 self._channels, roles, (config.party0, config.party1), strict=True
             )
         ]
-        self._public = PublicModels(self._parties, self._told)
 
     @staticmethod
     def from_file(
@@ -401,7 +401,7 @@ class Client:
         drawn = None
         if count:
             verify = verify_owner is not None
-            drawn = Canaries(cohort, self._public.of(cohort), count, verify=verify)
+            drawn = Canaries(cohort, self._rivals(cohort), count, verify=verify)
         size = len(query) if one_subject else cohort.max_batch
         if drawn is not None:
             size = drawn.room
@@ -483,3 +483,15 @@ class Client:
         except PrivEdgeError as error:
             error.request_id = question.query_id
             raise
+
+    def _rivals(self, cohort: Cohort) -> Rivals:
+        """The public rivals, of which both parties have the digest that they describe."""
+        if (known := self._public.get(cohort.rivals_sha256)) is not None:
+            return known
+        request = pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort.name), with_rivals=True)
+        rows = {
+            self._told(party, party.stub.DescribeCohort, request).rivals_rows
+            for party in self._parties
+        }
+        found = self._public[cohort.rivals_sha256] = agreed_rivals(cohort, rows)
+        return found
