@@ -135,18 +135,20 @@ def bundles(name: str, owners: int, lot: int) -> None:
 
     _, plan = planned(program)
     links, told = QueueLink.pair(), ["", ""]
+    models = tuple(owner.to_bytes(2, "little") for owner in range(owners))
 
     def party(index: int) -> None:
         mine = TwoParty(index, links[index])
         times = [time.thread_time()]
         for kind in plan:
-            if isinstance(kind, FixedProduct) and not mine.knows(kind, b""):
-                mine.learn(kind, torch.full(kind.masked, index + 1), b"")
+            if isinstance(kind, FixedProduct) and not mine.knows(kind, models):
+                mine.learn(kind, torch.full(kind.masked, index + 1), models)
         times.append(time.thread_time())
         sent = mine.bytes_sent
         kept = sum(known.memory for known in mine.weights.values())
         for repeat in range(_REPEATS):
-            mine.bundles(plan, [SessionId(bytes([repeat, at])) for at in range(lot)])
+            names = [SessionId(bytes([repeat, at])) for at in range(lot)]
+            mine.bundles(plan, names, models)
         times.append(time.thread_time())
         once, made = np.diff(times)
         each = (mine.bytes_sent - sent) / _REPEATS / lot
