@@ -1,6 +1,7 @@
 """Weights are learned model by model: what a cohort had before is not sent again."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -142,6 +143,21 @@ def test_a_run_that_ends_early_keeps_the_lots_that_it_learned(
     assert joined[0].weights == known
     assert _asked(joined, cohort, _OLD) > 0
     assert set(known) < set(joined[0].weights)
+
+
+def test_two_pairings_use_the_same_weights_at_once(pairings: list[TwoParty]) -> None:
+    """As a query and the making of bundles do, in threads of their own."""
+    cohort = _Cohort("convolution, own")
+    _asked(pairings, cohort, _OLD)
+    lots = [pairing.weights for pairing in pairings]
+
+    def use(_: int) -> None:
+        joined = both(lambda index, link: TwoParty.joined(index, link, None, lots[index]))
+        for _ in range(3):
+            assert _asked(joined, cohort, _OLD) == 0
+
+    with ThreadPoolExecutor() as threads:
+        assert list(threads.map(use, range(2))) == [None, None]
 
 
 class _Cut:
