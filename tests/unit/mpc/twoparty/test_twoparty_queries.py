@@ -1,6 +1,7 @@
 """Whole queries on bundles that the two parties made: the online phase is that of the dealer."""
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,10 +193,67 @@ def test_a_second_bundle_has_other_masks() -> None:
             assert not torch.equal(one.free[0], other.free[0])
 
 
-# Five exchanges of a pairing, three of a weight, and 14 of a bundle. A digest that is changed on
+class _Loud(Live):
+    """A supply whose party hangs up when its making fails, and that counts and spoils exchanges."""
+
+    def __init__(self, pairing: TwoParty, spoil: Callable[[int], bool]) -> None:
+        super().__init__(SessionId(b"a run"), pairing, _MODELS)
+        self.count = 0
+        self._spoil = spoil
+        self._link: Any = pairing._line.link
+        pairing._line.link = self
+
+    def exchange(self, payload: bytes) -> bytearray:
+        self.count += 1
+        if self._spoil(self.count):
+            payload = payload[:-1] + bytes([payload[-1] ^ 1])
+        theirs: bytearray = self._link.exchange(payload)
+        return theirs
+
+    def draw(self, kind: TupleKind) -> Any:
+        return self._loudly(lambda: super(_Loud, self).draw(kind))
+
+    def product(self, kind: FixedProduct, weight: Any) -> Any:
+        return self._loudly(lambda: super(_Loud, self).product(kind, weight))
+
+    def _loudly(self, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except TranscriptMismatch:
+            self._link.hang_up()
+            raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dishonest", [0, 1])
+def test_a_message_that_is_changed_while_a_query_runs_never_gives_a_wrong_label(
+    dishonest: int,
+) -> None:
+    params, x = cohort(_SUBSPACE, _OWNERS), batch(_SUBSPACE, 1)
+    inputs = [tuple(_shares(words)) for words in (x, *params.values())]
+
+    def program(engine: FusedEngine, image: Any, *stacked: Any) -> Any:
+        return predict(engine, _SUBSPACE, dict(zip(params, stacked, strict=True)), image, _RULE)
+
+    def asked(at: int) -> int:
+        """How many exchanges of making there were, if the change is at this one."""
+        pairings = both(TwoParty)
+        spoils = [lambda count, index=index: index == dishonest and count == at for index in (0, 1)]
+        supplies = tuple(map(_Loud, pairings, spoils))
+        run(program, *inputs, engine_type=FusedEngine, bundles=supplies)
+        return supplies[0].count
+
+    exchanges = asked(0)
+    for at in range(1, exchanges + 1, exchanges // 12):
+        with pytest.raises(TranscriptMismatch):
+            asked(at)
+
+
+# Five exchanges of a pairing, three of a weight, and 13 of a bundle. A digest that is changed on
 # the last leaves a bundle with one party alone, whose name the other does not know.
+@pytest.mark.parametrize("at", [*(pytest.param(at, marks=pytest.mark.slow) for at in (0, 0.5)), 1])
 @pytest.mark.parametrize("step", range(1, 22))
-def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> None:
+def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int, at: float) -> None:
     """Whoever changes one bit: nothing that was made can be used."""
     weight = _shares(np.arange(12, dtype=np.uint64).reshape(2, 2, 3))
     kind = FixedProduct("dense", "w", (2, 2, 3), (1, 1, 3))
@@ -205,7 +263,9 @@ def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> Non
         if index != step % 2 or count != step:
             return payload
         changed.append(count)
-        return payload[:-1] + bytes([payload[-1] ^ 1]) if payload else b"x"
+        spoilt = bytearray(payload)
+        spoilt[int(at * (len(payload) - 1))] ^= 1
+        return bytes(spoilt)
 
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
