@@ -31,10 +31,10 @@ _LEAST_BYTES = 16
 
 
 class Instant(NamedTuple):
-    """Of its death: before the exchange of this number, or when its own message is sent."""
+    """Of its death: before or after the exchange of this number."""
 
     exchange: int
-    sent: bool
+    after: bool
 
 
 class Life(NamedTuple):
@@ -58,17 +58,17 @@ class _Link:
 
     def exchange(self, payload: bytes) -> bytearray:
         self.count += 1
-        self._die(sent=False)
+        self._die(after=False)
         # In a thread of its own: both send first, and a pipe holds little.
         sending = threading.Thread(target=self._send, args=(payload,))
         sending.start()
         try:
-            if self._death == Instant(self.count, True):
-                sending.join()
-                self._die(sent=True)
-            return bytearray(self._pipe.recv_bytes())
+            theirs = bytearray(self._pipe.recv_bytes())
         finally:
             sending.join()
+        # With nothing unread: the other one's reading would fail, whatever was sent before.
+        self._die(after=True)
+        return theirs
 
     def _send(self, payload: bytes) -> None:
         if len(payload) >= _LEAST_BYTES:
@@ -77,8 +77,8 @@ class _Link:
         with suppress(OSError):
             self._pipe.send_bytes(payload)
 
-    def _die(self, *, sent: bool) -> None:
-        if self._death == Instant(self.count, sent):
+    def _die(self, *, after: bool) -> None:
+        if self._death == Instant(self.count, after):
             os.kill(os.getpid(), signal.SIGKILL)
 
 

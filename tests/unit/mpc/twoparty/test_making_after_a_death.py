@@ -17,8 +17,8 @@ from tests.unit.mpc.twoparty.mortal import EXCHANGES, WEIGHT, Instant, Life, liv
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tests.unit.mpc.twoparty.mortal"])
-_PATIENCE_S = 60
-_INSTANTS = [Instant(at, sent) for at in range(1, EXCHANGES + 1) for sent in (False, True)]
+_PATIENCE_S = 120
+_INSTANTS = [Instant(at, after) for at in range(1, EXCHANGES + 1) for after in (False, True)]
 # Of a join, a weight and a bundle; all others are slow together.
 _USUAL = {Instant(1, True), Instant(8, False), Instant(EXCHANGES, True)}
 
@@ -56,7 +56,7 @@ def _assert_right(shares: list[Words], ends: list[Life]) -> None:
 @pytest.mark.parametrize(
     "death",
     [each if each in _USUAL else pytest.param(each, marks=pytest.mark.slow) for each in _INSTANTS],
-    ids=lambda at: f"{'in' if at.sent else 'before'} {at.exchange}",
+    ids=lambda at: f"{'after' if at.after else 'before'} {at.exchange}",
 )
 @pytest.mark.parametrize("dies", [0, 1])
 def test_no_randomness_is_used_twice_whenever_a_party_is_killed(dies: int, death: Instant) -> None:
@@ -67,7 +67,7 @@ def test_no_randomness_is_used_twice_whenever_a_party_is_killed(dies: int, death
     killed.join(_PATIENCE_S)
     assert killed.exitcode == -signal.SIGKILL
     lost = _next(told)
-    assert lost.exchanges == min(death.exchange + death.sent, EXCHANGES)
+    assert lost.exchanges == min(death.exchange + death.after, EXCHANGES)
     # A bundle is left only with one party, which never finds its name at the other.
     assert (lost.product is not None) == (death == Instant(EXCHANGES, True))
     # The party that died is started again, and knows nothing.
