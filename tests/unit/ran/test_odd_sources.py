@@ -1,4 +1,4 @@
-"""What people give in place of pictures and vectors: refused by what it is, never by a traceback."""
+"""What people give in place of pictures and vectors is refused by what it is."""
 
 from pathlib import Path
 
