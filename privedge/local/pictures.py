@@ -18,7 +18,7 @@ from privedge.identity.names import mapped, owner_names
 from privedge.progress import Progress
 from privedge.ran import images, quality
 from privedge.ran.alignment import Aligner
-from privedge.ran.images import Measured, is_system
+from privedge.ran.images import Measured, is_system, no_folder
 from privedge.ran.inputs import measured, opened
 from privedge.ran.quality import Flaw
 from privedge.user.own_images import HELD_OUT_FROM
@@ -165,6 +165,8 @@ def places_in(folder: Path, *, beside: Path) -> tuple[list[Path], list[str]]:
     """
     try:
         found = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except NotADirectoryError:
+        raise no_folder(folder) from None
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
     # Of a loop of links, Path.resolve would make a RuntimeError.

@@ -70,7 +70,7 @@ class Aligner:
         counted = [face for face in found if face.size >= self._wanted.smallest]
         if not counted:
             raise FaceTooSmall(
-                f"{where}: its face is {found[0].size:.0f} pixels wide; give a picture with at "
+                f"{where}: its face is {int(found[0].size)} pixels wide; give a picture with at "
                 f"least {self._wanted.smallest}"
             )
         if len(counted) > 1 and not self._largest:

@@ -6,6 +6,7 @@ error of Pillow's becomes an ImageError that names the file. ran/inputs.py accep
 of files.
 """
 
+import re
 import struct
 import threading
 import warnings
@@ -33,6 +34,15 @@ _HEIF = "pillow_heif"
 _FORMATS = ("PNG", "JPEG", "WEBP")
 # How a HEIC file begins: its size in four bytes, these four, and one of the brands.
 _HEIC, _HEIC_BRANDS = b"ftyp", {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+# How files of other kinds begin that people take for pictures or vectors.
+_OTHERS = {
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM.{4}\0\0\0\0", re.DOTALL),
+    "TIFF": re.compile(rb"II\*\0|MM\0\*"),
+    "AVIF": re.compile(rb".{4}ftypavi[fs]", re.DOTALL),
+    "PDF": re.compile(rb"%PDF-"),
+    "NumPy": re.compile(rb"\x93NUMPY"),
+}
 # Names, in lower case, of files and folders that operating systems and network drives create.
 _SYSTEM = frozenset(
     {"__macosx", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
@@ -90,8 +100,15 @@ def required(folder: Path) -> list[Path]:
     """List files as `listed` does. Raises ImageError also if there are none."""
     files = listed(folder)
     if not files:
-        raise ImageError(f"{folder}: holds no picture (.jpg, .png, .webp or .heic)")
+        within = [entry.name for entry in subfolders(folder)]
+        deeper = f" but folders ({_some(within)}), which are not looked into" if within else ""
+        raise ImageError(f"{folder}: holds no picture (.jpg, .png, .webp or .heic){deeper}")
     return files
+
+
+def no_folder(path: Path) -> ImageError:
+    """Return the error for a file where a folder, or an npz, is needed."""
+    return ImageError(f"{path}: is no folder and no npz; give a folder of pictures, or an .npz")
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -130,6 +147,8 @@ def _some(names: Sequence[str]) -> str:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except NotADirectoryError:
+        raise no_folder(folder) from None
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
 
@@ -141,7 +160,9 @@ def decode(file: Path) -> Image.Image:
     """Read one file as an upright picture in mode L or RGB. Raises ImageError naming the file."""
     with _reading(file):
         if regular_file.require(file).st_size > MAX_FILE_BYTES:
-            raise ImageError(f"{file}: larger than {MAX_FILE_BYTES // 1_000_000} MB")
+            raise ImageError(
+                f"{file}: larger than {MAX_FILE_BYTES // 1_000_000} MB; make it smaller"
+            )
         raw = regular_file.opened(file)
     with raw, _quiet:
         formats = _formats(raw, file)
@@ -152,8 +173,7 @@ def decode(file: Path) -> Image.Image:
         except Image.DecompressionBombError:  # Pillow checks its own, higher limit first
             raise _too_large(str(file)) from None
         except DAMAGED as error:
-            kinds = "PNG, JPEG or WebP" if formats == _FORMATS else "HEIC"
-            raise ImageError(f"{file}: is not a sound {kinds} image") from error
+            raise ImageError(f"{file}: {_not_sound(file, formats)}") from error
 
 
 def _formats(raw: BufferedReader, file: Path) -> tuple[str, ...]:
@@ -165,6 +185,21 @@ def _formats(raw: BufferedReader, file: Path) -> tuple[str, ...]:
     if not _reads_heic():
         raise ImageError(f"{file}: is a HEIC image, which needs {extras.FOR_COMMANDS[_HEIF]}")
     return ("HEIF",)
+
+
+def _not_sound(file: Path, formats: tuple[str, ...]) -> str:
+    """Say what is wrong with a file that none of `formats` could decode: another kind, or damaged.
+
+    Only the first bytes are compared: nothing is decoded by a format that is not taken.
+    """
+    with regular_file.opened(file) as raw:
+        head = raw.read(12)
+    for name, begins in _OTHERS.items():
+        if begins.match(head):
+            how = "in an npz" if name == "NumPy" else "as PNG, JPEG or WebP"
+            return f"is of the kind {name}, which is not taken; save it {how}"
+    kinds = "PNG, JPEG or WebP" if formats == _FORMATS else "HEIC"
+    return f"is not a sound {kinds} image"
 
 
 @cache

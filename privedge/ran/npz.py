@@ -85,11 +85,14 @@ class Npz:
         return self.inputs[mine]
 
     def by_label(self) -> dict[str, Inputs]:
-        """Return what has each label, in order of label. Raises ImageError without labels."""
+        """Return what has each label, in order of label. Raises ImageError without labels, and for
+        an empty file, in which there is no label whose inputs would be checked.
+        """
         if self.labels is None:
             raise ImageError(f"{self.path}: has no labels, which say whose each one is")
+        inputs = self.inputs
         known = np.unique(self.labels)
-        return {str(label): self.inputs[self.labels == label] for label in known}
+        return {str(label): inputs[self.labels == label] for label in known}
 
 
 def read(path: Path, *, as_vectors: bool | None = None, with_labels: bool = True) -> Npz:

@@ -230,8 +230,9 @@ def _with_components(spec: RanSpec, components: int) -> RanSpec:
 
 def _vector(size: int | None, unit_length: bool, components: int | None) -> RanSpec:
     if not isinstance(size, int) or not _LEAST_VALUES <= size <= _MOST_VALUES:
+        got = "" if size is None else f", not {size}"
         raise ConfigError(
-            f"preset {VECTOR}: needs the size of the vectors, {_LEAST_VALUES} to {_MOST_VALUES}"
+            f"preset {VECTOR}: needs vectors of {_LEAST_VALUES} to {_MOST_VALUES} values{got}"
         )
     spec = RanSpec(
         name=VECTOR,

@@ -134,6 +134,11 @@ def _classes(data: Labelled, choice: Choice) -> Labels:
     wanted = choice.owners or len(classes)
     # Asked for by name, one owner makes sense: there are public rivals.
     least = 1 if choice.owners == 1 else 2
+    if len(classes) < least:
+        raise ConfigError(
+            "owners: the set has 1 class, and one owner is told from nobody; give a set of two or "
+            "more, or --owners 1 with --rivals and --strangers"
+        )
     if not least <= wanted <= len(classes):
         raise ConfigError(f"owners: the set has {len(classes)} classes; give 2 to {len(classes)}")
     drawn = np.random.default_rng(choice.seed).permutation(classes)[:wanted]
@@ -148,7 +153,19 @@ def _halves(data: Labelled, choice: Choice, *, official: bool) -> tuple[Labelled
         facts = {name: values for name, values in data.facts.items() if name != _OFFICIAL}
         data = replace(data, facts=facts)
     parts = split(data, seed=choice.seed, group=choice.group)
+    without = np.setdiff1d(data.labels.numpy(), parts.train.labels.numpy())
+    if len(without):
+        what = "vector" if data.of_vectors else "image"
+        raise ConfigError(
+            f"{_called(data, without[0])}: has 1 {what}, and one to learn from and one to ask are "
+            "needed; give more, or leave this class out"
+        )
     return parts.train, parts.test
+
+
+def _called(data: Labelled, label: int) -> str:
+    """The class of this label, by its name if it has one."""
+    return data.names[label] if data.names else f"class {label}"
 
 
 def _few(data: Labelled, choice: Choice) -> tuple[Labelled, Labelled]:

@@ -174,7 +174,7 @@ def test_a_file_over_10_mb_is_refused(tmp_path):
 def test_other_formats_are_refused_whatever_they_are_called(tmp_path, kind):
     path = tmp_path / "other.png"
     path.write_bytes(encoded(kind))
-    with pytest.raises(ImageError, match=r"other\.png: is not a sound"):
+    with pytest.raises(ImageError, match=r"other\.png: is of the kind"):
         inputs.given(path, GREY)
 
 
