@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from privedge import Client, Owner
-from privedge.identity.roles import Identity, Role
+from privedge.client.query import Client
 from privedge.local.deployment import CohortSetting, Deployment
+from privedge.user import upload
 from privedge.user.served_model import Model
 from privedge_lab.bench import system
 from privedge_lab.bench.deployed import Pools
@@ -38,7 +38,7 @@ def measure(expected: torch.Tensor, times: int) -> Measured:
         Deployment(Path(folder), [cohort]) as deployment,
         Client(system.client_config(deployment)) as client,
     ):
-        Owner(deployment.client_config(Identity(Role.OWNER, _OWNER))).upload(model, system.COHORT)
+        upload.send(model, system.COHORT, system.owner_config(deployment, _OWNER))
         pools = Pools(deployment)
         replies = []
         for number in range(_COLD + times):
