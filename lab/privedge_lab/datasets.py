@@ -47,7 +47,8 @@ _TEST_SHARE = 0.2
 class Labelled:
     """Images float32 (n, C, H, W) in [0, 1], labels int64 (n,), and facts of n values each.
 
-    Of a set of vectors, `images` are these: float64 (n, D).
+    Of a set of vectors, `images` are these: float64 (n, D). Of a regression, `labels` are the
+    values to predict: float32 (n,).
 
     `names[label]` is the name of a class; `names` is empty if the set has none.
     """

@@ -1,8 +1,11 @@
 """What both parties say of a cohort."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from privedge.errors import ConfigError, ManifestMismatch
 from privedge.ran.any_spec import Spec
+from privedge.ran.rivals import Rivals
 from privedge.sharing import known
 from privedge.sharing.ring import RING_BITS
 
@@ -48,3 +51,20 @@ class Cohort:
         The models may have thresholds of their own, which only their owners know.
         """
         return known.never_unknown(self.margin, len(self.owners), self.rivals)
+
+
+def agreed_rivals(cohort: Cohort, rows: Iterable[bytes]) -> Rivals:
+    """Read the public rivals of a cohort of RANs, which each party sends as rows of bytes.
+
+    Raises ManifestMismatch unless all are those of the description.
+    """
+    try:
+        found = [Rivals.from_bytes(each, cohort.spec.input_shape) for each in rows]
+    except ConfigError as error:
+        raise ManifestMismatch(f"cohort {cohort.name}: {error}") from None
+    if len(found) != 1 or found[0] is None or found[0].digest != cohort.rivals_sha256:
+        raise ManifestMismatch(
+            f"cohort {cohort.name}: its public rivals are not those of its description; "
+            "ask again, and tell both operators if it stays so"
+        )
+    return found[0]

@@ -25,13 +25,12 @@ from privedge.arrays import is_pixels
 from privedge.client import canaries, predictions
 from privedge.client.answers import Reply, answer_shape, read_answers
 from privedge.client.canaries import Canaries, Doubt, unsettled
-from privedge.client.cohort import Cohort
+from privedge.client.cohort import Cohort, agreed_rivals
 from privedge.client.exchange import Asked, Party, exchange
 from privedge.client.predictions import Predictions, Predictor
 from privedge.config import ClientConfig, Integrity, StrPath, load
 from privedge.errors import (
     Closed,
-    ConfigError,
     ImageError,
     IntegrityError,
     ManifestMismatch,
@@ -491,14 +490,5 @@ class Client:
             self._told(party, party.stub.DescribeCohort, request).rivals_rows
             for party in self._parties
         }
-        try:
-            found = [Rivals.from_bytes(each, cohort.spec.input_shape) for each in rows]
-        except ConfigError as error:
-            raise ManifestMismatch(f"cohort {cohort.name}: {error}") from None
-        if len(found) != 1 or found[0] is None or found[0].digest != cohort.rivals_sha256:
-            raise ManifestMismatch(
-                f"cohort {cohort.name}: its public rivals are not those of its description; "
-                "ask again, and tell both operators if it stays so"
-            )
-        self._public[cohort.rivals_sha256] = found[0]
-        return found[0]
+        found = self._public[cohort.rivals_sha256] = agreed_rivals(cohort, rows)
+        return found

@@ -1,4 +1,4 @@
-"""Score an attack: PSNR and SSIM per image, accuracy, and means with their 95% interval.
+"""Score an attack: PSNR and SSIM per image, correlation per signal, accuracy; and their means.
 
 Reconstructions are clipped to [0, 1] first, and the data range is 1. (He et al. used the range of
 the reconstruction, which flatters a faint one.)
@@ -16,6 +16,7 @@ from torchmetrics.functional.image import (
 _NORMAL_95 = 1.96
 # A perfect reconstruction has no finite PSNR; this is 8-bit images' rounding error squared over 12.
 _MAX_PSNR_DB = 100.0
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,20 @@ def ssim(found: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     if isinstance(each, tuple):
         raise TypeError("asked for one value an image")
     return each.reshape(-1)
+
+
+def correlation(found: torch.Tensor, signals: torch.Tensor) -> torch.Tensor:
+    """Return Pearson's correlation of each signal with its reconstruction, float32 (n,).
+
+    `found` and `signals` are float32 (n, C, 1, T); another shape raises ValueError. The mean of
+    each channel is taken out first. A flat reconstruction has 0.
+    """
+    _check(found, signals)
+    one, other = (it.double() - it.double().mean(-1, keepdim=True) for it in (found, signals))
+    together = (one * other).flatten(1).sum(1)
+    sizes = one.flatten(1).norm(dim=1) * other.flatten(1).norm(dim=1)
+    each: torch.Tensor = (together / sizes.clamp(min=_TINY)).float()
+    return each
 
 
 def mean(values: torch.Tensor) -> Mean:

@@ -12,6 +12,9 @@ from privedge_lab.baseline.spec import Layer, NetworkSpec
 
 _MAKE: dict[str, Callable[[Any], nn.Module]] = {
     "conv": lambda it: nn.Conv2d(it.inputs, it.outputs, it.kernel, it.stride, it.padding),
+    "signal_conv": lambda it: nn.Conv2d(
+        it.inputs, it.outputs, (1, it.kernel), (1, it.stride), (0, it.padding)
+    ),
     "linear": lambda it: nn.Linear(it.inputs, it.outputs),
     "batch_norm": lambda it: nn.BatchNorm2d(it.channels),
     "max_pool": lambda it: nn.MaxPool2d(it.size),

@@ -1,4 +1,4 @@
-"""The networks of the split-inference papers (He et al. 2019, released code) and one for faces."""
+"""The networks of the split-inference papers (He et al. 2019, released code), and small ones."""
 
 from privedge.errors import ConfigError
 from privedge_lab.baseline.spec import Conv, Layer, Linear, NetworkSpec, Plain, Pool
@@ -25,6 +25,12 @@ def lenet(classes: int = 10) -> NetworkSpec:
     return NetworkSpec(
         name="lenet", input=(1, 28, 28), mean=(0.5,), std=(0.5,), classes=classes, layers=layers
     )
+
+
+def lenet_guess(classes: int = 10) -> NetworkSpec:
+    """Return `lenet` with two values before its answer, as `face_guess` is of `face`."""
+    ending = (Linear(name="guess", inputs=84, outputs=2),)
+    return _before_answer(lenet(classes), "lenet-guess", ending, 2)
 
 
 def cifar(classes: int = 10) -> NetworkSpec:
@@ -82,6 +88,39 @@ def face(classes: int = 2, channels: int = 3) -> NetworkSpec:
     )
 
 
+def small(classes: int = 2) -> NetworkSpec:
+    """Return three strided convolutions for 32 x 32 colour images; cut it after any `relu`."""
+    layers: list[Layer] = []
+    before = 3
+    for place, width in enumerate((16, 32, 64), start=1):
+        layers += (
+            Conv(name=f"conv{place}", inputs=before, outputs=width, kernel=3, stride=2, padding=1),
+            Plain(name=f"relu{place}", kind="relu"),
+        )
+        before = width
+    layers += (
+        Plain(name="flat", kind="flatten"),
+        Linear(name="fc1", inputs=1024, outputs=64),
+        Plain(name="relu4", kind="relu"),
+        Linear(name="fc2", inputs=64, outputs=classes),
+    )
+    grey = (0.5,) * 3
+    return NetworkSpec(
+        name="small",
+        input=(3, 32, 32),
+        mean=grey,
+        std=grey,
+        classes=classes,
+        layers=tuple(layers),
+    )
+
+
+def small_guess(classes: int = 2) -> NetworkSpec:
+    """Return `small` with two values before its answer, as `face_guess` is of `face`."""
+    ending = (Linear(name="guess", inputs=64, outputs=2),)
+    return _before_answer(small(classes), "small-guess", ending, 2)
+
+
 def face_narrow(classes: int = 2) -> NetworkSpec:
     """Return `face` with four values before its answer; a cut at `squash` sends only these.
 
@@ -89,7 +128,7 @@ def face_narrow(classes: int = 2) -> NetworkSpec:
     network find what is in them, and what is not sent needs no hiding.
     """
     ending = (Linear(name="narrow", inputs=64, outputs=4), Plain(name="squash", kind="tanh"))
-    return _face_before_answer("face-narrow", classes, ending, 4)
+    return _before_answer(face(classes), "face-narrow", ending, 4)
 
 
 def face_guess(classes: int = 2) -> NetworkSpec:
@@ -99,24 +138,26 @@ def face_guess(classes: int = 2) -> NetworkSpec:
     device's own guess of the fact.
     """
     ending = (Linear(name="guess", inputs=64, outputs=2),)
-    return _face_before_answer("face-guess", classes, ending, 2)
+    return _before_answer(face(classes), "face-guess", ending, 2)
 
 
-def _face_before_answer(
-    name: str, classes: int, ending: tuple[Layer, ...], values: int
+def _before_answer(
+    wide: NetworkSpec, name: str, ending: tuple[Layer, ...], values: int
 ) -> NetworkSpec:
-    wide = face(classes)
-    answer = Linear(name="fc2", inputs=values, outputs=classes)
+    answer = Linear(name=wide.layers[-1].name, inputs=values, outputs=wide.classes)
     layers = (*wide.layers[:-1], *ending, answer)
     return wide.model_copy(update={"name": name, "layers": layers})
 
 
 PRESETS = {
     "lenet": lenet,
+    "lenet-guess": lenet_guess,
     "cifar": cifar,
     "face": face,
     "face-narrow": face_narrow,
     "face-guess": face_guess,
+    "small": small,
+    "small-guess": small_guess,
 }
 
 

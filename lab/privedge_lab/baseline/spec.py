@@ -4,7 +4,8 @@ A spec has no code, and this module needs no torch. A cut is named by the layer 
 sent: `relu2` sends the outputs of the layer called relu2. The layers up to the cut are the head
 (the device's), the others the tail (the server's).
 
-Shapes are those of one sample, without the batch: (channels, height, width) or (features,).
+Shapes are those of one sample, without the batch: (channels, height, width) or (features,). A
+signal is an image of height 1, its width the points in time: (channels, 1, points).
 """
 
 import hashlib
@@ -38,6 +39,17 @@ class Conv(_Layer):
     kernel: int = Field(ge=1, le=16)
     stride: int = Field(default=1, ge=1, le=16)
     padding: int = Field(default=0, ge=0, le=16)
+
+
+class SignalConv(_Layer):
+    """Convolution along time with bias and the same padding at both ends, for signals."""
+
+    kind: Literal["signal_conv"] = "signal_conv"
+    inputs: int = Field(ge=1, le=4096)
+    outputs: int = Field(ge=1, le=4096)
+    kernel: int = Field(ge=1, le=64)
+    stride: int = Field(default=1, ge=1, le=16)
+    padding: int = Field(default=0, ge=0, le=32)
 
 
 class Linear(_Layer):
@@ -83,34 +95,46 @@ class Plain(_Layer):
 
 
 Layer = Annotated[
-    Conv | Linear | BatchNorm | Pool | LeakyRelu | Dropout | Plain, Field(discriminator="kind")
+    Conv | SignalConv | Linear | BatchNorm | Pool | LeakyRelu | Dropout | Plain,
+    Field(discriminator="kind"),
 ]
 
 
 class NetworkSpec(_Frozen):
     """One architecture: its input shape, how pixels are scaled, its layers, its classes.
 
-    Pixels in [0, 1] become (pixel - mean) / std, per channel, before the first layer.
+    Pixels in [0, 1] become (pixel - mean) / std, per channel, before the first layer. With one
+    class the network is a regression: its one output is the value itself.
     """
 
     name: str = Field(pattern=rf"^{FILE_NAME.pattern}$")
     input: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    classes: int = Field(ge=2, le=1 << 16)
+    classes: int = Field(ge=1, le=1 << 16)
     layers: tuple[Layer, ...] = Field(min_length=2, max_length=128)
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        channels = self.input[0]
-        if channels not in (1, 3) or not all(8 <= side <= 1024 for side in self.input[1:]):
-            raise ValueError("input: (channels 1 or 3, height, width), sides 8 to 1024")
+        channels, height, width = self.input
+        image = channels in (1, 3) and 8 <= height <= 1024 and 8 <= width <= 1024
+        signal = 1 <= channels <= 64 and height == 1 and 8 <= width <= 4096
+        if not (image or signal):
+            raise ValueError(
+                "input: (channels 1 or 3, height, width), sides 8 to 1024; "
+                "a signal: (channels 1 to 64, 1, points), 8 to 4096 points"
+            )
         if not len(self.mean) == len(self.std) == channels or min(self.std) <= 0:
             raise ValueError("mean, std: one value a channel, std above 0")
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names):
             raise ValueError("layers: two have the same name")
         return self
+
+    @property
+    def regression(self) -> bool:
+        """Whether the output is a value, and not scores of classes."""
+        return self.classes == 1
 
     @property
     def cuts(self) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def _fitted(
             values = device(batch.images)
             sent = trainee.defence.transform(values, _draws(trainee, batch.images, generator))
             trainee.defence.learn(batch, sent.detach())
-            loss = functional.cross_entropy(server(sent), batch.labels)
+            loss = _task_loss(server(sent), batch.labels)
             loss = loss + trainee.defence.penalty(batch, values, sent)
             optimiser.zero_grad()
             loss.backward()
@@ -150,6 +150,12 @@ def _fitted(
     return network.eval()
 
 
+def _task_loss(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    if labels.is_floating_point():
+        return functional.mse_loss(outputs.squeeze(1), labels)
+    return functional.cross_entropy(outputs, labels)
+
+
 @torch.no_grad()
 def accuracy(device: Device, server: nn.Sequential, data: Labelled) -> float:
     """Return the share of `data` that the tail `server` labels right from what `device` sends."""
@@ -159,6 +165,15 @@ def accuracy(device: Device, server: nn.Sequential, data: Labelled) -> float:
         part = data.take(index)
         hits += int((server(device.send(part.images)).argmax(1) == part.labels).sum())
     return hits / len(data)
+
+
+@torch.no_grad()
+def explained(device: Device, server: nn.Sequential, data: Labelled) -> float:
+    """Return R squared of a regression: 1 is exact, 0 as good as answering with the mean."""
+    server.eval()
+    answers = torch.cat([server(device.send(part)).squeeze(1) for part in data.images.split(500)])
+    left = (answers - data.labels).double().square().sum()
+    return 1 - float(left / (data.labels - data.labels.mean()).double().square().sum())
 
 
 def _varied(batch: Labelled, settings: TrainSettings, generator: torch.Generator) -> Labelled:
@@ -192,5 +207,8 @@ def _check(spec: NetworkSpec, data: Labelled) -> None:
         raise TrainingError(
             f"{spec.name}: needs images of {spec.input}, these are {tuple(data.images.shape[1:])}"
         )
-    if data.classes > spec.classes:
+    if data.labels.is_floating_point() != spec.regression:
+        kinds = ("values", "classes") if spec.regression else ("classes", "values")
+        raise TrainingError(f"{spec.name}: predicts {kinds[0]}, the images have {kinds[1]}")
+    if not spec.regression and data.classes > spec.classes:
         raise TrainingError(f"{spec.name}: has {spec.classes} classes, the images {data.classes}")

@@ -29,6 +29,7 @@ from privedge_lab.report.sections import (
     others,
     owners,
     parties,
+    signals,
 )
 
 # Which figures stand beside each other, by the class that the style sheet knows.
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, Callable[[Found, Album], Section | None]] = {
     "original": lambda found, _: original.section(found),
     "parties": lambda found, _: parties.section(found),
     "inversion": inversion.section,
+    "signals": lambda found, _: signals.section(found),
     "attributes": lambda found, _: attributes.section(found),
     "disguising": disguising.section,
     "costs": lambda found, _: costs.section(found),

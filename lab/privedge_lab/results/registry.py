@@ -18,6 +18,7 @@ from privedge_lab.results.rows.extraction import ExtractionRow
 from privedge_lab.results.rows.fairness import FairnessRow
 from privedge_lab.results.rows.identify import IdentifyRow
 from privedge_lab.results.rows.inversion import InversionRow
+from privedge_lab.results.rows.inversion_settings import InversionSettingRow
 from privedge_lab.results.rows.membership import MembershipRow
 from privedge_lab.results.rows.original import OriginalRow
 from privedge_lab.results.rows.partitioning import PartitioningRow
@@ -25,6 +26,7 @@ from privedge_lab.results.rows.party import PartyRow
 from privedge_lab.results.rows.robustness import RobustnessRow
 from privedge_lab.results.rows.row import Row
 from privedge_lab.results.rows.scale import ScaleRow
+from privedge_lab.results.rows.signals import SignalsRow
 from privedge_lab.results.rows.sweep import SweepRow
 
 
@@ -65,8 +67,10 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         pictured=True,
         drawn_by_report=frozenset({"depth.png", "dense-layer.png", "defences.png"}),
     ),
+    "inversion": Experiment(InversionSettingRow, "inversion"),
     "disguising": Experiment(DisguisingRow, "disguising", pictured=True),
     "sweep": Experiment(SweepRow, "inversion", pictured=True),
+    "signals": Experiment(SignalsRow, "signals"),
     "attributes": Experiment(AttributesRow, "attributes"),
     "partitioning": Experiment(PartitioningRow, "attributes"),
     "bench query": Experiment(QueryRow, "costs", printed="engines"),

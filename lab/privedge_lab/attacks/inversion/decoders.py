@@ -4,6 +4,8 @@
 kind used since ResSFL (`res_normN{blocks}C{channels}`): residual blocks with batch normalisation,
 then transposed convolutions that double the side.
 
+`dense` is of ours: two hidden layers, for a few values without a place, and for signals.
+
 Activations of a convolution without padding belong to the middle of the image: position i of
 LeNet's relu2 saw pixels 2i to 2i + 13. So a map is first padded all around to the image's side
 divided by a power of two; each doubling then keeps it in place. A linear layer turns dense
@@ -19,11 +21,12 @@ from torch.nn import functional
 
 from privedge.errors import ConfigError
 
-Kind = Literal["paper", "residual"]
+Kind = Literal["paper", "residual", "dense"]
 Shape = tuple[int, ...]
 
 # A map made from dense activations has at most this side, and this many channels.
 _DENSE_SIDE, _DENSE_CHANNELS = 8, 16
+_HIDDEN = 256
 
 
 def decoder(
@@ -41,6 +44,10 @@ def decoder(
     and `channels` apply to `residual`. Raises ConfigError for maps larger than the image.
     """
     steps: list[tuple[str, nn.Module]] = []
+    if kind == "dense":
+        network = _dense(sent, image)
+        _draw(network, generator)
+        return network
     shape = sent
     if len(sent) == 1:
         shape = _dense_map(image)
@@ -73,6 +80,18 @@ _PAPER = {
     ((8, 24, 24), (1, 28, 28)): _paper_conv1,
     ((16, 8, 8), (1, 28, 28)): _paper_relu2,
 }
+
+
+def _dense(sent: Shape, image: Shape) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(torch.Size(sent).numel(), _HIDDEN),
+        nn.ReLU(),
+        nn.Linear(_HIDDEN, _HIDDEN),
+        nn.ReLU(),
+        nn.Linear(_HIDDEN, torch.Size(image).numel()),
+        nn.Unflatten(1, image),
+    )
 
 
 def _small(shape: Shape, image: Shape) -> nn.Module:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from privedge.progress import Progress
 from privedge_lab.attacks.inversion.white_box import WhiteBoxSettings, white_box
-from privedge_lab.attacks.views import QueryFreeView, WhiteBoxView
+from privedge_lab.attacks.views import BlackBoxView, QueryFreeView, WhiteBoxView
 from privedge_lab.baseline.defence import Defence
 from privedge_lab.baseline.network import build, head
 from privedge_lab.baseline.spec import NetworkSpec
@@ -83,4 +83,32 @@ def shadow_head(
             optimiser.step()
         if progress is not None:
             progress("train a shadow", epoch, settings.epochs)
+    return shadow.eval()
+
+
+def imitation(
+    view: BlackBoxView,
+    settings: QueryFreeSettings,
+    *,
+    generator: torch.Generator,
+    progress: Progress | None = None,
+) -> nn.Sequential:
+    """Train a shadow head to put out what a device does; return it in eval mode.
+
+    This attacker may ask a device but does not know its parameters (He et al. 2019, "black-box by
+    shadow"): the white-box attack on the imitation is then theirs. `settings` as above.
+    """
+    shadow = head(build(settings.shadow, generator), settings.cut).train()
+    optimiser = torch.optim.Adam(
+        shadow.parameters(), lr=settings.rate, eps=settings.eps, amsgrad=True
+    )
+    for epoch in range(1, settings.epochs + 1):
+        for index in torch.randperm(len(view.known), generator=generator).split(settings.batch):
+            images = view.known.images[index]
+            loss = functional.mse_loss(shadow(images), view.ask(images))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        if progress is not None:
+            progress("imitate", epoch, settings.epochs)
     return shadow.eval()

@@ -13,6 +13,7 @@ A ReLU's 0 hides how far its input was below 0, so it is no equation but an ineq
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,7 +46,7 @@ class SingleLayerSettings:
 
 
 @dataclass(frozen=True)
-class _Equations:
+class Equations:
     """For one image: `rows` @ pixels = `values`, and `bounded` @ pixels <= `limits`."""
 
     rows: Reals
@@ -67,18 +68,23 @@ def single_layer(
     ReLU, leaky ReLU, sigmoid and tanh. The layer becomes a matrix of all outputs by all pixels, so
     images must be small.
     """
+    found = []
+    for number, system in enumerate(systems(view, generator), start=1):
+        found.append(_solve(system, settings))
+        if progress is not None:
+            progress("solve", number, len(view.sent))
+    pixels = torch.from_numpy(np.stack(found)).float()
+    return pixels.reshape(-1, *view.image_shape).clamp(0, 1)
+
+
+def systems(view: WhiteBoxView, generator: torch.Generator) -> Iterator[Equations]:
+    """Yield the equations of each row of `view.sent`. Raises ConfigError as `single_layer` does."""
     affine, activation = _parts(view.head)
     matrix, offset = _matrix(affine, view.image_shape)
     scale, known = gain(view, generator), kept(view, generator).flatten(1).bool()
     sent = view.sent.flatten(1) / scale
-    found = []
-    for number, (values, mask) in enumerate(zip(sent, known, strict=True), start=1):
-        system = _equations(values, mask, (matrix, offset), activation)
-        found.append(_solve(system, settings))
-        if progress is not None:
-            progress("solve", number, len(sent))
-    pixels = torch.from_numpy(np.stack(found)).float()
-    return pixels.reshape(-1, *view.image_shape).clamp(0, 1)
+    for values, mask in zip(sent, known, strict=True):
+        yield _equations(values, mask, (matrix, offset), activation)
 
 
 def _parts(head: nn.Sequential) -> tuple[nn.Sequential, nn.Module | None]:
@@ -108,13 +114,13 @@ def _equations(
     mask: torch.Tensor,
     layer: tuple[Reals, Reals],
     activation: nn.Module | None,
-) -> _Equations:
+) -> Equations:
     """Return the equations in one image's activations; `mask` is true where one is known kept."""
     matrix, offset = layer
     usable = mask & (values > 0) if isinstance(activation, nn.ReLU) else mask
     chosen, below = usable.numpy(), (mask & ~usable).numpy()
     before = _undone(values.double(), activation).numpy()
-    return _Equations(
+    return Equations(
         rows=matrix[chosen],
         values=(before - offset)[chosen],
         bounded=matrix[below],
@@ -133,7 +139,7 @@ def _undone(values: torch.Tensor, activation: nn.Module | None) -> torch.Tensor:
     return values
 
 
-def _solve(system: _Equations, settings: SingleLayerSettings) -> Reals:
+def _solve(system: Equations, settings: SingleLayerSettings) -> Reals:
     pixels = system.rows.shape[1]
     if not len(system.rows):
         return np.full(pixels, _GREY)
@@ -154,7 +160,7 @@ def _solve(system: _Equations, settings: SingleLayerSettings) -> Reals:
     return found
 
 
-def _with_slack(system: _Equations) -> tuple[Reals, Reals]:
+def _with_slack(system: Equations) -> tuple[Reals, Reals]:
     """Turn inequalities into equations: each gets a non-negative slack variable."""
     count = len(system.bounded)
     upper = np.hstack([system.rows, np.zeros((len(system.rows), count))])

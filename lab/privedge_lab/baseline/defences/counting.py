@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from privedge_lab.baseline.defences.dropping import kept_of
 from privedge_lab.baseline.network import sent_shape
-from privedge_lab.baseline.spec import Conv, Linear, NetworkSpec, Pool
+from privedge_lab.baseline.spec import Conv, Linear, NetworkSpec, Pool, SignalConv
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _patch_side(spec: NetworkSpec, cut: str) -> int | None:
     for layer in _before(spec, cut):
         if isinstance(layer, Linear):
             return None
-        if isinstance(layer, Conv):
+        if isinstance(layer, Conv | SignalConv):
             side, step = side + (layer.kernel - 1) * step, step * layer.stride
         elif isinstance(layer, Pool):
             side, step = side + (layer.size - 1) * step, step * layer.size
@@ -100,5 +100,5 @@ def _patch(spec: NetworkSpec, side: int) -> int:
 
 
 def _channels(spec: NetworkSpec, cut: str) -> int:
-    widths = [layer.outputs for layer in _before(spec, cut) if isinstance(layer, Conv)]
+    widths = [layer.outputs for layer in _before(spec, cut) if isinstance(layer, Conv | SignalConv)]
     return widths[-1] if widths else spec.input[0]

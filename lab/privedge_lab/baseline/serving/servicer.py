@@ -29,7 +29,15 @@ log = logging.getLogger(__name__)
 
 
 def served_by(config: SplitConfig, tail: Tail) -> Served:
-    """Return what to tell clients. Raises ConfigError if a single image exceeds the limits."""
+    """Return what to tell clients.
+
+    Raises ConfigError if a single image exceeds the limits, or for a regression.
+    """
+    if tail.spec.regression:
+        raise ConfigError(
+            f"{config.tail}: predicts a value, and this server answers with classes; serve a "
+            "classification"
+        )
     shape = sent_shape(tail.spec, tail.cut)
     most = (config.limits.max_query_mib << 20) // (split_codec.VALUE_BYTES * math.prod(shape))
     if most < 1:

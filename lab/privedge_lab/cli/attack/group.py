@@ -12,6 +12,7 @@ from privedge_lab.cli.attack import (
     coalition,
     disguising,
     extraction,
+    inversion,
     membership,
     partitioning,
     party,
@@ -22,6 +23,7 @@ from privedge_lab.cli.attack import (
 
 _MODULES = (
     table,
+    inversion,
     partitioning,
     attributes,
     disguising,

@@ -5,9 +5,9 @@ Each has `register(group)` and registers one command or more, in this order.
 
 import typer
 
-from privedge_lab.cli.split import disguise, query, sweep, train
+from privedge_lab.cli.split import disguise, query, signals, sweep, train
 
-_MODULES = (train, query, disguise, sweep)
+_MODULES = (train, query, disguise, sweep, signals)
 
 
 def register(app: typer.Typer) -> None:

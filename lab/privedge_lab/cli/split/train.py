@@ -33,7 +33,7 @@ PresetOption = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="The network: lenet, cifar, face, face-narrow or face-guess.",
+        help="The network: lenet, cifar, small, face, face-narrow, or one ending in -guess.",
     ),
 ]
 NetworkOption = Annotated[

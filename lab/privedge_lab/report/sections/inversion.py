@@ -27,8 +27,10 @@ from privedge_lab.report.leaks import (
 from privedge_lab.report.pictures import Album, Inline
 from privedge_lab.report.reader import File, Found, Source
 from privedge_lab.results.rows.inversion import InversionRow
+from privedge_lab.results.rows.inversion_settings import InversionSettingRow
 from privedge_lab.results.rows.row import Row
 from privedge_lab.results.rows.sweep import SweepRow
+from privedge_lab.results.rows.values import shown
 
 TABLE = "privedge attack table --data FILE.npz --out DIR"
 SWEEP = (
@@ -39,13 +41,18 @@ _FIELDS = (
     *("seed", "attack", "cut", "defence", "strength", "task_accuracy", "psnr_db"),
     *("psnr_db_plus_minus", "ssim", "ssim_plus_minus", "mean_image_psnr_db", "mean_image_ssim"),
 )
+_SETTING_FIELDS = (
+    *("seed", "setting", "network", "cut", "psnr_db", "psnr_db_plus_minus", "ssim"),
+    *("ssim_plus_minus", "paper_psnr_db", "paper_ssim", "task_accuracy", "images"),
+)
 
 
 def section(found: Found, album: Album) -> Section:
     """Curves by cut and by strength, a table, and the contact sheets."""
     files = leaks.attacked(found)
     blocks: list[Block] = []
-    if files:
+    settings = found.of(InversionSettingRow)
+    if files or settings:
         blocks.append(
             Paragraph(
                 "Without private computation one server gets what a network's first layers make of "
@@ -58,6 +65,7 @@ def section(found: Found, album: Album) -> Section:
         blocks.append(Missing("Images reconstructed from split inference", TABLE))
     for file in files:
         blocks += _of(file, album)
+    blocks += map(_settings, settings)
     return Section("inversion", "Images made of split inference", "Inversion", tuple(blocks))
 
 
@@ -78,6 +86,27 @@ def _of(file: File[Inversion], album: Album) -> list[Block]:
         blocks += _defences(file, title, cut, rows)
     blocks.append(_table(file, title, rows))
     return blocks + [_sheet(file, inline) for inline in album.of(file.source)]
+
+
+def _settings(file: File[InversionSettingRow]) -> Table:
+    """The nine settings of He et al. beside the paper's own figures."""
+    lines = [
+        (
+            f"{row.network}, {row.cut}",
+            row.setting or "an attack",
+            decibels(row.psnr_db, row.psnr_db_plus_minus),
+            shown(row.ssim, ".3f"),
+            f"{shown(row.paper_psnr_db, '.1f')} dB / {shown(row.paper_ssim, '.3f')}",
+        )
+        for row in file.rows
+    ]
+    return Table(
+        "The settings of He et al. 2019; ± are 95 % intervals over the images. The paper's figures "
+        "are means over 10 images.",
+        ("network and cut", "setting", "PSNR", "SSIM", "the paper"),
+        tuple(lines),
+        evidence([(file.source, file.rows)], _SETTING_FIELDS),
+    )
 
 
 def _cut(file: File[Inversion], row: Inversion) -> str:

@@ -23,6 +23,12 @@ class PartitioningRow(Row):
     attacker_accuracy_hindsight: Figure
     floor_accuracy: Figure
     majority: Figure
+    # Of the images that the strongest attacker reconstructs; files of older versions lack them.
+    reconstructor: Text = None
+    psnr_db: Figure = None
+    ssim: Figure = None
+    mean_image_psnr_db: Figure = None
+    mean_image_ssim: Figure = None
 
     @property
     def guessed(self) -> Figure:

@@ -337,6 +337,14 @@ def test_a_cut_whose_activations_never_fit_is_refused_at_the_start(tmp_path):
         served_by(config, tail)
 
 
+def test_a_regression_is_refused_at_the_start(tmp_path):
+    spec = SPEC.model_copy(update={"classes": 1})
+    tail = SimpleNamespace(spec=spec, cut="conv1", digest="0" * 64)
+    config = SplitConfig(listen="127.0.0.1:0", insecure_loopback=True, tail=tmp_path / "x")
+    with pytest.raises(ConfigError, match="predicts a value"):
+        served_by(config, tail)
+
+
 def test_nothing_of_an_image_or_answer_is_logged(running, files, caplog):
     with caplog.at_level(logging.DEBUG), running.client(files) as client:
         client.ask(IMAGES[:2])

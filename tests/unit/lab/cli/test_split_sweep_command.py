@@ -26,6 +26,9 @@ def digits(tmp_path_factory):
     return path
 
 
+MANY = ("--task", "digit>many")
+
+
 def privedge(*arguments: object) -> Result:
     return CliRunner().invoke(build(), [str(argument) for argument in arguments])
 
@@ -67,8 +70,8 @@ def test_a_wrong_option_is_one_line(digits, more, message):
 
 
 def test_a_task_that_is_not_a_comparison_is_one_line(digits):
-    result = privedge("attack", "partitioning", "--data", digits, "--task", "age")
-    assert isinstance(result.exception, PrivEdgeError) and "age>35" in str(result.exception)
+    result = privedge("attack", "partitioning", "--data", digits, "--private", "even", *MANY)
+    assert isinstance(result.exception, PrivEdgeError) and "age:35" in str(result.exception)
 
 
 @pytest.mark.parametrize("command", [("split", "sweep"), ("attack", "partitioning")])

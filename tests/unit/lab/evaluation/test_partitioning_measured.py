@@ -11,11 +11,12 @@ from privedge.ran.spec import ImageShape
 from privedge_lab.attacks.attributes import AttackerSettings
 from privedge_lab.baseline.train import TrainSettings
 from privedge_lab.datasets import from_arrays
-from privedge_lab.evaluation.partitioning import Plan, Task, _parts, measure, summary, with_task
+from privedge_lab.evaluation.facts import with_task
+from privedge_lab.evaluation.partitioning import Plan, measure, parts_of, summary
 from privedge_lab.results.rows.partitioning import PartitioningRow
 from privedge_lab.results.store import Results
 
-TASK = Task("digit", 4, "round")
+TASK, PRIVATE = "digit>4", "round"
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +29,18 @@ def digits():
     return from_arrays(images, labels, facts)
 
 
-def plan(part):
+def plan(part, taught="training"):
     return Plan(
         task=TASK,
+        private=PRIVATE,
         defence="partitioning",
         network="lenet",
         cut="relu4",
         strengths=(0.2,),
         seeds=(0,),
         part=part,
+        taught=taught,
+        decoder_epochs=4,
         training=TrainSettings(epochs=2),
         attackers=AttackerSettings(seeds=(0,), epochs=4),
     )
@@ -52,6 +56,7 @@ def test_rows_hold_task_attacker_and_floor_with_and_without_the_defence(digits, 
     plain = rows[0]
     assert plain.task_accuracy > 0.6
     assert plain.attacker_accuracy > plain.majority
+    assert plain.psnr_db > plain.mean_image_psnr_db and plain.ssim > plain.mean_image_ssim
     assert {"floor_accuracy", "images", "seed"} <= plain.to_json().keys()
     again = Results("partitioning", {}, path, resume=True)
     assert list(measure(plan("test"), digits, again)) == rows
@@ -59,14 +64,24 @@ def test_rows_hold_task_attacker_and_floor_with_and_without_the_defence(digits, 
 
 
 def test_strengths_are_chosen_without_test_images(digits):
-    labelled = with_task(digits, TASK)
-    tested, chosen = _parts(labelled, plan("test"), 0), _parts(labelled, plan("validation"), 0)
+    labelled = with_task(digits, TASK, PRIVATE)
+    tested, chosen = (parts_of(labelled, plan(part), 0) for part in ("test", "validation"))
     secret = {image.numpy().tobytes() for image in tested.test.images}
-    seen = torch.cat([chosen.train.images, chosen.test.images])
+    seen = torch.cat([chosen.network.images, chosen.test.images])
     assert not secret & {image.numpy().tobytes() for image in seen}
-    assert len(seen) == len(tested.train)
-    for part in (tested.train, tested.test):
+    assert len(seen) == len(tested.network)
+    for part in (tested.network, tested.test):
         assert torch.equal(part.labels, (part.facts["digit"] > 4).long())
+
+
+def test_attackers_may_be_taught_on_images_that_the_network_never_saw(digits):
+    labelled = with_task(digits, TASK, PRIVATE)
+    same, apart = (parts_of(labelled, plan("test", taught), 0) for taught in ("training", "unseen"))
+    assert torch.equal(same.network.images, same.attackers.images)
+    assert len(apart.network) + len(apart.attackers) == len(same.network)
+    bytes_of = [{i.numpy().tobytes() for i in p.images} for p in (apart.network, apart.attackers)]
+    assert not bytes_of[0] & bytes_of[1]
+    assert torch.equal(same.test.images, apart.test.images)
 
 
 def test_a_summary_is_of_means_over_seeds():
@@ -88,14 +103,33 @@ def test_a_summary_is_of_means_over_seeds():
     assert defended.floor_above_majority_points == pytest.approx(5)
 
 
+def test_a_summary_shows_the_spread_over_seeds():
+    rows = [
+        PartitioningRow.read(
+            {"strength": 0.0, "seed": seed, "task_accuracy": 0.8}
+            | {"majority": 0.5, "floor_accuracy": 0.5, "attacker_accuracy": 0.5 + above}
+        )
+        for seed, above in enumerate((0.1, 0.0, 0.3, 0.2, 0.05))
+    ]
+    (found,) = summary(rows)
+    assert found.above_majority_each == pytest.approx((0, 5, 10, 20, 30))
+    assert found.quartiles() == pytest.approx((0, 5, 10, 20, 30))
+
+
 @pytest.mark.parametrize(
-    "task, message",
+    "task, private, message",
     [
-        (Task("age", 35, "round"), "age: the images have no such fact; they have digit, round"),
-        (Task("digit", 4, "gender"), "gender: the images have no such fact"),
-        (Task("digit", 9, "round"), "is the same of all images"),
+        ("age>35", "round", "age: the set has no such fact; it has labels, digit, round"),
+        ("digit>4", "gender", "gender: the set has no such fact"),
+        ("digit>9", "round", "needs at least two values"),
+        ("digit=1,x", "round", "write whole numbers, as in age:35 or labels=0,1,8"),
     ],
 )
-def test_a_task_that_is_none_is_refused(digits, task, message):
+def test_a_task_that_is_none_is_refused(digits, task, private, message):
     with pytest.raises(ConfigError, match=message):
-        with_task(digits, task)
+        with_task(digits, task, private)
+
+
+def test_a_task_may_ask_whether_a_label_is_one_of_several(digits):
+    odd = with_task(digits, "labels=1,3,5,7,9", "round").labels
+    assert torch.equal(odd, digits.labels % 2)

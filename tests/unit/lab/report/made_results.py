@@ -167,6 +167,21 @@ def _adversaries(folder: Path) -> None:
          "seed": 0, "attack": "attribute", "accuracy": 0.856, "majority": 0.519,
          "floor_accuracy": 0.538, "task_accuracy": 0.706}
     ])  # fmt: skip
+    store(folder / "settings.json", "inversion", data | {"network": "cifar"}, [
+        {"setting": setting, "network": "cifar", "cut": "conv11", "seed": 0, "psnr_db": psnr,
+         "psnr_db_plus_minus": 0.3, "ssim": 0.99, "ssim_plus_minus": 0.01, "images": 50,
+         "task_accuracy": 0.6, "cpu_s": 9.0, "paper_psnr_db": theirs, "paper_ssim": 0.996}
+        for setting, psnr, theirs in (("white-box", 36.4, 37.59), ("black-box-noise", 47.7, 48.59))
+    ])  # fmt: skip
+    store(folder / "signals.json", "signals", {"attacked": 200}, [
+        {"task": "ecg", "network": "dense", "strength": strength, "attack": "prior", "seed": 0,
+         "repeat": "per-input", "inputs": 128, "outputs": 256, "kept": kept, "holds": holds,
+         "measure": "accuracy", "quality": 0.93, "signals": 200, "psnr_db": psnr,
+         "psnr_db_plus_minus": 0.4, "correlation": 0.83, "correlation_plus_minus": 0.02,
+         "device_us": 81.0, "sent_bytes": 1024, "signal_bytes": 512, "head_bytes": 132096,
+         "multiplications": 32768}
+        for strength, kept, holds, psnr in ((0.0, 256, False, 100.0), (0.8, 51, True, 24.5))
+    ])  # fmt: skip
     disguised = folder / "disguised" / "disguising.json"
     store(disguised, "disguising", data, [
         {"disguise": "rmt", "attack": "membership", "seed": 0, "task_accuracy": 0.975,

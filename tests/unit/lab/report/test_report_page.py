@@ -135,7 +135,7 @@ def test_what_was_not_measured_is_said_with_the_command_that_would(tmp_path):
 def test_every_experiment_has_its_section_and_nothing_else_is_missing(full):
     sections = (
         *("summary", "trust", "beside", "owners", "conditions", "scale", "fairness", "original"),
-        *("parties", "inversion", "attributes", "disguising", "costs", "files"),
+        *("parties", "inversion", "signals", "attributes", "disguising", "costs", "files"),
     )
     tags = Reading(full)
     assert [each["id"] for each in tags.of("section")] == list(sections)
@@ -163,6 +163,8 @@ def test_every_experiment_has_its_section_and_nothing_else_is_missing(full):
         "<td>31.0 %</td><td>77.0 %</td><td>55.0 %</td><td>2.0 %</td>",
         "<td>62.0 %</td><td>64.0 %</td>",
         "Published: 30000 steps of 128 images.",
+        "<td>white-box</td><td>36.4 ± 0.3 dB</td><td>0.990</td><td>37.6 dB / 0.996</td>",
+        "ecg, dense, 0.8 dropped, per-input</th><td>51 for 128</td><td>holds</td>",
     ],
 )
 def test_a_figure_of_the_rows_is_on_the_page(full, shown):
@@ -296,3 +298,17 @@ def test_tar_at_far_is_shown_with_its_interval_or_said_not_to_be_told(tmp_path):
     (tmp_path / "identify.json").unlink()
     made_results.identify(tmp_path)
     assert "TAR" not in made(tmp_path)
+
+
+def test_what_partitioning_leaves_is_shown_seed_by_seed_beside_what_is_reconstructed(tmp_path):
+    rows = [
+        {"defence": "balanced-partitioning", "strength": 0.65, "seed": seed, "images": 100,
+         "task_accuracy": 0.7, "attacker": "mlp", "attacker_accuracy": 0.5 + above,
+         "attacker_accuracy_hindsight": 0.7, "floor_accuracy": 0.5, "majority": 0.5,
+         "psnr_db": 13.2, "ssim": 0.17, "mean_image_psnr_db": 12.7, "mean_image_ssim": 0.1}
+        for seed, above in enumerate((0.09, -0.01, 0.04))
+    ]  # fmt: skip
+    about = {"data": "faces.npz", "private": "gender", "network": "face-guess", "cut": "guess"}
+    made_results.store(tmp_path / "part.json", "partitioning", about, rows)
+    text = made(tmp_path)
+    assert "<td>13.2 dB</td><td>0.170</td><td>12.7 dB</td><td>-1.0 4.0 9.0</td>" in text

@@ -1,0 +1,1 @@
+"""Signals of sensors, made from physics or bundled with a package: tasks of the split baseline."""
