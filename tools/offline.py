@@ -28,6 +28,7 @@ from parties.mpc.prg import KEY_BYTES, KeyStream
 from parties.mpc.tuples import Square, Truncation, TupleKind
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Picking, Planting, Receiver, Sender
+from parties.mpc.twoparty.learned import Models, of_owners
 from parties.mpc.twoparty.maker import TwoParty
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks
 from parties.mpc.widening import Widen
@@ -135,24 +136,28 @@ def bundles(name: str, owners: int, lot: int) -> None:
 
     _, plan = planned(program)
     links, told = QueueLink.pair(), ["", ""]
+    models = tuple(owner.to_bytes(2, "little") for owner in range(owners + 1))
+    products = [kind for kind in plan if isinstance(kind, FixedProduct)]
 
     def party(index: int) -> None:
         mine = TwoParty(index, links[index])
         times = [time.thread_time()]
-        for kind in plan:
-            if isinstance(kind, FixedProduct) and not mine.knows(kind, b""):
-                mine.learn(kind, torch.full(kind.masked, index + 1), b"")
+        _learn(mine, products, models[:owners], index)
         times.append(time.thread_time())
-        sent = mine.bytes_sent
-        kept = sum(known.memory for known in mine.weights.values())
+        sent, kept = mine.bytes_sent, sum(known.memory for known in mine.weights.values())
         for repeat in range(_REPEATS):
-            mine.bundles(plan, [SessionId(bytes([repeat, at])) for at in range(lot)])
+            names = [SessionId(bytes([repeat, at])) for at in range(lot)]
+            mine.bundles(plan, names, models[:owners])
         times.append(time.thread_time())
-        once, made = np.diff(times)
         each = (mine.bytes_sent - sent) / _REPEATS / lot
+        before = mine.bytes_sent
+        _learn(mine, [of_owners(kind, owners + 1) for kind in products], models, index)
+        times.append(time.thread_time())
+        once, made, joined = np.diff(times)
         told[index] = (
             f"party {index}: weights once {once:.2f} s, {sent / 1e6:.1f} MB sent, "
             f"{kept / 1e6:.0f} MB kept; "
+            f"a model more {joined:.2f} s, {(mine.bytes_sent - before) / 1e6:.1f} MB sent; "
             f"a bundle {made / _REPEATS / lot:.3f} CPU s, {each / 1e6:.2f} MB sent"
         )
 
@@ -161,6 +166,11 @@ def bundles(name: str, owners: int, lot: int) -> None:
     party(0)
     other.join()
     print(*told, sep="\n")
+
+
+def _learn(party: TwoParty, products: list[FixedProduct], models: Models, index: int) -> None:
+    for kind in products:
+        party.learn(kind, torch.full(kind.masked, index + 1), models)
 
 
 def _zeros(shape: tuple[int, ...]) -> torch.Tensor:

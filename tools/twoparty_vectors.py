@@ -110,8 +110,9 @@ def _extension(rows: int, width: int) -> dict[str, object]:
     corrections = b"".join(
         _bytes_of([a ^ b for a, b in zip(each, u[0], strict=True)]) for each in u[1:]
     )
-    lengthened = len(_PAIRING).to_bytes(8, "little") + _PAIRING
-    key = _sha(b"privedge transfers check v1", lengthened, bytes(8), corrections)[:16]
+    sizes = b"".join(size.to_bytes(8, "little") for size in (0, rows, width))
+    said = _sha(b"privedge transfers check v2", _sha(b"said"), sizes, corrections)
+    key = _sha(b"privedge transfers point v1", said)[:16]
     message = corrections + b"".join(_ghash(key, _bytes_of(row)) for row in [u[0], *v])
     chosen, pairs = [], []
     choices = u[0][2:]
@@ -276,6 +277,78 @@ def _encrypted(rows: int, columns: int) -> dict[str, object]:
     }
 
 
+def _public(nonce: bytes, group: int, chunk: int) -> list[int]:
+    text = b"privedge hints v1" + len(nonce).to_bytes(8, "little") + nonce
+    text += (group + 1).to_bytes(8, "little") + (chunk + 1).to_bytes(8, "little")
+    return _uniform(_stream(_sha(text)[:16]), _DEGREE)
+
+
+def _by_words(one: Sequence[int], words: Sequence[int]) -> list[int]:
+    """A product with signed words modulo X^8192 + 1 and q, one word after the other."""
+    total = [0] * _DEGREE
+    for at, word in enumerate(words):
+        for n in range(_DEGREE if word else 0):
+            place = (n + at) % (2 * _DEGREE)
+            if place < _DEGREE:
+                total[place] += word * one[n]
+            else:
+                total[place - _DEGREE] -= word * one[n]
+    return [each % _Q for each in total]
+
+
+def _hinted(outputs: int, inputs: int) -> dict[str, object]:
+    """A dense layer of one owner: maps side by side in one polynomial, each one's taps backwards.
+
+    Of what is made of products by words only the high 64 bits are compared: the project leaves out
+    what is far below them.
+    """
+    nonce = b"a nonce"
+    weight = [_words(_stream(_sha(b"weight %d" % o)[:16]), inputs) for o in range(outputs)]
+    mask = _words(_stream(_sha(b"mask")[:16]), inputs)
+    holder, asker, answerer = (_stream(_sha(b"stream %d" % at)[:16]) for at in range(3))
+    key, a = _public(nonce, -1, -1), _public(nonce, 0, 0)
+    turn, kernels = inputs - 1, [0] * _DEGREE
+    for o, row in enumerate(weight):
+        for at, word in enumerate(row):
+            kernels[o * inputs + turn - at] = word - (word >> 63 << 64)
+    # Once: K's hint.
+    v = _ternary(holder)
+    hint = _plus(_multiplied(key, v), _errors(holder, _DEGREE), _by_words(a, kernels))
+    # An image: F's message; the lowest digit of b is not sent.
+    secret = _ternary(asker)
+    own_key = _plus(_multiplied(key, secret), _errors(asker, _DEGREE))
+    b = _plus(_multiplied(a, secret), _errors(asker, _DEGREE))
+    b = [(x + (mask[at] << 152 if at < inputs else 0)) % _Q for at, x in enumerate(b)]
+    message = b"".join((x >> 81).to_bytes(17, "little") for x in own_key)
+    message += b"".join((x >> 27).to_bytes(24, "little") for x in b)
+    # K's answer, at the places of the outputs.
+    places = [turn + o * inputs for o in range(outputs)]
+    seen = _by_words([x >> 27 << 27 for x in b], kernels)
+    hidden = _multiplied([x >> 81 << 81 for x in own_key], v)
+    hiding = _uniform(answerer, outputs)
+    reply = [(seen[p] + hidden[p] + r) % _Q for p, r in zip(places, hiding, strict=True)]
+    of_holder = [-(r >> 152) % 2**64 for r in hiding]
+    opened = _multiplied([x >> 81 << 81 for x in hint], secret)
+    of_masks = [
+        (((y >> 81) - (opened[p] >> 81)) % 2**135) >> 71 for y, p in zip(reply, places, strict=True)
+    ]
+    for at in range(outputs):
+        wanted = sum(w * m for w, m in zip(weight[at], mask, strict=True))
+        _must((of_holder[at] + of_masks[at] - wanted) % 2**64 == 0)
+    return {
+        "outputs": outputs,
+        "inputs": inputs,
+        "nonce": nonce.hex(),
+        "weight": [_bytes_of(row).hex() for row in weight],
+        "mask": _bytes_of(mask).hex(),
+        "hint": _sha(_bytes_of([x >> 152 for x in hint])).hex(),
+        "message": _sha(message).hex(),
+        "reply": [y >> 152 for y in reply],
+        "of_holder": of_holder,
+        "of_masks": of_masks,
+    }
+
+
 def _several(size: int) -> list[int]:
     return [each for each in range(1 << size) if each.bit_count() > 1]
 
@@ -300,6 +373,7 @@ def _vectors() -> dict[str, object]:
         "extension": _extension(2, 2),
         "lookups": [_lookup(size, _several(size)) for size in (2, 3, 4, 5)],
         "encrypted": _encrypted(3, 2),
+        "hinted": _hinted(3, 4),
     }
 
 

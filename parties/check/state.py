@@ -92,11 +92,13 @@ class StateCheck:
     def _disk(self) -> Iterator[Finding]:
         state = self._config.state
         disk = Disk(state, self._config.disk)
-        if line := disk.fault():
+        space, too_large = disk.space(), disk.reserve_too_large()
+        # A reserve without room takes what is free, and then uploads are refused because of it.
+        if (line := disk.fault()) and not (too_large and space.free >= space.kept_free):
             yield Finding("disk", line)
         # Before its first start a party has none.
         started = (state / NAME).exists()
-        if line := (started and disk.reserve_fault()) or disk.reserve_too_large():
+        if line := too_large or (disk.reserve_fault() if started else ""):
             yield Finding("disk", line)
 
     def _look(self) -> Look:

@@ -30,7 +30,7 @@ from parties.mpc.fixed_product import MaskedWeights
 from parties.mpc.release import ReleaseKey
 from parties.mpc.session import Session
 from parties.mpc.tuples import TupleKind
-from parties.mpc.twoparty.learned import KeptWeights
+from parties.mpc.twoparty.learned import KeptWeights, Models
 from parties.mpc.twoparty.live import Live
 from parties.mpc.twoparty.maker import TwoParty
 from parties.worker.agreement import disagreement
@@ -51,10 +51,13 @@ _PlanKey = tuple[Kind, bool]
 
 @dataclass(frozen=True)
 class Plan:
-    """The tuples that runs of one kind use, and how many bytes a bundle of them needs."""
+    """The tuples that runs of one kind use, how many bytes a bundle of them needs, and the names of
+    the models whose weights are in them.
+    """
 
     kinds: list[TupleKind]
     size: int
+    models: Models = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Opened:
     masked: MaskedWeights
     prepared: Prepared | None
     link: DealerStream | None
+    models: Models
     pairing: TwoParty | None = None
     received_before: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -171,18 +175,14 @@ class Sessions:
             # 4. Settle on the supply of tuples. The first run on new masks also draws what depends
             #    on the weights alone, so it has a plan of its own.
             plan = (task.kind, terms.same)
-            opened = self._supplied(run, terms, met.stream, plan, deadline)
+            opened = self._supplied(run, terms, met.stream, plan, task.snapshot.names, deadline)
             if opened.link is not None:
                 cancellation.add(opened.link.abandon)
-            # 5. Compute.
-            try:
-                yield opened
-            except TranscriptMismatch:
-                # The other worker finds the same. It must not be cut off before it has read why.
-                met.stream.finish()
-                raise
             # A new model is checked once, so nothing makes way for it.
             keep = task.check is None
+            # 5. Compute.
+            with self._computing(opened, met.stream, keep=keep):
+                yield opened
             self._finished(opened, plan, keep=keep)
             # 6. Remember: the transcripts were compared up to the last tuple. A party that fails
             #    after this has other masked weights, or none, in its next greeting.
@@ -216,6 +216,19 @@ class Sessions:
 
     # --- Parts ------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _computing(self, opened: Opened, peer: PeerStream, *, keep: bool) -> Iterator[None]:
+        try:
+            yield
+        except TranscriptMismatch:
+            # The other worker finds the same. It must not be cut off before it has read why.
+            peer.finish()
+            raise
+        finally:
+            # Both agreed on each lot of weights when it was learned, whatever becomes of the run.
+            if opened.pairing is not None and keep:
+                self._learned.keep(opened.pairing.weights, opened.models)
+
     def _release_key(self, met: Met) -> ReleaseKey:
         """Of both nonces, party 0's first. Raises TranscriptMismatch if the other sent none."""
         mine, theirs = met.mine.release_nonce, met.theirs.release_nonce
@@ -230,7 +243,13 @@ class Sessions:
                     del self._masked[snapshot_id]
 
     def _supplied(
-        self, run: SessionId, terms: _Terms, peer: PeerStream, plan: _PlanKey, deadline: Deadline
+        self,
+        run: SessionId,
+        terms: _Terms,
+        peer: PeerStream,
+        plan: _PlanKey,
+        models: Models,
+        deadline: Deadline,
     ) -> Opened:
         """Where the run's tuples come from: the bundle, or a session with the dealer."""
         # A bundle's session with the dealer is over. Its name is the session of the run's
@@ -238,18 +257,25 @@ class Sessions:
         if terms.prepared is not None:
             supply: Supply = terms.prepared.bundle
             session = Session(self.index, peer, supply, terms.key)
-            return Opened(session, terms.masked, terms.prepared, None)
+            return Opened(session, terms.masked, terms.prepared, None, models)
         if self._dealer is None:
-            return self._made_live(run, terms, peer, plan, deadline)
+            return self._made_live(run, terms, peer, plan, models, deadline)
         # A fresh seed for every session: no mask of this run can have been used before.
         seed = new_seed()
         link = self.dealer_stream(run, seed, terms.masked.seed, deadline)
         known = self._plan(plan)
         supply = Tuples(self.index, run, seed, link, known.kinds if known else None)
-        return Opened(Session(self.index, peer, supply, terms.key), terms.masked, None, link)
+        session = Session(self.index, peer, supply, terms.key)
+        return Opened(session, terms.masked, None, link, models)
 
     def _made_live(
-        self, run: SessionId, terms: _Terms, peer: PeerStream, plan: _PlanKey, deadline: Deadline
+        self,
+        run: SessionId,
+        terms: _Terms,
+        peer: PeerStream,
+        plan: _PlanKey,
+        models: Models,
+        deadline: Deadline,
     ) -> Opened:
         """Tuples that both workers make during the run, by the pairing of the last run if both
         still have it. A run that fails leaves none: its state may differ at the other worker.
@@ -262,11 +288,9 @@ class Sessions:
             raise Busy(f"no randomness is prepared, and making it takes {takes_s:.0f} s", takes_s)
         before, self._pairing = self._pairing, None
         pairing = TwoParty.joined(self.index, peer, before, self._learned.weights())
-        # Weights that were masked afresh are other weights, or other shares of them.
-        scope = terms.masked.pairing
-        room = partial(self._learned.check_room, scope, pairing.weights)
-        session = Session(self.index, peer, Live(run, pairing, scope, room), terms.key)
-        return Opened(session, terms.masked, None, None, pairing, pairing.bytes_received)
+        room = partial(self._learned.check_room, models, pairing.weights)
+        session = Session(self.index, peer, Live(run, pairing, models, room), terms.key)
+        return Opened(session, terms.masked, None, None, models, pairing, pairing.bytes_received)
 
     def _finished(self, opened: Opened, plan: _PlanKey, *, keep: bool) -> None:
         """The run's transcripts were compared: what made its tuples may go on."""
@@ -275,7 +299,6 @@ class Sessions:
         if opened.pairing is not None:
             self._pairing = opened.pairing
             if keep:
-                self._learned.keep(opened.pairing.weights, opened.masked.pairing)
                 with self._lock:
                     self._live_s[plan] = time.monotonic() - opened.began
 
@@ -296,7 +319,7 @@ class Sessions:
         with self._lock:
             known = self._plans.get(key)
             same = known is not None and known.kinds == used
-            self._plans[key] = known if known and same else Plan(used, size_of(used))
+            self._plans[key] = known if known and same else Plan(used, size_of(used), opened.models)
 
     def _remember_masked(self, snapshot_id: str, terms: _Terms) -> None:
         """Keep the masked weights that the run used."""

@@ -5,6 +5,7 @@ salts.
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 from parties.bounded_dict import BoundedDict
@@ -27,6 +28,12 @@ class ModelFile:
     version: str = ""
     commitments: tuple[str, ...] = ()
 
+    @cached_property
+    def name(self) -> bytes:
+        """Of these shares at both parties: SHA-256 of the manifest and the version."""
+        text = f"{len(self.manifest_json)} {self.manifest_json} {self.version}"
+        return sha256(text.encode()).digest()
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -41,6 +48,11 @@ class Snapshot:
     rivals: Rivals | None = None
     public_owners: int = 0
     telemetry: TelemetrySection | None = None
+
+    @cached_property
+    def names(self) -> tuple[bytes, ...]:
+        """The names of its models' shares, in order."""
+        return tuple(file.name for file in self.models)
 
     @cached_property
     def spec_digest(self) -> str:

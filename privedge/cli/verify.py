@@ -54,6 +54,9 @@ def _verify(
     Yes means that the owner's model is the best of the cohort and passes the cohort's rule. The
     parties learn whom you asked about, but neither the image nor the answer.
 
+    This is no authentication: an operator that deviates can forge a yes, and canaries notice it
+    with a probability only. Let it open nothing by itself.
+
     \b
     Example:
       privedge verify digit.png --owner ana --cohort digits --config client.toml

@@ -166,7 +166,8 @@ def _name(spec: ModelSpec, at: int) -> str | None:
 
 def _no_answer() -> IntegrityError:
     return IntegrityError(
-        "the parties' shares do not add up to an answer; ask again, and tell both operators"
+        "the parties' shares do not add up to an answer: either values within the model left their "
+        "range for this input (its owner can look), or a party went wrong; tell both operators"
     )
 
 

@@ -286,6 +286,9 @@ class Client:
         The answer is yes if that owner's model fits best in the cohort and passes its rule for
         "unknown". The parties learn the name of the owner, but not the answer.
 
+        This is no authentication: a party or dealer that deviates can forge a yes, and canaries
+        notice it with a probability only. Let it open nothing by itself.
+
         Args:
             images, cohort, one_subject: as for `identify`.
             owner: the name of the owner to check.

@@ -6,7 +6,7 @@ exactly the paper's). For vectors it is a small dense network. Scores are unboun
 by least squares (LSGAN).
 """
 
-from torch import nn
+from torch import Tensor, nn
 
 from privedge.ran.feature_kinds import Shape
 from privedge.ran.model import build
@@ -24,6 +24,14 @@ class Discriminator(nn.Sequential):
     def __init__(self, shape: Shape, width: int) -> None:
         layers = _patches(shape, width) if min(shape[1:], default=0) >= 2 else _dense(width)
         super().__init__(*build(layers, [shape, *output_shapes(layers, shape)]))
+
+    def hidden(self, features: Tensor) -> list[Tensor]:
+        """Return what every layer but the last makes of features, float32 (n, *shape)."""
+        found = []
+        for layer in list(self)[:-1]:
+            features = layer(features)
+            found.append(features)
+        return found
 
 
 def _patches(shape: Shape, width: int) -> list[Layer]:

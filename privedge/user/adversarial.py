@@ -3,6 +3,12 @@
     D:  0.5 * (|D(x) - 1|^2 + |D(R(x)) - 0|^2)                     LSGAN, means over patches
     R:  mse_weight * |R(x) - x|^2 + adversarial_weight * |D(R(x)) - 1|^2
 
+`adversarial_loss` may replace the two terms with D (docs/results/evaluation.md#the-adversarial-term
+compares them):
+
+    hinge     D: 0.5 * (max(0, 1 - D(x)) + max(0, 1 + D(R(x))));  R: -D(R(x))
+    features  D as in LSGAN;  R: |h(R(x)) - h(x)|^2, the mean over D's hidden layers h
+
 A step draws three batches: real ones for D, fake ones for D, and one for R. Training keeps the R
 with the least error on the owner's validation features. The original code chose by its test images.
 
@@ -14,7 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import mse_loss, relu
 
 from privedge.errors import TrainingError
 from privedge.ran.discriminator import Discriminator
@@ -97,10 +103,13 @@ class Contest:
         self._adam_d.zero_grad()
         # One pass for both batches: D normalises each sample alone, so the batches do not mix.
         on_real, on_fake = self._d(torch.cat([real, fake])).chunk(2)
-        loss = 0.5 * (
-            mse_loss(on_real, torch.ones_like(on_real))
-            + mse_loss(on_fake, torch.zeros_like(on_fake))
-        )
+        if self._settings.adversarial_loss == "hinge":
+            loss = 0.5 * (relu(1 - on_real).mean() + relu(1 + on_fake).mean())
+        else:
+            loss = 0.5 * (
+                mse_loss(on_real, torch.ones_like(on_real))
+                + mse_loss(on_fake, torch.zeros_like(on_fake))
+            )
         torch.autograd.backward(loss)
         self._adam_d.step()
 
@@ -110,14 +119,21 @@ class Contest:
         loss = self._settings.mse_weight * mse_loss(reconstruction, batch)
         if self._settings.adversarial_weight > 0:
             self._d.requires_grad_(False)
-            score = self._d(reconstruction)
-            loss = loss + self._settings.adversarial_weight * mse_loss(
-                score, torch.ones_like(score)
-            )
+            loss = loss + self._settings.adversarial_weight * self._told(reconstruction, batch)
             self._d.requires_grad_(True)
         torch.autograd.backward(loss)
         self._losses, self._summed = self._losses + loss.detach(), self._summed + 1
         self._adam_r.step()
+
+    def _told(self, reconstruction: Tensor, batch: Tensor) -> Tensor:
+        """Return the adversarial term of R's loss."""
+        if self._settings.adversarial_loss == "features":
+            pairs = zip(self._d.hidden(reconstruction), self._d.hidden(batch), strict=True)
+            return torch.stack([mse_loss(ours, theirs) for ours, theirs in pairs]).mean()
+        score: Tensor = self._d(reconstruction)
+        if self._settings.adversarial_loss == "hinge":
+            return -score.mean()
+        return mse_loss(score, torch.ones_like(score))
 
     def _error(self, validation: Tensor) -> float:
         with torch.no_grad():
@@ -168,7 +184,10 @@ class Contest:
 def fingerprint(settings: TrainSettings) -> dict[str, Any]:
     """Return the settings that a resumed run must share with the run it continues."""
     free = ("steps", "device", "threads", "files", "largest_face", "threshold_quantile")
-    return {name: value for name, value in asdict(settings).items() if name not in free}
+    shared = {name: value for name, value in asdict(settings).items() if name not in free}
+    if settings.adversarial_loss == TrainSettings.adversarial_loss:
+        del shared["adversarial_loss"]  # unfinished trainings of before have none
+    return shared
 
 
 def _adam_state(adam: torch.optim.Adam) -> dict[str, Tensor]:

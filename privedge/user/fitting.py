@@ -116,7 +116,9 @@ def _check_private(spec: RanSpec, settings: TrainSettings, closed_form: bool) ->
             )
         return
     if not closed_form:
-        raise TrainingError(f"dp epsilon: {spec.name} is no subspace; choose another preset")
+        raise TrainingError(
+            f"dp epsilon: {spec.name} is no subspace; choose one, such as --preset subspace32-fine"
+        )
     if settings.threshold_quantile is not None:
         raise TrainingError("threshold quantile: no noise covers it; leave it out with dp epsilon")
 

@@ -20,7 +20,8 @@ class TrainSettings:
     batch                 images per step, drawn with replacement
     learning_rate         Adam's learning rate, for R and D alike; beta1 is 0.5
     mse_weight            weight of the mean squared error in the reconstructor's loss
-    adversarial_weight    weight of the LSGAN term in that loss; 0 trains no discriminator
+    adversarial_weight    weight of the adversarial term; 0 trains no discriminator
+    adversarial_loss      what that term is (privedge/user/adversarial.py)
     discriminator_width   maps after the discriminator's first stage
     validation_share      share of the owner's images that is held out to choose the best step
     check_every           steps between two checks on the validation images
@@ -39,6 +40,7 @@ class TrainSettings:
     learning_rate: float = 1e-3
     mse_weight: float = 0.999
     adversarial_weight: float = 0.001
+    adversarial_loss: Literal["least-squares", "hinge", "features"] = "least-squares"
     discriminator_width: int = 16
     validation_share: float = 0.1
     check_every: int = 25
@@ -76,6 +78,8 @@ _DEFAULTS = {
     "conv64": TrainSettings(steps=1000, batch=32, threads=None),
     "ran32": TrainSettings(steps=900, batch=32),
     "ran64": TrainSettings(steps=900, batch=32),
+    "ran32-fine": TrainSettings(steps=900, batch=32),
+    "ran64-fine": TrainSettings(steps=900, batch=32),
     "ran-encoder": TrainSettings(steps=900, batch=32),
 }
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx.helper
 import pytest
 from PIL import Image
 
 import privedge
 from privedge.identity.roles import Identity, Role
 from privedge.local.deployment import CohortSetting, Deployment
+from tests import onnx_files
 
 pytestmark = pytest.mark.mpc
 
@@ -59,6 +61,12 @@ def folder(deployment, tmp_path, monkeypatch) -> Path:
     ran = privedge.train(mine, owner="ana", preset="subspace32")
     ran.save(tmp_path / "ana.ran")
     privedge.Owner.from_file(tmp_path / "owner-ana.toml").upload(ran, "faces")
+    onnx_files.saved(
+        tmp_path / "net.onnx",
+        [onnx.helper.make_node("Gemm", ["x", "w"], ["y"])],
+        [onnx_files.tensor("w", [[1, 2], [3, 4], [5, 6]])],
+        shape=("n", 3),
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -66,6 +74,8 @@ def folder(deployment, tmp_path, monkeypatch) -> Path:
 WITH_EXAMPLES = (
     "Client",
     "ClientConfig",
+    "Model",
+    "ModelSpec",
     "Owner",
     "Ran",
     "RanSpec",

@@ -34,7 +34,9 @@ def _demo(
     preset: Annotated[
         str | None,
         typer.Option(
-            "--preset", metavar="NAME", help="The models' architecture; default ran32, or face."
+            "--preset",
+            metavar="NAME",
+            help="The models' architecture; default ran32-fine, or face.",
         ),
     ] = None,
     queries: Annotated[
@@ -88,7 +90,7 @@ def _demo(
     elif people is not None or detector is not None:
         raise ConfigError("--people and --detector are for faces: add --faces")
     else:
-        task = digits.task(preset or "ran32", queries, seed, PublicFiles.at(encoder=encoder))
+        task = digits.task(preset or "ran32-fine", queries, seed, PublicFiles.at(encoder=encoder))
     plan = run.Plan(task=task, seed=seed, out=out)
     files.prepare(out)
     with nothing_left_running(), phase_bars(_PHASES) as progress:

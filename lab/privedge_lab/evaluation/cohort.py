@@ -43,6 +43,8 @@ PAPER = "paper"
 _PAPER_STEPS = 100
 # Of an owner's own validation errors; the threshold for "not mine" in `known`.
 _QUANTILE = 0.95
+# Fields of a Task that are settings of its training.
+_ADVERSARIAL = ("adversarial_weight", "adversarial_loss")
 # Smaller cohorts have no half to be strangers.
 _LEAST_FOR_KNOWN = 4
 
@@ -55,6 +57,7 @@ class Task:
     components   in place of the preset's; None leaves them
     unit_length  whether vectors are divided by their length
     steps        training steps in place of the preset's; None leaves them
+    adversarial_weight, adversarial_loss    of training, likewise
     spec         the architecture, in place of the preset
     files        the public files that it needs, or whose encoder the preset gets
     """
@@ -68,6 +71,8 @@ class Task:
     baselines: tuple[str, ...] = BASELINES
     spec: RanSpec | None = None
     files: PublicFiles = NO_FILES
+    adversarial_weight: float | None = None
+    adversarial_loss: str | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""
@@ -92,8 +97,9 @@ class Task:
         for name, file in vars(self.files).items():
             if file is not None:  # results without one have no such setting
                 rest |= {f"{name}_sha256": onnx_file.digest(file)}
-        if self.unit_length is None:  # results of before have no such setting
-            del rest["unit_length"]
+        for name in ("unit_length", *_ADVERSARIAL):
+            if rest[name] is None:  # results of before have no such setting
+                del rest[name]
         digest = datasets.digest(self.data)
         return {"data": self.data.absolute().name, "data_sha256": digest, **choice, **rest}
 
@@ -178,6 +184,7 @@ def spec_of(task: Task, parts: Parts) -> RanSpec:
         width=width,
         channels=channels,
         components=task.components,
+        pictures=min(map(len, parts.train)),
         files=task.files,
     )
 
@@ -188,8 +195,13 @@ def fitted(inputs: Inputs, spec: RanSpec) -> Inputs:
 
 
 def settings_of(task: Task, spec: RanSpec, seed: int) -> TrainSettings:
-    """How every owner trains."""
-    changes = {} if task.steps is None else {"steps": task.steps}
+    """How every owner trains. Raises ConfigError for what the architecture does not take."""
+    asked = {name: getattr(task, name) for name in ("steps", *_ADVERSARIAL)}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    if spec.components and changes.keys() & set(_ADVERSARIAL):
+        raise ConfigError(
+            f"adversarial weight, loss: {spec.name} is fitted in closed form; leave them out"
+        )
     quantile = {"threshold_quantile": _QUANTILE}
     return settings_for(spec, seed=seed, files=task.files, **quantile, **changes)
 

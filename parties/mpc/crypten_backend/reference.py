@@ -19,6 +19,7 @@ from parties.mpc.products import Map
 from parties.mpc.session import Session
 from parties.mpc.widening import widened
 from parties.mpc.window import PLAIN, Window
+from privedge.errors import NotSupported
 from privedge.sharing.fixed_point import FRACTIONAL_BITS
 
 
@@ -81,6 +82,10 @@ class Reference:
     def truncate(self, x: torch.Tensor, *, bits: int = FRACTIONAL_BITS) -> torch.Tensor:
         """floor(x / 2^bits), or one unit more. One round."""
         return truncation.truncated(self.session, x, bits=bits)
+
+    def round_exactly(self) -> None:
+        """From now on truncation is the floor. Raises NotSupported: engine = "fused" can."""
+        raise NotSupported('exact rounding needs engine = "fused"')
 
     def widened(self, x: torch.Tensor, *, bits: int) -> torch.Tensor:
         """As Engine.widened. One round."""

@@ -95,6 +95,10 @@ def answered(
     share: of the inputs, int64 (B, *input_shape), modulo 2^24 at scale 2^16.
     """
     protocols = running.protocols()
+    if not isinstance(spec.outputs, Label):
+        # Truncation to within one unit goes up as often as the bits that it cuts say. Scores would
+        # pass that on from every layer, and the mean of many answers would tell those bits.
+        protocols.round_exactly()
     with marking(), crypten.no_grad():
         with protocols.phase("network"):
             # 1. The range check: no word can be outside of it, so there is nothing to refuse.
@@ -111,8 +115,6 @@ def _leaving(scores: Number, spec: ModelSpec) -> torch.Tensor:
     """Step 3."""
     if isinstance(spec.outputs, Label):
         return _one_hot(scores)
-    # What leaves is cut exactly, whatever the parties' rounding is. Truncation to within one unit
-    # goes up as often as the bits that it cuts say, so the mean of many answers would tell them.
     words = _cut(scores._tensor._tensor, scores._tensor._late)
     if not isinstance(spec.outputs, Rounded):
         return words

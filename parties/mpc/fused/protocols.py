@@ -34,6 +34,10 @@ class Fused(Reference):
         self._masked = masked
         self._exact = exact
 
+    def round_exactly(self) -> None:
+        """From now on truncation is the floor, whatever it was before."""
+        self._exact = True
+
     # --- Products ---
 
     def product(

@@ -13,7 +13,11 @@ Delta is all the d. Hashed, v is the key of the choice; q and q + Delta are the 
 
 Check. A receiver whose c is not that of one choice could learn bits of Delta from what comes later.
 Both compute a universal hash of each row, a polynomial over GF(2^128) at a point that is drawn only
-when c is fixed (here: by hashing c). It is linear, so the sender compares hash(q_i) with
+when c is fixed. The paper lets the sender draw it; here it is the hash of all that was said in this
+direction, base transfers and trees included (Fiat and Shamir, CRYPTO 1986). Without the trees, a
+receiver could plant them when it knows the point: two rows of equal hashes take 2^64 trees, by
+their birthdays. With them each attempt has a point of its own, and passes with a probability of a
+row's length in blocks times 2^-128. The hash is linear, so the sender compares hash(q_i) with
 hash(v_i) + d_i hash(choice). Two words at the start of each row, 128 transfers that are used for
 nothing else, hide what the hashes would tell of v and of the choices. One who cheats and passes has
 guessed the bits of Delta that it would learn (section 4 there).
@@ -63,7 +67,9 @@ class Planting:
             message, seeds = punctured.planted(root, keys[at : at + punctured.DEPTH])
             messages.append(message)
             leaves.append(seeds)
-        return b"".join(messages), Receiver(self._pairing, leaves)
+        whole = b"".join(messages)
+        said = _transcript(self._pairing, self.point, points, whole)
+        return whole, Receiver(self._pairing, leaves, said)
 
 
 class Picking:
@@ -74,7 +80,7 @@ class Picking:
         random = int.from_bytes(os.urandom(BLOCKS * punctured.DEPTH // 8))
         self._choices = [random >> at & 1 for at in range(BLOCKS * punctured.DEPTH)]
         self._base = base_ot.Chooser(pairing, point, self._choices)
-        self.points = self._base.points
+        self._point, self.points = point, self._base.points
 
     def picked(self, message: bytes) -> "Sender":
         """The sender's end. Raises TranscriptMismatch."""
@@ -89,15 +95,18 @@ class Picking:
             place, seeds = punctured.picked(own, self._choices[part], keys[part])
             missing.append(place)
             leaves.append(seeds)
-        return Sender(self._pairing, missing, leaves)
+        said = _transcript(self._pairing, self._point, self.points, message)
+        return Sender(self._pairing, missing, leaves, said)
 
 
 class _End:
-    """What both ends do: count transfers, and name the hash of each call."""
+    """What both ends do: count transfers, and draw the point of each call's check."""
 
-    def __init__(self, pairing: bytes) -> None:
+    def __init__(self, pairing: bytes, said: bytes) -> None:
         self._pairing = pairing
         self._count = 0
+        # SHA-256 of what was said until now.
+        self._said = said
 
     def _reserve(self, rows: int, width: int) -> int:
         """The number of the first of so many transfers. Counted before any is made: no number is
@@ -109,18 +118,22 @@ class _End:
             raise TranscriptMismatch("transfers: this pairing has made all it may")
         return first
 
-    def _hash_key(self, first: int, corrections: bytes) -> bytes:
-        text = hashlib.sha256(b"privedge transfers check v1")
-        text.update(len(self._pairing).to_bytes(8, "little") + self._pairing)
-        text.update(first.to_bytes(8, "little") + corrections)
-        return text.digest()[: base_ot.KEY_BYTES]
+    def _point_of(self, sizes: tuple[int, int, int], corrections: bytes) -> bytes:
+        """The key of the hash of a call. sizes: its first transfer, rows and width."""
+        text = hashlib.sha256(b"privedge transfers check v2" + self._said)
+        text.update(b"".join(size.to_bytes(8, "little") for size in sizes) + corrections)
+        self._said = text.digest()
+        return hashlib.sha256(b"privedge transfers point v1" + self._said).digest()[
+            : base_ot.KEY_BYTES
+        ]
 
 
 class Receiver(_End):
     """The end that chooses. Secret; it has no useful repr."""
 
-    def __init__(self, pairing: bytes, leaves: list[list[bytes]]) -> None:
-        super().__init__(pairing)
+    def __init__(self, pairing: bytes, leaves: list[list[bytes]], said: bytes) -> None:
+        """`said`: SHA-256 of what was said until now."""
+        super().__init__(pairing, said)
         self._streams = [[KeyStream(seed) for seed in seeds] for seeds in leaves]
 
     def extend(self, rows: int, width: int) -> tuple[bytes, Chosen]:
@@ -128,7 +141,7 @@ class Receiver(_End):
         first = self._reserve(rows, width)
         u, v = self._expanded(rows * width + _MASK_WORDS)
         corrections = (u[1:] ^ u[0]).tobytes()
-        key = self._hash_key(first, corrections)
+        key = self._point_of((first, rows, width), corrections)
         check = _hashed(key, [u[0], *v])
         choices, used = u[0, _MASK_WORDS:], v[:, _MASK_WORDS:]
         return corrections + check, Chosen(self._pairing, first, choices, used, width)
@@ -147,9 +160,10 @@ class Sender(_End):
     """The end that has both keys. Secret; it has no useful repr."""
 
     def __init__(
-        self, pairing: bytes, missing: list[int], leaves: list[list[bytes | None]]
+        self, pairing: bytes, missing: list[int], leaves: list[list[bytes | None]], said: bytes
     ) -> None:
-        super().__init__(pairing)
+        """`said`: SHA-256 of what was said until now."""
+        super().__init__(pairing, said)
         self._missing = missing
         self._streams = [
             [KeyStream(seed) if seed is not None else None for seed in seeds] for seeds in leaves
@@ -173,7 +187,8 @@ class Sender(_End):
             self._block(block, q[block * punctured.DEPTH :][: punctured.DEPTH])
             if block:
                 self._correct(block, q, corrections[block - 1])
-        self._check(self._hash_key(first, message[:size]), q, message[size:])
+        key = self._point_of((first, rows, width), message[:size])
+        self._check(key, q, message[size:])
         return Pairs(self._pairing, first, q[:, _MASK_WORDS:], self._delta, width)
 
     def _block(self, block: int, q: Words) -> None:
@@ -206,6 +221,14 @@ def message_bytes(rows: int, width: int) -> int:
 def message_extra() -> int:
     """The size of the hashes: of the choices, and of each row."""
     return (1 + BLOCKS * punctured.DEPTH) * _HASH_WORDS * WORD_BYTES
+
+
+def _transcript(*parts: bytes) -> bytes:
+    """SHA-256 of a pairing and its base transfers."""
+    text = hashlib.sha256(b"privedge transfers said v1")
+    for part in parts:
+        text.update(len(part).to_bytes(8, "little") + part)
+    return text.digest()
 
 
 def _taken(stream: KeyStream, words: int) -> Words:

@@ -20,11 +20,12 @@ meets a_pk and each a once. Under one pair, two samples would show the differenc
 
     y_o - H_o s = 2^152 W_o B + R_o + (W_o e' + e v_o - e_o s)
 
-The last part is below 2^(63 + 13 + 4.4) * chunks, and products of large polynomials are off by less
-than 2^96. Of H_o, b_pk and y_o the low 108 bits are left
-out, and of b the lowest 27: with ternary s and v_o that adds at most 2^122.3, and typically 2^114.
-So a result is off by one unit if R_o modulo 2^152 is so near an end: with a probability of at most
-2^-28, and typically 2^-37. It depends neither on W nor on B.
+What is in brackets is below 2^(63 + 13 + 4.4) for each polynomial of an input. Of b the lowest 27
+bits are left out, which adds at most 2^(27 + 63 + 13) for each; of H_o, b_pk and y_o the low 81
+bits, and products of large polynomials are off by less than 2^82 (ring.py), which with ternary s
+and v_o adds less than 2^98. So a result is off by one unit if R_o modulo 2^152 is within 2^103.1 of
+an end: with a probability of at most 2^-47 for an input of one polynomial, twice that for two, and
+so on. R_o is uniform, so that tells nothing of W or B but with that probability.
 """
 
 import hashlib
@@ -37,11 +38,13 @@ import numpy.typing as npt
 
 from parties.mpc.prg import KEY_BYTES, KeyStream
 from parties.mpc.twoparty import ring
-from parties.mpc.twoparty.encrypted import SENT, add_combined, sample
+from parties.mpc.twoparty.encrypted import add_combined, sample
 from parties.mpc.twoparty.layers import Block, Layer
 from privedge.errors import TranscriptMismatch
 from privedge.sharing.ring import Words
 
+# Of H_o, b_pk and y_o these digits are sent: the high 135 bits.
+SENT = 5
 # Of b these digits are sent; with the words of W, the lowest would be lost in the errors.
 _SENT_OF_B = ring.LIMBS - 1
 _TOP_BYTES = ring.DEGREE * ring.coefficient_bytes(SENT)

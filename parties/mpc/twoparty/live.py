@@ -1,7 +1,7 @@
 """A supply of tuples that the two parties make during the run, when each is drawn.
 
 For the first runs of a snapshot, whose plan nobody knows yet, and for a run without a bundle. What
-products need of a weight is exchanged when the weight is met first, and kept with the pairing.
+products need of a model's weight is exchanged when the weight is met first (learned.py).
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from parties.mpc.dealing import Ahead, SessionId, TupleShares
 from parties.mpc.fixed_product import FixedProduct, FixedWeight
 from parties.mpc.tuples import TupleKind
-from parties.mpc.twoparty.learned import memory
+from parties.mpc.twoparty.learned import Models
 from parties.mpc.twoparty.maker import TwoParty
 
 
@@ -20,16 +20,16 @@ class Live:
         self,
         run: SessionId,
         pairing: TwoParty,
-        scope: bytes,
+        models: Models,
         room: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`scope`: the name of the weights, the same at both parties (TwoParty.learn). `room` may
-        refuse to learn a weight that takes so many bytes of memory.
+        """`models`: whose weights they are, the same at both parties (TwoParty.learn). `room` may
+        refuse to learn weights that take so many bytes of memory.
         """
         self.run = run
         self.used: list[TupleKind] = []
         self._pairing = pairing
-        self._scope = scope
+        self._models = models
         self._room = room
 
     def draw(self, kind: TupleKind) -> TupleShares:
@@ -40,7 +40,8 @@ class Live:
     def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
         """Make B_i and U_i of the next tuple. Raises ShareError if two parties cannot."""
         self.used.append(kind)
-        if not self._pairing.knows(kind, self._scope):
-            self._room(memory(kind))
-            self._pairing.learn(kind, weight.share, self._scope)
-        return self._pairing.product(kind, self._scope)
+        more = self._pairing.memory_of_missing(kind, self._models)
+        if more:
+            self._room(more)
+            self._pairing.learn(kind, weight.share, self._models)
+        return self._pairing.product(kind, self._models)

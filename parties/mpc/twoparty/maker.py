@@ -29,7 +29,20 @@ from parties.mpc.tuples import TupleKind
 from parties.mpc.twoparty import ring
 from parties.mpc.twoparty.extension import Picking, Planting
 from parties.mpc.twoparty.kinds import Kind, Parts, of_one
-from parties.mpc.twoparty.learned import ID_BYTES, Known, Weights, is_encrypted, memory, name_of
+from parties.mpc.twoparty.learned import (
+    ID_BYTES,
+    Known,
+    Models,
+    Weights,
+    covered,
+    is_encrypted,
+    lots,
+    memory,
+    name_of,
+    of_owners,
+    owner_axis,
+    without,
+)
 from parties.mpc.twoparty.making import Choosing, Chunk, Giving, chunks, dealt
 from privedge.errors import NotReady, TranscriptMismatch
 from privedge.sharing.ring import Words
@@ -89,7 +102,7 @@ class TwoParty:
     """One party of a pairing. Experimental: not reviewed from outside.
 
     Secret; it has no useful repr. bytes_sent, bytes_received: to and from the other party, so far.
-    weights: those that both have learned.
+    weights: those that both have learned, by id.
     """
 
     def __init__(self, index: int, link: PeerLink) -> None:
@@ -118,12 +131,12 @@ class TwoParty:
         """
         mine = before._line.digest if before else os.urandom(_DIGEST_BYTES)
         kept = weights if weights is not None else (before.weights if before else {})
-        theirs = bytes(link.exchange(mine + b"".join(known.id for known in kept.values())))
+        theirs = bytes(link.exchange(mine + b"".join(kept)))
         same = before is not None and theirs[:_DIGEST_BYTES] == mine
         pairing = before if before is not None and same else TwoParty(index, link)
         pairing._line.link = link
         told = {theirs[at : at + ID_BYTES] for at in range(_DIGEST_BYTES, len(theirs), ID_BYTES)}
-        pairing.weights = {key: known for key, known in kept.items() if known.id in told}
+        pairing.weights = {name: known for name, known in kept.items() if name in told}
         return pairing
 
     @property
@@ -134,31 +147,46 @@ class TwoParty:
     def bytes_received(self) -> int:
         return self._line.bytes_received
 
-    def knows(self, kind: FixedProduct, scope: bytes) -> bool:
-        """Whether that weight was learned."""
-        return (scope, name_of(kind)) in self.weights
+    def knows(self, kind: FixedProduct, models: Models) -> bool:
+        """Whether that weight was learned of all these models."""
+        return not covered(self.weights, kind, models)[1]
 
-    def learn(self, kind: FixedProduct, weight: torch.Tensor, scope: bytes) -> None:
-        """Exchange what products with a weight need, once, under the name that `kind` has for it.
+    def memory_of_missing(self, kind: FixedProduct, models: Models) -> int:
+        """Bytes that `learn` would take; 0 if there is nothing to learn. Raises ShareError."""
+        wanted = lots(self.weights, kind, models)
+        return sum(memory(of_owners(kind, len(lot))) for lot in wanted)
 
-        weight: this party's share, as FixedProduct.prepared gives it, int64 of `kind.masked`.
-        scope: whose weights they are, since others may have the same name; the same at both.
+    def learn(self, kind: FixedProduct, weight: torch.Tensor, models: Models) -> None:
+        """Exchange what products with a weight need, once for each model.
+
+        weight: this party's share of all models' weights, as FixedProduct.prepared gives it, int64
+        of `kind.masked`.
+        models: whose weights they are, in the same order; the same at both.
 
         Raises ShareError for a product that two parties cannot make, LimitExceeded for too many
-        inputs, TranscriptMismatch.
+        inputs, TranscriptMismatch. Each lot that was learned until then stays usable.
         """
-        memory(kind)  # refuses what is not possible
+        self.memory_of_missing(kind, models)  # refuses what is not possible
+        for lot in lots(self.weights, kind, models):
+            # Without a copy, if it is all of them.
+            own = weight if len(lot) == len(models) else weight[lot]
+            self._learn(kind, own, tuple(models[place] for place in lot))
+
+    def _learn(self, kind: FixedProduct, weight: torch.Tensor, models: Models) -> None:
         nonce = self._both(os.urandom(_NONCE_BYTES))
-        self._line.add(scope)
+        for model in models:
+            self._line.add(model)
         self._line.add(f"weight {name_of(kind)} {kind.weight}".encode())
         # Each party holds a key in one direction, and has masks in the other.
-        known = Known(nonce, kind, weight, self._index)
+        known = Known(nonce, kind, weight, self._index, models)
         messages = known.messages()
         while lot := list(islice(messages, _TOGETHER_ONCE)):
             for message in self._exchange_all(lot):
                 known.take(message)
         self._line.agree()
-        self.weights[scope, name_of(kind)] = known
+        for before in without(self.weights, kind, models):
+            del self.weights[before]
+        self.weights[known.id] = known
 
     def tuple(self, kind: TupleKind) -> TupleShares:
         """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
@@ -168,10 +196,10 @@ class TwoParty:
         self._line.agree()
         return shares
 
-    def product(self, kind: FixedProduct, scope: bytes) -> Ahead:
-        """Make B_i and U_i of a weight that was learned, now. Raises TranscriptMismatch."""
+    def product(self, kind: FixedProduct, models: Models) -> Ahead:
+        """Make B_i and U_i of weights that were learned, now. Raises TranscriptMismatch."""
         self._line.add(kind.purpose.encode())
-        (ahead,) = self._products(kind, scope, 1)
+        (ahead,) = self._products(kind, models, 1)
         self._line.agree()
         return ahead
 
@@ -179,11 +207,11 @@ class TwoParty:
         self,
         plan: Sequence[TupleKind],
         names: Sequence[SessionId],
-        scope: bytes = b"",
+        models: Models = (),
         pause: Callable[[], None] = lambda: None,
     ) -> list[Bundle]:
         """Make bundles of this plan, under these names, which both parties have chosen alike. Many
-        at once take less time each. The weights were learned under `scope`.
+        at once take less time each. `models`: whose weights products are with.
 
         pause: called before each exchange of chunks; it may wait.
         Raises ShareError for what two parties cannot make and NotReady for a weight that was not
@@ -193,7 +221,7 @@ class TwoParty:
         """
         started = time.thread_time()
         for kind in plan:
-            if isinstance(kind, FixedProduct) and not self.knows(kind, scope):
+            if isinstance(kind, FixedProduct) and not self.knows(kind, models):
                 raise NotReady(f"making randomness: the weight {kind.name} was not learned")
         every = [*plan] * len(names)
         groups = _grouped(every)
@@ -209,7 +237,7 @@ class TwoParty:
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
                 alike_at = range(at, len(every), len(plan))
-                products = self._paused(kind, scope, len(names), pause)
+                products = self._paused(kind, models, len(names), pause)
                 parts.update(zip(alike_at, products, strict=True))
         self._line.agree()
         seconds = (time.thread_time() - started) / len(names)
@@ -278,24 +306,25 @@ class TwoParty:
         return parts
 
     def _paused(
-        self, kind: FixedProduct, scope: bytes, count: int, pause: Callable[[], None]
+        self, kind: FixedProduct, models: Models, count: int, pause: Callable[[], None]
     ) -> Iterator[Ahead]:
         """`_products`, as many at once as pays: a query would wait for all of those."""
         at_once = count if is_encrypted(kind) else 1
         for _ in range(0, count, at_once):
             pause()
-            yield from self._products(kind, scope, at_once)
+            yield from self._products(kind, models, at_once)
 
-    def _products(self, kind: FixedProduct, scope: bytes, count: int) -> list[Ahead]:
+    def _products(self, kind: FixedProduct, models: Models, count: int) -> list[Ahead]:
         """B_i and U_i with U_0 + U_1 = W * B = (W_0 + W_1) * (B_0 + B_1), `count` times."""
-        known = self.weights[scope, name_of(kind)]
         masks = torch.from_numpy(_random(count, *kind.input).view(np.int64))
-        crossed = known.crossed(kind, masks, self._exchange_all)
-        own = known.share
-        return [
-            (mask, cross.add_(kind.apply(mask, own)))
-            for mask, cross in zip(masks, crossed, strict=True)
-        ]
+        made = [torch.empty(*kind.derived[0], dtype=torch.int64) for _ in range(count)]
+        for part in covered(self.weights, kind, models)[0]:
+            places = torch.tensor(part.places)
+            for whole, own in zip(
+                made, part.products(kind, masks, self._exchange_all), strict=True
+            ):
+                whole.index_copy_(owner_axis(kind), places, own)
+        return list(zip(masks, made, strict=True))
 
     def _exchange_all(self, messages: Sequence[bytes]) -> list[bytes]:
         """Exchange several messages at once; the other party sends as many."""

@@ -48,8 +48,8 @@ _BYTE = 8
 # Digits for products of two large polynomials.
 _FINE_BITS = 13
 _FINE = -(-Q_BITS // _FINE_BITS)
-# The lowest digits of such a product are left out: five sums of at most 2^42.4 each.
-_LEFT_OUT = 5
+# The lowest digits of such a product are left out: four sums of at most 2^42.4 each.
+_LEFT_OUT = 4
 LEFT_OUT_BITS = _FINE_BITS * (_LEFT_OUT - 1) + 43
 # Where a scaled message begins: in this digit, at this bit.
 _FIRST, _SHIFT = divmod(SCALE_BITS, LIMB_BITS)

@@ -14,11 +14,11 @@ from hashlib import sha256
 from parties.mpc.bundles import Bundle
 from parties.mpc.dealing import SessionId
 from parties.mpc.session import PeerLink
-from parties.mpc.tuples import TupleKind
 from parties.mpc.twoparty.learned import KeptWeights
 from parties.mpc.twoparty.maker import TwoParty
 from parties.worker.cancellation import Cancellation
 from parties.worker.meeting import Agreement, Meeting
+from parties.worker.sessions import Plan
 from privedge.errors import NotReady
 from privedge.rpc.deadline import Deadline
 
@@ -49,28 +49,29 @@ class TwoPartyMaker:
         self,
         session: SessionId,
         names: Sequence[SessionId],
-        plan: Sequence[TupleKind],
-        scope: bytes,
+        plan: Plan,
+        weights: bytes,
         pause: Callable[[], None],
         orders: Cancellation,
     ) -> Made:
         """Make bundles of this plan under these names, in step with the other worker.
 
         session: the meeting's, 16 fresh bytes.
-        scope: the name of the weights, which both have learned in a run.
+        weights: the name of the masked weights, the same at both; runs have learned those of the
+        plan's models.
         pause: called between exchanges; it may wait.
 
         It ends early with `orders`. Raises NotReady without the weights, Unreachable,
         TranscriptMismatch. Whatever is raised, nothing of the pairing is used again.
         """
-        facts = sha256(b"privedge making v1" + scope)
-        for kind in plan:
+        facts = sha256(b"privedge making v1" + weights)
+        for kind in plan.kinds:
             facts.update(kind.purpose.encode() + b"\0")
         with self._met(session, facts.digest(), orders) as link:
             before, self._pairing = self._pairing, None
             pairing = TwoParty.joined(self._index, link, before, self._learned.weights())
             received = pairing.bytes_received
-            bundles = pairing.bundles(plan, names, scope, pause)
+            bundles = pairing.bundles(plan.kinds, names, plan.models, pause)
             self._pairing = pairing
             return Made(bundles, pairing.bytes_received - received)
 

@@ -135,7 +135,7 @@ class Preparer:
         if self._maker is None:
             return self._dealt(SessionId(session), count, plan, masked, pause, orders)
         names = [SessionId(name) for name in bundle_names(session, count)]
-        made = self._maker.make(SessionId(session), names, plan.kinds, pairing, pause, orders)
+        made = self._maker.make(SessionId(session), names, plan, pairing, pause, orders)
         return Drawn(session, pairing, made.bundles, plan.size, made.received)
 
     def _dealt(

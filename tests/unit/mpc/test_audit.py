@@ -195,6 +195,20 @@ def test_a_coin_other_than_the_one_committed_to_is_refused(plan, masked):
         again.send(coin)
 
 
+@pytest.mark.parametrize("way", ["another key", "says so"])
+def test_what_is_not_told_is_a_party_that_has_an_honest_dealer_refused(plan, masked, way):
+    """Operators are told that it may have been one of them."""
+    lying, other = (audited(lot, 2) for lot in lots(plan, masked, 3))
+    mine, theirs = next(lying), next(other)
+    for _ in ("commitments", "coins"):
+        mine, theirs = lying.send(theirs), other.send(mine)
+    keys = os.urandom(len(mine)) if way == "another key" else mine
+    mine, theirs = lying.send(theirs), other.send(keys)
+    with pytest.raises(StopIteration) as ended:
+        other.send(b"\1" + mine[1:] if way == "says so" else mine)
+    assert isinstance(ended.value.value, Wrong)
+
+
 def test_no_key_of_a_kept_bundle_or_of_a_product_is_sent(plan, masked):
     pair = lots(plan, masked, 4)
     sides, sent = [audited(lot, 2) for lot in pair], [[], []]

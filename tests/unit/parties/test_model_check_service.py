@@ -205,6 +205,23 @@ def test_party_1_takes_no_model_that_was_not_checked(open_parties):
     assert parties.states(model_id) == ["uploaded"] * 2
 
 
+@pytest.mark.parametrize("deviates", [0, 1])
+def test_what_is_not_caught_is_a_party_that_changes_its_share_of_the_bit(open_parties, deviates):
+    """It need only know that the model is bad: the threat model says so."""
+    parties = open_parties()
+    parties.bit = BAD
+    checks = parties.both[deviates].checks
+    honest = checks.ask
+
+    def forged(*args):
+        return ((int.from_bytes(honest(*args), "little") - BAD) % (1 << 64)).to_bytes(8, "little")
+
+    checks.ask = forged
+    model_id = parties.uploaded()
+    parties.leader.activate(model_id, ANA)
+    assert parties.states(model_id) == ["active"] * 2
+
+
 def told_by_party_0(parties, model_id, way):
     """Party 0 says that a model is to be active, without a word about its check."""
     (row,) = (row for row in parties.follower.listed(ADMIN, COHORT) if row.model_id == model_id)

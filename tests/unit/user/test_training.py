@@ -154,6 +154,16 @@ def test_without_adversarial_weight_no_discriminator_is_trained(data):
     assert not same(with_it, without)
 
 
+@pytest.mark.parametrize("loss", ["hinge", "features"])
+def test_the_adversarial_term_may_be_another(data, loss):
+    usual = fit_ran(data.train_images[0], RAN32, QUICK, "ana")
+    other = replace(QUICK, adversarial_loss=loss, adversarial_weight=0.01)
+    first, again = (fit_ran(data.train_images[0], RAN32, other, "ana") for _ in range(2))
+    assert same(first, again)
+    assert not same(first, usual)
+    assert float(first.facts["validation_mse"]) < 2 * float(usual.facts["validation_mse"])
+
+
 def test_a_training_that_diverges_says_so(data):
     with pytest.raises(TrainingError, match="diverged"):
         fit_ran(data.train_images[0], RAN32, replace(QUICK, learning_rate=1e30), "ana")

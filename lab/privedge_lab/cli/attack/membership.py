@@ -1,6 +1,7 @@
 """`privedge attack membership`: do answers tell whether an image was trained on?"""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from privedge_lab.results.rows.membership import MembershipRow
 
 _PRESET = "subspace32"
+_LEAST_MEMBERS = 10
+# Members, and others, attacked of each owner, if there are so many.
+_ASKED = 50
 
 
 def register(group: typer.Typer) -> None:
@@ -32,14 +36,26 @@ def register(group: typer.Typer) -> None:
 def _membership(
     data: DataOption,
     preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help="The RAN preset of the cohort.")
+        str, typer.Option("--preset", metavar="NAMES", help="RAN presets, with commas between.")
     ] = _PRESET,
     owners: Annotated[int, typer.Option("--owners", min=2, help="Models, one a class.")] = 10,
-    members: Annotated[int, typer.Option("--members", min=10, help="Trained on, a model.")] = 100,
+    members: Annotated[
+        str,
+        typer.Option(
+            "--members", metavar="NUMBERS", help="Trained on, a model: 10 or more, or several."
+        ),
+    ] = "100",
     asked: Annotated[
-        int, typer.Option("--asked", min=2, help="Members, and others, attacked of each owner.")
-    ] = 50,
-    margin: Annotated[float, typer.Option("--margin", help="The cohort's margin.")] = 1.0,
+        int | None,
+        typer.Option(
+            "--asked",
+            min=2,
+            help="Members, and others, attacked of each owner; default 50, or all members.",
+        ),
+    ] = None,
+    margin: Annotated[
+        str, typer.Option("--margin", metavar="NUMBERS", help="The cohort's, or several.")
+    ] = "1",
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Of training, if not the preset's.")
     ] = None,
@@ -60,11 +76,13 @@ def _membership(
 ) -> None:
     """Label-only membership inference against the answers that a client of the service gets.
 
+    Of several presets, numbers of members, margins and epsilons, every combination is measured.
     Answers come from the plaintext fixed-point model, whose labels are those of the private one.
 
     \b
     Example:
       privedge attack membership --data mnist_28.npz --preset subspace32 --members 100
+      privedge attack membership --data mnist_28.npz --members 20,100 --margin .9,1
       privedge attack membership --data mnist_28.npz --dp-epsilon 1,4,16
     """
     from privedge_lab import datasets, encoded
@@ -74,13 +92,15 @@ def _membership(
 
     fields = network(preset, encoder, spec_file, usual=_PRESET)
     spec, files = fields["spec"], fields["files"]
-    named = spec.name if spec else preset
+    presets = [spec.name] if spec else [name.strip() for name in preset.split(",")]
     wanted = [None] if dp_epsilon is None else numbers(dp_epsilon, "--dp-epsilon")
+    sizes, margins = _sizes(members), numbers(margin, "--margin")
     chosen = [
         membership.MembershipSettings(
-            named, owners, members, asked, margin, steps, seed, epsilon, spec, files
+            *(name, owners, size, asked or min(_ASKED, size), each),
+            *(steps, seed, epsilon, spec, files),
         )
-        for epsilon in wanted
+        for name, size, each, epsilon in product(presets, sizes, margins, wanted)
     ]
 
     def measure(results: Results, bars: Bars) -> Iterator[MembershipRow]:
@@ -97,10 +117,21 @@ def _membership(
     experiment.show_lines(found.results, MembershipRow, as_json, _line)
 
 
+def _sizes(text: str) -> list[int]:
+    found = numbers(text, "--members")
+    if found[0] < _LEAST_MEMBERS or not all(size.is_integer() for size in found):
+        raise typer.BadParameter(
+            f"needs whole numbers of {_LEAST_MEMBERS} or more, with commas between",
+            param_hint="--members",
+        )
+    return [int(size) for size in found]
+
+
 def _line(row: "MembershipRow") -> str:
     private = "" if row.dp_epsilon is None else f", epsilon {row.dp_epsilon:g}"
     return (
-        f"{row.preset} {row.attack}{private}: AUC {shown(row.auc, '.3f')} +- "
+        f"{row.preset} {row.attack}, {shown(row.members, '.0f')} images an owner, margin "
+        f"{shown(row.margin, 'g')}{private}: AUC {shown(row.auc, '.3f')} +- "
         f"{shown(row.auc_plus_minus, '.3f')}, advantage {shown(row.advantage, '+.3f')} +- "
         f"{shown(row.advantage_plus_minus, '.3f')} ({row.images} images; right: "
         f"{shown(row.right_members, '.1%')} of members, {shown(row.right_others, '.1%')} of "

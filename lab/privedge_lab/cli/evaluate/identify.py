@@ -68,6 +68,18 @@ def _identify(
     components: ComponentsOption = None,
     unit_length: UnitLengthOption = None,
     steps: StepsOption = None,
+    adversarial_weight: Annotated[
+        float | None,
+        typer.Option("--adversarial-weight", min=0, help="Of a network's training; default 0.001."),
+    ] = None,
+    adversarial_loss: Annotated[
+        str | None,
+        typer.Option(
+            "--adversarial-loss",
+            metavar="least-squares|hinge|features",
+            help="Of a network's training; default least-squares.",
+        ),
+    ] = None,
     encoder: EncoderOption = None,
     detector: DetectorOption = None,
     spec_file: SpecOption = None,
@@ -141,6 +153,8 @@ def _identify(
         components=components,
         unit_length=unit_length,
         steps=steps,
+        adversarial_weight=adversarial_weight,
+        adversarial_loss=adversarial_loss,
         **network(preset, encoder, spec_file, detector),
         engine=engine,
         baselines=names(baselines or "none"),

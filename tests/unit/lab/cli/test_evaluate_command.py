@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from privedge.cli.main import build
-from privedge.errors import ConfigError, PrivEdgeError
+from privedge.errors import ConfigError, ImageError, PrivEdgeError
 from privedge.ran import rivals
 from privedge.ran.features import extract
 from privedge.ran.presets import preset
@@ -114,9 +114,9 @@ def test_faces_are_cut_out_before_they_are_told_apart(tmp_path):
     found = json.loads(done.stdout)
     assert found["left_out"] == 1 and found["asked"] == 14 and found["baselines"] == {}
     assert found["accuracy"] > 0.9
-    plain = [*map(str, fixed), "--baselines", "none"]
-    whole = json.loads(CliRunner().invoke(build(), plain).stdout)
-    assert whole["accuracy"] < found["accuracy"] and "left_out" not in whole
+    # Of whole pictures, in which a face is small, this encoder makes next to nothing.
+    whole = CliRunner().invoke(build(), [*map(str, fixed), "--baselines", "none"])
+    assert isinstance(whole.exception, ImageError) and "below 1/4" in str(whole.exception)
 
 
 def test_strangers_of_vectors_are_vectors(file, tmp_path):

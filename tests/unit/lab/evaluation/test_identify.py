@@ -15,7 +15,7 @@ from privedge.ran.spec import ImageShape
 from privedge.user import checkpoint
 from privedge_lab.datasets import Labelled, from_arrays
 from privedge_lab.demo import digits
-from privedge_lab.evaluation import identify, identify_baselines, identify_figures
+from privedge_lab.evaluation import cohort, identify, identify_baselines, identify_figures
 from privedge_lab.evaluation.cohort import Training
 from privedge_lab.evaluation.identify import Request
 from privedge_lab.evaluation.identify_parts import Choice, Part, as_bytes, deal, owners_of
@@ -282,6 +282,23 @@ def test_models_are_trained_side_by_side_and_gone_on_with(file, data, tmp_path):
     for name in ("confusion", "macro_recall", "known"):
         assert getattr(row, name) == getattr(serial, name)
     assert not (tmp_path / "models").exists()
+
+
+def test_the_adversarial_term_is_one_of_the_settings_of_a_network(file, data):
+    request = request_of(file, preset="ran32", components=None, choice=Choice(0, 2))
+    spec = preset("ran32")
+    usual = cohort.settings_of(request, spec, 0)
+    other = replace(request, adversarial_weight=0.1, adversarial_loss="hinge")
+    changed = cohort.settings_of(other, spec, 0)
+    assert changed == replace(usual, adversarial_weight=0.1, adversarial_loss="hinge")
+    assert other.settings() == request.settings() | {
+        "adversarial_weight": 0.1,
+        "adversarial_loss": "hinge",
+    }
+    with pytest.raises(ConfigError, match="subspace32 is fitted in closed form"):
+        cohort.settings_of(other, preset("subspace32"), 0)
+    with pytest.raises(ConfigError, match="adversarial_loss"):
+        cohort.settings_of(replace(request, adversarial_loss="l1"), spec, 0)
 
 
 def test_models_are_left_where_that_is_asked_for(file, data, tmp_path):

@@ -15,6 +15,15 @@ from privedge_lab.reference import run as reference
 from tests.unit.mpc.pair import Outcome, fresh_masks, wire_dealer
 
 LOGISTIC = {"name": "logistic", "input": [20], "layers": [{"kind": "dense", "features": 3}]}
+DEEP = {
+    "name": "deep",
+    "input": [4],
+    "layers": [
+        {"kind": "dense", "features": 8},
+        {"kind": "relu"},
+        {"kind": "dense", "features": 3},
+    ],
+}
 LENET = {
     "name": "lenet",
     "input": [1, 28, 28],

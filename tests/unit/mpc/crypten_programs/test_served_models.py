@@ -6,6 +6,7 @@ import pytest
 from parties.mpc.tuples import TupleKind
 from tests.unit.mpc.crypten_programs.serving import (
     ALL,
+    DEEP,
     KINDS,
     LENET,
     LOGISTIC,
@@ -96,12 +97,30 @@ def test_both_roundings(exact: bool) -> None:
     assert np.abs(found - clear(spec, parameters, x)).max() < 20 * UNIT
 
 
-def test_scores_of_one_layer_are_the_same_each_time() -> None:
-    """Else the mean of many answers would tell bits of a score that nobody is given."""
-    spec = spec_of(LOGISTIC, SCORES)
-    parameters, x = drawn(spec, 7), inputs(spec, 8)
-    found = [asked(spec, parameters, x).value.tolist() for _ in range(4)]
-    assert found == [found[0]] * 4
+@pytest.mark.parametrize("graph", [LOGISTIC, DEEP, ALL], ids=lambda graph: graph["name"])
+@pytest.mark.parametrize("outputs", [SCORES, {"kind": "rounded", "bits": 12}], ids=str)
+def test_equal_questions_have_equal_scores_however_many_layers_there_are(graph, outputs) -> None:
+    """Else the mean of many answers would tell bits of a score, or of what lies between the layers,
+    that nobody is given.
+    """
+    spec = spec_of(graph, outputs)
+    parameters, x = drawn(spec, 7), np.repeat(inputs(spec, 1), 16, 0)
+    if graph is DEEP:  # each unit of the layer before is a hundred units of a score
+        parameters["2.weight"] = 100 * parameters["2.weight"]
+    assert len(np.unique(asked(spec, parameters, x).value, axis=0)) == 1
+
+
+@pytest.mark.parametrize("scores", [1, 5, 70])
+def test_a_label_of_words_out_of_range_is_one_or_none(scores: int) -> None:
+    """What the layers make of them leaves the ring, and a label still tells no more than a label:
+    at most one of 70 scores, which are compared in groups, overtakes all others.
+    """
+    layers = [*DEEP["layers"][:1], *[{"kind": "square"}] * 3, {"kind": "dense", "features": scores}]
+    spec = spec_of({**DEEP, "layers": layers}, LABEL)
+    parameters = {name: 60 * words for name, words in drawn(spec, 3).items()}
+    sent = np.random.default_rng(2).integers(0, 1 << 63, (64, 4), dtype=np.uint64)
+    opened = asked(spec, parameters, sent, words=sent).value
+    assert set(np.unique(opened)) == {0, 1} and opened.sum(1).max() == 1
 
 
 # Units that scores may be off by. Inputs and parameters are rounded to within half a unit, and a

@@ -5,6 +5,8 @@ import os
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.prg import KeyStream
@@ -72,6 +74,33 @@ def test_the_largest_and_smallest_words(
     prepared = kind.prepared(torch.full(kind.weight, word))
     mask = torch.full(kind.input, word)
     assert torch.equal(_product(Layer.of(kind), prepared, mask), kind.apply(mask, prepared))
+
+
+_EDGES = [2**at + by for at in (63, 62, 31) for by in (-1, 0, 1)]
+_WORDS = st.integers(0, 2**64 - 1) | st.sampled_from(_EDGES)
+
+
+@given(st.lists(_WORDS, min_size=1, max_size=8))
+def test_a_word_is_the_same_number_however_it_is_multiplied(words: list[int]) -> None:
+    """Sums of digits of 16 bits, and products by transforms of 13: both take it as signed."""
+    raw = np.array(words, np.uint64)
+    signed = [int(word) for word in raw.view(np.int64)]
+    for bits in (13, 16):
+        digits = ring.signed_digits(raw, bits)
+        assert np.abs(digits).max() <= 1 << (bits - 1)
+        places = range(len(digits))
+        found = [sum(int(digits[at, n]) << bits * at for at in places) for n in range(len(words))]
+        assert found == signed
+    # A polynomial that is a number, times the words.
+    one = np.zeros((ring.LIMBS, ring.DEGREE), np.int64)
+    one[-1, 0] = 1
+    padded = np.zeros(ring.DEGREE, np.uint64)
+    padded[: len(words)] = raw
+    by_transforms = ring.carried(ring.large_product(ring.finely(one), ring.finely_of_words(padded)))
+    sums = np.zeros((ring.LIMBS, 1, len(words)), np.int64)
+    for at in range(len(words)):
+        encrypted.add_combined(sums[..., at : at + 1], raw[None, at : at + 1], one[:, :1, None])
+    assert np.array_equal(by_transforms[:, : len(words)], ring.carried(sums)[:, 0])
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Whole queries on bundles that the two parties made: the online phase is that of the dealer."""
 
 import os
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,50 +25,16 @@ from privedge.sharing.ring import Words
 from privedge.sharing.split import split
 from tests.unit.mpc.models import SPECS, batch, cohort
 from tests.unit.mpc.pair import QueueLink, as_tensor, drawn, fresh_masks, run
+from tests.unit.mpc.twoparty.pairing import both
 from tests.unit.mpc.twoparty.together import assert_right
 
 _OWNERS = 3
 _NAMES = [SessionId(b"one"), SessionId(b"two")]
+_MODELS = b"ana", b"ben", b"eve"
 _RULE = Rule(margin=0.9)
 (_SUBSPACE,) = (spec for spec in SPECS if spec.name == "subspace")
 # Layers that normalise draw products that two parties do not make yet.
 _ANSWERED = [spec for spec in SPECS if not any(isinstance(at, SampleNorm) for at in spec.layers)]
-
-_Side = Callable[[int, Any], Any]
-
-
-def _both(side: _Side, spoil: Callable[[int, int, bytes], bytes] | None = None) -> list[Any]:
-    """`side(index, link)` at both parties; what each returned or raised."""
-    links = QueueLink.pair()
-    results: list[Any] = [None, None]
-
-    def work(index: int) -> None:
-        link = links[index] if spoil is None else _Spoilt(links[index], index, spoil)
-        try:
-            results[index] = side(index, link)
-        except Exception as error:
-            results[index] = error
-            links[index].hang_up()
-
-    other = threading.Thread(target=work, args=(1,))
-    other.start()
-    work(0)
-    other.join()
-    return results
-
-
-class _Spoilt:
-    """A link that changes what its party sends."""
-
-    def __init__(
-        self, link: QueueLink, index: int, spoil: Callable[[int, int, bytes], bytes]
-    ) -> None:
-        self._link, self._index, self._spoil = link, index, spoil
-        self._count = 0
-
-    def exchange(self, payload: bytes) -> bytearray:
-        self._count += 1
-        return self._link.exchange(self._spoil(self._index, self._count, payload))
 
 
 def _made(plan: list[TupleKind], weights: dict[str, list[torch.Tensor]]) -> list[Bundle]:
@@ -79,11 +44,11 @@ def _made(plan: list[TupleKind], weights: dict[str, list[torch.Tensor]]) -> list
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
         for kind in kinds:
-            if not party.knows(kind, b""):
-                party.learn(kind, weights[kind.name][index], b"")
-        return party.bundles(plan, [name])[0]
+            if not party.knows(kind, _MODELS):
+                party.learn(kind, weights[kind.name][index], _MODELS)
+        return party.bundles(plan, [name], _MODELS)[0]
 
-    made = _both(side)
+    made = both(side)
     for each in made:
         if isinstance(each, Exception):
             raise each
@@ -150,8 +115,8 @@ def _live(inputs: list[Any], program: Any, before: _Made | None) -> _Made:
     def pair(index: int, _: Any) -> TwoParty:
         return TwoParty.joined(index, links[index], before.pairings[index] if before else None)
 
-    pairings = _both(pair)
-    supplies = [Live(name, pairing, b"a snapshot") for pairing in pairings]
+    pairings = both(pair)
+    supplies = [Live(name, pairing, _MODELS) for pairing in pairings]
     found = run(program, *inputs, engine_type=FusedEngine, masked=masked, bundles=tuple(supplies))
     assert not masked[0].opened
     return _Made(found.value, pairings, masked)
@@ -202,11 +167,11 @@ def test_many_bundles_at_once_are_right_and_all_different() -> None:
 
     def side(index: int, link: Any) -> list[Bundle]:
         party = TwoParty(index, link)
-        party.learn(owned, weight[index], b"")
-        party.learn(shared, weight[index], b"")
-        return party.bundles(plan, _NAMES)
+        party.learn(owned, weight[index], _MODELS[:2])
+        party.learn(shared, weight[index], _MODELS[:2])
+        return party.bundles(plan, _NAMES, _MODELS[:2])
 
-    zero, one = _both(side)
+    zero, one = both(side)
     assert [each.run for each in zero] == [each.run for each in one] == _NAMES
     assert not torch.equal(zero[0].parts[0][1][0], zero[1].parts[0][1][0])
     for mine, theirs in zip(zero, one, strict=True):
@@ -223,15 +188,72 @@ def test_a_second_bundle_has_other_masks() -> None:
         party = TwoParty(index, link)
         return [*party.bundles(_SMALL, _NAMES[:1]), *party.bundles(_SMALL, _NAMES[1:])]
 
-    for first, second in _both(side):
+    for first, second in both(side):
         for (_, one), (_, other) in zip(first.parts, second.parts, strict=True):
             assert not torch.equal(one.free[0], other.free[0])
 
 
-# Five exchanges of a pairing, three of a weight, and 14 of a bundle. A digest that is changed on
+class _Loud(Live):
+    """A supply whose party hangs up when its making fails, and that counts and spoils exchanges."""
+
+    def __init__(self, pairing: TwoParty, spoil: Callable[[int], bool]) -> None:
+        super().__init__(SessionId(b"a run"), pairing, _MODELS)
+        self.count = 0
+        self._spoil = spoil
+        self._link: Any = pairing._line.link
+        pairing._line.link = self
+
+    def exchange(self, payload: bytes) -> bytearray:
+        self.count += 1
+        if self._spoil(self.count):
+            payload = payload[:-1] + bytes([payload[-1] ^ 1])
+        theirs: bytearray = self._link.exchange(payload)
+        return theirs
+
+    def draw(self, kind: TupleKind) -> Any:
+        return self._loudly(lambda: super(_Loud, self).draw(kind))
+
+    def product(self, kind: FixedProduct, weight: Any) -> Any:
+        return self._loudly(lambda: super(_Loud, self).product(kind, weight))
+
+    def _loudly(self, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except TranscriptMismatch:
+            self._link.hang_up()
+            raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dishonest", [0, 1])
+def test_a_message_that_is_changed_while_a_query_runs_never_gives_a_wrong_label(
+    dishonest: int,
+) -> None:
+    params, x = cohort(_SUBSPACE, _OWNERS), batch(_SUBSPACE, 1)
+    inputs = [tuple(_shares(words)) for words in (x, *params.values())]
+
+    def program(engine: FusedEngine, image: Any, *stacked: Any) -> Any:
+        return predict(engine, _SUBSPACE, dict(zip(params, stacked, strict=True)), image, _RULE)
+
+    def asked(at: int) -> int:
+        """How many exchanges of making there were, if the change is at this one."""
+        pairings = both(TwoParty)
+        spoils = [lambda count, index=index: index == dishonest and count == at for index in (0, 1)]
+        supplies = tuple(map(_Loud, pairings, spoils))
+        run(program, *inputs, engine_type=FusedEngine, bundles=supplies)
+        return supplies[0].count
+
+    exchanges = asked(0)
+    for at in range(1, exchanges + 1, exchanges // 12):
+        with pytest.raises(TranscriptMismatch):
+            asked(at)
+
+
+# Five exchanges of a pairing, three of a weight, and 13 of a bundle. A digest that is changed on
 # the last leaves a bundle with one party alone, whose name the other does not know.
+@pytest.mark.parametrize("at", [*(pytest.param(at, marks=pytest.mark.slow) for at in (0, 0.5)), 1])
 @pytest.mark.parametrize("step", range(1, 22))
-def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> None:
+def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int, at: float) -> None:
     """Whoever changes one bit: nothing that was made can be used."""
     weight = _shares(np.arange(12, dtype=np.uint64).reshape(2, 2, 3))
     kind = FixedProduct("dense", "w", (2, 2, 3), (1, 1, 3))
@@ -241,14 +263,16 @@ def test_a_message_that_is_changed_at_any_step_ends_the_making(step: int) -> Non
         if index != step % 2 or count != step:
             return payload
         changed.append(count)
-        return payload[:-1] + bytes([payload[-1] ^ 1]) if payload else b"x"
+        spoilt = bytearray(payload)
+        spoilt[int(at * (len(payload) - 1))] ^= 1
+        return bytes(spoilt)
 
     def side(index: int, link: Any) -> Bundle:
         party = TwoParty(index, link)
-        party.learn(kind, weight[index], b"")
-        return party.bundles([kind, *_SMALL], _NAMES[:1])[0]
+        party.learn(kind, weight[index], _MODELS[:2])
+        return party.bundles([kind, *_SMALL], _NAMES[:1], _MODELS[:2])[0]
 
-    results = _both(side, spoil)
+    results = both(side, spoil)
     assert changed
     assert any(isinstance(each, TranscriptMismatch) for each in results)
     assert not any(isinstance(each, Bundle) for each in results)
@@ -261,10 +285,10 @@ def test_what_two_parties_cannot_make_is_refused_before_anything_is_sent() -> No
         with pytest.raises(ShareError, match="cannot make"):
             party.bundles([And((3,))], _NAMES)
         with pytest.raises(ShareError, match="cannot make"):
-            party.learn(wide, torch.zeros(wide.masked), b"")
+            party.learn(wide, torch.zeros(wide.masked), _MODELS[:1])
         assert party.bytes_sent == sent
 
-    assert _both(side) == [None, None]
+    assert both(side) == [None, None]
 
 
 def test_parties_with_different_plans_make_nothing() -> None:
@@ -272,4 +296,4 @@ def test_parties_with_different_plans_make_nothing() -> None:
         party = TwoParty(index, link)
         return party.bundles([Comparison((70 + index,), 16)], _NAMES)[0]
 
-    assert all(isinstance(each, TranscriptMismatch) for each in _both(side))
+    assert all(isinstance(each, TranscriptMismatch) for each in both(side))

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parties.mpc.twoparty import base_ot, punctured
-from parties.mpc.twoparty.extension import BLOCKS, MOST, Picking, Planting, Receiver, message_bytes
+from parties.mpc.twoparty.extension import (
+    BLOCKS,
+    MOST,
+    Picking,
+    Planting,
+    Receiver,
+    _transcript,
+    message_bytes,
+)
 from parties.mpc.twoparty.keys import bits_of
 from privedge.errors import TranscriptMismatch
 from privedge.sharing.ring import Words
@@ -156,7 +164,7 @@ class _Cheater(Receiver):
 def test_who_cheats_in_one_block_passes_only_if_it_guessed_that_part_of_delta() -> None:
     """So passing tells it nothing that it had not guessed."""
     sender, honest = extension(b"guess")
-    cheater = _Cheater(b"guess", [])
+    cheater = _Cheater(b"guess", [], b"")
     cheater.__dict__.update(honest.__dict__)
     for block in range(1, BLOCKS):
         cheater.cheated = block
@@ -167,6 +175,41 @@ def test_who_cheats_in_one_block_passes_only_if_it_guessed_that_part_of_delta() 
             continue
         with pytest.raises(TranscriptMismatch, match="failed its check"):
             sender.extend(1, 1, message)
+
+
+@pytest.mark.parametrize("part", ["point", "points", "trees", "an earlier call", "width"])
+def test_the_point_of_a_check_depends_on_all_that_was_said(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver that knows the point before it plants its trees finds some that pass in 2^64."""
+    seen: list[bytes] = []
+    monkeypatch.setattr(
+        "parties.mpc.twoparty.extension._hashed",
+        lambda key, rows: seen.append(key) or bytes(16 * len(rows)),
+    )
+
+    def spoken(**changed: bytes) -> bytes:
+        said = {"point": b"P" * 32, "points": b"p" * 64, "trees": b"t" * 64} | changed
+        return extended(_transcript(_PAIRING, *said.values()))
+
+    def extended(said: bytes, first: bytes = b"", width: int = 2) -> bytes:
+        leaves = [[bytes(16)] * punctured.LEAVES] * BLOCKS
+        receiver = Receiver(_PAIRING, leaves, said)
+        if first:
+            receiver._point_of((0, 1, 1), first)
+        receiver.extend(2 // width, width)
+        return seen[-1]
+
+    plain = spoken()
+    assert spoken() == plain
+    said = _transcript(_PAIRING, b"P" * 32, b"p" * 64, b"t" * 64)
+    match part:
+        case "an earlier call":
+            assert extended(said, first=b"one") != extended(said, first=b"other")
+        case "width":
+            assert extended(said, width=1) != plain
+        case _:
+            assert spoken(**{part: b"x" * 64}) != plain
 
 
 @pytest.mark.parametrize("change", [-1, 1])

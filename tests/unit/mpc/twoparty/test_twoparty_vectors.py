@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.prg import KeyStream
-from parties.mpc.twoparty import punctured, ring
+from parties.mpc.twoparty import hints, punctured, ring
 from parties.mpc.twoparty.encrypted import Evaluator, KeyHolder
 from parties.mpc.twoparty.extension import Receiver, Sender
+from parties.mpc.twoparty.hints import SENT, MaskHolder, WeightHolder
+from parties.mpc.twoparty.layers import Layer
 from parties.mpc.twoparty.lookup import Lookup
 from privedge.sharing.ring import Words
 from tools import twoparty_vectors
@@ -53,8 +56,9 @@ def test_an_extension() -> None:
         [None if x == missing else leaf for x, leaf in enumerate(of_block)]
         for missing, of_block in zip(delta, leaves, strict=True)
     ]
-    message, chosen = Receiver(_PAIRING, leaves).extend(rows, width)
-    pairs = Sender(_PAIRING, delta, punctured_leaves).extend(rows, width, message)
+    said = hashlib.sha256(b"said").digest()
+    message, chosen = Receiver(_PAIRING, leaves, said).extend(rows, width)
+    pairs = Sender(_PAIRING, delta, punctured_leaves, said).extend(rows, width, message)
     assert _sha(message) == known["message"]
     assert b"".join(chosen.choice(row).tobytes() for row in range(rows)).hex() == known["choices"]
     assert _sha(b"".join(chosen.pad(row).tobytes() for row in range(rows))) == known["chosen"]
@@ -88,3 +92,28 @@ def test_an_encrypted_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _sha(reply) == known["reply"]
     assert share.tolist() == known["evaluator"]
     assert holder.share(reply).tolist() == known["holder"]
+
+
+@pytest.mark.parametrize("few", [True, False])
+def test_a_hinted_weight(few: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By both ways of summing."""
+    monkeypatch.setattr(hints, "_GATHERED", 1 << 40 if few else 0)
+    known = _STORED["hinted"]
+    streams = iter(hashlib.sha256(b"stream %d" % at).digest()[:16] for at in range(3))
+    monkeypatch.setattr(ring, "fresh", lambda: KeyStream(next(streams)))
+    outputs, inputs = known["outputs"], known["inputs"]
+    layer = Layer.of(FixedProduct("dense", "w", (1, outputs, inputs), (1, 1, inputs)))
+    weight = np.stack([_words(row) for row in known["weight"]])[None]
+    nonce = bytes.fromhex(known["nonce"])
+    holder, masks = WeightHolder(layer, [weight], nonce), MaskHolder(layer, nonce)
+    (hint,) = holder.messages()
+    masks.take(hint)
+    high = ring.unscaled(ring.from_bytes(hint, SENT))
+    assert _sha(high.tobytes()) == known["hint"]
+    message, asked = masks.ask(_words(known["mask"])[None, None])
+    assert _sha(message) == known["message"]
+    reply, (own,) = holder.reply(message)
+    assert ring.unscaled(ring.from_bytes(reply, SENT))[:outputs].tolist() == known["reply"]
+    assert own.reshape(-1).tolist() == known["of_holder"]
+    (theirs,) = masks.shares(asked, reply)
+    assert theirs.reshape(-1).tolist() == known["of_masks"]
