@@ -31,7 +31,8 @@ def inputs_of(source: object, spec: ModelSpec) -> npt.NDArray[np.float64]:
     if found.shape == spec.input_shape:
         found = found[np.newaxis]
     if found.shape[1:] != spec.input_shape or not len(found):
-        raise ImageError(f"inputs: must have the shape (n, *{spec.input_shape}), got {found.shape}")
+        wanted = ", ".join(map(str, spec.input_shape))
+        raise ImageError(f"inputs: must have the shape (n, {wanted}), got {found.shape}")
     if not np.isfinite(found).all():
         raise ImageError("inputs: some are not finite")
     return found.astype(np.float64)

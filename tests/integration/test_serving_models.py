@@ -44,6 +44,16 @@ def lenet() -> nn.Module:
     )  # fmt: skip
 
 
+def large() -> nn.Module:
+    """LeNet for the 28 x 28 pixels of CrypTen's own example, as torch begins with it."""
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
+    ).eval()  # fmt: skip
+
+
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
     data = load_digits()
     images = torch.tensor(data.images / 16, dtype=torch.float32).unsqueeze(1)
@@ -62,7 +72,7 @@ def fitted(model: nn.Module, steps: int, rate: float) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, nn.Module]:
-    return {"logistic": logistic(), "lenet": lenet()}
+    return {"logistic": logistic(), "lenet": lenet(), "large": large()}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +80,7 @@ def models(networks: dict[str, nn.Module]) -> dict[str, Model]:
     return {
         name: Model.from_torch(
             networks[kind],
-            (1, 8, 8),
+            (1, 28, 28) if kind == "large" else (1, 8, 8),
             owner="clinic",
             name=kind,
             outputs=outputs,
@@ -80,6 +90,7 @@ def models(networks: dict[str, nn.Module]) -> dict[str, Model]:
             ("scored", "logistic", "scores"),
             ("coarse", "logistic", "rounded:2"),
             ("triage", "lenet", "label"),
+            ("large", "large", "scores"),
         )
     }
 
@@ -133,6 +144,14 @@ def test_scores_are_those_of_torch(
 ) -> None:
     scores = np.array([answer.scores for answer in client.predict(asked, "scored").answers])
     assert np.abs(scores - clear(networks["logistic"], asked)).max() < 0.002
+
+
+def test_a_lenet_of_28_by_28_answers(client: Client, networks: dict[str, nn.Module]) -> None:
+    image = np.random.default_rng(6).uniform(-1, 1, (1, 1, 28, 28)).astype(np.float32)
+    (answer,) = client.predict(image, "large").answers
+    expected = clear(networks["large"], image)[0]
+    assert np.abs(np.array(answer.scores) - expected).max() < 0.002
+    assert answer.label == expected.argmax()
 
 
 def test_rounded_scores_are_multiples_of_a_quarter(

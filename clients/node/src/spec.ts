@@ -50,15 +50,19 @@ export interface RanSpec {
 
 /** Parse the JSON that both parties describe a cohort with. They have checked it themselves. */
 export function parseSpec(text: string): RanSpec {
+  let served = false;
   try {
-    const spec = JSON.parse(text) as RanSpec;
+    const spec = JSON.parse(text) as RanSpec & { readonly kind?: string };
+    served = spec.kind === "model";
     if (inputShape(spec).every((extent) => Number.isSafeInteger(extent) && extent > 0)) return spec;
   } catch {
     // Said below.
   }
   throw new PrivedgeError(
     "CheckpointError",
-    "spec: this client does not know such an architecture",
+    served
+      ? "spec: of a model that is no RAN, which this client does not ask; ask it from Python"
+      : "spec: this client does not know such an architecture",
   );
 }
 

@@ -43,6 +43,17 @@ for (const vector of vectors.vectors) {
   });
 }
 
+test("a cohort of a model that is no RAN is refused by its kind", () => {
+  const model = { kind: "model", name: "triage", input: [20], layers: [], labels: [] };
+  for (const [described, said] of [
+    [model, /^spec: of a model that is no RAN, .*; ask it from Python$/],
+    [{ ...model, kind: "oracle" }, /^spec: this client does not know such an architecture$/],
+  ]) {
+    const refused = { code: "CheckpointError", message: said };
+    assert.throws(() => parseSpec(JSON.stringify(described)), refused);
+  }
+});
+
 test("a vector that the cohort cannot take is refused", async () => {
   const [plain, unit] = [false, true].map((wanted) => {
     const found = vectors.vectors.find(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from privedge_lab.bench.children import Children
-from privedge_lab.bench.programs import ours
-from privedge_lab.bench.programs.written import PROGRAMS
+from privedge_lab.bench.programs import ours, served
+from privedge_lab.bench.programs.written import LENET, PROGRAMS, Program
 
 _START_S = 120.0
 _LIMIT_S = 600.0
@@ -17,21 +17,34 @@ _MODULE = "privedge_lab.bench.programs.stock"
 
 
 def measure(times: int) -> Iterator[dict[str, Any]]:
-    """For each program its name, seconds of both, their ratio, and what ours costs and errs by."""
+    """For each program its name, seconds of both, their ratio, and what ours costs and errs by;
+    then the same for LeNet as servers answer it.
+    """
     with _published() as children:
-        for number, written in enumerate(PROGRAMS):
+        for written in PROGRAMS:
             mine = ours.measure(written, times, _LIMIT_S)
-            children.tell(_PARTIES, [number, times])
-            stock_s, _ = children.hear(_PARTIES, _LIMIT_S)
-            yield {
-                "name": written.name,
-                "ours_s": round(mine.seconds, 5),
-                "stock_s": round(stock_s, 5),
-                "ratio": round(stock_s / mine.seconds, 1),
-                "rounds": mine.rounds,
-                "bytes": mine.bytes_to_peer,
-                "max_error": mine.max_error,
-            }
+            yield _row(written.name, mine, _stock_s(children, written, times))
+        mine = served.measure(LENET.clear(), times)
+        yield _row(served.NAME, mine, _stock_s(children, LENET, times))
+
+
+def _stock_s(children: Children, written: Program, times: int) -> float:
+    """The median of its seconds on CrypTen as published."""
+    children.tell(_PARTIES, [PROGRAMS.index(written), times])
+    seconds, _ = children.hear(_PARTIES, _LIMIT_S)
+    return float(seconds)
+
+
+def _row(name: str, mine: ours.Measured, stock_s: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ours_s": round(mine.seconds, 5),
+        "stock_s": round(stock_s, 5),
+        "ratio": round(stock_s / mine.seconds, 1),
+        "rounds": mine.rounds,
+        "bytes": mine.bytes_to_peer,
+        "max_error": mine.max_error,
+    }
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def _of(
     return Program(name, make, lambda: (clear or function)(*inputs).float())
 
 
-def _lenet(nn: Any) -> Any:
+def lenet(nn: Any) -> Any:
     """LeNet for 28 x 28, in torch.nn or crypten.nn; public weights."""
     layers = [
         nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
@@ -65,7 +65,7 @@ def _lenet(nn: Any) -> Any:
 
 
 def _make_lenet(crypten: CrypTen) -> tuple[Callable[[], Encrypted], Any]:
-    net = _lenet(crypten.nn)
+    net = lenet(crypten.nn)
     net.encrypt(src=0)
     net.eval()
     image = crypten.cryptensor(IMAGE, src=0)
@@ -74,10 +74,11 @@ def _make_lenet(crypten: CrypTen) -> tuple[Callable[[], Encrypted], Any]:
 
 def _clear_lenet() -> torch.Tensor:
     with torch.no_grad():
-        result: torch.Tensor = _lenet(torch.nn)(IMAGE)
+        result: torch.Tensor = lenet(torch.nn)(IMAGE)
     return result
 
 
+LENET = Program("LeNet, 1 image", _make_lenet, _clear_lenet)
 PROGRAMS = [
     _of("product of 100,000", lambda x, y: x * y, X, Y),
     _of("product of 256 x 256 matrices", lambda x, y: x.matmul(y), ROWS, COLUMNS),
@@ -87,5 +88,5 @@ PROGRAMS = [
     _of("ReLU of 100,000", lambda x: x.relu(), X),
     _of("argmax of 100 rows of 10", lambda x: x.argmax(dim=1), CLASSES,
         clear=lambda x: torch.nn.functional.one_hot(x.argmax(1), 10)),
-    Program("LeNet, 1 image", _make_lenet, _clear_lenet),
+    LENET,
 ]  # fmt: skip

@@ -61,6 +61,23 @@ ALL = {
     ],
 }
 
+_FLAT = {"kind": "flatten"}
+# One layer of each kind with numbers of its own; a score is what it gives, or a sum of that.
+KINDS = {
+    "conv": [{"kind": "conv", "channels": 3, "kernel": [3, 3], "padding": [1, 1]}, _FLAT],
+    "conv_stride": [{"kind": "conv", "channels": 3, "kernel": [2, 3], "stride": 2}, _FLAT],
+    "dense": [_FLAT, {"kind": "dense", "features": 12}],
+    "relu": [{"kind": "relu"}, _FLAT],
+    "square": [{"kind": "square"}, _FLAT],
+    "max_pool": [{"kind": "max_pool", "window": 2, "stride": 2}, _FLAT],
+    "average_pool": [{"kind": "average_pool", "window": [2, 3], "stride": 1}, _FLAT],
+    "add": [{"kind": "square"}, {"kind": "add", "plus": -1}, _FLAT],
+}
+
+
+def kind_of(name: str) -> dict[str, Any]:
+    return {"name": name.replace("_", "-"), "input": [2, 6, 6], "layers": KINDS[name]}
+
 
 def spec_of(graph: dict[str, Any], outputs: dict[str, Any]) -> ModelSpec:
     return ModelSpec.model_validate({"kind": "model", **graph, "outputs": outputs})
@@ -117,11 +134,14 @@ def clear(spec: ModelSpec, parameters: dict[str, np.ndarray], inputs: np.ndarray
     for at, layer in enumerate(spec.layers):
         place = at - 1 if layer.of is None else layer.of
         before = x if place < 0 else values[place]
-        values.append(_applied(layer, at, before, given, values))
+        if layer.kind == "add":
+            values.append(before + (x if layer.plus < 0 else values[layer.plus]))
+        else:
+            values.append(_applied(layer, at, before, given))
     return values[-1].numpy()
 
 
-def _applied(layer: Any, at: int, x: Any, given: Any, values: list[torch.Tensor]) -> torch.Tensor:
+def _applied(layer: Any, at: int, x: Any, given: Any) -> torch.Tensor:
     functions: Any = torch.nn.functional
     weights = given.get(f"{at}.weight"), given.get(f"{at}.bias")
     made = {
@@ -132,6 +152,5 @@ def _applied(layer: Any, at: int, x: Any, given: Any, values: list[torch.Tensor]
         "max_pool": lambda: functions.max_pool2d(x, layer.window, layer.stride),
         "average_pool": lambda: functions.avg_pool2d(x, layer.window, layer.stride),
         "flatten": lambda: x.flatten(1),
-        "add": lambda: x + values[layer.plus],
     }
     return made[layer.kind]()
