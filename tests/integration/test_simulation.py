@@ -57,11 +57,12 @@ class Life(RuleBasedStateMachine):
     """`active` is what each guest has active: an id or None. `broken` has how to mend each fault.
 
     A step may fail only while something is broken. If a change fails, everything is mended, and the
-    guest asks what has become of it.
+    guest asks what has become of it. Servers may still be at it then, so the guest asks again
+    before each question.
     """
 
     service: ClassVar[Service]
-    # Of each model that was ever active, by id.
+    # Of each model that a party ever had, by id.
     version: ClassVar[dict[str, int]]
     steps: ClassVar[list[str]]
 
@@ -69,6 +70,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.broken: dict[str, Callable[[], object]] = {}
         self.before = Invariants(self.service)
+        self.unsettled: set[int] = set()
         self.active = {guest: self.asked_of(guest) for guest in range(GUESTS)}
         self.steps.append("a new life")
         for guest in range(GUESTS):
@@ -85,6 +87,8 @@ class Life(RuleBasedStateMachine):
     def ask(self, image: int) -> None:
         """The question is of any digit; the answer is a guest's name, or None for unknown."""
         self.steps.append(f"ask {image}")
+        if not self.broken:
+            self.active |= {guest: self.asked_of(guest) for guest in self.unsettled}
         held = [self.model(each, self.version[id]) for each, id in self.active.items() if id]
         if not held:  # all are deleted
             return
@@ -210,19 +214,19 @@ class Life(RuleBasedStateMachine):
         self, step: str, guest: int, change: Callable[[], object], version: int = 0
     ) -> None:
         self.steps.append(step)
+        self.unsettled.discard(guest)
         try:
             change()
         except PrivEdgeError:
             assert self.broken, self.steps
             self.mend_all()
+            self.unsettled.add(guest)
         try:
-            self.active[guest] = self.asked_of(guest)
+            self.active[guest] = self.asked_of(guest, version)
         except PrivEdgeError:
             assert self.broken, self.steps
             self.mend_all()
-            self.active[guest] = self.asked_of(guest)
-        if self.active[guest] is not None:
-            self.version.setdefault(self.active[guest], version)
+            self.active[guest] = self.asked_of(guest, version)
 
     def model(self, guest: int, version: int):
         return replace(self.service.models[2 * guest + version], owner=f"guest-{guest}")
@@ -232,8 +236,11 @@ class Life(RuleBasedStateMachine):
         owner = Identity(Role.OWNER, f"guest-{guest}")
         return self.service.config(owner, within_s=within_s, retries=retries)
 
-    def asked_of(self, guest: int) -> str | None:
+    def asked_of(self, guest: int, version: int = 0) -> str | None:
+        """Which model of the guest is active; `version` is that of models not seen before."""
         rows = models.listed(self.config(guest))
+        for row in rows:
+            self.version.setdefault(row.model_id, version)
         return next((row.model_id for row in rows if row.state == "active"), None)
 
     def sent(self, guest: int, version: int) -> None:
