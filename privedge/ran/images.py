@@ -1,7 +1,7 @@
 """Read pictures from files, and bring them to a spec's size.
 
 Sees plaintext images: for the owner's and the client's device only. Files are not trusted: only
-PNG, JPEG and WebP are read, and HEIC with the extra `heic`, up to 10 MB and 25 million pixels. Any
+PNG, JPEG and WebP are read, and HEIC with the extra `heic`, up to 50 MB and 110 million pixels. Any
 error of Pillow's becomes an ImageError that names the file. ran/inputs.py accepts arrays and lists
 of files.
 """
@@ -27,8 +27,9 @@ from privedge.arrays import Pixels
 from privedge.errors import ImageError
 from privedge.ran.spec import ImageShape
 
-MAX_FILE_BYTES = 10 * 1000 * 1000
-MAX_PIXELS = 25 * 1000 * 1000
+# Telephones make pictures of 108 million pixels; opened they take 330 MB.
+MAX_FILE_BYTES = 50 * 1000 * 1000
+MAX_PIXELS = 110 * 1000 * 1000
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp", ".heic", ".heif"})
 _HEIF = "pillow_heif"
 _FORMATS = ("PNG", "JPEG", "WEBP")

@@ -18,8 +18,8 @@ export interface RawPicture {
 /** A PNG or JPEG file by its path (needs the optional package sharp), or raw pixels. */
 export type Picture = string | RawPicture;
 
-const MAX_FILE_BYTES = 10_000_000;
-const MAX_PIXELS = 25_000_000;
+const MAX_FILE_BYTES = 50_000_000;
+const MAX_PIXELS = 110_000_000;
 const SIGNATURES = [Buffer.from("89504e470d0a1a0a", "hex"), Buffer.from("ffd8ff", "hex")];
 
 /** The channels of a picture at the size of `shape`. Throws ImageError. */
@@ -77,7 +77,7 @@ async function decoded(path: string): Promise<RawPicture> {
   const file = await readFile(path).catch((error: unknown) => {
     throw imageError(`${path}: ${unreadable(error)}`);
   });
-  if (file.length > MAX_FILE_BYTES) throw imageError(`${path}: larger than 10 MB`);
+  if (file.length > MAX_FILE_BYTES) throw imageError(`${path}: larger than 50 MB; make it smaller`);
   // Before sharp looks at it: it would try every format that it knows.
   if (!SIGNATURES.some((signature) => file.subarray(0, signature.length).equals(signature))) {
     throw imageError(`${path}: is not a PNG or JPEG image`);
