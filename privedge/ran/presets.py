@@ -2,12 +2,8 @@
 
 A preset fixes the image size: the device resizes images to it. `paper` is the original network.
 `conv*` are small networks that, like it, reconstruct pixels. `ran*` reconstruct oriented gradient
-maps with one layer of ReLUs, and are trained adversarially. `subspace*` reconstruct feature maps
-linearly, in closed form, without a discriminator.
-
-`auto` picks `ran32-fine` or `ran64-fine` by size. It picks a subspace on the same maps where a
-network costs more than two points of recall, or cannot be meant: for owners of fewer than five
-pictures, for words of handwriting, and where a number of components is given.
+maps with one layer of ReLUs. `subspace*` reconstruct feature maps linearly; they scored best and
+cost least, so `auto` always picks one of them: the `-fine` one of the size.
 
 `*-encoder` reconstruct what a public encoder gives, and so depend on it (`behind_encoder`).
 """
@@ -52,9 +48,6 @@ _LONG = 64
 # The limit for `auto`: letters of 32 x 32 are told apart better at that size, faces of 40 x 30 at
 # 64 x 64 (docs/results/evaluation.md#how-the-presets-were-chosen).
 _SMALL_SIDE = 36
-# Of an owner with fewer pictures none is held out to choose the best step by, and with one or three
-# a network finds fewer faces than a subspace (docs/results/evaluation.md#network-or-subspace).
-_FOR_A_NETWORK = 5
 # A mean and four components tell embeddings apart as well as any more do, where poses differ little
 # (docs/how-to/encoders.md).
 _EMBEDDING_COMPONENTS = 4
@@ -73,21 +66,17 @@ def preset(  # noqa: PLR0913 - every choice, with a name
     size: int | None = None,
     unit_length: bool = False,
     components: int | None = None,
-    pictures: int | None = None,
 ) -> RanSpec:
     """Return the architecture called `name`.
 
     Args:
-        name: one of PRESETS, or "auto", which chooses by `height`, `width`, `channels`,
-            `components` and `pictures`: a `ran*-fine` network, or a subspace for few pictures, for
-            words of handwriting and with `components`.
+        name: one of PRESETS, or "auto", which chooses by `height`, `width` and `channels`.
         height, width: the size of the pictures, in pixels. Only "auto" uses it: every preset has a
             fixed size, to which pictures are resized.
         channels: 1 for grey, 3 for colour.
         size, unit_length: only for the preset "vector": how many values a vector has, and whether
             it is divided by its length.
         components: the number of components of a subspace preset; None for the preset's number.
-        pictures: of the owner who has fewest; None if that is not known. Only "auto" uses it.
 
     Returns:
         The architecture.
@@ -96,7 +85,7 @@ def preset(  # noqa: PLR0913 - every choice, with a name
         ConfigError: the name is unknown, or `size` or `components` does not fit.
 
     Example:
-        assert preset("auto", height=32, width=28, channels=1).name == "ran32-fine"
+        assert preset("auto", height=32, width=28, channels=1).name == "subspace32-fine"
         assert preset("vector", size=512, unit_length=True).image is None
     """
     if name == VECTOR:
@@ -104,8 +93,7 @@ def preset(  # noqa: PLR0913 - every choice, with a name
     if size is not None or unit_length:
         raise ConfigError(f"preset {name}: size and unit length are for the preset {VECTOR}")
     if name == "auto":
-        linear = components is not None or (pictures is not None and pictures < _FOR_A_NETWORK)
-        name = _by_size(height, width, channels, linear=linear)
+        name = _by_size(height, width, channels)
     if name in ENCODER_PRESETS:
         raise ConfigError(f"preset {name}: needs a public encoder; give its file with --encoder")
     require_known(name)
@@ -202,11 +190,10 @@ def _last(shape: Shape) -> tuple[Layer, ...]:
     return (dense,) if len(shape) == 1 else (dense, Reshape(shape=shape))
 
 
-def _by_size(height: int, width: int, channels: int, *, linear: bool) -> str:
+def _by_size(height: int, width: int, channels: int) -> str:
     if channels == 1 and width >= _WRITING_ASPECT * height:
         return "subspace-writer-fine"
-    side = 32 if max(height, width) <= _SMALL_SIDE else 64
-    return f"{'subspace' if linear else 'ran'}{side}-fine"
+    return "subspace32-fine" if max(height, width) <= _SMALL_SIDE else "subspace64-fine"
 
 
 def _with_components(spec: RanSpec, components: int) -> RanSpec:
