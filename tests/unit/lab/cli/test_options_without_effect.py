@@ -43,7 +43,7 @@ CALIBRATE = "calibrate --own vectors.npz --strangers vectors.npz"
         (f"{PICTURES} --detector encoder.onnx", "detector"),
         (f"{PICTURES} --resume", "--resume"),
         ("evaluate scale --data pictures.npz --out out --no-private --queries 3", "--queries"),
-        (f"{CALIBRATE} --largest-face", "--largest-face"),
+        (f"{CALIBRATE} --largest-face", "largest face"),
         (f"{CALIBRATE} --config none.toml", "--config"),
         ("attack extraction --data vectors.npz --preset subspace64", "--preset"),
         ("attack extraction --data vectors.npz --encoder encoder.onnx", "--encoder"),

@@ -50,7 +50,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(chromium, file):
     assert chromium.value(BEYOND) == []
     headings = chromium.value("[...document.querySelectorAll('h2')].map(e => e.innerText)")
     assert "Utility, privacy and cost side by side" in headings
-    assert len(headings) == 14
+    assert len(headings) == 15
     pictures = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
     assert chromium.value(pictures) is True
     assert {url.partition(":")[0] for url in chromium.requested} <= {"file", "data"}
