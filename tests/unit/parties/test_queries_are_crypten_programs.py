@@ -107,7 +107,7 @@ class OneRun:
     """A worker's Sessions, for one run over a queue."""
 
     def __init__(self, session: Session, masked: Any) -> None:
-        self._opened = Opened(session, masked, None, None)
+        self._opened = Opened(session, masked, None, None, models=())
 
     def both_end(self, _: SessionId) -> Any:
         return nullcontext()
