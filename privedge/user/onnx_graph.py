@@ -118,6 +118,8 @@ class _Reader:
         options = {each.name: self._option(each) for each in node.attribute}
         name = node.name or (node.output[0] if node.output else "")
         outputs = [each for each in node.output if each]
+        if node.op_type == "Dropout":
+            del outputs[1:]  # a mask, which nothing reads where nothing is dropped
         this = _Node(node.op_type, name, tuple(node.input), outputs[0] if outputs else "", options)
         if node.domain not in ("", "ai.onnx") or len(outputs) != 1:
             raise this.refused("has several outputs, or is of another domain")

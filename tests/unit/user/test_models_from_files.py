@@ -161,6 +161,22 @@ def test_a_layer_that_something_else_reads_is_not_folded_into(tmp_path):
         Model.from_onnx(path, owner="ana", name="net")
 
 
+@pytest.mark.parametrize("reader", ["", "mask"])
+def test_a_dropout_may_have_a_mask_that_nothing_reads(tmp_path, reader):
+    """As CrypTen makes torch write them, in a process that has loaded it."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"]),
+        helper.make_node("Dropout", ["a"], ["y" if not reader else "d", "mask"]),
+    ]
+    nodes += [helper.make_node("Add", ["d", reader], ["y"])] if reader else []
+    path = saved(tmp_path / "x.onnx", nodes, [tensor("w", np.ones((3, 4)))], shape=("n", 3))
+    if not reader:
+        assert len(Model.from_onnx(path, owner="ana", name="net").spec.layers) == 1
+        return
+    with pytest.raises(CheckpointError):
+        Model.from_onnx(path, owner="ana", name="net")
+
+
 def test_parameters_in_another_file_are_not_opened(tmp_path):
     weight = tensor("w", np.ones((3, 4)))
     weight.ClearField("raw_data")
