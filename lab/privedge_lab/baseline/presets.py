@@ -63,36 +63,21 @@ def cifar(classes: int = 10) -> NetworkSpec:
 
 def face(classes: int = 2, channels: int = 3) -> NetworkSpec:
     """Return four strided convolutions for 64 x 64 faces; cut it after any `relu`."""
-    layers: list[Layer] = []
-    before = channels
-    for place, width in enumerate((16, 32, 64, 64), start=1):
-        layers += (
-            Conv(name=f"conv{place}", inputs=before, outputs=width, kernel=3, stride=2, padding=1),
-            Plain(name=f"relu{place}", kind="relu"),
-        )
-        before = width
-    layers += (
-        Plain(name="flat", kind="flatten"),
-        Linear(name="fc1", inputs=1024, outputs=64),
-        Plain(name="relu5", kind="relu"),
-        Linear(name="fc2", inputs=64, outputs=classes),
-    )
-    grey = (0.5,) * channels
-    return NetworkSpec(
-        name="face",
-        input=(channels, 64, 64),
-        mean=grey,
-        std=grey,
-        classes=classes,
-        layers=tuple(layers),
-    )
+    return _strided("face", (channels, 64, 64), (16, 32, 64, 64), classes)
 
 
 def small(classes: int = 2) -> NetworkSpec:
     """Return three strided convolutions for 32 x 32 colour images; cut it after any `relu`."""
+    return _strided("small", (3, 32, 32), (16, 32, 64), classes)
+
+
+def _strided(
+    name: str, input: tuple[int, int, int], widths: tuple[int, ...], classes: int
+) -> NetworkSpec:
+    """Convolutions that halve the image each, down to 64 maps of 4 x 4, and two dense layers."""
     layers: list[Layer] = []
-    before = 3
-    for place, width in enumerate((16, 32, 64), start=1):
+    before = input[0]
+    for place, width in enumerate(widths, start=1):
         layers += (
             Conv(name=f"conv{place}", inputs=before, outputs=width, kernel=3, stride=2, padding=1),
             Plain(name=f"relu{place}", kind="relu"),
@@ -101,17 +86,12 @@ def small(classes: int = 2) -> NetworkSpec:
     layers += (
         Plain(name="flat", kind="flatten"),
         Linear(name="fc1", inputs=1024, outputs=64),
-        Plain(name="relu4", kind="relu"),
+        Plain(name=f"relu{len(widths) + 1}", kind="relu"),
         Linear(name="fc2", inputs=64, outputs=classes),
     )
-    grey = (0.5,) * 3
+    grey = (0.5,) * input[0]
     return NetworkSpec(
-        name="small",
-        input=(3, 32, 32),
-        mean=grey,
-        std=grey,
-        classes=classes,
-        layers=tuple(layers),
+        name=name, input=input, mean=grey, std=grey, classes=classes, layers=tuple(layers)
     )
 
 
