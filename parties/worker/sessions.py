@@ -26,16 +26,17 @@ from parties.bounded_dict import BoundedDict
 from parties.dealer_trust import DealerTrust
 from parties.mpc.bundles import Supply, size_of
 from parties.mpc.dealing import SessionId, Tuples, new_seed
-from parties.mpc.fixed_product import MaskedWeights
+from parties.mpc.fixed_product import FixedProduct, MaskedWeights
 from parties.mpc.release import ReleaseKey
 from parties.mpc.session import Session
 from parties.mpc.tuples import TupleKind
-from parties.mpc.twoparty.learned import KeptWeights, Models
+from parties.mpc.twoparty.learned import KeptWeights, Models, missing_memory, name_of
 from parties.mpc.twoparty.live import Live
 from parties.mpc.twoparty.maker import TwoParty
 from parties.worker.agreement import disagreement
 from parties.worker.cancellation import Cancellation
 from parties.worker.dealer_stream import DealerLine, DealerStream
+from parties.worker.live_times import LiveTimes
 from parties.worker.meeting import Agreement, Meeting, Met, PeerStream
 from parties.worker.preprocessing.pool import BundleChoice, Pool, Prepared
 from parties.worker.task import Kind, Task
@@ -64,7 +65,7 @@ class Plan:
 class Opened:
     """A run that both workers have begun. Its tuples are `prepared`, or come over `link`.
 
-    Where the two parties make them during the run, both are None, and `pairing` is what does.
+    Where the two parties make them during the run, both are None, and `live` is what does.
     """
 
     session: Session
@@ -72,7 +73,7 @@ class Opened:
     prepared: Prepared | None
     link: DealerStream | None
     models: Models
-    pairing: TwoParty | None = None
+    live: Live | None = None
     received_before: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -83,8 +84,8 @@ class Opened:
         """
         if self.prepared is not None:
             return self.prepared.bytes_from_dealer
-        if self.pairing is not None:
-            return self.pairing.bytes_received - self.received_before
+        if self.live is not None:
+            return self.live.pairing.bytes_received - self.received_before
         return self.link.bytes_received if self.link is not None else 0
 
 
@@ -129,8 +130,7 @@ class Sessions:
             self._dealer = DealerLine(source)
         # What the last run left of a pairing of the two parties; None while a run has it.
         self._pairing: TwoParty | None = None
-        # How long a run took that made its tuples itself.
-        self._live_s: BoundedDict[_PlanKey, float] = BoundedDict(_REMEMBERED_PLANS)
+        self._live_times: LiveTimes[_PlanKey] = LiveTimes(_REMEMBERED_PLANS)
         self._meeting = meeting
         self._pool = pool
         self._lock = threading.Lock()
@@ -226,8 +226,8 @@ class Sessions:
             raise
         finally:
             # Both agreed on each lot of weights when it was learned, whatever becomes of the run.
-            if opened.pairing is not None and keep:
-                self._learned.keep(opened.pairing.weights, opened.models)
+            if opened.live is not None and keep:
+                self._learned.keep(opened.live.pairing.weights, opened.models)
 
     def _release_key(self, met: Met) -> ReleaseKey:
         """Of both nonces, party 0's first. Raises TranscriptMismatch if the other sent none."""
@@ -280,27 +280,41 @@ class Sessions:
         """Tuples that both workers make during the run, by the pairing of the last run if both
         still have it. A run that fails leaves none: its state may differ at the other worker.
 
-        Raises Busy if the last run of this kind took longer than there is time now.
+        Raises Busy if by the last run of this kind there is too little time.
         """
-        with self._lock:
-            takes_s = self._live_s.get(plan, 0.0)
+        takes_s = self._live_times.expected_s(plan, self._missing(plan, models))
         if takes_s > deadline.remaining():
             raise Busy(f"no randomness is prepared, and making it takes {takes_s:.0f} s", takes_s)
         before, self._pairing = self._pairing, None
         pairing = TwoParty.joined(self.index, peer, before, self._learned.weights())
         room = partial(self._learned.check_room, models, pairing.weights)
-        session = Session(self.index, peer, Live(run, pairing, models, room), terms.key)
-        return Opened(session, terms.masked, None, None, models, pairing, pairing.bytes_received)
+        live = Live(run, pairing, models, room)
+        session = Session(self.index, peer, live, terms.key)
+        return Opened(session, terms.masked, None, None, models, live, pairing.bytes_received)
+
+    def _missing(self, key: _PlanKey, models: Models) -> int:
+        """Bytes of weights of these models that a run with this plan would learn; 0 for a plan that
+        is not known.
+        """
+        plan, weights = self._plan(key), self._learned.weights()
+        products = [kind for kind in plan.kinds if isinstance(kind, FixedProduct)] if plan else []
+        # A weight is learned once, also where several products are with it.
+        each = {name_of(kind): missing_memory(weights, kind, models) for kind in products}
+        return sum(each.values())
 
     def _finished(self, opened: Opened, plan: _PlanKey, *, keep: bool) -> None:
         """The run's transcripts were compared: what made its tuples may go on."""
         if opened.link is not None:
             opened.link.finish()
-        if opened.pairing is not None:
-            self._pairing = opened.pairing
+        if (live := opened.live) is not None:
+            self._pairing = live.pairing
             if keep:
-                with self._lock:
-                    self._live_s[plan] = time.monotonic() - opened.began
+                self._live_times.note(
+                    plan,
+                    time.monotonic() - opened.began,
+                    learning_s=live.learning_s,
+                    learned=live.learned,
+                )
 
     def _plan(self, key: _PlanKey) -> Plan | None:
         with self._lock:

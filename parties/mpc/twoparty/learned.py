@@ -29,8 +29,9 @@ from privedge.sharing.ring import WORD_BYTES, Words
 
 ID_BYTES: Final = 32
 _MIB = 1 << 20
-# So few polynomials of hints are no dearer than weights that are encrypted once.
-_FEW = 32
+# So few polynomials of hints are no dearer than weights that are encrypted once: what these cost
+# grows with the inputs, also for a single owner.
+_FEW, _INPUTS_A_POLYNOMIAL = 32, 8
 # Polynomials of hints in a lot, at most, unless one model has more: two or three seconds' work, for
 # a run that ends early loses the lot that it was learning.
 _LOT = 256
@@ -172,8 +173,8 @@ def is_encrypted(kind: FixedProduct) -> bool:
     """
     if kind.map != "dense" or kind.input[0] != 1:
         return False
-    layer = Layer.of(kind)
-    return layer.owners * layer.polynomials > _FEW
+    layer, inputs = Layer.of(kind), kind.input[-1]
+    return layer.owners * layer.polynomials > max(_FEW, inputs // _INPUTS_A_POLYNOMIAL)
 
 
 def name_of(kind: FixedProduct) -> str:
@@ -243,6 +244,11 @@ def lots(weights: Weights, kind: FixedProduct, models: Models) -> list[list[int]
         return [sorted(missing)]
     size = max(1, _LOT // Layer.of(of_owners(kind, 1)).polynomials)
     return [missing[at : at + size] for at in range(0, len(missing), size)]
+
+
+def missing_memory(weights: Weights, kind: FixedProduct, models: Models) -> int:
+    """Bytes that learning those takes; 0 if there is nothing to learn. Raises ShareError."""
+    return sum(memory(of_owners(kind, len(lot))) for lot in lots(weights, kind, models))
 
 
 def without(weights: Weights, kind: FixedProduct, models: Models) -> Iterator[bytes]:

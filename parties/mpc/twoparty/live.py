@@ -4,17 +4,21 @@ For the first runs of a snapshot, whose plan nobody knows yet, and for a run wit
 products need of a model's weight is exchanged when the weight is met first (learned.py).
 """
 
+import time
 from collections.abc import Callable
 
 from parties.mpc.dealing import Ahead, SessionId, TupleShares
 from parties.mpc.fixed_product import FixedProduct, FixedWeight
 from parties.mpc.tuples import TupleKind
-from parties.mpc.twoparty.learned import Models
+from parties.mpc.twoparty.learned import Models, missing_memory
 from parties.mpc.twoparty.maker import TwoParty
 
 
 class Live:
-    """A Supply. Both parties draw the same tuples in the same order. No useful repr."""
+    """A Supply. Both parties draw the same tuples in the same order. No useful repr.
+
+    learning_s, learned: seconds spent on weights, and the bytes of memory that those take.
+    """
 
     def __init__(
         self,
@@ -28,20 +32,24 @@ class Live:
         """
         self.run = run
         self.used: list[TupleKind] = []
-        self._pairing = pairing
+        self.pairing = pairing
+        self.learning_s, self.learned = 0.0, 0
         self._models = models
         self._room = room
 
     def draw(self, kind: TupleKind) -> TupleShares:
         """Make the next tuple. Raises ShareError for a kind that two parties cannot make."""
         self.used.append(kind)
-        return self._pairing.tuple(kind)
+        return self.pairing.tuple(kind)
 
     def product(self, kind: FixedProduct, weight: FixedWeight) -> Ahead:
         """Make B_i and U_i of the next tuple. Raises ShareError if two parties cannot."""
         self.used.append(kind)
-        more = self._pairing.memory_of_missing(kind, self._models)
+        more = missing_memory(self.pairing.weights, kind, self._models)
         if more:
             self._room(more)
-            self._pairing.learn(kind, weight.share, self._models)
-        return self._pairing.product(kind, self._models)
+            started = time.monotonic()
+            self.pairing.learn(kind, weight.share, self._models)
+            self.learning_s += time.monotonic() - started
+            self.learned += more
+        return self.pairing.product(kind, self._models)

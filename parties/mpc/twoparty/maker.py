@@ -15,6 +15,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Protocol
 
@@ -37,9 +38,8 @@ from parties.mpc.twoparty.learned import (
     covered,
     is_encrypted,
     lots,
-    memory,
+    missing_memory,
     name_of,
-    of_owners,
     owner_axis,
     without,
 )
@@ -71,8 +71,19 @@ class _Line:
         self._digest = hashlib.sha256(b"privedge two parties v1")
         self.bytes_sent = 0
         self.bytes_received = 0
+        self._pause: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def pausing(self, pause: Callable[[], None]) -> Iterator[None]:
+        """Inside the block, `pause` is called before each exchange; it may wait."""
+        before, self._pause = self._pause, pause
+        try:
+            yield
+        finally:
+            self._pause = before
 
     def exchange(self, mine: bytes) -> bytes:
+        self._pause()
         theirs = bytes(self.link.exchange(mine))
         self.bytes_sent += len(mine)
         self.bytes_received += len(theirs)
@@ -151,11 +162,6 @@ class TwoParty:
         """Whether that weight was learned of all these models."""
         return not covered(self.weights, kind, models)[1]
 
-    def memory_of_missing(self, kind: FixedProduct, models: Models) -> int:
-        """Bytes that `learn` would take; 0 if there is nothing to learn. Raises ShareError."""
-        wanted = lots(self.weights, kind, models)
-        return sum(memory(of_owners(kind, len(lot))) for lot in wanted)
-
     def learn(self, kind: FixedProduct, weight: torch.Tensor, models: Models) -> None:
         """Exchange what products with a weight need, once for each model.
 
@@ -166,7 +172,7 @@ class TwoParty:
         Raises ShareError for a product that two parties cannot make, LimitExceeded for too many
         inputs, TranscriptMismatch. Each lot that was learned until then stays usable.
         """
-        self.memory_of_missing(kind, models)  # refuses what is not possible
+        missing_memory(self.weights, kind, models)  # refuses what is not possible
         for lot in lots(self.weights, kind, models):
             # Without a copy, if it is all of them.
             own = weight if len(lot) == len(models) else weight[lot]
@@ -192,7 +198,7 @@ class TwoParty:
         """Make one tuple, now. Raises ShareError and TranscriptMismatch, as `bundle` does."""
         made = chunks([kind])
         self._line.add(kind.purpose.encode())
-        shares = dealt([kind], self._made(made, lambda: None))[0]
+        shares = dealt([kind], self._made(made))[0]
         self._line.agree()
         return shares
 
@@ -213,7 +219,7 @@ class TwoParty:
         """Make bundles of this plan, under these names, which both parties have chosen alike. Many
         at once take less time each. `models`: whose weights products are with.
 
-        pause: called before each exchange of chunks; it may wait.
+        pause: called before each exchange; it may wait.
         Raises ShareError for what two parties cannot make and NotReady for a weight that was not
         learned, before anything is sent, and TranscriptMismatch.
 
@@ -223,6 +229,19 @@ class TwoParty:
         for kind in plan:
             if isinstance(kind, FixedProduct) and not self.knows(kind, models):
                 raise NotReady(f"making randomness: the weight {kind.name} was not learned")
+        with self._line.pausing(pause):
+            parts = self._parts(plan, names, models)
+        seconds = (time.thread_time() - started) / len(names)
+        size = len(plan)
+        return [
+            Bundle(name, [(kind, parts[n * size + at]) for at, kind in enumerate(plan)], seconds)
+            for n, name in enumerate(names)
+        ]
+
+    def _parts(
+        self, plan: Sequence[TupleKind], names: Sequence[SessionId], models: Models
+    ) -> dict[int, TupleShares | Ahead]:
+        """This party's part of each tuple of all bundles, one bundle after the other."""
         every = [*plan] * len(names)
         groups = _grouped(every)
         for name in names:
@@ -232,20 +251,15 @@ class TwoParty:
         parts: dict[int, TupleShares | Ahead] = {}
         for first, places in enumerate(groups.values()):
             alike = [every[at] for at in places]
-            made = self._made(chunks(alike, first % 2), pause)
+            made = self._made(chunks(alike, first % 2))
             parts.update(zip(places, dealt(alike, made), strict=True))
         for at, kind in enumerate(plan):
             if isinstance(kind, FixedProduct):
                 alike_at = range(at, len(every), len(plan))
-                products = self._paused(kind, models, len(names), pause)
+                products = self._in_lots(kind, models, len(names))
                 parts.update(zip(alike_at, products, strict=True))
         self._line.agree()
-        seconds = (time.thread_time() - started) / len(names)
-        size = len(plan)
-        return [
-            Bundle(name, [(kind, parts[n * size + at]) for at, kind in enumerate(plan)], seconds)
-            for n, name in enumerate(names)
-        ]
+        return parts
 
     def _both(self, mine: bytes) -> bytes:
         """Both parties' bytes, party 0's first."""
@@ -254,10 +268,9 @@ class TwoParty:
             raise TranscriptMismatch("making randomness: a nonce of the wrong length")
         return mine + theirs if self._index == 0 else theirs + mine
 
-    def _made(self, wanted: Iterator[Chunk], pause: Callable[[], None]) -> list[Parts]:
+    def _made(self, wanted: Iterator[Chunk]) -> list[Parts]:
         made: list[Parts] = []
         while lot := list(islice(wanted, _TOGETHER)):
-            pause()
             made += self._lot(lot)
         return made
 
@@ -305,13 +318,10 @@ class TwoParty:
                 parts.append(mine)
         return parts
 
-    def _paused(
-        self, kind: FixedProduct, models: Models, count: int, pause: Callable[[], None]
-    ) -> Iterator[Ahead]:
+    def _in_lots(self, kind: FixedProduct, models: Models, count: int) -> Iterator[Ahead]:
         """`_products`, as many at once as pays: a query would wait for all of those."""
         at_once = count if is_encrypted(kind) else 1
         for _ in range(0, count, at_once):
-            pause()
             yield from self._products(kind, models, at_once)
 
     def _products(self, kind: FixedProduct, models: Models, count: int) -> list[Ahead]:

@@ -10,7 +10,7 @@ import torch
 from parties.mpc.dealing import SessionId
 from parties.mpc.fixed_product import FixedProduct
 from parties.mpc.twoparty import learned
-from parties.mpc.twoparty.learned import Models
+from parties.mpc.twoparty.learned import Models, is_encrypted
 from parties.mpc.twoparty.maker import TwoParty
 from tests.unit.mpc.twoparty.pairing import both
 
@@ -172,3 +172,15 @@ class _Cut:
         self._left -= 1
         theirs: bytearray = self._link.exchange(payload)
         return theirs
+
+
+@pytest.mark.parametrize(
+    ("owners", "inputs", "encrypted"),
+    [(16, 512, False), (17, 512, True), (16, 2048, False), (17, 2048, True), (33, 64, True)],
+)
+def test_weights_are_encrypted_once_only_where_hints_would_be_many(
+    owners: int, inputs: int, encrypted: bool
+) -> None:
+    """What they cost once grows with the inputs, whatever the owners are."""
+    kind = FixedProduct("dense", "w", (owners, 64, inputs), (1, 1, inputs))
+    assert is_encrypted(kind) == encrypted
