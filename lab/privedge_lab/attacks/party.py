@@ -41,11 +41,14 @@ def half_unmasked(view: PartyView) -> torch.Tensor:
 
 
 def everything(view: PartyView) -> torch.Tensor:
-    """Return int64 (n, words): seeds, answer share, and words of the exchanges and masks.
+    """Return int64 (n, words): seeds, answer share, and words of exchanges, masks and their making.
 
-    Exchanges and masks are too long to learn from; only evenly spaced words of them are kept.
+    These are too long to learn from; only evenly spaced words of them are kept.
     """
-    parts = (view.seeds, view.answer_share, view.received, view.sent, view.masks)
+    parts = (
+        *(view.seeds, view.answer_share),
+        *(view.received, view.sent, view.masks, view.making),
+    )
     words = torch.cat(parts, dim=1)
     step = -(-words.shape[1] // _FLAT_WORDS)
     # Seeds and answer share are short, so they are kept whole.

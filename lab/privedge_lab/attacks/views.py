@@ -69,12 +69,15 @@ class PartyView:
     All tensors are int64 words. Of each query, the party has:
 
     - `image_share` (n, *input_shape) and `answer_share` (n, owners), its shares;
-    - `seeds` (n, 4), from which its masks are expanded;
-    - `masks` (n, words), its shares of the dealer's tuples, in order;
-    - `sent` and `received` (n, words), every exchange with the other party, in order.
+    - `seeds` (n, 4), from which its masks are expanded, or (n, 0) without a dealer;
+    - `masks` (n, words), its shares of all tuples, in order;
+    - `sent` and `received` (n, words), every exchange with the other party, in order;
+    - `making` (n, words), all messages by which the two parties made the tuples of that query, and
+      of those made together with them, received ones first; (n, 0) with a dealer.
 
     Of the snapshot, it has `weights`, its share of every model, and `masked_weights`, which were
-    opened once. A recording may keep only the first words of each tuple and exchange. The first
+    opened once, with a dealer. What it got of weights without one is the same for all queries, so
+    it is not here. A recording may keep only the first words of each tuple and exchange. The first
     exchange opens the image, of words of `word_bits` bits.
     """
 
@@ -87,6 +90,7 @@ class PartyView:
     masks: torch.Tensor = field(repr=False)
     sent: torch.Tensor = field(repr=False)
     received: torch.Tensor = field(repr=False)
+    making: torch.Tensor = field(repr=False)
     word_bits: int = RING_BITS
 
 

@@ -75,7 +75,7 @@ class PartySettings:
     """`known` queries to learn from, `queries` to attack, on a cohort of `owners` of `preset`.
 
     `attacks`: which of linear, read, paper, residual and attribute. `spec`: in place of the preset.
-    `files`: the encoder that it needs, or that the preset gets.
+    `files`: the encoder that it needs, or that the preset gets. `randomness`: who makes it.
     """
 
     preset: str
@@ -86,6 +86,7 @@ class PartySettings:
     attacks: tuple[str, ...] = ATTACKS
     spec: RanSpec | None = None
     files: PublicFiles = NO_FILES
+    randomness: str = "dealer"
 
     @property
     def name(self) -> str:
@@ -129,6 +130,8 @@ def measure(
                 **where,
                 "seed": settings.seed,
             }
+            if settings.randomness != "dealer":  # left out otherwise: as in files before it
+                named["randomness"] = settings.randomness
             if results.find(named) is None:
                 row = PartyRow(**named, **possible[attack](case, settings.seed))
                 results.add(row.to_json())
@@ -155,7 +158,8 @@ def _views(
 ) -> list[tuple[PartyView, PartyView]]:
     """Of parties 0 and 1: the view of the known queries, and that of the attacked ones."""
     models = _models(spec, train, settings, progress)
-    service = BothParties(spec, models, Rule(margin=1.0), keep=1024)
+    rule = Rule(margin=1.0)
+    service = BothParties(spec, models, rule, keep=1024, randomness=settings.randomness)
     views: list[tuple[PartyView, PartyView]] = []
     for data in (known, tested):
         found = features.extract(spec, as_bytes(data.images), encoder=settings.files.encoder)

@@ -8,14 +8,16 @@ place of the Session and Tuples that a worker makes. No server may import this p
 import queue
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
-from parties.mpc.bundles import Supply
-from parties.mpc.dealing import Dealer, DealerLink, SessionId, Tuples, TupleShares
+from parties.mpc.bundles import Bundle, Supply
+from parties.mpc.dealing import Ahead, Dealer, DealerLink, SessionId, Tuples, TupleShares
 from parties.mpc.release import ReleaseKey
 from parties.mpc.session import PeerLink, Session
 from parties.mpc.tuples import TupleKind
 from privedge.errors import TranscriptMismatch
+from privedge.sharing.ring import WORD_BYTES
 
 _TIMEOUT_S = 60
 
@@ -24,15 +26,19 @@ _TIMEOUT_S = 60
 class Record:
     """Everything that one party sees of one run, except its inputs.
 
-    seed: the seed that it sent the dealer.
+    seed: the seed that it sent the dealer; empty without one.
     tuples: its share of every tuple.
     sent, received: the words of every exchange, int64.
+    making_sent, making_received: likewise of the messages by which the two parties made the tuples;
+        empty with a dealer.
     """
 
     seed: bytes = field(default=b"", repr=False)
     tuples: list[tuple[TupleKind, TupleShares]] = field(default_factory=list, repr=False)
     sent: list[torch.Tensor] = field(default_factory=list, repr=False)
     received: list[torch.Tensor] = field(default_factory=list, repr=False)
+    making_sent: list[torch.Tensor] = field(default_factory=list, repr=False)
+    making_received: list[torch.Tensor] = field(default_factory=list, repr=False)
 
     @property
     def opened(self) -> list[torch.Tensor]:
@@ -57,12 +63,38 @@ class RecordingTuples(Tuples):
     def draw(self, kind: TupleKind) -> TupleShares:
         """Draw a tuple as Tuples does, and record it."""
         shares = super().draw(kind)
-        # Copies: a protocol may compute in place on what it drew.
-        free, derived = (
-            [part.clone() for part in parts] for parts in (shares.free, shares.derived)
-        )
-        self.record.tuples.append((kind, TupleShares(free, derived)))
+        self.record.tuples.append((kind, _copied(shares)))
         return shares
+
+
+class RecordingLink:
+    """A PeerLink whose messages are also recorded."""
+
+    def __init__(self, link: PeerLink) -> None:
+        self._link = link
+        self.sent: list[torch.Tensor] = []
+        self.received: list[torch.Tensor] = []
+
+    def exchange(self, payload: bytes) -> bytearray:
+        """Exchange as the link does, and record both messages."""
+        theirs = self._link.exchange(payload)
+        self.sent.append(_words(payload))
+        self.received.append(_words(theirs))
+        return theirs
+
+    def clear(self) -> None:
+        """Forget what was recorded until now."""
+        self.sent, self.received = [], []
+
+
+class RecordingBundle(Bundle):
+    """A bundle that two parties made, recorded with the messages of its making."""
+
+    def __init__(self, made: Bundle, link: RecordingLink) -> None:
+        """`link`: what the making was sent over, and nothing else."""
+        super().__init__(made.run, made.parts, made.seconds)
+        tuples = [(kind, _copied(part)) for kind, part in made.parts]
+        self.record = Record(tuples=tuples, making_sent=link.sent, making_received=link.received)
 
 
 class RecordingSession(Session):
@@ -70,7 +102,8 @@ class RecordingSession(Session):
 
     def __init__(self, party: int, link: PeerLink, tuples: Supply, key: ReleaseKey) -> None:
         super().__init__(party, link, tuples, key)
-        self.record = tuples.record if isinstance(tuples, RecordingTuples) else Record()
+        recorded = isinstance(tuples, RecordingTuples | RecordingBundle)
+        self.record = tuples.record if recorded else Record()
 
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
         """Exchange words as Session does, and record them."""
@@ -120,3 +153,19 @@ class QueueLink:
     def hang_up(self) -> None:
         """Release the other side from waiting. It receives an empty payload."""
         self._out.put(b"")
+
+
+def _copied(part: TupleShares | Ahead) -> TupleShares:
+    """A copy, because a protocol may compute in place on what it drew. Of a fixed product B_i and
+    U_i take the place of its shares.
+    """
+    free, derived = (
+        (part.free, part.derived) if isinstance(part, TupleShares) else ([part[0]], [part[1]])
+    )
+    return TupleShares([each.clone() for each in free], [each.clone() for each in derived])
+
+
+def _words(message: bytes | bytearray) -> torch.Tensor:
+    """Its whole words, int64."""
+    whole = len(message) // WORD_BYTES
+    return torch.from_numpy(np.frombuffer(message, np.int64, whole).copy())

@@ -1,7 +1,7 @@
 """`privedge attack party`: what one MPC party learns of a private query."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,6 +33,13 @@ def _party(
         int, typer.Option("--known", min=100, help="Queries of its own to learn from.")
     ] = 1000,
     queries: Annotated[int, typer.Option("--queries", min=20, help="Queries to attack.")] = 300,
+    randomness: Annotated[
+        Literal["dealer", "two-party"],
+        typer.Option(
+            "--randomness",
+            help="Who makes it: a dealer, or the two parties, whose messages are recorded too.",
+        ),
+    ] = "dealer",
     encoder: EncoderOption = None,
     spec_file: SpecOption = None,
     seed: SeedOption = 0,
@@ -46,8 +53,9 @@ def _party(
     rows of party "both" are what the same attacks reach with both parties' views.
 
     \b
-    Example:
+    Examples:
       privedge attack party --data mnist_28.npz --preset subspace32,ran32
+      privedge attack party --data mnist_28.npz --preset subspace32 --randomness two-party
     """
     from privedge_lab import datasets, encoded
     from privedge_lab.evaluation import party_view
@@ -58,13 +66,18 @@ def _party(
     spec, files = fields["spec"], fields["files"]
     names = [spec.name] if spec else [name.strip() for name in preset.split(",")]
     settings = {"data": data.name, "owners": owners, "known": known, "queries": queries}
+    if randomness != "dealer":  # left out otherwise: as in files before it
+        settings["randomness"] = randomness
     settings |= encoded.settings(spec, files)
 
     def measure(results: Results, bars: Bars) -> Iterator[PartyRow]:
         parts = datasets.split(datasets.read(data), seed=seed)
         for name in names:
             chosen = party_view.PartySettings(
-                name, owners, known, queries, seed, spec=spec, files=files
+                *(name, owners, known, queries, seed),
+                spec=spec,
+                files=files,
+                randomness=randomness,
             )
             yield from party_view.measure(chosen, parts.train, parts.test, results, bars)
 

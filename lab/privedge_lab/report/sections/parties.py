@@ -46,7 +46,9 @@ def views(rows: Iterable[PartyRow]) -> list[View]:
     for row in rows:
         if row.sigmas is None:
             continue
-        view = View(row.preset or "unnamed", row.party or "unnamed", row, row.sigmas)
+        # Rows without a dealer say so.
+        name = ", ".join(filter(None, (row.preset or "unnamed", row.randomness)))
+        view = View(name, row.party or "unnamed", row, row.sigmas)
         key = (view.preset, view.party, row.attack or "")
         if key not in best or view.sigmas > best[key].sigmas:
             best[key] = view

@@ -11,6 +11,7 @@ class PartyRow(Row):
     """What one party's view ("0", "1") or that of "both" is worth: `sigmas` above guessing.
 
     An inversion has PSNR, an attribute attack accuracy; what guessing reaches stands beside it.
+    `randomness`: who made it, if no dealer did.
     """
 
     attack: Text
@@ -29,3 +30,4 @@ class PartyRow(Row):
     mean_image_psnr_db: Figure = None
     sigmas: Figure
     sigmas_paired: Figure = None
+    randomness: Text = None

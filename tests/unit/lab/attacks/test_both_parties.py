@@ -17,15 +17,30 @@ from tests.unit.mpc.models import SPECS, batch, cohort
 OWNERS = 3
 
 
-def served(spec: RanSpec, count: int = 3) -> tuple[Asked, Words, dict[str, Words]]:
-    models, images = cohort(spec, OWNERS), batch(spec, count)
-    return BothParties(spec, models, Rule(margin=1.0)).ask(images), images, models
+def served(spec: RanSpec, randomness: str) -> tuple[Asked, Words, dict[str, Words]]:
+    models, images = cohort(spec, OWNERS), batch(spec, 3)
+    parties = BothParties(spec, models, Rule(margin=1.0), randomness=randomness)
+    return parties.ask(images), images, models
 
 
-@pytest.fixture(scope="module", params=[0, 2], ids=["every-conv", "subspace"])
-def run(request) -> tuple[RanSpec, Asked, Words, dict[str, Words]]:
-    spec = SPECS[request.param]
-    return spec, *served(spec)
+@pytest.fixture(
+    scope="module",
+    params=[(0, "dealer"), (2, "dealer"), (2, "two-party")],
+    ids=["every-conv", "subspace", "two-party"],
+)
+def case(request) -> tuple[RanSpec, str]:
+    number, randomness = request.param
+    return SPECS[number], randomness
+
+
+@pytest.fixture(scope="module")
+def randomness(case) -> str:
+    return case[1]
+
+
+@pytest.fixture(scope="module")
+def run(case) -> tuple[RanSpec, Asked, Words, dict[str, Words]]:
+    return case[0], *served(*case)
 
 
 def test_recorded_parties_answer_as_the_clear_model_does(run):
@@ -66,20 +81,36 @@ def test_both_views_together_are_everything(run):
     assert torch.equal(second.sent, first.received)
 
 
-def test_the_weights_are_opened_once_before_the_queries(run):
+def test_the_weights_are_opened_once_before_the_queries_and_without_a_dealer_never(run, randomness):
     _, asked, *_ = run
     opened = [view.masked_weights for view in asked.views]
-    assert opened[0].keys() == opened[1].keys() != set()
+    assert opened[0].keys() == opened[1].keys()
+    assert bool(opened[0]) == (randomness == "dealer")
     assert all(torch.equal(opened[0][name], opened[1][name]) for name in opened[0])
 
 
-def test_no_two_queries_share_a_seed_a_mask_or_an_opening(run):
+def test_no_two_queries_share_a_seed_a_mask_or_an_opening(run, randomness):
     _, asked, *_ = run
-    for view in asked.views:
-        assert len({tuple(seed.tolist()) for seed in view.seeds}) == len(view.seeds)
+    # What a query's masks come from: a seed that the dealer has too, or messages of the two.
+    sources = [view.seeds if randomness == "dealer" else view.making for view in asked.views]
+    for view, source in zip(asked.views, sources, strict=True):
+        # What is made together has the same messages.
+        assert len({tuple(words.tolist()) for words in source}) == (
+            len(source) if randomness == "dealer" else 1
+        )
+        assert view.seeds.shape[1] == (4 if randomness == "dealer" else 0)
         for words in (view.masks, view.image_share.flatten(1)):
             assert not (words[0] == words[1]).all()
-    assert not torch.equal(asked.views[0].seeds, asked.views[1].seeds)
+    assert not torch.equal(*sources)
+
+
+def test_what_one_party_got_while_randomness_was_made_is_what_the_other_one_sent(run, randomness):
+    _, asked, *_ = run
+    first, second = (view.making for view in asked.views)
+    assert bool(first.shape[1]) == (randomness == "two-party")
+    # Both have recorded the same messages, each those first that it got.
+    assert torch.equal(first.sort(1).values, second.sort(1).values)
+    assert torch.equal(first, second) == (randomness == "dealer")
 
 
 def test_a_recording_hides_its_words_from_repr(run):

@@ -31,8 +31,12 @@ def measured(digits: datasets.TrainTest, settings: PartySettings) -> list[PartyR
     return list(measure(settings, digits.train, digits.test, results, lambda *_: None))
 
 
-def test_no_linear_reading_of_one_party_beats_the_mean_image_and_both_parties_do(digits):
-    rows = measured(digits, SMALL)
+@pytest.mark.parametrize("randomness", ["dealer", "two-party"])
+def test_no_linear_reading_of_one_party_beats_the_mean_image_and_both_parties_do(
+    digits, randomness
+):
+    rows = measured(digits, replace(SMALL, randomness=randomness))
+    assert {row.randomness for row in rows} == {None if randomness == "dealer" else randomness}
     alone = [row for row in rows if row.party in ("0", "1")]
     assert {row.party for row in alone} == {"0", "1"}
     assert len({(row.reading, row.encoding) for row in alone}) == 12
