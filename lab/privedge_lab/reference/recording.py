@@ -102,8 +102,9 @@ class RecordingSession(Session):
 
     def __init__(self, party: int, link: PeerLink, tuples: Supply, key: ReleaseKey) -> None:
         super().__init__(party, link, tuples, key)
-        recorded = isinstance(tuples, RecordingTuples | RecordingBundle)
-        self.record = tuples.record if recorded else Record()
+        self.record = (
+            tuples.record if isinstance(tuples, RecordingTuples | RecordingBundle) else Record()
+        )
 
     def exchange(self, mine: torch.Tensor) -> torch.Tensor:
         """Exchange words as Session does, and record them."""
