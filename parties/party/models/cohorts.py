@@ -100,6 +100,16 @@ class Cohort:
         """SHA-256 (hex) of the architecture; every manifest carries it."""
         return self.spec.digest()
 
+    @cached_property
+    def _most_rows(self) -> int | None:
+        return self.spec.most_rows if isinstance(self.spec, ModelSpec) else None
+
+    def rows(self, limit: int) -> int:
+        """The most rows of a query and of a run, where the party takes up to `limit`: fewer of a
+        large model that is no RAN.
+        """
+        return limit if self._most_rows is None else min(limit, self._most_rows)
+
     def cautions(self, owners: int = 0) -> tuple[str, ...]:
         """What its operator should know of its rule for "unknown" and of its budget, a line each.
         `owners` is how many have an active model, if that is known.

@@ -10,7 +10,7 @@ from privedge_lab.bench.children import Children
 from privedge_lab.bench.programs import ours, served
 from privedge_lab.bench.programs.written import LENET, PROGRAMS, Program
 
-_START_S = 120.0
+_START_S = 600.0
 _LIMIT_S = 600.0
 _PARTIES = ("party0", "party1")
 _MODULE = "privedge_lab.bench.programs.stock"
