@@ -28,7 +28,7 @@ from privedge.ran.any_spec import Spec
 from privedge.ran.presets import behind_encoder, preset
 from privedge.ran.probes import Probes
 from privedge.ran.rivals import Rivals
-from privedge.ran.spec import Conv, ImageShape, RanSpec, SampleNorm, Subspace
+from privedge.ran.spec import Conv, ImageShape, RanSpec, Subspace
 from privedge.sharing.known import never_unknown
 
 # What two parties alone can multiply with: inputs of a layer that all owners share, and pixels of
@@ -339,11 +339,6 @@ def _of_model(section: CohortSection) -> Cohort:
 
 
 def _check_two_parties_can(spec: RanSpec) -> None:
-    if any(isinstance(layer, SampleNorm) for layer in spec.layers):
-        raise ConfigError(
-            "randomness = two-party has no products for layers that normalise yet; use another "
-            "preset, or a dealer"
-        )
     if any(isinstance(layer, Conv) for layer in spec.layers):
         if math.prod(spec.input_shape[1:]) > MOST_PIXELS:
             raise ConfigError(
