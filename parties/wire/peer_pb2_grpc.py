@@ -70,6 +70,16 @@ class PeerStub:
                 request_serializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
                 _registered_method=True)
+        self.CompareActiveModels = channel.unary_unary(
+                '/privedge.v1.Peer/CompareActiveModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsResponse.FromString,
+                _registered_method=True)
+        self.FollowActiveModels = channel.stream_unary(
+                '/privedge.v1.Peer/FollowActiveModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsResponse.FromString,
+                _registered_method=True)
         self.AddActiveModel = channel.unary_unary(
                 '/privedge.v1.Peer/AddActiveModel',
                 request_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
@@ -156,7 +166,24 @@ class PeerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetActiveModels(self, request, context):
-        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent.
+        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+        so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareActiveModels(self, request, context):
+        """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+        has them. Read only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FollowActiveModels(self, request_iterator, context):
+        """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+        FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,6 +277,16 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.SetActiveModels,
                     request_deserializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.SerializeToString,
+            ),
+            'CompareActiveModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareActiveModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.CompareActiveModelsResponse.SerializeToString,
+            ),
+            'FollowActiveModels': grpc.stream_unary_rpc_method_handler(
+                    servicer.FollowActiveModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.FollowActiveModelsResponse.SerializeToString,
             ),
             'AddActiveModel': grpc.unary_unary_rpc_method_handler(
                     servicer.AddActiveModel,
@@ -472,6 +509,60 @@ class Peer:
             '/privedge.v1.Peer/SetActiveModels',
             parties_dot_wire_dot_peer__pb2.SetActiveModelsRequest.SerializeToString,
             parties_dot_wire_dot_peer__pb2.SetActiveModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareActiveModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/CompareActiveModels',
+            parties_dot_wire_dot_peer__pb2.CompareActiveModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.CompareActiveModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FollowActiveModels(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/privedge.v1.Peer/FollowActiveModels',
+            parties_dot_wire_dot_peer__pb2.FollowActiveModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.FollowActiveModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,7 +59,17 @@ class PeerStub:
     of the model, as its half of the query of this id, and answers as for CheckEnrolment.
     """
     SetActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]
-    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
+    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+    so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+    """
+    CompareActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.CompareActiveModelsRequest, _peer_pb2.CompareActiveModelsResponse]
+    """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+    has them. Read only.
+    """
+    FollowActiveModels: _grpc.StreamUnaryMultiCallable[_peer_pb2.FollowActiveModelsRequest, _peer_pb2.FollowActiveModelsResponse]
+    """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+    FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
+    """
     AddActiveModel: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]
     """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
@@ -119,7 +129,17 @@ class PeerAsyncStub(PeerStub):
     of the model, as its half of the query of this id, and answers as for CheckEnrolment.
     """
     SetActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.SetActiveModelsRequest, _peer_pb2.SetActiveModelsResponse]  # type: ignore[assignment]
-    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
+    """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+    so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+    """
+    CompareActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.CompareActiveModelsRequest, _peer_pb2.CompareActiveModelsResponse]  # type: ignore[assignment]
+    """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+    has them. Read only.
+    """
+    FollowActiveModels: _aio.StreamUnaryMultiCallable[_peer_pb2.FollowActiveModelsRequest, _peer_pb2.FollowActiveModelsResponse]  # type: ignore[assignment]
+    """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+    FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
+    """
     AddActiveModel: _aio.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelRequest, _peer_pb2.AddActiveModelResponse]  # type: ignore[assignment]
     """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
@@ -218,7 +238,29 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         request: _peer_pb2.SetActiveModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.SetActiveModelsResponse, _abc.Awaitable[_peer_pb2.SetActiveModelsResponse]]:
-        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent."""
+        """Second half: party 1 adopts party 0's list of active models of a cohort. Idempotent. One message,
+        so at most about 41,000 models: party 0 says it only to a release without the next two calls.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareActiveModels(
+        self,
+        request: _peer_pb2.CompareActiveModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.CompareActiveModelsResponse, _abc.Awaitable[_peer_pb2.CompareActiveModelsResponse]]:
+        """Second half for lists of any size, first step: which parts of party 0's list are not as party 1
+        has them. Read only.
+        """
+
+    @_abc_1.abstractmethod
+    def FollowActiveModels(
+        self,
+        request_iterator: _MaybeAsyncIterator[_peer_pb2.FollowActiveModelsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.FollowActiveModelsResponse, _abc.Awaitable[_peer_pb2.FollowActiveModelsResponse]]:
+        """Second step: party 1 adopts party 0's list, of which only the parts that differ cross.
+        FAILED_PRECONDITION if the others are not as party 0 has them. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def AddActiveModel(

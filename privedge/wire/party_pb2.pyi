@@ -395,16 +395,20 @@ class ListModelsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COHORT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     """Empty means all cohorts."""
+    page_token: _builtins.str
+    """Empty for the first page; then what the page before said."""
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -462,21 +466,25 @@ Global___ModelRow: _TypeAlias = ModelRow  # noqa: Y015
 
 @_typing.final
 class ListModelsResponse(_message.Message):
-    """All lines, newest first."""
+    """At most 2,000 lines, newest first."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to ask for the next page; empty after the last one."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRow]: ...
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___ModelRow] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,22 +562,79 @@ class DescribeCohortRequest(_message.Message):
 
     COHORT_FIELD_NUMBER: _builtins.int
     WITH_RIVALS_FIELD_NUMBER: _builtins.int
+    NAMES_APART_FIELD_NUMBER: _builtins.int
     cohort: _builtins.str
     with_rivals: _builtins.bool
     """Whether to tell the public rivals too."""
+    names_apart: _builtins.bool
+    """Whether to leave the names out, which ListOwners gives. Without it the call is refused as
+    RESOURCE_EXHAUSTED if they do not fit one message.
+    """
     def __init__(
         self,
         *,
         cohort: _builtins.str = ...,
         with_rivals: _builtins.bool = ...,
+        names_apart: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "with_rivals", b"with_rivals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "names_apart", b"names_apart", "with_rivals", b"with_rivals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DescribeCohortRequest: _TypeAlias = DescribeCohortRequest  # noqa: Y015
+
+@_typing.final
+class ListOwnersRequest(_message.Message):
+    """Asks for the names of a cohort's owners, in the order of the answer vector."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    snapshot_id: _builtins.str
+    """From DescribeCohort."""
+    start: _builtins.int
+    """How many names there are before the page."""
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        snapshot_id: _builtins.str = ...,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "snapshot_id", b"snapshot_id", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnersRequest: _TypeAlias = ListOwnersRequest  # noqa: Y015
+
+@_typing.final
+class ListOwnersResponse(_message.Message):
+    """At least one name, unless `start` is past the last one; at most 1 MiB of names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        owners: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owners", b"owners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOwnersResponse: _TypeAlias = ListOwnersResponse  # noqa: Y015
 
 @_typing.final
 class DescribeCohortResponse(_message.Message):
@@ -592,6 +657,8 @@ class DescribeCohortResponse(_message.Message):
     WORD_BITS_FIELD_NUMBER: _builtins.int
     MODEL_CHECK_FIELD_NUMBER: _builtins.int
     PUBLIC_OWNERS_FIELD_NUMBER: _builtins.int
+    OWNER_COUNT_FIELD_NUMBER: _builtins.int
+    OWNERS_SHA256_FIELD_NUMBER: _builtins.int
     RIVALS_ROWS_FIELD_NUMBER: _builtins.int
     spec_json: _builtins.str
     """Canonical JSON of the RanSpec."""
@@ -624,13 +691,18 @@ class DescribeCohortResponse(_message.Message):
     """How many of the public rivals, the first ones, can be an answer: each has an entry in the answer
     vector, after those of the owners. To `identify` only.
     """
+    owner_count: _builtins.int
+    """How many owners there are; and SHA-256 over "privedge owners v1\\n" and a line "NAME\\n" for each, in
+    the order of the answer vector. A release that does not say it has told all names.
+    """
+    owners_sha256: _builtins.bytes
     rivals_rows: _builtins.bytes
     """The public rivals, if they were asked for: float32, little-endian, row by row in the spec's input
     shape. At most 3 MiB.
     """
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names in the order of the answer vector."""
+        """Names in the order of the answer vector; none with `names_apart`."""
 
     def __init__(
         self,
@@ -648,11 +720,13 @@ class DescribeCohortResponse(_message.Message):
         word_bits: _builtins.int = ...,
         model_check: _builtins.str = ...,
         public_owners: _builtins.int = ...,
+        owner_count: _builtins.int = ...,
+        owners_sha256: _builtins.bytes = ...,
         rivals_rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "model_check", b"model_check", "owners", b"owners", "public_owners", b"public_owners", "rivals", b"rivals", "rivals_rows", b"rivals_rows", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json", "word_bits", b"word_bits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment_check", b"enrolment_check", "enrolment_on_match", b"enrolment_on_match", "margin", b"margin", "max_batch", b"max_batch", "mean_share", b"mean_share", "model_check", b"model_check", "owner_count", b"owner_count", "owners", b"owners", "owners_sha256", b"owners_sha256", "public_owners", b"public_owners", "rivals", b"rivals", "rivals_rows", b"rivals_rows", "rivals_sha256", b"rivals_sha256", "snapshot_id", b"snapshot_id", "spec_json", b"spec_json", "word_bits", b"word_bits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1125,7 +1199,8 @@ class StatusResponse(_message.Message):
     @_builtins.property
     def quarantined(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Models that no query asks while a share of theirs is damaged, a line for each with its id, its
-        cohort and the party whose share it is.
+        cohort and the party whose share it is; the first 1,000, and a line that says how many more there
+        are. ListModels has all.
         """
 
     @_builtins.property
@@ -1136,7 +1211,7 @@ class StatusResponse(_message.Message):
 
     @_builtins.property
     def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Models that both parties have refused, a line for each with its id and its cohort."""
+        """Models that both parties have refused, a line for each with its id and its cohort; likewise."""
 
     def __init__(
         self,

@@ -70,6 +70,11 @@ class PartyStub:
                 request_serializer=privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.SerializeToString,
                 response_deserializer=privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.FromString,
                 _registered_method=True)
+        self.ListOwners = channel.unary_unary(
+                '/privedge.v1.Party/ListOwners',
+                request_serializer=privedge_dot_wire_dot_party__pb2.ListOwnersRequest.SerializeToString,
+                response_deserializer=privedge_dot_wire_dot_party__pb2.ListOwnersResponse.FromString,
+                _registered_method=True)
         self.ReadExposure = channel.unary_unary(
                 '/privedge.v1.Party/ReadExposure',
                 request_serializer=privedge_dot_wire_dot_party__pb2.ReadExposureRequest.SerializeToString,
@@ -131,7 +136,7 @@ class PartyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Owner (own models) or admin (all). Read only.
+        """Owner (own models) or admin (all). A page of them. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,6 +151,14 @@ class PartyServicer:
 
     def DescribeCohort(self, request, context):
         """Owner, client or admin. The public facts of one cohort. Read only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOwners(self, request, context):
+        """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+        since. Read only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,6 +231,11 @@ def add_PartyServicer_to_server(servicer, server):
                     servicer.DescribeCohort,
                     request_deserializer=privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.FromString,
                     response_serializer=privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.SerializeToString,
+            ),
+            'ListOwners': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOwners,
+                    request_deserializer=privedge_dot_wire_dot_party__pb2.ListOwnersRequest.FromString,
+                    response_serializer=privedge_dot_wire_dot_party__pb2.ListOwnersResponse.SerializeToString,
             ),
             'ReadExposure': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadExposure,
@@ -430,6 +448,33 @@ class Party:
             '/privedge.v1.Party/DescribeCohort',
             privedge_dot_wire_dot_party__pb2.DescribeCohortRequest.SerializeToString,
             privedge_dot_wire_dot_party__pb2.DescribeCohortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOwners(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Party/ListOwners',
+            privedge_dot_wire_dot_party__pb2.ListOwnersRequest.SerializeToString,
+            privedge_dot_wire_dot_party__pb2.ListOwnersResponse.FromString,
             options,
             channel_credentials,
             insecure,

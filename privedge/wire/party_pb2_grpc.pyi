@@ -56,11 +56,15 @@ class PartyStub:
     too. Idempotent.
     """
     ListModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]
-    """Owner (own models) or admin (all). Read only."""
+    """Owner (own models) or admin (all). A page of them. Read only."""
     ListCohorts: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]
     """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _grpc.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]
     """Owner, client or admin. The public facts of one cohort. Read only."""
+    ListOwners: _grpc.UnaryUnaryMultiCallable[_party_pb2.ListOwnersRequest, _party_pb2.ListOwnersResponse]
+    """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+    since. Read only.
+    """
     ReadExposure: _grpc.UnaryUnaryMultiCallable[_party_pb2.ReadExposureRequest, _party_pb2.ReadExposureResponse]
     """Owner with an active model there. How much the cohort was asked; no names. Read only."""
     Query: _grpc.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]
@@ -98,11 +102,15 @@ class PartyAsyncStub(PartyStub):
     too. Idempotent.
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_party_pb2.ListModelsRequest, _party_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Owner (own models) or admin (all). Read only."""
+    """Owner (own models) or admin (all). A page of them. Read only."""
     ListCohorts: _aio.UnaryUnaryMultiCallable[_party_pb2.ListCohortsRequest, _party_pb2.ListCohortsResponse]  # type: ignore[assignment]
     """Owner, client or admin. The cohorts of this party. Read only."""
     DescribeCohort: _aio.UnaryUnaryMultiCallable[_party_pb2.DescribeCohortRequest, _party_pb2.DescribeCohortResponse]  # type: ignore[assignment]
     """Owner, client or admin. The public facts of one cohort. Read only."""
+    ListOwners: _aio.UnaryUnaryMultiCallable[_party_pb2.ListOwnersRequest, _party_pb2.ListOwnersResponse]  # type: ignore[assignment]
+    """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+    since. Read only.
+    """
     ReadExposure: _aio.UnaryUnaryMultiCallable[_party_pb2.ReadExposureRequest, _party_pb2.ReadExposureResponse]  # type: ignore[assignment]
     """Owner with an active model there. How much the cohort was asked; no names. Read only."""
     Query: _aio.StreamStreamMultiCallable[_party_pb2.QueryRequest, _party_pb2.QueryResponse]  # type: ignore[assignment]
@@ -167,7 +175,7 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         request: _party_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.ListModelsResponse, _abc.Awaitable[_party_pb2.ListModelsResponse]]:
-        """Owner (own models) or admin (all). Read only."""
+        """Owner (own models) or admin (all). A page of them. Read only."""
 
     @_abc_1.abstractmethod
     def ListCohorts(
@@ -184,6 +192,16 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_party_pb2.DescribeCohortResponse, _abc.Awaitable[_party_pb2.DescribeCohortResponse]]:
         """Owner, client or admin. The public facts of one cohort. Read only."""
+
+    @_abc_1.abstractmethod
+    def ListOwners(
+        self,
+        request: _party_pb2.ListOwnersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.ListOwnersResponse, _abc.Awaitable[_party_pb2.ListOwnersResponse]]:
+        """Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+        since. Read only.
+        """
 
     @_abc_1.abstractmethod
     def ReadExposure(

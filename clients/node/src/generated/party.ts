@@ -146,6 +146,8 @@ export interface SignedStatement {
 export interface ListModelsRequest {
   /** Empty means all cohorts. */
   cohort: string;
+  /** Empty for the first page; then what the page before said. */
+  pageToken: string;
 }
 
 /** One line of the list. */
@@ -170,9 +172,11 @@ export interface ModelRow {
   enrolment: string;
 }
 
-/** All lines, newest first. */
+/** At most 2,000 lines, newest first. */
 export interface ListModelsResponse {
   models: ModelRow[];
+  /** What to ask for the next page; empty after the last one. */
+  nextPageToken: string;
 }
 
 /** Asks which cohorts there are. */
@@ -196,6 +200,25 @@ export interface DescribeCohortRequest {
   cohort: string;
   /** Whether to tell the public rivals too. */
   withRivals: boolean;
+  /**
+   * Whether to leave the names out, which ListOwners gives. Without it the call is refused as
+   * RESOURCE_EXHAUSTED if they do not fit one message.
+   */
+  namesApart: boolean;
+}
+
+/** Asks for the names of a cohort's owners, in the order of the answer vector. */
+export interface ListOwnersRequest {
+  cohort: string;
+  /** From DescribeCohort. */
+  snapshotId: string;
+  /** How many names there are before the page. */
+  start: bigint;
+}
+
+/** At least one name, unless `start` is past the last one; at most 1 MiB of names. */
+export interface ListOwnersResponse {
+  owners: string[];
 }
 
 /**
@@ -207,7 +230,7 @@ export interface DescribeCohortResponse {
   specJson: string;
   /** known = best < margin * ((1 - mean_share) * second best + mean_share * mean). Public. */
   margin: number;
-  /** Names in the order of the answer vector. */
+  /** Names in the order of the answer vector; none with `names_apart`. */
   owners: string[];
   /** The id of the pinned set of models; a query repeats it. */
   snapshotId: string;
@@ -240,6 +263,12 @@ export interface DescribeCohortResponse {
    * vector, after those of the owners. To `identify` only.
    */
   publicOwners: number;
+  /**
+   * How many owners there are; and SHA-256 over "privedge owners v1\n" and a line "NAME\n" for each, in
+   * the order of the answer vector. A release that does not say it has told all names.
+   */
+  ownerCount: bigint;
+  ownersSha256: Buffer;
   /**
    * The public rivals, if they were asked for: float32, little-endian, row by row in the spec's input
    * shape. At most 3 MiB.
@@ -402,7 +431,8 @@ export interface StatusResponse {
   mpc: number;
   /**
    * Models that no query asks while a share of theirs is damaged, a line for each with its id, its
-   * cohort and the party whose share it is.
+   * cohort and the party whose share it is; the first 1,000, and a line that says how many more there
+   * are. ListModels has all.
    */
   quarantined: string[];
   /**
@@ -410,7 +440,7 @@ export interface StatusResponse {
    * nothing is. Each cause has a health of its own: "privedge.v1.Party/dealer".
    */
   faults: string[];
-  /** Models that both parties have refused, a line for each with its id and its cohort. */
+  /** Models that both parties have refused, a line for each with its id and its cohort; likewise. */
   refused: string[];
 }
 
@@ -1221,13 +1251,16 @@ export const SignedStatement: MessageFns<SignedStatement> = {
 };
 
 function createBaseListModelsRequest(): ListModelsRequest {
-  return { cohort: "" };
+  return { cohort: "", pageToken: "" };
 }
 
 export const ListModelsRequest: MessageFns<ListModelsRequest> = {
   encode(message: ListModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.cohort !== "") {
       writer.uint32(10).string(message.cohort);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
     }
     return writer;
   },
@@ -1251,6 +1284,14 @@ export const ListModelsRequest: MessageFns<ListModelsRequest> = {
             }
 
             message.cohort = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
             continue;
           }
         }
@@ -1408,13 +1449,16 @@ export const ModelRow: MessageFns<ModelRow> = {
 };
 
 function createBaseListModelsResponse(): ListModelsResponse {
-  return { models: [] };
+  return { models: [], nextPageToken: "" };
 }
 
 export const ListModelsResponse: MessageFns<ListModelsResponse> = {
   encode(message: ListModelsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.models) {
       ModelRow.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -1438,6 +1482,14 @@ export const ListModelsResponse: MessageFns<ListModelsResponse> = {
             }
 
             message.models.push(ModelRow.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
             continue;
           }
         }
@@ -1592,7 +1644,7 @@ export const ListCohortsResponse: MessageFns<ListCohortsResponse> = {
 };
 
 function createBaseDescribeCohortRequest(): DescribeCohortRequest {
-  return { cohort: "", withRivals: false };
+  return { cohort: "", withRivals: false, namesApart: false };
 }
 
 export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
@@ -1602,6 +1654,9 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
     }
     if (message.withRivals !== false) {
       writer.uint32(16).bool(message.withRivals);
+    }
+    if (message.namesApart !== false) {
+      writer.uint32(24).bool(message.namesApart);
     }
     return writer;
   },
@@ -1635,6 +1690,131 @@ export const DescribeCohortRequest: MessageFns<DescribeCohortRequest> = {
             message.withRivals = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.namesApart = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListOwnersRequest(): ListOwnersRequest {
+  return { cohort: "", snapshotId: "", start: 0n };
+}
+
+export const ListOwnersRequest: MessageFns<ListOwnersRequest> = {
+  encode(message: ListOwnersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cohort !== "") {
+      writer.uint32(10).string(message.cohort);
+    }
+    if (message.snapshotId !== "") {
+      writer.uint32(18).string(message.snapshotId);
+    }
+    if (message.start !== 0n) {
+      if (BigInt.asUintN(64, message.start) !== message.start) {
+        throw new globalThis.Error("value provided for field message.start of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.start);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOwnersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOwnersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.cohort = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.start = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListOwnersResponse(): ListOwnersResponse {
+  return { owners: [] };
+}
+
+export const ListOwnersResponse: MessageFns<ListOwnersResponse> = {
+  encode(message: ListOwnersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.owners) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListOwnersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListOwnersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.owners.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1663,6 +1843,8 @@ function createBaseDescribeCohortResponse(): DescribeCohortResponse {
     wordBits: 0,
     modelCheck: "",
     publicOwners: 0,
+    ownerCount: 0n,
+    ownersSha256: Buffer.alloc(0),
     rivalsRows: Buffer.alloc(0),
   };
 }
@@ -1707,6 +1889,15 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
     }
     if (message.publicOwners !== 0) {
       writer.uint32(128).uint32(message.publicOwners);
+    }
+    if (message.ownerCount !== 0n) {
+      if (BigInt.asUintN(64, message.ownerCount) !== message.ownerCount) {
+        throw new globalThis.Error("value provided for field message.ownerCount of type uint64 too large");
+      }
+      writer.uint32(144).uint64(message.ownerCount);
+    }
+    if (message.ownersSha256.length !== 0) {
+      writer.uint32(154).bytes(message.ownersSha256);
     }
     if (message.rivalsRows.length !== 0) {
       writer.uint32(138).bytes(message.rivalsRows);
@@ -1829,6 +2020,22 @@ export const DescribeCohortResponse: MessageFns<DescribeCohortResponse> = {
             }
 
             message.publicOwners = reader.uint32();
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.ownerCount = reader.uint64() as bigint;
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.ownersSha256 = Buffer.from(reader.bytes());
             continue;
           }
           case 17: {
@@ -3255,7 +3462,7 @@ export const PartyService = {
       Buffer.from(ReleaseModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReleaseModelResponse => ReleaseModelResponse.decode(value),
   },
-  /** Owner (own models) or admin (all). Read only. */
+  /** Owner (own models) or admin (all). A page of them. Read only. */
   listModels: {
     path: "/privedge.v1.Party/ListModels" as const,
     requestStream: false as const,
@@ -3286,6 +3493,19 @@ export const PartyService = {
     responseSerialize: (value: DescribeCohortResponse): Buffer =>
       Buffer.from(DescribeCohortResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DescribeCohortResponse => DescribeCohortResponse.decode(value),
+  },
+  /**
+   * Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+   * since. Read only.
+   */
+  listOwners: {
+    path: "/privedge.v1.Party/ListOwners" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListOwnersRequest): Buffer => Buffer.from(ListOwnersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListOwnersRequest => ListOwnersRequest.decode(value),
+    responseSerialize: (value: ListOwnersResponse): Buffer => Buffer.from(ListOwnersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListOwnersResponse => ListOwnersResponse.decode(value),
   },
   /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
   readExposure: {
@@ -3360,12 +3580,17 @@ export interface PartyServer extends UntypedServiceImplementation {
    * too. Idempotent.
    */
   releaseModel: handleUnaryCall<ReleaseModelRequest, ReleaseModelResponse>;
-  /** Owner (own models) or admin (all). Read only. */
+  /** Owner (own models) or admin (all). A page of them. Read only. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
   /** Owner, client or admin. The cohorts of this party. Read only. */
   listCohorts: handleUnaryCall<ListCohortsRequest, ListCohortsResponse>;
   /** Owner, client or admin. The public facts of one cohort. Read only. */
   describeCohort: handleUnaryCall<DescribeCohortRequest, DescribeCohortResponse>;
+  /**
+   * Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+   * since. Read only.
+   */
+  listOwners: handleUnaryCall<ListOwnersRequest, ListOwnersResponse>;
   /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
   readExposure: handleUnaryCall<ReadExposureRequest, ReadExposureResponse>;
   /**
@@ -3462,7 +3687,7 @@ export interface PartyClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReleaseModelResponse) => void,
   ): ClientUnaryCall;
-  /** Owner (own models) or admin (all). Read only. */
+  /** Owner (own models) or admin (all). A page of them. Read only. */
   listModels(
     request: ListModelsRequest,
     callback: (error: ServiceError | null, response: ListModelsResponse) => void,
@@ -3509,6 +3734,25 @@ export interface PartyClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DescribeCohortResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Owner, client or admin. A page of the names of a cohort's owners. ABORTED if the cohort has changed
+   * since. Read only.
+   */
+  listOwners(
+    request: ListOwnersRequest,
+    callback: (error: ServiceError | null, response: ListOwnersResponse) => void,
+  ): ClientUnaryCall;
+  listOwners(
+    request: ListOwnersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListOwnersResponse) => void,
+  ): ClientUnaryCall;
+  listOwners(
+    request: ListOwnersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListOwnersResponse) => void,
   ): ClientUnaryCall;
   /** Owner with an active model there. How much the cohort was asked; no names. Read only. */
   readExposure(
