@@ -148,6 +148,12 @@ def from_status(error: grpc.RpcError, peer: str) -> PrivEdgeError:
     return errors.Refused(f"{peer}: internal error{_logged_as(call)}; ask its operator")
 
 
+def is_unknown_call(error: grpc.RpcError) -> bool:
+    """Return whether the server is of a release that does not know the call."""
+    call: Any = error
+    return bool(call.code() is Code.UNIMPLEMENTED)
+
+
 def _spent(said: str, after_s: float) -> errors.BudgetSpent:
     """The error of a spent budget; `after_s` is 0 if the server gave no hint."""
     unit, seconds, _ = next(each for each in _UNITS if after_s >= each[1] * each[2])

@@ -26,6 +26,8 @@ from privedge.wire.party_pb2_grpc import PartyStub
 
 # 1970-01-01, and how many days are taken from the wire.
 _EPOCH, _DAYS = date(1970, 1, 1).toordinal(), 1 << 20
+# So that no party can list models for ever.
+_MOST_MODELS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,15 @@ class ModelFacts:
 class CohortFacts:
     """What a party says of a cohort; both parties must say the same.
 
-    architecture: of every model. owners: in the order of answers. snapshot: id of the
-    set of active models. rivals: how many, and their digest. The rest as in the operator's file.
+    architecture: of every model. owners: how many have an active model. snapshot: id of the set of
+    active models. rivals: how many, and their digest. The rest as in the operator's file.
     """
 
     architecture: Spec
     margin: float
     mean_share: float
     max_batch: int
-    owners: tuple[str, ...]
+    owners: int
     snapshot: str
     rivals: tuple[int, str] = (0, "")
     enrolment_check: str = "off"
@@ -139,9 +141,7 @@ class Party:
 
     def wanted(self, cohort: str) -> tuple[Spec, int]:
         """Ask for that spec, and how many bits a word of its tensors has here."""
-        answer = self._told(
-            self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
-        )
+        answer = self._described(cohort)
         bits = codec.bits_from_wire(answer.word_bits, f"cohort {cohort}")
         return spec_from_json(answer.spec_json), bits
 
@@ -152,20 +152,24 @@ class Party:
 
     def facts_of(self, cohort: str) -> CohortFacts:
         """Ask for everything that a client is told of a cohort. Raises Refused, CheckpointError."""
-        said = self._told(
-            self.stub.DescribeCohort, pb.DescribeCohortRequest(cohort=codec.cohort_asked(cohort))
-        )
+        said = self._described(cohort)
         return CohortFacts(
             spec_from_json(said.spec_json),
             said.margin,
             said.mean_share,
             said.max_batch,
-            tuple(said.owners),
+            said.owner_count or len(said.owners),
             said.snapshot_id,
             (said.rivals, said.rivals_sha256),
             said.enrolment_check or "off",
             said.enrolment_on_match or "report",
         )
+
+    def _described(self, cohort: str) -> Any:
+        """What the party says of a cohort, without the names."""
+        name = codec.cohort_asked(cohort)
+        request = pb.DescribeCohortRequest(cohort=name, names_apart=True)
+        return self._told(self.stub.DescribeCohort, request)
 
     def about(self) -> About:
         """Ask for this party's versions and clock. Raises Refused."""
@@ -202,23 +206,15 @@ class Party:
 
     def models(self, cohort: str | None) -> Sequence[ModelFacts]:
         """List the caller's models, or for an admin every owner's, newest first."""
-        answer = self._told(
-            self.stub.ListModels,
-            pb.ListModelsRequest(cohort=codec.cohort_asked(cohort) if cohort else ""),
-        )
-        return [
-            ModelFacts(
-                row.model_id,
-                row.cohort,
-                row.owner,
-                row.state,
-                row.share_bytes,
-                row.created_at,
-                row.images_asked,
-                row.enrolment,
-            )
-            for row in answer.models
-        ]
+        request = pb.ListModelsRequest(cohort=codec.cohort_asked(cohort) if cohort else "")
+        found = list[ModelFacts]()
+        while len(found) < _MOST_MODELS:
+            answer = self._told(self.stub.ListModels, request)
+            found += map(_facts_of, answer.models)
+            if not answer.models or not answer.next_page_token:
+                break
+            request.page_token = answer.next_page_token
+        return found
 
     def exposure(self, cohort: str) -> Exposure:
         """Ask how much a cohort was asked, of which the caller is an active owner."""
@@ -240,6 +236,19 @@ def connect(config: ClientConfig, role: Role) -> Iterator[Party]:
     with open_party(config, role) as channel:
         patience = Patience(config.rpc_timeout_s, config.retries)
         yield Party(channel, PartyStub(channel), peer_name(role, address), patience)
+
+
+def _facts_of(row: pb.ModelRow) -> ModelFacts:
+    return ModelFacts(
+        row.model_id,
+        row.cohort,
+        row.owner,
+        row.state,
+        row.share_bytes,
+        row.created_at,
+        row.images_asked,
+        row.enrolment,
+    )
 
 
 def _requests(header: UploadHeader, chunks: Iterable[bytes]) -> Iterator[pb.UploadModelRequest]:

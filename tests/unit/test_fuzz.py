@@ -144,7 +144,7 @@ MESSAGES = {
         dealer_pb2.TupleRequests(tuples=[tuple_codec.to_wire(3, FusedRelu((2, 3), 16))]),
         lambda many: [*map(tuple_codec.from_wire, many.tuples)],
     ),
-    "halves": message(CHANGE, edge.held_change_from_wire),
+    "halves": message(CHANGE, lambda change: list(edge.held_changes_from_wire([change]))),
     "run order": message(RUN, edge.run_from_wire),
     "model reference": message(REF, edge.model_ref_from_wire),
     "state of a party": message(

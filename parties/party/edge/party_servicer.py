@@ -11,17 +11,20 @@ import grpc
 from parties.party.edge import codec as edge_codec
 from parties.party.models.cohorts import find_for
 from parties.party.models.enrolment import Activated
+from parties.party.models.reading import MAX_LISTED
 from parties.party.models.service import ModelService
 from parties.party.queries.service import QueryService
 from parties.party.workers.snapshot_feed import SnapshotFeed, added_up
 from parties.serving.handshake import Handshake
 from parties.serving.readiness import Readiness
 from privedge import __version__
-from privedge.errors import NotAllowed, ShareError
+from privedge.errors import LimitExceeded, NotAllowed, ShareError, SnapshotChanged
+from privedge.identity.owners import page_of
 from privedge.identity.receipts import ACTIVATION, Facts, Statement
 from privedge.identity.roles import Identity, Role
 from privedge.ran.narrow import word_bits
 from privedge.rpc import codec
+from privedge.rpc.channel import MAX_MESSAGE_BYTES
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import caller
@@ -34,6 +37,8 @@ from privedge.wire import party_pb2_grpc
 # Every share is read and written, and prepared bundles are lost. So an admin far away may not ask
 # for it again at once; the command on party 0's own host may.
 _LEAST_REFRESH_S = 600.0
+# Of one kind, in Status.
+_MOST_LINES = 1000
 
 
 class PartyServicer(party_pb2_grpc.PartyServicer):
@@ -124,8 +129,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
     def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.ServicerContext
     ) -> pb.ListModelsResponse:
-        """The caller's models."""
-        listed = self._models.listed(caller(context), request.cohort or None)
+        """A page of the caller's models."""
+        after = codec.page_from_wire(request.page_token)
+        listed = self._models.listed(caller(context), request.cohort or None, after)
         ids = [row.model_id for row in listed]
         asked = self._models.asked.of(ids)
         admin = caller(context).role is Role.ADMIN
@@ -143,7 +149,9 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             )
             for row in listed
         ]
-        return pb.ListModelsResponse(models=rows)
+        last = listed[-1] if len(listed) == MAX_LISTED else None
+        token = codec.page_to_wire(last.created_at, last.model_id) if last else ""
+        return pb.ListModelsResponse(models=rows, next_page_token=token)
 
     def ListCohorts(
         self, request: pb.ListCohortsRequest, context: grpc.ServicerContext
@@ -161,11 +169,13 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         """The public facts of a cohort."""
         snapshot = self._models.described(request.cohort, caller(context))
         public = snapshot.cohort.rivals
-        return pb.DescribeCohortResponse(
+        response = pb.DescribeCohortResponse(
             spec_json=snapshot.cohort.spec.to_json(),
             margin=snapshot.cohort.margin,
             mean_share=snapshot.cohort.mean_share,
-            owners=snapshot.owners,
+            owners=() if request.names_apart else snapshot.owners,
+            owner_count=len(snapshot.owners),
+            owners_sha256=snapshot.owners_sha256,
             snapshot_id=snapshot.id,
             max_batch=self._models.limits.max_batch,
             enrolment_check=snapshot.cohort.enrolment_check,
@@ -177,6 +187,21 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             rivals_rows=public.to_bytes() if public and request.with_rivals else b"",
             word_bits=codec.bits_to_wire(word_bits(snapshot.cohort.spec)),
         )
+        if response.ByteSize() > MAX_MESSAGE_BYTES:
+            raise LimitExceeded(
+                f"cohort {request.cohort}: its names do not fit one message; the caller's release "
+                "must ask for them apart"
+            )
+        return response
+
+    def ListOwners(
+        self, request: pb.ListOwnersRequest, context: grpc.ServicerContext
+    ) -> pb.ListOwnersResponse:
+        """A page of the names of a cohort's owners."""
+        snapshot = self._models.described(request.cohort, caller(context))
+        if snapshot.id != request.snapshot_id:
+            raise SnapshotChanged(f"cohort {request.cohort}: its models changed; ask again")
+        return pb.ListOwnersResponse(owners=page_of(snapshot.owners, request.start))
 
     def ReadExposure(
         self, request: pb.ReadExposureRequest, context: grpc.ServicerContext
@@ -225,9 +250,17 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
             release=__version__,
             wire=WIRE,
             mpc=MPC,
-            quarantined=self._models.quarantine.lines,
-            refused=self._models.refused_lines,
+            quarantined=_shown(self._models.quarantine.lines),
+            refused=_shown(self._models.refused_lines),
         )
+
+
+def _shown(lines: Sequence[str]) -> Sequence[str]:
+    """The first lines, and how many more there are: an answer must not grow with the models."""
+    more = len(lines) - _MOST_LINES
+    if more <= 0:
+        return lines
+    return [*lines[:_MOST_LINES], f"and {more} more; `privedge models list` has all"]
 
 
 def _words(

@@ -1,11 +1,11 @@
 """What party 1 serves to party 0 (peer.proto): decode, call, encode. Ids and digests only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grpc
 
 from parties.party.audit.heads import PeerHeads
-from parties.party.edge import codec
+from parties.party.edge import codec, parts_codec
 from parties.party.edge.hello import Hello
 from parties.party.models.model_checks import Shown
 from parties.party.models.service import ModelService
@@ -82,8 +82,29 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         )
         deleted = codec.model_ids_from_wire(request.deleted)
         self._models.follow(request.cohort, refs, left_out, deleted)
-        unwanted = sorted(self._models.quarantine.unwanted)
-        return pb.SetActiveModelsResponse(state=self._said(), unwanted=unwanted)
+        return pb.SetActiveModelsResponse(state=self._said(), unwanted=self._unwanted())
+
+    def CompareActiveModels(
+        self, request: pb.CompareActiveModelsRequest, context: grpc.ServicerContext
+    ) -> pb.CompareActiveModelsResponse:
+        """Say which parts of party 0's list are others here."""
+        self._models.standing.require(codec.said_from_wire(request))
+        digests = parts_codec.digests_from_wire(request.digests)
+        differing = self._models.differing(request.cohort, digests)
+        return pb.CompareActiveModelsResponse(differing=differing)
+
+    def FollowActiveModels(
+        self,
+        request_iterator: Iterator[pb.FollowActiveModelsRequest],
+        context: grpc.ServicerContext,
+    ) -> pb.FollowActiveModelsResponse:
+        """Take over party 0's list of a cohort, of which it sends some parts."""
+        first = next(request_iterator, pb.FollowActiveModelsRequest())
+        self._models.standing.require(codec.said_from_wire(first))
+        said = parts_codec.parts_from_wire(first, request_iterator)
+        deleted = codec.model_ids_from_wire(first.deleted)
+        self._models.follow_parts(first.cohort, said, deleted)
+        return pb.FollowActiveModelsResponse(state=self._said(), unwanted=self._unwanted())
 
     def AddActiveModel(
         self, request: pb.AddActiveModelRequest, context: grpc.ServicerContext
@@ -107,7 +128,8 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
     ) -> Iterator[pb.HalvesChange]:
         """Say which queries are here, as long as party 0 listens."""
         with self._models.standing.watched(plain(request.process) if request.process else ""):
-            yield from map(codec.held_change_to_wire, self._follower.changes(context))
+            for change in self._follower.changes(context):
+                yield from codec.held_change_to_wire(change)
 
     def RefuseHalf(
         self, request: pb.RefuseHalfRequest, context: grpc.ServicerContext
@@ -129,6 +151,9 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         """Record where party 0's audit log is, and say where this one is."""
         self._heads.hear(codec.audit_head_from_wire(request))
         return codec.audit_head_to_wire(self._heads.mine)
+
+    def _unwanted(self) -> Sequence[str]:
+        return sorted(self._models.quarantine.unwanted)[: codec.MOST_IDS]
 
     def _said(self) -> pb.StateEpoch:
         return codec.said_to_wire(self._models.standing.mine)

@@ -12,12 +12,12 @@ from parties.party.models.cohorts import Cohort, Snapshot, find, find_for
 from parties.party.models.enrolment import Enrolments, Outcome, enough_others
 from parties.party.models.holdings import Holdings
 from parties.party.models.model_checks import ModelChecks
-from parties.party.models.quarantine import IN_USE, Quarantine
+from parties.party.models.quarantine import Quarantine
 from parties.party.models.refreshes import Refreshes
 from parties.party.models.snapshots import Holds, Snapshots
 from parties.party.models.standing import Said, Standing
 from parties.party.models.store import Store
-from parties.party.models.tables import Model
+from parties.party.models.tables import IN_USE, Model
 from parties.party.models.uploads import about
 from privedge.errors import (
     AlreadyEnrolled,
@@ -28,7 +28,7 @@ from privedge.errors import (
     UnknownModel,
     Unreachable,
 )
-from privedge.identity.roles import OWNER_NAME, Identity, Role
+from privedge.identity.roles import Identity, Role
 from privedge.ran.narrow import as_narrow
 from privedge.rpc.server import MayLeave
 
@@ -97,12 +97,11 @@ class ActiveModels:
         an older release has activated it.
         """
         found = self.snapshot(find_for(self.cohorts, cohort, caller).name)
-        for model in found.models:
-            if not OWNER_NAME.fullmatch(model.owner):
-                raise NotReady(
-                    f"cohort {cohort}: model {model.model_id} is of an owner called {model.owner}, "
-                    "which is the answer for strangers; an admin must delete it"
-                )
+        for model in found.not_owners:
+            raise NotReady(
+                f"cohort {cohort}: model {model.model_id} is of an owner called {model.owner}, "
+                "which is the answer for strangers; an admin must delete it"
+            )
         return found
 
     def watch(self, changed: Callable[[], None]) -> None:

@@ -22,7 +22,8 @@ from parties.party.budgets.safe import UNLIMITED, LabelLimits
 from privedge import regular_file
 from privedge.errors import CheckpointError, ConfigError, UnknownCohort
 from privedge.graph.spec import Label, ModelSpec
-from privedge.identity.roles import Identity, Role
+from privedge.identity.owners import owners_sha256
+from privedge.identity.roles import OWNER_NAME, Identity, Role
 from privedge.ran import probes, rivals
 from privedge.ran.any_spec import Spec
 from privedge.ran.presets import behind_encoder, preset
@@ -241,6 +242,18 @@ class Snapshot:
     def owners(self) -> tuple[str, ...]:
         """Names in the order of the answer vector."""
         return tuple(model.owner for model in self.models)
+
+    @cached_property
+    def owners_sha256(self) -> bytes:
+        """The digest of these names, as a client is told it."""
+        return owners_sha256(self.owners)
+
+    @cached_property
+    def not_owners(self) -> tuple[SnapshotModel, ...]:
+        """The models of owners whose names a client would read as no owner's: only an older release
+        has activated one.
+        """
+        return tuple(each for each in self.models if not OWNER_NAME.fullmatch(each.owner))
 
     @cached_property
     def model_ids(self) -> tuple[str, ...]:

@@ -118,8 +118,11 @@ class Leading(LeadingChecks):
             for name in filter(self._registry.knows, self.cohorts):
                 try:
                     self._quarantine_damaged(name)
-                    if deleted := self._delete_agreed(name, self._send_active(name)):
-                        self._send_active(name, deleted=deleted)
+                    # Party 1 names some at a time; those that it has deleted it names no more.
+                    unwanted, told = self._send_active(name), set[str]()
+                    while deleted := self._delete_agreed(name, unwanted) - told:
+                        unwanted = self._send_active(name, deleted=deleted)
+                        told |= deleted
                 except (ManifestMismatch, UnknownCohort) as error:
                     refusals.append(f"cohort {name}: {error}")
             self._not_followed = "; ".join(refusals)

@@ -15,7 +15,7 @@ Every change of a model raises the registry's epoch by one, in the same transact
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -41,6 +41,7 @@ from parties.party.models.reading import Reading
 from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
 from parties.party.models.tables import (
+    IN_USE,
     CheckSeen,
     Enrolment,
     FolderRow,
@@ -53,6 +54,8 @@ from parties.party.models.tables import (
 from privedge.errors import AlreadyExists, DatabaseAway, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
 
+# Models in one statement.
+_AT_ONCE = 500
 _REFRESHED_COLUMNS = tuple(RefreshedShare.__table__.columns.keys())
 
 T = TypeVar("T")
@@ -218,10 +221,9 @@ class Registry(Reading):
                 Model.state.in_((State.ACTIVE, State.QUARANTINED)),
                 Model.model_id != model_id,
             )
-            retired = session.scalars(active).all()
-            _retire(session, retired)
-            chosen.state = State.ACTIVE
-            return [row.model_id for row in retired]
+            retired = [row.model_id for row in session.scalars(active)]
+            _set(session, {**dict.fromkeys(retired, State.RETIRED), model_id: State.ACTIVE})
+            return retired
 
         return self._write(change)
 
@@ -233,15 +235,16 @@ class Registry(Reading):
         """
 
         def change(session: Session) -> list[str]:
-            held = session.scalars(select(Model).where(Model.cohort == cohort)).all()
-            dropped = [row for row in held if row.model_id not in wanted]
-            retired = [row for row in dropped if row.state in (State.ACTIVE, State.QUARANTINED)]
-            for row in dropped:
-                if row.state == State.PREPARED:
-                    row.state = State.UPLOADED
-            _retire(session, retired)
-            _set(session, {row: wanted[row.model_id] for row in held if row.model_id in wanted})
-            return [row.model_id for row in retired]
+            columns = select(Model.model_id, Model.state).where(Model.cohort == cohort)
+            held = {model_id: state for model_id, state in session.execute(columns)}
+            after = {State.PREPARED: State.UPLOADED, **dict.fromkeys(IN_USE, State.RETIRED)}
+            changes = {
+                model_id: wanted.get(model_id) or after[State(state)]
+                for model_id, state in held.items()
+                if model_id in wanted or state in after
+            }
+            _set(session, {each: to for each, to in changes.items() if held[each] != to})
+            return [each for each, to in changes.items() if to == State.RETIRED]
 
         # Party 0 repeats its list at every start; that changes nothing, and no epoch.
         return self._write(change) if self.would_change(cohort, wanted) else []
@@ -250,14 +253,14 @@ class Registry(Reading):
         """Quarantine these of the active models, and if `release`, make active again what is no
         longer damaged. Returns the new state of each model that has changed, by id.
         """
-        changes = {row.model_id: State.QUARANTINED for row in self.active(cohort)
-                   if row.model_id in damaged}  # fmt: skip
+        changes = {each: State.QUARANTINED for each in self.ids(cohort, State.ACTIVE)
+                   if each in damaged}  # fmt: skip
         if release:
-            changes |= {row.model_id: State.ACTIVE for row in self.quarantined(cohort)
-                        if row.model_id not in damaged}  # fmt: skip
+            changes |= {each: State.ACTIVE for each in self.ids(cohort, State.QUARANTINED)
+                        if each not in damaged}  # fmt: skip
 
         def change(session: Session) -> None:
-            _set(session, {session.get_one(Model, each): state for each, state in changes.items()})
+            _set(session, changes)
 
         if changes:
             self._write(change)
@@ -302,7 +305,7 @@ class Registry(Reading):
 
     def retire(self, model_id: str) -> None:
         """Set a model aside; its share goes to the trash."""
-        self._write(lambda session: _retire(session, [session.get_one(Model, model_id)]))
+        self._write(lambda session: _set(session, {model_id: State.RETIRED}))
 
     def delete(self, model_id: str) -> None:
         """Leave only a tombstone."""
@@ -335,8 +338,9 @@ class Registry(Reading):
         """Record what this party saw of the checks of these models."""
 
         def change(session: Session) -> None:
-            for model_id in model_ids:
-                session.merge(CheckSeen(model_id=model_id, seen=seen))
+            for some in _cut(model_ids):
+                session.execute(delete(CheckSeen).where(CheckSeen.model_id.in_(some)))
+                session.execute(insert(CheckSeen), [{"model_id": e, "seen": seen} for e in some])
 
         if model_ids:
             self.record(change)
@@ -470,15 +474,18 @@ def _said(session: Session) -> tuple[FolderIdentity | None, Epochs]:
     return FolderIdentity(*row[:4]), Epochs(row.deployment, row.epoch, row.peer_epoch)
 
 
-def _retire(session: Session, rows: Sequence[Model]) -> None:
-    _set(session, dict.fromkeys(rows, State.RETIRED))
+def _set(session: Session, states: Mapping[str, State]) -> None:
+    """The new state of each model, by id. Active ones last: the unique index holds after every
+    statement.
+    """
+    for state in sorted(set(states.values()), key=lambda state: state == State.ACTIVE):
+        for some in _cut([each for each, to in states.items() if to == state]):
+            there = update(Model).where(Model.model_id.in_(some)).values(state=state)
+            session.execute(there, execution_options={"synchronize_session": False})
 
 
-def _set(session: Session, states: Mapping[Model, State]) -> None:
-    """Active ones last: the unique index holds after every statement."""
-    for row, state in states.items():
-        if state != State.ACTIVE:
-            row.state = state
-    session.flush()
-    for row, state in states.items():
-        row.state = state
+def _cut(model_ids: Collection[str]) -> Iterator[list[str]]:
+    """Pieces for one statement each."""
+    ids = list(model_ids)
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]

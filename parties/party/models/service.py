@@ -9,7 +9,7 @@ Party 0 leads:
     3.  party 0 -> party 1      PrepareModel         manifests equal, or both retire the model
     4.  party 0                 registry: active     THE commit point; the previous one retires
     5.  party 0 -> party 1      AddActiveModel       party 1 follows, or has missed something:
-                                SetActiveModels      the whole list, now or later
+                                FollowActiveModels   the whole list, now or later (parts.py)
 
 Once step 4 is done the activation stands. Until party 1 has followed, its snapshot id differs and
 queries are refused, so `synchronise` sends the lists again whenever party 1 may be behind.
@@ -29,9 +29,8 @@ from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, find_for
 from parties.party.models.following import Following
 from parties.party.models.leading import Leading
-from parties.party.models.quarantine import IN_USE
 from parties.party.models.store import Store
-from parties.party.models.tables import Model, State
+from parties.party.models.tables import IN_USE, Model, State
 from parties.party.models.uploads import Uploads, about
 from privedge.errors import NotReady, Refused, UnknownModel
 from privedge.identity.receipts import ACTIVATION, DELETION, Facts
@@ -111,12 +110,16 @@ class ModelService(Leading, Following):
         after = self.snapshot(row.cohort).id if row.cohort in self.cohorts else ""
         return Facts.now(event, model_id, row.owner, row.cohort, Role.party(self.party), after)
 
-    def listed(self, caller: Identity, cohort: str | None) -> Sequence[Model]:
-        """The caller's models, or everybody's for an admin; newest first."""
+    def listed(
+        self, caller: Identity, cohort: str | None, after: tuple[int, str] | None = None
+    ) -> Sequence[Model]:
+        """A page of the caller's models, or everybody's for an admin; newest first. `after`: see
+        Registry.listed.
+        """
         if cohort is not None:
             find_for(self.cohorts, cohort, caller)
         owner = None if caller.role is Role.ADMIN else caller.name
-        return self._registry.listed(owner=owner, cohort=cohort)
+        return self._registry.listed(owner=owner, cohort=cohort, after=after)
 
     def exposure(self, cohort: str, owner: Identity) -> Exposure:
         """How much a cohort was asked, for an owner with an active model there. Raises
