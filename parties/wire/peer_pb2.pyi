@@ -504,6 +504,62 @@ class PrepareModelResponse(_message.Message):
 Global___PrepareModelResponse: _TypeAlias = PrepareModelResponse  # noqa: Y015
 
 @_typing.final
+class PrepareModelsRequest(_message.Message):
+    """Asks party 1 to prepare these models, 10,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ModelRef] | None = ...,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareModelsRequest: _TypeAlias = PrepareModelsRequest  # noqa: Y015
+
+@_typing.final
+class PrepareModelsResponse(_message.Message):
+    """What became of each, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Empty if party 1 holds the model and its manifest is the same; else the text of the status with
+        which PrepareModel would have ended.
+        """
+
+    def __init__(
+        self,
+        *,
+        state: Global___StateEpoch | None = ...,
+        refusals: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareModelsResponse: _TypeAlias = PrepareModelsResponse  # noqa: Y015
+
+@_typing.final
 class SetActiveModelsRequest(_message.Message):
     """The whole active set of one cohort."""
 
@@ -787,6 +843,61 @@ class AddActiveModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AddActiveModelResponse: _TypeAlias = AddActiveModelResponse  # noqa: Y015
+
+@_typing.final
+class AddActiveModelsRequest(_message.Message):
+    """The models that become their owners' active ones, 10,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    cohort: _builtins.str
+    since: _builtins.str
+    """The id of the snapshot before this change."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRef]: ...
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        cohort: _builtins.str = ...,
+        since: _builtins.str = ...,
+        models: _abc.Iterable[Global___ModelRef] | None = ...,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohort", b"cohort", "models", b"models", "since", b"since", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddActiveModelsRequest: _TypeAlias = AddActiveModelsRequest  # noqa: Y015
+
+@_typing.final
+class AddActiveModelsResponse(_message.Message):
+    """The models are added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def state(self) -> Global___StateEpoch: ...
+    def __init__(
+        self,
+        *,
+        state: Global___StateEpoch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddActiveModelsResponse: _TypeAlias = AddActiveModelsResponse  # noqa: Y015
 
 @_typing.final
 class WatchHalvesRequest(_message.Message):

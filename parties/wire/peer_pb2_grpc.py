@@ -50,6 +50,11 @@ class PeerStub:
                 request_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
                 _registered_method=True)
+        self.PrepareModels = channel.unary_unary(
+                '/privedge.v1.Peer/PrepareModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelsResponse.FromString,
+                _registered_method=True)
         self.CheckEnrolment = channel.unary_unary(
                 '/privedge.v1.Peer/CheckEnrolment',
                 request_serializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.SerializeToString,
@@ -84,6 +89,11 @@ class PeerStub:
                 '/privedge.v1.Peer/AddActiveModel',
                 request_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
                 response_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+                _registered_method=True)
+        self.AddActiveModels = channel.unary_unary(
+                '/privedge.v1.Peer/AddActiveModels',
+                request_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsRequest.SerializeToString,
+                response_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsResponse.FromString,
                 _registered_method=True)
         self.PrepareRefresh = channel.unary_unary(
                 '/privedge.v1.Peer/PrepareRefresh',
@@ -135,6 +145,14 @@ class PeerServicer:
     def PrepareModel(self, request, context):
         """First half of an activation: party 1 compares manifest digests and keeps the model ready.
         FAILED_PRECONDITION rejects the model at both parties. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrepareModels(self, request, context):
+        """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+        refused by itself. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -193,6 +211,13 @@ class PeerServicer:
         """Second half if only one owner's model has changed since the snapshot `since`. If party 1's
         active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
         list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddActiveModels(self, request, context):
+        """The same for many models, of as many owners.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,6 +283,11 @@ def add_PeerServicer_to_server(servicer, server):
                     request_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelResponse.SerializeToString,
             ),
+            'PrepareModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.PrepareModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.PrepareModelsResponse.SerializeToString,
+            ),
             'CheckEnrolment': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckEnrolment,
                     request_deserializer=parties_dot_wire_dot_peer__pb2.CheckEnrolmentRequest.FromString,
@@ -292,6 +322,11 @@ def add_PeerServicer_to_server(servicer, server):
                     servicer.AddActiveModel,
                     request_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.FromString,
                     response_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.SerializeToString,
+            ),
+            'AddActiveModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddActiveModels,
+                    request_deserializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsRequest.FromString,
+                    response_serializer=parties_dot_wire_dot_peer__pb2.AddActiveModelsResponse.SerializeToString,
             ),
             'PrepareRefresh': grpc.unary_unary_rpc_method_handler(
                     servicer.PrepareRefresh,
@@ -401,6 +436,33 @@ class Peer:
             '/privedge.v1.Peer/PrepareModel',
             parties_dot_wire_dot_peer__pb2.PrepareModelRequest.SerializeToString,
             parties_dot_wire_dot_peer__pb2.PrepareModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/PrepareModels',
+            parties_dot_wire_dot_peer__pb2.PrepareModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.PrepareModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -590,6 +652,33 @@ class Peer:
             '/privedge.v1.Peer/AddActiveModel',
             parties_dot_wire_dot_peer__pb2.AddActiveModelRequest.SerializeToString,
             parties_dot_wire_dot_peer__pb2.AddActiveModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddActiveModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/privedge.v1.Peer/AddActiveModels',
+            parties_dot_wire_dot_peer__pb2.AddActiveModelsRequest.SerializeToString,
+            parties_dot_wire_dot_peer__pb2.AddActiveModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

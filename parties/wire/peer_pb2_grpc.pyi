@@ -45,6 +45,10 @@ class PeerStub:
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects the model at both parties. Idempotent.
     """
+    PrepareModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelsRequest, _peer_pb2.PrepareModelsResponse]
+    """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+    refused by itself. Idempotent.
+    """
     CheckEnrolment: _grpc.UnaryUnaryMultiCallable[_peer_pb2.CheckEnrolmentRequest, _peer_pb2.CheckEnrolmentResponse]
     """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
@@ -75,6 +79,8 @@ class PeerStub:
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
     list.
     """
+    AddActiveModels: _grpc.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelsRequest, _peer_pb2.AddActiveModelsResponse]
+    """The same for many models, of as many owners."""
     PrepareRefresh: _grpc.UnaryUnaryMultiCallable[_peer_pb2.PrepareRefreshRequest, _peer_pb2.PrepareRefreshResponse]
     """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
     model, and keeps the new share beside the present one. SetActiveModels with the new version is
@@ -115,6 +121,10 @@ class PeerAsyncStub(PeerStub):
     """First half of an activation: party 1 compares manifest digests and keeps the model ready.
     FAILED_PRECONDITION rejects the model at both parties. Idempotent.
     """
+    PrepareModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareModelsRequest, _peer_pb2.PrepareModelsResponse]  # type: ignore[assignment]
+    """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+    refused by itself. Idempotent.
+    """
     CheckEnrolment: _aio.UnaryUnaryMultiCallable[_peer_pb2.CheckEnrolmentRequest, _peer_pb2.CheckEnrolmentResponse]  # type: ignore[assignment]
     """Before PrepareModel, in a cohort with a check at enrolment: party 1 takes the mean out of its
     share of the model, as its half of the query of this id, and answers once party 0 has ordered
@@ -145,6 +155,8 @@ class PeerAsyncStub(PeerStub):
     active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
     list.
     """
+    AddActiveModels: _aio.UnaryUnaryMultiCallable[_peer_pb2.AddActiveModelsRequest, _peer_pb2.AddActiveModelsResponse]  # type: ignore[assignment]
+    """The same for many models, of as many owners."""
     PrepareRefresh: _aio.UnaryUnaryMultiCallable[_peer_pb2.PrepareRefreshRequest, _peer_pb2.PrepareRefreshResponse]  # type: ignore[assignment]
     """First half of a refresh: party 1 subtracts what the seed gives from its share of one active
     model, and keeps the new share beside the present one. SetActiveModels with the new version is
@@ -199,6 +211,16 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_peer_pb2.PrepareModelResponse, _abc.Awaitable[_peer_pb2.PrepareModelResponse]]:
         """First half of an activation: party 1 compares manifest digests and keeps the model ready.
         FAILED_PRECONDITION rejects the model at both parties. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def PrepareModels(
+        self,
+        request: _peer_pb2.PrepareModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.PrepareModelsResponse, _abc.Awaitable[_peer_pb2.PrepareModelsResponse]]:
+        """The same for many models of one cohort whose models are not checked. Each of them is prepared or
+        refused by itself. Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -272,6 +294,14 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         active models are no longer those of `since`, FAILED_PRECONDITION; then party 0 sends the whole
         list.
         """
+
+    @_abc_1.abstractmethod
+    def AddActiveModels(
+        self,
+        request: _peer_pb2.AddActiveModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_peer_pb2.AddActiveModelsResponse, _abc.Awaitable[_peer_pb2.AddActiveModelsResponse]]:
+        """The same for many models, of as many owners."""
 
     @_abc_1.abstractmethod
     def PrepareRefresh(

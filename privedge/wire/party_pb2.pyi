@@ -76,7 +76,9 @@ class ModelManifest(_message.Message):
     """32 hexadecimal digits, fresh for every upload."""
     cohort: _builtins.str
     owner: _builtins.str
-    """The owner's name, which must be the name in the caller's certificate."""
+    """The owner's name, which must be the name in the caller's certificate; or, where the cohort has
+    that caller as a registrar, begin with it and a dot.
+    """
     spec_digest: _builtins.str
     """SHA-256 (hex) of the architecture, which must be the cohort's."""
     @_builtins.property
@@ -177,6 +179,156 @@ class UploadModelResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadModelResponse: _TypeAlias = UploadModelResponse  # noqa: Y015
+
+@_typing.final
+class UploadModelsRequest(_message.Message):
+    """Models of one cohort, 1,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___WholeModel]: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___WholeModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadModelsRequest: _TypeAlias = UploadModelsRequest  # noqa: Y015
+
+@_typing.final
+class WholeModel(_message.Message):
+    """One model with this party's whole share of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    words: _builtins.bytes
+    """The tensors' words in manifest order, with nothing between them."""
+    @_builtins.property
+    def header(self) -> Global___UploadHeader: ...
+    def __init__(
+        self,
+        *,
+        header: Global___UploadHeader | None = ...,
+        words: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WholeModel: _TypeAlias = WholeModel  # noqa: Y015
+
+@_typing.final
+class UploadModelsResponse(_message.Message):
+    """All shares are on disk and synced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_STORED_FIELD_NUMBER: _builtins.int
+    bytes_stored: _builtins.int
+    def __init__(
+        self,
+        *,
+        bytes_stored: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_stored", b"bytes_stored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadModelsResponse: _TypeAlias = UploadModelsResponse  # noqa: Y015
+
+@_typing.final
+class ActivateModelsRequest(_message.Message):
+    """Asks to make uploaded models of one cohort active, 10,000 at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def model_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        model_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_ids", b"model_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelsRequest: _TypeAlias = ActivateModelsRequest  # noqa: Y015
+
+@_typing.final
+class ActivateModelsResponse(_message.Message):
+    """What became of the first ones. Where each is checked for seconds, not all are done in one call: ask
+    again for those that are not in it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    snapshot_id: _builtins.str
+    """The snapshot that the cohort has now."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActivatedModel]: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___ActivatedModel] | None = ...,
+        snapshot_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateModelsResponse: _TypeAlias = ActivateModelsResponse  # noqa: Y015
+
+@_typing.final
+class ActivatedModel(_message.Message):
+    """One model that is active, or was refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    model_id: _builtins.str
+    replaced: _builtins.str
+    """As in ActivateModelResponse."""
+    refusal: _builtins.str
+    """The text of the status with which ActivateModel would have ended (docs/reference/errors.md); empty
+    if it is active.
+    """
+    def __init__(
+        self,
+        *,
+        model_id: _builtins.str = ...,
+        replaced: _builtins.str = ...,
+        refusal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_id", b"model_id", "refusal", b"refusal", "replaced", b"replaced"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivatedModel: _TypeAlias = ActivatedModel  # noqa: Y015
 
 @_typing.final
 class ActivateModelRequest(_message.Message):

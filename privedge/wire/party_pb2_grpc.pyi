@@ -41,10 +41,18 @@ class PartyStub:
     """Owner. First the header, then the share's bytes in chunks of at most 1 MiB. Idempotent: the
     same id with the same header gets the same answer; with another header it is ALREADY_EXISTS.
     """
+    UploadModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.UploadModelsRequest, _party_pb2.UploadModelsResponse]
+    """Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+    UploadModel.
+    """
     ActivateModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]
     """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
     owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
     its share of the check at enrolment. It activates nothing by itself. Idempotent.
+    """
+    ActivateModels: _grpc.UnaryUnaryMultiCallable[_party_pb2.ActivateModelsRequest, _party_pb2.ActivateModelsResponse]
+    """Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+    Idempotent.
     """
     DeleteModel: _grpc.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -87,10 +95,18 @@ class PartyAsyncStub(PartyStub):
     """Owner. First the header, then the share's bytes in chunks of at most 1 MiB. Idempotent: the
     same id with the same header gets the same answer; with another header it is ALREADY_EXISTS.
     """
+    UploadModels: _aio.UnaryUnaryMultiCallable[_party_pb2.UploadModelsRequest, _party_pb2.UploadModelsResponse]  # type: ignore[assignment]
+    """Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+    UploadModel.
+    """
     ActivateModel: _aio.UnaryUnaryMultiCallable[_party_pb2.ActivateModelRequest, _party_pb2.ActivateModelResponse]  # type: ignore[assignment]
     """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
     owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
     its share of the check at enrolment. It activates nothing by itself. Idempotent.
+    """
+    ActivateModels: _aio.UnaryUnaryMultiCallable[_party_pb2.ActivateModelsRequest, _party_pb2.ActivateModelsResponse]  # type: ignore[assignment]
+    """Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+    Idempotent.
     """
     DeleteModel: _aio.UnaryUnaryMultiCallable[_party_pb2.DeleteModelRequest, _party_pb2.DeleteModelResponse]  # type: ignore[assignment]
     """Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -138,6 +154,16 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def UploadModels(
+        self,
+        request: _party_pb2.UploadModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.UploadModelsResponse, _abc.Awaitable[_party_pb2.UploadModelsResponse]]:
+        """Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+        UploadModel.
+        """
+
+    @_abc_1.abstractmethod
     def ActivateModel(
         self,
         request: _party_pb2.ActivateModelRequest,
@@ -146,6 +172,16 @@ class PartyServicer(metaclass=_abc_1.ABCMeta):
         """Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
         owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
         its share of the check at enrolment. It activates nothing by itself. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def ActivateModels(
+        self,
+        request: _party_pb2.ActivateModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_party_pb2.ActivateModelsResponse, _abc.Awaitable[_party_pb2.ActivateModelsResponse]]:
+        """Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+        Idempotent.
         """
 
     @_abc_1.abstractmethod

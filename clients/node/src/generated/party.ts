@@ -46,7 +46,10 @@ export interface ModelManifest {
   /** 32 hexadecimal digits, fresh for every upload. */
   modelId: string;
   cohort: string;
-  /** The owner's name, which must be the name in the caller's certificate. */
+  /**
+   * The owner's name, which must be the name in the caller's certificate; or, where the cohort has
+   * that caller as a registrar, begin with it and a dot.
+   */
   owner: string;
   /** SHA-256 (hex) of the architecture, which must be the cohort's. */
   specDigest: string;
@@ -77,6 +80,52 @@ export interface UploadModelRequest {
 /** The share is on disk and synced. */
 export interface UploadModelResponse {
   bytesStored: bigint;
+}
+
+/** Models of one cohort, 1,000 at most. */
+export interface UploadModelsRequest {
+  models: WholeModel[];
+}
+
+/** One model with this party's whole share of it. */
+export interface WholeModel {
+  header:
+    | UploadHeader
+    | undefined;
+  /** The tensors' words in manifest order, with nothing between them. */
+  words: Buffer;
+}
+
+/** All shares are on disk and synced. */
+export interface UploadModelsResponse {
+  bytesStored: bigint;
+}
+
+/** Asks to make uploaded models of one cohort active, 10,000 at most. */
+export interface ActivateModelsRequest {
+  modelIds: string[];
+}
+
+/**
+ * What became of the first ones. Where each is checked for seconds, not all are done in one call: ask
+ * again for those that are not in it.
+ */
+export interface ActivateModelsResponse {
+  models: ActivatedModel[];
+  /** The snapshot that the cohort has now. */
+  snapshotId: string;
+}
+
+/** One model that is active, or was refused. */
+export interface ActivatedModel {
+  modelId: string;
+  /** As in ActivateModelResponse. */
+  replaced: string;
+  /**
+   * The text of the status with which ActivateModel would have ended (docs/reference/errors.md); empty
+   * if it is active.
+   */
+  refusal: string;
 }
 
 /** Asks to make one uploaded model active. */
@@ -790,6 +839,329 @@ export const UploadModelResponse: MessageFns<UploadModelResponse> = {
             }
 
             message.bytesStored = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseUploadModelsRequest(): UploadModelsRequest {
+  return { models: [] };
+}
+
+export const UploadModelsRequest: MessageFns<UploadModelsRequest> = {
+  encode(message: UploadModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      WholeModel.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UploadModelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUploadModelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(WholeModel.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWholeModel(): WholeModel {
+  return { header: undefined, words: Buffer.alloc(0) };
+}
+
+export const WholeModel: MessageFns<WholeModel> = {
+  encode(message: WholeModel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      UploadHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.words.length !== 0) {
+      writer.uint32(18).bytes(message.words);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WholeModel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWholeModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = UploadHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.words = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseUploadModelsResponse(): UploadModelsResponse {
+  return { bytesStored: 0n };
+}
+
+export const UploadModelsResponse: MessageFns<UploadModelsResponse> = {
+  encode(message: UploadModelsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytesStored !== 0n) {
+      if (BigInt.asUintN(64, message.bytesStored) !== message.bytesStored) {
+        throw new globalThis.Error("value provided for field message.bytesStored of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bytesStored);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UploadModelsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUploadModelsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytesStored = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseActivateModelsRequest(): ActivateModelsRequest {
+  return { modelIds: [] };
+}
+
+export const ActivateModelsRequest: MessageFns<ActivateModelsRequest> = {
+  encode(message: ActivateModelsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.modelIds) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivateModelsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivateModelsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseActivateModelsResponse(): ActivateModelsResponse {
+  return { models: [], snapshotId: "" };
+}
+
+export const ActivateModelsResponse: MessageFns<ActivateModelsResponse> = {
+  encode(message: ActivateModelsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      ActivatedModel.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.snapshotId !== "") {
+      writer.uint32(18).string(message.snapshotId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivateModelsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivateModelsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(ActivatedModel.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.snapshotId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseActivatedModel(): ActivatedModel {
+  return { modelId: "", replaced: "", refusal: "" };
+}
+
+export const ActivatedModel: MessageFns<ActivatedModel> = {
+  encode(message: ActivatedModel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.modelId !== "") {
+      writer.uint32(10).string(message.modelId);
+    }
+    if (message.replaced !== "") {
+      writer.uint32(18).string(message.replaced);
+    }
+    if (message.refusal !== "") {
+      writer.uint32(26).string(message.refusal);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActivatedModel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActivatedModel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.modelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.replaced = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.refusal = reader.string();
             continue;
           }
         }
@@ -3420,6 +3792,20 @@ export const PartyService = {
     responseDeserialize: (value: Buffer): UploadModelResponse => UploadModelResponse.decode(value),
   },
   /**
+   * Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+   * UploadModel.
+   */
+  uploadModels: {
+    path: "/privedge.v1.Party/UploadModels" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UploadModelsRequest): Buffer => Buffer.from(UploadModelsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UploadModelsRequest => UploadModelsRequest.decode(value),
+    responseSerialize: (value: UploadModelsResponse): Buffer =>
+      Buffer.from(UploadModelsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UploadModelsResponse => UploadModelsResponse.decode(value),
+  },
+  /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
    * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
    * its share of the check at enrolment. It activates nothing by itself. Idempotent.
@@ -3433,6 +3819,21 @@ export const PartyService = {
     responseSerialize: (value: ActivateModelResponse): Buffer =>
       Buffer.from(ActivateModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ActivateModelResponse => ActivateModelResponse.decode(value),
+  },
+  /**
+   * Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+   * Idempotent.
+   */
+  activateModels: {
+    path: "/privedge.v1.Party/ActivateModels" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ActivateModelsRequest): Buffer =>
+      Buffer.from(ActivateModelsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ActivateModelsRequest => ActivateModelsRequest.decode(value),
+    responseSerialize: (value: ActivateModelsResponse): Buffer =>
+      Buffer.from(ActivateModelsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ActivateModelsResponse => ActivateModelsResponse.decode(value),
   },
   /**
    * Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
@@ -3564,11 +3965,21 @@ export interface PartyServer extends UntypedServiceImplementation {
    */
   uploadModel: handleClientStreamingCall<UploadModelRequest, UploadModelResponse>;
   /**
+   * Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+   * UploadModel.
+   */
+  uploadModels: handleUnaryCall<UploadModelsRequest, UploadModelsResponse>;
+  /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
    * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
    * its share of the check at enrolment. It activates nothing by itself. Idempotent.
    */
   activateModel: handleUnaryCall<ActivateModelRequest, ActivateModelResponse>;
+  /**
+   * Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+   * Idempotent.
+   */
+  activateModels: handleUnaryCall<ActivateModelsRequest, ActivateModelsResponse>;
   /**
    * Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
    * deletion of a model in use only suspends it, at both parties, until an admin of the other
@@ -3629,6 +4040,25 @@ export interface PartyClient extends Client {
     callback: (error: ServiceError | null, response: UploadModelResponse) => void,
   ): ClientWritableStream<UploadModelRequest>;
   /**
+   * Owner. Many small models in one message: all of them are stored, or none. Idempotent, as
+   * UploadModel.
+   */
+  uploadModels(
+    request: UploadModelsRequest,
+    callback: (error: ServiceError | null, response: UploadModelsResponse) => void,
+  ): ClientUnaryCall;
+  uploadModels(
+    request: UploadModelsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UploadModelsResponse) => void,
+  ): ClientUnaryCall;
+  uploadModels(
+    request: UploadModelsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UploadModelsResponse) => void,
+  ): ClientUnaryCall;
+  /**
    * Owner, after both uploads. At party 0 the parties compare manifests; then the model becomes the
    * owner's one active model of its cohort. At party 1, after that: what party 1 states of it, and
    * its share of the check at enrolment. It activates nothing by itself. Idempotent.
@@ -3647,6 +4077,25 @@ export interface PartyClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ActivateModelResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Owner, after both uploads of many models. Party 0 only: as ActivateModel, for each of them.
+   * Idempotent.
+   */
+  activateModels(
+    request: ActivateModelsRequest,
+    callback: (error: ServiceError | null, response: ActivateModelsResponse) => void,
+  ): ClientUnaryCall;
+  activateModels(
+    request: ActivateModelsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ActivateModelsResponse) => void,
+  ): ClientUnaryCall;
+  activateModels(
+    request: ActivateModelsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ActivateModelsResponse) => void,
   ): ClientUnaryCall;
   /**
    * Owner (own models) or admin. Removes the share at this party; call party 0 first. An admin's
