@@ -26,7 +26,9 @@ STANDARD: Mapping[str, frozenset[Role]] = {
 }
 ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Party/UploadModel": _only(Role.OWNER),
+    "/privedge.v1.Party/UploadModels": _only(Role.OWNER),
     "/privedge.v1.Party/ActivateModel": _only(Role.OWNER),
+    "/privedge.v1.Party/ActivateModels": _only(Role.OWNER),
     "/privedge.v1.Party/DeleteModel": _only(Role.OWNER, Role.ADMIN),
     "/privedge.v1.Party/ReleaseModel": _only(Role.ADMIN),
     "/privedge.v1.Party/ListModels": _only(Role.OWNER, Role.ADMIN),
@@ -43,10 +45,12 @@ ACCESS: Mapping[str, frozenset[Role]] = {
     "/privedge.v1.Peer/CheckModel": _only(Role.PARTY0),
     "/privedge.v1.Peer/DrawProbes": _only(Role.PARTY0),
     "/privedge.v1.Peer/PrepareModel": _only(Role.PARTY0),
+    "/privedge.v1.Peer/PrepareModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/SetActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/CompareActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/FollowActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/AddActiveModel": _only(Role.PARTY0),
+    "/privedge.v1.Peer/AddActiveModels": _only(Role.PARTY0),
     "/privedge.v1.Peer/PrepareRefresh": _only(Role.PARTY0),
     "/privedge.v1.Peer/WatchHalves": _only(Role.PARTY0),
     "/privedge.v1.Peer/RefuseHalf": _only(Role.PARTY0),

@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from privedge.config import ClientConfig
+from privedge.errors import PrivEdgeError
 from privedge.identity.receipts import Statement
 from privedge.identity.roles import Role
 from privedge.ran.any_spec import Spec, of_rans, spec_from_json
@@ -19,7 +20,7 @@ from privedge.rpc import codec
 from privedge.rpc.about import About, ask
 from privedge.rpc.channel import open_party, peer_name
 from privedge.rpc.retry import Patience, told
-from privedge.rpc.status import calls_to
+from privedge.rpc.status import calls_to, refusal_of
 from privedge.sharing.manifest import UploadHeader
 from privedge.wire import party_pb2 as pb
 from privedge.wire.party_pb2_grpc import PartyStub
@@ -114,6 +115,17 @@ class Activated:
 
 
 @dataclass(frozen=True)
+class Concluded:
+    """What became of one of many models. replaced: the id of the owner's model of before; empty if
+    there was none. refusal: why it is not active; None if it is.
+    """
+
+    model_id: str
+    replaced: str
+    refusal: PrivEdgeError | None
+
+
+@dataclass(frozen=True)
 class Deleted:
     """What a party answers to a deletion. suspended: it waits for an admin of the other operator.
 
@@ -179,6 +191,30 @@ class Party:
         """Stream one share; returns once the party has it on disk."""
         with calls_to(self.name):
             self.stub.UploadModel(_requests(header, chunks), timeout=self.patience.within_s)
+
+    def upload_all(self, models: Iterable[tuple[UploadHeader, bytes]]) -> None:
+        """Send the whole shares of many models; returns once the party has all on disk."""
+        request = pb.UploadModelsRequest(
+            models=[
+                pb.WholeModel(header=codec.upload_header_to_wire(header), words=words)
+                for header, words in models
+            ]
+        )
+        self._told(self.stub.UploadModels, request)
+
+    def activate_all(self, model_ids: Sequence[str]) -> tuple[str, Sequence["Concluded"]]:
+        """Make these models active, at party 0: the cohort's snapshot id, and what became of the
+        models, or of the first of them.
+        """
+        answer = self._told(self.stub.ActivateModels, pb.ActivateModelsRequest(model_ids=model_ids))
+        return answer.snapshot_id, [
+            Concluded(
+                each.model_id,
+                each.replaced,
+                refusal_of(each.refusal, self.name) if each.refusal else None,
+            )
+            for each in answer.models
+        ]
 
     def activate(self, model_id: str) -> "Activated":
         """Make the model active, at party 0. At party 1, ask for its share of the check, and for

@@ -5,7 +5,7 @@ passes on. The messages of clients and owners (party.proto) are privedge.rpc.cod
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from parties.party.audit.chain import Head
@@ -15,6 +15,7 @@ from parties.party.models.cohorts import ModelRef, Snapshot
 from parties.party.models.enrolment import Activated
 from parties.party.models.folder_identity import HIGHEST_EPOCH
 from parties.party.models.standing import Said
+from parties.party.models.uploads import MOST_ACTIVATED
 from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import QueryRef, Run
 from parties.party.workers.messages import AnswerBytes, Checked, Job, Kept, PoolLevel
@@ -49,6 +50,13 @@ def model_ref_from_wire(message: peer_pb2.ModelRef) -> ModelRef:
     if not _ID_OR_NONE.fullmatch(message.version):
         raise ShareError("a version of a share is 32 hexadecimal digits")
     return ModelRef(model_id(message.model_id), message.manifest_digest, message.version)
+
+
+def model_refs_from_wire(messages: Sequence[peer_pb2.ModelRef]) -> list[ModelRef]:
+    """The models of one group. Raises ShareError, also for none, or for too many."""
+    if not 0 < len(messages) <= MOST_ACTIVATED:
+        raise ShareError(f"1 to {MOST_ACTIVATED} models at once")
+    return list(map(model_ref_from_wire, messages))
 
 
 def said_to_wire(said: Said) -> peer_pb2.StateEpoch:

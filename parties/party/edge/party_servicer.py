@@ -28,6 +28,7 @@ from privedge.rpc.channel import MAX_MESSAGE_BYTES
 from privedge.rpc.chunks import cut
 from privedge.rpc.deadline import Deadline
 from privedge.rpc.server import caller
+from privedge.rpc.status import status_of
 from privedge.rpc.time_limit import given_up_after, timely
 from privedge.rpc.versions import MPC, WIRE
 from privedge.sharing.question import Question
@@ -73,6 +74,38 @@ class PartyServicer(party_pb2_grpc.PartyServicer):
         header = codec.upload_header_from_wire(first.header)
         stored = self._models.upload(header, caller(context), _words("upload", request_iterator))
         return pb.UploadModelResponse(bytes_stored=stored)
+
+    def UploadModels(
+        self, request: pb.UploadModelsRequest, context: grpc.ServicerContext
+    ) -> pb.UploadModelsResponse:
+        """Store one share of each of many models."""
+        if not request.models:
+            raise ShareError("upload: no model")
+        models = [
+            (codec.upload_header_from_wire(each.header), each.words) for each in request.models
+        ]
+        stored = self._models.upload_all(models, caller(context))
+        return pb.UploadModelsResponse(bytes_stored=stored)
+
+    def ActivateModels(
+        self, request: pb.ActivateModelsRequest, context: grpc.ServicerContext
+    ) -> pb.ActivateModelsResponse:
+        """Make many uploaded models their owners' active ones."""
+        ids, who = list(map(codec.model_id, request.model_ids)), caller(context)
+        if not ids:
+            raise ShareError("activation: no model")
+        self._handshake.require(cohort := self._models.cohort_of(ids[0], who))
+        done = self._models.activate_all(ids, who)
+        models = [
+            pb.ActivatedModel(
+                model_id=each.model_id,
+                replaced=each.replaced,
+                refusal=status_of(each.refusal)[1] if each.refusal else "",
+            )
+            for each in done
+        ]
+        snapshot_id = self._models.snapshot(cohort).id
+        return pb.ActivateModelsResponse(models=models, snapshot_id=snapshot_id)
 
     def ActivateModel(
         self, request: pb.ActivateModelRequest, context: grpc.ServicerContext

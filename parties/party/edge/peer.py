@@ -17,9 +17,9 @@ from parties.party.queries.inbox import HeldChange
 from parties.party.queries.pending import Run
 from parties.wire import peer_pb2 as pb
 from parties.wire.peer_pb2_grpc import PeerStub
-from privedge.errors import ManifestMismatch
+from privedge.errors import ManifestMismatch, PrivEdgeError, ShareError
 from privedge.rpc import request_id
-from privedge.rpc.status import calls_to, is_unknown_call
+from privedge.rpc.status import calls_to, is_unknown_call, refusal_of
 
 # Reading and writing the largest share, on a slow disk.
 _REFRESH_S = 120.0
@@ -68,6 +68,20 @@ class Peer(Protocol):
 
     def add_active(self, cohort: str, since: str, ref: ModelRef, said: Said) -> Said | None:
         """Raises ManifestMismatch if party 1 lacks the model, or has not the snapshot `since`."""
+        ...
+
+    def prepare_all(
+        self, refs: Sequence[ModelRef], said: Said
+    ) -> tuple[Said | None, Sequence[PrivEdgeError | None]]:
+        """For models that are not checked: why party 1 refuses each of them, as `prepare` raises
+        it; None if it does not. Raises NotReady if its release knows no such call.
+        """
+        ...
+
+    def add_all_active(
+        self, cohort: str, since: str, refs: Sequence[ModelRef], said: Said
+    ) -> Said | None:
+        """As `add_active`, for models of as many owners."""
         ...
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes, said: Said) -> Said | None:
@@ -257,6 +271,31 @@ class PeerClient:
         request = pb.AddActiveModelRequest(cohort=cohort, since=since, model=model, state=state)
         with calls_to(self._name):
             response = self.stub.AddActiveModel(request, timeout=self._timeout_s)
+        return codec.said_from_wire(response)
+
+    def prepare_all(
+        self, refs: Sequence[ModelRef], said: Said
+    ) -> tuple[Said | None, Sequence[PrivEdgeError | None]]:
+        """Peer.prepare_all."""
+        models, state = map(codec.model_ref_to_wire, refs), codec.said_to_wire(said)
+        request = pb.PrepareModelsRequest(models=models, state=state)
+        within_s = self._timeout_s + len(refs) / _LISTED_A_SECOND
+        with calls_to(self._name):
+            response = self.stub.PrepareModels(request, timeout=within_s)
+        if len(response.refusals) != len(refs):
+            raise ShareError(f"{self._name}: answers for other models than were asked")
+        answers = [refusal_of(text, self._name) if text else None for text in response.refusals]
+        return codec.said_from_wire(response), answers
+
+    def add_all_active(
+        self, cohort: str, since: str, refs: Sequence[ModelRef], said: Said
+    ) -> Said | None:
+        """Peer.add_all_active."""
+        models, state = map(codec.model_ref_to_wire, refs), codec.said_to_wire(said)
+        request = pb.AddActiveModelsRequest(cohort=cohort, since=since, models=models, state=state)
+        within_s = self._timeout_s + len(refs) / _LISTED_A_SECOND
+        with calls_to(self._name):
+            response = self.stub.AddActiveModels(request, timeout=within_s)
         return codec.said_from_wire(response)
 
     def prepare_refresh(self, ref: ModelRef, seed: bytes, said: Said) -> Said | None:

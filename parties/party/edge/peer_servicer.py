@@ -12,6 +12,7 @@ from parties.party.models.service import ModelService
 from parties.party.queries.follower import Follower
 from parties.wire import peer_pb2 as pb
 from parties.wire import peer_pb2_grpc
+from privedge.rpc.status import status_of
 from privedge.rpc.versions import plain
 
 
@@ -71,6 +72,15 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         self._models.prepare(codec.model_ref_from_wire(request.model), shown)
         return pb.PrepareModelResponse(state=self._said())
 
+    def PrepareModels(
+        self, request: pb.PrepareModelsRequest, context: grpc.ServicerContext
+    ) -> pb.PrepareModelsResponse:
+        """Agree to each of many models, or not."""
+        self._models.standing.require(codec.said_from_wire(request))
+        answers = self._models.prepare_all(codec.model_refs_from_wire(request.models))
+        refusals = ["" if why is None else status_of(why)[1] for why in answers]
+        return pb.PrepareModelsResponse(state=self._said(), refusals=refusals)
+
     def SetActiveModels(
         self, request: pb.SetActiveModelsRequest, context: grpc.ServicerContext
     ) -> pb.SetActiveModelsResponse:
@@ -114,6 +124,15 @@ class PeerServicer(peer_pb2_grpc.PeerServicer):
         ref = codec.model_ref_from_wire(request.model)
         self._models.add(request.cohort, request.since, ref)
         return pb.AddActiveModelResponse(state=self._said())
+
+    def AddActiveModels(
+        self, request: pb.AddActiveModelsRequest, context: grpc.ServicerContext
+    ) -> pb.AddActiveModelsResponse:
+        """Add many models to the snapshot that party 0 had before."""
+        self._models.standing.require(codec.said_from_wire(request))
+        refs = codec.model_refs_from_wire(request.models)
+        self._models.add_all(request.cohort, request.since, refs)
+        return pb.AddActiveModelsResponse(state=self._said())
 
     def PrepareRefresh(
         self, request: pb.PrepareRefreshRequest, context: grpc.ServicerContext

@@ -64,6 +64,7 @@ class Cohort:
     enrolment_check, enrolment_on_match: as in the operator's file. enrolment_margin: of the check.
     model_check: how new models are checked; None if they are not.
     labels: how many its clients may have.
+    registrars: owners who may act for those whose names begin with theirs and a dot.
     serve_one_owner: whether queries are answered while one owner's pictures stand alone.
     """
 
@@ -82,11 +83,25 @@ class Cohort:
     public_owners: int = 0
     labels: LabelLimits = UNLIMITED
     serve_one_owner: bool = False
+    registrars: tuple[str, ...] = ()
 
     def admits(self, who: Identity) -> bool:
         """Return whether a caller may know of this cohort. Only clients and owners are listed."""
         listed = {Role.CLIENT: self.clients, Role.OWNER: self.owners}.get(who.role)
         return listed is None or any(fnmatchcase(who.name, pattern) for pattern in listed)
+
+    def may_act(self, who: Identity, owner: str) -> bool:
+        """Return whether a caller may upload, activate and delete models of that owner."""
+        if who.role is not Role.OWNER:
+            return False
+        return who.name == owner or self._registers(who.name, owner)
+
+    def answers_for(self, owner: str) -> str:
+        """Who is charged for that owner's models that are refused: itself, or its registrar."""
+        return next((each for each in self.registrars if self._registers(each, owner)), owner)
+
+    def _registers(self, name: str, owner: str) -> bool:
+        return name in self.registrars and owner.startswith(f"{name}.")
 
     @property
     def mean_tensor(self) -> str | None:
@@ -304,6 +319,7 @@ def build(section: CohortSection, randomness: str = "dealer") -> Cohort:
             public_owners=section.public_owners,
             labels=safe.of_cohort(section.budget, spec),
             serve_one_owner=section.serve_one_owner,
+            registrars=section.registrars,
         )
         if cohort.public_owners > cohort.rivals_count:
             raise ConfigError(

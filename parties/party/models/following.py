@@ -62,7 +62,7 @@ class Following(ActiveModels):
         row = self._to_check(ref)
         check = find(self.cohorts, row.cohort).model_check
         coin = self.checks.coin(row.model_id, part0) if check and check.probes else b""
-        self.budgets.require_refusals_left(row.owner)
+        self.budgets.require_refusals_left(self._answers_for(row))
         with self.budgets.activation(row.owner):
             try:
                 share = self._ask_alone(row, query_id, coin, caller)
@@ -104,7 +104,7 @@ class Following(ActiveModels):
                 raise ManifestMismatch(f"model {ref.model_id}: this party lacks it")
             if row.version != ref.version:
                 raise ManifestMismatch(f"model {ref.model_id}: the shares do not fit")
-            self._make_active(row)
+            self._make_active([row])
             self._record_unchecked(cohort, [row.model_id])
             self.audit.record("activation", **about(row))
         self._notify()

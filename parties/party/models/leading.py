@@ -63,7 +63,7 @@ class Leading(LeadingChecks):
                 with self.budgets.activation(row.owner):
                     told = self._agree(peer, row)
                     if isinstance(told, Activated):
-                        before = self._make_active(row)
+                        before = self._make_active([row])
                 # What is refused costs an activation too: it is an answer.
                 if not isinstance(told, Activated):
                     raise told
@@ -188,7 +188,7 @@ class Leading(LeadingChecks):
         if row.model_id not in self._registry.released():
             raise self.refused(row)
         self._heard(peer.prepare(ref_of(row), self._said, Shown(released=True)))
-        self._activated(self._make_active(row), row, Activated())
+        self._activated(self._make_active([row]), row, Activated())
 
     def _activated(self, before: Snapshot, row: Model, told: Activated) -> None:
         """Step 5, and what the owner and the log are told of it."""

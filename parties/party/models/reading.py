@@ -12,6 +12,7 @@ from parties.party.models.cohorts import ModelRef
 from parties.party.models.database import is_lost, reason
 from parties.party.models.ownership import Owner, unreachable
 from parties.party.models.parts import Listed
+from parties.party.models.rows import cut
 from parties.party.models.tables import (
     IN_USE,
     LIVE,
@@ -82,6 +83,15 @@ class Reading:
         with self._reading() as session:
             return session.get(Model, model_id)
 
+    def rows(self, model_ids: Collection[str]) -> dict[str, Model]:
+        """The rows of these ids by id, as far as there are any, tombstones included."""
+        found = dict[str, Model]()
+        with self._reading() as session:
+            for some in cut(model_ids):
+                for row in session.scalars(select(Model).where(Model.model_id.in_(some))):
+                    found[row.model_id] = row
+        return found
+
     def active(self, cohort: str) -> Sequence[Model]:
         """The active models of a cohort, ordered by owner: the order of the answer vector."""
         wanted = select(Model).where(Model.cohort == cohort, Model.state == State.ACTIVE)
@@ -129,9 +139,15 @@ class Reading:
             return {(cohort, state): count for cohort, state, count in session.execute(wanted)}
 
     def listed(
-        self, *, owner: str | None, cohort: str | None, after: tuple[int, str] | None = None
+        self,
+        *,
+        owner: str | None,
+        cohort: str | None,
+        after: tuple[int, str] | None = None,
+        registers: Collection[str] = (),
     ) -> Sequence[Model]:
-        """At most MAX_LISTED models, newest first; None means any owner or cohort.
+        """At most MAX_LISTED models, newest first; None means any owner or cohort. In the cohorts
+        `registers` also those of owners whose names begin with the owner's and a dot.
 
         after: the time and the id of the last model of the page before; None for the first page.
         """
@@ -141,7 +157,9 @@ class Reading:
             same = and_(Model.created_at == then, Model.model_id > last)
             wanted = wanted.where(or_(Model.created_at < then, same))
         if owner is not None:
-            wanted = wanted.where(Model.owner == owner)
+            below = Model.owner.startswith(f"{owner}.", autoescape=True)
+            registered = and_(Model.cohort.in_(registers), below)
+            wanted = wanted.where(or_(Model.owner == owner, registered))
         if cohort is not None:
             wanted = wanted.where(Model.cohort == cohort)
         newest = wanted.order_by(Model.created_at.desc(), Model.model_id).limit(MAX_LISTED)
@@ -219,7 +237,24 @@ class Reading:
 
     def count_live(self, owner: str) -> int:
         """How many shares an owner has at this party."""
-        wanted = select(func.count()).where(Model.owner == owner, Model.state.in_(LIVE))
+        return self.counts_live([owner]).get(owner, 0)
+
+    def counts_live(self, owners: Collection[str]) -> dict[str, int]:
+        """How many shares each of these owners has here; those without any are left out."""
+        found = dict[str, int]()
+        with self._reading() as session:
+            for some in cut(owners):
+                wanted = select(Model.owner, func.count()).where(
+                    Model.owner.in_(some), Model.state.in_(LIVE)
+                )
+                rows = session.execute(wanted.group_by(Model.owner))
+                found |= {owner: count for owner, count in rows}
+        return found
+
+    def count_below(self, registrar: str) -> int:
+        """How many shares there are of owners whose names begin with this one and a dot."""
+        below = Model.owner.startswith(f"{registrar}.", autoescape=True)
+        wanted = select(func.count()).where(below, Model.state.in_(LIVE))
         with self._reading() as session:
             return session.scalar(wanted) or 0
 

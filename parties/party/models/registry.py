@@ -15,7 +15,7 @@ Every change of a model raises the registry's epoch by one, in the same transact
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -38,6 +38,7 @@ from parties.party.models.migrations import bring_up_to_date
 from parties.party.models.model_checks import Seen
 from parties.party.models.ownership import Owner, own
 from parties.party.models.reading import Reading
+from parties.party.models.rows import activate, note_seen, set_states, uploaded
 from parties.party.models.salts import replace as replace_salts
 from parties.party.models.start import Found, refusal
 from parties.party.models.tables import (
@@ -54,8 +55,6 @@ from parties.party.models.tables import (
 from privedge.errors import AlreadyExists, DatabaseAway, DiskFull, Unreachable
 from privedge.sharing.manifest import UploadHeader
 
-# Models in one statement.
-_AT_ONCE = 500
 _REFRESHED_COLUMNS = tuple(RefreshedShare.__table__.columns.keys())
 
 T = TypeVar("T")
@@ -154,21 +153,17 @@ class Registry(Reading):
 
         Raises AlreadyExists for a used id, DiskFull.
         """
-        manifest = header.manifest
-        row = Model(
-            model_id=manifest.model_id,
-            cohort=manifest.cohort,
-            owner=manifest.owner,
-            state=State.UPLOADED,
-            manifest_json=manifest.to_json(),
-            manifest_digest=manifest.digest(),
-            salt=header.salt if salt is None else salt,
-            created_at=int(time.time()),
-        )
+        self.add_all([(header, header.salt if salt is None else salt)])
+
+    def add_all(self, uploads: Sequence[tuple[UploadHeader, bytes]]) -> None:
+        """The same for several, in one commit: each with its salt as it is to be kept."""
+        rows = [uploaded(header, salt, int(time.time())) for header, salt in uploads]
         try:
-            self._write(lambda session: session.add(row), spends_reserve=False)
+            self._write(lambda session: session.execute(insert(Model), rows), spends_reserve=False)
         except IntegrityError:
-            raise AlreadyExists(f"model {manifest.model_id}: this id was used before") from None
+            first, more = uploads[0][0].manifest.model_id, len(uploads) - 1
+            others = f", or one of {more} others" * bool(more)
+            raise AlreadyExists(f"model {first}{others}: this id was used before") from None
 
     def take(self, row: Model) -> None:
         """Record a model as another registry has it. It stays active only if its owner has no
@@ -200,32 +195,28 @@ class Registry(Reading):
         """Mark an uploaded or released model as agreed upon; other states stay as they are.
         `seen`: what this party saw of its check.
         """
+        self.prepare_all([model_id], seen)
+
+    def prepare_all(self, model_ids: Collection[str], seen: str = "") -> None:
+        """The same for several, in one commit."""
 
         def change(session: Session) -> None:
-            row = session.get_one(Model, model_id)
-            if row.state in (State.UPLOADED, State.REFUSED):
-                row.state = State.PREPARED
+            before = (State.UPLOADED, State.REFUSED)
+            set_states(session, dict.fromkeys(model_ids, State.PREPARED), only=before)
             if seen:
-                session.merge(CheckSeen(model_id=model_id, seen=seen))
+                note_seen(session, model_ids, seen)
 
         self._write(change)
 
     def activate(self, model_id: str) -> list[str]:
         """Make a model its owner's active one in its cohort; returns the ids it retires."""
+        return list(self.activate_all([model_id]))
 
-        def change(session: Session) -> list[str]:
-            chosen = session.get_one(Model, model_id)
-            active = select(Model).where(
-                Model.cohort == chosen.cohort,
-                Model.owner == chosen.owner,
-                Model.state.in_((State.ACTIVE, State.QUARANTINED)),
-                Model.model_id != model_id,
-            )
-            retired = [row.model_id for row in session.scalars(active)]
-            _set(session, {**dict.fromkeys(retired, State.RETIRED), model_id: State.ACTIVE})
-            return retired
-
-        return self._write(change)
+    def activate_all(self, model_ids: Collection[str]) -> dict[str, str]:
+        """Make these models of one cohort, of as many owners, their owners' active ones; returns
+        the owners of the models that they retire, by id.
+        """
+        return self._write(lambda session: activate(session, model_ids))
 
     def follow(self, cohort: str, wanted: Mapping[str, State]) -> list[str]:
         """Make exactly these models of the cohort active, or quarantined; returns the ids that it
@@ -243,7 +234,7 @@ class Registry(Reading):
                 for model_id, state in held.items()
                 if model_id in wanted or state in after
             }
-            _set(session, {each: to for each, to in changes.items() if held[each] != to})
+            set_states(session, {each: to for each, to in changes.items() if held[each] != to})
             return [each for each, to in changes.items() if to == State.RETIRED]
 
         # Party 0 repeats its list at every start; that changes nothing, and no epoch.
@@ -260,7 +251,7 @@ class Registry(Reading):
                         if each not in damaged}  # fmt: skip
 
         def change(session: Session) -> None:
-            _set(session, changes)
+            set_states(session, changes)
 
         if changes:
             self._write(change)
@@ -305,7 +296,7 @@ class Registry(Reading):
 
     def retire(self, model_id: str) -> None:
         """Set a model aside; its share goes to the trash."""
-        self._write(lambda session: _set(session, {model_id: State.RETIRED}))
+        self._write(lambda session: set_states(session, {model_id: State.RETIRED}))
 
     def delete(self, model_id: str) -> None:
         """Leave only a tombstone."""
@@ -338,9 +329,7 @@ class Registry(Reading):
         """Record what this party saw of the checks of these models."""
 
         def change(session: Session) -> None:
-            for some in _cut(model_ids):
-                session.execute(delete(CheckSeen).where(CheckSeen.model_id.in_(some)))
-                session.execute(insert(CheckSeen), [{"model_id": e, "seen": seen} for e in some])
+            note_seen(session, model_ids, seen)
 
         if model_ids:
             self.record(change)
@@ -472,20 +461,3 @@ def _said(session: Session) -> tuple[FolderIdentity | None, Epochs]:
     if row is None:
         return None, Epochs()
     return FolderIdentity(*row[:4]), Epochs(row.deployment, row.epoch, row.peer_epoch)
-
-
-def _set(session: Session, states: Mapping[str, State]) -> None:
-    """The new state of each model, by id. Active ones last: the unique index holds after every
-    statement.
-    """
-    for state in sorted(set(states.values()), key=lambda state: state == State.ACTIVE):
-        for some in _cut([each for each, to in states.items() if to == state]):
-            there = update(Model).where(Model.model_id.in_(some)).values(state=state)
-            session.execute(there, execution_options={"synchronize_session": False})
-
-
-def _cut(model_ids: Collection[str]) -> Iterator[list[str]]:
-    """Pieces for one statement each."""
-    ids = list(model_ids)
-    for start in range(0, len(ids), _AT_ONCE):
-        yield ids[start : start + _AT_ONCE]

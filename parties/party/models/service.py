@@ -27,8 +27,7 @@ from parties.config.party import PartyConfig
 from parties.party.budgets.exposure import Exposure
 from parties.party.edge.peer import Peer
 from parties.party.models.cohorts import Cohort, find_for
-from parties.party.models.following import Following
-from parties.party.models.leading import Leading
+from parties.party.models.many import FollowingMany, LeadingMany
 from parties.party.models.store import Store
 from parties.party.models.tables import IN_USE, Model, State
 from parties.party.models.uploads import Uploads, about
@@ -40,7 +39,7 @@ from privedge.sharing.manifest import UploadHeader
 log = logging.getLogger(__name__)
 
 
-class ModelService(Leading, Following):
+class ModelService(LeadingMany, FollowingMany):
     """The models of one party. Safe to call from several threads; one process per state folder."""
 
     def __init__(
@@ -59,6 +58,10 @@ class ModelService(Leading, Following):
     def upload(self, header: UploadHeader, caller: Identity, chunks: Iterable[bytes]) -> int:
         """Store one share; see Uploads.take."""
         return self._uploads.take(header, caller, chunks)
+
+    def upload_all(self, models: Sequence[tuple[UploadHeader, bytes]], caller: Identity) -> int:
+        """Store many shares; see Uploads.take_all."""
+        return self._uploads.take_all(models, caller)
 
     def delete(self, model_id: str, caller: Identity) -> bool:
         """Remove a model at this party; again is fine. An admin's deletion of a model in use only
@@ -119,7 +122,8 @@ class ModelService(Leading, Following):
         if cohort is not None:
             find_for(self.cohorts, cohort, caller)
         owner = None if caller.role is Role.ADMIN else caller.name
-        return self._registry.listed(owner=owner, cohort=cohort, after=after)
+        registers = [each.name for each in self.cohorts.values() if caller.name in each.registrars]
+        return self._registry.listed(owner=owner, cohort=cohort, after=after, registers=registers)
 
     def exposure(self, cohort: str, owner: Identity) -> Exposure:
         """How much a cohort was asked, for an owner with an active model there. Raises
